@@ -1,0 +1,50 @@
+# `make demo` and `make test` set up what they need in .venv, from a fresh clone.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Two test processes; each library keeps to one thread so that they do not disturb each other.
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types unit format train clean
+
+help:
+	@echo "make demo    export the trained digits model to three formats, verify and run them"
+	@echo "make test    lint, check types and run every test"
+	@echo "make format  format the code"
+	@echo "make train   train the digits model again"
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/slide-deploy export examples/digits.pth --to onnx --to openvino --to coreml \
+		--out build/demo --force
+	$(BIN)/python examples/classify_digits.py build/demo
+
+test: lint types unit
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train: $(VENV)/.installed
+	$(BIN)/python examples/train_digits.py --out examples/digits.pth
+
+clean:
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache $(VENV)

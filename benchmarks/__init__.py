@@ -1,0 +1,1 @@
+"""A callable to numbers."""

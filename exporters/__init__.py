@@ -1,0 +1,1 @@
+"""A lowered model to a file, proven right."""

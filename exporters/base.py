@@ -1,0 +1,106 @@
+"""What an exporter gets and gives."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from exporters.quiet import quiet
+from slide_deploy.errors import InputError, MissingExtra
+
+INPUT_NAME = "image"
+OUTPUT_NAME = "logits"
+# Bounds of a dynamic batch: runtimes that plan memory ahead want to know them.
+MAX_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """One model to be written.
+
+    Args:
+        model: lowered, in evaluation mode, float32.
+        image_shape: channels, height and width.
+        dynamic_batch: whether the batch is left open; it is 1 otherwise.
+        metadata: entries to store in the file, by key.
+    """
+
+    model: nn.Module
+    image_shape: tuple[int, int, int]
+    dynamic_batch: bool
+    metadata: Mapping[str, str]
+
+    @cached_property
+    def single(self) -> torch.export.ExportedProgram:
+        """The model traced for one image; traced once for all formats."""
+        return torch.export.export(self.model, (torch.zeros(1, *self.image_shape),))
+
+    @cached_property
+    def open(self) -> torch.export.ExportedProgram:
+        """The model traced with a symbolic batch; traced once for all formats."""
+        # Not with one image: that would make the batch the constant 1.
+        example = torch.zeros(2, *self.image_shape)
+        batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+        return torch.export.export(self.model, (example,), dynamic_shapes={INPUT_NAME: {0: batch}})
+
+    @property
+    def program(self) -> torch.export.ExportedProgram:
+        """The one of the two that ``dynamic_batch`` asks for."""
+        return self.open if self.dynamic_batch else self.single
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """A format that can be written.
+
+    Args:
+        format: as the user names it.
+        suffix: of the file that other programs open.
+        packages: libraries that writing needs, as Python imports them.
+        extra: the extra of slide-deploy that brings them.
+    """
+
+    format: str
+    suffix: str
+    packages: tuple[str, ...]
+    extra: str
+
+    def require(self) -> None:
+        """Raise MissingExtra if a library that writing needs is not installed."""
+        for package in self.packages:
+            if find_spec(package) is None:
+                raise MissingExtra(package, self.extra)
+
+    def write(self, request: ExportRequest, path: Path) -> tuple[Path, ...]:
+        """Write a file.
+
+        Args:
+            request: what to write.
+            path: where to; ends in ``suffix``, its folder exists.
+
+        Returns:
+            Every file or folder that belongs to it, ``path`` first.
+
+        Raises:
+            MissingExtra: if a library is not installed.
+            InputError: if the format's converter refuses the model.
+        """
+        self.require()
+        module = import_module(f"exporters.{self.format}_exporter")
+        write: Callable[[ExportRequest, Path], tuple[Path, ...]] = module.write
+        try:
+            with quiet():
+                return write(request, path)
+        except (InputError, OSError):
+            raise
+        except Exception as error:  # converters answer with any type
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"{path.name} could not be written as {self.format} ({reason}): see slide-deploy "
+                f"doctor for the versions that are installed."
+            ) from error

@@ -1,0 +1,273 @@
+"""The whole way: fold, lower, write, read back, verify, manifest.
+
+Files are written into a hidden folder inside the output folder, verified there, and moved out only
+when they are right: nobody ever finds half a file, or a wrong one, under its final name.
+"""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from exporters.base import Exporter, ExportRequest
+from exporters.manifest import MANIFEST_VERSION, library_versions, to_json
+from exporters.registry import exporter_for
+from slide_deploy.checkpoint import Checkpoint
+from slide_deploy.errors import InputError
+from slide_deploy.hashing import sha256
+from slide_deploy.lowerings import DEFAULT_FORM, lower
+from slide_deploy.models.slide_attention import FoldedSlideAttention
+from slide_deploy.parity import Case, Verification, verification_cases, verify
+from slide_deploy.reparameterize import Certificate, reparameterize
+from slide_deploy.runtimes import open_file
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to write and how.
+
+    Args:
+        formats: names of formats, each once.
+        out: the folder to write into; made if missing.
+        dynamic_batch: leave the batch open.
+        lowering: form of the slide attentions.
+        force: replace files that exist.
+        keep_failed: keep a file that fails verification, under its final name.
+    """
+
+    formats: tuple[str, ...]
+    out: Path
+    dynamic_batch: bool = False
+    lowering: str = DEFAULT_FORM
+    force: bool = False
+    keep_failed: bool = False
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """One format's outcome.
+
+    Args:
+        format: as the user named it.
+        paths: what was written; empty where a file failed and was removed.
+        sha256: of each path, in the same order.
+        size: bytes of all of them.
+        operators: how often each operator occurs.
+        verification: the verdict.
+        seconds: writing and verifying.
+    """
+
+    format: str
+    paths: tuple[Path, ...]
+    sha256: tuple[str, ...]
+    size: int
+    verification: Verification
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The outcome of an export."""
+
+    certificate: Certificate
+    files: tuple[ExportedFile, ...]
+    manifest: Path
+
+    @property
+    def passed(self) -> bool:
+        """Whether every file is right."""
+        return all(file.verification.passed for file in self.files)
+
+
+def export(
+    checkpoint: Checkpoint, options: ExportOptions, progress: Progress = lambda step: None
+) -> ExportResult:
+    """Write a checkpoint in every format that was asked for, and prove each file.
+
+    Args:
+        checkpoint: the trained model.
+        options: what to write and how.
+        progress: told of each step as it starts.
+
+    Raises:
+        InputError: if a format is unknown, a library is missing, the folder cannot be written to or
+            a file exists and may not be replaced. Nothing new is left behind.
+    """
+    exporters = [exporter_for(format) for format in dict.fromkeys(options.formats)]
+    stem = checkpoint.path.stem
+    targets = {exporter.format: options.out / f"{stem}{exporter.suffix}" for exporter in exporters}
+    manifest = options.out / "manifest.json"
+    if not options.force:
+        refuse_existing((*targets.values(), manifest))
+    for exporter in exporters:
+        exporter.require()
+
+    progress("fold")
+    folded, certificate = reparameterize(checkpoint.model)
+    lowered = lower(folded, options.lowering)
+    metadata = _metadata(checkpoint, folded, options.lowering)
+    del folded
+    progress("reference answers in float64")
+    config = checkpoint.config
+    shape = (config.in_channels, *config.image_size)
+    cases = verification_cases(shape, options.dynamic_batch, config.patch_size)
+    references = reference_answers(checkpoint.model, cases)
+    request = ExportRequest(lowered, shape, options.dynamic_batch, metadata)
+    with working_folder(options.out) as work:
+        files = []
+        for exporter in exporters:
+            written = _write_and_verify(exporter, request, work / stem, cases, references, progress)
+            files.append(_publish(written, options))
+        result = ExportResult(certificate, tuple(files), manifest)
+        draft = work / manifest.name
+        draft.write_text(to_json(_manifest(checkpoint, options, result)))
+        draft.replace(manifest)
+    return result
+
+
+def reference_answers(model: nn.Module, cases: Sequence[Case]) -> list[np.ndarray]:
+    """Logits of the trained model in float64, case by case, each (n, classes)."""
+    import copy
+
+    exact = copy.deepcopy(model).double()
+    with torch.no_grad():
+        return [exact(torch.from_numpy(case.images).double()).numpy() for case in cases]
+
+
+def refuse_existing(paths: Sequence[Path]) -> None:
+    """Raise InputError if one of the files is there."""
+    for path in paths:
+        if path.exists():
+            raise InputError(f"{path} exists: give --force to replace it, or another --out.")
+
+
+@contextmanager
+def working_folder(out: Path) -> Iterator[Path]:
+    """A hidden folder on the same file system as the output, gone at the end whatever happens.
+
+    Raises:
+        InputError: if the output folder cannot be made or written to.
+    """
+    made = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".slide-deploy-", dir=out))
+    except OSError as error:
+        raise InputError(f"{out} cannot be written to ({error.strerror}): check --out.") from error
+    try:
+        yield work
+    except OSError as error:
+        raise InputError(f"{out} cannot be written to ({error.strerror}): check --out.") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        if made and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _write_and_verify(
+    exporter: Exporter,
+    request: ExportRequest,
+    stem: Path,
+    cases: Sequence[Case],
+    references: Sequence[np.ndarray],
+    progress: Progress,
+) -> ExportedFile:
+    started = time.perf_counter()
+    progress(f"write {exporter.format}")
+    paths = exporter.write(request, stem.with_name(stem.name + exporter.suffix))
+    progress(f"verify {exporter.format}")
+    session = open_file(paths[0])
+    verification = verify(
+        session, cases, references, runtime=session.runtime, version=session.version
+    )
+    return ExportedFile(
+        format=exporter.format,
+        paths=paths,
+        sha256=tuple(sha256(path) for path in paths),
+        size=sum(_size(path) for path in paths),
+        verification=verification,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _publish(written: ExportedFile, options: ExportOptions) -> ExportedFile:
+    """Move a file to its final place, or leave it to vanish with the working folder."""
+    if not written.verification.passed and not options.keep_failed:
+        return replace(written, paths=(), sha256=())
+    finals = tuple(options.out / path.name for path in written.paths)
+    for source, final in zip(written.paths, finals, strict=True):
+        if final.is_dir():  # a package cannot be replaced by a rename
+            shutil.rmtree(final)
+        source.replace(final)
+    return replace(written, paths=finals)
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
+
+
+def _metadata(checkpoint: Checkpoint, folded: nn.Module, lowering: str) -> dict[str, str]:
+    """What every file says of itself; ``slide_attentions`` tells a checker what to look for."""
+    attentions = [
+        {
+            "name": name,
+            "channels": module.config.inner_dim,
+            "kernel_size": module.config.kernel_size,
+            "heads": module.config.num_heads,
+            "head_dim": module.config.head_dim,
+        }
+        for name, module in folded.named_modules()
+        if isinstance(module, FoldedSlideAttention)
+    ]
+    entries = {
+        "architecture": checkpoint.architecture,
+        "checkpoint_sha256": checkpoint.sha256,
+        "lowering": lowering,
+        "slide_attentions": json.dumps(attentions),
+        "versions": json.dumps(library_versions()),
+    }
+    return {f"slide_deploy.{key}": value for key, value in entries.items()}
+
+
+def _manifest(
+    checkpoint: Checkpoint, options: ExportOptions, result: ExportResult
+) -> dict[str, object]:
+    return {
+        "manifest_version": MANIFEST_VERSION,
+        "checkpoint": {
+            "file": checkpoint.path.name,
+            "sha256": checkpoint.sha256,
+            "entry": checkpoint.entry,
+            "architecture": checkpoint.architecture,
+            "settings": checkpoint.config,
+            "remarks": checkpoint.remarks,
+        },
+        "certificate": {"status": result.certificate.status, "layers": result.certificate},
+        "lowering": options.lowering,
+        "dynamic_batch": options.dynamic_batch,
+        "files": [
+            {
+                "format": file.format,
+                "passed": file.verification.passed,
+                "sha256": {
+                    path.name: digest for path, digest in zip(file.paths, file.sha256, strict=True)
+                },
+                "bytes": file.size,
+                "verification": file.verification,
+            }
+            for file in result.files
+        ],
+        "versions": library_versions(),
+    }

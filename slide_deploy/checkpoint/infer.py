@@ -1,0 +1,274 @@
+"""The settings of a Slide-Swin from the names and shapes of its tensors.
+
+Shapes say nearly everything and are believed before a configuration, which a fine-tuned checkpoint
+may carry over from another model. Only the image size and the window size can hide: where every
+window is the whole map the tables give the image size, and any larger window size means the same
+network; where windows are smaller than the map, stored masks or the configuration are needed.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from slide_deploy.checkpoint.read import StoredWeights
+from slide_deploy.errors import InputError
+from slide_deploy.models.slide_swin import SlideSwinConfig
+
+PUBLISHED_WINDOW = 56
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class _Stage:
+    """Names and shapes of one stage."""
+
+    def __init__(self, shapes: Shapes, index: int) -> None:
+        self.index = index
+        prefix = f"layers.{index}.blocks."
+        self.blocks = 1 + max(_indices(shapes, rf"layers\.{index}\.blocks\.(\d+)\."), default=-1)
+        self._shapes = {
+            name.removeprefix(prefix): shape
+            for name, shape in shapes.items()
+            if name.startswith(prefix)
+        }
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor of the stage, () where it has none."""
+        return self._shapes.get(name, ())
+
+    @property
+    def folded(self) -> bool:
+        return bool(self.shape("0.attn.key_conv.weight"))
+
+    @property
+    def slides(self) -> bool:
+        return self.folded or bool(self.shape("0.attn.dep_conv.weight"))
+
+    @property
+    def window(self) -> int:
+        """Side w of the windows, from a bias table of (2w - 1)^2 rows."""
+        rows = self.shape("0.attn.relative_position_bias_table")[0]
+        return (math.isqrt(rows) + 1) // 2
+
+    @property
+    def masked_map(self) -> int | None:
+        """Side of the map, from the buffers of a shifted block; None where they do not tell."""
+        for block in range(1, self.blocks, 2):
+            if not self.shape(f"{block}.attn.relative_position_index"):
+                continue  # derived buffers were not stored
+            mask = self.shape(f"{block}.attn_mask")
+            return self.window * (math.isqrt(mask[0]) if mask else 1)
+        return None
+
+
+def infer_config(
+    stored: StoredWeights,
+    image_size: tuple[int, int] | None = None,
+    window_size: int | None = None,
+) -> tuple[SlideSwinConfig, tuple[str, ...]]:
+    """Find the settings of the Slide-Swin that a checkpoint holds.
+
+    Args:
+        stored: the checkpoint's tensors and, where it has one, its configuration.
+        image_size: height and width in pixels, where the file cannot tell.
+        window_size: the largest window, where the file cannot tell.
+
+    Returns:
+        The settings, and remarks on what the file says twice and differently.
+
+    Raises:
+        InputError: if it is no Slide-Swin, if a setting cannot be known, or if the file and an
+            argument disagree.
+    """
+    path = stored.path
+    shapes = {name: tuple(tensor.shape) for name, tensor in stored.tensors.items()}
+    patch = shapes.get("patch_embed.proj.weight", ())
+    count = 1 + max(_indices(shapes, r"layers\.(\d+)\.blocks\.\d+\.attn\."), default=-1)
+    if len(patch) != 4 or not count or "0.attn.qkv.weight" not in _Stage(shapes, 0)._shapes:
+        some = ", ".join(sorted(shapes)[:3])
+        raise InputError(
+            f"{path} is not a Slide-Swin: it has {some} and no patch_embed.proj and "
+            f"layers.I.blocks.J.attn.qkv; see slide-deploy models for what is known."
+        )
+    stages = [_Stage(shapes, index) for index in range(count)]
+    try:
+        settings = _from_shapes(shapes, stages, patch)
+    except (IndexError, ZeroDivisionError) as error:
+        raise InputError(
+            f"{path} has tensors of unexpected rank or is missing some of a Slide-Swin's: compare "
+            f"it with the model that was trained."
+        ) from error
+    config = _training_settings(stored.config)
+    remarks = _differences(settings, config)
+    size = _image_size(path, shapes, stages, settings["patch_size"], config, image_size)
+    window = _window_size(path, stages, settings["patch_size"], size, config, window_size)
+    try:
+        return SlideSwinConfig(image_size=size, window_size=window, **settings), remarks
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _from_shapes(shapes: Shapes, stages: list[_Stage], patch: tuple[int, ...]) -> dict[str, Any]:
+    embed_dim = patch[0]
+    slide_stages = sum(stage.slides for stage in stages)
+    settings: dict[str, Any] = {
+        "embed_dim": embed_dim,
+        "in_channels": patch[1],
+        "patch_size": patch[2],
+        "num_classes": shapes.get("head.weight", (0,))[0],
+        "depths": tuple(stage.blocks for stage in stages),
+        "num_slide_stages": slide_stages,
+        "mlp_ratio": stages[0].shape("0.mlp.fc1.weight")[0] / embed_dim,
+        "qkv_bias": bool(stages[0].shape("0.attn.qkv.bias")),
+        "ape": "absolute_pos_embed" in shapes,
+        "patch_norm": "patch_embed.norm.weight" in shapes,
+    }
+    if slide_stages:
+        settings |= _slide_settings(stages[0], embed_dim)
+    settings["num_heads"] = tuple(
+        _heads(stage, embed_dim * 2**stage.index, settings) for stage in stages
+    )
+    return settings
+
+
+def _slide_settings(stage: _Stage, dim: int) -> dict[str, Any]:
+    inner = stage.shape("0.attn.proj.weight")[1]
+    kernel = stage.shape("0.attn.key_conv.weight") or stage.shape("0.attn.dep_conv.weight")
+    return {
+        "kernel_size": kernel[3],
+        "dim_reduction": dim // inner,
+        "share_qkv": stage.shape("0.attn.qkv.weight")[0] == inner,
+        "share_dwc_kernel": not stage.shape("0.attn.dep_conv2.weight"),
+        "rpb": bool(stage.shape("0.attn.relative_position_bias_table")),
+    }
+
+
+def _heads(stage: _Stage, dim: int, settings: Mapping[str, Any]) -> int:
+    table = stage.shape("0.attn.relative_position_bias_table")
+    if table:
+        return table[1]
+    outputs = stage.shape("0.attn.dep_conv.weight")[0]
+    head_dim = outputs // settings["kernel_size"] ** 2
+    return dim // settings["dim_reduction"] // head_dim
+
+
+def _training_settings(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The entries of the training run's configuration that describe the network."""
+    if config is None:
+        return {}
+    data, model = _section(config, "DATA"), _section(config, "MODEL")
+    swin, slide = _section(model, "SWIN"), _section(model, "SLIDE")
+    found = {
+        "image_size": data.get("IMG_SIZE"),
+        "window_size": swin.get("WINDOW_SIZE"),
+        "num_classes": model.get("NUM_CLASSES"),
+        "embed_dim": swin.get("EMBED_DIM"),
+        "depths": swin.get("DEPTHS"),
+        "num_heads": swin.get("NUM_HEADS"),
+        "kernel_size": slide.get("KA"),
+        "num_slide_stages": slide.get("NUM_SLIDE_STAGES"),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = config.get(name)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _differences(settings: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
+    remarks = []
+    for name, value in config.items():
+        said = tuple(value) if isinstance(value, list | tuple) else value
+        if name in settings and said != settings[name]:
+            remarks.append(
+                f"the stored configuration says {name} {said}, the tensors say {settings[name]}: "
+                f"the tensors count"
+            )
+    return tuple(remarks)
+
+
+def _image_size(
+    path: Path,
+    shapes: Shapes,
+    stages: list[_Stage],
+    patch_size: int,
+    config: Mapping[str, Any],
+    option: tuple[int, int] | None,
+) -> tuple[int, int]:
+    from_tensors = _image_side(shapes, stages, patch_size)
+    if from_tensors is not None:
+        known: tuple[int, int] | None = (from_tensors, from_tensors)
+    else:
+        known = _pair(config.get("image_size"))
+    if option is not None and known is not None and option != known:
+        raise InputError(
+            f"{path} was trained on {known[0]}x{known[1]} images and --image-size says "
+            f"{option[0]}x{option[1]}: leave the option out."
+        )
+    size = option or known
+    if size is None:
+        raise InputError(
+            f"{path} does not tell the image size: give it with --image-size, for example "
+            f"--image-size 224."
+        )
+    return size
+
+
+def _image_side(shapes: Shapes, stages: list[_Stage], patch_size: int) -> int | None:
+    """Side of a square image in pixels, where tables, masks or the position embedding tell it."""
+    embedding = shapes.get("absolute_pos_embed", ())
+    if len(embedding) == 3 and math.isqrt(embedding[1]) ** 2 == embedding[1]:
+        return math.isqrt(embedding[1]) * patch_size
+    windows = [stage for stage in stages if not stage.slides]
+    for before, stage in pairwise(windows):
+        if stage.window < before.window:  # smaller than the window size, so it is the whole map
+            return stage.window * patch_size * 2**stage.index
+    for stage in windows:
+        if stage.masked_map is not None:
+            return stage.masked_map * patch_size * 2**stage.index
+    return None
+
+
+def _window_size(
+    path: Path,
+    stages: list[_Stage],
+    patch_size: int,
+    image_size: tuple[int, int],
+    config: Mapping[str, Any],
+    option: int | None,
+) -> int:
+    windows = [stage for stage in stages if not stage.slides]
+    known = config.get("window_size")
+    if isinstance(known, int) and option is not None and option != known:
+        raise InputError(
+            f"{path} was trained with window size {known} and --window-size says {option}: leave "
+            f"the option out."
+        )
+    size = option or known
+    if isinstance(size, int):
+        return size
+    if not windows:
+        return PUBLISHED_WINDOW
+    # The first window stage has the largest map. If its window is the whole of it, so are the
+    # others, any larger size means the same network, and the published one is reported.
+    step = patch_size * 2 ** windows[0].index
+    whole = windows[0].window * step >= min(image_size)
+    return max(PUBLISHED_WINDOW, windows[0].window) if whole else windows[0].window
+
+
+def _pair(size: Any) -> tuple[int, int] | None:
+    match size:
+        case int():
+            return size, size
+        case [int() as height, int() as width]:
+            return height, width
+    return None
+
+
+def _indices(shapes: Iterable[str], pattern: str) -> set[int]:
+    found = (re.match(pattern, name) for name in shapes)
+    return {int(match[1]) for match in found if match}

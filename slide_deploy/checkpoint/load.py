@@ -1,0 +1,142 @@
+"""A checkpoint file to a model in evaluation mode."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slide_deploy.checkpoint.infer import infer_config
+from slide_deploy.checkpoint.read import StoredWeights, WeightChoice, read_checkpoint
+from slide_deploy.errors import InputError
+from slide_deploy.models.registry import architecture_name
+from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
+
+# Buffers that are computed from the settings: accepted in a file, and rebuilt.
+_DERIVED = ("relative_position_index", "attn_mask")
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the user supplies where the file cannot tell.
+
+    Args:
+        weights: which of the file's weights to take.
+        image_size: height and width in pixels.
+        window_size: largest side of an attention window, in positions.
+    """
+
+    weights: WeightChoice = "auto"
+    image_size: tuple[int, int] | None = None
+    window_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model and where it came from.
+
+    Args:
+        model: in evaluation mode, float32, on the CPU.
+        config: its settings.
+        architecture: the published name of these settings, else "slide_swin".
+        path: the file.
+        sha256: of the file.
+        entry: the entry of the file that the weights came from; empty for a bare state dict.
+        remarks: what the file says twice and differently.
+    """
+
+    model: SlideSwin
+    config: SlideSwinConfig
+    architecture: str
+    path: Path
+    sha256: str
+    entry: str
+    remarks: tuple[str, ...]
+
+
+def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Checkpoint:
+    """Load a trained or a folded Slide-Swin.
+
+    Args:
+        path: a ``.pth``, ``.pt`` or ``.safetensors`` file.
+        overrides: what the user supplies where the file cannot tell.
+
+    Raises:
+        InputError: if the file cannot be used; the text says why and what to do.
+    """
+    overrides = overrides or Overrides()
+    stored = read_checkpoint(Path(path), overrides.weights)
+    if stored.settings is not None:
+        config = _stored_config(stored)
+        remarks: tuple[str, ...] = ()
+    else:
+        config, remarks = infer_config(stored, overrides.image_size, overrides.window_size)
+    folded = any(name.endswith(".attn.key_conv.weight") for name in stored.tensors)
+    with torch.device("meta"):
+        model = SlideSwin(config, folded)
+    tensors = {
+        name: tensor
+        for name, tensor in stored.tensors.items()
+        if name.rpartition(".")[2] not in _DERIVED
+    }
+    _check(stored.path, tensors, model.state_dict())
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    model.eval().requires_grad_(False)
+    return Checkpoint(
+        model=model,
+        config=config,
+        architecture=architecture_name(config),
+        path=stored.path,
+        sha256=stored.sha256,
+        entry=stored.entry,
+        remarks=remarks,
+    )
+
+
+def settings_of(config: SlideSwinConfig) -> dict[str, Any]:
+    """The settings as plain data, for a manifest or for a folded checkpoint."""
+    return asdict(config)
+
+
+def _stored_config(stored: StoredWeights) -> SlideSwinConfig:
+    assert stored.settings is not None
+    try:
+        settings: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in stored.settings.items()
+        }
+        return SlideSwinConfig(**settings)
+    except (AttributeError, TypeError, InputError) as error:
+        raise InputError(f"{stored.path} has settings that do not fit: fold it again.") from error
+
+
+def _check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    missing = [name for name in expected if name not in tensors]
+    if missing:
+        raise InputError(f"{path} lacks {_some(missing)}: it is not a whole Slide-Swin checkpoint.")
+    extra = [name for name in tensors if name not in expected]
+    if extra:
+        raise InputError(
+            f"{path} holds {_some(extra)}, which a Slide-Swin of these settings does not have: is "
+            f"it a variant of the model?"
+        )
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise InputError(
+                f"{path}: {name} has the shape {tuple(tensor.shape)} and these settings need "
+                f"{tuple(expected[name].shape)}: check --image-size and --window-size, or the file."
+            )
+        if not tensor.is_floating_point():
+            raise InputError(f"{path}: {name} is of type {tensor.dtype}: expected floating point.")
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"{path}: {name} holds NaN or infinity, so training failed or the file is damaged: "
+                f"use an earlier checkpoint."
+            )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

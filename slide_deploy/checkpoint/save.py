@@ -1,0 +1,44 @@
+"""A folded model to a safetensors file that ``load_checkpoint`` reads back."""
+
+import json
+import tempfile
+from pathlib import Path
+
+from slide_deploy import __version__
+from slide_deploy.checkpoint.load import Checkpoint, settings_of
+from slide_deploy.checkpoint.read import CONFIG_KEY
+from slide_deploy.errors import InputError
+from slide_deploy.models.slide_swin import SlideSwin
+
+
+def save_folded(folded: SlideSwin, source: Checkpoint, path: Path) -> None:
+    """Write a folded model with its settings and the hash of the checkpoint that it came from.
+
+    Args:
+        folded: what ``reparameterize`` gave for ``source.model``.
+        source: the trained checkpoint.
+        path: ends in ``.safetensors``; replaced if it exists.
+
+    Raises:
+        InputError: if the path has another ending or cannot be written to.
+    """
+    from safetensors.torch import save_file
+
+    if path.suffix != ".safetensors":
+        raise InputError(
+            f"{path} must end in .safetensors: folded weights are stored in that format."
+        )
+    metadata = {
+        CONFIG_KEY: json.dumps(settings_of(source.config)),
+        "slide_deploy.checkpoint_sha256": source.sha256,
+        "slide_deploy.version": __version__,
+    }
+    try:
+        with tempfile.TemporaryDirectory(prefix=".slide-deploy-", dir=path.parent) as work:
+            draft = Path(work) / path.name
+            save_file({k: v.contiguous() for k, v in folded.state_dict().items()}, draft, metadata)
+            draft.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}): check --output."
+        ) from error

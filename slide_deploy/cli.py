@@ -1,0 +1,356 @@
+"""The command line: wires, prints and exits. 0 success, 1 a check that says no, 2 unusable input.
+
+Everything heavy is imported inside the commands, so that ``--help`` answers at once.
+"""
+
+import re
+import sys
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slide_deploy import __version__
+from slide_deploy.errors import InputError, MissingExtra, SlideDeployError
+
+if TYPE_CHECKING:
+    from slide_deploy.checkpoint import Checkpoint
+    from slide_deploy.reparameterize import Certificate
+
+app = typer.Typer(
+    name="slide-deploy",
+    help="Fold, export, verify and measure vision models that use Slide Attention.",
+    epilog="Example: slide-deploy export model.pth --to onnx --to openvino --out exported",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+class Weights(StrEnum):
+    """Which weights of a training run to take."""
+
+    auto = "auto"
+    averaged = "averaged"
+    raw = "raw"
+
+
+CheckpointArgument = Annotated[
+    Path, typer.Argument(help="Trained checkpoint: .pth, .pt or .safetensors.", show_default=False)
+]
+WeightsOption = Annotated[
+    Weights, typer.Option(help="Averaged or last weights; auto prefers averaged ones.")
+]
+ImageSizeOption = Annotated[
+    str | None,
+    typer.Option(help="Image side, or HEIGHTxWIDTH, where the file cannot tell.", metavar="SIZE"),
+]
+WindowSizeOption = Annotated[
+    int | None, typer.Option(help="Largest attention window, where the file cannot tell.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace files that exist.")]
+
+
+def main() -> None:
+    """Run the command line; an error that is ours becomes one sentence and exit code 2."""
+    try:
+        app()
+    except SlideDeployError as error:
+        typer.echo(f"slide-deploy: {error}", err=True)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
+) -> None:
+    """Fold, export, verify and measure vision models that use Slide Attention."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command(epilog="Example: slide-deploy export model.pth --to onnx --to coreml --out exported")
+def export(
+    checkpoint: CheckpointArgument,
+    to: Annotated[
+        list[str],
+        typer.Option(help="onnx, openvino or coreml; give it once for each.", metavar="FORMAT"),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("exported"),
+    dynamic_batch: Annotated[
+        bool, typer.Option("--dynamic-batch", help="Leave the batch size open.")
+    ] = False,
+    weights: WeightsOption = Weights.auto,
+    image_size: ImageSizeOption = None,
+    window_size: WindowSizeOption = None,
+    force: ForceOption = False,
+    keep_failed: Annotated[
+        bool, typer.Option("--keep-failed", help="Keep a file that fails verification.")
+    ] = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fold a checkpoint, write it in other formats and prove each file.
+
+    Every file is read back from disk and run on its own runtime against the trained model in
+    float64. One that disagrees is removed, and the exit code is 1.
+    """
+    from exporters.registry import exporter_for
+    from slide_deploy.console import stderr, stdout, verification_table
+    from slide_deploy.progress import Steps
+
+    for format in to:
+        exporter_for(format).require()
+    with Steps(quiet or as_json, 3 + 2 * len(set(to))) as step:
+        step(f"load {checkpoint.name}")
+        trained = _load(checkpoint, weights, image_size, window_size)
+
+        from exporters.pipeline import ExportOptions
+        from exporters.pipeline import export as run_export
+
+        options = ExportOptions(
+            formats=tuple(to),
+            out=out,
+            dynamic_batch=dynamic_batch,
+            force=force,
+            keep_failed=keep_failed,
+        )
+        result = run_export(trained, options, step)
+    if as_json:
+        typer.echo(result.manifest.read_text(), nl=False)
+    elif not quiet:
+        console = stdout()
+        _describe(trained)
+        _print_certificate(result.certificate)
+        console.print(
+            verification_table(
+                "Verification against the trained model in float64",
+                [(file.format, file.verification) for file in result.files],
+            )
+        )
+        if any(file.verification.runtime == "mil-interpreter" for file in result.files):
+            console.print(
+                "Core ML itself needs macOS: the package was read back and run by the MIL "
+                "interpreter of slide-deploy."
+            )
+        for file in result.files:
+            if file.paths:
+                console.print(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
+        console.print(f"written: {result.manifest}")
+    for file in result.files:
+        if not file.verification.passed:
+            fate = "kept on request" if file.paths else "removed"
+            stderr().print(
+                f"slide-deploy: the {file.format} file disagrees with {checkpoint} on: "
+                f"{', '.join(file.verification.failures)}; it was {fate}."
+            )
+    raise typer.Exit(0 if result.passed else 1)
+
+
+@app.command(epilog="Example: slide-deploy fold model.pth -o folded.safetensors")
+def fold(
+    checkpoint: CheckpointArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, .safetensors.")],
+    weights: WeightsOption = Weights.auto,
+    image_size: ImageSizeOption = None,
+    window_size: WindowSizeOption = None,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fold a checkpoint and write the folded weights, with a certificate of what was done."""
+    if output.exists() and not force:
+        raise InputError(f"{output} exists: give --force to replace it, or another --output.")
+    from slide_deploy.progress import Steps
+
+    with Steps(quiet or as_json, 3) as step:
+        step(f"load {checkpoint.name}")
+        trained = _load(checkpoint, weights, image_size, window_size)
+
+        from exporters.manifest import to_json
+        from slide_deploy.checkpoint.save import save_folded
+        from slide_deploy.models.slide_swin import SlideSwin
+        from slide_deploy.reparameterize import reparameterize
+
+        step("fold")
+        folded, certificate = reparameterize(trained.model)
+        assert isinstance(folded, SlideSwin)
+        step(f"write {output.name}")
+        save_folded(folded, trained, output)
+    if as_json:
+        typer.echo(to_json({"status": certificate.status, "certificate": certificate}), nl=False)
+    elif not quiet:
+        _describe(trained)
+        _print_certificate(certificate)
+        typer.echo(f"written: {output}")
+
+
+@app.command(epilog="Example: slide-deploy verify exported/model.onnx --against model.pth")
+def verify(
+    file: Annotated[Path, typer.Argument(help="A written file.", show_default=False)],
+    against: Annotated[
+        Path, typer.Option(help="The checkpoint that it must agree with.", show_default=False)
+    ],
+    weights: WeightsOption = Weights.auto,
+    image_size: ImageSizeOption = None,
+    window_size: WindowSizeOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a file with a checkpoint again, later or on another machine."""
+    from slide_deploy import parity
+    from slide_deploy.console import case_table, stdout
+    from slide_deploy.progress import Steps
+    from slide_deploy.runtimes import open_file
+
+    session = open_file(file)
+    with Steps(quiet or as_json, 3) as step:
+        step(f"load {against.name}")
+        trained = _load(against, weights, image_size, window_size)
+
+        from exporters.manifest import to_json
+        from exporters.pipeline import reference_answers
+
+        config = trained.config
+        shape = (config.in_channels, *config.image_size)
+        if session.input_shape[1:] != shape:
+            raise InputError(
+                f"{file} takes images of {_by(session.input_shape[1:])} and {against} of "
+                f"{_by(shape)}: name the checkpoint that the file was exported from."
+            )
+        step("reference answers in float64")
+        cases = parity.verification_cases(shape, session.dynamic_batch, config.patch_size)
+        references = reference_answers(trained.model, cases)
+        step(f"run on {session.runtime}")
+        result = parity.verify(
+            session, cases, references, runtime=session.runtime, version=session.version
+        )
+    if as_json:
+        typer.echo(to_json({"passed": result.passed, "verification": result}), nl=False)
+    elif not quiet:
+        stdout().print(case_table(result))
+    if not result.passed:
+        typer.echo(
+            f"slide-deploy: {file} disagrees with {against} on: {', '.join(result.failures)}.",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: slide-deploy models")
+def models() -> None:
+    """List the published architectures; any other setting of them is read from the file."""
+    from slide_deploy.console import stdout, table
+    from slide_deploy.models.registry import ARCHITECTURES
+
+    grid = table(
+        "",
+        [
+            ("architecture", False),
+            ("width", True),
+            ("depths", False),
+            ("heads", False),
+            ("parameters", True),
+            ("GFLOPs (paper)", True),
+        ],
+    )
+    for architecture in ARCHITECTURES:
+        config = architecture.config
+        grid.add_row(
+            architecture.name,
+            str(config.embed_dim),
+            " ".join(map(str, config.depths)),
+            " ".join(map(str, config.num_heads)),
+            f"{architecture.parameters:,}",
+            f"{architecture.paper_gflops}",
+        )
+    stdout().print(grid)
+
+
+@app.command(epilog="Example: slide-deploy doctor")
+def doctor(as_json: JsonOption = False) -> None:
+    """Say which runtimes and libraries are here, and why one is missing."""
+    from slide_deploy.console import findings_table, stdout
+    from slide_deploy.doctor import examine
+
+    findings = examine()
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        stdout().print(findings_table(findings))
+
+
+def _load(
+    path: Path, weights: Weights, image_size: str | None, window_size: int | None
+) -> "Checkpoint":
+    if find_spec("torch") is None:
+        raise MissingExtra("torch", "all")
+    from slide_deploy.checkpoint import Overrides, load_checkpoint
+
+    size = None if image_size is None else _parse_size(image_size)
+    return load_checkpoint(path, Overrides(weights.value, size, window_size))
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if match is None:
+        raise InputError(f"--image-size {text} is not a size: give 224 or 512x768.")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _by(shape: "tuple[int | None, ...]") -> str:
+    return "x".join(map(str, shape))
+
+
+def _describe(trained: "Checkpoint") -> None:
+    config = trained.config
+    entry = f"entry {trained.entry}, " if trained.entry else ""
+    typer.echo(f"{trained.path.name}: {entry}sha256 {trained.sha256[:16]}")
+    typer.echo(
+        f"{trained.architecture}: {_by(config.image_size)} pixels, {config.num_classes} classes, "
+        f"depths {' '.join(map(str, config.depths))}, {config.num_slide_stages} slide stages"
+    )
+    for remark in trained.remarks:
+        typer.echo(f"note: {remark}")
+
+
+def _print_certificate(certificate: "Certificate") -> None:
+    from slide_deploy.console import stdout, table
+
+    if not certificate.folded:
+        typer.echo(f"fold: {certificate.status}")
+        return
+    grid = table(
+        "Fold certificate",
+        [
+            ("layer", False),
+            ("k", True),
+            ("heads", True),
+            ("branches", True),
+            ("error, float64", True),
+            ("after rounding", True),
+            ("off a shift", True),
+        ],
+    )
+    for layer in certificate.folded:
+        grid.add_row(
+            layer.name,
+            str(layer.kernel_size),
+            str(layer.num_heads),
+            str(len(layer.branches)),
+            f"{layer.error:.1e}",
+            f"{layer.rounding:.1e}",
+            f"{layer.shift_distance:.1e}" if layer.shift_distance else "0",
+        )
+    stdout().print(grid)

@@ -1,0 +1,117 @@
+"""How results look on a terminal: tables that fit 100 columns."""
+
+import sys
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from slide_deploy.doctor import Finding
+from slide_deploy.parity import Verification
+
+WIDTH = 100
+
+
+def stdout() -> Console:
+    """Where results go."""
+    return _console(stderr=False)
+
+
+def stderr() -> Console:
+    """Where progress and errors go."""
+    return _console(stderr=True)
+
+
+def _console(stderr: bool) -> Console:
+    # The stream as it is now: converters are run with sys.stderr redirected, progress goes on.
+    stream = sys.stderr if stderr else sys.stdout
+    console = Console(file=stream, highlight=False, soft_wrap=True)
+    # A pipe or a log has no width of its own.
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    return console
+
+
+def table(title: str, columns: Iterable[tuple[str, bool]]) -> Table:
+    """An empty table.
+
+    Args:
+        title: above it, left.
+        columns: header, and whether the column holds figures.
+    """
+    grid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for header, figures in columns:
+        grid.add_column(header, justify="right" if figures else "left", overflow="fold")
+    return grid
+
+
+def verdict(passed: bool) -> str:
+    """The word for an outcome, coloured where the terminal can."""
+    return "[green]pass[/]" if passed else "[bold red]FAIL[/]"
+
+
+def verification_table(title: str, verifications: Iterable[tuple[str, Verification]]) -> Table:
+    """One line a format: the worst figures of all cases."""
+    grid = table(
+        title,
+        [
+            ("format", False),
+            ("runs on", False),
+            ("cases", True),
+            ("max abs", True),
+            ("max rel", True),
+            ("SNR dB", True),
+            ("top-1", True),
+            ("", False),
+        ],
+    )
+    for name, verification in verifications:
+        worst = verification.worst
+        grid.add_row(
+            name,
+            f"{verification.runtime} {verification.version}",
+            str(len(verification.cases)),
+            f"{worst.max_absolute:.1e}",
+            f"{worst.max_relative:.1e}",
+            f"{worst.snr_db:.0f}",
+            f"{worst.top1:.0%}",
+            verdict(verification.passed),
+        )
+    return grid
+
+
+def case_table(verification: Verification) -> Table:
+    """One line a case of one file."""
+    grid = table(
+        f"{verification.runtime} {verification.version}",
+        [
+            ("input", False),
+            ("batch", True),
+            ("max abs", True),
+            ("max rel", True),
+            ("SNR dB", True),
+            ("top-1", True),
+            ("", False),
+        ],
+    )
+    for case in verification.cases:
+        agreement = case.agreement
+        grid.add_row(
+            case.name,
+            str(case.batch),
+            f"{agreement.max_absolute:.1e}",
+            f"{agreement.max_relative:.1e}",
+            f"{agreement.snr_db:.0f}",
+            f"{agreement.top1:.0%}",
+            verdict(agreement.within(verification.limit)),
+        )
+    return grid
+
+
+def findings_table(findings: Iterable[Finding]) -> Table:
+    """One line a finding of the doctor."""
+    grid = table("", [("", False), ("", False), ("", False)])
+    for finding in findings:
+        mark = "[green]yes[/]" if finding.ok else "[yellow]no[/]"
+        grid.add_row(finding.subject, mark, finding.detail.replace("[", "\\["))
+    return grid

@@ -1,0 +1,74 @@
+"""What this machine can do, and what would help where it cannot."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from slide_deploy import __version__
+from slide_deploy.runtimes.registry import RUNTIMES
+
+# The top-level names that this distribution brings; two of them are common words.
+PACKAGES = ("slide_deploy", "exporters", "benchmarks")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report.
+
+    Args:
+        subject: what was looked at.
+        ok: whether it is usable.
+        detail: its version, or the reason why not with the command that would help.
+    """
+
+    subject: str
+    ok: bool
+    detail: str
+
+
+def examine() -> tuple[Finding, ...]:
+    """Look at this installation and machine."""
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return (
+        Finding("slide-deploy", True, f"{__version__}, Python {platform.python_version()}"),
+        Finding("machine", True, machine),
+        *_packages(),
+        _library("torch", "to load checkpoints and to export"),
+        *(_runtime(index) for index in range(len(RUNTIMES))),
+    )
+
+
+def _packages() -> list[Finding]:
+    """Whether another distribution owns one of our names, which Python would import instead."""
+    home = Path(__file__).resolve().parent.parent
+    findings = []
+    for name in PACKAGES:
+        spec = find_spec(name)
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin is None or origin.parent.parent != home:
+            findings.append(
+                Finding(
+                    f"package {name}",
+                    False,
+                    f"another one is imported from {origin}: use an environment of its own",
+                )
+            )
+    return findings
+
+
+def _library(name: str, purpose: str) -> Finding:
+    try:
+        return Finding(name, True, version(name))
+    except PackageNotFoundError:
+        return Finding(name, False, f"{purpose}: pip install {name}")
+
+
+def _runtime(index: int) -> Finding:
+    runtime = RUNTIMES[index]
+    reason = runtime.missing()
+    if reason is not None:
+        return Finding(runtime.name, False, reason)
+    return Finding(runtime.name, True, f"{runtime.package} {version(runtime.package)}")

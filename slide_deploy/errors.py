@@ -1,0 +1,28 @@
+"""What can go wrong, in three classes.
+
+The command line turns each into one sentence on stderr and exit code 2.
+"""
+
+
+class SlideDeployError(Exception):
+    """Base of every error that slide-deploy raises on purpose; its text is one sentence."""
+
+
+class InputError(SlideDeployError):
+    """An input cannot be used: the text names the file or layer, what is wrong and what to do."""
+
+
+class MissingExtra(InputError):
+    """A library that an optional feature needs is not installed.
+
+    Args:
+        package: the library as Python imports it, for example ``openvino``.
+        extra: the extra of slide-deploy that brings it, for example ``openvino``.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed: run pip install 'slide-deploy[{extra}]' and try again."
+        )
+        self.package = package
+        self.extra = extra

@@ -1,0 +1,97 @@
+"""Arithmetic of folding: tensors in, tensors out, no modules.
+
+The convolution of a sum of kernels is the sum of the convolutions, so
+
+    (W_shift + W_def) * x + (b_shift + b_def)  =  W_shift * x + b_shift + W_def * x + b_def.
+
+The position bias is added to the keys and the logits are ``scale * q . (key + rpb)``: both go into
+the key convolution of each head,
+
+    W_key[h, d, p] = scale * W[d, p],      b_key[h, d, p] = scale * (b[d, p] + rpb[h, p]).
+
+The scale could go into the query projection as well. Here it goes to the keys, because that is
+exact also where one projection serves as q, k and v. All arithmetic is float64.
+"""
+
+import torch
+from torch import Tensor
+
+from slide_deploy.errors import InputError
+
+Branch = tuple[Tensor, Tensor | None]
+
+
+def merge_branches(shift: Branch, deformed: Branch) -> tuple[Tensor, Tensor]:
+    """Add two convolutions of one geometry.
+
+    Args:
+        shift: weight (d * K, 1, k, k) and bias (d * K) or None.
+        deformed: the same.
+
+    Returns:
+        Weight and bias of the one convolution that equals both, float64.
+
+    Raises:
+        InputError: if the kernels differ in shape.
+    """
+    (shift_weight, shift_bias), (deformed_weight, deformed_bias) = shift, deformed
+    if shift_weight.shape != deformed_weight.shape:
+        raise InputError(
+            f"the branches have kernels of {tuple(shift_weight.shape)} and "
+            f"{tuple(deformed_weight.shape)}: only branches of one geometry can be added."
+        )
+    weight = shift_weight.double() + deformed_weight.double()
+    bias = weight.new_zeros(weight.shape[0])
+    for term in (shift_bias, deformed_bias):
+        if term is not None:
+            bias = bias + term.double()
+    return weight, bias
+
+
+def per_head(weight: Tensor, bias: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+    """Repeat a kernel that every head shares: (d * K, ...) to (head * d * K, ...)."""
+    return weight.repeat(heads, 1, 1, 1), bias.repeat(heads)
+
+
+def fold_into_keys(
+    weight: Tensor, bias: Tensor, scale: float, position_bias: Tensor | None, heads: int
+) -> tuple[Tensor, Tensor]:
+    """Put scale and position bias into the key convolution.
+
+    Args:
+        weight: (head * d * K, 1, k, k).
+        bias: (head * d * K).
+        scale: the factor on the logits.
+        position_bias: (head, K), or None where the model has none.
+        heads: number of heads.
+
+    Returns:
+        Weight and bias of the same shapes, float64.
+    """
+    folded = bias.double()
+    if position_bias is not None:
+        # (head, d, offset) + (head, 1, offset)
+        split = folded.reshape(heads, -1, position_bias.shape[-1])
+        folded = (split + position_bias.double()[:, None, :]).reshape(-1)
+    return scale * weight.double(), scale * folded
+
+
+def shift_kernel(channels: int, kernel_size: int) -> Tensor:
+    """Weights of a convolution that copies each neighbour: (channels * K, 1, k, k), float32.
+
+    Output ``d * K + p`` is 1 at offset p, where p runs over the neighbourhood row by row.
+    """
+    offsets = kernel_size**2
+    one_hot = torch.eye(offsets).reshape(offsets, 1, kernel_size, kernel_size)
+    return one_hot.repeat(channels, 1, 1, 1)
+
+
+def distance_from_shift(weight: Tensor, kernel_size: int) -> float:
+    """Largest absolute difference between a kernel (d * K, 1, k, k) and the pure shift."""
+    pure = shift_kernel(weight.shape[0] // kernel_size**2, kernel_size)
+    return float((weight.detach().double() - pure.double()).abs().max())
+
+
+def largest(tensor: Tensor | None) -> float:
+    """Largest absolute value; 0 for None or an empty tensor."""
+    return 0.0 if tensor is None or tensor.numel() == 0 else float(tensor.detach().abs().max())

@@ -1,0 +1,118 @@
+"""What an application sees of a model: its inputs and outputs, and the sizes that it may choose.
+
+Shapes here may be ranges or lists of choices; the program itself only says that a size is unknown.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The sizes that a flexible dimension may have.
+
+    Attributes:
+        low: the smallest.
+        high: the largest; None if there is no limit.
+    """
+
+    low: int
+    high: int | None
+
+    def __contains__(self, size: int) -> bool:
+        """Whether the dimension may have this size."""
+        return self.low <= size and (self.high is None or size <= self.high)
+
+
+Size: TypeAlias = int | Range
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """An input or an output as the model's description declares it.
+
+    Attributes:
+        name: as an application spells it.
+        kind: ``array`` or ``image``; otherwise the description's word, ``dictionary`` for example.
+        dtype: the element type of an array, ``uint8`` for an image, else empty.
+        shape: one size a dimension; (channels, height, width) for an image.
+        choices: the shapes that are allowed, where the description lists them one by one.
+    """
+
+    name: str
+    kind: str
+    dtype: str
+    shape: tuple[Size, ...]
+    choices: tuple[tuple[int, ...], ...] = ()
+
+
+_ARRAY_DTYPES = {
+    65568: "float32",
+    65600: "float64",
+    131104: "int32",
+    131080: "int8",
+    65552: "float16",
+}
+_COLOURS = 3
+_GRAYS = (10, 40)  # GRAYSCALE and GRAYSCALE_FLOAT16; every other colour space has three channels
+
+
+def read_features(messages: Iterable[Any]) -> tuple[Feature, ...]:
+    """The features of a description, in its order.
+
+    Args:
+        messages: ``FeatureDescription`` messages.
+    """
+    return tuple(_feature(message) for message in messages)
+
+
+def _feature(message: Any) -> Feature:
+    kind = message.type.WhichOneof("Type") or "unknown"
+    if kind == "multiArrayType":
+        return _array(message.name, message.type.multiArrayType)
+    if kind == "imageType":
+        return _image(message.name, message.type.imageType)
+    return Feature(message.name, kind.removesuffix("Type"), "", ())
+
+
+def _array(name: str, message: Any) -> Feature:
+    dtype = _ARRAY_DTYPES.get(message.dataType, "")
+    choices = tuple(tuple(shape.shape) for shape in message.enumeratedShapes.shapes)
+    if choices:
+        return Feature(name, "array", dtype, _spanned(choices), choices)
+    if message.WhichOneof("ShapeFlexibility") == "shapeRange":
+        return Feature(name, "array", dtype, _ranges(message.shapeRange.sizeRanges))
+    return Feature(name, "array", dtype, tuple(message.shape))
+
+
+def _image(name: str, message: Any) -> Feature:
+    channels = 1 if message.colorSpace in _GRAYS else _COLOURS
+    sizes = message.enumeratedSizes.sizes
+    choices = tuple((channels, size.height, size.width) for size in sizes)
+    if choices:
+        return Feature(name, "image", "uint8", _spanned(choices), choices)
+    if message.WhichOneof("SizeFlexibility") == "imageSizeRange":
+        limits = message.imageSizeRange
+        shape = (channels, *_ranges((limits.heightRange, limits.widthRange)))
+        return Feature(name, "image", "uint8", shape)
+    return Feature(name, "image", "uint8", (channels, message.height, message.width))
+
+
+def _ranges(limits: Sequence[Any]) -> tuple[Size, ...]:
+    """One size a dimension; a negative upper bound stands for none."""
+    return tuple(
+        _size(limit.lowerBound, limit.upperBound if limit.upperBound >= 0 else None)
+        for limit in limits
+    )
+
+
+def _spanned(choices: tuple[tuple[int, ...], ...]) -> tuple[Size, ...]:
+    """From the smallest to the largest choice of every dimension; () if their ranks differ."""
+    if len({len(choice) for choice in choices}) != 1:
+        return ()
+    return tuple(_size(min(sizes), max(sizes)) for sizes in zip(*choices, strict=True))
+
+
+def _size(low: int, high: int | None) -> Size:
+    return low if low == high else Range(low, high)

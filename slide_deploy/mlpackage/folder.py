@@ -1,0 +1,111 @@
+"""The files of a package: found through its manifest, read only if they really lie inside it.
+
+A package is a folder from a stranger. Its manifest and its program name other files, so a name is
+followed only when the file that it leads to, symbolic links resolved, is a regular file inside.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from slide_deploy.errors import InputError
+
+# Both files are small text or descriptions: the weights live elsewhere. The limits bound memory,
+# since a protobuf in memory can take many times the bytes of its file.
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_MODEL_BYTES = 16 << 20
+
+
+def damaged(path: Path, what: str) -> InputError:
+    """The error for a package whose bytes contradict each other; ``what`` is a clause."""
+    return InputError(f"{path} is damaged: {what}; copy or export the package again.")
+
+
+def file_inside(package: Path, relative: str, purpose: str) -> Path:
+    """The regular file at ``relative``, which must lie inside ``package``.
+
+    Args:
+        package: the folder.
+        relative: a path below it, as a file of the package spells it.
+        purpose: what the file is, for the message: "the weight file" for example.
+
+    Raises:
+        InputError: the name leads out of the folder, to nothing, or to something not a file.
+    """
+    if relative.startswith("/") or "\\" in relative or ":" in relative:
+        raise InputError(
+            f"{package} names {relative!r} as {purpose}, which is not a path inside the package: "
+            f"do not use it, and get the package from a source that you trust."
+        )
+    try:
+        root = package.resolve(strict=True)
+        found = (root / relative).resolve(strict=True)
+        is_file = found.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # absent, NUL in the name, loop of links
+        raise damaged(package, f"{purpose}, {relative!r}, is missing") from error
+    if not found.is_relative_to(root):
+        raise InputError(
+            f"{package} names {relative!r} as {purpose}, which leads out of the package: "
+            f"do not use it, and get the package from a source that you trust."
+        )
+    if not is_file:
+        raise damaged(package, f"{purpose}, {relative!r}, is not a file")
+    return found
+
+
+def read_limited(package: Path, file: Path, limit: int) -> bytes:
+    """All bytes of a file of the package that has at most ``limit``.
+
+    Raises:
+        InputError: the file cannot be read, or is longer.
+    """
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(limit + 1)
+    except OSError as error:
+        raise InputError(
+            f"{package} cannot be read, {file.name}: {error.strerror}; check its permissions."
+        ) from error
+    if len(content) > limit:
+        raise InputError(
+            f"{package} has a {file.name} of more than {limit >> 20} MiB, which no vision model "
+            f"needs: export it with its weights in the weight file."
+        )
+    return content
+
+
+def find_model(package: Path) -> Path:
+    """The ``.mlmodel`` file that the manifest calls the root model.
+
+    Raises:
+        InputError: ``package`` is no package, or its manifest is missing, broken or leads out.
+    """
+    if not package.exists():
+        raise InputError(f"{package} does not exist: check the name of the package.")
+    if not package.is_dir():
+        raise InputError(f"{package} is not a folder: name the .mlpackage folder itself.")
+    if not (package / "Manifest.json").exists():
+        raise InputError(
+            f"{package} has no Manifest.json, so it is not an .mlpackage: name the folder whose "
+            f"name ends in .mlpackage, or copy it again."
+        )
+    manifest = file_inside(package, "Manifest.json", "the manifest")
+    entry = _root_entry(package, read_limited(package, manifest, MAX_MANIFEST_BYTES))
+    return file_inside(package, f"Data/{entry}", "the model")
+
+
+def _root_entry(package: Path, text: bytes) -> str:
+    """The path, below ``Data``, of the item that the manifest calls the root model."""
+    try:
+        manifest: Any = json.loads(text)
+        path = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise damaged(package, "Manifest.json does not name the root model") from error
+    if not isinstance(path, str):
+        raise damaged(package, "Manifest.json does not name the root model")
+    if path.startswith("/"):
+        raise InputError(
+            f"{package} names {path!r} as the model, which is not a path inside the package: "
+            f"do not use it, and get the package from a source that you trust."
+        )
+    return path

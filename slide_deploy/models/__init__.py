@@ -1,0 +1,1 @@
+"""Networks as they were trained. They know nothing of files, runtimes or graphs."""

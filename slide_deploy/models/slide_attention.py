@@ -1,0 +1,221 @@
+"""Slide attention, branched as it is trained and folded as it is deployed.
+
+Per head with d features, input maps k and v and query q, for K = k*k offsets p and taps j:
+
+    key[d, p]   = sum_j (W_shift + W_def)[d, p, j] * k[d, at offset j] + (b_shift + b_def)[d, p]
+    value[d, p] = the same, from v
+    logit[p]    = sum_d scale * q[d] * (key[d, p] + rpb[h, p])
+    out[d]      = sum_p softmax(logit)[p] * value[d, p]
+
+Outside the map the neighbours are zeros and they take part: there is no mask.
+(Slide Attention, CVPR 2023, arXiv 2304.04237.)
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from slide_deploy.errors import InputError
+from slide_deploy.folding import shift_kernel
+
+Layout = Literal["nchw", "tokens"]
+
+
+@dataclass(frozen=True)
+class SlideAttentionConfig:
+    """What fixes the shapes and the arithmetic of one slide attention.
+
+    Args:
+        dim: channels of the input and of the output.
+        num_heads: heads; divides ``dim // dim_reduction``.
+        kernel_size: side of the neighbourhood, odd.
+        qkv_bias: whether the projection of q, k and v carries a bias.
+        dim_reduction: q, k and v have ``dim // dim_reduction`` channels; the scale stays
+            ``(dim / num_heads) ** -0.5``.
+        rpb: whether a relative position bias is added to the keys.
+        share_dwc_kernel: whether k and v share the deformed branch.
+        share_qkv: whether one projection serves as q, k and v.
+
+    Raises:
+        InputError: if the numbers do not fit together.
+    """
+
+    dim: int
+    num_heads: int
+    kernel_size: int = 3
+    qkv_bias: bool = True
+    dim_reduction: int = 1
+    rpb: bool = True
+    share_dwc_kernel: bool = True
+    share_qkv: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kernel_size % 2 == 0 or self.kernel_size < 1:
+            raise InputError(f"kernel_size is {self.kernel_size}: give an odd neighbourhood.")
+        if self.dim % self.dim_reduction or self.inner_dim % self.num_heads:
+            raise InputError(
+                f"{self.dim} channels reduced {self.dim_reduction} times do not divide into "
+                f"{self.num_heads} heads: check dim, dim_reduction and num_heads."
+            )
+
+    @property
+    def inner_dim(self) -> int:
+        """Channels of q, of k and of v."""
+        return self.dim // self.dim_reduction
+
+    @property
+    def head_dim(self) -> int:
+        """Features of one head."""
+        return self.inner_dim // self.num_heads
+
+    @property
+    def offsets(self) -> int:
+        """Neighbours of a position, itself included."""
+        return self.kernel_size**2
+
+    @property
+    def scale(self) -> float:
+        """Factor on the logits; from ``dim``, also where ``dim_reduction`` narrows the heads."""
+        return float((self.dim / self.num_heads) ** -0.5)
+
+
+class SlideAttentionBase(nn.Module):
+    """Projections and layouts, which folding leaves as they are."""
+
+    def __init__(
+        self,
+        config: SlideAttentionConfig,
+        layout: Layout = "nchw",
+        resolution: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        if layout == "tokens" and resolution is None:
+            raise InputError("Tokens carry no height and width: give slide attention a resolution.")
+        self.config = config
+        self.layout = layout
+        self.resolution = resolution
+        parts = 1 if config.share_qkv else 3
+        self.qkv = nn.Linear(config.dim, parts * config.inner_dim, bias=config.qkv_bias)
+        self.proj = nn.Linear(config.inner_dim, config.dim)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, None, None]:
+        """Attend.
+
+        Args:
+            x: (batch, dim, height, width) in the layout "nchw", (batch, height * width, dim) in
+                the layout "tokens".
+
+        Returns:
+            The same shape as ``x``; in the layout "nchw" as the first item of a tuple of three,
+            which is what the models that carry the module expect.
+        """
+        if self.layout == "tokens":
+            assert self.resolution is not None
+            return self.attend(x, *self.resolution)
+        height, width = x.shape[2:]
+        tokens = x.flatten(2).transpose(1, 2)
+        out = self.attend(tokens, height, width)
+        return out.transpose(1, 2).reshape(x.shape), None, None
+
+    def attend(self, tokens: Tensor, height: int, width: int) -> Tensor:
+        """Attend on tokens of a map of this size: (batch, height * width, dim), kept."""
+        raise NotImplementedError
+
+    def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (batch, head, d, H*W)."""
+        config = self.config
+        batch, positions, _ = tokens.shape
+        parts = 1 if config.share_qkv else 3
+        # (batch, H*W, head, q|k|v, d) -> (q|k|v, batch, head, d, H*W)
+        heads = self.qkv(tokens).reshape(batch, positions, config.num_heads, parts, config.head_dim)
+        split = heads.permute(3, 0, 2, 4, 1)
+        return (split[0], split[0], split[0]) if parts == 1 else (split[0], split[1], split[2])
+
+
+class SlideAttention(SlideAttentionBase):
+    """The branched form: a fixed shift branch beside a learned deformed branch.
+
+    State-dict names are those of the trained models: ``dep_conv`` is the shift branch,
+    ``dep_conv1`` the deformed branch (of k and v, or of k alone), ``dep_conv2`` the deformed branch
+    of v where it has its own. One kernel serves every head.
+    """
+
+    def __init__(
+        self,
+        config: SlideAttentionConfig,
+        layout: Layout = "nchw",
+        resolution: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(config, layout, resolution)
+        self.dep_conv = self._branch()
+        self.dep_conv1 = self._branch()
+        self.dep_conv2 = None if config.share_dwc_kernel else self._branch()
+        with torch.no_grad():
+            self.dep_conv.weight.copy_(
+                shift_kernel(config.head_dim, config.kernel_size).to(self.dep_conv.weight)
+            )
+        self.relative_position_bias_table = (
+            nn.Parameter(torch.zeros(1, config.num_heads, 1, config.offsets, 1, 1))
+            if config.rpb
+            else None
+        )
+
+    def _branch(self) -> nn.Conv2d:
+        d, k = self.config.head_dim, self.config.kernel_size
+        return nn.Conv2d(d, d * k * k, k, padding=k // 2, groups=d)
+
+    def neighbours(self, maps: Tensor, deformed: nn.Conv2d) -> Tensor:
+        """Both branches of a side: (batch * head, d, H, W) to (batch * head, d * offset, H, W)."""
+        return self.dep_conv(maps) + deformed(maps)
+
+    def attend(self, tokens: Tensor, height: int, width: int) -> Tensor:
+        """Attend on tokens of a map of this size: (batch, height * width, dim), kept."""
+        config = self.config
+        batch, positions, _ = tokens.shape
+        q, k, v = self._project(tokens)
+        maps = (batch * config.num_heads, config.head_dim, height, width)
+        split = (batch, config.num_heads, config.head_dim, config.offsets, positions)
+        deformed_v = self.dep_conv2 if self.dep_conv2 is not None else self.dep_conv1
+        # (batch, head, d, offset, H*W)
+        keys = self.neighbours(k.reshape(maps), self.dep_conv1).reshape(split)
+        values = self.neighbours(v.reshape(maps), deformed_v).reshape(split)
+        if self.relative_position_bias_table is not None:
+            keys = keys + self.relative_position_bias_table.squeeze(-1)
+        logits = (config.scale * q.unsqueeze(3) * keys).sum(dim=2)  # (batch, head, offset, H*W)
+        attention = logits.softmax(dim=2).unsqueeze(2)
+        out = (attention * values).sum(dim=3)  # (batch, head, d, H*W)
+        return self.proj(out.reshape(batch, config.inner_dim, positions).transpose(1, 2))
+
+
+class FoldedSlideAttention(SlideAttentionBase):
+    """The folded form: one depthwise convolution for the keys and one for the values.
+
+    Channels are (head, d), outputs (head, d, offset): the position bias differs from head to head
+    and lives in ``key_conv.bias``, with the scale multiplied into ``key_conv``.
+    """
+
+    def __init__(
+        self,
+        config: SlideAttentionConfig,
+        layout: Layout = "nchw",
+        resolution: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(config, layout, resolution)
+        c, k = config.inner_dim, config.kernel_size
+        self.key_conv = nn.Conv2d(c, c * k * k, k, padding=k // 2, groups=c)
+        self.value_conv = nn.Conv2d(c, c * k * k, k, padding=k // 2, groups=c)
+
+    def attend(self, tokens: Tensor, height: int, width: int) -> Tensor:
+        """Attend on tokens of a map of this size: (batch, height * width, dim), kept."""
+        config = self.config
+        batch, positions, _ = tokens.shape
+        q, k, v = self._project(tokens)
+        maps = (batch, config.inner_dim, height, width)
+        split = (batch, config.num_heads, config.head_dim, config.offsets, positions)
+        keys = self.key_conv(k.reshape(maps)).reshape(split)
+        values = self.value_conv(v.reshape(maps)).reshape(split)
+        attention = (q.unsqueeze(3) * keys).sum(dim=2).softmax(dim=2).unsqueeze(2)
+        out = (attention * values).sum(dim=3)  # (batch, head, d, H*W)
+        return self.proj(out.reshape(batch, config.inner_dim, positions).transpose(1, 2))

@@ -1,0 +1,289 @@
+"""Slide-Swin: a Swin transformer whose first stages use slide attention.
+
+State-dict names and layouts are those of the trained models.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from slide_deploy.errors import InputError
+from slide_deploy.models.slide_attention import (
+    FoldedSlideAttention,
+    SlideAttention,
+    SlideAttentionConfig,
+)
+from slide_deploy.models.window_attention import (
+    WindowAttention,
+    merge_windows,
+    partition_windows,
+    roll_maps,
+    shifted_window_mask,
+)
+
+LAYER_NORM_EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class SlideSwinConfig:
+    """What fixes the shapes and the arithmetic of a Slide-Swin.
+
+    Args:
+        image_size: height and width of the image, in pixels.
+        num_classes: outputs of the classifier.
+        embed_dim: channels of the first stage; they double from stage to stage.
+        depths: blocks of each stage.
+        num_heads: heads of each stage.
+        window_size: largest side of an attention window, in positions.
+        num_slide_stages: how many stages, from the first, use slide attention.
+        kernel_size: side of the neighbourhood of slide attention.
+        patch_size: side of a patch, in pixels.
+        in_channels: channels of the image.
+        mlp_ratio: hidden width of the MLP over its input's.
+        qkv_bias: whether the projections of q, k and v carry a bias.
+        ape: whether an absolute position embedding is added to the patches.
+        patch_norm: whether the patches are normalised.
+        dim_reduction, rpb, share_dwc_kernel, share_qkv: see ``SlideAttentionConfig``.
+
+    Raises:
+        InputError: if the numbers do not fit together.
+    """
+
+    image_size: tuple[int, int] = (224, 224)
+    num_classes: int = 1000
+    embed_dim: int = 96
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    num_heads: tuple[int, ...] = (3, 6, 12, 24)
+    window_size: int = 56
+    num_slide_stages: int = 2
+    kernel_size: int = 3
+    patch_size: int = 4
+    in_channels: int = 3
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    ape: bool = False
+    patch_norm: bool = True
+    dim_reduction: int = 1
+    rpb: bool = True
+    share_dwc_kernel: bool = True
+    share_qkv: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.depths) != len(self.num_heads) or not self.depths:
+            raise InputError(
+                f"Depths {self.depths} and heads {self.num_heads} do not name the same stages."
+            )
+        counts = (self.embed_dim, self.in_channels, self.patch_size, self.dim_reduction)
+        if min(*counts, *self.depths, *self.num_heads, self.window_size) < 1:
+            raise InputError(f"Every size must be at least 1 in {self}.")
+        step = self.patch_size * 2 ** (len(self.depths) - 1)
+        if any(size <= 0 or size % step for size in self.image_size):
+            height, width = self.image_size
+            raise InputError(
+                f"Image size {height}x{width} is not a multiple of {step}: "
+                f"patches of {self.patch_size} are merged {len(self.depths) - 1} times by two."
+            )
+        for stage in range(len(self.depths)):
+            if stage < self.num_slide_stages:
+                self.slide_attention(stage)  # its settings check themselves
+                continue
+            if self.dim(stage) % self.num_heads[stage]:
+                raise InputError(
+                    f"Stage {stage} has {self.dim(stage)} channels, which do not divide into "
+                    f"{self.num_heads[stage]} heads."
+                )
+            window, resolution = self.window(stage), self.resolution(stage)
+            if any(side % window for side in resolution):
+                raise InputError(
+                    f"Stage {stage} has a map of {resolution[0]}x{resolution[1]}, which windows of "
+                    f"{window} do not tile: give another image size."
+                )
+
+    def dim(self, stage: int) -> int:
+        """Channels of the blocks of a stage."""
+        return self.embed_dim * 2**stage
+
+    def resolution(self, stage: int) -> tuple[int, int]:
+        """Height and width of the map in the blocks of a stage, in positions."""
+        step = self.patch_size * 2**stage
+        return self.image_size[0] // step, self.image_size[1] // step
+
+    def window(self, stage: int) -> int:
+        """Side of the windows of a stage: the whole map where that is not larger."""
+        return min(self.window_size, *self.resolution(stage))
+
+    def shift(self, stage: int, block: int) -> int:
+        """By how many positions a block shifts its windows."""
+        fits = min(self.resolution(stage)) <= self.window_size
+        return 0 if fits or block % 2 == 0 else self.window(stage) // 2
+
+    def slide_attention(self, stage: int) -> SlideAttentionConfig:
+        """The settings of the slide attention of a stage."""
+        return SlideAttentionConfig(
+            dim=self.dim(stage),
+            num_heads=self.num_heads[stage],
+            kernel_size=self.kernel_size,
+            qkv_bias=self.qkv_bias,
+            dim_reduction=self.dim_reduction,
+            rpb=self.rpb,
+            share_dwc_kernel=self.share_dwc_kernel,
+            share_qkv=self.share_qkv,
+        )
+
+
+class PatchEmbed(nn.Module):
+    """Patches to tokens, row by row: (batch, channels, H, W) to (batch, tokens, embed_dim)."""
+
+    def __init__(self, config: SlideSwinConfig) -> None:
+        super().__init__()
+        size = config.patch_size
+        self.proj = nn.Conv2d(config.in_channels, config.embed_dim, size, stride=size)
+        self.norm = (
+            nn.LayerNorm(config.embed_dim, eps=LAYER_NORM_EPS) if config.patch_norm else None
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Embed: (batch, channels, H, W) to (batch, tokens, embed_dim)."""
+        tokens = self.proj(image).flatten(2).transpose(1, 2)
+        return tokens if self.norm is None else self.norm(tokens)
+
+
+class Mlp(nn.Module):
+    """Two projections with the exact GELU between them."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Keep the shape (..., dim)."""
+        return self.fc2(self.act(self.fc1(tokens)))
+
+
+class PatchMerging(nn.Module):
+    """The four positions of a 2x2 cell become one: (batch, H*W, C) to (batch, H*W/4, 2C).
+
+    They stand side by side in the order (even row, even column), (odd, even), (even, odd),
+    (odd, odd).
+    """
+
+    def __init__(self, dim: int, resolution: tuple[int, int]) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.norm = nn.LayerNorm(4 * dim, eps=LAYER_NORM_EPS)
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Merge: (batch, H*W, C) to (batch, H*W/4, 2C)."""
+        height, width = self.resolution
+        maps = tokens.reshape(-1, height, width, tokens.shape[-1])
+        cells = [maps[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        return self.reduction(self.norm(torch.cat(cells, dim=-1).flatten(1, 2)))
+
+
+class Block(nn.Module):
+    """x + attn(norm1(x)), then x + mlp(norm2(x)), on tokens (batch, H*W, C)."""
+
+    def __init__(self, config: SlideSwinConfig, stage: int, block: int, folded: bool) -> None:
+        super().__init__()
+        dim = config.dim(stage)
+        self.resolution = config.resolution(stage)
+        self.window = 0 if stage < config.num_slide_stages else config.window(stage)
+        self.shift = 0
+        self.norm1 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.attn: nn.Module
+        self.attn_mask: Tensor | None
+        self.register_buffer("attn_mask", None, persistent=False)
+        if self.window:
+            self.shift = config.shift(stage, block)
+            self.attn = WindowAttention(dim, config.num_heads[stage], self.window, config.qkv_bias)
+            if self.shift:
+                # Derived, not trained: rebuilt here whether or not the checkpoint stores it.
+                self.attn_mask = torch.from_numpy(shifted_window_mask(self.resolution, self.window))
+        else:
+            form = FoldedSlideAttention if folded else SlideAttention
+            self.attn = form(config.slide_attention(stage), "tokens", self.resolution)
+        self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.mlp = Mlp(dim, int(dim * config.mlp_ratio))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Keep the shape (batch, H*W, C)."""
+        normed = self.norm1(tokens)
+        attended = self._window_attention(normed) if self.window else self.attn(normed)
+        tokens = tokens + attended
+        return tokens + self.mlp(self.norm2(tokens))
+
+    def _window_attention(self, tokens: Tensor) -> Tensor:
+        height, width = self.resolution
+        if (self.window, self.window) == self.resolution:  # one window: nothing to cut or shift
+            return self.attn(tokens)
+        maps = tokens.reshape(-1, height, width, tokens.shape[-1])
+        if self.shift:
+            maps = roll_maps(maps, self.shift)
+        windows = self.attn(partition_windows(maps, self.window), self.attn_mask)
+        maps = merge_windows(windows, self.window, self.resolution)
+        if self.shift:
+            maps = roll_maps(maps, -self.shift)
+        return maps.flatten(1, 2)
+
+
+class Stage(nn.Module):
+    """The blocks of one resolution and the step to the next."""
+
+    def __init__(self, config: SlideSwinConfig, stage: int, folded: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            Block(config, stage, block, folded) for block in range(config.depths[stage])
+        )
+        last = stage == len(config.depths) - 1
+        self.downsample = (
+            None if last else PatchMerging(config.dim(stage), config.resolution(stage))
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(batch, H*W, C) to (batch, H*W/4, 2C), or the same shape in the last stage."""
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens if self.downsample is None else self.downsample(tokens)
+
+
+class SlideSwin(nn.Module):
+    """The classifier.
+
+    Args:
+        config: its settings.
+        folded: build ``FoldedSlideAttention`` in place of the branched form.
+    """
+
+    def __init__(self, config: SlideSwinConfig, folded: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embed = PatchEmbed(config)
+        height, width = config.resolution(0)
+        self.absolute_pos_embed = (
+            nn.Parameter(torch.zeros(1, height * width, config.embed_dim)) if config.ape else None
+        )
+        self.layers = nn.ModuleList(
+            Stage(config, stage, folded) for stage in range(len(config.depths))
+        )
+        width = config.dim(len(config.depths) - 1)
+        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.head = nn.Linear(width, config.num_classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Classify: (batch, channels, H, W) to logits (batch, num_classes)."""
+        return self.head(self.norm(self.stages(image)[-1]).mean(dim=1))
+
+    def stages(self, image: Tensor) -> list[Tensor]:
+        """Tokens after each stage, each (batch, positions, channels)."""
+        tokens = self.patch_embed(image)
+        if self.absolute_pos_embed is not None:
+            tokens = tokens + self.absolute_pos_embed
+        outputs = []
+        for layer in self.layers:
+            tokens = layer(tokens)
+            outputs.append(tokens)
+        return outputs

@@ -1,0 +1,188 @@
+"""Two answers to figures and a verdict. It fails closed: NaN is never within a limit."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How far an answer may be off.
+
+    Args:
+        relative: largest absolute error over the largest absolute value of the reference.
+        snr_db: least signal-to-noise ratio, in dB.
+    """
+
+    relative: float
+    snr_db: float
+
+
+# Float32 forms of one network differ from float64 by up to 1e-5 of the largest logit (measured on
+# the published sizes with random weights). Ten times that leaves room for other machines' kernels;
+# a wrong bias, border or scale is far outside. Noise of 1e-4 everywhere would be 80 dB.
+FLOAT32_LIMIT = Limit(relative=1e-4, snr_db=80.0)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How one answer compares with its reference.
+
+    Args:
+        max_absolute: largest absolute difference.
+        max_relative: that over the largest absolute value of the reference.
+        snr_db: 10 log10 of the reference's energy over the difference's; infinite where equal.
+        top1: share of rows whose largest entry stands at the same place.
+    """
+
+    max_absolute: float
+    max_relative: float
+    snr_db: float
+    top1: float
+
+    def within(self, limit: Limit) -> bool:
+        """Whether both figures keep the limit; False where either is NaN."""
+        return self.max_relative <= limit.relative and self.snr_db >= limit.snr_db
+
+
+def compare(answer: np.ndarray, reference: np.ndarray) -> Agreement:
+    """Compare logits (rows, classes) with their reference, in float64.
+
+    A difference in shape, NaN or infinity on either side gives NaN figures, which keep no limit.
+    """
+    nothing = Agreement(math.nan, math.nan, math.nan, 0.0)
+    if answer.shape != reference.shape or not reference.size:
+        return nothing
+    if not (np.isfinite(answer).all() and np.isfinite(reference).all()):
+        return nothing
+    reference = reference.astype(np.float64)
+    difference = answer.astype(np.float64) - reference
+    worst, largest = float(np.abs(difference).max()), float(np.abs(reference).max())
+    noise, signal = float((difference**2).sum()), float((reference**2).sum())
+    if noise == 0.0:
+        return Agreement(0.0, 0.0, math.inf, 1.0)
+    snr = 10 * math.log10(signal / noise) if signal else -math.inf
+    relative = worst / largest if largest else math.inf
+    top1 = float((answer.argmax(-1) == reference.argmax(-1)).mean())
+    return Agreement(worst, relative, snr, top1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Images to verify with, and why these.
+
+    Args:
+        name: what they show.
+        images: (n, channels, height, width), float32.
+    """
+
+    name: str
+    images: np.ndarray
+
+
+def verification_cases(
+    shape: tuple[int, int, int], dynamic_batch: bool, patch: int = 4, seed: int = 0
+) -> tuple[Case, ...]:
+    """Inputs that together show what one random image hides.
+
+    Args:
+        shape: channels, height and width of an image.
+        dynamic_batch: add a batch of three.
+        patch: width of the frame in "border", in pixels.
+        seed: of the random draws.
+    """
+    random = np.random.default_rng(seed)
+
+    def noise(batch: int = 1) -> np.ndarray:
+        return random.standard_normal((batch, *shape)).astype(np.float32)
+
+    border = noise()
+    border[..., patch:-patch, patch:-patch] = 0.0
+    cases = [
+        Case("noise", noise()),
+        # What is wrong at the edge of the map drowns in an average over the whole of it.
+        Case("border", 3 * border),
+        # Nearly no contrast: the normalisations' epsilon and the biases decide.
+        Case("faint", noise() * np.float32(0.01)),
+        Case("zeros", np.zeros((1, *shape), np.float32)),
+    ]
+    if dynamic_batch:
+        cases.append(Case("batch of 3", noise(3)))
+    return tuple(cases)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """The agreement of one case."""
+
+    name: str
+    batch: int
+    agreement: Agreement
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The verdict on one file.
+
+    Args:
+        cases: what was compared.
+        limit: what was allowed.
+        runtime: what ran the file.
+        version: of that runtime.
+    """
+
+    cases: tuple[CaseResult, ...]
+    limit: Limit
+    runtime: str
+    version: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether there was a case and every one kept the limit."""
+        return bool(self.cases) and all(case.agreement.within(self.limit) for case in self.cases)
+
+    @property
+    def worst(self) -> Agreement:
+        """The worst of each figure over all cases; NaN where any is NaN."""
+        agreements = [case.agreement for case in self.cases]
+        return Agreement(
+            max_absolute=float(np.max([a.max_absolute for a in agreements])),
+            max_relative=float(np.max([a.max_relative for a in agreements])),
+            snr_db=float(np.min([a.snr_db for a in agreements])),
+            top1=float(np.mean([a.top1 for a in agreements])),
+        )
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Names of the cases that failed."""
+        return tuple(case.name for case in self.cases if not case.agreement.within(self.limit))
+
+
+def verify(
+    predict: Predict,
+    cases: Sequence[Case],
+    references: Sequence[np.ndarray],
+    *,
+    runtime: str,
+    version: str,
+    limit: Limit = FLOAT32_LIMIT,
+) -> Verification:
+    """Run every case and compare.
+
+    Args:
+        predict: images to logits, by the file under test.
+        cases: the inputs.
+        references: the true logits of each case, from the branched model in float64.
+        runtime: what runs the file.
+        version: of that runtime.
+        limit: what is allowed.
+    """
+    results = tuple(
+        CaseResult(case.name, len(case.images), compare(predict(case.images), reference))
+        for case, reference in zip(cases, references, strict=True)
+    )
+    return Verification(results, limit, runtime, version)

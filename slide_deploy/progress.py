@@ -1,0 +1,46 @@
+"""Progress of a command with known steps."""
+
+from collections.abc import Callable
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from slide_deploy.console import stderr
+
+
+class Steps:
+    """A bar on a terminal, a line a step elsewhere, nothing if quiet; all of it on stderr.
+
+    Used as a context manager it gives the function to call with each step's name as it starts.
+
+    Args:
+        quiet: show nothing.
+        total: how many steps there will be.
+    """
+
+    def __init__(self, quiet: bool, total: int) -> None:
+        self._quiet = quiet
+        self._console = stderr()
+        self._bar = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=total)
+        self._started = False
+
+    def __enter__(self) -> Callable[[str], None]:
+        self._bar.start()
+        return self._step
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def _step(self, name: str) -> None:
+        if not self._quiet and not self._console.is_terminal:
+            self._console.print(f"… {name}")
+        self._bar.update(self._task, description=name, advance=int(self._started))
+        self._started = True

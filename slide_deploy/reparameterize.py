@@ -1,0 +1,208 @@
+"""Surgery of folding: a branched model in, a folded copy and its certificate out."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from slide_deploy import folding
+from slide_deploy.errors import InputError
+from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttention
+from slide_deploy.surgery import replace_module
+
+# What must agree before two kernels may be added.
+_GEOMETRY = (
+    "in_channels",
+    "out_channels",
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
+    "padding_mode",
+)
+
+
+@dataclass(frozen=True)
+class FoldedLayer:
+    """What happened to one slide attention.
+
+    Args:
+        name: module name in the model.
+        kernel_size: side of the neighbourhood.
+        num_heads: heads.
+        head_dim: features of a head.
+        branches: convolutions that were added, by name.
+        key_kernel: shape of the folded key convolution, (C * K, 1, k, k).
+        error: largest absolute difference between the branched and the folded attention, both in
+            float64, on random maps with borders.
+        rounding: the same after the folded weights were rounded to the model's own type.
+        shift_distance: largest difference between the shift branch's kernel and a pure shift.
+        shift_bias: largest absolute bias of the shift branch.
+        position_bias: largest absolute value of the bias table that went into the keys; 0 without.
+        scale: factor that went into the keys.
+    """
+
+    name: str
+    kernel_size: int
+    num_heads: int
+    head_dim: int
+    branches: tuple[str, ...]
+    key_kernel: tuple[int, ...]
+    error: float
+    rounding: float
+    shift_distance: float
+    shift_bias: float
+    position_bias: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The report of a fold.
+
+    Args:
+        folded: the layers that were folded, in the model's order.
+        already_folded: names of layers that were folded before.
+    """
+
+    folded: tuple[FoldedLayer, ...]
+    already_folded: tuple[str, ...]
+
+    @property
+    def error(self) -> float:
+        """The largest error of any layer, in float64."""
+        return max((layer.error for layer in self.folded), default=0.0)
+
+    @property
+    def status(self) -> str:
+        """One of "folded", "already folded", "nothing to fold"."""
+        if self.folded:
+            return "folded"
+        return "already folded" if self.already_folded else "nothing to fold"
+
+
+def reparameterize(model: nn.Module) -> tuple[nn.Module, Certificate]:
+    """Fold every slide attention of a model; the model itself is left as it is.
+
+    Args:
+        model: any module in evaluation mode that holds ``SlideAttention`` layers.
+
+    Returns:
+        A folded copy, and the certificate.
+
+    Raises:
+        InputError: if a layer is in training mode, if branches differ in geometry, or if a layer
+            looks branched but is of a class that this function does not know.
+    """
+    for name, module in model.named_modules():
+        if module.training:
+            raise InputError(
+                f"{name or 'The model'} is in training mode: call .eval() before folding."
+            )
+    folded_model = copy.deepcopy(model)
+    layers: list[FoldedLayer] = []
+    already: list[str] = []
+    replaced: dict[int, FoldedSlideAttention] = {}
+    for name, module in list(folded_model.named_modules(remove_duplicate=False)):
+        if isinstance(module, FoldedSlideAttention):
+            already.append(name)
+        elif isinstance(module, SlideAttention):
+            if id(module) not in replaced:
+                replaced[id(module)], layer = fold_attention(module, name)
+                layers.append(layer)
+            folded_model = replace_module(folded_model, name, replaced[id(module)])
+        elif hasattr(module, "dep_conv") and hasattr(module, "dep_conv1"):
+            raise InputError(
+                f"{name} carries dep_conv and dep_conv1 but is a {type(module).__qualname__}: load "
+                f"its weights into slide_deploy.models.slide_attention.SlideAttention first."
+            )
+    return folded_model, Certificate(tuple(layers), tuple(already))
+
+
+def fold_attention(
+    branched: SlideAttention, name: str = "attention"
+) -> tuple[FoldedSlideAttention, FoldedLayer]:
+    """Fold one attention.
+
+    Args:
+        branched: the trained layer.
+        name: what to call it in errors and in the certificate.
+
+    Returns:
+        The folded layer, of the same type and device, and its line of the certificate.
+
+    Raises:
+        InputError: if its branches differ in geometry.
+    """
+    for branch_name, branch in _deformed_branches(branched):
+        for field in _GEOMETRY:
+            ours, theirs = getattr(branched.dep_conv, field), getattr(branch, field)
+            if ours != theirs:
+                raise InputError(
+                    f"{name}: dep_conv has {field} {ours} and {branch_name} has {theirs}; only "
+                    f"branches of one geometry can be folded."
+                )
+    exact = _fold_in_float64(branched)
+    rounded = copy.deepcopy(exact).to(branched.qkv.weight)
+    config, table = branched.config, branched.relative_position_bias_table
+    layer = FoldedLayer(
+        name=name,
+        kernel_size=config.kernel_size,
+        num_heads=config.num_heads,
+        head_dim=config.head_dim,
+        branches=("dep_conv", *(branch for branch, _ in _deformed_branches(branched))),
+        key_kernel=tuple(exact.key_conv.weight.shape),
+        error=_difference(branched, exact),
+        rounding=_difference(branched, rounded),
+        shift_distance=folding.distance_from_shift(branched.dep_conv.weight, config.kernel_size),
+        shift_bias=folding.largest(branched.dep_conv.bias),
+        position_bias=folding.largest(table),
+        scale=config.scale,
+    )
+    return rounded, layer
+
+
+def _deformed_branches(branched: SlideAttention) -> Iterator[tuple[str, nn.Conv2d]]:
+    yield "dep_conv1", branched.dep_conv1
+    if branched.dep_conv2 is not None:
+        yield "dep_conv2", branched.dep_conv2
+
+
+@torch.no_grad()
+def _fold_in_float64(branched: SlideAttention) -> FoldedSlideAttention:
+    config = branched.config
+    folded = FoldedSlideAttention(config, branched.layout, branched.resolution).double().eval()
+    for ours, theirs in ((folded.qkv, branched.qkv), (folded.proj, branched.proj)):
+        ours.load_state_dict(theirs.state_dict())
+    shift = (branched.dep_conv.weight, branched.dep_conv.bias)
+    key_branch = branched.dep_conv1
+    value_branch = branched.dep_conv2 if branched.dep_conv2 is not None else key_branch
+    table = branched.relative_position_bias_table
+    position_bias = None if table is None else table.reshape(config.num_heads, config.offsets)
+
+    key = folding.merge_branches(shift, (key_branch.weight, key_branch.bias))
+    value = folding.merge_branches(shift, (value_branch.weight, value_branch.bias))
+    key = folding.fold_into_keys(
+        *folding.per_head(*key, config.num_heads), config.scale, position_bias, config.num_heads
+    )
+    value = folding.per_head(*value, config.num_heads)
+    for conv, (weight, bias) in ((folded.key_conv, key), (folded.value_conv, value)):
+        conv.load_state_dict({"weight": weight, "bias": bias})
+    return folded
+
+
+@torch.no_grad()
+def _difference(branched: SlideAttention, folded: FoldedSlideAttention) -> float:
+    """Largest difference in float64 on a random map that has an interior and every border."""
+    config = branched.config
+    height, width = config.kernel_size + 4, config.kernel_size + 1
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randn(2, height * width, config.dim, dtype=torch.float64, generator=generator)
+    answers = [
+        copy.deepcopy(form).cpu().double().attend(tokens, height, width)
+        for form in (branched, folded)
+    ]
+    return float((answers[0] - answers[1]).abs().max())

@@ -1,0 +1,7 @@
+"""An interpreter of MIL: runs saved Core ML programs on the CPU, wherever Core ML cannot."""
+
+from slide_deploy.runtimes.mil_interpreter.errors import UnsupportedOperator
+from slide_deploy.runtimes.mil_interpreter.program import MilProgram, Port
+from slide_deploy.runtimes.mil_interpreter.session import load
+
+__all__ = ["MilProgram", "Port", "UnsupportedOperator", "load"]

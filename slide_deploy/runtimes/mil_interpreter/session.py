@@ -1,0 +1,31 @@
+"""The interpreter as a runtime: what checks Core ML files where there is no Mac."""
+
+from pathlib import Path
+
+import numpy as np
+
+from slide_deploy import __version__
+from slide_deploy.errors import InputError
+from slide_deploy.runtimes.base import Session
+from slide_deploy.runtimes.mil_interpreter.program import MilProgram
+
+
+def load(path: Path) -> Session:
+    """Load an ``.mlpackage``; its first input is the image, its first output the logits.
+
+    Raises:
+        InputError: if the package is damaged or uses an operator that the interpreter lacks.
+    """
+    program = MilProgram.load(path)
+    if not program.inputs or not program.outputs:
+        raise InputError(f"{path} has no input or no output: export the model again.")
+    image, logits = next(iter(program.inputs)), next(iter(program.outputs))
+    shape = program.inputs[image].shape
+    if shape is None:
+        raise InputError(f"{path} does not say the shape of {image}: export the model again.")
+
+    def run(images: np.ndarray) -> np.ndarray:
+        return np.asarray(program.run({image: images})[logits])
+
+    sizes = tuple(size if isinstance(size, int) else None for size in shape)
+    return Session("mil-interpreter", __version__, sizes, run)

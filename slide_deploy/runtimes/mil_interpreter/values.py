@@ -1,0 +1,93 @@
+"""How values live while a program runs: torch tensors on the CPU, floats always as float32.
+
+A float16 value is a float32 tensor whose elements are float16 numbers. Operators compute in
+float32, and their results are rounded where MIL stores them: once, at the operator's output.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from slide_deploy.mlpackage import TensorType
+from slide_deploy.mlpackage.dtypes import DType
+
+Value: TypeAlias = Tensor | str
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """How an element type is rounded, and how it is held between operators."""
+
+    rounded: torch.dtype
+    held: torch.dtype
+
+
+# torch computes little on unsigned types wider than a byte: they are held in the next signed type.
+_REPRESENTATIONS = {
+    "float16": Representation(torch.float16, torch.float32),
+    "float32": Representation(torch.float32, torch.float32),
+    "bool": Representation(torch.bool, torch.bool),
+    "int8": Representation(torch.int8, torch.int8),
+    "int16": Representation(torch.int16, torch.int16),
+    "int32": Representation(torch.int32, torch.int32),
+    "int64": Representation(torch.int64, torch.int64),
+    "uint8": Representation(torch.uint8, torch.uint8),
+    "uint16": Representation(torch.uint16, torch.int32),
+    "uint32": Representation(torch.uint32, torch.int64),
+}
+
+
+def representation(dtype: str) -> Representation | None:
+    """How elements of this type are computed; None if they are not."""
+    return _REPRESENTATIONS.get(dtype)
+
+
+def to_value(array: NDArray[np.generic]) -> Value | None:
+    """A constant or an input as the interpreter holds it; None if its type is not computed."""
+    if array.dtype == object:
+        return str(array.item()) if array.size == 1 else None
+    known = representation(array.dtype.name)
+    if known is None:
+        return None
+    # Weights are read-only views of a file, possibly unaligned: torch needs its own copy.
+    copied = np.array(array, order="C", copy=True)
+    return torch.from_numpy(copied).to(known.held)
+
+
+def to_numpy(tensor: Tensor, dtype: DType) -> NDArray[np.generic]:
+    """A held value in the type that the program declares, in memory of its own."""
+    known = _REPRESENTATIONS[dtype.name]
+    return np.array(tensor.to(known.rounded).numpy(), order="C", copy=True)
+
+
+def settle(result: Tensor, declared: TensorType) -> Tensor:
+    """Round an operator's result to its declared type.
+
+    Raises:
+        ValueError: the result has another shape than declared, or another kind of element.
+    """
+    known = representation(declared.dtype.name)
+    if known is None:
+        raise ValueError(f"declares {declared.dtype.name}, which is not computed")
+    if _kind(result.dtype) != _kind(known.held):
+        raise ValueError(f"gives {result.dtype} where {declared.dtype.name} is declared")
+    if declared.shape is not None and not fits(tuple(result.shape), declared.shape):
+        raise ValueError(f"gives shape {tuple(result.shape)} where {declared.shape} is declared")
+    return result.to(known.rounded).to(known.held)
+
+
+def fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
+    """Whether a shape agrees with a declared one; None stands for any size."""
+    return len(shape) == len(declared) and all(
+        size == expected or expected is None for size, expected in zip(shape, declared, strict=True)
+    )
+
+
+def _kind(dtype: torch.dtype) -> str:
+    if dtype == torch.bool:
+        return "bool"
+    return "float" if dtype.is_floating_point else "integer"

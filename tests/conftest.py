@@ -1,0 +1,34 @@
+"""Fixtures that several tests share."""
+
+import importlib.util
+from types import ModuleType
+
+import pytest
+import torch
+
+from tests.support import GOLDEN, SWINS, Golden, golden_swin
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(params=SWINS)
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Each Slide-Swin with known answers in turn."""
+    return golden_swin(request.param)
+
+
+@pytest.fixture
+def nano() -> Golden:
+    """One small Slide-Swin with known answers."""
+    return golden_swin("slide_swin_nano")
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint() -> ModuleType:
+    """The script that draws full-size checkpoints."""
+    spec = importlib.util.spec_from_file_location("make_checkpoint", GOLDEN / "make_checkpoint.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,70 @@
+"""The published sizes, from checkpoints in every layout of training, to three formats."""
+
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from exporters.pipeline import ExportOptions, export
+from slide_deploy.checkpoint import load_checkpoint
+from slide_deploy.models.registry import ARCHITECTURES
+from slide_deploy.models.slide_swin import SlideSwin
+from slide_deploy.runtimes import open_file
+from tests.support import GOLDEN, randomise
+
+LAYOUTS = ("plain", "ema", "ddp")
+
+
+def write_tiny(make_checkpoint, layout: str, path: Path) -> np.ndarray:
+    """Write the checkpoint and return the image that its known logits belong to."""
+    arrays, spec = make_checkpoint.weights("slide_swin_tiny")
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    content = {
+        "plain": {"model": state, "optimizer": {}, "max_accuracy": 0.0, "epoch": 299},
+        "ema": {
+            "model": {name: torch.zeros_like(tensor) for name, tensor in state.items()},
+            "state_dict_ema": state,
+        },
+        "ddp": {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}},
+    }[layout]
+    torch.save(content, path)
+    return make_checkpoint.image(spec)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_tiny(make_checkpoint, layout: str, tmp_path: Path) -> None:
+    image = write_tiny(make_checkpoint, layout, tmp_path / "tiny.pth")
+    expected = np.load(GOLDEN / "slide_swin_tiny.expected.npz")["logits"]
+    checkpoint = load_checkpoint(tmp_path / "tiny.pth")
+    assert checkpoint.architecture == "slide_swin_tiny"
+    assert checkpoint.config.image_size == (224, 224)
+    # One layout goes all the way to three formats; the weights of the others are the same.
+    formats = ("onnx", "openvino", "coreml") if layout == "plain" else ("onnx",)
+    result = export(checkpoint, ExportOptions(formats, tmp_path / "out"))
+    assert result.passed
+    assert result.certificate.error < 1e-12
+    assert len(result.certificate.folded) == 4
+    for file in result.files:
+        assert np.abs(open_file(file.paths[0])(image) - expected).max() < 1e-4, file.format
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES[1:], ids=lambda a: a.name)
+def test_small_and_base(architecture, tmp_path: Path) -> None:
+    model = randomise(SlideSwin(architecture.config))
+    path = tmp_path / f"{architecture.name}.pth"
+    torch.save({"model": model.state_dict()}, path)
+    del model
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.architecture == architecture.name
+    started = time.perf_counter()
+    result = export(checkpoint, ExportOptions(("onnx",), tmp_path / "out"))
+    assert result.passed
+    assert len(result.certificate.folded) == 4
+    print(f"{architecture.name}: {time.perf_counter() - started:.0f} s")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert peak < 5e9

@@ -1,0 +1,139 @@
+"""Files of every golden checkpoint answer as they must, on their own runtime."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from exporters.base import ExportRequest
+from exporters.pipeline import ExportOptions, export
+from exporters.registry import exporter_for
+from slide_deploy.hashing import sha256
+from slide_deploy.lowerings import lower
+from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
+from slide_deploy.reparameterize import reparameterize
+from slide_deploy.runtimes import open_file
+from tests.support import ATTENTIONS, GOLDEN, Golden, attention_config, random_attention
+
+FORMATS = ("onnx", "openvino", "coreml")
+
+
+@pytest.mark.parametrize("dynamic_batch", [False, True])
+def test_every_golden_checkpoint(golden: Golden, dynamic_batch: bool, tmp_path: Path) -> None:
+    options = ExportOptions(FORMATS, tmp_path, dynamic_batch=dynamic_batch)
+    result = export(golden.load(), options)
+    assert result.passed
+    assert result.certificate.error < 1e-12
+    image, expected = (golden.expected[name].numpy() for name in ("image", "logits"))
+    for file in result.files:
+        session = open_file(file.paths[0])
+        assert session.dynamic_batch == dynamic_batch
+        assert np.abs(session(image) - expected).max() < 1e-4, file.format
+        batches = {case.batch for case in file.verification.cases}
+        assert batches == ({1, 3} if dynamic_batch else {1})
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["checkpoint"]["sha256"] == sha256(golden.path)
+    for entry in manifest["files"]:
+        for name, digest in entry["sha256"].items():
+            assert sha256(tmp_path / name) == digest
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "manifest.json",
+        *(f"{golden.name}{end}" for end in (".onnx", ".xml", ".bin", ".mlpackage")),
+    }
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+@pytest.mark.parametrize("format", FORMATS)
+def test_attention_modules(name: str, format: str, tmp_path: Path) -> None:
+    """The NCHW module exports on its own as well."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(GOLDEN / f"{name}.safetensors")
+    config = attention_config(json.loads((GOLDEN / f"{name}.json").read_text()))
+    branched = SlideAttention(config)
+    branched.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("state.")})
+    model = _FirstItem(lower(reparameterize(branched.eval())[0]))
+    request = ExportRequest(model.eval(), tuple(tensors["input"].shape[1:]), False, {})
+    exporter = exporter_for(format)
+    path = exporter.write(request, tmp_path / f"attention{exporter.suffix}")[0]
+    out = open_file(path)(tensors["input"].numpy())
+    assert np.abs(out - tensors["output"].numpy()).max() < 1e-4
+
+
+class _FirstItem(torch.nn.Module):
+    def __init__(self, attention: torch.nn.Module) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.attention(image)[0]
+
+
+def test_onnx_files_hold_standard_operators_of_the_default_domain(
+    nano: Golden, tmp_path: Path
+) -> None:
+    for dynamic_batch in (False, True):
+        options = ExportOptions(("onnx",), tmp_path, dynamic_batch=dynamic_batch, force=True)
+        path = export(nano.load(), options).files[0].paths[0]
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+        assert [opset.domain for opset in model.opset_import] == [""]
+        assert {node.domain for node in model.graph.node} == {""}
+        assert not model.functions
+        operators = {node.op_type for node in model.graph.node}
+        assert not operators & {"Gather", "Shape", "Expand", "Unfold", "If", "Loop", "Identity"}
+        assert [i.name for i in model.graph.input] == ["image"]
+        assert [o.name for o in model.graph.output] == ["logits"]
+        batch = model.graph.input[0].type.tensor_type.shape.dim[0]
+        assert (batch.dim_param == "batch") if dynamic_batch else (batch.dim_value == 1)
+        shaped = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+        ranks = [len(v.type.tensor_type.shape.dim) for v in shaped.graph.value_info]
+        assert max(ranks) <= 4
+        names = str(model)
+        assert str(Path.cwd()) not in names  # no stack traces of the exporting machine
+
+
+def test_two_depthwise_convolutions_for_each_slide_attention(nano: Golden, tmp_path: Path) -> None:
+    path = export(nano.load(), ExportOptions(("onnx",), tmp_path)).files[0].paths[0]
+    groups = [
+        attribute.i
+        for node in onnx.load(path).graph.node
+        for attribute in node.attribute
+        if node.op_type == "Conv" and attribute.name == "group" and attribute.i > 1
+    ]
+    assert groups == [8, 8, 16, 16]
+
+
+def test_metadata_is_in_every_file(nano: Golden, tmp_path: Path) -> None:
+    checkpoint = nano.load()
+    export(checkpoint, ExportOptions(FORMATS, tmp_path))
+    props = onnx.load(tmp_path / "slide_swin_nano.onnx").metadata_props
+    entries = {prop.key: prop.value for prop in props}
+    assert entries["slide_deploy.checkpoint_sha256"] == checkpoint.sha256
+    assert entries["slide_deploy.lowering"] == "depthwise"
+    assert json.loads(entries["slide_deploy.slide_attentions"])[1] == {
+        "name": "layers.1.blocks.0.attn",
+        "channels": 16,
+        "kernel_size": 3,
+        "heads": 2,
+        "head_dim": 8,
+    }
+    import openvino
+
+    info = openvino.Core().read_model(tmp_path / "slide_swin_nano.xml").get_rt_info()
+    assert info["slide_deploy"]["checkpoint_sha256"].astype(str) == checkpoint.sha256
+    from slide_deploy.mlpackage import open_package
+
+    package = open_package(tmp_path / "slide_swin_nano.mlpackage")
+    assert package.user_metadata["slide_deploy.checkpoint_sha256"] == checkpoint.sha256
+
+
+def test_one_shared_projection_is_one_convolution(tmp_path: Path) -> None:
+    config = SlideAttentionConfig(dim=8, num_heads=2, share_qkv=True, dim_reduction=2)
+    model = _FirstItem(lower(reparameterize(random_attention(config))[0])).eval()
+    exporter_for("onnx").write(ExportRequest(model, (8, 5, 6), False, {}), tmp_path / "a.onnx")
+    convolutions = [n for n in onnx.load(tmp_path / "a.onnx").graph.node if n.op_type == "Conv"]
+    assert len(convolutions) == 3  # the projection, the keys, the values

@@ -1,0 +1,152 @@
+"""Nothing wrong and nothing half-written is ever left under its final name."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporters import pipeline
+from exporters.base import Exporter
+from exporters.pipeline import ExportOptions, export
+from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.lowerings import lower
+from tests.support import Golden
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def damaged_lowering(monkeypatch: pytest.MonkeyPatch):
+    """Make the pipeline write a model in which one thing is wrong."""
+
+    def damage(edit) -> None:
+        def lower_and_damage(*arguments):
+            model = lower(*arguments)
+            edit(model)
+            return model
+
+        monkeypatch.setattr(pipeline, "lower", lower_and_damage)
+
+    return damage
+
+
+def scale_head(model) -> None:
+    model.head.weight.data.mul_(1.001)
+    model.head.bias.data.mul_(1.001)
+
+
+def wrong_border(model) -> None:
+    model.layers[0].blocks[0].attn.value_conv.padding_mode = "replicate"
+    model.layers[0].blocks[0].attn.value_conv._reversed_padding_repeated_twice = [1, 1, 1, 1]
+
+
+def nan_weight(model) -> None:
+    model.norm.bias.data[0] = float("nan")
+
+
+def epsilon(model) -> None:
+    for block in model.layers[0].blocks:
+        block.norm1.eps = 1e-6
+
+
+@pytest.mark.parametrize("edit", [scale_head, wrong_border, nan_weight, epsilon])
+def test_a_file_that_disagrees_is_removed(
+    nano: Golden, tmp_path: Path, damaged_lowering, edit
+) -> None:
+    damaged_lowering(edit)
+    result = export(nano.load(), ExportOptions(("onnx", "openvino"), tmp_path))
+    assert not result.passed
+    assert all(not file.paths for file in result.files)
+    assert entries(tmp_path) == ["manifest.json"]
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert [file["passed"] for file in manifest["files"]] == [False, False]
+
+
+def test_a_file_that_disagrees_is_kept_on_request(
+    nano: Golden, tmp_path: Path, damaged_lowering
+) -> None:
+    damaged_lowering(scale_head)
+    options = ExportOptions(("onnx",), tmp_path, keep_failed=True)
+    assert not export(nano.load(), options).passed
+    assert entries(tmp_path) == ["manifest.json", "slide_swin_nano.onnx"]
+
+
+def test_existing_files_are_refused_without_force(nano: Golden, tmp_path: Path) -> None:
+    target = tmp_path / "slide_swin_nano.xml"
+    target.write_text("precious")
+    with pytest.raises(InputError, match=r"slide_swin_nano.xml exists: give --force"):
+        export(nano.load(), ExportOptions(("openvino",), tmp_path))
+    assert target.read_text() == "precious"
+    assert entries(tmp_path) == ["slide_swin_nano.xml"]
+
+
+def test_force_replaces_files_and_packages(nano: Golden, tmp_path: Path) -> None:
+    options = ExportOptions(("onnx", "coreml"), tmp_path, force=True)
+    (tmp_path / "slide_swin_nano.mlpackage").mkdir()
+    (tmp_path / "slide_swin_nano.mlpackage" / "stale").touch()
+    assert export(nano.load(), options).passed
+    assert not (tmp_path / "slide_swin_nano.mlpackage" / "stale").exists()
+    assert export(nano.load(), options).passed
+
+
+def test_a_converter_that_fails_leaves_nothing(
+    nano: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from exporters import onnx_exporter
+
+    def write(request, path):
+        path.write_text("half a file")
+        raise RuntimeError("no such operator\nand a long story")
+
+    monkeypatch.setattr(onnx_exporter, "write", write)
+    with pytest.raises(InputError, match=r"could not be written as onnx \(no such operator\)"):
+        export(nano.load(), ExportOptions(("onnx",), tmp_path / "new"))
+    assert entries(tmp_path) == []
+
+
+def test_unwritable_output(nano: Golden, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written to"):
+        export(nano.load(), ExportOptions(("onnx",), tmp_path / "file" / "out"))
+    with pytest.raises(InputError, match="cannot be written to"):
+        export(nano.load(), ExportOptions(("onnx",), tmp_path / "file"))
+
+
+def test_a_missing_library_is_named_with_its_command(nano: Golden, tmp_path: Path) -> None:
+    exporter = Exporter("onnx", ".onnx", ("a_library_that_is_not_here",), "onnx")
+    with pytest.raises(MissingExtra, match=r"pip install 'slide-deploy\[onnx\]'"):
+        exporter.require()
+    with pytest.raises(InputError, match="tflite is not a format: choose one of onnx"):
+        export(nano.load(), ExportOptions(("tflite",), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folded_checkpoint_exports_and_answers_the_same(nano: Golden, tmp_path: Path) -> None:
+    from slide_deploy.checkpoint import load_checkpoint
+    from slide_deploy.checkpoint.save import save_folded
+    from slide_deploy.reparameterize import reparameterize
+
+    trained = nano.load()
+    folded, _ = reparameterize(trained.model)
+    save_folded(folded, trained, tmp_path / "folded.safetensors")
+    again = load_checkpoint(tmp_path / "folded.safetensors")
+    assert again.config == trained.config
+    result = export(again, ExportOptions(("onnx",), tmp_path))
+    assert result.certificate.status == "already folded"
+    assert result.passed
+    out = pipeline.open_file(tmp_path / "folded.onnx")(nano.expected["image"].numpy())
+    assert np.abs(out - nano.expected["logits"].numpy()).max() < 1e-4
+
+
+def test_a_model_without_slide_attention_exports(tmp_path: Path, nano: Golden) -> None:
+    from tests.support import random_swin
+
+    model = random_swin(num_slide_stages=0, window_size=4, depths=(2, 2, 2))
+    checkpoint = replace(nano.load(), model=model, config=model.config)
+    result = export(checkpoint, ExportOptions(("onnx", "openvino"), tmp_path))
+    assert result.certificate.status == "nothing to fold"
+    assert result.passed

@@ -1,0 +1,71 @@
+"""Every lowering answers as the folded model, in float64, for every variant of the layer."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slide_deploy.errors import InputError
+from slide_deploy.lowerings import FORMS, lower
+from slide_deploy.models.slide_attention import SlideAttentionConfig
+from slide_deploy.reparameterize import reparameterize
+from tests.support import random_attention, random_swin
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=25, deadline=None)
+@given(
+    kernel_size=st.sampled_from([3, 5, 7]),
+    heads=st.sampled_from([1, 2, 4]),
+    reduction=st.sampled_from([1, 2]),
+    flags=st.tuples(*[st.booleans()] * 4),
+    size=st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    seed=st.integers(0, 99),
+)
+def test_attention(form, kernel_size, heads, reduction, flags, size, seed) -> None:
+    qkv_bias, rpb, share_dwc_kernel, share_qkv = flags
+    config = SlideAttentionConfig(
+        8, heads, kernel_size, qkv_bias, reduction, rpb, share_dwc_kernel, share_qkv
+    )
+    model = torch.nn.Sequential(random_attention(config, seed, drift=0.1)).double().eval()
+    maps = torch.randn(2, 8, *size, dtype=torch.float64)
+    lowered = lower(reparameterize(model)[0], form)
+    with torch.no_grad():
+        assert (lowered(maps)[0] - model(maps)[0]).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"image_size": (64, 32), "ape": True},
+        {"window_size": 2, "image_size": (64, 64), "depths": (1, 1, 2)},
+        {"num_slide_stages": 0, "window_size": 4, "depths": (2, 2, 2)},
+        {"num_slide_stages": 1, "window_size": 2, "depths": (1, 2, 2), "qkv_bias": False},
+        {"dim_reduction": 2, "share_qkv": True, "kernel_size": 5},
+    ],
+    ids=lambda settings: "-".join(settings) or "plain",
+)
+def test_whole_models(form: str, settings: dict) -> None:
+    model = random_swin(**settings).double()
+    image = torch.randn(3, 3, *model.config.image_size, dtype=torch.float64)
+    lowered = lower(reparameterize(model)[0], form)
+    with torch.no_grad():
+        assert (lowered(image) - model(image)).abs().max() < 1e-12
+
+
+def test_the_folded_model_is_untouched() -> None:
+    folded, _ = reparameterize(random_swin())
+    before = {name: tensor.clone() for name, tensor in folded.state_dict().items()}
+    with torch.no_grad():
+        for parameter in lower(folded).parameters():
+            parameter.fill_(3.0)
+    assert all(torch.equal(before[name], tensor) for name, tensor in folded.state_dict().items())
+
+
+def test_refusals() -> None:
+    with pytest.raises(InputError, match="not a lowering: choose one of depthwise"):
+        lower(reparameterize(random_swin())[0], "fancy")
+    with pytest.raises(InputError, match=r"layers.0.blocks.0.attn is still branched"):
+        lower(random_swin())

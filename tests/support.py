@@ -1,0 +1,108 @@
+"""Golden checkpoints and random models that several tests share."""
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from slide_deploy.checkpoint import Checkpoint, load_checkpoint
+from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
+from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
+
+GOLDEN = Path(__file__).parent / "golden"
+SWINS = sorted(
+    path.stem for path in GOLDEN.glob("slide_swin_nano*.json") if "shapes" not in path.name
+)
+ATTENTIONS = sorted(path.stem for path in GOLDEN.glob("slide_attention_*.json"))
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A checkpoint with known answers."""
+
+    name: str
+    path: Path
+    settings: dict[str, Any]
+    expected: dict[str, torch.Tensor]
+
+    def load(self) -> Checkpoint:
+        return load_checkpoint(self.path)
+
+
+def golden_swin(name: str) -> Golden:
+    path = next(
+        GOLDEN / f"{name}{end}"
+        for end in (".pth", ".safetensors")
+        if (GOLDEN / f"{name}{end}").exists()
+    )
+    settings = json.loads((GOLDEN / f"{name}.json").read_text())
+    return Golden(name, path, settings, load_file(GOLDEN / f"{name}.expected.safetensors"))
+
+
+def randomise(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Draw every parameter, biases and bias tables included: a zero would hide a missing term."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            draw = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            if name.endswith("norm.weight") or (".norm" in name and name.endswith("weight")):
+                parameter.copy_(1 + 0.1 * draw)
+            elif parameter.ndim > 1 and "table" not in name:
+                fan_in = parameter[0].numel()
+                parameter.copy_(draw / fan_in**0.5)
+            else:
+                parameter.copy_(0.3 * draw)
+    return module.eval().requires_grad_(False)
+
+
+def random_swin(seed: int = 0, **settings: Any) -> SlideSwin:
+    """A small Slide-Swin with random weights."""
+    defaults: dict[str, Any] = {
+        "image_size": (32, 32),
+        "num_classes": 5,
+        "embed_dim": 8,
+        "depths": (1, 1, 2),
+        "num_heads": (1, 2, 4),
+        "window_size": 56,
+        "num_slide_stages": 2,
+    }
+    model = randomise(SlideSwin(SlideSwinConfig(**(defaults | settings))), seed)
+    assert isinstance(model, SlideSwin)
+    return model
+
+
+def random_attention(
+    config: SlideAttentionConfig, seed: int = 0, drift: float = 0.0
+) -> SlideAttention:
+    """An NCHW slide attention with random weights; its shift kernel is off by ``drift``."""
+    attention = SlideAttention(config)
+    shift = attention.dep_conv.weight.detach().clone()
+    randomise(attention, seed)
+    with torch.no_grad():
+        attention.dep_conv.weight.copy_(shift + drift * torch.randn_like(shift))
+    return attention
+
+
+def attention_config(options: dict[str, Any]) -> SlideAttentionConfig:
+    """The settings in a golden attention's JSON."""
+    return SlideAttentionConfig(
+        dim=options["dim"],
+        num_heads=options["num_heads"],
+        kernel_size=options["ka"],
+        qkv_bias=options["qkv_bias"],
+        dim_reduction=options["dim_reduction"],
+        rpb=options["rpb"],
+        share_dwc_kernel=options["share_dwc_kernel"],
+        share_qkv=options["share_qkv"],
+    )
+
+
+def logits(model: torch.nn.Module, image: torch.Tensor, dtype: torch.dtype) -> np.ndarray:
+    """Logits of a copy of the model in some type."""
+    with torch.no_grad():
+        return copy.deepcopy(model).to(dtype)(image.to(dtype)).numpy()

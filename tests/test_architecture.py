@@ -1,0 +1,103 @@
+"""The arrows between the rooms point one way."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Room: what it may import of this project. A room stands for itself and all below it.
+ARROWS = {
+    "slide_deploy.errors": set(),
+    "slide_deploy.hashing": set(),
+    "slide_deploy.surgery": set(),
+    "slide_deploy.folding": {"slide_deploy.errors"},
+    "slide_deploy.models": {"slide_deploy.errors", "slide_deploy.folding"},
+    "slide_deploy.checkpoint": {
+        "slide_deploy",
+        "slide_deploy.errors",
+        "slide_deploy.hashing",
+        "slide_deploy.models",
+    },
+    "slide_deploy.reparameterize": {
+        "slide_deploy",
+        "slide_deploy.errors",
+        "slide_deploy.folding",
+        "slide_deploy.models",
+        "slide_deploy.surgery",
+    },
+    "slide_deploy.lowerings": {
+        "slide_deploy.errors",
+        "slide_deploy.models",
+        "slide_deploy.surgery",
+    },
+    "slide_deploy.parity": set(),
+    "slide_deploy.mlpackage": {"slide_deploy.errors"},
+    "slide_deploy.runtimes": {"slide_deploy", "slide_deploy.errors", "slide_deploy.mlpackage"},
+    "slide_deploy.graph_checks": {"slide_deploy", "slide_deploy.errors", "slide_deploy.mlpackage"},
+    "slide_deploy.doctor": {"slide_deploy", "slide_deploy.runtimes"},
+    "slide_deploy.console": {"slide_deploy.doctor", "slide_deploy.parity"},
+    "slide_deploy.progress": {"slide_deploy.console"},
+    "exporters": {"slide_deploy"},
+    "benchmarks": {"slide_deploy"},
+}
+# Only the command line wires everything.
+WIRES = {"slide_deploy.cli", "slide_deploy.__main__", "slide_deploy"}
+# Importable on a device without torch.
+WITHOUT_TORCH = ("runtimes", "graph_checks", "mlpackage", "parity", "doctor", "console", "errors")
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for package in ("slide_deploy", "exporters", "benchmarks"):
+        for path in (ROOT / package).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported(path: Path) -> set[str]:
+    """Modules that a file imports, at the top or late."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: import absolutely, so that arrows can be seen"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def room(module: str, rooms) -> str | None:
+    inside = [name for name in rooms if module == name or module.startswith(name + ".")]
+    return max(inside, key=len, default=None)
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_arrows(module: str) -> None:
+    if module in WIRES:
+        return
+    home = room(module, ARROWS)
+    assert home, f"{module} is in no room: give it one in ARROWS and in docs/architecture.md"
+    for name in imported(modules()[module]):
+        if name.split(".")[0] not in {"slide_deploy", "exporters", "benchmarks"}:
+            continue
+        target = room(name, [*ARROWS, "slide_deploy.cli"]) or "slide_deploy"
+        assert target != "slide_deploy.cli", f"{module} imports the command line"
+        if home in {"exporters", "benchmarks"} and target.startswith("slide_deploy"):
+            continue
+        assert target == home or target in ARROWS[home], f"{module} must not import {name}"
+
+
+def test_rooms_for_devices_import_without_torch() -> None:
+    import subprocess
+    import sys
+
+    names = [f"slide_deploy.{room}" for room in WITHOUT_TORCH]
+    code = (
+        "import sys, importlib\nsys.modules['torch'] = None\n"
+        f"for name in {names}: importlib.import_module(name)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

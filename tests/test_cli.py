@@ -1,0 +1,230 @@
+"""The command line: what it prints, where, and with which exit code."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slide_deploy import __version__, cli
+from slide_deploy.runtimes import registry
+from tests.support import GOLDEN, random_swin
+
+NANO = str(GOLDEN / "slide_swin_nano.pth")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run the command line in this process; gives exit code, stdout and stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(exit.value.code or 0), out, err
+
+    return call
+
+
+def fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+
+
+def test_help_needs_neither_torch_nor_time() -> None:
+    listed = (
+        "import sys; sys.argv = ['slide-deploy', '--help']\nfrom slide_deploy.cli import main\n"
+    )
+    heavy = ["torch", "onnx", "onnxruntime", "openvino", "coremltools", "numpy"]
+    check = f"try: main()\nexcept SystemExit: print([m for m in {heavy} if m in sys.modules])"
+    assert fresh("-c", listed + check).stdout.splitlines()[-1] == "[]"
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        fresh("-m", "slide_deploy", "--help")
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("command", ["export", "fold", "verify", "models", "doctor"])
+def test_every_command_has_help_with_an_example(run, command: str) -> None:
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert f"Example: slide-deploy {command}" in out
+
+
+def test_version_models_and_doctor(run) -> None:
+    assert run("--version") == (0, f"{__version__}\n", "")
+    assert "28,348,834" in run("models")[1]
+    code, out, _ = run("doctor", "--json")
+    assert code == 0
+    findings = {finding["subject"]: finding for finding in json.loads(out)}
+    assert findings["onnxruntime"]["ok"]
+    assert findings["coreml"]["ok"] == (sys.platform == "darwin")
+
+
+def test_doctor_tells_of_another_package_by_one_of_our_names(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__init__.py").touch()
+    code = "import sys; from slide_deploy.cli import main; sys.argv = ['x', 'doctor']; main()"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True
+    ).stdout
+    assert "package benchmarks" in out
+    assert str(tmp_path / "benchmarks")[:20] in out.replace("\n", "")
+
+
+def test_export_verify_and_fold(run, tmp_path: Path) -> None:
+    code, out, err = run("export", NANO, "--to", "onnx", "--out", tmp_path / "out")
+    assert code == 0
+    assert "layers.1.blocks.0.attn" in out
+    assert "pass" in out
+    assert "… verify onnx" in err
+    assert max(len(line) for line in out.splitlines() if 'written' not in line) <= 100
+    written = tmp_path / "out" / "slide_swin_nano.onnx"
+
+    assert run("verify", written, "--against", NANO, "--quiet") == (0, "", "")
+    code, out, err = run("verify", written, "--against", GOLDEN / "slide_swin_nano_ema.pth")
+    assert code == 1
+    assert "disagrees with" in err
+    code, out, _ = run("verify", written, "--against", NANO, "--json")
+    assert json.loads(out)["passed"] is True
+
+    folded = tmp_path / "folded.safetensors"
+    code, out, _ = run("fold", NANO, "-o", folded, "--json")
+    assert json.loads(out)["status"] == "folded"
+    assert run("verify", written, "--against", folded, "-q")[0] == 0
+    code, out, _ = run("fold", folded, "-o", tmp_path / "again.safetensors")
+    assert (code, "fold: already folded" in out) == (0, True)
+
+
+def test_json_of_export_is_the_manifest(run, tmp_path: Path) -> None:
+    code, out, err = run("export", NANO, "--to", "onnx", "--out", tmp_path, "--json")
+    assert (code, err) == (0, "")
+    assert out == (tmp_path / "manifest.json").read_text()
+
+
+def test_a_file_that_disagrees_is_exit_1(run, tmp_path: Path, monkeypatch) -> None:
+    from exporters import pipeline
+
+    def wrong(*arguments):
+        return [np.zeros_like(answer) for answer in references(*arguments)]
+
+    references = pipeline.reference_answers
+    monkeypatch.setattr(pipeline, "reference_answers", wrong)
+    code, _, err = run("export", NANO, "--to", "onnx", "--out", tmp_path, "-q")
+    assert code == 1
+    assert "the onnx file disagrees with" in err
+    assert not (tmp_path / "slide_swin_nano.onnx").exists()
+
+
+@pytest.fixture
+def refused(run, tmp_path: Path):
+    """Run on input that cannot be used: exit 2, one sentence on stderr, nothing left behind."""
+
+    def call(*arguments: object) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, ""), (code, out, err)
+        lines = [line for line in err.splitlines() if not line.startswith("…")]
+        assert len(lines) == 1, err
+        assert lines[0].startswith("slide-deploy: ")
+        assert lines[0].rstrip().endswith(".")
+        assert "Traceback" not in err
+        assert sorted(tmp_path.rglob("*")) == before
+        return lines[0]
+
+    return call
+
+
+def test_unusable_checkpoints(refused, tmp_path: Path) -> None:
+    text = tmp_path / "text.pth"
+    text.write_text("hello")
+    empty = tmp_path / "empty.pth"
+    empty.touch()
+    cut = tmp_path / "cut.pth"
+    cut.write_bytes(Path(NANO).read_bytes()[:50_000])
+    other = tmp_path / "other.pth"
+    torch.save(torch.nn.Linear(3, 3).state_dict(), other)
+    bad = random_swin()
+    bad.head.weight[0, 0] = float("nan")
+    nan = tmp_path / "nan.pth"
+    torch.save(bad.state_dict(), nan)
+    for path in (tmp_path / "missing.pth", tmp_path, text, empty, cut, other, nan):
+        said = refused("export", path, "--to", "onnx", "--out", tmp_path / "out")
+        assert str(path) in said
+        assert str(path) in refused("fold", path, "-o", tmp_path / "folded.safetensors")
+
+
+def test_unusable_options(refused, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert "tflite is not a format" in refused("export", NANO, "--to", "tflite", "--out", out)
+    assert "224 or 512x768" in refused(
+        "export", NANO, "--to", "onnx", "--out", out, "--image-size", "big"
+    )
+    assert "trained on 64x64" in refused(
+        "export", NANO, "--to", "onnx", "--out", out, "--image-size", "96"
+    )
+    assert "no averaged" in refused(
+        "export", NANO, "--to", "onnx", "--out", out, "--weights", "averaged"
+    )
+    (tmp_path / "there.safetensors").touch()
+    assert "give --force" in refused("fold", NANO, "-o", tmp_path / "there.safetensors")
+    assert "must end in .safetensors" in refused("fold", NANO, "-o", tmp_path / "folded.pth")
+    assert "check --output" in refused("fold", NANO, "-o", tmp_path / "no" / "f.safetensors")
+    (tmp_path / "file").touch()
+    assert "cannot be written to" in refused(
+        "export", NANO, "--to", "onnx", "--out", tmp_path / "file"
+    )
+
+
+def test_unusable_files(refused, tmp_path: Path) -> None:
+    broken = {name: tmp_path / f"broken{name}" for name in (".onnx", ".xml", ".mlpackage")}
+    for path in broken.values():
+        path.write_text("not a model")
+        assert str(path) in refused("verify", path, "--against", NANO)
+    assert "does not exist" in refused("verify", tmp_path / "no.onnx", "--against", NANO)
+    (tmp_path / "model.tflite").touch()
+    assert "no known kind" in refused("verify", tmp_path / "model.tflite", "--against", NANO)
+
+
+def test_a_file_of_another_image_size_is_refused(run, refused, tmp_path: Path) -> None:
+    run("export", NANO, "--to", "onnx", "--out", tmp_path)
+    said = refused(
+        "verify",
+        tmp_path / "slide_swin_nano.onnx",
+        "--against",
+        GOLDEN / "slide_swin_nano_shifted.pth",
+    )
+    assert "takes images of 3x64x64 and" in said
+
+
+def test_existing_output_is_refused_without_force(refused, tmp_path: Path) -> None:
+    (tmp_path / "slide_swin_nano.onnx").write_text("precious")
+    assert "give --force" in refused("export", NANO, "--to", "onnx", "--out", tmp_path)
+
+
+def test_a_missing_extra_is_named_with_its_command(
+    refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import exporters.base
+
+    def without(name: str):
+        return None if name in {"openvino", "torch"} else object()
+
+    monkeypatch.setattr(exporters.base, "find_spec", without)
+    monkeypatch.setattr(registry, "find_spec", without)
+    said = refused("export", NANO, "--to", "openvino", "--out", tmp_path / "out")
+    assert "openvino is not installed: run pip install 'slide-deploy[openvino]'" in said
+    (tmp_path / "model.xml").touch()
+    assert "slide-deploy[openvino]" in refused("verify", tmp_path / "model.xml", "--against", NANO)
+    monkeypatch.setattr(cli, "find_spec", without)
+    assert "slide-deploy[all]" in refused("fold", NANO, "-o", tmp_path / "f.safetensors")

@@ -1,0 +1,110 @@
+"""The verdict fails closed."""
+
+import math
+
+import numpy as np
+import pytest
+
+from slide_deploy.parity import FLOAT32_LIMIT, Limit, compare, verification_cases, verify
+
+REFERENCE = np.array([[1.0, -2.0, 0.5], [0.1, 0.3, 4.0]])
+
+
+def passes(answer: np.ndarray, reference: np.ndarray = REFERENCE) -> bool:
+    return compare(answer, reference).within(FLOAT32_LIMIT)
+
+
+def test_equal_answers_agree_completely() -> None:
+    agreement = compare(REFERENCE.astype(np.float32), REFERENCE.astype(np.float32))
+    assert (agreement.max_absolute, agreement.snr_db, agreement.top1) == (0.0, math.inf, 1.0)
+    assert passes(REFERENCE * (1 + 1e-6))
+
+
+def test_figures() -> None:
+    answer = REFERENCE.copy()
+    answer[0, 0] += 3.0
+    agreement = compare(answer, REFERENCE)
+    assert agreement.max_absolute == 3.0
+    assert agreement.max_relative == 0.75
+    energy = (REFERENCE**2).sum()
+    assert agreement.snr_db == pytest.approx(10 * math.log10(energy / 9.0))
+    assert agreement.top1 == 1.0
+    answer[0, 1] = 9.0
+    assert compare(answer, REFERENCE).top1 == 0.5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        REFERENCE * 1.001,
+        REFERENCE * 0.999,
+        -REFERENCE,
+        REFERENCE + 1e-3,
+        REFERENCE[::-1],
+        np.zeros_like(REFERENCE),
+        np.full_like(REFERENCE, np.nan),
+        np.where(REFERENCE == 4.0, np.inf, REFERENCE),
+        np.where(REFERENCE == 0.1, np.nan, REFERENCE),
+        REFERENCE[:1],
+        REFERENCE[:, :2],
+        np.empty((0, 3)),
+    ],
+)
+def test_wrong_answers_fail(answer: np.ndarray) -> None:
+    assert not passes(answer)
+
+
+def test_a_small_answer_that_is_scaled_fails_too() -> None:
+    assert not passes(REFERENCE * 1e-6 * 1.001, REFERENCE * 1e-6)
+
+
+def test_a_reference_that_is_not_a_number_passes_nothing() -> None:
+    broken = np.full_like(REFERENCE, np.nan)
+    assert not passes(REFERENCE, broken)
+    assert not passes(broken, broken)
+    assert not passes(np.ones_like(REFERENCE), np.zeros_like(REFERENCE))
+
+
+def test_no_cases_is_no_proof() -> None:
+    assert not verify(lambda x: x, (), (), runtime="none", version="0").passed
+
+
+def test_one_bad_case_fails_the_file_and_is_named() -> None:
+    cases = verification_cases((3, 16, 16), dynamic_batch=True)
+    references = [case.images.reshape(len(case.images), -1).astype(np.float64) for case in cases]
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        flat = images.reshape(len(images), -1)
+        return flat if len(images) == 1 else flat[::-1]
+
+    result = verify(predict, cases, references, runtime="fake", version="0")
+    assert result.failures == ("batch of 3",)
+    assert not result.passed
+    assert result.worst.snr_db < 3
+    one = verify(predict, cases[:-1], references[:-1], runtime="fake", version="0")
+    assert one.passed
+
+
+def test_nan_in_one_case_shows_in_the_worst_figures() -> None:
+    cases = verification_cases((3, 16, 16), dynamic_batch=False)[:2]
+    references = [np.ones((1, 3))] * 2
+    answers = iter([np.full((1, 3), np.nan), np.ones((1, 3))])
+    result = verify(lambda _: next(answers), cases, references, runtime="fake", version="0")
+    assert math.isnan(result.worst.max_relative)
+    assert not result.passed
+
+
+def test_cases_cover_borders_batches_and_little_contrast() -> None:
+    cases = {case.name: case.images for case in verification_cases((3, 32, 24), True, patch=4)}
+    assert {case.shape[0] for case in cases.values()} == {1, 3}
+    border = cases["border"][0]
+    assert (border[:, 4:-4, 4:-4] == 0).all()
+    assert (border[:, 0] != 0).all()
+    assert cases["zeros"].any() == False  # noqa: E712
+    assert cases["faint"].std() < 0.02
+    assert all(images.dtype == np.float32 for images in cases.values())
+
+
+def test_limits_are_written_so_that_nan_fails() -> None:
+    everything = Limit(relative=math.inf, snr_db=-math.inf)
+    assert not compare(np.full((1, 2), np.nan), np.ones((1, 2))).within(everything)
