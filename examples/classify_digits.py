@@ -355,8 +355,8 @@ def _remarks(
                 yield f"{candidate.path.name} is left out: {candidate.answers.reason}"
         elif candidate.answers.runtime == INTERPRETER:
             yield (
-                f"{candidate.path.name} needs macOS to be timed. Here {INTERPRETER} calculated it "
-                f"in NumPy,\nwhich checks its answers and says nothing about its speed."
+                f"{candidate.path.name} needs macOS to be timed. Here {INTERPRETER} ran it,\n"
+                f"which checks its answers and says nothing about its speed."
             )
     share = min(latency.share for latency in latencies.values())
     if share < LEAST_SHARE:

@@ -15,6 +15,7 @@ from slide_deploy.errors import InputError, MissingExtra
 
 INPUT_NAME = "image"
 OUTPUT_NAME = "logits"
+BATCH_NAME = "batch"
 # Bounds of a dynamic batch: runtimes that plan memory ahead want to know them.
 MAX_BATCH = 1024
 
@@ -27,6 +28,7 @@ class ExportRequest:
         model: lowered, in evaluation mode, float32.
         image_shape: channels, height and width.
         dynamic_batch: whether the batch is left open; it is 1 otherwise.
+        precision: "float32", "float16" or "mixed".
         metadata: entries to store in the file, by key.
     """
 
@@ -34,6 +36,7 @@ class ExportRequest:
     image_shape: tuple[int, int, int]
     dynamic_batch: bool
     metadata: Mapping[str, str]
+    precision: str = "float32"
 
     @cached_property
     def single(self) -> torch.export.ExportedProgram:
@@ -45,7 +48,7 @@ class ExportRequest:
         """The model traced with a symbolic batch; traced once for all formats."""
         # Not with one image: that would make the batch the constant 1.
         example = torch.zeros(2, *self.image_shape)
-        batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+        batch = torch.export.Dim(BATCH_NAME, min=1, max=MAX_BATCH)
         return torch.export.export(self.model, (example,), dynamic_shapes={INPUT_NAME: {0: batch}})
 
     @property
@@ -63,15 +66,27 @@ class Exporter:
         suffix: of the file that other programs open.
         packages: libraries that writing needs, as Python imports them.
         extra: the extra of slide-deploy that brings them.
+        precisions: in which it can be written.
     """
 
     format: str
     suffix: str
     packages: tuple[str, ...]
     extra: str
+    precisions: tuple[str, ...] = ("float32",)
 
-    def require(self) -> None:
-        """Raise MissingExtra if a library that writing needs is not installed."""
+    def require(self, precision: str = "float32") -> None:
+        """Check that this format can be written here.
+
+        Raises:
+            MissingExtra: if a library that writing needs is not installed.
+            InputError: if the format is not written in that precision.
+        """
+        if precision not in self.precisions:
+            known = " or ".join(self.precisions)
+            raise InputError(
+                f"{self.format} is not written in {precision}: choose {known} as --precision."
+            )
         for package in self.packages:
             if find_spec(package) is None:
                 raise MissingExtra(package, self.extra)

@@ -1,4 +1,4 @@
-"""OpenVINO IR straight from torch.export, weights in float32."""
+"""OpenVINO IR straight from torch.export."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def write(request: ExportRequest, path: Path) -> tuple[Path, ...]:
     model.reshape({INPUT_NAME: openvino.PartialShape([batch, *request.image_shape])})
     for key, value in request.metadata.items():
         model.set_rt_info(value, key.split("."))
-    openvino.save_model(model, path, compress_to_fp16=False)
+    openvino.save_model(model, path, compress_to_fp16=request.precision == "float16")
     return path, path.with_suffix(".bin")
 
 

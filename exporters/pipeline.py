@@ -1,4 +1,4 @@
-"""The whole way: fold, lower, write, read back, verify, manifest.
+"""The whole way: fold, lower, write, read back, verify, check, manifest.
 
 Files are written into a hidden folder inside the output folder, verified there, and moved out only
 when they are right: nobody ever finds half a file, or a wrong one, under its final name.
@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
 from exporters.base import Exporter, ExportRequest
@@ -22,10 +21,12 @@ from exporters.manifest import MANIFEST_VERSION, library_versions, to_json
 from exporters.registry import exporter_for
 from slide_deploy.checkpoint import Checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.graph_checks import Violation, check_graph, inspect, read_graph, standard_ops
 from slide_deploy.hashing import sha256
 from slide_deploy.lowerings import DEFAULT_FORM, lower
 from slide_deploy.models.slide_attention import FoldedSlideAttention
-from slide_deploy.parity import Case, Verification, verification_cases, verify
+from slide_deploy.parity import LIMITS, Case, Verification, verification_cases, verify
+from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import Certificate, reparameterize
 from slide_deploy.runtimes import open_file
 
@@ -41,6 +42,7 @@ class ExportOptions:
         out: the folder to write into; made if missing.
         dynamic_batch: leave the batch open.
         lowering: form of the slide attentions.
+        precision: "float32", "float16" or "mixed".
         force: replace files that exist.
         keep_failed: keep a file that fails verification, under its final name.
     """
@@ -49,6 +51,7 @@ class ExportOptions:
     out: Path
     dynamic_batch: bool = False
     lowering: str = DEFAULT_FORM
+    precision: str = "float32"
     force: bool = False
     keep_failed: bool = False
 
@@ -62,8 +65,9 @@ class ExportedFile:
         paths: what was written; empty where a file failed and was removed.
         sha256: of each path, in the same order.
         size: bytes of all of them.
-        operators: how often each operator occurs.
-        verification: the verdict.
+        operators: how often each operator occurs, the most frequent first.
+        violations: rules of the built-in policy that it breaks.
+        verification: the verdict on its answers.
         seconds: writing and verifying.
     """
 
@@ -71,8 +75,17 @@ class ExportedFile:
     paths: tuple[Path, ...]
     sha256: tuple[str, ...]
     size: int
+    operators: tuple[tuple[str, int], ...]
+    violations: tuple[Violation, ...]
     verification: Verification
     seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file answers as it must and breaks no rule."""
+        return self.verification.passed and not any(
+            violation.severity == "error" for violation in self.violations
+        )
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,7 @@ class ExportResult:
     @property
     def passed(self) -> bool:
         """Whether every file is right."""
-        return all(file.verification.passed for file in self.files)
+        return all(file.passed for file in self.files)
 
 
 def export(
@@ -110,19 +123,19 @@ def export(
     if not options.force:
         refuse_existing((*targets.values(), manifest))
     for exporter in exporters:
-        exporter.require()
+        exporter.require(options.precision)
 
     progress("fold")
     folded, certificate = reparameterize(checkpoint.model)
     lowered = lower(folded, options.lowering)
-    metadata = _metadata(checkpoint, folded, options.lowering)
+    metadata = _metadata(checkpoint, folded, options)
     del folded
     progress("reference answers in float64")
     config = checkpoint.config
     shape = (config.in_channels, *config.image_size)
     cases = verification_cases(shape, options.dynamic_batch, config.patch_size)
     references = reference_answers(checkpoint.model, cases)
-    request = ExportRequest(lowered, shape, options.dynamic_batch, metadata)
+    request = ExportRequest(lowered, shape, options.dynamic_batch, metadata, options.precision)
     with working_folder(options.out) as work:
         files = []
         for exporter in exporters:
@@ -133,15 +146,6 @@ def export(
         draft.write_text(to_json(_manifest(checkpoint, options, result)))
         draft.replace(manifest)
     return result
-
-
-def reference_answers(model: nn.Module, cases: Sequence[Case]) -> list[np.ndarray]:
-    """Logits of the trained model in float64, case by case, each (n, classes)."""
-    import copy
-
-    exact = copy.deepcopy(model).double()
-    with torch.no_grad():
-        return [exact(torch.from_numpy(case.images).double()).numpy() for case in cases]
 
 
 def refuse_existing(paths: Sequence[Path]) -> None:
@@ -188,13 +192,21 @@ def _write_and_verify(
     progress(f"verify {exporter.format}")
     session = open_file(paths[0])
     verification = verify(
-        session, cases, references, runtime=session.runtime, version=session.version
+        session,
+        cases,
+        references,
+        runtime=session.runtime,
+        version=session.version,
+        limit=LIMITS[request.precision],
     )
+    graph = read_graph(paths[0])
     return ExportedFile(
         format=exporter.format,
         paths=paths,
         sha256=tuple(sha256(path) for path in paths),
         size=sum(_size(path) for path in paths),
+        operators=inspect(graph).operators,
+        violations=tuple(check_graph(graph, standard_ops())),
         verification=verification,
         seconds=time.perf_counter() - started,
     )
@@ -202,7 +214,7 @@ def _write_and_verify(
 
 def _publish(written: ExportedFile, options: ExportOptions) -> ExportedFile:
     """Move a file to its final place, or leave it to vanish with the working folder."""
-    if not written.verification.passed and not options.keep_failed:
+    if not written.passed and not options.keep_failed:
         return replace(written, paths=(), sha256=())
     finals = tuple(options.out / path.name for path in written.paths)
     for source, final in zip(written.paths, finals, strict=True):
@@ -218,7 +230,7 @@ def _size(path: Path) -> int:
     return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
 
 
-def _metadata(checkpoint: Checkpoint, folded: nn.Module, lowering: str) -> dict[str, str]:
+def _metadata(checkpoint: Checkpoint, folded: nn.Module, options: ExportOptions) -> dict[str, str]:
     """What every file says of itself; ``slide_attentions`` tells a checker what to look for."""
     attentions = [
         {
@@ -234,7 +246,8 @@ def _metadata(checkpoint: Checkpoint, folded: nn.Module, lowering: str) -> dict[
     entries = {
         "architecture": checkpoint.architecture,
         "checkpoint_sha256": checkpoint.sha256,
-        "lowering": lowering,
+        "lowering": options.lowering,
+        "precision": options.precision,
         "slide_attentions": json.dumps(attentions),
         "versions": json.dumps(library_versions()),
     }
@@ -256,15 +269,18 @@ def _manifest(
         },
         "certificate": {"status": result.certificate.status, "layers": result.certificate},
         "lowering": options.lowering,
+        "precision": options.precision,
         "dynamic_batch": options.dynamic_batch,
         "files": [
             {
                 "format": file.format,
-                "passed": file.verification.passed,
+                "passed": file.passed,
                 "sha256": {
                     path.name: digest for path, digest in zip(file.paths, file.sha256, strict=True)
                 },
                 "bytes": file.size,
+                "operators": dict(file.operators),
+                "violations": file.violations,
                 "verification": file.verification,
             }
             for file in result.files

@@ -3,10 +3,12 @@
 from exporters.base import Exporter
 from slide_deploy.errors import InputError
 
+# OpenVINO files hold float16 weights and compute as the device likes; Core ML's float16 is that of
+# weights and arithmetic, and "mixed" keeps all but the projections in float32.
 EXPORTERS = (
     Exporter("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx"),
-    Exporter("openvino", ".xml", ("openvino",), "openvino"),
-    Exporter("coreml", ".mlpackage", ("coremltools",), "coreml"),
+    Exporter("openvino", ".xml", ("openvino",), "openvino", ("float32", "float16")),
+    Exporter("coreml", ".mlpackage", ("coremltools",), "coreml", ("float32", "float16", "mixed")),
 )
 
 

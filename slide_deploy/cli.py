@@ -16,7 +16,11 @@ from slide_deploy import __version__
 from slide_deploy.errors import InputError, MissingExtra, SlideDeployError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from slide_deploy.checkpoint import Checkpoint
+    from slide_deploy.graph_checks import Report
+    from slide_deploy.locate import Parting
     from slide_deploy.reparameterize import Certificate
 
 app = typer.Typer(
@@ -28,6 +32,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+class Precision(StrEnum):
+    """Type of weights and, where the format has it, of the arithmetic."""
+
+    float32 = "float32"
+    float16 = "float16"
+    mixed = "mixed"
 
 
 class Weights(StrEnum):
@@ -88,6 +100,12 @@ def export(
     dynamic_batch: Annotated[
         bool, typer.Option("--dynamic-batch", help="Leave the batch size open.")
     ] = False,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="float16: OpenVINO's weights, all of Core ML. mixed: Core ML's projections only."
+        ),
+    ] = Precision.float32,
     weights: WeightsOption = Weights.auto,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
@@ -108,7 +126,7 @@ def export(
     from slide_deploy.progress import Steps
 
     for format in to:
-        exporter_for(format).require()
+        exporter_for(format).require(precision)
     with Steps(quiet or as_json, 3 + 2 * len(set(to))) as step:
         step(f"load {checkpoint.name}")
         trained = _load(checkpoint, weights, image_size, window_size)
@@ -120,6 +138,7 @@ def export(
             formats=tuple(to),
             out=out,
             dynamic_batch=dynamic_batch,
+            precision=precision.value,
             force=force,
             keep_failed=keep_failed,
         )
@@ -146,11 +165,17 @@ def export(
                 console.print(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
         console.print(f"written: {result.manifest}")
     for file in result.files:
+        fate = "kept on request" if file.paths else "removed"
         if not file.verification.passed:
-            fate = "kept on request" if file.paths else "removed"
             stderr().print(
                 f"slide-deploy: the {file.format} file disagrees with {checkpoint} on: "
                 f"{', '.join(file.verification.failures)}; it was {fate}."
+            )
+        for violation in file.violations:
+            stderr().print(
+                f"slide-deploy: the {file.format} file breaks {violation.rule} at "
+                f"{violation.node or 'the file'}: {violation.message} {violation.remedy}",
+                markup=False,
             )
     raise typer.Exit(0 if result.passed else 1)
 
@@ -202,47 +227,160 @@ def verify(
     weights: WeightsOption = Weights.auto,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
+    locate: Annotated[
+        bool, typer.Option("--locate", help="Name the first layer that disagrees.")
+    ] = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare a file with a checkpoint again, later or on another machine."""
-    from slide_deploy import parity
     from slide_deploy.console import case_table, stdout
     from slide_deploy.progress import Steps
     from slide_deploy.runtimes import open_file
 
-    session = open_file(file)
+    runtime = open_file(file).runtime
     with Steps(quiet or as_json, 3) as step:
         step(f"load {against.name}")
         trained = _load(against, weights, image_size, window_size)
 
         from exporters.manifest import to_json
-        from exporters.pipeline import reference_answers
+        from slide_deploy.verification import locate as find
+        from slide_deploy.verification import verify_file
 
-        config = trained.config
-        shape = (config.in_channels, *config.image_size)
-        if session.input_shape[1:] != shape:
-            raise InputError(
-                f"{file} takes images of {_by(session.input_shape[1:])} and {against} of "
-                f"{_by(shape)}: name the checkpoint that the file was exported from."
-            )
-        step("reference answers in float64")
-        cases = parity.verification_cases(shape, session.dynamic_batch, config.patch_size)
-        references = reference_answers(trained.model, cases)
-        step(f"run on {session.runtime}")
-        result = parity.verify(
-            session, cases, references, runtime=session.runtime, version=session.version
-        )
+        step(f"run on {runtime} and compare with {against.name} in float64")
+        result = verify_file(file, trained)
+        parting = None
+        if locate:
+            step("compare layer by layer")
+            parting = find(file, trained)
     if as_json:
-        typer.echo(to_json({"passed": result.passed, "verification": result}), nl=False)
+        report = {"passed": result.passed, "verification": result, "locate": parting}
+        typer.echo(to_json(report), nl=False)
     elif not quiet:
         stdout().print(case_table(result))
+    if parting is not None and not as_json:
+        typer.echo(_describe_parting(parting))
     if not result.passed:
         typer.echo(
             f"slide-deploy: {file} disagrees with {against} on: {', '.join(result.failures)}.",
             err=True,
         )
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: slide-deploy predict exported/model.onnx cat.jpg --top 3")
+def predict(
+    file: Annotated[Path, typer.Argument(help="A written file.", show_default=False)],
+    images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
+    labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Name the most probable classes of pictures, prepared as in ImageNet training."""
+    import json
+
+    from slide_deploy.console import stdout, table
+    from slide_deploy.preprocessing import load_image, probabilities
+    from slide_deploy.runtimes import open_file
+
+    session = open_file(file)
+    channels, height, width = session.input_shape[1:]
+    if channels != 3 or height is None or width is None:
+        raise InputError(
+            f"{file} takes images of {_by(session.input_shape[1:])}: predict needs three channels "
+            f"and a fixed size."
+        )
+    names = _read_labels(labels)
+    found = []
+    for image in images:
+        shares = probabilities(session(load_image(image, (height, width))))[0]
+        best = shares.argsort()[::-1][:top]
+        found += [
+            {
+                "image": str(image),
+                "class": int(index),
+                "name": names[index] if index < len(names) else str(index),
+                "probability": float(shares[index]),
+            }
+            for index in best
+        ]
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    grid = table(f"on {session.runtime}", [("picture", False), ("class", False), ("share", True)])
+    for row in found:
+        grid.add_row(row["image"], row["name"], f"{row['probability']:.1%}")
+    stdout().print(grid)
+
+
+@app.command(epilog="Example: slide-deploy check exported/*.onnx --sarif check.sarif")
+def check(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help=".onnx, .xml or .mlpackage, one or more.", show_default=False),
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy, laid over standard-ops.", metavar="TOML")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    sarif: Annotated[Path | None, typer.Option(help="Write SARIF 2.1.0 here.")] = None,
+    show_policy: Annotated[
+        bool, typer.Option("--show-policy", help="Print the built-in policy and do nothing else.")
+    ] = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold files against the rules of a policy, without the checkpoint and without a runtime."""
+    from slide_deploy import graph_checks
+
+    if show_policy:
+        typer.echo(graph_checks.standard_ops_text(), nl=False)
+        return
+    if not files:
+        raise InputError("No file to check: name an .onnx, .xml or .mlpackage.")
+    rules = graph_checks.load_policy(policy) if policy else graph_checks.standard_ops()
+    reports = graph_checks.check_files(files, rules)
+
+    from slide_deploy.graph_checks import reports as forms
+
+    _write_report(junit, forms.junit, reports)
+    _write_report(sarif, forms.sarif, reports)
+    if as_json:
+        typer.echo(forms.as_json(reports), nl=False)
+    elif not quiet:
+        from slide_deploy.console import stdout
+
+        for report in reports:
+            if report.violations:
+                stdout().print(forms.report_table(report))
+        stdout().print(forms.summary(reports))
+    unusable = [report for report in reports if report.unusable]
+    for report in unusable:
+        typer.echo(f"slide-deploy: {report.unusable}", err=True)
+    if not all(report.passed for report in reports):
+        raise typer.Exit(2 if unusable else 1)
+
+
+@app.command(epilog="Example: slide-deploy inspect exported/model.onnx")
+def inspect(
+    file: Annotated[Path, typer.Argument(help=".onnx, .xml or .mlpackage.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a file costs: operators, parameters, multiply-accumulates, memory, depth."""
+    from slide_deploy import graph_checks
+
+    inspection = graph_checks.inspect(graph_checks.read_graph(file))
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        typer.echo(json.dumps(asdict(inspection), indent=2))
+        return
+    from slide_deploy.console import stdout
+    from slide_deploy.graph_checks.reports import inspection_tables
+
+    for table in inspection_tables(file, inspection):
+        stdout().print(table)
 
 
 @app.command(epilog="Example: slide-deploy models")
@@ -291,6 +429,19 @@ def doctor(as_json: JsonOption = False) -> None:
         stdout().print(findings_table(findings))
 
 
+def _write_report(
+    path: Path | None, form: "Callable[[Sequence[Report]], str]", reports: "Sequence[Report]"
+) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(form(reports), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}; check its folder."
+        ) from error
+
+
 def _load(
     path: Path, weights: Weights, image_size: str | None, window_size: int | None
 ) -> "Checkpoint":
@@ -300,6 +451,17 @@ def _load(
 
     size = None if image_size is None else _parse_size(image_size)
     return load_checkpoint(path, Overrides(weights.value, size, window_size))
+
+
+def _read_labels(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a readable list of names: give one name a line.") from (
+            error
+        )
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -323,6 +485,13 @@ def _describe(trained: "Checkpoint") -> None:
     )
     for remark in trained.remarks:
         typer.echo(f"note: {remark}")
+
+
+def _describe_parting(parting: "Parting") -> str:
+    if parting.first_wrong is None:
+        return f"layers: all {parting.layers} agree"
+    after = f"; the last that agrees is {parting.last_right}" if parting.last_right else ""
+    return f"layers: the first that disagrees is {parting.first_wrong}{after}"
 
 
 def _print_certificate(certificate: "Certificate") -> None:

@@ -12,6 +12,9 @@ import pytest
 import torch
 
 from slide_deploy import __version__, cli
+from slide_deploy.checkpoint import load_checkpoint
+from slide_deploy.checkpoint.save import save_folded
+from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import registry
 from tests.support import GOLDEN, random_swin
 
@@ -51,7 +54,7 @@ def test_help_needs_neither_torch_nor_time() -> None:
     assert min(seconds) < 0.5
 
 
-@pytest.mark.parametrize("command", ["export", "fold", "verify", "models", "doctor"])
+@pytest.mark.parametrize("command", ["export", "fold", "verify", "predict", "models", "doctor"])
 def test_every_command_has_help_with_an_example(run, command: str) -> None:
     code, out, _ = run(command, "--help")
     assert code == 0
@@ -88,7 +91,7 @@ def test_export_verify_and_fold(run, tmp_path: Path) -> None:
     assert "layers.1.blocks.0.attn" in out
     assert "pass" in out
     assert "… verify onnx" in err
-    assert max(len(line) for line in out.splitlines() if 'written' not in line) <= 100
+    assert max(len(line) for line in out.splitlines() if "written" not in line) <= 100
     written = tmp_path / "out" / "slide_swin_nano.onnx"
 
     assert run("verify", written, "--against", NANO, "--quiet") == (0, "", "")
@@ -104,6 +107,38 @@ def test_export_verify_and_fold(run, tmp_path: Path) -> None:
     assert run("verify", written, "--against", folded, "-q")[0] == 0
     code, out, _ = run("fold", folded, "-o", tmp_path / "again.safetensors")
     assert (code, "fold: already folded" in out) == (0, True)
+
+
+def test_locate_says_that_all_layers_agree_or_where_they_part(run, tmp_path: Path) -> None:
+    run("export", NANO, "--to", "onnx", "--out", tmp_path)
+    written = tmp_path / "slide_swin_nano.onnx"
+    code, out, _ = run("verify", written, "--against", NANO, "--locate")
+    assert code == 0
+    assert "layers: all" in out
+    folded = load_checkpoint(Path(NANO))
+    folded.model.layers[1].blocks[0].mlp.fc2.bias[2] += 0.1
+    save_folded(reparameterize(folded.model)[0], folded, tmp_path / "changed.safetensors")
+    code, out, _ = run("verify", written, "--against", tmp_path / "changed.safetensors", "--locate")
+    assert code == 1
+    assert "first that disagrees is layers.1.blocks.0.mlp.fc2; the last" in out
+
+
+def test_predict_names_classes(run, tmp_path: Path) -> None:
+    from PIL import Image
+
+    run("export", NANO, "--to", "onnx", "--out", tmp_path)
+    Image.new("RGB", (80, 70), (200, 30, 10)).save(tmp_path / "red.png")
+    (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\n")
+    call = ("predict", tmp_path / "slide_swin_nano.onnx", tmp_path / "red.png")
+    code, out, _ = run(*call, "--labels", tmp_path / "names.txt", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert {row["name"] for row in found} == {"ant", "bee", "cat", "dog"}
+    assert sum(row["probability"] for row in found) == pytest.approx(1.0)
+    shares = [row["probability"] for row in found]
+    assert shares == sorted(shares, reverse=True)
+    assert run(*call, "--labels", tmp_path / "none.txt")[0] == 2
+    assert run("predict", tmp_path / "slide_swin_nano.onnx", tmp_path / "names.txt")[0] == 2
 
 
 def test_json_of_export_is_the_manifest(run, tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ from slide_deploy.mlpackage.weights import Weights
 MAX_RANK = 16
 # 2**31 elements are 8 GiB of float32: no tensor of a vision model on a device comes near.
 MAX_ELEMENTS = 1 << 31
-# Ten times what the largest models of this project have.
-MAX_OPERATIONS = 100_000
+# Operations, their arguments and outputs: ten times what the largest models of this project have.
+MAX_PARTS = 300_000
 
 # Fields of TensorValue, with the element types that each may hold.
 _FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -57,7 +57,7 @@ class Decoder:
     def __init__(self, package: Path, weights: Weights) -> None:
         self._package = package
         self._weights = weights
-        self._operations = 0
+        self._parts = 0
 
     def function(self, name: str, message: Any) -> Function:
         """A ``MILSpec.Function``.
@@ -73,9 +73,7 @@ class Decoder:
         return Function(name, message.opset, self._named_types(message.inputs), block)
 
     def _block(self, message: Any) -> Block:
-        self._operations += len(message.operations)
-        if self._operations > MAX_OPERATIONS:
-            raise damaged(self._package, f"its program has more than {MAX_OPERATIONS} operations")
+        self._count(message.operations)
         operations = tuple(self._operation(operation) for operation in message.operations)
         return Block(self._named_types(message.inputs), operations, tuple(message.outputs))
 
@@ -86,20 +84,30 @@ class Decoder:
             type=message.type,
             name=_text(attributes.pop("name", ())) or (outputs[0].name if outputs else ""),
             inputs={
-                key: tuple(self._argument(binding) for binding in argument.arguments)
-                for key, argument in message.inputs.items()
+                key: self._arguments(argument.arguments) for key, argument in message.inputs.items()
             },
             outputs=outputs,
             attributes=attributes,
             blocks=tuple(self._block(block) for block in message.blocks),
         )
 
+    def _arguments(self, messages: Any) -> tuple[Argument, ...]:
+        self._count(messages)
+        return tuple(self._argument(message) for message in messages)
+
     def _argument(self, message: Any) -> Argument:
         if message.WhichOneof("binding") == "value":
             return self._value(message.value)
         return Reference(message.name)
 
+    def _count(self, messages: Any) -> None:
+        """Refuse a program with more parts than memory and time are made for."""
+        self._parts += len(messages)
+        if self._parts > MAX_PARTS:
+            raise damaged(self._package, f"its program has more than {MAX_PARTS} parts")
+
     def _named_types(self, messages: Any) -> tuple[NamedType, ...]:
+        self._count(messages)
         return tuple(NamedType(message.name, self._type(message.type)) for message in messages)
 
     def _type(self, message: Any) -> ValueType:

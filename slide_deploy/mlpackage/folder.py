@@ -13,7 +13,7 @@ from slide_deploy.errors import InputError
 # Both files are small text or descriptions: the weights live elsewhere. The limits bound memory,
 # since a protobuf in memory can take many times the bytes of its file.
 MAX_MANIFEST_BYTES = 1 << 20
-MAX_MODEL_BYTES = 16 << 20
+MAX_MODEL_BYTES = 8 << 20
 
 
 def damaged(path: Path, what: str) -> InputError:

@@ -14,6 +14,8 @@ from slide_deploy.mlpackage.program import Function
 from slide_deploy.mlpackage.protobuf import parse_model
 from slide_deploy.mlpackage.weights import Weights
 
+MAX_FEATURES = 1000
+
 
 @dataclass(frozen=True, eq=False)
 class Package:
@@ -69,6 +71,8 @@ def open_package(path: str | os.PathLike[str]) -> Package:
     if main is None:
         raise damaged(package, "its program has no main function")
     description = _description(spec.description, main.name)
+    if max(len(description.input), len(description.output)) > MAX_FEATURES:
+        raise damaged(package, f"it has more than {MAX_FEATURES} inputs or outputs")
     return Package(
         path=package,
         spec=spec,

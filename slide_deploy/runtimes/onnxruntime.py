@@ -31,5 +31,39 @@ def load(path: Path) -> Session:
     return Session("onnxruntime", onnxruntime.__version__, shape, run)
 
 
+def values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Every floating-point value of the file for one image, by name.
+
+    The graph runs as it is written, without ONNX Runtime's optimiser.
+
+    Raises:
+        InputError: if ONNX Runtime refuses the file.
+    """
+    import onnx
+    import onnxruntime
+
+    try:
+        model = onnx.load(path)
+        outputs = {output.name for output in model.graph.output}
+        for node in model.graph.node:
+            for name in node.output:
+                if name and name not in outputs:
+                    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnx and onnxruntime have no base class for their errors
+        raise InputError(f"{path} does not load on ONNX Runtime ({_line(error)}).") from error
+    names = [output.name for output in session.get_outputs()]
+    answers = session.run(names, {session.get_inputs()[0].name: image})
+    return {
+        name: value for name, value in zip(names, answers, strict=True) if value.dtype.kind == "f"
+    }
+
+
 def _line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

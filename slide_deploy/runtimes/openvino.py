@@ -1,11 +1,15 @@
 """OpenVINO on the CPU, with float32 enforced: by default it may compute in bfloat16."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from slide_deploy.errors import InputError
 from slide_deploy.runtimes.base import Session
+
+_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
 
 def load(path: Path) -> Session:
@@ -16,13 +20,8 @@ def load(path: Path) -> Session:
     """
     import openvino
 
-    try:
-        compiled = openvino.Core().compile_model(
-            path, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        )
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise InputError(f"{path} does not load on OpenVINO ({reason}).") from error
+    with _refusals(path):
+        compiled = openvino.Core().compile_model(path, "CPU", _FLOAT32)
     request = compiled.create_infer_request()
 
     def run(images: np.ndarray) -> np.ndarray:
@@ -32,3 +31,36 @@ def load(path: Path) -> Session:
     shape = compiled.input(0).partial_shape
     sizes = tuple(None if size.is_dynamic else size.get_length() for size in shape)
     return Session("openvino", openvino.__version__.split("-")[0], sizes, run)
+
+
+def values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Every floating-point value of the file that depends on the image, for one image, by name.
+
+    Raises:
+        InputError: if OpenVINO refuses the file.
+    """
+    import openvino
+
+    with _refusals(path):
+        core = openvino.Core()
+        model = core.read_model(path)
+        kept = [
+            operation.output(index)
+            for operation in model.get_ordered_ops()
+            if operation.get_type_name() not in ("Constant", "Result", "Parameter")
+            for index in range(operation.get_output_size())
+            if operation.output(index).get_element_type().is_real()
+        ]
+        model.add_outputs(kept)
+        compiled = core.compile_model(model, "CPU", _FLOAT32)
+    answers = compiled([image])
+    return {str(index): answers[output] for index, output in enumerate(compiled.outputs)}
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise InputError(f"{path} does not load on OpenVINO ({reason}).") from error

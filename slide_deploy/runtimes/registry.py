@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
+
+import numpy as np
 
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.runtimes.base import Session
@@ -44,11 +47,14 @@ class Runtime:
             MissingExtra: if the runtime's library is not installed.
             InputError: if the file cannot be loaded.
         """
+        load: Callable[[Path], Session] = self.module().load
+        return load(path)
+
+    def module(self) -> ModuleType:
+        """The module that drives it; MissingExtra if its library is not installed."""
         if find_spec(self.package) is None:
             raise MissingExtra(self.package, self.extra)
-        module = import_module(f"slide_deploy.runtimes.{self.name.replace('-', '_')}")
-        load: Callable[[Path], Session] = module.load
-        return load(path)
+        return import_module(f"slide_deploy.runtimes.{self.name.replace('-', '_')}")
 
 
 # Where two run the same files, the first that is not missing is taken.
@@ -75,6 +81,21 @@ def runtime_for(path: Path) -> Runtime:
         if runtime.missing() is None:
             return runtime
     raise MissingExtra(candidates[-1].package, candidates[-1].extra)
+
+
+def values_of(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Every value that a file computes for one image, as the file is written, by name.
+
+    Core ML keeps its inner values to itself, so that packages are always run by the interpreter.
+
+    Raises:
+        InputError: if the file is missing, of an unknown kind or cannot be run.
+    """
+    runtime = [runtime for runtime in RUNTIMES if runtime.suffix == runtime_for(path).suffix][-1]
+    if not path.exists():
+        raise InputError(f"{path} does not exist: check its name.")
+    values: Callable[[Path, np.ndarray], dict[str, np.ndarray]] = runtime.module().values
+    return values(path, image)
 
 
 def open_file(path: Path) -> Session:

@@ -89,7 +89,7 @@ def test_an_endless_manifest_is_refused(copy):
 def test_a_model_too_large_to_parse_is_refused(copy):
     with (copy / MODEL).open("ab") as stream:
         stream.truncate(folder.MAX_MODEL_BYTES + 1)
-    refused(copy, "more than 16 MiB")
+    refused(copy, "more than 8 MiB")
 
 
 @pytest.mark.parametrize("inside", ["Manifest.json", MODEL, WEIGHTS])
@@ -135,9 +135,31 @@ def test_a_program_without_a_main_function_is_refused(edit_spec):
     refused(edit_spec(lambda spec: spec.mlProgram.functions.clear()), "has no main function")
 
 
-def test_a_program_of_endless_operations_is_refused(edit_spec, monkeypatch):
-    monkeypatch.setattr("slide_deploy.mlpackage.decoding.MAX_OPERATIONS", 3)
-    refused(edit_spec(lambda spec: None), "more than 3 operations")
+def endless_operations(spec):
+    block_of(spec).operations.extend([block_of(spec).operations[0]] * 500)
+
+
+def endless_arguments(spec):
+    argument = block_of(spec).operations[-1].inputs["x"]
+    argument.arguments.extend([argument.arguments[0]] * 500)
+
+
+def endless_outputs(spec):
+    outputs = block_of(spec).operations[0].outputs
+    outputs.extend([outputs[0]] * 500)
+
+
+@pytest.mark.parametrize("change", [endless_operations, endless_arguments, endless_outputs])
+def test_a_program_of_endless_parts_is_refused(change, edit_spec, monkeypatch):
+    monkeypatch.setattr("slide_deploy.mlpackage.decoding.MAX_PARTS", 500)
+    refused(edit_spec(change), "its program has more than 500 parts")
+
+
+def test_endless_inputs_are_refused(edit_spec):
+    refused(
+        edit_spec(lambda spec: spec.description.input.extend([spec.description.input[0]] * 1000)),
+        "1000 inputs",
+    )
 
 
 def test_a_function_without_its_operator_set_is_refused(edit_spec):
@@ -356,7 +378,7 @@ def test_random_damage_ends_in_an_error_or_a_result(damage, file, copy):
         (copy / file).write_bytes(damage(content, random))
         try:
             program = MilProgram.load(copy)
-            program.run({name: image for name in program.inputs})
+            program.run(dict.fromkeys(program.inputs, image))
             results += 1
         except InputError as error:
             assert str(copy) in str(error)

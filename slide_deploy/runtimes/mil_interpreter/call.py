@@ -34,6 +34,12 @@ class Call:
     values: Mapping[str, Value]
     opset: int
 
+    @property
+    def declared_dtype(self) -> str:
+        """The element type of the first output, as the program declares it."""
+        declared = self.operation.outputs[0].type
+        return declared.dtype.name if isinstance(declared, TensorType) else declared.kind
+
     def has(self, name: str) -> bool:
         """Whether the parameter is given."""
         return bool(self.operation.inputs.get(name))
@@ -146,7 +152,6 @@ class Call:
 
     def _as_stored(self, default: float) -> float:
         """A default as MIL would store it, beside float16 operands as a float16 number."""
-        declared = self.operation.outputs[0].type
-        if isinstance(declared, TensorType) and declared.dtype.name == "float16":
+        if self.declared_dtype == "float16":
             return float(torch.tensor(default, dtype=torch.float16).item())
         return float(default)

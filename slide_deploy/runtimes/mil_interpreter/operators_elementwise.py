@@ -8,18 +8,11 @@ import torch
 from torch import Tensor
 
 from slide_deploy.runtimes.mil_interpreter.call import Call
+from slide_deploy.runtimes.mil_interpreter.values import representation
 
-# Names of types as ``cast`` spells them, with the type that the interpreter holds.
-_CASTS = {
-    "fp16": torch.float32,
-    "fp32": torch.float32,
-    "bool": torch.bool,
-    "int8": torch.int8,
-    "int16": torch.int16,
-    "int32": torch.int32,
-    "uint8": torch.uint8,
-    "uint16": torch.int32,
-}
+# Types as ``cast`` spells them; the names of the others are the usual ones.
+_CASTS = {"fp16": "float16", "fp32": "float32"}
+_CAST_TYPES = ("float16", "float32", "bool", "int8", "int16", "int32", "uint8", "uint16")
 
 
 def unary(function: Callable[[Tensor], Tensor]) -> Callable[[Call], Tensor]:
@@ -100,10 +93,13 @@ def gelu(call: Call) -> Tensor:
 
 def cast(call: Call) -> Tensor:
     """``x`` in another type; towards zero where that is an integer."""
-    dtype = call.text("dtype")
-    if dtype not in _CASTS:
+    dtype = _CASTS.get(call.text("dtype"), call.text("dtype"))
+    known = representation(dtype)
+    if dtype not in _CAST_TYPES or known is None:
         raise call.unsupported(f"dtype {dtype}")
-    return call.tensor("x").to(_CASTS[dtype])
+    if dtype != call.declared_dtype:
+        raise call.faulty(f"casts to {dtype} where {call.declared_dtype} is declared")
+    return call.tensor("x").to(known.held)
 
 
 def select(call: Call) -> Tensor:

@@ -102,6 +102,16 @@ class MilProgram:
         """Every value that ``run`` can keep."""
         return self._engine.plan.values
 
+    @property
+    def computed_floats(self) -> tuple[str, ...]:
+        """The floating-point values that the program computes, in the order of the program."""
+        return tuple(
+            named.name
+            for step in self._engine.plan.steps
+            for named in step.operation.outputs
+            if self._engine.types[named.name].dtype.name.startswith("float")
+        )
+
     def run(
         self, inputs: Mapping[str, ArrayLike], keep: Collection[str] = ()
     ) -> dict[str, NDArray[np.generic]]:

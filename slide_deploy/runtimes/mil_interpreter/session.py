@@ -29,3 +29,14 @@ def load(path: Path) -> Session:
 
     sizes = tuple(size if isinstance(size, int) else None for size in shape)
     return Session("mil-interpreter", __version__, sizes, run)
+
+
+def values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Every floating-point value that the package computes for one image, by name.
+
+    Raises:
+        InputError: if the package is damaged or uses an operator that the interpreter lacks.
+    """
+    program = MilProgram.load(path)
+    answers = program.run({next(iter(program.inputs)): image}, keep=program.computed_floats)
+    return {name: np.asarray(value) for name, value in answers.items()}

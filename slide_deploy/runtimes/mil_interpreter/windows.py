@@ -14,6 +14,9 @@ from torch import Tensor
 
 from slide_deploy.runtimes.mil_interpreter.call import Call
 
+# torch 2.13 crashes on transposed convolutions with strides from 32767; no model needs this much.
+MAX_STEP = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Windows:
@@ -60,14 +63,14 @@ def read_windows(call: Call, kernel: Sequence[int], rank: int) -> Windows:
     """The windows of a call on ``rank`` spatial axes.
 
     Raises:
-        InputError: sizes, strides or dilations that are missing, zero or negative.
+        InputError: sizes, strides or dilations that are missing, below 1 or absurdly large.
     """
     if not 1 <= rank <= 3:
         raise call.faulty(f"needs one to three spatial axes, not {rank}")
     strides = call.integers("strides", [1] * rank)
     dilations = call.integers("dilations", [1] * rank)
     for name, values in (("kernel", kernel), ("strides", strides), ("dilations", dilations)):
-        if len(values) != rank or min(values) < 1:
+        if len(values) != rank or min(values) < 1 or max(values) > MAX_STEP:
             raise call.faulty(f"has {name} {list(values)} for {rank} spatial axes")
     return Windows(tuple(kernel), tuple(strides), tuple(dilations))
 

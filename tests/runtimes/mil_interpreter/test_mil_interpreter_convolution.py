@@ -286,10 +286,18 @@ CASES = {
             mb.upsample_bilinear(
                 x=v["x"], scale_factor_height=2.5, scale_factor_width=1.5, align_corners=False
             ),
+            mb.upsample_bilinear(
+                x=v["x"],
+                scale_factor_height=1,
+                scale_factor_width=2,
+                align_corners=False,
+                half_pixel_centers=True,
+            ),
         ),
         "torch": lambda v: (
             functional.interpolate(v["x"], (6, 15), mode="bilinear", align_corners=True),
             functional.interpolate(v["x"], (7, 7), mode="bilinear", align_corners=False),
+            functional.interpolate(v["x"], (3, 10), mode="bilinear", align_corners=False),
         ),
     },
 }

@@ -119,6 +119,7 @@ def test_float16_overflows_as_its_storage_does(convert):
     np.testing.assert_array_equal(out, np.array([[np.inf, 2.0]], np.float16))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:coremltools")
 def test_flexible_sizes_are_reported_and_checked(tmp_path):
     import coremltools as ct
 
@@ -257,6 +258,10 @@ def zero_stride(operations, block):
     operations["conv_strides_0"].attributes["val"].immediateValue.tensor.ints.values[0] = 0
 
 
+def absurd_stride(operations, block):
+    operations["conv_strides_0"].attributes["val"].immediateValue.tensor.ints.values[0] = 1 << 16
+
+
 def absurd_copies(operations, block):
     operations["tiled_reps_0"].attributes["val"].immediateValue.tensor.ints.values[2] = 1 << 30
 
@@ -285,6 +290,7 @@ def number_for_a_word(operations, block):
         (other_shape, r"gives shape \(1, 4, 8, 3\) where \(1, 4, 9, 3\) is declared"),
         (other_type, "where int32 is declared"),
         (zero_stride, r"has strides \[0, 1\]"),
+        (absurd_stride, r"has strides \[65536, 1\]"),
         (absurd_copies, "absurd shape"),
         (word_for_a_tensor, "needs a tensor as x"),
         (number_for_a_word, "needs a word as pad_type"),
@@ -329,6 +335,17 @@ def test_parameters_that_are_left_out_have_their_defaults(edited):
 
     results = MilProgram.load(edited(strip)).run({"x": X})
     np.testing.assert_allclose(results["out"], value(WEIGHT), rtol=1e-4)
+
+
+def test_a_cast_to_another_type_than_declared_is_refused(convert):
+    def build(mb, variables):
+        yield mb.cast(x=variables["x"], dtype="fp16", name="out")
+
+    path = convert({"x": X}, build)
+    model = path / "Data/com.apple.CoreML/model.mlmodel"
+    model.write_bytes(model.read_bytes().replace(b"fp16", b"fp32"))
+    with pytest.raises(InputError, match="casts to float32 where float16 is declared"):
+        MilProgram.load(path).run({"x": X})
 
 
 def test_negative_indices_are_refused_since_ios17(convert):

@@ -1,0 +1,94 @@
+"""Read a file and hold it against a policy."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks.graph import Format, Graph
+from slide_deploy.graph_checks.policy import Policy, standard_ops
+from slide_deploy.graph_checks.readers import read_graph
+from slide_deploy.graph_checks.readers.limits import short
+from slide_deploy.graph_checks.rules import RULES, Rule, Violation
+
+# A file that breaks a rule everywhere is told so, not a thousand times.
+MAX_VIOLATIONS = 25
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the rules say of one file.
+
+    Attributes:
+        path: the file, as it was named.
+        format: which reader understood it; empty if none did.
+        policy: name of the policy.
+        violations: in the order of the rules.
+        unusable: why the file could not be read; empty if it could.
+    """
+
+    path: Path
+    format: Format | None
+    policy: str
+    violations: tuple[Violation, ...]
+    unusable: str = ""
+
+    @property
+    def errors(self) -> tuple[Violation, ...]:
+        """The violations that fail the check."""
+        return tuple(found for found in self.violations if found.severity == "error")
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file was read and breaks no rule; warnings do not count."""
+        return not self.unusable and not self.errors
+
+
+def check_file(path: str | os.PathLike[str], policy: Policy | None = None) -> Report:
+    """Hold one file against a policy.
+
+    Args:
+        path: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
+        policy: the built-in ``standard-ops`` if left out.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    graph = read_graph(path)
+    policy = policy or standard_ops()
+    found = tuple(check_graph(graph, policy))
+    return Report(Path(path), graph.format, policy.name, found)
+
+
+def check_files(paths: Iterable[str | os.PathLike[str]], policy: Policy) -> tuple[Report, ...]:
+    """Hold several files against a policy; one that cannot be used does not stop the others."""
+    return tuple(_report(path, policy) for path in paths)
+
+
+def check_graph(graph: Graph, policy: Policy) -> Iterator[Violation]:
+    """The violations of every rule, at most ``MAX_VIOLATIONS`` of each."""
+    for rule in RULES:
+        yield from _limited(rule, graph, policy)
+
+
+def _limited(rule: Rule, graph: Graph, policy: Policy) -> Iterator[Violation]:
+    found = iter(rule.check(graph, policy))
+    for violation in islice(found, MAX_VIOLATIONS):  # names in it are a stranger's words
+        yield Violation(
+            violation.rule,
+            violation.severity,
+            short(violation.node),
+            short(violation.message, 400),
+            violation.remedy,
+        )
+    if next(found, None) is not None:
+        yield rule.broken(f"There are more than {MAX_VIOLATIONS} violations of this rule.")
+
+
+def _report(path: str | os.PathLike[str], policy: Policy) -> Report:
+    try:
+        return check_file(path, policy)
+    except InputError as error:
+        return Report(Path(path), None, policy.name, (), unusable=str(error))

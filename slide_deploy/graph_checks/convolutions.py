@@ -1,0 +1,127 @@
+"""Convolutions in one shape, whatever the format calls groups, weights and padding.
+
+The formats differ in two things::
+
+    weight  ONNX, Core ML, OpenVINO's Convolution  (outputs, inputs / groups, k, k)
+            OpenVINO's GroupConvolution            (groups, outputs / groups, inputs / groups, k, k)
+    pads    ONNX (begin, begin, end, end), Core ML (begin, end, begin, end), OpenVINO two lists
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.kinds import Kind, kind_of
+
+Sizes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """What a convolution does to shapes.
+
+    Attributes:
+        node: where it is in the graph.
+        groups: how many independent parts it has.
+        inputs_per_group: channels that one part reads.
+        outputs: channels of its result.
+        kernel: sizes of the neighbourhood; strides and dilations have as many.
+        pads: zeros before and behind each spatial axis; None where they depend on the input.
+        strides: steps.
+        dilations: distances between taps.
+    """
+
+    node: Node
+    groups: int
+    inputs_per_group: int
+    outputs: int
+    kernel: Sizes
+    strides: Sizes
+    dilations: Sizes
+    pads: tuple[tuple[int, int], ...] | None
+
+    @property
+    def taps(self) -> int:
+        """Multiplications for one element of the result."""
+        product = self.inputs_per_group
+        for size in self.kernel:
+            product *= size
+        return product
+
+    @property
+    def outputs_per_group(self) -> int:
+        """Channels that one part computes."""
+        return self.outputs // self.groups
+
+    def spatial(self, sizes: Sizes) -> Sizes:
+        """Height and width of the result from those of the input."""
+        if self.pads is None:
+            return tuple(-(-size // step) for size, step in zip(sizes, self.strides, strict=True))
+        axes = zip(sizes, self.kernel, self.strides, self.dilations, self.pads, strict=True)
+        return tuple(
+            (size + sum(pad) - dilation * (k - 1) - 1) // step + 1
+            for size, k, step, dilation, pad in axes
+        )
+
+
+def convolutions(graph: Graph) -> Iterator[Convolution]:
+    """Every convolution of a graph that can be understood, in the order of the file."""
+    for node in graph.nodes:
+        found = convolution(graph, node)
+        if found is not None:
+            yield found
+
+
+def convolution(graph: Graph, node: Node) -> Convolution | None:
+    """A node as a convolution; None if it is none or contradicts itself."""
+    if kind_of(graph, node) is not Kind.CONVOLUTION or len(node.inputs) < 2:
+        return None
+    weight = graph.shape(node.inputs[1]) or ()
+    sizes = tuple(size for size in weight if isinstance(size, int))
+    grouped = node.operator == "GroupConvolution"
+    if len(sizes) != len(weight) or len(sizes) < 3 + grouped:
+        return None
+    if grouped:
+        groups, outputs, inputs, *kernel = sizes
+        outputs *= groups
+    else:
+        name = "group" if graph.format == "onnx" else "groups"
+        groups = (node.integers(name) or (1,))[0] if graph.format != "openvino" else 1
+        outputs, inputs, *kernel = sizes
+    axes = len(kernel)
+    strides = node.integers("strides") or (1,) * axes
+    dilations = node.integers("dilations") or (1,) * axes
+    if groups < 1 or min(*kernel, *strides, *dilations, outputs) < 1:
+        return None
+    if len(strides) != axes or len(dilations) != axes or outputs % groups:
+        return None
+    pads = _pads(node, tuple(kernel), strides, dilations)
+    if pads is not None and len(pads) != axes:
+        return None
+    return Convolution(node, groups, inputs, outputs, tuple(kernel), strides, dilations, pads)
+
+
+def _pads(
+    node: Node, kernel: Sizes, strides: Sizes, dilations: Sizes
+) -> tuple[tuple[int, int], ...] | None:
+    mode = str(node.attributes.get("auto_pad", node.attributes.get("pad_type", ""))).lower()
+    axes = len(kernel)
+    if mode == "valid":
+        return ((0, 0),) * axes
+    if mode.startswith("same"):
+        if any(step != 1 for step in strides):
+            return None
+        totals = [dilation * (k - 1) for k, dilation in zip(kernel, dilations, strict=True)]
+        less_first = mode != "same_lower"
+        return tuple(
+            (total // 2, total - total // 2) if less_first else (total - total // 2, total // 2)
+            for total in totals
+        )
+    begin, end = node.integers("pads_begin"), node.integers("pads_end")  # OpenVINO
+    if begin is not None and end is not None:
+        return tuple(zip(begin, end, strict=False))
+    if "pad" in node.attributes:  # Core ML
+        flat = node.integers("pad") or ()
+        return tuple(zip(flat[::2], flat[1::2], strict=False))
+    flat = node.integers("pads") or (0,) * (2 * axes)
+    return tuple(zip(flat[:axes], flat[axes:], strict=False))

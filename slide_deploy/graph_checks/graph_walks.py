@@ -1,0 +1,63 @@
+"""Walks along the edges of a graph that several rules take."""
+
+from collections.abc import Iterable, Iterator
+
+from slide_deploy.graph_checks.convolutions import Convolution
+from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.kinds import Kind, is_projection, kind_of
+
+# What a value passes through and stays the same value to a runtime's pattern matching.
+_TRANSPARENT = (Kind.CAST,)
+
+
+def constant_values(graph: Graph) -> frozenset[str]:
+    """Names of constants and of what is computed from constants alone."""
+    constant = set(graph.constants)
+    for node in graph.order:
+        if node.inputs and all(name in constant for name in node.inputs if name):
+            constant.update(node.outputs)
+    return frozenset(constant)
+
+
+def inside_attention(graph: Graph, starts: Iterable[Convolution]) -> Iterator[Node]:
+    """The nodes from grouped convolutions to the next projection, that one left out."""
+    waiting = [start.node for start in starts]
+    seen = {id(node) for node in waiting}
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for name in node.outputs:
+            for reader in graph.consumers.get(name, ()):
+                if id(reader) not in seen and not is_projection(graph, reader):
+                    seen.add(id(reader))
+                    waiting.append(reader)
+
+
+def through_scaling(graph: Graph, name: str) -> str:
+    """The value that a value is before it was cast or multiplied by constants."""
+    for _ in range(len(graph.nodes)):
+        node = graph.producers.get(name)
+        if node is None:
+            break
+        kind = kind_of(graph, node)
+        varying = [source for source in node.inputs if source and source not in graph.constants]
+        scaled = kind is Kind.MULTIPLY and len(varying) == 1
+        if not scaled and kind not in _TRANSPARENT and node.operator.lower() != "identity":
+            break
+        if not varying:
+            break
+        name = varying[0]
+    return name
+
+
+def without_bias(graph: Graph, name: str) -> str:
+    """The value that a value is before constants were added to it and it was reshaped."""
+    for _ in range(len(graph.nodes)):
+        node = graph.producers.get(name)
+        if node is None or kind_of(graph, node) not in (Kind.ADD, Kind.RESHAPE):
+            break
+        varying = [source for source in node.inputs if source and source not in graph.constants]
+        if len(varying) != 1:
+            break
+        name = varying[0]
+    return name

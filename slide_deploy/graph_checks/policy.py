@@ -1,0 +1,185 @@
+"""The policy: what a graph must keep, read from TOML.
+
+``standard-ops.toml`` in this folder is built in and complete. A policy of a user is laid over it.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args
+
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks.graph import Format
+from slide_deploy.graph_checks.toml_table import TomlTable
+
+_BUILT_IN = "standard-ops.toml"
+# A policy is written by hand.
+_MAX_BYTES = 1 << 20
+ANY_SIZE = "*"
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Interface:
+    """An input or output that the graph must have.
+
+    Attributes:
+        name: as callers ask for it.
+        types: element types that are allowed.
+        shape: numbers, ``ANY_SIZE``, or the name of a size that may be open.
+    """
+
+    name: str
+    types: frozenset[str]
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class FormatPolicy:
+    """What is allowed in one format.
+
+    Attributes:
+        ir_version: of the file format itself.
+        opset: of the standard operators.
+        operators: allowed operators by domain; a domain without an entry is refused.
+    """
+
+    ir_version: Interval
+    opset: Interval
+    operators: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The keys of ``standard-ops.toml``, which explains them.
+
+    ``unnamed_dynamic`` holds the formats in which an open size needs no name; ``require_declared``
+    is whether a file must say which slide attentions it holds.
+    """
+
+    name: str
+    max_rank: int
+    max_slide_attention_rank: int
+    max_file_bytes: int
+    max_parameters: int
+    value_types: frozenset[str]
+    constant_types: frozenset[str]
+    dynamic_names: frozenset[str]
+    unnamed_dynamic: frozenset[str]
+    inputs: tuple[Interface, ...]
+    outputs: tuple[Interface, ...]
+    allow_unused: bool
+    allow_duplicates: bool
+    duplicate_bytes: int
+    allow_non_finite: bool
+    require_declared: bool
+    allow_control_flow: bool
+    allow_unfold: bool
+    known_traps: bool
+    formats: Mapping[Format, FormatPolicy]
+
+
+def standard_ops() -> Policy:
+    """The policy that is built in."""
+    return _policy(_BUILT_IN, _built_in())
+
+
+def standard_ops_text() -> str:
+    """The built-in policy as it is written."""
+    return files(__package__).joinpath(_BUILT_IN).read_text(encoding="utf-8")
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy file and lay it over the built-in one.
+
+    Raises:
+        InputError: the file cannot be read, is no TOML, or a key is unknown or has a wrong value.
+    """
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise InputError(f"{path} has more than 1 MiB: name the policy, not the model.")
+        own = tomllib.loads(text.decode("utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; check --policy.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not TOML ({error}): see slide-deploy check --show-policy."
+        ) from error
+    return _policy(path, _laid_over(_built_in(), {"name": path.stem, **own}))
+
+
+def _built_in() -> dict[str, Any]:
+    return tomllib.loads(standard_ops_text())
+
+
+def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables key by key, everything else as a whole."""
+    merged = dict(base)
+    for key, value in own.items():
+        below = merged.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            merged[key] = _laid_over(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _policy(file: str | Path, content: dict[str, Any]) -> Policy:
+    whole = TomlTable(file, content)
+    limits, types, dimensions, constants, structure = (
+        whole.table(key) for key in ("limits", "types", "dimensions", "constants", "structure")
+    )
+    dynamic = dimensions.strings("dynamic")
+    formats: dict[Format, FormatPolicy] = {}
+    for format in get_args(Format):
+        formats[format] = _format(whole.table(format))
+    policy = Policy(
+        name=whole.text("name"),
+        max_rank=limits.count("rank"),
+        max_slide_attention_rank=limits.count("slide_attention_rank"),
+        max_file_bytes=limits.count("file_bytes"),
+        max_parameters=limits.count("parameters"),
+        value_types=types.strings("values"),
+        constant_types=types.strings("constants"),
+        dynamic_names=dynamic,
+        unnamed_dynamic=dimensions.strings("unnamed", get_args(Format)),
+        inputs=tuple(_interface(table, dynamic) for table in whole.tables("inputs")),
+        outputs=tuple(_interface(table, dynamic) for table in whole.tables("outputs")),
+        allow_unused=constants.flag("unused"),
+        allow_duplicates=constants.flag("duplicates"),
+        duplicate_bytes=constants.count("duplicate_bytes"),
+        allow_non_finite=constants.flag("non_finite"),
+        require_declared=structure.choice("slide_attentions", ("declared", "if-declared"))
+        == "declared",
+        allow_control_flow=structure.flag("control_flow"),
+        allow_unfold=structure.flag("unfold"),
+        known_traps=structure.flag("known_traps"),
+        formats=formats,
+    )
+    for table in (whole, limits, types, dimensions, constants, structure):
+        table.finish()
+    return policy
+
+
+def _format(table: TomlTable) -> FormatPolicy:
+    policy = FormatPolicy(
+        ir_version=table.interval("ir_version"),
+        opset=table.interval("opset"),
+        operators=table.table("operators").lists(),
+    )
+    table.finish()
+    return policy
+
+
+def _interface(table: TomlTable, dynamic: frozenset[str]) -> Interface:
+    # "batch" stays a word for the first size in a policy that allows no open one.
+    names = dynamic | {"batch"}
+    interface = Interface(
+        name=table.text("name"), types=table.strings("types"), shape=table.shape("shape", names)
+    )
+    table.finish()
+    return interface

@@ -1,0 +1,74 @@
+"""What bounds the memory and the time of reading a file from a stranger."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks.graph import elements_of
+
+# The published models have 600 to 1,500 operators; a rule may look at each a few times.
+MAX_NODES = 100_000
+# No runtime computes beyond rank 8 or so; the policy's own limit is lower.
+MAX_RANK = 64
+MAX_DIMENSION = 2**31 - 1
+# 2**40 elements are 4 TiB of float32: a shape like that is an attack or a broken byte.
+MAX_ELEMENTS = 2**40
+# What a file holds beside its weights: names, shapes, attributes.
+MAX_STRUCTURE_BYTES = 64 << 20
+
+
+def damaged(path: Path, what: str) -> InputError:
+    """The error for a file whose bytes contradict each other; ``what`` is a clause."""
+    return InputError(f"{path} is damaged: {what}; copy or export the file again.")
+
+
+def checked_shape(path: Path, name: str, sizes: Iterable[int]) -> tuple[int, ...]:
+    """The sizes of a tensor, refused if no memory could hold it.
+
+    Raises:
+        InputError: a size is negative or the shape absurd.
+    """
+    shape = tuple(sizes)
+    absurd = (
+        len(shape) > MAX_RANK
+        or any(not 0 <= size <= MAX_DIMENSION for size in shape)
+        or elements_of(shape) > MAX_ELEMENTS
+    )
+    if absurd:
+        shown = ", ".join(map(str, shape[:8])) + (", …" if len(shape) > 8 else "")
+        raise damaged(path, f"{short(name)} has the absurd shape ({shown})")
+    return shape
+
+
+def check_node_count(path: Path, count: int) -> None:
+    """Refuse a file of more operators than any vision model has.
+
+    Raises:
+        InputError: there are more than ``MAX_NODES``.
+    """
+    if count > MAX_NODES:
+        raise InputError(
+            f"{path} has more than {MAX_NODES:,} operators, which no vision model needs: do not "
+            f"use it, and get the file from a source that you trust."
+        )
+
+
+def check_bytes(path: Path, name: str, shape: Sequence[int], bits: int, size: int) -> int:
+    """Compare what a tensor needs with what the file stores for it.
+
+    Returns:
+        The bytes that it needs; 0 for an empty tensor, for which OpenVINO stores one.
+
+    Raises:
+        InputError: they differ.
+    """
+    needed = (elements_of(shape) * bits + 7) // 8
+    if size != needed and not (needed == 0 and size == 1):
+        raise damaged(path, f"{short(name)} needs {needed} bytes and has {size}")
+    return needed
+
+
+def short(name: str, limit: int = 80) -> str:
+    """A text from a file, fit for a message of one line."""
+    printable = "".join(character if character.isprintable() else "?" for character in name)
+    return printable if len(printable) <= limit else printable[: limit - 1] + "…"

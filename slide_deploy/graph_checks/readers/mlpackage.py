@@ -1,0 +1,205 @@
+"""Core ML packages to the common graph.
+
+MIL names its parameters: ``conv(x=..., weight=..., strides=...)``. The tensors among them become
+inputs, in one order for all operators; the others are attributes where they are literals.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slide_deploy.graph_checks.graph import (
+    COREML_DOMAIN,
+    Attribute,
+    Constant,
+    Graph,
+    Node,
+    Value,
+)
+from slide_deploy.graph_checks.readers.data_files import map_file
+from slide_deploy.graph_checks.readers.limits import check_node_count, damaged, short
+from slide_deploy.graph_checks.readers.protobuf_budget import Budget
+from slide_deploy.mlpackage import (
+    Argument,
+    Block,
+    Function,
+    NamedType,
+    Operation,
+    Reference,
+    TensorType,
+    open_package,
+)
+from slide_deploy.mlpackage import Constant as Literal
+from slide_deploy.mlpackage.folder import find_model
+from slide_deploy.mlpackage.protobuf import model_messages
+
+# Position among the inputs: weights stand second and biases third, as in the other formats.
+_TENSORS = (
+    *("x", "values", "cond", "data", "query", "a", "loop_vars"),
+    *("y", "weight", "key", "b", "indices"),
+    *("bias", "value", "gamma", "beta", "mean", "variance", "updates", "attn_mask"),
+)
+_NESTED = 10
+# A literal with more elements is a tensor whatever its parameter is called.
+_LARGEST_ATTRIBUTE = 64
+
+
+def read_mlpackage(path: Path) -> Graph:
+    """Read a package.
+
+    Raises:
+        InputError: it is damaged, absurdly large, or names files outside itself.
+        MissingExtra: coremltools, whose message definitions are used, is not installed.
+    """
+    model = find_model(path)
+    Budget(path, map_file(path, model).data).check(model_messages().Model.DESCRIPTOR)
+    package = open_package(path)
+    reader = _Reader(path)
+    for function in package.functions.values():
+        reader.function(function, "" if function is package.main else f"{function.name}/")
+    return Graph(
+        format="coreml",
+        path=path,
+        files=tuple(sorted(file for file in path.rglob("*") if file.is_file())),
+        ir_version=package.spec.specificationVersion,
+        opsets={COREML_DOMAIN: package.main.opset_version},
+        inputs=tuple(map(_value, package.main.inputs)),
+        outputs=tuple(reader.output(name) for name in package.main.block.outputs),
+        nodes=tuple(reader.nodes),
+        constants=reader.constants,
+        values=reader.values,
+        metadata=package.user_metadata,
+        bound=frozenset(reader.bound),
+    )
+
+
+@dataclass(eq=False)
+class _Reader:
+    path: Path
+    nodes: list[Node] = field(default_factory=list)
+    constants: dict[str, Constant] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
+    bound: set[str] = field(default_factory=set)
+    _literals: dict[str, Literal] = field(default_factory=dict)
+    _steering: set[str] = field(default_factory=set)
+
+    def output(self, name: str) -> Value:
+        """A value that leaves the program."""
+        return self.values.get(name, Value(name, "undefined", None))
+
+    def function(self, function: Function, prefix: str) -> None:
+        """Gather a function; ``prefix`` is empty for the one that runs."""
+        self._declare(function.inputs, prefix)
+        if prefix:
+            self.bound.update(prefix + value.name for value in function.inputs)
+        self._block(function.block, prefix, 0)
+        tensors = {name for node in self.nodes for name in node.inputs}
+        for name, literal in self._literals.items():
+            if name in tensors or name not in self._steering:
+                self.constants[name] = _constant(name, literal)
+        self._literals.clear()
+
+    def _block(self, block: Block, prefix: str, depth: int) -> None:
+        if depth > _NESTED:
+            raise damaged(self.path, f"blocks are nested deeper than {_NESTED} levels")
+        check_node_count(self.path, len(self.nodes) + len(block.operations))
+        for operation in block.operations:
+            self._declare(operation.outputs, prefix)
+            if operation.type == "const":
+                self._const(operation, prefix)
+            else:
+                self._node(operation, prefix, depth)
+
+    def _declare(self, values: tuple[NamedType, ...], prefix: str) -> None:
+        for value in values:
+            self.values[prefix + value.name] = _value(value, prefix)
+
+    def _const(self, operation: Operation, prefix: str) -> None:
+        held = operation.attributes.get("val")
+        if len(operation.outputs) != 1 or held is None:
+            raise damaged(self.path, f"the constant {short(operation.name)} has no value")
+        if isinstance(held, Literal):
+            self._literals[prefix + operation.outputs[0].name] = held
+
+    def _node(self, operation: Operation, prefix: str, depth: int) -> None:
+        name = prefix + operation.name
+        inputs: list[str] = []
+        attributes: dict[str, Attribute] = {}
+        for parameter in sorted(operation.inputs, key=_position):
+            for argument in operation.inputs[parameter]:
+                steering = self._attribute(parameter, argument, prefix)
+                if steering is not None:
+                    attributes[parameter] = steering
+                else:
+                    inputs.extend(self._names(argument, f"{name}.{parameter}", prefix))
+        for parameter, value in operation.attributes.items():  # of old constexpr operators
+            inputs.extend(self._names(value, f"{name}.{parameter}", prefix))
+        for block in operation.blocks:
+            self._declare(block.inputs, prefix)
+            self.bound.update(prefix + value.name for value in block.inputs)
+            self._block(block, prefix, depth + 1)
+            # What leaves a block is read by the operation that runs it.
+            inputs.extend(prefix + output for output in block.outputs)
+        self.nodes.append(
+            Node(
+                name=name,
+                operator=operation.type,
+                domain=COREML_DOMAIN,
+                inputs=tuple(inputs),
+                outputs=tuple(prefix + output.name for output in operation.outputs),
+                attributes=attributes,
+            )
+        )
+
+    def _attribute(self, parameter: str, argument: Argument, prefix: str) -> Attribute | None:
+        """A literal that steers the operator; None for tensors."""
+        name = prefix + argument.name if isinstance(argument, Reference) else ""
+        literal = self._literals.get(name) if name else argument
+        if parameter in _TENSORS or not isinstance(literal, Literal):
+            return None
+        if literal.blob is not None or literal.stored.size > _LARGEST_ATTRIBUTE:
+            return None
+        self._steering.add(name)
+        items = tuple(item.item() if hasattr(item, "item") else item for item in _flat(literal))
+        return items if literal.shape else items[0]
+
+    def _names(self, argument: Argument, name: str, prefix: str) -> Iterator[str]:
+        """The values that an argument stands for; a literal becomes a constant of its own."""
+        if isinstance(argument, Reference):
+            yield prefix + argument.name
+        elif isinstance(argument, Literal):
+            self._literals[name] = argument
+            self.values[name] = Value(name, argument.dtype.name, argument.shape)
+            yield name
+        else:
+            for item in argument:
+                yield from self._names(item, name, prefix)
+
+
+def _position(parameter: str) -> tuple[int, str]:
+    known = parameter in _TENSORS
+    return (_TENSORS.index(parameter) if known else len(_TENSORS)), parameter
+
+
+def _value(named: NamedType, prefix: str = "") -> Value:
+    if isinstance(named.type, TensorType):
+        return Value(prefix + named.name, named.type.dtype.name, named.type.shape)
+    return Value(prefix + named.name, named.type.kind, None)
+
+
+def _constant(name: str, literal: Literal) -> Constant:
+    def load() -> NDArray[np.uint8]:
+        if literal.stored.dtype == object:  # strings
+            return np.frombuffer("\0".join(map(str, literal.stored)).encode(), np.uint8)
+        return np.ascontiguousarray(literal.stored).view(np.uint8)
+
+    place = literal.blob
+    source = name if place is None else f"{place.file_name}:{place.offset}"
+    return Constant(name, literal.dtype.name, literal.shape, literal.stored.nbytes, source, load)
+
+
+def _flat(literal: Literal) -> NDArray[np.generic]:
+    return literal.numpy().ravel()

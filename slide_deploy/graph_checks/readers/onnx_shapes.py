@@ -1,0 +1,67 @@
+"""Shapes of an ONNX file, computed by the onnx library and not believed.
+
+A file may declare any shape for an inner value; what runtimes use is what the operators give. So
+declared shapes are dropped and inferred, on a copy without weights: ``infer_shapes`` serialises
+what it is given, and the numbers of large tensors decide no shape. Where nothing can be inferred
+the declared shape stands.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from slide_deploy.graph_checks.graph import Constant
+
+# What the onnx library calls a size that it cannot express through the others.
+UNEXPRESSED = "unk__"
+# Operators read shapes, axes and permutations from constants; these are shorter than this.
+_SMALL = 1024
+
+
+def inferred_values(model: Any, constants: Mapping[str, Constant]) -> dict[str, Any]:
+    """The ``TypeProto`` of every inner value and output that the onnx library can infer, by name.
+
+    Args:
+        model: the ``ModelProto``; it is left as it is.
+        constants: its initialisers, wherever their bytes are.
+    """
+    import onnx
+    from onnx.shape_inference import InferenceError, infer_shapes
+
+    try:
+        inferred = infer_shapes(_without_weights(onnx, model, constants), data_prop=True)
+    except (InferenceError, RuntimeError, TypeError, ValueError):  # an impossible graph
+        return {}
+    return {
+        value.name: value.type
+        for value in (*inferred.graph.value_info, *inferred.graph.output)
+        if value.type.WhichOneof("value") is not None
+    }
+
+
+def _without_weights(onnx: Any, model: Any, constants: Mapping[str, Constant]) -> Any:
+    graph = onnx.GraphProto(name="weightless")
+    graph.input.extend(model.graph.input)
+    for value in model.graph.output:
+        graph.output.add(name=value.name)
+    for node in model.graph.node:
+        copy = graph.node.add()
+        copy.CopyFrom(node)
+        del copy.metadata_props[:]
+        copy.ClearField("doc_string")
+    declared = {value.name for value in model.graph.input}
+    for tensor in model.graph.initializer:
+        constant = constants[tensor.name]
+        if constant.size <= _SMALL and constant.dtype != "string":
+            graph.initializer.add(
+                name=tensor.name,
+                dims=tensor.dims,
+                data_type=tensor.data_type,
+                raw_data=constant.load().tobytes(),
+            )
+        elif tensor.name not in declared:
+            graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    weightless = onnx.ModelProto(ir_version=model.ir_version, graph=graph)
+    weightless.opset_import.extend(model.opset_import)
+    return weightless

@@ -1,0 +1,49 @@
+"""Reports as a table for people."""
+
+from collections.abc import Iterable
+
+from rich.markup import escape
+from rich.table import Table
+
+from slide_deploy.console import table
+from slide_deploy.graph_checks.check import Report
+from slide_deploy.graph_checks.readers.limits import short
+from slide_deploy.graph_checks.rules import Violation
+
+_COLOURS = {"error": "bold red", "warning": "yellow"}
+
+
+def report_table(report: Report) -> Table:
+    """One line a violation, the remedy below what is wrong."""
+    grid = table(
+        escape(short(f"{report.path} against {report.policy}", 200)),
+        [("rule", False), ("where", False), ("what is wrong, and what to do", False)],
+    )
+    grid.columns[1].max_width = 30
+    for violation in report.violations:
+        grid.add_row(_rule(violation), escape(violation.node or "the file"), _text(violation))
+    return grid
+
+
+def summary(reports: Iterable[Report]) -> str:
+    """A line a file: whether it passed, and how many violations it has."""
+    return "\n".join(map(_line, reports))
+
+
+def _line(report: Report) -> str:
+    if report.unusable:
+        return f"[bold red]unusable[/] {escape(short(str(report.path), 200))}"
+    errors = len(report.errors)
+    warnings = len(report.violations) - errors
+    verdict = "[green]pass[/]" if report.passed else "[bold red]FAIL[/]"
+    counts = f"{errors} errors, {warnings} warnings" if report.violations else "no violations"
+    return f"{verdict} {escape(short(str(report.path), 200))}: {counts}"
+
+
+def _rule(violation: Violation) -> str:
+    colour = _COLOURS[violation.severity]
+    return f"{violation.rule}\n[{colour}]{violation.severity}[/]"
+
+
+def _text(violation: Violation) -> str:
+    return f"{escape(violation.message)}\n[dim]{escape(violation.remedy)}[/]"

@@ -1,0 +1,46 @@
+"""No value has more dimensions than the targets compute with.
+
+Five anywhere, because Core ML refuses six; four inside slide attention, which is what the lowerings
+promise: from a grouped convolution to the next projection.
+"""
+
+from collections.abc import Iterator
+
+from slide_deploy.graph_checks.convolutions import convolutions
+from slide_deploy.graph_checks.graph import Graph
+from slide_deploy.graph_checks.graph_walks import inside_attention
+from slide_deploy.graph_checks.policy import Policy
+from slide_deploy.graph_checks.rules.rule import Rule, Violation
+
+
+def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
+    grouped = [found for found in convolutions(graph) if found.groups > 1]
+    inside = {node.name for node in inside_attention(graph, grouped)}
+    for constant in graph.constants.values():
+        # OpenVINO writes the weights of a grouped convolution with rank 5.
+        if len(constant.shape) > policy.max_rank:
+            yield RULE.broken(
+                f"This constant has rank {len(constant.shape)}; {policy.max_rank} is the most.",
+                constant.name,
+            )
+    for node in graph.nodes:
+        limit = policy.max_slide_attention_rank if node.name in inside else policy.max_rank
+        where = " inside slide attention" if node.name in inside else ""
+        for name in filter(None, node.outputs):
+            shape = graph.shape(name)
+            if shape is None:
+                yield RULE.broken("The rank of this value is not known.", name)
+            elif len(shape) > limit:
+                yield RULE.broken(
+                    f"{node.operator} gives rank {len(shape)}; {limit} is the most{where}.", name
+                )
+
+
+RULE = Rule(
+    id="SD008",
+    name="Rank",
+    title="No value has a higher rank than the policy allows, or an unknown one.",
+    reason="Core ML refuses rank 6, and runtimes have fast layouts up to rank 4 only.",
+    remedy="Merge dimensions, heads into the batch for example; the lowerings of slide-deploy do.",
+    check=_check,
+)

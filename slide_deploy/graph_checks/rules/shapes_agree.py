@@ -1,0 +1,75 @@
+"""Declared shapes are those that the operators give.
+
+Readers of IR and Core ML packages take the shapes that the file declares. Where this package can
+compute a shape itself (see ``shapes``), the two must agree, or no other rule could be believed.
+"""
+
+from collections.abc import Iterator
+
+from slide_deploy.graph_checks.graph import Graph, Node, elements_of
+from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.policy import Policy
+from slide_deploy.graph_checks.rules.rule import Rule, Violation
+from slide_deploy.graph_checks.shapes import Known, at_batch_one, computed
+
+
+def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
+    known = at_batch_one(graph)
+    for node in graph.nodes:
+        if not node.outputs or graph.shape(node.outputs[0]) is None:
+            continue
+        message = _disagreement(graph, node, known)
+        if message:
+            yield RULE.broken(message, node.name)
+    for constant in graph.constants.values():
+        value = graph.values.get(constant.name)
+        if value is not None and value.shape is not None and value.shape != constant.shape:
+            yield RULE.broken(
+                f"Is declared as {value.shape} and stored as {constant.shape}.", constant.name
+            )
+
+
+def _disagreement(graph: Graph, node: Node, known: Known) -> str:
+    declared = graph.shape(node.outputs[0]) or ()
+    shape = computed(graph, node, known)
+    if shape is not None:
+        fits = len(shape) == len(declared) and all(
+            not isinstance(theirs, int) or ours == theirs
+            for ours, theirs in zip(shape, declared, strict=True)
+        )
+        return "" if fits else f"Declares {declared} and its inputs give {shape}."
+    if kind_of(graph, node) is not Kind.RESHAPE or node.inputs[:1] == () or len(node.outputs) > 1:
+        return ""
+    source, target = known.get(node.inputs[0]), known.get(node.outputs[0])
+    if source is None or target is None or elements_of(source) == elements_of(target):
+        return _pattern_disagreement(graph, node)
+    return f"Reshapes {source} to {target}, which has another number of elements."
+
+
+def _pattern_disagreement(graph: Graph, node: Node) -> str:
+    """A constant pattern of a reshape must have the declared rank and sizes."""
+    if node.operator.lower() != "reshape":
+        return ""
+    if graph.format == "coreml":
+        pattern = node.integers("shape")
+    else:
+        pattern = graph.integers(node.inputs[1]) if len(node.inputs) > 1 else None
+    declared = graph.shape(node.outputs[0])
+    if pattern is None or declared is None:
+        return ""
+    fits = len(pattern) == len(declared) and all(
+        ours < 1 or not isinstance(theirs, int) or ours == theirs
+        for ours, theirs in zip(pattern, declared, strict=True)
+    )
+    return "" if fits else f"Declares {declared} and reshapes to {pattern}."
+
+
+RULE = Rule(
+    id="SD002",
+    name="ShapesAgree",
+    title="Declared shapes are those that the operators give.",
+    reason="Shapes decide rank, memory and the structure that other rules look for; a file that "
+    "declares others passes checks that it should fail.",
+    remedy="Export the model again; if a tool edited the file, let it infer the shapes anew.",
+    check=_check,
+)

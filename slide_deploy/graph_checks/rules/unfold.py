@@ -1,0 +1,73 @@
+"""No unfold: nothing copies every neighbourhood of a map.
+
+It is what folding is there to avoid. It comes in four disguises: an operator of its own; a gather
+of an activation with a table of indices; any gather that enlarges an activation; and a dense
+convolution whose kernel only copies, which is what Core ML's converter makes of ``F.unfold``.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from slide_deploy.graph_checks.convolutions import Convolution, convolutions
+from slide_deploy.graph_checks.graph import Graph, Node, elements_of
+from slide_deploy.graph_checks.graph_walks import constant_values
+from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.policy import Policy
+from slide_deploy.graph_checks.rules.rule import Rule, Violation
+from slide_deploy.graph_checks.shapes import Known, at_batch_one
+
+_TABLE_RANK = 2
+
+
+def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
+    if policy.allow_unfold:
+        return
+    known, constant = at_batch_one(graph), constant_values(graph)
+    for node in graph.nodes:
+        kind = kind_of(graph, node)
+        if kind is Kind.UNFOLD:
+            yield RULE.broken(f"{node.operator} copies every neighbourhood.", node.name)
+        elif kind is Kind.GATHER and len(node.inputs) > 1 and node.inputs[0] not in constant:
+            message = _gathered(graph, node, known)
+            if message:
+                yield RULE.broken(message, node.name)
+    for found in convolutions(graph):
+        if _only_copies(graph, found):
+            yield RULE.broken(
+                "This dense convolution only copies neighbours: an unfold in disguise.",
+                found.node.name,
+            )
+
+
+def _gathered(graph: Graph, node: Node, known: Known) -> str:
+    source, result = known.get(node.inputs[0]), known.get(node.outputs[0] if node.outputs else "")
+    if source is not None and result is not None and elements_of(result) > elements_of(source):
+        return f"Gathers {elements_of(result)} elements from {elements_of(source)}."
+    indices = graph.shape(node.inputs[1]) or ()
+    if len(indices) >= _TABLE_RANK and node.operator in ("Gather", "gather"):
+        return "Gathers from an activation with a table of indices."
+    return ""
+
+
+def _only_copies(graph: Graph, found: Convolution) -> bool:
+    """Whether the kernel of a dense convolution is 1 at one place for each output, 0 elsewhere."""
+    if found.groups > 1 or max(found.kernel) == 1 or found.outputs <= found.inputs_per_group:
+        return False
+    weight = graph.constants.get(found.node.inputs[1])
+    array = None if weight is None else weight.array()
+    if array is None or array.dtype.kind != "f":
+        return False
+    rows = np.asarray(array, dtype=array.dtype).reshape(found.outputs, -1)
+    return bool(np.all((rows == 0) | (rows == 1)) and np.all(np.count_nonzero(rows, axis=1) == 1))
+
+
+RULE = Rule(
+    id="SD016",
+    name="Unfold",
+    title="Nothing copies every neighbourhood of a map.",
+    reason="An unfold multiplies memory traffic by the number of offsets; slide attention exists "
+    "to avoid it.",
+    remedy="Export the folded model with slide-deploy, whose lowerings shift by convolution.",
+    check=_check,
+)

@@ -1,0 +1,43 @@
+"""Nothing is stored or computed that no output needs."""
+
+from collections.abc import Iterator
+
+from slide_deploy.graph_checks.graph import Graph
+from slide_deploy.graph_checks.policy import Policy
+from slide_deploy.graph_checks.rules.rule import Rule, Violation
+
+
+def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
+    if policy.allow_unused:
+        return
+    outputs = {value.name for value in graph.outputs}
+    for constant in graph.constants.values():
+        if constant.name not in graph.consumers and constant.name not in outputs:
+            yield RULE.broken(
+                f"Nothing reads this constant of {constant.size} bytes.", constant.name
+            )
+    needed = _needed(graph, outputs)
+    for node in graph.nodes:
+        if id(node) not in needed:
+            yield RULE.broken(f"No output depends on this {node.operator}.", node.name)
+
+
+def _needed(graph: Graph, outputs: set[str]) -> set[int]:
+    """Identities of the nodes that an output depends on."""
+    waiting, needed = list(outputs), set()
+    while waiting:
+        node = graph.producers.get(waiting.pop())
+        if node is not None and id(node) not in needed:
+            needed.add(id(node))
+            waiting.extend(node.inputs)
+    return needed
+
+
+RULE = Rule(
+    id="SD013",
+    name="Unused",
+    title="Every constant is read, and every operator leads to an output.",
+    reason="What is left over is a stale weight or a branch that should have been folded away.",
+    remedy="Remove it; exporters do, so find out which tool left it there.",
+    check=_check,
+)

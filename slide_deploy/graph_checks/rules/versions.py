@@ -1,0 +1,37 @@
+"""The file format and the operator set have versions that the targets can read."""
+
+from collections.abc import Iterator
+
+from slide_deploy.graph_checks.graph import COREML_DOMAIN, ONNX_DOMAIN, OPENVINO_DOMAIN, Graph
+from slide_deploy.graph_checks.policy import Policy
+from slide_deploy.graph_checks.rules.rule import Rule, Violation
+
+_STANDARD = {"onnx": ONNX_DOMAIN, "openvino": OPENVINO_DOMAIN, "coreml": COREML_DOMAIN}
+
+
+def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
+    allowed = policy.formats[graph.format]
+    low, high = allowed.ir_version
+    if not low <= graph.ir_version <= high:
+        yield RULE.broken(
+            f"The file format has version {graph.ir_version}; {low} to {high} are allowed."
+        )
+    low, high = allowed.opset
+    domain = _STANDARD[graph.format]
+    version = graph.opsets.get(domain)
+    if version is None:
+        if graph.nodes:
+            yield RULE.broken(f"The file does not say which version of {domain} it uses.")
+    elif not low <= version <= high:
+        yield RULE.broken(f"{domain} has version {version}; {low} to {high} are allowed.")
+
+
+RULE = Rule(
+    id="SD003",
+    name="Versions",
+    title="Versions of the file format and of the operator set are in the policy's range.",
+    reason="A newer version is refused by runtimes in the field; an older one computes some "
+    "operators differently.",
+    remedy="Export with an allowed version, or widen the range if every target reads it.",
+    check=_check,
+)

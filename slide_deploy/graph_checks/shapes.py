@@ -1,0 +1,133 @@
+"""Shapes at batch 1, and what an operator makes of the shapes that it is given.
+
+A file with an open batch leaves sizes open all through the graph. Setting the batch to 1 fixes them
+again, operator by operator:
+
+    reshape     keeps the number of elements
+    transpose   permutes
+    elementwise broadcasts
+    convolution, matrix product   as their formulas say
+    others      an open first size is that of the first input
+"""
+
+from collections.abc import Mapping
+
+from slide_deploy.graph_checks.convolutions import convolution
+from slide_deploy.graph_checks.graph import Graph, Node, Shape, elements_of
+from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.products import broadcast, product
+
+Sizes = tuple[int, ...]
+Known = Mapping[str, Sizes]
+
+_FIRST_INPUT = (Kind.SAME_SHAPE, Kind.SOFTMAX, Kind.CAST)
+_ELEMENTWISE = (Kind.ADD, Kind.MULTIPLY, Kind.BROADCAST)
+
+
+def at_batch_one(graph: Graph) -> dict[str, Sizes]:
+    """The sizes of every value where the batch is 1; values that stay open are absent."""
+    known: dict[str, Sizes] = {name: constant.shape for name, constant in graph.constants.items()}
+    for value in graph.inputs:
+        if value.shape is not None:
+            _settle(known, value.name, (_one_if_open(value.shape[:1]) + value.shape[1:]))
+    for node in graph.order:
+        for index, name in enumerate(node.outputs):
+            shape = graph.shape(name)
+            if shape is None or not _is_known(shape):
+                shape = _closed(graph, node, known, shape, first=index == 0)
+            if shape is not None:
+                _settle(known, name, shape)
+    return known
+
+
+def computed(graph: Graph, node: Node, known: Known) -> Sizes | None:
+    """What a node makes of the shapes of its inputs; None where this module cannot tell.
+
+    Args:
+        graph: where the node is.
+        node: any node.
+        known: sizes by the name of the value.
+    """
+    kind = kind_of(graph, node)
+    inputs = [known[name] for name in node.inputs if name in known]
+    if not inputs or len(node.outputs) != 1 or len(inputs) != sum(map(bool, node.inputs)):
+        return None
+    if kind in _FIRST_INPUT:
+        return inputs[0]
+    if kind in _ELEMENTWISE:
+        return broadcast(tuple(inputs))
+    if kind is Kind.TRANSPOSE:
+        permutation = permutation_of(graph, node)
+        if permutation is None or sorted(permutation) != list(range(len(inputs[0]))):
+            return None
+        return tuple(inputs[0][axis] for axis in permutation)
+    if kind is Kind.CONVOLUTION:
+        return _convolved(graph, node, inputs[0])
+    if kind in (Kind.PRODUCT, Kind.LINEAR) and len(inputs) >= 2:
+        return _product(graph, node, inputs[0], inputs[1])
+    return None
+
+
+def permutation_of(graph: Graph, node: Node) -> Sizes | None:
+    """The axes of a transpose, counted from the front; None if they are not constant."""
+    if kind_of(graph, node) is not Kind.TRANSPOSE:
+        return None
+    if graph.format == "openvino":
+        axes = graph.integers(node.inputs[1]) if len(node.inputs) > 1 else None
+    else:
+        axes = node.integers("perm")
+    return None if axes is None else tuple(axis % max(len(axes), 1) for axis in axes)
+
+
+def _closed(
+    graph: Graph, node: Node, known: Known, declared: Shape | None, *, first: bool
+) -> Shape | None:
+    """The declared shape of an output with its open sizes filled in as far as can be told."""
+    shape = computed(graph, node, known) if first else None
+    if declared is None:
+        return shape
+    if shape is not None and len(shape) == len(declared):
+        return tuple(
+            ours if isinstance(ours, int) else theirs
+            for ours, theirs in zip(declared, shape, strict=True)
+        )
+    source = known.get(node.inputs[0]) if node.inputs else None
+    open_axes = [axis for axis, size in enumerate(declared) if not isinstance(size, int)]
+    if not source or len(open_axes) != 1:
+        return declared
+    if kind_of(graph, node) is Kind.RESHAPE:
+        others = elements_of([size for size in declared if isinstance(size, int)])
+        size = elements_of(source) // others if others else 0
+    elif open_axes == [0] and not _is_known((graph.shape(node.inputs[0]) or (0,))[:1]):
+        size = source[0]
+    else:
+        return declared
+    return tuple(size if axis in open_axes else other for axis, other in enumerate(declared))
+
+
+def _convolved(graph: Graph, node: Node, source: Sizes) -> Sizes | None:
+    found = convolution(graph, node)
+    if found is None or len(source) != len(found.kernel) + 2:
+        return None
+    return (source[0], found.outputs, *found.spatial(source[2:]))
+
+
+def _product(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Sizes | None:
+    if len(left) == 1 and kind_of(graph, node) is Kind.LINEAR:
+        return None
+    found = product(graph, node, left, right)
+    return None if found is None else found.shape
+
+
+def _settle(known: dict[str, Sizes], name: str, shape: Shape) -> None:
+    sizes = tuple(size for size in shape if isinstance(size, int))
+    if len(sizes) == len(shape):
+        known[name] = sizes
+
+
+def _is_known(shape: Shape) -> bool:
+    return all(isinstance(size, int) for size in shape)
+
+
+def _one_if_open(shape: Shape) -> Shape:
+    return tuple(size if isinstance(size, int) else 1 for size in shape)

@@ -1,0 +1,107 @@
+"""Known traps: correct graphs that a runtime answers wrongly.
+
+Each was reproduced; its test runs it on the installed runtime and says when a version has mended
+it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from slide_deploy.graph_checks.attentions import attentions
+from slide_deploy.graph_checks.graph import Format, Graph
+from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.rules.rule import Severity
+from slide_deploy.graph_checks.shapes import permutation_of
+
+_TOKENS_FIRST = (0, 2, 1, 3)  # (batch, tokens, heads, d) to (batch, heads, tokens, d), and back
+
+
+@dataclass(frozen=True)
+class Find:
+    """A place where a graph meets a trap.
+
+    Attributes:
+        node: where.
+        message: how.
+        certain: whether the runtime answers wrongly as the file is; else only in some settings.
+    """
+
+    node: str
+    message: str
+    certain: bool
+
+
+@dataclass(frozen=True)
+class Trap:
+    """A bug of a runtime.
+
+    Attributes:
+        name: what it is about.
+        runtime: which runtime and device.
+        versions: those that were seen to be wrong.
+        formats: how bad it is to meet it in a file of each format.
+        find: where a graph meets it.
+        remedy: what to do.
+    """
+
+    name: str
+    runtime: str
+    versions: tuple[str, ...]
+    formats: Mapping[Format, Severity]
+    find: Callable[[Graph], Iterator[Find]]
+    remedy: str
+
+
+def heads_equal_tokens(graph: Graph) -> Iterator[Find]:
+    """Attention of (batch, heads, tokens, d) with as many heads as tokens, transposed on one side.
+
+    OpenVINO fuses the transposes (0, 2, 1, 3) of the queries and of the result into its attention
+    kernel, and takes one layout for both. Where only one of the two is transposed, and the sizes of
+    heads and tokens cannot tell the layouts apart, it computes with the wrong one. It is right if
+    both or neither are, and where the batch is open.
+    """
+    for attention in attentions(graph):
+        shape = graph.shape(attention.query)
+        if shape is None or len(shape) != 4 or not isinstance(shape[1], int):
+            continue
+        if shape[1] != shape[2] or shape[1] < 2:
+            continue
+        before = graph.producers.get(attention.query)
+        transposed_query = before is not None and permutation_of(graph, before) == _TOKENS_FIRST
+        if transposed_query == _result_is_transposed(graph, attention.result):
+            continue
+        side = "queries are" if transposed_query else "result is"
+        yield Find(
+            attention.node.name,
+            f"Attends with {shape[1]} heads over {shape[1]} tokens, and only its {side} transposed",
+            certain=isinstance(shape[0], int),
+        )
+
+
+def _result_is_transposed(graph: Graph, name: str) -> bool:
+    """Whether what reads a value first is its transpose, casts set aside."""
+    for _ in range(len(graph.nodes)):
+        readers = graph.consumers.get(name, ())
+        if len(readers) != 1 or not readers[0].outputs:
+            return False
+        reader = readers[0]
+        if kind_of(graph, reader) is Kind.TRANSPOSE:
+            return permutation_of(graph, reader) == _TOKENS_FIRST
+        if kind_of(graph, reader) is not Kind.CAST and reader.operator.lower() != "identity":
+            return False
+        name = reader.outputs[0]
+    return False
+
+
+TRAPS = (
+    Trap(
+        name="heads equal tokens",
+        runtime="OpenVINO on the CPU",
+        versions=("2026.4.1",),
+        # An ONNX file may never meet OpenVINO.
+        formats={"onnx": "warning", "openvino": "error"},
+        find=heads_equal_tokens,
+        remedy="Put the features before the tokens, (batch, heads, d, tokens), as slide-deploy "
+        "does, or merge heads into the batch.",
+    ),
+)

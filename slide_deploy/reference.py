@@ -1,0 +1,51 @@
+"""What the trained model answers, in float64: the truth that written files are held against."""
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slide_deploy.locate import LayerOutput
+from slide_deploy.models.slide_attention import SlideAttentionBase
+from slide_deploy.models.window_attention import WindowAttention
+from slide_deploy.parity import Case
+
+# Their inner values are arranged differently in every form: they are looked at from outside.
+_WHOLE = (SlideAttentionBase, WindowAttention)
+
+
+def reference_answers(model: nn.Module, cases: Sequence[Case]) -> list[np.ndarray]:
+    """Logits of every case, each (n, classes), float64; the model is left as it is."""
+    exact = copy.deepcopy(model).double()
+    with torch.no_grad():
+        return [exact(torch.from_numpy(case.images).double()).numpy() for case in cases]
+
+
+def layer_outputs(model: nn.Module, image: np.ndarray) -> list[LayerOutput]:
+    """Run a model in float64 and keep what every layer answers.
+
+    Args:
+        model: as trained; left as it is.
+        image: (1, channels, height, width).
+    """
+    exact = copy.deepcopy(model).double()
+    outputs: list[LayerOutput] = []
+
+    def keep(name: str) -> None:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            outputs.append(LayerOutput(name, output.numpy()))
+
+        exact.get_submodule(name).register_forward_hook(hook)
+
+    inside: set[str] = set()
+    for name, module in exact.named_modules():
+        if isinstance(module, _WHOLE):
+            inside |= {f"{name}.{below}" for below, _ in module.named_modules() if below}
+        container = isinstance(module, nn.ModuleList)
+        if name and name not in inside and not container:
+            keep(name)
+    with torch.no_grad():
+        exact(torch.from_numpy(image).double())
+    return outputs

@@ -1,0 +1,57 @@
+"""Assertions for the tests of a project that ships exported models.
+
+from slide_deploy.testing import assert_graph_valid, assert_parity
+
+def test_exported_model():
+    assert_graph_valid("exported/model.onnx")
+    assert_parity("exported/model.onnx", "checkpoints/model.pth")
+"""
+
+from pathlib import Path
+
+from slide_deploy.graph_checks import check_file, load_policy
+
+
+def assert_graph_valid(path: Path | str, policy: Path | str | None = None) -> None:
+    """Fail unless a file keeps every rule.
+
+    Args:
+        path: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
+        policy: a policy file; the built-in ``standard-ops`` if left out.
+
+    Raises:
+        AssertionError: names every rule that is broken, where, and what to do.
+        InputError: if the file or the policy cannot be used.
+    """
+    report = check_file(path, None if policy is None else load_policy(Path(policy)))
+    if not report.passed:
+        lines = [
+            f"{found.rule} at {found.node or 'the file'}: {found.message} {found.remedy}"
+            for found in report.errors
+        ]
+        raise AssertionError("\n".join([f"{path} breaks {len(lines)} rules:", *lines]))
+
+
+def assert_parity(path: Path | str, checkpoint: Path | str) -> None:
+    """Fail unless a file answers as its checkpoint does; needs torch.
+
+    Args:
+        path: the written file; it runs on its own runtime.
+        checkpoint: the trained checkpoint.
+
+    Raises:
+        AssertionError: names the inputs on which they disagree and the first layer that does.
+        InputError: if one of the two cannot be used.
+    """
+    from slide_deploy.checkpoint import load_checkpoint
+    from slide_deploy.verification import locate, verify_file
+
+    trained = load_checkpoint(checkpoint)
+    result = verify_file(Path(path), trained)
+    if not result.passed:
+        parting = locate(Path(path), trained)
+        raise AssertionError(
+            f"{path} disagrees with {checkpoint} on {', '.join(result.failures)}: largest relative "
+            f"error {result.worst.max_relative:.1e}, {result.worst.snr_db:.0f} dB; the first layer "
+            f"that disagrees is {parting.first_wrong}"
+        )

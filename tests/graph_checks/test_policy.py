@@ -1,0 +1,96 @@
+"""A policy file is laid over the built-in one, and a mistake in it names its key."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks import check_file, load_policy, standard_ops, standard_ops_text
+from tests.graph_checks.conftest import Files
+
+
+def policy_file(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_built_in_policy_is_what_is_printed() -> None:
+    assert tomllib.loads(standard_ops_text())["name"] == standard_ops().name == "standard-ops"
+
+
+def test_the_printed_policy_is_a_policy_file(tmp_path: Path) -> None:
+    assert load_policy(policy_file(tmp_path, standard_ops_text())) == standard_ops()
+
+
+def test_an_empty_policy_is_the_built_in_one_under_its_own_name(tmp_path: Path) -> None:
+    policy = load_policy(policy_file(tmp_path, ""))
+    assert policy.name == "mine"
+    assert policy.formats == standard_ops().formats
+
+
+def test_a_key_replaces_that_of_the_built_in_policy(exported: Files, tmp_path: Path) -> None:
+    policy = load_policy(policy_file(tmp_path, "[onnx]\nopset = [21, 22]"))
+    assert policy.formats["onnx"].opset == (21, 22)
+    assert policy.formats["onnx"].ir_version == standard_ops().formats["onnx"].ir_version
+    broken = check_file(exported["onnx"], policy).violations
+    assert [violation.rule for violation in broken] == ["SD003"]
+
+
+def test_inputs_can_be_renamed(exported: Files, tmp_path: Path) -> None:
+    text = '[[inputs]]\nname = "picture"\ntypes = ["float32"]\nshape = [1, 3, 64, 64]'
+    broken = check_file(exported["onnx"], load_policy(policy_file(tmp_path, text))).violations
+    assert {violation.node for violation in broken} == {"image", "picture"}
+
+
+def test_files_that_declare_nothing_can_be_let_through(exported: Files, tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(exported["onnx"])
+    del model.metadata_props[:]
+    path = tmp_path / "anonymous.onnx"
+    onnx.save(model, path)
+    policy = load_policy(policy_file(tmp_path, '[structure]\nslide_attentions = "if-declared"'))
+    assert check_file(path, policy).violations == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[limits]\nrnak = 4", r"limits\.rnak is not a key of a policy; did you mean rank\?"),
+        ("colour = 4", r"colour is not a key of a policy"),
+        ("[limits]\nrank = -1", r"limits\.rank must be a whole number, 0 or more, and is -1"),
+        ("[limits]\nrank = true", r"limits\.rank must be a whole number"),
+        ("limits = 4", r"limits must be a table"),
+        ("[onnx]\nopset = [22, 17]", r"onnx\.opset must be \[lowest, highest\]"),
+        ("[onnx]\nopset = [true, false]", r"onnx\.opset must be \[lowest, highest\]"),
+        ('[types]\nvalues = "float32"', r"types\.values must be a list of texts"),
+        ("[constants]\nunused = 0", r"constants\.unused must be true or false"),
+        ('[dimensions]\nunnamed = ["tflite"]', r"dimensions\.unnamed may hold onnx"),
+        ('[structure]\nslide_attentions = "no"', r"structure\.slide_attentions must be one of"),
+        ("[openvino.operators]\nopset = [1]", r"openvino\.operators\.opset must be a list"),
+        ("inputs = []\n[[outputs]]\nname = 'y'", r"outputs\[0\]\.types is missing; add it"),
+        (
+            "[[inputs]]\nname = 'x'\ntypes = []\nshape = ['channels']",
+            r"inputs\[0\]\.shape must be a list of numbers above 0, or of \*, batch",
+        ),
+        ("inputs = 3", r"inputs must be tables, each under \[\[inputs\]\]"),
+        ("name = ''", r"name must be a text"),
+        ("rank 4", r"is not TOML .* --show-policy"),
+    ],
+)
+def test_a_mistake_names_its_key(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        load_policy(policy_file(tmp_path, text))
+
+
+def test_a_missing_policy_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent\.toml cannot be read"):
+        load_policy(tmp_path / "absent.toml")
+
+
+def test_a_policy_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="is not TOML"):
+        load_policy(tmp_path / "binary.toml")

@@ -1,0 +1,94 @@
+"""Valid files pass without a remark, and cost the same whatever the format."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slide_deploy.graph_checks import check_file, inspect, read_graph
+from tests.graph_checks.conftest import Files, export, nano
+from tests.support import Golden
+
+FORMATS = ("onnx", "openvino", "coreml")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_with_a_batch_of_one_keeps_every_rule(exported: Files, format: str) -> None:
+    report = check_file(exported[format])
+    assert report.violations == ()
+    assert report.passed
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_with_an_open_batch_keeps_every_rule(exported_dynamic: Files, format: str) -> None:
+    assert check_file(exported_dynamic[format]).violations == ()
+
+
+@pytest.mark.slow
+def test_files_of_every_golden_model_keep_every_rule(golden: Golden, tmp_path: Path) -> None:
+    for path in export(golden.load().model, tmp_path).values():
+        assert check_file(path).violations == ()
+
+
+def test_macs_of_the_nano_model_are_those_of_its_formula(exported: Files) -> None:
+    # C channels, N positions: qkv and proj 4 C^2 N, MLP 8 C^2 N; slide attention 2 * 81 C N for
+    # its two depthwise convolutions; window attention 2 N^2 C for its two products (one window).
+    slide = [(8, 16 * 16), (16, 8 * 8)]
+    window = [(32, 4 * 4), (32, 4 * 4), (64, 2 * 2)]
+    expected = 3 * 4 * 4 * 8 * 16 * 16  # patches
+    expected += sum(12 * c * c * n + 162 * c * n for c, n in slide)
+    expected += sum(12 * c * c * n + 2 * n * n * c for c, n in window)
+    expected += sum(4 * c * 2 * c * n // 4 for c, n in (*slide, window[0]))  # merging
+    expected += 64 * 4  # head
+    assert inspect(read_graph(exported["onnx"])).macs == expected
+
+
+@pytest.mark.parametrize("files", ["exported", "exported_dynamic"])
+def test_all_formats_of_a_model_cost_the_same(files: str, request: pytest.FixtureRequest) -> None:
+    found = {
+        format: inspect(read_graph(path)) for format, path in request.getfixturevalue(files).items()
+    }
+    assert all(inspection.uncounted == () for inspection in found.values())
+    assert len({inspection.macs for inspection in found.values()}) == 1
+    assert {inspection.largest.shape for inspection in found.values() if inspection.largest} == {
+        (1, 72, 16, 16)  # the keys of the first attention, K = 9 a channel
+    }
+    assert {inspection.largest.size for inspection in found.values() if inspection.largest} == {
+        4 * 72 * 16 * 16
+    }
+    assert found["onnx"].parameters == found["openvino"].parameters
+    # Core ML's linear always has a bias: zeros for the three merging layers, which have none.
+    assert found["coreml"].parameters == found["onnx"].parameters + 16 + 32 + 64
+
+
+def test_parameters_are_those_of_the_lowered_model(exported: Files) -> None:
+    from slide_deploy.lowerings import lower
+    from slide_deploy.reparameterize import reparameterize
+
+    lowered = lower(reparameterize(nano())[0])
+    tensors = (*lowered.parameters(), *lowered.buffers())
+    expected = sum(math.prod(tensor.shape) for tensor in tensors)
+    assert inspect(read_graph(exported["onnx"])).parameters == expected
+
+
+def test_operators_are_counted_and_depth_is_the_longest_path(exported: Files) -> None:
+    graph = read_graph(exported["onnx"])
+    inspection = inspect(graph)
+    assert dict(inspection.operators)["Conv"] == 1 + 2 * (3 + 2)  # patches; q, k, v and both sides
+    assert sum(count for _, count in inspection.operators) == len(graph.nodes)
+    assert 100 < inspection.depth < len(graph.nodes)
+
+
+def test_checking_imports_no_torch_and_no_openvino(exported: Files) -> None:
+    program = (
+        "import sys; from slide_deploy.graph_checks import check_file;"
+        "print([check_file(path).passed for path in sys.argv[1:]],"
+        "[name for name in ('torch', 'openvino', 'coremltools') if name in sys.modules])"
+    )
+    paths = map(str, exported.values())
+    answer = subprocess.run(
+        [sys.executable, "-c", program, *paths], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[True, True, True] []"

@@ -1,0 +1,60 @@
+"""Pictures are prepared as in training: short side, middle, mean and deviation."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from slide_deploy.errors import InputError
+from slide_deploy.preprocessing import DEVIATION, MEAN, load_image, probabilities
+
+
+def save(pixels: np.ndarray, path: Path) -> Path:
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return path
+
+
+def test_one_colour_is_that_colour_normalised(tmp_path: Path) -> None:
+    colour = np.array([255, 128, 0])
+    path = save(np.broadcast_to(colour, (40, 60, 3)), tmp_path / "flat.png")
+    image = load_image(path, (32, 32))
+    assert (image.shape, image.dtype) == ((1, 3, 32, 32), np.float32)
+    expected = (colour / 255 - np.array(MEAN)) / np.array(DEVIATION)
+    assert np.abs(image - expected[None, :, None, None]).max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 32), (32, 64)])
+def test_the_middle_is_taken_from_any_proportion(tmp_path: Path, size: tuple[int, int]) -> None:
+    pixels = np.zeros((101, 203, 3))
+    pixels[50, 101] = 255
+    image = load_image(save(pixels, tmp_path / "dot.png"), size)[0, 0]
+    assert image.shape == size
+    row, column = np.unravel_index(image.argmax(), image.shape)
+    assert abs(row - (size[0] - 1) / 2) <= 1
+    assert abs(column - (size[1] - 1) / 2) <= 1
+
+
+def test_a_short_side_of_256_becomes_a_middle_of_224(tmp_path: Path) -> None:
+    pixels = np.zeros((256, 256, 3))
+    pixels[16:-16, 16:-16] = 255
+    image = load_image(save(pixels, tmp_path / "frame.png"), (224, 224))
+    assert image.min() > 0  # nothing of the black frame is left
+
+
+def test_grey_and_transparent_pictures_become_three_channels(tmp_path: Path) -> None:
+    for mode in ("L", "RGBA", "P"):
+        Image.new(mode, (40, 40)).save(tmp_path / f"{mode}.png")
+        assert load_image(tmp_path / f"{mode}.png", (32, 32)).shape == (1, 3, 32, 32)
+
+
+def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("hello")
+    for name in ("text.png", "missing.png", "."):
+        with pytest.raises(InputError, match="picture"):
+            load_image(tmp_path / name, (32, 32))
+
+
+def test_probabilities_add_up_and_do_not_overflow() -> None:
+    shares = probabilities(np.array([[1000.0, 1000.0, -1000.0]], dtype=np.float32))
+    assert shares.tolist() == [[0.5, 0.5, 0.0]]

@@ -1,0 +1,57 @@
+"""The assertions that other projects' tests use."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from exporters.pipeline import ExportOptions, export
+from slide_deploy.checkpoint import load_checkpoint
+from slide_deploy.errors import InputError
+from slide_deploy.testing import assert_graph_valid, assert_parity
+from tests.support import GOLDEN
+
+NANO = GOLDEN / "slide_swin_nano.pth"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    return export(load_checkpoint(NANO), ExportOptions(("onnx",), out)).files[0].paths[0]
+
+
+def test_a_right_file_passes(written: Path) -> None:
+    assert_graph_valid(written)
+    assert_parity(written, NANO)
+
+
+def test_a_broken_rule_is_named_with_its_remedy(written: Path, tmp_path: Path) -> None:
+    model = onnx.load(written)
+    model.graph.input[0].name = "picture"
+    for node in model.graph.node:
+        node.input[:] = ["picture" if name == "image" else name for name in node.input]
+    onnx.save(model, tmp_path / "renamed.onnx")
+    with pytest.raises(AssertionError, match=r"(?s)renamed.onnx breaks .*SD010 at .*picture"):
+        assert_graph_valid(tmp_path / "renamed.onnx")
+    own = tmp_path / "policy.toml"
+    own.write_text('[[inputs]]\nname = "picture"\ntypes = ["float32"]\nshape = [1, 3, 64, 64]\n')
+    assert_graph_valid(tmp_path / "renamed.onnx", own)
+
+
+def test_a_wrong_layer_is_named(written: Path, tmp_path: Path) -> None:
+    model = onnx.load(written)
+    for tensor in model.graph.initializer:
+        if tensor.name == "layers.1.downsample.norm.bias":
+            values = onnx.numpy_helper.to_array(tensor).copy()
+            values[3] += 0.1
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, tmp_path / "wrong.onnx")
+    with pytest.raises(AssertionError, match=r"that disagrees is layers.1.downsample.norm$"):
+        assert_parity(tmp_path / "wrong.onnx", NANO)
+
+
+def test_input_that_cannot_be_used_is_not_a_failed_assertion(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        assert_graph_valid(tmp_path / "missing.onnx")
+    with pytest.raises(InputError):
+        assert_parity(tmp_path / "missing.onnx", NANO)
