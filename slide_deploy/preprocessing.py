@@ -44,11 +44,6 @@ def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
     picture = picture.crop((left, top, left + width, top + height))
     pixels = np.asarray(picture, dtype=np.float32) / 255.0
-    normalised = (pixels - np.float32(MEAN)) / np.float32(DEVIATION)
+    mean, deviation = (np.array(values, dtype=np.float32) for values in (MEAN, DEVIATION))
+    normalised = (pixels - mean) / deviation
     return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])
-
-
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis, in float64; the largest logit is taken off first."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))

@@ -57,6 +57,11 @@ ARROWS = {
     "slide_deploy.console": {"slide_deploy.doctor", "slide_deploy.parity"},
     "slide_deploy.progress": {"slide_deploy.console"},
     "slide_deploy.preprocessing": {"slide_deploy.errors"},
+    "slide_deploy.prediction": {
+        "slide_deploy.errors",
+        "slide_deploy.preprocessing",
+        "slide_deploy.runtimes",
+    },
     "slide_deploy.testing": {
         "slide_deploy.checkpoint",
         "slide_deploy.graph_checks",

@@ -55,8 +55,9 @@ def _parse(path: Path) -> Any:
             f"in a file of their own."
         )
     Budget(path, content.data).check(onnx.ModelProto.DESCRIPTOR)
+    message: Any = onnx.ModelProto
     try:
-        model = onnx.ModelProto.FromString(content.tobytes())
+        model = message.FromString(content.data)  # a view: a copy of the weights would cost memory
     except DecodeError as error:
         raise damaged(path, "it is not a whole ONNX model") from error
     if not model.HasField("graph"):

@@ -1,0 +1,106 @@
+"""`check` and `inspect` on the command line: what they print, write and exit with."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slide_deploy.graph_checks import standard_ops_text
+from tests.graph_checks.conftest import Files
+from tests.graph_checks.damage import edit_onnx, node
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "slide_deploy", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def damaged(exported: Files, tmp_path: Path) -> Path:
+    return edit_onnx(
+        exported["onnx"], tmp_path, lambda model: setattr(node(model, "Gelu"), "op_type", "Mish")
+    )
+
+
+def test_check_exits_with_0_where_every_rule_holds(exported: Files) -> None:
+    answer = run("check", *exported.values())
+    assert answer.returncode == 0
+    assert answer.stdout.count("no violations") == 3
+    assert answer.stderr == ""
+
+
+def test_check_exits_with_1_where_a_rule_is_broken(damaged: Path, tmp_path: Path) -> None:
+    junit, sarif = tmp_path / "check.xml", tmp_path / "check.sarif"
+    answer = run("check", damaged, "--junit", junit, "--sarif", sarif)
+    assert answer.returncode == 1
+    assert "SD004" in answer.stdout
+    assert max(map(len, answer.stdout.splitlines())) <= 100 or str(damaged) in answer.stdout
+    assert "SD004" in junit.read_text()
+    assert json.loads(sarif.read_text())["runs"][0]["results"][0]["ruleId"] == "SD004"
+
+
+def test_check_exits_with_2_where_a_file_cannot_be_used(exported: Files, tmp_path: Path) -> None:
+    sarif = tmp_path / "check.sarif"
+    answer = run("check", tmp_path / "absent.onnx", exported["onnx"], "--sarif", sarif)
+    assert answer.returncode == 2
+    assert answer.stderr.count("\n") == 1
+    assert "absent.onnx does not exist" in answer.stderr
+    assert "no violations" in answer.stdout
+    assert sarif.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "No file to check"),
+        (("model.onnx", "--policy", "absent.toml"), "absent.toml cannot be read"),
+    ],
+)
+def test_check_says_what_it_lacks(arguments: tuple[str, ...], sentence: str) -> None:
+    answer = run("check", *arguments)
+    assert answer.returncode == 2
+    assert sentence in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_report_that_cannot_be_written_is_named(exported: Files, tmp_path: Path) -> None:
+    answer = run("check", exported["onnx"], "--junit", tmp_path / "absent" / "check.xml")
+    assert answer.returncode == 2
+    assert "check.xml cannot be written" in answer.stderr
+
+
+def test_check_prints_json(exported: Files, damaged: Path) -> None:
+    answer = run("check", exported["openvino"], damaged, "--json")
+    document = json.loads(answer.stdout)
+    assert answer.returncode == 1
+    assert document["passed"] is False
+    assert [entry["passed"] for entry in document["files"]] == [True, False]
+    assert document["files"][1]["violations"][0]["rule"] == "SD004"
+
+
+def test_quiet_prints_nothing(damaged: Path) -> None:
+    answer = run("check", damaged, "--quiet")
+    assert (answer.returncode, answer.stdout, answer.stderr) == (1, "", "")
+
+
+def test_show_policy_prints_the_built_in_policy() -> None:
+    answer = run("check", "--show-policy")
+    assert answer.returncode == 0
+    assert answer.stdout == standard_ops_text()
+
+
+def test_inspect_prints_the_costs(exported: Files) -> None:
+    answer = run("inspect", exported["openvino"])
+    assert answer.returncode == 0
+    for text in ("98,036", "1,712,384", "73,728 bytes", "GroupConvolution"):
+        assert text in answer.stdout
+    assert max(map(len, answer.stdout.splitlines()[1:])) <= 100
+
+
+def test_inspect_prints_json(exported: Files) -> None:
+    costs = json.loads(run("inspect", exported["onnx"], "--json").stdout)
+    assert costs["macs"] == 1_712_384
+    assert costs["largest"]["shape"] == [1, 72, 16, 16]
+    assert costs["uncounted"] == []

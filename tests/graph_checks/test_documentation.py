@@ -1,0 +1,37 @@
+"""What the documentation says of the rules is what they say of themselves."""
+
+from pathlib import Path
+
+import yaml
+
+from slide_deploy.graph_checks.declarations import SIGNATURES
+from slide_deploy.graph_checks.rule_table import rule_table
+from slide_deploy.graph_checks.traps import TRAPS
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "graph-checks.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_rules_is_current() -> None:
+    table = PAGE.partition("<!-- rules: begin -->\n")[2].partition("<!-- rules: end -->")[0]
+    assert table == rule_table(), "write slide_deploy.graph_checks.rule_table into the page"
+
+
+def test_every_lowering_with_a_signature_is_described() -> None:
+    assert all(f"\n| {lowering} |" in PAGE for lowering in SIGNATURES)
+
+
+def test_every_trap_is_described_with_its_versions() -> None:
+    for trap in TRAPS:
+        line = next(line for line in PAGE.splitlines() if line.startswith(f"| {trap.name} |"))
+        assert all(text in line for text in (trap.runtime, *trap.versions))
+
+
+def test_the_example_workflow_checks_uploads_and_fails() -> None:
+    workflow = yaml.safe_load((DOCS / "ci" / "github-actions.yml").read_text())
+    steps = workflow["jobs"]["check"]["steps"]
+    check = next(step for step in steps if "slide-deploy check" in step.get("run", ""))
+    assert "continue-on-error" not in check
+    upload = next(step for step in steps if "upload-sarif" in step.get("uses", ""))
+    assert upload["with"]["sarif_file"] in check["run"]
+    assert "!cancelled()" in upload["if"]
