@@ -67,6 +67,7 @@ class Exporter:
         packages: libraries that writing needs, as Python imports them.
         extra: the extra of slide-deploy that brings them.
         precisions: in which it can be written.
+        companions: suffixes of the files that belong to it.
     """
 
     format: str
@@ -74,6 +75,13 @@ class Exporter:
     packages: tuple[str, ...]
     extra: str
     precisions: tuple[str, ...] = ("float32",)
+    companions: tuple[str, ...] = ()
+
+    def paths(self, stem: Path) -> tuple[Path, ...]:
+        """Every file or folder that is written for a stem, the one that others open first."""
+        return tuple(
+            stem.with_name(stem.name + suffix) for suffix in (self.suffix, *self.companions)
+        )
 
     def require(self, precision: str = "float32") -> None:
         """Check that this format can be written here.
@@ -91,15 +99,12 @@ class Exporter:
             if find_spec(package) is None:
                 raise MissingExtra(package, self.extra)
 
-    def write(self, request: ExportRequest, path: Path) -> tuple[Path, ...]:
-        """Write a file.
+    def write(self, request: ExportRequest, path: Path) -> None:
+        """Write a file and what belongs to it.
 
         Args:
             request: what to write.
             path: where to; ends in ``suffix``, its folder exists.
-
-        Returns:
-            Every file or folder that belongs to it, ``path`` first.
 
         Raises:
             MissingExtra: if a library is not installed.
@@ -107,10 +112,10 @@ class Exporter:
         """
         self.require()
         module = import_module(f"exporters.{self.format}_exporter")
-        write: Callable[[ExportRequest, Path], tuple[Path, ...]] = module.write
+        write: Callable[[ExportRequest, Path], None] = module.write
         try:
             with quiet():
-                return write(request, path)
+                write(request, path)
         except (InputError, OSError):
             raise
         except Exception as error:  # converters answer with any type

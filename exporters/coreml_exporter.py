@@ -6,7 +6,7 @@ from typing import Any
 from exporters.base import INPUT_NAME, MAX_BATCH, OUTPUT_NAME, ExportRequest
 
 
-def write(request: ExportRequest, path: Path) -> tuple[Path, ...]:
+def write(request: ExportRequest, path: Path) -> None:
     """Write the package ``path``, a folder; see ``Exporter.write``."""
     import coremltools
 
@@ -23,7 +23,6 @@ def write(request: ExportRequest, path: Path) -> tuple[Path, ...]:
     )
     model.user_defined_metadata.update(request.metadata)
     model.save(str(path))
-    return (path,)
 
 
 def _precision(name: str) -> Any:

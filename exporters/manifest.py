@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slide_deploy import __version__
+from slide_deploy.errors import InputError
 
 # 1: the first form.
 MANIFEST_VERSION = 1
@@ -33,6 +34,40 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def entries_beside(manifest: Path, checkpoint_sha256: str) -> list[dict[str, Any]]:
+    """What a manifest says of the files that an earlier export of the same checkpoint left there.
+
+    Args:
+        manifest: may be missing.
+        checkpoint_sha256: of the checkpoint that is about to be exported.
+
+    Returns:
+        The entries of files that still are there, in their order.
+
+    Raises:
+        InputError: if the manifest is another checkpoint's or cannot be read.
+    """
+    if not manifest.exists():
+        return []
+    refusal = InputError(
+        f"{manifest} belongs to another export: give --force to replace it, or another --out."
+    )
+    try:
+        content = json.loads(manifest.read_text())
+        if content["manifest_version"] != MANIFEST_VERSION:
+            raise refusal
+        if content["checkpoint"]["sha256"] != checkpoint_sha256:
+            raise refusal
+        entries = [
+            entry
+            for entry in content["files"]
+            if all((manifest.parent / name).exists() for name in entry["sha256"])
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise refusal from error
+    return [entry for entry in entries if entry["sha256"]]
 
 
 def to_json(content: Any) -> str:

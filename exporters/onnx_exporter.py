@@ -14,7 +14,7 @@ OPSET = 20
 _SYMBOL = re.compile(r"\bs\d+\b")
 
 
-def write(request: ExportRequest, path: Path) -> tuple[Path, ...]:
+def write(request: ExportRequest, path: Path) -> None:
     """Write ``path``; see ``Exporter.write``."""
     import torch
 
@@ -37,7 +37,6 @@ def write(request: ExportRequest, path: Path) -> tuple[Path, ...]:
         node.metadata_props.clear()
     _name_open_sizes(model)
     program.save(str(path), external_data=False)
-    return (path,)
 
 
 def _name_open_sizes(model: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from exporters.base import INPUT_NAME, MAX_BATCH, OUTPUT_NAME, ExportRequest
 
 
-def write(request: ExportRequest, path: Path) -> tuple[Path, ...]:
+def write(request: ExportRequest, path: Path) -> None:
     """Write ``path`` and the ``.bin`` beside it; see ``Exporter.write``."""
     import openvino
 
@@ -21,7 +21,6 @@ def write(request: ExportRequest, path: Path) -> tuple[Path, ...]:
     for key, value in request.metadata.items():
         model.set_rt_info(value, key.split("."))
     openvino.save_model(model, path, compress_to_fp16=request.precision == "float16")
-    return path, path.with_suffix(".bin")
 
 
 def _open_batch(model: Any) -> None:

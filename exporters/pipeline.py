@@ -17,7 +17,7 @@ import numpy as np
 from torch import nn
 
 from exporters.base import Exporter, ExportRequest
-from exporters.manifest import MANIFEST_VERSION, library_versions, to_json
+from exporters.manifest import MANIFEST_VERSION, entries_beside, library_versions, to_json
 from exporters.registry import exporter_for
 from slide_deploy.checkpoint import Checkpoint
 from slide_deploy.errors import InputError
@@ -118,10 +118,11 @@ def export(
     """
     exporters = [exporter_for(format) for format in dict.fromkeys(options.formats)]
     stem = checkpoint.path.stem
-    targets = {exporter.format: options.out / f"{stem}{exporter.suffix}" for exporter in exporters}
     manifest = options.out / "manifest.json"
     if not options.force:
-        refuse_existing((*targets.values(), manifest))
+        for exporter in exporters:
+            refuse_existing(exporter.paths(options.out / stem))
+    others = [] if options.force else entries_beside(manifest, checkpoint.sha256)
     for exporter in exporters:
         exporter.require(options.precision)
 
@@ -137,13 +138,14 @@ def export(
     references = reference_answers(checkpoint.model, cases)
     request = ExportRequest(lowered, shape, options.dynamic_batch, metadata, options.precision)
     with working_folder(options.out) as work:
-        files = []
-        for exporter in exporters:
-            written = _write_and_verify(exporter, request, work / stem, cases, references, progress)
-            files.append(_publish(written, options))
-        result = ExportResult(certificate, tuple(files), manifest)
+        written = [
+            _write_and_verify(exporter, request, work / stem, cases, references, progress)
+            for exporter in exporters
+        ]
+        files = tuple(_publish(file, options) for file in written)
+        result = ExportResult(certificate, files, manifest)
         draft = work / manifest.name
-        draft.write_text(to_json(_manifest(checkpoint, options, result)))
+        draft.write_text(to_json(_manifest(checkpoint, options, result, others)))
         draft.replace(manifest)
     return result
 
@@ -188,7 +190,8 @@ def _write_and_verify(
 ) -> ExportedFile:
     started = time.perf_counter()
     progress(f"write {exporter.format}")
-    paths = exporter.write(request, stem.with_name(stem.name + exporter.suffix))
+    paths = exporter.paths(stem)
+    exporter.write(request, paths[0])
     progress(f"verify {exporter.format}")
     session = open_file(paths[0])
     verification = verify(
@@ -214,12 +217,16 @@ def _write_and_verify(
 
 def _publish(written: ExportedFile, options: ExportOptions) -> ExportedFile:
     """Move a file to its final place, or leave it to vanish with the working folder."""
+    finals = tuple(options.out / path.name for path in written.paths)
+    # What stands there was to be replaced. It goes also where the new file is not good enough: a
+    # file of an earlier export would pass for it.
+    for final in finals:
+        if final.is_dir():
+            shutil.rmtree(final)
+        final.unlink(missing_ok=True)
     if not written.passed and not options.keep_failed:
         return replace(written, paths=(), sha256=())
-    finals = tuple(options.out / path.name for path in written.paths)
     for source, final in zip(written.paths, finals, strict=True):
-        if final.is_dir():  # a package cannot be replaced by a rename
-            shutil.rmtree(final)
         source.replace(final)
     return replace(written, paths=finals)
 
@@ -255,7 +262,10 @@ def _metadata(checkpoint: Checkpoint, folded: nn.Module, options: ExportOptions)
 
 
 def _manifest(
-    checkpoint: Checkpoint, options: ExportOptions, result: ExportResult
+    checkpoint: Checkpoint,
+    options: ExportOptions,
+    result: ExportResult,
+    others: list[dict[str, object]],
 ) -> dict[str, object]:
     return {
         "manifest_version": MANIFEST_VERSION,
@@ -268,22 +278,26 @@ def _manifest(
             "remarks": checkpoint.remarks,
         },
         "certificate": {"status": result.certificate.status, "layers": result.certificate},
-        "lowering": options.lowering,
-        "precision": options.precision,
-        "dynamic_batch": options.dynamic_batch,
         "files": [
-            {
-                "format": file.format,
-                "passed": file.passed,
-                "sha256": {
-                    path.name: digest for path, digest in zip(file.paths, file.sha256, strict=True)
-                },
-                "bytes": file.size,
-                "operators": dict(file.operators),
-                "violations": file.violations,
-                "verification": file.verification,
-            }
-            for file in result.files
+            *others,
+            *(
+                {
+                    "format": file.format,
+                    "lowering": options.lowering,
+                    "precision": options.precision,
+                    "dynamic_batch": options.dynamic_batch,
+                    "passed": file.passed,
+                    "sha256": {
+                        path.name: digest
+                        for path, digest in zip(file.paths, file.sha256, strict=True)
+                    },
+                    "bytes": file.size,
+                    "operators": dict(file.operators),
+                    "violations": file.violations,
+                    "verification": file.verification,
+                }
+                for file in result.files
+            ),
         ],
         "versions": library_versions(),
     }

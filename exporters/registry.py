@@ -7,7 +7,7 @@ from slide_deploy.errors import InputError
 # weights and arithmetic, and "mixed" keeps all but the projections in float32.
 EXPORTERS = (
     Exporter("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx"),
-    Exporter("openvino", ".xml", ("openvino",), "openvino", ("float32", "float16")),
+    Exporter("openvino", ".xml", ("openvino",), "openvino", ("float32", "float16"), (".bin",)),
     Exporter("coreml", ".mlpackage", ("coremltools",), "coreml", ("float32", "float16", "mixed")),
 )
 

@@ -1,11 +1,16 @@
-"""Attention over tokens as runtimes recognise it: softmax(q k^T) v, in one operator or in three."""
+"""Attention over tokens as runtimes recognise it: softmax(q k^T) v, in one operator or in three.
+
+Queries and values stand with features last, (..., tokens, d); a product that reads them transposed
+is a product and no attention to them.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slide_deploy.graph_checks.graph import Graph, Node
-from slide_deploy.graph_checks.graph_walks import through_scaling
+from slide_deploy.graph_checks.graph_walks import LONGEST_WALK, through_scaling
 from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.products import stored_transposed
 
 _PASSED = (Kind.ADD, Kind.MULTIPLY, Kind.CAST)
 
@@ -17,11 +22,13 @@ class Attention:
     Attributes:
         node: its softmax, or the one operator that it is.
         query: name of the value q, before it is scaled.
+        values: name of the value v.
         result: name of the value that it computes.
     """
 
     node: Node
     query: str
+    values: str
     result: str
 
 
@@ -29,26 +36,27 @@ def attentions(graph: Graph) -> Iterator[Attention]:
     """Every attention of a graph."""
     for node in graph.nodes:
         kind = kind_of(graph, node)
-        if kind is Kind.ATTENTION and node.inputs and node.outputs:
-            yield Attention(node, through_scaling(graph, node.inputs[0]), node.outputs[0])
+        if kind is Kind.ATTENTION and len(node.inputs) > 2 and node.outputs:
+            query = through_scaling(graph, node.inputs[0])
+            yield Attention(node, query, node.inputs[2], node.outputs[0])
         elif kind is Kind.SOFTMAX and node.inputs and node.outputs:
             logits = _logits(graph, node)
             weighted = _weighted(graph, node)
             if logits is not None and weighted is not None:
                 query = through_scaling(graph, logits.inputs[0])
-                yield Attention(node, query, weighted.outputs[0])
+                yield Attention(node, query, weighted.inputs[1], weighted.outputs[0])
 
 
 def _logits(graph: Graph, softmax: Node) -> Node | None:
     """The product of queries and keys that a softmax gets, scaled, biased and masked."""
     name = softmax.inputs[0]
-    for _ in range(len(graph.nodes)):
+    for _ in range(LONGEST_WALK):
         node = graph.producers.get(name)
         if node is None:
             return None
         kind = kind_of(graph, node)
         if kind is Kind.PRODUCT and len(node.inputs) == 2:
-            return node
+            return None if stored_transposed(graph, node)[0] else node
         if kind not in _PASSED:
             return None
         computed = [source for source in node.inputs if source in graph.producers]
@@ -60,7 +68,9 @@ def _logits(graph: Graph, softmax: Node) -> Node | None:
 
 def _weighted(graph: Graph, softmax: Node) -> Node | None:
     """The product of the softmax and the values."""
-    for reader in graph.consumers.get(softmax.outputs[0], ()):
-        if kind_of(graph, reader) is Kind.PRODUCT and reader.inputs[0] == softmax.outputs[0]:
-            return reader if reader.outputs else None
+    name = softmax.outputs[0]
+    for reader in graph.consumers.get(name, ()):
+        is_product = kind_of(graph, reader) is Kind.PRODUCT and len(reader.inputs) == 2
+        if is_product and reader.inputs[0] == name and reader.outputs:
+            return None if stored_transposed(graph, reader)[1] else reader
     return None

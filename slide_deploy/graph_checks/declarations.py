@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from slide_deploy.graph_checks.convolutions import Convolution
+from slide_deploy.graph_checks.readers.limits import MAX_DIMENSION
 
 LOWERING_KEY = "slide_deploy.lowering"
 ATTENTIONS_KEY = "slide_deploy.slide_attentions"
 
+# A list of a hundred attentions has a tenth of it.
+_LONGEST_TEXT = 100_000
 # A number, or K: the number of offsets, k * k.
 Count = Literal["K"] | int
 
@@ -115,6 +118,8 @@ def read_declarations(metadata: Mapping[str, str]) -> tuple[Declaration, ...] | 
     text = metadata.get(ATTENTIONS_KEY)
     if text is None:
         return None
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError(f"has {len(text):,} characters")
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -129,7 +134,7 @@ def _declaration(entry: object) -> Declaration:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise ValueError("has an entry without a name")
     for key in numbers:
-        if type(entry.get(key)) is not int or entry[key] < 1:
+        if type(entry.get(key)) is not int or not 0 < entry[key] <= MAX_DIMENSION:
             raise ValueError(f"says no {key} of {entry['name'][:80]}")
     declaration = Declaration(entry["name"], *(entry[key] for key in numbers))
     if declaration.channels != declaration.heads * declaration.head_dim:

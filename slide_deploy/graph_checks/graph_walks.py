@@ -6,6 +6,8 @@ from slide_deploy.graph_checks.convolutions import Convolution
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.kinds import Kind, is_projection, kind_of
 
+# Patterns are a few operators long; a file of one endless chain must not cost its square.
+LONGEST_WALK = 32
 # What a value passes through and stays the same value to a runtime's pattern matching.
 _TRANSPARENT = (Kind.CAST,)
 
@@ -35,7 +37,7 @@ def inside_attention(graph: Graph, starts: Iterable[Convolution]) -> Iterator[No
 
 def through_scaling(graph: Graph, name: str) -> str:
     """The value that a value is before it was cast or multiplied by constants."""
-    for _ in range(len(graph.nodes)):
+    for _ in range(LONGEST_WALK):
         node = graph.producers.get(name)
         if node is None:
             break
@@ -52,7 +54,7 @@ def through_scaling(graph: Graph, name: str) -> str:
 
 def without_bias(graph: Graph, name: str) -> str:
     """The value that a value is before constants were added to it and it was reshaped."""
-    for _ in range(len(graph.nodes)):
+    for _ in range(LONGEST_WALK):
         node = graph.producers.get(name)
         if node is None or kind_of(graph, node) not in (Kind.ADD, Kind.RESHAPE):
             break

@@ -105,7 +105,7 @@ def load_policy(path: Path) -> Policy:
         own = tomllib.loads(text.decode("utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; check --policy.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not TOML ({error}): see slide-deploy check --show-policy."
         ) from error

@@ -40,7 +40,7 @@ def product(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Product | No
     """
     if len(left) < 2 or len(right) < 2:
         return None
-    transpose_left, transpose_right = _transposed(graph, node)
+    transpose_left, transpose_right = stored_transposed(graph, node)
     (rows, inner), (inner_right, columns) = left[-2:], right[-2:]
     if transpose_left:
         rows, inner = inner, rows
@@ -64,7 +64,8 @@ def broadcast(shapes: tuple[Sizes, ...]) -> Sizes | None:
     return tuple(result)
 
 
-def _transposed(graph: Graph, node: Node) -> tuple[bool, bool]:
+def stored_transposed(graph: Graph, node: Node) -> tuple[bool, bool]:
+    """Whether the first and the second matrix of a product are stored transposed."""
     if kind_of(graph, node) is Kind.LINEAR and graph.format == "coreml":
         return False, True
     left, right = {

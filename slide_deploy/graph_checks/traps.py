@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from slide_deploy.graph_checks.attentions import attentions
 from slide_deploy.graph_checks.graph import Format, Graph
+from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
 from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.rules.rule import Severity
 from slide_deploy.graph_checks.shapes import permutation_of
 
 _TOKENS_FIRST = (0, 2, 1, 3)  # (batch, tokens, heads, d) to (batch, heads, tokens, d), and back
+_FEATURES_FIRST = (0, 1, 3, 2)  # (batch, heads, d, tokens) to (batch, heads, tokens, d)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def heads_equal_tokens(graph: Graph) -> Iterator[Find]:
     OpenVINO fuses the transposes (0, 2, 1, 3) of the queries and of the result into its attention
     kernel, and takes one layout for both. Where only one of the two is transposed, and the sizes of
     heads and tokens cannot tell the layouts apart, it computes with the wrong one. It is right if
-    both or neither are, and where the batch is open.
+    both or neither are, where the batch is open, and where queries or values come from
+    (batch, heads, d, tokens): then it sees matrix products and no attention.
     """
     for attention in attentions(graph):
         shape = graph.shape(attention.query)
@@ -66,8 +69,10 @@ def heads_equal_tokens(graph: Graph) -> Iterator[Find]:
             continue
         if shape[1] != shape[2] or shape[1] < 2:
             continue
-        before = graph.producers.get(attention.query)
-        transposed_query = before is not None and permutation_of(graph, before) == _TOKENS_FIRST
+        origins = [_permutation(graph, name) for name in (attention.query, attention.values)]
+        transposed_query = origins[0] == _TOKENS_FIRST
+        if _FEATURES_FIRST in origins:
+            continue
         if transposed_query == _result_is_transposed(graph, attention.result):
             continue
         side = "queries are" if transposed_query else "result is"
@@ -78,9 +83,15 @@ def heads_equal_tokens(graph: Graph) -> Iterator[Find]:
         )
 
 
+def _permutation(graph: Graph, name: str) -> tuple[int, ...] | None:
+    """The permutation that gives a value; None if no transpose does."""
+    node = graph.producers.get(name)
+    return None if node is None else permutation_of(graph, node)
+
+
 def _result_is_transposed(graph: Graph, name: str) -> bool:
     """Whether what reads a value first is its transpose, casts set aside."""
-    for _ in range(len(graph.nodes)):
+    for _ in range(LONGEST_WALK):
         readers = graph.consumers.get(name, ())
         if len(readers) != 1 or not readers[0].outputs:
             return False

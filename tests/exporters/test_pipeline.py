@@ -49,8 +49,7 @@ def nan_weight(model) -> None:
 
 
 def epsilon(model) -> None:
-    for block in model.layers[0].blocks:
-        block.norm1.eps = 1e-6
+    model.patch_embed.norm.eps = 1e-6
 
 
 @pytest.mark.parametrize("edit", [scale_head, wrong_border, nan_weight, epsilon])
@@ -91,6 +90,44 @@ def test_force_replaces_files_and_packages(nano: Golden, tmp_path: Path) -> None
     assert export(nano.load(), options).passed
     assert not (tmp_path / "slide_swin_nano.mlpackage" / "stale").exists()
     assert export(nano.load(), options).passed
+
+
+def test_a_file_of_an_earlier_export_does_not_pass_for_one_that_failed(
+    nano: Golden, tmp_path: Path, damaged_lowering
+) -> None:
+    options = ExportOptions(("openvino",), tmp_path, force=True)
+    assert export(nano.load(), options).passed
+    damaged_lowering(scale_head)
+    assert not export(nano.load(), options).passed
+    assert entries(tmp_path) == ["manifest.json"]
+
+
+def test_formats_can_be_added_later_and_the_manifest_keeps_all(
+    nano: Golden, tmp_path: Path
+) -> None:
+    export(nano.load(), ExportOptions(("openvino",), tmp_path))
+    export(nano.load(), ExportOptions(("onnx",), tmp_path, dynamic_batch=True))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    found = [(file["format"], file["dynamic_batch"]) for file in manifest["files"]]
+    assert found == [("openvino", False), ("onnx", True)]
+    other = replace(nano.load(), sha256="0" * 64, path=tmp_path / "other.pth")
+    with pytest.raises(InputError, match="belongs to another export"):
+        export(other, ExportOptions(("onnx",), tmp_path))
+
+
+def test_one_converter_that_fails_leaves_the_other_formats_unwritten_too(
+    nano: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from exporters import coreml_exporter
+
+    def write(request, path):
+        path.mkdir()
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(coreml_exporter, "write", write)
+    with pytest.raises(InputError, match="could not be written as coreml"):
+        export(nano.load(), ExportOptions(("onnx", "coreml"), tmp_path / "new"))
+    assert entries(tmp_path) == []
 
 
 def test_a_converter_that_fails_leaves_nothing(

@@ -23,6 +23,7 @@ class Case:
     tokens: int
     query: str  # "tokens first", "heads first" or "features first"
     transposed_result: bool
+    values: str = "heads first"
     head_dim: int = 4
     batch: int = 2
     open_batch: bool = False
@@ -36,7 +37,7 @@ def write(case: Case, path: Path) -> Path:
     graph = _Graph(case)
     query = graph.heads("q", case.query)
     keys = graph.heads("k", "heads first")
-    values = graph.heads("v", "heads first")
+    values = graph.heads("v", case.values)
     turned = graph.node("Transpose", [keys], perm=[0, 1, 3, 2])
     logits = graph.node("Mul", [graph.node("MatMul", [query, turned]), graph.constant(_SCALE)])
     weights = graph.node("Softmax", [logits], axis=-1)
@@ -73,7 +74,7 @@ def _weight(case: Case, name: str) -> Array:
 def _split(case: Case, name: str, x: Array) -> NDArray[np.float64]:
     """(batch, heads, tokens, d)."""
     projected = x.astype(np.float64) @ _weight(case, name)
-    form = case.query if name == "q" else "heads first"
+    form = {"q": case.query, "k": "heads first", "v": case.values}[name]
     if form == "tokens first":
         split = projected.reshape(-1, case.tokens, case.heads, case.head_dim)
         return split.transpose(0, 2, 1, 3)

@@ -50,10 +50,10 @@ def export(model: SlideSwin, folder: Path, *, dynamic_batch: bool = False) -> Fi
     folded = reparameterize(model)[0]
     shape = (model.config.in_channels, *model.config.image_size)
     request = ExportRequest(lower(folded), shape, dynamic_batch, metadata(folded))
-    return {
-        exporter.format: exporter.write(request, folder / f"nano{exporter.suffix}")[0]
-        for exporter in EXPORTERS
-    }
+    files = {exporter.format: folder / f"nano{exporter.suffix}" for exporter in EXPORTERS}
+    for exporter in EXPORTERS:
+        exporter.write(request, files[exporter.format])
+    return files
 
 
 def metadata(folded: torch.nn.Module) -> dict[str, str]:
@@ -75,4 +75,6 @@ def branched_swin(folder: Path) -> Path:
     """An ONNX file of a model whose attentions nobody folded."""
     model = nano()
     request = ExportRequest(model, (3, 64, 64), False, metadata(reparameterize(model)[0]))
-    return EXPORTERS[0].write(request, folder / "branched.onnx")[0]
+    path = folder / "branched.onnx"
+    EXPORTERS[0].write(request, path)
+    return path

@@ -6,8 +6,8 @@ from pathlib import Path
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks.graph import elements_of
 
-# The published models have 600 to 1,500 operators; a rule may look at each a few times.
-MAX_NODES = 100_000
+# The published models have 300 to 1,500 operators. This many take some seconds to check.
+MAX_NODES = 30_000
 # No runtime computes beyond rank 8 or so; the policy's own limit is lower.
 MAX_RANK = 64
 MAX_DIMENSION = 2**31 - 1

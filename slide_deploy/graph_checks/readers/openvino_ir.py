@@ -60,6 +60,8 @@ _ELEMENT_TYPES = {data: (name, bits) for data, _, name, bits in _TYPES}
 _PORT_TYPES = {port: name for _, port, name, _ in _TYPES}
 _STANDARD = re.compile(r"opset(\d{1,3})")
 _METADATA = "slide_deploy"
+# 64 bits and a double in decimal are shorter.
+_LONGEST_NUMBER = 32
 
 Port = tuple[str, str]  # of a layer: the layer's id and the port's id
 
@@ -275,9 +277,10 @@ def _attribute(text: str) -> Attribute:
     """``"1, 2"`` as (1, 2), ``"3"`` as 3, ``"0.5"`` as 0.5, ``"true"`` as True, else the text."""
     if text in ("true", "false"):
         return text == "true"
-    for kind in (int, float):
+    items = text.split(",")
+    for kind in (int, float) if max(map(len, items)) <= _LONGEST_NUMBER else ():
         try:
-            numbers = tuple(kind(item) for item in text.split(","))
+            numbers = tuple(kind(item) for item in items)
         except ValueError:
             continue
         return numbers[0] if len(numbers) == 1 else numbers

@@ -80,6 +80,8 @@ def _count(
 
 
 def _branched_pairs(graph: Graph, grouped: Sequence[Convolution]) -> Iterator[Violation]:
+    if not grouped:
+        return
     by_result = {found.node.outputs[0]: found for found in grouped if found.node.outputs}
     for node in graph.nodes:
         if kind_of(graph, node) is not Kind.ADD or len(node.inputs) != 2:
