@@ -39,6 +39,4 @@ def save_folded(folded: SlideSwin, source: Checkpoint, path: Path) -> None:
             save_file({k: v.contiguous() for k, v in folded.state_dict().items()}, draft, metadata)
             draft.replace(path)
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}): check --output."
-        ) from error
+        raise InputError(f"{path} cannot be written ({error.strerror}): check --output.") from error

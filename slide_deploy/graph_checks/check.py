@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class Report:
 
     Attributes:
         path: the file, as it was named.
-        format: which reader understood it; empty if none did.
+        format: which reader understood it; None if none did.
         policy: name of the policy.
         violations: in the order of the rules.
         unusable: why the file could not be read; empty if it could.
@@ -75,14 +75,10 @@ def check_graph(graph: Graph, policy: Policy) -> Iterator[Violation]:
 
 def _limited(rule: Rule, graph: Graph, policy: Policy) -> Iterator[Violation]:
     found = iter(rule.check(graph, policy))
-    for violation in islice(found, MAX_VIOLATIONS):  # names in it are a stranger's words
-        yield Violation(
-            violation.rule,
-            violation.severity,
-            short(violation.node),
-            short(violation.message, 400),
-            violation.remedy,
-        )
+    for violation in islice(found, MAX_VIOLATIONS):
+        # Names are a stranger's words: made fit for a line before anybody prints them.
+        node, message = short(violation.node), short(violation.message, 400)
+        yield replace(violation, node=node, message=message)
     if next(found, None) is not None:
         yield rule.broken(f"There are more than {MAX_VIOLATIONS} violations of this rule.")
 

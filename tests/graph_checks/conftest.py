@@ -1,21 +1,9 @@
-"""Small models of random weights in all three formats, written once a session."""
-
-import json
-from pathlib import Path
+"""Small files in all three formats, written once a session."""
 
 import pytest
-import torch
 
-from exporters.base import ExportRequest
-from exporters.registry import EXPORTERS
-from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, LOWERING_KEY
-from slide_deploy.lowerings import DEFAULT_FORM, lower
-from slide_deploy.models.slide_attention import FoldedSlideAttention
-from slide_deploy.models.slide_swin import SlideSwin
-from slide_deploy.reparameterize import reparameterize
+from tests.graph_checks.small_models import Files, export, nano
 from tests.support import random_swin
-
-Files = dict[str, Path]
 
 
 @pytest.fixture(scope="session")
@@ -37,44 +25,3 @@ def smallest(tmp_path_factory: pytest.TempPathFactory) -> Files:
         image_size=(16, 16), embed_dim=4, depths=(1, 1), num_heads=(1, 2), num_slide_stages=1
     )
     return export(model, tmp_path_factory.mktemp("smallest"))
-
-
-def nano() -> SlideSwin:
-    return random_swin(
-        image_size=(64, 64), depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8), num_classes=4
-    )
-
-
-def export(model: SlideSwin, folder: Path, *, dynamic_batch: bool = False) -> Files:
-    """Write a model in every format."""
-    folded = reparameterize(model)[0]
-    shape = (model.config.in_channels, *model.config.image_size)
-    request = ExportRequest(lower(folded), shape, dynamic_batch, metadata(folded))
-    files = {exporter.format: folder / f"nano{exporter.suffix}" for exporter in EXPORTERS}
-    for exporter in EXPORTERS:
-        exporter.write(request, files[exporter.format])
-    return files
-
-
-def metadata(folded: torch.nn.Module) -> dict[str, str]:
-    attentions = [
-        {
-            "name": name,
-            "channels": module.config.inner_dim,
-            "kernel_size": module.config.kernel_size,
-            "heads": module.config.num_heads,
-            "head_dim": module.config.head_dim,
-        }
-        for name, module in folded.named_modules()
-        if isinstance(module, FoldedSlideAttention)
-    ]
-    return {LOWERING_KEY: DEFAULT_FORM, ATTENTIONS_KEY: json.dumps(attentions)}
-
-
-def branched_swin(folder: Path) -> Path:
-    """An ONNX file of a model whose attentions nobody folded."""
-    model = nano()
-    request = ExportRequest(model, (3, 64, 64), False, metadata(reparameterize(model)[0]))
-    path = folder / "branched.onnx"
-    EXPORTERS[0].write(request, path)
-    return path

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from slide_deploy.graph_checks import standard_ops_text
-from tests.graph_checks.conftest import Files
 from tests.graph_checks.damage import edit_onnx, node
+from tests.graph_checks.small_models import Files
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

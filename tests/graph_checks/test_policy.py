@@ -7,7 +7,7 @@ import pytest
 
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file, load_policy, standard_ops, standard_ops_text
-from tests.graph_checks.conftest import Files
+from tests.graph_checks.small_models import Files
 
 
 def policy_file(folder: Path, text: str) -> Path:

@@ -7,8 +7,8 @@ import pytest
 from slide_deploy.graph_checks import inspect, read_graph
 from slide_deploy.models.registry import ARCHITECTURES
 from slide_deploy.models.slide_swin import SlideSwin
-from tests.graph_checks.conftest import Files, export
 from tests.graph_checks.measure import command_line, on_linux
+from tests.graph_checks.small_models import Files, export
 from tests.support import randomise
 
 pytestmark = pytest.mark.slow

@@ -17,8 +17,8 @@ from slide_deploy.graph_checks import RULES, Report, Violation, check_files, sta
 from slide_deploy.graph_checks.reports import junit, report_table, sarif
 from slide_deploy.graph_checks.reports.table import summary
 from tests.graph_checks.attention_onnx import Case, write
-from tests.graph_checks.conftest import Files
 from tests.graph_checks.damage import edit_onnx, node
+from tests.graph_checks.small_models import Files
 
 HERE = Path(__file__).parent
 SCHEMA = json.loads((HERE / "sarif_subset.schema.json").read_text())

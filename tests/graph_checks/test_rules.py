@@ -12,7 +12,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from slide_deploy.graph_checks import RULES, Report, check_file, standard_ops
 from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, LOWERING_KEY
-from tests.graph_checks.conftest import Files, branched_swin
 from tests.graph_checks.damage import (
     EDITORS,
     Element,
@@ -26,6 +25,7 @@ from tests.graph_checks.damage import (
     operation,
     operations,
 )
+from tests.graph_checks.small_models import Files, branched_swin
 
 DAMAGES: list[tuple[str, str, Callable[[Any], object]]] = []
 

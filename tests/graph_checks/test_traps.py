@@ -10,7 +10,7 @@ import torch
 from slide_deploy.graph_checks import Report, check_file
 from slide_deploy.graph_checks.traps import TRAPS
 from tests.graph_checks.attention_onnx import Case, answer, tokens, write
-from tests.graph_checks.conftest import export
+from tests.graph_checks.small_models import export
 from tests.support import logits, random_swin
 
 FORMS = ("tokens first", "heads first", "features first")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from slide_deploy.graph_checks import check_file, inspect, read_graph
-from tests.graph_checks.conftest import Files, export, nano
+from tests.graph_checks.small_models import Files, export, nano
 from tests.support import Golden
 
 FORMATS = ("onnx", "openvino", "coreml")
