@@ -94,7 +94,9 @@ def blobs(tmp_path_factory):
         ("int4", -8, 8), ("uint8", 0, 256), ("int8", -128, 128), ("int16", -(2**15), 2**15),
         ("uint16", 0, 2**16), ("int32", -(2**31), 2**31), ("uint32", 0, 2**32),
     ):  # fmt: skip
-        dtype = {"int4": "int8"}.get(name, name if name in np.sctypeDict else "uint8")
+        narrow = {"int4": "int8", "uint1": "uint8", "uint2": "uint8"}
+        narrow |= {"uint3": "uint8", "uint4": "uint8", "uint6": "uint8"}
+        dtype = narrow.get(name, name)
         values = random.integers(low, high, 37, dtype=np.int64).astype(dtype)
         written[name] = (getattr(writer, f"write_{name}_data")(values), values)
     wide = random.standard_normal(37).astype(np.float32)
