@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit format train clean
+.PHONY: help demo test lint types unit mutants format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
 	@echo "make test    lint, check types and run every test"
+	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make format  format the code"
 	@echo "make train   train the digits model again"
 
@@ -38,6 +39,9 @@ types: $(VENV)/.installed
 
 unit: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+mutants: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

@@ -122,7 +122,7 @@ def export(
     float64. One that disagrees is removed, and the exit code is 1.
     """
     from exporters.registry import exporter_for
-    from slide_deploy.console import stderr, stdout, verification_table
+    from slide_deploy.console import stdout, verification_table
     from slide_deploy.progress import Steps
 
     for format in to:
@@ -156,26 +156,27 @@ def export(
             )
         )
         if any(file.verification.runtime == "mil-interpreter" for file in result.files):
-            console.print(
+            typer.echo(
                 "Core ML itself needs macOS: the package was read back and run by the MIL "
                 "interpreter of slide-deploy."
             )
         for file in result.files:
             if file.paths:
-                console.print(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
-        console.print(f"written: {result.manifest}")
+                typer.echo(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
+        typer.echo(f"written: {result.manifest}")
     for file in result.files:
         fate = "kept on request" if file.paths else "removed"
         if not file.verification.passed:
-            stderr().print(
+            typer.echo(
                 f"slide-deploy: the {file.format} file disagrees with {checkpoint} on: "
-                f"{', '.join(file.verification.failures)}; it was {fate}."
+                f"{', '.join(file.verification.failures)}; it was {fate}.",
+                err=True,
             )
         for violation in file.violations:
-            stderr().print(
+            typer.echo(
                 f"slide-deploy: the {file.format} file breaks {violation.rule} at "
                 f"{violation.node or 'the file'}: {violation.message} {violation.remedy}",
-                markup=False,
+                err=True,
             )
     raise typer.Exit(0 if result.passed else 1)
 
@@ -280,6 +281,8 @@ def predict(
     import json
     from dataclasses import asdict
 
+    from rich.markup import escape
+
     from slide_deploy.console import stdout, table
     from slide_deploy.prediction import predict as guess
     from slide_deploy.runtimes import open_file
@@ -291,7 +294,7 @@ def predict(
         return
     grid = table(f"on {session.runtime}", [("picture", False), ("class", False), ("share", True)])
     for row in guesses:
-        grid.add_row(row.image, row.name, f"{row.probability:.1%}")
+        grid.add_row(escape(row.image), escape(row.name), f"{row.probability:.1%}")
     stdout().print(grid)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from slide_deploy.doctor import Finding
@@ -113,5 +114,5 @@ def findings_table(findings: Iterable[Finding]) -> Table:
     grid = table("", [("", False), ("", False), ("", False)])
     for finding in findings:
         mark = "[green]yes[/]" if finding.ok else "[yellow]no[/]"
-        grid.add_row(finding.subject, mark, finding.detail.replace("[", "\\["))
+        grid.add_row(finding.subject, mark, escape(finding.detail))
     return grid

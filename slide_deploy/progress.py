@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from slide_deploy.console import stderr
@@ -41,6 +42,6 @@ class Steps:
 
     def _step(self, name: str) -> None:
         if not self._quiet and not self._console.is_terminal:
-            self._console.print(f"… {name}")
-        self._bar.update(self._task, description=name, advance=int(self._started))
+            self._console.print(f"… {name}", markup=False)
+        self._bar.update(self._task, description=escape(name), advance=int(self._started))
         self._started = True

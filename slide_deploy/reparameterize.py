@@ -1,6 +1,7 @@
 """Surgery of folding: a branched model in, a folded copy and its certificate out."""
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,10 @@ from slide_deploy import folding
 from slide_deploy.errors import InputError
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttention
 from slide_deploy.surgery import replace_module
+
+# Folding is exact; float64 leaves 1e-14 of the largest output. What is a thousand times that off is
+# not the same function.
+LARGEST_ERROR = 1e-11
 
 # What must agree before two kernels may be added.
 _GEOMETRY = (
@@ -36,8 +41,8 @@ class FoldedLayer:
         head_dim: features of a head.
         branches: convolutions that were added, by name.
         key_kernel: shape of the folded key convolution, (C * K, 1, k, k).
-        error: largest absolute difference between the branched and the folded attention, both in
-            float64, on random maps with borders.
+        error: largest difference between the branched and the folded attention, both in float64, on
+            random maps with borders; absolute, or over the largest output where that exceeds 1.
         rounding: the same after the folded weights were rounded to the model's own type.
         shift_distance: largest difference between the shift branch's kernel and a pure shift.
         shift_bias: largest absolute bias of the shift branch.
@@ -135,7 +140,7 @@ def fold_attention(
         The folded layer, of the same type and device, and its line of the certificate.
 
     Raises:
-        InputError: if its branches differ in geometry.
+        InputError: if its branches differ in geometry, or its weights overflow.
     """
     for branch_name, branch in _deformed_branches(branched):
         for field in _GEOMETRY:
@@ -148,6 +153,13 @@ def fold_attention(
     exact = _fold_in_float64(branched)
     rounded = copy.deepcopy(exact).to(branched.qkv.weight)
     config, table = branched.config, branched.relative_position_bias_table
+    error, rounding = _difference(branched, exact), _difference(branched, rounded)
+    # Written so that NaN, which overflow leads to, is refused.
+    if not error <= LARGEST_ERROR or not rounding < math.inf:
+        raise InputError(
+            f"{name}: folded and branched attention differ by {error:.1e}, rounded by "
+            f"{rounding:.1e}; its weights overflow: use another checkpoint."
+        )
     layer = FoldedLayer(
         name=name,
         kernel_size=config.kernel_size,
@@ -155,8 +167,8 @@ def fold_attention(
         head_dim=config.head_dim,
         branches=("dep_conv", *(branch for branch, _ in _deformed_branches(branched))),
         key_kernel=tuple(exact.key_conv.weight.shape),
-        error=_difference(branched, exact),
-        rounding=_difference(branched, rounded),
+        error=error,
+        rounding=rounding,
         shift_distance=folding.distance_from_shift(branched.dep_conv.weight, config.kernel_size),
         shift_bias=folding.largest(branched.dep_conv.bias),
         position_bias=folding.largest(table),
@@ -196,7 +208,10 @@ def _fold_in_float64(branched: SlideAttention) -> FoldedSlideAttention:
 
 @torch.no_grad()
 def _difference(branched: SlideAttention, folded: FoldedSlideAttention) -> float:
-    """Largest difference in float64 on a random map that has an interior and every border."""
+    """Largest difference in float64 on a random map with an interior and every border.
+
+    Over the largest output where that exceeds 1.
+    """
     config = branched.config
     height, width = config.kernel_size + 4, config.kernel_size + 1
     generator = torch.Generator().manual_seed(0)
@@ -205,4 +220,5 @@ def _difference(branched: SlideAttention, folded: FoldedSlideAttention) -> float
         copy.deepcopy(form).cpu().double().attend(tokens, height, width)
         for form in (branched, folded)
     ]
-    return float((answers[0] - answers[1]).abs().max())
+    largest = max(1.0, float(answers[0].abs().max()))
+    return float((answers[0] - answers[1]).abs().max()) / largest

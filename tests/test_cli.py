@@ -141,6 +141,15 @@ def test_predict_names_classes(run, tmp_path: Path) -> None:
     assert run("predict", tmp_path / "slide_swin_nano.onnx", tmp_path / "names.txt")[0] == 2
 
 
+def test_names_with_brackets_are_printed_as_they_are(run, tmp_path: Path) -> None:
+    path = tmp_path / "m[red].pth"
+    path.write_bytes(Path(NANO).read_bytes())
+    code, out, err = run("export", path, "--to", "onnx", "--out", tmp_path / "o[bold]")
+    assert code == 0
+    assert "load m[red].pth" in err
+    assert "o[bold]/m[red].onnx" in out
+
+
 def test_json_of_export_is_the_manifest(run, tmp_path: Path) -> None:
     code, out, err = run("export", NANO, "--to", "onnx", "--out", tmp_path, "--json")
     assert (code, err) == (0, "")

@@ -165,6 +165,15 @@ def test_a_branched_layer_of_another_class_is_named_and_not_passed_over() -> Non
         reparameterize(torch.nn.Sequential(TheirAttention()).eval())
 
 
+def test_weights_that_overflow_are_refused() -> None:
+    attention = random_attention(SlideAttentionConfig(dim=8, num_heads=2))
+    with torch.no_grad():
+        attention.dep_conv.bias.fill_(3e38)
+        attention.dep_conv1.bias.fill_(3e38)
+    with pytest.raises(InputError, match=r"^deep\.layer: .* its weights overflow"):
+        fold_attention(attention, "deep.layer")
+
+
 def test_a_layer_used_twice_stays_one_layer() -> None:
     attention = random_attention(SlideAttentionConfig(dim=8, num_heads=2))
     model = torch.nn.ModuleDict({"first": attention, "second": attention}).eval()

@@ -84,6 +84,36 @@ def infer_config(
             argument disagree.
     """
     path = stored.path
+    shapes, stages, settings = _read_shapes(stored)
+    config = _training_settings(stored.config)
+    remarks = _differences(settings, config)
+    size = _image_size(path, shapes, stages, settings["patch_size"], config, image_size)
+    window = _window_size(path, stages, settings["patch_size"], size, config, window_size)
+    try:
+        return SlideSwinConfig(image_size=size, window_size=window, **settings), remarks
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def settings_fit(stored: StoredWeights, config: SlideSwinConfig) -> bool:
+    """Whether settings that a file states are those that its tensors' shapes tell.
+
+    Folding removes what tells the heads of slide attention, its bias table and its branches; for
+    these the statement is all there is.
+
+    Raises:
+        InputError: if the tensors are no Slide-Swin's.
+    """
+    _, _, settings = _read_shapes(stored)
+    untold = {"num_heads", "rpb", "share_dwc_kernel"}
+    return all(
+        getattr(config, name) == value for name, value in settings.items() if name not in untold
+    )
+
+
+def _read_shapes(stored: StoredWeights) -> tuple[Shapes, list[_Stage], dict[str, Any]]:
+    """Shapes by name, by stage, and the settings that they tell."""
+    path = stored.path
     shapes = {name: tuple(tensor.shape) for name, tensor in stored.tensors.items()}
     patch = shapes.get("patch_embed.proj.weight", ())
     count = 1 + max(_indices(shapes, r"layers\.(\d+)\.blocks\.\d+\.attn\."), default=-1)
@@ -93,22 +123,31 @@ def infer_config(
             f"{path} is not a Slide-Swin: it has {some} and no patch_embed.proj and "
             f"layers.I.blocks.J.attn.qkv; see slide-deploy models for what is known."
         )
+    _refuse_gaps(path, shapes, count)
     stages = [_Stage(shapes, index) for index in range(count)]
     try:
-        settings = _from_shapes(shapes, stages, patch)
+        return shapes, stages, _from_shapes(shapes, stages, patch)
     except (IndexError, ZeroDivisionError) as error:
         raise InputError(
             f"{path} has tensors of unexpected rank or is missing some of a Slide-Swin's: compare "
             f"it with the model that was trained."
         ) from error
-    config = _training_settings(stored.config)
-    remarks = _differences(settings, config)
-    size = _image_size(path, shapes, stages, settings["patch_size"], config, image_size)
-    window = _window_size(path, stages, settings["patch_size"], size, config, window_size)
-    try:
-        return SlideSwinConfig(image_size=size, window_size=window, **settings), remarks
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+
+
+def _refuse_gaps(path: Path, shapes: Shapes, stages: int) -> None:
+    """Raise InputError where a stage or a block is missing before the last one.
+
+    It also keeps a name such as ``blocks.999999999`` from asking for as many blocks.
+    """
+    present = _indices(shapes, r"layers\.(\d+)\.blocks\.\d+\.attn\.")
+    if len(present) != stages:
+        raise InputError(
+            f"{path} names stages {sorted(present)} only: it is not a whole Slide-Swin."
+        )
+    for stage in range(stages):
+        blocks = _indices(shapes, rf"layers\.{stage}\.blocks\.(\d+)\.")
+        if len(blocks) != max(blocks) + 1:
+            raise InputError(f"{path} lacks blocks of stage {stage}: it is not a whole Slide-Swin.")
 
 
 def _from_shapes(shapes: Shapes, stages: list[_Stage], patch: tuple[int, ...]) -> dict[str, Any]:
@@ -150,6 +189,8 @@ def _heads(stage: _Stage, dim: int, settings: Mapping[str, Any]) -> int:
     table = stage.shape("0.attn.relative_position_bias_table")
     if table:
         return table[1]
+    if stage.folded:
+        return 0  # its kernels are the same however the channels divide into heads
     outputs = stage.shape("0.attn.dep_conv.weight")[0]
     head_dim = outputs // settings["kernel_size"] ** 2
     return dim // settings["dim_reduction"] // head_dim

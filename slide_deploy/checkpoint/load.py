@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slide_deploy.checkpoint.infer import infer_config
+from slide_deploy.checkpoint.infer import infer_config, settings_fit
 from slide_deploy.checkpoint.read import StoredWeights, WeightChoice, read_checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.models.registry import architecture_name
@@ -107,9 +107,13 @@ def _stored_config(stored: StoredWeights) -> SlideSwinConfig:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in stored.settings.items()
         }
-        return SlideSwinConfig(**settings)
-    except (AttributeError, TypeError, InputError) as error:
+        config = SlideSwinConfig(**settings)
+        fits = settings_fit(stored, config)
+    except (AttributeError, TypeError, ValueError, InputError) as error:
         raise InputError(f"{stored.path} has settings that do not fit: fold it again.") from error
+    if not fits:
+        raise InputError(f"{stored.path} has settings of another model: fold it again.")
+    return config
 
 
 def _check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

@@ -120,7 +120,7 @@ def _read_safetensors(path: Path, digest: str, weights: WeightChoice) -> StoredW
             settings = json.loads(metadata[CONFIG_KEY])
         except ValueError as error:
             raise InputError(f"{path} has broken settings ({error}): fold it again.") from error
-    return StoredWeights(path, digest, "", _unwrap(tensors), settings=settings)
+    return StoredWeights(path, digest, "", _unwrap(path, tensors), settings=settings)
 
 
 def _load(path: Path) -> Mapping[str, Any]:
@@ -159,9 +159,9 @@ def _choose(
     bare = not raw and _is_state_dict(content)
     wanted = {"averaged": averaged, "raw": raw, "auto": averaged + raw}[weights]
     if wanted:
-        return wanted[0], _unwrap(content[wanted[0]])
+        return wanted[0], _unwrap(path, content[wanted[0]])
     if bare and weights != "averaged":
-        return "", _unwrap(content)
+        return "", _unwrap(path, content)
     if weights == "averaged" and (raw or bare):
         raise InputError(f"{path} holds no averaged weights: leave out --weights averaged.")
     if weights == "raw" and averaged:
@@ -183,5 +183,11 @@ def _is_state_dict(value: Any) -> bool:
     )
 
 
-def _unwrap(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _unwrap(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    for name, tensor in tensors.items():
+        # A stride of zero makes a small file claim a tensor that no memory holds.
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise InputError(
+                f"{path}: {name} claims more elements than are stored: export it again."
+            )
     return {_WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}

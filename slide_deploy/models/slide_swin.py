@@ -23,6 +23,8 @@ from slide_deploy.models.window_attention import (
 )
 
 LAYER_NORM_EPS = 1e-5
+# Far beyond what anybody trains on; a larger number comes from a damaged file.
+MAX_IMAGE_SIDE = 8192
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,10 @@ class SlideSwinConfig:
             raise InputError(
                 f"Image size {height}x{width} is not a multiple of {step}: "
                 f"patches of {self.patch_size} are merged {len(self.depths) - 1} times by two."
+            )
+        if max(self.image_size) > MAX_IMAGE_SIDE:
+            raise InputError(
+                f"Image size {self.image_size[0]}x{self.image_size[1]} is beyond {MAX_IMAGE_SIDE}."
             )
         for stage in range(len(self.depths)):
             if stage < self.num_slide_stages:

@@ -128,3 +128,38 @@ def test_broken_settings_of_a_folded_file(tmp_path: Path, settings: str) -> None
     save_file(dict(random_swin().state_dict()), path, {CONFIG_KEY: settings})
     with pytest.raises(InputError):
         load_checkpoint(path)
+
+
+def test_a_name_cannot_ask_for_a_billion_blocks(tmp_path: Path) -> None:
+    for name in ("layers.0.blocks.999999999.attn.qkv.weight", "layers.99999999.blocks.0.attn.x"):
+        path = damaged(tmp_path, lambda state, name=name: state.update({name: torch.zeros(1)}))
+        assert "it is not a whole Slide-Swin" in refusal(path)
+
+
+def test_a_small_file_cannot_claim_a_large_tensor(tmp_path: Path) -> None:
+    huge = torch.zeros(1).expand(10**10)
+    path = damaged(tmp_path, lambda state: state.update({"module.head.bias": huge}))
+    assert "head.bias claims more elements than are stored" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"depths": [2, 1, 2]},
+        {"image_size": [10**6, 10**6]},
+        {"embed_dim": 16},
+        {"depths": [10**9, 1, 2]},
+    ],
+)
+def test_settings_that_the_tensors_contradict(tmp_path: Path, change: dict) -> None:
+    import dataclasses
+    import json
+
+    from slide_deploy.reparameterize import reparameterize
+
+    model = random_swin()
+    folded, _ = reparameterize(model)
+    path = tmp_path / "folded.safetensors"
+    settings = json.dumps(dataclasses.asdict(model.config) | change)
+    save_file(dict(folded.state_dict()), path, {CONFIG_KEY: settings})
+    assert "fold it again" in refusal(path)
