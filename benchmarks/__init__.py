@@ -1,1 +1,1 @@
-"""A callable to numbers."""
+"""A callable to numbers. Reserved: nothing is measured yet."""

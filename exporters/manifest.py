@@ -3,6 +3,7 @@
 import json
 import math
 import platform
+from collections.abc import Collection
 from dataclasses import asdict, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from slide_deploy import __version__
 from slide_deploy.errors import InputError
+from slide_deploy.hashing import sha256
 
 # 1: the first form.
 MANIFEST_VERSION = 1
@@ -36,38 +38,47 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def entries_beside(manifest: Path, checkpoint_sha256: str) -> list[dict[str, Any]]:
+def entries_beside(
+    manifest: Path, checkpoint_sha256: str, replaced: Collection[str], force: bool
+) -> list[dict[str, Any]]:
     """What a manifest says of the files that an earlier export of the same checkpoint left there.
 
     Args:
         manifest: may be missing.
         checkpoint_sha256: of the checkpoint that is about to be exported.
+        replaced: formats that are about to be written again.
+        force: drop a manifest that is another checkpoint's or cannot be read.
 
     Returns:
-        The entries of files that still are there, in their order.
+        The entries of other formats whose files still are what they were, in their order.
 
     Raises:
-        InputError: if the manifest is another checkpoint's or cannot be read.
+        InputError: if the manifest is another checkpoint's or cannot be read, without ``force``.
     """
     if not manifest.exists():
         return []
-    refusal = InputError(
-        f"{manifest} belongs to another export: give --force to replace it, or another --out."
-    )
     try:
         content = json.loads(manifest.read_text())
-        if content["manifest_version"] != MANIFEST_VERSION:
-            raise refusal
-        if content["checkpoint"]["sha256"] != checkpoint_sha256:
-            raise refusal
+        ours = (content["manifest_version"], content["checkpoint"]["sha256"])
         entries = [
             entry
             for entry in content["files"]
-            if all((manifest.parent / name).exists() for name in entry["sha256"])
+            if entry["sha256"]
+            and entry["format"] not in replaced
+            and all(
+                (manifest.parent / name).exists() and sha256(manifest.parent / name) == digest
+                for name, digest in entry["sha256"].items()
+            )
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise refusal from error
-    return [entry for entry in entries if entry["sha256"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        ours, entries = None, []
+    if ours == (MANIFEST_VERSION, checkpoint_sha256):
+        return entries
+    if force:
+        return []
+    raise InputError(
+        f"{manifest} belongs to another export: give --force to replace it, or another --out."
+    )
 
 
 def to_json(content: Any) -> str:

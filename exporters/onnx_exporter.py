@@ -16,6 +16,7 @@ _SYMBOL = re.compile(r"\bs\d+\b")
 
 def write(request: ExportRequest, path: Path) -> None:
     """Write ``path``; see ``Exporter.write``."""
+    import onnx_ir.passes.common
     import torch
 
     program = torch.onnx.export(
@@ -36,6 +37,7 @@ def write(request: ExportRequest, path: Path) -> None:
         # Python stack traces of the machine that exported: nobody who runs the file wants them.
         node.metadata_props.clear()
     _name_open_sizes(model)
+    onnx_ir.passes.common.DeduplicateInitializersPass()(model)
     program.save(str(path), external_data=False)
 
 

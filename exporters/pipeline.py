@@ -122,7 +122,10 @@ def export(
     if not options.force:
         for exporter in exporters:
             refuse_existing(exporter.paths(options.out / stem))
-    others = [] if options.force else entries_beside(manifest, checkpoint.sha256)
+    if manifest.is_dir():
+        raise InputError(f"{manifest} is a directory: remove it, or give another --out.")
+    replaced = {exporter.format for exporter in exporters}
+    others = entries_beside(manifest, checkpoint.sha256, replaced, options.force)
     for exporter in exporters:
         exporter.require(options.precision)
 

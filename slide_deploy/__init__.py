@@ -1,3 +1,3 @@
-"""Fold, export, verify and measure vision models that use Slide Attention."""
+"""Fold, export, verify and check vision models that use Slide Attention."""
 
 __version__ = "0.1.0"

@@ -4,6 +4,7 @@ Everything heavy is imported inside the commands, so that ``--help`` answers at 
 """
 
 import re
+import signal
 import sys
 from enum import StrEnum
 from importlib.util import find_spec
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="slide-deploy",
-    help="Fold, export, verify and measure vision models that use Slide Attention.",
+    help="Fold, export, verify and check vision models that use Slide Attention.",
     epilog="Example: slide-deploy export model.pth --to onnx --to openvino --out exported",
     no_args_is_help=True,
     add_completion=False,
@@ -70,6 +71,8 @@ ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace files 
 
 def main() -> None:
     """Run the command line; an error that is ours becomes one sentence and exit code 2."""
+    # Ended from outside is ended in order: what was half-written goes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except SlideDeployError as error:
@@ -83,7 +86,7 @@ def root(
         bool, typer.Option("--version", help="Print the version.", is_eager=True)
     ] = False,
 ) -> None:
-    """Fold, export, verify and measure vision models that use Slide Attention."""
+    """Fold, export, verify and check vision models that use Slide Attention."""
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -228,6 +231,9 @@ def verify(
     weights: WeightsOption = Weights.auto,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the file: how far its answers may be off.")
+    ] = Precision.float32,
     locate: Annotated[
         bool, typer.Option("--locate", help="Name the first layer that disagrees.")
     ] = False,
@@ -246,20 +252,28 @@ def verify(
 
         from exporters.manifest import to_json
         from slide_deploy.verification import locate as find
-        from slide_deploy.verification import verify_file
+        from slide_deploy.verification import names_another_checkpoint, verify_file
 
         step(f"run on {runtime} and compare with {against.name} in float64")
-        result = verify_file(file, trained)
+        result = verify_file(file, trained, precision.value)
+        foreign = names_another_checkpoint(file, trained)
         parting = None
         if locate:
             step("compare layer by layer")
-            parting = find(file, trained)
+            parting = find(file, trained, precision.value)
     if as_json:
-        report = {"passed": result.passed, "verification": result, "locate": parting}
+        report = {
+            "passed": result.passed,
+            "verification": result,
+            "locate": parting,
+            "names_another_checkpoint": foreign,
+        }
         typer.echo(to_json(report), nl=False)
     elif not quiet:
         stdout().print(case_table(result))
-    if parting is not None and not as_json:
+        if foreign:
+            typer.echo(f"note: {file.name} says that it was exported from another checkpoint file")
+    if parting is not None and not as_json and not quiet:
         typer.echo(_describe_parting(parting))
     if not result.passed:
         typer.echo(

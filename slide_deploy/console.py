@@ -84,7 +84,8 @@ def verification_table(title: str, verifications: Iterable[tuple[str, Verificati
 def case_table(verification: Verification) -> Table:
     """One line a case of one file."""
     grid = table(
-        f"{verification.runtime} {verification.version}",
+        f"{verification.runtime} {verification.version}; allowed: max rel "
+        f"{verification.limit.relative:.0e}, SNR {verification.limit.snr_db:.0f} dB",
         [
             ("input", False),
             ("batch", True),

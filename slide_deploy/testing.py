@@ -32,12 +32,13 @@ def assert_graph_valid(path: Path | str, policy: Path | str | None = None) -> No
         raise AssertionError("\n".join([f"{path} breaks {len(lines)} rules:", *lines]))
 
 
-def assert_parity(path: Path | str, checkpoint: Path | str) -> None:
+def assert_parity(path: Path | str, checkpoint: Path | str, precision: str = "float32") -> None:
     """Fail unless a file answers as its checkpoint does; needs torch.
 
     Args:
         path: the written file; it runs on its own runtime.
         checkpoint: the trained checkpoint.
+        precision: "float32", "float16" or "mixed": how far the answers may be off.
 
     Raises:
         AssertionError: names the inputs on which they disagree and the first layer that does.
@@ -47,9 +48,9 @@ def assert_parity(path: Path | str, checkpoint: Path | str) -> None:
     from slide_deploy.verification import locate, verify_file
 
     trained = load_checkpoint(checkpoint)
-    result = verify_file(Path(path), trained)
+    result = verify_file(Path(path), trained, precision)
     if not result.passed:
-        parting = locate(Path(path), trained)
+        parting = locate(Path(path), trained, precision)
         raise AssertionError(
             f"{path} disagrees with {checkpoint} on {', '.join(result.failures)}: largest relative "
             f"error {result.worst.max_relative:.1e}, {result.worst.snr_db:.0f} dB; the first layer "

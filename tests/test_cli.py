@@ -2,9 +2,9 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -46,15 +46,19 @@ def test_help_needs_neither_torch_nor_time() -> None:
     heavy = ["torch", "onnx", "onnxruntime", "openvino", "coremltools", "numpy"]
     check = f"try: main()\nexcept SystemExit: print([m for m in {heavy} if m in sys.modules])"
     assert fresh("-c", listed + check).stdout.splitlines()[-1] == "[]"
+    # Processor time, as the wall clock tells of what else the machine does.
     seconds = []
-    for _ in range(5):
-        started = time.perf_counter()
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         fresh("-m", "slide_deploy", "--help")
-        seconds.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.5
 
 
-@pytest.mark.parametrize("command", ["export", "fold", "verify", "predict", "models", "doctor"])
+@pytest.mark.parametrize(
+    "command", [command.callback.__name__ for command in cli.app.registered_commands]
+)
 def test_every_command_has_help_with_an_example(run, command: str) -> None:
     code, out, _ = run(command, "--help")
     assert code == 0
@@ -121,6 +125,39 @@ def test_locate_says_that_all_layers_agree_or_where_they_part(run, tmp_path: Pat
     code, out, _ = run("verify", written, "--against", tmp_path / "changed.safetensors", "--locate")
     assert code == 1
     assert "first that disagrees is layers.1.blocks.0.mlp.fc2; the last" in out
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino", "coreml"])
+def test_locate_works_in_every_format(run, tmp_path: Path, format: str) -> None:
+    from exporters.registry import exporter_for
+
+    run("export", NANO, "--to", format, "--out", tmp_path)
+    written = tmp_path / f"slide_swin_nano{exporter_for(format).suffix}"
+    code, out, err = run("verify", written, "--against", NANO, "--locate")
+    assert (code, "layers: all" in out) == (0, True), err
+
+
+def test_a_file_has_no_say_in_how_it_is_verified(run, tmp_path: Path) -> None:
+    import onnx
+
+    run("export", NANO, "--to", "onnx", "--out", tmp_path)
+    path = tmp_path / "slide_swin_nano.onnx"
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("weight"):
+            values = onnx.numpy_helper.to_array(tensor)
+            noise = np.random.default_rng(0).standard_normal(values.shape).astype(np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values * (1 + 3e-4 * noise), tensor.name))
+    for entry in model.metadata_props:
+        if entry.key == "slide_deploy.precision":
+            entry.value = "float16"
+        if entry.key == "slide_deploy.checkpoint_sha256":
+            entry.value = "0" * 64
+    onnx.save(model, path)
+    code, out, _ = run("verify", path, "--against", NANO)
+    assert code == 1
+    assert "says that it was exported from another checkpoint" in out
+    assert run("verify", path, "--against", NANO, "--precision", "float16", "-q")[0] == 0
 
 
 def test_predict_names_classes(run, tmp_path: Path) -> None:

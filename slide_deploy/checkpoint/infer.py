@@ -160,7 +160,7 @@ def _from_shapes(shapes: Shapes, stages: list[_Stage], patch: tuple[int, ...]) -
         "num_classes": shapes.get("head.weight", (0,))[0],
         "depths": tuple(stage.blocks for stage in stages),
         "num_slide_stages": slide_stages,
-        "mlp_ratio": stages[0].shape("0.mlp.fc1.weight")[0] / embed_dim,
+        "mlp_ratio": _mlp_ratio(stages, embed_dim),
         "qkv_bias": bool(stages[0].shape("0.attn.qkv.bias")),
         "ape": "absolute_pos_embed" in shapes,
         "patch_norm": "patch_embed.norm.weight" in shapes,
@@ -171,6 +171,13 @@ def _from_shapes(shapes: Shapes, stages: list[_Stage], patch: tuple[int, ...]) -
         _heads(stage, embed_dim * 2**stage.index, settings) for stage in stages
     )
     return settings
+
+
+def _mlp_ratio(stages: list[_Stage], embed_dim: int) -> float:
+    """The ratio whose product with each width, rounded down, is the hidden width of its stage."""
+    return max(
+        stage.shape("0.mlp.fc1.weight")[0] / (embed_dim * 2**stage.index) for stage in stages
+    )
 
 
 def _slide_settings(stage: _Stage, dim: int) -> dict[str, Any]:
@@ -212,7 +219,14 @@ def _training_settings(config: Mapping[str, Any] | None) -> dict[str, Any]:
         "kernel_size": slide.get("KA"),
         "num_slide_stages": slide.get("NUM_SLIDE_STAGES"),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in found.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a whole number or a list of them; a file can hold anything."""
+    if isinstance(value, list | tuple):
+        return all(type(item) is int for item in value)
+    return type(value) is int
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -240,17 +254,22 @@ def _image_size(
     config: Mapping[str, Any],
     option: tuple[int, int] | None,
 ) -> tuple[int, int]:
-    from_tensors = _image_side(shapes, stages, patch_size)
-    if from_tensors is not None:
-        known: tuple[int, int] | None = (from_tensors, from_tensors)
+    side = _image_side(shapes, stages, patch_size)
+    stated = _pair(config.get("image_size"))
+    # Tables tell the shorter side. The other one is what the configuration or the user says, and a
+    # square if nobody says anything.
+    if side is None or (stated is not None and min(stated) == side):
+        known = stated
+    elif option is not None and min(option) == side:
+        known = option
     else:
-        known = _pair(config.get("image_size"))
+        known = (side, side)
     if option is not None and known is not None and option != known:
         raise InputError(
             f"{path} was trained on {known[0]}x{known[1]} images and --image-size says "
             f"{option[0]}x{option[1]}: leave the option out."
         )
-    size = option or known
+    size = known if option is None else option
     if size is None:
         raise InputError(
             f"{path} does not tell the image size: give it with --image-size, for example "
@@ -260,7 +279,10 @@ def _image_size(
 
 
 def _image_side(shapes: Shapes, stages: list[_Stage], patch_size: int) -> int | None:
-    """Side of a square image in pixels, where tables, masks or the position embedding tell it."""
+    """Shorter side of the image in pixels, where tables or masks tell it.
+
+    A position embedding tells the number of patches, and so the side of a square.
+    """
     embedding = shapes.get("absolute_pos_embed", ())
     if len(embedding) == 3 and math.isqrt(embedding[1]) ** 2 == embedding[1]:
         return math.isqrt(embedding[1]) * patch_size
@@ -283,22 +305,32 @@ def _window_size(
     option: int | None,
 ) -> int:
     windows = [stage for stage in stages if not stage.slides]
-    known = config.get("window_size")
-    if isinstance(known, int) and option is not None and option != known:
+    stated = config.get("window_size")
+    if not windows:
+        return option or stated or PUBLISHED_WINDOW
+    first = windows[0]
+    side = min(image_size) // (patch_size * 2**first.index)
+
+    def fits(size: int) -> bool:
+        """Whether a window size gives the window that the first table was made for."""
+        return min(size, side) == first.window
+
+    if option is not None and not fits(option):
         raise InputError(
-            f"{path} was trained with window size {known} and --window-size says {option}: leave "
+            f"{path} was trained with windows of {first.window} in stage {first.index} and "
+            f"--window-size says {option}: leave the option out."
+        )
+    if stated is not None and option is not None and fits(stated) and option != stated:
+        raise InputError(
+            f"{path} was trained with window size {stated} and --window-size says {option}: leave "
             f"the option out."
         )
-    size = option or known
-    if isinstance(size, int):
-        return size
-    if not windows:
-        return PUBLISHED_WINDOW
-    # The first window stage has the largest map. If its window is the whole of it, so are the
-    # others, any larger size means the same network, and the published one is reported.
-    step = patch_size * 2 ** windows[0].index
-    whole = windows[0].window * step >= min(image_size)
-    return max(PUBLISHED_WINDOW, windows[0].window) if whole else windows[0].window
+    for size in (option, stated):
+        if size is not None and fits(size):
+            return size
+    # If the first window is the whole map, the largest there is, so are the others, any larger size
+    # means the same network, and the published one is reported.
+    return PUBLISHED_WINDOW if fits(PUBLISHED_WINDOW) else first.window
 
 
 def _pair(size: Any) -> tuple[int, int] | None:

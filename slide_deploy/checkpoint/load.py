@@ -14,6 +14,9 @@ from slide_deploy.errors import InputError
 from slide_deploy.models.registry import architecture_name
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
 
+# What arithmetic on settings of any type and size can end in.
+_ODD_VALUES = (AttributeError, ArithmeticError, LookupError, TypeError, ValueError)
+
 # Buffers that are computed from the settings: accepted in a file, and rebuilt.
 _DERIVED = ("relative_position_index", "attn_mask")
 
@@ -70,6 +73,7 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
     stored = read_checkpoint(Path(path), overrides.weights)
     if stored.settings is not None:
         config = _stored_config(stored)
+        _refuse_contradictions(stored.path, config, overrides)
         remarks: tuple[str, ...] = ()
     else:
         config, remarks = infer_config(stored, overrides.image_size, overrides.window_size)
@@ -77,12 +81,12 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
     with torch.device("meta"):
         model = SlideSwin(config, folded)
     tensors = {
-        name: tensor
+        name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in stored.tensors.items()
         if name.rpartition(".")[2] not in _DERIVED
     }
     _check(stored.path, tensors, model.state_dict())
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    model.load_state_dict(tensors, assign=True)
     model.eval().requires_grad_(False)
     return Checkpoint(
         model=model,
@@ -100,6 +104,15 @@ def settings_of(config: SlideSwinConfig) -> dict[str, Any]:
     return asdict(config)
 
 
+def _refuse_contradictions(path: Path, config: SlideSwinConfig, overrides: Overrides) -> None:
+    for option, given, stored in (
+        ("--image-size", overrides.image_size, config.image_size),
+        ("--window-size", overrides.window_size, config.window_size),
+    ):
+        if given is not None and given != stored:
+            raise InputError(f"{path} was folded with {stored}, not {given}: leave out {option}.")
+
+
 def _stored_config(stored: StoredWeights) -> SlideSwinConfig:
     assert stored.settings is not None
     try:
@@ -109,7 +122,14 @@ def _stored_config(stored: StoredWeights) -> SlideSwinConfig:
         }
         config = SlideSwinConfig(**settings)
         fits = settings_fit(stored, config)
-    except (AttributeError, TypeError, ValueError, InputError) as error:
+    except (
+        AttributeError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+        InputError,
+    ) as error:
         raise InputError(f"{stored.path} has settings that do not fit: fold it again.") from error
     if not fits:
         raise InputError(f"{stored.path} has settings of another model: fold it again.")
@@ -136,8 +156,8 @@ def _check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Ten
             raise InputError(f"{path}: {name} is of type {tensor.dtype}: expected floating point.")
         if not torch.isfinite(tensor).all():
             raise InputError(
-                f"{path}: {name} holds NaN or infinity, so training failed or the file is damaged: "
-                f"use an earlier checkpoint."
+                f"{path}: {name} holds NaN or infinity, or overflows float32: training failed "
+                f"or the file is damaged; use an earlier checkpoint."
             )
 
 

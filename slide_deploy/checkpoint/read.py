@@ -8,15 +8,14 @@ import argparse
 import json
 import pickle
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy._core import multiarray
 from torch import Tensor
 
 from slide_deploy.errors import InputError
@@ -29,19 +28,35 @@ RAW_KEYS = ("model", "state_dict", "model_state_dict", "net")
 # What wrappers put before every name: distributed training and torch.compile.
 _WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+")
 
-# Plain data that training scripts pickle beside the weights. None of it runs code when it is built.
+
+class _Ignored:
+    """What numpy's objects become: training scripts store some beside the weights; none is needed.
+
+    Built as what they are, they would take any state that the file says.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+# Classes that a file may name, and what is built in their place. None of it runs code.
 _PLAIN_DATA: list[Any] = [
     (OrderedDict, "yacs.config.CfgNode"),
     argparse.Namespace,
-    np.dtype,
-    np.ndarray,
-    # numpy moved its core from numpy.core to numpy._core in version 2.
     *(
-        (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
-        for name in ("scalar", "_reconstruct")
-        for core in ("core", "_core")
+        (_Ignored, f"numpy.{name}")
+        for name in (
+            "dtype",
+            "ndarray",
+            "core.multiarray.scalar",
+            "core.multiarray._reconstruct",
+            "_core.multiarray.scalar",
+            "_core.multiarray._reconstruct",
+        )
     ),
-    *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32")),
 ]
 
 CONFIG_KEY = "slide_deploy.config"
@@ -93,6 +108,8 @@ def read_checkpoint(path: Path, weights: WeightChoice = "auto") -> StoredWeights
         raise InputError(f"{path} is empty: copy the checkpoint again.")
     if path.suffix == ".safetensors":
         return _read_safetensors(path, digest, weights)
+    if path.suffix == ".onnx":
+        raise InputError(f"{path} is an ONNX file: name the checkpoint that it was exported from.")
     content = _load(path)
     entry, tensors = _choose(path, content, weights)
     config = content.get("config") if entry else None
@@ -118,12 +135,13 @@ def _read_safetensors(path: Path, digest: str, weights: WeightChoice) -> StoredW
     if CONFIG_KEY in metadata:
         try:
             settings = json.loads(metadata[CONFIG_KEY])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path} has broken settings ({error}): fold it again.") from error
     return StoredWeights(path, digest, "", _unwrap(path, tensors), settings=settings)
 
 
 def _load(path: Path) -> Mapping[str, Any]:
+    _refuse_compression(path)
     try:
         with torch.serialization.safe_globals(_PLAIN_DATA):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -149,6 +167,19 @@ def _load(path: Path) -> Mapping[str, Any]:
             f"model.state_dict() instead."
         )
     return content
+
+
+def _refuse_compression(path: Path) -> None:
+    """PyTorch stores tensors as they are; a compressed archive may unfold to any size."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            kinds = {item.compress_type for item in archive.infolist()}
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return  # torch.load says what is wrong with it
+    if kinds - {zipfile.ZIP_STORED}:
+        raise InputError(f"{path} is a compressed archive: save it with torch.save again.")
 
 
 def _choose(
@@ -184,10 +215,17 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def _unwrap(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    unwrapped: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+            raise InputError(f"{path}: {name} is not a plain tensor: save plain weights.")
         # A stride of zero makes a small file claim a tensor that no memory holds.
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise InputError(
                 f"{path}: {name} claims more elements than are stored: export it again."
             )
-    return {_WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
+        plain = _WRAPPERS.sub("", name)
+        if plain in unwrapped:
+            raise InputError(f"{path} holds {plain} twice, with and without a wrapper's prefix.")
+        unwrapped[plain] = tensor
+    return unwrapped

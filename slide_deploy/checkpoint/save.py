@@ -22,6 +22,7 @@ def save_folded(folded: SlideSwin, source: Checkpoint, path: Path) -> None:
     Raises:
         InputError: if the path has another ending or cannot be written to.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if path.suffix != ".safetensors":
@@ -38,5 +39,6 @@ def save_folded(folded: SlideSwin, source: Checkpoint, path: Path) -> None:
             draft = Path(work) / path.name
             save_file({k: v.contiguous() for k, v in folded.state_dict().items()}, draft, metadata)
             draft.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}): check --output.") from error
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path} cannot be written ({reason}): check --output.") from error

@@ -25,6 +25,7 @@ from slide_deploy.models.window_attention import (
 LAYER_NORM_EPS = 1e-5
 # Far beyond what anybody trains on; a larger number comes from a damaged file.
 MAX_IMAGE_SIDE = 8192
+MAX_MASK_ELEMENTS = 2**28
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ class SlideSwinConfig:
             )
         counts = (self.embed_dim, self.in_channels, self.patch_size, self.dim_reduction)
         if min(*counts, *self.depths, *self.num_heads, self.window_size) < 1:
-            raise InputError(f"Every size must be at least 1 in {self}.")
+            raise InputError(
+                "Widths, depths, heads, patches and windows must be at least 1: check the options."
+            )
         step = self.patch_size * 2 ** (len(self.depths) - 1)
         if any(size <= 0 or size % step for size in self.image_size):
             height, width = self.image_size
@@ -86,9 +89,17 @@ class SlideSwinConfig:
                 f"Image size {height}x{width} is not a multiple of {step}: "
                 f"patches of {self.patch_size} are merged {len(self.depths) - 1} times by two."
             )
-        if max(self.image_size) > MAX_IMAGE_SIDE:
+        mask = max(
+            (
+                self.resolution(stage)[0] * self.resolution(stage)[1] * self.window(stage) ** 2
+                for stage in range(self.num_slide_stages, len(self.depths))
+            ),
+            default=0,
+        )
+        if max(self.image_size) > MAX_IMAGE_SIDE or mask > MAX_MASK_ELEMENTS:
             raise InputError(
-                f"Image size {self.image_size[0]}x{self.image_size[1]} is beyond {MAX_IMAGE_SIDE}."
+                f"Image size {self.image_size[0]}x{self.image_size[1]} with windows of "
+                f"{self.window_size} is beyond what this project computes."
             )
         for stage in range(len(self.depths)):
             if stage < self.num_slide_stages:
@@ -213,7 +224,8 @@ class Block(nn.Module):
             form = FoldedSlideAttention if folded else SlideAttention
             self.attn = form(config.slide_attention(stage), "tokens", self.resolution)
         self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
-        self.mlp = Mlp(dim, int(dim * config.mlp_ratio))
+        # The small addition keeps 2073 / 768 * 768 from being rounded down to 2072.
+        self.mlp = Mlp(dim, int(dim * config.mlp_ratio + 1e-6))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Keep the shape (batch, H*W, C)."""

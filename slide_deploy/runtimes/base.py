@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from slide_deploy.errors import InputError
+
 
 @dataclass(frozen=True)
 class Session:
@@ -28,9 +30,32 @@ class Session:
         return self.input_shape[0] is None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Run images (n, channels, height, width), in parts where the batch is fixed."""
-        if self.dynamic_batch or len(images) == self.input_shape[0]:
-            return self.run(images)
-        step = self.input_shape[0] or 1
-        parts = [self.run(images[start : start + step]) for start in range(0, len(images), step)]
+        """Run images (n, channels, height, width), in parts where the batch is fixed.
+
+        Raises:
+            InputError: if the runtime refuses the images, or answers with anything but one row of
+                logits for each.
+        """
+        step = len(images) if self.dynamic_batch else self.input_shape[0] or 1
+        parts = []
+        for start in range(0, len(images), step):
+            part = images[start : start + step]
+            missing = step - len(part)  # a fixed batch is filled up, and cut again
+            filled = np.concatenate([part, np.repeat(part[:1], missing, axis=0)])
+            parts.append(self._run_one(filled)[: len(part)])
         return np.concatenate(parts)
+
+    def _run_one(self, images: np.ndarray) -> np.ndarray:
+        try:
+            logits = self.run(images)
+        except InputError:
+            raise
+        except Exception as error:  # every runtime has errors of its own
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(f"{self.runtime} could not run the file ({reason}).") from error
+        if logits.ndim != 2 or len(logits) != len(images):
+            raise InputError(
+                f"The file answers {len(images)} images with the shape {logits.shape} on "
+                f"{self.runtime}: expected a row of logits for each."
+            )
+        return logits

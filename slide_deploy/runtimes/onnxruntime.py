@@ -22,6 +22,8 @@ def load(path: Path) -> Session:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no base class for its own errors
         raise InputError(f"{path} does not load on ONNX Runtime ({_line(error)}).") from error
+    if len(session.get_inputs()) != 1 or session.get_inputs()[0].type != "tensor(float)":
+        raise InputError(f"{path} does not take one input of float32: it is no image classifier.")
     image, logits = session.get_inputs()[0], session.get_outputs()[0].name
 
     def run(images: np.ndarray) -> np.ndarray:
@@ -31,7 +33,7 @@ def load(path: Path) -> Session:
     return Session("onnxruntime", onnxruntime.__version__, shape, run)
 
 
-def values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
+def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
     """Every floating-point value of the file for one image, by name.
 
     The graph runs as it is written, without ONNX Runtime's optimiser.

@@ -22,18 +22,20 @@ def load(path: Path) -> Session:
 
     with _refusals(path):
         compiled = openvino.Core().compile_model(path, "CPU", _FLOAT32)
+        if len(compiled.inputs) != 1 or not compiled.outputs:
+            raise InputError(f"{path} does not take one input: it is no image classifier.")
+        shape = compiled.input(0).partial_shape
+        sizes = tuple(None if size.is_dynamic else size.get_length() for size in shape)
     request = compiled.create_infer_request()
 
     def run(images: np.ndarray) -> np.ndarray:
         request.infer([images])
         return request.get_output_tensor(0).data.copy()
 
-    shape = compiled.input(0).partial_shape
-    sizes = tuple(None if size.is_dynamic else size.get_length() for size in shape)
     return Session("openvino", openvino.__version__.split("-")[0], sizes, run)
 
 
-def values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
+def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
     """Every floating-point value of the file that depends on the image, for one image, by name.
 
     Raises:

@@ -94,8 +94,8 @@ def values_of(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
     runtime = [runtime for runtime in RUNTIMES if runtime.suffix == runtime_for(path).suffix][-1]
     if not path.exists():
         raise InputError(f"{path} does not exist: check its name.")
-    values: Callable[[Path, np.ndarray], dict[str, np.ndarray]] = runtime.module().values
-    return values(path, image)
+    inner: Callable[[Path, np.ndarray], dict[str, np.ndarray]] = runtime.module().inner_values
+    return inner(path, image)
 
 
 def open_file(path: Path) -> Session:
@@ -107,4 +107,10 @@ def open_file(path: Path) -> Session:
     runtime = runtime_for(path)
     if not path.exists():
         raise InputError(f"{path} does not exist: check its name.")
-    return runtime.open(path)
+    session = runtime.open(path)
+    if len(session.input_shape) != 4:
+        raise InputError(
+            f"{path} takes an input of rank {len(session.input_shape)}: expected images (batch, "
+            f"channels, height, width)."
+        )
+    return session

@@ -163,3 +163,38 @@ def test_settings_that_the_tensors_contradict(tmp_path: Path, change: dict) -> N
     settings = json.dumps(dataclasses.asdict(model.config) | change)
     save_file(dict(folded.state_dict()), path, {CONFIG_KEY: settings})
     assert "fold it again" in refusal(path)
+
+
+def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
+    import zipfile
+
+    with (
+        zipfile.ZipFile(GOLDEN / "slide_swin_nano.pth") as source,
+        zipfile.ZipFile(tmp_path / "deflated.pth", "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for item in source.infolist():
+            target.writestr(item.filename, source.read(item))
+    assert "is a compressed archive" in refusal(tmp_path / "deflated.pth")
+
+
+def test_sparse_and_meta_tensors_and_double_names(tmp_path: Path) -> None:
+    for odd in (torch.eye(4).to_sparse(), torch.zeros(4, device="meta")):
+        path = damaged(tmp_path, lambda state, odd=odd: state.update({"module.head.bias": odd}))
+        refusal(path)
+    twice = damaged(tmp_path, lambda state: state.update({"head.bias": torch.zeros(4)}))
+    assert "holds head.bias twice" in refusal(twice)
+
+
+def test_weights_that_overflow_float32(tmp_path: Path) -> None:
+    large = torch.full((4,), 1e300, dtype=torch.float64)
+    path = damaged(tmp_path, lambda state: state.update({"module.head.bias": large}))
+    assert "overflows float32" in refusal(path)
+
+
+def test_numpy_objects_of_a_file_are_not_built(tmp_path: Path) -> None:
+    import numpy as np
+
+    content = torch.load(GOLDEN / "slide_swin_nano_ddp.pth", weights_only=True)
+    content["config"] = {"MODEL": {"NUM_CLASSES": np.arange(3)}, "DATA": {"IMG_SIZE": np.int64(7)}}
+    torch.save(content, tmp_path / "numpy.pth")
+    assert load_checkpoint(tmp_path / "numpy.pth").config.image_size == (64, 64)

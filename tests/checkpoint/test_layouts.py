@@ -149,3 +149,38 @@ def test_no_call_to_torch_load_may_run_code() -> None:
             assert "weights_only=False" not in text
             assert text.count("torch.load(") == text.count("weights_only=True)"), path
             assert "pickle.load" not in text
+
+
+def test_rectangular_images_and_odd_mlp_ratios(tmp_path: Path) -> None:
+    model = random_swin(image_size=(32, 64), mlp_ratio=2.7)
+    config = {"DATA": {"IMG_SIZE": [32, 64]}}
+    torch.save({"model": model.state_dict(), "config": config}, tmp_path / "wide.pth")
+    assert load_checkpoint(tmp_path / "wide.pth").config.image_size == (32, 64)
+    torch.save({"model": model.state_dict()}, tmp_path / "bare.pth")
+    told = load_checkpoint(tmp_path / "bare.pth", Overrides(image_size=(32, 64)))
+    assert told.config.image_size == (32, 64)
+
+
+@pytest.mark.parametrize("width", [96, 112, 128])
+@pytest.mark.parametrize("ratio", [1.37, 2.7, 3.99, 4.0])
+def test_hidden_widths_come_back_from_the_ratio_that_is_found(width: int, ratio: float) -> None:
+    trained = [int(width * 2**stage * ratio) for stage in range(4)]
+    found = max(hidden / (width * 2**stage) for stage, hidden in enumerate(trained))
+    assert [int(width * 2**stage * found + 1e-6) for stage in range(4)] == trained
+
+
+def test_a_stored_window_that_the_tables_contradict_does_not_count(tmp_path: Path) -> None:
+    content = torch.load(GOLDEN / "slide_swin_nano_ddp.pth", weights_only=True)
+    content["config"] = {"MODEL": {"SWIN": {"WINDOW_SIZE": 3}}}
+    torch.save(content, tmp_path / "odd.pth")
+    assert load_checkpoint(tmp_path / "odd.pth").config.window(2) == 4
+
+
+def test_options_that_contradict_a_folded_file_are_refused(tmp_path: Path) -> None:
+    from slide_deploy.checkpoint.save import save_folded
+    from slide_deploy.reparameterize import reparameterize
+
+    trained = load_checkpoint(GOLDEN / "slide_swin_nano.pth")
+    save_folded(reparameterize(trained.model)[0], trained, tmp_path / "f.safetensors")
+    with pytest.raises(InputError, match="leave out --image-size"):
+        load_checkpoint(tmp_path / "f.safetensors", Overrides(image_size=(96, 96)))

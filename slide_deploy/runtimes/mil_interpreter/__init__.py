@@ -2,6 +2,6 @@
 
 from slide_deploy.runtimes.mil_interpreter.errors import UnsupportedOperator
 from slide_deploy.runtimes.mil_interpreter.program import MilProgram, Port
-from slide_deploy.runtimes.mil_interpreter.session import load, values
+from slide_deploy.runtimes.mil_interpreter.session import inner_values, load
 
-__all__ = ["MilProgram", "Port", "UnsupportedOperator", "load", "values"]
+__all__ = ["MilProgram", "Port", "UnsupportedOperator", "inner_values", "load"]

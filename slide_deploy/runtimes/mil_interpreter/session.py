@@ -31,7 +31,7 @@ def load(path: Path) -> Session:
     return Session("mil-interpreter", __version__, sizes, run)
 
 
-def values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
+def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
     """Every floating-point value that the package computes for one image, by name.
 
     Raises:
