@@ -24,6 +24,8 @@ def load(path: Path) -> Session:
         raise InputError(f"{path} does not load on ONNX Runtime ({_line(error)}).") from error
     if len(session.get_inputs()) != 1 or session.get_inputs()[0].type != "tensor(float)":
         raise InputError(f"{path} does not take one input of float32: it is no image classifier.")
+    if not session.get_outputs():
+        raise InputError(f"{path} has no output: export the model again.")
     image, logits = session.get_inputs()[0], session.get_outputs()[0].name
 
     def run(images: np.ndarray) -> np.ndarray:

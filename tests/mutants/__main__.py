@@ -1,0 +1,115 @@
+"""``python -m tests.mutants``: damage valid files in every way and say who sees it."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from slide_deploy.console import stdout, table
+from slide_deploy.graph_checks.graph import Format
+from tests.mutants.catalogue import CATALOGUE
+from tests.mutants.judge import Outcome, judge
+from tests.mutants.mutant import FORMATS, Mutant
+
+Row = tuple[Mutant, Format, Outcome]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; 1 if a mutant survives."""
+    torch.set_num_threads(1)
+    chosen = _chosen(_parser(), arguments)
+    rows = list(_judged(chosen))
+    console = stdout()
+    console.print(_table(rows))
+    console.print(_summary(rows), markup=True)
+    return int(any(not outcome.caught_by for _, _, outcome in rows))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("--format", choices=FORMATS, help="damage files of this format only")
+    parser.add_argument("--only", metavar="NAME", action="append", help="this kind; repeatable")
+    return parser
+
+
+def _chosen(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> list[tuple[Mutant, Format]]:
+    options = parser.parse_args(arguments)
+    unknown = set(options.only or ()) - {mutant.name for mutant in CATALOGUE}
+    if unknown:
+        parser.error(f"{min(unknown)} is not a kind of damage: see the table without --only.")
+    return [
+        (mutant, format)
+        for mutant in CATALOGUE
+        if not options.only or mutant.name in options.only
+        for format in mutant.formats
+        if options.format in (None, format)
+    ]
+
+
+def _judged(chosen: Sequence[tuple[Mutant, Format]]) -> Iterator[Row]:
+    console = stdout()
+    columns = (
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with bar, tempfile.TemporaryDirectory() as folder:
+        task = bar.add_task("", total=len(chosen))
+        for number, (mutant, format) in enumerate(chosen):
+            bar.update(task, description=f"{mutant.name}, {format}")
+            with _silent_stderr():
+                outcome = judge(mutant, format, Path(folder) / str(number))
+            bar.advance(task)
+            yield mutant, format, outcome
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Runtimes report what is wrong with a file there, past Python."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _table(rows: Sequence[Row]) -> object:
+    headers = ("kind of damage", "format", "caught by", "rules", "parity")
+    grid = table("", [(header, False) for header in headers])
+    last = ""
+    for mutant, format, outcome in rows:
+        name, last = "" if mutant.name == last else mutant.name, mutant.name
+        caught = outcome.caught_by or "[bold red]nobody[/]"
+        leaked = f" ({outcome.leaked})" if outcome.leaked else ""
+        grid.add_row(name, format, caught, outcome.check, outcome.parity + leaked)
+    return grid
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    kinds = len({mutant.name for mutant, _, _ in rows})
+    counts = {
+        who: sum(outcome.caught_by == who for _, _, outcome in rows)
+        for who in ("check", "parity", "both", "")
+    }
+    return (
+        f"{kinds} kinds of damage, {len(rows)} files: {counts['check']} caught by check, "
+        f"{counts['parity']} by parity, {counts['both']} by both, {counts['']} survive."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""The valid files that get damaged: golden checkpoints, written once in a process."""
+
+import copy
+import functools
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from exporters.base import ExportRequest
+from exporters.pipeline import ExportOptions, export
+from exporters.registry import exporter_for
+from slide_deploy.checkpoint import Checkpoint
+from slide_deploy.graph_checks.graph import Format
+from slide_deploy.graph_checks.readers import read_graph
+from slide_deploy.lowerings import lower
+from slide_deploy.models.slide_swin import SlideSwin
+from slide_deploy.reparameterize import reparameterize
+from tests.support import golden_swin
+
+# What the damage knows its way around in.
+LOWERING = "depthwise"
+# Where a file says in which precision it was written.
+PRECISION_KEY = "slide_deploy.precision"
+
+Rebuild = Callable[[nn.Module, SlideSwin], nn.Module]
+"""From a copy of the lowered model and the trained model to a damaged network."""
+
+
+@dataclass(eq=False)
+class Base:
+    """The valid files of one checkpoint.
+
+    Attributes:
+        checkpoint: what the files must agree with.
+        folder: where they are written to.
+        open_batch: whether any number of images may be given to them.
+    """
+
+    checkpoint: Checkpoint
+    folder: Path
+    open_batch: bool = False
+    _paths: dict[Format, Path] = field(default_factory=dict)
+
+    @functools.cached_property
+    def lowered(self) -> nn.Module:
+        """The model as it is written."""
+        return lowered(self.checkpoint.model)
+
+    def path(self, format: Format) -> Path:
+        """The valid file."""
+        if format not in self._paths:
+            out = self.folder / format
+            options = ExportOptions((format,), out, self.open_batch, LOWERING)
+            result = export(self.checkpoint, options)
+            assert result.passed
+            self._paths[format] = result.files[0].paths[0]
+        return self._paths[format]
+
+    def copy(self, format: Format, folder: Path) -> Path:
+        """A copy of the valid file, with everything that belongs to it."""
+        path = self.path(format)
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / path.name
+        if path.is_dir():
+            shutil.copytree(path, target)
+        else:
+            for suffix in {path.suffix, ".bin"}:
+                if path.with_suffix(suffix).exists():
+                    shutil.copy(path.with_suffix(suffix), target.with_suffix(suffix))
+        return target
+
+    def export(self, rebuild: Rebuild, format: Format, folder: Path) -> Path:
+        """Write a damaged network, which says of itself what the valid file says."""
+        folder.mkdir(parents=True, exist_ok=True)
+        exporter = exporter_for(format)
+        path = folder / self.path(format).name
+        exporter.write(self._request(rebuild, format), path)
+        return path
+
+    def _request(self, rebuild: Rebuild, format: Format) -> ExportRequest:
+        model, config = _rebuilt(self, rebuild), self.checkpoint.config
+        shape = (config.in_channels, *config.image_size)
+        metadata = read_graph(self.path(format)).metadata
+        declared = {key: text for key, text in metadata.items() if key.startswith("slide_deploy.")}
+        request = ExportRequest(model, shape, self.open_batch, declared)
+        # A network is traced once for all formats.
+        request.__dict__["single"] = _traced(model, shape)
+        return request
+
+
+def lowered(trained: nn.Module) -> nn.Module:
+    """A trained model, folded and lowered."""
+    return lower(reparameterize(trained)[0], LOWERING)
+
+
+@functools.lru_cache(maxsize=1)
+def _rebuilt(base: Base, rebuild: Rebuild) -> nn.Module:
+    with torch.no_grad():
+        return rebuild(copy.deepcopy(base.lowered), copy.deepcopy(base.checkpoint.model)).eval()
+
+
+@functools.lru_cache(maxsize=1)
+def _traced(model: nn.Module, shape: tuple[int, int, int]) -> torch.export.ExportedProgram:
+    return ExportRequest(model, shape, False, {}).single
+
+
+@functools.cache
+def base(open_batch: bool = False) -> Base:
+    """The valid files, in a temporary folder that goes with the process.
+
+    Those of one image have shifted windows; those with an open batch have one window.
+    """
+    name = "slide_swin_nano" if open_batch else "slide_swin_nano_shifted"
+    return Base(golden_swin(name).load(), _temporary(), open_batch)
+
+
+@functools.cache
+def _holder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="mutants-")
+
+
+def _temporary() -> Path:
+    return Path(tempfile.mkdtemp(dir=_holder().name))

@@ -1,0 +1,47 @@
+"""Damage to the bytes of a file, whatever they mean."""
+
+from pathlib import Path
+
+
+def structure_of(path: Path) -> Path:
+    """The file that holds the graph."""
+    return next(path.rglob("*.mlmodel")) if path.is_dir() else path
+
+
+def weights_of(path: Path) -> Path:
+    """The file that holds the weights, where they have one of their own."""
+    return next(path.rglob("weight.bin")) if path.is_dir() else path.with_suffix(".bin")
+
+
+def cut_in_half(path: Path) -> None:
+    file = structure_of(path)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def emptied(path: Path) -> None:
+    structure_of(path).write_bytes(b"")
+
+
+def weights_cut(path: Path) -> None:
+    file = weights_of(path)
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def weights_missing(path: Path) -> None:
+    weights_of(path).unlink()
+
+
+def weights_shifted(path: Path) -> None:
+    """Four bytes are lost at the beginning and as many added at the end."""
+    file = weights_of(path)
+    file.write_bytes(file.read_bytes()[4:] + bytes(4))
+
+
+def manifest_missing(path: Path) -> None:
+    (path / "Manifest.json").unlink()
+
+
+def weights_left_over(path: Path) -> None:
+    """A thousand numbers that no operator refers to stand behind the weights."""
+    file = weights_of(path)
+    file.write_bytes(file.read_bytes() + bytes(range(250)) * 16)

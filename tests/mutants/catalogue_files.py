@@ -1,0 +1,432 @@
+"""Mutants of the written file."""
+
+from onnx import TensorProto
+
+from tests.mutants import bytes_damage as raw
+from tests.mutants import mlpackage_damage as coreml
+from tests.mutants import onnx_damage as onnx
+from tests.mutants import openvino_damage as ir
+from tests.mutants.kinds import edits, everywhere, file
+from tests.mutants.mutant import by_format
+from tests.mutants.openvino_damage import in_model, in_xml
+
+OPERATORS = (
+    file(
+        "foreign-domain",
+        "An operator comes from another domain.",
+        "both",
+        edits(onnx.foreign_domain, in_xml(ir.foreign_domain), coreml.foreign_operator),
+    ),
+    file(
+        "unlisted-operator",
+        "An operator is standard and not allowed.",
+        "both",
+        edits(onnx.unlisted_operator, in_xml(ir.unlisted_operator), coreml.unlisted_operator),
+    ),
+    file("own-function", "The file defines an operator.", "check", edits(onnx.own_function)),
+    file("old-opset", "The operators are of an old version.", "both", edits(onnx.old_opset)),
+    file(
+        "opset-of-the-future",
+        "The operators are of a version that does not exist.",
+        by_format("both", coreml="check"),
+        edits(onnx.opset_of_the_future, in_xml(ir.opset_of_the_future), coreml.opset_of_the_future),
+    ),
+    file(
+        "format-of-the-future",
+        "The file format has a version that does not exist.",
+        by_format("both", coreml="check"),
+        edits(
+            onnx.format_of_the_future, in_xml(ir.format_of_the_future), coreml.format_of_the_future
+        ),
+    ),
+    file(
+        "rank-6",
+        "A value passes through rank 6 and back.",
+        "check",
+        edits(onnx.rank_6, in_model(ir.rank_6), coreml.rank_6),
+    ),
+    file(
+        "rank-5-in-slide-attention",
+        "A value inside slide attention passes through rank 5.",
+        "check",
+        edits(
+            onnx.rank_5_in_slide_attention,
+            in_model(ir.rank_5_in_slide_attention),
+            coreml.rank_5_in_slide_attention,
+        ),
+    ),
+    file(
+        "doubles",
+        "A value is cast to float64 and back.",
+        by_format("check", coreml="both"),
+        edits(
+            onnx.through(TensorProto.DOUBLE),
+            in_model(ir.through("f64")),
+            coreml.through("float64", "fp64"),
+        ),
+    ),
+    file(
+        "halves",
+        "A value is cast to float16 and back.",
+        "parity",
+        # OpenVINO on the CPU takes such a detour out: its answers are right.
+        edits(onnx.through(TensorProto.FLOAT16), None, coreml.through("float16", "fp16")),
+    ),
+    file(
+        "quantised-detour",
+        "A value is rounded to eight bits and back.",
+        "parity",
+        edits(onnx.quantised_detour, in_model(ir.quantised_detour)),
+    ),
+    file(
+        "clipped",
+        "Activations are cut off at 3.",
+        "parity",
+        edits(onnx.clipped, in_model(ir.clipped), coreml.clipped),
+    ),
+    file(
+        "control-flow",
+        "A branch chooses between two ways that are the same.",
+        by_format("check", coreml="both"),
+        edits(onnx.control_flow, in_model(ir.control_flow), coreml.control_flow),
+    ),
+    file(
+        "gather-with-a-table",
+        "A value is gathered with a table of indices.",
+        "check",
+        edits(
+            onnx.gather_with_a_table, in_model(ir.gather_with_a_table), coreml.gather_with_a_table
+        ),
+    ),
+    file(
+        "neighbours-gathered",
+        "Nine neighbours of each position are gathered.",
+        "check",
+        edits(
+            onnx.neighbours_gathered, in_model(ir.neighbours_gathered), coreml.neighbours_gathered
+        ),
+    ),
+)
+
+INTERFACE = (
+    file(
+        "renamed-input",
+        "The input has another name.",
+        "check",
+        edits(
+            onnx.renamed_input,
+            in_xml(ir.renamed("Parameter", "image", "picture")),
+            coreml.renamed_input,
+        ),
+    ),
+    file(
+        "renamed-input-in-the-description",
+        "The input has another name for applications than in the program.",
+        "check",
+        edits(coreml=coreml.renamed_input_in_the_description),
+    ),
+    file(
+        "renamed-output",
+        "The output has another name.",
+        "check",
+        edits(
+            onnx.renamed_output,
+            in_xml(ir.renamed("Result", "logits", "scores")),
+            coreml.renamed_output,
+        ),
+    ),
+    file(
+        "doubles-in-the-description",
+        "The image is float64 for applications and float32 in the program.",
+        by_format("parity", coreml="check"),
+        edits(openvino=in_xml(ir.doubles_in_data_only), coreml=coreml.doubles_in_the_description),
+    ),
+    file(
+        "second-input",
+        "There is a second input that nothing reads.",
+        "both",
+        edits(onnx.second_input, in_model(ir.second_input), coreml.second_input),
+    ),
+    file(
+        "open-height",
+        "The height of the image is open.",
+        "both",
+        edits(onnx.open_height, in_xml(ir.open_height), coreml.open_height),
+    ),
+    file(
+        "open-height-in-data-only",
+        "The height is open where the runtime looks and fixed where others look.",
+        "parity",
+        edits(openvino=in_xml(ir.open_height_in_data_only)),
+    ),
+    file(
+        "batch-of-another-name",
+        "The open batch has a name that nobody knows.",
+        "check",
+        edits(onnx.batch_of_another_name),
+        open_batch=True,
+    ),
+    file(
+        "batch-fixed-inside",
+        "The batch is open outside and one inside.",
+        by_format("parity", onnx="both"),
+        edits(onnx.batch_fixed_inside, in_model(ir.batch_fixed_inside), coreml.batch_fixed_inside),
+        open_batch=True,
+    ),
+    file(
+        "smaller-image",
+        "The image is declared smaller than it is.",
+        "both",
+        edits(onnx.smaller_image, in_xml(ir.smaller_image), coreml.smaller_image),
+    ),
+    file(
+        "input-of-doubles",
+        "The image is declared as float64.",
+        by_format("both", openvino="check"),
+        edits(onnx.input_of_doubles, in_model(ir.input_of_doubles), coreml.input_of_doubles),
+    ),
+    file(
+        "output-removed",
+        "The file has no output.",
+        "both",
+        edits(onnx.output_removed, in_xml(ir.output_removed), coreml.output_removed),
+    ),
+    file(
+        "second-output",
+        "An inner value became an output.",
+        "check",
+        edits(onnx.second_output, in_model(ir.second_output), coreml.second_output),
+    ),
+    file(
+        "no-metadata",
+        "The file says nothing of itself.",
+        "check",
+        edits(onnx.no_metadata, in_xml(ir.no_metadata), coreml.no_metadata),
+    ),
+    file(
+        "another-lowering",
+        "The file claims another form of slide attention.",
+        "check",
+        edits(onnx.another_lowering, in_xml(ir.another_lowering), coreml.another_lowering),
+    ),
+    file(
+        "half-precision-claimed",
+        "The file claims float16 and so gets a wider limit.",
+        "check",
+        edits(
+            onnx.half_precision_claimed,
+            in_xml(ir.half_precision_claimed),
+            coreml.half_precision_claimed,
+        ),
+    ),
+    file(
+        "another-kernel",
+        "The file claims kernels of another size.",
+        "check",
+        edits(onnx.another_kernel, in_xml(ir.another_kernel), coreml.another_kernel),
+    ),
+    file(
+        "one-attention-undeclared",
+        "The file is silent about one of its slide attentions.",
+        "check",
+        edits(
+            onnx.one_attention_undeclared,
+            in_xml(ir.one_attention_undeclared),
+            coreml.one_attention_undeclared,
+        ),
+    ),
+    file(
+        "one-attention-too-many",
+        "The file claims every slide attention twice.",
+        "check",
+        edits(
+            onnx.one_attention_too_many,
+            in_xml(ir.one_attention_too_many),
+            coreml.one_attention_too_many,
+        ),
+    ),
+)
+
+STORED = (
+    file(
+        "stale-constant",
+        "A constant is stored that nothing reads.",
+        "check",
+        edits(onnx.stale_constant, in_xml(ir.stale_constant), coreml.stale_constant),
+    ),
+    file(
+        "duplicated-constant",
+        "A constant is stored twice.",
+        "check",
+        {
+            **edits(onnx.duplicated_constant, ir.duplicated_constant),
+            "coreml": coreml.duplicated_constant,
+        },
+    ),
+    file(
+        "weights-outside",
+        "Weights are said to stand where the file has none.",
+        "both",
+        edits(onnx.weights_outside, in_xml(ir.weights_outside), coreml.weights_outside),
+    ),
+    file(
+        "weights-of-another-type",
+        "A bias is declared as integers.",
+        by_format("parity", coreml="both"),
+        edits(
+            onnx.weights_of_another_type,
+            in_xml(ir.weights_of_another_type),
+            coreml.weights_of_another_type,
+        ),
+    ),
+    file("cut-in-half", "Half of the graph is missing.", "both", everywhere(raw.cut_in_half)),
+    file("emptied", "The file is empty.", "both", everywhere(raw.emptied)),
+    file(
+        "weights-cut",
+        "The end of the weights is missing.",
+        "both",
+        everywhere(raw.weights_cut, "openvino", "coreml"),
+    ),
+    file(
+        "weights-missing",
+        "The weights are missing.",
+        "both",
+        everywhere(raw.weights_missing, "openvino", "coreml"),
+    ),
+    file(
+        "weights-shifted",
+        "The weights stand four bytes before their place.",
+        "both",
+        everywhere(raw.weights_shifted, "openvino", "coreml"),
+    ),
+    file(
+        "weights-left-over",
+        "Weights are stored that no operator refers to.",
+        "check",
+        everywhere(raw.weights_left_over, "openvino", "coreml"),
+    ),
+    file(
+        "training-graph-left-in",
+        "The file still holds the graph that trained it.",
+        "check",
+        edits(onnx.training_graph_left_in),
+    ),
+    file(
+        "manifest-missing",
+        "The package has no manifest.",
+        "both",
+        everywhere(raw.manifest_missing, "coreml"),
+    ),
+)
+
+ATTRIBUTES = (
+    file(
+        "declared-shape-wrong",
+        "A value has another shape than declared.",
+        by_format("check", coreml="both"),
+        edits(
+            onnx.declared_shape_wrong, in_xml(ir.declared_shape_wrong), coreml.declared_shape_wrong
+        ),
+    ),
+    file(
+        "wrong-groups",
+        "A folded convolution is not depthwise.",
+        "both",
+        edits(onnx.wrong_groups, in_xml(ir.wrong_groups), coreml.wrong_groups),
+    ),
+    file(
+        "pads-on-one-side",
+        "The border is padded at the top and left only.",
+        "both",
+        edits(onnx.pads_on_one_side, in_xml(ir.pads_on_one_side), coreml.pads_on_one_side),
+    ),
+    file(
+        "dilated",
+        "Neighbours are two positions away.",
+        "both",
+        edits(onnx.dilated, in_xml(ir.dilated), coreml.dilated),
+    ),
+    file(
+        "softmax-over-positions",
+        "The softmax of a slide attention runs over positions.",
+        "parity",
+        edits(
+            onnx.softmax_over_positions,
+            in_xml(ir.softmax_over_positions),
+            coreml.softmax_over_positions,
+        ),
+    ),
+    file(
+        "window-softmax-over-queries",
+        "The softmax of a window attention runs over queries.",
+        "parity",
+        edits(
+            onnx.window_softmax_over_queries,
+            in_xml(ir.window_softmax_over_queries),
+            coreml.window_softmax_over_queries,
+        ),
+    ),
+    file(
+        "epsilon-everywhere",
+        "All normalisations have the epsilon 1e-6, not 1e-5.",
+        "parity",
+        edits(onnx.epsilon(1e-6), in_xml(ir.epsilon(1e-6)), coreml.epsilon(1e-6)),
+    ),
+    file(
+        "epsilon-of-one-norm",
+        "The first normalisation of a block has the epsilon 1e-3.",
+        "parity",
+        edits(onnx.epsilon(1e-3, 1), in_xml(ir.epsilon(1e-3, 1)), coreml.epsilon(1e-3, 1)),
+    ),
+    file(
+        "epsilon-of-an-inner-norm",
+        "A normalisation deep inside has the epsilon 1e-6.",
+        "check",
+        edits(onnx.epsilon(1e-6, 8), in_xml(ir.epsilon(1e-6, 8)), coreml.epsilon(1e-6, 8)),
+    ),
+    file(
+        "epsilon-outside-the-root",
+        "Epsilon is added to the deviation, not to the variance.",
+        "parity",
+        edits(openvino=in_xml(ir.epsilon_outside_the_root)),
+    ),
+    file(
+        "tanh-gelu",
+        "GELU is approximated.",
+        "parity",
+        edits(onnx.tanh_gelu, in_xml(ir.tanh_gelu), coreml.tanh_gelu),
+    ),
+    file(
+        "residual-subtracted",
+        "A residual sum became a difference.",
+        "parity",
+        edits(onnx.residual_subtracted, in_xml(ir.residual_subtracted), coreml.residual_subtracted),
+    ),
+    file(
+        "values-read-the-keys",
+        "The values' convolution reads the keys' map.",
+        "both",
+        edits(
+            onnx.values_read_the_keys, in_xml(ir.values_read_the_keys), coreml.values_read_the_keys
+        ),
+    ),
+    file(
+        "nodes-reversed",
+        "Operators stand in reverse order.",
+        by_format("check", coreml="both"),
+        edits(onnx.nodes_reversed, None, coreml.nodes_reversed),
+    ),
+    file(
+        "reads-what-nothing-computes",
+        "An operator reads a value that does not exist.",
+        "both",
+        edits(
+            onnx.reads_what_nothing_computes,
+            in_xml(ir.reads_what_nothing_computes),
+            coreml.reads_what_nothing_computes,
+        ),
+    ),
+    file("edge-lost", "An operator lost its input.", "both", edits(openvino=in_xml(ir.edge_lost))),
+)
+
+FILES = (*OPERATORS, *INTERFACE, *STORED, *ATTRIBUTES)

@@ -1,0 +1,74 @@
+"""Who sees a mutant: the graph rules, or the comparison with the trained model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks import check_file
+from slide_deploy.graph_checks.graph import Format
+from slide_deploy.parity import Verification
+from slide_deploy.verification import verify_file
+from tests.mutants.bases import base
+from tests.mutants.mutant import Catcher, Mutant
+
+REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the two say of a damaged file.
+
+    Attributes:
+        check: identifiers of the rules that it breaks, "refused", or empty if it passes.
+        parity: the worst figure and its input, "refused", or empty if it passes.
+        leaked: the error that was let through where a sentence is due; empty if none was.
+    """
+
+    check: str
+    parity: str
+    leaked: str = ""
+
+    @property
+    def caught_by(self) -> str:
+        """The catchers that see it; empty if it survives."""
+        if self.check and self.parity:
+            return "both"
+        return "check" if self.check else "parity" if self.parity else ""
+
+    def keeps(self, expected: Catcher) -> bool:
+        """Whether everyone sees it who should; more is better."""
+        if expected == "either":
+            return bool(self.caught_by)
+        return self.caught_by in (expected, "both")
+
+
+def judge(mutant: Mutant, format: Format, folder: Path) -> Outcome:
+    """Make a mutant in an empty folder and see what becomes of it."""
+    valid = base(mutant.open_batch)
+    path = mutant.damage(valid, format, folder)
+    check = check_outcome(path)
+    try:
+        verification = verify_file(path, valid.checkpoint)
+    except InputError:
+        return Outcome(check, REFUSED)
+    except Exception as error:  # what a runtime raises when it stops
+        return Outcome(check, REFUSED, leaked=type(error).__name__)
+    return Outcome(check, figure(verification))
+
+
+def check_outcome(path: Path) -> str:
+    """What the graph rules say of a file."""
+    try:
+        report = check_file(path)
+    except InputError:
+        return REFUSED
+    return " ".join(sorted({violation.rule for violation in report.errors}))
+
+
+def figure(verification: Verification) -> str:
+    """The least signal-to-noise ratio of the inputs that fail, and which; empty if none does."""
+    failed = [case for case in verification.cases if case.name in verification.failures]
+    if not failed:
+        return ""
+    worst = min(failed, key=lambda case: case.agreement.snr_db)
+    return f"{worst.agreement.snr_db:.0f} dB, {worst.name}"

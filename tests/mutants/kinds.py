@@ -1,0 +1,86 @@
+"""The kinds of mutants: where each is damaged, and how that becomes a file."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from onnx import ModelProto
+
+from slide_deploy.graph_checks.graph import Format
+from tests.mutants.bases import Base, Rebuild
+from tests.mutants.mlpackage_damage import Program, in_program
+from tests.mutants.mutant import FORMATS, Catcher, Mutant, by_format
+from tests.mutants.network_damage import pooled_by, written_anew
+from tests.mutants.onnx_damage import in_graph
+from tests.mutants.weights import Edit, before_folding, in_weights
+
+FileEdit = Callable[[Path], object]
+
+
+def weights(edit: Edit, description: str, catcher: Catcher = "parity") -> Mutant:
+    """Other weights in every format."""
+    return Mutant(_name(edit), description, in_weights(edit), by_format(catcher))
+
+
+def trained(edit: Callable[[Any], object], description: str) -> Mutant:
+    """Other weights before the fold, in every format."""
+    return Mutant(_name(edit), description, before_folding(edit), by_format("parity"))
+
+
+def network(edit: Rebuild, description: str, catcher: Catcher = "parity") -> Mutant:
+    """Another network, exported to every format."""
+    damage = written_anew(edit)
+    return Mutant(_name(edit), description, damage, by_format(catcher), exports=True)
+
+
+def pooling(
+    edit: Callable[[Any, Any], Any], description: str, *, open_batch: bool = False
+) -> Mutant:
+    """Another way from the last tokens to the logits, exported to every format."""
+    damage, catchers = written_anew(pooled_by(edit)), by_format("parity")
+    return Mutant(_name(edit), description, damage, catchers, open_batch=open_batch, exports=True)
+
+
+def file(
+    name: str,
+    description: str,
+    caught_by: Catcher | Mapping[Format, Catcher],
+    edits: Mapping[Format, FileEdit],
+    *,
+    open_batch: bool = False,
+) -> Mutant:
+    """Damage to the written file, in the formats for which there is an edit."""
+
+    def damage(base: Base, format: Format, folder: Path) -> Path:
+        path = base.copy(format, folder)
+        edits[format](path)
+        return path
+
+    catchers = by_format(caught_by) if isinstance(caught_by, str) else caught_by
+    formats = tuple(format for format in FORMATS if format in edits)
+    return Mutant(name, description, damage, catchers, formats, open_batch)
+
+
+def edits(
+    onnx: Callable[[ModelProto], object] | None = None,
+    openvino: FileEdit | None = None,
+    coreml: Callable[[Program], object] | None = None,
+) -> dict[Format, FileEdit]:
+    """The edit of each format, as its module has it."""
+    found: dict[Format, FileEdit] = {}
+    if onnx is not None:
+        found["onnx"] = in_graph(onnx)
+    if openvino is not None:
+        found["openvino"] = openvino
+    if coreml is not None:
+        found["coreml"] = in_program(coreml)
+    return found
+
+
+def everywhere(edit: FileEdit, *formats: Format) -> dict[Format, FileEdit]:
+    """One edit for several formats; all if none is named."""
+    return dict.fromkeys(formats or FORMATS, edit)
+
+
+def _name(edit: object) -> str:
+    return str(getattr(edit, "__name__", "")).replace("_", "-")

@@ -1,0 +1,44 @@
+"""What a mutant is: one kind of damage to a valid file, and who must see it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from slide_deploy.graph_checks.graph import Format
+from tests.mutants.bases import Base
+
+FORMATS: tuple[Format, ...] = ("onnx", "openvino", "coreml")
+
+Catcher = Literal["check", "parity", "both", "either"]
+Damage = Callable[[Base, Format, Path], Path]
+"""From the valid files, a format and an empty folder to a damaged file in that folder."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One kind of damage.
+
+    Attributes:
+        name: short, as ``--only`` takes it.
+        description: what is wrong, a sentence.
+        damage: makes the damaged file.
+        caught_by: who must see it, by format; the other one may see it too. "either" where it is
+            chance who does.
+        formats: those in which it makes sense.
+        open_batch: damages files with an open batch; of one image otherwise.
+        exports: writes a damaged network anew, which takes seconds; otherwise edits a valid file.
+    """
+
+    name: str
+    description: str
+    damage: Damage
+    caught_by: Mapping[Format, Catcher]
+    formats: tuple[Format, ...] = FORMATS
+    open_batch: bool = False
+    exports: bool = False
+
+
+def by_format(catcher: Catcher, **others: Catcher) -> dict[Format, Catcher]:
+    """The same catcher in every format but those that are named."""
+    return {format: others.get(format, catcher) for format in FORMATS}

@@ -1,0 +1,50 @@
+"""A layer that was damaged is the first that is not found, in every format."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+from slide_deploy.graph_checks.graph import Format
+from slide_deploy.verification import locate
+from tests.mutants.bases import base
+from tests.mutants.mutant import FORMATS
+from tests.mutants.weights import patched
+
+# A parameter of the lowered model, and the layer of the trained model that it is part of.
+LAYERS = {
+    "patch_embed.proj.weight": "patch_embed.proj",
+    "layers.0.blocks.0.norm1.bias": "layers.0.blocks.0.norm1",
+    "layers.0.blocks.0.attn.key_conv.bias": "layers.0.blocks.0.attn",
+    "layers.0.blocks.0.mlp.fc2.bias": "layers.0.blocks.0.mlp.fc2",
+    "layers.0.downsample.reduction.weight": "layers.0.downsample.reduction",
+    "layers.1.blocks.0.attn.value_conv.weight": "layers.1.blocks.0.attn",
+    "layers.1.blocks.0.mlp.fc1.weight": "layers.1.blocks.0.mlp.fc1",
+    "layers.1.downsample.norm.weight": "layers.1.downsample.norm",
+    "layers.2.blocks.1.attn.bias": "layers.2.blocks.1.attn",
+    "layers.2.blocks.1.norm2.weight": "layers.2.blocks.1.norm2",
+    "layers.3.blocks.0.attn.proj.weight": "layers.3.blocks.0.attn",
+    "norm.weight": "norm",
+    "head.bias": "head",
+}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("parameter", LAYERS)
+def test_the_damaged_layer_is_named(format: Format, parameter: str, tmp_path: Path) -> None:
+    valid = base()
+    damaged = copy.deepcopy(valid.lowered)
+    with torch.no_grad():
+        tensor = damaged.state_dict()[parameter]
+        tensor.copy_(tensor.roll(1, -1))
+    parting = locate(patched(valid, format, tmp_path, damaged), valid.checkpoint)
+    assert parting.first_wrong == LAYERS[parameter]
+    assert parting.found < parting.layers
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_valid_file_has_every_layer(format: Format) -> None:
+    parting = locate(base().path(format), base().checkpoint)
+    assert parting.first_wrong is None
+    assert parting.found == parting.layers
