@@ -320,11 +320,6 @@ def renames_the_input(model: onnx.ModelProto) -> None:
 
 
 @damage("SD010", "onnx")
-def takes_four_channels(model: onnx.ModelProto) -> None:
-    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 4
-
-
-@damage("SD010", "onnx")
 def leaves_the_height_open(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "batch"
 
