@@ -1,0 +1,233 @@
+"""What a run of the benchmark records: plain data, written as JSON, validated in `result.py`.
+
+Times of calls are whole nanoseconds, durations are seconds, sizes are bytes.
+"""
+
+from dataclasses import dataclass, field
+
+# 1: the first form.
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """How a target runs a file. All of it is set explicitly, whatever the runtime's defaults.
+
+    Attributes:
+        threads: that one inference may use.
+        pinned: processors that the process is bound to; empty for no binding.
+        precision: of the arithmetic: "float32", "float16", "bfloat16", or "default" for the
+            runtime's own choice.
+        batch: images of one call, where the file leaves it open.
+        streams: calls that are in flight at a time.
+        shapes: sizes of inputs by name, where the file leaves more open than the batch.
+        options: of the runtime, by its own names; they overrule the rest.
+    """
+
+    threads: int = 1
+    pinned: tuple[int, ...] = ()
+    precision: str = "float32"
+    batch: int = 1
+    streams: int = 1
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The file that is measured.
+
+    Attributes:
+        name: of the file, without its folder.
+        sha256: of its content, companions included; as the manifest has it where there is one.
+        size: of all its files.
+        macs: multiply-accumulates of one image; None where they cannot be counted.
+        parameters: numbers held as weights; None where they cannot be counted.
+        traffic: bytes that one image must move at the very least: weights, input and output.
+        accuracy: share of right answers that the manifest states, for the plot beside latency.
+    """
+
+    name: str
+    sha256: str
+    size: int
+    macs: int | None = None
+    parameters: int | None = None
+    traffic: int | None = None
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One file on one target in one configuration: what gets a process of its own.
+
+    Attributes:
+        name: unique in its run, as tables show it.
+        path: of the file, on the machine that measures.
+        target: a name of `targets.registry`, or "module:attribute" of a target of one's own.
+        configuration: how it runs.
+        extra_work: share of each call's time that is spent again, busily, inside the timed region;
+            for tests of the gate.
+    """
+
+    name: str
+    path: str
+    target: str
+    configuration: Configuration = Configuration()
+    extra_work: float = 0.0
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input as it was fed."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """Seconds until the first answer, in a fresh process; the file may be in the system's cache.
+
+    Attributes:
+        stages: by name, in order: "import", "read", "compile", "first run" as far as they exist.
+    """
+
+    stages: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Resident memory of the candidate's process; None where the system does not tell.
+
+    Attributes:
+        imported: with the runtime's library, before the file.
+        loaded: with the file.
+        peak: highest of all.
+    """
+
+    imported: int | None
+    loaded: int | None
+    peak: int | None
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """Calls before the measuring.
+
+    Attributes:
+        calls: how many.
+        seconds: how long.
+        stable: whether the latency had settled when it ended.
+    """
+
+    calls: int
+    seconds: float
+    stable: bool
+
+
+@dataclass(frozen=True)
+class Round:
+    """Calls of one candidate in one go.
+
+    Attributes:
+        start: seconds after the run began.
+        seconds: from the first call's start to the last one's end, over all streams.
+        samples: nanoseconds a call, in the order in which they ended; each the mean of
+            ``repetitions`` calls.
+    """
+
+    start: float
+    seconds: float
+    samples: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class OperatorTime:
+    """What a runtime says of one of its operators, for one call.
+
+    Attributes:
+        name: of the node, as the runtime names it after its own optimiser.
+        operator: its kind, with the kernel where the runtime tells.
+        nanoseconds: mean of the profiled calls.
+    """
+
+    name: str
+    operator: str
+    nanoseconds: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All that is known of one candidate.
+
+    Attributes:
+        candidate: what was asked for.
+        artifact: the file; None if it could not be read.
+        runtime: library, version, device and settings as the runtime itself reports them.
+        inputs: as they were fed.
+        repetitions: calls in each sample: above 1 only where one call is too short for the clock.
+        cold: until the first answer.
+        warm_up: until the latency had settled.
+        memory: of the process.
+        rounds: interleaved with those of the other candidates.
+        sustained: one long go without rests, if asked for.
+        operators: the profile, if asked for.
+        error: why it ended early, one sentence; None if it did not.
+    """
+
+    candidate: Candidate
+    artifact: Artifact | None = None
+    runtime: dict[str, str] = field(default_factory=dict)
+    inputs: tuple[Tensor, ...] = ()
+    repetitions: int = 1
+    cold: ColdStart | None = None
+    warm_up: WarmUp | None = None
+    memory: Memory | None = None
+    rounds: tuple[Round, ...] = ()
+    sustained: tuple[Round, ...] = ()
+    operators: tuple[OperatorTime, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the processor can do, measured in the same run with the same threads.
+
+    Attributes:
+        threads: that took part.
+        macs_per_second: multiply-accumulates of a large float32 matrix product, a round each.
+        bytes_per_second: read and written by a large copy, a round each.
+    """
+
+    threads: int
+    macs_per_second: tuple[float, ...]
+    bytes_per_second: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: what a result file holds.
+
+    Attributes:
+        version: of this form.
+        tool: version of slide-deploy.
+        started: UTC, ISO 8601.
+        seconds: of measuring that each candidate was given.
+        machine: `slide_deploy.machine.describe()`.
+        measurements: one a candidate, in the order in which they were named.
+        limits: of the processor; None if they were not measured.
+        interrupted: whether the user ended it early.
+        noise: ratio that this machine shows between equal candidates (A/A), if calibrated: 1.03
+            means that 95 % of such ratios lie between 1/1.03 and 1.03.
+    """
+
+    version: int
+    tool: str
+    started: str
+    seconds: float
+    machine: dict[str, str]
+    measurements: tuple[Measurement, ...]
+    limits: Limits | None = None
+    interrupted: bool = False
+    noise: float | None = None
