@@ -53,7 +53,8 @@ ARROWS = {
         "slide_deploy.errors",
         "slide_deploy.mlpackage",
     },
-    "slide_deploy.doctor": {"slide_deploy", "slide_deploy.runtimes"},
+    "slide_deploy.machine": set(),
+    "slide_deploy.doctor": {"slide_deploy", "slide_deploy.machine", "slide_deploy.runtimes"},
     "slide_deploy.console": {"slide_deploy.doctor", "slide_deploy.parity"},
     "slide_deploy.progress": {"slide_deploy.console"},
     "slide_deploy.preprocessing": {"slide_deploy.errors"},
@@ -73,7 +74,10 @@ ARROWS = {
 # Only the command line wires everything.
 WIRES = {"slide_deploy.cli", "slide_deploy.__main__", "slide_deploy"}
 # Importable on a device without torch.
-WITHOUT_TORCH = ("runtimes", "graph_checks", "mlpackage", "parity", "doctor", "console", "errors")
+WITHOUT_TORCH = (
+    *("runtimes", "graph_checks", "mlpackage", "parity"),
+    *("machine", "doctor", "console", "errors"),
+)
 
 
 def modules() -> dict[str, Path]:
