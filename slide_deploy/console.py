@@ -111,9 +111,20 @@ def case_table(verification: Verification) -> Table:
 
 
 def findings_table(findings: Iterable[Finding]) -> Table:
-    """One line a finding of the doctor."""
+    """One line a finding of the doctor, parts of the report one after the other."""
     grid = table("", [("", False), ("", False), ("", False)])
+    grid.show_header = False
+    parts: dict[str, list[Finding]] = {}
     for finding in findings:
-        mark = "[green]yes[/]" if finding.ok else "[yellow]no[/]"
-        grid.add_row(finding.subject, mark, escape(finding.detail))
+        parts.setdefault(finding.part, []).append(finding)
+    for part, members in parts.items():
+        grid.add_row(f"[bold]{escape(part)}[/]")
+        for finding in members:
+            grid.add_row(f"  {escape(finding.subject)}", _mark(finding), escape(finding.detail))
     return grid
+
+
+def _mark(finding: Finding) -> str:
+    if finding.ok is None:
+        return ""
+    return "[green]yes[/]" if finding.ok else "[yellow]no[/]"

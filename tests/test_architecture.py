@@ -74,7 +74,10 @@ ARROWS = {
 # Only the command line wires everything.
 WIRES = {"slide_deploy.cli", "slide_deploy.__main__"}
 # Importable on a device without torch.
-WITHOUT_TORCH = ("runtimes", "graph_checks", "mlpackage", "parity", "doctor", "console", "errors")
+WITHOUT_TORCH = (
+    *("runtimes", "graph_checks", "mlpackage", "parity"),
+    *("machine", "doctor", "console", "errors"),
+)
 
 
 def modules() -> dict[str, Path]:
