@@ -158,7 +158,7 @@ def test_windows_names_plans_power_and_instructions() -> None:
     assert windows.plan_name("8C5E7FDA-E8BF-4A96-9A85-A6E23A8C635C") == "high performance"
     assert windows.plan_name("my-own") == "my-own"
     assert [windows.power_of(status) for status in (0, 1, 255)] == ["battery", "mains", None]
-    assert windows.instructions({38: 1, 40: 1}.get) == ("sse4.2", "avx2")  # type: ignore[arg-type]
+    assert windows.instructions({38: 1, 40: 1}.get) == ("sse4.2", "avx2")
 
 
 @pytest.mark.skipif(platform.system() == "Windows", reason="looks at Windows from outside")
