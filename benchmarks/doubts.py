@@ -117,8 +117,8 @@ def _shape(rounds: Sequence[Round]) -> str | None:
     if split is not None:
         low, high = np.median(samples[:split]), np.median(samples[split:])
         return (
-            f"calls are of two kinds: {split / len(samples):.0%} take about {low / 1e6:.3g} ms, the "
-            f"others {high / 1e6:.3g} ms; the median stands for one of them"
+            f"calls are of two kinds: {split / len(samples):.0%} take about {low / 1e6:.3g} ms, "
+            f"the others {high / 1e6:.3g} ms; the median stands for one of them"
         )
     spikes = int(np.count_nonzero(samples > SPIKE * np.median(samples)))
     if spikes >= 3 and spikes / len(samples) >= 0.001:

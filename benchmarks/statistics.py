@@ -5,8 +5,8 @@ whatever else the machine does. An interval that takes them for independent is t
 spread between rounds decides how many independent calls the sample is worth (Korn and Graubard,
 "Confidence intervals for proportions with small expected number of positive counts estimated from
 survey data", Survey Methodology 24, 1998), and the interval of a percentile is that of a
-proportion, read back through the sample (Woodruff, "Confidence intervals for medians and other position
-measures", JASA 47, 1952).
+proportion, read back through the sample (Woodruff, "Confidence intervals for medians and
+other position measures", JASA 47, 1952).
 """
 
 from collections.abc import Sequence

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from slide_deploy import __version__
-from slide_deploy.cli import about, check, export, verify
+from slide_deploy.cli import about, bench, check, export, results, verify
 from slide_deploy.errors import SlideDeployError
 
 app = typer.Typer(
     name="slide-deploy",
-    help="Fold, export, verify and check vision models that use Slide Attention.",
+    help="Fold, export, verify, check and measure vision models that use Slide Attention.",
     epilog="Example: slide-deploy export model.pth --to onnx --to openvino --out exported",
     no_args_is_help=True,
     add_completion=False,
@@ -31,6 +31,9 @@ COMMANDS = (
     (verify.predict, "slide-deploy predict exported/model.onnx cat.jpg --top 3"),
     (check.check, "slide-deploy check exported/*.onnx --sarif check.sarif"),
     (check.inspect, "slide-deploy inspect exported/model.onnx"),
+    (bench.bench, "slide-deploy bench old.onnx new.onnx --fail-above 5% --html report.html"),
+    (results.compare, "slide-deploy compare old.json new.json --fail-above 5%"),
+    (results.report, "slide-deploy report phone.json laptop.json --html report.html"),
     (about.models, "slide-deploy models"),
     (about.doctor, "slide-deploy doctor"),
 )
@@ -55,7 +58,7 @@ def root(
         bool, typer.Option("--version", help="Print the version.", is_eager=True)
     ] = False,
 ) -> None:
-    """Fold, export, verify and check vision models that use Slide Attention."""
+    """Fold, export, verify, check and measure vision models that use Slide Attention."""
     if version:
         typer.echo(__version__)
         raise typer.Exit

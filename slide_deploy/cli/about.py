@@ -36,10 +36,15 @@ def models() -> None:
 
 def doctor(as_json: JsonOption = False) -> None:
     """Say which runtimes and libraries are here, and why one is missing."""
+    from benchmarks.targets.registry import TARGETS
     from slide_deploy.console import findings_table, stdout
-    from slide_deploy.doctor import examine
+    from slide_deploy.doctor import Finding, examine
 
-    findings = examine()
+    found = [(target.name, target.find()) for target in TARGETS]
+    findings = (
+        *examine(),
+        *(Finding(name, each.present, each.detail, "targets of bench") for name, each in found),
+    )
     if as_json:
         import json
         from dataclasses import asdict

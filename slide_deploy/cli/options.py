@@ -48,6 +48,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace files that exist.")]
 
 
+def require(library: str, extra: str) -> None:
+    """Refuse to go on without a library, with the command that brings it.
+
+    Raises:
+        MissingExtra: if it is not installed.
+    """
+    if find_spec(library) is None:
+        raise MissingExtra(library, extra)
+
+
 def load_trained(
     path: Path, weights: Weights, image_size: str | None, window_size: int | None
 ) -> "Checkpoint":
@@ -57,8 +67,7 @@ def load_trained(
         MissingExtra: without torch.
         InputError: if the file or an option cannot be used.
     """
-    if find_spec("torch") is None:
-        raise MissingExtra("torch", "all")
+    require("torch", "all")
     from slide_deploy.checkpoint import Overrides, load_checkpoint
 
     size = None if image_size is None else _parse_size(image_size)
