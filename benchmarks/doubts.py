@@ -94,9 +94,8 @@ def _time_line(rounds: Sequence[Round], when: str) -> str | None:
 
 
 def _step(times: np.ndarray, logs: np.ndarray) -> _Step | None:
-    """The best split that leaves a fifth of the rounds, and three at least, on either side."""
-    margin = max(3, len(logs) // 5)
-    splits = range(margin, len(logs) - margin + 1)
+    """The best split that leaves three rounds at least on either side."""
+    splits = range(3, len(logs) - 2)
     if not splits:
         return None
 

@@ -67,7 +67,7 @@ def test_only_what_is_odd_is_said(script):
 
 def test_a_throttled_candidate_is_found_in_the_sustained_run(script):
     _, found = measured(
-        script("a", "throttling", after=20_000), seconds=0.05, rounds=6, sustained=0.5
+        script("a", "throttling", after=3_000), seconds=0.05, rounds=6, sustained=1.0
     )
     assert any(
         "1.50 times slower" in doubt and "without rests" in doubt for doubt in doubts(found["a"])
