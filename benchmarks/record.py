@@ -4,6 +4,7 @@ Times of calls are whole nanoseconds, durations are seconds, sizes are bytes.
 """
 
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 # 1: the first form.
 RECORD_VERSION = 1
@@ -221,6 +222,13 @@ class Run:
         noise: ratio that this machine shows between equal candidates (A/A), if calibrated: 1.03
             means that 95 % of such ratios lie between 1/1.03 and 1.03.
     """
+
+    # How pydantic reads this and all inside it; a plain dict, since devices have no pydantic.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "strict": True,
+        "allow_inf_nan": False,
+    }
 
     version: int
     tool: str

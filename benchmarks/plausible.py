@@ -1,0 +1,128 @@
+"""What must hold of a run beyond the types of its fields.
+
+A result file may come from a stranger or a broken disk. Figures that no machine produces are
+refused here, so that statistics and reports need not defend themselves.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+
+from benchmarks.record import Limits, Measurement, Round, Run
+from slide_deploy.graph_checks.readers.limits import short
+
+# Eleven days, for one call.
+_LONGEST_CALL = 10**15
+_LONGEST_SECONDS = 1e9
+# Bytes, parameters, multiply-accumulates, operations a second: 10^18 is beyond every device.
+_LARGEST_COUNT = 10**18
+_MAX_SAMPLES = 20_000_000
+_MAX_DIMENSION = 2**31 - 1
+
+
+def implausible(run: Run) -> str | None:
+    """The first thing that cannot be, as a clause that names it; None if all can."""
+    return next(_faults(run), None)
+
+
+def _faults(run: Run) -> Iterator[str]:
+    try:
+        datetime.fromisoformat(run.started)
+    except ValueError:
+        yield f"started: {short(run.started, 40)} is no ISO 8601 time"
+    if not 0 <= run.seconds <= _LONGEST_SECONDS:
+        yield f"seconds: {run.seconds:g} is absurd"
+    if run.noise is not None and not 1 <= run.noise <= 1000:
+        yield f"noise: {run.noise:g} is not a ratio of 1 or more"
+    yield from _of_limits(run.limits)
+    names = Counter(measurement.candidate.name for measurement in run.measurements)
+    yield from (f"two candidates are called {short(name)}" for name in names if names[name] > 1)
+    for index, measurement in enumerate(run.measurements):
+        for fault in _of_measurement(measurement):
+            yield f"measurements.{index}.{fault}"
+    if sum(_samples(measurement) for measurement in run.measurements) > _MAX_SAMPLES:
+        yield f"it holds more than {_MAX_SAMPLES:,} samples"
+
+
+def _samples(measurement: Measurement) -> int:
+    rounds = (*measurement.rounds, *measurement.sustained)
+    return sum(len(item.samples) for item in rounds)
+
+
+def _of_limits(limits: Limits | None) -> Iterator[str]:
+    if limits is None:
+        return
+    if not 1 <= limits.threads <= _MAX_DIMENSION:
+        yield f"limits.threads: {_shown(limits.threads)} is absurd"
+    for name in ("macs_per_second", "bytes_per_second"):
+        for rate in getattr(limits, name):
+            if not 0 < rate <= _LARGEST_COUNT:
+                yield f"limits.{name}: {rate:g} is absurd"
+
+
+def _of_measurement(measurement: Measurement) -> Iterator[str]:
+    configuration = measurement.candidate.configuration
+    for name in ("threads", "batch", "streams"):
+        value = getattr(configuration, name)
+        if not 1 <= value <= _MAX_DIMENSION:
+            yield f"candidate.configuration.{name}: {_shown(value)} is absurd"
+    if not 0 <= measurement.candidate.extra_work <= _LONGEST_SECONDS:
+        yield "candidate.extra_work: it is absurd"
+    shapes = [*configuration.shapes.values(), *(item.shape for item in measurement.inputs)]
+    if any(not 0 <= size <= _MAX_DIMENSION for shape in shapes for size in shape):
+        yield "shapes: a size is absurd"
+    if not 1 <= measurement.repetitions <= _LARGEST_COUNT:
+        yield f"repetitions: {_shown(measurement.repetitions)} is absurd"
+    yield from _of_counts(measurement)
+    yield from _of_durations(measurement)
+    for name in ("rounds", "sustained"):
+        for item in getattr(measurement, name):
+            yield from (f"{name}: {fault}" for fault in _of_round(item))
+
+
+def _of_counts(measurement: Measurement) -> Iterator[str]:
+    """Sizes and numbers of things: none is negative, none beyond every device."""
+    artifact, memory = measurement.artifact, measurement.memory
+    counts: dict[str, int | None] = {}
+    if artifact:
+        counts |= {
+            f"artifact.{name}": getattr(artifact, name)
+            for name in ("size", "macs", "parameters", "traffic")
+        }
+        if artifact.accuracy is not None and not 0 <= artifact.accuracy <= 1:
+            yield f"artifact.accuracy: {artifact.accuracy:g} is not a share of 1"
+    if memory:
+        counts |= {
+            f"memory.{name}": getattr(memory, name) for name in ("imported", "loaded", "peak")
+        }
+    if measurement.warm_up:
+        counts["warm_up.calls"] = measurement.warm_up.calls
+    for name, count in counts.items():
+        if count is not None and not 0 <= count <= _LARGEST_COUNT:
+            yield f"{name}: {_shown(count)} is absurd"
+
+
+def _of_durations(measurement: Measurement) -> Iterator[str]:
+    stages = measurement.cold.stages if measurement.cold else {}
+    seconds = {f"cold.{short(name, 30)}": value for name, value in stages.items()}
+    if measurement.warm_up:
+        seconds["warm_up.seconds"] = measurement.warm_up.seconds
+    for name, value in seconds.items():
+        if not 0 <= value <= _LONGEST_SECONDS:
+            yield f"{name}: {value:g} is absurd"
+    if any(not 0 <= item.nanoseconds <= _LONGEST_CALL for item in measurement.operators):
+        yield "operators: a time is absurd"
+
+
+def _of_round(item: Round) -> Iterator[str]:
+    if not 0 <= item.start <= _LONGEST_SECONDS:
+        yield f"start: {item.start:g} is absurd"
+    if not 0 <= item.seconds <= _LONGEST_SECONDS:
+        yield f"seconds: {item.seconds:g} is absurd"
+    # A call of no time at all means a clock that is too coarse, not a fast model.
+    if any(not 0 < sample <= _LONGEST_CALL for sample in item.samples):
+        yield "a call took no time, or absurdly long"
+
+
+def _shown(number: int) -> str:
+    return short(str(number), 30)

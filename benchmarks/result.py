@@ -1,0 +1,132 @@
+"""The result file: a `Run` as strict JSON, read back exactly or refused in one sentence.
+
+A file of an older version is upgraded step by step, so that whoever looks at a run knows one form
+only. Unknown fields are refused: a misspelt or foreign one must not pass as "not measured".
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from benchmarks.plausible import implausible
+from benchmarks.record import RECORD_VERSION, Run
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks.readers.limits import short
+
+# Twenty candidates of a hundred thousand samples each need some 20 MB.
+MAX_BYTES = 256 << 20
+
+# Version: the step from it to the next one. A step takes the parsed JSON and returns it changed.
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+_ADAPTER = TypeAdapter(Run)
+
+
+def read(path: Path) -> Run:
+    """The run that a file holds.
+
+    Raises:
+        InputError: the file is missing, damaged, too new or holds figures that cannot be.
+    """
+    document = _parsed(path)
+    document = _upgraded(path, document)
+    return _validated(path, json.dumps(document))
+
+
+def write(run: Run, path: Path) -> None:
+    """Write a run so that ``read`` returns it; a file that is there is replaced as a whole.
+
+    Raises:
+        InputError: the run holds what ``read`` would refuse, or the file cannot be written.
+    """
+    try:
+        text = json.dumps(asdict(run), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise InputError(
+            f"{path} is not written: a figure of the run is not finite; measure again."
+        ) from error
+    # A path that is no valid text on its own system must not make the file unreadable.
+    content = text.encode("utf-8", "replace")
+    _validated(path, content)
+    # In the same folder: a rename is atomic within one file system only.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content + b"\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}): choose another place."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the present version."""
+    return _ADAPTER.json_schema()
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise _unusable(path, f"it has {size:,} bytes, more than any run needs")
+        document = json.loads(path.read_bytes(), parse_constant=_refuse)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): give a file that slide-deploy bench "
+            f"has written with --json."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _unusable(path, f"it is not valid JSON ({short(str(error))})") from error
+    if not isinstance(document, dict) or type(document.get("version")) is not int:
+        raise _unusable(path, "it states no version")
+    return document
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number of JSON")
+
+
+def _upgraded(path: Path, document: dict[str, Any]) -> dict[str, Any]:
+    version = document["version"]
+    if version > RECORD_VERSION:
+        raise InputError(
+            f"{path} was written by a newer slide-deploy (version {version} of the form; this one "
+            f"knows {RECORD_VERSION}): upgrade with pip install --upgrade slide-deploy."
+        )
+    if version < 1:
+        raise _unusable(path, f"there is no version {version} of the form")
+    try:
+        for step in range(version, RECORD_VERSION):
+            document = UPGRADES[step](document) | {"version": step + 1}
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise _unusable(path, f"it is not what version {version} of the form holds") from error
+    return document
+
+
+def _validated(path: Path, text: str | bytes) -> Run:
+    try:
+        run = _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        raise _unusable(path, _first(error.errors(include_url=False)[0])) from error
+    doubt = implausible(run)
+    if doubt:
+        raise _unusable(path, doubt)
+    return run
+
+
+def _first(error: Mapping[str, Any]) -> str:
+    """The first thing that is wrong, as a clause: where, and what."""
+    where = short(".".join(str(part) for part in error["loc"])) or "it"
+    message = str(error["msg"])
+    return f"{where}: {short(message[:1].lower() + message[1:], 160)}"
+
+
+def _unusable(path: Path, what: str) -> InputError:
+    return InputError(f"{path} is no result file that can be used: {what}; measure again.")
