@@ -32,7 +32,7 @@ Candidates:
 
 ## Run
 
-Python 3.11 or newer, {runtimes} and numpy are needed; slide-deploy is not, nor the network.
+Python 3.11 or newer, numpy and {runtimes} are needed; slide-deploy itself is not.
 
     python3 -m venv venv
     venv/bin/python -m pip install -r requirements.txt
@@ -42,7 +42,7 @@ On Windows the second and third lines start with `venv\\Scripts\\python`. Where 
 the device, as on NVIDIA Jetson, make the environment with `--system-site-packages` and leave out
 what is already there.
 
-It takes about {minutes} minutes. End other programs, plug in the power supply, and see that the
+It takes about {minutes} min. End other programs, plug in the power supply, and see that the
 device does not throttle. `run.py --seconds 1` is a quick try; `--threads N` sets the threads of one
 inference, which are those of the plan otherwise, but no more than the device has cores.
 {own}
@@ -72,7 +72,7 @@ def readme(plan: Plan, requirements: list[str], own: list[str]) -> str:
         requirements: lines of ``requirements.txt``.
         own: targets that are not this project's.
     """
-    lines = [f"- {each.name}: `{each.path}` on {each.target}" for each in plan.candidates]
+    lines = [f"- {each.name} (`{each.path}`)" for each in plan.candidates]
     runtimes = [line.split(">")[0] for line in requirements if not line.startswith("numpy")]
     return _README.format(
         candidates="\n".join(lines),

@@ -200,7 +200,7 @@ def test_requirements_agree_with_what_the_targets_ask_for(module) -> None:
 
 def test_the_readme_tells_what_to_do(packed: zipfile.ZipFile) -> None:
     text = packed.read("README.md").decode()
-    assert "- nano.xml on openvino:cpu: `models/2/nano.xml` on openvino:cpu" in text
+    assert "- nano.xml on openvino:cpu (`models/2/nano.xml`)" in text
     assert "slide-deploy report result-HOST.json" in text
     assert "{" not in text
 
