@@ -125,7 +125,8 @@ class _Race:
                 warmed = worker.ask("warm_up", self._plan.warm_up)
                 self._note(candidate.name, warm_up=warmed.warm_up, repetitions=warmed.repetitions)
         if self._plan.limits is not None:
-            worker = self._new_worker(self._plan.limits)
+            # Its products run side by side, each in a thread of its own: one inside each of them.
+            worker = self._new_worker(1)
             try:
                 worker.ask("prepare_limits", self._plan.limits)
             except WorkerFailed:  # the candidates matter more; the report lacks one column

@@ -1,8 +1,13 @@
 """The commands that say what there is: models and doctor."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from slide_deploy.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from slide_deploy.doctor import Finding
 
 
 def models() -> None:
@@ -36,15 +41,10 @@ def models() -> None:
 
 def doctor(as_json: JsonOption = False) -> None:
     """Say which runtimes and libraries are here, and why one is missing."""
-    from benchmarks.targets.registry import TARGETS
     from slide_deploy.console import findings_table, stdout
-    from slide_deploy.doctor import Finding, examine
+    from slide_deploy.doctor import examine
 
-    found = [(target.name, target.find()) for target in TARGETS]
-    findings = (
-        *examine(),
-        *(Finding(name, each.present, each.detail, "targets of bench") for name, each in found),
-    )
+    findings = (*examine(), *_targets())
     if as_json:
         import json
         from dataclasses import asdict
@@ -52,3 +52,15 @@ def doctor(as_json: JsonOption = False) -> None:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         stdout().print(findings_table(findings))
+
+
+def _targets() -> "list[Finding]":
+    """What bench could measure on here."""
+    from slide_deploy.doctor import Finding
+
+    try:
+        from benchmarks.targets.registry import TARGETS
+    except ImportError:  # another package of that name is in its place, as the doctor says itself
+        return []
+    found = [(target.name, target.find()) for target in TARGETS]
+    return [Finding(name, each.present, each.detail, "targets of bench") for name, each in found]

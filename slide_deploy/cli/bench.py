@@ -94,8 +94,6 @@ def bench(
         require(library, "bench")
     from dataclasses import replace
 
-    from benchmarks.artifact import describe_artifact
-
     from benchmarks.candidates import candidates
     from benchmarks.measuring.race import Plan
     from benchmarks.result import write as write_result

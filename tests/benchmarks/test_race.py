@@ -160,3 +160,10 @@ def test_steps_are_as_many_as_announced(script):
     plan = Plan((script("a"), script("b")), seconds=0.1, rounds=6, sustained=0.01, profile=True)
     race(plan, steps.append)
     assert len(steps) == plan.steps
+
+
+def test_the_processors_limits_are_measured_with_any_number_of_threads(script):
+    run, _ = measured(script("a"), seconds=0.06, rounds=2, limits=2)
+    assert run.limits is not None, "its process failed"
+    assert run.limits.threads == 2
+    assert len(run.limits.macs_per_second) == len(run.limits.bytes_per_second) == 2
