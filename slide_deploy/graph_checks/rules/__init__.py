@@ -14,6 +14,7 @@ from slide_deploy.graph_checks.rules import (
     folded,
     interface,
     known_traps,
+    norm_epsilon,
     operators,
     parameter_count,
     rank,
@@ -45,6 +46,7 @@ RULES: tuple[Rule, ...] = (
     unfold.RULE,
     folded.RULE,
     known_traps.RULE,
+    norm_epsilon.RULE,
 )
 
 __all__ = ["RULES", "Rule", "Severity", "Violation"]
