@@ -17,6 +17,7 @@ from slide_deploy.graph_checks.rules import (
     norm_epsilon,
     operators,
     parameter_count,
+    precision,
     rank,
     shapes_agree,
     types,
@@ -47,6 +48,7 @@ RULES: tuple[Rule, ...] = (
     folded.RULE,
     known_traps.RULE,
     norm_epsilon.RULE,
+    precision.RULE,
 )
 
 __all__ = ["RULES", "Rule", "Severity", "Violation"]
