@@ -6,6 +6,7 @@ what this project is about.
 
 from slide_deploy.graph_checks.rules import (
     control_flow,
+    description,
     dimensions,
     domains,
     duplicates,
@@ -48,6 +49,7 @@ RULES: tuple[Rule, ...] = (
     folded.RULE,
     known_traps.RULE,
     norm_epsilon.RULE,
+    description.RULE,
     precision.RULE,
 )
 
