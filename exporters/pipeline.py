@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -164,23 +164,26 @@ def refuse_existing(paths: Sequence[Path]) -> None:
 def working_folder(out: Path) -> Iterator[Path]:
     """A hidden folder on the same file system as the output, gone at the end whatever happens.
 
+    Output folders that were made for it and stay empty go too.
+
     Raises:
         InputError: if the output folder cannot be made or written to.
     """
-    made = not out.exists()
+    made: list[Path] = []
+    work: Path | None = None
     try:
+        made = [folder for folder in (out, *out.parents) if not folder.exists()]
         out.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".slide-deploy-", dir=out))
-    except OSError as error:
-        raise InputError(f"{out} cannot be written to ({error.strerror}): check --out.") from error
-    try:
         yield work
     except OSError as error:
         raise InputError(f"{out} cannot be written to ({error.strerror}): check --out.") from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
-        if made and not any(out.iterdir()):
-            out.rmdir()
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+        for folder in made:  # the innermost first
+            with suppress(OSError):  # it holds what was published, or was never made
+                folder.rmdir()
 
 
 def _write_and_verify(

@@ -27,7 +27,8 @@ def stderr() -> Console:
 def _console(stderr: bool) -> Console:
     # The stream as it is now: converters are run with sys.stderr redirected, progress goes on.
     stream = sys.stderr if stderr else sys.stdout
-    console = Console(file=stream, highlight=False, soft_wrap=True)
+    # Names of files and layers are printed as they are, also where they hold colons.
+    console = Console(file=stream, highlight=False, emoji=False, soft_wrap=True)
     # A pipe or a log has no width of its own.
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     return console

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 ARROWS = {
     "slide_deploy.errors": set(),
     "slide_deploy.hashing": set(),
+    "slide_deploy.model_files": {"slide_deploy.errors"},
     "slide_deploy.surgery": set(),
     "slide_deploy.folding": {"slide_deploy.errors"},
     "slide_deploy.models": {"slide_deploy.errors", "slide_deploy.folding"},
@@ -46,12 +47,18 @@ ARROWS = {
         "slide_deploy.runtimes",
     },
     "slide_deploy.mlpackage": {"slide_deploy.errors"},
-    "slide_deploy.runtimes": {"slide_deploy", "slide_deploy.errors", "slide_deploy.mlpackage"},
+    "slide_deploy.runtimes": {
+        "slide_deploy",
+        "slide_deploy.errors",
+        "slide_deploy.mlpackage",
+        "slide_deploy.model_files",
+    },
     "slide_deploy.graph_checks": {
         "slide_deploy",
         "slide_deploy.console",
         "slide_deploy.errors",
         "slide_deploy.mlpackage",
+        "slide_deploy.model_files",
     },
     "slide_deploy.machine": set(),
     "slide_deploy.doctor": {"slide_deploy", "slide_deploy.machine", "slide_deploy.runtimes"},
