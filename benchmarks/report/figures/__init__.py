@@ -1,0 +1,27 @@
+"""Plots as plain plotly figures: dicts of lists and numbers, drawn by the page at its own width."""
+
+from collections.abc import Iterator
+
+from benchmarks.report.figures.accuracy import accuracy
+from benchmarks.report.figures.distribution import distribution
+from benchmarks.report.figures.figure import Figure
+from benchmarks.report.figures.operators import profile
+from benchmarks.report.figures.over_time import drift, sustained
+from benchmarks.report.figures.ratio import ratios
+from benchmarks.report.summary import RunView
+
+__all__ = ["Figure", "figures"]
+
+
+def figures(view: RunView) -> Iterator[Figure]:
+    """Every plot for which the run has data, in the order of the page."""
+    for group in view.groups:
+        if any(row.samples for row in group.rows):
+            yield distribution(group)
+    for whole in (ratios, accuracy, drift, sustained):
+        figure = whole(view)
+        if figure:
+            yield figure
+    for row in view.rows:
+        if row.operators:
+            yield profile(row, row.operators)

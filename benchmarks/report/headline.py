@@ -1,0 +1,95 @@
+"""Who is fastest on each target, by how much and how surely."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.report.sentence import Name, Sentence
+from benchmarks.report.summary import Group, Row, RunView, per_image, typical
+from benchmarks.report.units import ratio_text, time_text
+from benchmarks.statistics import Estimate, paired_ratio
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The outcome of one group.
+
+    Attributes:
+        group: target, batch and streams.
+        sentence: the outcome.
+        clear: whether there is one fastest candidate.
+    """
+
+    group: Group
+    sentence: Sentence
+    clear: bool
+
+
+def headlines(view: RunView) -> Iterator[Headline]:
+    """One a group, in the order of the candidates."""
+    for group in view.groups:
+        yield _headline(group, view)
+
+
+def _headline(group: Group, view: RunView) -> Headline:
+    whole = [row for row in group.rows if row.samples and not row.measurement.error]
+    ranked = sorted(whole, key=lambda row: typical(row) or 0)
+    if not ranked:
+        return Headline(group, ("Nothing was measured.",), False)
+    best = ranked[0]
+    if len(ranked) == 1:
+        alone: Sentence = (Name(best.name), f" takes {_call(best)}; nothing else ran here.")
+        return Headline(group, (*alone, *_against_baseline(best, None, view)), False)
+    second = ranked[1]
+    ratio = paired_ratio(per_image(second), per_image(best))
+    sentence, clear = _outcome(best, second, ratio, view.run.noise or 1.0)
+    return Headline(group, (*sentence, *_against_baseline(best, second, view)), clear)
+
+
+def _outcome(best: Row, second: Row, ratio: Estimate | None, noise: float) -> tuple[Sentence, bool]:
+    if ratio is None:
+        return (
+            Name(best.name),
+            f" has the lowest median, {_call(best)}, but too little was measured to tell it from ",
+            Name(second.name),
+            ".",
+        ), False
+    figures = f"{ratio_text(ratio.value)} times as long (95% interval {_interval(ratio)})"
+    # Written so that NaN counts as unclear.
+    if not (ratio.interval.low > 1 and ratio.value > noise):
+        known = f"; equal files differ by up to {noise - 1:.0%} here" if noise > 1 else ""
+        return (
+            Name(best.name),
+            " and ",
+            Name(second.name),
+            f" cannot be told apart: the second takes {figures}{known}.",
+        ), False
+    return (
+        Name(best.name),
+        f" is fastest with {_call(best)}: the next, ",
+        Name(second.name),
+        f", takes {figures}.",
+    ), True
+
+
+def _against_baseline(best: Row, second: Row | None, view: RunView) -> Sentence:
+    """The first candidate is what users start from; say what was won, unless it was just said."""
+    base = view.baseline
+    if base is None or base in (best, second) or not isinstance(best.ratio, Estimate):
+        return ()
+    gain = _inverse(best.ratio)
+    long = "as long" if base.batch == best.batch else "as long an image"
+    figures = f"{ratio_text(gain.value)} times {long} ({_interval(gain)})"
+    return (" The first candidate, ", Name(base.name), f", takes {figures}.")
+
+
+def _inverse(ratio: Estimate) -> Estimate:
+    interval = type(ratio.interval)(1 / ratio.interval.high, 1 / ratio.interval.low)
+    return Estimate(1 / ratio.value, interval)
+
+
+def _interval(ratio: Estimate) -> str:
+    return f"{ratio_text(ratio.interval.low)} to {ratio_text(ratio.interval.high)}"
+
+
+def _call(row: Row) -> str:
+    return f"{time_text(typical(row) or 0.0)} a call"

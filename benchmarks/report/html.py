@@ -1,0 +1,100 @@
+"""The report as one page that needs no network: styles, data and the plotting library are inside.
+
+The page forbids itself every connection and every script but the two that it brings, by their
+hashes: even if a stranger's text were to escape its place, it could not run.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+from benchmarks.record import Run
+from benchmarks.report import notes, palette
+from benchmarks.report.figures import figures
+from benchmarks.report.headline import headlines
+from benchmarks.report.sentence import Name
+from benchmarks.report.summary import Missing, Report, RunView, summarise
+from benchmarks.report.table import absences, columns, settings
+from benchmarks.report.text import clean
+
+
+def render_html(runs: Sequence[Run]) -> str:
+    """The report of one or many runs as a whole HTML document."""
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    report = summarise(runs)
+    environment = jinja2.Environment(
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"clean": clean, "breakable": _breakable}
+    environment.tests["name"] = lambda part: isinstance(part, Name)
+    scripts = [_script(get_plotlyjs()), _script(_asset("page.js"))] if report.sections else []
+    return environment.from_string(_asset("page.html.j2")).render(
+        title=_title(report),
+        sections=[
+            (section, [_view(view) for view in section.views]) for section in report.sections
+        ],
+        palette=palette,
+        style=_asset("page.css"),
+        scripts=scripts,
+        hashes=[_hash(script) for script in scripts],
+        dark_colours=_json(palette.to_dark()),
+        settings=settings,
+        notes=notes,
+    )
+
+
+def _breakable(text: str) -> Any:
+    """A name that may go on in the next line behind its separators; the pieces are escaped."""
+    from markupsafe import Markup
+
+    return Markup("<wbr>").join(re.split(r"(?<=[_./:])(?=.)", clean(text)))
+
+
+def _title(report: Report) -> str:
+    machines = [section.title for section in report.sections]
+    if len(machines) == 1:
+        return f"Benchmark on {clean(machines[0])}"
+    return f"Benchmark on {len(machines)} machines" if machines else "Benchmark without runs"
+
+
+def _view(view: RunView) -> dict[str, Any]:
+    """What the template needs of one run."""
+    return {
+        "view": view,
+        "headlines": tuple(headlines(view)),
+        "columns": columns(view),
+        "absences": absences(view),
+        "shares": any(not isinstance(row.share, Missing) for row in view.rows),
+        "figures": [(figure, _json(figure.spec)) for figure in figures(view)],
+    }
+
+
+def _asset(name: str) -> str:
+    return resources.files("benchmarks.report").joinpath(name).read_text("utf-8")
+
+
+def _script(code: str) -> str:
+    """A script as a browser reads it out of a page, which is what it hashes."""
+    code = code.replace("\r\n", "\n").replace("\r", "\n")
+    # Inside of a string or a pattern, which are the only places for it, this means the same.
+    return code.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _json(content: Any) -> str:
+    """Strict JSON that no HTML parser can mistake for an end of its script element."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

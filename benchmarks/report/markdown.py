@@ -1,0 +1,134 @@
+"""The report as Markdown tables for a pull request.
+
+Every text of a stranger stands in a code span, where hosts resolve neither links, mentions nor
+HTML.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from benchmarks.record import Run
+from benchmarks.report import notes
+from benchmarks.report.headline import headlines
+from benchmarks.report.sentence import Name, Sentence
+from benchmarks.report.summary import Row, RunView, Section, summarise
+from benchmarks.report.table import absences, columns, settings
+from benchmarks.report.text import clean
+from benchmarks.report.units import percent_text, time_unit
+
+
+def render_markdown(runs: Sequence[Run]) -> str:
+    """The report of one or many runs, ending with a newline."""
+    report = summarise(runs)
+    blocks = ["# Benchmark"]
+    for section in report.sections:
+        blocks += _section(section)
+    if not report.sections:
+        blocks.append("No run was given.")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f"## {_code(section.title)}"
+    for view in section.views:
+        yield from _run(view)
+    pairs = [(_code(key, True), _code(value, True)) for key, value in section.machine.items()]
+    if pairs:
+        yield _folded("Machine", _table((("", False), ("", False)), pairs))
+
+
+def _run(view: RunView) -> Iterator[str]:
+    outcomes = [
+        f"**{_code(headline.group.label)}**: {_sentence(headline.sentence)}"
+        for headline in headlines(view)
+    ]
+    yield _list(outcomes) if outcomes else "No candidate was named."
+    if view.rows:
+        yield _candidates(view)
+    yield from _titled("Figures that are missing", [_prose(line) for line in absences(view)])
+    yield from _titled("Warnings", [_sentence(doubt) for doubt in notes.doubts(view)])
+    failures = [f"{_code(row.name)}: {_code(error)}" for row, error in notes.failures(view)]
+    yield from _titled("Failed", failures)
+    for row in view.rows:
+        if row.operators:
+            title = f"Operators of {row.number}, the costliest first"
+            yield _folded(title, _operators(row))
+    yield " ".join(filter(None, (_sentence(notes.about(view)), notes.noise(view))))
+
+
+def _candidates(view: RunView) -> str:
+    shown = columns(view)
+    headers = [("#", True), ("candidate", False), ("target", False)]
+    headers += [
+        (f"{column.header}, {column.unit}" if column.unit else column.header, True)
+        for column in shown
+    ]
+    lines = []
+    for index, row in enumerate(view.rows):
+        cells = [column.cells[index] for column in shown]
+        figures = [f"{cell.text} ({cell.detail})" if cell.detail else cell.text for cell in cells]
+        name = f"{_code(row.name, True)}, {settings(row)}"
+        target = _code(row.measurement.candidate.target, True)
+        lines.append((str(row.number), name, target, *figures))
+    return _table(headers, lines)
+
+
+def _operators(row: Row) -> str:
+    assert row.operators
+    total = row.operators.total
+    items = list(notes.operator_rows(row.operators))
+    unit = time_unit(seconds for _, seconds in items)
+    lines = [
+        (_code(name, True), unit.number(seconds), percent_text(seconds / total))
+        for name, seconds in items
+    ]
+    return _table((("operator", False), (unit.name, True), ("share", True)), lines)
+
+
+def _table(headers: Sequence[tuple[str, bool]], lines: Iterable[Sequence[str]]) -> str:
+    """A table; headers come with whether their column holds figures."""
+    rule = ["---:" if figures else "---" for _, figures in headers]
+    rows = [[header for header, _ in headers], rule, *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _titled(title: str, items: Sequence[str]) -> Iterator[str]:
+    if items:
+        yield f"**{title}**"
+        yield _list(items)
+
+
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{content}\n\n</details>"
+
+
+def _sentence(sentence: Sentence) -> str:
+    return "".join(
+        _code(part.text) if isinstance(part, Name) else _prose(part) for part in sentence
+    )
+
+
+def _prose(text: str) -> str:
+    """Words of ours, in case they hold what Markdown would read as more."""
+    line = re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", " ".join(text.split()))
+    # Pieces of one sentence keep the spaces between them.
+    return f"{' ' * text[:1].isspace()}{line}{' ' * text[-1:].isspace()}"
+
+
+def _code(text: str, in_table: bool = False) -> str:
+    """A code span that holds exactly this text.
+
+    Its fence is longer than every run of backticks inside. A table is cut at pipes before code
+    spans are seen, and takes the backslash away again; elsewhere the backslash would stay.
+    """
+    text = clean(text) or " "
+    if in_table:
+        text = text.replace("|", "\\|")
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    # One space on either side belongs to the fence, and parts it from a backtick of the text.
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}"

@@ -1,0 +1,88 @@
+"""What stands beside the figures: when and how it was measured, doubts, failures, settings."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from benchmarks.report.sentence import Name, Sentence
+from benchmarks.report.series import OperatorBars
+from benchmarks.report.summary import Row, RunView
+from benchmarks.report.units import byte_unit, time_text
+
+
+def about(view: RunView) -> Sentence:
+    """One line on the run as a whole."""
+    run = view.run
+    calls = sum(len(row.samples) for row in view.rows)
+    return (
+        f"Started {_time(run.started)}, {run.seconds:g} s a candidate, {calls:,} samples; "
+        f"slide-deploy ",
+        Name(run.tool),
+        ".",
+    )
+
+
+def _time(started: str) -> str:
+    try:
+        time = datetime.fromisoformat(started)
+    except ValueError:
+        return "at an unknown time"
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def doubts(view: RunView) -> Iterator[Sentence]:
+    """Every warning, of the run first."""
+    if view.run.interrupted:
+        yield ("The run was interrupted: some candidates have fewer samples than asked for.",)
+    for row in view.rows:
+        for doubt in row.doubts:
+            yield (Name(row.name), f": {doubt}")
+
+
+def failures(view: RunView) -> Iterator[tuple[Row, str]]:
+    """Candidates that ended early, each with its error."""
+    for row in view.failed:
+        yield row, row.measurement.error or ""
+
+
+def noise(view: RunView) -> str:
+    """What this machine shows between equal candidates; empty if not calibrated."""
+    if view.run.noise is None:
+        return ""
+    return (
+        f"Equal candidates differ by up to {view.run.noise - 1:.1%} on this machine: smaller "
+        f"differences mean nothing."
+    )
+
+
+def settings(row: Row) -> Iterator[tuple[str, str]]:
+    """How one candidate was measured, as pairs of a word of ours and a text of the record."""
+    measurement = row.measurement
+    candidate, artifact, warm_up = measurement.candidate, measurement.artifact, measurement.warm_up
+    yield "file", candidate.path
+    if artifact:
+        yield "size", byte_unit([artifact.size]).text(artifact.size)
+        yield "sha256", artifact.sha256[:16]
+        if artifact.accuracy is not None:
+            yield "accuracy", f"{artifact.accuracy:.1%}"
+    yield "precision", candidate.configuration.precision
+    if candidate.configuration.pinned:
+        yield "pinned to processors", ", ".join(map(str, candidate.configuration.pinned))
+    for tensor in measurement.inputs:
+        yield f"input {tensor.name}", f"{tensor.dtype} {'x'.join(map(str, tensor.shape))}"
+    if measurement.cold:
+        for stage, seconds in measurement.cold.stages.items():
+            yield f"cold start, {stage}", time_text(seconds)
+    if warm_up:
+        yield "warm-up", f"{warm_up.calls} calls, {time_text(warm_up.seconds)}"
+    if measurement.repetitions > 1:
+        yield "calls a sample", f"{measurement.repetitions:,}"
+    yield from candidate.configuration.options.items()
+    yield from measurement.runtime.items()
+
+
+def operator_rows(bars: OperatorBars) -> Iterator[tuple[str, float]]:
+    """What each bar is called, and its seconds; the rest as the last one."""
+    for item in bars.bars:
+        yield f"{item.operator} · {item.name}", item.nanoseconds / 1e9
+    if bars.others:
+        yield f"{bars.others} others", bars.others_seconds

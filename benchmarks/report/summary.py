@@ -1,0 +1,263 @@
+"""Runs as plain rows and series, which the page and the Markdown form both show.
+
+    Run, Run, … -> Report > Section (a machine) > RunView > Row (a candidate)
+
+Times are seconds. What is not known is `Missing` and carries its reason, so that no form has to
+invent one. Names and errors are as recorded: each form escapes them in its own way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import median
+
+from benchmarks.efficiency import share_of_limit
+from benchmarks.record import Measurement, Run
+from benchmarks.report.series import OperatorBars, Point, operator_bars, round_medians, sustained
+from benchmarks.statistics import Estimate, paired_ratio, percentile
+from benchmarks.warnings import doubts
+
+# What a machine calls itself, the most telling first.
+_TITLES = ("model", "processor", "cpu", "chip", "device", "name", "system")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A figure that is not known, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate.
+
+    Attributes:
+        number: from 1, in the order in which the candidates were named.
+        measurement: what was recorded.
+        doubts: sentences on what makes its figures less trustworthy.
+        samples: seconds a call, in the order of the measuring.
+        median, p90, p99: seconds a call.
+        ratio: of its time an image to that of the run's baseline; above 1 it is slower.
+        baseline: whether it is what the others are compared with.
+        throughput: images a second over all streams.
+        cold: seconds until the first answer.
+        peak: bytes of resident memory.
+        share: of what the machine's limits allow.
+        rounds: median of each round, over the run's time.
+        sustained: the long go without rests.
+        operators: the profile; None without one.
+    """
+
+    number: int
+    measurement: Measurement
+    doubts: tuple[str, ...]
+    samples: tuple[float, ...]
+    median: Estimate | Missing
+    p90: Estimate | Missing
+    p99: Estimate | Missing
+    ratio: Estimate | Missing
+    baseline: bool
+    throughput: float | Missing
+    cold: float | Missing
+    peak: int | Missing
+    share: float | Missing
+    rounds: tuple[Point, ...]
+    sustained: tuple[Point, ...]
+    operators: OperatorBars | None
+
+    @property
+    def name(self) -> str:
+        """The candidate's name, as recorded."""
+        return self.measurement.candidate.name
+
+    @property
+    def batch(self) -> int:
+        """Images of one call."""
+        return self.measurement.candidate.configuration.batch
+
+    @property
+    def streams(self) -> int:
+        """Calls in flight at a time."""
+        return self.measurement.candidate.configuration.streams
+
+
+@dataclass(frozen=True)
+class Group:
+    """Candidates whose latency can be compared: one target, batch and number of streams."""
+
+    target: str
+    batch: int
+    streams: int
+    rows: tuple[Row, ...]
+
+    @property
+    def label(self) -> str:
+        """The target, and what of the rest is unusual."""
+        parts = [self.target]
+        if self.batch > 1:
+            parts.append(f"batch {self.batch}")
+        if self.streams > 1:
+            parts.append(f"{self.streams} streams")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run."""
+
+    run: Run
+    rows: tuple[Row, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def measured(self) -> tuple[Row, ...]:
+        """Candidates that have at least one sample."""
+        return tuple(row for row in self.rows if row.samples)
+
+    @property
+    def failed(self) -> tuple[Row, ...]:
+        """Candidates that ended early; some have samples all the same."""
+        return tuple(row for row in self.rows if row.measurement.error)
+
+    @property
+    def baseline(self) -> Row | None:
+        """What ratios are taken to: the first candidate that has samples."""
+        return next((row for row in self.rows if row.baseline), None)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One machine with its runs."""
+
+    title: str
+    machine: dict[str, str]
+    views: tuple[RunView, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is shown."""
+
+    sections: tuple[Section, ...]
+
+
+def summarise(runs: Sequence[Run]) -> Report:
+    """Gather runs by machine, in the order in which the machines come first."""
+    first_seen = {_identity(run): index for index, run in reversed(list(enumerate(runs)))}
+    ordered = sorted(runs, key=lambda run: first_seen[_identity(run)])
+    return Report(
+        tuple(_section(tuple(group)) for _, group in groupby(ordered, key=_identity)),
+    )
+
+
+def per_image(row: Row) -> list[list[float]]:
+    """The samples of each round as seconds an image, so that batches can be compared."""
+    scale = 1e9 * row.batch
+    return [[sample / scale for sample in item.samples] for item in row.measurement.rounds]
+
+
+def _identity(run: Run) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(run.machine.items()))
+
+
+def _section(runs: tuple[Run, ...]) -> Section:
+    machine = runs[0].machine
+    title = next((machine[key] for key in _TITLES if machine.get(key)), "Unknown machine")
+    return Section(title, machine, tuple(_view(run) for run in runs))
+
+
+def _view(run: Run) -> RunView:
+    baseline = next((item for item in run.measurements if _samples(item)), None)
+    rows = tuple(
+        _row(number, measurement, baseline, run)
+        for number, measurement in enumerate(run.measurements, 1)
+    )
+    members: dict[tuple[str, int, int], list[Row]] = {}
+    for row in rows:
+        key = (row.measurement.candidate.target, row.batch, row.streams)
+        members.setdefault(key, []).append(row)
+    groups = tuple(Group(*key, rows=tuple(held)) for key, held in members.items())
+    return RunView(run, rows, groups)
+
+
+def _row(number: int, measurement: Measurement, baseline: Measurement | None, run: Run) -> Row:
+    memory, cold = measurement.memory, measurement.cold
+    return Row(
+        number=number,
+        measurement=measurement,
+        doubts=doubts(measurement),
+        samples=_samples(measurement),
+        median=_percentile(measurement, 0.5),
+        p90=_percentile(measurement, 0.9),
+        p99=_percentile(measurement, 0.99),
+        ratio=_ratio(measurement, baseline),
+        baseline=measurement is baseline,
+        throughput=_throughput(measurement),
+        cold=sum(cold.stages.values()) if cold else _unknown(measurement, "it was not measured"),
+        peak=memory.peak
+        if memory and memory.peak is not None
+        else _unknown(measurement, "the system does not tell"),
+        share=_share(measurement, run),
+        rounds=round_medians(measurement),
+        sustained=sustained(measurement),
+        operators=operator_bars(measurement.operators),
+    )
+
+
+def _samples(measurement: Measurement) -> tuple[float, ...]:
+    return tuple(sample / 1e9 for item in measurement.rounds for sample in item.samples)
+
+
+def _unknown(measurement: Measurement, reason: str) -> Missing:
+    return Missing("it failed" if measurement.error else reason)
+
+
+def _percentile(measurement: Measurement, share: float) -> Estimate | Missing:
+    rounds = [[sample / 1e9 for sample in item.samples] for item in measurement.rounds]
+    calls = sum(map(len, rounds))
+    estimate = percentile(rounds, share) if calls else None
+    if estimate is not None:
+        return estimate
+    if not calls:
+        return _unknown(measurement, "no call was measured")
+    return Missing("1 sample is too few" if calls == 1 else f"{calls:,} samples are too few")
+
+
+def _ratio(measurement: Measurement, baseline: Measurement | None) -> Estimate | Missing:
+    if not _samples(measurement) or baseline is None:
+        return _unknown(measurement, "no call was measured")
+    if measurement is baseline:
+        return Missing("it is what the others are compared with")
+    ours, theirs = measurement.candidate.configuration, baseline.candidate.configuration
+    if ours.streams != theirs.streams:
+        return Missing("it runs another number of streams than the first: compare throughput")
+    estimate = paired_ratio(
+        [[sample / ours.batch for sample in item.samples] for item in measurement.rounds],
+        [[sample / theirs.batch for sample in item.samples] for item in baseline.rounds],
+    )
+    return estimate or Missing("too few rounds for a ratio")
+
+
+def _throughput(measurement: Measurement) -> float | Missing:
+    seconds = sum(item.seconds for item in measurement.rounds)
+    calls = len(_samples(measurement)) * measurement.repetitions
+    if not calls or not seconds:
+        return _unknown(measurement, "no call was measured")
+    return calls * measurement.candidate.configuration.batch / seconds
+
+
+def _share(measurement: Measurement, run: Run) -> float | Missing:
+    if measurement.error or not _samples(measurement):
+        return _unknown(measurement, "no call was measured")
+    share = share_of_limit(measurement, run.limits)
+    if share is not None:
+        return share
+    if run.limits is None:
+        return Missing("the machine's limits were not measured")
+    return Missing("its work or the limits of its device are not known")
+
+
+def typical(row: Row) -> float | None:
+    """The median of all samples, however few; None without any."""
+    return median(row.samples) if row.samples else None

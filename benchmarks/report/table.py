@@ -1,0 +1,162 @@
+"""The table of candidates as text cells, the same for every form."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.report.summary import Missing, Row, RunView, typical
+from benchmarks.report.units import (
+    Unit,
+    byte_unit,
+    interval_text,
+    percent_text,
+    rate_unit,
+    ratio_text,
+    time_unit,
+)
+from benchmarks.statistics import Estimate
+
+ABSENT = "–"
+_LATENCY = ("median", "p90", "p99")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one place.
+
+    Attributes:
+        text: the figure.
+        detail: its interval, below or behind it.
+        reason: why there is no figure.
+    """
+
+    text: str
+    detail: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A header, its unit or explanation, and a cell a row."""
+
+    header: str
+    unit: str
+    cells: tuple[Cell, ...]
+
+
+def columns(view: RunView) -> tuple[Column, ...]:
+    """The columns that are shown: those of latency, and of the rest those that hold a figure."""
+    every = _columns(view.rows)
+    return tuple(column for column in every if column.header in _LATENCY or _holds_figures(column))
+
+
+def absences(view: RunView) -> tuple[str, ...]:
+    """Why figures are missing, columns that are not shown included; failures speak elsewhere."""
+    # (columns, reason): numbers of the rows.
+    found: dict[tuple[str, str], list[int]] = {}
+    every = _columns(view.rows)
+    for index, row in enumerate(view.rows):
+        if row.measurement.error:
+            continue
+        reasons: dict[str, list[str]] = {}
+        for column in every:
+            if reason := column.cells[index].reason:
+                reasons.setdefault(reason, []).append(column.header)
+        for reason, headers in reasons.items():
+            found.setdefault((", ".join(headers), reason), []).append(row.number)
+    return tuple(
+        f"{headers} of {_spans(numbers)}: {reason}" for (headers, reason), numbers in found.items()
+    )
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """Numbers in rising order, neighbours as a span: 1–3, 5."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][-1] == number - 1:
+            spans[-1].append(number)
+        else:
+            spans.append([number])
+    texts = (f"{span[0]}–{span[-1]}" if len(span) > 1 else str(span[0]) for span in spans)
+    return ", ".join(texts)
+
+
+def _columns(rows: Sequence[Row]) -> list[Column]:
+    every = [
+        _times("median", rows, lambda row: row.median),
+        _times("p90", rows, lambda row: row.p90),
+        _times("p99", rows, lambda row: row.p99),
+        _ratios(rows),
+        _numbers("throughput", rows, lambda row: row.throughput, rate_unit),
+        _numbers("cold start", rows, lambda row: row.cold, time_unit),
+        _numbers("peak memory", rows, lambda row: row.peak, byte_unit),
+        _shares(rows),
+    ]
+    if all(row.batch == row.streams == 1 for row in rows):
+        every = [column for column in every if column.header != "throughput"]
+    return every
+
+
+def settings(row: Row) -> str:
+    """How the candidate ran, in our own words."""
+    configuration = row.measurement.candidate.configuration
+    parts = ["1 thread" if configuration.threads == 1 else f"{configuration.threads} threads"]
+    if row.batch > 1:
+        parts.append(f"batch {row.batch}")
+    if row.streams > 1:
+        parts.append(f"{row.streams} streams")
+    return ", ".join(parts)
+
+
+def _holds_figures(column: Column) -> bool:
+    return any(cell.text != ABSENT for cell in column.cells)
+
+
+def _times(header: str, rows: Sequence[Row], get: Callable[[Row], Estimate | Missing]) -> Column:
+    # One unit for the three columns of latency: they are read against each other.
+    unit = time_unit(median for row in rows if (median := typical(row)))
+    return Column(header, unit.name, tuple(_time(get(row), unit) for row in rows))
+
+
+def _time(figure: Estimate | Missing, unit: Unit) -> Cell:
+    if isinstance(figure, Missing):
+        return Cell(ABSENT, reason=figure.reason)
+    interval = unit.interval(figure.interval.low, figure.interval.high)
+    return Cell(unit.number(figure.value), interval)
+
+
+def _ratios(rows: Sequence[Row]) -> Column:
+    return Column("ratio", "to the first", tuple(map(_ratio, rows)))
+
+
+def _ratio(row: Row) -> Cell:
+    if row.baseline:
+        return Cell("1", "the first")
+    if isinstance(row.ratio, Missing):
+        return Cell(ABSENT, reason=row.ratio.reason)
+    interval = row.ratio.interval
+    return Cell(ratio_text(row.ratio.value), interval_text(interval.low, interval.high))
+
+
+def _numbers(
+    header: str,
+    rows: Sequence[Row],
+    get: Callable[[Row], float | Missing],
+    unit_of: Callable[[Iterable[float]], Unit],
+) -> Column:
+    figures = [get(row) for row in rows]
+    unit = unit_of(item for item in figures if not isinstance(item, Missing))
+    cells = tuple(
+        Cell(ABSENT, reason=item.reason) if isinstance(item, Missing) else Cell(unit.number(item))
+        for item in figures
+    )
+    return Column(header, unit.name, cells)
+
+
+def _shares(rows: Sequence[Row]) -> Column:
+    cells = tuple(
+        Cell(ABSENT, reason=row.share.reason)
+        if isinstance(row.share, Missing)
+        else Cell(percent_text(row.share))
+        for row in rows
+    )
+    return Column("share of limit", "", cells)
