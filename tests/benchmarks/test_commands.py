@@ -1,0 +1,136 @@
+"""bench, compare and report as a user runs them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.result import read
+from exporters.pipeline import ExportOptions, export
+from slide_deploy.checkpoint import load_checkpoint
+from tests.support import GOLDEN
+
+# Refuses what a device that only measures does not have.
+WITHOUT_TORCH = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "coremltools", "onnxscript", "openvino"}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+@pytest.fixture(scope="module")
+def nano(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("nano")
+    export(load_checkpoint(GOLDEN / "slide_swin_nano.pth"), ExportOptions(("onnx",), out))
+    return out / "slide_swin_nano.onnx"
+
+
+def run(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "slide_deploy", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(cwd), str(Path(__file__).parents[2])]),
+            "XDG_CACHE_HOME": str(cwd / "cache"),
+            **environment,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def measured(nano: Path, tmp_path_factory) -> Path:
+    """A run of a file against itself on a machine without torch, and all that it wrote."""
+    out = tmp_path_factory.mktemp("bench")
+    (out / "sitecustomize.py").write_text(WITHOUT_TORCH)
+    answer = run(
+        *("bench", nano, nano, "--target", "onnxruntime:cpu", "--seconds", 0.5, "--rounds", 6),
+        *("--json", "run.json", "--html", "run.html", "--markdown", "run.md"),
+        cwd=out,
+    )
+    (out / "sitecustomize.py").unlink()
+    assert answer.returncode == 0, answer.stderr
+    assert "slide_swin_nano.onnx on" in answer.stdout
+    assert max(map(len, answer.stdout[: answer.stdout.index("note:")].splitlines())) <= 100
+    return out
+
+
+def test_a_file_is_measured_where_there_is_no_torch(measured: Path) -> None:
+    first, second = read(measured / "run.json").measurements
+    assert second.candidate.name == "slide_swin_nano.onnx on onnxruntime:cpu #2"
+    assert len(first.rounds) == len(second.rounds) == 6
+    assert first.artifact is not None and first.artifact.macs
+    assert first.memory is not None and first.cold is not None
+    assert "slide_swin_nano" in (measured / "run.md").read_text()
+    assert "slide_swin_nano" in (measured / "run.html").read_text()
+
+
+def test_a_run_is_the_same_as_itself(measured: Path) -> None:
+    # Its own interval, wide as it may be, holds 1: it is never worse.
+    answer = run("compare", "run.json", "run.json", "--json", cwd=measured)
+    assert answer.returncode == 0
+    assert {each["verdict"] for each in json.loads(answer.stdout)} <= {"same", "cannot tell"}
+
+
+def test_a_slower_run_is_worse_and_exits_with_1(measured: Path) -> None:
+    content = json.loads((measured / "run.json").read_text())
+    content["limits"] = None
+    for each in content["measurements"]:
+        for part in each["rounds"]:
+            part["samples"] = [sample * 10 for sample in part["samples"]]
+    (measured / "slow.json").write_text(json.dumps(content))
+    content_old = json.loads((measured / "run.json").read_text())
+    content_old["limits"] = None
+    (measured / "old.json").write_text(json.dumps(content_old))
+    answer = run("compare", "old.json", "slow.json", "--fail-above", "5%", cwd=measured)
+    assert answer.returncode == 1
+    assert "worse" in answer.stdout
+
+
+def test_results_of_many_runs_become_one_report(measured: Path) -> None:
+    answer = run("report", "run.json", "run.json", "--markdown", "both.md", cwd=measured)
+    assert answer.returncode == 0, answer.stderr
+    assert (measured / "both.md").exists()
+
+
+def test_a_candidate_that_fails_leaves_exit_code_1(nano: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(nano.read_bytes()[:5000])
+    answer = run(
+        *("bench", nano, "broken.onnx", "--target", "onnxruntime:cpu"),
+        *("--seconds", 0.2, "--rounds", 6, "--json", "run.json"),
+        cwd=tmp_path,
+    )
+    assert answer.returncode == 1
+    good, bad = read(tmp_path / "run.json").measurements
+    assert good.error is None and len(good.rounds) == 6
+    assert bad.error and "broken.onnx" in bad.error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("bench",), "Give either files to measure or a --suite."),
+        (("bench", "missing.onnx"), "missing.onnx does not exist"),
+        (("bench", "x.onnx", "--fail-above", "much"), "--fail-above much is no share"),
+        (("bench", "x.onnx", "--pin", "a"), "--pin a is no list of processors"),
+        (("bench", "x.onnx", "--shape", "a"), "--shape a is not a shape"),
+        (("bench", "x.onnx", "--option", "a"), "--option a is not an option"),
+        (("compare", "a.json", "b.json"), "a.json"),
+        (("report", "a.json"), "a.json"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(tmp_path: Path, arguments, sentence) -> None:
+    (tmp_path / "x.onnx").touch()
+    answer = run(*arguments, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert sentence in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1
