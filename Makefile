@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit mutants format train clean
+.PHONY: help demo test lint types unit mutants traps format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
 	@echo "make test    lint, check types and run every test"
 	@echo "make mutants damage valid files in every way and print who sees it"
+	@echo "make traps   run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make format  format the code"
 	@echo "make train   train the digits model again"
 
@@ -42,6 +43,9 @@ unit: $(VENV)/.installed
 
 mutants: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
+
+traps: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.traps
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

@@ -1,16 +1,61 @@
-"""Stand-in: how near a measurement comes to what the processor can do. To be replaced."""
+"""How much of what the processor can do a measurement reaches.
+
+The roofline of S. Williams, A. Waterman, D. Patterson (CACM 52(4), 2009): no program is faster than
+its arithmetic at the highest rate of arithmetic, or its data at the highest rate of memory,
+whichever takes longer.
+
+    best   = max(images * macs / macs_per_second, traffic / bytes_per_second)
+    share  = best / median time of a call
+    images = batch * streams, since that many are at work during the time of one call
+
+``traffic`` is counted once, however many images share the weights: a lower bound. So the share is a
+lower bound too; activations that leave the caches, softmax and normalisation, which cost time and
+are not counted, make it smaller. It may exceed 1 by what `measuring.limits` says of its rates.
+"""
 
 from statistics import median
 
-from benchmarks.record import Limits, Measurement
+from benchmarks.record import Artifact, Limits, Measurement
+
+NANOSECONDS = 1e9
 
 
-def share_of_limit(measurement: Measurement, limits: Limits | None) -> float | None:
-    """Share of the highest speed that the machine's limits allow; None where it is not known."""
-    artifact = measurement.artifact
-    samples = [sample for item in measurement.rounds for sample in item.samples]
-    if limits is None or artifact is None or not artifact.macs or not samples:
+def share_of_limit(
+    measurement: Measurement, limits: Limits | None, *, processor: bool
+) -> float | None:
+    """Best possible time divided by the median time; 1 is the most that can be.
+
+    Args:
+        measurement: of one candidate.
+        limits: measured in the same run.
+        processor: whether the candidate's target runs on the CPU, whose limits they are.
+
+    Returns:
+        None where it is not known: another device, no samples, no counted costs, limits of another
+        number of threads, or an arithmetic other than the float32 that the limits are measured in.
+    """
+    seconds = _median_seconds(measurement)
+    configuration = measurement.candidate.configuration
+    threads = configuration.threads * configuration.streams
+    if not processor or limits is None or limits.threads != threads:
         return None
-    batch = measurement.candidate.configuration.batch
-    rate = artifact.macs * batch / (median(samples) / 1e9)
-    return rate / median(limits.macs_per_second) if limits.macs_per_second else None
+    if configuration.precision != "float32" or measurement.artifact is None or seconds is None:
+        return None
+    best = _best_seconds(measurement.artifact, configuration.batch * configuration.streams, limits)
+    return None if best is None else best / seconds
+
+
+def _best_seconds(artifact: Artifact, images: int, limits: Limits) -> float | None:
+    """The time that no program can beat; from both limits, or from the one that is known."""
+    bounds = []
+    if artifact.macs is not None and limits.macs_per_second:
+        bounds.append(images * artifact.macs / median(limits.macs_per_second))
+    if artifact.traffic is not None and limits.bytes_per_second:
+        bounds.append(artifact.traffic / median(limits.bytes_per_second))
+    return max(bounds, default=None)
+
+
+def _median_seconds(measurement: Measurement) -> float | None:
+    samples = [sample for one in measurement.rounds for sample in one.samples]
+    seconds = median(samples) / NANOSECONDS if samples else 0.0
+    return seconds if seconds > 0 else None

@@ -15,6 +15,9 @@ def write(request: ExportRequest, path: Path) -> None:
     model.output(0).get_tensor().set_names({OUTPUT_NAME})
     model.get_results()[0].set_friendly_name(OUTPUT_NAME)
     if request.dynamic_batch:
+        # The converter opens sizes of the input that it can do without; the sizes of the reshapes
+        # can be read only where all are known.
+        model.reshape({INPUT_NAME: openvino.PartialShape([1, *request.image_shape])})
         _open_batch(model)
     batch = openvino.Dimension(1, MAX_BATCH) if request.dynamic_batch else openvino.Dimension(1)
     model.reshape({INPUT_NAME: openvino.PartialShape([batch, *request.image_shape])})

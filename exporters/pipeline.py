@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 from torch import nn
 
 from exporters.base import Exporter, ExportRequest
+from exporters.declarations import declarations
 from exporters.manifest import MANIFEST_VERSION, entries_beside, library_versions, to_json
 from exporters.registry import exporter_for
 from slide_deploy.checkpoint import Checkpoint
@@ -24,7 +25,6 @@ from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import Violation, check_graph, inspect, read_graph, standard_ops
 from slide_deploy.hashing import sha256
 from slide_deploy.lowerings import DEFAULT_FORM, lower
-from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.parity import LIMITS, Case, Verification, verification_cases, verify
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import Certificate, reparameterize
@@ -164,23 +164,26 @@ def refuse_existing(paths: Sequence[Path]) -> None:
 def working_folder(out: Path) -> Iterator[Path]:
     """A hidden folder on the same file system as the output, gone at the end whatever happens.
 
+    Output folders that were made for it and stay empty go too.
+
     Raises:
         InputError: if the output folder cannot be made or written to.
     """
-    made = not out.exists()
+    made: list[Path] = []
+    work: Path | None = None
     try:
+        made = [folder for folder in (out, *out.parents) if not folder.exists()]
         out.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".slide-deploy-", dir=out))
-    except OSError as error:
-        raise InputError(f"{out} cannot be written to ({error.strerror}): check --out.") from error
-    try:
         yield work
     except OSError as error:
         raise InputError(f"{out} cannot be written to ({error.strerror}): check --out.") from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
-        if made and not any(out.iterdir()):
-            out.rmdir()
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+        for folder in made:  # the innermost first
+            with suppress(OSError):  # it holds what was published, or was never made
+                folder.rmdir()
 
 
 def _write_and_verify(
@@ -241,27 +244,16 @@ def _size(path: Path) -> int:
 
 
 def _metadata(checkpoint: Checkpoint, folded: nn.Module, options: ExportOptions) -> dict[str, str]:
-    """What every file says of itself; ``slide_attentions`` tells a checker what to look for."""
-    attentions = [
-        {
-            "name": name,
-            "channels": module.config.inner_dim,
-            "kernel_size": module.config.kernel_size,
-            "heads": module.config.num_heads,
-            "head_dim": module.config.head_dim,
-        }
-        for name, module in folded.named_modules()
-        if isinstance(module, FoldedSlideAttention)
-    ]
+    """What every file says of itself."""
     entries = {
         "architecture": checkpoint.architecture,
         "checkpoint_sha256": checkpoint.sha256,
-        "lowering": options.lowering,
-        "precision": options.precision,
-        "slide_attentions": json.dumps(attentions),
         "versions": json.dumps(library_versions()),
     }
-    return {f"slide_deploy.{key}": value for key, value in entries.items()}
+    return {
+        **{f"slide_deploy.{key}": value for key, value in entries.items()},
+        **declarations(folded, options.lowering, options.precision),
+    }
 
 
 def _manifest(

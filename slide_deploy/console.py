@@ -27,7 +27,8 @@ def stderr() -> Console:
 def _console(stderr: bool) -> Console:
     # The stream as it is now: converters are run with sys.stderr redirected, progress goes on.
     stream = sys.stderr if stderr else sys.stdout
-    console = Console(file=stream, highlight=False, soft_wrap=True)
+    # Names of files and layers are printed as they are, also where they hold colons.
+    console = Console(file=stream, highlight=False, emoji=False, soft_wrap=True)
     # A pipe or a log has no width of its own.
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     return console
@@ -111,9 +112,20 @@ def case_table(verification: Verification) -> Table:
 
 
 def findings_table(findings: Iterable[Finding]) -> Table:
-    """One line a finding of the doctor."""
+    """One line a finding of the doctor, parts of the report one after the other."""
     grid = table("", [("", False), ("", False), ("", False)])
+    grid.show_header = False
+    parts: dict[str, list[Finding]] = {}
     for finding in findings:
-        mark = "[green]yes[/]" if finding.ok else "[yellow]no[/]"
-        grid.add_row(finding.subject, mark, escape(finding.detail))
+        parts.setdefault(finding.part, []).append(finding)
+    for part, members in parts.items():
+        grid.add_row(f"[bold]{escape(part)}[/]")
+        for finding in members:
+            grid.add_row(f"  {escape(finding.subject)}", _mark(finding), escape(finding.detail))
     return grid
+
+
+def _mark(finding: Finding) -> str:
+    if finding.ok is None:
+        return ""
+    return "[green]yes[/]" if finding.ok else "[yellow]no[/]"

@@ -1,6 +1,5 @@
 """What this machine can do, and what would help where it cannot."""
 
-import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -8,10 +7,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from slide_deploy import __version__
+from slide_deploy.machine import describe, fingerprint, usable_threads
 from slide_deploy.runtimes.registry import RUNTIMES
 
 # The top-level names that this distribution brings; two of them are common words.
 PACKAGES = ("slide_deploy", "exporters", "benchmarks")
+
+# Parts of the report, in this order; others follow as they come.
+INSTALLATION, MACHINE = "installation", "machine"
 
 
 @dataclass(frozen=True)
@@ -20,25 +23,37 @@ class Finding:
 
     Args:
         subject: what was looked at.
-        ok: whether it is usable.
-        detail: its version, or the reason why not with the command that would help.
+        ok: whether it is usable; None for a plain fact, which is neither.
+        detail: its version, or the reason why not with the command that would help; or the fact.
+        part: of the report that it belongs to.
     """
 
     subject: str
-    ok: bool
+    ok: bool | None
     detail: str
+    part: str = INSTALLATION
 
 
 def examine() -> tuple[Finding, ...]:
-    """Look at this installation and machine."""
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    """Look at this installation and machine.
+
+    Who knows more, the benchmark's targets for example, appends findings of a part of his own.
+    """
     return (
         Finding("slide-deploy", True, f"{__version__}, Python {platform.python_version()}"),
-        Finding("machine", True, machine),
         *_packages(),
         _library("torch", "to load checkpoints and to export"),
         *(_runtime(index) for index in range(len(RUNTIMES))),
+        *_machine(),
     )
+
+
+def _machine() -> list[Finding]:
+    """Facts about the machine, one a line, and what a benchmark makes of them."""
+    facts = describe()
+    facts["usable threads"] = str(usable_threads())
+    facts["fingerprint"] = fingerprint(facts)
+    return [Finding(name, None, fact, MACHINE) for name, fact in facts.items()]
 
 
 def _packages() -> list[Finding]:

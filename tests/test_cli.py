@@ -14,6 +14,7 @@ import torch
 from slide_deploy import __version__, cli
 from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.checkpoint.save import save_folded
+from slide_deploy.cli import options
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import registry
 from tests.support import GOLDEN, random_swin
@@ -307,5 +308,5 @@ def test_a_missing_extra_is_named_with_its_command(
     assert "openvino is not installed: run pip install 'slide-deploy[openvino]'" in said
     (tmp_path / "model.xml").touch()
     assert "slide-deploy[openvino]" in refused("verify", tmp_path / "model.xml", "--against", NANO)
-    monkeypatch.setattr(cli, "find_spec", without)
+    monkeypatch.setattr(options, "find_spec", without)
     assert "slide-deploy[all]" in refused("fold", NANO, "-o", tmp_path / "f.safetensors")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,11 @@ from benchmarks.record import Configuration, OperatorTime, Tensor
 
 # Times one stage of a cold start: ``with stage("compile"): ...``.
 Stage = Callable[[str], AbstractContextManager[None]]
+
+
+def untimed(name: str) -> AbstractContextManager[None]:
+    """A `Stage` that nobody times."""
+    return nullcontext()
 
 
 @dataclass(frozen=True)

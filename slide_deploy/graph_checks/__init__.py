@@ -2,7 +2,7 @@
 
 from slide_deploy.graph_checks.check import Report, check_file, check_files, check_graph
 from slide_deploy.graph_checks.graph import Graph
-from slide_deploy.graph_checks.inspect import Inspection, inspect
+from slide_deploy.graph_checks.inspect import Inspection, inspect, traffic
 from slide_deploy.graph_checks.policy import Policy, load_policy, standard_ops, standard_ops_text
 from slide_deploy.graph_checks.readers import read_graph
 from slide_deploy.graph_checks.rules import RULES, Rule, Violation
@@ -23,4 +23,5 @@ __all__ = [
     "read_graph",
     "standard_ops",
     "standard_ops_text",
+    "traffic",
 ]

@@ -8,13 +8,14 @@ consists of, so that a rule can count them.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from slide_deploy.graph_checks.convolutions import Convolution
 from slide_deploy.graph_checks.readers.limits import MAX_DIMENSION
 
 LOWERING_KEY = "slide_deploy.lowering"
 ATTENTIONS_KEY = "slide_deploy.slide_attentions"
+PRECISION_KEY = "slide_deploy.precision"
 
 # A list of a hundred attentions has a tenth of it.
 _LONGEST_TEXT = 100_000
@@ -118,6 +119,15 @@ def read_declarations(metadata: Mapping[str, str]) -> tuple[Declaration, ...] | 
     text = metadata.get(ATTENTIONS_KEY)
     if text is None:
         return None
+    return tuple(map(_declaration, read_entries(text)))
+
+
+def read_entries(text: str) -> list[dict[str, Any]]:
+    """The objects in a JSON list; an empty one in the place of what is none.
+
+    Raises:
+        ValueError: the text is no such list; its text is a clause.
+    """
     if len(text) > _LONGEST_TEXT:
         raise ValueError(f"has {len(text):,} characters")
     try:
@@ -126,12 +136,12 @@ def read_declarations(metadata: Mapping[str, str]) -> tuple[Declaration, ...] | 
         raise ValueError("is not JSON") from error
     if not isinstance(entries, list):
         raise ValueError("is not a list")
-    return tuple(map(_declaration, entries))
+    return [entry if isinstance(entry, dict) else {} for entry in entries]
 
 
-def _declaration(entry: object) -> Declaration:
+def _declaration(entry: dict[str, Any]) -> Declaration:
     numbers = ("channels", "kernel_size", "heads", "head_dim")
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+    if not isinstance(entry.get("name"), str):
         raise ValueError("has an entry without a name")
     for key in numbers:
         if type(entry.get(key)) is not int or not 0 < entry[key] <= MAX_DIMENSION:

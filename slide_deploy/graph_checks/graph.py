@@ -123,6 +123,19 @@ class Constant:
         return None if numpy_type is None else self.load().view(numpy_type).reshape(self.shape)
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """Bytes of a file that belong to nothing in the graph.
+
+    Attributes:
+        what: where they are, a clause.
+        size: how many there are.
+    """
+
+    what: str
+    size: int
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """A model file, as far as rules need it.
@@ -141,6 +154,12 @@ class Graph:
         metadata: texts that the exporter stored.
         bound: names that a body of control flow gets from the node that runs it.
         functions: operators that the file itself defines.
+        declared: types and shapes of inner values that the file declares and the reader does not
+            believe, by name; what the operators give is in ``values``.
+        described_inputs: inputs as the file describes them to whoever loads it, apart from the
+            graph; None where it says them only once.
+        described_outputs: the same for outputs.
+        left_over: what the files hold beside the graph.
     """
 
     format: Format
@@ -156,6 +175,10 @@ class Graph:
     metadata: Mapping[str, str]
     bound: frozenset[str] = frozenset()
     functions: tuple[str, ...] = ()
+    declared: Mapping[str, Value] = field(default_factory=dict)
+    described_inputs: tuple[Value, ...] | None = None
+    described_outputs: tuple[Value, ...] | None = None
+    left_over: tuple[LeftOver, ...] = ()
 
     @cached_property
     def producers(self) -> Mapping[str, Node]:

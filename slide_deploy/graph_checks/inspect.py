@@ -96,6 +96,25 @@ def parameters(graph: Graph) -> int:
     return sum(stored.values())
 
 
+def traffic(graph: Graph) -> int | None:
+    """Bytes that one image must move at the very least: weights, inputs, outputs, each once.
+
+    Activations are left out: they may stay in caches. None where a size is open at batch 1 or a
+    type has no size.
+    """
+    weights = {
+        constant.source: constant.size
+        for constant in graph.constants.values()
+        if is_weight(constant)
+    }
+    known = at_batch_one(graph)
+    ends = (*graph.inputs, *graph.outputs)
+    if any(value.name not in known or value.dtype not in _BITS for value in ends):
+        return None
+    moved = sum(_size(value.dtype, known[value.name]) for value in ends)
+    return sum(weights.values()) + moved
+
+
 def is_weight(constant: Constant) -> bool:
     """Whether a constant is one of the numbers that training found, not a shape or an index."""
     return constant.dtype not in _STEERING

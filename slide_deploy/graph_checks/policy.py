@@ -78,6 +78,7 @@ class Policy:
     allow_control_flow: bool
     allow_unfold: bool
     known_traps: bool
+    norm_epsilons: tuple[float, ...]
     formats: Mapping[Format, FormatPolicy]
 
 
@@ -158,6 +159,7 @@ def _policy(file: str | Path, content: dict[str, Any]) -> Policy:
         allow_control_flow=structure.flag("control_flow"),
         allow_unfold=structure.flag("unfold"),
         known_traps=structure.flag("known_traps"),
+        norm_epsilons=structure.fractions("norm_epsilons"),
         formats=formats,
     )
     for table in (whole, limits, types, dimensions, constants, structure):

@@ -68,6 +68,29 @@ def computed(graph: Graph, node: Node, known: Known) -> Sizes | None:
     return None
 
 
+def misfit(graph: Graph, node: Node, known: Known) -> str:
+    """Why the operands of a convolution or matrix product do not fit together; empty if they do.
+
+    Args:
+        graph: where the node is.
+        node: any node.
+        known: sizes by the name of the value.
+    """
+    kind = kind_of(graph, node)
+    if kind not in (Kind.CONVOLUTION, Kind.PRODUCT, Kind.LINEAR):
+        return ""
+    sides = [known[name] for name in node.inputs[:2] if name in known]
+    if len(sides) < 2 or min(map(len, sides)) < 2:
+        return ""
+    if kind is not Kind.CONVOLUTION:
+        fits = product(graph, node, sides[0], sides[1]) is not None
+        return "" if fits else f"Multiplies {sides[0]} by {sides[1]}, which do not fit together."
+    found = convolution(graph, node)
+    if found is None or found.groups * found.inputs_per_group == sides[0][1]:
+        return ""
+    return f"Takes {found.groups * found.inputs_per_group} channels and gets {sides[0][1]}."
+
+
 def permutation_of(graph: Graph, node: Node) -> Sizes | None:
     """The axes of a transpose, counted from the front; None if they are not constant."""
     if kind_of(graph, node) is not Kind.TRANSPOSE:

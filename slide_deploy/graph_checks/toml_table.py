@@ -78,6 +78,15 @@ class TomlTable:
             raise self._wrong(key, "must be a whole number, 0 or more")
         return held
 
+    def fractions(self, key: str) -> tuple[float, ...]:
+        """A list of numbers between 0 and 1."""
+        held = self._take(key)
+        if not isinstance(held, list) or not all(
+            isinstance(item, float) and 0 < item < 1 for item in held
+        ):
+            raise self._wrong(key, "must be a list of numbers between 0 and 1")
+        return tuple(held)
+
     def flag(self, key: str) -> bool:
         """True or false."""
         held = self._take(key)

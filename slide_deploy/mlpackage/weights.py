@@ -13,6 +13,7 @@ The program refers to a blob by the offset of its header.
 
 import mmap
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -44,6 +45,13 @@ class Weights:
     package: Path
     model_folder: PurePosixPath
     _files: dict[str, NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
+    _read: dict[str, list[tuple[int, int]]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def places(self) -> Iterator[tuple[str, NDArray[np.uint8], list[tuple[int, int]]]]:
+        """Each file, its bytes and the places that were read: first byte, and the one behind."""
+        for file_name, content in self._files.items():
+            yield file_name, content, self._read[file_name]
 
     def read(self, file_name: str, offset: int, dtype: DType, count: int) -> NDArray[np.uint8]:
         """The stored bytes of one blob, as a read-only view of the file; nothing is copied.
@@ -78,12 +86,15 @@ class Weights:
             )
         if dtype.bits < 8 and unused_bits != size * 8 - count * dtype.bits:
             raise damaged(self.package, f"{where} has another number of elements than the program")
+        header_end = offset + _BLOB_HEADER.size
+        self._read[file_name] += [(offset, header_end), (start, start + size)]
         return content[start : start + size]
 
     def _content(self, file_name: str) -> NDArray[np.uint8]:
         """The bytes of a weight file, shape (bytes,), after a check of its header."""
         if file_name not in self._files:
             self._files[file_name] = self._open(file_name)
+            self._read[file_name] = [(0, _STORAGE_HEADER.size)]
         return self._files[file_name]
 
     def _open(self, file_name: str) -> NDArray[np.uint8]:

@@ -51,7 +51,7 @@ class Session:
         except InputError:
             raise
         except Exception as error:  # every runtime has errors of its own
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = message_lines(error)[0]
             raise InputError(f"{self.runtime} could not run the file ({reason}).") from error
         if logits.ndim != 2 or len(logits) != len(images):
             raise InputError(
@@ -59,3 +59,15 @@ class Session:
                 f"{self.runtime}: expected a row of logits for each."
             )
         return logits
+
+
+def message_lines(error: Exception) -> list[str]:
+    """What a native library says, at least one line.
+
+    It quotes names from the file. Where those are no UTF-8 its binding to Python raises
+    ``UnicodeDecodeError`` in place of the error, and the message is what could not be decoded.
+    """
+    text = str(error)
+    if isinstance(error, UnicodeDecodeError):
+        text = error.object.decode("utf-8", "replace")
+    return text.strip().splitlines() or [type(error).__name__]

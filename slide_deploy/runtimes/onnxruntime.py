@@ -1,11 +1,15 @@
 """ONNX Runtime on the CPU."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from slide_deploy.errors import InputError
-from slide_deploy.runtimes.base import Session
+from slide_deploy.runtimes.base import Session, message_lines
+
+# Without a fallback: it would try the same again, and say so on stdout.
+_CPU: Any = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
 
 
 def load(path: Path) -> Session:
@@ -19,9 +23,11 @@ def load(path: Path) -> Session:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: its warnings speak of its own optimiser
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, **_CPU)
     except Exception as error:  # onnxruntime has no base class for its own errors
-        raise InputError(f"{path} does not load on ONNX Runtime ({_line(error)}).") from error
+        raise InputError(
+            f"{path} does not load on ONNX Runtime ({message_lines(error)[0]})."
+        ) from error
     if len(session.get_inputs()) != 1 or session.get_inputs()[0].type != "tensor(float)":
         raise InputError(f"{path} does not take one input of float32: it is no image classifier.")
     if not session.get_outputs():
@@ -57,17 +63,13 @@ def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
         options.log_severity_level = 3
         level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.graph_optimization_level = level
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, **_CPU)
+        names = [output.name for output in session.get_outputs()]
+        answers = session.run(names, {session.get_inputs()[0].name: image})
     except Exception as error:  # onnx and onnxruntime have no base class for their errors
-        raise InputError(f"{path} does not load on ONNX Runtime ({_line(error)}).") from error
-    names = [output.name for output in session.get_outputs()]
-    answers = session.run(names, {session.get_inputs()[0].name: image})
+        raise InputError(
+            f"{path} does not load on ONNX Runtime ({message_lines(error)[0]})."
+        ) from error
     return {
         name: value for name, value in zip(names, answers, strict=True) if value.dtype.kind == "f"
     }
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

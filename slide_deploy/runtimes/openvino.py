@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from slide_deploy.errors import InputError
-from slide_deploy.runtimes.base import Session
+from slide_deploy.runtimes.base import Session, message_lines
 
 _FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
@@ -55,7 +55,7 @@ def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
         ]
         model.add_outputs(kept)
         compiled = core.compile_model(model, "CPU", _FLOAT32)
-    answers = compiled([image])
+        answers = compiled([image])
     return {str(index): answers[output] for index, output in enumerate(compiled.outputs)}
 
 
@@ -63,6 +63,6 @@ def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
 def _refusals(path: Path) -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
+    except (RuntimeError, UnicodeDecodeError) as error:
+        reason = message_lines(error)[-1]
         raise InputError(f"{path} does not load on OpenVINO ({reason}).") from error

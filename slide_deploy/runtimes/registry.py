@@ -1,5 +1,6 @@
 """Which runtime runs which file."""
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,12 @@ from types import ModuleType
 import numpy as np
 
 from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.model_files import require_model_file
 from slide_deploy.runtimes.base import Session
+
+# A colour picture of 8192x8192, the largest that any model here takes, has 2**27.6 numbers. A
+# larger input comes from a damaged size.
+MAX_INPUT_ELEMENTS = 2**28
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,7 @@ def values_of(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
         InputError: if the file is missing, of an unknown kind or cannot be run.
     """
     runtime = [runtime for runtime in RUNTIMES if runtime.suffix == runtime_for(path).suffix][-1]
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check its name.")
+    require_model_file(path)
     inner: Callable[[Path, np.ndarray], dict[str, np.ndarray]] = runtime.module().inner_values
     return inner(path, image)
 
@@ -105,12 +110,15 @@ def open_file(path: Path) -> Session:
         InputError: if it is missing, of an unknown kind or cannot be loaded.
     """
     runtime = runtime_for(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check its name.")
+    require_model_file(path)
     session = runtime.open(path)
     if len(session.input_shape) != 4:
         raise InputError(
             f"{path} takes an input of rank {len(session.input_shape)}: expected images (batch, "
             f"channels, height, width)."
         )
+    sizes = [size for size in session.input_shape if size is not None]
+    if min(sizes, default=1) < 1 or math.prod(sizes) > MAX_INPUT_ELEMENTS:
+        shown = "x".join("?" if size is None else str(size) for size in session.input_shape)
+        raise InputError(f"{path} takes an input of {shown}, no image: export the model again.")
     return session

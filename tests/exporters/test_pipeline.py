@@ -141,7 +141,24 @@ def test_a_converter_that_fails_leaves_nothing(
 
     monkeypatch.setattr(onnx_exporter, "write", write)
     with pytest.raises(InputError, match=r"could not be written as onnx \(no such operator\)"):
-        export(nano.load(), ExportOptions(("onnx",), tmp_path / "new"))
+        export(nano.load(), ExportOptions(("onnx",), tmp_path / "new" / "with" / "parents"))
+    assert entries(tmp_path) == []
+
+
+def test_folders_that_others_use_stay(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pipeline.working_folder(tmp_path / "there" / "new" / "out"):
+        (tmp_path / "there" / "new" / "notes.txt").touch()
+    assert entries(tmp_path / "there") == ["new"]
+    assert entries(tmp_path / "there" / "new") == ["notes.txt"]
+
+
+def test_an_output_that_cannot_be_made_leaves_no_parents(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match="cannot be written to"),
+        pipeline.working_folder(tmp_path / "new" / ("x" * 300)),
+    ):
+        pass
     assert entries(tmp_path) == []
 
 

@@ -87,3 +87,30 @@ def literal(model: Any, name: str) -> Any:
     """The immediate tensor of a constant."""
     found = next(held for held in operations(model) if held.outputs[0].name == name)
     return found.attributes["val"].immediateValue.tensor
+
+
+def declare(format: str, key: str, text: str | None) -> Callable[[Any], None]:
+    """An edit of what a file says of itself; None takes the entry away."""
+
+    def in_onnx(model: onnx.ModelProto) -> None:
+        kept = [(held.key, held.value) for held in model.metadata_props if held.key != key]
+        del model.metadata_props[:]
+        for name, value in [*kept, *([(key, text)] if text is not None else [])]:
+            model.metadata_props.add(key=name, value=value)
+
+    def in_ir(root: Element) -> None:
+        section, _, name = key.partition(".")
+        entries = root.find(f"rt_info/{section}")
+        assert entries is not None
+        for entry in entries.findall(name):
+            entries.remove(entry)
+        if text is not None:
+            entries.append(Element(name, {"value": text}))
+
+    def in_mlpackage(model: Any) -> None:
+        held = model.description.metadata.userDefined
+        held.pop(key, None)
+        if text is not None:
+            held[key] = text
+
+    return {"onnx": in_onnx, "openvino": in_ir, "coreml": in_mlpackage}[format]

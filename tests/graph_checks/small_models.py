@@ -1,15 +1,13 @@
 """Small models of random weights, and how to write them in every format."""
 
-import json
 from pathlib import Path
 
 import torch
 
 from exporters.base import ExportRequest
+from exporters.declarations import declarations
 from exporters.registry import EXPORTERS
-from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, LOWERING_KEY
 from slide_deploy.lowerings import DEFAULT_FORM, lower
-from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
 from tests.support import random_swin
@@ -27,32 +25,21 @@ def export(model: SlideSwin, folder: Path, *, dynamic_batch: bool = False) -> Fi
     """Write a model in every format."""
     folded = reparameterize(model)[0]
     shape = (model.config.in_channels, *model.config.image_size)
-    request = ExportRequest(lower(folded), shape, dynamic_batch, metadata(folded))
+    request = ExportRequest(lower(folded), shape, dynamic_batch, declared(folded))
     files = {exporter.format: folder / f"nano{exporter.suffix}" for exporter in EXPORTERS}
     for exporter in EXPORTERS:
         exporter.write(request, files[exporter.format])
     return files
 
 
-def metadata(folded: torch.nn.Module) -> dict[str, str]:
-    attentions = [
-        {
-            "name": name,
-            "channels": module.config.inner_dim,
-            "kernel_size": module.config.kernel_size,
-            "heads": module.config.num_heads,
-            "head_dim": module.config.head_dim,
-        }
-        for name, module in folded.named_modules()
-        if isinstance(module, FoldedSlideAttention)
-    ]
-    return {LOWERING_KEY: DEFAULT_FORM, ATTENTIONS_KEY: json.dumps(attentions)}
+def declared(folded: torch.nn.Module) -> dict[str, str]:
+    return declarations(folded, DEFAULT_FORM)
 
 
 def branched_swin(folder: Path) -> Path:
     """An ONNX file of a model whose attentions nobody folded."""
     model = nano()
-    request = ExportRequest(model, (3, 64, 64), False, metadata(reparameterize(model)[0]))
+    request = ExportRequest(model, (3, 64, 64), False, declared(reparameterize(model)[0]))
     path = folder / "branched.onnx"
     EXPORTERS[0].write(request, path)
     return path

@@ -51,6 +51,28 @@ def test_check_exits_with_2_where_a_file_cannot_be_used(exported: Files, tmp_pat
     assert sarif.exists()
 
 
+@pytest.mark.parametrize("command", ["check", "inspect", "predict"])
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_a_folder_of_a_files_name_is_called_a_folder(
+    tmp_path: Path, command: str, suffix: str
+) -> None:
+    folder = tmp_path / f"d{suffix}"
+    folder.mkdir()
+    answer = run(command, folder, *(["picture.png"] if command == "predict" else []))
+    assert answer.returncode == 2
+    assert answer.stderr == f"slide-deploy: {folder} is a folder: name the {suffix} file itself.\n"
+
+
+def test_file_names_are_printed_as_they_are(damaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(damaged.parent)
+    name = "[bold]x :smile:.onnx"
+    damaged.rename(name)
+    checked, inspected = run("check", name), run("inspect", name)
+    assert f"{name} against standard-ops\n" in checked.stdout
+    assert f"FAIL {name}: 1 errors" in checked.stdout
+    assert f"{name}\n" in inspected.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

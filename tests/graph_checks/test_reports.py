@@ -1,6 +1,7 @@
 """Reports say the same to people, to CI and to code hosts, and CI can read them."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,20 @@ from rich.console import Console
 from rich.text import Text
 
 from slide_deploy.graph_checks import RULES, Report, Violation, check_files, standard_ops
+from slide_deploy.graph_checks.check import MAX_VIOLATIONS
 from slide_deploy.graph_checks.reports import junit, report_table, sarif
 from slide_deploy.graph_checks.reports.table import summary
 from tests.graph_checks.attention_onnx import Case, write
 from tests.graph_checks.damage import edit_onnx, node
 from tests.graph_checks.small_models import Files
 
-HERE = Path(__file__).parent
-SCHEMA = json.loads((HERE / "sarif_subset.schema.json").read_text())
+SCHEMAS = Path(__file__).parent / "schemas"
+SARIF = json.loads((SCHEMAS / "sarif-2.1.0-rtm.5.json").read_text())
+JUNIT = xmlschema.XMLSchema(SCHEMAS / "junit-10.xsd")
+# What the schema calls a uri, or a reference to one: the characters that RFC 3986 lets stand.
+FORMATS = jsonschema.FormatChecker(formats=())
+FORMATS.checks("uri")(re.compile(r"[a-z]+:[\w\-.~:/?#\[\]@!$&'()*+,;=%]+", re.ASCII).fullmatch)
+FORMATS.checks("uri-reference")(re.compile(r"[\w\-.~:/?#\[\]@!$&'()*+,;=%]+", re.ASCII).fullmatch)
 STRANGE = 'a<b>&"c" [bold]%20 ü' + "x" * 200
 # Bytes that are no UTF-8, as Python spells them, and a control character.
 STRANGE_PATH = 'a<b>&"c" [bold]\x1b\udcff ü.onnx'
@@ -51,6 +58,27 @@ def strange(reports: tuple[Report, ...]) -> tuple[Report, ...]:
     return (replace(reports[0], path=Path(STRANGE_PATH), violations=(violation,)),)
 
 
+@pytest.fixture(params=["none", "clean", "many", "strange", "unusable"])
+def unusual(
+    request: pytest.FixtureRequest, reports: tuple[Report, ...], strange: tuple[Report, ...]
+) -> tuple[Report, ...]:
+    """Reports at the edges of what a document can hold."""
+    violations = tuple(
+        Violation(rule.id, severity, f"node {index}", f"Is wrong {index} times.", "Mend it.")
+        for rule in RULES
+        for severity in ("error", "warning")
+        for index in range(MAX_VIOLATIONS)
+    )
+    cases = {
+        "none": (),
+        "clean": reports[:1],
+        "many": (replace(reports[0], violations=violations),) * 3,
+        "strange": strange,
+        "unusable": (replace(strange[0], violations=(), unusable=STRANGE + STRANGE_PATH),),
+    }
+    return cases[request.param]
+
+
 def test_a_file_that_cannot_be_read_does_not_stop_the_others(reports: tuple[Report, ...]) -> None:
     assert [report.passed for report in reports] == [True, False, False, False]
     assert [bool(report.unusable) for report in reports] == [False, False, False, True]
@@ -67,14 +95,51 @@ def test_warnings_alone_do_not_fail(reports: tuple[Report, ...]) -> None:
 # SARIF.
 
 
-def test_sarif_keeps_the_schema(reports: tuple[Report, ...]) -> None:
-    jsonschema.validate(json.loads(sarif(reports)), SCHEMA)
-
-
-def test_sarif_of_strange_names_is_json_and_keeps_the_schema(strange: tuple[Report, ...]) -> None:
-    text = sarif(strange)
+def valid_sarif(reports: tuple[Report, ...]) -> Any:
+    """The document's only run, held against the published schema."""
+    text = sarif(reports)
     text.encode("utf-8")
-    jsonschema.validate(json.loads(text), SCHEMA)
+    document = json.loads(text)
+    jsonschema.validate(document, SARIF, format_checker=FORMATS)
+    return document["runs"][0]
+
+
+def test_sarif_keeps_the_published_schema(reports: tuple[Report, ...]) -> None:
+    valid_sarif(reports)
+
+
+def test_sarif_of_any_report_keeps_the_published_schema(unusual: tuple[Report, ...]) -> None:
+    run = valid_sarif(unusual)
+    assert len(run["results"]) == sum(len(report.violations) for report in unusual)
+
+
+@pytest.mark.parametrize("key", ["message", "ruleId", "locations"])
+def test_the_published_schema_is_one_that_can_be_broken(reports: Any, key: str) -> None:
+    document = json.loads(sarif(reports))
+    document["runs"][0]["results"][0][key] = 7
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, SARIF, format_checker=FORMATS)
+
+
+def test_a_uri_with_a_space_breaks_the_schema(reports: tuple[Report, ...]) -> None:
+    document = json.loads(sarif(reports))
+    place = document["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+    place["artifactLocation"]["uri"] = "my models/nano.onnx"
+    with pytest.raises(jsonschema.ValidationError, match="uri-reference"):
+        jsonschema.validate(document, SARIF, format_checker=FORMATS)
+
+
+def test_sarif_has_what_code_hosts_need_beyond_the_schema(reports: tuple[Report, ...]) -> None:
+    """One place with a line, the rule's text and a fingerprint: optional in the standard."""
+    run = valid_sarif(reports)
+    assert run["results"]
+    for rule in run["tool"]["driver"]["rules"]:
+        assert rule["shortDescription"]["text"] and rule["help"]["text"]
+    for result in run["results"]:
+        (location,) = result["locations"]
+        assert location["physicalLocation"]["region"]["startLine"] == 1
+        assert all(re.search(r"/v\d+$", key) for key in result["partialFingerprints"])
+        assert result["partialFingerprints"]
 
 
 def test_sarif_names_rule_node_remedy_and_file(reports: tuple[Report, ...], tmp_path: Path) -> None:
@@ -129,13 +194,20 @@ def uris(run: Any) -> set[str]:
 # JUnit.
 
 
-def test_junit_keeps_the_schema(reports: tuple[Report, ...]) -> None:
-    xmlschema.XMLSchema(HERE / "junit.xsd").validate(ElementTree.fromstring(junit(reports)))
+def test_junit_keeps_the_published_schema(reports: tuple[Report, ...]) -> None:
+    JUNIT.validate(ElementTree.fromstring(junit(reports)))
 
 
-def test_junit_of_strange_names_is_xml_and_keeps_the_schema(strange: tuple[Report, ...]) -> None:
-    document = junit(strange).encode("utf-8")
-    xmlschema.XMLSchema(HERE / "junit.xsd").validate(ElementTree.fromstring(document))
+def test_junit_of_any_report_keeps_the_published_schema(unusual: tuple[Report, ...]) -> None:
+    document = junit(unusual).encode("utf-8")
+    JUNIT.validate(ElementTree.fromstring(document))
+
+
+def test_the_published_xml_schema_is_one_that_can_be_broken(reports: tuple[Report, ...]) -> None:
+    root = ElementTree.fromstring(junit(reports))
+    del root[0].attrib["tests"]
+    with pytest.raises(xmlschema.XMLSchemaValidationError):
+        JUNIT.validate(root)
 
 
 def test_junit_counts_what_it_lists(reports: tuple[Report, ...]) -> None:

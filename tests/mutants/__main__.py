@@ -11,24 +11,24 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from slide_deploy.console import stdout, table
+from slide_deploy.console import stdout
 from slide_deploy.graph_checks.graph import Format
 from tests.mutants.catalogue import CATALOGUE
-from tests.mutants.judge import Outcome, judge
+from tests.mutants.judge import judge
 from tests.mutants.mutant import FORMATS, Mutant
-
-Row = tuple[Mutant, Format, Outcome]
+from tests.mutants.report import LEGEND, Row, as_table, summary
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; 1 if a mutant survives."""
+    """Print the table; 1 if a mutant survives, or an error of a runtime is let through."""
     torch.set_num_threads(1)
     chosen = _chosen(_parser(), arguments)
     rows = list(_judged(chosen))
     console = stdout()
-    console.print(_table(rows))
-    console.print(_summary(rows), markup=True)
-    return int(any(not outcome.caught_by for _, _, outcome in rows))
+    console.print(as_table(rows))
+    console.print(LEGEND)
+    console.print(summary(rows))
+    return int(any(not outcome.caught_by or outcome.leaked for _, _, outcome in rows))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,30 +85,6 @@ def _silent_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def _table(rows: Sequence[Row]) -> object:
-    headers = ("kind of damage", "format", "caught by", "rules", "parity")
-    grid = table("", [(header, False) for header in headers])
-    last = ""
-    for mutant, format, outcome in rows:
-        name, last = "" if mutant.name == last else mutant.name, mutant.name
-        caught = outcome.caught_by or "[bold red]nobody[/]"
-        leaked = f" ({outcome.leaked})" if outcome.leaked else ""
-        grid.add_row(name, format, caught, outcome.check, outcome.parity + leaked)
-    return grid
-
-
-def _summary(rows: Sequence[Row]) -> str:
-    kinds = len({mutant.name for mutant, _, _ in rows})
-    counts = {
-        who: sum(outcome.caught_by == who for _, _, outcome in rows)
-        for who in ("check", "parity", "both", "")
-    }
-    return (
-        f"{kinds} kinds of damage, {len(rows)} files: {counts['check']} caught by check, "
-        f"{counts['parity']} by parity, {counts['both']} by both, {counts['']} survive."
-    )
 
 
 if __name__ == "__main__":

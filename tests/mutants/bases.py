@@ -24,8 +24,6 @@ from tests.support import golden_swin
 
 # What the damage knows its way around in.
 LOWERING = "depthwise"
-# Where a file says in which precision it was written.
-PRECISION_KEY = "slide_deploy.precision"
 
 Rebuild = Callable[[nn.Module, SlideSwin], nn.Module]
 """From a copy of the lowered model and the trained model to a damaged network."""
@@ -109,12 +107,16 @@ def _traced(model: nn.Module, shape: tuple[int, int, int]) -> torch.export.Expor
     return ExportRequest(model, shape, False, {}).single
 
 
-@functools.cache
 def base(open_batch: bool = False) -> Base:
     """The valid files, in a temporary folder that goes with the process.
 
     Those of one image have shifted windows; those with an open batch have one window.
     """
+    return _base(open_batch)  # base() and base(False) are one
+
+
+@functools.cache
+def _base(open_batch: bool) -> Base:
     name = "slide_swin_nano" if open_batch else "slide_swin_nano_shifted"
     return Base(golden_swin(name).load(), _temporary(), open_batch)
 

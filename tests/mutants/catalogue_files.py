@@ -68,9 +68,13 @@ OPERATORS = (
     file(
         "halves",
         "A value is cast to float16 and back.",
-        "parity",
         # OpenVINO on the CPU takes such a detour out: its answers are right.
-        edits(onnx.through(TensorProto.FLOAT16), None, coreml.through("float16", "fp16")),
+        by_format("both", openvino="check"),
+        edits(
+            onnx.through(TensorProto.FLOAT16),
+            in_model(ir.through("f16")),
+            coreml.through("float16", "fp16"),
+        ),
     ),
     file(
         "quantised-detour",
@@ -138,7 +142,7 @@ INTERFACE = (
     file(
         "doubles-in-the-description",
         "The image is float64 for applications and float32 in the program.",
-        by_format("parity", coreml="check"),
+        by_format("both", coreml="check"),
         edits(openvino=in_xml(ir.doubles_in_data_only), coreml=coreml.doubles_in_the_description),
     ),
     file(
@@ -156,7 +160,7 @@ INTERFACE = (
     file(
         "open-height-in-data-only",
         "The height is open where the runtime looks and fixed where others look.",
-        "parity",
+        "both",
         edits(openvino=in_xml(ir.open_height_in_data_only)),
     ),
     file(
@@ -178,6 +182,12 @@ INTERFACE = (
         "The image is declared smaller than it is.",
         "both",
         edits(onnx.smaller_image, in_xml(ir.smaller_image), coreml.smaller_image),
+    ),
+    file(
+        "fewer-channels",
+        "The image is declared with one channel.",
+        "both",
+        edits(onnx.fewer_channels, in_xml(ir.fewer_channels), coreml.fewer_channels),
     ),
     file(
         "input-of-doubles",
@@ -211,7 +221,7 @@ INTERFACE = (
     ),
     file(
         "half-precision-claimed",
-        "The file claims float16 and so gets a wider limit.",
+        "The file claims float16, which would excuse larger errors.",
         "check",
         edits(
             onnx.half_precision_claimed,
@@ -243,6 +253,16 @@ INTERFACE = (
             onnx.one_attention_too_many,
             in_xml(ir.one_attention_too_many),
             coreml.one_attention_too_many,
+        ),
+    ),
+    file(
+        "one-normalisation-too-many",
+        "The file claims a normalisation that it does not have.",
+        "check",
+        edits(
+            onnx.one_normalisation_too_many,
+            in_xml(ir.one_normalisation_too_many),
+            coreml.one_normalisation_too_many,
         ),
     ),
 )
@@ -369,13 +389,13 @@ ATTRIBUTES = (
     file(
         "epsilon-everywhere",
         "All normalisations have the epsilon 1e-6, not 1e-5.",
-        "parity",
+        "both",
         edits(onnx.epsilon(1e-6), in_xml(ir.epsilon(1e-6)), coreml.epsilon(1e-6)),
     ),
     file(
         "epsilon-of-one-norm",
         "The first normalisation of a block has the epsilon 1e-3.",
-        "parity",
+        "both",
         edits(onnx.epsilon(1e-3, 1), in_xml(ir.epsilon(1e-3, 1)), coreml.epsilon(1e-3, 1)),
     ),
     file(
@@ -385,9 +405,19 @@ ATTRIBUTES = (
         edits(onnx.epsilon(1e-6, 8), in_xml(ir.epsilon(1e-6, 8)), coreml.epsilon(1e-6, 8)),
     ),
     file(
+        "epsilon-declared-too",
+        "A normalisation deep inside has the epsilon 1e-6, and the file declares it.",
+        "check",
+        edits(
+            onnx.epsilon_declared_too,
+            in_xml(ir.epsilon_declared_too),
+            coreml.epsilon_declared_too,
+        ),
+    ),
+    file(
         "epsilon-outside-the-root",
         "Epsilon is added to the deviation, not to the variance.",
-        "parity",
+        "both",
         edits(openvino=in_xml(ir.epsilon_outside_the_root)),
     ),
     file(

@@ -73,7 +73,7 @@ NETWORKS = (
     network(network_damage.not_rolled_back, "Shifted windows are not moved back."),
     network(network_damage.attention_without_residual, "An attention lost the way around it."),
     network(network_damage.mlp_without_residual, "An MLP lost the way around it."),
-    network(network_damage.norm_skipped, "A normalisation is skipped."),
+    network(network_damage.norm_skipped, "A normalisation is skipped.", "both"),
     pooling(network_damage.largest_token, "The largest token is classified, not the mean."),
     pooling(network_damage.first_token, "The first token is classified, not the mean."),
     pooling(network_damage.mean_over_padded_tokens, "The mean counts four tokens of padding."),

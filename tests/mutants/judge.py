@@ -37,8 +37,6 @@ class Outcome:
 
     def keeps(self, expected: Catcher) -> bool:
         """Whether everyone sees it who should; more is better."""
-        if expected == "either":
-            return bool(self.caught_by)
         return self.caught_by in (expected, "both")
 
 
@@ -71,4 +69,4 @@ def figure(verification: Verification) -> str:
     if not failed:
         return ""
     worst = min(failed, key=lambda case: case.agreement.snr_db)
-    return f"{worst.agreement.snr_db:.0f} dB, {worst.name}"
+    return f"{worst.agreement.snr_db:z.0f} dB, {worst.name}"

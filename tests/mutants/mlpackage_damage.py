@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, LOWERING_KEY
+from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, LOWERING_KEY, PRECISION_KEY
+from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY
 from slide_deploy.mlpackage import Constant, open_package
 from slide_deploy.mlpackage.dtypes import BY_PROTO
 from slide_deploy.mlpackage.protobuf import model_messages
-from tests.mutants.bases import PRECISION_KEY
+from tests.mutants.declared import one_epsilon_more, one_normalisation_more
 
 _CODES = {dtype.name: dtype.proto for dtype in BY_PROTO.values()}
 _FIELDS = {"float32": "floats", "int32": "ints", "bool": "bools", "string": "strings"}
@@ -256,6 +257,11 @@ def smaller_image(program: Program) -> None:
         program.main.inputs[0].type.tensorType.dimensions[axis].constant.size = 64
 
 
+def fewer_channels(program: Program) -> None:
+    program.spec.description.input[0].type.multiArrayType.shape[1] = 1
+    program.main.inputs[0].type.tensorType.dimensions[1].constant.size = 1
+
+
 def input_of_doubles(program: Program) -> None:
     program.spec.description.input[0].type.multiArrayType.dataType = _FEATURE_DOUBLE
     program.main.inputs[0].type.tensorType.dataType = _CODES["float64"]
@@ -318,6 +324,12 @@ one_attention_undeclared = declared(
     ATTENTIONS_KEY, lambda text: text[: text.index("}, {") + 1] + "]"
 )
 one_attention_too_many = declared(ATTENTIONS_KEY, lambda text: text[:-1] + ", " + text[1:])
+one_normalisation_too_many = declared(NORMALISATIONS_KEY, one_normalisation_more)
+
+
+def epsilon_declared_too(program: Program) -> None:
+    epsilon(1e-6, 8)(program)
+    declared(NORMALISATIONS_KEY, one_epsilon_more)(program)
 
 
 def blobs(program: Program) -> Iterator[Any]:

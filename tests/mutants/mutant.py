@@ -10,7 +10,7 @@ from tests.mutants.bases import Base
 
 FORMATS: tuple[Format, ...] = ("onnx", "openvino", "coreml")
 
-Catcher = Literal["check", "parity", "both", "either"]
+Catcher = Literal["check", "parity", "both"]
 Damage = Callable[[Base, Format, Path], Path]
 """From the valid files, a format and an empty folder to a damaged file in that folder."""
 
@@ -23,8 +23,7 @@ class Mutant:
         name: short, as ``--only`` takes it.
         description: what is wrong, a sentence.
         damage: makes the damaged file.
-        caught_by: who must see it, by format; the other one may see it too. "either" where it is
-            chance who does.
+        caught_by: who must see it, by format; the other one may see it too.
         formats: those in which it makes sense.
         open_batch: damages files with an open batch; of one image otherwise.
         exports: writes a damaged network anew, which takes seconds; otherwise edits a valid file.

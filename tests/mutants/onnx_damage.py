@@ -15,8 +15,9 @@ from onnx import (
     numpy_helper,
 )
 
-from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, LOWERING_KEY
-from tests.mutants.bases import PRECISION_KEY
+from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, LOWERING_KEY, PRECISION_KEY
+from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY
+from tests.mutants.declared import one_epsilon_more, one_normalisation_more
 
 
 def in_graph(edit: Callable[[ModelProto], object]) -> Callable[[Path], None]:
@@ -157,6 +158,10 @@ def smaller_image(model: ModelProto) -> None:
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 64
 
 
+def fewer_channels(model: ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
+
+
 def input_of_doubles(model: ModelProto) -> None:
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
     first = model.graph.node[0]
@@ -252,6 +257,15 @@ def one_attention_undeclared(model: ModelProto) -> None:
 
 def one_attention_too_many(model: ModelProto) -> None:
     metadata(model, ATTENTIONS_KEY, lambda text: text[:-1] + ", " + text[1:])
+
+
+def one_normalisation_too_many(model: ModelProto) -> None:
+    metadata(model, NORMALISATIONS_KEY, one_normalisation_more)
+
+
+def epsilon_declared_too(model: ModelProto) -> None:
+    epsilon(1e-6, 8)(model)
+    metadata(model, NORMALISATIONS_KEY, one_epsilon_more)
 
 
 def weights_outside(model: ModelProto) -> None:

@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, LOWERING_KEY
-from tests.mutants.bases import PRECISION_KEY
+from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, LOWERING_KEY, PRECISION_KEY
+from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY
+from tests.mutants.declared import one_epsilon_more, one_normalisation_more
 
 Element = ElementTree.Element
 Edit = Callable[[Path], None]
@@ -119,6 +120,7 @@ def parameter_shape(text: str, sizes: tuple[int, ...]) -> Callable[[Element], No
 open_height = parameter_shape("1,3,?,128", (1, 3, -1, 128))
 open_height_in_data_only = parameter_shape("1,3,?,128", (1, 3, 128, 128))
 doubles_in_data_only = with_data("Parameter", (0,), element_type="f64")
+fewer_channels = parameter_shape("1,1,128,128", (1, 1, 128, 128))
 smaller_image = parameter_shape("1,3,64,64", (1, 3, 64, 64))
 
 
@@ -159,6 +161,12 @@ one_attention_undeclared = declared(
     ATTENTIONS_KEY, lambda text: text[: text.index("}, {") + 1] + "]"
 )
 one_attention_too_many = declared(ATTENTIONS_KEY, lambda text: text[:-1] + ", " + text[1:])
+one_normalisation_too_many = declared(NORMALISATIONS_KEY, one_normalisation_more)
+
+
+def epsilon_declared_too(root: Element) -> None:
+    epsilon(1e-6, 8)(root)
+    declared(NORMALISATIONS_KEY, one_epsilon_more)(root)
 
 
 def weights_outside(root: Element) -> None:

@@ -9,6 +9,7 @@ from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.readers.mlpackage import read_mlpackage
 from slide_deploy.graph_checks.readers.onnx_file import read_onnx
 from slide_deploy.graph_checks.readers.openvino_ir import read_openvino
+from slide_deploy.model_files import require_model_file
 
 READERS: tuple[tuple[str, Callable[[Path], Graph]], ...] = (
     (".onnx", read_onnx),
@@ -28,8 +29,7 @@ def read_graph(path: str | os.PathLike[str]) -> Graph:
     file = Path(path)
     for suffix, reader in READERS:
         if file.suffix.lower() == suffix:
-            if not file.exists():
-                raise InputError(f"{file} does not exist: check its name.")
+            require_model_file(file)
             return reader(file)
     known = ", ".join(suffix for suffix, _ in READERS)
     raise InputError(f"{file} is not a file of a known format: name one that ends in {known}.")

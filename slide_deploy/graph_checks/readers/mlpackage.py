@@ -6,7 +6,7 @@ inputs, in one order for all operators; the others are attributes where they are
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,13 @@ from slide_deploy.graph_checks.graph import (
     Value,
 )
 from slide_deploy.graph_checks.readers.data_files import map_file
+from slide_deploy.graph_checks.readers.left_over import unread
 from slide_deploy.graph_checks.readers.limits import check_node_count, damaged, short
 from slide_deploy.graph_checks.readers.protobuf_budget import Budget
 from slide_deploy.mlpackage import (
     Argument,
     Block,
+    Feature,
     Function,
     NamedType,
     Operation,
@@ -73,6 +75,13 @@ def read_mlpackage(path: Path) -> Graph:
         values=reader.values,
         metadata=package.user_metadata,
         bound=frozenset(reader.bound),
+        described_inputs=tuple(map(_described, package.inputs)),
+        described_outputs=tuple(map(_described_output, package.outputs)),
+        left_over=tuple(
+            found
+            for file_name, content, places in package.weights.places
+            for found in unread(PurePosixPath(file_name).name, content, places)
+        ),
     )
 
 
@@ -182,6 +191,20 @@ class _Reader:
 def _position(parameter: str) -> tuple[int, str]:
     known = parameter in _TENSORS
     return (_TENSORS.index(parameter) if known else len(_TENSORS)), parameter
+
+
+def _described(feature: Feature) -> Value:
+    """An input or output as an application sees it."""
+    shape = tuple(size if isinstance(size, int) else None for size in feature.shape)
+    if feature.kind == "image":  # Core ML makes a batch of one out of it, in the program's type
+        return Value(feature.name, "undefined", (1, *shape))
+    return Value(feature.name, feature.dtype or feature.kind, shape)
+
+
+def _described_output(feature: Feature) -> Value:
+    """The same; converters leave the shape of an output to the program where the batch is open."""
+    value = _described(feature)
+    return value if value.shape else Value(value.name, value.dtype, None)
 
 
 def _value(named: NamedType, prefix: str = "") -> Value:

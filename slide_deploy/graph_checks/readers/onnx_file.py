@@ -1,6 +1,6 @@
 """ONNX files to the common graph."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ from slide_deploy.graph_checks.graph import (
     Constant,
     Dimension,
     Graph,
+    LeftOver,
     Node,
     Shape,
     Value,
 )
 from slide_deploy.graph_checks.readers.data_files import map_file
+from slide_deploy.graph_checks.readers.left_over import unread
 from slide_deploy.graph_checks.readers.limits import (
     MAX_RANK,
     check_node_count,
@@ -84,8 +86,12 @@ class _Reader:
         inputs = self._interface(model.graph.input)
         outputs = self._interface(model.graph.output)
         self._values.update({value.name: value for value in (*inputs, *outputs)})
-        for name, inferred in inferred_values(model, self._constants).items():
-            self._values[name] = _merged(self._value(name, inferred), self._values.get(name))
+        declared: dict[str, Value] = {}
+        for name, message in inferred_values(model, self._constants).items():
+            inferred = self._value(name, message)
+            if name in self._values:
+                declared[name] = self._values[name]
+            self._values[name] = _merged(inferred, self._values.get(name))
         files = (self._path, *sorted(self._tensors.external))
         return Graph(
             format="onnx",
@@ -101,7 +107,16 @@ class _Reader:
             metadata={entry.key: entry.value for entry in model.metadata_props},
             bound=frozenset(self._bound),
             functions=tuple(f"{entry.domain}:{entry.name}" for entry in model.functions),
+            declared=declared,
+            left_over=tuple(self._left_over()),
         )
+
+    def _left_over(self) -> Iterator[LeftOver]:
+        """Training graphs, which no runtime for inference reads, and unread external data."""
+        for training in self._model.training_info:
+            yield LeftOver("a training graph", training.ByteSize())
+        for file, content in self._tensors.external.items():
+            yield from unread(file.name, content, self._tensors.read[file])
 
     def _body(self, graph: Any, prefix: str, depth: int) -> None:
         """Gather a graph; ``prefix`` names the node that runs it, empty for the model's own."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks.graph import Constant, elements_of
 from slide_deploy.graph_checks.readers.data_files import beside, map_file
+from slide_deploy.graph_checks.readers.left_over import Place
 from slide_deploy.graph_checks.readers.limits import check_bytes, checked_shape, damaged, short
 
 Bytes = Callable[[], NDArray[np.uint8]]
@@ -58,10 +59,12 @@ class TensorReader:
     Args:
         path: the model file.
         external: the data files that were opened, by their place on disk.
+        read: the places of the tensors in each of them.
     """
 
     path: Path
     external: dict[Path, NDArray[np.uint8]] = field(default_factory=dict)
+    read: dict[Path, list[Place]] = field(default_factory=dict)
 
     def constant(self, name: str, tensor: Any) -> Constant:
         """A ``TensorProto`` as a constant.
@@ -110,6 +113,7 @@ class TensorReader:
         file = beside(self.path, entries.get("location", ""))
         if file not in self.external:
             self.external[file] = map_file(self.path, file)
+            self.read[file] = []
         content = self.external[file]
         try:
             start = int(entries.get("offset", "0"))
@@ -121,4 +125,5 @@ class TensorReader:
                 f"{self.path} is damaged: {short(name)} ends behind the end of {file.name}; copy "
                 f"both files again."
             )
+        self.read[file].append((start, start + size))
         return f"{file}:{start}:{size}", size, lambda: content[start : start + size]

@@ -11,6 +11,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from slide_deploy.graph_checks.graph import (
     Value,
 )
 from slide_deploy.graph_checks.readers.data_files import beside, map_file
+from slide_deploy.graph_checks.readers.left_over import Place, unread
 from slide_deploy.graph_checks.readers.limits import (
     check_bytes,
     check_node_count,
@@ -59,6 +61,7 @@ _TYPES = (
 _ELEMENT_TYPES = {data: (name, bits) for data, _, name, bits in _TYPES}
 _PORT_TYPES = {port: name for _, port, name, _ in _TYPES}
 _STANDARD = re.compile(r"opset(\d{1,3})")
+_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 _METADATA = "slide_deploy"
 # 64 bits and a double in decimal are shorter.
 _LONGEST_NUMBER = 32
@@ -106,11 +109,14 @@ class _Reader:
     opsets: dict[str, int] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
     _weights: NDArray[np.uint8] | None = None
+    _read: list[Place] = field(default_factory=list)
+    _described: list[Value] = field(default_factory=list)
 
     def graph(self, root: ElementTree.Element) -> Graph:
         """The whole file."""
         inputs, outputs = self._body(root, "")
         weights = () if self._weights is None else (self.path.with_suffix(".bin"),)
+        left_over = (unread(file.name, self._content(), self._read) for file in weights)
         return Graph(
             format="openvino",
             path=self.path,
@@ -124,6 +130,8 @@ class _Reader:
             values=self.values,
             metadata=dict(_metadata(root)),
             bound=frozenset(self.bound),
+            described_inputs=tuple(self._described),
+            left_over=tuple(chain.from_iterable(left_over)),
         )
 
     def _output(self, name: str) -> Value:
@@ -144,6 +152,8 @@ class _Reader:
                 outputs.extend(net.inputs(layer))
             elif kind == "Parameter":
                 inputs.extend(net.outputs(layer))
+                if not prefix:
+                    self._described.extend(_described(layer, name) for name in net.outputs(layer))
             elif kind == "Const":
                 self._constant(net, layer)
             else:
@@ -211,11 +221,13 @@ class _Reader:
         shape = checked_shape(self.path, name, [self._integer(size, where) for size in sizes])
         dtype, bits = _ELEMENT_TYPES.get(data.get("element_type", ""), ("undefined", 0))
         start, size = (self._integer(data.get(key), where) for key in ("offset", "size"))
+        end = start + size
         if bits:
             size = check_bytes(self.path, name, shape, bits, size)
         content = self._content()
         if start < 0 or size < 0 or start + size > content.size:
             raise damaged(self.path, f"{short(name)} ends behind the end of the .bin file")
+        self._read.append((start, end))
         self.constants[name] = Constant(
             name, dtype, shape, size, f"{start}:{size}", lambda: content[start : start + size]
         )
@@ -260,6 +272,22 @@ class _Reader:
             return int(text or "")
         except ValueError as error:
             raise damaged(self.path, f"{what} is {short(text or 'empty')}") from error
+
+
+def _described(parameter: ElementTree.Element, name: str) -> Value:
+    """An input as its layer's data say it, which is what the runtime believes, not its port.
+
+    A size is a number, or open: ``?``, ``-1`` or a range like ``1..1024``; ``...`` is any rank.
+    """
+    data = parameter.find("data")
+    text = "..." if data is None else data.get("shape", "...")
+    dtype, _ = _ELEMENT_TYPES.get("" if data is None else data.get("element_type", ""), ("none", 0))
+    if "..." in text:
+        return Value(name, dtype, None)
+    sizes = [size.strip() for size in text.split(",")] if text else []
+    return Value(
+        name, dtype, tuple(int(size) if _NUMBER.fullmatch(size) else None for size in sizes)
+    )
 
 
 def _id(element: ElementTree.Element) -> str:

@@ -6,6 +6,7 @@ what this project is about.
 
 from slide_deploy.graph_checks.rules import (
     control_flow,
+    description,
     dimensions,
     domains,
     duplicates,
@@ -14,8 +15,10 @@ from slide_deploy.graph_checks.rules import (
     folded,
     interface,
     known_traps,
+    norm_epsilon,
     operators,
     parameter_count,
+    precision,
     rank,
     shapes_agree,
     types,
@@ -45,6 +48,9 @@ RULES: tuple[Rule, ...] = (
     unfold.RULE,
     folded.RULE,
     known_traps.RULE,
+    norm_epsilon.RULE,
+    description.RULE,
+    precision.RULE,
 )
 
 __all__ = ["RULES", "Rule", "Severity", "Violation"]

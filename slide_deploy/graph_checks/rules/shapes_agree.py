@@ -1,24 +1,25 @@
 """Declared shapes are those that the operators give.
 
 Readers of IR and Core ML packages take the shapes that the file declares. Where this package can
-compute a shape itself (see ``shapes``), the two must agree, or no other rule could be believed.
+compute a shape itself (see ``shapes``), the two must agree, or no other rule could be believed. The
+reader of ONNX files computes shapes and types itself and keeps apart what the file declares.
 """
 
 from collections.abc import Iterator
 
-from slide_deploy.graph_checks.graph import Graph, Node, elements_of
+from slide_deploy.graph_checks.graph import Graph, Node, Value, elements_of
 from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
-from slide_deploy.graph_checks.shapes import Known, at_batch_one, computed
+from slide_deploy.graph_checks.shapes import Known, at_batch_one, computed, misfit
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     known = at_batch_one(graph)
     for node in graph.nodes:
-        if not node.outputs or graph.shape(node.outputs[0]) is None:
-            continue
-        message = _disagreement(graph, node, known)
+        message = misfit(graph, node, known)
+        if not message and node.outputs and graph.shape(node.outputs[0]) is not None:
+            message = _disagreement(graph, node, known)
         if message:
             yield RULE.broken(message, node.name)
     for constant in graph.constants.values():
@@ -26,6 +27,13 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         if value is not None and value.shape is not None and value.shape != constant.shape:
             yield RULE.broken(
                 f"Is declared as {value.shape} and stored as {constant.shape}.", constant.name
+            )
+    for name, declared in graph.declared.items():
+        if not _agree(declared, graph.values[name]):
+            yield RULE.broken(
+                f"Is declared as {_written(declared)}, and its operator gives "
+                f"{_written(graph.values[name])}.",
+                name,
             )
 
 
@@ -64,10 +72,26 @@ def _pattern_disagreement(graph: Graph, node: Node) -> str:
     return "" if fits else f"Declares {declared} and reshapes to {pattern}."
 
 
+def _agree(declared: Value, given: Value) -> bool:
+    """Whether a declared type and shape can be those that an operator gives; open sizes can be."""
+    if "undefined" not in (declared.dtype, given.dtype) and declared.dtype != given.dtype:
+        return False
+    if declared.shape is None or given.shape is None:
+        return True
+    return len(declared.shape) == len(given.shape) and all(
+        ours == theirs or not (isinstance(ours, int) and isinstance(theirs, int))
+        for ours, theirs in zip(declared.shape, given.shape, strict=True)
+    )
+
+
+def _written(value: Value) -> str:
+    return f"{value.dtype} {value.shape}"
+
+
 RULE = Rule(
     id="SD002",
     name="ShapesAgree",
-    title="Declared shapes are those that the operators give.",
+    title="Declared shapes are those that the operators give, and operands fit together.",
     reason="Shapes decide rank, memory and the structure that other rules look for; a file that "
     "declares others passes checks that it should fail.",
     remedy="Export the model again; if a tool edited the file, let it infer the shapes anew.",

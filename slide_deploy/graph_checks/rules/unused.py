@@ -20,6 +20,8 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     for node in graph.nodes:
         if id(node) not in needed:
             yield RULE.broken(f"No output depends on this {node.operator}.", node.name)
+    for found in graph.left_over:
+        yield RULE.broken(f"The graph uses nothing of {found.what}: {found.size:,} bytes.")
 
 
 def _needed(graph: Graph, outputs: set[str]) -> set[int]:
@@ -36,7 +38,8 @@ def _needed(graph: Graph, outputs: set[str]) -> set[int]:
 RULE = Rule(
     id="SD013",
     name="Unused",
-    title="Every constant is read, and every operator leads to an output.",
+    title="Every constant is read, every operator leads to an output, and the files hold nothing "
+    "else.",
     reason="What is left over is a stale weight or a branch that should have been folded away.",
     remedy="Remove it; exporters do, so find out which tool left it there.",
     check=_check,

@@ -1,0 +1,159 @@
+"""Packs candidates for another device: models, the light half of the code, and a plan.
+
+Light is what runs with Python, numpy and the runtime: no torch, pydantic, scipy or rich, unless the
+target itself is torch. The same bundle is the same bytes: names sorted, times fixed, nothing
+compressed.
+"""
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import benchmarks
+import slide_deploy
+from benchmarks.artifact import files_of
+from benchmarks.bundle_texts import RUN, readme
+from benchmarks.measuring import plan_file
+from benchmarks.measuring.bundle_runner import PLAN
+from benchmarks.measuring.race import Plan
+from benchmarks.record import Candidate
+from benchmarks.targets.registry import TARGETS
+from slide_deploy.errors import InputError
+
+# Modules, and packages with all below them; a test holds them to be closed under import.
+LIGHT = (
+    "benchmarks/__init__.py",
+    "benchmarks/record.py",
+    "benchmarks/measuring",
+    "benchmarks/targets",
+    "slide_deploy/__init__.py",
+    "slide_deploy/errors.py",
+    "slide_deploy/machine",
+)
+# What reads checkpoints, for candidates that run one with torch.
+FOR_CHECKPOINTS = (
+    "slide_deploy/checkpoint",
+    "slide_deploy/folding.py",
+    "slide_deploy/hashing.py",
+    "slide_deploy/models",
+)
+_CHECKPOINTS = frozenset((".pth", ".pt", ".safetensors"))
+
+# Distributions by target, or by runtime where its targets agree; versions as in pyproject.toml.
+_REQUIREMENTS = {
+    "onnxruntime": ("onnxruntime>=1.22",),
+    "onnxruntime:cuda": ("onnxruntime-gpu>=1.22",),
+    "onnxruntime:tensorrt": ("onnxruntime-gpu>=1.22", "tensorrt"),
+    "onnxruntime:directml": ("onnxruntime-directml>=1.22",),
+    "onnxruntime:openvino": ("onnxruntime-openvino>=1.22",),
+    "openvino": ("openvino>=2025.3",),
+    "coreml": ("coremltools>=9.0",),
+    "torch": ("torch>=2.9",),
+}
+
+# The earliest that a zip can state.
+_TIME = (1980, 1, 1, 0, 0, 0)
+_UNIX, _READABLE = 3, 0o100644 << 16
+
+
+def write_bundle(plan: Plan, out: Path) -> None:
+    """Write a zip that measures on any device that has Python and the runtimes.
+
+    Args:
+        plan: what to measure; its paths are of files here.
+        out: the zip; one that is there is replaced as a whole.
+
+    Raises:
+        InputError: a file is missing, or the zip cannot be written.
+    """
+    moved, models = _moved(plan)
+    needed = requirements(moved.candidates)
+    texts = {
+        PLAN: plan_file.to_json(moved),
+        "run.py": RUN,
+        "requirements.txt": "\n".join(needed) + "\n",
+        "README.md": readme(moved, needed, _own_targets(moved.candidates)),
+    }
+    # In the same folder: a rename is atomic within one file system only.
+    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        _write(draft, {**models, **code(moved.candidates), **texts})
+        draft.replace(out)
+    except OSError as error:
+        raise InputError(
+            f"{out} cannot be written ({error.strerror}): choose another place."
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def requirements(candidates: tuple[Candidate, ...]) -> list[str]:
+    """Lines of ``requirements.txt``, sorted; of targets of one's own nothing is known."""
+    lines = {"numpy>=1.26"}
+    for candidate in candidates:
+        runtime = candidate.target.split(":")[0]
+        lines |= set(_REQUIREMENTS.get(candidate.target, _REQUIREMENTS.get(runtime, ())))
+        if _is_checkpoint(candidate):
+            lines.add("safetensors>=0.4.5")
+    # All distributions of ONNX Runtime have one import name, and each holds the CPU's kernels.
+    if any(line.startswith("onnxruntime-") for line in lines):
+        lines.discard(*_REQUIREMENTS["onnxruntime"])
+    return sorted(lines)
+
+
+def code(candidates: tuple[Candidate, ...]) -> dict[str, Path]:
+    """The modules that the device needs, by their places in the bundle."""
+    parts = LIGHT + (FOR_CHECKPOINTS if any(map(_is_checkpoint, candidates)) else ())
+    return {name: path for part in parts for name, path in _modules(part)}
+
+
+def _modules(part: str) -> Iterator[tuple[str, Path]]:
+    package, _, rest = part.partition("/")
+    # Each package's own place: they need not be installed side by side.
+    home = {"benchmarks": benchmarks, "slide_deploy": slide_deploy}[package]
+    root = Path(str(home.__file__)).parent
+    for path in [root / rest] if rest.endswith(".py") else (root / rest).rglob("*.py"):
+        yield f"{package}/{path.relative_to(root).as_posix()}", path
+
+
+def _moved(plan: Plan) -> tuple[Plan, dict[str, Path]]:
+    """The plan with the bundle's paths, and the files that go there."""
+    # A folder for each model: their names need not differ, and companions stay beside them.
+    folders: dict[Path, PurePosixPath] = {}
+    files: dict[str, Path] = {}
+    candidates = []
+    for candidate in plan.candidates:
+        path = Path(candidate.path)
+        if path not in folders:
+            folders[path] = PurePosixPath("models") / str(len(folders) + 1)
+            files |= {f"{folders[path]}/{name}": file for name, file in files_of(path).items()}
+        candidates.append(replace(candidate, path=f"{folders[path]}/{path.name}"))
+    return replace(plan, candidates=tuple(candidates)), files
+
+
+def _write(path: Path, content: dict[str, Path | str]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in sorted(content):
+            # Stored: weights hardly shrink, and compressors differ from one version to the next.
+            info = zipfile.ZipInfo(name, _TIME)
+            info.create_system, info.external_attr = _UNIX, _READABLE
+            source = content[name]
+            if isinstance(source, str):
+                archive.writestr(info, source)
+                continue
+            info.file_size = source.stat().st_size  # above 4 GiB it needs another header
+            with source.open("rb") as stream, archive.open(info, "w") as target:
+                shutil.copyfileobj(stream, target, 1 << 20)
+
+
+def _own_targets(candidates: tuple[Candidate, ...]) -> list[str]:
+    known = {target.name for target in TARGETS}
+    return sorted({each.target for each in candidates} - known)
+
+
+def _is_checkpoint(candidate: Candidate) -> bool:
+    suffix = Path(candidate.path).suffix
+    return candidate.target.startswith("torch:") and suffix in _CHECKPOINTS

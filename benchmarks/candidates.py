@@ -1,0 +1,108 @@
+"""What the user asked for as candidates: files × targets × batch sizes × streams."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+
+from benchmarks.record import Candidate, Configuration
+from benchmarks.targets.registry import target_named, targets_for
+from slide_deploy.errors import InputError
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Everything that is varied; each combination becomes a candidate.
+
+    Attributes:
+        targets: by name; none for the first that is present here, file by file.
+        batches: images of one call.
+        streams: calls in flight at a time.
+        configuration: all that is not varied.
+    """
+
+    targets: tuple[str, ...] = ()
+    batches: tuple[int, ...] = (1,)
+    streams: tuple[int, ...] = (1,)
+    configuration: Configuration = field(default_factory=Configuration)
+
+
+def candidates(files: Sequence[Path], sweep: Sweep) -> tuple[Candidate, ...]:
+    """One for each file on each target that runs its kind, in the order of the files.
+
+    A name says what stands apart: "tiny.onnx on onnxruntime:cpu, batch 8, 2 streams". It is the
+    same from run to run, so that runs can be compared.
+
+    Raises:
+        InputError: if a file is missing, or no target that was named runs it, or one that was named
+            runs none.
+    """
+    for file in files:
+        if not file.exists():
+            raise InputError(f"{file} does not exist: check its name.")
+    chosen = {file: _targets(file, sweep.targets) for file in files}
+    for name in sweep.targets:
+        if not any(name in found for found in chosen.values()):
+            kinds = ", ".join(target_named(name).suffixes)
+            raise InputError(f"{name} runs none of the files: give it one that ends in {kinds}.")
+    found = [
+        Candidate(
+            _name(label, target, batch, streams),
+            str(file),
+            target,
+            replace(sweep.configuration, batch=batch, streams=streams),
+        )
+        for file, label in zip(files, labels(files), strict=True)
+        for target, batch, streams in product(chosen[file], sweep.batches, sweep.streams)
+    ]
+    return _apart(found)
+
+
+def _targets(file: Path, wanted: Sequence[str]) -> tuple[str, ...]:
+    possible = targets_for(file) if not wanted else tuple(map(target_named, wanted))
+    if wanted:
+        found = tuple(target.name for target in possible if file.suffix in target.suffixes)
+        if not found:
+            kinds = ", ".join(
+                dict.fromkeys(kind for target in possible for kind in target.suffixes)
+            )
+            raise InputError(
+                f"{file} runs on none of the targets, which run {kinds}: name another."
+            )
+        return found
+    for target in possible:
+        if target.find().present:
+            return (target.name,)
+    hints = "; ".join(f"{target.name}: {target.find().detail}" for target in possible[:2])
+    raise InputError(f"Nothing here runs {file} ({hints}).")
+
+
+def labels(files: Sequence[Path]) -> list[str]:
+    """Names of files, with as much of their folders as it takes to tell them apart."""
+    names = [file.name for file in files]
+    if len(set(names)) == len(set(files)):
+        return names
+    parents = [str(file.absolute()) for file in files]
+    common = os.path.commonpath([os.path.dirname(parent) for parent in parents])
+    return [Path(os.path.relpath(parent, common)).as_posix() for parent in parents]
+
+
+def _name(label: str, target: str, batch: int, streams: int) -> str:
+    parts = [f"{label} on {target}"]
+    if batch != 1:
+        parts.append(f"batch {batch}")
+    if streams != 1:
+        parts.append(f"{streams} streams")
+    return ", ".join(parts)
+
+
+def _apart(found: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Numbers for those that were named twice: a run of a file against itself is a fair wish."""
+    seen: dict[str, int] = {}
+    named = []
+    for each in found:
+        seen[each.name] = seen.get(each.name, 0) + 1
+        number = seen[each.name]
+        named.append(each if number == 1 else replace(each, name=f"{each.name} #{number}"))
+    return tuple(named)

@@ -1,0 +1,57 @@
+"""Yes or no for a run whose first candidate is what the others must keep up with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.compare import Verdict, judge
+from benchmarks.record import Measurement, Run
+from benchmarks.statistics import Estimate, paired_ratio, widened
+
+
+@dataclass(frozen=True)
+class Gated:
+    """A candidate against the first one of its run.
+
+    Attributes:
+        name: of the candidate.
+        ratio: of its latency to the first one's, round by round; None with too few rounds.
+        verdict: on it.
+    """
+
+    name: str
+    ratio: Estimate | None
+    verdict: Verdict
+
+
+def gate(run: Run, fail_above: float) -> tuple[Gated, ...]:
+    """Hold every candidate but the first against it, with the machine's noise where it is known.
+
+    Args:
+        run: measured in one go, so that rounds pair.
+        fail_above: share by which a candidate may be slower, 0.05 for 5 %.
+    """
+    baseline, *others = run.measurements
+    return tuple(_gated(each, baseline, fail_above, run.noise) for each in others)
+
+
+def _gated(
+    measurement: Measurement, baseline: Measurement, fail_above: float, noise: float | None
+) -> Gated:
+    name = measurement.candidate.name
+    if measurement.error or baseline.error:
+        return Gated(name, None, Verdict.failed)
+    ratio = paired_ratio(_samples(measurement), _samples(baseline))
+    if ratio is None:
+        return Gated(name, None, Verdict.unclear)
+    if noise is not None:
+        ratio = widened(ratio, noise)
+    return Gated(name, ratio, judge(ratio, fail_above))
+
+
+def closed(gated: Sequence[Gated]) -> bool:
+    """Whether the gate says no."""
+    return any(each.verdict in (Verdict.worse, Verdict.failed) for each in gated)
+
+
+def _samples(measurement: Measurement) -> list[tuple[int, ...]]:
+    return [round.samples for round in measurement.rounds]

@@ -1,0 +1,154 @@
+"""Carries out the plan of a bundle on the device: what `run.py` there starts.
+
+Python's own library, numpy and the runtimes are all that it needs.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import median
+
+from benchmarks.measuring.plan_file import from_json
+from benchmarks.measuring.race import Plan, race
+from benchmarks.record import Candidate, Measurement, Run
+from slide_deploy.errors import SlideDeployError
+from slide_deploy.machine import usable_threads
+
+PLAN, INTERRUPTED = "plan.json", 130
+
+
+def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
+    """Measure and write ``result-HOST.json`` into the folder.
+
+    Args:
+        folder: where the bundle was unpacked.
+        arguments: of the command line; those of this process if None.
+
+    Returns:
+        The exit code: 1 if a candidate failed, 2 if nothing could be measured, 130 if interrupted.
+    """
+    chosen = _parser().parse_args(arguments)
+    # Paths of the plan are relative: so the result names no folders of this device's owner.
+    os.chdir(folder)
+    try:
+        plan = adapted(
+            from_json((folder / PLAN).read_text(encoding="utf-8")),
+            usable_threads(),
+            chosen.threads,
+            chosen.seconds,
+        )
+        run = race(plan, _Steps(plan.steps))
+        path = folder / f"result-{host_name()}.json"
+        write(run, path)
+    except (SlideDeployError, OSError) as error:
+        print(f"Nothing is written: {error}")
+        return 2
+    print(summary(run))
+    print(f"Written: {path.name}. Bring it back and look at it: slide-deploy report {path.name}")
+    if run.interrupted:
+        return INTERRUPTED
+    return 1 if any(measured.error for measured in run.measurements) else 0
+
+
+def adapted(plan: Plan, usable: int, threads: int | None, seconds: float | None) -> Plan:
+    """The plan as this device can carry it out.
+
+    Args:
+        plan: made on another machine.
+        usable: threads that can compute at a time here; more would wait for each other.
+        threads: of one inference, if they were asked for here.
+        seconds: of measuring each candidate, if they were asked for here.
+    """
+
+    def here(planned: int) -> int:
+        return threads or min(planned, usable)
+
+    def moved(candidate: Candidate) -> Candidate:
+        configuration = candidate.configuration
+        return replace(
+            candidate,
+            configuration=replace(configuration, threads=here(configuration.threads)),
+        )
+
+    return replace(
+        plan,
+        candidates=tuple(map(moved, plan.candidates)),
+        limits=None if plan.limits is None else here(plan.limits),
+        seconds=plan.seconds if seconds is None else seconds,
+    )
+
+
+def write(run: Run, path: Path) -> None:
+    """Write a run as a whole or not at all; `slide-deploy report` validates it when it reads it."""
+    text = json.dumps(asdict(run), ensure_ascii=False, allow_nan=False) + "\n"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(text.encode("utf-8", "replace"))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def host_name() -> str:
+    """This device's name as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", platform.node()).strip("-.") or "device"
+
+
+def summary(run: Run) -> str:
+    """One line a candidate; intervals and doubts are for the report."""
+    width = max(len(measured.candidate.name) for measured in run.measurements)
+    return "\n".join(
+        f"{measured.candidate.name:<{width}}  {_outcome(measured)}" for measured in run.measurements
+    )
+
+
+def _outcome(measured: Measurement) -> str:
+    if measured.error is not None:
+        return f"failed: {measured.error}"
+    samples = [sample for one in measured.rounds for sample in one.samples]
+    return f"{median(samples) / 1e6:.3f} ms" if samples else "not measured"
+
+
+class _Steps:
+    """Prints each step as it starts; plainly, since output may go to a serial line or a log."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._done = 0
+
+    def __call__(self, step: str) -> None:
+        self._done += 1
+        print(f"[{self._done}/{self._count}] {step}", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run.py", description="Measure the files of this bundle on this device."
+    )
+    parser.add_argument(
+        "--threads",
+        type=_positive(int),
+        help="for one inference; default: as planned, but no more than there are cores",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=_positive(float),
+        help="of measuring each file; default: as planned",
+    )
+    return parser
+
+
+def _positive(kind: type[int] | type[float]) -> Callable[[str], int | float]:
+    def parse(text: str) -> int | float:
+        value = kind(text)
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        return value
+
+    return parse

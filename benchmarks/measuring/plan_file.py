@@ -1,0 +1,53 @@
+"""A plan as JSON, for the device that carries it out."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.measuring.race import Plan
+from benchmarks.record import Artifact, Candidate, Configuration
+from slide_deploy.errors import InputError
+
+# 1: the first form.
+PLAN_VERSION = 1
+
+
+def to_json(plan: Plan) -> str:
+    """Strict JSON that `from_json` reads back exactly."""
+    document = {"plan_version": PLAN_VERSION, **asdict(plan)}
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_json(text: str) -> Plan:
+    """The plan that a text holds.
+
+    Raises:
+        InputError: it is damaged, or of another version.
+    """
+    try:
+        document = json.loads(text)
+        version = document.pop("plan_version")
+        if version != PLAN_VERSION:
+            raise InputError(
+                f"The plan is of version {version}, this program carries out version "
+                f"{PLAN_VERSION}: pack the bundle again."
+            )
+        return Plan(
+            candidates=tuple(map(_candidate, document.pop("candidates"))),
+            artifacts={
+                name: Artifact(**fields) for name, fields in document.pop("artifacts").items()
+            },
+            **document,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"The plan is damaged ({error}): unpack the bundle again.") from error
+
+
+def _candidate(fields: dict[str, Any]) -> Candidate:
+    configuration = dict(fields["configuration"])
+    # JSON has lists only.
+    configuration["pinned"] = tuple(configuration["pinned"])
+    configuration["shapes"] = {
+        name: tuple(shape) for name, shape in configuration["shapes"].items()
+    }
+    return Candidate(**(fields | {"configuration": Configuration(**configuration)}))

@@ -1,0 +1,182 @@
+"""The process of one candidate: answers the race's commands until its input ends.
+
+Commands and answers are pickled, over standard input and what was standard output; a runtime that
+prints does so on standard error.
+"""
+
+import os
+import pickle
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from benchmarks.measuring import limits, memory, timer
+from benchmarks.record import Candidate, ColdStart, Memory, OperatorTime, Tensor, WarmUp
+from benchmarks.targets.base import Loaded
+from benchmarks.targets.registry import target_named
+from slide_deploy.errors import SlideDeployError
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The answer to a command that could not be carried out.
+
+    Attributes:
+        reason: one sentence.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """The answer to `Worker.load`.
+
+    Attributes:
+        runtime: as `Measurement.runtime`.
+        inputs: as they are fed.
+        cold: seconds of each stage.
+    """
+
+    runtime: dict[str, str]
+    inputs: tuple[Tensor, ...]
+    cold: ColdStart
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """The answer to `Worker.warm_up`.
+
+    Attributes:
+        warm_up: what it took.
+        latency: nanoseconds of a call.
+        repetitions: calls in each sample from now on.
+    """
+
+    warm_up: WarmUp
+    latency: int
+    repetitions: int
+
+
+class Worker:
+    """One candidate in this process; each public method is a command."""
+
+    def __init__(self) -> None:
+        self._candidate: Candidate
+        self._loaded: Loaded
+        self._streams: list[timer.Call] = []
+        self._repetitions = 1
+        self._imported: int | None = None
+        self._after_load: int | None = None
+        self._limits: Callable[[], tuple[float, float]]
+
+    def load(self, candidate: Candidate) -> Started:
+        """Read and compile the file, and run it once."""
+        pinned = candidate.configuration.pinned
+        if pinned:
+            _pin(pinned)
+        stages: dict[str, float] = {}
+
+        @contextmanager
+        def stage(name: str) -> Iterator[None]:
+            start = time.perf_counter()
+            try:
+                yield
+            finally:
+                stages[name] = time.perf_counter() - start
+                if name == "import":
+                    self._imported = memory.current()
+
+        target = target_named(candidate.target)
+        self._candidate = candidate
+        self._loaded = target.load(Path(candidate.path), candidate.configuration, stage)
+        self._streams = [
+            timer.with_extra_work(
+                self._loaded.new_stream(), self._loaded.clock, candidate.extra_work
+            )
+            for _ in range(candidate.configuration.streams)
+        ]
+        self._after_load = memory.current()
+        with stage("first run"):
+            self._streams[0]()
+        return Started(self._loaded.runtime, self._loaded.inputs, ColdStart(stages))
+
+    def warm_up(self, limit: float) -> Warmed:
+        """Call until the latency has settled, for at most ``limit`` seconds."""
+        warm, latency = timer.warm_up(self._streams[0], self._loaded.clock, limit)
+        self._repetitions = timer.repetitions(latency)
+        return Warmed(warm, latency, self._repetitions)
+
+    def round(self, seconds: float) -> timer.Sampled:
+        """Time calls for some seconds."""
+        return timer.sample(self._streams, self._loaded.clock, seconds, self._repetitions)
+
+    def memory(self) -> Memory:
+        """Of this process until now."""
+        return Memory(self._imported, self._after_load, memory.peak())
+
+    def profile(self, calls: int) -> tuple[OperatorTime, ...]:
+        """Time of each operator; empty where the runtime does not tell."""
+        profile = target_named(self._candidate.target).profile
+        if profile is None:
+            return ()
+        return tuple(profile(Path(self._candidate.path), self._candidate.configuration, calls))
+
+    def prepare_limits(self, threads: int) -> None:
+        """Get ready to measure the processor instead of a file."""
+        self._limits = limits.prepare(threads)
+
+    def measure_limits(self) -> tuple[float, float]:
+        """Multiply-accumulates and bytes a second."""
+        return self._limits()
+
+
+def _pin(processors: tuple[int, ...]) -> None:
+    # mypy sees one platform only; the other ones lack the function.
+    setter: Callable[[int, tuple[int, ...]], None] | None = getattr(os, "sched_setaffinity", None)
+    if setter is None:
+        raise SlideDeployError("This system cannot pin a process: leave --pin out.")
+    try:
+        setter(0, processors)
+    except (OSError, ValueError) as error:
+        raise SlideDeployError(
+            f"The process cannot be pinned to {', '.join(map(str, processors))} ({error}): "
+            f"give processors that exist to --pin."
+        ) from error
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, SlideDeployError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "it ran out of memory"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def serve(commands: BinaryIO, answers: BinaryIO) -> None:
+    """Carry out commands, (name, arguments), until there are no more."""
+    worker = Worker()
+    while True:
+        try:
+            name, arguments = pickle.load(commands)
+        except EOFError:
+            return
+        answer: Any
+        try:
+            answer = getattr(worker, name)(*arguments)
+        except Exception as error:  # a runtime raises what it likes; the race goes on without it
+            answer = Failure(_sentence(error))
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+def main() -> None:
+    """Keep standard output for answers and give everyone else standard error."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    serve(sys.stdin.buffer, answers)

@@ -1,0 +1,77 @@
+"""What a suite's candidates compute: a published network, or one slide attention on its own."""
+
+import re
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from slide_deploy.errors import InputError
+from slide_deploy.models.registry import ARCHITECTURES
+from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
+from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
+
+# Of the published networks: heads of 32 features.
+_HEAD = 32
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network by its settings, or an attention module on maps of one size.
+
+    Attributes:
+        config: its settings.
+        shape: of the input for one image, (1, channels, height, width).
+    """
+
+    config: SlideSwinConfig | SlideAttentionConfig
+    shape: tuple[int, int, int, int]
+
+    def branched(self) -> nn.Module:
+        """The trained form, with random weights that are the same every time."""
+        torch.manual_seed(0)
+        model = (
+            SlideSwin(self.config)
+            if isinstance(self.config, SlideSwinConfig)
+            else SlideAttention(self.config)
+        )
+        for name, parameter in model.named_parameters():
+            if "position_bias" in name:  # trained, they are not zero
+                nn.init.normal_(parameter, std=0.5)
+        return model.eval()
+
+    def example(self) -> Tensor:
+        """An input."""
+        return torch.zeros(self.shape)
+
+
+def network(name: str, image_size: tuple[int, int]) -> Subject:
+    """A published network.
+
+    Raises:
+        InputError: if none is called so, or it does not take images of that size.
+    """
+    for architecture in ARCHITECTURES:
+        if architecture.name == name:
+            # Windows are those of the published size, where they cover the whole map.
+            config = replace(architecture.config, image_size=image_size)
+            return Subject(config, (1, config.in_channels, *image_size))
+    known = ", ".join(architecture.name for architecture in ARCHITECTURES)
+    raise InputError(f"There is no architecture {name}: choose one of {known}.")
+
+
+def attention(size: str) -> Subject:
+    """One slide attention by "CHANNELSxHEIGHTxWIDTH", with heads of 32 features.
+
+    Raises:
+        InputError: if the text is no such size.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", size)
+    if match is None or int(match[1]) % _HEAD:
+        raise InputError(
+            f"attention = {size!r} is no size: give channels, a multiple of {_HEAD}, height and "
+            f"width, as 96x56x56."
+        )
+    channels, height, width = map(int, match.groups())
+    config = SlideAttentionConfig(channels, channels // _HEAD)
+    return Subject(config, (1, channels, height, width))

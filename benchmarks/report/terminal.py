@@ -1,0 +1,40 @@
+"""A run on a terminal: one table a run, then what makes its figures less trustworthy."""
+
+from collections.abc import Iterator
+
+from benchmarks.report.summary import RunView
+from benchmarks.report.table import Cell, absences, columns
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from slide_deploy.console import table
+
+
+def render_terminal(view: RunView) -> Iterator[RenderableType]:
+    """The table, then a line for each doubt, missing figure and failure."""
+    yield _table(view)
+    for row in view.rows:
+        if row.measurement.error:
+            yield Text(f"failed: {row.name}: {row.measurement.error}", style="bold red")
+        for doubt in row.doubts:
+            yield Text(f"note: {row.name}: {doubt}")
+    for row, reason in absences(view, columns(view)):
+        yield Text(f"note: {row.name}: {reason}", style="dim")
+
+
+def _table(view: RunView) -> Table:
+    shown = columns(view)
+    headers = [
+        (f"{column.header}\n{column.unit}" if column.unit else column.header, True)
+        for column in shown
+    ]
+    grid = table("", [("candidate", False), *headers])
+    for index, row in enumerate(view.rows):
+        grid.add_row(escape(row.name), *(_text(column.cells[index]) for column in shown))
+    return grid
+
+
+def _text(cell: Cell) -> str:
+    return f"{cell.text}\n[dim]{escape(cell.detail)}[/]" if cell.detail else cell.text

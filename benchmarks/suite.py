@@ -1,0 +1,282 @@
+"""A suite: a TOML file that names candidates, targets and sizes.
+
+    name = "Slide-Swin-T, 224"
+    targets = ["onnxruntime:cpu", "openvino:cpu"]
+    image_sizes = ["224"]                  # optional, as are batches and streams
+
+    [[candidate]]
+    name = "ours"
+    checkpoint = "model.pth"               # or architecture = "slide_swin_tiny", random weights
+    export = { precision = "float32" }     # as the options of slide-deploy export
+    accuracy = 0.813                       # optional, for the plot beside latency
+
+    [[candidate]]
+    name = "branched"
+    peer = "branched"                      # see benchmarks/peers/registry.py
+    architecture = "slide_swin_tiny"       # or attention = "96x56x56"
+
+    [[candidate]]
+    name = "the file of last week"
+    file = "old/model.onnx"
+
+Paths are relative to the suite. A checkpoint or an architecture becomes one file for each runtime,
+a peer one ``.onnx`` file, and what was made before is not made again.
+"""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from benchmarks.candidates import Sweep
+from benchmarks.record import Candidate
+from benchmarks.targets.registry import target_named
+from slide_deploy import __version__
+from slide_deploy.errors import InputError
+from slide_deploy.hashing import sha256
+
+# Format and suffix of the file that a runtime gets from a checkpoint.
+FORMATS = {
+    "onnxruntime": ("onnx", ".onnx"),
+    "openvino": ("openvino", ".xml"),
+    "coreml": ("coreml", ".mlpackage"),
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Entry(_Strict):
+    """One candidate of a suite; each target and size makes one of its own of it."""
+
+    name: str = Field(min_length=1)
+    file: str | None = None
+    checkpoint: str | None = None
+    architecture: str | None = None
+    attention: str | None = None
+    peer: str | None = None
+    export: dict[str, str | bool] = Field(default_factory=dict)
+    targets: list[str] | None = None
+    accuracy: float | None = Field(None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Entry":
+        sources = [self.file, self.checkpoint, self.architecture, self.attention]
+        if sum(source is not None for source in sources) != 1:
+            raise ValueError("give one of file, checkpoint, architecture and attention")
+        if self.peer is not None and self.architecture is None and self.attention is None:
+            raise ValueError("a peer is made of an architecture or an attention")
+        return self
+
+
+class Suite(_Strict):
+    """What to race."""
+
+    name: str = Field(min_length=1)
+    targets: list[str] = Field(min_length=1)
+    image_sizes: list[str] = Field(default=["224"], min_length=1)
+    batches: list[int] = Field(default=[1], min_length=1)
+    streams: list[int] = Field(default=[1], min_length=1)
+    candidate: list[Entry] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file that our own export makes for a suite.
+
+    Attributes:
+        checkpoint: to export; None for random weights.
+        architecture: of random weights; None with a checkpoint or an attention.
+        attention: size of a single attention; None otherwise.
+        image_size: "224" or "512x768"; None where the checkpoint says it itself.
+        format: as `exporters` names it.
+        options: of the export.
+    """
+
+    checkpoint: Path | None
+    architecture: str | None
+    attention: str | None
+    image_size: str | None
+    format: str
+    options: dict[str, str | bool]
+
+
+# Writes the file that is wanted into a folder and returns it.
+Export = Callable[[Wanted, Path], Path]
+
+
+def read_suite(path: Path) -> Suite:
+    """Read and validate a suite.
+
+    Raises:
+        InputError: if the file is missing, no TOML, or says something that a suite does not.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} is not a readable suite ({error}).") from error
+    try:
+        return Suite.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise InputError(f"{path}: {place}: {message}.") from error
+
+
+@dataclass(frozen=True)
+class Member:
+    """A candidate of a suite, and what the suite says of it.
+
+    Attributes:
+        candidate: with its file made.
+        accuracy: as stated; None if it is not.
+    """
+
+    candidate: Candidate
+    accuracy: float | None
+
+
+def members(path: Path, work: Path, sweep: Sweep, export: Export) -> tuple[Member, ...]:
+    """Make what is missing and name every candidate of a suite.
+
+    Args:
+        path: of the suite.
+        work: folder for what is made, and where it is found the next time.
+        sweep: its configuration is used, and its targets and sizes where it names some.
+        export: writes a file of ours.
+
+    Raises:
+        InputError: if the suite, or something that it names, cannot be used.
+    """
+    suite = read_suite(path)
+    targets = sweep.targets or tuple(suite.targets)
+    found = [
+        Member(replace(candidate, name=name), entry.accuracy)
+        for size in suite.image_sizes
+        for entry in suite.candidate
+        for target in entry.targets or targets
+        for name, candidate in _candidates(suite, entry, target, size, path, work, sweep, export)
+    ]
+    names = [member.candidate.name for member in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{path}: two candidates are called {name}: give them other names.")
+    return tuple(found)
+
+
+def _candidates(
+    suite: Suite,
+    entry: Entry,
+    target: str,
+    size: str,
+    path: Path,
+    work: Path,
+    sweep: Sweep,
+    export: Export,
+) -> Iterator[tuple[str, Candidate]]:
+    file = _file(entry, target, size, path.parent, work, export)
+    if file.suffix not in target_named(target).suffixes:
+        raise InputError(f"{path}: {entry.name} is {file.name}, which {target} does not run.")
+    batches = sweep.batches if sweep.batches != (1,) else suite.batches
+    streams = sweep.streams if sweep.streams != (1,) else suite.streams
+    for batch, stream in product(batches, streams):
+        parts = [f"{entry.name} on {target}"]
+        if len(suite.image_sizes) > 1 and entry.file is None and entry.attention is None:
+            parts.append(size)
+        if batch != 1:
+            parts.append(f"batch {batch}")
+        if stream != 1:
+            parts.append(f"{stream} streams")
+        configuration = replace(sweep.configuration, batch=batch, streams=stream)
+        yield ", ".join(parts), Candidate(entry.name, str(file), target, configuration)
+
+
+def _file(entry: Entry, target: str, size: str, base: Path, work: Path, export: Export) -> Path:
+    if entry.file is not None:
+        file = base / entry.file
+        if not file.exists():
+            raise InputError(f"{file} does not exist: check the file of {entry.name}.")
+        return file
+    runtime = target.split(":")[0]
+    checkpoint = None if entry.checkpoint is None else base / entry.checkpoint
+    if checkpoint is not None and not checkpoint.exists():
+        raise InputError(f"{checkpoint} does not exist: check the checkpoint of {entry.name}.")
+    if checkpoint is not None and runtime == "torch":
+        return checkpoint
+    if entry.peer is not None:
+        folder = _folder(work, entry, None, {"peer": entry.peer, "size": size})
+        return _once(folder, lambda: _peer(entry, size, folder), ".onnx")
+    if runtime not in FORMATS:
+        raise InputError(f"{target} runs no file that is exported: give {entry.name} a file.")
+    format, suffix = FORMATS[runtime]
+    wanted = Wanted(
+        checkpoint,
+        entry.architecture,
+        entry.attention,
+        None if checkpoint is not None else size,
+        format,
+        dict(entry.export),
+    )
+    facts = {"format": format, "size": wanted.image_size, "export": wanted.options}
+    folder = _folder(work, entry, checkpoint, facts)
+    return _once(folder, lambda: export(wanted, folder), suffix)
+
+
+def _peer(entry: Entry, size: str, folder: Path) -> Path:
+    from benchmarks.peers.registry import peer_named, write_peer
+    from benchmarks.peers.subject import attention, network
+
+    assert entry.peer is not None
+    peer = peer_named(entry.peer)
+    if entry.attention is not None:
+        subject = attention(entry.attention)
+    else:
+        assert entry.architecture is not None
+        subject = network(entry.architecture, parse_size(size))
+    path = folder / f"{entry.peer}.onnx"
+    write_peer(peer, subject, path)
+    return path
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width of "224" or "512x768".
+
+    Raises:
+        InputError: if it is neither.
+    """
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if match is None:
+        raise InputError(f"image size {text} is not a size: give 224 or 512x768.")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _folder(work: Path, entry: Entry, checkpoint: Path | None, facts: dict[str, Any]) -> Path:
+    """A folder of its own for everything that changes the file."""
+    key = {
+        "version": __version__,
+        "checkpoint": checkpoint and sha256(checkpoint),
+        "architecture": entry.architecture,
+        "attention": entry.attention,
+        **facts,
+    }
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+    slug = re.sub(r"[^a-z0-9]+", "-", entry.name.lower()).strip("-") or "candidate"
+    return work / f"{slug[:40]}-{digest}"
+
+
+def _once(folder: Path, make: Callable[[], Path], suffix: str) -> Path:
+    """The file that the folder holds, made if it is not there."""
+    present = sorted(folder.glob(f"*{suffix}"))
+    if present:
+        return present[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    return make()

@@ -1,0 +1,1 @@
+"""Core ML: its compute units, and what they share."""

@@ -1,0 +1,1 @@
+"""ONNX Runtime: one file an execution provider, and what they share."""

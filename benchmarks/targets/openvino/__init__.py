@@ -1,0 +1,1 @@
+"""OpenVINO: one list of devices, and what they share."""

@@ -1,0 +1,1 @@
+"""PyTorch: its devices, as they are and compiled, and what they share."""

@@ -1,0 +1,66 @@
+"""The commands that say what there is: models and doctor."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from slide_deploy.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from slide_deploy.doctor import Finding
+
+
+def models() -> None:
+    """List the published architectures; any other setting of them is read from the file."""
+    from slide_deploy.console import stdout, table
+    from slide_deploy.models.registry import ARCHITECTURES
+
+    grid = table(
+        "",
+        [
+            ("architecture", False),
+            ("width", True),
+            ("depths", False),
+            ("heads", False),
+            ("parameters", True),
+            ("GFLOPs (paper)", True),
+        ],
+    )
+    for architecture in ARCHITECTURES:
+        config = architecture.config
+        grid.add_row(
+            architecture.name,
+            str(config.embed_dim),
+            " ".join(map(str, config.depths)),
+            " ".join(map(str, config.num_heads)),
+            f"{architecture.parameters:,}",
+            f"{architecture.paper_gflops}",
+        )
+    stdout().print(grid)
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Say which runtimes and libraries are here, and why one is missing."""
+    from slide_deploy.console import findings_table, stdout
+    from slide_deploy.doctor import examine
+
+    findings = (*examine(), *_targets())
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        stdout().print(findings_table(findings))
+
+
+def _targets() -> "list[Finding]":
+    """What bench could measure on here."""
+    from slide_deploy.doctor import Finding
+
+    try:
+        from benchmarks.targets.registry import TARGETS
+    except ImportError:  # another package of that name is in its place, as the doctor says itself
+        return []
+    found = [(target.name, target.find()) for target in TARGETS]
+    return [Finding(name, each.present, each.detail, "targets of bench") for name, each in found]

@@ -1,0 +1,273 @@
+"""The commands that measure: bench, compare and report."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slide_deploy.cli.options import QuietOption, require
+from slide_deploy.cli.results import parse_share, ratio_cells, show, write
+from slide_deploy.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmarks.candidates import Sweep
+    from benchmarks.measuring.race import Plan
+    from benchmarks.record import Artifact, Candidate, Run
+    from benchmarks.suite import Member
+
+INTERRUPTED = 130
+
+
+def bench(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Written files.", show_default=False)
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Runtime and device, as doctor lists them; once for each. Default: what is here.",
+            metavar="RUNTIME:DEVICE",
+        ),
+    ] = None,
+    suite: Annotated[
+        Path | None, typer.Option(help="Candidates, targets and sizes.", metavar="TOML")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="Of measuring, for each candidate.")
+    ] = 10.0,
+    rounds: Annotated[int, typer.Option(min=6, help="Turns that each candidate gets.")] = 20,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Images a call; once for each.")
+    ] = None,
+    streams: Annotated[
+        list[int] | None, typer.Option(min=1, help="Calls in flight; once for each.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="For one call. Default: all cores.")
+    ] = None,
+    pin: Annotated[
+        str | None, typer.Option(help="Processors to stay on: 0,1 or 0-3.", metavar="LIST")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="float32, float16, bfloat16, or default: the runtime's choice.")
+    ] = "float32",
+    shape: Annotated[
+        list[str] | None, typer.Option(help="Size of an open input.", metavar="NAME=1x3x224x224")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Of the runtime, by its own name.", metavar="KEY=VALUE")
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Time operators as well, where the runtime tells.")
+    ] = False,
+    sustained: Annotated[
+        float, typer.Option(min=0, help="Seconds without rest afterwards: does it throttle?")
+    ] = 0.0,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="Measure this machine's own noise first; remember it."),
+    ] = False,
+    fail_above: Annotated[
+        str | None,
+        typer.Option(help="Exit 1 if a candidate is slower than the first by more.", metavar="5%"),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the result here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write tables here.")] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Measure nothing: pack it for another device.", metavar="ZIP"),
+    ] = None,
+    work: Annotated[Path, typer.Option(help="Folder for what a suite makes.")] = Path(
+        "build/bench"
+    ),
+    quiet: QuietOption = False,
+) -> None:
+    """Measure files against each other, each in a process of its own, in random turns.
+
+    Figures come with intervals; what makes them doubtful is said. Ratios are to the first
+    candidate, round by round, so that a machine whose speed drifts does not matter.
+    """
+    for library in ("scipy", "pydantic", "platformdirs"):
+        require(library, "bench")
+    from dataclasses import replace
+
+    from benchmarks.candidates import candidates
+    from benchmarks.measuring.race import Plan
+    from benchmarks.result import write as write_result
+
+    limit = None if fail_above is None else parse_share(fail_above)
+    sweep = _sweep(target, batch, streams, threads, pin, precision, shape, option)
+    accuracy: dict[str, float | None] = {}
+    if suite is not None and not files:
+        members = _members(suite, work, sweep, quiet)
+        found = tuple(member.candidate for member in members)
+        accuracy = {member.candidate.name: member.accuracy for member in members}
+    elif files and suite is None:
+        found = candidates(files, sweep)
+    else:
+        raise InputError("Give either files to measure or a --suite.")
+    plan = Plan(
+        found,
+        {each.name: _artifact(each, accuracy.get(each.name)) for each in found},
+        seconds=seconds,
+        rounds=rounds,
+        sustained=sustained,
+        profile=profile,
+        limits=max(each.configuration.threads for each in found),
+    )
+    if bundle is not None:
+        from benchmarks.bundle import write_bundle
+
+        write_bundle(plan, bundle)
+        if not quiet:
+            typer.echo(f"written: {bundle}")
+        return
+    if calibrate:
+        _calibrate(plan, quiet)
+    run = replace(_race(plan, quiet), noise=_noise(found))
+    show([run], quiet)
+    if json is not None:
+        write_result(run, json)
+        if not quiet:
+            typer.echo(f"written: {json}")
+    write([run], html, markdown, quiet)
+    closed = limit is not None and _gate(run, limit, quiet)
+    if run.interrupted:
+        typer.echo("slide-deploy: interrupted; what was measured until then is kept.", err=True)
+        raise typer.Exit(INTERRUPTED)
+    errors = any(each.error for each in run.measurements)
+    raise typer.Exit(1 if closed or errors else 0)
+
+
+def _sweep(
+    targets: Sequence[str] | None,
+    batches: Sequence[int] | None,
+    streams: Sequence[int] | None,
+    threads: int | None,
+    pin: str | None,
+    precision: str,
+    shapes: Sequence[str] | None,
+    options: Sequence[str] | None,
+) -> "Sweep":
+    from benchmarks.candidates import Sweep
+    from benchmarks.record import Configuration
+    from slide_deploy.machine import usable_threads
+
+    pinned = _processors(pin)
+    configuration = Configuration(
+        threads=threads or len(pinned) or usable_threads(),
+        pinned=pinned,
+        precision=precision,
+        shapes=dict(map(_shape, shapes or ())),
+        options=dict(map(_option, options or ())),
+    )
+    return Sweep(
+        tuple(targets or ()), tuple(batches or (1,)), tuple(streams or (1,)), configuration
+    )
+
+
+def _race(plan: "Plan", quiet: bool) -> "Run":
+    from benchmarks.measuring.race import race
+    from slide_deploy.progress import Steps
+
+    with Steps(quiet, plan.steps) as step:
+        return race(plan, step)
+
+
+def _calibrate(plan: "Plan", quiet: bool) -> None:
+    """Measure and remember the noise of every target of the plan, on its first candidate there."""
+    from benchmarks.calibration import COPIES, calibrate, remember
+    from slide_deploy.progress import Steps
+
+    first = {each.target: each for each in reversed(plan.candidates)}
+    for target, candidate in first.items():
+        with Steps(quiet, COPIES + plan.rounds) as step:
+            noise = calibrate(candidate, plan, step)
+        remember(target, noise)
+        if not quiet:
+            typer.echo(
+                f"{target}: 95 % of the ratios of equal candidates lie within {noise - 1:.1%}; a "
+                f"gate below that would fire by chance"
+            )
+
+
+def _noise(candidates: "Sequence[Candidate]") -> float | None:
+    from benchmarks.calibration import remembered
+
+    return remembered([each.target for each in candidates])
+
+
+def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
+    from rich.markup import escape
+
+    from benchmarks.gate import closed, gate
+    from slide_deploy.console import stdout, table
+
+    gated = gate(run, fail_above)
+    if not quiet:
+        first = run.measurements[0].candidate.name
+        known = "" if run.noise is None else f", noise of this machine {run.noise - 1:.1%}"
+        grid = table(
+            f"Gate: at most {fail_above:.1%} slower than {first}{known}",
+            [("candidate", False), ("ratio", True), ("95 %", True), ("", False)],
+        )
+        for each in gated:
+            grid.add_row(escape(each.name), *ratio_cells(each.ratio), each.verdict.value)
+        stdout().print(grid)
+    return closed(gated)
+
+
+def _artifact(candidate: "Candidate", accuracy: float | None) -> "Artifact":
+    """What is known of a file; the accuracy that a suite states comes first."""
+    from dataclasses import replace
+
+    from benchmarks.artifact import describe_artifact
+
+    artifact = describe_artifact(Path(candidate.path))
+    return artifact if accuracy is None else replace(artifact, accuracy=accuracy)
+
+
+def _members(path: Path, work: Path, sweep: "Sweep", quiet: bool) -> "tuple[Member, ...]":
+    """The candidates of a suite; what is missing is made, which may take minutes."""
+    from benchmarks.suite import Wanted, members, read_suite
+    from slide_deploy.cli.suite_files import export_for_suite
+    from slide_deploy.progress import Steps
+
+    suite = read_suite(path)
+    with Steps(quiet, len(suite.candidate)) as step:
+
+        def export(wanted: Wanted, folder: Path) -> Path:
+            step(f"export {folder.name}")
+            return export_for_suite(wanted, folder)
+
+        step(f"make what {path.name} names")
+        return members(path, work, sweep, export)
+
+
+def _processors(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        if match is None:
+            raise InputError(f"--pin {text} is no list of processors: give 0,1 or 0-3.")
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return tuple(found)
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    match = re.fullmatch(r"(.+)=(\d+(?:x\d+)*)", text)
+    if match is None:
+        raise InputError(f"--shape {text} is not a shape: give NAME=1x3x224x224.")
+    return match[1], tuple(map(int, match[2].split("x")))
+
+
+def _option(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise InputError(f"--option {text} is not an option: give KEY=VALUE.")
+    return key, value

@@ -1,0 +1,199 @@
+"""The commands that write files: export and fold."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slide_deploy.cli.options import (
+    CheckpointArgument,
+    ForceOption,
+    ImageSizeOption,
+    JsonOption,
+    Precision,
+    QuietOption,
+    Weights,
+    WeightsOption,
+    WindowSizeOption,
+    load_trained,
+)
+from slide_deploy.errors import InputError
+
+if TYPE_CHECKING:
+    from slide_deploy.checkpoint import Checkpoint
+    from slide_deploy.reparameterize import Certificate
+
+
+def export(
+    checkpoint: CheckpointArgument,
+    to: Annotated[
+        list[str],
+        typer.Option(help="onnx, openvino or coreml; give it once for each.", metavar="FORMAT"),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("exported"),
+    dynamic_batch: Annotated[
+        bool, typer.Option("--dynamic-batch", help="Leave the batch size open.")
+    ] = False,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="float16: OpenVINO's weights, all of Core ML. mixed: Core ML's projections only."
+        ),
+    ] = Precision.float32,
+    weights: WeightsOption = Weights.auto,
+    image_size: ImageSizeOption = None,
+    window_size: WindowSizeOption = None,
+    force: ForceOption = False,
+    keep_failed: Annotated[
+        bool, typer.Option("--keep-failed", help="Keep a file that fails verification.")
+    ] = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fold a checkpoint, write it in other formats and prove each file.
+
+    Every file is read back from disk and run on its own runtime against the trained model in
+    float64. One that disagrees is removed, and the exit code is 1.
+    """
+    from exporters.registry import exporter_for
+    from slide_deploy.console import stdout, verification_table
+    from slide_deploy.progress import Steps
+
+    for format in to:
+        exporter_for(format).require(precision)
+    with Steps(quiet or as_json, 3 + 2 * len(set(to))) as step:
+        step(f"load {checkpoint.name}")
+        trained = load_trained(checkpoint, weights, image_size, window_size)
+
+        from exporters.pipeline import ExportOptions
+        from exporters.pipeline import export as run_export
+
+        options = ExportOptions(
+            formats=tuple(to),
+            out=out,
+            dynamic_batch=dynamic_batch,
+            precision=precision.value,
+            force=force,
+            keep_failed=keep_failed,
+        )
+        result = run_export(trained, options, step)
+    if as_json:
+        typer.echo(result.manifest.read_text(), nl=False)
+    elif not quiet:
+        console = stdout()
+        _describe(trained)
+        _print_certificate(result.certificate)
+        console.print(
+            verification_table(
+                "Verification against the trained model in float64",
+                [(file.format, file.verification) for file in result.files],
+            )
+        )
+        if any(file.verification.runtime == "mil-interpreter" for file in result.files):
+            typer.echo(
+                "Core ML itself needs macOS: the package was read back and run by the MIL "
+                "interpreter of slide-deploy."
+            )
+        for file in result.files:
+            if file.paths:
+                typer.echo(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
+        typer.echo(f"written: {result.manifest}")
+    for file in result.files:
+        fate = "kept on request" if file.paths else "removed"
+        if not file.verification.passed:
+            typer.echo(
+                f"slide-deploy: the {file.format} file disagrees with {checkpoint} on: "
+                f"{', '.join(file.verification.failures)}; it was {fate}.",
+                err=True,
+            )
+        for violation in file.violations:
+            typer.echo(
+                f"slide-deploy: the {file.format} file breaks {violation.rule} at "
+                f"{violation.node or 'the file'}: {violation.message} {violation.remedy}",
+                err=True,
+            )
+    raise typer.Exit(0 if result.passed else 1)
+
+
+def fold(
+    checkpoint: CheckpointArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, .safetensors.")],
+    weights: WeightsOption = Weights.auto,
+    image_size: ImageSizeOption = None,
+    window_size: WindowSizeOption = None,
+    force: ForceOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fold a checkpoint and write the folded weights, with a certificate of what was done."""
+    if output.exists() and not force:
+        raise InputError(f"{output} exists: give --force to replace it, or another --output.")
+    from slide_deploy.progress import Steps
+
+    with Steps(quiet or as_json, 3) as step:
+        step(f"load {checkpoint.name}")
+        trained = load_trained(checkpoint, weights, image_size, window_size)
+
+        from exporters.manifest import to_json
+        from slide_deploy.checkpoint.save import save_folded
+        from slide_deploy.models.slide_swin import SlideSwin
+        from slide_deploy.reparameterize import reparameterize
+
+        step("fold")
+        folded, certificate = reparameterize(trained.model)
+        assert isinstance(folded, SlideSwin)
+        step(f"write {output.name}")
+        save_folded(folded, trained, output)
+    if as_json:
+        typer.echo(to_json({"status": certificate.status, "certificate": certificate}), nl=False)
+    elif not quiet:
+        _describe(trained)
+        _print_certificate(certificate)
+        typer.echo(f"written: {output}")
+
+
+def _describe(trained: "Checkpoint") -> None:
+    config = trained.config
+    entry = f"entry {trained.entry}, " if trained.entry else ""
+    typer.echo(f"{trained.path.name}: {entry}sha256 {trained.sha256[:16]}")
+    typer.echo(
+        f"{trained.architecture}: {_by(config.image_size)} pixels, {config.num_classes} classes, "
+        f"depths {' '.join(map(str, config.depths))}, {config.num_slide_stages} slide stages"
+    )
+    for remark in trained.remarks:
+        typer.echo(f"note: {remark}")
+
+
+def _by(shape: "tuple[int | None, ...]") -> str:
+    return "x".join(map(str, shape))
+
+
+def _print_certificate(certificate: "Certificate") -> None:
+    from slide_deploy.console import stdout, table
+
+    if not certificate.folded:
+        typer.echo(f"fold: {certificate.status}")
+        return
+    grid = table(
+        "Fold certificate",
+        [
+            ("layer", False),
+            ("k", True),
+            ("heads", True),
+            ("branches", True),
+            ("error, float64", True),
+            ("after rounding", True),
+            ("off a shift", True),
+        ],
+    )
+    for layer in certificate.folded:
+        grid.add_row(
+            layer.name,
+            str(layer.kernel_size),
+            str(layer.num_heads),
+            str(len(layer.branches)),
+            f"{layer.error:.1e}",
+            f"{layer.rounding:.1e}",
+            f"{layer.shift_distance:.1e}" if layer.shift_distance else "0",
+        )
+    stdout().print(grid)

@@ -1,0 +1,139 @@
+"""The commands that look at results: compare and report; and how a ratio is shown."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slide_deploy.cli.options import JsonOption, QuietOption, require
+from slide_deploy.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmarks.record import Run
+    from benchmarks.statistics import Estimate
+
+# Where the machine's noise was never measured.
+DEFAULT_GATE = 0.05
+
+
+def compare(
+    old: Annotated[Path, typer.Argument(help="Result of an earlier run.", show_default=False)],
+    new: Annotated[Path, typer.Argument(help="Result of a later run.", show_default=False)],
+    fail_above: Annotated[
+        str | None,
+        typer.Option(
+            help="By how much new may be slower. Default: the noise that --calibrate found, or 5%.",
+            metavar="5%",
+        ),
+    ] = None,
+    across_machines: Annotated[
+        bool, typer.Option("--across-machines", help="Compare runs of different machines.")
+    ] = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say of each candidate whether it became better, worse, or whether nobody can tell.
+
+    Exit code 1 if one became worse, or cannot be measured any more.
+    """
+    require("scipy", "bench")
+    require("pydantic", "bench")
+    from dataclasses import asdict
+
+    from rich.markup import escape
+
+    from benchmarks.compare import compare as hold
+    from benchmarks.compare import failed
+    from benchmarks.result import read
+    from slide_deploy.console import stdout, table
+
+    before, after = read(old), read(new)
+    noises = [run.noise for run in (before, after) if run.noise is not None]
+    default = max(noises) - 1 if noises else DEFAULT_GATE
+    limit = default if fail_above is None else parse_share(fail_above)
+    found = hold(before, after, limit, across_machines)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+    elif not quiet:
+        grid = table(
+            f"{new} against {old}; worse above {limit:.1%}",
+            [("candidate", False), ("ratio", True), ("95 %", True), ("", False), ("", False)],
+        )
+        for each in found:
+            grid.add_row(
+                escape(each.name), *ratio_cells(each.ratio), each.verdict.value, escape(each.remark)
+            )
+        stdout().print(grid)
+    raise typer.Exit(1 if failed(found) else 0)
+
+
+def report(
+    results: Annotated[list[Path], typer.Argument(help="Results of bench.", show_default=False)],
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write tables here.")] = None,
+) -> None:
+    """Show results, of one device or of many, as tables or as one page with plots."""
+    require("scipy", "bench")
+    require("pydantic", "bench")
+    from benchmarks.result import read
+
+    runs = [read(path) for path in results]
+    show(runs, quiet=False)
+    write(runs, html, markdown, quiet=False)
+
+
+def show(runs: "Sequence[Run]", quiet: bool) -> None:
+    """Print the tables of runs."""
+    if quiet:
+        return
+    from benchmarks.report.summary import summarise
+
+    from benchmarks.report.terminal import render_terminal
+    from slide_deploy.console import stdout
+
+    for section in summarise(runs).sections:
+        if len(runs) > 1:
+            stdout().print(section.title, markup=False)
+        for view in section.views:
+            for part in render_terminal(view):
+                stdout().print(part)
+
+
+def write(runs: "Sequence[Run]", html: Path | None, markdown: Path | None, quiet: bool) -> None:
+    """Write runs in the forms that were asked for."""
+    from benchmarks.report import render_html, render_markdown
+
+    for path, render in ((html, render_html), (markdown, render_markdown)):
+        if path is None:
+            continue
+        try:
+            path.write_text(render(runs), encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be written: {error.strerror}; check its folder."
+            ) from error
+        if not quiet:
+            typer.echo(f"written: {path}")
+
+
+def parse_share(text: str) -> float:
+    """A share of 1 from "5%" or "0.05".
+
+    Raises:
+        InputError: if it is neither.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
+    if match is None:
+        raise InputError(f"--fail-above {text} is no share: give 5% or 0.05.")
+    return float(match[1]) / (100 if match[2] else 1)
+
+
+def ratio_cells(ratio: "Estimate | None") -> tuple[str, str]:
+    """A ratio and its interval as text."""
+    if ratio is None:
+        return "–", ""
+    return f"{ratio.value:.3f}", f"{ratio.interval.low:.3f} to {ratio.interval.high:.3f}"

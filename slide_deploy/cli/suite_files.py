@@ -1,0 +1,95 @@
+"""Makes the files of a suite with the project's own export."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slide_deploy.cli.options import Weights, load_trained
+from slide_deploy.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmarks.suite import Wanted
+
+# Options of `slide-deploy export` that a suite may give, with their types.
+OPTIONS: dict[str, type] = {"precision": str, "dynamic_batch": bool, "lowering": str}
+
+
+def export_for_suite(wanted: "Wanted", folder: Path) -> Path:
+    """Write what a suite wants; see ``benchmarks.suite.Export``.
+
+    Raises:
+        InputError: if an option is unknown, the model cannot be exported or the file is wrong.
+    """
+    for name, value in wanted.options.items():
+        if name not in OPTIONS or not isinstance(value, OPTIONS[name]):
+            known = ", ".join(OPTIONS)
+            raise InputError(f"export = {{ {name} = {value!r} }} is no option: give {known}.")
+    if wanted.attention is not None:
+        return _attention(wanted, folder)
+    return _network(wanted, folder)
+
+
+def _network(wanted: "Wanted", folder: Path) -> Path:
+    """A checkpoint, verified as ``slide-deploy export`` does it."""
+    from exporters.pipeline import ExportOptions, export
+
+    checkpoint = wanted.checkpoint or _random_checkpoint(wanted, folder)
+    trained = load_trained(checkpoint, Weights.auto, wanted.image_size, None)
+    options = ExportOptions((wanted.format,), folder, force=True, **wanted.options)  # type: ignore[arg-type]
+    result = export(trained, options)
+    (file,) = result.files
+    if not result.passed:
+        raise InputError(f"{checkpoint} exported to {wanted.format} disagrees with the model.")
+    return file.paths[0]
+
+
+def _random_checkpoint(wanted: "Wanted", folder: Path) -> Path:
+    """A checkpoint with random weights: latency does not depend on them."""
+    import torch
+
+    from benchmarks.peers.subject import network
+    from benchmarks.suite import parse_size
+
+    assert wanted.architecture is not None
+    assert wanted.image_size is not None
+    model = network(wanted.architecture, parse_size(wanted.image_size)).branched()
+    path = folder / f"{wanted.architecture}.pth"
+    torch.save({"model": model.state_dict()}, path)
+    return path
+
+
+def _attention(wanted: "Wanted", folder: Path) -> Path:
+    """One attention, folded and lowered; maps in, maps out."""
+    import torch
+
+    from benchmarks.peers.subject import attention
+    from exporters.base import ExportRequest
+    from exporters.registry import exporter_for
+    from slide_deploy.lowerings import DEFAULT_FORM, lower
+    from slide_deploy.reparameterize import reparameterize
+
+    class MapsOnly(torch.nn.Module):
+        """The module without the two empty results that other models expect of it."""
+
+        def __init__(self, module: torch.nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return self.module(image)[0]
+
+    assert wanted.attention is not None
+    subject = attention(wanted.attention)
+    folded, _ = reparameterize(subject.branched())
+    form = str(wanted.options.get("lowering", DEFAULT_FORM))
+    request = ExportRequest(
+        MapsOnly(lower(folded, form)).eval(),
+        subject.shape[1:],
+        bool(wanted.options.get("dynamic_batch", False)),
+        {},
+        str(wanted.options.get("precision", "float32")),
+    )
+    exporter = exporter_for(wanted.format)
+    exporter.require(request.precision)
+    (path, *_) = exporter.paths(folder / "attention")
+    exporter.write(request, path)
+    return path

@@ -1,0 +1,127 @@
+"""The commands that run a file: verify and predict."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slide_deploy.cli.options import (
+    ImageSizeOption,
+    JsonOption,
+    Precision,
+    QuietOption,
+    Weights,
+    WeightsOption,
+    WindowSizeOption,
+    load_trained,
+)
+from slide_deploy.errors import InputError
+
+if TYPE_CHECKING:
+    from slide_deploy.locate import Parting
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="A written file.", show_default=False)],
+    against: Annotated[
+        Path, typer.Option(help="The checkpoint that it must agree with.", show_default=False)
+    ],
+    weights: WeightsOption = Weights.auto,
+    image_size: ImageSizeOption = None,
+    window_size: WindowSizeOption = None,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the file: how far its answers may be off.")
+    ] = Precision.float32,
+    locate: Annotated[
+        bool, typer.Option("--locate", help="Name the first layer that disagrees.")
+    ] = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a file with a checkpoint again, later or on another machine."""
+    from slide_deploy.console import case_table, stdout
+    from slide_deploy.progress import Steps
+    from slide_deploy.runtimes import open_file
+
+    runtime = open_file(file).runtime
+    with Steps(quiet or as_json, 3) as step:
+        step(f"load {against.name}")
+        trained = load_trained(against, weights, image_size, window_size)
+
+        from exporters.manifest import to_json
+        from slide_deploy.verification import locate as find
+        from slide_deploy.verification import names_another_checkpoint, verify_file
+
+        step(f"run on {runtime} and compare with {against.name} in float64")
+        result = verify_file(file, trained, precision.value)
+        foreign = names_another_checkpoint(file, trained)
+        parting = None
+        if locate:
+            step("compare layer by layer")
+            parting = find(file, trained, precision.value)
+    if as_json:
+        report = {
+            "passed": result.passed,
+            "verification": result,
+            "locate": parting,
+            "names_another_checkpoint": foreign,
+        }
+        typer.echo(to_json(report), nl=False)
+    elif not quiet:
+        stdout().print(case_table(result))
+        if foreign:
+            typer.echo(f"note: {file.name} says that it was exported from another checkpoint file")
+    if parting is not None and not as_json and not quiet:
+        typer.echo(_describe_parting(parting))
+    if not result.passed:
+        typer.echo(
+            f"slide-deploy: {file} disagrees with {against} on: {', '.join(result.failures)}.",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
+def predict(
+    file: Annotated[Path, typer.Argument(help="A written file.", show_default=False)],
+    images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
+    labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Name the most probable classes of pictures, prepared as in ImageNet training."""
+    import json
+    from dataclasses import asdict
+
+    from rich.markup import escape
+
+    from slide_deploy.console import stdout, table
+    from slide_deploy.prediction import predict as guess
+    from slide_deploy.runtimes import open_file
+
+    session, names = open_file(file), _read_labels(labels)
+    guesses = [row for image in images for row in guess(session, image, names, top)]
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in guesses], indent=2))
+        return
+    grid = table(f"on {session.runtime}", [("picture", False), ("class", False), ("share", True)])
+    for row in guesses:
+        grid.add_row(escape(row.image), escape(row.name), f"{row.probability:.1%}")
+    stdout().print(grid)
+
+
+def _describe_parting(parting: "Parting") -> str:
+    if parting.first_wrong is None:
+        return f"layers: all {parting.layers} agree"
+    after = f"; the last that agrees is {parting.last_right}" if parting.last_right else ""
+    return f"layers: the first that disagrees is {parting.first_wrong}{after}"
+
+
+def _read_labels(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a readable list of names: give one name a line.") from (
+            error
+        )

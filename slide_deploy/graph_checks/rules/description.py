@@ -1,0 +1,55 @@
+"""What a file tells its callers of inputs and outputs is what its graph has.
+
+A Core ML package holds a description beside the program, and applications read only that. A layer
+of an IR file that takes an input says its type and shape twice, and the runtime reads one of them.
+ONNX says it once.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from slide_deploy.graph_checks.graph import Graph, Value
+from slide_deploy.graph_checks.policy import Policy
+from slide_deploy.graph_checks.rules.rule import Rule, Violation
+
+
+def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
+    if graph.described_inputs is not None:
+        yield from _compare("input", graph.described_inputs, graph.inputs)
+    if graph.described_outputs is not None:
+        yield from _compare("output", graph.described_outputs, graph.outputs)
+
+
+def _compare(
+    side: str, described: Sequence[Value], present: Sequence[Value]
+) -> Iterator[Violation]:
+    told, there = (Counter(value.name for value in values) for values in (described, present))
+    for name in sorted(told - there):
+        yield RULE.broken(f"Is described as an {side}, and the graph has none of this name.", name)
+    for name in sorted(there - told):
+        yield RULE.broken(f"Is an {side} of the graph, and not described as one.", name)
+    by_name = {value.name: value for value in present}
+    for value in described:
+        actual = by_name.get(value.name)
+        if actual is None:
+            continue
+        if value.dtype not in ("undefined", actual.dtype):
+            yield RULE.broken(
+                f"Is described as {value.dtype}, and the graph has {actual.dtype}.", value.name
+            )
+        if value.shape is not None and value.shape != actual.shape:
+            yield RULE.broken(
+                f"Is described as {value.shape}, and the graph has {actual.shape}.", value.name
+            )
+
+
+RULE = Rule(
+    id="SD020",
+    name="Description",
+    title="What the file tells its callers of inputs and outputs is what its graph has.",
+    reason="Applications ask for what is described; where the graph has something else, the "
+    "runtime refuses the file or reads bytes as what they are not.",
+    remedy="Export the model again; a tool that renames or retypes an input must do it in both "
+    "places.",
+    check=_check,
+)

@@ -1,0 +1,87 @@
+"""The numbers of a file have the precision that the file claims.
+
+Told by the weights of convolutions and matrix products, behind casts:
+
+    float32    none has 16 bits, and no value and no other constant has either
+    float16    all have 16 bits
+    mixed      some have, some have not
+"""
+
+from collections.abc import Iterator, Mapping
+
+from slide_deploy.graph_checks.declarations import PRECISION_KEY
+from slide_deploy.graph_checks.graph import Constant, Graph
+from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
+from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.policy import Policy
+from slide_deploy.graph_checks.rules.rule import Rule, Violation
+
+_HALF = ("float16", "bfloat16")
+_WEIGHTED = (Kind.CONVOLUTION, Kind.PRODUCT, Kind.LINEAR)
+# Which widths the weights must have: whether some have 16 bits, and whether some have more.
+_WIDTHS: Mapping[str, set[bool]] = {
+    "float32": {False},
+    "float16": {True},
+    "mixed": {False, True},
+}
+
+
+def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
+    claimed = graph.metadata.get(PRECISION_KEY)
+    if claimed is None:
+        return
+    if claimed not in _WIDTHS:
+        yield RULE.broken(f"The file claims {claimed}; known are {', '.join(_WIDTHS)}.")
+        return
+    halves = [weight.dtype in _HALF for weight in _weights(graph)]
+    if halves and set(halves) != _WIDTHS[claimed]:
+        yield RULE.broken(
+            f"The file claims {claimed}; {sum(halves)} of its {len(halves)} weights have 16 bits."
+        )
+    if claimed == "float32":
+        yield from _narrow_values(graph)
+
+
+def _weights(graph: Graph) -> Iterator[Constant]:
+    """The weight of every convolution and matrix product that has a constant one."""
+    for node in graph.nodes:
+        if kind_of(graph, node) in _WEIGHTED and len(node.inputs) > 1:
+            weight = graph.constants.get(_before_casts(graph, node.inputs[1]))
+            if weight is not None:
+                yield weight
+
+
+def _before_casts(graph: Graph, name: str) -> str:
+    for _ in range(LONGEST_WALK):
+        node = graph.producers.get(name)
+        if node is None or not node.inputs or kind_of(graph, node) is not Kind.CAST:
+            break
+        name = node.inputs[0]
+    return name
+
+
+def _narrow_values(graph: Graph) -> Iterator[Violation]:
+    for constant in graph.constants.values():
+        if constant.dtype in _HALF:
+            yield RULE.broken(
+                f"This constant is {constant.dtype}, and the file claims float32.", constant.name
+            )
+    for node in graph.nodes:
+        for name in node.outputs:
+            if name in graph.values and graph.values[name].dtype in _HALF:
+                yield RULE.broken(
+                    f"{node.operator} computes {graph.values[name].dtype}, and the file claims "
+                    f"float32.",
+                    name,
+                )
+
+
+RULE = Rule(
+    id="SD021",
+    name="Precision",
+    title="Weights and values have the precision that the file claims.",
+    reason="A cast that slipped in costs digits in one place, and a claim of less precision "
+    "excuses answers that are wrong.",
+    remedy="Export the model again in the precision that is meant.",
+    check=_check,
+)

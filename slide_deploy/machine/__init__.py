@@ -1,0 +1,101 @@
+"""Facts about this machine: what a latency depends on. Standard library only; nothing raises.
+
+A fact that the system does not tell is left out. `linux`, `macos` and `windows` each look in their
+own places and answer with one `Hardware`; this module turns it into text and numbers.
+"""
+
+import hashlib
+import math
+import os
+import platform
+from collections.abc import Mapping
+
+from slide_deploy.machine import linux, macos, windows
+from slide_deploy.machine.hardware import Hardware, as_binary_size, attempt
+
+__all__ = ["Hardware", "describe", "fingerprint", "hardware", "usable_threads"]
+
+_READERS = {"Linux": linux.read, "Darwin": macos.read, "Windows": windows.read}
+
+# Facts that make latencies of two runs comparable. The instruction sets belong to them: a virtual
+# machine may call its processor just "Intel(R) Xeon(R) Processor" and hide some of its units. The
+# kernel, Python, power and frequency settings do not: they are what one wants to compare.
+_IDENTITY = ("system", "architecture", "processor", "instructions", "usable cores", "cpu quota")
+
+
+def hardware() -> Hardware:
+    """What the system tells of this machine and of this process's share of it."""
+    reader = _READERS.get(platform.system())
+    return (attempt(reader) if reader else None) or Hardware(logical_cores=os.cpu_count())
+
+
+def describe(found: Hardware | None = None) -> dict[str, str]:
+    """Facts about this machine by name, in reading order; an unknown fact is absent.
+
+    Args:
+        found: what to put into words; the machine at hand if None.
+    """
+    found = found or hardware()
+    facts = {
+        "system": platform.system(),
+        "release": _release(),
+        "architecture": platform.machine(),
+        "processor": found.processor,
+        "instructions": " ".join(found.instructions),
+        "logical cores": _number(found.logical_cores),
+        "physical cores": _number(found.physical_cores),
+        "usable cores": _number(found.usable_cores),
+        "cpu quota": None if found.cpu_quota is None else f"{found.cpu_quota:g} cores",
+        "last-level cache": as_binary_size(found.last_level_cache),
+        "memory": as_binary_size(found.memory),
+        "memory limit": as_binary_size(found.memory_limit),
+        "frequency governor": found.governor,
+        "turbo": None if found.turbo is None else ("on" if found.turbo else "off"),
+        "power": found.power,
+        "container": found.container,
+        "virtual machine": found.virtual_machine,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def usable_threads(found: Hardware | None = None) -> int:
+    """Threads that can compute at the same time in this process, at least 1.
+
+    The least of the cores that the process may run on, of its quota, rounded up, and of the
+    physical cores among those: two hardware threads of one core share its multipliers.
+
+    Args:
+        found: the machine; the one at hand if None.
+    """
+    found = found or hardware()
+    quota = None if found.cpu_quota is None else math.ceil(found.cpu_quota)
+    bounds = (
+        found.logical_cores,
+        found.physical_cores,
+        found.usable_cores,
+        found.usable_physical_cores,
+        quota,
+    )
+    return max(1, min((bound for bound in bounds if bound is not None), default=1))
+
+
+def fingerprint(facts: Mapping[str, str]) -> str:
+    """Twelve hexadecimal digits that are equal where latencies are comparable.
+
+    Args:
+        facts: of `describe`.
+    """
+    identity = "\n".join(f"{name}\0{facts.get(name, '')}" for name in _IDENTITY)
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+
+def _number(count: int | None) -> str | None:
+    return None if count is None else str(count)
+
+
+def _release() -> str:
+    # macOS and Windows tell more than their kernel's name.
+    return platform.mac_ver()[0] or (
+        platform.version() if platform.system() == "Windows" else platform.release()
+    )

@@ -1,0 +1,189 @@
+"""What Linux tells in /proc and /sys. Every function takes the file system's root, for tests."""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from slide_deploy.machine import arm_cores
+from slide_deploy.machine.cgroups import cpu_quota, memory_left, memory_limit
+from slide_deploy.machine.hardware import Hardware, attempt
+from slide_deploy.machine.instructions import known_instructions
+
+_CPUS = "sys/devices/system/cpu"
+
+
+def read(root: Path = Path("/")) -> Hardware:
+    """Look at everything once."""
+    cpuinfo = attempt(lambda: processors(root)) or []
+    online = attempt(lambda: processor_list((root / _CPUS / "online").read_text()))
+    allowed = attempt(lambda: allowed_processors(root))
+    return Hardware(
+        processor=attempt(lambda: model(root, cpuinfo)),
+        instructions=attempt(lambda: instructions(cpuinfo)) or (),
+        logical_cores=len(online) if online else len(cpuinfo) or None,
+        physical_cores=attempt(lambda: physical_cores(root, online or ())),
+        usable_cores=len(allowed) if allowed else None,
+        usable_physical_cores=attempt(lambda: physical_cores(root, allowed or ())),
+        cpu_quota=attempt(lambda: cpu_quota(root)),
+        last_level_cache=attempt(lambda: last_level_cache(root)),
+        memory=attempt(lambda: memory(root, "MemTotal")),
+        memory_limit=attempt(lambda: memory_limit(root)),
+        available_memory=attempt(lambda: available_memory(root)),
+        governor=attempt(lambda: governor(root)),
+        turbo=attempt(lambda: turbo(root)),
+        power=attempt(lambda: power(root)),
+        container=attempt(lambda: container(root)),
+        virtual_machine=attempt(lambda: virtual_machine(root, cpuinfo)),
+    )
+
+
+def processors(root: Path) -> list[dict[str, str]]:
+    """The blocks of /proc/cpuinfo, one a logical core."""
+    blocks = []
+    for block in (root / "proc/cpuinfo").read_text().split("\n\n"):
+        pairs = (line.partition(":") for line in block.splitlines())
+        fields = {key.strip(): value.strip() for key, _, value in pairs}
+        if "processor" in fields:
+            blocks.append(fields)
+    return blocks
+
+
+def model(root: Path, cpuinfo: list[dict[str, str]]) -> str | None:
+    """The processor's name; on Arm, which has none, its cores and the board."""
+    named = next((fields["model name"] for fields in cpuinfo if "model name" in fields), None)
+    cores = arm_cores.describe(cpuinfo)
+    # 32-bit Arm has a "model name", of the architecture only.
+    if named and not cores:
+        return named
+    board = attempt(lambda: (root / "proc/device-tree/model").read_text().strip("\0 \n"))
+    return ", ".join(part for part in (board, cores) if part) or None
+
+
+def instructions(cpuinfo: list[dict[str, str]]) -> tuple[str, ...]:
+    """Sets that every core has: a process may be moved between them."""
+    flags = [
+        set((fields.get("flags") or fields.get("Features") or "").split()) for fields in cpuinfo
+    ]
+    return known_instructions(set.intersection(*flags)) if flags else ()
+
+
+def processor_list(text: str) -> frozenset[int]:
+    """Numbers of processors from the kernel's form, for example "0-3,8"."""
+    numbers: set[int] = set()
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        numbers.update(range(int(first), int(last or first) + 1))
+    return frozenset(numbers)
+
+
+def allowed_processors(root: Path) -> frozenset[int] | None:
+    """Processors that this process is allowed to run on: affinity and cpuset together."""
+    found = re.search(
+        r"^Cpus_allowed_list:\s*(\S+)", (root / "proc/self/status").read_text(), re.MULTILINE
+    )
+    return processor_list(found[1]) if found else None
+
+
+def physical_cores(root: Path, among: Collection[int]) -> int | None:
+    """How many cores a set of logical ones belongs to; None if the system does not tell."""
+    cores = set()
+    for number in among:
+        topology = root / _CPUS / f"cpu{number}" / "topology"
+        # The second is the name before Linux 5.4.
+        for name in ("core_cpus_list", "thread_siblings_list"):
+            if (topology / name).exists():
+                cores.add((topology / name).read_text().strip())
+                break
+        else:
+            return None
+    return len(cores) or None
+
+
+def last_level_cache(root: Path) -> int | None:
+    """Bytes of the largest cache that the first processor uses."""
+    caches = (root / _CPUS / "cpu0/cache").glob("index*/size")
+    sizes = [re.fullmatch(r"(\d+)([KMG]?)", path.read_text().strip()) for path in caches]
+    return max(
+        (int(size[1]) << " KMG".index(size[2] or " ") * 10 for size in sizes if size), default=None
+    )
+
+
+def memory(root: Path, field: str) -> int | None:
+    """Bytes that a field of /proc/meminfo states."""
+    found = re.search(rf"^{field}:\s*(\d+) kB", (root / "proc/meminfo").read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def available_memory(root: Path) -> int | None:
+    """Bytes that can be used without swapping, within the limits of the process's groups."""
+    bounds = (memory(root, "MemAvailable"), memory_left(root))
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def governor(root: Path) -> str | None:
+    """How frequencies are chosen; all of them where cores differ."""
+    files = (root / _CPUS).glob("cpu[0-9]*/cpufreq/scaling_governor")
+    return ", ".join(sorted({path.read_text().strip() for path in files})) or None
+
+
+def turbo(root: Path) -> bool | None:
+    """Whether frequencies above the nominal one are allowed; None if unknown."""
+    # intel_pstate has its own switch, the other drivers share one.
+    for name, allowing in (("intel_pstate/no_turbo", "0"), ("cpufreq/boost", "1")):
+        if (root / _CPUS / name).exists():
+            return (root / _CPUS / name).read_text().strip() == allowing
+    return None
+
+
+def power(root: Path) -> str | None:
+    """Mains or battery; None where there is no supply to be seen, as in most servers."""
+    batteries = []
+    for supply in sorted((root / "sys/class/power_supply").glob("*")):
+        fields = {
+            name: (supply / name).read_text().strip()
+            for name in ("type", "online", "status", "scope")
+            if (supply / name).exists()
+        }
+        if fields.get("scope") == "Device":  # the battery of a mouse
+            continue
+        if fields.get("type") == "Battery":
+            batteries.append(fields.get("status"))
+        elif fields.get("online", "0") != "0":
+            return "mains"
+    if not batteries:
+        return None
+    return "battery" if "Discharging" in batteries else "mains"
+
+
+def container(root: Path) -> str | None:
+    """Kind of the container that this process is in, as far as it shows."""
+    if (root / ".dockerenv").exists():
+        return "docker"
+    if (root / "run/.containerenv").exists():
+        return "podman"
+    manager = attempt(lambda: (root / "run/systemd/container").read_text().strip())
+    if manager:
+        return manager
+    groups = attempt(lambda: (root / "proc/self/cgroup").read_text()) or ""
+    return next((kind for kind in ("kubepods", "docker", "lxc") if kind in groups), None)
+
+
+def virtual_machine(root: Path, cpuinfo: list[dict[str, str]]) -> str | None:
+    """Kind of the virtual machine, "yes" where it only shows that there is one."""
+    if "microsoft" in (root / "proc/sys/kernel/osrelease").read_text().lower():
+        return "WSL"
+    if not any("hypervisor" in fields.get("flags", "").split() for fields in cpuinfo):
+        # Arm has no such flag; there the firmware's name has to tell.
+        return _firmware(root) if cpuinfo and "flags" not in cpuinfo[0] else None
+    return _firmware(root) or "yes"
+
+
+def _firmware(root: Path) -> str | None:
+    """The virtual machine that the firmware names."""
+    texts = [
+        attempt((root / "sys/class/dmi/id" / name).read_text) or ""
+        for name in ("sys_vendor", "product_name")
+    ]
+    known = ("QEMU", "KVM", "VMware", "VirtualBox", "Xen", "Amazon EC2", "Google", "Parallels")
+    found = next((name for name in known if name in " ".join(texts)), None)
+    return "Hyper-V" if "Virtual Machine" in texts[1] else found

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks.candidates import Sweep, candidates, labels
+from slide_deploy.errors import InputError
+
+
+@pytest.fixture
+def files(tmp_path: Path):
+    def make(*names: str) -> list[Path]:
+        paths = [tmp_path / name for name in names]
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return paths
+
+    return make
+
+
+def names(found) -> list[str]:
+    return [each.name for each in found]
+
+
+def test_every_combination_has_a_name_of_its_own(files):
+    sweep = Sweep(("onnxruntime:cpu", "openvino:cpu"), (1, 8), (1, 2))
+    found = names(candidates(files("a.onnx", "b.xml"), sweep))
+    assert found[:4] == [
+        "a.onnx on onnxruntime:cpu",
+        "a.onnx on onnxruntime:cpu, 2 streams",
+        "a.onnx on onnxruntime:cpu, batch 8",
+        "a.onnx on onnxruntime:cpu, batch 8, 2 streams",
+    ]
+    assert len(set(found)) == len(found) == 4 + 4 + 4  # OpenVINO runs both
+
+
+def test_each_file_gets_the_first_target_that_is_here(files):
+    found = candidates(files("a.onnx", "b.xml"), Sweep())
+    assert [each.target for each in found] == ["onnxruntime:cpu", "openvino:cpu"]
+
+
+def test_equal_names_are_told_apart_by_their_folders(files):
+    old, new = files("old/a.onnx", "new/a.onnx")
+    assert labels([old, new]) == ["old/a.onnx", "new/a.onnx"]
+
+
+def test_a_file_may_race_against_itself(files):
+    (file,) = files("a.onnx")
+    assert names(candidates([file, file], Sweep())) == [
+        "a.onnx on onnxruntime:cpu",
+        "a.onnx on onnxruntime:cpu #2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "targets", "text"),
+    [
+        ("a.txt", (), "no known kind"),
+        ("a.onnx", ("openvino:xpu",), "no target openvino:xpu"),
+        ("a.onnx", ("coreml:ane",), "runs on none of the targets, which run .mlpackage"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(files, name, targets, text):
+    with pytest.raises(InputError, match=text):
+        candidates(files(name), Sweep(targets))
+
+
+def test_a_target_that_runs_no_file_is_named(files):
+    with pytest.raises(InputError, match="coreml:ane runs none of the files"):
+        candidates(files("a.onnx"), Sweep(("onnxruntime:cpu", "coreml:ane")))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        candidates([tmp_path / "a.onnx"], Sweep())

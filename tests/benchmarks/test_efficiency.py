@@ -1,0 +1,66 @@
+"""The share of the limit, against figures worked out by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.efficiency import share_of_limit
+from benchmarks.record import Artifact, Candidate, Configuration, Limits, Measurement, Round
+
+# 10^9 multiply-accumulates at 10^11 a second take 10 ms; 4 * 10^7 bytes at 10^10 a second take 4.
+ARTIFACT = Artifact("m.onnx", "0", 1, macs=10**9, traffic=4 * 10**7)
+LIMITS = Limits(threads=2, macs_per_second=(1e11, 9e11, 1e10), bytes_per_second=(1e10,))
+# 20 ms at the median.
+ROUNDS = (Round(0, 1, (20_000_000, 19_000_000)), Round(1, 1, (90_000_000,)))
+
+
+def measurement(artifact: Artifact | None = ARTIFACT, **settings) -> Measurement:
+    configuration = Configuration(**({"threads": 2} | settings))
+    candidate = Candidate("a", "m.onnx", "onnxruntime:cpu", configuration)
+    return Measurement(candidate, artifact, rounds=ROUNDS)
+
+
+def share(measured: Measurement, limits: Limits | None = LIMITS) -> float | None:
+    return share_of_limit(measured, limits, processor=True)
+
+
+def test_arithmetic_or_memory_whichever_takes_longer() -> None:
+    assert share(measurement()) == pytest.approx(0.5)
+    assert share(measurement(replace(ARTIFACT, macs=10**6))) == pytest.approx(0.2)
+
+
+def test_all_images_that_are_at_work_count() -> None:
+    assert share(measurement(batch=2)) == pytest.approx(1.0)
+    assert share(measurement(threads=1, streams=2)) == pytest.approx(1.0)
+    # The weights are moved once for all images, at the least.
+    light = replace(ARTIFACT, macs=10**6)
+    assert share(measurement(light, batch=2)) == pytest.approx(0.2)
+
+
+def test_one_limit_is_enough() -> None:
+    assert share(measurement(replace(ARTIFACT, traffic=None))) == pytest.approx(0.5)
+    assert share(measurement(replace(ARTIFACT, macs=None))) == pytest.approx(0.2)
+    assert share(measurement(), replace(LIMITS, macs_per_second=())) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("measured", "limits"),
+    [
+        (measurement(), None),
+        (measurement(None), LIMITS),
+        (measurement(replace(ARTIFACT, macs=None, traffic=None)), LIMITS),
+        (replace(measurement(), rounds=()), LIMITS),
+        (replace(measurement(), rounds=(Round(0, 0, (0, 0)),)), LIMITS),
+        (measurement(), Limits(2, (), ())),
+        (measurement(threads=1), LIMITS),
+        (measurement(streams=2), LIMITS),
+        (measurement(precision="bfloat16"), LIMITS),
+        (measurement(precision="default"), LIMITS),
+    ],
+)
+def test_what_is_not_known_is_none(measured: Measurement, limits: Limits | None) -> None:
+    assert share(measured, limits) is None
+
+
+def test_another_device_has_other_limits() -> None:
+    assert share_of_limit(measurement(), LIMITS, processor=False) is None

@@ -1,0 +1,97 @@
+"""The processor's limits, as far as they can be tested on a machine that others use too."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy
+import pytest
+
+from benchmarks.measuring import limits
+from slide_deploy.machine import Hardware
+
+ROOT = Path(__file__).parents[2]
+
+MEASURE = """
+import sys
+from benchmarks.measuring import limits
+limits.copy_size = lambda: 32 << 20
+assert "numpy" not in sys.modules
+one_round = limits.prepare({threads})
+import time
+start = time.perf_counter()
+print(*one_round(), time.perf_counter() - start)
+"""
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: text for key, text in os.environ.items() if key not in limits.ENVIRONMENT}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_round_is_short_and_its_rates_are_plausible(threads: int) -> None:
+    done = run(MEASURE.format(threads=threads))
+    assert done.returncode == 0, done.stderr
+    macs, transferred, seconds = map(float, done.stdout.split())
+    # From a board with one slow core to a server with hundreds.
+    assert 1e7 < macs < 1e15
+    assert 1e7 < transferred < 1e13
+    assert seconds < 5
+
+
+def test_numpy_must_not_be_imported_before_its_threads_are_bound() -> None:
+    code = "import numpy\nfrom benchmarks.measuring import limits\nlimits.prepare(1)"
+    assert "numpy was imported before" in run(code).stderr
+    bound = code.replace("limits.prepare", "limits.copy_size = lambda: 4 << 20; limits.prepare")
+    assert run(bound, **limits.ENVIRONMENT).returncode == 0
+
+
+def test_rates_of_threads_add_up() -> None:
+    naps = [lambda: time.sleep(0.01)] * 3
+    # Three threads, each less than a hundred times a second: sleeping takes longer, never shorter.
+    assert 100 < limits.Crew(3).frequency(naps) <= 300
+
+
+def test_an_error_in_a_thread_is_not_lost() -> None:
+    with pytest.raises(ZeroDivisionError):
+        limits.Crew(1).frequency([lambda: 1 // 0])
+
+
+def test_copies_walk_through_the_whole_array() -> None:
+    source, target = numpy.arange(10, dtype=numpy.uint8), numpy.zeros(10, dtype=numpy.uint8)
+    copy = limits._copy(numpy, source, target, 4)
+    copy()
+    assert target.tolist() == [0, 1, 2, 3, 0, 0, 0, 0, 0, 0]
+    copy()
+    assert target.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0, 0]
+    target[:] = 0
+    copy()
+    assert target.tolist() == [0, 1, 2, 3, 0, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("cache", "free", "expected"),
+    [
+        (None, 64 << 30, 256 << 20),
+        (32 << 20, 64 << 30, 256 << 20),
+        (480 << 20, 64 << 30, 1920 << 20),
+        (480 << 20, 4 << 30, 512 << 20),
+        (1 << 20, 1 << 30, 128 << 20),
+        (480 << 20, None, 256 << 20),
+    ],
+)
+def test_the_copy_is_larger_than_caches_and_leaves_memory(
+    monkeypatch: pytest.MonkeyPatch, cache: int | None, free: int | None, expected: int
+) -> None:
+    found = Hardware(last_level_cache=cache, available_memory=free)
+    monkeypatch.setattr(limits, "hardware", lambda: found)
+    assert limits.copy_size() == expected

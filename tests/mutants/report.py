@@ -1,0 +1,55 @@
+"""The table of mutants: a line a kind, a column a format, who caught it in the cells."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from slide_deploy.console import table
+from slide_deploy.graph_checks.graph import Format
+from tests.mutants.judge import REFUSED, Outcome
+from tests.mutants.mutant import Mutant
+
+Row = tuple[Mutant, Format, Outcome]
+
+TITLES: dict[Format, str] = {"onnx": "ONNX", "openvino": "OpenVINO", "coreml": "Core ML"}
+LEGEND = """\
+SD…: the rule of check that is broken; +n: and others. dB: parity's signal-to-noise ratio on the
+worst input. refused: check cannot read the file. no run: nor can the runtime. -: no such damage."""
+_NOBODY = "[bold red]nobody[/]"
+
+
+def as_table(rows: Sequence[Row]) -> Table:
+    """Who caught what."""
+    formats = [format for format in TITLES if any(format == held for _, held, _ in rows)]
+    grid = table("", [("damage", False), *((TITLES[format], False) for format in formats)])
+    kinds: dict[str, dict[Format, str]] = {}
+    for mutant, format, outcome in rows:
+        kinds.setdefault(mutant.name, {})[format] = cell(outcome)
+    for name, cells in kinds.items():
+        grid.add_row(name, *(cells.get(format, "-") for format in formats))
+    # Names are looked for with --only: whole ones, whatever room the cells would like.
+    grid.columns[0].no_wrap = True
+    return grid
+
+
+def cell(outcome: Outcome) -> str:
+    """Who caught a mutant, in a few words."""
+    first, *others = outcome.check.split() or [""]
+    check = "refused" if first == REFUSED else first + (f" +{len(others)}" if others else "")
+    figure, _, _ = outcome.parity.partition(",")
+    parity = "no run" if figure == REFUSED else figure
+    leaked = f"[bold red]{outcome.leaked}[/]" if outcome.leaked else ""
+    return ", ".join(filter(None, (check, parity, leaked))) or _NOBODY
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """How many there are, and how many each of the two caught."""
+    kinds = len({mutant.name for mutant, _, _ in rows})
+    counts = {
+        who: sum(outcome.caught_by == who for _, _, outcome in rows)
+        for who in ("check", "parity", "both", "")
+    }
+    return (
+        f"{kinds} kinds of damage, {len(rows)} files: {counts['check']} caught by check, "
+        f"{counts['parity']} by parity, {counts['both']} by both, {counts['']} survive."
+    )

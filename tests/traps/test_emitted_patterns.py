@@ -1,0 +1,74 @@
+"""No pattern that the exporters write is answered wrongly, whatever sizes coincide.
+
+Two maps here; ``make traps`` sweeps all of them.
+"""
+
+from collections.abc import Callable
+
+import pytest
+from torch import Tensor, nn
+
+from slide_deploy.graph_checks.traps import TRAPS
+from tests.traps.patterns import Head, Map, other_parts, slide_parts, trained, window_parts
+from tests.traps.sweep import Outcome, run_everywhere, sweep
+
+pytest.importorskip("onnxruntime")
+openvino = pytest.importorskip("openvino")
+pytest.importorskip("coremltools")
+
+PatternsOf = Callable[[Map], dict[str, nn.Module]]
+
+
+class HeadsFirst(nn.Module):
+    """Attention that cuts tokens into heads without a transpose, and transposes the result.
+
+    It is the known trap of OpenVINO where there are as many heads as tokens.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.ModuleList(nn.Linear(channels, channels) for _ in range(3))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        _, positions, channels = tokens.shape
+        split = (-1, self.heads, positions, channels // self.heads)
+        q, k, v = (project(tokens).reshape(split) for project in self.qkv)
+        return ((q @ k.transpose(2, 3)).softmax(dim=-1) @ v).transpose(1, 2)
+
+
+def wrong(outcomes: list[Outcome]) -> list[str]:
+    return [str(outcome) for outcome in outcomes if not outcome.right]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("map", "patterns"),
+    [
+        # As many positions as channels and as offsets.
+        pytest.param(Map(3, 3, 9), slide_parts, id="slide"),
+        # As many heads as positions; as many windows as positions in each.
+        pytest.param(Map(4, 4, 16), window_parts, id="windows"),
+        pytest.param(Map(2, 2, 4), other_parts, id="others"),
+    ],
+)
+def test_every_runtime_answers_what_we_write(map: Map, patterns: PatternsOf) -> None:
+    outcomes = list(sweep(map, trained(patterns(map))))
+    assert len({outcome.runtime for outcome in outcomes}) == 6
+    assert wrong(outcomes) == []
+
+
+def test_the_sweep_sees_the_known_trap() -> None:
+    """Among other parts, in the same file: if this were hidden, so might be another."""
+    map = Map(2, 2, 16)
+    attentions = {f"heads first {heads}": HeadsFirst(16, heads) for heads in (4, 8)}
+    parts = trained({"head": Head(16, 16), **attentions})
+    written = {name: (name, part) for name, part in parts.parts.items()}
+    found = [
+        (outcome.part, outcome.runtime)
+        for outcome in run_everywhere(map, parts, written, open_batch=False)
+        if not outcome.right
+    ]
+    met = openvino.__version__.split("-")[0] in TRAPS[0].versions
+    runtimes = ["openvino", "openvino on the ONNX file"] if met else []
+    assert found == [(f"heads first {map.positions}", runtime) for runtime in runtimes]
