@@ -76,7 +76,7 @@ def percentile(rounds: Rounds, share: float) -> Estimate | None:
     return Estimate(value, Interval(float(pooled[first]), float(pooled[last])))
 
 
-def _rounds_that_count(calls: Sequence[int]) -> float:
+def _rounds_that_count(calls: Sequence[int | np.integer]) -> float:
     """All rounds where they hold the same number of calls, 1 where one round holds all.
 
     The inverse participation ratio (Σ c)² / Σ c², known as Kish's effective sample size.

@@ -61,7 +61,7 @@ def warm_up(call: Call, clock: Clock, limit: float) -> tuple[WarmUp, int]:
 
 def _block(call: Call, clock: Clock) -> list[int]:
     start = now = clock()
-    times = []
+    times: list[int] = []
     while len(times) < BLOCK_CALLS or now - start < BLOCK_NANOSECONDS:
         before = now
         call()

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
+from benchmarks.doubts import doubts
 from benchmarks.efficiency import share_of_limit
 from benchmarks.record import Measurement, Run
 from benchmarks.report.series import OperatorBars, Point, operator_bars, round_medians, sustained
 from benchmarks.statistics import Estimate, paired_ratio, percentile
-from benchmarks.warnings import doubts
+from benchmarks.targets.registry import TARGETS
+
+# By name: a result may speak of a target of somebody's own, whose code is not run for a table.
+_ON_THE_PROCESSOR = frozenset(target.name for target in TARGETS if target.processor)
 
 # What a machine calls itself, the most telling first.
 _TITLES = ("model", "processor", "cpu", "chip", "device", "name", "system")
@@ -250,7 +254,8 @@ def _throughput(measurement: Measurement) -> float | Missing:
 def _share(measurement: Measurement, run: Run) -> float | Missing:
     if measurement.error or not _samples(measurement):
         return _unknown(measurement, "no call was measured")
-    share = share_of_limit(measurement, run.limits)
+    processor = measurement.candidate.target in _ON_THE_PROCESSOR
+    share = share_of_limit(measurement, run.limits, processor=processor)
     if share is not None:
         return share
     if run.limits is None:

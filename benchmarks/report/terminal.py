@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from benchmarks.report.summary import RunView
-from benchmarks.report.table import Cell, absences, columns
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.report.summary import RunView
+from benchmarks.report.table import Cell, absences, columns
 from slide_deploy.console import table
 
 
@@ -20,8 +20,8 @@ def render_terminal(view: RunView) -> Iterator[RenderableType]:
             yield Text(f"failed: {row.name}: {row.measurement.error}", style="bold red")
         for doubt in row.doubts:
             yield Text(f"note: {row.name}: {doubt}")
-    for row, reason in absences(view, columns(view)):
-        yield Text(f"note: {row.name}: {reason}", style="dim")
+    for absence in absences(view):
+        yield Text(f"note: {absence}", style="dim")
 
 
 def _table(view: RunView) -> Table:
@@ -30,9 +30,10 @@ def _table(view: RunView) -> Table:
         (f"{column.header}\n{column.unit}" if column.unit else column.header, True)
         for column in shown
     ]
-    grid = table("", [("candidate", False), *headers])
+    grid = table("", [("", True), ("candidate", False), *headers])
     for index, row in enumerate(view.rows):
-        grid.add_row(escape(row.name), *(_text(column.cells[index]) for column in shown))
+        cells = [_text(column.cells[index]) for column in shown]
+        grid.add_row(str(row.number), escape(row.name), *cells)
     return grid
 
 

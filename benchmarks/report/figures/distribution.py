@@ -1,4 +1,4 @@
-"""How the calls of each candidate spread: the outline of a histogram, or dots if they are few."""
+"""How the calls of each candidate spread: a histogram's silhouette, or dots if they are few."""
 
 import math
 from collections.abc import Sequence
