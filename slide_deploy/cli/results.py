@@ -91,7 +91,6 @@ def show(runs: "Sequence[Run]", quiet: bool) -> None:
     if quiet:
         return
     from benchmarks.report.summary import summarise
-
     from benchmarks.report.terminal import render_terminal
     from slide_deploy.console import stdout
 

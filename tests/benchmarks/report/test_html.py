@@ -132,7 +132,7 @@ def test_reasons_warnings_and_errors_are_read_without_scripts() -> None:
     text = Page(render_html([synthetic.server(), synthetic.laptop()])).text()
     for part in (
         "is fastest",
-        "480 samples are too few",
+        "480 samples of 12 rounds do not support it",
         "had not settled",
         "needs macOS",
         "AMD EPYC 7B12",

@@ -83,7 +83,7 @@ def test_figures_warnings_and_errors_are_there() -> None:
         "9 others",
     ):
         assert part in text
-    assert "480 samples are too few" in text
+    assert "480 samples of 12 rounds do not support it" in text
 
 
 @given(st.text(max_size=60))
