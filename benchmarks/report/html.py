@@ -56,7 +56,7 @@ def _breakable(text: str) -> Any:
     """A name that may go on in the next line behind its separators; the pieces are escaped."""
     from markupsafe import Markup
 
-    return Markup("<wbr>").join(re.split(r"(?<=[_./:])(?=.)", clean(text)))
+    return Markup("<wbr>").join(re.split(r"(?<=[_/:])(?=.)", clean(text)))
 
 
 def _title(report: Report) -> str:

@@ -225,7 +225,9 @@ def _percentile(measurement: Measurement, share: float) -> Estimate | Missing:
         return estimate
     if not calls:
         return _unknown(measurement, "no call was measured")
-    return Missing("1 sample is too few" if calls == 1 else f"{calls:,} samples are too few")
+    # Not the number of calls alone: a tail that one round holds tells of that round.
+    samples = "1 sample does" if calls == 1 else f"{calls:,} samples of {len(rounds)} rounds do"
+    return Missing(f"{samples} not support it")
 
 
 def _ratio(measurement: Measurement, baseline: Measurement | None) -> Estimate | Missing:

@@ -1,0 +1,151 @@
+"""Runs become rows; what is not known says why."""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.record import Configuration, OperatorTime, Round
+from benchmarks.report.headline import headlines
+from benchmarks.report.sentence import Name
+from benchmarks.report.series import MOST_OPERATORS, operator_bars, sustained
+from benchmarks.report.summary import Missing, RunView, summarise
+from benchmarks.report.table import ABSENT, absences, columns
+from benchmarks.statistics import Estimate
+from tests.benchmarks import synthetic
+
+
+def view_of(run) -> RunView:
+    return summarise([run]).sections[0].views[0]
+
+
+def text_of(sentence) -> str:
+    return "".join(part.text if isinstance(part, Name) else part for part in sentence)
+
+
+def steady(milliseconds: float, count: int = 8) -> tuple[Round, ...]:
+    samples = tuple(int(milliseconds * 1e6 * (1 + index / 1000)) for index in range(40))
+    return tuple(Round(float(index), sum(samples) / 1e9, samples) for index in range(count))
+
+
+def test_runs_gather_by_machine_in_the_order_in_which_they_come() -> None:
+    report = summarise([synthetic.laptop(), synthetic.server(), synthetic.laptop()])
+    assert [section.title for section in report.sections] == ["Apple M2", "AMD EPYC 7B12"]
+    assert [len(section.views) for section in report.sections] == [2, 1]
+
+
+def test_ratios_are_to_the_first_candidate_that_was_measured() -> None:
+    view = view_of(
+        synthetic.run(
+            [
+                synthetic.failing("broken"),
+                synthetic.measurement("a", rounds=steady(10)),
+                synthetic.measurement("b", rounds=steady(15)),
+            ]
+        )
+    )
+    broken, a, b = view.rows
+    assert (broken.baseline, a.baseline, b.baseline) == (False, True, False)
+    assert isinstance(b.ratio, Estimate) and b.ratio.value == pytest.approx(1.5, rel=0.01)
+
+
+def test_batches_are_compared_by_image_and_streams_not_at_all() -> None:
+    view = view_of(
+        synthetic.run(
+            [
+                synthetic.measurement("a", rounds=steady(10)),
+                synthetic.measurement("b", rounds=steady(40), configuration=Configuration(batch=8)),
+                synthetic.measurement(
+                    "c", rounds=steady(10), configuration=Configuration(streams=2)
+                ),
+            ]
+        )
+    )
+    _, batched, streamed = view.rows
+    assert isinstance(batched.ratio, Estimate)
+    assert batched.ratio.value == pytest.approx(0.5, rel=0.01)
+    assert batched.throughput == pytest.approx(200, rel=0.03)
+    assert isinstance(streamed.ratio, Missing) and "throughput" in streamed.ratio.reason
+    assert [group.label for group in view.groups] == [
+        "onnxruntime:cpu",
+        "onnxruntime:cpu, batch 8",
+        "onnxruntime:cpu, 2 streams",
+    ]
+
+
+def test_throughput_counts_every_repetition() -> None:
+    item = synthetic.measurement("a", rounds=(Round(0.0, 1.0, (10_000_000,) * 10),), repetitions=10)
+    assert view_of(synthetic.run([item])).rows[0].throughput == 100
+
+
+def test_every_absent_figure_has_its_reason() -> None:
+    for make in (synthetic.server, synthetic.laptop, synthetic.sparse):
+        for column in columns(view_of(make())):
+            for cell in column.cells:
+                assert bool(cell.reason) == (cell.text == ABSENT)
+
+
+def test_absences_are_gathered_and_failures_left_to_their_errors() -> None:
+    lines = absences(view_of(synthetic.server()))
+    assert lines[0] == "p99 of 1–2, 4–7: 480 samples of 12 rounds do not support it"
+    assert not any("mlpackage" in line or "8" in line.split(":")[0] for line in lines)
+    assert any("the system does not tell" in line for line in absences(view_of(synthetic.laptop())))
+
+
+def test_percentiles_stay_in_the_table_even_where_nobody_has_one() -> None:
+    headers = [column.header for column in columns(view_of(synthetic.sparse()))]
+    assert headers[:3] == ["median", "p90", "p99"]
+    assert "throughput" not in headers and "share of limit" not in headers
+
+
+def test_a_clear_winner_is_named_with_ratio_and_interval() -> None:
+    first, second, third, nothing = headlines(view_of(synthetic.server()))
+    sentence = text_of(first.sentence)
+    assert first.clear and sentence.startswith("slide_swin_tiny-int8.onnx is fastest with 7")
+    assert "the next, slide_swin_tiny-depthwise.onnx, takes 1.3" in sentence
+    assert "95% interval" in sentence and "The first candidate" in sentence
+    assert second.clear
+    assert not third.clear and "nothing else ran here" in text_of(third.sentence)
+    assert text_of(nothing.sentence) == "Nothing was measured."
+
+
+def test_a_difference_within_the_noise_is_no_victory() -> None:
+    pair = [
+        synthetic.measurement("a", rounds=steady(10)),
+        synthetic.measurement("b", rounds=steady(10.2)),
+    ]
+    (quiet,) = headlines(view_of(synthetic.run(pair, noise=None)))
+    (noisy,) = headlines(view_of(synthetic.run(pair, noise=1.05)))
+    assert quiet.clear
+    assert not noisy.clear and "cannot be told apart" in text_of(noisy.sentence)
+
+
+def test_too_few_rounds_name_no_winner() -> None:
+    (headline,) = headlines(view_of(synthetic.sparse()))
+    assert not headline.clear and "too little was measured" in text_of(headline.sentence)
+
+
+def test_a_candidate_that_failed_halfway_does_not_win() -> None:
+    quick = replace(synthetic.measurement("quick", rounds=steady(1)), error="It crashed.")
+    (headline,) = headlines(
+        view_of(synthetic.run([synthetic.measurement("whole", rounds=steady(9)), quick]))
+    )
+    assert text_of(headline.sentence).startswith("whole takes")
+
+
+def test_the_costliest_operators_stay_and_the_rest_is_summed() -> None:
+    operators = [OperatorTime(str(index), "Conv", index + 1) for index in range(40)]
+    bars = operator_bars(operators)
+    assert bars
+    assert [item.nanoseconds for item in bars.bars] == list(range(40, 40 - MOST_OPERATORS, -1))
+    assert bars.others == 40 - MOST_OPERATORS
+    assert bars.others_seconds + sum(item.nanoseconds for item in bars.bars) / 1e9 == (
+        pytest.approx(bars.total)
+    )
+    assert operator_bars([]) is operator_bars([OperatorTime("a", "b", 0)]) is None
+
+
+def test_a_long_go_is_thinned_and_starts_at_zero() -> None:
+    item = synthetic.measurement("a", sustained=synthetic.rounds(5, count=50, calls=200))
+    points = sustained(item)
+    assert 60 <= len(points) <= 120
+    assert points[0].time == 0 and points[-1].time > points[0].time
