@@ -21,7 +21,7 @@ class Product:
     """One matrix product.
 
     Attributes:
-        left: shape of what comes in.
+        left: shape of what comes in; the batch of one image first.
         right: shape of the weights, or of the other input.
         learned: whether the right side is a weight.
     """
@@ -68,7 +68,7 @@ def products_of(model: nn.Module, image: Tensor) -> tuple[Product, ...]:
         assert isinstance(module, nn.Linear)
         rows = inputs[0].numel() // module.in_features
         found.append(
-            Product((rows, module.in_features), (module.in_features, module.out_features), True)
+            Product((1, rows, module.in_features), (module.in_features, module.out_features), True)
         )
 
     def patches(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -76,15 +76,15 @@ def products_of(model: nn.Module, image: Tensor) -> tuple[Product, ...]:
         assert isinstance(module, nn.Conv2d)
         pixels = module.weight[0].numel()
         rows = inputs[0].numel() // pixels
-        found.append(Product((rows, pixels), (pixels, module.out_channels), True))
+        found.append(Product((1, rows, pixels), (pixels, module.out_channels), True))
 
     def window(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(module, WindowAttention)
         windows, positions, dim = inputs[0].shape
         heads, width = module.num_heads, dim // module.num_heads
-        queries = (windows, heads, positions, width)
-        scores = (windows, heads, positions, positions)
-        found.append(Product(queries, (windows, heads, width, positions), False))
+        queries = (1, windows * heads, positions, width)
+        scores = (1, windows * heads, positions, positions)
+        found.append(Product(queries, (1, windows * heads, width, positions), False))
         found.append(Product(scores, queries, False))
 
     hooks = []

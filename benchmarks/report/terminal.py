@@ -11,6 +11,9 @@ from benchmarks.report.summary import RunView
 from benchmarks.report.table import Cell, absences, columns
 from slide_deploy.console import table
 
+# Figures can break their headers, names cannot be read in slices.
+NAME_WIDTH = 24
+
 
 def render_terminal(view: RunView) -> Iterator[RenderableType]:
     """The table, then a line for each doubt, missing figure and failure."""
@@ -31,6 +34,7 @@ def _table(view: RunView) -> Table:
         for column in shown
     ]
     grid = table("", [("", True), ("candidate", False), *headers])
+    grid.columns[1].min_width = NAME_WIDTH
     for index, row in enumerate(view.rows):
         cells = [_text(column.cells[index]) for column in shown]
         grid.add_row(str(row.number), escape(row.name), *cells)

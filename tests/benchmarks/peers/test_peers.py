@@ -1,0 +1,53 @@
+import torch
+
+from benchmarks.peers.products import MatrixProducts, products_of
+from benchmarks.peers.registry import PEERS, peer_named, write_peer
+from benchmarks.peers.subject import attention, network
+from benchmarks.peers.unfold import UnfoldAttention
+from slide_deploy.graph_checks import inspect, read_graph
+from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
+from tests.support import randomise
+
+
+def test_unfold_is_slide_attention_without_what_is_learned_of_the_neighbours():
+    config = SlideAttentionConfig(32, 2, kernel_size=3)
+    slide, unfold = SlideAttention(config), UnfoldAttention(config)
+    shift = slide.dep_conv.weight.clone()
+    randomise(slide)
+    with torch.no_grad():
+        slide.dep_conv.weight.copy_(shift)
+        for branch in (slide.dep_conv.bias, slide.dep_conv1.weight, slide.dep_conv1.bias):
+            branch.zero_()
+        unfold.qkv.load_state_dict(slide.qkv.state_dict())
+        unfold.proj.load_state_dict(slide.proj.state_dict())
+        unfold.relative_position_bias.copy_(slide.relative_position_bias_table.squeeze(-1))
+        image = torch.randn(2, 32, 7, 5, dtype=torch.float64)
+        torch.testing.assert_close(unfold.double()(image)[0], slide.double()(image)[0])
+
+
+def test_the_products_of_one_attention_are_its_projections(tmp_path):
+    subject = attention("96x14x14")
+    path = tmp_path / "products.onnx"
+    write_peer(peer_named("products"), subject, path)
+    found = inspect(read_graph(path))
+    assert found.macs == 14 * 14 * (96 * 3 * 96 + 96 * 96)
+    assert dict(found.operators) == {"MatMul": 2}
+
+
+def test_the_products_of_a_network_are_all_its_multiplications_but_the_neighbours():
+    subject = network("slide_swin_tiny", (224, 224))
+    products = products_of(subject.branched(), subject.example())
+    macs = sum(torch.Size(each.left).numel() * each.right[-1] for each in products)
+    neighbours = sum(2 * 2 * 81 * dim * side**2 for dim, side in ((96, 56), (192, 28)))
+    # 4,681,135,104 is what `slide-deploy inspect` counts in the folded file.
+    assert macs == 4_681_135_104 - neighbours
+    assert len(MatrixProducts(products).shapes) < len(products)
+
+
+def test_every_peer_is_a_file_that_is_read(tmp_path):
+    for peer in PEERS:
+        if peer.name == "swin":  # a whole network
+            continue
+        path = tmp_path / f"{peer.name}.onnx"
+        write_peer(peer, attention("32x8x8"), path)
+        assert inspect(read_graph(path)).macs > 0
