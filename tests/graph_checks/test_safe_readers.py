@@ -50,7 +50,7 @@ def test_an_unknown_suffix(tmp_path: Path) -> None:
 def test_a_folder_in_place_of_a_file(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"model{suffix}"
     path.mkdir()
-    refused(path, "cannot be read")
+    refused(path, "is a folder: name the")
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml", ".mlpackage"])
