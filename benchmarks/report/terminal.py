@@ -11,12 +11,12 @@ from benchmarks.report.summary import RunView
 from benchmarks.report.table import Cell, absences, columns
 from slide_deploy.console import table
 
-# Figures can break their headers, names cannot be read in slices.
-NAME_WIDTH = 24
-
 
 def render_terminal(view: RunView) -> Iterator[RenderableType]:
-    """The table, then a line for each doubt, missing figure and failure."""
+    """The names, the table, then a line for each doubt, missing figure and failure."""
+    # Above the table: beside so many figures a name would be cut into slices.
+    for row in view.rows:
+        yield Text(f"{row.number:>3}  {row.name}")
     yield _table(view)
     for row in view.rows:
         if row.measurement.error:
@@ -33,11 +33,10 @@ def _table(view: RunView) -> Table:
         (f"{column.header}\n{column.unit}" if column.unit else column.header, True)
         for column in shown
     ]
-    grid = table("", [("", True), ("candidate", False), *headers])
-    grid.columns[1].min_width = NAME_WIDTH
+    grid = table("", [("", True), *headers])
     for index, row in enumerate(view.rows):
         cells = [_text(column.cells[index]) for column in shown]
-        grid.add_row(str(row.number), escape(row.name), *cells)
+        grid.add_row(str(row.number), *cells)
     return grid
 
 
