@@ -14,7 +14,8 @@ class Gated:
 
     Attributes:
         name: of the candidate.
-        ratio: of its latency to the first one's, round by round; None with too few rounds.
+        ratio: of its time an image to the first one's, round by round; None with too few rounds,
+            or another number of streams.
         verdict: on it.
     """
 
@@ -40,7 +41,10 @@ def _gated(
     name = measurement.candidate.name
     if measurement.error or baseline.error:
         return Gated(name, None, Verdict.failed)
-    ratio = paired_ratio(_samples(measurement), _samples(baseline))
+    ours, theirs = measurement.candidate.configuration, baseline.candidate.configuration
+    if ours.streams != theirs.streams:  # calls that share the processor take longer each
+        return Gated(name, None, Verdict.unclear)
+    ratio = paired_ratio(_per_image(measurement), _per_image(baseline))
     if ratio is None:
         return Gated(name, None, Verdict.unclear)
     if noise is not None:
@@ -53,5 +57,7 @@ def closed(gated: Sequence[Gated]) -> bool:
     return any(each.verdict in (Verdict.worse, Verdict.failed) for each in gated)
 
 
-def _samples(measurement: Measurement) -> list[tuple[int, ...]]:
-    return [round.samples for round in measurement.rounds]
+def _per_image(measurement: Measurement) -> list[list[float]]:
+    """The samples of each round, so that batches can be compared, as the table does it."""
+    batch = measurement.candidate.configuration.batch
+    return [[sample / batch for sample in round.samples] for round in measurement.rounds]

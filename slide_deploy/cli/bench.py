@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.options import QuietOption, require
-from slide_deploy.cli.results import parse_share, ratio_cells, show, write
+from slide_deploy.cli.options import QuietOption
+from slide_deploy.cli.output import require_folder
+from slide_deploy.cli.results import parse_share, ratio_cells, require_bench, show, write
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,8 +91,9 @@ def bench(
     Figures come with intervals; what makes them doubtful is said. Ratios are to the first
     candidate, round by round, so that a machine whose speed drifts does not matter.
     """
-    for library in ("scipy", "pydantic", "platformdirs"):
-        require(library, "bench")
+    require_bench()
+    for place in (json, html, markdown, bundle):
+        require_folder(place)
     from dataclasses import replace
 
     from benchmarks.candidates import candidates

@@ -1,17 +1,13 @@
 """The commands that read a file without running it: check and inspect."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from slide_deploy.cli.options import JsonOption, QuietOption
+from slide_deploy.cli.output import write_text
 from slide_deploy.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from slide_deploy.graph_checks import Report
 
 
 def check(
@@ -43,8 +39,10 @@ def check(
 
     from slide_deploy.graph_checks import reports as forms
 
-    _write_report(junit, forms.junit, reports)
-    _write_report(sarif, forms.sarif, reports)
+    if junit is not None:
+        write_text(junit, forms.junit(reports))
+    if sarif is not None:
+        write_text(sarif, forms.sarif(reports))
     if as_json:
         typer.echo(forms.as_json(reports), nl=False)
     elif not quiet:
@@ -80,16 +78,3 @@ def inspect(
 
     for grid in inspection_tables(file, inspection):
         stdout().print(grid)
-
-
-def _write_report(
-    path: Path | None, form: "Callable[[Sequence[Report]], str]", reports: "Sequence[Report]"
-) -> None:
-    if path is None:
-        return
-    try:
-        path.write_text(form(reports), encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written: {error.strerror}; check its folder."
-        ) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.cli.options import JsonOption, QuietOption, require
+from slide_deploy.cli.output import require_folder, write_text
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ def compare(
 
     Exit code 1 if one became worse, or cannot be measured any more.
     """
-    require("scipy", "bench")
-    require("pydantic", "bench")
+    require_bench()
     from dataclasses import asdict
 
     from rich.markup import escape
@@ -77,13 +77,24 @@ def report(
     markdown: Annotated[Path | None, typer.Option(help="Write tables here.")] = None,
 ) -> None:
     """Show results, of one device or of many, as tables or as one page with plots."""
-    require("scipy", "bench")
-    require("pydantic", "bench")
+    require_bench()
     from benchmarks.result import read
 
+    for place in (html, markdown):
+        require_folder(place)
     runs = [read(path) for path in results]
     show(runs, quiet=False)
     write(runs, html, markdown, quiet=False)
+
+
+def require_bench() -> None:
+    """Refuse to go on without the libraries that look at results.
+
+    Raises:
+        MissingExtra: if one is not installed.
+    """
+    for library in ("scipy", "pydantic", "platformdirs", "plotly", "jinja2"):
+        require(library, "bench")
 
 
 def show(runs: "Sequence[Run]", quiet: bool) -> None:
@@ -109,12 +120,7 @@ def write(runs: "Sequence[Run]", html: Path | None, markdown: Path | None, quiet
     for path, render in ((html, render_html), (markdown, render_markdown)):
         if path is None:
             continue
-        try:
-            path.write_text(render(runs), encoding="utf-8")
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be written: {error.strerror}; check its folder."
-            ) from error
+        write_text(path, render(runs))
         if not quiet:
             typer.echo(f"written: {path}")
 

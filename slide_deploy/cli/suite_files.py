@@ -63,6 +63,7 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
 
     from benchmarks.peers.subject import attention
     from exporters.base import ExportRequest
+    from exporters.pipeline import working_folder
     from exporters.registry import exporter_for
     from slide_deploy.lowerings import DEFAULT_FORM, lower
     from slide_deploy.reparameterize import reparameterize
@@ -90,6 +91,9 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     )
     exporter = exporter_for(wanted.format)
     exporter.require(request.precision)
-    (path, *_) = exporter.paths(folder / "attention")
-    exporter.write(request, path)
-    return path
+    with working_folder(folder) as work:  # a half-written file would be taken for made next time
+        drafts = exporter.paths(work / "attention")
+        exporter.write(request, drafts[0])
+        for draft in reversed(drafts):  # the one that is looked for comes last
+            draft.replace(folder / draft.name)
+    return folder / drafts[0].name

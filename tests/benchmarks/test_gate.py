@@ -1,0 +1,41 @@
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.compare import Verdict
+from benchmarks.gate import closed, gate
+from benchmarks.record import Configuration
+from tests.benchmarks.synthetic import measurement, run
+
+
+def gated(first, second, **more):
+    (found,) = gate(replace(run([first, second]), **{"noise": None, **more}), 0.05)
+    return found
+
+
+@pytest.mark.parametrize(("milliseconds", "expected"), [(12.0, "worse"), (8.0, "better")])
+def test_a_slower_candidate_closes_the_gate(milliseconds, expected):
+    found = gated(measurement("a"), measurement("b", milliseconds=milliseconds))
+    assert found.verdict == expected
+    assert found.ratio.value == pytest.approx(milliseconds / 10, rel=0.03)
+    assert closed([found]) == (expected == "worse")
+
+
+def test_the_noise_of_the_machine_keeps_it_open():
+    found = gated(measurement("a"), measurement("b", milliseconds=12.0), noise=1.3)
+    assert found.verdict is Verdict.unclear
+    assert not closed([found])
+
+
+def test_batches_are_compared_by_the_image():
+    eight = measurement("b", milliseconds=80.0, configuration=Configuration(batch=8))
+    assert gated(measurement("a"), eight).ratio.value == pytest.approx(1.0, rel=0.03)
+
+
+def test_streams_are_not_compared():
+    two = measurement("b", configuration=Configuration(streams=2))
+    assert gated(measurement("a"), two).verdict is Verdict.unclear
+
+
+def test_a_candidate_that_failed_closes_the_gate():
+    assert closed([gated(measurement("a"), measurement("b", error="it fell over"))])
