@@ -1,6 +1,7 @@
 """Ways to write a folded model in standard operators. All are equal; their speed is not.
 
-Each form is one file. ``lower`` rewrites a whole model; a new form is a new entry of ``FORMS``.
+Each form of the slide attention is one file; ``FORMS`` in ``choice.py`` names them. ``lower``
+rewrites a whole model: every rewrite is exact.
 """
 
 import copy
@@ -8,39 +9,41 @@ import copy
 from torch import nn
 
 from slide_deploy.errors import InputError
-from slide_deploy.lowerings.depthwise import DepthwiseSlideAttention
-from slide_deploy.lowerings.static_window import StaticWindowAttention
+from slide_deploy.lowerings.choice import DEFAULT_LOWERING, FORMS, Chooser, Lowering
+from slide_deploy.lowerings.lowered import LoweredSlideAttention
+from slide_deploy.lowerings.merging import TransposedPatchMerging
+from slide_deploy.lowerings.window import StaticWindowAttention
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttention
-from slide_deploy.models.slide_swin import Block
+from slide_deploy.models.slide_swin import Block, PatchMerging
 from slide_deploy.models.window_attention import WindowAttention
 from slide_deploy.surgery import replace_module
 
-FORMS = {"depthwise": DepthwiseSlideAttention}
-DEFAULT_FORM = "depthwise"
+__all__ = ["DEFAULT_LOWERING", "FORMS", "Chooser", "Lowering", "lower"]
 
 
-def lower(model: nn.Module, form: str = DEFAULT_FORM) -> nn.Module:
-    """Write every attention of a folded model in a form that exports to standard operators.
+def lower(model: nn.Module, lowering: Lowering | Chooser = DEFAULT_LOWERING) -> nn.Module:
+    """Write every layer of a folded model in a form that exports to standard operators.
 
     Args:
         model: folded, in evaluation mode; it is left as it is.
-        form: a key of ``FORMS``, for the slide attentions.
+        lowering: of the slide attentions: one for all, or a function that is asked for each.
 
     Returns:
-        A copy that computes the same, rank 4 at most inside slide attention.
+        A copy that computes the same, rank 4 at most.
 
     Raises:
-        InputError: if the form is unknown or an attention is still branched.
+        InputError: if an attention is still branched, or cannot be written so.
     """
-    if form not in FORMS:
-        raise InputError(f"{form} is not a lowering: choose one of {', '.join(FORMS)}.")
     lowered = copy.deepcopy(model)
     for name, module in list(lowered.named_modules()):
         if isinstance(module, SlideAttention):
             raise InputError(f"{name} is still branched: fold the model before lowering it.")
         if isinstance(module, FoldedSlideAttention):
-            lowered = replace_module(lowered, name, FORMS[form](module))
+            chosen = lowering if isinstance(lowering, Lowering) else lowering(module)
+            lowered = replace_module(lowered, name, LoweredSlideAttention(module, chosen))
         elif isinstance(module, Block) and isinstance(module.attn, WindowAttention):
             module.attn = StaticWindowAttention(module.attn, module.attn_mask)
             module.attn_mask = None
+        elif isinstance(module, PatchMerging):
+            lowered = replace_module(lowered, name, TransposedPatchMerging(module))
     return lowered.eval()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slide_deploy.errors import InputError
-from slide_deploy.lowerings import FORMS, lower
+from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
 from tests.support import random_attention, random_swin
@@ -20,16 +20,17 @@ from tests.support import random_attention, random_swin
     reduction=st.sampled_from([1, 2]),
     flags=st.tuples(*[st.booleans()] * 4),
     size=st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    strips=st.integers(1, 8),
     seed=st.integers(0, 99),
 )
-def test_attention(form, kernel_size, heads, reduction, flags, size, seed) -> None:
+def test_attention(form, kernel_size, heads, reduction, flags, size, strips, seed) -> None:
     qkv_bias, rpb, share_dwc_kernel, share_qkv = flags
     config = SlideAttentionConfig(
         8, heads, kernel_size, qkv_bias, reduction, rpb, share_dwc_kernel, share_qkv
     )
     model = torch.nn.Sequential(random_attention(config, seed, drift=0.1)).double().eval()
     maps = torch.randn(2, 8, *size, dtype=torch.float64)
-    lowered = lower(reparameterize(model)[0], form)
+    lowered = lower(reparameterize(model)[0], Lowering(form, min(strips, size[0])))
     with torch.no_grad():
         assert (lowered(maps)[0] - model(maps)[0]).abs().max() < 1e-12
 
@@ -50,7 +51,7 @@ def test_attention(form, kernel_size, heads, reduction, flags, size, seed) -> No
 def test_whole_models(form: str, settings: dict) -> None:
     model = random_swin(**settings).double()
     image = torch.randn(3, 3, *model.config.image_size, dtype=torch.float64)
-    lowered = lower(reparameterize(model)[0], form)
+    lowered = lower(reparameterize(model)[0], Lowering(form, 2))
     with torch.no_grad():
         assert (lowered(image) - model(image)).abs().max() < 1e-12
 
@@ -66,6 +67,6 @@ def test_the_folded_model_is_untouched() -> None:
 
 def test_refusals() -> None:
     with pytest.raises(InputError, match="not a lowering: choose one of depthwise"):
-        lower(reparameterize(random_swin())[0], "fancy")
+        Lowering("fancy")
     with pytest.raises(InputError, match=r"layers.0.blocks.0.attn is still branched"):
         lower(random_swin())

@@ -1,0 +1,55 @@
+"""Bands of rows: attention on one after the other bounds memory at high resolution.
+
+A band of output rows reads r more rows on either side, its halo. At the edge of the map zeros stand
+in for them, as everywhere outside the map.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from slide_deploy.errors import InputError
+
+
+@dataclass(frozen=True)
+class Band:
+    """Some rows of a map.
+
+    Attributes:
+        top, bottom: output rows, the last one excluded.
+        first, last: rows that are read, the last one excluded.
+        above, below: rows of zeros to add to them.
+    """
+
+    top: int
+    bottom: int
+    first: int
+    last: int
+    above: int
+    below: int
+
+    @property
+    def rows(self) -> int:
+        """How many rows it computes."""
+        return self.bottom - self.top
+
+
+def bands(height: int, count: int, radius: int) -> tuple[Band, ...]:
+    """Cut a map into bands of nearly one size.
+
+    Args:
+        height: rows of the map.
+        count: how many bands.
+        radius: rows of halo, r.
+
+    Raises:
+        InputError: if a band would be empty.
+    """
+    if not 1 <= count <= height:
+        raise InputError(f"A map of {height} rows cannot be cut into {count} bands.")
+    edges = [height * index // count for index in range(count + 1)]
+    return tuple(_band(top, bottom, height, radius) for top, bottom in pairwise(edges))
+
+
+def _band(top: int, bottom: int, height: int, radius: int) -> Band:
+    first, last = max(top - radius, 0), min(bottom + radius, height)
+    return Band(top, bottom, first, last, radius - (top - first), radius - (last - bottom))

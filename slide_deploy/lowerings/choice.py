@@ -1,0 +1,64 @@
+"""Which form an attention is written in, and in how many strips."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slide_deploy.errors import InputError
+from slide_deploy.lowerings.depthwise import Depthwise
+from slide_deploy.lowerings.dual import Dual
+from slide_deploy.lowerings.flat import Flat
+from slide_deploy.lowerings.form import Form
+from slide_deploy.lowerings.per_offset import PerOffset
+from slide_deploy.models.slide_attention import FoldedSlideAttention
+
+FORMS: dict[str, type[Form]] = {
+    "depthwise": Depthwise,
+    "per-offset": PerOffset,
+    "dual": Dual,
+    "flat": Flat,
+}
+
+
+@dataclass(frozen=True, order=True)
+class Lowering:
+    """A form and a number of strips, written FORM or FORM/STRIPS.
+
+    Attributes:
+        form: a key of ``FORMS``.
+        strips: how many bands of rows are computed one after the other.
+
+    Raises:
+        InputError: if there is no such form, or no such number of strips.
+    """
+
+    form: str
+    strips: int = 1
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            known = ", ".join(FORMS)
+            raise InputError(f"{self.form} is not a lowering: choose one of {known}.")
+        if self.strips < 1:
+            raise InputError(f"{self} has no strips: give 1 or more.")
+
+    def __str__(self) -> str:
+        return self.form if self.strips == 1 else f"{self.form}/{self.strips}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Lowering":
+        """Read "per-offset" or "per-offset/4".
+
+        Raises:
+            InputError: if the text is neither.
+        """
+        match = re.fullmatch(r"([^/]+)(?:/(\d{1,4}))?", text)
+        if match is None:
+            raise InputError(f"{text!r} is not a lowering: give FORM or FORM/STRIPS, as flat/4.")
+        return cls(match[1], int(match[2] or 1))
+
+
+# Says for each attention how it is written.
+Chooser = Callable[[FoldedSlideAttention], Lowering]
+
+DEFAULT_LOWERING = Lowering("depthwise")

@@ -1,0 +1,58 @@
+"""Forms that work on maps, channels before rows: the layout of convolutions."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from slide_deploy.lowerings.bands import Band
+from slide_deploy.lowerings.form import Form
+from slide_deploy.lowerings.projection import split_projection
+from slide_deploy.models.slide_attention import FoldedSlideAttention
+
+
+class MapForm(Form):
+    """Projects q, k and v by 1x1 convolutions; a form says what happens between."""
+
+    def __init__(self, folded: FoldedSlideAttention) -> None:
+        super().__init__(folded)
+        self.query, self.key, self.value = split_projection(folded)
+
+    def forward(self, rows: Tensor, band: Band) -> Tensor:
+        """See ``Form.forward``."""
+        inside = slice(band.top - band.first, band.bottom - band.first)
+        whole = band.rows == band.last - band.first
+        maps = rows.permute(0, 3, 1, 2)
+        key_map = self.key(maps)
+        value_map = key_map if self.value is self.key else self.value(maps)
+        if self.query is self.key:  # one projection serves as q, k and v: it is computed once
+            query_map = key_map if whole else key_map[:, :, inside]
+        else:
+            query_map = self.query(maps if whole else rows[:, inside].permute(0, 3, 1, 2))
+        return self.attend(query_map, key_map, value_map, band).flatten(2).transpose(1, 2)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, band: Band) -> Tensor:
+        """Attend.
+
+        Args:
+            q: (batch, C, rows of the band, width), the queries.
+            k: (batch, C, rows that the band reads, width), the keys.
+            v: as ``k``, the values.
+            band: the rows.
+
+        Returns:
+            The shape of ``q``.
+        """
+        raise NotImplementedError
+
+
+def convolve(conv: nn.Module, maps: Tensor, band: Band) -> Tensor:
+    """Convolve the rows of a band: zeros stand in only for what is outside the map."""
+    assert isinstance(conv, nn.Conv2d)
+    if band.above == band.below == conv.padding[0]:
+        return conv(maps)
+    return functional.conv2d(
+        functional.pad(maps, (0, 0, band.above, band.below)),
+        conv.weight,
+        conv.bias,
+        padding=(0, int(conv.padding[1])),
+        groups=conv.groups,
+    )

@@ -1,0 +1,53 @@
+"""The pieces of a folded attention in the shapes that the forms need."""
+
+import torch
+from torch import Tensor, nn
+
+from slide_deploy.models.slide_attention import FoldedSlideAttention
+
+
+def split_projection(folded: FoldedSlideAttention) -> tuple[nn.Conv2d, nn.Conv2d, nn.Conv2d]:
+    """The projection of q, k and v as 1x1 convolutions, one module thrice where it is shared.
+
+    Convolutions of their own, because a slice of one wide projection makes ONNX Runtime leave the
+    blocked layout of its convolutions.
+    """
+    config, qkv = folded.config, folded.qkv
+    parts = 1 if config.share_qkv else 3
+
+    def project(part: int) -> nn.Conv2d:
+        # Rows are (head, q|k|v, d).
+        split = (config.num_heads, parts, config.head_dim)
+        weight = qkv.weight.unflatten(0, split)[:, part].reshape(config.inner_dim, -1, 1, 1)
+        bias = qkv.bias.unflatten(0, split)[:, part].reshape(-1) if config.qkv_bias else None
+        return constant_conv(weight, bias)
+
+    if config.share_qkv:
+        shared = project(0)
+        return shared, shared, shared
+    return project(0), project(1), project(2)
+
+
+def constant_conv(weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> nn.Conv2d:
+    """A convolution without padding, of copies: weight (outputs, inputs / groups, k, k)."""
+    outputs, inputs, height, width = weight.shape
+    conv = nn.Conv2d(
+        inputs * groups, outputs, (height, width), groups=groups, bias=bias is not None
+    )
+    conv.weight = constant(weight)
+    conv.bias = None if bias is None else constant(bias)
+    return conv
+
+
+def constant(tensor: Tensor) -> nn.Parameter:
+    """A copy that is not trained."""
+    copy = tensor.detach().to(memory_format=torch.contiguous_format).clone()
+    return nn.Parameter(copy, requires_grad=False)
+
+
+def per_head_kernels(folded: FoldedSlideAttention, conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Weights and bias of a side by head: (head, d, offset, tap) and (head, d, offset)."""
+    config = folded.config
+    split = (config.num_heads, config.head_dim, config.offsets)
+    assert conv.bias is not None
+    return conv.weight.detach().reshape(*split, config.offsets), conv.bias.detach().reshape(split)
