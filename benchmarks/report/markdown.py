@@ -34,7 +34,7 @@ def _section(section: Section) -> Iterator[str]:
         yield from _run(view)
     pairs = [(_code(key, True), _code(value, True)) for key, value in section.machine.items()]
     if pairs:
-        yield _folded("Machine", _table((("", False), ("", False)), pairs))
+        yield _folded("Machine", markdown_table((("", False), ("", False)), pairs))
 
 
 def _run(view: RunView) -> Iterator[str]:
@@ -70,7 +70,7 @@ def _candidates(view: RunView) -> str:
         name = f"{_code(row.name, True)}, {settings(row)}"
         target = _code(row.measurement.candidate.target, True)
         lines.append((str(row.number), name, target, *figures))
-    return _table(headers, lines)
+    return markdown_table(headers, lines)
 
 
 def _operators(row: Row) -> str:
@@ -82,10 +82,10 @@ def _operators(row: Row) -> str:
         (_code(name, True), unit.number(seconds), percent_text(seconds / total))
         for name, seconds in items
     ]
-    return _table((("operator", False), (unit.name, True), ("share", True)), lines)
+    return markdown_table((("operator", False), (unit.name, True), ("share", True)), lines)
 
 
-def _table(headers: Sequence[tuple[str, bool]], lines: Iterable[Sequence[str]]) -> str:
+def markdown_table(headers: Sequence[tuple[str, bool]], lines: Iterable[Sequence[str]]) -> str:
     """A table; headers come with whether their column holds figures."""
     rule = ["---:" if figures else "---" for _, figures in headers]
     rows = [[header for header, _ in headers], rule, *lines]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.cli.options import QuietOption
-from slide_deploy.cli.output import require_folder
 from slide_deploy.cli.results import parse_share, ratio_cells, require_bench, show, write
 from slide_deploy.errors import InputError
+from slide_deploy.writing import require_folder
 
 if TYPE_CHECKING:
     from benchmarks.candidates import Sweep

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.cli.options import JsonOption, QuietOption, require
-from slide_deploy.cli.output import require_folder, write_text
 from slide_deploy.errors import InputError
+from slide_deploy.writing import require_folder, write_text
 
 if TYPE_CHECKING:
     from benchmarks.record import Run

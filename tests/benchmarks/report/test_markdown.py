@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from benchmarks.report import render_markdown
-from benchmarks.report.markdown import _code, _prose, _table
+from benchmarks.report.markdown import _code, _prose, markdown_table
 from benchmarks.report.text import clean
 from tests.benchmarks import synthetic
 
@@ -91,7 +91,7 @@ def test_a_code_span_holds_any_text(text: str) -> None:
     expected = clean(text)
     spans = [token for token in inline(f"x {_code(text)} x") if token.type == "code_inline"]
     assert [span.content.strip() for span in spans] == [expected.strip()]
-    table = _table((("a", False), ("b", False)), [(_code(text, True), "x")])
+    table = markdown_table((("a", False), ("b", False)), [(_code(text, True), "x")])
     held = [token for token in inline(table) if token.type == "code_inline"]
     assert [span.content.strip() for span in held] == [expected.strip()]
 
