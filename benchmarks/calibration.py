@@ -46,7 +46,7 @@ def calibrate(candidate: Candidate, plan: Plan, on_step: OnStep = lambda _: None
             raise InputError(
                 f"{len(each.rounds)} rounds are too few to calibrate: {LEAST_ROUNDS} are needed."
             )
-    return noise_of_equals([[round.samples for round in each.rounds] for each in run.measurements])
+    return noise_of_equals([each.samples for each in run.measurements])
 
 
 def cache_file() -> Path:

@@ -101,7 +101,7 @@ def _alone(subject: Subject, settings: Settings, seconds: float) -> Measurement:
 
 
 def _median(measurement: Measurement) -> float:
-    return float(median(sample for round in measurement.rounds for sample in round.samples))
+    return float(median(measurement.pooled_samples))
 
 
 def _raced(plan: Plan) -> Run:
