@@ -11,5 +11,5 @@ def test_one_number_is_a_square():
 
 @pytest.mark.parametrize("text", ["", "x", "224x", "1x2x3", "-1", "a"])
 def test_anything_else_is_refused(text):
-    with pytest.raises(InputError, match="--image-size .*is not a size: give 224 or 512x768"):
+    with pytest.raises(InputError, match=r"--image-size .*is not a size: give 224 or 512x768"):
         parse_size(text, "--image-size")

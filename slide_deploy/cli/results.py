@@ -109,7 +109,7 @@ def show(runs: "Sequence[Run]", quiet: bool) -> None:
         if len(runs) > 1:
             stdout().print(section.title, markup=False)
         for view in section.views:
-            for part in render_terminal(view):
+            for part in render_terminal(view, stdout().width):
                 stdout().print(part)
 
 
