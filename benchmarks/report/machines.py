@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.report.summary import Missing, Report, Row
+from benchmarks.report.summary import Missing, Report, Row, typical
 from benchmarks.report.table import ABSENT, Cell
 from benchmarks.report.units import Unit, millisecond_unit
 
@@ -85,8 +85,7 @@ def _titles(report: Report) -> list[str]:
 
 def _unit(rows: Iterable[Row | None]) -> Unit:
     """Decimals are a column's own: machines may be a hundred times apart."""
-    medians = [row.median for row in rows if row is not None]
-    return millisecond_unit(each.value for each in medians if not isinstance(each, Missing))
+    return millisecond_unit(median for row in rows if row and (median := typical(row)))
 
 
 def _cell(row: Row | None, unit: Unit) -> Cell:
@@ -95,7 +94,8 @@ def _cell(row: Row | None, unit: Unit) -> Cell:
     if row.measurement.error:
         return Cell("failed", reason="it failed")
     if isinstance(row.median, Missing):
-        return Cell(ABSENT, reason=row.median.reason)
+        plain = typical(row)
+        return Cell(ABSENT if plain is None else unit.number(plain), reason=row.median.reason)
     interval = row.median.interval
     return Cell(unit.number(row.median.value), unit.interval(interval.low, interval.high))
 

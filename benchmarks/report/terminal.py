@@ -36,6 +36,8 @@ def render_terminal(view: RunView, width: int = WIDTH) -> Iterator[RenderableTyp
             yield Text(f"note: {row.name}: {doubt}")
     for absence in absences(view):
         yield Text(f"note: {absence}", style="dim")
+    if any(row.operators for row in view.rows):
+        yield Text("note: times of operators: --html and --markdown show them", style="dim")
     if left_out:
         headers = ", ".join(left_out)
         yield Text(f"note: no room for {headers}: --html and --markdown show it", style="dim")

@@ -61,6 +61,12 @@ def test_what_failed_is_said():
     assert cells(found) == {"a.onnx": ["failed"]}
 
 
+def test_few_samples_are_shown_without_an_interval():
+    few = measurement("a", rounds=synthetic.rounds(10, count=2, calls=3))
+    ((_, (cell,)),) = table(run([few]), run([], machine=LAPTOP)).rows
+    assert float(cell.text) == pytest.approx(10, rel=0.1) and not cell.detail and cell.reason
+
+
 def test_the_last_run_of_a_machine_counts():
     first, last = (run([measurement("a", milliseconds=time)]) for time in (10, 20))
     other = run([measurement("a", milliseconds=30)], machine=LAPTOP)
