@@ -253,7 +253,14 @@ def _share(measurement: Measurement, run: Run) -> float | Missing:
         return share
     if run.limits is None:
         return Missing("the machine's limits were not measured")
-    return Missing("its work or the limits of its device are not known")
+    if not processor:
+        return Missing("the limits are those of the processor")
+    configuration = measurement.candidate.configuration
+    threads = configuration.threads * configuration.streams
+    if threads != run.limits.threads or configuration.precision != "float32":
+        word = "thread" if run.limits.threads == 1 else "threads"
+        return Missing(f"the limits are of {run.limits.threads} {word} in float32")
+    return Missing("its work is not known")
 
 
 def typical(row: Row) -> float | None:

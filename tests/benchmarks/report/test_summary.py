@@ -158,3 +158,18 @@ def test_a_median_without_an_interval_is_shown_all_the_same() -> None:
     none, one, _ = median.cells
     assert (none.text, one.text, one.detail) == (ABSENT, "10.0", "")
     assert "interval of the median, p90, p99 of 2: 1 sample does not support it" in absences(view)
+
+
+@pytest.mark.parametrize(
+    ("target", "configuration", "artifact", "reason"),
+    [
+        ("openvino:gpu", Configuration(threads=2), {}, "those of the processor"),
+        ("openvino:cpu", Configuration(threads=2, streams=2), {}, "of 2 threads in float32"),
+        ("openvino:cpu", Configuration(threads=2, precision="bfloat16"), {}, "in float32"),
+        ("openvino:cpu", Configuration(threads=2), {"artifact": None}, "work is not known"),
+    ],
+)
+def test_a_share_that_is_not_told_has_its_reason(target, configuration, artifact, reason) -> None:
+    made = synthetic.measurement("a", target, configuration=configuration, **artifact)
+    (row,) = view_of(synthetic.run([made])).rows
+    assert isinstance(row.share, Missing) and reason in row.share.reason
