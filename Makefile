@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit mutants traps format train clean
+.PHONY: help demo test lint types unit mutants traps bench-trust format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
 	@echo "make test    lint, check types and run every test"
 	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make traps   run every pattern that is written on every runtime, where sizes coincide"
+	@echo "make bench-trust  measure the benchmark itself, for a quarter of an hour; see docs/trust.md"
 	@echo "make format  format the code"
 	@echo "make train   train the digits model again"
 
@@ -46,6 +47,13 @@ mutants: $(VENV)/.installed
 
 traps: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.traps
+
+# 64 images a call take milliseconds: less would time Python and the clock.
+bench-trust: $(VENV)/.installed
+	$(BIN)/slide-deploy export examples/digits.pth --to onnx --to openvino --dynamic-batch \
+		--out build/trust --force
+	$(BIN)/python -m benchmarks.trust build/trust/digits.onnx build/trust/digits.xml \
+		--batch 64 --out docs/trust.md
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

@@ -38,7 +38,10 @@ def calibrate(candidate: Candidate, plan: Plan, on_step: OnStep = lambda _: None
     copies = tuple(
         replace(candidate, name=f"{candidate.name} #{number + 1}") for number in range(COPIES)
     )
-    run = race(replace(plan, candidates=copies, profile=False, sustained=0.0), on_step)
+    run = race(
+        replace(plan, candidates=copies, profile=False, sustained=0.0),
+        lambda step: on_step(f"calibrate: {step}"),
+    )
     for each in run.measurements:
         if each.error:
             raise InputError(f"{candidate.name} cannot be calibrated with: {each.error}.")
@@ -46,7 +49,7 @@ def calibrate(candidate: Candidate, plan: Plan, on_step: OnStep = lambda _: None
             raise InputError(
                 f"{len(each.rounds)} rounds are too few to calibrate: {LEAST_ROUNDS} are needed."
             )
-    return noise_of_equals([[round.samples for round in each.rounds] for each in run.measurements])
+    return noise_of_equals([each.samples for each in run.measurements])
 
 
 def cache_file() -> Path:

@@ -46,17 +46,37 @@ def candidates(files: Sequence[Path], sweep: Sweep) -> tuple[Candidate, ...]:
         if not any(name in found for found in chosen.values()):
             kinds = ", ".join(target_named(name).suffixes)
             raise InputError(f"{name} runs none of the files: give it one that ends in {kinds}.")
+    sizes = [
+        replace(sweep.configuration, batch=batch, streams=streams)
+        for batch, streams in product(sweep.batches, sweep.streams)
+    ]
     found = [
-        Candidate(
-            _name(label, target, batch, streams),
-            str(file),
-            target,
-            replace(sweep.configuration, batch=batch, streams=streams),
-        )
+        Candidate(candidate_name(label, target, size), str(file), target, size)
         for file, label in zip(files, labels(files), strict=True)
-        for target, batch, streams in product(chosen[file], sweep.batches, sweep.streams)
+        for target, size in product(chosen[file], sizes)
     ]
     return _apart(found)
+
+
+def candidate_name(
+    label: str, target: str, configuration: Configuration, image_size: str = ""
+) -> str:
+    """What tables and comparisons know a candidate by.
+
+    Args:
+        label: of the file.
+        target: that runs it.
+        configuration: of which batch and streams are said, where they are not 1.
+        image_size: where candidates differ by it.
+    """
+    parts = [f"{label} on {target}"]
+    if image_size:
+        parts.append(image_size)
+    if configuration.batch != 1:
+        parts.append(f"batch {configuration.batch}")
+    if configuration.streams != 1:
+        parts.append(f"{configuration.streams} streams")
+    return ", ".join(parts)
 
 
 def _targets(file: Path, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -86,15 +106,6 @@ def labels(files: Sequence[Path]) -> list[str]:
     parents = [str(file.absolute()) for file in files]
     common = os.path.commonpath([os.path.dirname(parent) for parent in parents])
     return [Path(os.path.relpath(parent, common)).as_posix() for parent in parents]
-
-
-def _name(label: str, target: str, batch: int, streams: int) -> str:
-    parts = [f"{label} on {target}"]
-    if batch != 1:
-        parts.append(f"batch {batch}")
-    if streams != 1:
-        parts.append(f"{streams} streams")
-    return ", ".join(parts)
 
 
 def _apart(found: Sequence[Candidate]) -> tuple[Candidate, ...]:

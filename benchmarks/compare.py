@@ -120,9 +120,7 @@ def _compare(
         return Comparison(name, None, Verdict.failed, new.error)
     if old is None or old.error:
         return Comparison(name, None, Verdict.added, (old and old.error) or "")
-    ratio = unpaired_ratio(
-        [round.samples for round in new.rounds], [round.samples for round in old.rounds]
-    )
+    ratio = unpaired_ratio(new.samples, old.samples)
     if ratio is None:
         return Comparison(name, None, Verdict.unclear, "too few rounds for an interval")
     ratio = _holding(widened(ratio, noise), machine)

@@ -59,7 +59,7 @@ def _warm_up(measurement: Measurement) -> str | None:
 def _few(measurement: Measurement) -> str | None:
     if measurement.error or not measurement.rounds:
         return None
-    median = percentile([round.samples for round in measurement.rounds], 0.5)
+    median = percentile(measurement.samples, 0.5)
     if median is None:
         return f"{len(measurement.rounds)} rounds are too few for an interval"
     if not median.half_width <= WORTH_TELLING:

@@ -56,6 +56,6 @@ def _best_seconds(artifact: Artifact, images: int, limits: Limits) -> float | No
 
 
 def _median_seconds(measurement: Measurement) -> float | None:
-    samples = [sample for one in measurement.rounds for sample in one.samples]
+    samples = measurement.pooled_samples
     seconds = median(samples) / NANOSECONDS if samples else 0.0
     return seconds if seconds > 0 else None

@@ -44,7 +44,7 @@ def _gated(
     ours, theirs = measurement.candidate.configuration, baseline.candidate.configuration
     if ours.streams != theirs.streams:  # calls that share the processor take longer each
         return Gated(name, None, Verdict.unclear)
-    ratio = paired_ratio(_per_image(measurement), _per_image(baseline))
+    ratio = paired_ratio(measurement.samples_per_image, baseline.samples_per_image)
     if ratio is None:
         return Gated(name, None, Verdict.unclear)
     if noise is not None:
@@ -55,9 +55,3 @@ def _gated(
 def closed(gated: Sequence[Gated]) -> bool:
     """Whether the gate says no."""
     return any(each.verdict in (Verdict.worse, Verdict.failed) for each in gated)
-
-
-def _per_image(measurement: Measurement) -> list[list[float]]:
-    """The samples of each round, so that batches can be compared, as the table does it."""
-    batch = measurement.candidate.configuration.batch
-    return [[sample / batch for sample in round.samples] for round in measurement.rounds]

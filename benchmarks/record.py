@@ -190,6 +190,22 @@ class Measurement:
     operators: tuple[OperatorTime, ...] = ()
     error: str | None = None
 
+    @property
+    def samples(self) -> tuple[tuple[int, ...], ...]:
+        """Nanoseconds a call, round by round."""
+        return tuple(round.samples for round in self.rounds)
+
+    @property
+    def samples_per_image(self) -> tuple[tuple[float, ...], ...]:
+        """Nanoseconds an image, round by round, so that batches can be compared."""
+        batch = self.candidate.configuration.batch
+        return tuple(tuple(sample / batch for sample in samples) for samples in self.samples)
+
+    @property
+    def pooled_samples(self) -> tuple[int, ...]:
+        """Nanoseconds a call, of all rounds."""
+        return tuple(sample for samples in self.samples for sample in samples)
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -35,12 +35,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from benchmarks.candidates import Sweep
+from benchmarks.candidates import Sweep, candidate_name
 from benchmarks.record import Candidate
 from benchmarks.targets.registry import target_named
 from slide_deploy import __version__
 from slide_deploy.errors import InputError
 from slide_deploy.hashing import sha256
+from slide_deploy.image_size import parse_size
 
 # Format and suffix of the file that a runtime gets from a checkpoint.
 FORMATS = {
@@ -160,11 +161,11 @@ def members(path: Path, work: Path, sweep: Sweep, export: Export) -> tuple[Membe
     suite = read_suite(path)
     targets = sweep.targets or tuple(suite.targets)
     found = [
-        Member(replace(candidate, name=name), entry.accuracy)
+        Member(candidate, entry.accuracy)
         for size in suite.image_sizes
         for entry in suite.candidate
         for target in entry.targets or targets
-        for name, candidate in _candidates(suite, entry, target, size, path, work, sweep, export)
+        for candidate in _candidates(suite, entry, target, size, path, work, sweep, export)
     ]
     names = [member.candidate.name for member in found]
     for name in names:
@@ -182,22 +183,17 @@ def _candidates(
     work: Path,
     sweep: Sweep,
     export: Export,
-) -> Iterator[tuple[str, Candidate]]:
+) -> Iterator[Candidate]:
     file = _file(entry, target, size, path.parent, work, export)
     if file.suffix not in target_named(target).suffixes:
         raise InputError(f"{path}: {entry.name} is {file.name}, which {target} does not run.")
     batches = sweep.batches if sweep.batches != (1,) else suite.batches
     streams = sweep.streams if sweep.streams != (1,) else suite.streams
+    sized = len(suite.image_sizes) > 1 and entry.file is None and entry.attention is None
     for batch, stream in product(batches, streams):
-        parts = [f"{entry.name} on {target}"]
-        if len(suite.image_sizes) > 1 and entry.file is None and entry.attention is None:
-            parts.append(size)
-        if batch != 1:
-            parts.append(f"batch {batch}")
-        if stream != 1:
-            parts.append(f"{stream} streams")
         configuration = replace(sweep.configuration, batch=batch, streams=stream)
-        yield ", ".join(parts), Candidate(entry.name, str(file), target, configuration)
+        name = candidate_name(entry.name, target, configuration, size if sized else "")
+        yield Candidate(name, str(file), target, configuration)
 
 
 def _file(entry: Entry, target: str, size: str, base: Path, work: Path, export: Export) -> Path:
@@ -241,22 +237,10 @@ def _peer(entry: Entry, size: str, folder: Path) -> Path:
         subject = attention(entry.attention)
     else:
         assert entry.architecture is not None
-        subject = network(entry.architecture, parse_size(size))
+        subject = network(entry.architecture, parse_size(size, "image size"))
     path = folder / f"{entry.peer}.onnx"
     write_peer(peer, subject, path)
     return path
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Height and width of "224" or "512x768".
-
-    Raises:
-        InputError: if it is neither.
-    """
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
-    if match is None:
-        raise InputError(f"image size {text} is not a size: give 224 or 512x768.")
-    return int(match[1]), int(match[2] or match[1])
 
 
 def _folder(work: Path, entry: Entry, checkpoint: Path | None, facts: dict[str, Any]) -> Path:

@@ -43,7 +43,7 @@ def held_out() -> tuple[Images, Labels]:
 
 def _split() -> tuple[tuple[NDArray[np.float64], Labels], tuple[NDArray[np.float64], Labels]]:
     """Pixels (image, row, column) and labels of both parts, each digit in its usual share."""
-    # Imported here, as the processes that time a model import this module and need no scikit-learn.
+    # Imported here: who imports this module for its shapes alone needs no scikit-learn.
     from sklearn.datasets import load_digits  # type: ignore[import-untyped]
     from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
 

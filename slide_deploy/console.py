@@ -43,7 +43,10 @@ def table(title: str, columns: Iterable[tuple[str, bool]]) -> Table:
     """
     grid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for header, figures in columns:
-        grid.add_column(header, justify="right" if figures else "left", overflow="fold")
+        # Text goes on in the next line; a figure that did would be misread.
+        grid.add_column(
+            header, justify="right" if figures else "left", overflow="fold", no_wrap=figures
+        )
     return grid
 
 

@@ -13,6 +13,8 @@ ARROWS = {
     "slide_deploy.hashing": set(),
     "slide_deploy.model_files": {"slide_deploy.errors"},
     "slide_deploy.surgery": set(),
+    "slide_deploy.image_size": {"slide_deploy.errors"},
+    "slide_deploy.writing": {"slide_deploy.errors"},
     "slide_deploy.folding": {"slide_deploy.errors"},
     "slide_deploy.models": {"slide_deploy.errors", "slide_deploy.folding"},
     "slide_deploy.checkpoint": {

@@ -111,7 +111,7 @@ def summary(run: Run) -> str:
 def _outcome(measured: Measurement) -> str:
     if measured.error is not None:
         return f"failed: {measured.error}"
-    samples = [sample for one in measured.rounds for sample in one.samples]
+    samples = measured.pooled_samples
     return f"{median(samples) / 1e6:.3f} ms" if samples else "not measured"
 
 

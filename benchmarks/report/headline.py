@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.report.sentence import Name, Sentence
-from benchmarks.report.summary import Group, Row, RunView, per_image, typical
+from benchmarks.report.summary import Group, Row, RunView, typical
 from benchmarks.report.units import ratio_text, time_text
 from benchmarks.statistics import Estimate, paired_ratio
 
@@ -40,7 +40,7 @@ def _headline(group: Group, view: RunView) -> Headline:
         alone: Sentence = (Name(best.name), f" takes {_call(best)}; nothing else ran here.")
         return Headline(group, (*alone, *_against_baseline(best, None, view)), False)
     second = ranked[1]
-    ratio = paired_ratio(per_image(second), per_image(best))
+    ratio = paired_ratio(second.measurement.samples_per_image, best.measurement.samples_per_image)
     sentence, clear = _outcome(best, second, ratio, view.run.noise or 1.0)
     return Headline(group, (*sentence, *_against_baseline(best, second, view)), clear)
 

@@ -16,6 +16,7 @@ from benchmarks.record import Run
 from benchmarks.report import notes, palette
 from benchmarks.report.figures import figures
 from benchmarks.report.headline import headlines
+from benchmarks.report.machines import machines
 from benchmarks.report.sentence import Name
 from benchmarks.report.summary import Missing, Report, RunView, summarise
 from benchmarks.report.table import absences, columns, settings
@@ -39,6 +40,7 @@ def render_html(runs: Sequence[Run]) -> str:
     scripts = [_script(get_plotlyjs()), _script(_asset("page.js"))] if report.sections else []
     return environment.from_string(_asset("page.html.j2")).render(
         title=_title(report),
+        together=machines(report),
         sections=[
             (section, [_view(view) for view in section.views]) for section in report.sections
         ],

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from benchmarks.record import Run
 from benchmarks.report import notes
 from benchmarks.report.headline import headlines
+from benchmarks.report.machines import Machines, machines
 from benchmarks.report.sentence import Name, Sentence
 from benchmarks.report.summary import Row, RunView, Section, summarise
-from benchmarks.report.table import absences, columns, settings
+from benchmarks.report.table import Cell, absences, columns, settings
 from benchmarks.report.text import clean
 from benchmarks.report.units import percent_text, time_unit
 
@@ -21,11 +22,25 @@ def render_markdown(runs: Sequence[Run]) -> str:
     """The report of one or many runs, ending with a newline."""
     report = summarise(runs)
     blocks = ["# Benchmark"]
+    together = machines(report)
+    if together is not None:
+        blocks += _machines(together)
     for section in report.sections:
         blocks += _section(section)
     if not report.sections:
         blocks.append("No run was given.")
     return "\n\n".join(blocks) + "\n"
+
+
+def _machines(together: Machines) -> Iterator[str]:
+    yield "## All machines"
+    headers = [
+        (f"{_code(heading.machine, True)} {_code(heading.target, True)}", True)
+        for heading in together.headings
+    ]
+    rows = [(_code(name, True), *map(_figure, cells)) for name, cells in together.rows]
+    yield markdown_table([("", False), *headers], rows)
+    yield " ".join(map(_sentence, notes.on_machines(together)))
 
 
 def _section(section: Section) -> Iterator[str]:
@@ -34,7 +49,7 @@ def _section(section: Section) -> Iterator[str]:
         yield from _run(view)
     pairs = [(_code(key, True), _code(value, True)) for key, value in section.machine.items()]
     if pairs:
-        yield _folded("Machine", _table((("", False), ("", False)), pairs))
+        yield _folded("Machine", markdown_table((("", False), ("", False)), pairs))
 
 
 def _run(view: RunView) -> Iterator[str]:
@@ -66,11 +81,14 @@ def _candidates(view: RunView) -> str:
     lines = []
     for index, row in enumerate(view.rows):
         cells = [column.cells[index] for column in shown]
-        figures = [f"{cell.text} ({cell.detail})" if cell.detail else cell.text for cell in cells]
         name = f"{_code(row.name, True)}, {settings(row)}"
         target = _code(row.measurement.candidate.target, True)
-        lines.append((str(row.number), name, target, *figures))
-    return _table(headers, lines)
+        lines.append((str(row.number), name, target, *map(_figure, cells)))
+    return markdown_table(headers, lines)
+
+
+def _figure(cell: Cell) -> str:
+    return f"{cell.text} ({cell.detail})" if cell.detail else cell.text
 
 
 def _operators(row: Row) -> str:
@@ -82,10 +100,10 @@ def _operators(row: Row) -> str:
         (_code(name, True), unit.number(seconds), percent_text(seconds / total))
         for name, seconds in items
     ]
-    return _table((("operator", False), (unit.name, True), ("share", True)), lines)
+    return markdown_table((("operator", False), (unit.name, True), ("share", True)), lines)
 
 
-def _table(headers: Sequence[tuple[str, bool]], lines: Iterable[Sequence[str]]) -> str:
+def markdown_table(headers: Sequence[tuple[str, bool]], lines: Iterable[Sequence[str]]) -> str:
     """A table; headers come with whether their column holds figures."""
     rule = ["---:" if figures else "---" for _, figures in headers]
     rows = [[header for header, _ in headers], rule, *lines]

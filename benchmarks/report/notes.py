@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from benchmarks.report.machines import Machines
 from benchmarks.report.sentence import Name, Sentence
 from benchmarks.report.series import OperatorBars
 from benchmarks.report.summary import Row, RunView
@@ -27,6 +28,13 @@ def _time(started: str) -> str:
     except ValueError:
         return "at an unknown time"
     return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def on_machines(table: Machines) -> Iterator[Sentence]:
+    """What must be known to read the table of several machines."""
+    yield ("Medians in milliseconds, with 95% intervals.",)
+    for name in table.differing:
+        yield (Name(name), ": not the same file everywhere.")
 
 
 def doubts(view: RunView) -> Iterator[Sentence]:

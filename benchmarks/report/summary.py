@@ -155,12 +155,6 @@ def summarise(runs: Sequence[Run]) -> Report:
     )
 
 
-def per_image(row: Row) -> list[list[float]]:
-    """The samples of each round as seconds an image, so that batches can be compared."""
-    scale = 1e9 * row.batch
-    return [[sample / scale for sample in item.samples] for item in row.measurement.rounds]
-
-
 def _identity(run: Run) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(run.machine.items()))
 
@@ -210,7 +204,7 @@ def _row(number: int, measurement: Measurement, baseline: Measurement | None, ru
 
 
 def _samples(measurement: Measurement) -> tuple[float, ...]:
-    return tuple(sample / 1e9 for item in measurement.rounds for sample in item.samples)
+    return tuple(sample / 1e9 for sample in measurement.pooled_samples)
 
 
 def _unknown(measurement: Measurement, reason: str) -> Missing:
@@ -218,7 +212,7 @@ def _unknown(measurement: Measurement, reason: str) -> Missing:
 
 
 def _percentile(measurement: Measurement, share: float) -> Estimate | Missing:
-    rounds = [[sample / 1e9 for sample in item.samples] for item in measurement.rounds]
+    rounds = [[sample / 1e9 for sample in samples] for samples in measurement.samples]
     calls = sum(map(len, rounds))
     estimate = percentile(rounds, share) if calls else None
     if estimate is not None:
@@ -238,10 +232,7 @@ def _ratio(measurement: Measurement, baseline: Measurement | None) -> Estimate |
     ours, theirs = measurement.candidate.configuration, baseline.candidate.configuration
     if ours.streams != theirs.streams:
         return Missing("it runs another number of streams than the first: compare throughput")
-    estimate = paired_ratio(
-        [[sample / ours.batch for sample in item.samples] for item in measurement.rounds],
-        [[sample / theirs.batch for sample in item.samples] for item in baseline.rounds],
-    )
+    estimate = paired_ratio(measurement.samples_per_image, baseline.samples_per_image)
     return estimate or Missing("too few rounds for a ratio")
 
 
@@ -262,7 +253,14 @@ def _share(measurement: Measurement, run: Run) -> float | Missing:
         return share
     if run.limits is None:
         return Missing("the machine's limits were not measured")
-    return Missing("its work or the limits of its device are not known")
+    if not processor:
+        return Missing("the limits are those of the processor")
+    configuration = measurement.candidate.configuration
+    threads = configuration.threads * configuration.streams
+    if threads != run.limits.threads or configuration.precision != "float32":
+        word = "thread" if run.limits.threads == 1 else "threads"
+        return Missing(f"the limits are of {run.limits.threads} {word} in float32")
+    return Missing("its work is not known")
 
 
 def typical(row: Row) -> float | None:

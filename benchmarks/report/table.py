@@ -1,7 +1,7 @@
 """The table of candidates as text cells, the same for every form."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.report.summary import Missing, Row, RunView, typical
 from benchmarks.report.units import (
@@ -26,7 +26,7 @@ class Cell:
     Attributes:
         text: the figure.
         detail: its interval, below or behind it.
-        reason: why there is no figure.
+        reason: why there is no figure, or no interval.
     """
 
     text: str
@@ -60,7 +60,9 @@ def absences(view: RunView) -> tuple[str, ...]:
         reasons: dict[str, list[str]] = {}
         for column in every:
             if reason := column.cells[index].reason:
-                reasons.setdefault(reason, []).append(column.header)
+                shown = column.cells[index].text != ABSENT
+                what = f"interval of the {column.header}" if shown else column.header
+                reasons.setdefault(reason, []).append(what)
         for reason, headers in reasons.items():
             found.setdefault((", ".join(headers), reason), []).append(row.number)
     return tuple(
@@ -82,7 +84,7 @@ def _spans(numbers: Sequence[int]) -> str:
 
 def _columns(rows: Sequence[Row]) -> list[Column]:
     every = [
-        _times("median", rows, lambda row: row.median),
+        _medians(rows),
         _times("p90", rows, lambda row: row.p90),
         _times("p99", rows, lambda row: row.p99),
         _ratios(rows),
@@ -109,6 +111,17 @@ def settings(row: Row) -> str:
 
 def _holds_figures(column: Column) -> bool:
     return any(cell.text != ABSENT for cell in column.cells)
+
+
+def _medians(rows: Sequence[Row]) -> Column:
+    """The median is shown even where the sample supports no interval: it is what was asked for."""
+    column = _times("median", rows, lambda row: row.median)
+    unit = time_unit(median for row in rows if (median := typical(row)))
+    cells = (
+        replace(cell, text=unit.number(plain)) if cell.reason and (plain := typical(row)) else cell
+        for row, cell in zip(rows, column.cells, strict=True)
+    )
+    return replace(column, cells=tuple(cells))
 
 
 def _times(header: str, rows: Sequence[Row], get: Callable[[Row], Estimate | Missing]) -> Column:

@@ -1,23 +1,34 @@
 """A run on a terminal: one table a run, then what makes its figures less trustworthy."""
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from benchmarks.report.summary import RunView
-from benchmarks.report.table import Cell, absences, columns
-from slide_deploy.console import table
+from benchmarks.report.table import Cell, Column, absences, columns
+from slide_deploy.console import WIDTH, table
+
+# Left out where they have no room, the least telling first.
+_EXPENDABLE = ("cold start", "peak memory", "p90", "share of limit", "throughput")
+_LONGEST_HEADER = 11
 
 
-def render_terminal(view: RunView) -> Iterator[RenderableType]:
-    """The names, the table, then a line for each doubt, missing figure and failure."""
+def render_terminal(view: RunView, width: int = WIDTH) -> Iterator[RenderableType]:
+    """The names, the table, then a line for each doubt, missing figure and failure.
+
+    Args:
+        view: of a run.
+        width: that the table must fit, in characters.
+    """
     # Above the table: beside so many figures a name would be cut into slices.
     for row in view.rows:
         yield Text(f"{row.number:>3}  {row.name}")
-    yield _table(view)
+    grid, left_out = _fitting(view, width)
+    yield grid
     for row in view.rows:
         if row.measurement.error:
             yield Text(f"failed: {row.name}: {row.measurement.error}", style="bold red")
@@ -25,20 +36,51 @@ def render_terminal(view: RunView) -> Iterator[RenderableType]:
             yield Text(f"note: {row.name}: {doubt}")
     for absence in absences(view):
         yield Text(f"note: {absence}", style="dim")
+    if any(row.operators for row in view.rows):
+        yield Text("note: times of operators: --html and --markdown show them", style="dim")
+    if left_out:
+        headers = ", ".join(left_out)
+        yield Text(f"note: no room for {headers}: --html and --markdown show it", style="dim")
 
 
-def _table(view: RunView) -> Table:
+def _fitting(view: RunView, width: int) -> tuple[Table, tuple[str, ...]]:
+    """The widest table that fits, and the headers that it leaves out.
+
+    Intervals go on behind their dash before a column is left out: no number is ever cut.
+    """
     shown = columns(view)
-    headers = [
-        (f"{column.header}\n{column.unit}" if column.unit else column.header, True)
-        for column in shown
-    ]
-    grid = table("", [("", True), *headers])
+    grid = _table(view, shown, broken=False)
+    left_out: list[str] = []
+    if _width(grid) > width:
+        grid = _table(view, shown, broken=True)
+    for header in _EXPENDABLE:
+        if _width(grid) <= width:
+            break
+        if any(column.header == header for column in shown):
+            left_out.append(header)
+            shown = tuple(column for column in shown if column.header != header)
+            grid = _table(view, shown, broken=True)
+    return grid, tuple(left_out)
+
+
+def _width(grid: Table) -> int:
+    # A console of that width would hide how much wider the table wants to be.
+    return Console(width=1000).measure(grid).maximum
+
+
+def _table(view: RunView, shown: Sequence[Column], broken: bool) -> Table:
+    grid = table("", [("", True), *((_header(column), True) for column in shown)])
     for index, row in enumerate(view.rows):
-        cells = [_text(column.cells[index]) for column in shown]
+        cells = [_text(column.cells[index], broken) for column in shown]
         grid.add_row(str(row.number), *cells)
     return grid
 
 
-def _text(cell: Cell) -> str:
-    return f"{cell.text}\n[dim]{escape(cell.detail)}[/]" if cell.detail else cell.text
+def _header(column: Column) -> str:
+    lines = textwrap.wrap(column.header, _LONGEST_HEADER)
+    return "\n".join([*lines, column.unit] if column.unit else lines)
+
+
+def _text(cell: Cell, broken: bool) -> str:
+    detail = cell.detail.replace("–", "–\n") if broken else cell.detail
+    return f"{cell.text}\n[dim]{escape(detail)}[/]" if detail else cell.text

@@ -36,6 +36,11 @@ def time_unit(seconds: Iterable[float]) -> Unit:
     return _unit(seconds, _TIMES)
 
 
+def millisecond_unit(seconds: Iterable[float]) -> Unit:
+    """Milliseconds, with the decimals that the smallest of these times needs."""
+    return _unit(seconds, (("ms", 1e-3),))
+
+
 def byte_unit(sizes: Iterable[float]) -> Unit:
     """The unit for sizes that stand together."""
     return _unit(sizes, _BYTES, most=1)

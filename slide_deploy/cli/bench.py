@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.cli.options import QuietOption
-from slide_deploy.cli.output import require_folder
 from slide_deploy.cli.results import parse_share, ratio_cells, require_bench, show, write
 from slide_deploy.errors import InputError
+from slide_deploy.writing import require_folder
 
 if TYPE_CHECKING:
     from benchmarks.candidates import Sweep
@@ -184,7 +184,9 @@ def _calibrate(plan: "Plan", quiet: bool) -> None:
     from benchmarks.calibration import COPIES, calibrate, remember
     from slide_deploy.progress import Steps
 
-    first = {each.target: each for each in reversed(plan.candidates)}
+    first: dict[str, Candidate] = {}
+    for each in plan.candidates:
+        first.setdefault(each.target, each)
     for target, candidate in first.items():
         with Steps(quiet, COPIES + plan.rounds) as step:
             noise = calibrate(candidate, plan, step)
@@ -239,7 +241,9 @@ def _members(path: Path, work: Path, sweep: "Sweep", quiet: bool) -> "tuple[Memb
     from slide_deploy.progress import Steps
 
     suite = read_suite(path)
-    with Steps(quiet, len(suite.candidate)) as step:
+    # A candidate may become a file for each runtime; what is there already takes no step.
+    most = 1 + len(suite.candidate) * len(suite.image_sizes) * len(sweep.targets or suite.targets)
+    with Steps(quiet, most) as step:
 
         def export(wanted: Wanted, folder: Path) -> Path:
             step(f"export {folder.name}")

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from slide_deploy.cli.options import JsonOption, QuietOption
-from slide_deploy.cli.output import write_text
 from slide_deploy.errors import InputError
+from slide_deploy.writing import write_text
 
 
 def check(

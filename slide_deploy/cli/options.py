@@ -1,6 +1,5 @@
 """Arguments and options that several commands share, and what they mean."""
 
-import re
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.errors import MissingExtra
+from slide_deploy.image_size import parse_size
 
 if TYPE_CHECKING:
     from slide_deploy.checkpoint import Checkpoint
@@ -70,12 +70,5 @@ def load_trained(
     require("torch", "all")
     from slide_deploy.checkpoint import Overrides, load_checkpoint
 
-    size = None if image_size is None else _parse_size(image_size)
+    size = None if image_size is None else parse_size(image_size, "--image-size")
     return load_checkpoint(path, Overrides(weights.value, size, window_size))
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
-    if match is None:
-        raise InputError(f"--image-size {text} is not a size: give 224 or 512x768.")
-    return int(match[1]), int(match[2] or match[1])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.cli.options import JsonOption, QuietOption, require
-from slide_deploy.cli.output import require_folder, write_text
 from slide_deploy.errors import InputError
+from slide_deploy.writing import require_folder, write_text
 
 if TYPE_CHECKING:
     from benchmarks.record import Run
@@ -109,7 +109,7 @@ def show(runs: "Sequence[Run]", quiet: bool) -> None:
         if len(runs) > 1:
             stdout().print(section.title, markup=False)
         for view in section.views:
-            for part in render_terminal(view):
+            for part in render_terminal(view, stdout().width):
                 stdout().print(part)
 
 

@@ -47,11 +47,11 @@ def _random_checkpoint(wanted: "Wanted", folder: Path) -> Path:
     import torch
 
     from benchmarks.peers.subject import network
-    from benchmarks.suite import parse_size
+    from slide_deploy.image_size import parse_size
 
     assert wanted.architecture is not None
     assert wanted.image_size is not None
-    model = network(wanted.architecture, parse_size(wanted.image_size)).branched()
+    model = network(wanted.architecture, parse_size(wanted.image_size, "image size")).branched()
     path = folder / f"{wanted.architecture}.pth"
     torch.save({"model": model.state_dict()}, path)
     return path

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.candidates import Sweep, candidates, labels
+from benchmarks.candidates import Sweep, candidate_name, candidates, labels
+from benchmarks.record import Configuration
 from slide_deploy.errors import InputError
 
 
@@ -73,3 +74,9 @@ def test_a_target_that_runs_no_file_is_named(files):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         candidates([tmp_path / "a.onnx"], Sweep())
+
+
+def test_a_name_says_what_is_not_1():
+    assert candidate_name("a", "t:cpu", Configuration()) == "a on t:cpu"
+    name = candidate_name("a", "t:cpu", Configuration(batch=8, streams=2), "384")
+    assert name == "a on t:cpu, 384, batch 8, 2 streams"

@@ -17,13 +17,9 @@ def measured(*candidates, **plan):
     return run, {each.candidate.name: each for each in run.measurements}
 
 
-def samples(measurement):
-    return [round.samples for round in measurement.rounds]
-
-
 def test_a_constant_latency_is_reported_as_it_is(script):
     _, found = measured(script("a", milliseconds=2.0))
-    median, tail = percentile(samples(found["a"]), 0.5), percentile(samples(found["a"]), 0.99)
+    median, tail = percentile(found["a"].samples, 0.5), percentile(found["a"].samples, 0.99)
     assert median.value == tail.value == 2_000_000
     assert median.interval.low == median.interval.high == 2_000_000
     assert doubts(found["a"]) == ()
@@ -32,7 +28,7 @@ def test_a_constant_latency_is_reported_as_it_is(script):
 def test_percentiles_of_a_known_distribution(script):
     _, found = measured(script("a", "noisy", seed=4), seconds=8.0)
     for share, expected in ((0.5, 1.0), (0.9, 1.06618), (0.99, 1.12336)):  # exp(0.05 z)
-        estimate = percentile(samples(found["a"]), share)
+        estimate = percentile(found["a"].samples, share)
         assert estimate.value == pytest.approx(2e6 * expected, rel=0.01)
         assert estimate.interval.low <= 2e6 * expected <= estimate.interval.high
     assert doubts(found["a"]) == ()
@@ -40,7 +36,7 @@ def test_percentiles_of_a_known_distribution(script):
 
 def test_the_ratio_of_two_candidates(script):
     _, found = measured(script("slow", "noisy", 3.0, seed=1), script("fast", "noisy", 2.5, seed=2))
-    ratio = paired_ratio(samples(found["slow"]), samples(found["fast"]))
+    ratio = paired_ratio(found["slow"].samples, found["fast"].samples)
     assert ratio.value == pytest.approx(1.2, rel=0.01)
     assert ratio.interval.low <= 1.2 <= ratio.interval.high
 
@@ -78,13 +74,13 @@ def test_the_warm_up_ends_when_the_latency_has_settled(script):
     _, found = measured(script("a", "settling"), script("b"))
     assert found["a"].warm_up.stable and found["b"].warm_up.stable
     assert found["a"].warm_up.calls > 50 > found["b"].warm_up.calls * 0.4
-    assert percentile(samples(found["a"]), 0.5).value == pytest.approx(2e6, rel=0.05)
+    assert percentile(found["a"].samples, 0.5).value == pytest.approx(2e6, rel=0.05)
 
 
 def test_calls_too_short_for_the_clock_are_timed_together(script):
     _, found = measured(script("a", milliseconds=0.001), seconds=0.01)
     assert found["a"].repetitions == 20
-    assert percentile(samples(found["a"]), 0.5).value == 1000
+    assert percentile(found["a"].samples, 0.5).value == 1000
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Texts that a command writes: whole or not at all."""
+"""Texts that are written whole or not at all."""
 
 import os
 from pathlib import Path

@@ -1,0 +1,103 @@
+"""The findings as cells, the same on a terminal and on the page."""
+
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.compare import Verdict
+from benchmarks.statistics import Estimate
+from benchmarks.trust.outcomes import (
+    EXTRA_WORK,
+    FAIL_ABOVE,
+    ONE_WRONG_IN,
+    VENDOR_LIMIT,
+    Agreement,
+    Findings,
+    Series,
+)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table.
+
+    Attributes:
+        title: above it.
+        headers: each with whether its column holds figures.
+        rows: of cells.
+        remark: how it is judged.
+    """
+
+    title: str
+    headers: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[str, ...], ...]
+    remark: str
+
+
+def grids(findings: Findings) -> tuple[Grid, Grid]:
+    """What the gate said, and how far the vendors' tools are away."""
+    return _gate(findings), _vendors(findings)
+
+
+def passed(accepted: bool) -> str:
+    """The word for an outcome."""
+    return "pass" if accepted else "FAIL"
+
+
+def _gate(findings: Findings) -> Grid:
+    headers = (
+        *(("target", False), ("extra work", True), ("races", True), ("worse", True)),
+        *(("cannot tell", True), ("better", True), ("ratio", True), ("least", True)),
+        *(("most", True), ("", False)),
+    )
+    return Grid(
+        f"A file against itself, gate at {FAIL_ABOVE:.0%}",
+        headers,
+        tuple(_series(each, findings) for each in findings.series),
+        f"The ratio is that of the median race, second to first. Accepted: at most 1 wrong answer "
+        f"in {ONE_WRONG_IN}. Without extra work, worse is wrong; with {EXTRA_WORK:.0%}, everything "
+        f"else is.",
+    )
+
+
+def _series(series: Series, findings: Findings) -> tuple[str, ...]:
+    ratios = series.ratios
+    return (
+        findings.runtimes.get(series.target, series.target),
+        f"{series.extra_work:.0%}" if series.extra_work else "none",
+        str(len(series.answers)),
+        str(series.count(Verdict.worse)),
+        str(series.count(Verdict.unclear)),
+        str(series.count(Verdict.better)),
+        *((f"{each:.3f}" for each in (median(ratios), ratios[0], ratios[-1])) if ratios else "–––"),
+        passed(series.accepted),
+    )
+
+
+def _vendors(findings: Findings) -> Grid:
+    headers = (
+        *(("target", False), ("against", False), ("pairs", True), ("ours, ms", True)),
+        *(("theirs, ms", True), ("ratio", True), ("from", True), ("to", True), ("", False)),
+    )
+    return Grid(
+        "Our median against that of another tool",
+        headers,
+        tuple(_agreement(each, findings) for each in findings.agreements),
+        f"The ratio is the median of the pairs' ratios, ours to theirs, with its 95 % interval. "
+        f"Accepted: within {VENDOR_LIMIT:.0%} of 1.",
+    )
+
+
+def _agreement(agreement: Agreement, findings: Findings) -> tuple[str, ...]:
+    ratio = agreement.ratio
+    return (
+        findings.runtimes.get(agreement.target, agreement.target),
+        agreement.vendor,
+        str(len(agreement.ours)),
+        *(f"{each / 1e6:.3f}" for each in agreement.typical),
+        *("–––" if ratio is None else (f"{each:.3f}" for each in _with_ends(ratio))),
+        passed(agreement.accepted),
+    )
+
+
+def _with_ends(ratio: Estimate) -> tuple[float, float, float]:
+    return ratio.value, ratio.interval.low, ratio.interval.high

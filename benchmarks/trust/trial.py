@@ -1,0 +1,116 @@
+"""Carries out the races and the comparisons; one process computes at a time.
+
+Kinds and targets take turns, so that a machine that changes its speed changes it for all of them.
+"""
+
+import time
+from collections.abc import Sequence
+from statistics import median
+
+from benchmarks.gate import Gated, gate
+from benchmarks.measuring.race import REST, OnStep, Plan, race
+from benchmarks.record import Measurement, Run
+from benchmarks.trust.outcomes import EXTRA_WORK, FAIL_ABOVE, Agreement, Findings, Series
+from benchmarks.trust.subject import SLICE, Settings, Subject
+from benchmarks.trust.vendors import Question
+from slide_deploy.errors import InputError
+
+
+def steps(subjects: Sequence[Subject], settings: Settings) -> int:
+    """How often `examine` says that it goes on."""
+    return len(subjects) * (2 * settings.runs + settings.comparisons)
+
+
+def examine(
+    subjects: Sequence[Subject], settings: Settings, on_step: OnStep = lambda _: None
+) -> Findings:
+    """Race every subject against itself and hold it against its vendor's tool.
+
+    Raises:
+        InputError: if a candidate or a tool fails: nothing is known then.
+        KeyboardInterrupt: if the user ended it.
+    """
+    runtimes: dict[str, str] = {}  # filled by the races: a candidate says what runs it
+    series = _series(subjects, settings, on_step, runtimes)
+    return Findings(series, _agreements(subjects, settings, on_step), runtimes)
+
+
+def _series(
+    subjects: Sequence[Subject], settings: Settings, on_step: OnStep, runtimes: dict[str, str]
+) -> tuple[Series, ...]:
+    kinds = [(subject, extra) for subject in subjects for extra in (0.0, EXTRA_WORK)]
+    answers: list[list[Gated]] = [[] for _ in kinds]
+    for index in range(settings.runs):
+        for (subject, extra), found in zip(kinds, answers, strict=True):
+            second = f"{extra:.0%} slower self" if extra else "self"
+            on_step(f"race {index + 1} of {settings.runs}: {subject.target} against its {second}")
+            run = _raced(_duel(subject, settings, extra, index))
+            runtime = run.measurements[0].runtime
+            runtimes[subject.target] = f"{runtime.get('library')} {runtime.get('version')}"
+            found += gate(run, FAIL_ABOVE)
+    return tuple(
+        Series(subject.target, extra, tuple(found))
+        for (subject, extra), found in zip(kinds, answers, strict=True)
+    )
+
+
+def _duel(subject: Subject, settings: Settings, extra: float, seed: int) -> Plan:
+    first, second = (
+        subject.candidate(settings.configuration, name, share)
+        for name, share in (("first", 0.0), ("second", extra))
+    )
+    # Of its own in each race: the same order of turns every time would be one more coincidence.
+    return Plan((first, second), seconds=settings.seconds, rounds=settings.rounds, seed=seed)
+
+
+def _agreements(
+    subjects: Sequence[Subject], settings: Settings, on_step: OnStep
+) -> tuple[Agreement, ...]:
+    # The tools are told the sizes that our targets chose. It also brings the file into the cache.
+    inputs = [_alone(subject, settings, SLICE).inputs for subject in subjects]
+    pairs: list[list[tuple[float, float]]] = [[] for _ in subjects]
+    for index in range(settings.comparisons):
+        for subject, tensors, found in zip(subjects, inputs, pairs, strict=True):
+            on_step(f"{subject.vendor.name}, {index + 1} of {settings.comparisons}")
+            seconds = settings.vendor_seconds
+            question = Question(subject.path, tensors, settings.configuration, seconds)
+            time.sleep(REST)
+            if index % 2:  # in alternating order: who comes first finds the machine rested
+                theirs = subject.vendor.median(question)
+                ours = _median(_alone(subject, settings, seconds))
+            else:
+                ours = _median(_alone(subject, settings, seconds))
+                theirs = subject.vendor.median(question)
+            found.append((ours, theirs))
+    return tuple(
+        Agreement(
+            subject.target,
+            subject.vendor.name,
+            tuple(ours for ours, _ in found),
+            tuple(theirs for _, theirs in found),
+        )
+        for subject, found in zip(subjects, pairs, strict=True)
+    )
+
+
+def _alone(subject: Subject, settings: Settings, seconds: float) -> Measurement:
+    """The harness as it is, with one candidate, whose process ends with it."""
+    rounds = max(1, round(seconds / SLICE))
+    candidate = subject.candidate(settings.configuration)
+    return _raced(Plan((candidate,), seconds=seconds, rounds=rounds)).measurements[0]
+
+
+def _median(measurement: Measurement) -> float:
+    return float(median(measurement.pooled_samples))
+
+
+def _raced(plan: Plan) -> Run:
+    run = race(plan)
+    if run.interrupted:
+        raise KeyboardInterrupt
+    for each in run.measurements:
+        if each.error:
+            raise InputError(
+                f"{each.candidate.path} failed on {each.candidate.target}: {each.error}"
+            )
+    return run

@@ -1,0 +1,221 @@
+"""The trial on scripted latencies; its counting, its page and what other tools say."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.compare import Verdict
+from benchmarks.gate import Gated
+from benchmarks.record import Configuration, Tensor
+from benchmarks.statistics import Estimate, Interval
+from benchmarks.trust import page, vendors
+from benchmarks.trust.outcomes import Agreement, Findings, Series
+from benchmarks.trust.subject import Settings, Subject, subject
+from benchmarks.trust.tables import grids
+from benchmarks.trust.trial import examine, steps
+from benchmarks.trust.vendors import Question, Vendor
+from slide_deploy.errors import InputError
+from tests.benchmarks.targets.files import onnx_file
+
+REPORT = (Path(__file__).parent / "benchmark_report.json").read_text()
+
+
+def series(extra_work: float, **answers: int) -> Series:
+    ratio = Estimate(1.02, Interval(1.01, 1.03))
+    found = [
+        Gated("second", ratio, Verdict[name])
+        for name, count in answers.items()
+        for _ in range(count)
+    ]
+    return Series("onnxruntime:cpu", extra_work, tuple(found))
+
+
+def findings(*, ours: float = 2.0) -> Findings:
+    agreement = Agreement("openvino:cpu", "a | tool", (ours,) * 6, (2.0,) * 6)
+    return Findings((series(0.0, same=20), series(0.1, worse=20)), (agreement,), {})
+
+
+@pytest.mark.parametrize(
+    ("counted", "wrong", "accepted"),
+    [
+        (series(0.0, same=20), 0, True),
+        (series(0.0, same=15, better=2, unclear=2, worse=1), 1, True),
+        (series(0.0, same=18, worse=2), 2, False),
+        (series(0.1, worse=20), 0, True),
+        (series(0.1, worse=19, unclear=1), 1, True),
+        (series(0.1, worse=18, unclear=1, same=1), 2, False),
+        (series(0.1, worse=9, unclear=1), 1, False),  # of ten none may be wrong
+        (series(0.0), 0, False),
+    ],
+)
+def test_one_answer_in_twenty_may_be_wrong(counted, wrong, accepted):
+    assert counted.wrong == wrong
+    assert counted.accepted == accepted
+
+
+@pytest.mark.parametrize(
+    ("ratio", "accepted"),
+    [(1.0, True), (1.029, True), (0.972, True), (1.031, False), (0.96, False)],
+)
+def test_a_vendor_may_differ_by_3_percent(ratio, accepted):
+    # Pairs, not medians of either side: the machine was twice as slow for half of them.
+    theirs = (2e6, 2e6, 2e6, 4e6, 4e6, 4e6)
+    found = Agreement("a", "b", tuple(each * ratio for each in theirs), theirs)
+    assert found.ratio.value == pytest.approx(ratio)
+    assert found.accepted == accepted
+
+
+def test_too_few_pairs_are_not_accepted():
+    assert not Agreement("a", "b", (1.0,) * 5, (1.0,) * 5).accepted
+
+
+def test_all_must_be_accepted():
+    assert findings().accepted
+    assert not findings(ours=2.1).accepted
+
+
+def test_the_trial_finds_what_the_script_says(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"script": "noisy", "milliseconds": 2.0}))
+    asked = []
+
+    def theirs(question: Question) -> float:
+        asked.append(question)
+        return 2e6 * 1.2
+
+    scripted = Subject(path, "tests.benchmarks.scripted:scripted", Vendor("theirs", theirs))
+    settings = Settings(2, 6, 0.3, 6, 1, Configuration(batch=4))
+    said = []
+    found = examine([scripted], settings, said.append)
+    assert len(said) == steps([scripted], settings) == 10
+    equal, slower = found.series
+    assert equal.accepted and equal.count(Verdict.same) == 2
+    assert slower.accepted and slower.count(Verdict.worse) == 2
+    assert slower.ratios == pytest.approx((1.1, 1.1), rel=0.03)
+    (agreement,) = found.agreements
+    assert agreement.ratio.value == pytest.approx(1 / 1.2, rel=0.03) and not agreement.accepted
+    assert asked[0].inputs == (Tensor("x", "float32", (4, 3, 8, 8)),)
+    assert found.runtimes == {scripted.target: "scripted 1"}
+
+
+def test_a_candidate_that_fails_ends_the_trial(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"script": "raises", "milliseconds": 2.0}))
+    failing = Subject(path, "tests.benchmarks.scripted:scripted", Vendor("theirs", lambda _: 1.0))
+    with pytest.raises(InputError, match="the device was removed"):
+        examine([failing], Settings(1, 6, 3.0, 6, 1, Configuration()))
+
+
+def test_the_median_of_benchmark_app_is_read_from_its_report():
+    assert vendors.benchmark_app_median(REPORT) == 3.93e6
+
+
+@pytest.mark.parametrize(
+    ("report", "sentence"),
+    [
+        ("", "without a latency"),
+        ("[]", "without a latency"),
+        ('{"execution_results": {"latency (ms)": "N/A"}}', "without a latency"),
+        ('{"execution_results": {"error": "no such device\\nat a.cpp"}}', "no such device"),
+    ],
+)
+def test_a_report_without_a_median_is_refused(report, sentence):
+    with pytest.raises(InputError, match=sentence):
+        vendors.benchmark_app_median(report)
+
+
+def test_benchmark_app_is_told_what_our_target_does(tmp_path):
+    inputs = (Tensor("image", "float32", (8, 3, 4, 4)), Tensor("scale", "float32", (8,)))
+    question = Question(Path("a.xml"), inputs, Configuration(threads=3), 2)
+    command = vendors.benchmark_app_command("benchmark_app", question, tmp_path)
+    options = dict(zip(command[1::2], command[2::2], strict=False))
+    assert options["-nthreads"] == "3" and options["-nstreams"] == "1" and options["-pin"] == "NO"
+    assert options["-infer_precision"] == "f32" and options["-t"] == "2"
+    assert options["-shape"] == "image[8,3,4,4],scale[8]"
+
+
+def test_the_loop_times_a_file(tmp_path):
+    path = onnx_file(tmp_path, None)
+    _, loop = vendors.VENDORS[".onnx"]
+    nanoseconds = loop.median(
+        Question(path, (Tensor("x", "float32", (2, 4)),), Configuration(), 0.02)
+    )
+    assert 0 < nanoseconds < 1e9
+
+
+def test_a_tool_that_fails_says_why(tmp_path):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    _, loop = vendors.VENDORS[".onnx"]
+    with pytest.raises(InputError, match=r"onnxruntime_loop\.py failed: .*broken\.onnx"):
+        loop.median(Question(broken, (), Configuration(), 0.02))
+    with pytest.raises(InputError, match="printed no time: 'hello'"):
+        vendors.loop_median("hello\n")
+
+
+def test_a_file_that_nobody_else_times_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"end in \.onnx or \.xml"):
+        subject(tmp_path / "a.mlpackage")
+    with pytest.raises(InputError, match="does not exist"):
+        subject(tmp_path / "a.onnx")
+
+
+@pytest.fixture
+def kept(tmp_path) -> Path:
+    path = tmp_path / "trust.md"
+    path.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+    return path
+
+
+def test_only_what_is_between_the_marks_is_replaced(kept):
+    for _ in range(2):
+        page.update(kept, findings(), {"command": "a|b"})
+    text = kept.read_text()
+    assert text.startswith(f"before\n{page.BEGIN}\n\n**A file against itself")
+    assert text.endswith(f"\n{page.END}\nafter\n")
+    assert "old" not in text and text.count(page.BEGIN) == 1
+    assert "a \\| tool" in text and "| command | a\\|b |" in text
+
+
+def test_the_page_is_written_whole_or_not_at_all(kept, monkeypatch):
+    before = kept.read_text()
+
+    def full(self, text, encoding):
+        self.write_bytes(text[:20].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match="No space left"):
+        page.update(kept, findings(), {})
+    assert kept.read_text() == before
+    assert list(kept.parent.iterdir()) == [kept]
+
+
+@pytest.mark.parametrize(
+    "text", ["", page.BEGIN, f"{page.END}{page.BEGIN}", f"{page.BEGIN}{page.BEGIN}{page.END}"]
+)
+def test_a_page_without_marks_stays_as_it_is(tmp_path, text):
+    path = tmp_path / "trust.md"
+    path.write_text(text)
+    with pytest.raises(InputError, match="lacks the marks"):
+        page.update(path, findings(), {})
+    assert path.read_text() == text
+
+
+def test_every_row_has_a_cell_a_column():
+    for grid in grids(findings()) + grids(Findings((series(0.0),), (), {})):
+        assert {len(row) for row in grid.rows} <= {len(grid.headers)}
+
+
+def test_the_page_of_this_project_has_the_marks():
+    page.around(Path(__file__).parents[3] / "docs" / "trust.md")
+
+
+def test_nothing_that_measures_knows_of_the_trial():
+    root = Path(__file__).parents[3] / "benchmarks"
+    others = [path for path in root.rglob("*.py") if path.parent.name != "trust"]
+    assert others
+    assert not [path for path in others if "benchmarks.trust" in path.read_text()]
+    assert "benchmarks.trust" in sys.modules
