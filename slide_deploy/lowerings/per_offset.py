@@ -1,10 +1,13 @@
-"""The per-offset form: K depthwise convolutions of one output a channel on each side.
+"""The per-offset forms: K depthwise convolutions of one output a channel on each side.
 
-    logit[p] = sum (q * conv_k[p](k)),   out = sum_p spread(softmax(logit)[p]) * conv_v[p](v)
+    logit[p] = sum (q * conv_k[p](k)),   out = sum_p softmax(logit)[p] * conv_v[p](v)
 
-``sum`` is a 1x1 convolution with ones that sums the d features of each head, ``spread`` one that
-copies a head's number to its d features. Rank 4 everywhere, and the only form in which runtimes use
-their depthwise kernels: those compute one output a channel.
+``sum`` is a 1x1 convolution with ones that sums the d features of each head. Rank 4 everywhere, and
+the only forms in which runtimes use their depthwise kernels: those compute one output a channel.
+
+How a head's share of attention meets its d features makes two forms. *per-offset* spreads it by a
+1x1 convolution with ones, so that all stays in the layout of convolutions. *broadcast* multiplies
+(head, 1, positions) with (head, d, positions), which saves a pass where that layout is left anyway.
 """
 
 from functools import reduce
@@ -19,19 +22,17 @@ from slide_deploy.lowerings.projection import constant_conv
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 
-class PerOffset(MapForm):
-    """See the module's description."""
+class Broadcast(MapForm):
+    """Shares of attention are broadcast over the features of their head."""
 
     def __init__(self, folded: FoldedSlideAttention) -> None:
         super().__init__(folded)
-        self.key_convs = nn.ModuleList(_one_each(folded.key_conv, self.config.offsets))
-        self.value_convs = nn.ModuleList(_one_each(folded.value_conv, self.config.offsets))
-        # (head, C): ones where the feature belongs to the head. Dense, not grouped: runtimes have
-        # no fast kernel for a group with one output.
-        heads = torch.eye(self.config.num_heads, dtype=folded.proj.weight.dtype)
-        owner = heads.repeat_interleave(self.config.head_dim, dim=1)[:, :, None, None]
-        self.sum = constant_conv(owner)
-        self.spread = constant_conv(owner.transpose(0, 1))
+        config = self.config
+        self.key_convs = nn.ModuleList(_one_each(folded.key_conv, config.offsets))
+        self.value_convs = nn.ModuleList(_one_each(folded.value_conv, config.offsets))
+        # (head, d): a group of ones for each head.
+        ones = torch.ones(config.num_heads, config.head_dim, 1, 1, dtype=folded.proj.weight.dtype)
+        self.sum = constant_conv(ones, groups=config.num_heads)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, band: Band) -> Tensor:
         """See ``MapForm.attend``."""
@@ -42,10 +43,37 @@ class PerOffset(MapForm):
         attention = stacked.softmax(dim=1).reshape(-1, offsets * heads, *q.shape[2:])
         # One after the other: no more than two of the K maps are alive.
         parts = (
-            self.spread(share) * convolve(conv, v, band)
+            self.weigh(share, convolve(conv, v, band))
             for share, conv in zip(attention.split(heads, dim=1), self.value_convs, strict=True)
         )
-        return reduce(add, parts)
+        return reduce(add, parts).reshape(q.shape)
+
+    def weigh(self, share: Tensor, values: Tensor) -> Tensor:
+        """Multiply shares of attention (batch, head, H, W) with the values (batch, C, H, W).
+
+        Returns:
+            The products, in any shape that all offsets have.
+        """
+        positions = share.shape[2] * share.shape[3]
+        heads = (-1, self.config.num_heads, self.config.head_dim, positions)
+        return share.reshape(-1, self.config.num_heads, 1, positions) * values.reshape(heads)
+
+
+class PerOffset(Broadcast):
+    """Shares of attention are spread over the features of their head by a convolution."""
+
+    def __init__(self, folded: FoldedSlideAttention) -> None:
+        super().__init__(folded)
+        # (C, head): ones where the feature belongs to the head. Dense: as groups of one input it
+        # would be a depthwise convolution with d outputs, for which runtimes have no fast kernel.
+        heads = torch.eye(self.config.num_heads, dtype=folded.proj.weight.dtype)
+        self.spread = constant_conv(
+            heads.repeat_interleave(self.config.head_dim, 0)[..., None, None]
+        )
+
+    def weigh(self, share: Tensor, values: Tensor) -> Tensor:
+        """See ``Broadcast.weigh``."""
+        return self.spread(share) * values
 
 
 def _one_each(conv: nn.Conv2d, offsets: int) -> list[nn.Conv2d]:
