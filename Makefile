@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit mutants traps bench-trust format train clean
+.PHONY: help demo test lint types unit mutants traps bench-trust bench-export format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
@@ -15,6 +15,7 @@ help:
 	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make traps   run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make bench-trust  measure the benchmark itself, for a quarter of an hour; see docs/trust.md"
+	@echo "make bench-export  race our files against their peers, for half an hour; see docs/performance.md"
 	@echo "make format  format the code"
 	@echo "make train   train the digits model again"
 
@@ -54,6 +55,16 @@ bench-trust: $(VENV)/.installed
 		--out build/trust --force
 	$(BIN)/python -m benchmarks.trust build/trust/digits.onnx build/trust/digits.xml \
 		--batch 64 --out docs/trust.md
+
+# A run for each suite: what is in one is interleaved. A candidate that fails does not stop the rest.
+SUITES := $(basename $(notdir $(wildcard benchmarks/peers/*.toml)))
+bench-export: $(VENV)/.installed
+	mkdir -p build/performance
+	for suite in $(SUITES); do \
+		$(BIN)/slide-deploy bench --suite benchmarks/peers/$$suite.toml --rounds 12 --seconds 6 \
+			--json build/performance/$$suite.json || test $$? -eq 1 || exit; \
+	done
+	$(BIN)/python -m benchmarks.performance build/performance --out docs/performance.md
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

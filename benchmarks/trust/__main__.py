@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from benchmarks.artifact import describe_artifact
 from benchmarks.record import Configuration
-from benchmarks.trust.page import around, update
+from benchmarks.trust.page import page, update
 from benchmarks.trust.subject import SLICE, Settings, Subject, subject
 from benchmarks.trust.tables import grids
 from benchmarks.trust.trial import examine, steps
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         subjects = [subject(path) for path in chosen.files]
         if chosen.out is not None:
-            around(chosen.out)  # before minutes are spent on what goes there
+            page(chosen.out).around()  # before minutes are spent on what goes there
         conditions = _conditions(
             subjects, settings, sys.argv[1:] if arguments is None else arguments
         )

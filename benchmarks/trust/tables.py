@@ -1,9 +1,9 @@
 """The findings as cells, the same on a terminal and on the page."""
 
-from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.compare import Verdict
+from benchmarks.generated_page import Grid
 from benchmarks.statistics import Estimate
 from benchmarks.trust.outcomes import (
     EXTRA_WORK,
@@ -14,23 +14,6 @@ from benchmarks.trust.outcomes import (
     Findings,
     Series,
 )
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table.
-
-    Attributes:
-        title: above it.
-        headers: each with whether its column holds figures.
-        rows: of cells.
-        remark: how it is judged.
-    """
-
-    title: str
-    headers: tuple[tuple[str, bool], ...]
-    rows: tuple[tuple[str, ...], ...]
-    remark: str
 
 
 def grids(findings: Findings) -> tuple[Grid, Grid]:

@@ -4,10 +4,10 @@ One layer is damaged where one is enough: that is harder to see than all of them
 """
 
 import torch
+from slide_deploy.lowerings.static_window import StaticWindowAttention
 from torch import Tensor, nn
 
 from slide_deploy.lowerings.depthwise import DepthwiseSlideAttention
-from slide_deploy.lowerings.static_window import StaticWindowAttention
 from slide_deploy.models.slide_attention import SlideAttention
 from slide_deploy.models.slide_swin import PatchMerging, SlideSwin
 

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.compare import Verdict
 from benchmarks.gate import Gated
+from benchmarks.generated_page import END
 from benchmarks.record import Configuration, Tensor
 from benchmarks.statistics import Estimate, Interval
 from benchmarks.trust import page, vendors
@@ -162,10 +163,13 @@ def test_a_file_that_nobody_else_times_is_refused(tmp_path):
         subject(tmp_path / "a.onnx")
 
 
+BEGIN = page.page(Path("trust.md")).begin
+
+
 @pytest.fixture
 def kept(tmp_path) -> Path:
     path = tmp_path / "trust.md"
-    path.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     return path
 
 
@@ -173,9 +177,9 @@ def test_only_what_is_between_the_marks_is_replaced(kept):
     for _ in range(2):
         page.update(kept, findings(), {"command": "a|b"})
     text = kept.read_text()
-    assert text.startswith(f"before\n{page.BEGIN}\n\n**A file against itself")
-    assert text.endswith(f"\n{page.END}\nafter\n")
-    assert "old" not in text and text.count(page.BEGIN) == 1
+    assert text.startswith(f"before\n{BEGIN}\n\n**A file against itself")
+    assert text.endswith(f"\n{END}\nafter\n")
+    assert "old" not in text and text.count(BEGIN) == 1
     assert "a \\| tool" in text and "| command | a\\|b |" in text
 
 
@@ -193,9 +197,7 @@ def test_the_page_is_written_whole_or_not_at_all(kept, monkeypatch):
     assert list(kept.parent.iterdir()) == [kept]
 
 
-@pytest.mark.parametrize(
-    "text", ["", page.BEGIN, f"{page.END}{page.BEGIN}", f"{page.BEGIN}{page.BEGIN}{page.END}"]
-)
+@pytest.mark.parametrize("text", ["", BEGIN, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
 def test_a_page_without_marks_stays_as_it_is(tmp_path, text):
     path = tmp_path / "trust.md"
     path.write_text(text)
@@ -210,7 +212,7 @@ def test_every_row_has_a_cell_a_column():
 
 
 def test_the_page_of_this_project_has_the_marks():
-    page.around(Path(__file__).parents[3] / "docs" / "trust.md")
+    page.page(Path(__file__).parents[3] / "docs" / "trust.md").around()
 
 
 def test_nothing_that_measures_knows_of_the_trial():

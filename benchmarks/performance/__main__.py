@@ -1,0 +1,56 @@
+"""``python -m benchmarks.performance RESULTS --out PAGE``: the ratios of the suites' results."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.markup import escape
+
+from benchmarks import result
+from benchmarks.generated_page import GeneratedPage, Grid
+from benchmarks.performance.ratios import find
+from benchmarks.performance.rows import ROWS, SUITES
+from benchmarks.performance.tables import medians, ratios
+from slide_deploy.console import stdout, table
+from slide_deploy.errors import SlideDeployError
+
+COMMAND = "make bench-export"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 2 if a result cannot be used. What a machine reaches is no error."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.performance")
+    parser.add_argument("folder", type=Path, help="of the results, SUITE.json each")
+    parser.add_argument("--out", type=Path, help="page whose figures are replaced")
+    chosen = parser.parse_args(arguments)
+    try:
+        runs = {
+            suite: result.read(chosen.folder / f"{suite}.json")
+            for suite in SUITES
+            if (chosen.folder / f"{suite}.json").exists()
+        }
+        asked = ratios([find(row, runs[row.suite]) for row in ROWS if row.suite in runs])
+        _print(asked)
+        if chosen.out is not None:
+            grids = [asked, *(medians(suite, run) for suite, run in runs.items())]
+            machine = next(iter(runs.values())).machine if runs else {}
+            conditions = {"command": f"`{COMMAND}`, a run for each suite in `benchmarks/peers/`"}
+            GeneratedPage(chosen.out, COMMAND).update(grids, conditions | machine)
+            print(f"written: {chosen.out}")
+    except SlideDeployError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _print(grid: Grid) -> None:
+    shown = table(grid.title, grid.headers)
+    for row in grid.rows:
+        shown.add_row(*map(escape, row))
+    stdout().print(shown)
+    stdout().print(grid.remark, markup=False, soft_wrap=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

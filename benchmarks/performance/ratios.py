@@ -1,0 +1,68 @@
+"""A run to the ratios that are asked of it."""
+
+from dataclasses import dataclass
+
+from benchmarks.candidates import candidate_name
+from benchmarks.performance.rows import Kind, Row
+from benchmarks.record import Measurement, Run
+from benchmarks.statistics import Interval, paired_ratio
+from slide_deploy.errors import InputError
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run says of a row.
+
+    Attributes:
+        row: what was asked.
+        value: the ratio; None where a candidate failed or has too few rounds.
+        interval: of the ratio; None for memory, which is measured once.
+    """
+
+    row: Row
+    value: float | None
+    interval: Interval | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Where the ratio stands."""
+        if self.value is None:
+            return "not measured"
+        if self.row.reached(self.value, self.row.aim):
+            return "aim"
+        return "reached" if self.row.reached(self.value, self.row.least) else "below"
+
+
+def find(row: Row, run: Run) -> Found:
+    """The ratio of a row.
+
+    Raises:
+        InputError: if the run has no such candidates.
+    """
+    ours, peer = (_measurement(run, name, row) for name in ("ours", row.peer))
+    over, under = (ours, peer) if row.ours_on_top else (peer, ours)
+    if row.kind is Kind.memory:
+        activations = _activations(over), _activations(under)
+        if None in activations or not activations[1]:
+            return Found(row, None)
+        return Found(row, activations[0] / activations[1])  # type: ignore[operator]
+    estimate = paired_ratio(over.samples, under.samples)
+    return Found(row, None) if estimate is None else Found(row, estimate.value, estimate.interval)
+
+
+def _measurement(run: Run, label: str, row: Row) -> Measurement:
+    for each in run.measurements:
+        candidate = each.candidate
+        if candidate.name == candidate_name(label, row.target, candidate.configuration):
+            return each
+    raise InputError(
+        f"The run of {row.suite} has no candidate {label} on {row.target}: run its suite again."
+    )
+
+
+def _activations(measurement: Measurement) -> int | None:
+    """Bytes that running adds to the process: its highest use less that with the loaded file."""
+    memory = measurement.memory
+    if memory is None or memory.peak is None or memory.loaded is None:
+        return None
+    return memory.peak - memory.loaded

@@ -1,0 +1,109 @@
+"""The ratios that are asked for, from runs with known latencies."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import result
+from benchmarks.performance import __main__ as command
+from benchmarks.performance.ratios import find
+from benchmarks.performance.rows import ROWS, RUNTIMES, SUITES, Kind, Row
+from benchmarks.performance.tables import medians, ratios
+from benchmarks.record import Candidate, Measurement, Memory, Round, Run
+from benchmarks.suite import read_suite
+from slide_deploy.errors import InputError
+from tests.benchmarks.synthetic import run as synthetic_run
+
+PEERS = Path(__file__).parents[3] / "benchmarks" / "peers"
+ROW = Row("s", "subject", "onnxruntime:cpu", "branched", 1.5, 2.5)
+
+
+def measured(label: str, milliseconds: float, activations: int = 100) -> Measurement:
+    # Every round has its own speed: ratios are taken round by round.
+    rounds = tuple(
+        Round(float(turn), 1.0, tuple(round(milliseconds * 1e6 * speed) for _ in range(30)))
+        for turn, speed in enumerate((1, 3, 1, 2, 1, 5, 1, 1))
+    )
+    memory = Memory(10, 1000, 1000 + activations)
+    name = f"{label} on onnxruntime:cpu"
+    return Measurement(Candidate(name, "f", ROW.target), memory=memory, rounds=rounds)
+
+
+def a_run(*measurements: Measurement) -> Run:
+    return synthetic_run(measurements)
+
+
+def test_a_ratio_is_that_of_the_peer_to_ours() -> None:
+    found = find(ROW, a_run(measured("ours", 2.0), measured("branched", 4.0)))
+    assert found.value == pytest.approx(2.0)
+    assert found.interval is not None and found.interval.low == pytest.approx(2.0)
+    assert found.verdict == "reached"
+
+
+@pytest.mark.parametrize(("theirs", "verdict"), [(2.8, "below"), (3.2, "reached"), (5.2, "aim")])
+def test_verdicts(theirs, verdict) -> None:
+    run = a_run(measured("ours", 2.0), measured("branched", theirs))
+    assert find(ROW, run).verdict == verdict
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(6.2, "below"), (5.2, "reached"), (4.4, "aim")])
+def test_ours_on_top(ours, verdict) -> None:
+    row = dataclasses.replace(ROW, least=1.35, aim=1.15, ours_on_top=True)
+    run = a_run(measured("ours", ours), measured("branched", 4.0))
+    assert find(row, run).value == pytest.approx(ours / 4.0)
+    assert find(row, run).verdict == verdict
+
+
+def test_memory_counts_what_running_adds() -> None:
+    row = dataclasses.replace(ROW, kind=Kind.memory)
+    found = find(row, a_run(measured("ours", 1.0, 50), measured("branched", 1.0, 200)))
+    assert found.value == 4.0 and found.interval is None
+
+
+def test_what_failed_is_not_measured() -> None:
+    failed = dataclasses.replace(measured("branched", 1.0), rounds=(), memory=None)
+    run = a_run(measured("ours", 1.0), failed)
+    assert find(ROW, run).verdict == "not measured"
+    assert find(dataclasses.replace(ROW, kind=Kind.memory), run).verdict == "not measured"
+    assert medians("t", run).rows[1][1:] == ("–", "–", "–", "–")
+
+
+def test_a_run_of_something_else_is_refused() -> None:
+    with pytest.raises(InputError, match="no candidate branched on onnxruntime:cpu"):
+        find(ROW, a_run(measured("ours", 1.0)))
+
+
+def test_every_row_has_a_suite_with_its_candidates() -> None:
+    assert {path.stem for path in PEERS.glob("*.toml")} == set(SUITES)
+    for row in ROWS:
+        suite = read_suite(PEERS / f"{row.suite}.toml")
+        names = {entry.name for entry in suite.candidate}
+        assert {"ours", row.peer} <= names and row.target in suite.targets
+        assert row.reached(row.aim, row.least) and not row.reached(row.least, row.aim)
+        assert row.target in RUNTIMES
+
+
+def test_the_page(tmp_path, capsys) -> None:
+    page = tmp_path / "performance.md"
+    kept = Path(__file__).parents[3] / "docs" / "performance.md"
+    page.write_text(kept.read_text())
+    suite = "attention_96x200x200"
+    rows = [row for row in ROWS if row.suite == suite]
+    both = [
+        dataclasses.replace(each, candidate=dataclasses.replace(each.candidate, name=name))
+        for target in RUNTIMES
+        for each, name in (
+            (measured("ours", 1.0), f"ours on {target}"),
+            (measured("branched", 5.0, 900), f"branched on {target}"),
+        )
+    ]
+    result.write(a_run(*both), tmp_path / f"{suite}.json")
+    assert command.main([str(tmp_path), "--out", str(page)]) == 0
+    text = page.read_text()
+    assert len(re.findall(r"\| 5\.00 \|", text)) >= 2 and "| 9.00 |" in text
+    grid = ratios([find(row, a_run(*both)) for row in rows])
+    assert {len(row) for row in grid.rows} == {len(grid.headers)}
+    *shown, written = capsys.readouterr().out.splitlines()
+    assert max(map(len, shown)) <= 100 and written.startswith("written: ")
