@@ -40,7 +40,7 @@ class Broadcast(MapForm):
         logits = [self.sum(q * convolve(conv, k, band)) for conv in self.key_convs]
         # (batch, offset, head * positions)
         stacked = torch.cat(logits, dim=1).reshape(-1, offsets, heads * q.shape[2] * q.shape[3])
-        attention = stacked.softmax(dim=1).reshape(-1, offsets * heads, *q.shape[2:])
+        attention = stacked.softmax(dim=1).reshape(-1, offsets * heads, *self.share_shape(q))
         # One after the other: no more than two of the K maps are alive.
         parts = (
             self.weigh(share, convolve(conv, v, band))
@@ -48,15 +48,22 @@ class Broadcast(MapForm):
         )
         return reduce(add, parts).reshape(q.shape)
 
+    def share_shape(self, q: Tensor) -> tuple[int, int]:
+        """How the positions of an offset's shares lie."""
+        return 1, q.shape[2] * q.shape[3]
+
     def weigh(self, share: Tensor, values: Tensor) -> Tensor:
-        """Multiply shares of attention (batch, head, H, W) with the values (batch, C, H, W).
+        """Multiply the shares of an offset with its values.
+
+        Args:
+            share: (batch, head, *``share_shape``).
+            values: (batch, C, H, W).
 
         Returns:
             The products, in any shape that all offsets have.
         """
-        positions = share.shape[2] * share.shape[3]
-        heads = (-1, self.config.num_heads, self.config.head_dim, positions)
-        return share.reshape(-1, self.config.num_heads, 1, positions) * values.reshape(heads)
+        heads = (-1, self.config.num_heads, self.config.head_dim, share.shape[3])
+        return share * values.reshape(heads)
 
 
 class PerOffset(Broadcast):
@@ -70,6 +77,10 @@ class PerOffset(Broadcast):
         self.spread = constant_conv(
             heads.repeat_interleave(self.config.head_dim, 0)[..., None, None]
         )
+
+    def share_shape(self, q: Tensor) -> tuple[int, int]:
+        """See ``Broadcast.share_shape``."""
+        return q.shape[2], q.shape[3]
 
     def weigh(self, share: Tensor, values: Tensor) -> Tensor:
         """See ``Broadcast.weigh``."""
