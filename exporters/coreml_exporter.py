@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from exporters.base import INPUT_NAME, MAX_BATCH, OUTPUT_NAME, ExportRequest
 
 
@@ -13,7 +15,7 @@ def write(request: ExportRequest, path: Path) -> None:
     batch = coremltools.RangeDim(1, MAX_BATCH, default=1) if request.dynamic_batch else 1
     shape = coremltools.Shape((batch, *request.image_shape))
     model = coremltools.convert(
-        request.program.run_decompositions({}),
+        _without_aliases(request.program.run_decompositions({})),
         convert_to="mlprogram",
         inputs=[coremltools.TensorType(name=INPUT_NAME, shape=shape)],
         outputs=[coremltools.TensorType(name=OUTPUT_NAME)],
@@ -23,6 +25,18 @@ def write(request: ExportRequest, path: Path) -> None:
     )
     model.user_defined_metadata.update(request.metadata)
     model.save(str(path))
+
+
+def _without_aliases(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Leave out second names of a value, which the converter does not know.
+
+    A slice of all rows, as a map in one strip is, decomposes into one.
+    """
+    for node in list(program.graph.nodes):
+        if node.target is torch.ops.aten.alias.default:
+            node.replace_all_uses_with(node.args[0])
+            program.graph.erase_node(node)
+    return program
 
 
 def _precision(name: str) -> Any:

@@ -1,6 +1,7 @@
 """ONNX through torch.onnx.export(dynamo=True): one file, standard operators, opset 20."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def write(request: ExportRequest, path: Path) -> None:
         # Python stack traces of the machine that exported: nobody who runs the file wants them.
         node.metadata_props.clear()
     _name_open_sizes(model)
-    onnx_ir.passes.common.DeduplicateInitializersPass()(model)
+    # Without a limit, as each strip has its own transpose of a weight.
+    onnx_ir.passes.common.DeduplicateInitializersPass(size_limit=sys.maxsize)(model)
     program.save(str(path), external_data=False)
 
 

@@ -9,6 +9,7 @@ from exporters.base import INPUT_NAME, MAX_BATCH, OUTPUT_NAME, ExportRequest
 def write(request: ExportRequest, path: Path) -> None:
     """Write ``path`` and the ``.bin`` beside it; see ``Exporter.write``."""
     import openvino
+    from openvino.passes import ConstantFolding, Manager
 
     model = openvino.convert_model(request.single)
     model.input(0).get_tensor().set_names({INPUT_NAME})
@@ -21,6 +22,10 @@ def write(request: ExportRequest, path: Path) -> None:
         _open_batch(model)
     batch = openvino.Dimension(1, MAX_BATCH) if request.dynamic_batch else openvino.Dimension(1)
     model.reshape({INPUT_NAME: openvino.PartialShape([batch, *request.image_shape])})
+    # Giving the input a size lets reshapes before products compute their sizes from the weights'.
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
     for key, value in request.metadata.items():
         model.set_rt_info(value, key.split("."))
     openvino.save_model(model, path, compress_to_fp16=request.precision == "float16")

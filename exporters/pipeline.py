@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,14 @@ from slide_deploy.checkpoint import Checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import Violation, check_graph, inspect, read_graph, standard_ops
 from slide_deploy.hashing import sha256
-from slide_deploy.lowerings import DEFAULT_FORM, lower
+from slide_deploy.lowerings import (
+    DEFAULT_LOWERING,
+    FileChooser,
+    Lowering,
+    chosen,
+    for_file,
+    lower,
+)
 from slide_deploy.parity import LIMITS, Case, Verification, verification_cases, verify
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import Certificate, reparameterize
@@ -41,7 +48,7 @@ class ExportOptions:
         formats: names of formats, each once.
         out: the folder to write into; made if missing.
         dynamic_batch: leave the batch open.
-        lowering: form of the slide attentions.
+        lowering: of the slide attentions: one for all, or a function that is asked for each file.
         precision: "float32", "float16" or "mixed".
         force: replace files that exist.
         keep_failed: keep a file that fails verification, under its final name.
@@ -50,7 +57,7 @@ class ExportOptions:
     formats: tuple[str, ...]
     out: Path
     dynamic_batch: bool = False
-    lowering: str = DEFAULT_FORM
+    lowering: Lowering | FileChooser = DEFAULT_LOWERING
     precision: str = "float32"
     force: bool = False
     keep_failed: bool = False
@@ -64,6 +71,7 @@ class ExportedFile:
         format: as the user named it.
         paths: what was written; empty where a file failed and was removed.
         sha256: of each path, in the same order.
+        lowerings: of each slide attention, by its name.
         size: bytes of all of them.
         operators: how often each operator occurs, the most frequent first.
         violations: rules of the built-in policy that it breaks.
@@ -74,6 +82,7 @@ class ExportedFile:
     format: str
     paths: tuple[Path, ...]
     sha256: tuple[str, ...]
+    lowerings: Mapping[str, Lowering]
     size: int
     operators: tuple[tuple[str, int], ...]
     violations: tuple[Violation, ...]
@@ -131,20 +140,15 @@ def export(
 
     progress("fold")
     folded, certificate = reparameterize(checkpoint.model)
-    lowered = lower(folded, options.lowering)
-    metadata = _metadata(checkpoint, folded, options)
-    del folded
-    progress("reference answers in float64")
     config = checkpoint.config
     shape = (config.in_channels, *config.image_size)
+    jobs = _jobs(checkpoint, folded, shape, exporters, options)
+    del folded
+    progress("reference answers in float64")
     cases = verification_cases(shape, options.dynamic_batch, config.patch_size)
     references = reference_answers(checkpoint.model, cases)
-    request = ExportRequest(lowered, shape, options.dynamic_batch, metadata, options.precision)
     with working_folder(options.out) as work:
-        written = [
-            _write_and_verify(exporter, request, work / stem, cases, references, progress)
-            for exporter in exporters
-        ]
+        written = [_write_and_verify(job, work / stem, cases, references, progress) for job in jobs]
         files = tuple(_publish(file, options) for file in written)
         result = ExportResult(certificate, files, manifest)
         draft = work / manifest.name
@@ -186,15 +190,49 @@ def working_folder(out: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
+@dataclass(frozen=True)
+class _Job:
+    """One file to write; jobs whose attentions are written alike share the request."""
+
+    exporter: Exporter
+    request: ExportRequest
+    lowerings: Mapping[str, Lowering]
+
+
+def _jobs(
+    checkpoint: Checkpoint,
+    folded: nn.Module,
+    shape: tuple[int, int, int],
+    exporters: Sequence[Exporter],
+    options: ExportOptions,
+) -> list[_Job]:
+    """What to write for every format, lowered as it was chosen for that format."""
+    jobs: list[_Job] = []
+    for exporter in exporters:
+        chooser = for_file(options.lowering, exporter.format, options.precision)
+        lowerings = chosen(folded, chooser)
+        alike = (job.request for job in jobs if job.lowerings == lowerings)
+        # Tracing takes seconds, and a request traces its model once.
+        request = next(alike, None) or ExportRequest(
+            lower(folded, lowerings),
+            shape,
+            options.dynamic_batch,
+            _metadata(checkpoint, folded, lowerings, options.precision),
+            options.precision,
+        )
+        jobs.append(_Job(exporter, request, lowerings))
+    return jobs
+
+
 def _write_and_verify(
-    exporter: Exporter,
-    request: ExportRequest,
+    job: _Job,
     stem: Path,
     cases: Sequence[Case],
     references: Sequence[np.ndarray],
     progress: Progress,
 ) -> ExportedFile:
     started = time.perf_counter()
+    exporter, request = job.exporter, job.request
     progress(f"write {exporter.format}")
     paths = exporter.paths(stem)
     exporter.write(request, paths[0])
@@ -213,6 +251,7 @@ def _write_and_verify(
         format=exporter.format,
         paths=paths,
         sha256=tuple(sha256(path) for path in paths),
+        lowerings=job.lowerings,
         size=sum(_size(path) for path in paths),
         operators=inspect(graph).operators,
         violations=tuple(check_graph(graph, standard_ops())),
@@ -243,7 +282,9 @@ def _size(path: Path) -> int:
     return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
 
 
-def _metadata(checkpoint: Checkpoint, folded: nn.Module, options: ExportOptions) -> dict[str, str]:
+def _metadata(
+    checkpoint: Checkpoint, folded: nn.Module, lowerings: Mapping[str, Lowering], precision: str
+) -> dict[str, str]:
     """What every file says of itself."""
     entries = {
         "architecture": checkpoint.architecture,
@@ -252,7 +293,7 @@ def _metadata(checkpoint: Checkpoint, folded: nn.Module, options: ExportOptions)
     }
     return {
         **{f"slide_deploy.{key}": value for key, value in entries.items()},
-        **declarations(folded, options.lowering, options.precision),
+        **declarations(folded, lowerings, precision),
     }
 
 
@@ -278,7 +319,7 @@ def _manifest(
             *(
                 {
                     "format": file.format,
-                    "lowering": options.lowering,
+                    "lowerings": {name: str(lowering) for name, lowering in file.lowerings.items()},
                     "precision": options.precision,
                     "dynamic_batch": options.dynamic_batch,
                     "passed": file.passed,

@@ -10,12 +10,14 @@ from slide_deploy.cli.options import (
     ForceOption,
     ImageSizeOption,
     JsonOption,
+    LoweringOption,
     Precision,
     QuietOption,
     Weights,
     WeightsOption,
     WindowSizeOption,
     load_trained,
+    read_lowering,
 )
 from slide_deploy.errors import InputError
 
@@ -40,6 +42,7 @@ def export(
             help="float16: OpenVINO's weights, all of Core ML. mixed: Core ML's projections only."
         ),
     ] = Precision.float32,
+    lowering: LoweringOption = "depthwise",
     weights: WeightsOption = Weights.auto,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
@@ -61,6 +64,7 @@ def export(
 
     for format in to:
         exporter_for(format).require(precision)
+    how = read_lowering(lowering)
     with Steps(quiet or as_json, 3 + 2 * len(set(to))) as step:
         step(f"load {checkpoint.name}")
         trained = load_trained(checkpoint, weights, image_size, window_size)
@@ -72,6 +76,7 @@ def export(
             formats=tuple(to),
             out=out,
             dynamic_batch=dynamic_batch,
+            lowering=how,
             precision=precision.value,
             force=force,
             keep_failed=keep_failed,

@@ -12,6 +12,7 @@ from slide_deploy.image_size import parse_size
 
 if TYPE_CHECKING:
     from slide_deploy.checkpoint import Checkpoint
+    from slide_deploy.lowerings import FileChooser, Lowering
 
 
 class Precision(StrEnum):
@@ -43,6 +44,14 @@ ImageSizeOption = Annotated[
 WindowSizeOption = Annotated[
     int | None, typer.Option(help="Largest attention window, where the file cannot tell.")
 ]
+LoweringOption = Annotated[
+    str,
+    typer.Option(
+        help="Form of the slide attentions: depthwise, per-offset, dual or flat; with a number of "
+        "strips as in per-offset/4, less memory.",
+        metavar="FORM",
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace files that exist.")]
@@ -72,3 +81,14 @@ def load_trained(
 
     size = None if image_size is None else parse_size(image_size, "--image-size")
     return load_checkpoint(path, Overrides(weights.value, size, window_size))
+
+
+def read_lowering(text: str) -> "Lowering | FileChooser":
+    """What ``--lowering`` and the ``lowering`` of a suite mean.
+
+    Raises:
+        InputError: if it is no lowering.
+    """
+    from slide_deploy.lowerings import Lowering
+
+    return Lowering.parse(text)

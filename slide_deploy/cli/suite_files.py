@@ -1,9 +1,9 @@
 """Makes the files of a suite with the project's own export."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from slide_deploy.cli.options import Weights, load_trained
+from slide_deploy.cli.options import Weights, load_trained, read_lowering
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ def _network(wanted: "Wanted", folder: Path) -> Path:
 
     checkpoint = wanted.checkpoint or _random_checkpoint(wanted, folder)
     trained = load_trained(checkpoint, Weights.auto, wanted.image_size, None)
-    options = ExportOptions((wanted.format,), folder, force=True, **wanted.options)  # type: ignore[arg-type]
+    given: dict[str, Any] = dict(wanted.options)
+    if "lowering" in given:
+        given["lowering"] = read_lowering(given["lowering"])
+    options = ExportOptions((wanted.format,), folder, force=True, **given)
     result = export(trained, options)
     (file,) = result.files
     if not result.passed:
@@ -65,7 +68,7 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     from exporters.base import ExportRequest
     from exporters.pipeline import working_folder
     from exporters.registry import exporter_for
-    from slide_deploy.lowerings import DEFAULT_FORM, lower
+    from slide_deploy.lowerings import DEFAULT_LOWERING, for_file, lower
     from slide_deploy.reparameterize import reparameterize
 
     class MapsOnly(torch.nn.Module):
@@ -81,13 +84,14 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     assert wanted.attention is not None
     subject = attention(wanted.attention)
     folded, _ = reparameterize(subject.branched())
-    form = str(wanted.options.get("lowering", DEFAULT_FORM))
+    precision = str(wanted.options.get("precision", "float32"))
+    lowering = read_lowering(str(wanted.options.get("lowering", DEFAULT_LOWERING)))
     request = ExportRequest(
-        MapsOnly(lower(folded, form)).eval(),
+        MapsOnly(lower(folded, for_file(lowering, wanted.format, precision))).eval(),
         subject.shape[1:],
         bool(wanted.options.get("dynamic_batch", False)),
         {},
-        str(wanted.options.get("precision", "float32")),
+        precision,
     )
     exporter = exporter_for(wanted.format)
     exporter.require(request.precision)

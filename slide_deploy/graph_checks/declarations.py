@@ -1,26 +1,23 @@
-"""What a file says of its slide attentions, and what each way of writing them must look like.
+"""What a file says of its slide attentions.
 
-The exporter stores two texts with a file: which lowering it used, and a JSON list of the slide
-attentions. The table of signatures says what grouped convolutions one attention of that lowering
-consists of, so that a rule can count them.
+The exporter stores a JSON list with a file: each slide attention with its sizes, the form in which
+it is written and its strips. ``signatures`` says what such an attention looks like in the graph.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from slide_deploy.graph_checks.convolutions import Convolution
 from slide_deploy.graph_checks.readers.limits import MAX_DIMENSION
 
-LOWERING_KEY = "slide_deploy.lowering"
 ATTENTIONS_KEY = "slide_deploy.slide_attentions"
+# Where older files name the one form of all their attentions.
+LOWERING_KEY = "slide_deploy.lowering"
 PRECISION_KEY = "slide_deploy.precision"
 
 # A list of a hundred attentions has a tenth of it.
 _LONGEST_TEXT = 100_000
-# A number, or K: the number of offsets, k * k.
-Count = Literal["K"] | int
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,8 @@ class Declaration:
         kernel_size: k.
         heads: number of heads.
         head_dim: features of one.
+        lowering: the form in which it is written.
+        strips: bands of rows that are computed one after the other.
     """
 
     name: str
@@ -40,74 +39,13 @@ class Declaration:
     kernel_size: int
     heads: int
     head_dim: int
+    lowering: str
+    strips: int = 1
 
-
-@dataclass(frozen=True)
-class Signature:
-    """The grouped convolutions of one attention in one lowering.
-
-    Their groups are C, their kernel is k x k with padding k // 2 on every side and stride 1.
-
-    Attributes:
-        per_side: how many there are for the keys, and as many for the values.
-        outputs_per_group: channels that each computes from one.
-    """
-
-    per_side: Count
-    outputs_per_group: Count
-
-
-SIGNATURES: Mapping[str, Signature] = {
-    "depthwise": Signature(per_side=1, outputs_per_group="K"),
-}
-
-
-@dataclass(frozen=True, order=True)
-class Geometry:
-    """What tells one kind of grouped convolution from another; ``pads`` is () where unknown."""
-
-    groups: int
-    outputs_per_group: int
-    kernel: tuple[int, ...]
-    pads: tuple[tuple[int, int], ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-
-    def __str__(self) -> str:
-        kernel = "x".join(map(str, self.kernel))
-        text = f"groups {self.groups}, {self.outputs_per_group} outputs a group, kernel {kernel}"
-        pads = {pad for pair in self.pads for pad in pair}
-        text += f", padding {pads.pop() if len(pads) == 1 else self.pads or 'unknown'}"
-        for name, steps in (("stride", self.strides), ("dilation", self.dilations)):
-            if set(steps) != {1}:
-                text += f", {name} {steps}"
-        return text
-
-
-def geometry(convolution: Convolution) -> Geometry:
-    """The geometry of a convolution in a graph."""
-    return Geometry(
-        convolution.groups,
-        convolution.outputs_per_group,
-        convolution.kernel,
-        convolution.pads or (),
-        convolution.strides,
-        convolution.dilations,
-    )
-
-
-def expected(declaration: Declaration, signature: Signature) -> tuple[Geometry, int]:
-    """The grouped convolutions that an attention must have: their geometry and their number."""
-    k = declaration.kernel_size
-    geometry = Geometry(
-        declaration.channels,
-        _number(signature.outputs_per_group, k),
-        (k, k),
-        ((k // 2, k // 2),) * 2,
-        (1, 1),
-        (1, 1),
-    )
-    return geometry, 2 * _number(signature.per_side, k)
+    @property
+    def offsets(self) -> int:
+        """K, neighbours of a position, itself included."""
+        return self.kernel_size**2
 
 
 def read_declarations(metadata: Mapping[str, str]) -> tuple[Declaration, ...] | None:
@@ -119,7 +57,8 @@ def read_declarations(metadata: Mapping[str, str]) -> tuple[Declaration, ...] | 
     text = metadata.get(ATTENTIONS_KEY)
     if text is None:
         return None
-    return tuple(map(_declaration, read_entries(text)))
+    older = {"lowering": metadata.get(LOWERING_KEY), "strips": 1}
+    return tuple(_declaration(older | entry) for entry in read_entries(text))
 
 
 def read_entries(text: str) -> list[dict[str, Any]]:
@@ -140,20 +79,18 @@ def read_entries(text: str) -> list[dict[str, Any]]:
 
 
 def _declaration(entry: dict[str, Any]) -> Declaration:
-    numbers = ("channels", "kernel_size", "heads", "head_dim")
+    numbers = ("channels", "kernel_size", "heads", "head_dim", "strips")
     if not isinstance(entry.get("name"), str):
         raise ValueError("has an entry without a name")
+    if not isinstance(entry["lowering"], str):
+        raise ValueError(f"says no lowering of {entry['name'][:80]}")
     for key in numbers:
         if type(entry.get(key)) is not int or not 0 < entry[key] <= MAX_DIMENSION:
             raise ValueError(f"says no {key} of {entry['name'][:80]}")
-    declaration = Declaration(entry["name"], *(entry[key] for key in numbers))
+    declaration = Declaration(**{key: entry[key] for key in ("name", "lowering", *numbers)})
     if declaration.channels != declaration.heads * declaration.head_dim:
         raise ValueError(
             f"says that {declaration.channels} channels of {declaration.name[:80]} are "
             f"{declaration.heads} heads of {declaration.head_dim}"
         )
     return declaration
-
-
-def _number(count: Count, kernel_size: int) -> int:
-    return kernel_size**2 if count == "K" else count

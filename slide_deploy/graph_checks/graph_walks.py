@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 
-from slide_deploy.graph_checks.convolutions import Convolution
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.kinds import Kind, is_projection, kind_of
 
@@ -21,9 +20,9 @@ def constant_values(graph: Graph) -> frozenset[str]:
     return frozenset(constant)
 
 
-def inside_attention(graph: Graph, starts: Iterable[Convolution]) -> Iterator[Node]:
-    """The nodes from grouped convolutions to the next projection, that one left out."""
-    waiting = [start.node for start in starts]
+def inside_attention(graph: Graph, starts: Iterable[Node]) -> Iterator[Node]:
+    """The nodes from some of an attention's to the next projection, that one left out."""
+    waiting = list(starts)
     seen = {id(node) for node in waiting}
     while waiting:
         node = waiting.pop()

@@ -113,6 +113,6 @@ TRAPS = (
         formats={"onnx": "warning", "openvino": "error"},
         find=heads_equal_tokens,
         remedy="Put the features before the tokens, (batch, heads, d, tokens), as slide-deploy "
-        "does, or merge heads into the batch.",
+        "does where heads and tokens are as many, or merge heads into the batch.",
     ),
 )

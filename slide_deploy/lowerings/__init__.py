@@ -5,11 +5,20 @@ rewrites a whole model: every rewrite is exact.
 """
 
 import copy
+from collections.abc import Mapping
 
 from torch import nn
 
 from slide_deploy.errors import InputError
-from slide_deploy.lowerings.choice import DEFAULT_LOWERING, FORMS, Chooser, Lowering
+from slide_deploy.lowerings.choice import (
+    DEFAULT_LOWERING,
+    FORMS,
+    Chooser,
+    FileChooser,
+    Lowering,
+    chosen,
+    for_file,
+)
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.lowerings.merging import TransposedPatchMerging
 from slide_deploy.lowerings.window import StaticWindowAttention
@@ -18,15 +27,27 @@ from slide_deploy.models.slide_swin import Block, PatchMerging
 from slide_deploy.models.window_attention import WindowAttention
 from slide_deploy.surgery import replace_module
 
-__all__ = ["DEFAULT_LOWERING", "FORMS", "Chooser", "Lowering", "lower"]
+__all__ = [
+    "DEFAULT_LOWERING",
+    "FORMS",
+    "Chooser",
+    "FileChooser",
+    "Lowering",
+    "chosen",
+    "for_file",
+    "lower",
+]
 
 
-def lower(model: nn.Module, lowering: Lowering | Chooser = DEFAULT_LOWERING) -> nn.Module:
+def lower(
+    model: nn.Module, lowering: Lowering | Chooser | Mapping[str, Lowering] = DEFAULT_LOWERING
+) -> nn.Module:
     """Write every layer of a folded model in a form that exports to standard operators.
 
     Args:
         model: folded, in evaluation mode; it is left as it is.
-        lowering: of the slide attentions: one for all, or a function that is asked for each.
+        lowering: of the slide attentions: one for all, a function that is asked for each, or what
+            ``chosen`` gave.
 
     Returns:
         A copy that computes the same, rank 4 at most.
@@ -34,16 +55,23 @@ def lower(model: nn.Module, lowering: Lowering | Chooser = DEFAULT_LOWERING) -> 
     Raises:
         InputError: if an attention is still branched, or cannot be written so.
     """
+    lowerings = lowering if isinstance(lowering, Mapping) else chosen(model, lowering)
     lowered = copy.deepcopy(model)
     for name, module in list(lowered.named_modules()):
         if isinstance(module, SlideAttention):
             raise InputError(f"{name} is still branched: fold the model before lowering it.")
         if isinstance(module, FoldedSlideAttention):
-            chosen = lowering if isinstance(lowering, Lowering) else lowering(module)
-            lowered = replace_module(lowered, name, LoweredSlideAttention(module, chosen))
+            lowered = replace_module(lowered, name, _lowered(name, module, lowerings[name]))
         elif isinstance(module, Block) and isinstance(module.attn, WindowAttention):
             module.attn = StaticWindowAttention(module.attn, module.attn_mask)
             module.attn_mask = None
         elif isinstance(module, PatchMerging):
             lowered = replace_module(lowered, name, TransposedPatchMerging(module))
     return lowered.eval()
+
+
+def _lowered(name: str, module: FoldedSlideAttention, lowering: Lowering) -> LoweredSlideAttention:
+    try:
+        return LoweredSlideAttention(module, lowering)
+    except InputError as error:
+        raise InputError(f"{name or 'The attention'} as {lowering}: {error}") from error

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch import nn
+
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings.depthwise import Depthwise
 from slide_deploy.lowerings.dual import Dual
@@ -61,5 +63,21 @@ class Lowering:
 
 # Says for each attention how it is written.
 Chooser = Callable[[FoldedSlideAttention], Lowering]
+# Gives what says so for the attentions of a file, from its format and its precision.
+FileChooser = Callable[[str, str], Chooser]
 
 DEFAULT_LOWERING = Lowering("depthwise")
+
+
+def for_file(lowering: Lowering | FileChooser, format: str, precision: str) -> Lowering | Chooser:
+    """What says how the attentions of one file are written."""
+    return lowering if isinstance(lowering, Lowering) else lowering(format, precision)
+
+
+def chosen(folded: nn.Module, lowering: Lowering | Chooser) -> dict[str, Lowering]:
+    """How each slide attention of a folded model is written, by its name."""
+    return {
+        name: lowering if isinstance(lowering, Lowering) else lowering(module)
+        for name, module in folded.named_modules()
+        if isinstance(module, FoldedSlideAttention)
+    }

@@ -14,6 +14,9 @@ class LoweredSlideAttention(nn.Module):
     Args:
         folded: the layer to write.
         lowering: how.
+
+    Raises:
+        InputError: if the form cannot write this layer, or the map has fewer rows than strips.
     """
 
     def __init__(self, folded: FoldedSlideAttention, lowering: Lowering) -> None:
@@ -22,6 +25,8 @@ class LoweredSlideAttention(nn.Module):
         self.resolution = folded.resolution
         self.radius = folded.config.kernel_size // 2
         self.strips = lowering.strips
+        if self.resolution is not None:  # a layer of maps learns of its size when it runs
+            bands(self.resolution[0], self.strips, self.radius)
         self.form = FORMS[lowering.form](folded)
         self.proj = folded.proj
 

@@ -40,8 +40,8 @@ def scale_head(model) -> None:
 
 
 def wrong_border(model) -> None:
-    model.layers[0].blocks[0].attn.value_conv.padding_mode = "replicate"
-    model.layers[0].blocks[0].attn.value_conv._reversed_padding_repeated_twice = [1, 1, 1, 1]
+    model.layers[0].blocks[0].attn.form.value_conv.padding_mode = "replicate"
+    model.layers[0].blocks[0].attn.form.value_conv._reversed_padding_repeated_twice = [1, 1, 1, 1]
 
 
 def nan_weight(model) -> None:

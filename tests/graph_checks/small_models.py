@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import torch
-
 from exporters.base import ExportRequest
 from exporters.declarations import declarations
 from exporters.registry import EXPORTERS
-from slide_deploy.lowerings import DEFAULT_FORM, lower
+from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, Lowering, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
 from tests.support import random_swin
@@ -21,25 +19,30 @@ def nano() -> SlideSwin:
     )
 
 
-def export(model: SlideSwin, folder: Path, *, dynamic_batch: bool = False) -> Files:
+def export(
+    model: SlideSwin,
+    folder: Path,
+    *,
+    dynamic_batch: bool = False,
+    lowering: Lowering | Chooser = DEFAULT_LOWERING,
+) -> Files:
     """Write a model in every format."""
     folded = reparameterize(model)[0]
     shape = (model.config.in_channels, *model.config.image_size)
-    request = ExportRequest(lower(folded), shape, dynamic_batch, declared(folded))
+    declared = declarations(folded, chosen(folded, lowering))
+    request = ExportRequest(lower(folded, lowering), shape, dynamic_batch, declared)
     files = {exporter.format: folder / f"nano{exporter.suffix}" for exporter in EXPORTERS}
     for exporter in EXPORTERS:
         exporter.write(request, files[exporter.format])
     return files
 
 
-def declared(folded: torch.nn.Module) -> dict[str, str]:
-    return declarations(folded, DEFAULT_FORM)
-
-
 def branched_swin(folder: Path) -> Path:
     """An ONNX file of a model whose attentions nobody folded."""
     model = nano()
-    request = ExportRequest(model, (3, 64, 64), False, declared(reparameterize(model)[0]))
+    folded = reparameterize(model)[0]
+    declared = declarations(folded, chosen(folded, DEFAULT_LOWERING))
+    request = ExportRequest(model, (3, 64, 64), False, declared)
     path = folder / "branched.onnx"
     EXPORTERS[0].write(request, path)
     return path

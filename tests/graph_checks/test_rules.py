@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from slide_deploy.graph_checks import RULES, Report, check_file, standard_ops
-from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, LOWERING_KEY
+from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY
 from tests.graph_checks.damage import (
     EDITORS,
     Element,
@@ -509,7 +509,20 @@ def declares_nothing_in_rt_info(root: Element) -> None:
 
 @damage("SD017", "coreml")
 def declares_an_unknown_lowering(model: Any) -> None:
-    model.description.metadata.userDefined[LOWERING_KEY] = "sideways"
+    held = model.description.metadata.userDefined
+    held[ATTENTIONS_KEY] = held[ATTENTIONS_KEY].replace("depthwise", "sideways", 1)
+
+
+@damage("SD017", "coreml")
+def declares_no_lowering(model: Any) -> None:
+    held = model.description.metadata.userDefined
+    held[ATTENTIONS_KEY] = held[ATTENTIONS_KEY].replace('"lowering": "depthwise", ', "", 1)
+
+
+@damage("SD017", "coreml")
+def declares_half_a_strip(model: Any) -> None:
+    held = model.description.metadata.userDefined
+    held[ATTENTIONS_KEY] = held[ATTENTIONS_KEY].replace('"strips": 1', '"strips": 0.5', 1)
 
 
 @damage("SD017", "coreml")

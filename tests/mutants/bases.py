@@ -17,13 +17,13 @@ from exporters.registry import exporter_for
 from slide_deploy.checkpoint import Checkpoint
 from slide_deploy.graph_checks.graph import Format
 from slide_deploy.graph_checks.readers import read_graph
-from slide_deploy.lowerings import lower
+from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
 from tests.support import golden_swin
 
 # What the damage knows its way around in.
-LOWERING = "depthwise"
+LOWERING = Lowering("depthwise")
 
 Rebuild = Callable[[nn.Module, SlideSwin], nn.Module]
 """From a copy of the lowered model and the trained model to a damaged network."""

@@ -215,9 +215,19 @@ INTERFACE = (
     ),
     file(
         "another-lowering",
-        "The file claims another form of slide attention.",
+        "The file claims another form of one slide attention.",
         "check",
         edits(onnx.another_lowering, in_xml(ir.another_lowering), coreml.another_lowering),
+    ),
+    file(
+        "another-number-of-strips",
+        "The file claims that one slide attention is computed in two strips.",
+        "check",
+        edits(
+            onnx.another_number_of_strips,
+            in_xml(ir.another_number_of_strips),
+            coreml.another_number_of_strips,
+        ),
     ),
     file(
         "half-precision-claimed",

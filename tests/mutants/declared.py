@@ -3,6 +3,18 @@
 import json
 
 
+def another_form(text: str) -> str:
+    """The declaration of slide attentions, the first in a form that it does not have."""
+    first, *others = json.loads(text)
+    return json.dumps([{**first, "lowering": "per-offset"}, *others])
+
+
+def more_strips(text: str) -> str:
+    """The declaration of slide attentions, the first in two strips."""
+    first, *others = json.loads(text)
+    return json.dumps([{**first, "strips": 2}, *others])
+
+
 def one_normalisation_more(text: str) -> str:
     """The declaration of normalisations with one more of the first epsilon."""
     first, *others = json.loads(text)

@@ -4,22 +4,30 @@ One layer is damaged where one is enough: that is harder to see than all of them
 """
 
 import torch
-from slide_deploy.lowerings.static_window import StaticWindowAttention
 from torch import Tensor, nn
 
-from slide_deploy.lowerings.depthwise import DepthwiseSlideAttention
+from slide_deploy.lowerings.depthwise import Depthwise
+from slide_deploy.lowerings.lowered import LoweredSlideAttention
+from slide_deploy.lowerings.merging import TransposedPatchMerging
+from slide_deploy.lowerings.window import StaticWindowAttention
 from slide_deploy.models.slide_attention import SlideAttention
-from slide_deploy.models.slide_swin import PatchMerging, SlideSwin
+from slide_deploy.models.slide_swin import SlideSwin
 
 # The slide attention with two heads, and a window attention whose windows are shifted.
 SLIDE = "layers.1.blocks.0.attn"
 WINDOW = "layers.2.blocks.1.attn"
 
 
-def slide(model: nn.Module) -> DepthwiseSlideAttention:
+def lowered_slide(model: nn.Module) -> LoweredSlideAttention:
     found = model.get_submodule(SLIDE)
-    assert isinstance(found, DepthwiseSlideAttention)
+    assert isinstance(found, LoweredSlideAttention)
     return found
+
+
+def slide(model: nn.Module) -> Depthwise:
+    form = lowered_slide(model).form
+    assert isinstance(form, Depthwise)
+    return form
 
 
 def window(model: nn.Module) -> StaticWindowAttention:
@@ -40,9 +48,9 @@ def linear(model: nn.Module, name: str) -> nn.Linear:
     return found
 
 
-def merging(model: nn.Module) -> PatchMerging:
+def merging(model: nn.Module) -> TransposedPatchMerging:
     found = model.get_submodule("layers.0.downsample")
-    assert isinstance(found, PatchMerging)
+    assert isinstance(found, TransposedPatchMerging)
     return found
 
 
@@ -74,7 +82,7 @@ def query_bias_dropped(model: nn.Module, trained: SlideSwin) -> None:
 
 
 def projection_bias_dropped(model: nn.Module, trained: SlideSwin) -> None:
-    slide(model).proj.bias.zero_()
+    lowered_slide(model).proj.bias.zero_()
 
 
 def projection_read_in_the_window_layout(model: nn.Module, trained: SlideSwin) -> None:
@@ -87,9 +95,9 @@ def projection_read_in_the_window_layout(model: nn.Module, trained: SlideSwin) -
 
 
 def heads_permuted(model: nn.Module, trained: SlideSwin) -> None:
-    attention = slide(model)
-    by_head = attention.proj.weight.unflatten(1, (attention.config.num_heads, -1))
-    attention.proj.weight.copy_(by_head.flip(1).flatten(1))
+    weight = lowered_slide(model).proj.weight
+    by_head = weight.unflatten(1, (slide(model).config.num_heads, -1))
+    weight.copy_(by_head.flip(1).flatten(1))
 
 
 # Slide attention: folded convolutions. Their outputs are (head, d, offset).
@@ -266,7 +274,8 @@ def square_matrix_transposed(model: nn.Module, trained: SlideSwin) -> None:
 
 def merged_row_by_row(model: nn.Module, trained: SlideSwin) -> None:
     step = merging(model)
-    # Cells stand in the order (row, column) 00 10 01 11 and get read as 00 01 10 11.
+    # Cells stand in the order (row, column) 00 01 10 11, and the weights go back to the trained
+    # order 00 10 01 11.
     for parameter in (step.norm.weight, step.norm.bias, step.reduction.weight):
         cells = parameter.unflatten(-1, (4, -1))
         swap(cells[..., 1, :], cells[..., 2, :])

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slide_deploy.graph_checks.graph import Format
+from slide_deploy.lowerings.bands import Band
 from slide_deploy.models.slide_swin import Block, SlideSwin
 from slide_deploy.models.window_attention import merge_windows, partition_windows, roll_maps
 from slide_deploy.surgery import replace_module
 from tests.mutants.bases import Base, Rebuild
-from tests.mutants.model_damage import SLIDE, WINDOW, bias, branches, slide
+from tests.mutants.model_damage import SLIDE, WINDOW, bias, branches, lowered_slide, slide
 from tests.mutants.mutant import Damage
 
 SLIDE_BLOCK, SHIFTED_BLOCK = (name.removesuffix(".attn") for name in (SLIDE, WINDOW))
@@ -118,22 +119,22 @@ def _dense(conv: nn.Conv2d) -> nn.Conv2d:
 
 def border_masked_out(model: nn.Module, trained: SlideSwin) -> nn.Module:
     attention = slide(model)
-    config, resolution = attention.config, attention.resolution
+    config, resolution = attention.config, lowered_slide(model).resolution
     assert resolution is not None
     inside = functional.unfold(torch.ones(1, 1, *resolution), 3, padding=1)
     # (1, 1, offset, H*W): what to add to the logit of a neighbour
     mask = torch.where(inside > 0, 0.0, -torch.inf)[:, None]
     attention.register_buffer("mask", mask)
 
-    def attend(self: nn.Module, maps: Tensor) -> Tensor:
+    def attend(self: nn.Module, q: Tensor, k: Tensor, v: Tensor, band: Band) -> Tensor:
         split = (-1, config.head_dim, config.offsets, mask.shape[-1])
-        q = attention.query(maps).reshape(-1, config.head_dim, 1, mask.shape[-1])
-        keys = attention.key_conv(attention.key(maps)).reshape(split)
-        values = attention.value_conv(attention.value(maps)).reshape(split)
-        logits = (q * keys).sum(dim=1, keepdim=True) + attention.get_buffer("mask")
-        return (logits.softmax(dim=2) * values).sum(dim=2)
+        queries = q.reshape(-1, config.head_dim, 1, mask.shape[-1])
+        keys = attention.key_conv(k).reshape(split)
+        values = attention.value_conv(v).reshape(split)
+        logits = (queries * keys).sum(dim=1, keepdim=True) + attention.get_buffer("mask")
+        return (logits.softmax(dim=2) * values).sum(dim=2).reshape(q.shape)
 
-    attention._attend = MethodType(attend, attention)  # type: ignore[method-assign]
+    attention.attend = MethodType(attend, attention)  # type: ignore[method-assign]
     return model
 
 

@@ -15,9 +15,14 @@ from onnx import (
     numpy_helper,
 )
 
-from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, LOWERING_KEY, PRECISION_KEY
+from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, PRECISION_KEY
 from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY
-from tests.mutants.declared import one_epsilon_more, one_normalisation_more
+from tests.mutants.declared import (
+    another_form,
+    more_strips,
+    one_epsilon_more,
+    one_normalisation_more,
+)
 
 
 def in_graph(edit: Callable[[ModelProto], object]) -> Callable[[Path], None]:
@@ -236,7 +241,11 @@ def no_metadata(model: ModelProto) -> None:
 
 
 def another_lowering(model: ModelProto) -> None:
-    metadata(model, LOWERING_KEY, lambda text: "per-offset")
+    metadata(model, ATTENTIONS_KEY, another_form)
+
+
+def another_number_of_strips(model: ModelProto) -> None:
+    metadata(model, ATTENTIONS_KEY, more_strips)
 
 
 def half_precision_claimed(model: ModelProto) -> None:

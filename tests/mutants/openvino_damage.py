@@ -9,9 +9,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, LOWERING_KEY, PRECISION_KEY
+from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, PRECISION_KEY
 from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY
-from tests.mutants.declared import one_epsilon_more, one_normalisation_more
+from tests.mutants.declared import (
+    another_form,
+    more_strips,
+    one_epsilon_more,
+    one_normalisation_more,
+)
 
 Element = ElementTree.Element
 Edit = Callable[[Path], None]
@@ -152,7 +157,8 @@ def no_metadata(root: Element) -> None:
     root.remove(section)
 
 
-another_lowering = declared(LOWERING_KEY, lambda text: "per-offset")
+another_lowering = declared(ATTENTIONS_KEY, another_form)
+another_number_of_strips = declared(ATTENTIONS_KEY, more_strips)
 half_precision_claimed = declared(PRECISION_KEY, lambda text: "float16")
 another_kernel = declared(
     ATTENTIONS_KEY, lambda text: text.replace('"kernel_size": 3', '"kernel_size": 5')

@@ -17,10 +17,10 @@ from tests.mutants.weights import patched
 LAYERS = {
     "patch_embed.proj.weight": "patch_embed.proj",
     "layers.0.blocks.0.norm1.bias": "layers.0.blocks.0.norm1",
-    "layers.0.blocks.0.attn.key_conv.bias": "layers.0.blocks.0.attn",
+    "layers.0.blocks.0.attn.form.key_conv.bias": "layers.0.blocks.0.attn",
     "layers.0.blocks.0.mlp.fc2.bias": "layers.0.blocks.0.mlp.fc2",
     "layers.0.downsample.reduction.weight": "layers.0.downsample.reduction",
-    "layers.1.blocks.0.attn.value_conv.weight": "layers.1.blocks.0.attn",
+    "layers.1.blocks.0.attn.form.value_conv.weight": "layers.1.blocks.0.attn",
     "layers.1.blocks.0.mlp.fc1.weight": "layers.1.blocks.0.mlp.fc1",
     "layers.1.downsample.norm.weight": "layers.1.downsample.norm",
     "layers.2.blocks.1.attn.bias": "layers.2.blocks.1.attn",

@@ -1,21 +1,21 @@
 """No value has more dimensions than the targets compute with.
 
 Five anywhere, because Core ML refuses six; four inside slide attention, which is what the lowerings
-promise: from a grouped convolution to the next projection.
+promise: from each of the operators that mix its channels (see ``signatures``) to the next one.
 """
 
 from collections.abc import Iterator
 
-from slide_deploy.graph_checks.convolutions import convolutions
-from slide_deploy.graph_checks.graph import Graph
+from slide_deploy.graph_checks.declarations import read_declarations
+from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.graph_walks import inside_attention
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
+from slide_deploy.graph_checks.signatures import mixings, signature
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    grouped = [found for found in convolutions(graph) if found.groups > 1]
-    inside = {node.name for node in inside_attention(graph, grouped)}
+    inside = {node.name for node in inside_attention(graph, _starts(graph))}
     for constant in graph.constants.values():
         # OpenVINO writes the weights of a grouped convolution with rank 5.
         if len(constant.shape) > policy.max_rank:
@@ -34,6 +34,16 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
                 yield RULE.broken(
                     f"{node.operator} gives rank {len(shape)}; {limit} is the most{where}.", name
                 )
+
+
+def _starts(graph: Graph) -> list[Node]:
+    """What mixes channels in slide attention: whatever has groups or is of a declared geometry."""
+    try:
+        declarations = read_declarations(graph.metadata) or ()
+    except ValueError:  # SD017 says so
+        declarations = ()
+    asked = {kind.padded_anyhow for attention in declarations for kind in signature(attention)}
+    return [node for node, kind in mixings(graph) if kind.is_grouped or kind.padded_anyhow in asked]
 
 
 RULE = Rule(

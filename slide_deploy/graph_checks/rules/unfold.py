@@ -68,6 +68,6 @@ RULE = Rule(
     title="Nothing copies every neighbourhood of a map.",
     reason="An unfold multiplies memory traffic by the number of offsets; slide attention exists "
     "to avoid it.",
-    remedy="Export the folded model with slide-deploy, whose lowerings shift by convolution.",
+    remedy="Export the folded model with slide-deploy, whose lowerings read neighbours in place.",
     check=_check,
 )

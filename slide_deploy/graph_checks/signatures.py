@@ -1,0 +1,162 @@
+"""What each way of writing a slide attention must look like: its signature.
+
+    depthwise   2 convolutions             groups C, 1 -> K, kernel k x k
+    per-offset  2K convolutions            groups C, 1 -> 1, kernel k x k
+                K sums, K spreads          C -> heads and heads -> C, kernel 1 x 1
+    dual        K + 1 convolutions a side  groups heads, d -> K and back, kernel 1 x 1
+    flat        K and K + 1 products       d -> K and back
+
+K = k * k offsets, d features of a head. In strips there is as much of everything in each. Names do
+not survive conversion and geometry does; so operators are counted by their geometry.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from slide_deploy.graph_checks.convolutions import Convolution, convolutions
+from slide_deploy.graph_checks.declarations import Declaration
+from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.graph_walks import constant_values
+from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.products import stored_transposed
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What tells one kind of operator that mixes channels by weights from another.
+
+    Attributes:
+        groups: independent parts; 1 for a product.
+        inputs: channels that one part reads.
+        outputs: channels that one part computes.
+        kernel: sizes of the neighbourhood; () for a product, as all that follows.
+        pads: zeros before and behind each axis; () also where they are unknown or do not matter.
+        strides: steps.
+        dilations: distances between taps.
+    """
+
+    groups: int
+    inputs: int
+    outputs: int
+    kernel: tuple[int, ...] = ()
+    pads: tuple[tuple[int, int], ...] = ()
+    strides: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+
+    @property
+    def padded_anyhow(self) -> "Geometry":
+        """The same, whatever the padding."""
+        return replace(self, pads=())
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether it tells a slide attention: other layers of these models have no groups."""
+        return self.groups > 1
+
+    def __str__(self) -> str:
+        if not self.kernel:
+            return f"matrix products {self.inputs} -> {self.outputs}"
+        text = f"convolutions of groups {self.groups}, {self.outputs} outputs a group"
+        if not self.is_grouped:
+            text = f"convolutions {self.inputs} -> {self.outputs}"
+        text += f", kernel {'x'.join(map(str, self.kernel))}"
+        pads = {pad for pair in self.pads for pad in pair}
+        if pads:
+            text += f", padding {pads.pop() if len(pads) == 1 else self.pads}"
+        for name, steps in (("stride", self.strides), ("dilation", self.dilations)):
+            if set(steps) != {1}:
+                text += f", {name} {steps}"
+        return text
+
+
+Signature = Callable[[Declaration], Counter[Geometry]]
+"""From an attention to how many operators of which geometry one strip of it has."""
+
+
+def _depthwise(attention: Declaration) -> Counter[Geometry]:
+    return Counter({_neighbours(attention, outputs=attention.offsets): 2})
+
+
+def _per_offset(attention: Declaration) -> Counter[Geometry]:
+    offsets, channels, heads = attention.offsets, attention.channels, attention.heads
+    found = Counter({_neighbours(attention, outputs=1): 2 * offsets})
+    found[_pointwise(1, channels, heads)] += offsets
+    found[_pointwise(1, heads, channels)] += offsets
+    return found
+
+
+def _dual(attention: Declaration) -> Counter[Geometry]:
+    offsets, heads, features = attention.offsets, attention.heads, attention.head_dim
+    found = Counter({_pointwise(heads, features, offsets): offsets + 1})
+    found[_pointwise(heads, offsets, features)] += offsets + 1
+    return found
+
+
+def _flat(attention: Declaration) -> Counter[Geometry]:
+    offsets, features = attention.offsets, attention.head_dim
+    found = Counter({Geometry(1, features, offsets): offsets})
+    found[Geometry(1, offsets, features)] += offsets + 1
+    return found
+
+
+SIGNATURES: Mapping[str, Signature] = {
+    "depthwise": _depthwise,
+    "per-offset": _per_offset,
+    "dual": _dual,
+    "flat": _flat,
+}
+
+
+def signature(attention: Declaration) -> Counter[Geometry]:
+    """How many operators of which geometry an attention has; none in a form that is not known."""
+    one = SIGNATURES.get(attention.lowering, lambda _: Counter())(attention)
+    return Counter({kind: number * attention.strips for kind, number in one.items()})
+
+
+def mixings(graph: Graph) -> Iterator[tuple[Node, Geometry]]:
+    """Every operator of a graph that mixes channels by weights, in the order of the file."""
+    found = {id(each.node): geometry(each) for each in convolutions(graph)}
+    constant = constant_values(graph)
+    for node in graph.nodes:
+        kind = found.get(id(node)) or _product(graph, node, constant)
+        if kind is not None:
+            yield node, kind
+
+
+def geometry(convolution: Convolution) -> Geometry:
+    """The geometry of a convolution in a graph."""
+    return Geometry(
+        convolution.groups,
+        convolution.inputs_per_group,
+        convolution.outputs_per_group,
+        convolution.kernel,
+        convolution.pads or (),
+        convolution.strides,
+        convolution.dilations,
+    )
+
+
+def _product(graph: Graph, node: Node, constant: frozenset[str]) -> Geometry | None:
+    """The geometry of a product with a constant matrix; None for any other node."""
+    if kind_of(graph, node) not in (Kind.PRODUCT, Kind.LINEAR) or len(node.inputs) < 2:
+        return None
+    shape = graph.shape(node.inputs[1]) or ()
+    sizes = [size for size in shape if isinstance(size, int)]
+    if node.inputs[1] not in constant or len(sizes) != len(shape) or len(sizes) != 2:
+        return None
+    inputs, outputs = reversed(sizes) if stored_transposed(graph, node)[1] else sizes
+    return Geometry(1, inputs, outputs)
+
+
+def _neighbours(attention: Declaration, outputs: int) -> Geometry:
+    """A convolution of each channel alone."""
+    k = attention.kernel_size
+    # A strip has zeros above and below only at the edge of the map, and some formats write them as
+    # an operator of their own.
+    pads = ((k // 2, k // 2),) * 2 if attention.strips == 1 else ()
+    return Geometry(attention.channels, 1, outputs, (k, k), pads, (1, 1), (1, 1))
+
+
+def _pointwise(groups: int, inputs: int, outputs: int) -> Geometry:
+    return Geometry(groups, inputs, outputs, (1, 1), ((0, 0),) * 2, (1, 1), (1, 1))
