@@ -24,7 +24,7 @@ from slide_deploy.checkpoint import Checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import Violation, check_graph, inspect, read_graph, standard_ops
 from slide_deploy.hashing import sha256
-from slide_deploy.lowerings import DEFAULT_FORM, lower
+from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering, lower
 from slide_deploy.parity import LIMITS, Case, Verification, verification_cases, verify
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import Certificate, reparameterize
@@ -50,7 +50,7 @@ class ExportOptions:
     formats: tuple[str, ...]
     out: Path
     dynamic_batch: bool = False
-    lowering: str = DEFAULT_FORM
+    lowering: str = str(DEFAULT_LOWERING)
     precision: str = "float32"
     force: bool = False
     keep_failed: bool = False
@@ -131,7 +131,7 @@ def export(
 
     progress("fold")
     folded, certificate = reparameterize(checkpoint.model)
-    lowered = lower(folded, options.lowering)
+    lowered = lower(folded, Lowering.parse(options.lowering))
     metadata = _metadata(checkpoint, folded, options)
     del folded
     progress("reference answers in float64")

@@ -65,7 +65,7 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     from exporters.base import ExportRequest
     from exporters.pipeline import working_folder
     from exporters.registry import exporter_for
-    from slide_deploy.lowerings import DEFAULT_FORM, lower
+    from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering, lower
     from slide_deploy.reparameterize import reparameterize
 
     class MapsOnly(torch.nn.Module):
@@ -81,9 +81,9 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     assert wanted.attention is not None
     subject = attention(wanted.attention)
     folded, _ = reparameterize(subject.branched())
-    form = str(wanted.options.get("lowering", DEFAULT_FORM))
+    lowering = Lowering.parse(str(wanted.options.get("lowering", DEFAULT_LOWERING)))
     request = ExportRequest(
-        MapsOnly(lower(folded, form)).eval(),
+        MapsOnly(lower(folded, lowering)).eval(),
         subject.shape[1:],
         bool(wanted.options.get("dynamic_batch", False)),
         {},

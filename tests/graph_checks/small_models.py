@@ -7,7 +7,7 @@ import torch
 from exporters.base import ExportRequest
 from exporters.declarations import declarations
 from exporters.registry import EXPORTERS
-from slide_deploy.lowerings import DEFAULT_FORM, lower
+from slide_deploy.lowerings import DEFAULT_LOWERING, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
 from tests.support import random_swin
@@ -33,7 +33,7 @@ def export(model: SlideSwin, folder: Path, *, dynamic_batch: bool = False) -> Fi
 
 
 def declared(folded: torch.nn.Module) -> dict[str, str]:
-    return declarations(folded, DEFAULT_FORM)
+    return declarations(folded, str(DEFAULT_LOWERING))
 
 
 def branched_swin(folder: Path) -> Path:
