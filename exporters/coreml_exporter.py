@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from exporters.base import INPUT_NAME, MAX_BATCH, OUTPUT_NAME, ExportRequest
+from exporters.base import INPUT_NAME, MAX_BATCH, ExportRequest
 
 
 def write(request: ExportRequest, path: Path) -> None:
@@ -16,7 +16,7 @@ def write(request: ExportRequest, path: Path) -> None:
         request.program.run_decompositions({}),
         convert_to="mlprogram",
         inputs=[coremltools.TensorType(name=INPUT_NAME, shape=shape)],
-        outputs=[coremltools.TensorType(name=OUTPUT_NAME)],
+        outputs=[coremltools.TensorType(name=name) for name in request.outputs],
         compute_precision=_precision(request.precision),
         minimum_deployment_target=coremltools.target.iOS16,
         skip_model_load=True,

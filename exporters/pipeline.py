@@ -13,11 +13,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
 from exporters.base import Exporter, ExportRequest
-from exporters.declarations import declarations
+from exporters.declarations import declarations, declared_features
 from exporters.manifest import MANIFEST_VERSION, entries_beside, library_versions, to_json
 from exporters.registry import exporter_for
 from slide_deploy.checkpoint import Checkpoint
@@ -25,7 +24,8 @@ from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import Violation, check_graph, inspect, read_graph, standard_ops
 from slide_deploy.hashing import sha256
 from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering, lower
-from slide_deploy.parity import LIMITS, Case, Verification, verification_cases, verify
+from slide_deploy.models.backbone import backbone_of
+from slide_deploy.parity import LIMITS, Answers, Case, Verification, verification_cases, verify
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import Certificate, reparameterize
 from slide_deploy.runtimes import open_file
@@ -45,6 +45,7 @@ class ExportOptions:
         precision: "float32", "float16" or "mixed".
         force: replace files that exist.
         keep_failed: keep a file that fails verification, under its final name.
+        features: write the maps of all stages in place of the logits.
     """
 
     formats: tuple[str, ...]
@@ -54,6 +55,7 @@ class ExportOptions:
     precision: str = "float32"
     force: bool = False
     keep_failed: bool = False
+    features: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,9 @@ def export(
     for exporter in exporters:
         exporter.require(options.precision)
 
+    trained = backbone_of(checkpoint.model) if options.features else checkpoint.classifier()
     progress("fold")
-    folded, certificate = reparameterize(checkpoint.model)
+    folded, certificate = reparameterize(trained)
     lowered = lower(folded, Lowering.parse(options.lowering))
     metadata = _metadata(checkpoint, folded, options)
     del folded
@@ -138,8 +141,10 @@ def export(
     config = checkpoint.config
     shape = (config.in_channels, *config.image_size)
     cases = verification_cases(shape, options.dynamic_batch, config.patch_size)
-    references = reference_answers(checkpoint.model, cases)
-    request = ExportRequest(lowered, shape, options.dynamic_batch, metadata, options.precision)
+    references = reference_answers(trained, cases)
+    request = ExportRequest(
+        lowered, shape, options.dynamic_batch, metadata, options.precision, trained.output_names
+    )
     with working_folder(options.out) as work:
         written = [
             _write_and_verify(exporter, request, work / stem, cases, references, progress)
@@ -191,7 +196,7 @@ def _write_and_verify(
     request: ExportRequest,
     stem: Path,
     cases: Sequence[Case],
-    references: Sequence[np.ndarray],
+    references: Sequence[Answers],
     progress: Progress,
 ) -> ExportedFile:
     started = time.perf_counter()
@@ -201,7 +206,7 @@ def _write_and_verify(
     progress(f"verify {exporter.format}")
     session = open_file(paths[0])
     verification = verify(
-        session,
+        session.answers,
         cases,
         references,
         runtime=session.runtime,
@@ -253,6 +258,7 @@ def _metadata(checkpoint: Checkpoint, folded: nn.Module, options: ExportOptions)
     return {
         **{f"slide_deploy.{key}": value for key, value in entries.items()},
         **declarations(folded, options.lowering, options.precision),
+        **(declared_features(checkpoint.config) if options.features else {}),
     }
 
 
@@ -281,6 +287,8 @@ def _manifest(
                     "lowering": options.lowering,
                     "precision": options.precision,
                     "dynamic_batch": options.dynamic_batch,
+                    "image_size": checkpoint.config.image_size,
+                    "outputs": file.verification.outputs,
                     "passed": file.passed,
                     "sha256": {
                         path.name: digest

@@ -194,11 +194,26 @@ def test_json_of_export_is_the_manifest(run, tmp_path: Path) -> None:
     assert out == (tmp_path / "manifest.json").read_text()
 
 
+def test_features_from_export_to_check_and_verify(run, tmp_path: Path) -> None:
+    code, out, _ = run("export", NANO, "--to", "onnx", "--features", "--out", tmp_path)
+    assert code == 0
+    assert "top-1" not in out
+    file = tmp_path / "slide_swin_nano.onnx"
+    code, out, _ = run("verify", file, "--against", NANO)
+    assert code == 0
+    assert all(f"stage{stage}" in out for stage in range(4))
+    assert run("check", file)[0] == 0
+    code, _, err = run("predict", file, tmp_path / "cat.jpg")
+    assert code == 2
+    assert "export the model without --features" in err
+
+
 def test_a_file_that_disagrees_is_exit_1(run, tmp_path: Path, monkeypatch) -> None:
     from exporters import pipeline
 
     def wrong(*arguments):
-        return [np.zeros_like(answer) for answer in references(*arguments)]
+        right = references(*arguments)
+        return [{name: np.zeros_like(value) for name, value in a.items()} for a in right]
 
     references = pipeline.reference_answers
     monkeypatch.setattr(pipeline, "reference_answers", wrong)

@@ -12,7 +12,7 @@ from slide_deploy.checkpoint.infer import infer_config, settings_fit
 from slide_deploy.checkpoint.read import StoredWeights, WeightChoice, read_checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.models.registry import architecture_name
-from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
+from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig, SlideSwinTrunk
 
 # What arithmetic on settings of any type and size can end in.
 _ODD_VALUES = (AttributeError, ArithmeticError, LookupError, TypeError, ValueError)
@@ -50,13 +50,26 @@ class Checkpoint:
         remarks: what the file says twice and differently.
     """
 
-    model: SlideSwin
+    model: SlideSwinTrunk
     config: SlideSwinConfig
     architecture: str
     path: Path
     sha256: str
     entry: str
     remarks: tuple[str, ...]
+
+    def classifier(self) -> SlideSwin:
+        """The model, which answers logits.
+
+        Raises:
+            InputError: if it is a detector's backbone, without a classifier.
+        """
+        if isinstance(self.model, SlideSwin):
+            return self.model
+        raise InputError(
+            f"{self.path} is a backbone without a classifier: give --features to export the maps "
+            f"of its stages."
+        )
 
 
 def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Checkpoint:

@@ -43,6 +43,9 @@ def export(
     weights: WeightsOption = Weights.auto,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
+    features: Annotated[
+        bool, typer.Option("--features", help="Write the maps of all stages, not the logits.")
+    ] = False,
     force: ForceOption = False,
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="Keep a file that fails verification.")
@@ -75,6 +78,7 @@ def export(
             precision=precision.value,
             force=force,
             keep_failed=keep_failed,
+            features=features,
         )
         result = run_export(trained, options, step)
     if as_json:
