@@ -253,6 +253,8 @@ def _metadata(checkpoint: Checkpoint, folded: nn.Module, options: ExportOptions)
     entries = {
         "architecture": checkpoint.architecture,
         "checkpoint_sha256": checkpoint.sha256,
+        "image_size": "x".join(map(str, checkpoint.config.image_size)),
+        "resized_position_tables": " ".join(checkpoint.resized),
         "versions": json.dumps(library_versions()),
     }
     return {
@@ -276,6 +278,7 @@ def _manifest(
             "entry": checkpoint.entry,
             "architecture": checkpoint.architecture,
             "settings": checkpoint.config,
+            "trained_image_size": checkpoint.trained_size,
             "remarks": checkpoint.remarks,
         },
         "certificate": {"status": result.certificate.status, "layers": result.certificate},
@@ -288,6 +291,7 @@ def _manifest(
                     "precision": options.precision,
                     "dynamic_batch": options.dynamic_batch,
                     "image_size": checkpoint.config.image_size,
+                    "resized_position_tables": checkpoint.resized,
                     "outputs": file.verification.outputs,
                     "passed": file.passed,
                     "sha256": {

@@ -31,7 +31,8 @@ def verify_file(path: Path, checkpoint: Checkpoint, precision: str = "float32") 
     if session.input_shape[1:] != shape:
         raise InputError(
             f"{path} takes images of {_by(session.input_shape[1:])} and {checkpoint.path} of "
-            f"{_by(shape)}: name the checkpoint that the file was exported from."
+            f"{_by(shape)}: name the checkpoint that the file was exported from, and give the "
+            f"--image-size of the export."
         )
     model, predict = _counterpart(session, checkpoint)
     cases = parity.verification_cases(shape, session.dynamic_batch, config.patch_size)

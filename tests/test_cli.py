@@ -208,6 +208,18 @@ def test_features_from_export_to_check_and_verify(run, tmp_path: Path) -> None:
     assert "export the model without --features" in err
 
 
+def test_another_image_size_from_export_to_verify(run, tmp_path: Path) -> None:
+    at = ("--image-size", "128x64", "--keep-windows")
+    code, out, _ = run("export", NANO, "--to", "onnx", "--out", tmp_path, *at)
+    assert code == 0
+    assert "note: trained on 64x64 images" in out
+    file = tmp_path / "slide_swin_nano.onnx"
+    assert run("verify", file, "--against", NANO, *at)[0] == 0
+    code, _, err = run("verify", file, "--against", NANO)
+    assert code == 2
+    assert "give the --image-size of the export" in err
+
+
 def test_a_file_that_disagrees_is_exit_1(run, tmp_path: Path, monkeypatch) -> None:
     from exporters import pipeline
 
@@ -267,9 +279,10 @@ def test_unusable_options(refused, tmp_path: Path) -> None:
     assert "224 or 512x768" in refused(
         "export", NANO, "--to", "onnx", "--out", out, "--image-size", "big"
     )
-    assert "trained on 64x64" in refused(
-        "export", NANO, "--to", "onnx", "--out", out, "--image-size", "96"
-    )
+    at_96 = ("export", NANO, "--to", "onnx", "--out", out, "--image-size", "96")
+    assert "trained on 64x64" in refused(*at_96)
+    assert "sides are multiples of 64" in refused(*at_96, "--keep-windows")
+    assert "leave out --window-size" in refused(*at_96, "--keep-windows", "--window-size", "3")
     assert "no averaged" in refused(
         "export", NANO, "--to", "onnx", "--out", out, "--weights", "averaged"
     )

@@ -69,19 +69,19 @@ def infer_config(
     image_size: tuple[int, int] | None = None,
     window_size: int | None = None,
 ) -> tuple[SlideSwinConfig, tuple[str, ...]]:
-    """Find the settings of the Slide-Swin that a checkpoint holds.
+    """Find the settings with which the Slide-Swin in a checkpoint was trained.
 
     Args:
         stored: the checkpoint's tensors and, where it has one, its configuration.
-        image_size: height and width in pixels, where the file cannot tell.
+        image_size: height and width in pixels; counts where the file cannot tell.
         window_size: the largest window, where the file cannot tell.
 
     Returns:
         The settings, and remarks on what the file says twice and differently.
 
     Raises:
-        InputError: if it is no Slide-Swin, if a setting cannot be known, or if the file and an
-            argument disagree.
+        InputError: if it is no Slide-Swin, if a setting cannot be known, or if the file and
+            ``window_size`` disagree.
     """
     path = stored.path
     shapes, stages, settings = _read_shapes(stored)
@@ -264,12 +264,7 @@ def _image_size(
         known = option
     else:
         known = (side, side)
-    if option is not None and known is not None and option != known:
-        raise InputError(
-            f"{path} was trained on {known[0]}x{known[1]} images and --image-size says "
-            f"{option[0]}x{option[1]}: leave the option out."
-        )
-    size = known if option is None else option
+    size = option if known is None else known
     if size is None:
         raise InputError(
             f"{path} does not tell the image size: give it with --image-size, for example "

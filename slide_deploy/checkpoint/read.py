@@ -61,6 +61,8 @@ _PLAIN_DATA: list[Any] = [
 
 CONFIG_KEY = "slide_deploy.config"
 """Metadata entry of a safetensors file written by this project: the settings as JSON."""
+RESIZED_KEY = "slide_deploy.resized_position_tables"
+"""Another: names of the position tables that were interpolated, blanks between them."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class StoredWeights:
         tensors: by name, wrappers' prefixes removed, on the CPU.
         config: the training run's configuration where the file has one.
         settings: the settings that this project stored with a folded model.
+        resized: names of the tables that were interpolated before they were stored.
     """
 
     path: Path
@@ -82,6 +85,7 @@ class StoredWeights:
     tensors: dict[str, Tensor]
     config: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] | None = None
+    resized: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: Path, weights: WeightChoice = "auto") -> StoredWeights:
@@ -137,7 +141,8 @@ def _read_safetensors(path: Path, digest: str, weights: WeightChoice) -> StoredW
             settings = json.loads(metadata[CONFIG_KEY])
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path} has broken settings ({error}): fold it again.") from error
-    return StoredWeights(path, digest, "", _unwrap(path, tensors), settings=settings)
+    resized = tuple(metadata.get(RESIZED_KEY, "").split())
+    return StoredWeights(path, digest, "", _unwrap(path, tensors), None, settings, resized)
 
 
 def _load(path: Path) -> Mapping[str, Any]:

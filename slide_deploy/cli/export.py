@@ -10,8 +10,10 @@ from slide_deploy.cli.options import (
     ForceOption,
     ImageSizeOption,
     JsonOption,
+    KeepWindowsOption,
     Precision,
     QuietOption,
+    ResizeTablesOption,
     Weights,
     WeightsOption,
     WindowSizeOption,
@@ -43,6 +45,8 @@ def export(
     weights: WeightsOption = Weights.auto,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
+    keep_windows: KeepWindowsOption = False,
+    resize_position_tables: ResizeTablesOption = False,
     features: Annotated[
         bool, typer.Option("--features", help="Write the maps of all stages, not the logits.")
     ] = False,
@@ -66,7 +70,9 @@ def export(
         exporter_for(format).require(precision)
     with Steps(quiet or as_json, 3 + 2 * len(set(to))) as step:
         step(f"load {checkpoint.name}")
-        trained = load_trained(checkpoint, weights, image_size, window_size)
+        trained = load_trained(
+            checkpoint, weights, image_size, window_size, keep_windows, resize_position_tables
+        )
 
         from exporters.pipeline import ExportOptions
         from exporters.pipeline import export as run_export
@@ -125,6 +131,8 @@ def fold(
     weights: WeightsOption = Weights.auto,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
+    keep_windows: KeepWindowsOption = False,
+    resize_position_tables: ResizeTablesOption = False,
     force: ForceOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -136,7 +144,9 @@ def fold(
 
     with Steps(quiet or as_json, 3) as step:
         step(f"load {checkpoint.name}")
-        trained = load_trained(checkpoint, weights, image_size, window_size)
+        trained = load_trained(
+            checkpoint, weights, image_size, window_size, keep_windows, resize_position_tables
+        )
 
         from exporters.manifest import to_json
         from slide_deploy.checkpoint.save import save_folded

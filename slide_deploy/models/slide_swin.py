@@ -49,6 +49,8 @@ class SlideSwinConfig:
         patch_norm: whether the patches are normalised.
         dim_reduction, rpb, share_dwc_kernel, share_qkv: see ``SlideAttentionConfig``.
         feature_norms: stages whose map has a normalisation of its own, as in detectors.
+        kept_windows: sides of the windows of each stage that has some, where ``window_size`` does
+            not tell them: those of training, on maps that have grown since.
 
     Raises:
         InputError: if the numbers do not fit together.
@@ -73,6 +75,7 @@ class SlideSwinConfig:
     share_dwc_kernel: bool = True
     share_qkv: bool = False
     feature_norms: tuple[int, ...] = ()
+    kept_windows: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.depths) != len(self.num_heads) or not self.depths:
@@ -80,9 +83,16 @@ class SlideSwinConfig:
                 f"Depths {self.depths} and heads {self.num_heads} do not name the same stages."
             )
         counts = (self.embed_dim, self.in_channels, self.patch_size, self.dim_reduction)
-        if min(*counts, *self.depths, *self.num_heads, self.window_size) < 1:
+        windows = (self.window_size, *self.kept_windows)
+        if min(*counts, *self.depths, *self.num_heads, *windows) < 1:
             raise InputError(
                 "Widths, depths, heads, patches and windows must be at least 1: check the options."
+            )
+        window_stages = max(0, len(self.depths) - self.num_slide_stages)
+        if self.kept_windows and len(self.kept_windows) != window_stages:
+            raise InputError(
+                f"{len(self.kept_windows)} windows do not name the {window_stages} stages that "
+                f"have some."
             )
         step = self.patch_size * 2 ** (len(self.depths) - 1)
         if any(size <= 0 or size % step for size in self.image_size):
@@ -129,12 +139,14 @@ class SlideSwinConfig:
         return self.image_size[0] // step, self.image_size[1] // step
 
     def window(self, stage: int) -> int:
-        """Side of the windows of a stage: the whole map where that is not larger."""
+        """Side of the windows of a stage: the whole map where that is not larger, unless kept."""
+        if self.kept_windows:
+            return self.kept_windows[stage - self.num_slide_stages]
         return min(self.window_size, *self.resolution(stage))
 
     def shift(self, stage: int, block: int) -> int:
         """By how many positions a block shifts its windows."""
-        fits = min(self.resolution(stage)) <= self.window_size
+        fits = min(self.resolution(stage)) <= self.window(stage)
         return 0 if fits or block % 2 == 0 else self.window(stage) // 2
 
     def slide_attention(self, stage: int) -> SlideAttentionConfig:
