@@ -164,6 +164,7 @@ def _from_shapes(shapes: Shapes, stages: list[_Stage], patch: tuple[int, ...]) -
         "qkv_bias": bool(stages[0].shape("0.attn.qkv.bias")),
         "ape": "absolute_pos_embed" in shapes,
         "patch_norm": "patch_embed.norm.weight" in shapes,
+        "feature_norms": _feature_norms(shapes, len(stages)),
     }
     if slide_stages:
         settings |= _slide_settings(stages[0], embed_dim)
@@ -171,6 +172,13 @@ def _from_shapes(shapes: Shapes, stages: list[_Stage], patch: tuple[int, ...]) -
         _heads(stage, embed_dim * 2**stage.index, settings) for stage in stages
     )
     return settings
+
+
+def _feature_norms(shapes: Shapes, stages: int) -> tuple[int, ...]:
+    """Stages whose map is normalised; none in a classifier, which would have no use for them."""
+    if "head.weight" in shapes or "norm.weight" in shapes:
+        return ()
+    return tuple(stage for stage in range(stages) if f"norm{stage}.weight" in shapes)
 
 
 def _mlp_ratio(stages: list[_Stage], embed_dim: int) -> float:

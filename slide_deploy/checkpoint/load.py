@@ -13,6 +13,7 @@ from slide_deploy.checkpoint.infer import infer_config, settings_fit
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights, read_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.models.backbone import SlideSwinBackbone
 from slide_deploy.models.registry import architecture_name
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig, SlideSwinTrunk
 
@@ -59,8 +60,8 @@ class Checkpoint:
         if isinstance(self.model, SlideSwin):
             return self.model
         raise InputError(
-            f"{self.path} is a backbone without a classifier: give --features to export the maps "
-            f"of its stages."
+            f"{self.path} is a backbone without a classifier: it has the maps of its stages only, "
+            f"which export --features writes."
         )
 
 
@@ -77,10 +78,13 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
     overrides = overrides or Overrides()
     stored = read_checkpoint(Path(path), overrides.weights)
     trained, remarks = _trained_config(stored, overrides)
+    if stored.left_out:
+        remarks = (*remarks, f"tensors beside the backbone are left out: {stored.left_out}")
     config = carried(stored.path, trained, overrides)
     folded = any(name.endswith(".attn.key_conv.weight") for name in stored.tensors)
+    kind = SlideSwinBackbone if trained.feature_norms else SlideSwin
     with torch.device("meta"):
-        model = SlideSwin(trained, folded)
+        model: SlideSwinTrunk = kind(trained, folded)
     tensors = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in stored.tensors.items()
@@ -92,7 +96,7 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
         tensors, names = carried_tensors(tensors, trained, config)
         resized = tuple(dict.fromkeys((*resized, *names)))
         with torch.device("meta"):
-            model = SlideSwin(config, folded)
+            model = kind(config, folded)
     model.load_state_dict(tensors, assign=True)
     model.eval().requires_grad_(False)
     return Checkpoint(
@@ -161,20 +165,20 @@ def _stored_config(stored: StoredWeights) -> SlideSwinConfig:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in stored.settings.items()
         }
+        if any(_is_fraction(value) for name, value in settings.items() if name != "mlp_ratio"):
+            raise ValueError
         config = SlideSwinConfig(**settings)
         fits = settings_fit(stored, config)
-    except (
-        AttributeError,
-        ArithmeticError,
-        LookupError,
-        TypeError,
-        ValueError,
-        InputError,
-    ) as error:
+    except (*_ODD_VALUES, InputError) as error:
         raise InputError(f"{stored.path} has settings that do not fit: fold it again.") from error
     if not fits:
         raise InputError(f"{stored.path} has settings of another model: fold it again.")
     return config
+
+
+def _is_fraction(value: Any) -> bool:
+    """Whether a setting that counts something does not: 4.0 passes for 4 until a shape needs it."""
+    return any(isinstance(item, float) for item in (value if isinstance(value, tuple) else [value]))
 
 
 def _check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

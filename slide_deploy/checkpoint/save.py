@@ -8,10 +8,10 @@ from slide_deploy import __version__
 from slide_deploy.checkpoint.load import Checkpoint, settings_of
 from slide_deploy.checkpoint.read import CONFIG_KEY, RESIZED_KEY
 from slide_deploy.errors import InputError
-from slide_deploy.models.slide_swin import SlideSwin
+from slide_deploy.models.slide_swin import SlideSwinTrunk
 
 
-def save_folded(folded: SlideSwin, source: Checkpoint, path: Path) -> None:
+def save_folded(folded: SlideSwinTrunk, source: Checkpoint, path: Path) -> None:
     """Write a folded model with its settings and the hash of the checkpoint that it came from.
 
     Args:

@@ -61,6 +61,9 @@ def export(
 
     Every file is read back from disk and run on its own runtime against the trained model in
     float64. One that disagrees is removed, and the exit code is 1.
+
+    What does not carry over exactly to another --image-size is refused, unless --keep-windows or
+    --resize-position-tables says how.
     """
     from exporters.registry import exporter_for
     from slide_deploy.console import stdout, verification_table
@@ -150,12 +153,12 @@ def fold(
 
         from exporters.manifest import to_json
         from slide_deploy.checkpoint.save import save_folded
-        from slide_deploy.models.slide_swin import SlideSwin
+        from slide_deploy.models.slide_swin import SlideSwinTrunk
         from slide_deploy.reparameterize import reparameterize
 
         step("fold")
         folded, certificate = reparameterize(trained.model)
-        assert isinstance(folded, SlideSwin)
+        assert isinstance(folded, SlideSwinTrunk)
         step(f"write {output.name}")
         save_folded(folded, trained, output)
     if as_json:
@@ -171,7 +174,8 @@ def _describe(trained: "Checkpoint") -> None:
     entry = f"entry {trained.entry}, " if trained.entry else ""
     typer.echo(f"{trained.path.name}: {entry}sha256 {trained.sha256[:16]}")
     typer.echo(
-        f"{trained.architecture}: {_by(config.image_size)} pixels, {config.num_classes} classes, "
+        f"{trained.architecture}: {_by(config.image_size)} pixels, "
+        f"{f'{config.num_classes} classes' if config.num_classes else 'no classifier'}, "
         f"depths {' '.join(map(str, config.depths))}, {config.num_slide_stages} slide stages"
     )
     for remark in trained.remarks:

@@ -1,6 +1,7 @@
 """Maps of all stages in place of logits, as detectors and segmenters take them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,16 @@ import pytest
 import torch
 
 from exporters.pipeline import ExportOptions, export
-from slide_deploy.checkpoint import load_checkpoint
+from slide_deploy.checkpoint import Overrides, load_checkpoint
+from slide_deploy.checkpoint.save import save_folded
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file, load_policy
 from slide_deploy.models.backbone import SlideSwinBackbone, backbone_of
 from slide_deploy.prediction import predict
+from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import open_file
 from slide_deploy.verification import locate, verify_file
-from tests.support import Golden, golden_swin, random_swin
+from tests.support import Golden, golden_swin, random_swin, randomise
 
 FORMATS = ("onnx", "openvino", "coreml")
 STAGES = ("stage0", "stage1", "stage2", "stage3")
@@ -165,9 +168,6 @@ def test_predict_refuses_a_file_without_logits(written: Path, tmp_path: Path) ->
 
 
 def test_a_folded_checkpoint_has_the_same_maps(nano: Golden, tmp_path: Path) -> None:
-    from slide_deploy.checkpoint.save import save_folded
-    from slide_deploy.reparameterize import reparameterize
-
     trained = nano.load()
     save_folded(reparameterize(trained.model)[0], trained, tmp_path / "folded.safetensors")
     again = load_checkpoint(tmp_path / "folded.safetensors")
@@ -177,6 +177,73 @@ def test_a_folded_checkpoint_has_the_same_maps(nano: Golden, tmp_path: Path) -> 
             backbone_of(again.model)(image), backbone_of(trained.model)(image), strict=True
         ):
             assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture
+def detector(tmp_path: Path) -> tuple[SlideSwinBackbone, Path]:
+    """A backbone with normalised maps, and the checkpoint of a detector that it is a part of."""
+    settings = random_swin(window_size=2, depths=(1, 1, 2)).config
+    backbone = randomise(SlideSwinBackbone(replace(settings, num_classes=0, feature_norms=(1, 2))))
+    assert isinstance(backbone, SlideSwinBackbone)
+    state = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
+    state["neck.convs.0.weight"] = torch.zeros(3, 3, 1, 1)
+    torch.save({"meta": {"epoch": 12}, "state_dict": state}, tmp_path / "detector.pth")
+    return backbone, tmp_path / "detector.pth"
+
+
+def test_the_backbone_of_a_detector_gives_the_maps_that_the_detector_gets(
+    detector: tuple[SlideSwinBackbone, Path], tmp_path: Path
+) -> None:
+    _, path = detector
+    checkpoint = load_checkpoint(path, Overrides(image_size=(64, 32)))
+    assert checkpoint.config.feature_norms == (1, 2)
+    assert "tensors beside the backbone are left out: 1" in checkpoint.remarks
+    result = export(checkpoint, ExportOptions(FORMATS, tmp_path / "out", features=True))
+    assert result.passed
+    image = torch.randn(1, 3, 64, 32)
+    model = checkpoint.model
+    assert isinstance(model, SlideSwinBackbone)
+    with torch.no_grad():
+        raw = without_norms(model)(image)
+        tokens = raw[1].flatten(2).transpose(1, 2)
+        normed = model.get_submodule("norm1")(tokens).transpose(1, 2).reshape(raw[1].shape)
+    for file in result.files:
+        assert file.violations == ()
+        answers = open_file(file.paths[0]).answers(image.numpy())
+        assert np.abs(answers["stage0"] - raw[0].numpy()).max() < 1e-4
+        assert np.abs(answers["stage1"] - normed.numpy()).max() < 1e-4
+
+
+def without_norms(model: SlideSwinBackbone) -> SlideSwinBackbone:
+    """The same layers without the normalisations of maps."""
+    bare = SlideSwinBackbone(replace(model.config, feature_norms=()))
+    state = model.state_dict()
+    bare.load_state_dict({name: state[name] for name in bare.state_dict()})
+    return bare.eval()
+
+
+def test_a_backbone_has_no_logits(detector: tuple[SlideSwinBackbone, Path], tmp_path: Path) -> None:
+    _, path = detector
+    with pytest.raises(InputError, match="--image-size 224"):
+        load_checkpoint(path)
+    checkpoint = load_checkpoint(path, Overrides(image_size=(32, 32)))
+    with pytest.raises(InputError, match=r"without a classifier: .* export --features"):
+        export(checkpoint, ExportOptions(("onnx",), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folded_backbone_is_read_again(
+    detector: tuple[SlideSwinBackbone, Path], tmp_path: Path
+) -> None:
+    _, path = detector
+    trained = load_checkpoint(path, Overrides(image_size=(32, 32)))
+    save_folded(reparameterize(trained.model)[0], trained, tmp_path / "folded.safetensors")
+    again = load_checkpoint(tmp_path / "folded.safetensors")
+    assert again.config == trained.config
+    image = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        for ours, theirs in zip(again.model(image), trained.model(image), strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-4)
 
 
 def test_a_backbone_shares_its_layers_with_the_classifier() -> None:
