@@ -14,7 +14,6 @@ from exporters.quiet import quiet
 from slide_deploy.errors import InputError, MissingExtra
 
 INPUT_NAME = "image"
-OUTPUT_NAME = "logits"
 BATCH_NAME = "batch"
 # Bounds of a dynamic batch: runtimes that plan memory ahead want to know them.
 MAX_BATCH = 1024
@@ -28,8 +27,9 @@ class ExportRequest:
         model: lowered, in evaluation mode, float32.
         image_shape: channels, height and width.
         dynamic_batch: whether the batch is left open; it is 1 otherwise.
-        precision: "float32", "float16" or "mixed".
         metadata: entries to store in the file, by key.
+        precision: "float32", "float16" or "mixed".
+        outputs: what the model's answers are called, in their order.
     """
 
     model: nn.Module
@@ -37,6 +37,7 @@ class ExportRequest:
     dynamic_batch: bool
     metadata: Mapping[str, str]
     precision: str = "float32"
+    outputs: tuple[str, ...] = ("logits",)
 
     @cached_property
     def single(self) -> torch.export.ExportedProgram:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from exporters.base import INPUT_NAME, MAX_BATCH, OUTPUT_NAME, ExportRequest
+from exporters.base import INPUT_NAME, MAX_BATCH, ExportRequest
 
 
 def write(request: ExportRequest, path: Path) -> None:
@@ -18,7 +18,7 @@ def write(request: ExportRequest, path: Path) -> None:
         _without_aliases(request.program.run_decompositions({})),
         convert_to="mlprogram",
         inputs=[coremltools.TensorType(name=INPUT_NAME, shape=shape)],
-        outputs=[coremltools.TensorType(name=OUTPUT_NAME)],
+        outputs=[coremltools.TensorType(name=name) for name in request.outputs],
         compute_precision=_precision(request.precision),
         minimum_deployment_target=coremltools.target.iOS16,
         skip_model_load=True,

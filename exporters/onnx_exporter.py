@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from exporters.base import BATCH_NAME, INPUT_NAME, OUTPUT_NAME, ExportRequest
+from exporters.base import BATCH_NAME, INPUT_NAME, ExportRequest
 from slide_deploy import __version__
 
 # The first opset with Gelu as one operator; ONNX Runtime runs it since 1.17.
@@ -25,7 +25,7 @@ def write(request: ExportRequest, path: Path) -> None:
         (),
         dynamo=True,
         input_names=[INPUT_NAME],
-        output_names=[OUTPUT_NAME],
+        output_names=list(request.outputs),
         opset_version=OPSET,
         verbose=False,
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from exporters.base import INPUT_NAME, MAX_BATCH, OUTPUT_NAME, ExportRequest
+from exporters.base import INPUT_NAME, MAX_BATCH, ExportRequest
 
 
 def write(request: ExportRequest, path: Path) -> None:
@@ -13,8 +13,9 @@ def write(request: ExportRequest, path: Path) -> None:
 
     model = openvino.convert_model(request.single)
     model.input(0).get_tensor().set_names({INPUT_NAME})
-    model.output(0).get_tensor().set_names({OUTPUT_NAME})
-    model.get_results()[0].set_friendly_name(OUTPUT_NAME)
+    for index, name in enumerate(request.outputs):
+        model.output(index).get_tensor().set_names({name})
+        model.get_results()[index].set_friendly_name(name)
     if request.dynamic_batch:
         # The converter opens sizes of the input that it can do without; the sizes of the reshapes
         # can be read only where all are known.

@@ -13,11 +13,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
 from exporters.base import Exporter, ExportRequest
-from exporters.declarations import declarations
+from exporters.declarations import declarations, declared_features
 from exporters.manifest import MANIFEST_VERSION, entries_beside, library_versions, to_json
 from exporters.registry import exporter_for
 from slide_deploy.checkpoint import Checkpoint
@@ -32,7 +31,8 @@ from slide_deploy.lowerings import (
     for_file,
     lower,
 )
-from slide_deploy.parity import LIMITS, Case, Verification, verification_cases, verify
+from slide_deploy.models.backbone import backbone_of
+from slide_deploy.parity import LIMITS, Answers, Case, Verification, verification_cases, verify
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import Certificate, reparameterize
 from slide_deploy.runtimes import open_file
@@ -52,6 +52,7 @@ class ExportOptions:
         precision: "float32", "float16" or "mixed".
         force: replace files that exist.
         keep_failed: keep a file that fails verification, under its final name.
+        features: write the maps of all stages in place of the logits.
     """
 
     formats: tuple[str, ...]
@@ -61,6 +62,7 @@ class ExportOptions:
     precision: str = "float32"
     force: bool = False
     keep_failed: bool = False
+    features: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,15 +140,16 @@ def export(
     for exporter in exporters:
         exporter.require(options.precision)
 
+    trained = backbone_of(checkpoint.model) if options.features else checkpoint.classifier()
     progress("fold")
-    folded, certificate = reparameterize(checkpoint.model)
+    folded, certificate = reparameterize(trained)
     config = checkpoint.config
     shape = (config.in_channels, *config.image_size)
-    jobs = _jobs(checkpoint, folded, shape, exporters, options)
+    jobs = _jobs(checkpoint, folded, shape, trained.output_names, exporters, options)
     del folded
     progress("reference answers in float64")
     cases = verification_cases(shape, options.dynamic_batch, config.patch_size)
-    references = reference_answers(checkpoint.model, cases)
+    references = reference_answers(trained, cases)
     with working_folder(options.out) as work:
         written = [_write_and_verify(job, work / stem, cases, references, progress) for job in jobs]
         files = tuple(_publish(file, options) for file in written)
@@ -203,6 +206,7 @@ def _jobs(
     checkpoint: Checkpoint,
     folded: nn.Module,
     shape: tuple[int, int, int],
+    outputs: tuple[str, ...],
     exporters: Sequence[Exporter],
     options: ExportOptions,
 ) -> list[_Job]:
@@ -217,8 +221,9 @@ def _jobs(
             lower(folded, lowerings),
             shape,
             options.dynamic_batch,
-            _metadata(checkpoint, folded, lowerings, options.precision),
+            _metadata(checkpoint, folded, lowerings, options),
             options.precision,
+            outputs,
         )
         jobs.append(_Job(exporter, request, lowerings))
     return jobs
@@ -228,7 +233,7 @@ def _write_and_verify(
     job: _Job,
     stem: Path,
     cases: Sequence[Case],
-    references: Sequence[np.ndarray],
+    references: Sequence[Answers],
     progress: Progress,
 ) -> ExportedFile:
     started = time.perf_counter()
@@ -239,7 +244,7 @@ def _write_and_verify(
     progress(f"verify {exporter.format}")
     session = open_file(paths[0])
     verification = verify(
-        session,
+        session.answers,
         cases,
         references,
         runtime=session.runtime,
@@ -283,17 +288,23 @@ def _size(path: Path) -> int:
 
 
 def _metadata(
-    checkpoint: Checkpoint, folded: nn.Module, lowerings: Mapping[str, Lowering], precision: str
+    checkpoint: Checkpoint,
+    folded: nn.Module,
+    lowerings: Mapping[str, Lowering],
+    options: ExportOptions,
 ) -> dict[str, str]:
     """What every file says of itself."""
     entries = {
         "architecture": checkpoint.architecture,
         "checkpoint_sha256": checkpoint.sha256,
+        "image_size": "x".join(map(str, checkpoint.config.image_size)),
+        "resized_position_tables": " ".join(checkpoint.resized),
         "versions": json.dumps(library_versions()),
     }
     return {
         **{f"slide_deploy.{key}": value for key, value in entries.items()},
-        **declarations(folded, lowerings, precision),
+        **declarations(folded, lowerings, options.precision),
+        **(declared_features(checkpoint.config) if options.features else {}),
     }
 
 
@@ -311,6 +322,7 @@ def _manifest(
             "entry": checkpoint.entry,
             "architecture": checkpoint.architecture,
             "settings": checkpoint.config,
+            "trained_image_size": checkpoint.trained_size,
             "remarks": checkpoint.remarks,
         },
         "certificate": {"status": result.certificate.status, "layers": result.certificate},
@@ -322,6 +334,9 @@ def _manifest(
                     "lowerings": {name: str(lowering) for name, lowering in file.lowerings.items()},
                     "precision": options.precision,
                     "dynamic_batch": options.dynamic_batch,
+                    "image_size": checkpoint.config.image_size,
+                    "resized_position_tables": checkpoint.resized,
+                    "outputs": file.verification.outputs,
                     "passed": file.passed,
                     "sha256": {
                         path.name: digest

@@ -56,7 +56,9 @@ def verdict(passed: bool) -> str:
 
 
 def verification_table(title: str, verifications: Iterable[tuple[str, Verification]]) -> Table:
-    """One line a format: the worst figures of all cases."""
+    """One line a format: the worst figures of all cases and outputs."""
+    verifications = tuple(verifications)
+    graded = any(verification.worst.top1 is not None for _, verification in verifications)
     grid = table(
         title,
         [
@@ -66,7 +68,7 @@ def verification_table(title: str, verifications: Iterable[tuple[str, Verificati
             ("max abs", True),
             ("max rel", True),
             ("SNR dB", True),
-            ("top-1", True),
+            *([("top-1", True)] if graded else []),
             ("", False),
         ],
     )
@@ -75,28 +77,31 @@ def verification_table(title: str, verifications: Iterable[tuple[str, Verificati
         grid.add_row(
             name,
             f"{verification.runtime} {verification.version}",
-            str(len(verification.cases)),
+            str(len({case.name for case in verification.cases})),
             f"{worst.max_absolute:.1e}",
             f"{worst.max_relative:.1e}",
             f"{worst.snr_db:.0f}",
-            f"{worst.top1:.0%}",
+            *([_share(worst.top1)] if graded else []),
             verdict(verification.passed),
         )
     return grid
 
 
 def case_table(verification: Verification) -> Table:
-    """One line a case of one file."""
+    """One line a case of one file, and a line for each output where it has several."""
+    several = len(verification.outputs) > 1
+    graded = verification.worst.top1 is not None
     grid = table(
         f"{verification.runtime} {verification.version}; allowed: max rel "
         f"{verification.limit.relative:.0e}, SNR {verification.limit.snr_db:.0f} dB",
         [
             ("input", False),
+            *([("output", False)] if several else []),
             ("batch", True),
             ("max abs", True),
             ("max rel", True),
             ("SNR dB", True),
-            ("top-1", True),
+            *([("top-1", True)] if graded else []),
             ("", False),
         ],
     )
@@ -104,14 +109,19 @@ def case_table(verification: Verification) -> Table:
         agreement = case.agreement
         grid.add_row(
             case.name,
+            *([case.output] if several else []),
             str(case.batch),
             f"{agreement.max_absolute:.1e}",
             f"{agreement.max_relative:.1e}",
             f"{agreement.snr_db:.0f}",
-            f"{agreement.top1:.0%}",
+            *([_share(agreement.top1)] if graded else []),
             verdict(agreement.within(verification.limit)),
         )
     return grid
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
 
 
 def findings_table(findings: Iterable[Finding]) -> Table:

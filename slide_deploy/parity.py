@@ -1,12 +1,14 @@
 """Two answers to figures and a verdict. It fails closed: NaN is never within a limit."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-Predict = Callable[[np.ndarray], np.ndarray]
+# Every output of a model by its name, each with one entry for each image.
+Answers = Mapping[str, np.ndarray]
+Predict = Callable[[np.ndarray], Answers]
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,13 @@ class Agreement:
         max_absolute: largest absolute difference.
         max_relative: that over the largest absolute value of the reference.
         snr_db: 10 log10 of the reference's energy over the difference's; infinite where equal.
-        top1: share of rows whose largest entry stands at the same place.
+        top1: share of rows of logits whose largest entry stands at the same place; None for maps.
     """
 
     max_absolute: float
     max_relative: float
     snr_db: float
-    top1: float
+    top1: float | None
 
     def within(self, limit: Limit) -> bool:
         """Whether both figures keep the limit; False where either is NaN."""
@@ -58,11 +60,12 @@ class Agreement:
 
 
 def compare(answer: np.ndarray, reference: np.ndarray) -> Agreement:
-    """Compare logits (rows, classes) with their reference, in float64.
+    """Compare logits (rows, classes), or maps of any rank, with their reference, in float64.
 
     A difference in shape, NaN or infinity on either side gives NaN figures, which keep no limit.
     """
-    nothing = Agreement(math.nan, math.nan, math.nan, 0.0)
+    classes = reference.ndim == 2
+    nothing = Agreement(math.nan, math.nan, math.nan, 0.0 if classes else None)
     if answer.shape != reference.shape or not reference.size:
         return nothing
     if not (np.isfinite(answer).all() and np.isfinite(reference).all()):
@@ -72,11 +75,11 @@ def compare(answer: np.ndarray, reference: np.ndarray) -> Agreement:
     worst, largest = float(np.abs(difference).max()), float(np.abs(reference).max())
     noise, signal = float((difference**2).sum()), float((reference**2).sum())
     if noise == 0.0:
-        return Agreement(0.0, 0.0, math.inf, 1.0)
+        return Agreement(0.0, 0.0, math.inf, 1.0 if classes else None)
     snr = 10 * math.log10(signal / noise) if signal else -math.inf
     relative = worst / largest if largest else math.inf
-    top1 = float((answer.argmax(-1) == reference.argmax(-1)).mean())
-    return Agreement(worst, relative, snr, top1)
+    same = (answer.argmax(-1) == reference.argmax(-1)).mean()
+    return Agreement(worst, relative, snr, float(same) if classes else None)
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,11 @@ def verification_cases(
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The agreement of one case."""
+    """The agreement of one output in one case."""
 
     name: str
     batch: int
+    output: str
     agreement: Agreement
 
 
@@ -137,7 +141,7 @@ class Verification:
     """The verdict on one file.
 
     Args:
-        cases: what was compared.
+        cases: what was compared, an entry for each output of each.
         limit: what was allowed.
         runtime: what ran the file.
         version: of that runtime.
@@ -157,40 +161,54 @@ class Verification:
     def worst(self) -> Agreement:
         """The worst of each figure over all cases; NaN where any is NaN."""
         agreements = [case.agreement for case in self.cases]
+        shares = [a.top1 for a in agreements if a.top1 is not None]
         return Agreement(
             max_absolute=float(np.max([a.max_absolute for a in agreements])),
             max_relative=float(np.max([a.max_relative for a in agreements])),
             snr_db=float(np.min([a.snr_db for a in agreements])),
-            top1=float(np.mean([a.top1 for a in agreements])),
+            top1=float(np.mean(shares)) if shares else None,
         )
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """What was compared in each case."""
+        return tuple(dict.fromkeys(case.output for case in self.cases))
+
+    @property
     def failures(self) -> tuple[str, ...]:
-        """Names of the cases that failed."""
-        return tuple(case.name for case in self.cases if not case.agreement.within(self.limit))
+        """Names of the cases that failed, with the output where there are several."""
+        several = len(self.outputs) > 1
+        return tuple(
+            f"{case.name} at {case.output}" if several else case.name
+            for case in self.cases
+            if not case.agreement.within(self.limit)
+        )
 
 
 def verify(
     predict: Predict,
     cases: Sequence[Case],
-    references: Sequence[np.ndarray],
+    references: Sequence[Answers],
     *,
     runtime: str,
     version: str,
     limit: Limit = FLOAT32_LIMIT,
 ) -> Verification:
-    """Run every case and compare.
+    """Run every case and compare every output that the reference has.
 
     Args:
-        predict: images to logits, by the file under test.
+        predict: images to answers, by the file under test; an output that it lacks fails.
         cases: the inputs.
-        references: the true logits of each case, from the branched model in float64.
+        references: the true answers of each case, from the branched model in float64.
         runtime: what runs the file.
         version: of that runtime.
         limit: what is allowed.
     """
-    results = tuple(
-        CaseResult(case.name, len(case.images), compare(predict(case.images), reference))
-        for case, reference in zip(cases, references, strict=True)
-    )
-    return Verification(results, limit, runtime, version)
+    lacking = np.empty(0)
+    results = []
+    for case, reference in zip(cases, references, strict=True):
+        answers = predict(case.images)
+        for output, wanted in reference.items():
+            agreement = compare(answers.get(output, lacking), wanted)
+            results.append(CaseResult(case.name, len(case.images), output, agreement))
+    return Verification(tuple(results), limit, runtime, version)

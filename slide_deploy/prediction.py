@@ -40,6 +40,11 @@ def predict(session: Session, image: Path, names: Sequence[str], top: int) -> li
     Raises:
         InputError: if the file takes other images, or the picture cannot be read.
     """
+    if len(session.outputs) > 1:
+        raise InputError(
+            f"The file answers {', '.join(session.outputs)}: predict needs logits, so export the "
+            f"model without --features."
+        )
     channels, height, width = session.input_shape[1:]
     if channels != 3 or height is None or width is None:
         raise InputError(

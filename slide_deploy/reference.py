@@ -9,18 +9,26 @@ from torch import Tensor, nn
 
 from slide_deploy.locate import LayerOutput
 from slide_deploy.models.slide_attention import SlideAttentionBase
+from slide_deploy.models.slide_swin import SlideSwinTrunk
 from slide_deploy.models.window_attention import WindowAttention
-from slide_deploy.parity import Case
+from slide_deploy.parity import Answers, Case
 
 # Their inner values are arranged differently in every form: they are looked at from outside.
 _WHOLE = (SlideAttentionBase, WindowAttention)
 
 
-def reference_answers(model: nn.Module, cases: Sequence[Case]) -> list[np.ndarray]:
-    """Logits of every case, each (n, classes), float64; the model is left as it is."""
+def reference_answers(model: SlideSwinTrunk, cases: Sequence[Case]) -> list[Answers]:
+    """Logits, or the maps of all stages, of every case, in float64; the model is left as it is."""
     exact = copy.deepcopy(model).double()
     with torch.no_grad():
-        return [exact(torch.from_numpy(case.images).double()).numpy() for case in cases]
+        return [_answers(exact, torch.from_numpy(case.images).double()) for case in cases]
+
+
+def _answers(model: SlideSwinTrunk, images: Tensor) -> Answers:
+    answer = model(images)
+    answers = answer if isinstance(answer, tuple) else (answer,)
+    values = [value.numpy() for value in answers]
+    return dict(zip(model.output_names, values, strict=True))
 
 
 def layer_outputs(model: nn.Module, image: np.ndarray) -> list[LayerOutput]:

@@ -8,8 +8,12 @@ def test_exported_model():
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slide_deploy.graph_checks import check_file, load_policy
+
+if TYPE_CHECKING:
+    from slide_deploy.checkpoint import Overrides
 
 
 def assert_graph_valid(path: Path | str, policy: Path | str | None = None) -> None:
@@ -32,13 +36,19 @@ def assert_graph_valid(path: Path | str, policy: Path | str | None = None) -> No
         raise AssertionError("\n".join([f"{path} breaks {len(lines)} rules:", *lines]))
 
 
-def assert_parity(path: Path | str, checkpoint: Path | str, precision: str = "float32") -> None:
+def assert_parity(
+    path: Path | str,
+    checkpoint: Path | str,
+    precision: str = "float32",
+    overrides: "Overrides | None" = None,
+) -> None:
     """Fail unless a file answers as its checkpoint does; needs torch.
 
     Args:
         path: the written file; it runs on its own runtime.
         checkpoint: the trained checkpoint.
         precision: "float32", "float16" or "mixed": how far the answers may be off.
+        overrides: what the export was told of the checkpoint, the image size for example.
 
     Raises:
         AssertionError: names the inputs on which they disagree and the first layer that does.
@@ -47,7 +57,7 @@ def assert_parity(path: Path | str, checkpoint: Path | str, precision: str = "fl
     from slide_deploy.checkpoint import load_checkpoint
     from slide_deploy.verification import locate, verify_file
 
-    trained = load_checkpoint(checkpoint)
+    trained = load_checkpoint(checkpoint, overrides)
     result = verify_file(Path(path), trained, precision)
     if not result.passed:
         parting = locate(Path(path), trained, precision)

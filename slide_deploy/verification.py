@@ -7,9 +7,11 @@ from slide_deploy.checkpoint import Checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.locate import SAME_DB, SAME_DB_FLOAT16, Parting, part
-from slide_deploy.parity import Verification
+from slide_deploy.models.backbone import are_features, backbone_of
+from slide_deploy.models.slide_swin import SlideSwinTrunk
+from slide_deploy.parity import Predict, Verification
 from slide_deploy.reference import layer_outputs, reference_answers
-from slide_deploy.runtimes import open_file, values_of
+from slide_deploy.runtimes import Session, open_file, values_of
 
 
 def verify_file(path: Path, checkpoint: Checkpoint, precision: str = "float32") -> Verification:
@@ -29,18 +31,31 @@ def verify_file(path: Path, checkpoint: Checkpoint, precision: str = "float32") 
     if session.input_shape[1:] != shape:
         raise InputError(
             f"{path} takes images of {_by(session.input_shape[1:])} and {checkpoint.path} of "
-            f"{_by(shape)}: name the checkpoint that the file was exported from."
+            f"{_by(shape)}: name the checkpoint that the file was exported from, and give the "
+            f"--image-size of the export."
         )
+    model, predict = _counterpart(session, checkpoint)
     cases = parity.verification_cases(shape, session.dynamic_batch, config.patch_size)
-    references = reference_answers(checkpoint.model, cases)
     return parity.verify(
-        session,
+        predict,
         cases,
-        references,
+        reference_answers(model, cases),
         runtime=session.runtime,
         version=session.version,
         limit=parity.LIMITS[precision],
     )
+
+
+def _counterpart(session: Session, checkpoint: Checkpoint) -> tuple[SlideSwinTrunk, Predict]:
+    """What a file must agree with, and what to call for its answers.
+
+    A file with the outputs stage0, stage1 and so on answers features. Of any other file the first
+    output must be the logits, whatever it is called.
+    """
+    if are_features(session.outputs):
+        return backbone_of(checkpoint.model), session.answers
+    model = checkpoint.classifier()
+    return model, lambda images: {model.output_names[0]: session(images)}
 
 
 def names_another_checkpoint(path: Path, checkpoint: Checkpoint) -> bool:
@@ -63,8 +78,9 @@ def locate(path: Path, checkpoint: Checkpoint, precision: str = "float32") -> Pa
     same_db = SAME_DB if precision == "float32" else SAME_DB_FLOAT16
     config = checkpoint.config
     shape = (config.in_channels, *config.image_size)
+    model, _ = _counterpart(open_file(path), checkpoint)
     image = parity.verification_cases(shape, False, config.patch_size)[0].images
-    return part(layer_outputs(checkpoint.model, image), values_of(path, image), same_db)
+    return part(layer_outputs(model, image), values_of(path, image), same_db)
 
 
 def _by(shape: tuple[int | None, ...]) -> str:

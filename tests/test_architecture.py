@@ -44,6 +44,7 @@ ARROWS = {
         "slide_deploy.errors",
         "slide_deploy.graph_checks",
         "slide_deploy.locate",
+        "slide_deploy.models",
         "slide_deploy.parity",
         "slide_deploy.reference",
         "slide_deploy.runtimes",

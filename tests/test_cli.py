@@ -194,11 +194,38 @@ def test_json_of_export_is_the_manifest(run, tmp_path: Path) -> None:
     assert out == (tmp_path / "manifest.json").read_text()
 
 
+def test_features_from_export_to_check_and_verify(run, tmp_path: Path) -> None:
+    code, out, _ = run("export", NANO, "--to", "onnx", "--features", "--out", tmp_path)
+    assert code == 0
+    assert "top-1" not in out
+    file = tmp_path / "slide_swin_nano.onnx"
+    code, out, _ = run("verify", file, "--against", NANO)
+    assert code == 0
+    assert all(f"stage{stage}" in out for stage in range(4))
+    assert run("check", file)[0] == 0
+    code, _, err = run("predict", file, tmp_path / "cat.jpg")
+    assert code == 2
+    assert "export the model without --features" in err
+
+
+def test_another_image_size_from_export_to_verify(run, tmp_path: Path) -> None:
+    at = ("--image-size", "128x64", "--keep-windows")
+    code, out, _ = run("export", NANO, "--to", "onnx", "--out", tmp_path, *at)
+    assert code == 0
+    assert "note: trained on 64x64 images" in out
+    file = tmp_path / "slide_swin_nano.onnx"
+    assert run("verify", file, "--against", NANO, *at)[0] == 0
+    code, _, err = run("verify", file, "--against", NANO)
+    assert code == 2
+    assert "give the --image-size of the export" in err
+
+
 def test_a_file_that_disagrees_is_exit_1(run, tmp_path: Path, monkeypatch) -> None:
     from exporters import pipeline
 
     def wrong(*arguments):
-        return [np.zeros_like(answer) for answer in references(*arguments)]
+        right = references(*arguments)
+        return [{name: np.zeros_like(value) for name, value in a.items()} for a in right]
 
     references = pipeline.reference_answers
     monkeypatch.setattr(pipeline, "reference_answers", wrong)
@@ -252,9 +279,10 @@ def test_unusable_options(refused, tmp_path: Path) -> None:
     assert "224 or 512x768" in refused(
         "export", NANO, "--to", "onnx", "--out", out, "--image-size", "big"
     )
-    assert "trained on 64x64" in refused(
-        "export", NANO, "--to", "onnx", "--out", out, "--image-size", "96"
-    )
+    at_96 = ("export", NANO, "--to", "onnx", "--out", out, "--image-size", "96")
+    assert "trained on 64x64" in refused(*at_96)
+    assert "sides are multiples of 64" in refused(*at_96, "--keep-windows")
+    assert "leave out --window-size" in refused(*at_96, "--keep-windows", "--window-size", "3")
     assert "no averaged" in refused(
         "export", NANO, "--to", "onnx", "--out", out, "--weights", "averaged"
     )

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from slide_deploy.parity import FLOAT32_LIMIT, Limit, compare, verification_cases, verify
+from slide_deploy.parity import FLOAT32_LIMIT, Answers, Limit, compare, verification_cases, verify
 
 REFERENCE = np.array([[1.0, -2.0, 0.5], [0.1, 0.3, 4.0]])
 
@@ -66,16 +66,18 @@ def test_a_reference_that_is_not_a_number_passes_nothing() -> None:
 
 
 def test_no_cases_is_no_proof() -> None:
-    assert not verify(lambda x: x, (), (), runtime="none", version="0").passed
+    assert not verify(lambda x: {}, (), (), runtime="none", version="0").passed
 
 
 def test_one_bad_case_fails_the_file_and_is_named() -> None:
     cases = verification_cases((3, 16, 16), dynamic_batch=True)
-    references = [case.images.reshape(len(case.images), -1).astype(np.float64) for case in cases]
+    references = [
+        {"logits": case.images.reshape(len(case.images), -1).astype(np.float64)} for case in cases
+    ]
 
-    def predict(images: np.ndarray) -> np.ndarray:
+    def predict(images: np.ndarray) -> Answers:
         flat = images.reshape(len(images), -1)
-        return flat if len(images) == 1 else flat[::-1]
+        return {"logits": flat if len(images) == 1 else flat[::-1]}
 
     result = verify(predict, cases, references, runtime="fake", version="0")
     assert result.failures == ("batch of 3",)
@@ -87,8 +89,8 @@ def test_one_bad_case_fails_the_file_and_is_named() -> None:
 
 def test_nan_in_one_case_shows_in_the_worst_figures() -> None:
     cases = verification_cases((3, 16, 16), dynamic_batch=False)[:2]
-    references = [np.ones((1, 3))] * 2
-    answers = iter([np.full((1, 3), np.nan), np.ones((1, 3))])
+    references = [{"logits": np.ones((1, 3))}] * 2
+    answers = iter([{"logits": np.full((1, 3), np.nan)}, {"logits": np.ones((1, 3))}])
     result = verify(lambda _: next(answers), cases, references, runtime="fake", version="0")
     assert math.isnan(result.worst.max_relative)
     assert not result.passed
@@ -108,3 +110,18 @@ def test_cases_cover_borders_batches_and_little_contrast() -> None:
 def test_limits_are_written_so_that_nan_fails() -> None:
     everything = Limit(relative=math.inf, snr_db=-math.inf)
     assert not compare(np.full((1, 2), np.nan), np.ones((1, 2))).within(everything)
+
+
+def test_every_output_is_compared_and_one_that_is_missing_fails() -> None:
+    cases = verification_cases((3, 16, 16), dynamic_batch=False)[:1]
+    small, large = np.ones((1, 2, 4, 4)), 1e4 * np.ones((1, 4, 2, 2))
+    reference = {"stage0": small, "stage1": large}
+    # An error that is small beside the large map is no excuse for the small one.
+    answer = {"stage0": small + 1e-2, "stage1": large + 1e-2}
+    result = verify(lambda _: answer, cases, [reference], runtime="fake", version="0")
+    assert [case.output for case in result.cases] == ["stage0", "stage1"]
+    assert result.failures == ("noise at stage0",)
+    assert result.worst.max_relative == pytest.approx(1e-2)
+    assert result.worst.top1 is None
+    missing = verify(lambda _: {"stage0": small}, cases, [reference], runtime="f", version="0")
+    assert missing.failures == ("noise at stage1",)

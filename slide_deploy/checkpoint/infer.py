@@ -69,19 +69,19 @@ def infer_config(
     image_size: tuple[int, int] | None = None,
     window_size: int | None = None,
 ) -> tuple[SlideSwinConfig, tuple[str, ...]]:
-    """Find the settings of the Slide-Swin that a checkpoint holds.
+    """Find the settings with which the Slide-Swin in a checkpoint was trained.
 
     Args:
         stored: the checkpoint's tensors and, where it has one, its configuration.
-        image_size: height and width in pixels, where the file cannot tell.
+        image_size: height and width in pixels; counts where the file cannot tell.
         window_size: the largest window, where the file cannot tell.
 
     Returns:
         The settings, and remarks on what the file says twice and differently.
 
     Raises:
-        InputError: if it is no Slide-Swin, if a setting cannot be known, or if the file and an
-            argument disagree.
+        InputError: if it is no Slide-Swin, if a setting cannot be known, or if the file and
+            ``window_size`` disagree.
     """
     path = stored.path
     shapes, stages, settings = _read_shapes(stored)
@@ -164,6 +164,7 @@ def _from_shapes(shapes: Shapes, stages: list[_Stage], patch: tuple[int, ...]) -
         "qkv_bias": bool(stages[0].shape("0.attn.qkv.bias")),
         "ape": "absolute_pos_embed" in shapes,
         "patch_norm": "patch_embed.norm.weight" in shapes,
+        "feature_norms": _feature_norms(shapes, len(stages)),
     }
     if slide_stages:
         settings |= _slide_settings(stages[0], embed_dim)
@@ -171,6 +172,13 @@ def _from_shapes(shapes: Shapes, stages: list[_Stage], patch: tuple[int, ...]) -
         _heads(stage, embed_dim * 2**stage.index, settings) for stage in stages
     )
     return settings
+
+
+def _feature_norms(shapes: Shapes, stages: int) -> tuple[int, ...]:
+    """Stages whose map is normalised; none in a classifier, which would have no use for them."""
+    if "head.weight" in shapes or "norm.weight" in shapes:
+        return ()
+    return tuple(stage for stage in range(stages) if f"norm{stage}.weight" in shapes)
 
 
 def _mlp_ratio(stages: list[_Stage], embed_dim: int) -> float:
@@ -264,12 +272,7 @@ def _image_size(
         known = option
     else:
         known = (side, side)
-    if option is not None and known is not None and option != known:
-        raise InputError(
-            f"{path} was trained on {known[0]}x{known[1]} images and --image-size says "
-            f"{option[0]}x{option[1]}: leave the option out."
-        )
-    size = known if option is None else option
+    size = option if known is None else known
     if size is None:
         raise InputError(
             f"{path} does not tell the image size: give it with --image-size, for example "

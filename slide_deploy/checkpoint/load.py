@@ -1,6 +1,6 @@
 """A checkpoint file to a model in evaluation mode."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,32 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slide_deploy.checkpoint.carry import carried, carried_tensors
 from slide_deploy.checkpoint.infer import infer_config, settings_fit
-from slide_deploy.checkpoint.read import StoredWeights, WeightChoice, read_checkpoint
+from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.read import StoredWeights, read_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.models.backbone import SlideSwinBackbone
 from slide_deploy.models.registry import architecture_name
-from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
+from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig, SlideSwinTrunk
 
 # What arithmetic on settings of any type and size can end in.
 _ODD_VALUES = (AttributeError, ArithmeticError, LookupError, TypeError, ValueError)
 
 # Buffers that are computed from the settings: accepted in a file, and rebuilt.
 _DERIVED = ("relative_position_index", "attn_mask")
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """What the user supplies where the file cannot tell.
-
-    Args:
-        weights: which of the file's weights to take.
-        image_size: height and width in pixels.
-        window_size: largest side of an attention window, in positions.
-    """
-
-    weights: WeightChoice = "auto"
-    image_size: tuple[int, int] | None = None
-    window_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,16 +35,34 @@ class Checkpoint:
         path: the file.
         sha256: of the file.
         entry: the entry of the file that the weights came from; empty for a bare state dict.
-        remarks: what the file says twice and differently.
+        remarks: what the file says twice and differently, and what was made of it.
+        trained_size: height and width of the images in training, in pixels.
+        resized: names of the position tables that were interpolated; empty where the model is
+            exactly the trained one.
     """
 
-    model: SlideSwin
+    model: SlideSwinTrunk
     config: SlideSwinConfig
     architecture: str
     path: Path
     sha256: str
     entry: str
     remarks: tuple[str, ...]
+    trained_size: tuple[int, int] | None = None
+    resized: tuple[str, ...] = ()
+
+    def classifier(self) -> SlideSwin:
+        """The model, which answers logits.
+
+        Raises:
+            InputError: if it is a detector's backbone, without a classifier.
+        """
+        if isinstance(self.model, SlideSwin):
+            return self.model
+        raise InputError(
+            f"{self.path} is a backbone without a classifier: it has the maps of its stages only, "
+            f"which export --features writes."
+        )
 
 
 def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Checkpoint:
@@ -64,28 +70,33 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
 
     Args:
         path: a ``.pth``, ``.pt`` or ``.safetensors`` file.
-        overrides: what the user supplies where the file cannot tell.
+        overrides: what the user supplies where the file cannot tell, or wants otherwise.
 
     Raises:
         InputError: if the file cannot be used; the text says why and what to do.
     """
     overrides = overrides or Overrides()
     stored = read_checkpoint(Path(path), overrides.weights)
-    if stored.settings is not None:
-        config = _stored_config(stored)
-        _refuse_contradictions(stored.path, config, overrides)
-        remarks: tuple[str, ...] = ()
-    else:
-        config, remarks = infer_config(stored, overrides.image_size, overrides.window_size)
+    trained, remarks = _trained_config(stored, overrides)
+    if stored.left_out:
+        remarks = (*remarks, f"tensors beside the backbone are left out: {stored.left_out}")
+    config = carried(stored.path, trained, overrides)
     folded = any(name.endswith(".attn.key_conv.weight") for name in stored.tensors)
+    kind = SlideSwinBackbone if trained.feature_norms else SlideSwin
     with torch.device("meta"):
-        model = SlideSwin(config, folded)
+        model: SlideSwinTrunk = kind(trained, folded)
     tensors = {
         name: tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in stored.tensors.items()
         if name.rpartition(".")[2] not in _DERIVED
     }
     _check(stored.path, tensors, model.state_dict())
+    resized = stored.resized
+    if config is not trained:
+        tensors, names = carried_tensors(tensors, trained, config)
+        resized = tuple(dict.fromkeys((*resized, *names)))
+        with torch.device("meta"):
+            model = kind(config, folded)
     model.load_state_dict(tensors, assign=True)
     model.eval().requires_grad_(False)
     return Checkpoint(
@@ -95,7 +106,9 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
         path=stored.path,
         sha256=stored.sha256,
         entry=stored.entry,
-        remarks=remarks,
+        remarks=(*remarks, *_changes(trained, config, resized)),
+        trained_size=trained.image_size,
+        resized=resized,
     )
 
 
@@ -104,13 +117,45 @@ def settings_of(config: SlideSwinConfig) -> dict[str, Any]:
     return asdict(config)
 
 
-def _refuse_contradictions(path: Path, config: SlideSwinConfig, overrides: Overrides) -> None:
-    for option, given, stored in (
-        ("--image-size", overrides.image_size, config.image_size),
-        ("--window-size", overrides.window_size, config.window_size),
-    ):
-        if given is not None and given != stored:
-            raise InputError(f"{path} was folded with {stored}, not {given}: leave out {option}.")
+def _trained_config(
+    stored: StoredWeights, overrides: Overrides
+) -> tuple[SlideSwinConfig, tuple[str, ...]]:
+    """The settings of training, and remarks on them."""
+    size, window = overrides.image_size, overrides.window_size
+    remarks: tuple[str, ...] = ()
+    if stored.settings is not None:
+        trained = _stored_config(stored)
+    else:
+        trained, remarks = infer_config(stored, size)
+    changed = size not in (None, trained.image_size) or overrides.resize_position_tables
+    if window is None or changed:
+        return trained, remarks
+    # Nothing else is to change: the option says what the file cannot tell, or contradicts it.
+    if stored.settings is None:
+        return infer_config(stored, size, window)
+    if window != trained.window_size:
+        raise InputError(
+            f"{stored.path} was folded with {trained.window_size}, not {window}: leave out "
+            f"--window-size."
+        )
+    return trained, remarks
+
+
+def _changes(
+    trained: SlideSwinConfig, config: SlideSwinConfig, resized: tuple[str, ...]
+) -> Iterator[str]:
+    """What is not as in training, for the user to read."""
+    if config.image_size != trained.image_size:
+        height, width = trained.image_size
+        yield f"trained on {height}x{width} images"
+    if config.kept_windows:
+        windows = ", ".join(map(str, dict.fromkeys(config.kept_windows)))
+        yield f"maps are tiled with the windows of training, {windows} positions wide"
+    if resized:
+        yield (
+            f"{len(resized)} position tables were interpolated: this is not the function that was "
+            f"trained"
+        )
 
 
 def _stored_config(stored: StoredWeights) -> SlideSwinConfig:
@@ -120,20 +165,20 @@ def _stored_config(stored: StoredWeights) -> SlideSwinConfig:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in stored.settings.items()
         }
+        if any(_is_fraction(value) for name, value in settings.items() if name != "mlp_ratio"):
+            raise ValueError
         config = SlideSwinConfig(**settings)
         fits = settings_fit(stored, config)
-    except (
-        AttributeError,
-        ArithmeticError,
-        LookupError,
-        TypeError,
-        ValueError,
-        InputError,
-    ) as error:
+    except (*_ODD_VALUES, InputError) as error:
         raise InputError(f"{stored.path} has settings that do not fit: fold it again.") from error
     if not fits:
         raise InputError(f"{stored.path} has settings of another model: fold it again.")
     return config
+
+
+def _is_fraction(value: Any) -> bool:
+    """Whether a setting that counts something does not: 4.0 passes for 4 until a shape needs it."""
+    return any(isinstance(item, float) for item in (value if isinstance(value, tuple) else [value]))
 
 
 def _check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

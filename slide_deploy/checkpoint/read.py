@@ -28,6 +28,9 @@ RAW_KEYS = ("model", "state_dict", "model_state_dict", "net")
 # What wrappers put before every name: distributed training and torch.compile.
 _WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.)+")
 
+# What detectors and segmenters put before the names of the network that extracts features.
+_BACKBONE = "backbone."
+
 
 class _Ignored:
     """What numpy's objects become: training scripts store some beside the weights; none is needed.
@@ -61,6 +64,8 @@ _PLAIN_DATA: list[Any] = [
 
 CONFIG_KEY = "slide_deploy.config"
 """Metadata entry of a safetensors file written by this project: the settings as JSON."""
+RESIZED_KEY = "slide_deploy.resized_position_tables"
+"""Another: names of the position tables that were interpolated, blanks between them."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,8 @@ class StoredWeights:
         tensors: by name, wrappers' prefixes removed, on the CPU.
         config: the training run's configuration where the file has one.
         settings: the settings that this project stored with a folded model.
+        resized: names of the tables that were interpolated before they were stored.
+        left_out: how many tensors of a detector belong to other parts than its backbone.
     """
 
     path: Path
@@ -82,6 +89,8 @@ class StoredWeights:
     tensors: dict[str, Tensor]
     config: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] | None = None
+    resized: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 def read_checkpoint(path: Path, weights: WeightChoice = "auto") -> StoredWeights:
@@ -112,10 +121,10 @@ def read_checkpoint(path: Path, weights: WeightChoice = "auto") -> StoredWeights
         raise InputError(f"{path} is an ONNX file: name the checkpoint that it was exported from.")
     content = _load(path)
     entry, tensors = _choose(path, content, weights)
+    inside, left_out = _backbone(tensors)
     config = content.get("config") if entry else None
-    return StoredWeights(
-        path, digest, entry, tensors, config if isinstance(config, Mapping) else None
-    )
+    settings = config if isinstance(config, Mapping) else None
+    return StoredWeights(path, digest, entry, inside, settings, left_out=left_out)
 
 
 def _read_safetensors(path: Path, digest: str, weights: WeightChoice) -> StoredWeights:
@@ -137,7 +146,9 @@ def _read_safetensors(path: Path, digest: str, weights: WeightChoice) -> StoredW
             settings = json.loads(metadata[CONFIG_KEY])
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path} has broken settings ({error}): fold it again.") from error
-    return StoredWeights(path, digest, "", _unwrap(path, tensors), settings=settings)
+    resized = tuple(metadata.get(RESIZED_KEY, "").split())
+    inside, left_out = _backbone(_unwrap(path, tensors))
+    return StoredWeights(path, digest, "", inside, None, settings, resized, left_out)
 
 
 def _load(path: Path) -> Mapping[str, Any]:
@@ -212,6 +223,21 @@ def _is_state_dict(value: Any) -> bool:
             isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items()
         )
     )
+
+
+def _backbone(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], int]:
+    """The backbone's tensors of a detector or segmenter, and how many others it has.
+
+    Of a model that is no such thing, all tensors.
+    """
+    if f"{_BACKBONE}patch_embed.proj.weight" not in tensors:
+        return tensors, 0
+    inside = {
+        name.removeprefix(_BACKBONE): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(_BACKBONE)
+    }
+    return inside, len(tensors) - len(inside)
 
 
 def _unwrap(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from slide_deploy import __version__
 from slide_deploy.checkpoint.load import Checkpoint, settings_of
-from slide_deploy.checkpoint.read import CONFIG_KEY
+from slide_deploy.checkpoint.read import CONFIG_KEY, RESIZED_KEY
 from slide_deploy.errors import InputError
-from slide_deploy.models.slide_swin import SlideSwin
+from slide_deploy.models.slide_swin import SlideSwinTrunk
 
 
-def save_folded(folded: SlideSwin, source: Checkpoint, path: Path) -> None:
+def save_folded(folded: SlideSwinTrunk, source: Checkpoint, path: Path) -> None:
     """Write a folded model with its settings and the hash of the checkpoint that it came from.
 
     Args:
@@ -31,6 +31,7 @@ def save_folded(folded: SlideSwin, source: Checkpoint, path: Path) -> None:
         )
     metadata = {
         CONFIG_KEY: json.dumps(settings_of(source.config)),
+        RESIZED_KEY: " ".join(source.resized),
         "slide_deploy.checkpoint_sha256": source.sha256,
         "slide_deploy.version": __version__,
     }

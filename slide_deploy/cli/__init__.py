@@ -25,7 +25,13 @@ app = typer.Typer(
 
 # Each with its example, in the order in which --help lists them.
 COMMANDS = (
-    (export.export, "slide-deploy export model.pth --to onnx --to coreml --out exported"),
+    (
+        export.export,
+        "slide-deploy export model.pth --to onnx --to coreml --out exported\n\n"
+        "As a backbone: slide-deploy export model.pth --to onnx --features --out backbone\n\n"
+        "For larger images: slide-deploy export model.pth --to onnx --image-size 448 "
+        "--keep-windows",
+    ),
     (export.fold, "slide-deploy fold model.pth -o folded.safetensors"),
     (verify.verify, "slide-deploy verify exported/model.onnx --against model.pth"),
     (verify.predict, "slide-deploy predict exported/model.onnx cat.jpg --top 3"),

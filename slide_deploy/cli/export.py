@@ -10,9 +10,11 @@ from slide_deploy.cli.options import (
     ForceOption,
     ImageSizeOption,
     JsonOption,
+    KeepWindowsOption,
     LoweringOption,
     Precision,
     QuietOption,
+    ResizeTablesOption,
     Weights,
     WeightsOption,
     WindowSizeOption,
@@ -46,6 +48,11 @@ def export(
     weights: WeightsOption = Weights.auto,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
+    keep_windows: KeepWindowsOption = False,
+    resize_position_tables: ResizeTablesOption = False,
+    features: Annotated[
+        bool, typer.Option("--features", help="Write the maps of all stages, not the logits.")
+    ] = False,
     force: ForceOption = False,
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="Keep a file that fails verification.")
@@ -57,6 +64,9 @@ def export(
 
     Every file is read back from disk and run on its own runtime against the trained model in
     float64. One that disagrees is removed, and the exit code is 1.
+
+    What does not carry over exactly to another --image-size is refused, unless --keep-windows or
+    --resize-position-tables says how.
     """
     from exporters.registry import exporter_for
     from slide_deploy.console import stdout, verification_table
@@ -67,7 +77,9 @@ def export(
     how = read_lowering(lowering)
     with Steps(quiet or as_json, 3 + 2 * len(set(to))) as step:
         step(f"load {checkpoint.name}")
-        trained = load_trained(checkpoint, weights, image_size, window_size)
+        trained = load_trained(
+            checkpoint, weights, image_size, window_size, keep_windows, resize_position_tables
+        )
 
         from exporters.pipeline import ExportOptions
         from exporters.pipeline import export as run_export
@@ -80,6 +92,7 @@ def export(
             precision=precision.value,
             force=force,
             keep_failed=keep_failed,
+            features=features,
         )
         result = run_export(trained, options, step)
     if as_json:
@@ -126,6 +139,8 @@ def fold(
     weights: WeightsOption = Weights.auto,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
+    keep_windows: KeepWindowsOption = False,
+    resize_position_tables: ResizeTablesOption = False,
     force: ForceOption = False,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
@@ -137,16 +152,18 @@ def fold(
 
     with Steps(quiet or as_json, 3) as step:
         step(f"load {checkpoint.name}")
-        trained = load_trained(checkpoint, weights, image_size, window_size)
+        trained = load_trained(
+            checkpoint, weights, image_size, window_size, keep_windows, resize_position_tables
+        )
 
         from exporters.manifest import to_json
         from slide_deploy.checkpoint.save import save_folded
-        from slide_deploy.models.slide_swin import SlideSwin
+        from slide_deploy.models.slide_swin import SlideSwinTrunk
         from slide_deploy.reparameterize import reparameterize
 
         step("fold")
         folded, certificate = reparameterize(trained.model)
-        assert isinstance(folded, SlideSwin)
+        assert isinstance(folded, SlideSwinTrunk)
         step(f"write {output.name}")
         save_folded(folded, trained, output)
     if as_json:
@@ -162,7 +179,8 @@ def _describe(trained: "Checkpoint") -> None:
     entry = f"entry {trained.entry}, " if trained.entry else ""
     typer.echo(f"{trained.path.name}: {entry}sha256 {trained.sha256[:16]}")
     typer.echo(
-        f"{trained.architecture}: {_by(config.image_size)} pixels, {config.num_classes} classes, "
+        f"{trained.architecture}: {_by(config.image_size)} pixels, "
+        f"{f'{config.num_classes} classes' if config.num_classes else 'no classifier'}, "
         f"depths {' '.join(map(str, config.depths))}, {config.num_slide_stages} slide stages"
     )
     for remark in trained.remarks:

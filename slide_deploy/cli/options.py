@@ -39,10 +39,21 @@ WeightsOption = Annotated[
 ]
 ImageSizeOption = Annotated[
     str | None,
-    typer.Option(help="Image side, or HEIGHTxWIDTH, where the file cannot tell.", metavar="SIZE"),
+    typer.Option(help="Image side, or HEIGHTxWIDTH; that of training if left out.", metavar="SIZE"),
 ]
 WindowSizeOption = Annotated[
-    int | None, typer.Option(help="Largest attention window, where the file cannot tell.")
+    int | None, typer.Option(help="Largest attention window; that of training if left out.")
+]
+KeepWindowsOption = Annotated[
+    bool,
+    typer.Option("--keep-windows", help="Tile larger maps with the windows of training."),
+]
+ResizeTablesOption = Annotated[
+    bool,
+    typer.Option(
+        "--resize-position-tables",
+        help="Interpolate position tables for another image or window size.",
+    ),
 ]
 LoweringOption = Annotated[
     str,
@@ -68,7 +79,12 @@ def require(library: str, extra: str) -> None:
 
 
 def load_trained(
-    path: Path, weights: Weights, image_size: str | None, window_size: int | None
+    path: Path,
+    weights: Weights,
+    image_size: str | None,
+    window_size: int | None,
+    keep_windows: bool = False,
+    resize_position_tables: bool = False,
 ) -> "Checkpoint":
     """Load a checkpoint as the options say.
 
@@ -80,7 +96,8 @@ def load_trained(
     from slide_deploy.checkpoint import Overrides, load_checkpoint
 
     size = None if image_size is None else parse_size(image_size, "--image-size")
-    return load_checkpoint(path, Overrides(weights.value, size, window_size))
+    wanted = Overrides(weights.value, size, window_size, keep_windows, resize_position_tables)
+    return load_checkpoint(path, wanted)
 
 
 def read_lowering(text: str) -> "Lowering | FileChooser":

@@ -8,8 +8,10 @@ import typer
 from slide_deploy.cli.options import (
     ImageSizeOption,
     JsonOption,
+    KeepWindowsOption,
     Precision,
     QuietOption,
+    ResizeTablesOption,
     Weights,
     WeightsOption,
     WindowSizeOption,
@@ -29,6 +31,8 @@ def verify(
     weights: WeightsOption = Weights.auto,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
+    keep_windows: KeepWindowsOption = False,
+    resize_position_tables: ResizeTablesOption = False,
     precision: Annotated[
         Precision, typer.Option(help="Of the file: how far its answers may be off.")
     ] = Precision.float32,
@@ -46,7 +50,9 @@ def verify(
     runtime = open_file(file).runtime
     with Steps(quiet or as_json, 3) as step:
         step(f"load {against.name}")
-        trained = load_trained(against, weights, image_size, window_size)
+        trained = load_trained(
+            against, weights, image_size, window_size, keep_windows, resize_position_tables
+        )
 
         from exporters.manifest import to_json
         from slide_deploy.verification import locate as find

@@ -55,8 +55,9 @@ class FormatPolicy:
 class Policy:
     """The keys of ``standard-ops.toml``, which explains them.
 
-    ``unnamed_dynamic`` holds the formats in which an open size needs no name; ``require_declared``
-    is whether a file must say which slide attentions it holds.
+    ``features`` is what an output of a file must be that declares feature maps, None if such files
+    are refused; ``unnamed_dynamic`` holds the formats in which an open size needs no name;
+    ``require_declared`` is whether a file must say which slide attentions it holds.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Policy:
     unnamed_dynamic: frozenset[str]
     inputs: tuple[Interface, ...]
     outputs: tuple[Interface, ...]
+    features: Interface | None
     allow_unused: bool
     allow_duplicates: bool
     duplicate_bytes: int
@@ -110,7 +112,10 @@ def load_policy(path: Path) -> Policy:
         raise InputError(
             f"{path} is not TOML ({error}): see slide-deploy check --show-policy."
         ) from error
-    return _policy(path, _laid_over(_built_in(), {"name": path.stem, **own}))
+    base = _built_in()
+    if "outputs" in own:  # whoever says what a file answers means every file
+        del base["features"]
+    return _policy(path, _laid_over(base, {"name": path.stem, **own}))
 
 
 def _built_in() -> dict[str, Any]:
@@ -150,6 +155,7 @@ def _policy(file: str | Path, content: dict[str, Any]) -> Policy:
         unnamed_dynamic=dimensions.strings("unnamed", get_args(Format)),
         inputs=tuple(_interface(table, dynamic) for table in whole.tables("inputs")),
         outputs=tuple(_interface(table, dynamic) for table in whole.tables("outputs")),
+        features=_features(whole.table("features"), dynamic) if "features" in content else None,
         allow_unused=constants.flag("unused"),
         allow_duplicates=constants.flag("duplicates"),
         duplicate_bytes=constants.count("duplicate_bytes"),
@@ -178,10 +184,17 @@ def _format(table: TomlTable) -> FormatPolicy:
 
 
 def _interface(table: TomlTable, dynamic: frozenset[str]) -> Interface:
+    return _taken(table.text("name"), table, dynamic)
+
+
+def _features(table: TomlTable, dynamic: frozenset[str]) -> Interface:
+    """What holds for every map, whatever its name."""
+    return _taken("", table, dynamic)
+
+
+def _taken(name: str, table: TomlTable, dynamic: frozenset[str]) -> Interface:
     # "batch" stays a word for the first size in a policy that allows no open one.
     names = dynamic | {"batch"}
-    interface = Interface(
-        name=table.text("name"), types=table.strings("types"), shape=table.shape("shape", names)
-    )
+    interface = Interface(name, types=table.strings("types"), shape=table.shape("shape", names))
     table.finish()
     return interface

@@ -39,8 +39,8 @@ class LoweredSlideAttention(nn.Module):
 
     def _attend(self, rows: Tensor) -> Tensor:
         """(batch, height, width, dim) to (batch, height * width, dim)."""
-        parts = [
-            self.form(rows[:, band.first : band.last], band)
-            for band in bands(rows.shape[1], self.strips, self.radius)
-        ]
-        return self.proj(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
+        cut = bands(rows.shape[1], self.strips, self.radius)
+        if len(cut) == 1:  # a slice of everything is an operator that Core ML's converter lacks
+            return self.proj(self.form(rows, cut[0]))
+        parts = [self.form(rows[:, band.first : band.last], band) for band in cut]
+        return self.proj(torch.cat(parts, dim=1))

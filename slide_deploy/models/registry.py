@@ -28,7 +28,7 @@ ARCHITECTURES = (
 
 
 def architecture_name(config: SlideSwinConfig) -> str:
-    """The published name of these settings whatever the image and classes, else ``slide_swin``."""
+    """The published name of these settings, for any image and classes, else ``slide_swin``."""
     for architecture in ARCHITECTURES:
         published = architecture.config
         same = replace(
@@ -36,6 +36,8 @@ def architecture_name(config: SlideSwinConfig) -> str:
             image_size=published.image_size,
             num_classes=published.num_classes,
             window_size=published.window_size,
+            kept_windows=(),
+            feature_norms=(),
         )
         if same == published:
             return architecture.name

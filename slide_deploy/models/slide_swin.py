@@ -48,6 +48,9 @@ class SlideSwinConfig:
         ape: whether an absolute position embedding is added to the patches.
         patch_norm: whether the patches are normalised.
         dim_reduction, rpb, share_dwc_kernel, share_qkv: see ``SlideAttentionConfig``.
+        feature_norms: stages whose map has a normalisation of its own, as in detectors.
+        kept_windows: sides of the windows of each stage that has some, where ``window_size`` does
+            not tell them: those of training, on maps that have grown since.
 
     Raises:
         InputError: if the numbers do not fit together.
@@ -71,6 +74,8 @@ class SlideSwinConfig:
     rpb: bool = True
     share_dwc_kernel: bool = True
     share_qkv: bool = False
+    feature_norms: tuple[int, ...] = ()
+    kept_windows: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.depths) != len(self.num_heads) or not self.depths:
@@ -78,9 +83,16 @@ class SlideSwinConfig:
                 f"Depths {self.depths} and heads {self.num_heads} do not name the same stages."
             )
         counts = (self.embed_dim, self.in_channels, self.patch_size, self.dim_reduction)
-        if min(*counts, *self.depths, *self.num_heads, self.window_size) < 1:
+        windows = (self.window_size, *self.kept_windows)
+        if min(*counts, *self.depths, *self.num_heads, *windows) < 1:
             raise InputError(
                 "Widths, depths, heads, patches and windows must be at least 1: check the options."
+            )
+        window_stages = max(0, len(self.depths) - self.num_slide_stages)
+        if self.kept_windows and len(self.kept_windows) != window_stages:
+            raise InputError(
+                f"{len(self.kept_windows)} windows do not name the {window_stages} stages that "
+                f"have some."
             )
         step = self.patch_size * 2 ** (len(self.depths) - 1)
         if any(size <= 0 or size % step for size in self.image_size):
@@ -127,12 +139,14 @@ class SlideSwinConfig:
         return self.image_size[0] // step, self.image_size[1] // step
 
     def window(self, stage: int) -> int:
-        """Side of the windows of a stage: the whole map where that is not larger."""
+        """Side of the windows of a stage: the whole map where that is not larger, unless kept."""
+        if self.kept_windows:
+            return self.kept_windows[stage - self.num_slide_stages]
         return min(self.window_size, *self.resolution(stage))
 
     def shift(self, stage: int, block: int) -> int:
         """By how many positions a block shifts its windows."""
-        fits = min(self.resolution(stage)) <= self.window_size
+        fits = min(self.resolution(stage)) <= self.window(stage)
         return 0 if fits or block % 2 == 0 else self.window(stage) // 2
 
     def slide_attention(self, stage: int) -> SlideAttentionConfig:
@@ -263,13 +277,18 @@ class Stage(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, H*W, C) to (batch, H*W/4, 2C), or the same shape in the last stage."""
-        for block in self.blocks:
-            tokens = block(tokens)
+        tokens = self.attend(tokens)
         return tokens if self.downsample is None else self.downsample(tokens)
 
+    def attend(self, tokens: Tensor) -> Tensor:
+        """What the blocks answer: (batch, H*W, C), kept."""
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens
 
-class SlideSwin(nn.Module):
-    """The classifier.
+
+class SlideSwinTrunk(nn.Module):
+    """Patches and stages: what a classifier and a backbone have in common.
 
     Args:
         config: its settings.
@@ -287,19 +306,44 @@ class SlideSwin(nn.Module):
         self.layers = nn.ModuleList(
             Stage(config, stage, folded) for stage in range(len(config.depths))
         )
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What the answers are called, in their order."""
+        raise NotImplementedError
+
+    def embed(self, image: Tensor) -> Tensor:
+        """What the first stage gets: (batch, channels, H, W) to (batch, tokens, embed_dim)."""
+        tokens = self.patch_embed(image)
+        return tokens if self.absolute_pos_embed is None else tokens + self.absolute_pos_embed
+
+
+class SlideSwin(SlideSwinTrunk):
+    """The classifier.
+
+    Args:
+        config: its settings.
+        folded: build ``FoldedSlideAttention`` in place of the branched form.
+    """
+
+    def __init__(self, config: SlideSwinConfig, folded: bool = False) -> None:
+        super().__init__(config, folded)
         width = config.dim(len(config.depths) - 1)
         self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
         self.head = nn.Linear(width, config.num_classes)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What the answer is called."""
+        return ("logits",)
 
     def forward(self, image: Tensor) -> Tensor:
         """Classify: (batch, channels, H, W) to logits (batch, num_classes)."""
         return self.head(self.norm(self.stages(image)[-1]).mean(dim=1))
 
     def stages(self, image: Tensor) -> list[Tensor]:
-        """Tokens after each stage, each (batch, positions, channels)."""
-        tokens = self.patch_embed(image)
-        if self.absolute_pos_embed is not None:
-            tokens = tokens + self.absolute_pos_embed
+        """Tokens after each stage and its merging, each (batch, positions, channels)."""
+        tokens = self.embed(image)
         outputs = []
         for layer in self.layers:
             tokens = layer(tokens)

@@ -1,6 +1,6 @@
 """What every runtime answers to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +16,15 @@ class Session:
         runtime: what runs it, for example "onnxruntime".
         version: of the runtime's library.
         input_shape: of the image, (batch, channels, height, width); None where it is dynamic.
-        run: images float32 in, logits float32 out.
+        outputs: their names, in the order of the file.
+        run: images float32 in, every output out, in the order of the names.
     """
 
     runtime: str
     version: str
     input_shape: tuple[int | None, ...]
-    run: Callable[[np.ndarray], np.ndarray]
+    outputs: tuple[str, ...]
+    run: Callable[[np.ndarray], Sequence[np.ndarray]]
 
     @property
     def dynamic_batch(self) -> bool:
@@ -30,11 +32,29 @@ class Session:
         return self.input_shape[0] is None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Run images (n, channels, height, width), in parts where the batch is fixed.
+        """Classify images (n, channels, height, width), in parts where the batch is fixed.
 
         Raises:
-            InputError: if the runtime refuses the images, or answers with anything but one row of
-                logits for each.
+            InputError: if the runtime refuses the images, or the first output is anything but one
+                row of logits for each.
+        """
+        logits = next(iter(self.answers(images).values()))
+        if logits.ndim != 2:
+            raise InputError(
+                f"The file answers {len(images)} images with the shape {logits.shape} on "
+                f"{self.runtime}: expected a row of logits for each."
+            )
+        return logits
+
+    def answers(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Run images (n, channels, height, width), in parts where the batch is fixed.
+
+        Returns:
+            Every output by its name, each with one entry for each image.
+
+        Raises:
+            InputError: if the runtime refuses the images, or answers with anything but one entry
+                for each.
         """
         step = len(images) if self.dynamic_batch else self.input_shape[0] or 1
         parts = []
@@ -42,23 +62,25 @@ class Session:
             part = images[start : start + step]
             missing = step - len(part)  # a fixed batch is filled up, and cut again
             filled = np.concatenate([part, np.repeat(part[:1], missing, axis=0)])
-            parts.append(self._run_one(filled)[: len(part)])
-        return np.concatenate(parts)
+            parts.append([output[: len(part)] for output in self._run_one(filled)])
+        whole = [np.concatenate(output) for output in zip(*parts, strict=True)]
+        return dict(zip(self.outputs, whole, strict=True))
 
-    def _run_one(self, images: np.ndarray) -> np.ndarray:
+    def _run_one(self, images: np.ndarray) -> Sequence[np.ndarray]:
         try:
-            logits = self.run(images)
+            outputs = self.run(images)
         except InputError:
             raise
         except Exception as error:  # every runtime has errors of its own
             reason = message_lines(error)[0]
             raise InputError(f"{self.runtime} could not run the file ({reason}).") from error
-        if logits.ndim != 2 or len(logits) != len(images):
-            raise InputError(
-                f"The file answers {len(images)} images with the shape {logits.shape} on "
-                f"{self.runtime}: expected a row of logits for each."
-            )
-        return logits
+        for output in outputs:
+            if output.ndim < 1 or len(output) != len(images):
+                raise InputError(
+                    f"The file answers {len(images)} images with the shape {output.shape} on "
+                    f"{self.runtime}: expected one entry for each."
+                )
+        return outputs
 
 
 def message_lines(error: Exception) -> list[str]:

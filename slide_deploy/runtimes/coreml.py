@@ -23,13 +23,15 @@ def load(path: Path) -> Session:
     except Exception as error:  # the bridge to Core ML raises whatever the framework reports
         raise InputError(f"{path} does not load on Core ML ({error}).") from error
     description = model.get_spec().description
-    image, logits = description.input[0], description.output[0].name
+    image = description.input[0]
+    outputs = tuple(output.name for output in description.output)
     array = image.type.multiArrayType
     shape: tuple[int | None, ...] = tuple(array.shape)
     if array.WhichOneof("ShapeFlexibility"):
         shape = (None, *shape[1:])
 
-    def run(images: np.ndarray) -> np.ndarray:
-        return np.asarray(model.predict({image.name: images})[logits], dtype=np.float32)
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        answers = model.predict({image.name: images})
+        return [np.asarray(answers[name], dtype=np.float32) for name in outputs]
 
-    return Session("coreml", coremltools.__version__, shape, run)
+    return Session("coreml", coremltools.__version__, shape, outputs, run)

@@ -13,7 +13,7 @@ _CPU: Any = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
 
 
 def load(path: Path) -> Session:
-    """Load an ``.onnx`` file; its first input is the image, its first output the logits.
+    """Load an ``.onnx`` file; its one input is the image.
 
     Raises:
         InputError: if ONNX Runtime refuses the file.
@@ -32,13 +32,14 @@ def load(path: Path) -> Session:
         raise InputError(f"{path} does not take one input of float32: it is no image classifier.")
     if not session.get_outputs():
         raise InputError(f"{path} has no output: export the model again.")
-    image, logits = session.get_inputs()[0], session.get_outputs()[0].name
+    image = session.get_inputs()[0]
+    outputs = tuple(output.name for output in session.get_outputs())
 
-    def run(images: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run([logits], {image.name: images})[0])
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        return [np.asarray(output) for output in session.run(outputs, {image.name: images})]
 
     shape = tuple(size if isinstance(size, int) else None for size in image.shape)
-    return Session("onnxruntime", onnxruntime.__version__, shape, run)
+    return Session("onnxruntime", onnxruntime.__version__, shape, outputs, run)
 
 
 def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:

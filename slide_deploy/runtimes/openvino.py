@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ _FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
 
 def load(path: Path) -> Session:
-    """Load an ``.xml`` file and its ``.bin``; first input the image, first output the logits.
+    """Load an ``.xml`` file and its ``.bin``; its one input is the image.
 
     Raises:
         InputError: if OpenVINO refuses the file.
@@ -26,13 +27,14 @@ def load(path: Path) -> Session:
             raise InputError(f"{path} does not take one input: it is no image classifier.")
         shape = compiled.input(0).partial_shape
         sizes = tuple(None if size.is_dynamic else size.get_length() for size in shape)
+        outputs = tuple(_name(output, index) for index, output in enumerate(compiled.outputs))
     request = compiled.create_infer_request()
 
-    def run(images: np.ndarray) -> np.ndarray:
+    def run(images: np.ndarray) -> list[np.ndarray]:
         request.infer([images])
-        return request.get_output_tensor(0).data.copy()
+        return [request.get_output_tensor(index).data.copy() for index in range(len(outputs))]
 
-    return Session("openvino", openvino.__version__.split("-")[0], sizes, run)
+    return Session("openvino", openvino.__version__.split("-")[0], sizes, outputs, run)
 
 
 def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -57,6 +59,11 @@ def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
         compiled = core.compile_model(model, "CPU", _FLOAT32)
         answers = compiled([image])
     return {str(index): answers[output] for index, output in enumerate(compiled.outputs)}
+
+
+def _name(output: Any, index: int) -> str:
+    """What callers ask for; an output may have several names, or none."""
+    return min(output.get_names(), default=str(index))
 
 
 @contextmanager

@@ -149,6 +149,11 @@ def test_a_small_file_cannot_claim_a_large_tensor(tmp_path: Path) -> None:
         {"image_size": [10**6, 10**6]},
         {"embed_dim": 16},
         {"depths": [10**9, 1, 2]},
+        {"window_size": 2.0},
+        {"kept_windows": [2.0]},
+        {"kept_windows": [2, 2]},
+        {"kept_windows": "2"},
+        {"feature_norms": [1]},
     ],
 )
 def test_settings_that_the_tensors_contradict(tmp_path: Path, change: dict) -> None:

@@ -78,7 +78,7 @@ def test_attention_modules(name: str, format: str, tmp_path: Path) -> None:
     exporter.write(request, path)
     run = open_file(path).run  # a map is no row of logits, which calling the session asks for
     images = tensors["input"].numpy()
-    out = np.concatenate([run(images[index : index + 1]) for index in range(len(images))])
+    out = np.concatenate([run(images[index : index + 1])[0] for index in range(len(images))])
     assert np.abs(out - tensors["output"].numpy()).max() < 1e-4
 
 

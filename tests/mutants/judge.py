@@ -65,7 +65,7 @@ def check_outcome(path: Path) -> str:
 
 def figure(verification: Verification) -> str:
     """The least signal-to-noise ratio of the inputs that fail, and which; empty if none does."""
-    failed = [case for case in verification.cases if case.name in verification.failures]
+    failed = [case for case in verification.cases if not case.agreement.within(verification.limit)]
     if not failed:
         return ""
     worst = min(failed, key=lambda case: case.agreement.snr_db)

@@ -16,7 +16,7 @@ from slide_deploy.lowerings import FORMS, lower
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import runtime_for
+from slide_deploy.runtimes import Session, runtime_for
 from tests.traps.patterns import Map, Parts
 from tests.traps.per_offset import PerOffsetSlideAttention
 
@@ -134,6 +134,10 @@ def write(
     return files
 
 
+def only_output(session: Session) -> Run:
+    return lambda tokens: session.run(tokens)[0]
+
+
 def runners(files: Mapping[str, Path], fix: int | None) -> Iterator[tuple[str, Run]]:
     """What runs the files; where ``fix`` is given, also with the open batch fixed on loading.
 
@@ -141,7 +145,7 @@ def runners(files: Mapping[str, Path], fix: int | None) -> Iterator[tuple[str, R
     """
     for file in files.values():
         runtime = runtime_for(file)
-        yield runtime.name, runtime.open(file).run
+        yield runtime.name, only_output(runtime.open(file))
     yield "openvino on the ONNX file", openvino_fixed(files["onnx"], None)
     if fix is not None:
         yield "onnxruntime, batch fixed", onnxruntime_fixed(files["onnx"], fix)

@@ -1,7 +1,11 @@
-"""Inputs and outputs have the names, types and shapes that callers rely on."""
+"""Inputs and outputs have the names, types and shapes that callers rely on.
+
+A file that declares feature maps (see ``features``) must have exactly these as its outputs.
+"""
 
 from collections.abc import Iterator, Sequence
 
+from slide_deploy.graph_checks.features import FEATURES_KEY, read_features
 from slide_deploy.graph_checks.graph import Dimension, Graph, Value
 from slide_deploy.graph_checks.policy import ANY_SIZE, Interface, Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
@@ -9,7 +13,34 @@ from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     yield from _compare("input", graph.inputs, policy.inputs, graph, policy)
-    yield from _compare("output", graph.outputs, policy.outputs, graph, policy)
+    try:
+        outputs = _outputs(graph, policy)
+    except ValueError as error:
+        yield RULE.broken(f"The file's {FEATURES_KEY} {error}.")
+        return
+    yield from _compare("output", graph.outputs, outputs, graph, policy)
+
+
+def _outputs(graph: Graph, policy: Policy) -> tuple[Interface, ...]:
+    """What the outputs must be; ValueError where the declaration cannot be read."""
+    declared, every = read_features(graph.metadata), policy.features
+    if declared is None or every is None:
+        return policy.outputs
+    return tuple(
+        Interface(found.name, every.types, _narrowed(every.shape, (every.shape[0], *found.shape)))
+        for found in declared
+    )
+
+
+def _narrowed(
+    allowed: tuple[int | str, ...], declared: tuple[int | str, ...]
+) -> tuple[int | str, ...]:
+    """What the policy allows, with the declared size where any would do."""
+    if len(allowed) != len(declared):
+        return allowed
+    return tuple(
+        other if size == ANY_SIZE else size for size, other in zip(allowed, declared, strict=True)
+    )
 
 
 def _compare(

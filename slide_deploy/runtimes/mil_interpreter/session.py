@@ -11,7 +11,7 @@ from slide_deploy.runtimes.mil_interpreter.program import MilProgram
 
 
 def load(path: Path) -> Session:
-    """Load an ``.mlpackage``; its first input is the image, its first output the logits.
+    """Load an ``.mlpackage``; its first input is the image.
 
     Raises:
         InputError: if the package is damaged or uses an operator that the interpreter lacks.
@@ -19,16 +19,17 @@ def load(path: Path) -> Session:
     program = MilProgram.load(path)
     if not program.inputs or not program.outputs:
         raise InputError(f"{path} has no input or no output: export the model again.")
-    image, logits = next(iter(program.inputs)), next(iter(program.outputs))
+    image, outputs = next(iter(program.inputs)), tuple(program.outputs)
     shape = program.inputs[image].shape
     if shape is None:
         raise InputError(f"{path} does not say the shape of {image}: export the model again.")
 
-    def run(images: np.ndarray) -> np.ndarray:
-        return np.asarray(program.run({image: images})[logits])
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        answers = program.run({image: images})
+        return [np.asarray(answers[name]) for name in outputs]
 
     sizes = tuple(size if isinstance(size, int) else None for size in shape)
-    return Session("mil-interpreter", __version__, sizes, run)
+    return Session("mil-interpreter", __version__, sizes, outputs, run)
 
 
 def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:

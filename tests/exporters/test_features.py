@@ -1,0 +1,256 @@
+"""Maps of all stages in place of logits, as detectors and segmenters take them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from exporters.pipeline import ExportOptions, export
+from slide_deploy.checkpoint import Overrides, load_checkpoint
+from slide_deploy.checkpoint.save import save_folded
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks import check_file, load_policy
+from slide_deploy.models.backbone import SlideSwinBackbone, backbone_of
+from slide_deploy.prediction import predict
+from slide_deploy.reparameterize import reparameterize
+from slide_deploy.runtimes import open_file
+from slide_deploy.verification import locate, verify_file
+from tests.support import Golden, golden_swin, random_swin, randomise
+
+FORMATS = ("onnx", "openvino", "coreml")
+STAGES = ("stage0", "stage1", "stage2", "stage3")
+
+
+def blocks_answer(golden: Golden) -> list[np.ndarray]:
+    """What the blocks of each stage answer, seen by hooks on the classifier as it was trained."""
+    model = golden.load().classifier().double()
+    seen: list[torch.Tensor] = []
+    for stage in model.layers:
+        stage.blocks[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        model(golden.expected["image"][:1].double())
+    sides = [model.config.resolution(stage) for stage in range(len(STAGES))]
+    return [
+        tokens.transpose(1, 2).unflatten(2, side).numpy()
+        for tokens, side in zip(seen, sides, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "dynamic_batch"), [("slide_swin_nano", False), ("slide_swin_nano_shifted", True)]
+)
+def test_every_format_answers_what_the_blocks_of_each_stage_do(
+    name: str, dynamic_batch: bool, tmp_path: Path
+) -> None:
+    golden = golden_swin(name)
+    checkpoint = golden.load()
+    result = export(
+        checkpoint, ExportOptions(FORMATS, tmp_path, dynamic_batch=dynamic_batch, features=True)
+    )
+    assert result.passed
+    expected = blocks_answer(golden)
+    for file in result.files:
+        assert file.violations == ()
+        session = open_file(file.paths[0])
+        answers = session.answers(golden.expected["image"].numpy()[:1])
+        assert tuple(answers) == STAGES
+        for answer, wanted in zip(answers.values(), expected, strict=True):
+            assert answer.shape == wanted.shape
+            assert np.abs(answer - wanted).max() < 1e-4 * np.abs(wanted).max(), file.format
+        assert {case.output for case in file.verification.cases} == set(STAGES)
+        assert verify_file(file.paths[0], checkpoint).passed
+    entries = json.loads((tmp_path / "manifest.json").read_text())["files"]
+    assert [entry["outputs"] for entry in entries] == [list(STAGES)] * 3
+    located = locate(result.files[0].paths[0], checkpoint)
+    assert located.first_wrong is None
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    checkpoint = golden_swin("slide_swin_nano").load()
+    options = ExportOptions(("onnx",), tmp_path_factory.mktemp("features"), features=True)
+    return export(checkpoint, options).files[0].paths[0]
+
+
+def test_weights_of_the_classifier_are_not_in_the_file(written: Path) -> None:
+    names = {tensor.name for tensor in onnx.load(written).graph.initializer}
+    assert "patch_embed.proj.weight" in names
+    assert not {name for name in names if name.startswith(("head.", "norm."))}
+
+
+def test_the_maps_are_what_the_next_stage_merges(nano: Golden) -> None:
+    model = nano.load().classifier()
+    image = nano.expected["image"]
+    with torch.no_grad():
+        maps = backbone_of(model)(image)
+        for index, stage in enumerate(list(model.layers)[:-1]):
+            merged = stage.downsample(maps[index].flatten(2).transpose(1, 2))
+            assert torch.allclose(merged, nano.expected[f"stage{index}"], atol=1e-4)
+        last = maps[-1].flatten(2).transpose(1, 2)
+        logits = model.head(model.norm(last).mean(dim=1))
+    assert torch.allclose(logits, nano.expected["logits"], atol=1e-4)
+
+
+def test_one_wrong_map_fails_and_is_named(written: Path, tmp_path: Path) -> None:
+    model = onnx.load(written)
+    (tensor,) = (t for t in model.graph.initializer if t.name == "layers.3.blocks.0.mlp.fc2.bias")
+    values = onnx.numpy_helper.to_array(tensor) + np.float32(0.1)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, tmp_path / "wrong.onnx")
+    checkpoint = golden_swin("slide_swin_nano").load()
+    result = verify_file(tmp_path / "wrong.onnx", checkpoint)
+    assert set(result.failures) == {
+        f"{case} at stage3" for case in ("noise", "border", "faint", "zeros")
+    }
+    assert locate(tmp_path / "wrong.onnx", checkpoint).first_wrong == "layers.3.blocks.0.mlp.fc2"
+
+
+def without_a_map(model: onnx.ModelProto) -> None:
+    del model.graph.output[1]
+
+
+def with_two_maps_exchanged(model: onnx.ModelProto) -> None:
+    first, second = (output.name for output in list(model.graph.output)[:2])
+    names = {first: second, second: first}
+    for node in model.graph.node:
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for output in list(model.graph.output)[:2]:
+        output.name = names[output.name]
+
+
+def with_a_map_renamed(model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        node.output[:] = ["c5" if name == "stage3" else name for name in node.output]
+    model.graph.output[3].name = "c5"
+
+
+@pytest.mark.parametrize("edit", [without_a_map, with_two_maps_exchanged, with_a_map_renamed])
+def test_rules_see_a_map_that_is_not_the_declared_one(written: Path, tmp_path: Path, edit) -> None:
+    model = onnx.load(written)
+    edit(model)
+    onnx.save(model, tmp_path / "edited.onnx")
+    assert "SD010" in {found.rule for found in check_file(tmp_path / "edited.onnx").violations}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["not JSON", "[]", "[{}]", '[{"name": "stage0", "shape": [8, -1, 16]}]', '[{"name": "a"}]'],
+)
+def test_a_declaration_that_is_none_breaks_the_rule(written: Path, tmp_path: Path, text) -> None:
+    model = onnx.load(written)
+    (entry,) = (prop for prop in model.metadata_props if prop.key == "slide_deploy.features")
+    entry.value = text
+    onnx.save(model, tmp_path / "edited.onnx")
+    (found,) = check_file(tmp_path / "edited.onnx").violations
+    assert found.rule == "SD010"
+    assert "slide_deploy.features" in found.message
+
+
+def test_a_policy_that_names_its_outputs_means_every_file(written: Path, tmp_path: Path) -> None:
+    own = tmp_path / "policy.toml"
+    outputs = '[[outputs]]\nname = "logits"\ntypes = ["float32"]\nshape = ["batch", 4]\n'
+    own.write_text(outputs)
+    broken = check_file(written, load_policy(own)).violations
+    assert {found.node for found in broken} == {"logits", *STAGES}
+    own.write_text(outputs + '[features]\ntypes = ["float32"]\nshape = [1, "*", "*", "*"]\n')
+    assert check_file(written, load_policy(own)).passed
+    own.write_text('[features]\ntypes = ["float32"]\nshape = [1, 96, "*", "*"]\n')
+    assert {found.node for found in check_file(written, load_policy(own)).violations} == set(STAGES)
+
+
+def test_predict_refuses_a_file_without_logits(written: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="predict needs logits"):
+        predict(open_file(written), tmp_path / "cat.jpg", (), 1)
+
+
+def test_a_folded_checkpoint_has_the_same_maps(nano: Golden, tmp_path: Path) -> None:
+    trained = nano.load()
+    save_folded(reparameterize(trained.model)[0], trained, tmp_path / "folded.safetensors")
+    again = load_checkpoint(tmp_path / "folded.safetensors")
+    image = nano.expected["image"]
+    with torch.no_grad():
+        for ours, theirs in zip(
+            backbone_of(again.model)(image), backbone_of(trained.model)(image), strict=True
+        ):
+            assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture
+def detector(tmp_path: Path) -> tuple[SlideSwinBackbone, Path]:
+    """A backbone with normalised maps, and the checkpoint of a detector that it is a part of."""
+    settings = random_swin(window_size=2, depths=(1, 1, 2)).config
+    backbone = randomise(SlideSwinBackbone(replace(settings, num_classes=0, feature_norms=(1, 2))))
+    assert isinstance(backbone, SlideSwinBackbone)
+    state = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
+    state["neck.convs.0.weight"] = torch.zeros(3, 3, 1, 1)
+    torch.save({"meta": {"epoch": 12}, "state_dict": state}, tmp_path / "detector.pth")
+    return backbone, tmp_path / "detector.pth"
+
+
+def test_the_backbone_of_a_detector_gives_the_maps_that_the_detector_gets(
+    detector: tuple[SlideSwinBackbone, Path], tmp_path: Path
+) -> None:
+    _, path = detector
+    checkpoint = load_checkpoint(path, Overrides(image_size=(64, 32)))
+    assert checkpoint.config.feature_norms == (1, 2)
+    assert "tensors beside the backbone are left out: 1" in checkpoint.remarks
+    result = export(checkpoint, ExportOptions(FORMATS, tmp_path / "out", features=True))
+    assert result.passed
+    image = torch.randn(1, 3, 64, 32)
+    model = checkpoint.model
+    assert isinstance(model, SlideSwinBackbone)
+    with torch.no_grad():
+        raw = without_norms(model)(image)
+        tokens = raw[1].flatten(2).transpose(1, 2)
+        normed = model.get_submodule("norm1")(tokens).transpose(1, 2).reshape(raw[1].shape)
+    for file in result.files:
+        assert file.violations == ()
+        answers = open_file(file.paths[0]).answers(image.numpy())
+        assert np.abs(answers["stage0"] - raw[0].numpy()).max() < 1e-4
+        assert np.abs(answers["stage1"] - normed.numpy()).max() < 1e-4
+
+
+def without_norms(model: SlideSwinBackbone) -> SlideSwinBackbone:
+    """The same layers without the normalisations of maps."""
+    bare = SlideSwinBackbone(replace(model.config, feature_norms=()))
+    state = model.state_dict()
+    bare.load_state_dict({name: state[name] for name in bare.state_dict()})
+    return bare.eval()
+
+
+def test_a_backbone_has_no_logits(detector: tuple[SlideSwinBackbone, Path], tmp_path: Path) -> None:
+    _, path = detector
+    with pytest.raises(InputError, match="--image-size 224"):
+        load_checkpoint(path)
+    checkpoint = load_checkpoint(path, Overrides(image_size=(32, 32)))
+    with pytest.raises(InputError, match=r"without a classifier: .* export --features"):
+        export(checkpoint, ExportOptions(("onnx",), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folded_backbone_is_read_again(
+    detector: tuple[SlideSwinBackbone, Path], tmp_path: Path
+) -> None:
+    _, path = detector
+    trained = load_checkpoint(path, Overrides(image_size=(32, 32)))
+    save_folded(reparameterize(trained.model)[0], trained, tmp_path / "folded.safetensors")
+    again = load_checkpoint(tmp_path / "folded.safetensors")
+    assert again.config == trained.config
+    image = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        for ours, theirs in zip(again.model(image), trained.model(image), strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_a_backbone_shares_its_layers_with_the_classifier() -> None:
+    model = random_swin(ape=True)
+    backbone = backbone_of(model)
+    assert isinstance(backbone, SlideSwinBackbone)
+    assert backbone.layers is model.layers
+    assert backbone.absolute_pos_embed is model.absolute_pos_embed
+    assert not any(p.is_meta for p in backbone.parameters())
+    assert not backbone.training
