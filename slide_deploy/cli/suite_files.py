@@ -59,35 +59,25 @@ def _random_checkpoint(wanted: "Wanted", folder: Path) -> Path:
 
 def _attention(wanted: "Wanted", folder: Path) -> Path:
     """One attention, folded and lowered; maps in, maps out."""
-    import torch
-
     from benchmarks.peers.subject import attention
-    from exporters.base import ExportRequest
+    from exporters.attention import attention_request
     from exporters.pipeline import working_folder
     from exporters.registry import exporter_for
-    from slide_deploy.lowerings import DEFAULT_FORM, lower
-    from slide_deploy.reparameterize import reparameterize
-
-    class MapsOnly(torch.nn.Module):
-        """The module without the two empty results that other models expect of it."""
-
-        def __init__(self, module: torch.nn.Module) -> None:
-            super().__init__()
-            self.module = module
-
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
-            return self.module(image)[0]
+    from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering
+    from slide_deploy.models.slide_attention import SlideAttention
+    from slide_deploy.reparameterize import fold_attention
 
     assert wanted.attention is not None
     subject = attention(wanted.attention)
-    folded, _ = reparameterize(subject.branched())
-    form = str(wanted.options.get("lowering", DEFAULT_FORM))
-    request = ExportRequest(
-        MapsOnly(lower(folded, form)).eval(),
-        subject.shape[1:],
-        bool(wanted.options.get("dynamic_batch", False)),
-        {},
+    branched = subject.branched()
+    assert isinstance(branched, SlideAttention)
+    folded, _ = fold_attention(branched)
+    request = attention_request(
+        folded,
+        subject.shape[2:],
+        Lowering.parse(str(wanted.options.get("lowering", DEFAULT_LOWERING))),
         str(wanted.options.get("precision", "float32")),
+        bool(wanted.options.get("dynamic_batch", False)),
     )
     exporter = exporter_for(wanted.format)
     exporter.require(request.precision)
