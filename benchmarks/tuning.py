@@ -39,6 +39,7 @@ class Contest:
         present: the choice so far.
         forms: that may win.
         strips: that may win, ascending.
+        kept: how many forms are raced in every number of strips.
     """
 
     target: str
@@ -46,6 +47,7 @@ class Contest:
     present: Lowering
     forms: tuple[str, ...]
     strips: tuple[int, ...]
+    kept: int = FORMS_KEPT
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,9 @@ class Effort:
     """
 
     seconds: float = 1.0
-    rounds: int = 10
+    rounds: int = 8
     short_seconds: float = 0.2
-    warm_up: float = 0.4
+    warm_up: float = 0.3
 
     def plan(self, candidates: tuple[Candidate, ...], final: bool) -> Plan:
         """Of a race."""
@@ -165,7 +167,8 @@ class _State:
 
     def _in_strips(self) -> list[Lowering]:
         """The best forms in those numbers of strips that have not been raced."""
-        forms = list(dict.fromkeys(each.form for each in self._ranking()))[:FORMS_KEPT]
+        forms = list(dict.fromkeys(each.form for each in self._ranking()))
+        forms = forms[: self._contest.kept]
         wanted = [Lowering(form, strips) for form in forms for strips in self._contest.strips]
         return [each for each in wanted if each not in self._trials]
 
@@ -188,7 +191,7 @@ class _State:
     def _race(self, others: Sequence[Lowering], final: bool) -> None:
         """Race some against the baseline and note their figures; who fails is dropped."""
         racing = (self._baseline, *others)
-        self._step(f"{'long' if final else 'short'} race of {', '.join(map(str, racing))}")
+        self._step(f"{'long' if final else 'short'} race of {len(racing)}")
         run = race(self._effort.plan(tuple(map(self._candidate, racing)), final))
         if run.interrupted:
             raise KeyboardInterrupt

@@ -116,7 +116,13 @@ class AttentionFiles:
         session = open_file(path)
         for case, reference in zip(self._cases, self._references, strict=True):
             # Not through the session's own call, which expects one row of logits an image.
-            answer = np.asarray(session.run(case.images))
+            try:
+                answer = np.asarray(session.run(case.images))
+            except Exception as error:  # a runtime raises what it likes
+                raise InputError(
+                    f"{path.name} does not run on {session.runtime} {session.version} "
+                    f"({type(error).__name__})."
+                ) from error
             agreement = compare(answer, reference)
             if not agreement.within(LIMITS[self._precision]):
                 raise InputError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.record import Configuration
 from benchmarks.suite import FORMATS
 from benchmarks.targets.registry import target_named
-from benchmarks.tuning import Contest, Effort, decide
+from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
 from exporters.attention import AttentionFiles
 from exporters.registry import exporter_for
 from slide_deploy.cli.options import Weights, load_trained
@@ -24,7 +24,7 @@ from slide_deploy.models.slide_attention import FoldedSlideAttention, Layout, Sl
 from slide_deploy.reparameterize import fold_attention, reparameterize
 from slide_deploy.tuning.choice import choose, geometry_of, sensible_strips
 from slide_deploy.tuning.defaults import FORMAT_TARGETS
-from slide_deploy.tuning.store import Table, known_tables, read_table, user_file
+from slide_deploy.tuning.store import Table, read_table, shipped_file, user_file
 from slide_deploy.tuning.table import Entry, Geometry
 
 Attentions = dict[Geometry, FoldedSlideAttention]
@@ -41,6 +41,7 @@ class Wish:
         forms: that may win.
         strips: that may win, ascending.
         seconds: of measuring, for each candidate of the long race.
+        exhaustive: whether each form is raced in each number of strips.
     """
 
     targets: tuple[str, ...]
@@ -49,11 +50,13 @@ class Wish:
     forms: tuple[str, ...]
     strips: tuple[int, ...]
     seconds: float
+    exhaustive: bool = False
 
     @property
     def steps(self) -> int:
         """How often a contest says at most that it goes on."""
-        return 1 + len(self.forms) + 2 * len(self.strips) + 3
+        kept = len(self.forms) if self.exhaustive else FORMS_KEPT
+        return 1 + len(self.forms) + kept * (len(self.strips) - 1) + 3
 
 
 def hold(
@@ -76,9 +79,12 @@ def hold(
             files = AttentionFiles(folded, size, wish.precision, Path(folder))
             for target in wish.targets:
                 try:
-                    yield _contest(target, geometry, files, wish, table, step)
+                    entry = _contest(target, geometry, files, wish, table, step)
                 except InputError as error:
                     yield f"{geometry} on {target}: {error}"
+                    continue
+                table = table.with_entry(entry)  # the next one starts from what is known by now
+                yield entry
 
 
 def _contest(
@@ -90,7 +96,7 @@ def _contest(
     step: Callable[[str], None],
 ) -> Entry:
     (format, _) = FORMATS[target.split(":")[0]]
-    tables = [table, *(each for each in known_tables() if each.path != table.path)]
+    tables = [table, read_table(shipped_file())]
     strips = [count for count in wish.strips if count <= sensible_strips(geometry)]
     contest = Contest(
         target,
@@ -98,6 +104,7 @@ def _contest(
         choose(target, wish.precision, geometry, tables).lowering,
         wish.forms,
         tuple(strips) or (1,),
+        len(wish.forms) if wish.exhaustive else FORMS_KEPT,
     )
     decision = decide(
         contest,

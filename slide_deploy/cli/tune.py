@@ -50,7 +50,13 @@ def tune(
     ] = None,
     strips: Annotated[
         str, typer.Option(help="Numbers of strips that may win.", metavar="LIST")
-    ] = "1,4",
+    ] = "1,2,4,7",
+    exhaustive: Annotated[
+        bool,
+        typer.Option(
+            "--exhaustive", help="Every form in every number of strips, not the best two."
+        ),
+    ] = False,
     seconds: Annotated[
         float, typer.Option(min=0.1, help="Of measuring, for each candidate of the long race.")
     ] = 1.0,
@@ -96,6 +102,7 @@ def tune(
         parse_forms(form or ()),
         parse_strips(strips),
         seconds,
+        exhaustive,
     )
     table = writable_table(out)
     found = find_attentions(checkpoint, attention or (), weights, image_size, window_size)

@@ -10,7 +10,8 @@
 
        strips' = strips * (channels' * positions') / (channels * positions)
 
-   One strip stays one: nothing was seen to gain by cutting.
+   One strip stays one: nothing was seen to gain by cutting. More than ``MAX_SCALED`` are not taken
+   unmeasured: the graph grows with every strip, and the time to export it.
 3. Else the default form of the target.
 
 An entry of another machine counts as well, as it is better than nothing; ``Choice.source`` says so.
@@ -26,9 +27,11 @@ from slide_deploy.lowerings import Lowering
 from slide_deploy.lowerings.choice import FORMS
 from slide_deploy.machine import describe, fingerprint
 from slide_deploy.models.slide_attention import FoldedSlideAttention
-from slide_deploy.tuning.defaults import default_form, measured_as
+from slide_deploy.tuning.defaults import FORMAT_TARGETS, default_form, measured_as
 from slide_deploy.tuning.store import Table, known_tables
 from slide_deploy.tuning.table import Entry, Geometry
+
+MAX_SCALED = 16
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def chooser(
     map_size: tuple[int, int] | None = None,
     tables: Sequence[Table] | None = None,
 ) -> TunedChooser:
-    """What ``--lowering auto`` asks.
+    """What is asked for each attention of a file.
 
     Args:
         target: where the file will run; ``defaults.FORMAT_TARGETS`` has those of the formats.
@@ -99,6 +102,15 @@ def chooser(
     """
     found = known_tables() if tables is None else tuple(tables)
     return TunedChooser(target, precision, found, map_size)
+
+
+def for_format(format: str, precision: str) -> TunedChooser:
+    """What ``--lowering auto`` asks for a file of this format.
+
+    Raises:
+        InputError: if a table is damaged.
+    """
+    return chooser(FORMAT_TARGETS[format], precision)
 
 
 def geometry_of(folded: FoldedSlideAttention, map_size: tuple[int, int]) -> Geometry:
@@ -168,7 +180,8 @@ def _scaled(strips: int, measured: Geometry, wanted: Geometry) -> int:
     if strips == 1:
         return 1
     numbers = wanted.channels * _positions(wanted) / (measured.channels * _positions(measured))
-    return min(max(1, round(strips * numbers)), sensible_strips(wanted))
+    most = min(sensible_strips(wanted), max(MAX_SCALED, strips))
+    return min(max(1, round(strips * numbers)), most)
 
 
 def _positions(geometry: Geometry) -> int:

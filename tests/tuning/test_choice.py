@@ -99,7 +99,9 @@ def test_the_same_trait_beats_the_same_size(trait: dict) -> None:
         ("flat/4", {"height": 112, "width": 112}, "flat/16"),
         ("flat/4", {"channels": 192, "heads": 6, "height": 28, "width": 28}, "flat/2"),
         ("flat/4", {"channels": 32, "heads": 1, "height": 7, "width": 7}, "flat"),
-        ("flat/4", {"channels": 960, "heads": 30}, "flat/28"),  # bands of two rows at least
+        ("flat/4", {"channels": 960, "heads": 30}, "flat/16"),  # no more unmeasured
+        ("flat/20", {"height": 55}, "flat/20"),  # but where more were measured
+        ("flat/4", {"height": 4, "width": 1568}, "flat/2"),  # bands of two rows at least
         ("flat", {"height": 400, "width": 400}, "flat"),
     ],
 )
