@@ -226,15 +226,17 @@ class _State:
     def _trial(
         self, lowering: Lowering, measurement: Measurement, baseline: Measurement, final: bool
     ) -> Trial:
-        samples = [round.samples for round in measurement.rounds]
-        milliseconds = median(sample for round in samples for sample in round) / 1e6
+        samples = [taken.samples for taken in measurement.rounds]
+        milliseconds = round(median(each for part in samples for each in part) / 1e6, 4)
         if measurement is baseline:
             return Trial(str(lowering), milliseconds, 1.0, 1.0, 1.0, final)
-        ratio = paired_ratio(samples, [round.samples for round in baseline.rounds])
+        ratio = paired_ratio(samples, [taken.samples for taken in baseline.rounds])
         assert ratio is not None  # every plan has rounds enough
         if self._noise is not None:
             ratio = widened(ratio, self._noise)
-        interval = ratio.interval
-        # A median may lie a rounding error outside of the interval of its own resamples.
-        low, high = min(interval.low, ratio.value), max(interval.high, ratio.value)
-        return Trial(str(lowering), milliseconds, ratio.value, low, high, final)
+        # A median may lie a rounding error outside of the interval of its own resamples. Who has
+        # won is judged by the figures as they are kept.
+        low = min(ratio.interval.low, ratio.value)
+        high = max(ratio.interval.high, ratio.value)
+        value, low, high = (round(figure, 4) for figure in (ratio.value, low, high))
+        return Trial(str(lowering), milliseconds, value, low, high, final)

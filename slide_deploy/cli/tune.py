@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slide_deploy.cli.bench import INTERRUPTED
 from slide_deploy.cli.options import (
     ImageSizeOption,
     JsonOption,
@@ -21,8 +22,6 @@ from slide_deploy.cli.results import require_bench
 if TYPE_CHECKING:
     from slide_deploy.tuning.store import Table
     from slide_deploy.tuning.table import Entry
-
-INTERRUPTED = 130
 
 
 def tune(
