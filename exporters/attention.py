@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from exporters.base import ExportRequest
 from exporters.registry import exporter_for
 from slide_deploy.errors import InputError
-from slide_deploy.lowerings import Lowering, lower
+from slide_deploy.lowerings import Chooser, Lowering, lower
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.parity import LIMITS, compare, verification_cases
 from slide_deploy.runtimes import open_file
@@ -52,7 +52,7 @@ def image_shape(folded: FoldedSlideAttention, map_size: tuple[int, int]) -> tupl
 def attention_request(
     folded: FoldedSlideAttention,
     map_size: tuple[int, int],
-    lowering: Lowering,
+    lowering: Lowering | Chooser,
     precision: str = "float32",
     dynamic_batch: bool = False,
 ) -> ExportRequest:
