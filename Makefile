@@ -48,7 +48,7 @@ mutants: $(VENV)/.installed
 traps: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.traps
 
-# Small sizes first: their winners are the first guess for the larger ones. About ten minutes on an
+# Small sizes first: their winners are the first guess for the larger ones. About twelve minutes on an
 # idle machine; TUNE_FLAGS='--exhaustive --strips 1,2,4,7' takes five times that.
 TUNE_FLAGS ?= --strips 1,4
 TUNE_SIZES := 96x56x56 192x28x28 128x56x56 256x28x28 96x96x96 192x48x48 128x96x96 256x48x48 \
