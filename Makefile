@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit mutants traps bench-trust bench-export format train clean
+.PHONY: help demo test lint types unit mutants traps tune bench-trust bench-export format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
 	@echo "make test    lint, check types and run every test"
 	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make traps   run every pattern that is written on every runtime, where sizes coincide"
+	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
 	@echo "make bench-trust  measure the benchmark itself, for a quarter of an hour; see docs/trust.md"
 	@echo "make bench-export  race our files against their peers, for half an hour; see docs/performance.md"
 	@echo "make format  format the code"
@@ -65,6 +66,16 @@ bench-export: $(VENV)/.installed
 			--json build/performance/$$suite.json || test $$? -eq 1 || exit; \
 	done
 	$(BIN)/python -m benchmarks.performance build/performance --out docs/performance.md
+
+# Small sizes first: their winners are the first guess for the larger ones. About twelve minutes on an
+# idle machine; TUNE_FLAGS='--exhaustive --strips 1,2,4,7' takes five times that.
+TUNE_FLAGS ?= --strips 1,4
+TUNE_SIZES := 96x56x56 192x28x28 128x56x56 256x28x28 96x96x96 192x48x48 128x96x96 256x48x48 \
+	96x200x200:nchw
+
+tune: $(VENV)/.installed
+	$(BIN)/slide-deploy tune $(TUNE_SIZES:%=--attention %) --target onnxruntime:cpu \
+		--target openvino:cpu --threads 2 $(TUNE_FLAGS) --out slide_deploy/tuning/defaults.json
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

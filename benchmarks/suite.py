@@ -42,6 +42,7 @@ from slide_deploy import __version__
 from slide_deploy.errors import InputError
 from slide_deploy.hashing import sha256
 from slide_deploy.image_size import parse_size
+from slide_deploy.tuning.store import tables_digest
 
 # Format and suffix of the file that a runtime gets from a checkpoint.
 FORMATS = {
@@ -222,7 +223,12 @@ def _file(entry: Entry, target: str, size: str, base: Path, work: Path, export: 
         format,
         dict(entry.export),
     )
-    facts = {"format": format, "size": wanted.image_size, "export": wanted.options}
+    facts = {
+        "format": format,
+        "size": wanted.image_size,
+        "export": wanted.options,
+        "tuning": tables_digest(),  # another table may choose another lowering
+    }
     folder = _folder(work, entry, checkpoint, facts)
     return _once(folder, lambda: export(wanted, folder), suffix)
 

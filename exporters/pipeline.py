@@ -332,6 +332,11 @@ def _manifest(
                 {
                     "format": file.format,
                     "lowerings": {name: str(lowering) for name, lowering in file.lowerings.items()},
+                    "lowering_sources": {
+                        name: lowering.source
+                        for name, lowering in file.lowerings.items()
+                        if lowering.source
+                    },
                     "precision": options.precision,
                     "dynamic_batch": options.dynamic_batch,
                     "image_size": checkpoint.config.image_size,

@@ -35,6 +35,12 @@ ARROWS = {
         "slide_deploy.models",
         "slide_deploy.surgery",
     },
+    "slide_deploy.tuning": {
+        "slide_deploy.errors",
+        "slide_deploy.lowerings",
+        "slide_deploy.machine",
+        "slide_deploy.models",
+    },
     "slide_deploy.parity": set(),
     "slide_deploy.locate": set(),
     "slide_deploy.reference": {"slide_deploy.locate", "slide_deploy.models", "slide_deploy.parity"},
@@ -86,7 +92,7 @@ WIRES = {"slide_deploy.cli", "slide_deploy.__main__"}
 # Importable on a device without torch.
 WITHOUT_TORCH = (
     *("runtimes", "graph_checks", "mlpackage", "parity"),
-    *("machine", "doctor", "console", "errors"),
+    *("machine", "doctor", "console", "errors", "tuning.store", "tuning.defaults"),
 )
 
 

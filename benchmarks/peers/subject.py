@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
 from slide_deploy.models.registry import ARCHITECTURES
-from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
+from slide_deploy.models.slide_attention import Layout, SlideAttention, SlideAttentionConfig
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
 
 # Of the published networks: heads of 32 features.
@@ -21,11 +21,14 @@ class Subject:
 
     Attributes:
         config: its settings.
-        shape: of the input for one image, (1, channels, height, width).
+        shape: of the input for one image, (1, channels, height, width); an attention on tokens
+            takes the same map as tokens.
+        layout: of an attention.
     """
 
     config: SlideSwinConfig | SlideAttentionConfig
     shape: tuple[int, int, int, int]
+    layout: Layout = "nchw"
 
     def branched(self) -> nn.Module:
         """The trained form, with random weights that are the same every time."""
@@ -33,7 +36,7 @@ class Subject:
         model = (
             SlideSwin(self.config)
             if isinstance(self.config, SlideSwinConfig)
-            else SlideAttention(self.config)
+            else SlideAttention(self.config, self.layout, self.shape[2:])
         )
         for name, parameter in model.named_parameters():
             if "position_bias" in name:  # trained, they are not zero
@@ -42,7 +45,8 @@ class Subject:
 
     def example(self) -> Tensor:
         """An input."""
-        return torch.zeros(self.shape)
+        image = torch.zeros(self.shape)
+        return image if self.layout == "nchw" else image.flatten(2).transpose(1, 2)
 
 
 def network(name: str, image_size: tuple[int, int]) -> Subject:
@@ -60,7 +64,7 @@ def network(name: str, image_size: tuple[int, int]) -> Subject:
     raise InputError(f"There is no architecture {name}: choose one of {known}.")
 
 
-def attention(size: str) -> Subject:
+def attention(size: str, layout: Layout = "nchw") -> Subject:
     """One slide attention by "CHANNELSxHEIGHTxWIDTH", with heads of 32 features.
 
     Raises:
@@ -69,9 +73,9 @@ def attention(size: str) -> Subject:
     match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", size)
     if match is None or int(match[1]) % _HEAD:
         raise InputError(
-            f"attention = {size!r} is no size: give channels, a multiple of {_HEAD}, height and "
+            f"{size} is no size of an attention: give channels, a multiple of {_HEAD}, height and "
             f"width, as 96x56x56."
         )
     channels, height, width = map(int, match.groups())
     config = SlideAttentionConfig(channels, channels // _HEAD)
-    return Subject(config, (1, channels, height, width))
+    return Subject(config, (1, channels, height, width), layout)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from slide_deploy import __version__
-from slide_deploy.cli import about, bench, check, export, results, verify
+from slide_deploy.cli import about, bench, check, export, results, tune, verify
 from slide_deploy.errors import SlideDeployError
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ COMMANDS = (
     (check.check, "slide-deploy check exported/*.onnx --sarif check.sarif"),
     (check.inspect, "slide-deploy inspect exported/model.onnx"),
     (bench.bench, "slide-deploy bench old.onnx new.onnx --fail-above 5% --html report.html"),
+    (tune.tune, "slide-deploy tune model.pth --target onnxruntime:cpu --target openvino:cpu"),
     (results.compare, "slide-deploy compare old.json new.json --fail-above 5%"),
     (results.report, "slide-deploy report phone.json laptop.json --html report.html"),
     (about.models, "slide-deploy models"),

@@ -44,7 +44,7 @@ def doctor(as_json: JsonOption = False) -> None:
     from slide_deploy.console import findings_table, stdout
     from slide_deploy.doctor import examine
 
-    findings = (*examine(), *_targets())
+    findings = (*examine(), *_targets(), *_tuning())
     if as_json:
         import json
         from dataclasses import asdict
@@ -64,3 +64,23 @@ def _targets() -> "list[Finding]":
         return []
     found = [(target.name, target.find()) for target in TARGETS]
     return [Finding(name, each.present, each.detail, "targets of bench") for name, each in found]
+
+
+def _tuning() -> "list[Finding]":
+    """The tables that export chooses forms from."""
+    from slide_deploy.doctor import Finding
+    from slide_deploy.errors import InputError
+    from slide_deploy.tuning.store import read_table, shipped_file, user_file
+
+    findings = []
+    for name, path in (("your own table", user_file()), ("shipped table", shipped_file())):
+        if path is None or not path.exists():
+            findings.append(Finding(name, None, "none: make one with slide-deploy tune", "tuning"))
+            continue
+        try:
+            count = len(read_table(path).entries)
+        except InputError as error:
+            findings.append(Finding(name, False, str(error), "tuning"))
+        else:
+            findings.append(Finding(name, None, f"{path}, {count} entries", "tuning"))
+    return findings

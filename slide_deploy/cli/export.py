@@ -1,11 +1,14 @@
 """The commands that write files: export and fold."""
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slide_deploy.cli.options import (
+    AUTO,
     CheckpointArgument,
     ForceOption,
     ImageSizeOption,
@@ -24,6 +27,7 @@ from slide_deploy.cli.options import (
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
+    from exporters.pipeline import ExportedFile
     from slide_deploy.checkpoint import Checkpoint
     from slide_deploy.reparameterize import Certificate
 
@@ -44,7 +48,7 @@ def export(
             help="float16: OpenVINO's weights, all of Core ML. mixed: Core ML's projections only."
         ),
     ] = Precision.float32,
-    lowering: LoweringOption = "depthwise",
+    lowering: LoweringOption = AUTO,
     weights: WeightsOption = Weights.auto,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
@@ -112,6 +116,9 @@ def export(
                 "Core ML itself needs macOS: the package was read back and run by the MIL "
                 "interpreter of slide-deploy."
             )
+        for file in result.files:
+            for line in _lowerings(file):
+                typer.echo(line)
         for file in result.files:
             if file.paths:
                 typer.echo(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
@@ -185,6 +192,14 @@ def _describe(trained: "Checkpoint") -> None:
     )
     for remark in trained.remarks:
         typer.echo(f"note: {remark}")
+
+
+def _lowerings(file: "ExportedFile") -> Iterator[str]:
+    """How the attentions of a file are written, one line for all that are alike."""
+    alike = Counter((str(each), each.source) for each in file.lowerings.values())
+    for (lowering, source), count in alike.items():
+        attentions = f"{count} slide attention{'s' if count > 1 else ''}"
+        yield f"{file.format}: {attentions} {lowering}{f' ({source})' if source else ''}"
 
 
 def _by(shape: "tuple[int | None, ...]") -> str:

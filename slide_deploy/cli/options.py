@@ -1,6 +1,7 @@
 """Arguments and options that several commands share, and what they mean."""
 
 from enum import StrEnum
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,11 +56,13 @@ ResizeTablesOption = Annotated[
         help="Interpolate position tables for another image or window size.",
     ),
 ]
+# The lowering that is chosen by measurement.
+AUTO = "auto"
 LoweringOption = Annotated[
     str,
     typer.Option(
-        help="Form of the slide attentions: depthwise, per-offset, dual or flat; with a number of "
-        "strips as in per-offset/4, less memory.",
+        help="Form of the slide attentions: auto takes the fastest by measurement. Or depthwise, "
+        "per-offset, broadcast, dual, flat; with a number of strips, as per-offset/4.",
         metavar="FORM",
     ),
 ]
@@ -100,12 +103,20 @@ def load_trained(
     return load_checkpoint(path, wanted)
 
 
-def read_lowering(text: str) -> "Lowering | FileChooser":
+def read_lowering(text: str, map_size: tuple[int, int] | None = None) -> "Lowering | FileChooser":
     """What ``--lowering`` and the ``lowering`` of a suite mean.
 
+    Args:
+        text: "auto", or a form and its strips.
+        map_size: height and width of the map, for attentions that do not know it themselves.
+
     Raises:
-        InputError: if it is no lowering.
+        InputError: if it is neither.
     """
     from slide_deploy.lowerings import Lowering
 
-    return Lowering.parse(text)
+    if text != AUTO:
+        return Lowering.parse(text)
+    from slide_deploy.tuning.choice import for_format
+
+    return partial(for_format, map_size=map_size)

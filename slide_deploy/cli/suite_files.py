@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slide_deploy.cli.options import Weights, load_trained, read_lowering
+from slide_deploy.cli.options import AUTO, Weights, load_trained, read_lowering
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ def _network(wanted: "Wanted", folder: Path) -> Path:
     checkpoint = wanted.checkpoint or _random_checkpoint(wanted, folder)
     trained = load_trained(checkpoint, Weights.auto, wanted.image_size, None)
     given: dict[str, Any] = dict(wanted.options)
-    if "lowering" in given:
-        given["lowering"] = read_lowering(given["lowering"])
+    given["lowering"] = read_lowering(given.get("lowering", AUTO))
     options = ExportOptions((wanted.format,), folder, force=True, **given)
     result = export(trained, options)
     (file,) = result.files
@@ -62,36 +61,28 @@ def _random_checkpoint(wanted: "Wanted", folder: Path) -> Path:
 
 def _attention(wanted: "Wanted", folder: Path) -> Path:
     """One attention, folded and lowered; maps in, maps out."""
-    import torch
-
     from benchmarks.peers.subject import attention
-    from exporters.base import ExportRequest
+    from exporters.attention import attention_request
     from exporters.pipeline import working_folder
     from exporters.registry import exporter_for
-    from slide_deploy.lowerings import DEFAULT_LOWERING, for_file, lower
-    from slide_deploy.reparameterize import reparameterize
-
-    class MapsOnly(torch.nn.Module):
-        """The module without the two empty results that other models expect of it."""
-
-        def __init__(self, module: torch.nn.Module) -> None:
-            super().__init__()
-            self.module = module
-
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
-            return self.module(image)[0]
+    from slide_deploy.lowerings import for_file
+    from slide_deploy.models.slide_attention import SlideAttention
+    from slide_deploy.reparameterize import fold_attention
 
     assert wanted.attention is not None
     subject = attention(wanted.attention)
-    folded, _ = reparameterize(subject.branched())
+    branched = subject.branched()
+    assert isinstance(branched, SlideAttention)
+    folded, _ = fold_attention(branched)
+    height, width = subject.shape[2:]
     precision = str(wanted.options.get("precision", "float32"))
-    lowering = read_lowering(str(wanted.options.get("lowering", DEFAULT_LOWERING)))
-    request = ExportRequest(
-        MapsOnly(lower(folded, for_file(lowering, wanted.format, precision))).eval(),
-        subject.shape[1:],
-        bool(wanted.options.get("dynamic_batch", False)),
-        {},
+    lowering = read_lowering(str(wanted.options.get("lowering", AUTO)), (height, width))
+    request = attention_request(
+        folded,
+        (height, width),
+        for_file(lowering, wanted.format, precision),
         precision,
+        bool(wanted.options.get("dynamic_batch", False)),
     )
     exporter = exporter_for(wanted.format)
     exporter.require(request.precision)

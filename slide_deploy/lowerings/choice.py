@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -30,6 +30,7 @@ class Lowering:
     Attributes:
         form: a key of ``FORMS``.
         strips: how many bands of rows are computed one after the other.
+        source: why it was chosen, one clause; empty where somebody asked for it.
 
     Raises:
         InputError: if there is no such form, or no such number of strips.
@@ -37,6 +38,7 @@ class Lowering:
 
     form: str
     strips: int = 1
+    source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:

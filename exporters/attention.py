@@ -1,0 +1,131 @@
+"""One slide attention on its own, as a file: what is raced to find its fastest form."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from exporters.base import ExportRequest
+from exporters.registry import exporter_for
+from slide_deploy.errors import InputError
+from slide_deploy.lowerings import Chooser, Lowering, lower
+from slide_deploy.models.slide_attention import FoldedSlideAttention
+from slide_deploy.parity import LIMITS, compare, verification_cases
+from slide_deploy.runtimes import open_file
+
+
+class Alone(nn.Module):
+    """An attention as a network: one image in, one of the same shape out.
+
+    The image is (batch, channels, height, width) for the layout "nchw". For "tokens" it is
+    (batch, height, width, channels): its tokens are a view of it, so that nothing is transposed
+    which is not transposed inside a network.
+
+    Args:
+        attention: folded or lowered.
+        layout: its own.
+    """
+
+    def __init__(self, attention: nn.Module, layout: str) -> None:
+        super().__init__()
+        self.attention = attention
+        self.layout = layout
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Attend."""
+        out: Tensor
+        if self.layout == "nchw":  # the two empty results are for models that carry the module
+            out = self.attention(image)[0]
+            return out
+        out = self.attention(image.flatten(1, 2))
+        return out.reshape(image.shape)
+
+
+def image_shape(folded: FoldedSlideAttention, map_size: tuple[int, int]) -> tuple[int, int, int]:
+    """Of the image that ``Alone`` takes, without the batch."""
+    channels, (height, width) = folded.config.dim, map_size
+    return (channels, height, width) if folded.layout == "nchw" else (height, width, channels)
+
+
+def attention_request(
+    folded: FoldedSlideAttention,
+    map_size: tuple[int, int],
+    lowering: Lowering | Chooser,
+    precision: str = "float32",
+    dynamic_batch: bool = False,
+) -> ExportRequest:
+    """What an exporter writes for one attention.
+
+    Raises:
+        InputError: if the form cannot write it.
+    """
+    alone = Alone(lower(folded, lowering), folded.layout).eval()
+    return ExportRequest(alone, image_shape(folded, map_size), dynamic_batch, {}, precision)
+
+
+class AttentionFiles:
+    """Files of one attention in any form and format, each proved before it is handed out.
+
+    Args:
+        folded: the attention.
+        map_size: height and width of its map.
+        precision: of the files.
+        folder: to write into.
+    """
+
+    def __init__(
+        self,
+        folded: FoldedSlideAttention,
+        map_size: tuple[int, int],
+        precision: str,
+        folder: Path,
+    ) -> None:
+        self._folded = folded
+        self._map_size = map_size
+        self._precision = precision
+        self._folder = folder
+        self._cases = verification_cases(image_shape(folded, map_size), dynamic_batch=False)
+        exact = Alone(copy.deepcopy(folded).double(), folded.layout).eval()
+        with torch.no_grad():
+            self._references = [
+                exact(torch.from_numpy(case.images).double()).numpy() for case in self._cases
+            ]
+        # Tracing takes a third of the time: once for all formats.
+        self._requests: dict[Lowering, ExportRequest] = {}
+
+    def write(self, lowering: Lowering, format: str) -> Path:
+        """Write one and hold it against the folded attention in float64.
+
+        Raises:
+            InputError: if it cannot be written, does not run or disagrees.
+        """
+        exporter = exporter_for(format)
+        exporter.require(self._precision)
+        if lowering not in self._requests:
+            self._requests[lowering] = attention_request(
+                self._folded, self._map_size, lowering, self._precision
+            )
+        (path, *_) = exporter.paths(self._folder / str(lowering).replace("/", "-"))
+        exporter.write(self._requests[lowering], path)
+        self._prove(path)
+        return path
+
+    def _prove(self, path: Path) -> None:
+        session = open_file(path)
+        for case, reference in zip(self._cases, self._references, strict=True):
+            # Not through the session's own call, which expects one row of logits an image.
+            try:
+                answer = np.asarray(session.run(case.images))
+            except Exception as error:  # a runtime raises what it likes
+                raise InputError(
+                    f"{path.name} does not run on {session.runtime} {session.version} "
+                    f"({type(error).__name__})."
+                ) from error
+            agreement = compare(answer, reference)
+            if not agreement.within(LIMITS[self._precision]):
+                raise InputError(
+                    f"{path.name} disagrees with the folded attention on {case.name} "
+                    f"({agreement.snr_db:.0f} dB on {session.runtime} {session.version})."
+                )

@@ -1,0 +1,247 @@
+"""What `tune` decides: which attentions, on which targets, among which candidates."""
+
+import re
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.record import Configuration
+from benchmarks.suite import FORMATS
+from benchmarks.targets.registry import target_named
+from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
+from exporters.attention import AttentionFiles
+from exporters.registry import exporter_for
+from slide_deploy.cli.options import Weights, load_trained
+from slide_deploy.errors import InputError
+from slide_deploy.lowerings import FORMS, Lowering
+from slide_deploy.machine import describe
+from slide_deploy.models.slide_attention import FoldedSlideAttention, Layout, SlideAttention
+from slide_deploy.reparameterize import fold_attention, reparameterize
+from slide_deploy.tuning.choice import choose, geometry_of, sensible_strips
+from slide_deploy.tuning.defaults import FORMAT_TARGETS
+from slide_deploy.tuning.store import Table, read_table, shipped_file, user_file
+from slide_deploy.tuning.table import Entry, Geometry
+
+Attentions = dict[Geometry, FoldedSlideAttention]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the options say of every contest.
+
+    Attributes:
+        targets: by name.
+        precision: of the files.
+        threads: of one call.
+        forms: that may win.
+        strips: that may win, ascending.
+        seconds: of measuring, for each candidate of the long race.
+        exhaustive: whether each form is raced in each number of strips.
+    """
+
+    targets: tuple[str, ...]
+    precision: str
+    threads: int
+    forms: tuple[str, ...]
+    strips: tuple[int, ...]
+    seconds: float
+    exhaustive: bool = False
+
+    @property
+    def steps(self) -> int:
+        """How often a contest says at most that it goes on."""
+        kept = len(self.forms) if self.exhaustive else FORMS_KEPT
+        return 1 + len(self.forms) + kept * (len(self.strips) - 1) + 3
+
+
+def hold(
+    attentions: Attentions, wish: Wish, table: Table, step: Callable[[str], None]
+) -> Iterator[Entry | str]:
+    """Hold a contest for each attention on each target.
+
+    Args:
+        attentions: by geometry.
+        wish: what the options say.
+        table: that entries go to; what it holds is the present choice.
+        step: told what is about to be done.
+
+    Yields:
+        The entry that was decided, or why none was, one sentence.
+    """
+    for geometry, folded in attentions.items():
+        with tempfile.TemporaryDirectory(prefix="slide-deploy-tune-") as folder:
+            size = (geometry.height, geometry.width)
+            files = AttentionFiles(folded, size, wish.precision, Path(folder))
+            for target in wish.targets:
+                try:
+                    entry = _contest(target, geometry, files, wish, table, step)
+                except InputError as error:
+                    yield f"{geometry} on {target}: {error}"
+                    continue
+                table = table.with_entry(entry)  # the next one starts from what is known by now
+                yield entry
+
+
+def _contest(
+    target: str,
+    geometry: Geometry,
+    files: AttentionFiles,
+    wish: Wish,
+    table: Table,
+    step: Callable[[str], None],
+) -> Entry:
+    (format, _) = FORMATS[target.split(":")[0]]
+    tables = [table, read_table(shipped_file())]
+    strips = [count for count in wish.strips if count <= sensible_strips(geometry)]
+    contest = Contest(
+        target,
+        Configuration(threads=wish.threads, precision=_arithmetic(target, wish.precision)),
+        choose(target, wish.precision, geometry, tables).lowering,
+        wish.forms,
+        tuple(strips) or (1,),
+        len(wish.forms) if wish.exhaustive else FORMS_KEPT,
+    )
+    decision = decide(
+        contest,
+        lambda lowering: files.write(lowering, format),
+        Effort(seconds=wish.seconds),
+        lambda text: step(f"{geometry} on {target}: {text}"),
+    )
+    return Entry(
+        target=target,
+        precision=wish.precision,
+        geometry=geometry,
+        threads=wish.threads,
+        winner=decision.winner,
+        baseline=decision.baseline,
+        trials=decision.trials,
+        dropped=dict(decision.dropped),
+        machine=describe(),
+        runtime=decision.runtime,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shlex.join(["slide-deploy", *sys.argv[1:]]),
+    )
+
+
+def _arithmetic(target: str, precision: str) -> str:
+    """What the target computes in for files of a precision.
+
+    OpenVINO on the processor keeps float32, as our own verification does; elsewhere files that are
+    not float32 leave it to the runtime.
+    """
+    return "float32" if target == "openvino:cpu" or precision == "float32" else "default"
+
+
+def find_attentions(
+    checkpoint: Path | None,
+    sizes: Sequence[str],
+    weights: Weights,
+    image_size: str | None,
+    window_size: int | None,
+) -> Attentions:
+    """Every geometry of the checkpoint, and those that were given by their size.
+
+    Raises:
+        InputError: if there is none, or the checkpoint or a size cannot be used.
+    """
+    found: Attentions = {}
+    if checkpoint is not None:
+        folded, _ = reparameterize(load_trained(checkpoint, weights, image_size, window_size).model)
+        for module in folded.modules():
+            if isinstance(module, FoldedSlideAttention) and module.resolution is not None:
+                found.setdefault(geometry_of(module, module.resolution), module)
+        if not found:
+            raise InputError(f"{checkpoint} has no slide attention: there is nothing to tune.")
+    for text in sizes:
+        single = _random_attention(text)
+        assert single.resolution is not None
+        found.setdefault(geometry_of(single, single.resolution), single)
+    if not found:
+        raise InputError("Give a checkpoint, or a size as --attention 96x56x56.")
+    return found
+
+
+def _random_attention(text: str) -> FoldedSlideAttention:
+    """Latency does not depend on the weights."""
+    from benchmarks.peers.subject import attention
+
+    match = re.fullmatch(r"(.+?)(?::(nchw|tokens))?", text)
+    assert match is not None or not text
+    size, layout = (match[1], match[2]) if match else (text, None)
+    chosen: Layout = "nchw" if layout == "nchw" else "tokens"
+    branched = attention(size, chosen).branched()
+    assert isinstance(branched, SlideAttention)
+    return fold_attention(branched)[0]
+
+
+def parse_targets(names: Sequence[str], precision: str) -> tuple[str, ...]:
+    """Targets that are present; without names those that formats are tuned for.
+
+    Raises:
+        InputError: if one is not present here, or runs no file that is exported.
+    """
+    if not names:
+        present = [name for name in FORMAT_TARGETS.values() if target_named(name).find().present]
+        names = [name for name in present if _able(name, precision)]
+        if not names:
+            raise InputError(
+                "No runtime that forms could be raced on is here: see slide-deploy doctor."
+            )
+    for name in dict.fromkeys(names):
+        found = target_named(name).find()
+        if not found.present:
+            raise InputError(f"{name} cannot be used here: {found.detail}.")
+        runtime = name.split(":")[0]
+        if runtime not in FORMATS:
+            raise InputError(
+                f"{name} runs no file that is exported: tune for {', '.join(FORMATS)} targets."
+            )
+        exporter_for(FORMATS[runtime][0]).require(precision)
+    return tuple(dict.fromkeys(names))
+
+
+def _able(name: str, precision: str) -> bool:
+    with suppress(InputError):
+        exporter_for(FORMATS[name.split(":")[0]][0]).require(precision)
+        return True
+    return False
+
+
+def parse_forms(names: Sequence[str]) -> tuple[str, ...]:
+    """Forms that exist; all without names.
+
+    Raises:
+        InputError: if one does not.
+    """
+    return tuple(Lowering(name).form for name in dict.fromkeys(names)) or tuple(FORMS)
+
+
+def parse_strips(text: str) -> tuple[int, ...]:
+    """Ascending numbers from "1,2,4".
+
+    Raises:
+        InputError: if the text is no such list.
+    """
+    if not re.fullmatch(r"[1-9]\d{0,3}(,[1-9]\d{0,3})*", text):
+        raise InputError(f"--strips {text} is no list of numbers: give 1,2,4.")
+    return tuple(sorted(set(map(int, text.split(",")))))
+
+
+def writable_table(out: Path | None) -> Table:
+    """The table that is added to, empty if it does not exist yet.
+
+    Raises:
+        InputError: if it is damaged, or its folder is missing.
+    """
+    if out is None:
+        own = user_file()
+        assert own is not None  # the command has asked for platformdirs
+        return read_table(own) if own.exists() else Table(own)
+    if out.is_dir() or not out.parent.is_dir():
+        raise InputError(f"{out} cannot be written: name a file in a folder that exists.")
+    return read_table(out) if out.exists() else Table(out)

@@ -1,0 +1,179 @@
+"""The command that finds the fastest forms on this machine: tune."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slide_deploy.cli.bench import INTERRUPTED
+from slide_deploy.cli.options import (
+    ImageSizeOption,
+    JsonOption,
+    Precision,
+    QuietOption,
+    Weights,
+    WeightsOption,
+    WindowSizeOption,
+    require,
+)
+from slide_deploy.cli.results import require_bench
+
+if TYPE_CHECKING:
+    from slide_deploy.tuning.store import Table
+    from slide_deploy.tuning.table import Entry
+
+
+def tune(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="Trained checkpoint.", show_default=False)
+    ] = None,
+    attention: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="One attention by its size, with heads of 32 features and random weights; once "
+            "for each. On tokens, as in Slide-Swin, unless :nchw follows.",
+            metavar="CxHxW",
+        ),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Runtime and device, as doctor lists them; once for each. Default: the "
+            "processor, on each runtime that is here.",
+            metavar="RUNTIME:DEVICE",
+        ),
+    ] = None,
+    form: Annotated[
+        list[str] | None, typer.Option(help="That may win; once for each. Default: all.")
+    ] = None,
+    strips: Annotated[
+        str, typer.Option(help="Numbers of strips that may win.", metavar="LIST")
+    ] = "1,2,4,7",
+    exhaustive: Annotated[
+        bool,
+        typer.Option(
+            "--exhaustive", help="Every form in every number of strips, not the best two."
+        ),
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="Of measuring, for each candidate of the long race.")
+    ] = 1.0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="For one call. Default: all cores.")
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Of the files.")] = Precision.float32,
+    image_size: ImageSizeOption = None,
+    window_size: WindowSizeOption = None,
+    weights: WeightsOption = Weights.auto,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Table to add to. Default: your own, where export looks first."),
+    ] = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the fastest form of each attention by racing them, and remember it for export.
+
+    Every candidate is held against the folded attention before it is timed. The present choice is
+    given up only where all of the 95 % interval of the ratio lies below 1. Ctrl-C keeps what was
+    decided.
+    """
+    require_bench()
+    require("torch", "all")
+    from slide_deploy.cli.contests import (
+        Wish,
+        find_attentions,
+        hold,
+        parse_forms,
+        parse_strips,
+        parse_targets,
+        writable_table,
+    )
+    from slide_deploy.machine import usable_threads
+    from slide_deploy.progress import Steps
+    from slide_deploy.tuning.store import write_table
+
+    wish = Wish(
+        parse_targets(target or (), precision.value),
+        precision.value,
+        threads or usable_threads(),
+        parse_forms(form or ()),
+        parse_strips(strips),
+        seconds,
+        exhaustive,
+    )
+    table = writable_table(out)
+    found = find_attentions(checkpoint, attention or (), weights, image_size, window_size)
+    decided: list[Entry] = []
+    failures: list[str] = []
+    interrupted = False
+    with Steps(quiet or as_json, len(found) * len(wish.targets) * wish.steps) as step:
+        try:
+            for outcome in hold(found, wish, table, step):
+                if isinstance(outcome, str):
+                    failures.append(outcome)
+                    continue
+                table = table.with_entry(outcome)
+                write_table(table)  # now: what is decided outlives whatever comes
+                decided.append(outcome)
+        except KeyboardInterrupt:
+            interrupted = True
+    _show(decided, table, quiet, as_json)
+    for failure in failures:
+        typer.echo(f"slide-deploy: {failure}", err=True)
+    if interrupted:
+        typer.echo("slide-deploy: interrupted; what was decided until then is kept.", err=True)
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(1 if failures else 0)
+
+
+def _show(decided: "Sequence[Entry]", table: "Table", quiet: bool, as_json: bool) -> None:
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        entries = [asdict(entry) for entry in decided]
+        typer.echo(json.dumps({"table": str(table.path), "entries": entries}, indent=2))
+    elif decided and not quiet:
+        _print(decided)
+        typer.echo(f"written: {table.path}")
+
+
+def _print(decided: "Sequence[Entry]") -> None:
+    from rich.markup import escape
+
+    from slide_deploy.console import stdout
+    from slide_deploy.console import table as grid_of
+
+    grid = grid_of(
+        "Fastest forms; ratios are to the choice until now",
+        [
+            ("attention", False),
+            ("target", False),
+            ("until now", False),
+            ("ms", True),
+            ("from now on", False),
+            ("ms", True),
+            ("ratio", True),
+            ("95 %", True),
+        ],
+    )
+    for entry in decided:
+        trials = {trial.lowering: trial for trial in entry.trials}
+        before, winner = trials[entry.baseline], trials[entry.winner]
+        same = before is winner
+        grid.add_row(
+            escape(str(entry.geometry)),
+            escape(entry.target),
+            entry.baseline,
+            f"{before.milliseconds:.2f}",
+            "the same" if same else entry.winner,
+            "" if same else f"{winner.milliseconds:.2f}",
+            "" if same else f"{winner.ratio:.3f}",
+            "" if same else f"{winner.low:.3f} to {winner.high:.3f}",
+        )
+    stdout().print(grid)
+    for entry in decided:
+        for name, reason in entry.dropped.items():
+            typer.echo(f"note: {entry.geometry} on {entry.target}: {name} was dropped: {reason}")

@@ -1,0 +1,235 @@
+"""The lowering of an attention, by what was measured.
+
+1. The user's own table, then the one in the wheel: an entry of this very geometry.
+2. Else the nearest entry of the target and precision, of either table: among those of the same
+   kernel size, layout and head width, where there are such, the one at the smallest distance
+
+       sqrt(log(channels' / channels)^2 + log(positions' / positions)^2)
+
+   Its form is taken, and strips are scaled so that one holds as many numbers as it did there:
+
+       strips' = strips * (channels' * positions') / (channels * positions)
+
+   One strip stays one: nothing was seen to gain by cutting. More than ``MAX_SCALED`` are not taken
+   unmeasured: the graph grows with every strip, and the time to export it.
+3. Else the default form of the target.
+
+An entry of another machine counts as well, as it is better than nothing; ``Choice.source`` says so.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from slide_deploy.errors import InputError
+from slide_deploy.lowerings import Lowering
+from slide_deploy.lowerings.choice import FORMS
+from slide_deploy.machine import describe, fingerprint
+from slide_deploy.models.slide_attention import FoldedSlideAttention
+from slide_deploy.tuning.defaults import FORMAT_TARGETS, default_form, measured_as
+from slide_deploy.tuning.store import Table, known_tables
+from slide_deploy.tuning.table import Entry, Geometry
+
+MAX_SCALED = 16
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A lowering and where it came from.
+
+    Attributes:
+        lowering: the one to take.
+        source: one clause, for the manifest and ``--verbose``.
+        entry: the measurement that it rests on; None for a default.
+    """
+
+    lowering: Lowering
+    source: str
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True)
+class TunedChooser:
+    """Chooses for each attention of a file; a ``slide_deploy.lowerings.Chooser``.
+
+    Attributes:
+        target: where the file will run, for example "onnxruntime:cpu".
+        precision: of the file.
+        tables: to look into, the first one first.
+        map_size: height and width for modules that do not know their own; None if nobody knows.
+    """
+
+    target: str
+    precision: str
+    tables: tuple[Table, ...]
+    map_size: tuple[int, int] | None = None
+
+    def __call__(self, folded: FoldedSlideAttention) -> Lowering:
+        """The lowering of an attention; it says where it came from."""
+        found = self.choice(folded)
+        return replace(found.lowering, source=found.source)
+
+    def choice(self, folded: FoldedSlideAttention) -> Choice:
+        """The lowering of an attention, and where it came from."""
+        size = folded.resolution or self.map_size
+        if size is None:
+            return _default(self.target, "the size of the map is not known")
+        geometry = geometry_of(folded, size)
+        chosen = choose(self.target, self.precision, geometry, self.tables)
+        return (
+            chosen
+            if _fits(folded, chosen.lowering)
+            else _default(self.target, f"{chosen.lowering} cannot write this attention")
+        )
+
+
+def chooser(
+    target: str,
+    precision: str = "float32",
+    map_size: tuple[int, int] | None = None,
+    tables: Sequence[Table] | None = None,
+) -> TunedChooser:
+    """What is asked for each attention of a file.
+
+    Args:
+        target: where the file will run; ``defaults.FORMAT_TARGETS`` has those of the formats.
+        precision: of the file.
+        map_size: height and width for modules that do not know their own.
+        tables: to look into; the user's own and the one in the wheel if None.
+
+    Raises:
+        InputError: if a table is damaged.
+    """
+    found = known_tables() if tables is None else tuple(tables)
+    return TunedChooser(target, precision, found, map_size)
+
+
+def for_format(
+    format: str, precision: str, map_size: tuple[int, int] | None = None
+) -> TunedChooser:
+    """What ``--lowering auto`` asks for a file of this format.
+
+    Args:
+        format: as the user names it.
+        precision: of the file.
+        map_size: height and width for modules that do not know their own.
+
+    Raises:
+        InputError: if a table is damaged.
+    """
+    return chooser(FORMAT_TARGETS[format], precision, map_size)
+
+
+def geometry_of(folded: FoldedSlideAttention, map_size: tuple[int, int]) -> Geometry:
+    """What the speed of an attention depends on."""
+    config = folded.config
+    return Geometry(
+        channels=config.dim,
+        heads=config.num_heads,
+        head_dim=config.head_dim,
+        kernel_size=config.kernel_size,
+        height=map_size[0],
+        width=map_size[1],
+        layout=folded.layout,
+    )
+
+
+def choose(
+    target: str, precision: str, geometry: Geometry, tables: Sequence[Table] | None = None
+) -> Choice:
+    """The lowering of an attention of this geometry; see the module's description.
+
+    Raises:
+        InputError: if a table is damaged, or names a form that does not exist.
+    """
+    tables = known_tables() if tables is None else tables
+    counts = measured_as(target, precision)
+    entries = [
+        (table, entry)
+        for table in tables
+        for entry in table.entries
+        if entry.target == target and entry.precision == counts
+    ]
+    for table, entry in entries:
+        if entry.geometry == geometry:
+            return Choice(_winner(table, entry), _source(entry), entry)
+    if not entries:
+        return _default(target, "nothing was measured there")
+    table, entry = _nearest(entries, geometry)
+    winner = _winner(table, entry)
+    scaled = Lowering(winner.form, _scaled(winner.strips, entry.geometry, geometry))
+    source = f"{_source(entry)}, for {entry.geometry}, the nearest geometry"
+    return Choice(scaled, source, entry)
+
+
+def sensible_strips(geometry: Geometry) -> int:
+    """The most strips that make sense: a band that is no higher than its halo reads twice."""
+    return max(1, geometry.height // max(1, 2 * (geometry.kernel_size // 2)))
+
+
+def _nearest(entries: list[tuple[Table, Entry]], wanted: Geometry) -> tuple[Table, Entry]:
+    for trait in ("kernel_size", "layout", "head_dim"):
+        alike = [
+            (table, entry)
+            for table, entry in entries
+            if getattr(entry.geometry, trait) == getattr(wanted, trait)
+        ]
+        entries = alike or entries
+    return min(entries, key=lambda found: _distance(found[1].geometry, wanted))
+
+
+def _distance(one: Geometry, other: Geometry) -> float:
+    channels = math.log(one.channels / other.channels)
+    return math.hypot(channels, math.log(_positions(one) / _positions(other)))
+
+
+def _scaled(strips: int, measured: Geometry, wanted: Geometry) -> int:
+    if strips == 1:
+        return 1
+    numbers = wanted.channels * _positions(wanted) / (measured.channels * _positions(measured))
+    most = min(sensible_strips(wanted), max(MAX_SCALED, strips))
+    return min(max(1, round(strips * numbers)), most)
+
+
+def _positions(geometry: Geometry) -> int:
+    return geometry.height * geometry.width
+
+
+def _winner(table: Table, entry: Entry) -> Lowering:
+    try:
+        return Lowering.parse(entry.winner)
+    except InputError as error:
+        raise InputError(
+            f"{table.path} names the lowering {entry.winner}, which this slide-deploy does not "
+            f"know: upgrade it, or remove the file and run slide-deploy tune again."
+        ) from error
+
+
+def _source(entry: Entry) -> str:
+    ours = fingerprint(entry.machine) == _this_machine()
+    where = "this machine" if ours else f"another machine ({_processor(entry)})"
+    threads = f"{entry.threads} thread{'s' if entry.threads > 1 else ''}"
+    return f"measured with {entry.runtime}, {threads}, on {where}, {entry.date[:10]}"
+
+
+@cache
+def _this_machine() -> str:
+    return fingerprint(describe())
+
+
+def _processor(entry: Entry) -> str:
+    return entry.machine.get("processor", "an unknown processor")
+
+
+def _default(target: str, why: str) -> Choice:
+    return Choice(Lowering(default_form(target)), f"the default for {target}: {why}")
+
+
+def _fits(folded: FoldedSlideAttention, lowering: Lowering) -> bool:
+    """Whether the form can write this attention: not every form can have kernels of each head."""
+    try:
+        FORMS[lowering.form](folded)
+    except InputError:
+        return False
+    return True

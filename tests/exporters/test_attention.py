@@ -1,0 +1,61 @@
+"""One attention as a file: right in each form, format and layout, or refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from exporters import attention
+from exporters.attention import Alone, AttentionFiles, image_shape
+from slide_deploy.errors import InputError
+from slide_deploy.lowerings import Lowering
+from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttentionConfig
+from slide_deploy.parity import Agreement
+from slide_deploy.reparameterize import reparameterize
+from tests.support import random_attention, random_swin
+
+SIZE = (8, 6)
+
+
+def folded(layout: str) -> FoldedSlideAttention:
+    single, _ = reparameterize(random_attention(SlideAttentionConfig(16, 2)))
+    assert isinstance(single, FoldedSlideAttention)
+    single.layout = layout  # type: ignore[assignment]
+    single.resolution = SIZE
+    return single
+
+
+@pytest.mark.parametrize("layout", ["nchw", "tokens"])
+def test_alone_it_answers_as_it_does_in_a_network(layout: str) -> None:
+    single = folded(layout)
+    image = torch.randn(2, *image_shape(single, SIZE))
+    answer = Alone(single, layout)(image)
+    assert answer.shape == image.shape
+    if layout == "nchw":
+        torch.testing.assert_close(answer, single(image)[0])
+    else:
+        torch.testing.assert_close(answer.flatten(1, 2), single(image.flatten(1, 2)))
+
+
+# That every form is right is the lowerings' test; here it is the way to a file and back.
+@pytest.mark.parametrize(("layout", "format"), [("nchw", "onnx"), ("tokens", "openvino")])
+def test_a_file_is_written_and_proved(layout: str, format: str, tmp_path: Path) -> None:
+    files = AttentionFiles(folded(layout), SIZE, "float32", tmp_path)
+    paths = [files.write(Lowering.parse(text), format) for text in ("dual/2", "flat")]
+    assert [path.stem for path in paths] == ["dual-2", "flat"]
+    assert all(path.exists() for path in paths)
+
+
+def test_a_file_that_disagrees_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(attention, "compare", lambda *_: Agreement(1.0, 1.0, 3.0, 1.0))
+    files = AttentionFiles(folded("tokens"), SIZE, "float32", tmp_path)
+    with pytest.raises(InputError, match=r"flat-2.onnx disagrees .* on noise \(3 dB on onnxrun"):
+        files.write(Lowering("flat", 2), "onnx")
+
+
+def test_the_attention_of_a_network_is_read_where_it_stands(tmp_path: Path) -> None:
+    model, _ = reparameterize(random_swin())
+    single = model.get_submodule("layers.0.blocks.0.attn")
+    assert isinstance(single, FoldedSlideAttention) and single.resolution
+    files = AttentionFiles(single, single.resolution, "float32", tmp_path)
+    assert files.write(Lowering("dual"), "onnx").exists()

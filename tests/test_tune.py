@@ -1,0 +1,173 @@
+"""The command that tunes: what it writes, keeps and refuses. Nothing is timed here."""
+
+import json
+import sys
+
+import pytest
+
+from benchmarks.tuning import Decision
+from slide_deploy import cli
+from slide_deploy.cli import contests
+from slide_deploy.errors import InputError
+from slide_deploy.lowerings import Lowering
+from slide_deploy.tuning import store
+from slide_deploy.tuning.choice import chooser
+from slide_deploy.tuning.store import read_table
+from slide_deploy.tuning.table import Trial
+from tests.support import GOLDEN
+
+NANO = GOLDEN / "slide_swin_nano.pth"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(store, "user_file", lambda: tmp_path / "cache" / "tuning.json")
+    monkeypatch.setattr(contests, "user_file", store.user_file)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(exit.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def decide(monkeypatch):
+    """A stub of the race: the first form in two strips takes half the time."""
+    held = []
+
+    def decision(contest, make, effort, on_step) -> Decision:
+        held.append(contest)
+        on_step("race")
+        winner = Lowering(contest.forms[0], 2)
+        present = str(contest.present)
+        trials = [Trial(present, 2.0, 1.0, 1.0, 1.0, True)]
+        if winner != contest.present:
+            make(winner)
+            trials.append(Trial(str(winner), 1.0, 0.5, 0.4, 0.6, True))
+        return Decision(str(winner), present, tuple(trials), {"flat": "it is wrong"}, "stub 1")
+
+    monkeypatch.setattr(contests, "decide", decision)
+    decision.held = held  # type: ignore[attr-defined]
+    return decision
+
+
+def test_each_geometry_of_a_checkpoint_is_decided_and_found_again(run, decide, tmp_path) -> None:
+    code, out, err = run("tune", NANO, "--target", "onnxruntime:cpu", "--form", "dual")
+    assert code == 0, err
+    assert max(map(len, out.splitlines())) <= 100
+    assert "dual/2" in out and "flat was dropped: it is wrong" in out
+    table = read_table(tmp_path / "cache" / "tuning.json")
+    assert len(table.entries) == len(decide.held) == 2
+    assert {entry.winner for entry in table.entries} == {"dual/2"}
+    assert table.entries[0].command.startswith("slide-deploy tune")
+    found = contests.find_attentions(NANO, (), contests.Weights.auto, None, None)
+    choices = chooser("onnxruntime:cpu", tables=[table])
+    assert {str(choices(folded)) for folded in found.values()} == {"dual/2"}
+
+
+def test_what_was_decided_is_the_present_choice_of_the_next_contest(run, decide, tmp_path) -> None:
+    out = tmp_path / "table.json"
+    size = ("--attention", "32x8x8", "--attention", "32x8x8:nchw")
+    arguments = ("tune", *size, "--target", "openvino:cpu", "--out", out, "--form", "dual")
+    assert run(*arguments)[0] == 0
+    assert [str(contest.present) for contest in decide.held] == ["per-offset", "dual/2"]
+    assert {entry.geometry.layout for entry in read_table(out).entries} == {"tokens", "nchw"}
+    assert run(*arguments, "--json")[0] == 0
+    assert len(read_table(out).entries) == 2
+
+
+def test_json_holds_what_was_decided(run, decide, tmp_path) -> None:
+    code, out, _ = run("tune", "--attention", "32x8x8", "--target", "onnxruntime:cpu", "--json")
+    assert code == 0
+    (entry,) = json.loads(out)["entries"]
+    assert entry["geometry"]["channels"] == 32
+
+
+def test_strips_that_do_not_make_sense_are_left_out(run, decide) -> None:
+    run("tune", "--attention", "32x8x8", "--target", "onnxruntime:cpu", "--strips", "7,1,4,2")
+    assert decide.held[0].strips == (1, 2, 4)  # bands of two rows, the halo of k = 3, at least
+
+
+def test_ctrl_c_keeps_what_was_decided(run, decide, monkeypatch, tmp_path) -> None:
+    def once(*arguments) -> Decision:
+        if decide.held:
+            raise KeyboardInterrupt
+        return decide(*arguments)
+
+    monkeypatch.setattr(contests, "decide", once)
+    code, _, err = run("tune", NANO, "--target", "onnxruntime:cpu")
+    assert code == 130
+    assert "interrupted; what was decided until then is kept" in err
+    assert len(read_table(tmp_path / "cache" / "tuning.json").entries) == 1
+
+
+def test_a_contest_that_fails_leaves_the_others_alone(run, decide, monkeypatch, tmp_path) -> None:
+    def first_fails(*arguments) -> Decision:
+        decision = decide(*arguments)
+        if len(decide.held) == 1:
+            raise InputError("No form of the attention runs on it.")
+        return decision
+
+    monkeypatch.setattr(contests, "decide", first_fails)
+    code, _, err = run("tune", NANO, "--target", "onnxruntime:cpu")
+    assert code == 1
+    assert "No form of the attention runs" in err
+    assert len(read_table(tmp_path / "cache" / "tuning.json").entries) == 1
+
+
+SIZE = ("--attention", "32x8x8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "Give a checkpoint, or a size as --attention 96x56x56"),
+        (("--attention", "96x56"), "96x56 is no size of an attention"),
+        (("--attention", "7x8x8:nchw"), "7x8x8 is no size of an attention"),
+        (("--attention", ""), "is no size of an attention"),
+        ((*SIZE, "--target", "coreml:all"), "coreml:all cannot be used here: needs macOS"),
+        ((*SIZE, "--target", "torch:cpu"), "torch:cpu runs no file that is exported"),
+        ((*SIZE, "--target", "cpu"), "There is no target cpu"),
+        ((*SIZE, "--form", "fancy"), "fancy is not a lowering"),
+        ((*SIZE, "--strips", "1;2"), "--strips 1;2 is no list of numbers"),
+        ((*SIZE, "--strips", "0"), "--strips 0 is no list of numbers"),
+        ((*SIZE, "--out", "no/table.json"), "name a file in a folder that exists"),
+        (
+            (*SIZE, "--target", "onnxruntime:cpu", "--precision", "float16"),
+            "onnx is not written in float16",
+        ),
+        (("missing.pth",), "missing.pth"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(run, decide, arguments, sentence) -> None:
+    code, _, err = run("tune", *arguments)
+    assert code == 2
+    assert sentence in err
+    assert len(err.strip().splitlines()) == 1
+    assert not decide.held
+
+
+def test_a_damaged_table_is_refused_before_anything_is_measured(run, decide, tmp_path) -> None:
+    (tmp_path / "table.json").write_text("{")
+    code, _, err = run("tune", *SIZE, "--out", tmp_path / "table.json")
+    assert code == 2
+    assert "table.json is no tuning table that can be used" in err
+    assert not decide.held
+
+
+@pytest.mark.slow
+def test_a_real_race_ends_in_an_entry(run, tmp_path) -> None:
+    out = tmp_path / "table.json"
+    code, _, err = run(
+        *("tune", *SIZE, "--target", "onnxruntime:cpu", "--form", "dual", "--form", "depthwise"),
+        *("--strips", "1", "--seconds", "0.1", "--threads", "1", "--out", out),
+    )
+    assert code == 0, err
+    (entry,) = read_table(out).entries
+    assert {trial.lowering for trial in entry.trials} == {"depthwise", "dual"}
+    assert not entry.dropped
+    assert entry.runtime.startswith("onnxruntime ")

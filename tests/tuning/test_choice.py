@@ -1,0 +1,161 @@
+"""What is chosen: as measured, else as measured nearby, else the default."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from slide_deploy.errors import InputError
+from slide_deploy.lowerings import Lowering, lower
+from slide_deploy.machine import describe
+from slide_deploy.models.slide_attention import SlideAttentionConfig
+from slide_deploy.reparameterize import reparameterize
+from slide_deploy.tuning.choice import choose, chooser, geometry_of, sensible_strips
+from slide_deploy.tuning.store import Table
+from tests.support import random_attention, random_swin
+from tests.tuning.entries import entry, geometry
+
+
+def table(*entries) -> Table:
+    return Table(Path("tuning.json"), entries)
+
+
+def chosen(wanted, *tables, target="onnxruntime:cpu", precision="float32") -> str:
+    return str(choose(target, precision, wanted, tables).lowering)
+
+
+def test_the_measured_geometry_is_chosen_as_measured() -> None:
+    found = choose("onnxruntime:cpu", "float32", geometry(), [table(entry("flat/4"))])
+    assert found.lowering == Lowering("flat", 4)
+    assert found.source == (
+        "measured with onnxruntime 1.32.0, 2 threads, on another machine (Some Processor), "
+        "2026-01-02"
+    )
+    here = choose("onnxruntime:cpu", "float32", geometry(), [table(entry(machine=describe()))])
+    assert "on this machine" in here.source
+
+
+def test_the_users_table_comes_first() -> None:
+    own, shipped = table(entry("dual")), table(entry("flat/4"))
+    assert chosen(geometry(), own, shipped) == "dual"
+
+
+def test_the_same_geometry_in_the_second_table_beats_a_near_one_in_the_first() -> None:
+    own = table(entry("dual", geometry=geometry(channels=128, heads=4)))
+    assert chosen(geometry(), own, table(entry("flat/4"))) == "flat/4"
+
+
+def test_another_target_or_precision_does_not_count() -> None:
+    measured = table(entry("flat/4"))
+    assert chosen(geometry(), measured, target="openvino:cpu") == "per-offset"
+    assert chosen(geometry(), measured, precision="float16") == "depthwise"
+
+
+def test_openvino_computes_float16_files_in_float32() -> None:
+    measured = table(entry("dual", target="openvino:cpu"))
+    assert chosen(geometry(), measured, target="openvino:cpu", precision="float16") == "dual"
+
+
+@pytest.mark.parametrize(
+    ("target", "form"),
+    [
+        ("onnxruntime:cpu", "depthwise"),
+        ("onnxruntime:cuda", "depthwise"),
+        ("openvino:cpu", "per-offset"),
+        ("coreml:all", "per-offset"),
+        ("coreml:ane", "per-offset"),
+        ("another:cpu", "depthwise"),
+    ],
+)
+def test_where_nothing_was_measured_the_default_is_chosen(target: str, form: str) -> None:
+    found = choose(target, "float32", geometry(), [table()])
+    assert str(found.lowering) == form
+    assert found.source == f"the default for {target}: nothing was measured there"
+
+
+def test_the_nearest_geometry_is_that_of_the_least_distance() -> None:
+    tables = table(
+        entry("flat", geometry=geometry(channels=96)),
+        entry("dual", geometry=geometry(channels=192, heads=6, height=28, width=28)),
+    )
+    assert chosen(geometry(channels=128, heads=4), tables) == "flat"
+    assert chosen(geometry(channels=256, heads=8, height=28, width=28), tables) == "dual"
+    assert chosen(geometry(height=200, width=200), tables) == "flat"
+
+
+@pytest.mark.parametrize(
+    "trait", [{"kernel_size": 5}, {"layout": "nchw"}, {"heads": 6, "head_dim": 16}]
+)
+def test_the_same_trait_beats_the_same_size(trait: dict) -> None:
+    far = {"channels": 192, "height": 14, "width": 14}
+    tables = table(entry("flat"), entry("dual", geometry=geometry(**(far | trait))))
+    assert chosen(geometry(**(trait | {"height": 57})), tables) == "dual"
+    assert chosen(geometry(height=57), tables) == "flat"
+
+
+@pytest.mark.parametrize(
+    ("winner", "wanted", "expected"),
+    [
+        ("flat/4", {"height": 112, "width": 112}, "flat/16"),
+        ("flat/4", {"channels": 192, "heads": 6, "height": 28, "width": 28}, "flat/2"),
+        ("flat/4", {"channels": 32, "heads": 1, "height": 7, "width": 7}, "flat"),
+        ("flat/4", {"channels": 960, "heads": 30}, "flat/16"),  # no more unmeasured
+        ("flat/20", {"height": 55}, "flat/20"),  # but where more were measured
+        ("flat/4", {"height": 4, "width": 1568}, "flat/2"),  # bands of two rows at least
+        ("flat", {"height": 400, "width": 400}, "flat"),
+    ],
+)
+def test_strips_hold_as_many_numbers_as_where_they_were_measured(winner, wanted, expected) -> None:
+    assert chosen(geometry(**wanted), table(entry(winner))) == expected
+
+
+def test_a_band_is_as_high_as_its_halo_at_least() -> None:
+    assert sensible_strips(geometry()) == 28
+    assert sensible_strips(geometry(kernel_size=5)) == 14
+    assert sensible_strips(geometry(kernel_size=1)) == 56
+    assert sensible_strips(geometry(height=1)) == 1
+
+
+def test_a_form_that_is_not_known_names_the_file() -> None:
+    with pytest.raises(InputError, match=r"tuning.json names the lowering fancy/2"):
+        chosen(geometry(), table(entry("fancy/2")))
+
+
+def test_a_chooser_is_asked_for_each_attention_of_a_model() -> None:
+    folded, _ = reparameterize(random_swin())
+    attentions = [folded.get_submodule(f"layers.{stage}.blocks.0.attn") for stage in range(2)]
+    sizes = [(8, 8), (4, 4)]
+    measured = table(
+        *(
+            entry(winner, geometry=geometry_of(attention, size))
+            for winner, attention, size in zip(
+                ("dual/2", "per-offset"), attentions, sizes, strict=True
+            )
+        )
+    )
+    choices = chooser("onnxruntime:cpu", tables=[measured])
+    lowered = lower(folded, choices)
+    forms = [lowered.get_submodule(f"layers.{stage}.blocks.0.attn") for stage in range(2)]
+    assert [(type(each.form).__name__, each.strips) for each in forms] == [
+        ("Dual", 2),
+        ("PerOffset", 1),
+    ]
+
+
+def test_a_module_that_does_not_know_its_map_is_told() -> None:
+    folded, _ = reparameterize(random_attention(SlideAttentionConfig(96, 3)))
+    measured = [table(entry("dual/2", geometry=geometry(layout="nchw")))]
+    assert str(chooser("onnxruntime:cpu", "float32", (56, 56), measured)(folded)) == "dual/2"
+    unknown = chooser("onnxruntime:cpu", tables=measured).choice(folded)
+    assert str(unknown.lowering) == "depthwise"
+    assert "the size of the map is not known" in unknown.source
+
+
+def test_a_form_that_cannot_write_an_attention_is_not_chosen() -> None:
+    folded, _ = reparameterize(random_attention(SlideAttentionConfig(96, 3)))
+    with torch.no_grad():
+        folded.value_conv.weight[0] += 1.0  # a kernel of the first head alone
+    measured = [table(entry("flat", geometry=geometry(layout="nchw")))]
+    found = chooser("onnxruntime:cpu", "float32", (56, 56), measured).choice(folded)
+    assert str(found.lowering) == "depthwise"
+    assert "flat cannot write this attention" in found.source

@@ -1,0 +1,140 @@
+"""The table in the wheel is sound; a damaged one is refused in one sentence."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from slide_deploy.errors import InputError
+from slide_deploy.lowerings import Lowering
+from slide_deploy.tuning import store
+from slide_deploy.tuning.choice import choose, sensible_strips
+from slide_deploy.tuning.defaults import DEFAULT_FORMS, FORMAT_TARGETS, default_form
+from slide_deploy.tuning.store import Table, read_table, shipped_file, write_table
+from slide_deploy.tuning.table import TABLE_VERSION
+from tests.tuning.entries import entry, geometry
+
+
+def test_every_shipped_entry_names_forms_that_exist_and_strips_that_fit() -> None:
+    table = read_table(shipped_file())  # figures and winners are checked by reading
+    for each in table.entries:
+        for trial in each.trials:
+            assert Lowering.parse(trial.lowering).strips <= sensible_strips(each.geometry)
+        assert each.machine
+        assert each.command.startswith("slide-deploy tune")
+        assert "/home" not in each.command
+
+
+def test_every_shipped_entry_is_chosen_as_recorded() -> None:
+    table = read_table(shipped_file())
+    for each in table.entries:
+        found = choose(each.target, each.precision, each.geometry, [table])
+        assert str(found.lowering) == each.winner
+        assert found.entry == each
+
+
+def test_every_format_has_a_target_with_a_default_that_exists() -> None:
+    for target in FORMAT_TARGETS.values():
+        Lowering(default_form(target))
+        assert target.split(":")[0] in dict(DEFAULT_FORMS)
+
+
+def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
+    entries = (entry(), entry(target="openvino:cpu", dropped={"dual": "it disagrees"}))
+    table = Table(tmp_path / "new" / "tuning.json", entries)
+    write_table(table)
+    assert read_table(table.path) == table
+    assert [path.name for path in table.path.parent.iterdir()] == ["tuning.json"]
+
+
+def test_an_entry_takes_the_place_of_an_older_one_of_the_same_contest(tmp_path: Path) -> None:
+    old, other, new = entry(threads=1), entry(geometry=geometry(channels=192, heads=6)), entry()
+    table = Table(tmp_path / "t.json").with_entry(old).with_entry(other).with_entry(new)
+    assert set(map(id, table.entries)) == {id(other), id(new)}
+
+
+def document(**changed: object) -> dict:
+    table = Table(Path("unused"), (entry(),))
+    plain = json.loads(json.dumps(store.asdict(store._Document(TABLE_VERSION, table.entries))))
+    plain["entries"][0] |= changed
+    return plain
+
+
+def trial(**changed: object) -> dict:
+    plain = {"lowering": "dual", "milliseconds": 9.0, "ratio": 0.9, "low": 0.8, "high": 0.95}
+    return plain | {"final": True} | changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"winner": "depthwise"}, "another candidate has won"),
+        ({"winner": "dual"}, "another candidate has won"),
+        ({"baseline": "dual"}, "the baseline was not in the long race"),
+        ({"threads": 0}, "there are no threads"),
+        ({"threads": "2"}, "threads: expected int"),
+        ({"threads": True}, "threads: expected int"),
+        ({"precision": "float8"}, "float8 is not a precision"),
+        ({"target": "cpu"}, "cpu is not a target"),
+        ({"faster": True}, "faster is unknown"),
+        ({"trials": {}}, "trials: expected a list"),
+        ({"trials": [trial(), trial()]}, "a candidate is there twice"),
+        ({"trials": [trial(lowering="dual/57")]}, "more strips than rows"),
+        ({"trials": [trial(lowering="dual/0")]}, "'dual/0' is not a lowering"),
+        ({"trials": [trial(ratio=2.0)]}, "the ratio of dual lies outside its interval"),
+        ({"trials": [trial(milliseconds=0)]}, "not finite and above 0"),
+        ({"trials": [trial(milliseconds=10**400)]}, "too large"),
+        ({"trials": [{}]}, "trials[0]: lowering is missing"),
+        ({"geometry": None}, "geometry: expected an object"),
+        ({"dropped": {"dual": 1}}, "dropped.dual: expected str"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(tmp_path: Path, changed, sentence) -> None:
+    path = tmp_path / "tuning.json"
+    path.write_text(json.dumps(document(**changed)))
+    with pytest.raises(InputError) as caught:
+        read_table(path)
+    assert sentence in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "remove it and run slide-deploy tune again" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("", "not valid JSON"),
+        ("[]", "states no version"),
+        ('{"version": 0, "entries": []}', "states no version"),
+        ('{"version": true, "entries": []}', "version: expected int"),
+        ('{"version": 1}', "entries is missing"),
+        ('{"version": 1, "entries": [NaN]}', "not valid JSON"),
+        ('{"version": 1, "entries": ' + "[" * 100_000, "not valid JSON"),
+        ('{"version": 2, "shape": "new"}', "written by a newer slide-deploy"),
+    ],
+)
+def test_damage_is_refused_in_one_sentence(tmp_path: Path, content: str, sentence: str) -> None:
+    path = tmp_path / "tuning.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=sentence) as caught:
+        read_table(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_entries_of_one_contest_are_refused(tmp_path: Path) -> None:
+    plain = document()
+    plain["entries"] *= 2
+    (tmp_path / "t.json").write_text(json.dumps(plain))
+    with pytest.raises(InputError, match="two entries are of the same contest"):
+        read_table(tmp_path / "t.json")
+
+
+def test_the_users_table_comes_first_and_need_not_exist(tmp_path: Path, monkeypatch) -> None:
+    own = tmp_path / "tuning.json"
+    monkeypatch.setattr(store, "user_file", lambda: own)
+    assert [table.path for table in store.known_tables()] == [shipped_file()]
+    write_table(Table(own, (entry(),)))
+    assert [table.path for table in store.known_tables()] == [own, shipped_file()]
+    own.write_text("{")
+    with pytest.raises(InputError, match="not valid JSON"):
+        store.known_tables()
