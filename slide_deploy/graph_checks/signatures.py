@@ -2,7 +2,9 @@
 
     depthwise   2 convolutions             groups C, 1 -> K, kernel k x k
     per-offset  2K convolutions            groups C, 1 -> 1, kernel k x k
-                K sums, K spreads          C -> heads and heads -> C, kernel 1 x 1
+                K sums                     groups heads, d -> 1, kernel 1 x 1
+                K spreads                  heads -> C, kernel 1 x 1
+    broadcast   as per-offset, no spreads
     dual        K + 1 convolutions a side  groups heads, d -> K and back, kernel 1 x 1
     flat        K and K + 1 products       d -> K and back
 
@@ -79,10 +81,15 @@ def _depthwise(attention: Declaration) -> Counter[Geometry]:
 
 
 def _per_offset(attention: Declaration) -> Counter[Geometry]:
-    offsets, channels, heads = attention.offsets, attention.channels, attention.heads
+    found = _broadcast(attention)
+    found[_pointwise(1, attention.heads, attention.channels)] += attention.offsets
+    return found
+
+
+def _broadcast(attention: Declaration) -> Counter[Geometry]:
+    offsets = attention.offsets
     found = Counter({_neighbours(attention, outputs=1): 2 * offsets})
-    found[_pointwise(1, channels, heads)] += offsets
-    found[_pointwise(1, heads, channels)] += offsets
+    found[_pointwise(attention.heads, attention.head_dim, 1)] += offsets
     return found
 
 
@@ -103,6 +110,7 @@ def _flat(attention: Declaration) -> Counter[Geometry]:
 SIGNATURES: Mapping[str, Signature] = {
     "depthwise": _depthwise,
     "per-offset": _per_offset,
+    "broadcast": _broadcast,
     "dual": _dual,
     "flat": _flat,
 }
