@@ -1,0 +1,65 @@
+"""How many maps are alive at once when a graph runs in the order in which it was written."""
+
+import pytest
+import torch
+from torch.fx import Node
+
+from slide_deploy.lowerings import Lowering, lower
+from slide_deploy.models.slide_attention import SlideAttentionConfig
+from slide_deploy.reparameterize import reparameterize
+from tests.support import random_attention
+
+SIDE, CHANNELS, KERNEL = 40, 8, 5
+OFFSETS = KERNEL**2
+# What shares the memory of its input, wherever a runtime is worth its name.
+VIEWS = ("view", "reshape", "permute", "transpose", "unsqueeze", "squeeze", "slice", "split", "alias")
+
+
+def maps_alive(lowering: Lowering) -> float:
+    """The most numbers that are held at once between operators, in maps of all channels."""
+    config = SlideAttentionConfig(CHANNELS, 2, KERNEL)
+    model = torch.nn.Sequential(random_attention(config)).eval()
+    image = torch.zeros(1, CHANNELS, SIDE, SIDE)
+    program = torch.export.export(lower(reparameterize(model)[0], lowering), (image,))
+    nodes = [node for node in program.graph.nodes if node.op == "call_function"]
+    owner: dict[Node, Node] = {}
+    for node in nodes:
+        name = str(node.target)
+        viewed = any(f".{view}" in name for view in VIEWS) or "getitem" in name
+        source = next((each for each in node.all_input_nodes if each in owner), None)
+        owner[node] = owner[source] if viewed and source is not None else node
+    last = {owner[node]: place for place, node in enumerate(nodes)}
+    for place, node in enumerate(nodes):
+        for source in node.all_input_nodes:
+            if source in owner:
+                last[owner[source]] = place
+    alive, most = 0, 0
+    for place, node in enumerate(nodes):
+        if owner[node] is node:
+            alive += numbers(node)
+        most = max(most, alive)
+        alive -= sum(numbers(held) for held, end in last.items() if end == place)
+    assert alive == 0
+    return most / (CHANNELS * SIDE * SIDE)
+
+
+def numbers(node: Node) -> int:
+    value = node.meta["val"]
+    return value.numel() if isinstance(value, torch.Tensor) else 0
+
+
+def test_the_depthwise_form_holds_a_map_for_every_offset() -> None:
+    assert maps_alive(Lowering("depthwise")) > OFFSETS
+
+
+@pytest.mark.parametrize("form", ["per-offset", "broadcast", "dual", "flat"])
+def test_the_other_forms_do_not(form: str) -> None:
+    # q, k, v, logits of K / d maps, and what is being worked on.
+    assert maps_alive(Lowering(form)) < OFFSETS / 2
+
+
+@pytest.mark.parametrize("form", ["depthwise", "per-offset", "broadcast", "dual", "flat"])
+def test_strips_hold_less(form: str) -> None:
+    whole, cut = maps_alive(Lowering(form)), maps_alive(Lowering(form, 8))
+    assert cut < 0.7 * whole
+    assert cut < OFFSETS / 2
