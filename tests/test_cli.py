@@ -114,6 +114,25 @@ def test_export_verify_and_fold(run, tmp_path: Path) -> None:
     assert (code, "fold: already folded" in out) == (0, True)
 
 
+def test_export_in_another_lowering(run, tmp_path: Path) -> None:
+    call = ("export", NANO, "--to", "onnx", "--out", tmp_path, "--lowering", "flat/2", "--json")
+    code, out, _ = run(*call)
+    assert code == 0
+    (file,) = json.loads(out)["files"]
+    assert set(file["lowerings"].values()) == {"flat/2"}
+    assert "Gemm" in file["operators"]
+    assert run("check", tmp_path / "slide_swin_nano.onnx", "-q")[0] == 0
+
+
+def test_the_help_of_export_names_every_form(run) -> None:
+    from slide_deploy.lowerings import FORMS
+
+    words = " ".join(run("export", "--help")[1].replace("│", " ").split())
+    assert "--lowering" in words
+    assert "per-offset/4" in words
+    assert all(form in words for form in FORMS)
+
+
 def test_locate_says_that_all_layers_agree_or_where_they_part(run, tmp_path: Path) -> None:
     run("export", NANO, "--to", "onnx", "--out", tmp_path)
     written = tmp_path / "slide_swin_nano.onnx"
@@ -286,6 +305,15 @@ def test_unusable_options(refused, tmp_path: Path) -> None:
     assert "no averaged" in refused(
         "export", NANO, "--to", "onnx", "--out", out, "--weights", "averaged"
     )
+    for text, said in (
+        ("sideways", "sideways is not a lowering: choose one of depthwise, per-offset, dual, flat"),
+        ("flat/", "give FORM or FORM/STRIPS"),
+        ("flat/-1", "give FORM or FORM/STRIPS"),
+        ("flat/0", "give 1 or more"),
+        ("flat/9", "layers.1.blocks.0.attn as flat/9: A map of 8 rows cannot be cut into 9 bands"),
+    ):
+        call = ("export", NANO, "--to", "onnx", "--out", out, "--lowering", text)
+        assert said in refused(*call), text
     (tmp_path / "there.safetensors").touch()
     assert "give --force" in refused("fold", NANO, "-o", tmp_path / "there.safetensors")
     assert "must end in .safetensors" in refused("fold", NANO, "-o", tmp_path / "folded.pth")

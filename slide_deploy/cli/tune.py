@@ -151,9 +151,9 @@ def _print(decided: "Sequence[Entry]") -> None:
         [
             ("attention", False),
             ("target", False),
-            ("until now", False),
+            ("until now", True),  # a name that goes on in the next line would be misread, too
             ("ms", True),
-            ("from now on", False),
+            ("from now on", True),
             ("ms", True),
             ("ratio", True),
             ("95 %", True),
@@ -171,7 +171,7 @@ def _print(decided: "Sequence[Entry]") -> None:
             "the same" if same else entry.winner,
             "" if same else f"{winner.milliseconds:.2f}",
             "" if same else f"{winner.ratio:.3f}",
-            "" if same else f"{winner.low:.3f} to {winner.high:.3f}",
+            "" if same else f"{winner.low:.3f}–{winner.high:.3f}",
         )
     stdout().print(grid)
     for entry in decided:

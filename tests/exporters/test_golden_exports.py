@@ -11,8 +11,9 @@ import torch
 from exporters.base import ExportRequest
 from exporters.pipeline import ExportOptions, export
 from exporters.registry import exporter_for
+from slide_deploy.graph_checks import read_graph
 from slide_deploy.hashing import sha256
-from slide_deploy.lowerings import lower
+from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, FileChooser, Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.parity import compare
 from slide_deploy.reparameterize import reparameterize
@@ -20,6 +21,7 @@ from slide_deploy.runtimes import open_file
 from tests.support import (
     ATTENTIONS,
     GOLDEN,
+    SWINS,
     Golden,
     attention_config,
     golden_swin,
@@ -29,8 +31,33 @@ from tests.support import (
 FORMATS = ("onnx", "openvino", "coreml")
 
 
+# Lowerings of the first slide attention of a model and of the second. Where there are two, the
+# first four hold all forms, in one strip and in several (but for the default, which others test);
+# where there is one, all do.
+MIXES = (
+    ("per-offset", "depthwise/2"),
+    ("dual", "per-offset/2"),
+    ("flat", "dual/3"),
+    ("depthwise/2", "flat/2"),
+    ("per-offset/3", "flat"),
+    ("dual/2", "per-offset"),
+    ("flat/2", "dual"),
+)
+TRIALS = [
+    pytest.param(name, mix, id=f"{name}-{'-'.join(mix)}")
+    for name in SWINS
+    for mix in (MIXES if "1stage" in name else MIXES[:4])
+]
+
+
 def test_every_golden_checkpoint(golden: Golden, tmp_path: Path) -> None:
-    check_exports(golden, tmp_path, dynamic_batch=False)
+    check_exports(golden, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "mix"), TRIALS)
+def test_every_lowering(name: str, mix: tuple[str, str], tmp_path: Path) -> None:
+    check_exports(golden_swin(name), tmp_path, lowering=asked_in_turn(*mix))
 
 
 @pytest.mark.parametrize("name", ["slide_swin_nano_shifted", "slide_swin_nano_1stage"])
@@ -38,10 +65,34 @@ def test_open_batch(name: str, tmp_path: Path) -> None:
     check_exports(golden_swin(name), tmp_path, dynamic_batch=True)
 
 
-def check_exports(golden: Golden, tmp_path: Path, *, dynamic_batch: bool) -> None:
-    options = ExportOptions(FORMATS, tmp_path, dynamic_batch=dynamic_batch)
+@pytest.mark.slow
+@pytest.mark.parametrize("mix", MIXES[1:3], ids=",".join)
+def test_open_batch_in_other_lowerings(mix: tuple[str, str], tmp_path: Path) -> None:
+    golden = golden_swin("slide_swin_nano_shifted")
+    check_exports(golden, tmp_path, dynamic_batch=True, lowering=asked_in_turn(*mix))
+
+
+def asked_in_turn(*texts: str) -> FileChooser:
+    """The first for the first slide attention of a model, and so on; alike in every format."""
+
+    def for_file(format: str, precision: str) -> Chooser:
+        left = iter(map(Lowering.parse, texts))
+        return lambda attention: next(left)
+
+    return for_file
+
+
+def check_exports(
+    golden: Golden,
+    tmp_path: Path,
+    *,
+    dynamic_batch: bool = False,
+    lowering: Lowering | FileChooser = DEFAULT_LOWERING,
+) -> None:
+    options = ExportOptions(FORMATS, tmp_path, dynamic_batch=dynamic_batch, lowering=lowering)
     result = export(golden.load(), options)
     assert result.passed
+    assert [file.violations for file in result.files] == [(), (), ()]
     assert result.certificate.error < 1e-12
     image, expected = (golden.expected[name].numpy() for name in ("image", "logits"))
     for file in result.files:
@@ -50,9 +101,14 @@ def check_exports(golden: Golden, tmp_path: Path, *, dynamic_batch: bool) -> Non
         assert np.abs(session(image) - expected).max() < 1e-4, file.format
         batches = {case.batch for case in file.verification.cases}
         assert batches == ({1, 3} if dynamic_batch else {1})
+        graph = read_graph(file.paths[0])
+        assert max(len(graph.shape(name)) for node in graph.nodes for name in node.outputs) == 4
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["checkpoint"]["sha256"] == sha256(golden.path)
     for entry in manifest["files"]:
+        assert entry["lowerings"] == {
+            name: str(lowering) for name, lowering in result.files[0].lowerings.items()
+        }
         for name, digest in entry["sha256"].items():
             assert sha256(tmp_path / name) == digest
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -132,13 +188,14 @@ def test_metadata_is_in_every_file(nano: Golden, tmp_path: Path) -> None:
     props = onnx.load(tmp_path / "slide_swin_nano.onnx").metadata_props
     entries = {prop.key: prop.value for prop in props}
     assert entries["slide_deploy.checkpoint_sha256"] == checkpoint.sha256
-    assert entries["slide_deploy.lowering"] == "depthwise"
     assert json.loads(entries["slide_deploy.slide_attentions"])[1] == {
         "name": "layers.1.blocks.0.attn",
         "channels": 16,
         "kernel_size": 3,
         "heads": 2,
         "head_dim": 8,
+        "lowering": "depthwise",
+        "strips": 1,
     }
     import openvino
 

@@ -11,7 +11,7 @@ from exporters import pipeline
 from exporters.base import Exporter
 from exporters.pipeline import ExportOptions, export
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.lowerings import lower
+from slide_deploy.lowerings import Chooser, Lowering, lower
 from tests.support import Golden
 
 
@@ -168,6 +168,43 @@ def test_unwritable_output(nano: Golden, tmp_path: Path) -> None:
         export(nano.load(), ExportOptions(("onnx",), tmp_path / "file" / "out"))
     with pytest.raises(InputError, match="cannot be written to"):
         export(nano.load(), ExportOptions(("onnx",), tmp_path / "file"))
+
+
+def test_each_format_is_lowered_as_it_was_chosen_and_alike_ones_share_a_trace(
+    nano: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lowered, asked = [], []
+
+    def counting(*arguments):
+        lowered.append(lower(*arguments))
+        return lowered[-1]
+
+    def choose(format: str, precision: str) -> Chooser:
+        asked.append((format, precision))
+        strips = 2 if format == "openvino" else 1
+        return lambda attention: Lowering("per-offset", strips * attention.config.num_heads)
+
+    monkeypatch.setattr(pipeline, "lower", counting)
+    formats = ("onnx", "openvino", "coreml")
+    result = export(nano.load(), ExportOptions(formats, tmp_path, lowering=choose))
+    assert result.passed
+    assert asked == [(format, "float32") for format in formats]
+    assert len(lowered) == 2
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    found = {file["format"]: list(file["lowerings"].values()) for file in manifest["files"]}
+    alike = ["per-offset", "per-offset/2"]
+    assert found == {"onnx": alike, "openvino": ["per-offset/2", "per-offset/4"], "coreml": alike}
+    assert list(manifest["files"][0]["lowerings"]) == [
+        "layers.0.blocks.0.attn",
+        "layers.1.blocks.0.attn",
+    ]
+
+
+def test_a_map_with_fewer_rows_than_strips_is_refused_by_name(nano: Golden, tmp_path: Path) -> None:
+    options = ExportOptions(("onnx",), tmp_path / "out", lowering=Lowering("dual", 9))
+    with pytest.raises(InputError, match=r"^layers.1.blocks.0.attn as dual/9: A map of 8 rows"):
+        export(nano.load(), options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_library_is_named_with_its_command(nano: Golden, tmp_path: Path) -> None:

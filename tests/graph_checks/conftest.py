@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.graph_checks.small_models import Files, export, nano
+from tests.graph_checks.small_models import Files, every_form, export, nano
 from tests.support import random_swin
 
 
@@ -25,3 +25,10 @@ def smallest(tmp_path_factory: pytest.TempPathFactory) -> Files:
         image_size=(16, 16), embed_dim=4, depths=(1, 1), num_heads=(1, 2), num_slide_stages=1
     )
     return export(model, tmp_path_factory.mktemp("smallest"))
+
+
+@pytest.fixture(scope="session")
+def every_form_exported(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Files whose slide attentions are in all forms, in one strip and in several."""
+    model, chooser = every_form()
+    return export(model, tmp_path_factory.mktemp("forms"), lowering=chooser)

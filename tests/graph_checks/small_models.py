@@ -29,12 +29,36 @@ def export(
     """Write a model in every format."""
     folded = reparameterize(model)[0]
     shape = (model.config.in_channels, *model.config.image_size)
-    declared = declarations(folded, chosen(folded, lowering))
-    request = ExportRequest(lower(folded, lowering), shape, dynamic_batch, declared)
+    lowerings = chosen(folded, lowering)
+    declared = declarations(folded, lowerings)
+    request = ExportRequest(lower(folded, lowerings), shape, dynamic_batch, declared)
     files = {exporter.format: folder / f"nano{exporter.suffix}" for exporter in EXPORTERS}
     for exporter in EXPORTERS:
         exporter.write(request, files[exporter.format])
     return files
+
+
+# The first stage has one head, so that nothing but depthwise convolutions has groups there; the
+# second has two attentions of one form, whose constants are alike.
+FORMS_OF_STAGES = (
+    ("depthwise/2", "per-offset", "dual/2", "flat"),
+    ("depthwise", "per-offset/2", "dual", "flat/3", "per-offset"),
+)
+
+
+def every_form() -> tuple[SlideSwin, Chooser]:
+    """A model with as many slide attentions as there are forms, in and without strips.
+
+    Its constants are large enough to be held against each other.
+    """
+    model = random_swin(
+        embed_dim=64,
+        depths=tuple(map(len, FORMS_OF_STAGES)),
+        num_heads=(1, 4),
+        num_slide_stages=2,
+    )
+    forms = iter([Lowering.parse(text) for texts in FORMS_OF_STAGES for text in texts])
+    return model, lambda attention: next(forms)
 
 
 def branched_swin(folder: Path) -> Path:

@@ -12,21 +12,14 @@ from torch import nn
 
 from exporters.base import BATCH_NAME, INPUT_NAME, ExportRequest
 from exporters.registry import EXPORTERS
-from slide_deploy.lowerings import FORMS, lower
+from slide_deploy.lowerings import DEFAULT_LOWERING, FORMS, Lowering, lower
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import Session, runtime_for
 from tests.traps.patterns import Map, Parts
-from tests.traps.per_offset import PerOffsetSlideAttention
 
 Run = Callable[[np.ndarray], np.ndarray]
-
-# The forms that are written, and one that is not yet.
-SLIDE_FORMS: Mapping[str, Callable[[FoldedSlideAttention], nn.Module]] = {
-    **FORMS,
-    "per offset": PerOffsetSlideAttention,
-}
 
 MAPS = (
     Map(1, 1, 4),
@@ -82,13 +75,24 @@ def written_parts(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
     written: dict[str, tuple[str, nn.Module]] = {}
     for name, part in folded.parts.items():
         if isinstance(part, FoldedSlideAttention):
-            # Without biases and with a shared projection the same operators are fewer.
-            forms = SLIDE_FORMS if "heads" in name else FORMS
-            for form, build in forms.items():
-                written[f"{name}, {form}"] = name, build(part)
+            for lowering in _lowerings(name, part):
+                written[f"{name}, {lowering}"] = name, lower(part, lowering)
         else:
             written[name] = name, lower(part)
     return written
+
+
+def _lowerings(name: str, part: FoldedSlideAttention) -> Iterator[Lowering]:
+    """Every form for every number of heads, and once in strips; other variants have no patterns
+    of their own.
+    """
+    assert part.resolution is not None
+    if "heads" in name:
+        yield from map(Lowering, FORMS)
+    elif name == "slide shared qkv":
+        yield from (Lowering(form, min(2, part.resolution[0])) for form in FORMS)
+    else:
+        yield DEFAULT_LOWERING
 
 
 def run_everywhere(

@@ -1,0 +1,83 @@
+"""Which operators each form is written in: as many as its formula says, and no others."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from exporters.base import ExportRequest
+from exporters.registry import EXPORTERS, exporter_for
+from slide_deploy.graph_checks import read_graph
+from slide_deploy.lowerings import FORMS, Lowering, lower
+from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
+from slide_deploy.reparameterize import reparameterize
+from tests.support import randomise
+
+SIDE = 6
+
+
+def attention(kernel_size: int) -> nn.Module:
+    """One slide attention on tokens, folded."""
+    config = SlideAttentionConfig(8, num_heads=2, kernel_size=kernel_size)
+    model = nn.Sequential(SlideAttention(config, "tokens", (SIDE, SIDE)))
+    return reparameterize(randomise(model))[0]
+
+
+def written(
+    format: str, lowering: Lowering, kernel_size: int, folder: Path
+) -> tuple[Counter[str], int]:
+    """How often each operator occurs in a file of that attention, and the highest rank in it."""
+    path = folder / f"attention{exporter_for(format).suffix}"
+    model = lower(attention(kernel_size), lowering).eval()
+    exporter_for(format).write(ExportRequest(model, (SIDE * SIDE, 8), False, {}), path)
+    graph = read_graph(path)
+    ranks = [len(graph.shape(name) or ()) for node in graph.nodes for name in node.outputs]
+    return Counter(node.operator for node in graph.nodes), max(ranks)
+
+
+def onnx_operators(form: str, offsets: int, strips: int) -> Counter[str]:
+    """What the formula of a form needs in ONNX; K offsets, S strips."""
+    k, s = offsets, strips
+    cut = s > 1
+    # The projection at the end, and the strips side by side; the rows of each as maps and back.
+    found = Counter(MatMul=1, Add=1, Softmax=s, Concat=int(cut))
+    if form == "flat":
+        found += Counter(Gemm=k * s, MatMul=(k + 2) * s, Mul=2 * k * s, Split=s)
+        found += Counter(Add=(k + 1) * s)
+        return found
+    # Queries, keys and values.
+    found += Counter(Conv=3 * s)
+    if form == "depthwise":
+        return found + Counter(Conv=2 * s, Mul=2 * s, ReduceSum=2 * s)
+    if form == "per-offset":
+        found += Counter(Conv=4 * k * s, Mul=2 * k * s, Add=(k - 1) * s)
+        return found + Counter(Concat=s, Split=s)
+    return found + Counter(Conv=2 * (k + 1) * s, Mul=2 * k * s, Add=2 * k * s)
+
+
+ARITHMETIC = {"Add", "Concat", "Conv", "Gemm", "MatMul", "Mul", "ReduceSum", "Softmax", "Split"}
+LAYOUT = {"Pad", "Reshape", "Slice", "Transpose"}
+
+
+@pytest.mark.parametrize(("kernel_size", "strips"), [(3, 1), (3, 2), (5, 3)])
+@pytest.mark.parametrize("form", FORMS)
+def test_onnx_files_hold_the_operators_of_the_formula(
+    form: str, kernel_size: int, strips: int, tmp_path: Path
+) -> None:
+    operators, rank = written("onnx", Lowering(form, strips), kernel_size, tmp_path)
+    assert operators.keys() <= ARITHMETIC | LAYOUT
+    found = Counter({name: n for name, n in operators.items() if name in ARITHMETIC})
+    assert found == onnx_operators(form, kernel_size**2, strips)
+    assert rank == 4
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("format", ["openvino", "coreml"])
+def test_no_form_computes_a_shape_or_has_a_rank_above_four(
+    format: str, form: str, tmp_path: Path
+) -> None:
+    assert format in {exporter.format for exporter in EXPORTERS}
+    operators, rank = written(format, Lowering(form, 2), 3, tmp_path)
+    assert not {name.lower() for name in operators} & {"shape", "shapeof", "gather", "expand"}
+    assert rank == 4

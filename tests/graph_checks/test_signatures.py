@@ -1,0 +1,121 @@
+"""Files of every form keep the rules, and lack none of the operators that make the form."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
+from slide_deploy.graph_checks.declarations import (
+    ATTENTIONS_KEY,
+    LOWERING_KEY,
+    Declaration,
+    read_declarations,
+)
+from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.signatures import SIGNATURES, Geometry, mixings, signature
+from slide_deploy.lowerings import FORMS
+from tests.graph_checks.small_models import FORMS_OF_STAGES, Files
+
+FORMATS = ("onnx", "openvino", "coreml")
+
+
+@pytest.fixture(params=FORMATS)
+def graph(request: pytest.FixtureRequest, every_form_exported: Files) -> Graph:
+    """The file with all forms, in each format in turn."""
+    return read_graph(every_form_exported[request.param])
+
+
+def says(graph: Graph) -> list[str]:
+    """What SD017 says."""
+    return [
+        f"{violation.node}: {violation.message}"
+        for violation in check_graph(graph, standard_ops())
+        if violation.rule == "SD017"
+    ]
+
+
+def declared(graph: Graph) -> tuple[Declaration, ...]:
+    declarations = read_declarations(graph.metadata)
+    assert declarations is not None
+    return declarations
+
+
+def without(graph: Graph, node: Node) -> Graph:
+    return replace(graph, nodes=tuple(other for other in graph.nodes if other is not node))
+
+
+def declaring(graph: Graph, position: int, **changes: object) -> Graph:
+    """The graph where the declaration of one attention says something else."""
+    entries = json.loads(graph.metadata[ATTENTIONS_KEY])
+    entries[position] |= changes
+    return replace(graph, metadata=graph.metadata | {ATTENTIONS_KEY: json.dumps(entries)})
+
+
+def test_every_form_has_a_signature() -> None:
+    assert SIGNATURES.keys() == FORMS.keys()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_of_all_forms_keeps_every_rule(every_form_exported: Files, format: str) -> None:
+    assert check_file(every_form_exported[format]).violations == ()
+
+
+def test_every_attention_declares_its_own_form_and_strips(graph: Graph) -> None:
+    texts = [text for texts in FORMS_OF_STAGES for text in texts]
+    found = [
+        each.lowering if each.strips == 1 else f"{each.lowering}/{each.strips}"
+        for each in declared(graph)
+    ]
+    assert found == texts
+    assert LOWERING_KEY not in graph.metadata
+
+
+def operators_of_forms(graph: Graph) -> Iterator[tuple[Geometry, Node]]:
+    """The first operator of each geometry that a declared attention asks for."""
+    asked = {kind.padded_anyhow for each in declared(graph) for kind in signature(each)}
+    for node, kind in mixings(graph):
+        if kind.padded_anyhow in asked:
+            asked.remove(kind.padded_anyhow)
+            yield kind, node
+    assert asked == set()
+
+
+def test_whatever_is_missing_is_seen(graph: Graph) -> None:
+    kinds = list(operators_of_forms(graph))
+    # depthwise, per-offset, dual and flat: 1 + 3 + 2 + 2 in each stage.
+    assert len(kinds) == 16
+    for kind, node in kinds:
+        assert any("and the graph has" in line for line in says(without(graph, node))), kind
+
+
+def test_one_of_the_wrong_form_is_seen(graph: Graph) -> None:
+    for position, attention in enumerate(declared(graph)):
+        for other in SIGNATURES.keys() - {attention.lowering}:
+            assert says(declaring(graph, position, lowering=other)), (attention, other)
+
+
+def test_other_strips_are_seen(graph: Graph) -> None:
+    for position, attention in enumerate(declared(graph)):
+        assert says(declaring(graph, position, strips=attention.strips + 1)), attention
+
+
+def test_a_lowering_that_nobody_knows_is_named(graph: Graph) -> None:
+    (said,) = says(declaring(graph, 4, lowering="sideways"))
+    assert said.startswith("layers.1.blocks.0.attn: Its lowering is said to be sideways; known")
+
+
+def test_older_files_name_one_form_for_all(exported: Files) -> None:
+    for path in exported.values():
+        graph = read_graph(path)
+        entries = json.loads(graph.metadata[ATTENTIONS_KEY])
+        for entry in entries:
+            del entry["lowering"], entry["strips"]
+        older = graph.metadata | {ATTENTIONS_KEY: json.dumps(entries)}
+        named = replace(graph, metadata=older | {LOWERING_KEY: "depthwise"})
+        assert says(named) == []
+        assert says(replace(graph, metadata=older | {LOWERING_KEY: "dual"}))
+        assert (
+            "says no lowering of layers.0.blocks.0.attn" in says(replace(graph, metadata=older))[0]
+        )
