@@ -12,7 +12,17 @@ from tests.support import random_attention
 SIDE, CHANNELS, KERNEL = 40, 8, 5
 OFFSETS = KERNEL**2
 # What shares the memory of its input, wherever a runtime is worth its name.
-VIEWS = ("view", "reshape", "permute", "transpose", "unsqueeze", "squeeze", "slice", "split", "alias")
+VIEWS = (
+    "view",
+    "reshape",
+    "permute",
+    "transpose",
+    "unsqueeze",
+    "squeeze",
+    "slice",
+    "split",
+    "alias",
+)
 
 
 def maps_alive(lowering: Lowering) -> float:
