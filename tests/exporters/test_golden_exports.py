@@ -13,7 +13,7 @@ from exporters.pipeline import ExportOptions, export
 from exporters.registry import exporter_for
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.hashing import sha256
-from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, FileChooser, Lowering, lower
+from slide_deploy.lowerings import DEFAULT_LOWERING, FORMS, Chooser, FileChooser, Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.parity import compare
 from slide_deploy.reparameterize import reparameterize
@@ -32,22 +32,32 @@ FORMATS = ("onnx", "openvino", "coreml")
 
 
 # Lowerings of the first slide attention of a model and of the second. Where there are two, the
-# first four hold all forms, in one strip and in several (but for the default, which others test);
+# first five hold all forms, in one strip and in several (but for the default, which others test);
 # where there is one, all do.
 MIXES = (
     ("per-offset", "depthwise/2"),
     ("dual", "per-offset/2"),
     ("flat", "dual/3"),
-    ("depthwise/2", "flat/2"),
+    ("broadcast", "flat/2"),
+    ("depthwise/2", "broadcast/3"),
     ("per-offset/3", "flat"),
+    ("broadcast/2", "dual"),
     ("dual/2", "per-offset"),
-    ("flat/2", "dual"),
+    ("flat/2", "broadcast"),
 )
 TRIALS = [
     pytest.param(name, mix, id=f"{name}-{'-'.join(mix)}")
     for name in SWINS
-    for mix in (MIXES if "1stage" in name else MIXES[:4])
+    for mix in (MIXES if "1stage" in name else MIXES[:5])
 ]
+
+
+def test_the_mixes_leave_no_form_out() -> None:
+    two = {lowering for mix in MIXES[:5] for lowering in map(Lowering.parse, mix)}
+    one = {Lowering.parse(mix[0]) for mix in MIXES}
+    for tried in (two | {DEFAULT_LOWERING}, one | {DEFAULT_LOWERING}):
+        assert {lowering.form for lowering in tried if lowering.strips == 1} == FORMS.keys()
+        assert {lowering.form for lowering in tried if lowering.strips > 1} == FORMS.keys()
 
 
 def test_every_golden_checkpoint(golden: Golden, tmp_path: Path) -> None:
