@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -199,7 +200,8 @@ def _lowerings(file: "ExportedFile") -> Iterator[str]:
     alike = Counter((str(each), each.source) for each in file.lowerings.values())
     for (lowering, source), count in alike.items():
         attentions = f"{count} slide attention{'s' if count > 1 else ''}"
-        yield f"{file.format}: {attentions} {lowering}{f' ({source})' if source else ''}"
+        line = f"{file.format}: {attentions} {lowering}{f' ({source})' if source else ''}"
+        yield fill(line, 100, subsequent_indent="  ")
 
 
 def _by(shape: "tuple[int | None, ...]") -> str:

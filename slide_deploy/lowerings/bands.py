@@ -32,6 +32,12 @@ class Band:
         """How many rows it computes."""
         return self.bottom - self.top
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing but zeros surrounds it."""
+        radius = self.above + self.top - self.first
+        return self.above == self.below == radius
+
 
 def bands(height: int, count: int, radius: int) -> tuple[Band, ...]:
     """Cut a map into bands of nearly one size.

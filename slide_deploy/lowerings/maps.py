@@ -46,9 +46,10 @@ class MapForm(Form):
 
 def convolve(conv: nn.Module, maps: Tensor, band: Band) -> Tensor:
     """Convolve the rows of a band: zeros stand in only for what is outside the map."""
+    if band.is_whole:
+        out: Tensor = conv(maps)
+        return out
     assert isinstance(conv, nn.Conv2d)
-    if band.above == band.below == conv.padding[0]:
-        return conv(maps)
     return functional.conv2d(
         functional.pad(maps, (0, 0, band.above, band.below)),
         conv.weight,

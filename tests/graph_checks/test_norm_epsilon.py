@@ -19,6 +19,7 @@ from slide_deploy.graph_checks.normalisations import (
     read_normalisations,
     same_epsilon,
 )
+from slide_deploy.lowerings import DEFAULT_LOWERING, chosen
 from slide_deploy.reparameterize import reparameterize
 from tests.graph_checks.damage import (
     EDITORS,
@@ -233,7 +234,7 @@ def test_an_onnx_file_may_leave_the_default_out(exported: Files, tmp_path: Path)
 def test_the_exporter_counts_the_normalisations_of_the_model(depths: tuple[int, ...]) -> None:
     heads = (1, 2, 4, 8)[: len(depths)]
     folded = reparameterize(random_swin(image_size=(64, 64), depths=depths, num_heads=heads))[0]
-    written = declarations(folded, "depthwise")
+    written = declarations(folded, chosen(folded, DEFAULT_LOWERING))
     expected = 2 * sum(depths) + 1 + (len(depths) - 1) + 1
     assert read_normalisations(written) == {1e-5: expected}
 
@@ -241,5 +242,5 @@ def test_the_exporter_counts_the_normalisations_of_the_model(depths: tuple[int, 
 def test_models_with_several_epsilons_declare_each() -> None:
     folded = reparameterize(nano())[0]
     folded.get_submodule("norm").eps = 1e-6
-    written = declarations(folded, "depthwise")
+    written = declarations(folded, chosen(folded, DEFAULT_LOWERING))
     assert read_normalisations(written) == {1e-5: NORMS - 1, 1e-6: 1}

@@ -9,7 +9,7 @@ from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
 from tests.support import random_attention
 
-SIDE, CHANNELS, KERNEL = 40, 8, 5
+SIDE, CHANNELS, KERNEL = 24, 64, 5
 OFFSETS = KERNEL**2
 # What shares the memory of its input, wherever a runtime is worth its name.
 VIEWS = (
@@ -64,7 +64,7 @@ def test_the_depthwise_form_holds_a_map_for_every_offset() -> None:
 
 @pytest.mark.parametrize("form", ["per-offset", "broadcast", "dual", "flat"])
 def test_the_other_forms_do_not(form: str) -> None:
-    # q, k, v, logits of K / d maps, and what is being worked on.
+    # Queries, keys, values, and what is being worked on; the logits are K / d maps.
     assert maps_alive(Lowering(form)) < OFFSETS / 2
 
 

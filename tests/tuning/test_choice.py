@@ -48,7 +48,7 @@ def test_the_same_geometry_in_the_second_table_beats_a_near_one_in_the_first() -
 def test_another_target_or_precision_does_not_count() -> None:
     measured = table(entry("flat/4"))
     assert chosen(geometry(), measured, target="openvino:cpu") == "per-offset"
-    assert chosen(geometry(), measured, precision="float16") == "depthwise"
+    assert chosen(geometry(), measured, precision="float16") == "broadcast"
 
 
 def test_openvino_computes_float16_files_in_float32() -> None:
@@ -59,8 +59,8 @@ def test_openvino_computes_float16_files_in_float32() -> None:
 @pytest.mark.parametrize(
     ("target", "form"),
     [
-        ("onnxruntime:cpu", "depthwise"),
-        ("onnxruntime:cuda", "depthwise"),
+        ("onnxruntime:cpu", "broadcast"),
+        ("onnxruntime:cuda", "broadcast"),
         ("openvino:cpu", "per-offset"),
         ("coreml:all", "per-offset"),
         ("coreml:ane", "per-offset"),
@@ -147,7 +147,7 @@ def test_a_module_that_does_not_know_its_map_is_told() -> None:
     measured = [table(entry("dual/2", geometry=geometry(layout="nchw")))]
     assert str(chooser("onnxruntime:cpu", "float32", (56, 56), measured)(folded)) == "dual/2"
     unknown = chooser("onnxruntime:cpu", tables=measured).choice(folded)
-    assert str(unknown.lowering) == "depthwise"
+    assert str(unknown.lowering) == "broadcast"
     assert "the size of the map is not known" in unknown.source
 
 
@@ -157,5 +157,5 @@ def test_a_form_that_cannot_write_an_attention_is_not_chosen() -> None:
         folded.value_conv.weight[0] += 1.0  # a kernel of the first head alone
     measured = [table(entry("flat", geometry=geometry(layout="nchw")))]
     found = chooser("onnxruntime:cpu", "float32", (56, 56), measured).choice(folded)
-    assert str(found.lowering) == "depthwise"
+    assert str(found.lowering) == "broadcast"
     assert "flat cannot write this attention" in found.source
