@@ -58,24 +58,25 @@ bench-trust: $(VENV)/.installed
 		--batch 64 --out docs/trust.md
 
 # A run for each suite: what is in one is interleaved. A candidate that fails does not stop the rest.
-SUITES := $(basename $(notdir $(wildcard benchmarks/peers/*.toml)))
+BENCH_FLAGS ?= --rounds 12 --seconds 5
+SUITES ?= $(basename $(notdir $(wildcard benchmarks/peers/*.toml)))
 bench-export: $(VENV)/.installed
 	mkdir -p build/performance
 	for suite in $(SUITES); do \
-		$(BIN)/slide-deploy bench --suite benchmarks/peers/$$suite.toml --rounds 12 --seconds 6 \
+		$(BIN)/slide-deploy bench --suite benchmarks/peers/$$suite.toml $(BENCH_FLAGS) \
 			--json build/performance/$$suite.json || test $$? -eq 1 || exit; \
 	done
 	$(BIN)/python -m benchmarks.performance build/performance --out docs/performance.md
 
-# Small sizes first: their winners are the first guess for the larger ones. About twelve minutes on an
-# idle machine; TUNE_FLAGS='--exhaustive --strips 1,2,4,7' takes five times that.
-TUNE_FLAGS ?= --strips 1,4
-TUNE_SIZES := 96x56x56 192x28x28 128x56x56 256x28x28 96x96x96 192x48x48 128x96x96 256x48x48 \
-	96x200x200:nchw
-
+# A quarter of an hour on an idle machine. Strips cost synchronisation and pay at high resolution, where
+# each makes the export longer: there the two forms that lead elsewhere are raced.
+TUNE := slide-deploy tune --target onnxruntime:cpu --target openvino:cpu --threads 2 \
+	--out slide_deploy/tuning/defaults.json
 tune: $(VENV)/.installed
-	$(BIN)/slide-deploy tune $(TUNE_SIZES:%=--attention %) --target onnxruntime:cpu \
-		--target openvino:cpu --threads 2 $(TUNE_FLAGS) --out slide_deploy/tuning/defaults.json
+	$(BIN)/$(TUNE) --strips 1,2 --attention 96x56x56 --attention 192x28x28 \
+		--attention 128x56x56 --attention 256x28x28
+	$(BIN)/$(TUNE) --strips 1,4,10 --form broadcast --form per-offset \
+		--attention 96x200x200:nchw --attention 128x200x200:nchw
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
