@@ -4,28 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.grid import Grid
 from benchmarks.report.markdown import markdown_table
 from slide_deploy.errors import InputError
 from slide_deploy.writing import write_text
 
 END = "<!-- generated until here -->"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table, for a terminal and for a page.
-
-    Attributes:
-        title: above it.
-        headers: each with whether its column holds figures.
-        rows: of cells.
-        remark: how it is judged; may be empty.
-    """
-
-    title: str
-    headers: tuple[tuple[str, bool], ...]
-    rows: tuple[tuple[str, ...], ...]
-    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ ARROWS = {
         "slide_deploy.lowerings",
         "slide_deploy.machine",
         "slide_deploy.models",
+        "slide_deploy.writing",
     },
     "slide_deploy.parity": set(),
     "slide_deploy.locate": set(),

@@ -5,15 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
-
 from benchmarks import result
-from benchmarks.generated_page import GeneratedPage, Grid
+from benchmarks.generated_page import GeneratedPage
 from benchmarks.performance.ratios import find
 from benchmarks.performance.rows import ROWS, SUITES
 from benchmarks.performance.tables import medians, ratios
-from slide_deploy.console import stdout, table
-from slide_deploy.errors import SlideDeployError
+from slide_deploy.errors import InputError, SlideDeployError
 
 COMMAND = "make bench-export"
 
@@ -30,26 +27,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for suite in SUITES
             if (chosen.folder / f"{suite}.json").exists()
         }
+        if not runs:
+            raise InputError(f"{chosen.folder} holds no result of a suite: run {COMMAND}.")
         asked = ratios([find(row, runs[row.suite]) for row in ROWS if row.suite in runs])
-        _print(asked)
+        asked.print()
         if chosen.out is not None:
             grids = [asked, *(medians(suite, run) for suite, run in runs.items())]
-            machine = next(iter(runs.values())).machine if runs else {}
-            conditions = {"command": f"`{COMMAND}`, a run for each suite in `benchmarks/peers/`"}
+            machine = next(iter(runs.values())).machine
+            conditions = {
+                "command": f"`{COMMAND}`, a run for each suite in `benchmarks/peers/`",
+                "suites": ", ".join(runs),
+            }
             GeneratedPage(chosen.out, COMMAND).update(grids, conditions | machine)
             print(f"written: {chosen.out}")
     except SlideDeployError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
-
-
-def _print(grid: Grid) -> None:
-    shown = table(grid.title, grid.headers)
-    for row in grid.rows:
-        shown.add_row(*map(escape, row))
-    stdout().print(shown)
-    stdout().print(grid.remark, markup=False, soft_wrap=False)
 
 
 if __name__ == "__main__":

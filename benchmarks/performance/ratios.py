@@ -42,10 +42,8 @@ def find(row: Row, run: Run) -> Found:
     ours, peer = (_measurement(run, name, row) for name in ("ours", row.peer))
     over, under = (ours, peer) if row.ours_on_top else (peer, ours)
     if row.kind is Kind.memory:
-        activations = _activations(over), _activations(under)
-        if None in activations or not activations[1]:
-            return Found(row, None)
-        return Found(row, activations[0] / activations[1])  # type: ignore[operator]
+        more, less = _activations(over), _activations(under)
+        return Found(row, None if more is None or not less else more / less)
     estimate = paired_ratio(over.samples, under.samples)
     return Found(row, None) if estimate is None else Found(row, estimate.value, estimate.interval)
 

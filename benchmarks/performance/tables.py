@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.generated_page import Grid
+from benchmarks.grid import Grid
 from benchmarks.performance.ratios import Found
 from benchmarks.performance.rows import RUNTIMES
 from benchmarks.record import Run

@@ -7,15 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
-
 from benchmarks.artifact import describe_artifact
 from benchmarks.record import Configuration
 from benchmarks.trust.page import page, update
 from benchmarks.trust.subject import SLICE, Settings, Subject, subject
 from benchmarks.trust.tables import grids
 from benchmarks.trust.trial import examine, steps
-from slide_deploy.console import stdout, table
 from slide_deploy.errors import SlideDeployError
 from slide_deploy.machine import describe, usable_threads
 from slide_deploy.progress import Steps
@@ -44,11 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Steps(False, steps(subjects, settings)) as step:
             findings = examine(subjects, settings, step)
         for grid in grids(findings):
-            shown = table(grid.title, grid.headers)
-            for row in grid.rows:
-                shown.add_row(*map(escape, row))
-            stdout().print(shown)
-            stdout().print(grid.remark, markup=False, soft_wrap=False)
+            grid.print()
         if chosen.out is not None:
             update(chosen.out, findings, conditions)
             print(f"written: {chosen.out}")

@@ -170,11 +170,9 @@ def _random_attention(text: str) -> FoldedSlideAttention:
     """Latency does not depend on the weights."""
     from benchmarks.peers.subject import attention
 
-    match = re.fullmatch(r"(.+?)(?::(nchw|tokens))?", text)
-    assert match is not None or not text
-    size, layout = (match[1], match[2]) if match else (text, None)
-    chosen: Layout = "nchw" if layout == "nchw" else "tokens"
-    branched = attention(size, chosen).branched()
+    maps = text.endswith(":nchw")
+    layout: Layout = "nchw" if maps else "tokens"
+    branched = attention(text.removesuffix(f":{layout}"), layout).branched()
     assert isinstance(branched, SlideAttention)
     return fold_attention(branched)[0]
 

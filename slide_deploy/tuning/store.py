@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from slide_deploy.errors import InputError
 from slide_deploy.tuning.strict import decode
 from slide_deploy.tuning.table import TABLE_VERSION, Entry
+from slide_deploy.writing import write_text
 
 # A thousand entries need some 4 MB.
 MAX_BYTES = 64 << 20
@@ -112,18 +113,9 @@ def write_table(table: Table) -> None:
     """
     document = asdict(_Document(TABLE_VERSION, table.entries))
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    path = table.path
-    # In the same folder: a rename is atomic within one file system only.
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}): check its folder."
-        ) from error
+    with suppress(OSError):  # writing says what is wrong with the folder
+        table.path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(table.path, text)
 
 
 def _refuse(constant: str) -> None:
