@@ -15,7 +15,7 @@ help:
 	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make traps   run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
-	@echo "make bench-trust  measure the benchmark itself, for a quarter of an hour; see docs/trust.md"
+	@echo "make bench-trust  measure the benchmark itself, for half an hour; see docs/trust.md"
 	@echo "make bench-export  race our files against their peers, for half an hour; see docs/performance.md"
 	@echo "make format  format the code"
 	@echo "make train   train the digits model again"

@@ -86,9 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".onnx or .xml")
     parser.add_argument("--runs", type=int, default=20, help="races of each kind")
-    parser.add_argument("--rounds", type=int, default=12, help="of each race; at least 6")
+    parser.add_argument("--rounds", type=int, default=20, help="of each race; at least 6")
     parser.add_argument(
-        "--seconds", type=float, default=1.0, help="of measuring a candidate in a race"
+        "--seconds", type=float, default=3.0, help="of measuring a candidate in a race"
     )
     parser.add_argument(
         "--comparisons", type=int, default=10, help="with each vendor's tool; at least 6"
