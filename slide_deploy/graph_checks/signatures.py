@@ -9,6 +9,7 @@
                 2 running sums             K heads -> (K - 1) heads, kernel 1 x 1
     dual        K + 1 convolutions a side  groups heads, d -> K and back, kernel 1 x 1
     flat        K and K + 1 products       d -> K and back
+                1 product                  C -> K heads
 
 K = k * k offsets, d features of a head. In strips there is as much of everything in each. Names do
 not survive conversion and geometry does; so operators are counted by their geometry.
@@ -114,6 +115,7 @@ def _flat(attention: Declaration) -> Counter[Geometry]:
     offsets, features = attention.offsets, attention.head_dim
     found = Counter({Geometry(1, features, offsets): offsets})
     found[Geometry(1, offsets, features)] += offsets + 1
+    found[Geometry(1, attention.channels, attention.heads * offsets)] += 1
     return found
 
 

@@ -52,7 +52,8 @@ class Flat(Form):
         self.value_bias = constant(value_bias[0].T)
         linears = [constant_linear(*projection) for projection in projections(folded)]
         self.query, self.key, self.value = linears * 3 if len(linears) == 1 else linears
-        self.key_bias = _key_bias(self.query, key_bias)
+        # (head * d, head * offset): the logits q^T b, each of the features of its head.
+        self.key_bias = constant(torch.block_diag(*key_bias))
 
     def forward(self, rows: Tensor, band: Band) -> Tensor:
         """See ``Form.forward``."""
@@ -69,10 +70,9 @@ class Flat(Form):
             v = functional.pad(self.value(rows), zeros).flatten(1, 2)
         # A query stands where its first tap does, r tokens left of its own.
         whole = band.rows == band.last - band.first
-        queries = rows if whole else rows[:, inside]
-        right = (0, 0, 0, radius)
-        q = functional.pad(self.query(queries), right).flatten(1, 2)
-        logits = functional.pad(self.key_bias(queries), right).reshape(-1, config.offsets)
+        queries = self.query(rows if whole else rows[:, inside])
+        q = functional.pad(queries, (0, 0, 0, radius)).flatten(1, 2)
+        logits = (q @ self.key_bias).reshape(-1, config.offsets)
         per_head = (-1, config.head_dim)
 
         def at(side: Tensor, tap: int) -> Tensor:
@@ -97,24 +97,3 @@ def _slice(tokens: Tensor, start: int, count: int) -> Tensor:
     sizes = [start, count, tokens.shape[1] - start - count]
     parts = tokens.split([size for size in sizes if size], dim=1)
     return parts[1 if start else 0]
-
-
-def _key_bias(query: nn.Linear, key_bias: Tensor) -> nn.Linear:
-    """The logits q^T b, which are linear in the input.
-
-    Args:
-        query: the projection to q, (head * d) outputs.
-        key_bias: (head, d, offset).
-
-    Returns:
-        The projection to them, (head * offset) outputs.
-    """
-    key_bias = key_bias.double()
-    heads, features = key_bias.shape[:2]
-    weight = query.weight.double().unflatten(0, (heads, features))
-    logits = torch.einsum("hdp,hdc->hpc", key_bias, weight).flatten(0, 1)
-    bias = None
-    if query.bias is not None:
-        bias = torch.einsum("hdp,hd->hp", key_bias, query.bias.double().unflatten(0, (heads, -1)))
-        bias = bias.flatten().to(query.weight.dtype)
-    return constant_linear(logits.to(query.weight.dtype), bias)

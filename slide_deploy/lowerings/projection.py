@@ -32,7 +32,8 @@ def constant_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """A projection, of copies: weight (outputs, inputs)."""
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
     linear.weight = constant(weight)
-    linear.bias = None if bias is None else constant(bias)
+    if bias is not None:
+        linear.bias = constant(bias)
     return linear
 
 

@@ -41,9 +41,9 @@ def onnx_operators(form: str, offsets: int, strips: int) -> Counter[str]:
     k, s = offsets, strips
     found = Counter(Softmax=s, Concat=int(s > 1))  # the strips side by side
     if form == "flat":
-        # Projections to queries, keys, values and the logits of the key bias; K products with the
-        # keys and K + 1 with the attention. The projection at the end.
-        found += Counter(MatMul=(4 + k + k + 1) * s, Add=(4 + 2 * k) * s)
+        # Projections to queries, keys and values; K + 1 products on the way to the logits and on
+        # the way from the attention. The projection at the end.
+        found += Counter(MatMul=(3 + 2 * (k + 1)) * s, Add=(3 + 2 * k) * s)
         return found + Counter(Mul=2 * k * s, Split=2 * k * s, MatMul=1, Add=1)
     # Queries, keys and values, a convolution each, and the projection at the end.
     found += Counter(Conv=3 * s + 1)
