@@ -74,8 +74,9 @@ TUNE := slide-deploy tune --target onnxruntime:cpu --target openvino:cpu --threa
 	--out slide_deploy/tuning/defaults.json
 tune: $(VENV)/.installed
 	$(BIN)/$(TUNE) --strips 1,2 --attention 96x56x56 --attention 192x28x28 \
-		--attention 128x56x56 --attention 256x28x28
-	$(BIN)/$(TUNE) --strips 1,4,10 --form broadcast --form per-offset \
+		--attention 128x56x56 --attention 256x28x28 \
+		--attention 96x56x56:nchw --attention 128x56x56:nchw
+	$(BIN)/$(TUNE) --strips 1,10,20 --form running-mean --form flat \
 		--attention 96x200x200:nchw --attention 128x200x200:nchw
 
 format: $(VENV)/.installed

@@ -5,8 +5,11 @@
                 K sums                     groups heads, d -> 1, kernel 1 x 1
                 K spreads                  heads -> C, kernel 1 x 1
     broadcast   as per-offset, no spreads
+    running-mean  as per-offset, a spread less, and
+                2 running sums             K heads -> (K - 1) heads, kernel 1 x 1
     dual        K + 1 convolutions a side  groups heads, d -> K and back, kernel 1 x 1
     flat        K and K + 1 products       d -> K and back
+                1 product                  C -> K heads
 
 K = k * k offsets, d features of a head. In strips there is as much of everything in each. Names do
 not survive conversion and geometry does; so operators are counted by their geometry.
@@ -93,6 +96,14 @@ def _broadcast(attention: Declaration) -> Counter[Geometry]:
     return found
 
 
+def _running_mean(attention: Declaration) -> Counter[Geometry]:
+    offsets, heads = attention.offsets, attention.heads
+    found = _broadcast(attention)
+    found[_pointwise(1, heads, attention.channels)] += offsets - 1
+    found[_pointwise(1, offsets * heads, (offsets - 1) * heads)] += 2
+    return found
+
+
 def _dual(attention: Declaration) -> Counter[Geometry]:
     offsets, heads, features = attention.offsets, attention.heads, attention.head_dim
     found = Counter({_pointwise(heads, features, offsets): offsets + 1})
@@ -104,6 +115,7 @@ def _flat(attention: Declaration) -> Counter[Geometry]:
     offsets, features = attention.offsets, attention.head_dim
     found = Counter({Geometry(1, features, offsets): offsets})
     found[Geometry(1, offsets, features)] += offsets + 1
+    found[Geometry(1, attention.channels, attention.heads * offsets)] += 1
     return found
 
 
@@ -111,6 +123,7 @@ SIGNATURES: Mapping[str, Signature] = {
     "depthwise": _depthwise,
     "per-offset": _per_offset,
     "broadcast": _broadcast,
+    "running-mean": _running_mean,
     "dual": _dual,
     "flat": _flat,
 }

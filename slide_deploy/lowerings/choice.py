@@ -12,12 +12,14 @@ from slide_deploy.lowerings.dual import Dual
 from slide_deploy.lowerings.flat import Flat
 from slide_deploy.lowerings.form import Form
 from slide_deploy.lowerings.per_offset import Broadcast, PerOffset
+from slide_deploy.lowerings.running_mean import RunningMean
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 FORMS: dict[str, type[Form]] = {
     "depthwise": Depthwise,
     "per-offset": PerOffset,
     "broadcast": Broadcast,
+    "running-mean": RunningMean,
     "dual": Dual,
     "flat": Flat,
 }

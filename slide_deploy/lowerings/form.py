@@ -1,5 +1,7 @@
 """What a form is: one way to write the attention of a band of rows."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from slide_deploy.lowerings.bands import Band
@@ -13,6 +15,10 @@ class Form(nn.Module):
         folded: the layer to write; what it does not copy it shares.
     """
 
+    # Whether it takes and gives maps, (batch, channels, rows, width), the layout of convolutions,
+    # or (batch, rows, width, channels), that of matrix products.
+    on_maps: ClassVar[bool]
+
     def __init__(self, folded: FoldedSlideAttention) -> None:
         super().__init__()
         self.config = folded.config
@@ -21,10 +27,10 @@ class Form(nn.Module):
         """Attend.
 
         Args:
-            rows: (batch, ``band.last - band.first``, width, dim), the rows that the band reads.
+            rows: the ``band.last - band.first`` rows that the band reads, of ``dim`` channels.
             band: which rows they are.
 
         Returns:
-            (batch, ``band.rows * width``, inner_dim).
+            The ``band.rows`` rows of the band, of ``inner_dim`` channels, laid out alike.
         """
         raise NotImplementedError

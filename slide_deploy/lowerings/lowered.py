@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from slide_deploy.lowerings.bands import bands
+from slide_deploy.lowerings.bands import Band, bands
 from slide_deploy.lowerings.choice import FORMS, Lowering
+from slide_deploy.lowerings.projection import constant_conv
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 
@@ -21,26 +22,40 @@ class LoweredSlideAttention(nn.Module):
 
     def __init__(self, folded: FoldedSlideAttention, lowering: Lowering) -> None:
         super().__init__()
-        self.layout = folded.layout
+        self.on_maps = folded.layout == "nchw"
         self.resolution = folded.resolution
         self.radius = folded.config.kernel_size // 2
         self.strips = lowering.strips
         if self.resolution is not None:  # a layer of maps learns of its size when it runs
             bands(self.resolution[0], self.strips, self.radius)
         self.form = FORMS[lowering.form](folded)
-        self.proj = folded.proj
+        weight, bias = folded.proj.weight, folded.proj.bias
+        self.proj: nn.Module = folded.proj
+        if self.form.on_maps:
+            self.proj = constant_conv(weight[:, :, None, None], bias)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, None, None]:
         """Attend; shapes as in ``SlideAttentionBase.forward``."""
-        if self.layout == "nchw":
-            return self._attend(x.permute(0, 2, 3, 1)).transpose(1, 2).reshape(x.shape), None, None
+        if self.on_maps:
+            out = self._attend(x)
+            return out if self.form.on_maps else out.permute(0, 3, 1, 2), None, None
         assert self.resolution is not None
-        return self._attend(x.reshape(-1, *self.resolution, x.shape[-1]))
+        out = self._attend(x.reshape(-1, *self.resolution, x.shape[-1]))
+        return (out.permute(0, 2, 3, 1) if self.form.on_maps else out).flatten(1, 2)
 
     def _attend(self, rows: Tensor) -> Tensor:
-        """(batch, height, width, dim) to (batch, height * width, dim)."""
-        cut = bands(rows.shape[1], self.strips, self.radius)
+        """Attend and project: from the layout of the layer to that of the form."""
+        axis = 2 if self.on_maps else 1
+        cut = bands(rows.shape[axis], self.strips, self.radius)
         if len(cut) == 1:  # a slice of everything is an operator that Core ML's converter lacks
-            return self.proj(self.form(rows, cut[0]))
-        parts = [self.form(rows[:, band.first : band.last], band) for band in cut]
-        return self.proj(torch.cat(parts, dim=1))
+            return self.proj(self._attend_band(rows, cut[0]))
+        parts = [
+            self._attend_band(rows.narrow(axis, band.first, band.last - band.first), band)
+            for band in cut
+        ]
+        return self.proj(torch.cat(parts, dim=2 if self.form.on_maps else 1))
+
+    def _attend_band(self, rows: Tensor, band: Band) -> Tensor:
+        if self.form.on_maps != self.on_maps:
+            rows = rows.permute((0, 3, 1, 2) if self.form.on_maps else (0, 2, 3, 1))
+        return self.form(rows, band)

@@ -5,29 +5,33 @@ from torch.nn import functional
 
 from slide_deploy.lowerings.bands import Band
 from slide_deploy.lowerings.form import Form
-from slide_deploy.lowerings.projection import split_projection
+from slide_deploy.lowerings.projection import constant_conv, projections
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 
 class MapForm(Form):
     """Projects q, k and v by 1x1 convolutions; a form says what happens between."""
 
+    on_maps = True
+
     def __init__(self, folded: FoldedSlideAttention) -> None:
         super().__init__(folded)
-        self.query, self.key, self.value = split_projection(folded)
+        convs = [
+            constant_conv(weight[..., None, None], bias) for weight, bias in projections(folded)
+        ]
+        self.query, self.key, self.value = convs * 3 if len(convs) == 1 else convs
 
     def forward(self, rows: Tensor, band: Band) -> Tensor:
         """See ``Form.forward``."""
         inside = slice(band.top - band.first, band.bottom - band.first)
         whole = band.rows == band.last - band.first
-        maps = rows.permute(0, 3, 1, 2)
-        key_map = self.key(maps)
-        value_map = key_map if self.value is self.key else self.value(maps)
+        key_map = self.key(rows)
+        value_map = key_map if self.value is self.key else self.value(rows)
         if self.query is self.key:  # one projection serves as q, k and v: it is computed once
             query_map = key_map if whole else key_map[:, :, inside]
         else:
-            query_map = self.query(maps if whole else rows[:, inside].permute(0, 3, 1, 2))
-        return self.attend(query_map, key_map, value_map, band).flatten(2).transpose(1, 2)
+            query_map = self.query(rows if whole else rows[:, :, inside])
+        return self.attend(query_map, key_map, value_map, band)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, band: Band) -> Tensor:
         """Attend.

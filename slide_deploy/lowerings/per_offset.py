@@ -36,17 +36,21 @@ class Broadcast(MapForm):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, band: Band) -> Tensor:
         """See ``MapForm.attend``."""
+        attention = self.attention(q, k, band).split(self.config.num_heads, dim=1)
+        # One after the other: no more than two of the K maps are alive.
+        parts = (
+            self.weigh(share, convolve(conv, v, band))
+            for share, conv in zip(attention, self.value_convs, strict=True)
+        )
+        return reduce(add, parts).reshape(q.shape)
+
+    def attention(self, q: Tensor, k: Tensor, band: Band) -> Tensor:
+        """The shares of attention: (batch, offset * head, *``share_shape``); see ``attend``."""
         heads, offsets = self.config.num_heads, self.config.offsets
         logits = [self.sum(q * convolve(conv, k, band)) for conv in self.key_convs]
         # (batch, offset, head * positions)
         stacked = torch.cat(logits, dim=1).reshape(-1, offsets, heads * q.shape[2] * q.shape[3])
-        attention = stacked.softmax(dim=1).reshape(-1, offsets * heads, *self.share_shape(q))
-        # One after the other: no more than two of the K maps are alive.
-        parts = (
-            self.weigh(share, convolve(conv, v, band))
-            for share, conv in zip(attention.split(heads, dim=1), self.value_convs, strict=True)
-        )
-        return reduce(add, parts).reshape(q.shape)
+        return stacked.softmax(dim=1).reshape(-1, offsets * heads, *self.share_shape(q))
 
     def share_shape(self, q: Tensor) -> tuple[int, int]:
         """How the positions of an offset's shares lie."""

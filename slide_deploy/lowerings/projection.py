@@ -6,26 +6,35 @@ from torch import Tensor, nn
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 
-def split_projection(folded: FoldedSlideAttention) -> tuple[nn.Conv2d, nn.Conv2d, nn.Conv2d]:
-    """The projection of q, k and v as 1x1 convolutions, one module thrice where it is shared.
+def projections(folded: FoldedSlideAttention) -> list[tuple[Tensor, Tensor | None]]:
+    """The projections of q, k and v apart, one where they are shared.
 
-    Convolutions of their own, because a slice of one wide projection makes ONNX Runtime leave the
-    blocked layout of its convolutions.
+    Apart, because a slice of one wide projection makes ONNX Runtime leave the blocked layout of its
+    convolutions, and is a copy on every runtime.
+
+    Returns:
+        Weight (inner_dim, dim) and bias (inner_dim) of each.
     """
     config, qkv = folded.config, folded.qkv
     parts = 1 if config.share_qkv else 3
 
-    def project(part: int) -> nn.Conv2d:
+    def part(index: int) -> tuple[Tensor, Tensor | None]:
         # Rows are (head, q|k|v, d).
         split = (config.num_heads, parts, config.head_dim)
-        weight = qkv.weight.unflatten(0, split)[:, part].reshape(config.inner_dim, -1, 1, 1)
-        bias = qkv.bias.unflatten(0, split)[:, part].reshape(-1) if config.qkv_bias else None
-        return constant_conv(weight, bias)
+        weight = qkv.weight.unflatten(0, split)[:, index].flatten(0, 1)
+        bias = qkv.bias.unflatten(0, split)[:, index].flatten() if config.qkv_bias else None
+        return weight, bias
 
-    if config.share_qkv:
-        shared = project(0)
-        return shared, shared, shared
-    return project(0), project(1), project(2)
+    return [part(index) for index in range(parts)]
+
+
+def constant_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A projection, of copies: weight (outputs, inputs)."""
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    linear.weight = constant(weight)
+    if bias is not None:
+        linear.bias = constant(bias)
+    return linear
 
 
 def constant_conv(weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> nn.Conv2d:

@@ -32,29 +32,31 @@ FORMATS = ("onnx", "openvino", "coreml")
 
 
 # Lowerings of the first slide attention of a model and of the second. Where there are two, the
-# first five hold all forms, in one strip and in several (but for the default, which others test);
+# first six hold all forms, in one strip and in several (but for the default, which others test);
 # where there is one, all do.
 MIXES = (
     ("per-offset", "depthwise/2"),
     ("dual", "per-offset/2"),
     ("flat", "dual/3"),
     ("broadcast", "flat/2"),
-    ("depthwise/2", "broadcast/3"),
+    ("running-mean", "broadcast/3"),
+    ("depthwise/2", "running-mean/2"),
     ("per-offset/3", "flat"),
     ("broadcast/2", "dual"),
     ("dual/2", "per-offset"),
-    ("flat/2", "broadcast"),
+    ("flat/2", "running-mean"),
+    ("running-mean/3", "broadcast"),
 )
 TRIALS = [
     pytest.param(name, mix, id=f"{name}-{'-'.join(mix)}")
     for name in SWINS
     if name not in ("slide_swin_nano_ddp", "slide_swin_nano_ema")  # other files of one network
-    for mix in (MIXES if "1stage" in name else MIXES[:5])
+    for mix in (MIXES if "1stage" in name else MIXES[:6])
 ]
 
 
 def test_the_mixes_leave_no_form_out() -> None:
-    two = {lowering for mix in MIXES[:5] for lowering in map(Lowering.parse, mix)}
+    two = {lowering for mix in MIXES[:6] for lowering in map(Lowering.parse, mix)}
     one = {Lowering.parse(mix[0]) for mix in MIXES}
     for tried in (two | {DEFAULT_LOWERING}, one | {DEFAULT_LOWERING}):
         assert {lowering.form for lowering in tried if lowering.strips == 1} == FORMS.keys()

@@ -39,25 +39,28 @@ def written(
 def onnx_operators(form: str, offsets: int, strips: int) -> Counter[str]:
     """What the formula of a form needs in ONNX; K offsets, S strips."""
     k, s = offsets, strips
-    # The projection at the end, and the strips side by side.
-    found = Counter(MatMul=1, Add=1, Softmax=s, Concat=int(s > 1))
+    found = Counter(Softmax=s, Concat=int(s > 1))  # the strips side by side
     if form == "flat":
-        # One projection to queries, keys, values and the logits of the key bias; K + 1 products
-        # with the attention.
-        found += Counter(Gemm=k * s, MatMul=(k + 2) * s, Mul=2 * k * s, Split=s)
-        return found + Counter(Add=(k + 1) * s)
-    # Queries, keys and values, a convolution each.
-    found += Counter(Conv=3 * s)
+        # Projections to queries, keys and values; K + 1 products on the way to the logits and on
+        # the way from the attention. The projection at the end.
+        found += Counter(MatMul=(3 + 2 * (k + 1)) * s, Add=(3 + 2 * k) * s)
+        return found + Counter(Mul=2 * k * s, Split=2 * k * s, MatMul=1, Add=1)
+    # Queries, keys and values, a convolution each, and the projection at the end.
+    found += Counter(Conv=3 * s + 1)
     if form == "depthwise":
         return found + Counter(Conv=2 * s, Mul=2 * s, ReduceSum=2 * s)
     if form in ("per-offset", "broadcast"):
         spreads = k if form == "per-offset" else 0
         found += Counter(Conv=(3 * k + spreads) * s, Mul=2 * k * s, Add=(k - 1) * s)
         return found + Counter(Concat=s, Split=s)
+    if form == "running-mean":
+        # A spread less, for two running sums.
+        found += Counter(Conv=(3 * k + k + 1) * s, Mul=(2 * k - 1) * s, Add=(k - 1) * s)
+        return found + Counter(Concat=s, Split=s, Div=s)
     return found + Counter(Conv=2 * (k + 1) * s, Mul=2 * k * s, Add=2 * k * s)
 
 
-ARITHMETIC = {"Add", "Concat", "Conv", "Gemm", "MatMul", "Mul", "ReduceSum", "Softmax", "Split"}
+ARITHMETIC = {"Add", "Concat", "Conv", "Div", "MatMul", "Mul", "ReduceSum", "Softmax", "Split"}
 LAYOUT = {"Pad", "Reshape", "Slice", "Transpose"}
 
 

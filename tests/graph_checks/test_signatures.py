@@ -86,17 +86,18 @@ def operators_of_forms(graph: Graph) -> Iterator[tuple[Geometry, Node]]:
 
 def test_whatever_is_missing_is_seen(graph: Graph) -> None:
     kinds = list(operators_of_forms(graph))
-    # depthwise, per-offset, dual and flat: 1 + 3 + 2 + 2 in each stage; broadcast has none of its
-    # own.
-    assert len(kinds) == 16
+    # depthwise, per-offset, running-mean, dual and flat: 1 + 3 + 1 + 2 + 3 in each stage, but
+    # for flat with one head, where two are alike; broadcast has none of its own.
+    assert len(kinds) == 19
     for kind, node in kinds:
         assert any("and the graph has" in line for line in says(without(graph, node))), kind
 
 
 def test_one_of_the_wrong_form_is_seen(graph: Graph) -> None:
     for position, attention in enumerate(declared(graph)):
-        # The spreads of per-offset have no groups: too many of them may be another layer's.
-        unseen = {"broadcast"} if attention.lowering == "per-offset" else set()
+        # Spreads and running sums have no groups: too many of them may be another layer's.
+        more = attention.lowering in ("per-offset", "running-mean")
+        unseen = {"broadcast"} if more else set()
         for other in SIGNATURES.keys() - {attention.lowering} - unseen:
             assert says(declaring(graph, position, lowering=other)), (attention, other)
 

@@ -62,13 +62,15 @@ def test_the_depthwise_form_holds_a_map_for_every_offset() -> None:
     assert maps_alive(Lowering("depthwise")) > OFFSETS
 
 
-@pytest.mark.parametrize("form", ["per-offset", "broadcast", "dual", "flat"])
+@pytest.mark.parametrize("form", ["per-offset", "broadcast", "running-mean", "dual", "flat"])
 def test_the_other_forms_do_not(form: str) -> None:
     # Queries, keys, values, and what is being worked on; the logits are K / d maps.
     assert maps_alive(Lowering(form)) < OFFSETS / 2
 
 
-@pytest.mark.parametrize("form", ["depthwise", "per-offset", "broadcast", "dual", "flat"])
+@pytest.mark.parametrize(
+    "form", ["depthwise", "per-offset", "broadcast", "running-mean", "dual", "flat"]
+)
 def test_strips_hold_less(form: str) -> None:
     whole, cut = maps_alive(Lowering(form)), maps_alive(Lowering(form, 8))
     assert cut < 0.7 * whole
