@@ -132,7 +132,7 @@ def fuzz(path: Path, format: str, folder: Path, seeds: range) -> dict[str, int]:
 def test_damaged_files_end_in_a_sentence_or_a_report(
     smallest: Files, tmp_path: Path, format: str
 ) -> None:
-    outcomes = fuzz(smallest[format], format, tmp_path, range(200))
+    outcomes = fuzz(smallest[format], format, tmp_path, range(250))
     assert min(outcomes["refused"], outcomes["violations"]) > 20, outcomes
 
 

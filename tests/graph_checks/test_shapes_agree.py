@@ -112,7 +112,7 @@ def test_an_image_of_other_channels_does_not_fit_the_first_convolution(
 
 def test_factors_that_do_not_fit_are_seen(exported: Files, tmp_path: Path) -> None:
     def exchange(model: Any) -> None:
-        wide, narrow = (operation(model, "linear", index) for index in (1, 2))
+        wide, narrow = (operation(model, "linear", index) for index in (0, 1))
         for parameter in ("weight", "bias"):
             first, second = (held.inputs[parameter].arguments[0] for held in (wide, narrow))
             first.name, second.name = second.name, first.name
@@ -123,7 +123,7 @@ def test_factors_that_do_not_fit_are_seen(exported: Files, tmp_path: Path) -> No
 
 def test_a_product_of_another_width_is_seen_in_onnx(exported: Files, tmp_path: Path) -> None:
     def exchange(model: onnx.ModelProto) -> None:
-        products = [node(model, "MatMul", index) for index in (1, 2)]
+        products = [node(model, "MatMul", index) for index in (0, 1)]
         names = [found.input[1] for found in products]
         products[0].input[1], products[1].input[1] = names[1], names[0]
 
