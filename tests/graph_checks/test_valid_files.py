@@ -76,7 +76,8 @@ def test_parameters_are_those_of_the_lowered_model(exported: Files) -> None:
 def test_operators_are_counted_and_depth_is_the_longest_path(exported: Files) -> None:
     graph = read_graph(exported["onnx"])
     inspection = inspect(graph)
-    assert dict(inspection.operators)["Conv"] == 1 + 2 * (3 + 2)  # patches; q, k, v and both sides
+    # Patches; queries, keys, values, both sides and the last projection.
+    assert dict(inspection.operators)["Conv"] == 1 + 2 * (3 + 2 + 1)
     assert sum(count for _, count in inspection.operators) == len(graph.nodes)
     assert 100 < inspection.depth < len(graph.nodes)
 
