@@ -62,7 +62,8 @@ LoweringOption = Annotated[
     str,
     typer.Option(
         help="Form of the slide attentions: auto takes the fastest by measurement. Or depthwise, "
-        "per-offset, broadcast, running-mean, dual, flat; with a number of strips, as flat/4.",
+        "per-offset, broadcast, running-mean, dual or flat; with a number of strips: "
+        "per-offset/4.",
         metavar="FORM",
     ),
 ]

@@ -225,7 +225,7 @@ def test_one_shared_projection_is_one_convolution(tmp_path: Path) -> None:
     model = _FirstItem(lower(reparameterize(random_attention(config))[0])).eval()
     exporter_for("onnx").write(ExportRequest(model, (8, 5, 6), False, {}), tmp_path / "a.onnx")
     convolutions = [n for n in onnx.load(tmp_path / "a.onnx").graph.node if n.op_type == "Conv"]
-    assert len(convolutions) == 3  # the projection, the keys, the values
+    assert len(convolutions) == 4  # the projection, the keys, the values, the last projection
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def projection_read_in_the_window_layout(model: nn.Module, trained: SlideSwin) -
 def heads_permuted(model: nn.Module, trained: SlideSwin) -> None:
     weight = lowered_slide(model).proj.weight
     by_head = weight.unflatten(1, (slide(model).config.num_heads, -1))
-    weight.copy_(by_head.flip(1).flatten(1))
+    weight.copy_(by_head.flip(1).flatten(1, 2))
 
 
 # Slide attention: folded convolutions. Their outputs are (head, d, offset).
@@ -261,7 +261,7 @@ def position_index_column_by_column(trained: SlideSwin) -> None:
 def window_heads_permuted(model: nn.Module, trained: SlideSwin) -> None:
     attention = window(model)
     by_head = attention.proj.weight.unflatten(1, (attention.num_heads, -1))
-    attention.proj.weight.copy_(by_head.flip(1).flatten(1))
+    attention.proj.weight.copy_(by_head.flip(1).flatten(1, 2))
 
 
 def square_matrix_transposed(model: nn.Module, trained: SlideSwin) -> None:
