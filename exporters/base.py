@@ -69,6 +69,8 @@ class Exporter:
         extra: the extra of slide-deploy that brings them.
         precisions: in which it can be written.
         companions: suffixes of the files that belong to it.
+        head_products: whether window attention is written with a product for each head; see
+            ``lowerings.window``.
     """
 
     format: str
@@ -77,6 +79,7 @@ class Exporter:
     extra: str
     precisions: tuple[str, ...] = ("float32",)
     companions: tuple[str, ...] = ()
+    head_products: bool = False
 
     def paths(self, stem: Path) -> tuple[Path, ...]:
         """Every file or folder that is written for a stem, the one that others open first."""

@@ -215,10 +215,13 @@ def _jobs(
     for exporter in exporters:
         chooser = for_file(options.lowering, exporter.format, options.precision)
         lowerings = chosen(folded, chooser)
-        alike = (job.request for job in jobs if job.lowerings == lowerings)
+        manner = (lowerings, exporter.head_products)
+        alike = (
+            job.request for job in jobs if (job.lowerings, job.exporter.head_products) == manner
+        )
         # Tracing takes seconds, and a request traces its model once.
         request = next(alike, None) or ExportRequest(
-            lower(folded, lowerings),
+            lower(folded, *manner),
             shape,
             options.dynamic_batch,
             _metadata(checkpoint, folded, lowerings, options),

@@ -1,8 +1,9 @@
 """A network's matrix products and nothing else: the time below which nobody gets.
 
 Each projection of the network multiplies an input of the size that it has there by weights of its
-own, and so do the two products of window attention. Inputs come from outside and results go out, so
-that no runtime can leave a product away. Normalisation, activations, softmax, slide attention's
+own, and so do the two products of window attention, by an input of their own. Inputs come from
+outside and results go out, and no two products have both sides in common, so that no runtime can
+leave a product away. Normalisation, activations, softmax, slide attention's
 neighbours and all movement of data are gone.
 """
 
@@ -36,14 +37,18 @@ class MatrixProducts(nn.Module):
 
     Args:
         products: in the order of the network.
+
+    Attributes:
+        shapes: of the inputs: what stands on the left, each shape once; then what stands on the
+            right of every product that has no weights.
     """
 
     def __init__(self, products: tuple[Product, ...]) -> None:
         super().__init__()
         self.products = products
-        sides = [each.left for each in products]
-        sides += [each.right for each in products if not each.learned]
-        self.shapes = tuple(dict.fromkeys(sides))
+        lefts = dict.fromkeys(each.left for each in products)
+        rights = (each.right for each in products if not each.learned)
+        self.shapes = (*lefts, *rights)
         self.weights = nn.ParameterList(
             nn.Parameter(torch.randn(each.right) * each.right[0] ** -0.5)
             for each in products
@@ -52,11 +57,11 @@ class MatrixProducts(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Multiply: one input for each of ``shapes``, one result for each product."""
-        given = dict(zip(self.shapes, inputs, strict=True))
-        weights = iter(self.weights)
+        lefts = dict.fromkeys(each.left for each in self.products)
+        given = dict(zip(lefts, inputs, strict=False))
+        rights, weights = iter(inputs[len(lefts) :]), iter(self.weights)
         return tuple(
-            given[each.left] @ (next(weights) if each.learned else given[each.right])
-            for each in self.products
+            given[each.left] @ next(weights if each.learned else rights) for each in self.products
         )
 
 

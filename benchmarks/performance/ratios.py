@@ -17,11 +17,14 @@ class Found:
         row: what was asked.
         value: the ratio; None where a candidate failed or has too few rounds.
         interval: of the ratio; None for memory, which is measured once.
+        limit: the ratio of a file that takes no longer than the matrix products of its network;
+            None where that was not measured.
     """
 
     row: Row
     value: float | None
     interval: Interval | None = None
+    limit: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -30,7 +33,11 @@ class Found:
             return "not measured"
         if self.row.reached(self.value, self.row.aim):
             return "aim"
-        return "reached" if self.row.reached(self.value, self.row.least) else "below"
+        if self.row.reached(self.value, self.row.least):
+            return "reached"
+        if self.limit is not None and not self.row.reached(self.limit, self.row.least):
+            return "over the limit"
+        return "below"
 
 
 def find(row: Row, run: Run) -> Found:
@@ -45,7 +52,17 @@ def find(row: Row, run: Run) -> Found:
         more, less = _activations(over), _activations(under)
         return Found(row, None if more is None or not less else more / less)
     estimate = paired_ratio(over.samples, under.samples)
-    return Found(row, None) if estimate is None else Found(row, estimate.value, estimate.interval)
+    if estimate is None:
+        return Found(row, None)
+    return Found(row, estimate.value, estimate.interval, _limit(row, run, peer))
+
+
+def _limit(row: Row, run: Run, peer: Measurement) -> float | None:
+    if row.ours_on_top:
+        return 1.0
+    products = _measurement(run, "products", row)
+    estimate = paired_ratio(peer.samples, products.samples)
+    return None if estimate is None else estimate.value
 
 
 def _measurement(run: Run, label: str, row: Row) -> Measurement:

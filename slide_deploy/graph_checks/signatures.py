@@ -6,7 +6,7 @@
                 K spreads                  heads -> C, kernel 1 x 1
     broadcast   as per-offset, no spreads
     running-mean  as per-offset, a spread less, and
-                2 running sums             K heads -> (K - 1) heads, kernel 1 x 1
+                1 product                  K -> 2 (K - 1) running sums
     dual        K + 1 convolutions a side  groups heads, d -> K and back, kernel 1 x 1
     flat        K and K + 1 products       d -> K and back
                 1 product                  C -> K heads
@@ -97,10 +97,10 @@ def _broadcast(attention: Declaration) -> Counter[Geometry]:
 
 
 def _running_mean(attention: Declaration) -> Counter[Geometry]:
-    offsets, heads = attention.offsets, attention.heads
+    offsets = attention.offsets
     found = _broadcast(attention)
-    found[_pointwise(1, heads, attention.channels)] += offsets - 1
-    found[_pointwise(1, offsets * heads, (offsets - 1) * heads)] += 2
+    found[_pointwise(1, attention.heads, attention.channels)] += offsets - 1
+    found[Geometry(1, offsets, 2 * (offsets - 1))] += 1
     return found
 
 
@@ -159,15 +159,17 @@ def geometry(convolution: Convolution) -> Geometry:
 
 
 def _product(graph: Graph, node: Node, constant: frozenset[str]) -> Geometry | None:
-    """The geometry of a product with a constant matrix; None for any other node."""
+    """The geometry of a product with one constant matrix; None for any other node."""
     if kind_of(graph, node) not in (Kind.PRODUCT, Kind.LINEAR) or len(node.inputs) < 2:
         return None
-    shape = graph.shape(node.inputs[1]) or ()
-    sizes = [size for size in shape if isinstance(size, int)]
-    if node.inputs[1] not in constant or len(sizes) != len(shape) or len(sizes) != 2:
-        return None
-    inputs, outputs = reversed(sizes) if stored_transposed(graph, node)[1] else sizes
-    return Geometry(1, inputs, outputs)
+    for side, name in enumerate(node.inputs[:2]):
+        sizes = [size for size in graph.shape(name) or () if isinstance(size, int) and size != 1]
+        if name in constant and len(sizes) == 2:
+            # A matrix on the right has its inputs as rows, on the left as columns.
+            is_turned = stored_transposed(graph, node)[side] != (side == 0)
+            inputs, outputs = reversed(sizes) if is_turned else sizes
+            return Geometry(1, inputs, outputs)
+    return None
 
 
 def _neighbours(attention: Declaration, outputs: int) -> Geometry:

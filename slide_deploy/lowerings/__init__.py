@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from slide_deploy.errors import InputError
+from slide_deploy.lowerings.bias import BiasApart
 from slide_deploy.lowerings.choice import (
     DEFAULT_LOWERING,
     FORMS,
@@ -21,7 +22,7 @@ from slide_deploy.lowerings.choice import (
 )
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.lowerings.merging import TransposedPatchMerging
-from slide_deploy.lowerings.window import StaticWindowAttention
+from slide_deploy.lowerings.window import static_window_attention
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttention
 from slide_deploy.models.slide_swin import Block, PatchMerging
 from slide_deploy.models.window_attention import WindowAttention
@@ -40,7 +41,9 @@ __all__ = [
 
 
 def lower(
-    model: nn.Module, lowering: Lowering | Chooser | Mapping[str, Lowering] = DEFAULT_LOWERING
+    model: nn.Module,
+    lowering: Lowering | Chooser | Mapping[str, Lowering] = DEFAULT_LOWERING,
+    head_products: bool = False,
 ) -> nn.Module:
     """Write every layer of a folded model in a form that exports to standard operators.
 
@@ -48,6 +51,7 @@ def lower(
         model: folded, in evaluation mode; it is left as it is.
         lowering: of the slide attentions: one for all, a function that is asked for each, or what
             ``chosen`` gave.
+        head_products: whether each head of a window attention has products of its own.
 
     Returns:
         A copy that computes the same, rank 4 at most.
@@ -62,12 +66,24 @@ def lower(
             raise InputError(f"{name} is still branched: fold the model before lowering it.")
         if isinstance(module, FoldedSlideAttention):
             lowered = replace_module(lowered, name, _lowered(name, module, lowerings[name]))
-        elif isinstance(module, Block) and isinstance(module.attn, WindowAttention):
-            module.attn = StaticWindowAttention(module.attn, module.attn_mask)
-            module.attn_mask = None
+        elif isinstance(module, Block):
+            _rewrite(module, head_products)
         elif isinstance(module, PatchMerging):
             lowered = replace_module(lowered, name, TransposedPatchMerging(module))
     return lowered.eval()
+
+
+def _rewrite(block: Block, head_products: bool) -> None:
+    """Rewrite what is in a block, but for its slide attention, where it has one."""
+    projections = ["mlp.fc1", "mlp.fc2"]
+    if isinstance(block.attn, WindowAttention):
+        block.attn = static_window_attention(block.attn, block.attn_mask, head_products)
+        block.attn_mask = None
+        projections.append("attn.proj")
+    for name in projections:
+        linear = block.get_submodule(name)
+        assert isinstance(linear, nn.Linear)
+        replace_module(block, name, BiasApart(linear))
 
 
 def _lowered(name: str, module: FoldedSlideAttention, lowering: Lowering) -> LoweredSlideAttention:

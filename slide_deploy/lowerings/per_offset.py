@@ -46,11 +46,15 @@ class Broadcast(MapForm):
 
     def attention(self, q: Tensor, k: Tensor, band: Band) -> Tensor:
         """The shares of attention: (batch, offset * head, *``share_shape``); see ``attend``."""
+        shares = self.logits(q, k, band).softmax(dim=1)
+        channels = self.config.offsets * self.config.num_heads
+        return shares.reshape(-1, channels, *self.share_shape(q))
+
+    def logits(self, q: Tensor, k: Tensor, band: Band) -> Tensor:
+        """Queries times keys: (batch, offset, head * positions); see ``attend``."""
         heads, offsets = self.config.num_heads, self.config.offsets
         logits = [self.sum(q * convolve(conv, k, band)) for conv in self.key_convs]
-        # (batch, offset, head * positions)
-        stacked = torch.cat(logits, dim=1).reshape(-1, offsets, heads * q.shape[2] * q.shape[3])
-        return stacked.softmax(dim=1).reshape(-1, offsets * heads, *self.share_shape(q))
+        return torch.cat(logits, dim=1).reshape(-1, offsets, heads * q.shape[2] * q.shape[3])
 
     def share_shape(self, q: Tensor) -> tuple[int, int]:
         """How the positions of an offset's shares lie."""

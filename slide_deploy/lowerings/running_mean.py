@@ -1,6 +1,6 @@
 """The running-mean form: as per-offset, without additions on the side of the values.
 
-With s the shares of attention and c their running sums, the mean of the first p + 1 values is
+With e = exp(logit - largest logit) and c its running sums, the mean of the first p + 1 values is
 
     mean[p] = V[p] + t[p] (mean[p-1] - V[p]),     t[p] = c[p-1] / c[p],     V[p] = conv_v[p](v)
 
@@ -10,7 +10,9 @@ come as differences, which are depthwise convolutions again:
     y[p] = (conv_v[p] - conv_v[p+1])(v) + t[p] y[p-1],     out = conv_v[K-1](v) + t[K-1] y[K-2]
 
 So every addition follows a convolution, and runtimes compute both in one pass. All t are between 0
-and 1: nothing grows. For float32 and float64; float16 may flush what keeps 0 / 0 away from a t.
+and 1: nothing grows. The shares themselves, e / c[K-1], are needed nowhere, so that there is no
+softmax, which runtimes compute slowly over an axis that is not the last. Both running sums of every
+offset are one product with a triangle of ones.
 """
 
 import torch
@@ -19,8 +21,13 @@ from torch import Tensor, nn
 from slide_deploy.lowerings.bands import Band
 from slide_deploy.lowerings.maps import convolve
 from slide_deploy.lowerings.per_offset import PerOffset
-from slide_deploy.lowerings.projection import constant_conv
+from slide_deploy.lowerings.projection import constant, constant_conv
 from slide_deploy.models.slide_attention import FoldedSlideAttention
+
+# A logit this far below the largest counts as if it were no further: its share, e^-80, is lost in
+# the rounding of any sum, of float64 too, and keeps 0 / 0 away where the first shares vanish. In
+# float32 it is a number yet; float16 has none so small.
+FURTHEST = -80.0
 
 
 class RunningMean(PerOffset):
@@ -29,28 +36,30 @@ class RunningMean(PerOffset):
     @torch.no_grad()
     def __init__(self, folded: FoldedSlideAttention) -> None:
         super().__init__(folded)
-        heads, offsets, dtype = self.config.num_heads, self.config.offsets, folded.proj.weight.dtype
         values = list(self.value_convs)
         self.value_convs = nn.ModuleList(map(_difference, values, values[1:]))
         self.value_convs.append(values[-1])
-        # (offset, offset): ones up to the offset; each a channel of (offset, head).
-        sums = torch.ones(offsets, offsets, dtype=dtype).tril()
-        sums = torch.kron(sums, torch.eye(heads, dtype=dtype))[..., None, None]
-        # As if the first share were larger by half a unit in the last place of 1: keeps 0 / 0 away
-        # where the first shares vanish.
-        least = torch.full(sums.shape[:1], torch.finfo(dtype).eps / 2, dtype=dtype)
-        self.before = constant_conv(sums[:-heads], least[:-heads])
-        self.until = constant_conv(sums[heads:], least[heads:])
+        # (1, sum, offset): ones up to the offset; all sums but the last, then all but the first.
+        offsets = self.config.offsets
+        sums = torch.ones(offsets, offsets, dtype=folded.proj.weight.dtype).tril()
+        self.sums = constant(torch.cat([sums[:-1], sums[1:]])[None])
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, band: Band) -> Tensor:
         """See ``MapForm.attend``."""
-        shares = self.attention(q, k, band)
-        steps = (self.before(shares) / self.until(shares)).split(self.config.num_heads, dim=1)
+        heads = self.config.num_heads
+        steps = self.steps(self.logits(q, k, band))
+        maps = steps.reshape(-1, (self.config.offsets - 1) * heads, *self.share_shape(q))
         first, *rest = self.value_convs
         out = convolve(first, v, band)
-        for step, conv in zip(steps, rest, strict=True):
+        for step, conv in zip(maps.split(heads, dim=1), rest, strict=True):
             out = convolve(conv, v, band) + self.weigh(step, out)
         return out
+
+    def steps(self, logits: Tensor) -> Tensor:
+        """Every t: (batch, offset, head * positions) to (batch, offset - 1, head * positions)."""
+        below = (logits - logits.amax(dim=1, keepdim=True)).clamp(min=FURTHEST)
+        before, until = (self.sums @ below.exp()).split(self.config.offsets - 1, dim=1)
+        return before / until
 
 
 def _difference(conv: nn.Module, following: nn.Module) -> nn.Conv2d:

@@ -5,12 +5,36 @@
 Positions stand before features, (window, head, w*w, d): the order in which both products read rows
 as they lie, and which OpenVINO fuses into one kernel. There it answers wrongly if there are as many
 heads as positions (2026.4.1, on the CPU); then the features stand first.
+
+Queries, keys and values come out of one product and are cut apart, or out of a product for each
+head, which needs no split and no transpose: ``HeadProductAttention``.
 """
 
 import torch
 from torch import Tensor, nn
 
+from slide_deploy.lowerings.projection import constant, constant_linear
 from slide_deploy.models.window_attention import WindowAttention
+
+# Libraries rearrange the weights of a product for each head in every call. That must be small
+# beside the product itself, whose rows are the positions.
+LEAST_POSITIONS = 128
+
+
+def static_window_attention(
+    trained: WindowAttention, mask: Tensor | None, head_products: bool
+) -> "StaticWindowAttention":
+    """A window attention ready for export.
+
+    Args:
+        trained: the layer to write.
+        mask: (windows, w*w, w*w) of its shifted windows, or None.
+        head_products: whether each head has products of its own, where that pays.
+    """
+    positions = trained.window**2
+    if head_products and positions >= LEAST_POSITIONS and trained.num_heads != positions:
+        return HeadProductAttention(trained, mask)
+    return StaticWindowAttention(trained, mask)
 
 
 class StaticWindowAttention(nn.Module):
@@ -54,9 +78,13 @@ class StaticWindowAttention(nn.Module):
         _, positions, width = qkv.shape
         heads = (-1, positions, 3 * self.num_heads, width // (3 * self.num_heads))
         # each (batch * window, head, w*w, d)
-        q, k, v = qkv.reshape(heads).transpose(1, 2).split(self.num_heads, dim=1)
+        return self._attend(*qkv.reshape(heads).transpose(1, 2).split(self.num_heads, dim=1))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Each (batch * window, head, w*w, d), to (batch * window, w*w, dim)."""
+        _, heads, positions, features = q.shape
         out = self._weights(q @ k.transpose(2, 3)) @ v
-        return out.transpose(1, 2).reshape(-1, positions, width // 3)
+        return out.transpose(1, 2).reshape(-1, positions, heads * features)
 
     def _features_first(self, qkv: Tensor) -> Tensor:
         """The same without a transpose of heads and positions."""
@@ -73,3 +101,45 @@ class StaticWindowAttention(nn.Module):
             return (logits + self.bias).softmax(dim=-1)
         shape = (-1, *self.bias.shape[1:])
         return (logits.reshape(shape) + self.bias).softmax(dim=-1).reshape(-1, *logits.shape[1:])
+
+
+class HeadProductAttention(StaticWindowAttention):
+    """The same where each head has products of its own for its queries, keys and values.
+
+    They come out as attention reads them. Two of three biases are gone: that of the keys adds one
+    number to all logits of a query, which softmax does not see; that of the values adds itself to
+    every answer, as shares of attention sum to one, and goes into the bias of the last projection.
+
+    Args:
+        trained: the layer to write.
+        mask: (windows, w*w, w*w) of its shifted windows, or None.
+    """
+
+    @torch.no_grad()
+    def __init__(self, trained: WindowAttention, mask: Tensor | None) -> None:
+        super().__init__(trained, mask)
+        heads, dim = self.num_heads, trained.proj.in_features
+        # each (head, dim, d); the scale is in the queries' already
+        weight = self.qkv.weight.reshape(3, heads, -1, dim).transpose(2, 3)
+        self.query, self.key, self.value = map(constant, weight)
+        self.query_bias = None
+        if self.qkv.bias is not None:
+            query_bias, _, value_bias = self.qkv.bias.reshape(3, heads, 1, -1)
+            self.query_bias = constant(query_bias)
+            self.proj = _after_adding(value_bias.flatten(), trained.proj)
+        del self.qkv
+
+    def forward(self, windows: Tensor, mask: None = None) -> Tensor:
+        """Attend inside each window: (batch * windows, w*w, dim), kept."""
+        windows = windows[:, None]
+        queries = windows @ self.query
+        if self.query_bias is not None:
+            queries = queries + self.query_bias
+        return self.proj(self._attend(queries, windows @ self.key, windows @ self.value))
+
+
+def _after_adding(vector: Tensor, projection: nn.Linear) -> nn.Linear:
+    """The projection of what a constant vector was added to, of what it was not added to."""
+    weight, bias = projection.weight, projection.bias
+    added = weight.double() @ vector.double()
+    return constant_linear(weight, (bias.double() + added).to(bias.dtype))

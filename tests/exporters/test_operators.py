@@ -12,7 +12,7 @@ from slide_deploy.graph_checks import read_graph
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
-from tests.support import randomise
+from tests.support import random_swin, randomise
 
 SIDE = 6
 
@@ -39,7 +39,8 @@ def written(
 def onnx_operators(form: str, offsets: int, strips: int) -> Counter[str]:
     """What the formula of a form needs in ONNX; K offsets, S strips."""
     k, s = offsets, strips
-    found = Counter(Softmax=s, Concat=int(s > 1))  # the strips side by side
+    found = Counter(Concat=int(s > 1))  # the strips side by side
+    found += Counter(Softmax=s * (form != "running-mean"))
     if form == "flat":
         # Projections to queries, keys and values; K + 1 products on the way to the logits and on
         # the way from the attention. The projection at the end.
@@ -54,13 +55,17 @@ def onnx_operators(form: str, offsets: int, strips: int) -> Counter[str]:
         found += Counter(Conv=(3 * k + spreads) * s, Mul=2 * k * s, Add=(k - 1) * s)
         return found + Counter(Concat=s, Split=s)
     if form == "running-mean":
-        # A spread less, for two running sums.
-        found += Counter(Conv=(3 * k + k + 1) * s, Mul=(2 * k - 1) * s, Add=(k - 1) * s)
-        return found + Counter(Concat=s, Split=s, Div=s)
+        # A spread less. Exponentials, and the quotients of their running sums.
+        found += Counter(Conv=(3 * k + k - 1) * s, Mul=(2 * k - 1) * s, Add=(k - 1) * s)
+        found += Counter(ReduceMax=s, Sub=s, Clip=s, Exp=s, MatMul=s, Div=s)
+        return found + Counter(Concat=s, Split=2 * s)
     return found + Counter(Conv=2 * (k + 1) * s, Mul=2 * k * s, Add=2 * k * s)
 
 
-ARITHMETIC = {"Add", "Concat", "Conv", "Div", "MatMul", "Mul", "ReduceSum", "Softmax", "Split"}
+ARITHMETIC = {
+    *("Add", "Clip", "Concat", "Conv", "Div", "Exp", "MatMul", "Mul", "ReduceMax", "ReduceSum"),
+    *("Softmax", "Split", "Sub"),
+}
 LAYOUT = {"Pad", "Reshape", "Slice", "Transpose"}
 
 
@@ -84,3 +89,31 @@ def test_no_form_computes_a_shape_or_has_a_rank_above_four(
     operators, rank = written(format, Lowering(form, 2), 3, tmp_path)
     assert not {name.lower() for name in operators} & {"shape", "shapeof", "gather", "expand"}
     assert rank == 4
+
+
+def test_onnx_runtime_makes_one_operator_of_a_product_and_its_bias_only_in_the_head(
+    tmp_path: Path,
+) -> None:
+    """It would copy the bias into every row first, on one thread; see ``lowerings/bias.py``."""
+    import onnx
+    import onnxruntime
+
+    exporter = exporter_for("onnx")
+    model = lower(
+        reparameterize(
+            random_swin(
+                num_slide_stages=2, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), image_size=(64, 64)
+            )
+        )[0]
+    )
+    exporter.write(ExportRequest(model, (3, 64, 64), False, {}), tmp_path / "model.onnx")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", options, providers=["CPUExecutionProvider"]
+    )
+    nodes = onnx.load(tmp_path / "optimised.onnx").graph.node
+    operators = Counter(node.op_type for node in nodes)
+    # Queries, keys and values of two stages of windows, and the head.
+    assert operators["Gemm"] == 3

@@ -1,5 +1,7 @@
 """Every lowering answers as the folded model, in float64, for every variant of the layer."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import FORMS, Lowering, lower
+from slide_deploy.lowerings.window import HeadProductAttention, StaticWindowAttention
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
 from tests.support import random_attention, random_swin
@@ -54,6 +57,46 @@ def test_whole_models(form: str, settings: dict) -> None:
     lowered = lower(reparameterize(model)[0], Lowering(form, 2))
     with torch.no_grad():
         assert (lowered(image) - model(image)).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("qkv_bias", [True, False])
+def test_windows_with_a_product_for_each_head(qkv_bias: bool) -> None:
+    """Windows of 144 positions, shifted and not, on a map that is not square."""
+    settings = {"depths": (2,), "num_heads": (2,), "num_slide_stages": 0, "window_size": 12}
+    model = random_swin(image_size=(96, 48), qkv_bias=qkv_bias, **settings).double()
+    image = torch.randn(2, 3, 96, 48, dtype=torch.float64)
+    lowered = lower(reparameterize(model)[0], head_products=True)
+    found = [module for module in lowered.modules() if isinstance(module, HeadProductAttention)]
+    assert len(found) == 2
+    with torch.no_grad():
+        assert (lowered(image) - model(image)).abs().max() < 1e-12
+
+
+def test_products_for_each_head_only_where_they_pay_and_are_answered_rightly() -> None:
+    def forms(side: int, **settings) -> list[type]:
+        heads = {"depths": (1,), "num_slide_stages": 0, "image_size": (4 * side, 4 * side)}
+        model = random_swin(**heads, **settings)
+        lowered = lower(reparameterize(model)[0], head_products=True)
+        return [type(block.attn) for block in lowered.layers[0].blocks]
+
+    assert forms(12, num_heads=(2,)) == [HeadProductAttention]
+    assert forms(11, num_heads=(2,)) == [StaticWindowAttention]
+    # As many heads as positions: the trap of OpenVINO.
+    assert forms(12, num_heads=(144,), embed_dim=144) == [StaticWindowAttention]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("scale", [30.0, 1e4])
+def test_shares_that_vanish(form: str, scale: float) -> None:
+    """In float32: of most offsets nothing is left, of the first ones too."""
+    model = torch.nn.Sequential(random_attention(SlideAttentionConfig(8, 2))).eval()
+    with torch.no_grad():
+        model[0].relative_position_bias_table.mul_(scale)
+    lowered = lower(reparameterize(model)[0], Lowering(form))
+    maps = torch.randn(1, 8, 9, 7)
+    exact = copy.deepcopy(model).double()(maps.double())[0]
+    # Logits of that size are rounded by some 1e-7 of them.
+    assert (lowered(maps)[0] - exact).abs().max() < 1e-6 * scale * exact.abs().max()
 
 
 def test_the_folded_model_is_untouched() -> None:

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from torch import nn
 
 from exporters.base import BATCH_NAME, INPUT_NAME, ExportRequest
 from exporters.registry import EXPORTERS
-from slide_deploy.lowerings import DEFAULT_LOWERING, FORMS, Lowering, lower
+from slide_deploy.lowerings import DEFAULT_LOWERING, FORMS, Lowering, lower, window
 from slide_deploy.models.slide_attention import FoldedSlideAttention
+from slide_deploy.models.slide_swin import Block
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import Session, runtime_for
@@ -79,7 +81,15 @@ def written_parts(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
                 written[f"{name}, {lowering}"] = name, lower(part, lowering)
         else:
             written[name] = name, lower(part)
+            if isinstance(part, Block):
+                written[f"{name}, a product a head"] = name, with_head_products(part)
     return written
+
+
+def with_head_products(part: Block) -> nn.Module:
+    """As ONNX files have it where windows are large; here they are not."""
+    with patch.object(window, "LEAST_POSITIONS", 1):
+        return lower(part, head_products=True)
 
 
 def _lowerings(name: str, part: FoldedSlideAttention) -> Iterator[Lowering]:

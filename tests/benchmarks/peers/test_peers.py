@@ -6,7 +6,7 @@ from benchmarks.peers.subject import attention, network
 from benchmarks.peers.unfold import UnfoldAttention
 from slide_deploy.graph_checks import inspect, read_graph
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
-from tests.support import randomise
+from tests.support import random_swin, randomise
 
 
 def test_unfold_is_slide_attention_without_what_is_learned_of_the_neighbours():
@@ -42,6 +42,19 @@ def test_the_products_of_a_network_are_all_its_multiplications_but_the_neighbour
     # 4,681,135,104 is what `slide-deploy inspect` counts in the folded file.
     assert macs == 4_681_135_104 - neighbours
     assert len(MatrixProducts(products).shapes) < len(products)
+
+
+def test_no_product_is_computed_twice():
+    """A runtime that sees two alike computes one of them."""
+    settings = {"depths": (1, 3), "num_heads": (1, 2), "num_slide_stages": 1}
+    model = random_swin(**settings)
+    products = MatrixProducts(products_of(model, torch.zeros(1, 3, 32, 32))).eval()
+    inputs = tuple(map(torch.randn, products.shapes))
+    program = torch.export.export(products, inputs)
+    sides = [node.args for node in program.graph.nodes if "matmul" in str(node.target)]
+    assert len(sides) == len(products.products) == len(set(sides))
+    for answer, each in zip(products(*inputs), products.products, strict=True):
+        assert answer.shape == (*each.left[:-1], each.right[-1])
 
 
 def test_every_peer_is_a_file_that_is_read(tmp_path):

@@ -1,0 +1,28 @@
+"""A product and its bias as two operators.
+
+ONNX Runtime makes one operator of a product and a vector that is added to it. That one first copies
+the vector into every row of the result, on one thread, before it multiplies. A bias of the rank of
+the tokens is left alone and added by all threads.
+"""
+
+from torch import Tensor, nn
+
+from slide_deploy.lowerings.projection import constant
+
+
+class BiasApart(nn.Module):
+    """A projection of tokens, ready for export.
+
+    Args:
+        linear: the layer to write.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight = constant(linear.weight.T)
+        self.bias = None if linear.bias is None else constant(linear.bias[None, None])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Project: (batch, positions, inputs) to (batch, positions, outputs)."""
+        product = tokens @ self.weight
+        return product if self.bias is None else product + self.bias
