@@ -6,6 +6,7 @@ the tokens is left alone and added by all threads.
 """
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from slide_deploy.lowerings.projection import constant
 
@@ -19,10 +20,10 @@ class BiasApart(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        self.weight = constant(linear.weight.T)
+        self.weight = constant(linear.weight)
         self.bias = None if linear.bias is None else constant(linear.bias[None, None])
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Project: (batch, positions, inputs) to (batch, positions, outputs)."""
-        product = tokens @ self.weight
+        product = functional.linear(tokens, self.weight)
         return product if self.bias is None else product + self.bias

@@ -2,7 +2,7 @@
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from exporters.base import BATCH_NAME, INPUT_NAME, ExportRequest
+from exporters.base import BATCH_NAME, INPUT_NAME, Exporter, ExportRequest
 from exporters.registry import EXPORTERS
 from slide_deploy.lowerings import DEFAULT_LOWERING, FORMS, Lowering, lower, window
 from slide_deploy.models.slide_attention import FoldedSlideAttention
@@ -67,8 +67,12 @@ class Outcome:
 def sweep(map: Map, trained: Parts) -> Iterator[Outcome]:
     """Parts of a map in every format on all runtimes, with a fixed and with an open batch."""
     written = written_parts(trained)
-    yield from run_everywhere(map, trained, written, open_batch=False)
-    yield from run_everywhere(map, trained, written, open_batch=True)
+    with_products = with_head_products(trained)
+    for open_batch in (False, True):
+        yield from run_everywhere(map, trained, written, open_batch)
+        if with_products:
+            only = tuple(exporter for exporter in EXPORTERS if exporter.head_products)
+            yield from run_everywhere(map, trained, with_products, open_batch, only)
 
 
 def written_parts(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
@@ -81,15 +85,17 @@ def written_parts(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
                 written[f"{name}, {lowering}"] = name, lower(part, lowering)
         else:
             written[name] = name, lower(part)
-            if isinstance(part, Block):
-                written[f"{name}, a product a head"] = name, with_head_products(part)
     return written
 
 
-def with_head_products(part: Block) -> nn.Module:
-    """As ONNX files have it where windows are large; here they are not."""
+def with_head_products(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
+    """Window attention with a product for each head, in windows of any size."""
     with patch.object(window, "LEAST_POSITIONS", 1):
-        return lower(part, head_products=True)
+        return {
+            f"{name}, a product a head": (name, lower(part, head_products=True))
+            for name, part in trained.parts.items()
+            if isinstance(part, Block)
+        }
 
 
 def _lowerings(name: str, part: FoldedSlideAttention) -> Iterator[Lowering]:
@@ -106,13 +112,17 @@ def _lowerings(name: str, part: FoldedSlideAttention) -> Iterator[Lowering]:
 
 
 def run_everywhere(
-    map: Map, trained: Parts, written: Mapping[str, tuple[str, nn.Module]], open_batch: bool
+    map: Map,
+    trained: Parts,
+    written: Mapping[str, tuple[str, nn.Module]],
+    open_batch: bool,
+    exporters: Sequence[Exporter] = EXPORTERS,
 ) -> Iterator[Outcome]:
     """The same parts in every file and on every runtime."""
     model = Parts({name: part for name, (_, part) in written.items()}).eval()
     batches = sorted({map.width, map.channels}) if open_batch else [1]
     with tempfile.TemporaryDirectory() as folder:
-        files = write(model, (map.positions, map.channels), Path(folder), open_batch)
+        files = write(model, (map.positions, map.channels), Path(folder), open_batch, exporters)
         for batch in batches:
             tokens = torch.from_numpy(tokens_of(map, batch))
             expected = {name: reference(part, tokens) for name, part in trained.parts.items()}
@@ -138,12 +148,16 @@ def reference(part: nn.Module, tokens: torch.Tensor) -> np.ndarray:
 
 
 def write(
-    model: nn.Module, shape: tuple[int, ...], folder: Path, open_batch: bool
+    model: nn.Module,
+    shape: tuple[int, ...],
+    folder: Path,
+    open_batch: bool,
+    exporters: Sequence[Exporter],
 ) -> dict[str, Path]:
     """One file a format, by our own exporters: they do not ask that an image has rank 4."""
     request = ExportRequest(model, shape, open_batch, {})
-    files = {exporter.format: folder / f"parts{exporter.suffix}" for exporter in EXPORTERS}
-    for exporter in EXPORTERS:
+    files = {exporter.format: folder / f"parts{exporter.suffix}" for exporter in exporters}
+    for exporter in exporters:
         exporter.write(request, files[exporter.format])
     return files
 
@@ -163,7 +177,8 @@ def runners(files: Mapping[str, Path], fix: int | None) -> Iterator[tuple[str, R
     yield "openvino on the ONNX file", openvino_fixed(files["onnx"], None)
     if fix is not None:
         yield "onnxruntime, batch fixed", onnxruntime_fixed(files["onnx"], fix)
-        yield "openvino, batch fixed", openvino_fixed(files["openvino"], fix)
+        if "openvino" in files:
+            yield "openvino, batch fixed", openvino_fixed(files["openvino"], fix)
 
 
 def onnxruntime_fixed(path: Path, batch: int) -> Run:
