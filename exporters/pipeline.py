@@ -29,6 +29,7 @@ from slide_deploy.lowerings import (
     Lowering,
     chosen,
     for_file,
+    gains_by_head_products,
     lower,
 )
 from slide_deploy.models.backbone import backbone_of
@@ -195,11 +196,12 @@ def working_folder(out: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class _Job:
-    """One file to write; jobs whose attentions are written alike share the request."""
+    """One file to write; jobs whose layers are written alike share the request."""
 
     exporter: Exporter
     request: ExportRequest
     lowerings: Mapping[str, Lowering]
+    head_products: bool
 
 
 def _jobs(
@@ -215,20 +217,22 @@ def _jobs(
     for exporter in exporters:
         chooser = for_file(options.lowering, exporter.format, options.precision)
         lowerings = chosen(folded, chooser)
-        manner = (lowerings, exporter.head_products)
+        head_products = exporter.head_products and gains_by_head_products(folded)
         alike = (
-            job.request for job in jobs if (job.lowerings, job.exporter.head_products) == manner
+            job.request
+            for job in jobs
+            if job.lowerings == lowerings and job.head_products == head_products
         )
         # Tracing takes seconds, and a request traces its model once.
         request = next(alike, None) or ExportRequest(
-            lower(folded, *manner),
+            lower(folded, lowerings, head_products),
             shape,
             options.dynamic_batch,
             _metadata(checkpoint, folded, lowerings, options),
             options.precision,
             outputs,
         )
-        jobs.append(_Job(exporter, request, lowerings))
+        jobs.append(_Job(exporter, request, lowerings, head_products))
     return jobs
 
 

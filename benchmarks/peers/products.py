@@ -1,4 +1,4 @@
-"""A network's matrix products and nothing else: the time below which nobody gets.
+"""A network's matrix products and nothing else: what is left when all else costs nothing.
 
 Each projection of the network multiplies an input of the size that it has there by weights of its
 own, and so do the two products of window attention, by an input of their own. Inputs come from
@@ -46,9 +46,9 @@ class MatrixProducts(nn.Module):
     def __init__(self, products: tuple[Product, ...]) -> None:
         super().__init__()
         self.products = products
-        lefts = dict.fromkeys(each.left for each in products)
+        self._lefts = tuple(dict.fromkeys(each.left for each in products))
         rights = (each.right for each in products if not each.learned)
-        self.shapes = (*lefts, *rights)
+        self.shapes = (*self._lefts, *rights)
         self.weights = nn.ParameterList(
             nn.Parameter(torch.randn(each.right) * each.right[0] ** -0.5)
             for each in products
@@ -57,9 +57,9 @@ class MatrixProducts(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Multiply: one input for each of ``shapes``, one result for each product."""
-        lefts = dict.fromkeys(each.left for each in self.products)
-        given = dict(zip(lefts, inputs, strict=False))
-        rights, weights = iter(inputs[len(lefts) :]), iter(self.weights)
+        count = len(self._lefts)
+        given = dict(zip(self._lefts, inputs[:count], strict=True))
+        rights, weights = iter(inputs[count:]), iter(self.weights)
         return tuple(
             given[each.left] @ next(weights if each.learned else rights) for each in self.products
         )

@@ -22,7 +22,7 @@ def ratios(found: Sequence[Found]) -> Grid:
         tuple(map(_ratio, found)),
         "Medians over the rounds of the ratio of both candidates' medians, with 95 % intervals. "
         "Where ours stands on top, small is good, and *at least* reads *at most*. *Limit* is the "
-        "ratio of a file that takes no longer than the matrix products of its network alone.",
+        "ratio of a file as fast as the matrix products of its network alone.",
     )
 
 

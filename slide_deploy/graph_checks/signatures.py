@@ -163,11 +163,12 @@ def _product(graph: Graph, node: Node, constant: frozenset[str]) -> Geometry | N
     if kind_of(graph, node) not in (Kind.PRODUCT, Kind.LINEAR) or len(node.inputs) < 2:
         return None
     for side, name in enumerate(node.inputs[:2]):
-        sizes = [size for size in graph.shape(name) or () if isinstance(size, int) and size != 1]
-        if name in constant and len(sizes) == 2:
+        shape = graph.shape(name) or ()
+        matrix = [size for size in shape[-2:] if isinstance(size, int)]
+        if name in constant and len(matrix) == 2 and set(shape[:-2]) <= {1}:
             # A matrix on the right has its inputs as rows, on the left as columns.
             is_turned = stored_transposed(graph, node)[side] != (side == 0)
-            inputs, outputs = reversed(sizes) if is_turned else sizes
+            inputs, outputs = reversed(matrix) if is_turned else matrix
             return Geometry(1, inputs, outputs)
     return None
 

@@ -22,9 +22,9 @@ from slide_deploy.lowerings.choice import (
 )
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.lowerings.merging import TransposedPatchMerging
-from slide_deploy.lowerings.window import static_window_attention
+from slide_deploy.lowerings.window import gains_by_head_products, static_window_attention
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttention
-from slide_deploy.models.slide_swin import Block, PatchMerging
+from slide_deploy.models.slide_swin import Block, Mlp, PatchMerging
 from slide_deploy.models.window_attention import WindowAttention
 from slide_deploy.surgery import replace_module
 
@@ -36,6 +36,7 @@ __all__ = [
     "Lowering",
     "chosen",
     "for_file",
+    "gains_by_head_products",
     "lower",
 ]
 
@@ -66,24 +67,15 @@ def lower(
             raise InputError(f"{name} is still branched: fold the model before lowering it.")
         if isinstance(module, FoldedSlideAttention):
             lowered = replace_module(lowered, name, _lowered(name, module, lowerings[name]))
-        elif isinstance(module, Block):
-            _rewrite(module, head_products)
+        elif isinstance(module, Block) and isinstance(module.attn, WindowAttention):
+            module.attn = static_window_attention(module.attn, module.attn_mask, head_products)
+            module.attn_mask = None
+        elif isinstance(module, Mlp):
+            replace_module(module, "fc1", BiasApart(module.fc1))
+            replace_module(module, "fc2", BiasApart(module.fc2))
         elif isinstance(module, PatchMerging):
             lowered = replace_module(lowered, name, TransposedPatchMerging(module))
     return lowered.eval()
-
-
-def _rewrite(block: Block, head_products: bool) -> None:
-    """Rewrite what is in a block, but for its slide attention, where it has one."""
-    projections = ["mlp.fc1", "mlp.fc2"]
-    if isinstance(block.attn, WindowAttention):
-        block.attn = static_window_attention(block.attn, block.attn_mask, head_products)
-        block.attn_mask = None
-        projections.append("attn.proj")
-    for name in projections:
-        linear = block.get_submodule(name)
-        assert isinstance(linear, nn.Linear)
-        replace_module(block, name, BiasApart(linear))
 
 
 def _lowered(name: str, module: FoldedSlideAttention, lowering: Lowering) -> LoweredSlideAttention:

@@ -18,6 +18,7 @@ offset are one product with a triangle of ones.
 import torch
 from torch import Tensor, nn
 
+from slide_deploy.errors import InputError
 from slide_deploy.lowerings.bands import Band
 from slide_deploy.lowerings.maps import convolve
 from slide_deploy.lowerings.per_offset import PerOffset
@@ -25,17 +26,25 @@ from slide_deploy.lowerings.projection import constant, constant_conv
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 # A logit this far below the largest counts as if it were no further: its share, e^-80, is lost in
-# the rounding of any sum, of float64 too, and keeps 0 / 0 away where the first shares vanish. In
-# float32 it is a number yet; float16 has none so small.
+# the rounding of any sum, of float64 too, and keeps 0 / 0 away where the first shares vanish.
+# float32 still holds e^-80; float16 does not.
 FURTHEST = -80.0
 
 
 class RunningMean(PerOffset):
-    """See the module's description."""
+    """See the module's description.
+
+    Raises:
+        InputError: if a position has no neighbours.
+    """
 
     @torch.no_grad()
     def __init__(self, folded: FoldedSlideAttention) -> None:
         super().__init__(folded)
+        if self.config.offsets == 1:
+            raise InputError(
+                "A neighbourhood of one position has no running mean: choose another lowering."
+            )
         values = list(self.value_convs)
         self.value_convs = nn.ModuleList(map(_difference, values, values[1:]))
         self.value_convs.append(values[-1])

@@ -6,19 +6,29 @@ Positions stand before features, (window, head, w*w, d): the order in which both
 as they lie, and which OpenVINO fuses into one kernel. There it answers wrongly if there are as many
 heads as positions (2026.4.1, on the CPU); then the features stand first.
 
-Queries, keys and values come out of one product and are cut apart, or out of a product for each
-head, which needs no split and no transpose: ``HeadProductAttention``.
+Queries, keys and values come out of one product, are cut apart and transposed; or out of a product
+for each head, as attention reads them: ``HeadProductAttention``.
 """
 
 import torch
 from torch import Tensor, nn
 
+from slide_deploy.lowerings.bias import BiasApart
 from slide_deploy.lowerings.projection import constant, constant_linear
 from slide_deploy.models.window_attention import WindowAttention
 
 # Libraries rearrange the weights of a product for each head in every call. That must be small
 # beside the product itself, whose rows are the positions.
 LEAST_POSITIONS = 128
+
+
+def gains_by_head_products(model: nn.Module) -> bool:
+    """Whether any window attention of a model is written with a product for each head."""
+    return any(
+        _gains_by_head_products(module)
+        for module in model.modules()
+        if isinstance(module, WindowAttention)
+    )
 
 
 def static_window_attention(
@@ -31,10 +41,15 @@ def static_window_attention(
         mask: (windows, w*w, w*w) of its shifted windows, or None.
         head_products: whether each head has products of its own, where that pays.
     """
-    positions = trained.window**2
-    if head_products and positions >= LEAST_POSITIONS and trained.num_heads != positions:
+    if head_products and _gains_by_head_products(trained):
         return HeadProductAttention(trained, mask)
     return StaticWindowAttention(trained, mask)
+
+
+def _gains_by_head_products(trained: WindowAttention) -> bool:
+    positions = trained.window**2
+    # With as many heads as positions the features stand first.
+    return positions >= LEAST_POSITIONS and trained.num_heads != positions
 
 
 class StaticWindowAttention(nn.Module):
@@ -60,7 +75,7 @@ class StaticWindowAttention(nn.Module):
         self.qkv.weight = nn.Parameter((scale[:, None] * trained.qkv.weight).to(dtype), False)
         if trained.qkv.bias is not None:
             self.qkv.bias = nn.Parameter((scale * trained.qkv.bias).to(dtype), False)
-        self.proj = trained.proj
+        self.proj: nn.Module = BiasApart(trained.proj)
         # (window, head, w*w, w*w): heads side by side with windows keep the sum at rank 4.
         bias = trained.position_bias()[None]
         if mask is not None:
@@ -106,9 +121,9 @@ class StaticWindowAttention(nn.Module):
 class HeadProductAttention(StaticWindowAttention):
     """The same where each head has products of its own for its queries, keys and values.
 
-    They come out as attention reads them. Two of three biases are gone: that of the keys adds one
-    number to all logits of a query, which softmax does not see; that of the values adds itself to
-    every answer, as shares of attention sum to one, and goes into the bias of the last projection.
+    They come out as attention reads them. The bias of the keys drops out, as it adds one number to
+    all logits of a query, which softmax does not see. That of the values moves into the last
+    projection, as it adds itself to every answer: shares of attention sum to one.
 
     Args:
         trained: the layer to write.
@@ -126,7 +141,7 @@ class HeadProductAttention(StaticWindowAttention):
         if self.qkv.bias is not None:
             query_bias, _, value_bias = self.qkv.bias.reshape(3, heads, 1, -1)
             self.query_bias = constant(query_bias)
-            self.proj = _after_adding(value_bias.flatten(), trained.proj)
+            self.proj = BiasApart(_after_adding(value_bias.flatten(), trained.proj))
         del self.qkv
 
     def forward(self, windows: Tensor, mask: None = None) -> Tensor:
@@ -139,7 +154,7 @@ class HeadProductAttention(StaticWindowAttention):
 
 
 def _after_adding(vector: Tensor, projection: nn.Linear) -> nn.Linear:
-    """The projection of what a constant vector was added to, of what it was not added to."""
+    """What answers for x as ``projection`` answers for x + vector."""
     weight, bias = projection.weight, projection.bias
     added = weight.double() @ vector.double()
     return constant_linear(weight, (bias.double() + added).to(bias.dtype))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import FORMS, Lowering, lower
+from slide_deploy.lowerings.running_mean import RunningMean
 from slide_deploy.lowerings.window import HeadProductAttention, StaticWindowAttention
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
@@ -61,10 +62,11 @@ def test_whole_models(form: str, settings: dict) -> None:
 
 @pytest.mark.parametrize("qkv_bias", [True, False])
 def test_windows_with_a_product_for_each_head(qkv_bias: bool) -> None:
-    """Windows of 144 positions, shifted and not, on a map that is not square."""
+    """Windows of 144 positions, shifted and not, on a map that is not square; three images."""
     settings = {"depths": (2,), "num_heads": (2,), "num_slide_stages": 0, "window_size": 12}
-    model = random_swin(image_size=(96, 48), qkv_bias=qkv_bias, **settings).double()
-    image = torch.randn(2, 3, 96, 48, dtype=torch.float64)
+    model = random_swin(image_size=(96, 144), qkv_bias=qkv_bias, **settings).double()
+    assert [block.shift for block in model.layers[0].blocks] == [0, 6]
+    image = torch.randn(3, 3, 96, 144, dtype=torch.float64)
     lowered = lower(reparameterize(model)[0], head_products=True)
     found = [module for module in lowered.modules() if isinstance(module, HeadProductAttention)]
     assert len(found) == 2
@@ -93,10 +95,23 @@ def test_shares_that_vanish(form: str, scale: float) -> None:
     with torch.no_grad():
         model[0].relative_position_bias_table.mul_(scale)
     lowered = lower(reparameterize(model)[0], Lowering(form))
-    maps = torch.randn(1, 8, 9, 7)
+    maps = torch.randn(1, 8, 9, 7, generator=torch.Generator().manual_seed(0))
     exact = copy.deepcopy(model).double()(maps.double())[0]
-    # Logits of that size are rounded by some 1e-7 of them.
-    assert (lowered(maps)[0] - exact).abs().max() < 1e-6 * scale * exact.abs().max()
+    assert (lowered(maps)[0] - exact).abs().max() < 2e-5 * exact.abs().max()
+
+
+def test_the_steps_of_running_means_stay_between_0_and_1() -> None:
+    model = torch.nn.Sequential(random_attention(SlideAttentionConfig(8, 2))).eval()
+    form = lower(reparameterize(model)[0], Lowering("running-mean"))[0].form
+    assert isinstance(form, RunningMean)
+    logits = 1000 * torch.randn(1, 9, 500, generator=torch.Generator().manual_seed(0))
+    steps = form.steps(logits)
+    assert steps.min() >= 0 and steps.max() <= 1
+    # Against the shares: t[p] is what came before, of all so far.
+    shares = logits.double().softmax(dim=1).cumsum(dim=1)
+    seen = shares[:, :-1] > 1e-30
+    exact = shares[:, :-1] / shares[:, 1:]
+    assert (steps - exact)[seen].abs().max() < 1e-6
 
 
 def test_the_folded_model_is_untouched() -> None:
@@ -113,3 +128,6 @@ def test_refusals() -> None:
         Lowering("fancy")
     with pytest.raises(InputError, match=r"layers.0.blocks.0.attn is still branched"):
         lower(random_swin())
+    alone = torch.nn.Sequential(random_attention(SlideAttentionConfig(8, 2, kernel_size=1))).eval()
+    with pytest.raises(InputError, match="0 as running-mean: A neighbourhood of one position has"):
+        lower(reparameterize(alone)[0], Lowering("running-mean"))

@@ -350,8 +350,15 @@ def weights_outside(program: Program) -> None:
     held.attributes["val"].blobFileValue.fileName = "@model_path/../../../../weights.bin"
 
 
+def bias_before_gelu(program: Program, index: int) -> str:
+    """Name of the bias of the wide layer of a block."""
+    linear = program.named(program.find("gelu", index).inputs["x"].arguments[0].name)
+    name: str = linear.inputs["bias"].arguments[0].name
+    return name
+
+
 def weights_of_another_type(program: Program) -> None:
-    held = program.named("p_layers_1_blocks_0_mlp_fc1_bias")
+    held = program.named(bias_before_gelu(program, 1))
     held.attributes["val"].type.tensorType.dataType = _CODES["int32"]
     held.outputs[0].type.tensorType.dataType = _CODES["int32"]
 
@@ -461,13 +468,13 @@ def reads_what_nothing_computes(program: Program) -> None:
 
 def duplicated_constant(path: Path) -> None:
     """The bias of a wide layer is stored twice; the difference of the two is added."""
-    original = "p_layers_3_blocks_0_mlp_fc1_bias"
-    stored = next(
-        held for held in open_package(path).main.block.operations if held.name == original
-    ).attributes["val"]
-    assert isinstance(stored, Constant)
 
     def edit(program: Program) -> None:
+        original = bias_before_gelu(program, 4)
+        stored = next(
+            held for held in open_package(path).main.block.operations if held.name == original
+        ).attributes["val"]
+        assert isinstance(stored, Constant)
         detour = Detour(program, program.find("gelu", 4))
         twin = detour.constant(stored.numpy())
         nothing = ("nothing", "float32", stored.shape)

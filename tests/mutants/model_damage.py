@@ -6,6 +6,7 @@ One layer is damaged where one is enough: that is harder to see than all of them
 import torch
 from torch import Tensor, nn
 
+from slide_deploy.lowerings.bias import BiasApart
 from slide_deploy.lowerings.depthwise import Depthwise
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.lowerings.merging import TransposedPatchMerging
@@ -42,9 +43,9 @@ def branches(trained: SlideSwin) -> SlideAttention:
     return found
 
 
-def linear(model: nn.Module, name: str) -> nn.Linear:
+def linear(model: nn.Module, name: str) -> nn.Linear | BiasApart:
     found = model.get_submodule(name)
-    assert isinstance(found, nn.Linear)
+    assert isinstance(found, nn.Linear | BiasApart)
     return found
 
 
@@ -54,7 +55,7 @@ def merging(model: nn.Module) -> TransposedPatchMerging:
     return found
 
 
-def bias(module: nn.Conv2d | nn.Linear) -> Tensor:
+def bias(module: nn.Conv2d | nn.Linear | BiasApart) -> Tensor:
     assert module.bias is not None
     return module.bias
 

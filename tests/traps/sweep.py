@@ -13,9 +13,15 @@ from torch import nn
 
 from exporters.base import BATCH_NAME, INPUT_NAME, Exporter, ExportRequest
 from exporters.registry import EXPORTERS
-from slide_deploy.lowerings import DEFAULT_LOWERING, FORMS, Lowering, lower, window
+from slide_deploy.lowerings import (
+    DEFAULT_LOWERING,
+    FORMS,
+    Lowering,
+    gains_by_head_products,
+    lower,
+    window,
+)
 from slide_deploy.models.slide_attention import FoldedSlideAttention
-from slide_deploy.models.slide_swin import Block
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import Session, runtime_for
@@ -94,7 +100,7 @@ def with_head_products(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
         return {
             f"{name}, a product a head": (name, lower(part, head_products=True))
             for name, part in trained.parts.items()
-            if isinstance(part, Block)
+            if gains_by_head_products(part)
         }
 
 
