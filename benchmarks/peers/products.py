@@ -3,8 +3,8 @@
 Each projection of the network multiplies an input of the size that it has there by weights of its
 own, and so do the two products of window attention, by an input of their own. Inputs come from
 outside and results go out, and no two products have both sides in common, so that no runtime can
-leave a product away. Normalisation, activations, softmax, slide attention's
-neighbours and all movement of data are gone.
+leave a product away. Normalisation, activations, softmax, slide attention's neighbours and all
+movement of data are gone.
 """
 
 from dataclasses import dataclass

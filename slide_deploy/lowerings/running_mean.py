@@ -11,7 +11,7 @@ come as differences, which are depthwise convolutions again:
 
 So every addition follows a convolution, and runtimes compute both in one pass. All t are between 0
 and 1: nothing grows. The shares themselves, e / c[K-1], are needed nowhere, so that there is no
-softmax, which runtimes compute slowly over an axis that is not the last. Both running sums of every
+softmax, which took longer on ONNX Runtime, as its axis is not the last. Both running sums of every
 offset are one product with a triangle of ones.
 """
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,8 @@ from slide_deploy.graph_checks.declarations import (
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.signatures import SIGNATURES, Geometry, mixings, signature
 from slide_deploy.lowerings import FORMS, Lowering
-from tests.graph_checks.small_models import FORMS_OF_STAGES, Files
+from tests.graph_checks.small_models import FORMS_OF_STAGES, Files, export
+from tests.support import random_swin
 
 FORMATS = ("onnx", "openvino", "coreml")
 
@@ -126,3 +128,13 @@ def test_older_files_name_one_form_for_all(exported: Files) -> None:
         assert (
             "says no lowering of layers.0.blocks.0.attn" in says(replace(graph, metadata=older))[0]
         )
+
+
+def test_heads_of_one_feature(tmp_path: Path) -> None:
+    """The products of flat are then a row or a column, which is a matrix all the same."""
+    files = export(random_swin(num_heads=(8, 2, 4)), tmp_path, lowering=Lowering("flat"))
+    for path in files.values():
+        graph = read_graph(path)
+        assert declared(graph)[0].head_dim == 1
+        assert says(graph) == []
+        assert says(declaring(graph, 0, lowering="dual"))
