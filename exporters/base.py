@@ -69,8 +69,8 @@ class Exporter:
         extra: the extra of slide-deploy that brings them.
         precisions: in which it can be written.
         companions: suffixes of the files that belong to it.
-        head_products: whether window attention is written with a product for each head; see
-            ``lowerings.window``.
+        bare_products: whether products are written without biases and for each head, where that is
+            exact and pays; see ``lowerings.absorbed`` and ``lowerings.window``.
     """
 
     format: str
@@ -79,7 +79,7 @@ class Exporter:
     extra: str
     precisions: tuple[str, ...] = ("float32",)
     companions: tuple[str, ...] = ()
-    head_products: bool = False
+    bare_products: bool = False
 
     def paths(self, stem: Path) -> tuple[Path, ...]:
         """Every file or folder that is written for a stem, the one that others open first."""

@@ -29,7 +29,6 @@ from slide_deploy.lowerings import (
     Lowering,
     chosen,
     for_file,
-    gains_by_head_products,
     lower,
 )
 from slide_deploy.models.backbone import backbone_of
@@ -201,7 +200,6 @@ class _Job:
     exporter: Exporter
     request: ExportRequest
     lowerings: Mapping[str, Lowering]
-    head_products: bool
 
 
 def _jobs(
@@ -217,22 +215,21 @@ def _jobs(
     for exporter in exporters:
         chooser = for_file(options.lowering, exporter.format, options.precision)
         lowerings = chosen(folded, chooser)
-        head_products = exporter.head_products and gains_by_head_products(folded)
         alike = (
             job.request
             for job in jobs
-            if job.lowerings == lowerings and job.head_products == head_products
+            if job.lowerings == lowerings and job.exporter.bare_products == exporter.bare_products
         )
         # Tracing takes seconds, and a request traces its model once.
         request = next(alike, None) or ExportRequest(
-            lower(folded, lowerings, head_products),
+            lower(folded, lowerings, exporter.bare_products),
             shape,
             options.dynamic_batch,
             _metadata(checkpoint, folded, lowerings, options),
             options.precision,
             outputs,
         )
-        jobs.append(_Job(exporter, request, lowerings, head_products))
+        jobs.append(_Job(exporter, request, lowerings))
     return jobs
 
 

@@ -3,13 +3,13 @@
 from exporters.base import Exporter
 from slide_deploy.errors import InputError
 
-# ONNX Runtime gains by products for each head what it takes for a split and transposes; OpenVINO
-# neither gains nor loses; what Apple's compiler makes of them was not measured.
+# ONNX Runtime gains by bare products what it takes for adding biases, a split and transposes;
+# OpenVINO neither gains nor loses; what Apple's compiler makes of them was not measured.
 #
 # OpenVINO files hold float16 weights and compute as the device likes; Core ML's float16 is that of
 # weights and arithmetic, and "mixed" keeps all but the projections in float32.
 EXPORTERS = (
-    Exporter("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx", head_products=True),
+    Exporter("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx", bare_products=True),
     Exporter("openvino", ".xml", ("openvino",), "openvino", ("float32", "float16"), (".bin",)),
     Exporter("coreml", ".mlpackage", ("coremltools",), "coreml", ("float32", "float16", "mixed")),
 )

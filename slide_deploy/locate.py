@@ -26,10 +26,17 @@ class LayerOutput:
     Args:
         name: of the module.
         value: for one image, (1, positions, channels), (1, classes) or any other shape.
+        otherwise: what a file may hold in its place.
     """
 
     name: str
     value: np.ndarray
+    otherwise: np.ndarray | None = None
+
+    @property
+    def values(self) -> tuple[np.ndarray, ...]:
+        """One of them is in the file."""
+        return (self.value,) if self.otherwise is None else (self.value, self.otherwise)
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,10 @@ def part(
     by_size: dict[int, list[np.ndarray]] = {}
     for value in values.values():
         by_size.setdefault(value.size, []).append(value)
-    found = [_is_among(layer.value, by_size.get(layer.value.size, []), same_db) for layer in layers]
+    found = [
+        any(_is_among(value, by_size.get(value.size, []), same_db) for value in layer.values)
+        for layer in layers
+    ]
     last = max((index for index, right in enumerate(found) if right), default=-1)
     return Parting(
         last_right=layers[last].name if last >= 0 else None,

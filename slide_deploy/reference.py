@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from slide_deploy.locate import LayerOutput
 from slide_deploy.models.slide_attention import SlideAttentionBase
@@ -43,7 +44,11 @@ def layer_outputs(model: nn.Module, image: np.ndarray) -> list[LayerOutput]:
 
     def keep(name: str) -> None:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            outputs.append(LayerOutput(name, output.numpy()))
+            otherwise = None
+            if isinstance(module, nn.LayerNorm):  # as lowerings.absorbed leaves it
+                shifted = functional.layer_norm(inputs[0], module.normalized_shape, eps=module.eps)
+                otherwise = (shifted + 1).numpy()
+            outputs.append(LayerOutput(name, output.numpy(), otherwise))
 
         exact.get_submodule(name).register_forward_hook(hook)
 

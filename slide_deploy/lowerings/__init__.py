@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from slide_deploy.errors import InputError
+from slide_deploy.lowerings.absorbed import absorb_bias
 from slide_deploy.lowerings.bias import BiasApart
 from slide_deploy.lowerings.choice import (
     DEFAULT_LOWERING,
@@ -22,7 +23,7 @@ from slide_deploy.lowerings.choice import (
 )
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.lowerings.merging import TransposedPatchMerging
-from slide_deploy.lowerings.window import gains_by_head_products, static_window_attention
+from slide_deploy.lowerings.window import static_window_attention
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttention
 from slide_deploy.models.slide_swin import Block, Mlp, PatchMerging
 from slide_deploy.models.window_attention import WindowAttention
@@ -36,7 +37,6 @@ __all__ = [
     "Lowering",
     "chosen",
     "for_file",
-    "gains_by_head_products",
     "lower",
 ]
 
@@ -44,7 +44,7 @@ __all__ = [
 def lower(
     model: nn.Module,
     lowering: Lowering | Chooser | Mapping[str, Lowering] = DEFAULT_LOWERING,
-    head_products: bool = False,
+    bare_products: bool = False,
 ) -> nn.Module:
     """Write every layer of a folded model in a form that exports to standard operators.
 
@@ -52,7 +52,8 @@ def lower(
         model: folded, in evaluation mode; it is left as it is.
         lowering: of the slide attentions: one for all, a function that is asked for each, or what
             ``chosen`` gave.
-        head_products: whether each head of a window attention has products of its own.
+        bare_products: whether projections behind a normalisation are products without a bias, and
+            each head of a window attention has its own where that pays.
 
     Returns:
         A copy that computes the same, rank 4 at most.
@@ -67,15 +68,24 @@ def lower(
             raise InputError(f"{name} is still branched: fold the model before lowering it.")
         if isinstance(module, FoldedSlideAttention):
             lowered = replace_module(lowered, name, _lowered(name, module, lowerings[name]))
-        elif isinstance(module, Block) and isinstance(module.attn, WindowAttention):
-            module.attn = static_window_attention(module.attn, module.attn_mask, head_products)
-            module.attn_mask = None
+        elif isinstance(module, Block):
+            _lower_block(module, bare_products)
         elif isinstance(module, Mlp):
             replace_module(module, "fc1", BiasApart(module.fc1))
             replace_module(module, "fc2", BiasApart(module.fc2))
         elif isinstance(module, PatchMerging):
             lowered = replace_module(lowered, name, TransposedPatchMerging(module))
     return lowered.eval()
+
+
+def _lower_block(block: Block, bare_products: bool) -> None:
+    if bare_products:
+        block.norm2, block.mlp.fc1 = absorb_bias(block.norm2, block.mlp.fc1)
+    if isinstance(block.attn, WindowAttention):
+        if bare_products:
+            block.norm1, block.attn.qkv = absorb_bias(block.norm1, block.attn.qkv)
+        block.attn = static_window_attention(block.attn, block.attn_mask, bare_products)
+        block.attn_mask = None
 
 
 def _lowered(name: str, module: FoldedSlideAttention, lowering: Lowering) -> LoweredSlideAttention:

@@ -14,21 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.lowerings.bias import BiasApart
-from slide_deploy.lowerings.projection import constant, constant_linear
+from slide_deploy.lowerings.projection import constant
 from slide_deploy.models.window_attention import WindowAttention
 
 # Libraries rearrange the weights of a product for each head in every call. That must be small
 # beside the product itself, whose rows are the positions.
 LEAST_POSITIONS = 128
-
-
-def gains_by_head_products(model: nn.Module) -> bool:
-    """Whether any window attention of a model is written with a product for each head."""
-    return any(
-        _gains_by_head_products(module)
-        for module in model.modules()
-        if isinstance(module, WindowAttention)
-    )
 
 
 def static_window_attention(
@@ -39,17 +30,14 @@ def static_window_attention(
     Args:
         trained: the layer to write.
         mask: (windows, w*w, w*w) of its shifted windows, or None.
-        head_products: whether each head has products of its own, where that pays.
+        head_products: whether each head has products of its own, where that pays; the projection of
+            queries, keys and values has no bias then.
     """
-    if head_products and _gains_by_head_products(trained):
-        return HeadProductAttention(trained, mask)
-    return StaticWindowAttention(trained, mask)
-
-
-def _gains_by_head_products(trained: WindowAttention) -> bool:
     positions = trained.window**2
     # With as many heads as positions the features stand first.
-    return positions >= LEAST_POSITIONS and trained.num_heads != positions
+    if head_products and positions >= LEAST_POSITIONS and trained.num_heads != positions:
+        return HeadProductAttention(trained, mask)
+    return StaticWindowAttention(trained, mask)
 
 
 class StaticWindowAttention(nn.Module):
@@ -121,40 +109,30 @@ class StaticWindowAttention(nn.Module):
 class HeadProductAttention(StaticWindowAttention):
     """The same where each head has products of its own for its queries, keys and values.
 
-    They come out as attention reads them. The bias of the keys drops out, as it adds one number to
-    all logits of a query, which softmax does not see. That of the values moves into the last
-    projection, as it adds itself to every answer: shares of attention sum to one.
+    They come out as attention reads them.
 
     Args:
-        trained: the layer to write.
+        trained: the layer to write, without a bias of queries, keys and values.
         mask: (windows, w*w, w*w) of its shifted windows, or None.
     """
+
+    query: nn.Parameter
+    key: nn.Parameter
+    value: nn.Parameter
 
     @torch.no_grad()
     def __init__(self, trained: WindowAttention, mask: Tensor | None) -> None:
         super().__init__(trained, mask)
+        assert trained.qkv.bias is None
         heads, dim = self.num_heads, trained.proj.in_features
         # each (head, dim, d); the scale is in the queries' already
         weight = self.qkv.weight.reshape(3, heads, -1, dim).transpose(2, 3)
         self.query, self.key, self.value = map(constant, weight)
-        self.query_bias = None
-        if self.qkv.bias is not None:
-            query_bias, _, value_bias = self.qkv.bias.reshape(3, heads, 1, -1)
-            self.query_bias = constant(query_bias)
-            self.proj = BiasApart(_after_adding(value_bias.flatten(), trained.proj))
         del self.qkv
 
     def forward(self, windows: Tensor, mask: None = None) -> Tensor:
         """Attend inside each window: (batch * windows, w*w, dim), kept."""
         windows = windows[:, None]
-        queries = windows @ self.query
-        if self.query_bias is not None:
-            queries = queries + self.query_bias
-        return self.proj(self._attend(queries, windows @ self.key, windows @ self.value))
-
-
-def _after_adding(vector: Tensor, projection: nn.Linear) -> nn.Linear:
-    """What answers for x as ``projection`` answers for x + vector."""
-    weight, bias = projection.weight, projection.bias
-    added = weight.double() @ vector.double()
-    return constant_linear(weight, (bias.double() + added).to(bias.dtype))
+        return self.proj(
+            self._attend(windows @ self.query, windows @ self.key, windows @ self.value)
+        )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import FORMS, Lowering, lower
+from slide_deploy.lowerings.absorbed import absorb_bias
 from slide_deploy.lowerings.running_mean import RunningMean
 from slide_deploy.lowerings.window import HeadProductAttention, StaticWindowAttention
 from slide_deploy.models.slide_attention import SlideAttentionConfig
@@ -52,12 +53,31 @@ def test_attention(form, kernel_size, heads, reduction, flags, size, strips, see
     ],
     ids=lambda settings: "-".join(settings) or "plain",
 )
-def test_whole_models(form: str, settings: dict) -> None:
+@pytest.mark.parametrize("bare_products", [False, True])
+def test_whole_models(form: str, settings: dict, bare_products: bool) -> None:
     model = random_swin(**settings).double()
     image = torch.randn(3, 3, *model.config.image_size, dtype=torch.float64)
-    lowered = lower(reparameterize(model)[0], Lowering(form, 2))
+    lowered = lower(reparameterize(model)[0], Lowering(form, 2), bare_products)
     with torch.no_grad():
         assert (lowered(image) - model(image)).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_normalisation_carries_the_bias_of_the_projection_behind_it(bias: bool) -> None:
+    """In float64; a feature without weight too, which no division by the weight would survive."""
+    torch.manual_seed(0)
+    norm, linear = torch.nn.LayerNorm(6, eps=1e-3), torch.nn.Linear(6, 11, bias=bias)
+    with torch.no_grad():
+        for parameter in (*norm.parameters(), *linear.parameters()):
+            parameter.normal_()
+        norm.weight[2] = 0
+    trained = torch.nn.Sequential(norm, linear).double()
+    tokens = torch.randn(2, 5, 6, dtype=torch.float64)
+    expected = trained(tokens)
+    absorbed = absorb_bias(norm, linear)
+    assert absorbed[1].bias is None
+    assert (torch.nn.Sequential(*absorbed)(tokens) - expected).abs().max() < 1e-14
+    assert torch.equal(trained(tokens), expected)
 
 
 @pytest.mark.parametrize("qkv_bias", [True, False])
@@ -67,7 +87,7 @@ def test_windows_with_a_product_for_each_head(qkv_bias: bool) -> None:
     model = random_swin(image_size=(96, 144), qkv_bias=qkv_bias, **settings).double()
     assert [block.shift for block in model.layers[0].blocks] == [0, 6]
     image = torch.randn(3, 3, 96, 144, dtype=torch.float64)
-    lowered = lower(reparameterize(model)[0], head_products=True)
+    lowered = lower(reparameterize(model)[0], bare_products=True)
     found = [module for module in lowered.modules() if isinstance(module, HeadProductAttention)]
     assert len(found) == 2
     with torch.no_grad():
@@ -78,7 +98,7 @@ def test_products_for_each_head_only_where_they_pay_and_are_answered_rightly() -
     def forms(side: int, **settings) -> list[type]:
         heads = {"depths": (1,), "num_slide_stages": 0, "image_size": (4 * side, 4 * side)}
         model = random_swin(**heads, **settings)
-        lowered = lower(reparameterize(model)[0], head_products=True)
+        lowered = lower(reparameterize(model)[0], bare_products=True)
         return [type(block.attn) for block in lowered.layers[0].blocks]
 
     assert forms(12, num_heads=(2,)) == [HeadProductAttention]

@@ -46,8 +46,17 @@ class Base:
 
     @functools.cached_property
     def lowered(self) -> nn.Module:
-        """The model as it is written."""
-        return lowered(self.checkpoint.model)
+        """The model as it is written where products keep their biases."""
+        return lowered(self.checkpoint.model, bare_products=False)
+
+    @functools.cached_property
+    def bare(self) -> nn.Module:
+        """The model as it is written where products are bare."""
+        return lowered(self.checkpoint.model, bare_products=True)
+
+    def written(self, format: Format) -> nn.Module:
+        """The model as it is written in a format."""
+        return self.bare if exporter_for(format).bare_products else self.lowered
 
     def path(self, format: Format) -> Path:
         """The valid file."""
@@ -91,9 +100,9 @@ class Base:
         return request
 
 
-def lowered(trained: nn.Module) -> nn.Module:
+def lowered(trained: nn.Module, bare_products: bool) -> nn.Module:
     """A trained model, folded and lowered."""
-    return lower(reparameterize(trained)[0], LOWERING)
+    return lower(reparameterize(trained)[0], LOWERING, bare_products)
 
 
 @functools.lru_cache(maxsize=1)

@@ -298,20 +298,20 @@ def _patches(model: nn.Module) -> nn.Conv2d:
     return found
 
 
-def mlp_bias_dropped(model: nn.Module, trained: SlideSwin) -> None:
-    linear(model, "layers.2.blocks.0.mlp.fc1").bias.zero_()
+def mlp_bias_dropped(trained: SlideSwin) -> None:
+    linear(trained, "layers.2.blocks.0.mlp.fc1").bias.zero_()
 
 
-def norm_without_affine(model: nn.Module, trained: SlideSwin) -> None:
-    norm = model.get_submodule("layers.2.blocks.0.norm1")
+def norm_without_affine(trained: SlideSwin) -> None:
+    norm = trained.get_submodule("layers.2.blocks.0.norm1")
     assert isinstance(norm, nn.LayerNorm)
     norm.weight.fill_(1)
     norm.bias.zero_()
 
 
 def weights_of_another_layer(model: nn.Module, trained: SlideSwin) -> None:
-    source = linear(model, "layers.2.blocks.0.mlp.fc1")
-    target = linear(model, "layers.2.blocks.1.mlp.fc1")
+    source = linear(model, "layers.2.blocks.0.mlp.fc2")
+    target = linear(model, "layers.2.blocks.1.mlp.fc2")
     target.weight.copy_(source.weight)
     target.bias.copy_(source.bias)
 

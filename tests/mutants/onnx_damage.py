@@ -192,11 +192,11 @@ def stale_constant(model: ModelProto) -> None:
 
 
 def duplicated_constant(model: ModelProto) -> None:
-    """The bias of a wide layer is stored twice; the difference of the two is added."""
-    wide = "layers.3.blocks.0.mlp.fc1.bias"
+    """The position bias of windows is stored twice; the difference of the two is added."""
+    wide = "layers.3.blocks.0.attn.bias"
     twin = constant(model, "twin", numpy_helper.to_array(tensor(model, wide)))
     model.graph.node.insert(0, helper.make_node("Sub", [wide, twin], ["nothing"]))
-    detour(model, node(model, "Gelu", 4), helper.make_node("Add", ["nothing"], ["sum"]))
+    detour(model, node(model, "Softmax", -1), helper.make_node("Add", ["nothing"], ["sum"]))
 
 
 def control_flow(model: ModelProto) -> None:
@@ -310,7 +310,7 @@ def second_output(model: ModelProto) -> None:
 
 
 def weights_of_another_type(model: ModelProto) -> None:
-    tensor(model, "layers.1.blocks.0.mlp.fc1.bias").data_type = TensorProto.INT32
+    tensor(model, "layers.1.blocks.0.mlp.fc2.bias").data_type = TensorProto.INT32
 
 
 def declared_shape_wrong(model: ModelProto) -> None:

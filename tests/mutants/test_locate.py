@@ -24,7 +24,7 @@ LAYERS = {
     "layers.1.blocks.0.mlp.fc1.weight": "layers.1.blocks.0.mlp.fc1",
     "layers.1.downsample.norm.weight": "layers.1.downsample",
     "layers.2.blocks.1.attn.bias": "layers.2.blocks.1.attn",
-    "layers.2.blocks.1.norm2.weight": "layers.2.blocks.1.norm2",
+    "layers.1.blocks.0.norm1.weight": "layers.1.blocks.0.norm1",
     "layers.3.blocks.0.attn.proj.weight": "layers.3.blocks.0.attn",
     "norm.weight": "norm",
     "head.bias": "head",
@@ -42,7 +42,7 @@ def places() -> Iterator[object]:
 @pytest.mark.parametrize(("parameter", "format"), places())
 def test_the_damaged_layer_is_named(parameter: str, format: Format, tmp_path: Path) -> None:
     valid = base()
-    damaged = copy.deepcopy(valid.lowered)
+    damaged = copy.deepcopy(valid.written(format))
     with torch.no_grad():
         tensor = damaged.state_dict()[parameter]
         tensor.copy_(tensor.roll(1, -1))

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from exporters.registry import exporter_for
 from slide_deploy.graph_checks.graph import Format
 from slide_deploy.models.slide_swin import SlideSwin
 from tests.mutants.bases import Base, lowered
@@ -23,7 +24,7 @@ def in_weights(edit: Edit) -> Damage:
     """Damage to the lowered model's weights; ``edit`` gets a copy of it, and the trained model."""
 
     def damage(base: Base, format: Format, folder: Path) -> Path:
-        damaged = copy.deepcopy(base.lowered)
+        damaged = copy.deepcopy(base.written(format))
         with torch.no_grad():
             edit(damaged, base.checkpoint.model)
         return patched(base, format, folder, damaged)
@@ -38,7 +39,8 @@ def before_folding(edit: Callable[[SlideSwin], object]) -> Damage:
         trained = copy.deepcopy(base.checkpoint.model)
         with torch.no_grad():
             edit(trained)
-        return patched(base, format, folder, lowered(trained))
+        bare_products = exporter_for(format).bare_products
+        return patched(base, format, folder, lowered(trained, bare_products))
 
     return damage
 
@@ -46,7 +48,7 @@ def before_folding(edit: Callable[[SlideSwin], object]) -> Damage:
 def patched(base: Base, format: Format, folder: Path, damaged: nn.Module) -> Path:
     """A copy of the valid file with the weights of a damaged model."""
     path = base.copy(format, folder)
-    overwrite(path, base.lowered.state_dict(), damaged.state_dict())
+    overwrite(path, base.written(format).state_dict(), damaged.state_dict())
     return path
 
 

@@ -17,11 +17,11 @@ from slide_deploy.lowerings import (
     DEFAULT_LOWERING,
     FORMS,
     Lowering,
-    gains_by_head_products,
     lower,
     window,
 )
 from slide_deploy.models.slide_attention import FoldedSlideAttention
+from slide_deploy.models.slide_swin import Block
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import Session, runtime_for
@@ -73,11 +73,11 @@ class Outcome:
 def sweep(map: Map, trained: Parts) -> Iterator[Outcome]:
     """Parts of a map in every format on all runtimes, with a fixed and with an open batch."""
     written = written_parts(trained)
-    with_products = with_head_products(trained)
+    with_products = with_bare_products(trained)
     for open_batch in (False, True):
         yield from run_everywhere(map, trained, written, open_batch)
         if with_products:
-            only = tuple(exporter for exporter in EXPORTERS if exporter.head_products)
+            only = tuple(exporter for exporter in EXPORTERS if exporter.bare_products)
             yield from run_everywhere(map, trained, with_products, open_batch, only)
 
 
@@ -94,14 +94,19 @@ def written_parts(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
     return written
 
 
-def with_head_products(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
-    """Window attention with a product for each head, in windows of any size."""
-    with patch.object(window, "LEAST_POSITIONS", 1):
-        return {
-            f"{name}, a product a head": (name, lower(part, head_products=True))
-            for name, part in trained.parts.items()
-            if gains_by_head_products(part)
-        }
+def with_bare_products(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
+    """Blocks without the biases that normalisations carry; heads with products of their own too,
+    in windows of any size.
+    """
+    blocks = {name: part for name, part in trained.parts.items() if isinstance(part, Block)}
+    written: dict[str, tuple[str, nn.Module]] = {}
+    for name, block in blocks.items():
+        written[f"{name}, bare"] = name, lower(block, bare_products=True)
+        with patch.object(window, "LEAST_POSITIONS", 1):
+            part = lower(block, bare_products=True)
+        if isinstance(part.attn, window.HeadProductAttention):
+            written[f"{name}, a product a head"] = name, part
+    return written
 
 
 def _lowerings(name: str, part: FoldedSlideAttention) -> Iterator[Lowering]:
