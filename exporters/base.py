@@ -70,7 +70,7 @@ class Exporter:
         precisions: in which it can be written.
         companions: suffixes of the files that belong to it.
         bare_products: whether products are written without biases and for each head, where that is
-            exact and pays; see ``lowerings.absorbed`` and ``lowerings.window``.
+            exact and pays; see ``lowerings.normalised`` and ``lowerings.window``.
     """
 
     format: str

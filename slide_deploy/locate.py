@@ -31,12 +31,7 @@ class LayerOutput:
 
     name: str
     value: np.ndarray
-    otherwise: np.ndarray | None = None
-
-    @property
-    def values(self) -> tuple[np.ndarray, ...]:
-        """One of them is in the file."""
-        return (self.value,) if self.otherwise is None else (self.value, self.otherwise)
+    otherwise: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,10 @@ def part(
     for value in values.values():
         by_size.setdefault(value.size, []).append(value)
     found = [
-        any(_is_among(value, by_size.get(value.size, []), same_db) for value in layer.values)
+        any(
+            _is_among(value, by_size.get(value.size, []), same_db)
+            for value in (layer.value, *layer.otherwise)
+        )
         for layer in layers
     ]
     last = max((index for index, right in enumerate(found) if right), default=-1)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from slide_deploy.locate import LayerOutput
 from slide_deploy.models.slide_attention import SlideAttentionBase
-from slide_deploy.models.slide_swin import PatchMerging, SlideSwinTrunk
+from slide_deploy.models.slide_swin import Block, PatchMerging, SlideSwinTrunk
 from slide_deploy.models.window_attention import WindowAttention
 from slide_deploy.parity import Answers, Case
 
@@ -43,11 +43,14 @@ def layer_outputs(model: nn.Module, image: np.ndarray) -> list[LayerOutput]:
     outputs: list[LayerOutput] = []
 
     def keep(name: str) -> None:
+        parent = exact.get_submodule(name.rpartition(".")[0])
+
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            otherwise = None
-            if isinstance(module, nn.LayerNorm):  # as lowerings.absorbed leaves it
-                shifted = functional.layer_norm(inputs[0], module.normalized_shape, eps=module.eps)
-                otherwise = (shifted + 1).numpy()
+            otherwise: tuple[np.ndarray, ...] = ()
+            if isinstance(module, nn.LayerNorm) and isinstance(parent, Block):
+                # What is left where the projection behind it took over; see lowerings.normalised.
+                plain = functional.layer_norm(inputs[0], module.normalized_shape, eps=module.eps)
+                otherwise = (plain.numpy(), (plain + 1).numpy())
             outputs.append(LayerOutput(name, output.numpy(), otherwise))
 
         exact.get_submodule(name).register_forward_hook(hook)

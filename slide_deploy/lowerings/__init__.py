@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from torch import nn
 
 from slide_deploy.errors import InputError
-from slide_deploy.lowerings.absorbed import absorb_bias
 from slide_deploy.lowerings.bias import BiasApart
 from slide_deploy.lowerings.choice import (
     DEFAULT_LOWERING,
@@ -23,6 +22,7 @@ from slide_deploy.lowerings.choice import (
 )
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.lowerings.merging import TransposedPatchMerging
+from slide_deploy.lowerings.normalised import Rewrite, absorb_bias, fold_affine
 from slide_deploy.lowerings.window import static_window_attention
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttention
 from slide_deploy.models.slide_swin import Block, Mlp, PatchMerging
@@ -62,6 +62,7 @@ def lower(
         InputError: if an attention is still branched, or cannot be written so.
     """
     lowerings = lowering if isinstance(lowering, Mapping) else chosen(model, lowering)
+    rewrite = absorb_bias if bare_products else fold_affine
     lowered = copy.deepcopy(model)
     for name, module in list(lowered.named_modules()):
         if isinstance(module, SlideAttention):
@@ -69,22 +70,23 @@ def lower(
         if isinstance(module, FoldedSlideAttention):
             lowered = replace_module(lowered, name, _lowered(name, module, lowerings[name]))
         elif isinstance(module, Block):
-            _lower_block(module, bare_products)
+            _lower_block(module, rewrite, bare_products)
         elif isinstance(module, Mlp):
             replace_module(module, "fc1", BiasApart(module.fc1))
             replace_module(module, "fc2", BiasApart(module.fc2))
         elif isinstance(module, PatchMerging):
-            lowered = replace_module(lowered, name, TransposedPatchMerging(module))
+            lowered = replace_module(lowered, name, TransposedPatchMerging(module, rewrite))
     return lowered.eval()
 
 
-def _lower_block(block: Block, bare_products: bool) -> None:
-    if bare_products:
-        block.norm2, block.mlp.fc1 = absorb_bias(block.norm2, block.mlp.fc1)
-    if isinstance(block.attn, WindowAttention):
-        if bare_products:
-            block.norm1, block.attn.qkv = absorb_bias(block.norm1, block.attn.qkv)
-        block.attn = static_window_attention(block.attn, block.attn_mask, bare_products)
+def _lower_block(block: Block, rewrite: Rewrite, head_products: bool) -> None:
+    block.norm2, block.mlp.fc1 = rewrite(block.norm2, block.mlp.fc1)
+    if isinstance(block.attn, FoldedSlideAttention):
+        # Convolutions add their biases for nothing.
+        block.norm1, block.attn.qkv = fold_affine(block.norm1, block.attn.qkv)
+    elif isinstance(block.attn, WindowAttention):
+        block.norm1, block.attn.qkv = rewrite(block.norm1, block.attn.qkv)
+        block.attn = static_window_attention(block.attn, block.attn_mask, head_products)
         block.attn_mask = None
 
 

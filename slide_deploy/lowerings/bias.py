@@ -3,7 +3,7 @@
 ONNX Runtime makes one operator of a product and a vector that is added to it. That one first copies
 the vector into every row of the result, on one thread, before it multiplies. A bias of the rank of
 the tokens is left alone and added by all threads. The others put both together again, or did not
-become slower. Behind a normalisation no bias need be left at all, see ``absorbed``.
+become slower. Behind a normalisation no bias need be left at all, see ``normalised``.
 """
 
 from torch import Tensor, nn

@@ -72,7 +72,9 @@ class Flat(Form):
         whole = band.rows == band.last - band.first
         queries = self.query(rows if whole else rows[:, inside])
         q = functional.pad(queries, (0, 0, 0, radius)).flatten(1, 2)
-        logits = (q @ self.key_bias).reshape(-1, config.offsets)
+        # Added as long rows: OpenVINO's elementwise kernel takes one row at a time.
+        long_rows = (-1, band.rows, pitch * config.num_heads * config.offsets)
+        logits = (q @ self.key_bias).reshape(long_rows)
         per_head = (-1, config.head_dim)
 
         def at(side: Tensor, tap: int) -> Tensor:
@@ -80,7 +82,8 @@ class Flat(Form):
             return _slice(side, row * pitch + column, tokens)
 
         for tap, kernel in enumerate(self.key_taps):
-            logits = logits + (q * at(k, tap)).reshape(per_head) @ kernel
+            products = (q * at(k, tap)).reshape(per_head)
+            logits = logits + (products @ kernel).reshape(long_rows)
         # Softmax over the first axis: over a last one of K it takes five times as long.
         logits = logits.reshape(-1, tokens * config.num_heads, config.offsets).transpose(1, 2)
         attention = logits.softmax(dim=1).transpose(1, 2).reshape(-1, config.offsets)

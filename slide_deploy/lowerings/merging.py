@@ -3,12 +3,14 @@
     (rows / 2, row in a cell, columns / 2, column in a cell * C), the middle two swapped: (cell, 4C)
 
 The four positions of a cell then stand row by row, where the trained order is column by column; the
-weights of the normalisation and of the product are put into the same order.
+weights of the product are put into the same order.
 """
 
 import torch
 from torch import Tensor, nn
 
+from slide_deploy.lowerings.normalised import Rewrite
+from slide_deploy.lowerings.projection import constant_linear
 from slide_deploy.models.slide_swin import PatchMerging
 
 
@@ -17,20 +19,18 @@ class TransposedPatchMerging(nn.Module):
 
     Args:
         trained: the layer to write.
+        rewrite: moves the weights of the normalisation into the product.
     """
 
     @torch.no_grad()
-    def __init__(self, trained: PatchMerging) -> None:
+    def __init__(self, trained: PatchMerging, rewrite: Rewrite) -> None:
         super().__init__()
         self.resolution = trained.resolution
         # (column, row, C) to (row, column, C)
-        wide = trained.norm.weight.shape[0]
-        order = torch.arange(wide).reshape(2, 2, -1).transpose(0, 1).flatten()
-        self.norm = nn.LayerNorm(wide, eps=trained.norm.eps)
-        self.norm.weight = nn.Parameter(trained.norm.weight[order], False)
-        self.norm.bias = nn.Parameter(trained.norm.bias[order], False)
-        self.reduction = nn.Linear(wide, trained.reduction.out_features, bias=False)
-        self.reduction.weight = nn.Parameter(trained.reduction.weight[:, order], False)
+        order = torch.arange(trained.reduction.in_features).reshape(2, 2, -1)
+        self.norm, reduction = rewrite(trained.norm, trained.reduction)
+        weight = reduction.weight[:, order.transpose(0, 1).flatten()]
+        self.reduction = constant_linear(weight, reduction.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Merge: (batch, H*W, C) to (batch, H*W/4, 2C)."""

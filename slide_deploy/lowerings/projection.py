@@ -22,7 +22,9 @@ def projections(folded: FoldedSlideAttention) -> list[tuple[Tensor, Tensor | Non
         # Rows are (head, q|k|v, d).
         split = (config.num_heads, parts, config.head_dim)
         weight = qkv.weight.unflatten(0, split)[:, index].flatten(0, 1)
-        bias = qkv.bias.unflatten(0, split)[:, index].flatten() if config.qkv_bias else None
+        bias = None
+        if qkv.bias is not None:
+            bias = qkv.bias.unflatten(0, split)[:, index].flatten()
         return weight, bias
 
     return [part(index) for index in range(parts)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import FORMS, Lowering, lower
-from slide_deploy.lowerings.absorbed import absorb_bias
+from slide_deploy.lowerings.normalised import Rewrite, absorb_bias, fold_affine
 from slide_deploy.lowerings.running_mean import RunningMean
 from slide_deploy.lowerings.window import HeadProductAttention, StaticWindowAttention
 from slide_deploy.models.slide_attention import SlideAttentionConfig
@@ -62,8 +62,9 @@ def test_whole_models(form: str, settings: dict, bare_products: bool) -> None:
         assert (lowered(image) - model(image)).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("rewrite", [fold_affine, absorb_bias])
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_normalisation_carries_the_bias_of_the_projection_behind_it(bias: bool) -> None:
+def test_a_projection_takes_over_from_the_normalisation(rewrite: Rewrite, bias: bool) -> None:
     """In float64; a feature without weight too, which no division by the weight would survive."""
     torch.manual_seed(0)
     norm, linear = torch.nn.LayerNorm(6, eps=1e-3), torch.nn.Linear(6, 11, bias=bias)
@@ -74,9 +75,10 @@ def test_a_normalisation_carries_the_bias_of_the_projection_behind_it(bias: bool
     trained = torch.nn.Sequential(norm, linear).double()
     tokens = torch.randn(2, 5, 6, dtype=torch.float64)
     expected = trained(tokens)
-    absorbed = absorb_bias(norm, linear)
-    assert absorbed[1].bias is None
-    assert (torch.nn.Sequential(*absorbed)(tokens) - expected).abs().max() < 1e-14
+    written = rewrite(norm, linear)
+    assert (written[0].bias is None) == (rewrite is fold_affine)
+    assert (written[1].bias is None) == (rewrite is absorb_bias)
+    assert (torch.nn.Sequential(*written)(tokens) - expected).abs().max() < 1e-14
     assert torch.equal(trained(tokens), expected)
 
 

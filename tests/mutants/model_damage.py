@@ -277,9 +277,8 @@ def merged_row_by_row(model: nn.Module, trained: SlideSwin) -> None:
     step = merging(model)
     # Cells stand in the order (row, column) 00 01 10 11, and the weights go back to the trained
     # order 00 10 01 11.
-    for parameter in (step.norm.weight, step.norm.bias, step.reduction.weight):
-        cells = parameter.unflatten(-1, (4, -1))
-        swap(cells[..., 1, :], cells[..., 2, :])
+    cells = step.reduction.weight.unflatten(-1, (4, -1))
+    swap(cells[..., 1, :], cells[..., 2, :])
 
 
 def channels_reversed(model: nn.Module, trained: SlideSwin) -> None:

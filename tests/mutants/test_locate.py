@@ -16,15 +16,14 @@ from tests.mutants.weights import patched
 # A parameter of the lowered model, and the layer of the trained model that it is part of.
 LAYERS = {
     "patch_embed.proj.weight": "patch_embed.proj",
-    "layers.0.blocks.0.norm1.bias": "layers.0.blocks.0.norm1",
+    "patch_embed.norm.bias": "patch_embed.norm",
     "layers.0.blocks.0.attn.form.key_conv.bias": "layers.0.blocks.0.attn",
     "layers.0.blocks.0.mlp.fc2.bias": "layers.0.blocks.0.mlp.fc2",
     "layers.0.downsample.reduction.weight": "layers.0.downsample",
     "layers.1.blocks.0.attn.form.value_conv.weight": "layers.1.blocks.0.attn",
     "layers.1.blocks.0.mlp.fc1.weight": "layers.1.blocks.0.mlp.fc1",
-    "layers.1.downsample.norm.weight": "layers.1.downsample",
+    "layers.1.downsample.reduction.weight": "layers.1.downsample",
     "layers.2.blocks.1.attn.bias": "layers.2.blocks.1.attn",
-    "layers.1.blocks.0.norm1.weight": "layers.1.blocks.0.norm1",
     "layers.3.blocks.0.attn.proj.weight": "layers.3.blocks.0.attn",
     "norm.weight": "norm",
     "head.bias": "head",
