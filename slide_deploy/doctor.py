@@ -6,12 +6,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from slide_deploy import __version__
+from slide_deploy import PACKAGES, __version__
 from slide_deploy.machine import describe, fingerprint, usable_threads
 from slide_deploy.runtimes.registry import RUNTIMES
-
-# The top-level names that this distribution brings; two of them are common words.
-PACKAGES = ("slide_deploy", "exporters", "benchmarks")
 
 # Parts of the report, in this order; others follow as they come.
 INSTALLATION, MACHINE = "installation", "machine"

@@ -1,7 +1,11 @@
 """SHA-256 of what is on disk."""
 
+import functools
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
+
+from slide_deploy import PACKAGES
 
 
 def sha256(path: Path) -> str:
@@ -17,4 +21,22 @@ def sha256(path: Path) -> str:
     for file_path in sorted(item for item in path.rglob("*") if item.is_file()):
         name = file_path.relative_to(path).as_posix()
         digest.update(f"{name}\0{sha256(file_path)}\n".encode())
+    return digest.hexdigest()
+
+
+@functools.cache
+def code_digest() -> str:
+    """Hash of this project's own source files: other code may write other files.
+
+    The version does not tell: it stays the same while somebody works on the code.
+    """
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        spec = find_spec(package)
+        assert spec is not None
+        assert spec.origin is not None
+        root = Path(spec.origin).parent
+        for path in sorted(root.rglob("*.py")):
+            name = path.relative_to(root.parent).as_posix()
+            digest.update(f"{name}\0{sha256(path)}\n".encode())
     return digest.hexdigest()

@@ -33,6 +33,24 @@ def test_what_was_made_is_not_made_again(tmp_path):
     assert Path(member.candidate.path).exists()
 
 
+def test_what_other_code_made_is_made_again(tmp_path, monkeypatch):
+    suite = tmp_path / "suite.toml"
+    suite.write_text(CANDIDATE + 'attention = "32x8x8"\n')
+
+    def path() -> str:
+        def export(wanted, folder):
+            (folder / "attention.onnx").touch()
+            return folder / "attention.onnx"
+
+        (member,) = members(suite, tmp_path / "work", Sweep(), export)
+        return member.candidate.path
+
+    first = path()
+    assert path() == first
+    monkeypatch.setattr("benchmarks.suite.code_digest", lambda: "another")
+    assert path() != first
+
+
 def test_an_export_that_fails_is_made_again(tmp_path):
     suite = tmp_path / "suite.toml"
     suite.write_text(CANDIDATE + 'attention = "32x8x8"\n')
