@@ -20,8 +20,8 @@
     file = "old/model.onnx"
 
 Paths are relative to the suite. A checkpoint or an architecture becomes one file for each runtime,
-a peer one ``.onnx`` file, and what was made before is not made again, unless the
-code has changed since.
+a peer one ``.onnx`` file. What was made before is not made again, unless the checkpoint, the tuning
+table or the code has changed since.
 """
 
 import hashlib
@@ -39,6 +39,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from benchmarks.candidates import Sweep, candidate_name
 from benchmarks.record import Candidate
 from benchmarks.targets.registry import target_named
+from slide_deploy import __version__
 from slide_deploy.errors import InputError
 from slide_deploy.hashing import code_digest, sha256
 from slide_deploy.image_size import parse_size
@@ -252,6 +253,7 @@ def _peer(entry: Entry, size: str, folder: Path) -> Path:
 def _folder(work: Path, entry: Entry, checkpoint: Path | None, facts: dict[str, Any]) -> Path:
     """A folder of its own for everything that changes the file."""
     key = {
+        "version": __version__,
         "code": code_digest(),
         "checkpoint": checkpoint and sha256(checkpoint),
         "architecture": entry.architecture,

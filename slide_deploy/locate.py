@@ -26,7 +26,7 @@ class LayerOutput:
     Args:
         name: of the module.
         value: for one image, (1, positions, channels), (1, classes) or any other shape.
-        otherwise: what a file may hold in its place.
+        otherwise: what a file may hold in its place: the layer as a lowering leaves it.
     """
 
     name: str

@@ -49,11 +49,12 @@ def lower(
     """Write every layer of a folded model in a form that exports to standard operators.
 
     Args:
-        model: folded, in evaluation mode; it is left as it is.
+        model: folded, in evaluation mode; it is left as it is. No two blocks share a layer.
         lowering: of the slide attentions: one for all, a function that is asked for each, or what
             ``chosen`` gave.
-        bare_products: whether projections behind a normalisation are products without a bias, and
-            each head of a window attention has its own where that pays.
+        bare_products: whether projections behind a normalisation, but those of slide attention,
+            are products without a bias, and each head of a window attention has its own where
+            that pays.
 
     Returns:
         A copy that computes the same, rank 4 at most.
@@ -82,7 +83,7 @@ def lower(
 def _lower_block(block: Block, rewrite: Rewrite, head_products: bool) -> None:
     block.norm2, block.mlp.fc1 = rewrite(block.norm2, block.mlp.fc1)
     if isinstance(block.attn, FoldedSlideAttention):
-        # Convolutions add their biases for nothing.
+        # Most forms project by convolutions, which add their biases for nothing.
         block.norm1, block.attn.qkv = fold_affine(block.norm1, block.attn.qkv)
     elif isinstance(block.attn, WindowAttention):
         block.norm1, block.attn.qkv = rewrite(block.norm1, block.attn.qkv)

@@ -1,9 +1,10 @@
 """A normalisation and the projection behind it, whose weights take over what they can.
 
-The weight and the bias of the normalisation always move into the projection: ``fold_affine``. Its
-bias can move as well, where a runtime adds biases in passes of their own: ``absorb_bias``. What a
-normalisation answers, x, sums to zero over its features. So a number r that is added to all weights
-w of an output changes nothing; and where the normalisation adds 1 to every feature,
+The weight and the bias of the normalisation always move into the projection: ``fold_affine``. The
+projection's bias can move into its weights as well, where a runtime adds biases in passes of their
+own: ``absorb_bias``. What a normalisation answers, x, sums to zero over its features. So a number r
+that is added to all weights w of an output changes nothing; and where the normalisation adds 1 to
+every feature,
 
     (x + 1) · (w + r) = x · w + sum(w) + features * r
 
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 
 from slide_deploy.lowerings.projection import constant, constant_linear
 
-# From a normalisation of the last axis and the only layer that takes its answer, to two layers that
-# answer alike.
+# From a normalisation of the last axis, with weight and bias, and the only layer that takes its
+# answer, to two layers that answer alike.
 Rewrite = Callable[[nn.LayerNorm, nn.Linear], tuple[nn.LayerNorm, nn.Linear]]
 
 

@@ -60,6 +60,12 @@ def test_whole_models(form: str, settings: dict, bare_products: bool) -> None:
     lowered = lower(reparameterize(model)[0], Lowering(form, 2), bare_products)
     with torch.no_grad():
         assert (lowered(image) - model(image)).abs().max() < 1e-12
+    biases = {
+        name: module.bias is not None
+        for name, module in lowered.named_modules()
+        if name.endswith(("mlp.fc1", "attn.qkv", "downsample.reduction"))
+    }
+    assert biases and set(biases.values()) == {not bare_products}
 
 
 @pytest.mark.parametrize("rewrite", [fold_affine, absorb_bias])

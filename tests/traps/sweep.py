@@ -21,7 +21,7 @@ from slide_deploy.lowerings import (
     window,
 )
 from slide_deploy.models.slide_attention import FoldedSlideAttention
-from slide_deploy.models.slide_swin import Block
+from slide_deploy.models.slide_swin import Block, PatchMerging
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import Session, runtime_for
@@ -73,12 +73,12 @@ class Outcome:
 def sweep(map: Map, trained: Parts) -> Iterator[Outcome]:
     """Parts of a map in every format on all runtimes, with a fixed and with an open batch."""
     written = written_parts(trained)
-    with_products = with_bare_products(trained)
+    bare = with_bare_products(trained)
     for open_batch in (False, True):
         yield from run_everywhere(map, trained, written, open_batch)
-        if with_products:
+        if bare:
             only = tuple(exporter for exporter in EXPORTERS if exporter.bare_products)
-            yield from run_everywhere(map, trained, with_products, open_batch, only)
+            yield from run_everywhere(map, trained, bare, open_batch, only)
 
 
 def written_parts(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
@@ -95,17 +95,18 @@ def written_parts(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
 
 
 def with_bare_products(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
-    """Blocks without the biases that normalisations carry; heads with products of their own too,
-    in windows of any size.
+    """Blocks and patch merging with bare products; blocks once more with a product for each head
+    where that form applies, in windows of any size.
     """
-    blocks = {name: part for name, part in trained.parts.items() if isinstance(part, Block)}
     written: dict[str, tuple[str, nn.Module]] = {}
-    for name, block in blocks.items():
-        written[f"{name}, bare"] = name, lower(block, bare_products=True)
-        with patch.object(window, "LEAST_POSITIONS", 1):
-            part = lower(block, bare_products=True)
-        if isinstance(part.attn, window.HeadProductAttention):
-            written[f"{name}, a product a head"] = name, part
+    for name, part in trained.parts.items():
+        if isinstance(part, Block | PatchMerging):
+            written[f"{name}, bare"] = name, lower(part, bare_products=True)
+        if isinstance(part, Block):
+            with patch.object(window, "LEAST_POSITIONS", 1):
+                block = lower(part, bare_products=True)
+            if isinstance(block.attn, window.HeadProductAttention):
+                written[f"{name}, a product a head"] = name, block
     return written
 
 
