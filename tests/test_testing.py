@@ -40,13 +40,13 @@ def test_a_broken_rule_is_named_with_its_remedy(written: Path, tmp_path: Path) -
 
 def test_a_wrong_layer_is_named(written: Path, tmp_path: Path) -> None:
     model = onnx.load(written)
-    for tensor in model.graph.initializer:
-        if tensor.name == "layers.1.downsample.norm.bias":
-            values = onnx.numpy_helper.to_array(tensor).copy()
-            values[3] += 0.1
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    tensor = held["layers.1.blocks.0.mlp.fc2.bias"]
+    values = onnx.numpy_helper.to_array(tensor).copy()
+    values[..., 3] += 0.1
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     onnx.save(model, tmp_path / "wrong.onnx")
-    with pytest.raises(AssertionError, match=r"that disagrees is layers.1.downsample$"):
+    with pytest.raises(AssertionError, match=r"that disagrees is layers.1.blocks.0.mlp.fc2$"):
         assert_parity(tmp_path / "wrong.onnx", NANO)
 
 
