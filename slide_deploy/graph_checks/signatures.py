@@ -5,11 +5,12 @@
                 K sums                     groups heads, d -> 1, kernel 1 x 1
                 K spreads                  heads -> C, kernel 1 x 1
     broadcast   as per-offset, no spreads
-    running-mean  as per-offset, a spread less, and
+    running-mean  as per-offset, a convolution, a sum and a spread less, and
                 1 product                  K -> 2 (K - 1) running sums
     dual        K + 1 convolutions a side  groups heads, d -> K and back, kernel 1 x 1
-    flat        K and K + 1 products       d -> K and back
-                1 product                  C -> K heads
+    flat        K products                 d -> K - 1
+                K + 1 products             K -> d
+                1 product                  C -> (K - 1) heads
 
 K = k * k offsets, d features of a head. In strips there is as much of everything in each. Names do
 not survive conversion and geometry does; so operators are counted by their geometry.
@@ -97,10 +98,11 @@ def _broadcast(attention: Declaration) -> Counter[Geometry]:
 
 
 def _running_mean(attention: Declaration) -> Counter[Geometry]:
-    offsets = attention.offsets
-    found = _broadcast(attention)
-    found[_pointwise(1, attention.heads, attention.channels)] += offsets - 1
-    found[Geometry(1, offsets, 2 * (offsets - 1))] += 1
+    offsets, relative = attention.offsets, attention.offsets - 1
+    found = Counter({_neighbours(attention, outputs=1): relative + offsets})
+    found[_pointwise(attention.heads, attention.head_dim, 1)] += relative
+    found[_pointwise(1, attention.heads, attention.channels)] += relative
+    found[Geometry(1, offsets, 2 * relative)] += 1
     return found
 
 
@@ -112,10 +114,10 @@ def _dual(attention: Declaration) -> Counter[Geometry]:
 
 
 def _flat(attention: Declaration) -> Counter[Geometry]:
-    offsets, features = attention.offsets, attention.head_dim
-    found = Counter({Geometry(1, features, offsets): offsets})
+    offsets, features, relative = attention.offsets, attention.head_dim, attention.offsets - 1
+    found = Counter({Geometry(1, features, relative): offsets})
     found[Geometry(1, offsets, features)] += offsets + 1
-    found[Geometry(1, attention.channels, attention.heads * offsets)] += 1
+    found[Geometry(1, attention.channels, attention.heads * relative)] += 1
     return found
 
 

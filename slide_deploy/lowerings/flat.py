@@ -7,7 +7,7 @@ What is right of a row are the zeros on the left of the next one. Everything sta
 the matrix products, (tokens, channels): there is no transpose of a map. Slices are the middle part
 of a split, which OpenVINO reads where it lies, without a copy. One kernel serves all heads, so that
 tokens and heads are rows of one product, (tokens * heads, d). The tokens of the padding are
-computed too, and cut off at the end.
+computed too, and cut off at the end. One offset of the keys costs nothing (``relative.py``).
 """
 
 import torch
@@ -23,6 +23,7 @@ from slide_deploy.lowerings.projection import (
     per_head_kernels,
     projections,
 )
+from slide_deploy.lowerings.relative import relative, with_first
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 
@@ -30,7 +31,7 @@ class Flat(Form):
     """See the module's description.
 
     Raises:
-        InputError: if the heads have kernels of their own.
+        InputError: if the heads have kernels of their own, or a position has no neighbours.
     """
 
     on_maps = False
@@ -46,13 +47,14 @@ class Flat(Form):
                     "The heads of a slide attention have kernels of their own: choose another "
                     "lowering than flat."
                 )
-        # each (d, K) a tap, and back
+        key, key_bias = relative(key, 2), relative(key_bias, 2)
+        # each (d, K - 1) a tap, and (K, d)
         self.key_taps = nn.ParameterList(map(constant, key[0].unbind(2)))
         self.value_taps = nn.ParameterList(constant(tap.T) for tap in value[0].unbind(2))
         self.value_bias = constant(value_bias[0].T)
         linears = [constant_linear(*projection) for projection in projections(folded)]
         self.query, self.key, self.value = linears * 3 if len(linears) == 1 else linears
-        # (head * d, head * offset): the logits q^T b, each of the features of its head.
+        # (head * d, head * (K - 1)): the logits q^T b, each of the features of its head.
         self.key_bias = constant(torch.block_diag(*key_bias))
 
     def forward(self, rows: Tensor, band: Band) -> Tensor:
@@ -73,7 +75,8 @@ class Flat(Form):
         queries = self.query(rows if whole else rows[:, inside])
         q = functional.pad(queries, (0, 0, 0, radius)).flatten(1, 2)
         # Added as long rows: OpenVINO's elementwise kernel takes one row at a time.
-        long_rows = (-1, band.rows, pitch * config.num_heads * config.offsets)
+        computed = config.offsets - 1
+        long_rows = (-1, band.rows, pitch * config.num_heads * computed)
         logits = (q @ self.key_bias).reshape(long_rows)
         per_head = (-1, config.head_dim)
 
@@ -85,8 +88,8 @@ class Flat(Form):
             products = (q * at(k, tap)).reshape(per_head)
             logits = logits + (products @ kernel).reshape(long_rows)
         # Softmax over the first axis: over a last one of K it takes five times as long.
-        logits = logits.reshape(-1, tokens * config.num_heads, config.offsets).transpose(1, 2)
-        attention = logits.softmax(dim=1).transpose(1, 2).reshape(-1, config.offsets)
+        logits = logits.reshape(-1, tokens * config.num_heads, computed).transpose(1, 2)
+        attention = with_first(logits).softmax(dim=1).transpose(1, 2).reshape(-1, config.offsets)
         shape = (-1, tokens, config.inner_dim)
         out = (attention @ self.value_bias).reshape(shape)
         for tap, kernel in enumerate(self.value_taps):

@@ -51,10 +51,10 @@ class Broadcast(MapForm):
         return shares.reshape(-1, channels, *self.share_shape(q))
 
     def logits(self, q: Tensor, k: Tensor, band: Band) -> Tensor:
-        """Queries times keys: (batch, offset, head * positions); see ``attend``."""
-        heads, offsets = self.config.num_heads, self.config.offsets
+        """Queries times keys: (batch, key convolution, head * positions); see ``attend``."""
         logits = [self.sum(q * convolve(conv, k, band)) for conv in self.key_convs]
-        return torch.cat(logits, dim=1).reshape(-1, offsets, heads * q.shape[2] * q.shape[3])
+        numbers = self.config.num_heads * q.shape[2] * q.shape[3]
+        return torch.cat(logits, dim=1).reshape(-1, len(logits), numbers)
 
     def share_shape(self, q: Tensor) -> tuple[int, int]:
         """How the positions of an offset's shares lie."""

@@ -1,5 +1,7 @@
 """The running-mean form: as per-offset, without additions on the side of the values.
 
+One offset of the keys costs nothing (``relative.py``), and so does one of the values, as follows.
+
 With e = exp(logit - largest logit) and c its running sums, the mean of the first p + 1 values is
 
     mean[p] = V[p] + t[p] (mean[p-1] - V[p]),     t[p] = c[p-1] / c[p],     V[p] = conv_v[p](v)
@@ -23,6 +25,7 @@ from slide_deploy.lowerings.bands import Band
 from slide_deploy.lowerings.maps import convolve
 from slide_deploy.lowerings.per_offset import PerOffset
 from slide_deploy.lowerings.projection import constant, constant_conv
+from slide_deploy.lowerings.relative import with_first
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 # A logit this far below the largest counts as if it were no further: its share, e^-80, is lost in
@@ -45,6 +48,8 @@ class RunningMean(PerOffset):
             raise InputError(
                 "A neighbourhood of one position has no running mean: choose another lowering."
             )
+        first, *others = self.key_convs
+        self.key_convs = nn.ModuleList(_difference(conv, first) for conv in others)
         values = list(self.value_convs)
         self.value_convs = nn.ModuleList(map(_difference, values, values[1:]))
         self.value_convs.append(values[-1])
@@ -56,7 +61,7 @@ class RunningMean(PerOffset):
     def attend(self, q: Tensor, k: Tensor, v: Tensor, band: Band) -> Tensor:
         """See ``MapForm.attend``."""
         heads = self.config.num_heads
-        steps = self.steps(self.logits(q, k, band))
+        steps = self.steps(with_first(self.logits(q, k, band)))
         maps = steps.reshape(-1, (self.config.offsets - 1) * heads, *self.share_shape(q))
         first, *rest = self.value_convs
         out = convolve(first, v, band)
@@ -71,14 +76,12 @@ class RunningMean(PerOffset):
         return before / until
 
 
-def _difference(conv: nn.Module, following: nn.Module) -> nn.Conv2d:
-    """The convolution that gives what both answer, the following one taken off."""
+def _difference(conv: nn.Module, other: nn.Module) -> nn.Conv2d:
+    """The convolution that gives what the first answers, the other's answer taken off."""
     assert isinstance(conv, nn.Conv2d)
-    assert isinstance(following, nn.Conv2d)
+    assert isinstance(other, nn.Conv2d)
     assert conv.bias is not None
-    assert following.bias is not None
-    difference = constant_conv(
-        conv.weight - following.weight, conv.bias - following.bias, conv.groups
-    )
+    assert other.bias is not None
+    difference = constant_conv(conv.weight - other.weight, conv.bias - other.bias, conv.groups)
     difference.padding = conv.padding
     return difference

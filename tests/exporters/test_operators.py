@@ -55,8 +55,9 @@ def onnx_operators(form: str, offsets: int, strips: int) -> Counter[str]:
         found += Counter(Conv=(3 * k + spreads) * s, Mul=2 * k * s, Add=(k - 1) * s)
         return found + Counter(Concat=s, Split=s)
     if form == "running-mean":
-        # A spread less. Exponentials, and the quotients of their running sums.
-        found += Counter(Conv=(3 * k + k - 1) * s, Mul=(2 * k - 1) * s, Add=(k - 1) * s)
+        # Keys, sums and spreads of all offsets but one. Exponentials, and the quotients of their
+        # running sums.
+        found += Counter(Conv=(k + 3 * (k - 1)) * s, Mul=2 * (k - 1) * s, Add=(k - 1) * s)
         found += Counter(ReduceMax=s, Sub=s, Clip=s, Exp=s, MatMul=s, Div=s)
         return found + Counter(Concat=s, Split=2 * s)
     return found + Counter(Conv=2 * (k + 1) * s, Mul=2 * k * s, Add=2 * k * s)

@@ -98,9 +98,8 @@ def test_whatever_is_missing_is_seen(graph: Graph) -> None:
 
 def test_one_of_the_wrong_form_is_seen(graph: Graph) -> None:
     for position, attention in enumerate(declared(graph)):
-        # Spreads and running sums have no groups: too many of them may be another layer's.
-        more = attention.lowering in ("per-offset", "running-mean")
-        unseen = {"broadcast"} if more else set()
+        # Spreads have no groups: too many of them may be another layer's.
+        unseen = {"broadcast"} if attention.lowering == "per-offset" else set()
         for other in SIGNATURES.keys() - {attention.lowering} - unseen:
             assert says(declaring(graph, position, lowering=other)), (attention, other)
 
