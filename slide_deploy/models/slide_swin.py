@@ -176,7 +176,8 @@ class PatchEmbed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Embed: (batch, channels, H, W) to (batch, tokens, embed_dim)."""
-        tokens = self.proj(image).flatten(2).transpose(1, 2)
+        # Not flattened first: runtimes leave the layout of convolutions and transpose in one pass.
+        tokens = self.proj(image).permute(0, 2, 3, 1).flatten(1, 2)
         return tokens if self.norm is None else self.norm(tokens)
 
 
