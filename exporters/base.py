@@ -71,6 +71,8 @@ class Exporter:
         companions: suffixes of the files that belong to it.
         bare_products: whether products are written without biases and for each head, where that is
             exact and pays; see ``lowerings.normalised`` and ``lowerings.window``.
+        map_stages: whether slide stages are written on maps throughout; see
+            ``lowerings.map_stages``.
     """
 
     format: str
@@ -80,6 +82,7 @@ class Exporter:
     precisions: tuple[str, ...] = ("float32",)
     companions: tuple[str, ...] = ()
     bare_products: bool = False
+    map_stages: bool = False
 
     def paths(self, stem: Path) -> tuple[Path, ...]:
         """Every file or folder that is written for a stem, the one that others open first."""

@@ -3,13 +3,22 @@
 from exporters.base import Exporter
 from slide_deploy.errors import InputError
 
-# ONNX Runtime gains by bare products what it takes for adding biases, a split and transposes;
-# OpenVINO neither gains nor loses; what Apple's compiler makes of them was not measured.
+# ONNX Runtime gains by bare products what it takes for adding biases, a split and transposes, and
+# by slide stages on maps what it takes to leave its layout of convolutions. OpenVINO neither gains
+# nor loses by the former and has normalisations as one operator; what Apple's compiler makes of
+# either was not measured.
 #
 # OpenVINO files hold float16 weights and compute as the device likes; Core ML's float16 is that of
 # weights and arithmetic, and "mixed" keeps all but the projections in float32.
 EXPORTERS = (
-    Exporter("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx", bare_products=True),
+    Exporter(
+        "onnx",
+        ".onnx",
+        ("onnx", "onnxscript", "onnxruntime"),
+        "onnx",
+        bare_products=True,
+        map_stages=True,
+    ),
     Exporter("openvino", ".xml", ("openvino",), "openvino", ("float32", "float16"), (".bin",)),
     Exporter("coreml", ".mlpackage", ("coremltools",), "coreml", ("float32", "float16", "mixed")),
 )

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from slide_deploy.locate import LayerOutput
 from slide_deploy.models.slide_attention import SlideAttentionBase
-from slide_deploy.models.slide_swin import Block, PatchMerging, SlideSwinTrunk
+from slide_deploy.models.slide_swin import Block, PatchEmbed, PatchMerging, SlideSwinTrunk
 from slide_deploy.models.window_attention import WindowAttention
 from slide_deploy.parity import Answers, Case
 
@@ -46,12 +46,17 @@ def layer_outputs(model: nn.Module, image: np.ndarray) -> list[LayerOutput]:
         parent = exact.get_submodule(name.rpartition(".")[0])
 
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            otherwise: tuple[np.ndarray, ...] = ()
+            otherwise: tuple[Tensor, ...] = ()
             if isinstance(module, nn.LayerNorm) and isinstance(parent, Block):
-                # What is left where the projection behind it took over; see lowerings.normalised.
-                plain = functional.layer_norm(inputs[0], module.normalized_shape, eps=module.eps)
-                otherwise = (plain.numpy(), (plain + 1).numpy())
-            outputs.append(LayerOutput(name, output.numpy(), otherwise))
+                # What is left where the projection behind it took over: lowerings.normalised, and
+                # with the mean left in lowerings.map_stages.
+                (x,) = inputs
+                plain = functional.layer_norm(x, module.normalized_shape, eps=module.eps)
+                deviation = (x.var(dim=-1, correction=0, keepdim=True) + module.eps).sqrt()
+                otherwise = plain, plain + 1, x / deviation
+            if isinstance(module, nn.Conv2d) and isinstance(parent, PatchEmbed):
+                otherwise = (output - output.mean(dim=1, keepdim=True),)
+            outputs.append(LayerOutput(name, output.numpy(), tuple(map(Tensor.numpy, otherwise))))
 
         exact.get_submodule(name).register_forward_hook(hook)
 

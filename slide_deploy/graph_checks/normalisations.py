@@ -2,10 +2,11 @@
 
     y = (x - mean) / sqrt(variance + epsilon) * weight + bias
 
-Epsilon is an attribute of the operator in every format, under two names. A wrong one deep inside a
-network changes the logits less than rounding may change them, so that only a rule can see it. The
-exporter declares how many normalisations there are of each epsilon: one that was written in other
-operators, or left out, is missed then.
+Epsilon is an attribute of the operator in every format, under two names. In slide stages on maps
+(``lowerings.map_stages``) it is the bias of the convolution that computes the mean of the squares.
+A wrong one deep inside a network changes the logits less than rounding may change them, so that
+only a rule can see it. The exporter declares how many normalisations there are of each epsilon: one
+that was written in other operators, or left out, is missed then.
 """
 
 from collections.abc import Iterator, Mapping
@@ -62,6 +63,42 @@ def normalisations(graph: Graph) -> Iterator[Normalisation]:
             held = node.attributes.get(attributes[node.operator], default)
             mode = str(node.attributes.get("eps_mode", "inside_sqrt"))  # of OpenVINO's MVN
             yield Normalisation(node, _number(held), mode.lower() == "inside_sqrt")
+        elif graph.format == "onnx" and node.operator == "Sqrt":
+            written_out = _of_maps(graph, node)
+            if written_out is not None:
+                yield written_out
+
+
+def _of_maps(graph: Graph, root: Node) -> Normalisation | None:
+    """The normalisation of maps whose deviation an operator computes; None if it is none.
+
+    sqrt(mean(x^2) + epsilon), or sqrt(max(mean(x^2) + epsilon - mean(x)^2, epsilon))
+    """
+    node = graph.producers.get(root.inputs[0])
+    least = None
+    if node is not None and node.operator == "Clip" and len(node.inputs) > 1:
+        least = _constant(graph, node.inputs[1])
+        node = graph.producers.get(node.inputs[0])
+    if node is not None and node.operator == "Sub":
+        node = graph.producers.get(node.inputs[0])
+    if node is None or node.operator != "Conv" or len(node.inputs) != 3:
+        return None
+    square = graph.producers.get(node.inputs[0])
+    if square is None or square.operator != "Mul" or len(set(square.inputs)) != 1:
+        return None
+    weight = graph.constants.get(node.inputs[1])
+    numbers = None if weight is None else weight.array()
+    bias = _constant(graph, node.inputs[2])
+    if numbers is None or bias is None or not np.all(numbers == np.float32(1 / numbers.size)):
+        return None
+    return Normalisation(root, bias if least in (None, bias) else least, under_root=True)
+
+
+def _constant(graph: Graph, name: str) -> float | None:
+    """The one number of a constant; None if it is no constant, or holds several."""
+    constant = graph.constants.get(name)
+    held = None if constant is None or constant.elements != 1 else constant.array()
+    return None if held is None else float(held.item())
 
 
 def _number(held: Attribute | None) -> float | None:

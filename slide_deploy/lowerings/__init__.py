@@ -21,11 +21,12 @@ from slide_deploy.lowerings.choice import (
     for_file,
 )
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
+from slide_deploy.lowerings.map_stages import count_map_stages, write_map_stages
 from slide_deploy.lowerings.merging import TransposedPatchMerging
 from slide_deploy.lowerings.normalised import Rewrite, absorb_bias, fold_affine
 from slide_deploy.lowerings.window import static_window_attention
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttention
-from slide_deploy.models.slide_swin import Block, Mlp, PatchMerging
+from slide_deploy.models.slide_swin import Block, Mlp, PatchMerging, SlideSwinTrunk
 from slide_deploy.models.window_attention import WindowAttention
 from slide_deploy.surgery import replace_module
 
@@ -45,6 +46,7 @@ def lower(
     model: nn.Module,
     lowering: Lowering | Chooser | Mapping[str, Lowering] = DEFAULT_LOWERING,
     bare_products: bool = False,
+    map_stages: bool = False,
 ) -> nn.Module:
     """Write every layer of a folded model in a form that exports to standard operators.
 
@@ -55,6 +57,7 @@ def lower(
         bare_products: whether projections behind a normalisation, but those of slide attention,
             are products without a bias, and each head of a window attention has its own where
             that pays.
+        map_stages: whether the first slide stages are maps throughout, where their forms are.
 
     Returns:
         A copy that computes the same, rank 4 at most.
@@ -65,7 +68,13 @@ def lower(
     lowerings = lowering if isinstance(lowering, Mapping) else chosen(model, lowering)
     rewrite = absorb_bias if bare_products else fold_affine
     lowered = copy.deepcopy(model)
-    for name, module in list(lowered.named_modules()):
+    rest = list(lowered.named_modules())
+    if map_stages and (count := count_map_stages(lowered, lowerings)):
+        assert isinstance(lowered, SlideSwinTrunk)
+        write_map_stages(lowered, lowerings, count)
+        written = tuple(f"layers.{stage}." for stage in range(count))
+        rest = [(name, module) for name, module in rest if not name.startswith(written)]
+    for name, module in rest:
         if isinstance(module, SlideAttention):
             raise InputError(f"{name} is still branched: fold the model before lowering it.")
         if isinstance(module, FoldedSlideAttention):

@@ -1,7 +1,7 @@
 """Logits relative to those of the first offset: one offset of the K costs nothing.
 
-A softmax answers alike when one number is taken off all logits of a position. Taken off is the logit
-of the first offset, which is linear in the same keys, so that it goes into the weights:
+A softmax answers alike when one number is taken off all logits of a position. Taken off is the
+logit of the first offset, which is linear in the same keys, so that it goes into the weights:
 
     logit[p] - logit[0] = sum (q * (conv_k[p] - conv_k[0])(k))
 

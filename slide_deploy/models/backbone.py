@@ -45,8 +45,10 @@ class SlideSwinBackbone(SlideSwinTrunk):
             tokens = stage.attend(tokens)
             normed = index in self.config.feature_norms
             answer = self.get_submodule(f"norm{index}")(tokens) if normed else tokens
-            shape = (-1, self.config.dim(index), *self.config.resolution(index))
-            maps.append(answer.transpose(1, 2).reshape(shape))
+            if answer.dim() == 3:  # a stage may be written so that it answers a map
+                shape = (-1, self.config.dim(index), *self.config.resolution(index))
+                answer = answer.transpose(1, 2).reshape(shape)
+            maps.append(answer)
             if stage.downsample is not None:
                 tokens = stage.downsample(tokens)
         return tuple(maps)

@@ -12,14 +12,23 @@ import numpy as np
 import onnx
 import pytest
 
+from exporters.base import ExportRequest
 from exporters.declarations import declarations
-from slide_deploy.graph_checks import Policy, Violation, check_file, standard_ops
+from exporters.registry import exporter_for
+from slide_deploy.graph_checks import (
+    Policy,
+    Violation,
+    check_file,
+    read_graph,
+    standard_ops,
+)
 from slide_deploy.graph_checks.normalisations import (
     NORMALISATIONS_KEY,
+    normalisations,
     read_normalisations,
     same_epsilon,
 )
-from slide_deploy.lowerings import DEFAULT_LOWERING, chosen
+from slide_deploy.lowerings import DEFAULT_LOWERING, chosen, lower
 from slide_deploy.reparameterize import reparameterize
 from tests.graph_checks.damage import (
     EDITORS,
@@ -33,6 +42,7 @@ from tests.graph_checks.damage import (
     operations,
 )
 from tests.graph_checks.small_models import Files, nano
+from tests.mutants.onnx_damage import epsilon_of_maps, held
 from tests.support import random_swin
 
 FORMATS = ("onnx", "openvino", "coreml")
@@ -244,3 +254,61 @@ def test_models_with_several_epsilons_declare_each() -> None:
     folded.get_submodule("norm").eps = 1e-6
     written = declarations(folded, chosen(folded, DEFAULT_LOWERING))
     assert read_normalisations(written) == {1e-5: NORMS - 1, 1e-6: 1}
+
+
+@pytest.fixture(scope="module")
+def on_maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file whose slide stages are maps: their normalisations are written out."""
+    folded = reparameterize(nano())[0]
+    lowerings = chosen(folded, DEFAULT_LOWERING)
+    lowered = lower(folded, lowerings, bare_products=True, map_stages=True)
+    path = tmp_path_factory.mktemp("maps") / "maps.onnx"
+    declared = declarations(folded, lowerings)
+    exporter_for("onnx").write(ExportRequest(lowered, (3, 64, 64), False, declared), path)
+    return path
+
+
+def test_normalisations_of_maps_are_counted(on_maps: Path) -> None:
+    every = list(normalisations(read_graph(on_maps)))
+    written_out = [each for each in every if each.node.operator == "Sqrt"]
+    # Behind the patches, two in each of two blocks, two mergings.
+    assert (len(every), len(written_out)) == (NORMS, 1 + 2 * 2 + 2)
+    assert {each.epsilon for each in every} == {float(np.float32(1e-5))}
+    assert found(on_maps) == []
+
+
+@pytest.mark.parametrize("index", range(1 + 2 * 2 + 2))
+def test_a_wrong_epsilon_in_a_normalisation_of_maps_is_named(
+    on_maps: Path, tmp_path: Path, index: int
+) -> None:
+    def damage(model: onnx.ModelProto) -> None:
+        epsilon_of_maps(model, node(model, "Sqrt", index), 2e-5)
+
+    of_the_norm, of_the_count = found(EDITORS["onnx"](on_maps, tmp_path, damage))
+    assert "qrt" in of_the_norm.node
+    assert of_the_norm.message == "Has the epsilon 2e-05; the file declares 1e-05."
+    assert f"the graph has {NORMS - 1}" in of_the_count.message
+
+
+def test_a_bound_that_is_not_the_epsilon_is_named(on_maps: Path, tmp_path: Path) -> None:
+    def damage(model: onnx.ModelProto) -> None:
+        (clip,) = [
+            each for each in model.graph.node if node(model, "Sqrt", 2).input[0] in each.output
+        ]
+        assert clip.op_type == "Clip"
+        clip.input[1] = held(model, "bound", np.float32(1e-3))
+
+    violations = found(EDITORS["onnx"](on_maps, tmp_path, damage))
+    assert violations[0].message == "Has the epsilon 0.001; the file declares 1e-05."
+
+
+def test_a_sum_that_is_not_the_mean_is_no_normalisation(on_maps: Path, tmp_path: Path) -> None:
+    def damage(model: onnx.ModelProto) -> None:
+        producers = {name: each for each in model.graph.node for name in each.output}
+        conv = producers[node(model, "Sqrt").input[0]]
+        weights = np.full((1, 8, 1, 1), 1 / 8, np.float32)
+        weights[0, 3] = 1 / 4
+        conv.input[1] = held(model, "weights", weights)
+
+    (violation,) = found(EDITORS["onnx"](on_maps, tmp_path, damage))
+    assert f"the graph has {NORMS - 1}" in violation.message

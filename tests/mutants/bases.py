@@ -43,20 +43,18 @@ class Base:
     folder: Path
     open_batch: bool = False
     _paths: dict[Format, Path] = field(default_factory=dict)
+    _written: dict[Format, nn.Module] = field(default_factory=dict)
 
     @functools.cached_property
     def lowered(self) -> nn.Module:
-        """The model as it is written where products keep their biases."""
-        return lowered(self.checkpoint.model, bare_products=False)
-
-    @functools.cached_property
-    def bare(self) -> nn.Module:
-        """The model as it is written where products are bare."""
-        return lowered(self.checkpoint.model, bare_products=True)
+        """The model as it is written in formats without traits of their own."""
+        return lower(reparameterize(self.checkpoint.model)[0], LOWERING)
 
     def written(self, format: Format) -> nn.Module:
         """The model as it is written in a format."""
-        return self.bare if exporter_for(format).bare_products else self.lowered
+        if format not in self._written:
+            self._written[format] = lowered(self.checkpoint.model, format)
+        return self._written[format]
 
     def path(self, format: Format) -> Path:
         """The valid file."""
@@ -100,9 +98,11 @@ class Base:
         return request
 
 
-def lowered(trained: nn.Module, bare_products: bool) -> nn.Module:
-    """A trained model, folded and lowered."""
-    return lower(reparameterize(trained)[0], LOWERING, bare_products)
+def lowered(trained: nn.Module, format: Format) -> nn.Module:
+    """A trained model, folded and lowered for a format."""
+    exporter = exporter_for(format)
+    folded, _ = reparameterize(trained)
+    return lower(folded, LOWERING, exporter.bare_products, exporter.map_stages)
 
 
 @functools.lru_cache(maxsize=1)

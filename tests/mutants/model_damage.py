@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from slide_deploy.lowerings.bias import BiasApart
 from slide_deploy.lowerings.depthwise import Depthwise
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
+from slide_deploy.lowerings.map_stages import MapPatchMerging
 from slide_deploy.lowerings.merging import TransposedPatchMerging
 from slide_deploy.lowerings.window import StaticWindowAttention
 from slide_deploy.models.slide_attention import SlideAttention
@@ -49,9 +50,9 @@ def linear(model: nn.Module, name: str) -> nn.Linear | BiasApart:
     return found
 
 
-def merging(model: nn.Module) -> TransposedPatchMerging:
+def merging(model: nn.Module) -> TransposedPatchMerging | MapPatchMerging:
     found = model.get_submodule("layers.0.downsample")
-    assert isinstance(found, TransposedPatchMerging)
+    assert isinstance(found, TransposedPatchMerging | MapPatchMerging)
     return found
 
 
@@ -275,6 +276,9 @@ def square_matrix_transposed(model: nn.Module, trained: SlideSwin) -> None:
 
 def merged_row_by_row(model: nn.Module, trained: SlideSwin) -> None:
     step = merging(model)
+    if isinstance(step, MapPatchMerging):  # (2C, C, row, column)
+        swap(step.reduction.weight[..., 0, 1], step.reduction.weight[..., 1, 0])
+        return
     # Cells stand in the order (row, column) 00 01 10 11, and the weights go back to the trained
     # order 00 10 01 11.
     cells = step.reduction.weight.unflatten(-1, (4, -1))
@@ -341,8 +345,9 @@ def one_sign_flipped(model: nn.Module, trained: SlideSwin) -> None:
 
 
 def rounded_to_float16(model: nn.Module, trained: SlideSwin) -> None:
-    for parameter in model.state_dict().values():
-        parameter.copy_(parameter.half())
+    for name, parameter in model.state_dict().items():
+        if not name.endswith("power.bias"):  # an epsilon: the same number in many places
+            parameter.copy_(parameter.half())
 
 
 def one_layer_rounded_to_float16(model: nn.Module, trained: SlideSwin) -> None:

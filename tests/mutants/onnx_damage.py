@@ -118,9 +118,8 @@ def format_of_the_future(model: ModelProto) -> None:
 
 
 def rank_6(model: ModelProto) -> None:
-    sizes = (1, 2, 2, 256, 32)
-    up = reshape(model, "up", (1, *sizes))
-    detour(model, node(model, "Gelu"), up, reshape(model, "down", (1, 1024, 32)))
+    up = reshape(model, "up", (1, 2, 4, 4, 32, 32))
+    detour(model, node(model, "Gelu"), up, reshape(model, "down", (1, 32, 32, 32)))
 
 
 def rank_5_in_slide_attention(model: ModelProto) -> None:
@@ -344,11 +343,32 @@ def epsilon(value: float, *indices: int) -> Callable[[ModelProto], None]:
     """Another epsilon in some normalisations, or in all."""
 
     def edit(model: ModelProto) -> None:
-        norms = [found for found in model.graph.node if found.op_type == "LayerNormalization"]
+        operators = ("LayerNormalization", "Sqrt")
+        norms = [found for found in model.graph.node if found.op_type in operators]
         for index in indices or range(len(norms)):
-            attribute(norms[index], "epsilon").f = value
+            if norms[index].op_type == "Sqrt":
+                epsilon_of_maps(model, norms[index], value)
+            else:
+                attribute(norms[index], "epsilon").f = value
 
     return edit
+
+
+def epsilon_of_maps(model: ModelProto, root: NodeProto, value: float) -> None:
+    """Another epsilon in a normalisation that is written out: in the convolution and the bound."""
+    producers = {name: found for found in model.graph.node for name in found.output}
+    found = producers[root.input[0]]
+    if found.op_type == "Clip":
+        found.input[1] = held(model, f"{root.name} least", np.float32(value))
+        found = producers[producers[found.input[0]].input[0]]
+    assert found.op_type == "Conv"
+    found.input[2] = held(model, f"{root.name} epsilon", np.full(1, value, np.float32))
+
+
+def held(model: ModelProto, name: str, numbers: np.ndarray | np.float32) -> str:
+    """Store a tensor; gives back its name."""
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(numbers), name))
+    return name
 
 
 def tanh_gelu(model: ModelProto) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from exporters.registry import exporter_for
 from slide_deploy.graph_checks.graph import Format
 from slide_deploy.models.slide_swin import SlideSwin
 from tests.mutants.bases import Base, lowered
@@ -39,8 +38,7 @@ def before_folding(edit: Callable[[SlideSwin], object]) -> Damage:
         trained = copy.deepcopy(base.checkpoint.model)
         with torch.no_grad():
             edit(trained)
-        bare_products = exporter_for(format).bare_products
-        return patched(base, format, folder, lowered(trained, bare_products))
+        return patched(base, format, folder, lowered(trained, format))
 
     return damage
 

@@ -114,6 +114,15 @@ def other_parts(map: Map) -> dict[str, nn.Module]:
         "head to channels": Head(map.channels, map.channels),
         "head to one class": Head(map.channels, 1),
     }
+    config = SlideSwinConfig(
+        image_size=(4 * map.height, 4 * map.width),
+        embed_dim=map.channels,
+        depths=(1,),
+        num_heads=(1,),
+        num_slide_stages=1,
+        kernel_size=map.kernel,
+    )
+    parts["slide block"] = Block(config, 0, 0, folded=False)
     for side in divisors(math.gcd(map.height, map.width)):
         parts[f"embed patches of {side}"] = Embed(map, side)
         for shift in sorted({0, side // 2}):

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from exporters.base import BATCH_NAME, INPUT_NAME, Exporter, ExportRequest
 from exporters.registry import EXPORTERS
@@ -20,6 +20,7 @@ from slide_deploy.lowerings import (
     lower,
     window,
 )
+from slide_deploy.lowerings.map_stages import MapBlock, MapPatchMerging
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.models.slide_swin import Block, PatchMerging
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
@@ -73,12 +74,12 @@ class Outcome:
 def sweep(map: Map, trained: Parts) -> Iterator[Outcome]:
     """Parts of a map in every format on all runtimes, with a fixed and with an open batch."""
     written = written_parts(trained)
-    bare = with_bare_products(trained)
+    onnx = as_onnx(trained)
     for open_batch in (False, True):
         yield from run_everywhere(map, trained, written, open_batch)
-        if bare:
-            only = tuple(exporter for exporter in EXPORTERS if exporter.bare_products)
-            yield from run_everywhere(map, trained, bare, open_batch, only)
+        if onnx:
+            only = tuple(exporter for exporter in EXPORTERS if exporter.map_stages)
+            yield from run_everywhere(map, trained, onnx, open_batch, only)
 
 
 def written_parts(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
@@ -94,15 +95,33 @@ def written_parts(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
     return written
 
 
-def with_bare_products(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
-    """Blocks and patch merging with bare products; blocks once more with a product for each head
-    where that form applies, in windows of any size.
+class OnMaps(nn.Module):
+    """What takes and gives maps, on tokens."""
+
+    def __init__(self, part: nn.Module, resolution: tuple[int, int]) -> None:
+        super().__init__()
+        self.part, self.resolution = part, resolution
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        maps: Tensor = self.part(tokens.transpose(1, 2).unflatten(2, self.resolution))
+        return maps.flatten(2).transpose(1, 2)
+
+
+def as_onnx(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
+    """What only ONNX files hold: blocks and patch merging with bare products, and on maps; blocks
+    once more with a product for each head where that form applies, in windows of any size.
     """
     written: dict[str, tuple[str, nn.Module]] = {}
-    for name, part in trained.parts.items():
+    folded, _ = reparameterize(trained)
+    for name, part in folded.parts.items():
         if isinstance(part, Block | PatchMerging):
             written[f"{name}, bare"] = name, lower(part, bare_products=True)
-        if isinstance(part, Block):
+        if isinstance(part, PatchMerging):
+            written[f"{name}, on maps"] = name, OnMaps(MapPatchMerging(part), part.resolution)
+        if isinstance(part, Block) and isinstance(part.attn, FoldedSlideAttention):
+            maps = MapBlock(part, Lowering("running-mean"))
+            written[f"{name}, on maps"] = name, OnMaps(maps, part.resolution)
+        elif isinstance(part, Block):
             with patch.object(window, "LEAST_POSITIONS", 1):
                 block = lower(part, bare_products=True)
             if isinstance(block.attn, window.HeadProductAttention):
