@@ -20,7 +20,7 @@ from slide_deploy.lowerings.choice import (
     chosen,
     for_file,
 )
-from slide_deploy.lowerings.lowered import LoweredSlideAttention
+from slide_deploy.lowerings.lowered import lowered_attention
 from slide_deploy.lowerings.map_stages import count_map_stages, write_map_stages
 from slide_deploy.lowerings.merging import TransposedPatchMerging
 from slide_deploy.lowerings.normalised import Rewrite, absorb_bias, fold_affine
@@ -78,7 +78,9 @@ def lower(
         if isinstance(module, SlideAttention):
             raise InputError(f"{name} is still branched: fold the model before lowering it.")
         if isinstance(module, FoldedSlideAttention):
-            lowered = replace_module(lowered, name, _lowered(name, module, lowerings[name]))
+            lowered = replace_module(
+                lowered, name, lowered_attention(name, module, lowerings[name])
+            )
         elif isinstance(module, Block):
             _lower_block(module, rewrite, bare_products)
         elif isinstance(module, Mlp):
@@ -98,10 +100,3 @@ def _lower_block(block: Block, rewrite: Rewrite, head_products: bool) -> None:
         block.norm1, block.attn.qkv = rewrite(block.norm1, block.attn.qkv)
         block.attn = static_window_attention(block.attn, block.attn_mask, head_products)
         block.attn_mask = None
-
-
-def _lowered(name: str, module: FoldedSlideAttention, lowering: Lowering) -> LoweredSlideAttention:
-    try:
-        return LoweredSlideAttention(module, lowering)
-    except InputError as error:
-        raise InputError(f"{name or 'The attention'} as {lowering}: {error}") from error

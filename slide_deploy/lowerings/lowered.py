@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from slide_deploy.errors import InputError
 from slide_deploy.lowerings.bands import Band, bands
 from slide_deploy.lowerings.choice import FORMS, Lowering
 from slide_deploy.lowerings.projection import constant_conv
@@ -59,3 +60,22 @@ class LoweredSlideAttention(nn.Module):
         if self.form.on_maps != self.on_maps:
             rows = rows.permute((0, 3, 1, 2) if self.form.on_maps else (0, 2, 3, 1))
         return self.form(rows, band)
+
+
+def lowered_attention(
+    name: str, folded: FoldedSlideAttention, lowering: Lowering
+) -> LoweredSlideAttention:
+    """A layer of a model in one of the forms.
+
+    Args:
+        name: of the layer.
+        folded: the layer to write.
+        lowering: how.
+
+    Raises:
+        InputError: if the form cannot write it; the text names the layer.
+    """
+    try:
+        return LoweredSlideAttention(folded, lowering)
+    except InputError as error:
+        raise InputError(f"{name or 'The attention'} as {lowering}: {error}") from error

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.lowerings.choice import FORMS, Lowering
-from slide_deploy.lowerings.lowered import LoweredSlideAttention
+from slide_deploy.lowerings.lowered import lowered_attention
 from slide_deploy.lowerings.normalised import fold_affine
 from slide_deploy.lowerings.projection import constant, constant_conv
 from slide_deploy.models.backbone import SlideSwinBackbone
@@ -79,7 +79,7 @@ def write_map_stages(model: SlideSwinTrunk, lowerings: Mapping[str, Lowering], c
         for place, block in enumerate(stage.blocks):
             assert isinstance(block, Block)
             name = f"layers.{index}.blocks.{place}.attn"
-            stage.blocks[place] = MapBlock(block, lowerings[name])
+            stage.blocks[place] = MapBlock(block, name, lowerings[name])
         if stage.downsample is not None:
             replace_module(stage, "downsample", MapPatchMerging(stage.downsample))
         if isinstance(model, SlideSwinBackbone) and index in config.feature_norms:
@@ -160,6 +160,7 @@ class MapBlock(nn.Module):
 
     Args:
         block: the layer to write.
+        name: of its attention.
         lowering: of its attention, in a form on maps.
 
     Raises:
@@ -167,7 +168,7 @@ class MapBlock(nn.Module):
     """
 
     @torch.no_grad()
-    def __init__(self, block: Block, lowering: Lowering) -> None:
+    def __init__(self, block: Block, name: str, lowering: Lowering) -> None:
         super().__init__()
         assert isinstance(block.attn, FoldedSlideAttention)
         attention = copy.deepcopy(block.attn)
@@ -176,7 +177,7 @@ class MapBlock(nn.Module):
         attention.qkv.weight.copy_(_centred(attention.qkv.weight, 1))
         ones = torch.ones_like(block.norm1.weight)
         self.norm1, self.norm2 = Quotient(block.norm1, ones), Quotient(block.norm2, ones)
-        self.attn = LoweredSlideAttention(attention, lowering)
+        self.attn = lowered_attention(name, attention, lowering)
         _, fc1 = fold_affine(block.norm2, block.mlp.fc1)
         fc2 = block.mlp.fc2
         self.mlp = copy.deepcopy(block.mlp)

@@ -12,6 +12,7 @@ from exporters.base import Exporter
 from exporters.pipeline import ExportOptions, export
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.lowerings import Chooser, Lowering, lower
+from slide_deploy.lowerings.map_stages import MapPatchEmbed
 from tests.support import Golden
 
 
@@ -49,7 +50,10 @@ def nan_weight(model) -> None:
 
 
 def epsilon(model) -> None:
-    model.patch_embed.norm.eps = 1e-6
+    if isinstance(model.patch_embed, MapPatchEmbed):
+        model.patch_embed.quotient.power.bias.data.fill_(1e-6)
+    else:
+        model.patch_embed.norm.eps = 1e-6
 
 
 @pytest.mark.parametrize("edit", [scale_head, wrong_border, nan_weight, epsilon])

@@ -119,7 +119,7 @@ def as_onnx(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
         if isinstance(part, PatchMerging):
             written[f"{name}, on maps"] = name, OnMaps(MapPatchMerging(part), part.resolution)
         if isinstance(part, Block) and isinstance(part.attn, FoldedSlideAttention):
-            maps = MapBlock(part, Lowering("running-mean"))
+            maps = MapBlock(part, name, Lowering("running-mean"))
             written[f"{name}, on maps"] = name, OnMaps(maps, part.resolution)
         elif isinstance(part, Block):
             with patch.object(window, "LEAST_POSITIONS", 1):
