@@ -48,13 +48,11 @@ def layer_outputs(model: nn.Module, image: np.ndarray) -> list[LayerOutput]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             otherwise: tuple[Tensor, ...] = ()
             if isinstance(module, nn.LayerNorm) and isinstance(parent, Block):
-                # What is left where the projection behind it took over: lowerings.normalised, and
-                # with the mean left in lowerings.map_stages.
-                (x,) = inputs
-                plain = functional.layer_norm(x, module.normalized_shape, eps=module.eps)
-                deviation = (x.var(dim=-1, correction=0, keepdim=True) + module.eps).sqrt()
-                otherwise = plain, plain + 1, x / deviation
-            if isinstance(module, nn.Conv2d) and isinstance(parent, PatchEmbed):
+                # What is left where the projection behind it took over; see lowerings.normalised.
+                plain = functional.layer_norm(inputs[0], module.normalized_shape, eps=module.eps)
+                otherwise = plain, plain + 1
+            if isinstance(parent, PatchEmbed) and parent.norm is not None and output.dim() == 4:
+                # Where its weights take the mean off; see lowerings.map_stages.
                 otherwise = (output - output.mean(dim=1, keepdim=True),)
             outputs.append(LayerOutput(name, output.numpy(), tuple(map(Tensor.numpy, otherwise))))
 

@@ -9,7 +9,7 @@ only a rule can see it. The exporter declares how many normalisations there are 
 that was written in other operators, or left out, is missed then.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,11 +47,13 @@ class Normalisation:
         node: where it is in the graph.
         epsilon: as the file holds it; None if it holds no number.
         under_root: whether epsilon is added to the variance, not to the deviation.
+        parts: its convolutions, where it is written out.
     """
 
     node: Node
     epsilon: float | None
     under_root: bool
+    parts: tuple[Node, ...] = ()
 
 
 def normalisations(graph: Graph) -> Iterator[Normalisation]:
@@ -72,26 +74,69 @@ def normalisations(graph: Graph) -> Iterator[Normalisation]:
 def _of_maps(graph: Graph, root: Node) -> Normalisation | None:
     """The normalisation of maps whose deviation an operator computes; None if it is none.
 
-    sqrt(mean(x^2) + epsilon), or sqrt(max(mean(x^2) + epsilon - mean(x)^2, epsilon))
+    sqrt(mean(y^2) + epsilon), in patch merging sqrt(mean(y^2) + epsilon + mean(d^2)). Whether y is
+    centred is not looked at: verification sees that.
     """
-    node = graph.producers.get(root.inputs[0])
-    least = None
-    if node is not None and node.operator == "Clip" and len(node.inputs) > 1:
-        least = _constant(graph, node.inputs[1])
-        node = graph.producers.get(node.inputs[0])
-    if node is not None and node.operator == "Sub":
-        node = graph.producers.get(node.inputs[0])
-    if node is None or node.operator != "Conv" or len(node.inputs) != 3:
+    variance = _producer(graph, root)
+    if variance is None:
         return None
-    square = graph.producers.get(node.inputs[0])
-    if square is None or square.operator != "Mul" or len(set(square.inputs)) != 1:
+    terms = [variance]
+    if variance.operator == "Add":
+        terms = [term for place in (0, 1) if (term := _producer(graph, variance, place))]
+    for power in terms:
+        square = _producer(graph, power)
+        if square is not None and _is_square(square) and _is_mean(graph, power):
+            parts = (*terms, *_around(graph, root, square, terms))
+            return Normalisation(root, _constant(graph, power.inputs[2]), True, parts)
+    return None
+
+
+def _around(graph: Graph, root: Node, square: Node, terms: Sequence[Node]) -> Iterator[Node]:
+    """The other convolutions of a normalisation of maps, where they are as the exporter writes."""
+    # From the quotient back to all channels.
+    for reciprocal in _consumers(graph, root):
+        yield from _convolutions(_consumers(graph, reciprocal))
+    # The mean, and back.
+    centred = _producer(graph, square)
+    for place in (0, 1) if centred is not None and centred.operator == "Add" else ():
+        off = _producer(graph, centred, place)
+        mean = None if off is None else _producer(graph, off)
+        if off is not None and mean is not None and _is_mean(graph, mean, inputs=2):
+            yield from (off, mean)
+            # What the means of four positions differ by, which patch merging adds as well.
+            for differences in _convolutions(_consumers(graph, mean)):
+                behind = _consumers(graph, differences)
+                if any(_is_square(node) for node in behind):
+                    yield from (differences, *_convolutions(behind))
+
+
+def _convolutions(nodes: Iterable[Node]) -> Iterator[Node]:
+    return (node for node in nodes if node.operator == "Conv")
+
+
+def _consumers(graph: Graph, node: Node) -> list[Node]:
+    return [reader for name in node.outputs for reader in graph.consumers.get(name, ())]
+
+
+def _producer(graph: Graph, node: Node | None, place: int = 0) -> Node | None:
+    if node is None or len(node.inputs) <= place:
         return None
+    return graph.producers.get(node.inputs[place])
+
+
+def _is_square(node: Node) -> bool:
+    return node.operator == "Mul" and len(node.inputs) == 2 and len(set(node.inputs)) == 1
+
+
+def _is_mean(graph: Graph, node: Node, inputs: int = 3) -> bool:
+    """Whether it is a convolution that answers the mean of what it reads; a bias is an input."""
+    if node.operator != "Conv" or len(node.inputs) != inputs:
+        return False
     weight = graph.constants.get(node.inputs[1])
     numbers = None if weight is None else weight.array()
-    bias = _constant(graph, node.inputs[2])
-    if numbers is None or bias is None or not np.all(numbers == np.float32(1 / numbers.size)):
-        return None
-    return Normalisation(root, bias if least in (None, bias) else least, under_root=True)
+    if numbers is None or not numbers.size or not np.issubdtype(numbers.dtype, np.floating):
+        return False
+    return bool(np.all(numbers == np.asarray(1 / numbers.size).astype(numbers.dtype)))
 
 
 def _constant(graph: Graph, name: str) -> float | None:

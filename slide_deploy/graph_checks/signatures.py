@@ -25,6 +25,7 @@ from slide_deploy.graph_checks.declarations import Declaration
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.graph_walks import constant_values
 from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.normalisations import normalisations
 from slide_deploy.graph_checks.products import stored_transposed
 
 
@@ -138,10 +139,16 @@ def signature(attention: Declaration) -> Counter[Geometry]:
 
 
 def mixings(graph: Graph) -> Iterator[tuple[Node, Geometry]]:
-    """Every operator of a graph that mixes channels by weights, in the order of the file."""
+    """Every operator of a graph that mixes channels by weights, in the order of the file.
+
+    Normalisations are left out, which may be written as convolutions that look like others.
+    """
+    normalising = {id(part) for each in normalisations(graph) for part in each.parts}
     found = {id(each.node): geometry(each) for each in convolutions(graph)}
     constant = constant_values(graph)
     for node in graph.nodes:
+        if id(node) in normalising:
+            continue
         kind = found.get(id(node)) or _product(graph, node, constant)
         if kind is not None:
             yield node, kind

@@ -54,9 +54,9 @@ def lower(
         model: folded, in evaluation mode; it is left as it is. No two blocks share a layer.
         lowering: of the slide attentions: one for all, a function that is asked for each, or what
             ``chosen`` gave.
-        bare_products: whether projections behind a normalisation, but those of slide attention,
-            are products without a bias, and each head of a window attention has its own where
-            that pays.
+        bare_products: whether projections behind a normalisation of tokens, but those of slide
+            attention, are products without a bias, and each head of a window attention has its
+            own where that pays.
         map_stages: whether the first slide stages are maps throughout, where their forms are.
 
     Returns:

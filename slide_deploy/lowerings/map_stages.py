@@ -3,13 +3,13 @@
 ONNX Runtime keeps maps between convolutions in blocks of channels. The way from tokens into that
 layout and out of it is several passes over a map, and so are biases and the way around each layer,
 which a convolution adds for nothing. So all of a slide stage is written in convolutions:
-projections of 1x1, patch merging of 2x2 in steps of 2. A normalisation with weights g and b, and
-the projection W behind it, are
+projections of 1x1, patch merging of 2x2 in steps of 2, and normalisations, whose weights are in
+the projections behind them, as
 
-    W (g (x - mean(x)) q + b) = (W g - its mean over the inputs) (x q) + W b
-    q = 1 / sqrt(mean(x^2) + epsilon - mean(x)^2)
+    y = x - mean(x),     y / sqrt(mean(y^2) + epsilon)
 
-Both means are convolutions to one channel, and one with ones spreads q over all channels again.
+A mean is a convolution to one channel, and one from there returns to all channels. In two passes,
+as the mean may be far larger than what is left without it.
 
 What stands in the place of a layer takes and gives maps, (batch, C, H, W), where that took and gave
 tokens. The model that holds them passes on what it gets.
@@ -93,40 +93,63 @@ def write_map_stages(model: SlideSwinTrunk, lowerings: Mapping[str, Lowering], c
         last.blocks.append(Tokens())
 
 
-class Quotient(nn.Module):
-    """What a normalisation multiplies with, after its mean was taken off: q above.
+class Centre(nn.Module):
+    """Takes the mean over the channels off every position.
+
+    Args:
+        channels: how many.
+        dtype: of the maps.
+    """
+
+    def __init__(self, channels: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.mean = constant_conv(torch.full((1, channels, 1, 1), 1 / channels, dtype=dtype))
+        self.off = constant_conv(-torch.ones(channels, 1, 1, 1, dtype=dtype))
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """What is left, and the mean (batch, 1, H, W)."""
+        mean: Tensor = self.mean(maps)
+        return maps + self.off(mean), mean
+
+
+class Scale(nn.Module):
+    """1 / sqrt(mean(y^2) + epsilon), of single positions or of cells.
 
     Args:
         norm: the normalisation, of the channels of a cell.
-        spread: a factor for each channel that is multiplied.
+        gain: a factor for each channel that is multiplied.
+        shift: what is added to each channel behind; None for nothing.
         cell: side of the cells that are normalised together.
-        centred: whether the mean of each cell is zero.
     """
 
     def __init__(
-        self, norm: nn.LayerNorm, spread: Tensor, cell: int = 1, centred: bool = False
+        self, norm: nn.LayerNorm, gain: Tensor, shift: Tensor | None = None, cell: int = 1
     ) -> None:
         super().__init__()
         (numbers,) = norm.normalized_shape
-        self.epsilon = norm.eps
-        # (1, C, side, side): the mean of a cell
-        mean = torch.full((1, numbers // cell**2, cell, cell), 1 / numbers, dtype=spread.dtype)
-        self.power = constant_conv(mean, torch.tensor([norm.eps], dtype=spread.dtype))
-        self.mean = None if centred else constant_conv(mean)
-        for conv in (self.power, self.mean):
-            if conv is not None:
-                conv.stride = (cell, cell)
-        self.spread = constant_conv(spread[:, None, None, None])
+        mean = torch.full((1, numbers // cell**2, cell, cell), 1 / numbers, dtype=gain.dtype)
+        self.power = constant_conv(mean, torch.tensor([norm.eps], dtype=gain.dtype))
+        self.power.stride = (cell, cell)
+        self.gain = constant_conv(gain[:, None, None, None])
+        # No convolution of a group a channel, which would look like one of slide attention: of one
+        # that answers its bias, the sum with a map is a single pass as well.
+        zeros = torch.zeros_like(gain)[:, None, None, None]
+        self.shift = None if shift is None else constant_conv(zeros, shift)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Of each cell: (batch, C, H, W) to (batch, channels, H / side, W / side)."""
-        variance = self.power(maps * maps)
-        if self.mean is not None:
-            mean = self.mean(maps)
-            # No less, whatever rounding leaves where the mean is far larger than the deviation.
-            variance = (variance - mean * mean).clamp(min=self.epsilon)
-        out: Tensor = self.spread(variance.sqrt().reciprocal())
-        return out
+    def forward(self, maps: Tensor, squares: Tensor, besides: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            maps: (batch, channels, H / cell, W / cell), what is multiplied.
+            squares: (batch, C, H, W), those of the centred maps.
+            besides: (batch, 1, H / cell, W / cell), what their mean lacks.
+        """
+        variance = self.power(squares)
+        if besides is not None:
+            variance = variance + besides
+        quotient = variance.sqrt().reciprocal()
+        out: Tensor = maps * self.gain(quotient)
+        return out if self.shift is None else out + self.shift(quotient)
 
 
 class MapPatchEmbed(nn.Module):
@@ -141,18 +164,33 @@ class MapPatchEmbed(nn.Module):
         super().__init__()
         weight, bias, norm = trained.proj.weight, trained.proj.bias, trained.norm
         assert bias is not None
+        self.scale = None
         if norm is not None:
-            weight, bias = _centred(weight, 0), _centred(bias, 0)
-            self.quotient = Quotient(norm, norm.weight, centred=True)
-            self.shift = _shift(norm.bias)
+            weight, bias = _centred(weight), _centred(bias)
+            self.scale = Scale(norm, norm.weight, norm.bias)
         self.proj = constant_conv(weight, bias)
         self.proj.stride = trained.proj.stride
-        self.normalises = norm is not None
 
     def forward(self, image: Tensor) -> Tensor:
         """Embed: (batch, channels, H, W) to (batch, embed_dim, H / patch, W / patch)."""
         maps: Tensor = self.proj(image)
-        return self.shift(maps * self.quotient(maps)) if self.normalises else maps
+        return maps if self.scale is None else self.scale(maps, maps * maps)
+
+
+class Normalisation(nn.Module):
+    """A normalisation of every position, without weight and bias."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        (channels,) = norm.normalized_shape
+        self.centre = Centre(channels, norm.weight.dtype)
+        self.scale = Scale(norm, torch.ones_like(norm.weight))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Keep the shape (batch, C, H, W)."""
+        centred, _ = self.centre(maps)
+        out: Tensor = self.scale(centred, centred * centred)
+        return out
 
 
 class MapBlock(nn.Module):
@@ -171,29 +209,31 @@ class MapBlock(nn.Module):
     def __init__(self, block: Block, name: str, lowering: Lowering) -> None:
         super().__init__()
         assert isinstance(block.attn, FoldedSlideAttention)
-        attention = copy.deepcopy(block.attn)
+        attention, self.mlp = copy.deepcopy(block.attn), copy.deepcopy(block.mlp)
         attention.layout = "nchw"
         _, attention.qkv = fold_affine(block.norm1, attention.qkv)
-        attention.qkv.weight.copy_(_centred(attention.qkv.weight, 1))
-        ones = torch.ones_like(block.norm1.weight)
-        self.norm1, self.norm2 = Quotient(block.norm1, ones), Quotient(block.norm2, ones)
+        _, fc1 = fold_affine(block.norm2, self.mlp.fc1)
+        for place, linear in (("fc1", fc1), ("fc2", self.mlp.fc2)):
+            pointwise = constant_conv(linear.weight[:, :, None, None], linear.bias)
+            replace_module(self.mlp, place, pointwise)
+        self.norm1, self.norm2 = Normalisation(block.norm1), Normalisation(block.norm2)
         self.attn = lowered_attention(name, attention, lowering)
-        _, fc1 = fold_affine(block.norm2, block.mlp.fc1)
-        fc2 = block.mlp.fc2
-        self.mlp = copy.deepcopy(block.mlp)
-        pointwise = constant_conv(_centred(fc1.weight, 1)[:, :, None, None], fc1.bias)
-        replace_module(self.mlp, "fc1", pointwise)
-        replace_module(self.mlp, "fc2", constant_conv(fc2.weight[:, :, None, None], fc2.bias))
 
     def forward(self, maps: Tensor) -> Tensor:
         """Keep the shape (batch, C, H, W)."""
-        maps = maps + self.attn(maps * self.norm1(maps))[0]
-        out: Tensor = maps + self.mlp(maps * self.norm2(maps))
+        maps = maps + self.attn(self.norm1(maps))[0]
+        out: Tensor = maps + self.mlp(self.norm2(maps))
         return out
 
 
 class MapPatchMerging(nn.Module):
     """A patch merging.
+
+    The four positions p of a cell are normalised together. With y = x - m, m the mean of each
+    position, and d what it differs by from that of the cell,
+
+        variance = mean(y^2) + mean(d^2)
+        W (x - mean of the cell) = W y + sum_p d[p] sum_c W[p, c]
 
     Args:
         trained: the layer to write.
@@ -204,15 +244,28 @@ class MapPatchMerging(nn.Module):
         super().__init__()
         _, reduction = fold_affine(trained.norm, trained.reduction)
         # (column, row, C) to (C, row, column)
-        weight = _centred(reduction.weight, 1).unflatten(1, (2, 2, -1)).transpose(1, 3)
+        weight = reduction.weight.unflatten(1, (2, 2, -1)).transpose(1, 3)
+        outputs, channels = weight.shape[:2]
+        self.centre = Centre(channels, weight.dtype)
         self.reduction = constant_conv(weight)
-        self.reduction.stride = (2, 2)
-        self.norm = Quotient(trained.norm, torch.ones_like(reduction.bias), cell=2)
-        self.shift = _shift(reduction.bias)
+        # (position, 1, row, column)
+        differences = torch.eye(4, dtype=weight.dtype) - 1 / 4
+        self.differences = constant_conv(differences.reshape(4, 1, 2, 2))
+        for conv in (self.reduction, self.differences):
+            conv.stride = (2, 2)
+        self.mean = constant_conv(torch.full((1, 4, 1, 1), 1 / 4, dtype=weight.dtype))
+        sums = weight.double().sum(dim=1).to(weight.dtype)
+        self.sums = constant_conv(sums.reshape(outputs, 4, 1, 1))
+        ones = torch.ones_like(reduction.bias)
+        self.scale = Scale(trained.norm, ones, reduction.bias, cell=2)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Merge: (batch, C, H, W) to (batch, 2C, H / 2, W / 2)."""
-        out: Tensor = self.shift(self.reduction(maps) * self.norm(maps))
+        centred, mean = self.centre(maps)
+        differences = self.differences(mean)
+        merged = self.reduction(centred) + self.sums(differences)
+        besides = self.mean(differences * differences)
+        out: Tensor = self.scale(merged, centred * centred, besides)
         return out
 
 
@@ -241,12 +294,7 @@ class Tokens(nn.Module):
         return maps.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def _shift(bias: Tensor) -> nn.Conv2d:
-    """Adds a number to each channel without leaving the layout of convolutions."""
-    return constant_conv(torch.ones_like(bias)[:, None, None, None], bias, groups=len(bias))
-
-
-def _centred(weights: Tensor, dim: int) -> Tensor:
-    """The weights, their mean along an axis taken off."""
+def _centred(weights: Tensor) -> Tensor:
+    """Weights, (outputs, ...), whose outputs have the mean zero."""
     exact = weights.double()
-    return (exact - exact.mean(dim, keepdim=True)).to(weights.dtype)
+    return (exact - exact.mean(dim=0, keepdim=True)).to(weights.dtype)

@@ -42,7 +42,7 @@ from tests.graph_checks.damage import (
     operations,
 )
 from tests.graph_checks.small_models import Files, nano
-from tests.mutants.onnx_damage import epsilon_of_maps, held
+from tests.mutants.onnx_damage import epsilon_of_maps, held, mean_of_squares
 from tests.support import random_swin
 
 FORMATS = ("onnx", "openvino", "coreml")
@@ -290,25 +290,65 @@ def test_a_wrong_epsilon_in_a_normalisation_of_maps_is_named(
     assert f"the graph has {NORMS - 1}" in of_the_count.message
 
 
-def test_a_bound_that_is_not_the_epsilon_is_named(on_maps: Path, tmp_path: Path) -> None:
+def test_an_epsilon_that_is_no_constant_is_seen(on_maps: Path, tmp_path: Path) -> None:
     def damage(model: onnx.ModelProto) -> None:
-        (clip,) = [
-            each for each in model.graph.node if node(model, "Sqrt", 2).input[0] in each.output
-        ]
-        assert clip.op_type == "Clip"
-        clip.input[1] = held(model, "bound", np.float32(1e-3))
+        computed = onnx.helper.make_node(
+            "Identity", [held(model, "stored", np.full(1, 1e-5, np.float32))], ["computed"]
+        )
+        model.graph.node.insert(0, computed)
+        mean_of_squares(model, node(model, "Sqrt", 2)).input[2] = "computed"
 
     violations = found(EDITORS["onnx"](on_maps, tmp_path, damage))
-    assert violations[0].message == "Has the epsilon 0.001; the file declares 1e-05."
+    assert violations[0].message == "Does not hold its epsilon as a number."
 
 
-def test_a_sum_that_is_not_the_mean_is_no_normalisation(on_maps: Path, tmp_path: Path) -> None:
-    def damage(model: onnx.ModelProto) -> None:
-        producers = {name: each for each in model.graph.node for name in each.output}
-        conv = producers[node(model, "Sqrt").input[0]]
-        weights = np.full((1, 8, 1, 1), 1 / 8, np.float32)
-        weights[0, 3] = 1 / 4
-        conv.input[1] = held(model, "weights", weights)
+def with_other_weights(model: onnx.ModelProto) -> None:
+    weights = np.full((1, 8, 1, 1), 1 / 8, np.float32)
+    weights[0, 3] = 1 / 4
+    mean_of_squares(model, node(model, "Sqrt")).input[1] = held(model, "weights", weights)
 
+
+def without_weights(model: onnx.ModelProto) -> None:
+    none = held(model, "weights", np.zeros((1, 0, 1, 1), np.float32))
+    mean_of_squares(model, node(model, "Sqrt")).input[1] = none
+
+
+def of_a_product(model: onnx.ModelProto) -> None:
+    producers = {name: each for each in model.graph.node for name in each.output}
+    square = producers[mean_of_squares(model, node(model, "Sqrt", 1)).input[0]]
+    assert square.op_type == "Mul"
+    square.input[1] = producers[square.input[1]].input[0]
+
+
+def without_a_square(model: onnx.ModelProto) -> None:
+    producers = {name: each for each in model.graph.node for name in each.output}
+    mean = mean_of_squares(model, node(model, "Sqrt", 1))
+    mean.input[0] = producers[mean.input[0]].input[0]
+
+
+def without_inputs(model: onnx.ModelProto) -> None:
+    del node(model, "Sqrt").input[:]
+
+
+def sum_without_inputs(model: onnx.ModelProto) -> None:
+    empty = onnx.helper.make_node("Add", [], ["empty"])
+    model.graph.node.insert(0, empty)
+    node(model, "Sqrt").input[0] = "empty"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        with_other_weights,
+        without_weights,
+        of_a_product,
+        without_a_square,
+        without_inputs,
+        sum_without_inputs,
+    ],
+)
+def test_what_is_no_mean_of_squares_is_no_normalisation(
+    on_maps: Path, tmp_path: Path, damage: Callable[[onnx.ModelProto], None]
+) -> None:
     (violation,) = found(EDITORS["onnx"](on_maps, tmp_path, damage))
     assert f"the graph has {NORMS - 1}" in violation.message

@@ -1,12 +1,16 @@
 """Files of every form keep the rules, and lack none of the operators that make the form."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from exporters.base import ExportRequest
+from exporters.declarations import declarations
+from exporters.registry import exporter_for
 from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.declarations import (
     ATTENTIONS_KEY,
@@ -16,7 +20,9 @@ from slide_deploy.graph_checks.declarations import (
 )
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.signatures import SIGNATURES, Geometry, mixings, signature
-from slide_deploy.lowerings import FORMS, Lowering
+from slide_deploy.lowerings import FORMS, Lowering, chosen, lower
+from slide_deploy.models.slide_swin import SlideSwin
+from slide_deploy.reparameterize import reparameterize
 from tests.graph_checks.small_models import FORMS_OF_STAGES, Files, export
 from tests.support import random_swin
 
@@ -137,3 +143,45 @@ def test_heads_of_one_feature(tmp_path: Path) -> None:
         assert declared(graph)[0].head_dim == 1
         assert says(graph) == []
         assert says(declaring(graph, 0, lowering="dual"))
+
+
+def on_maps(model: SlideSwin, lowering: Lowering, folder: Path) -> Graph:
+    """An ONNX file as it is shipped: slide stages are maps, normalisations too."""
+    folded = reparameterize(model)[0]
+    lowerings = chosen(folded, lowering)
+    lowered = lower(folded, lowerings, bare_products=True, map_stages=True)
+    shape = (3, *model.config.image_size)
+    request = ExportRequest(lowered, shape, False, declarations(folded, lowerings))
+    exporter_for("onnx").write(request, folder / "maps.onnx")
+    return read_graph(folder / "maps.onnx")
+
+
+ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
+
+
+@pytest.mark.parametrize("form", ON_MAPS)
+@pytest.mark.parametrize(
+    "settings", [{}, {"num_heads": (8, 16, 4)}, {"kernel_size": 1}], ids=["", "d 1", "k 1"]
+)
+def test_normalisations_of_maps_are_not_taken_for_attention(
+    form: str, settings: dict, tmp_path: Path
+) -> None:
+    if settings.get("kernel_size") == 1 and form == "running-mean":
+        pytest.skip("a position without neighbours has no running mean")
+    graph = on_maps(random_swin(**settings), Lowering(form), tmp_path)
+    assert says(graph) == []
+
+
+@pytest.mark.parametrize("form", ON_MAPS)
+def test_whatever_an_attention_with_one_head_lacks_is_seen_on_maps(
+    form: str, tmp_path: Path
+) -> None:
+    graph = on_maps(random_swin(), Lowering(form), tmp_path)
+    first, _ = declared(graph)
+    assert first.heads == 1
+    # Running sums have no group or kernel: those of the other attention look alike.
+    wanted = Counter({kind: number for kind, number in signature(first).items() if kind.kernel})
+    held = [node for node, kind in mixings(graph) if kind in wanted]
+    assert len(held) == wanted.total()
+    for node in held:
+        assert any("layers.0" in line for line in says(without(graph, node))), node

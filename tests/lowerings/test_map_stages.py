@@ -1,6 +1,8 @@
 """Slide stages on maps answer as the trained model, in float64, and leave maps at their end."""
 
+import copy
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +10,17 @@ import onnx
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from exporters.base import ExportRequest
 from exporters.registry import exporter_for
+from slide_deploy.errors import InputError
 from slide_deploy.lowerings import FORMS, Chooser, Lowering, lower
 from slide_deploy.lowerings.map_stages import (
     MapBlock,
     MapPatchEmbed,
     MapPatchMerging,
-    Quotient,
+    Normalisation,
     Tokens,
 )
 from slide_deploy.models.backbone import backbone_of
@@ -24,7 +28,7 @@ from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.models.slide_swin import Block, PatchEmbed, PatchMerging
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import open_file
-from tests.support import random_swin
+from tests.support import random_swin, randomise
 
 ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
 
@@ -57,6 +61,9 @@ def test_whole_models(form: str, settings: dict) -> None:
     if settings.get("depths") == (2,):
         settings["num_slide_stages"] = 1
     model = random_swin(**settings).double()
+    norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
+    for index, norm in enumerate(norms):
+        norm.eps = 1e-3 * (index + 1)
     image = torch.randn(3, 3, *model.config.image_size, dtype=torch.float64)
     lowered = on_maps(reparameterize(model)[0], Lowering(form, 2))
     slide = model.config.num_slide_stages
@@ -77,7 +84,7 @@ def test_the_maps_of_a_backbone(feature_norms: tuple[int, ...]) -> None:
         norm = nn.LayerNorm(model.config.dim(stage), dtype=torch.float64)
         torch.nn.init.normal_(norm.bias)
         backbone.add_module(f"norm{stage}", norm)
-    object.__setattr__(backbone.config, "feature_norms", feature_norms)
+    backbone.config = replace(backbone.config, feature_norms=feature_norms)
     image = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     lowered = on_maps(reparameterize(backbone.eval())[0], Lowering("running-mean"))
     assert isinstance(lowered.patch_embed, MapPatchEmbed)
@@ -105,24 +112,57 @@ def test_stages_behind_one_that_is_not_on_maps_stay_on_tokens() -> None:
             assert (lowered(image) - model(image)).abs().max() < 1e-12
 
 
+def test_each_attention_has_its_own_form() -> None:
+    model = random_swin(depths=(2, 2), num_heads=(1, 2))
+    lowerings = [Lowering(form, 1 + place % 2) for place, form in enumerate(ON_MAPS[:4])]
+    chosen = iter(lowerings)
+    lowered = on_maps(reparameterize(model)[0], lambda attention: next(chosen))
+    attentions = [block.attn for layer in lowered.layers[:2] for block in layer.blocks[:2]]
+    assert [type(each.form) for each in attentions] == [FORMS[each.form] for each in lowerings]
+    assert [each.strips for each in attentions] == [each.strips for each in lowerings]
+
+
+def test_an_attention_that_cannot_be_cut_so_is_named() -> None:
+    folded, _ = reparameterize(random_swin())
+    with pytest.raises(InputError, match=r"^layers.1.blocks.0.attn as dual/5: A map of 4 rows"):
+        on_maps(folded, lambda attention: Lowering("dual", 4 + attention.config.dim // 16))
+
+
 def test_layers_alone_are_not_on_maps() -> None:
     folded, _ = reparameterize(random_swin())
     for layer, kind in ((folded.layers[0].blocks[0], Block), (folded.patch_embed, PatchEmbed)):
         assert type(on_maps(layer, Lowering("per-offset"))) is kind
-    assert not isinstance(folded.layers[0].downsample, MapPatchMerging)
-    assert isinstance(folded.layers[0].downsample, PatchMerging)
 
 
-@pytest.mark.parametrize("mean", [0.0, 30.0, -1e4])
-def test_positions_that_are_nearly_constant(mean: float) -> None:
-    """In float32 the difference of both means may fall below zero; its root must not."""
-    norm = nn.LayerNorm(16)
-    quotient = Quotient(norm, torch.ones(16))
-    maps = mean + 1e-6 * torch.randn(1, 16, 50, 50, generator=torch.Generator().manual_seed(0))
-    answer = quotient(maps)
-    assert answer.isfinite().all()
-    assert answer.min() > 0
-    assert answer.max() <= 1.0001 / norm.eps**0.5
+@pytest.mark.parametrize("mean", [0.0, 30.0, -1e3])
+def test_a_mean_that_is_far_larger_than_the_deviation(mean: float) -> None:
+    """In float32: what is lost is what the input itself is rounded to, not its square."""
+    norm = nn.LayerNorm(16).eval()
+    maps = mean + torch.randn(1, 16, 50, 50, generator=torch.Generator().manual_seed(0))
+    exact = functional.layer_norm(maps.double().permute(0, 2, 3, 1), (16,), eps=norm.eps)
+    answer = Normalisation(norm)(maps)
+    off = (answer - exact.permute(0, 3, 1, 2)).abs().max()
+    assert off < 8 * torch.finfo(torch.float32).eps * (abs(mean) + 4)
+
+
+@pytest.mark.parametrize("mean", [0.0, 30.0, -1e3])
+def test_means_of_the_positions_of_a_cell(mean: float) -> None:
+    """Those differ, and patch merging sees by how much."""
+    generator = torch.Generator().manual_seed(0)
+    trained = randomise(PatchMerging(8, (6, 10)))
+    assert isinstance(trained, PatchMerging)
+    maps = mean + torch.randn(2, 8, 6, 10, generator=generator)
+    maps += 3 * torch.randn(2, 1, 6, 10, generator=generator)
+    exact = copy.deepcopy(trained).double()(maps.double().flatten(2).transpose(1, 2))
+    with torch.no_grad():
+        answer = MapPatchMerging(trained)(maps).flatten(2).transpose(1, 2)
+    off = (answer - exact).abs().max() / exact.abs().max()
+    assert off < 8 * torch.finfo(torch.float32).eps * (abs(mean) + 4)
+
+
+def running_means(attentions: int) -> int:
+    """Additions of that many attentions of 3x3 neighbours."""
+    return 8 * attentions
 
 
 def written(model: nn.Module, map_stages: bool, path: Path) -> onnx.ModelProto:
@@ -148,6 +188,8 @@ def test_what_is_between_the_layers_of_a_file(tmp_path: Path) -> None:
     assert found["MatMul"] + found["Gemm"] == 4 + 1
     # The patches, two normalisations of each block, one of the merging.
     assert found["Sqrt"] == found["Reciprocal"] == 1 + 2 * 4 + 1
+    # Ways around, means taken off, what is added in patch embedding (one) and merging (three).
+    assert found["Add"] == 2 * 4 + (2 * 4 + 1) + (1 + 3) + running_means(4)
     tokens = Counter(node.op_type for node in written(model, False, tmp_path / "a.onnx").graph.node)
     assert tokens["Transpose"] > 1
     assert tokens["Sqrt"] == 0

@@ -355,14 +355,18 @@ def epsilon(value: float, *indices: int) -> Callable[[ModelProto], None]:
 
 
 def epsilon_of_maps(model: ModelProto, root: NodeProto, value: float) -> None:
-    """Another epsilon in a normalisation that is written out: in the convolution and the bound."""
+    """Another epsilon in a normalisation that is written out."""
+    mean = mean_of_squares(model, root)
+    mean.input[2] = held(model, f"{root.name} epsilon", np.full(1, value, np.float32))
+
+
+def mean_of_squares(model: ModelProto, root: NodeProto) -> NodeProto:
+    """The convolution of a normalisation that is written out which adds the epsilon."""
     producers = {name: found for found in model.graph.node for name in found.output}
     found = producers[root.input[0]]
-    if found.op_type == "Clip":
-        found.input[1] = held(model, f"{root.name} least", np.float32(value))
-        found = producers[producers[found.input[0]].input[0]]
-    assert found.op_type == "Conv"
-    found.input[2] = held(model, f"{root.name} epsilon", np.full(1, value, np.float32))
+    terms = [found] if found.op_type == "Conv" else [producers[name] for name in found.input]
+    (mean,) = [term for term in terms if len(term.input) == 3]
+    return mean
 
 
 def held(model: ModelProto, name: str, numbers: np.ndarray | np.float32) -> str:

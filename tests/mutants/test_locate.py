@@ -32,7 +32,7 @@ LAYERS = {
 
 # What a parameter is called where slide stages are written on maps.
 ON_MAPS = {
-    "patch_embed.norm.bias": "patch_embed.shift.bias",
+    "patch_embed.norm.bias": "patch_embed.scale.shift.bias",
     "layers.1.downsample.reduction.weight": "layers.1.downsample.0.reduction.weight",
 }
 
