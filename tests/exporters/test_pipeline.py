@@ -51,7 +51,7 @@ def nan_weight(model) -> None:
 
 def epsilon(model) -> None:
     if isinstance(model.patch_embed, MapPatchEmbed):
-        model.patch_embed.quotient.power.bias.data.fill_(1e-6)
+        model.patch_embed.scale.power.bias.data.fill_(1e-6)
     else:
         model.patch_embed.norm.eps = 1e-6
 
