@@ -9,7 +9,8 @@ the projections behind them, as
     y = x - mean(x),     y / sqrt(mean(y^2) + epsilon)
 
 A mean is a convolution to one channel, and one from there returns to all channels. In two passes,
-as the mean may be far larger than what is left without it.
+as the mean may be far larger than what is left without it. What rounding leaves of it, all channels
+alike, the projections do not see: their weights sum to zero over the inputs.
 
 What stands in the place of a layer takes and gives maps, (batch, C, H, W), where that took and gave
 tokens. The model that holds them passes on what it gets.
@@ -166,7 +167,7 @@ class MapPatchEmbed(nn.Module):
         assert bias is not None
         self.scale = None
         if norm is not None:
-            weight, bias = _centred(weight), _centred(bias)
+            weight, bias = _centred(weight, 0), _centred(bias, 0)
             self.scale = Scale(norm, norm.weight, norm.bias)
         self.proj = constant_conv(weight, bias)
         self.proj.stride = trained.proj.stride
@@ -213,6 +214,8 @@ class MapBlock(nn.Module):
         attention.layout = "nchw"
         _, attention.qkv = fold_affine(block.norm1, attention.qkv)
         _, fc1 = fold_affine(block.norm2, self.mlp.fc1)
+        for behind in (attention.qkv, fc1):
+            behind.weight.copy_(_centred(behind.weight, 1))
         for place, linear in (("fc1", fc1), ("fc2", self.mlp.fc2)):
             pointwise = constant_conv(linear.weight[:, :, None, None], linear.bias)
             replace_module(self.mlp, place, pointwise)
@@ -244,7 +247,7 @@ class MapPatchMerging(nn.Module):
         super().__init__()
         _, reduction = fold_affine(trained.norm, trained.reduction)
         # (column, row, C) to (C, row, column)
-        weight = reduction.weight.unflatten(1, (2, 2, -1)).transpose(1, 3)
+        weight = _centred(reduction.weight, 1).unflatten(1, (2, 2, -1)).transpose(1, 3)
         outputs, channels = weight.shape[:2]
         self.centre = Centre(channels, weight.dtype)
         self.reduction = constant_conv(weight)
@@ -294,7 +297,7 @@ class Tokens(nn.Module):
         return maps.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def _centred(weights: Tensor) -> Tensor:
-    """Weights, (outputs, ...), whose outputs have the mean zero."""
+def _centred(weights: Tensor, dim: int) -> Tensor:
+    """Weights, (outputs, inputs, ...), less their mean over the outputs or the inputs."""
     exact = weights.double()
-    return (exact - exact.mean(dim=0, keepdim=True)).to(weights.dtype)
+    return (exact - exact.mean(dim, keepdim=True)).to(weights.dtype)
