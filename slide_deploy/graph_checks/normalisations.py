@@ -9,7 +9,7 @@ only a rule can see it. The exporter declares how many normalisations there are 
 that was written in other operators, or left out, is missed then.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,12 +86,12 @@ def _of_maps(graph: Graph, root: Node) -> Normalisation | None:
     for power in terms:
         square = _producer(graph, power)
         if square is not None and _is_square(square) and _is_mean(graph, power):
-            parts = (*terms, *_around(graph, root, square, terms))
+            parts = (*terms, *_around(graph, root, square))
             return Normalisation(root, _constant(graph, power.inputs[2]), True, parts)
     return None
 
 
-def _around(graph: Graph, root: Node, square: Node, terms: Sequence[Node]) -> Iterator[Node]:
+def _around(graph: Graph, root: Node, square: Node) -> Iterator[Node]:
     """The other convolutions of a normalisation of maps, where they are as the exporter writes."""
     # From the quotient back to all channels.
     for reciprocal in _consumers(graph, root):
