@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters.base import INPUT_NAME, MAX_BATCH, ExportRequest
+from exporters.openvino_products import clip_products
 
 
 def write(request: ExportRequest, path: Path) -> None:
@@ -27,6 +28,7 @@ def write(request: ExportRequest, path: Path) -> None:
     passes = Manager()
     passes.register_pass(ConstantFolding())
     passes.run_passes(model)
+    clip_products(model)
     for key, value in request.metadata.items():
         model.set_rt_info(value, key.split("."))
     openvino.save_model(model, path, compress_to_fp16=request.precision == "float16")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.peers.products import MatrixProducts, products_of
-from benchmarks.peers.subject import Subject
+from benchmarks.peers.subject import Subject, as_if_trained
 from benchmarks.peers.unfold import UnfoldAttention
 from slide_deploy.errors import InputError
 from slide_deploy.models.slide_attention import SlideAttention
@@ -44,7 +44,7 @@ def _swin(subject: Subject) -> Built:
         raise InputError("The peer swin is a whole network: give it an architecture.")
     config = replace(subject.config, num_slide_stages=0, window_size=SWIN_WINDOW)
     torch.manual_seed(0)
-    return SlideSwin(config).eval(), (subject.example(),)
+    return as_if_trained(SlideSwin(config)), (subject.example(),)
 
 
 def _unfold(subject: Subject) -> Built:
@@ -52,7 +52,9 @@ def _unfold(subject: Subject) -> Built:
     model = subject.branched()
     for name, module in list(model.named_modules()):
         if isinstance(module, SlideAttention):
-            gathered = UnfoldAttention(module.config, module.layout, module.resolution)
+            gathered = as_if_trained(
+                UnfoldAttention(module.config, module.layout, module.resolution)
+            )
             model = replace_module(model, name, gathered)
     return model.eval(), (subject.example(),)
 

@@ -33,20 +33,31 @@ class Subject:
     def branched(self) -> nn.Module:
         """The trained form, with random weights that are the same every time."""
         torch.manual_seed(0)
-        model = (
+        return as_if_trained(
             SlideSwin(self.config)
             if isinstance(self.config, SlideSwinConfig)
             else SlideAttention(self.config, self.layout, self.shape[2:])
         )
-        for name, parameter in model.named_parameters():
-            if "position_bias" in name:  # trained, they are not zero
-                nn.init.normal_(parameter, std=0.5)
-        return model.eval()
 
     def example(self) -> Tensor:
         """An input."""
         image = torch.zeros(self.shape)
         return image if self.layout == "nchw" else image.flatten(2).transpose(1, 2)
+
+
+@torch.no_grad()
+def as_if_trained(model: nn.Module) -> nn.Module:
+    """A fresh model, changed where training changes it and a runtime would notice.
+
+    Runtimes leave out what adds zero or multiplies by one: fresh normalisations, biases and
+    position biases would cost nothing, and those of a trained network do.
+    """
+    for name, parameter in model.named_parameters():
+        if "position_bias" in name:
+            nn.init.normal_(parameter, std=0.5)
+        elif parameter.ndim == 1:  # biases, and the weights of normalisations
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
 
 
 def network(name: str, image_size: tuple[int, int]) -> Subject:

@@ -40,12 +40,14 @@ def _network(wanted: "Wanted", folder: Path) -> Path:
     result = export(trained, options)
     (file,) = result.files
     if not result.passed:
-        raise InputError(f"{checkpoint} exported to {wanted.format} disagrees with the model.")
+        raise InputError(
+            f"{checkpoint} exported to {wanted.format} does not pass: slide-deploy export says why."
+        )
     return file.paths[0]
 
 
 def _random_checkpoint(wanted: "Wanted", folder: Path) -> Path:
-    """A checkpoint with random weights: latency does not depend on them."""
+    """A checkpoint with random weights, as if trained: latency does not depend on their values."""
     import torch
 
     from benchmarks.peers.subject import network

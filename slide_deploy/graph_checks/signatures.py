@@ -10,10 +10,11 @@
     dual        K + 1 convolutions a side  groups heads, d -> K and back, kernel 1 x 1
     flat        K products                 d -> K - 1
                 K + 1 products             K -> d
-                1 product                  C -> (K - 1) heads
 
 K = k * k offsets, d features of a head. In strips there is as much of everything in each. Names do
-not survive conversion and geometry does; so operators are counted by their geometry.
+not survive conversion and geometry does; so operators are counted by their geometry. Where the bias
+of the keys cannot be a constant on what they read, flat has a product more, which is not asked for:
+nothing in a file tells whether it could.
 """
 
 from collections import Counter
@@ -118,7 +119,6 @@ def _flat(attention: Declaration) -> Counter[Geometry]:
     offsets, features, relative = attention.offsets, attention.head_dim, attention.offsets - 1
     found = Counter({Geometry(1, features, relative): offsets})
     found[Geometry(1, offsets, features)] += offsets + 1
-    found[Geometry(1, attention.channels, attention.heads * relative)] += 1
     return found
 
 

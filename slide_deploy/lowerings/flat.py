@@ -1,20 +1,25 @@
-"""The flat form: as dual, on tokens, with rows padded so that a tap is one contiguous slice.
+"""The flat form: as dual, on tokens row by row, so that a tap is one contiguous slice.
 
-    a map of rows of W tokens becomes rows of P = r + W tokens, one behind the other, zeros first;
-    the neighbours at tap (row, column) of all tokens are the slice that starts at row * P + column
+    a map of rows of W tokens, one behind the other, with rows of zeros above and below;
+    the neighbours at tap (row, column) of all tokens are the slice that starts at row * W + column
 
-What is right of a row are the zeros on the left of the next one. Everything stays in the layout of
-the matrix products, (tokens, channels): there is no transpose of a map. Slices are the middle part
-of a split, which OpenVINO reads where it lies, without a copy. One kernel serves all heads, so that
-tokens and heads are rows of one product, (tokens * heads, d). The tokens of the padding are
-computed too, and cut off at the end. One offset of the keys costs nothing (``relative.py``).
+A slice runs over the ends of rows: what it finds there stands in another row and, for the token, is
+outside the map. A mask of the columns makes zeros of it. Everything stays in the layout of the
+matrix products, (tokens, channels): there is no transpose of a map. Slices are the middle part of a
+split, which OpenVINO reads where it lies, without a copy. One kernel serves all heads, so that
+tokens and heads are rows of one product, (tokens * heads, d). One offset of the keys costs nothing
+(``relative.py``), nor does their bias (``absorbed.py``).
 """
+
+import functools
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from slide_deploy.errors import InputError
+from slide_deploy.lowerings.absorbed import absorbed_bias
 from slide_deploy.lowerings.bands import Band
 from slide_deploy.lowerings.form import Form
 from slide_deploy.lowerings.projection import (
@@ -52,54 +57,137 @@ class Flat(Form):
         self.key_taps = nn.ParameterList(map(constant, key[0].unbind(2)))
         self.value_taps = nn.ParameterList(constant(tap.T) for tap in value[0].unbind(2))
         self.value_bias = constant(value_bias[0].T)
+        # Expanded, not made anew: every converter makes constants of them.
+        self.zero, self.one = (constant(key.new_full((1, 1, 1, 1), each)) for each in (0, 1))
         linears = [constant_linear(*projection) for projection in projections(folded)]
         self.query, self.key, self.value = linears * 3 if len(linears) == 1 else linears
-        # (head * d, head * (K - 1)): the logits q^T b, each of the features of its head.
-        self.key_bias = constant(torch.block_diag(*key_bias))
+        self.key_constants: nn.ParameterList | None = None
+        self.key_bias: nn.Parameter | None = None
+        constants = absorbed_bias(key, key_bias)
+        if constants is None:
+            # (head * d, head * (K - 1)): the logits q^T b, each of the features of its head.
+            self.key_bias = constant(torch.block_diag(*key_bias))
+        else:
+            # each (1, 1, 1, head * d)
+            of_taps = constants.flatten(0, 1)[None, None, None].unbind(4)
+            self.key_constants = nn.ParameterList(map(constant, of_taps))
 
     def forward(self, rows: Tensor, band: Band) -> Tensor:
         """See ``Form.forward``."""
-        config, width = self.config, rows.shape[2]
-        radius = config.kernel_size // 2
-        pitch = radius + width
-        tokens = band.rows * pitch
-        inside = slice(band.top - band.first, band.bottom - band.first)
-        # The last tap of the last token ends 2r tokens behind the last row.
-        behind = -(-2 * radius // pitch)
-        zeros = (0, 0, radius, 0, band.above, band.below + behind)
-        k = v = functional.pad(self.key(rows), zeros).flatten(1, 2)
+        k = v = self._neighbours(self.key(rows), band)
         if self.value is not self.key:
-            v = functional.pad(self.value(rows), zeros).flatten(1, 2)
-        # A query stands where its first tap does, r tokens left of its own.
+            v = self._neighbours(self.value(rows), band)
         whole = band.rows == band.last - band.first
-        queries = self.query(rows if whole else rows[:, inside])
-        q = functional.pad(queries, (0, 0, 0, radius)).flatten(1, 2)
-        # Added as long rows: OpenVINO's elementwise kernel takes one row at a time.
-        computed = config.offsets - 1
-        long_rows = (-1, band.rows, pitch * config.num_heads * computed)
-        logits = (q @ self.key_bias).reshape(long_rows)
-        per_head = (-1, config.head_dim)
+        inside = slice(band.top - band.first, band.bottom - band.first)
+        q = self.query(rows if whole else rows[:, inside])
+        return self._weighted(self._attention(self._logits(q, k)), v)
 
-        def at(side: Tensor, tap: int) -> Tensor:
-            row, column = divmod(tap, config.kernel_size)
-            return _slice(side, row * pitch + column, tokens)
+    def _neighbours(self, side: Tensor, band: Band) -> "_Neighbours":
+        width, channels = side.shape[2:]
+        # One row more than is outside the map: slices run over the ends of the first and the last.
+        more = -(-(self.config.kernel_size // 2) // width)
+        outside = max(band.above, band.below) + more
+        tokens = self._between_zeros(side, outside)
+        first = (outside + band.top - band.first) * width
+        # Keys and values have masks of their own: kernels of OpenVINO are slower that share one.
+        masks = [self._mask(width, column) for column in range(self.config.kernel_size)]
+        return _Neighbours(tokens, first, (band.rows, width, channels), masks)
 
-        for tap, kernel in enumerate(self.key_taps):
-            products = (q * at(k, tap)).reshape(per_head)
-            logits = logits + (products @ kernel).reshape(long_rows)
+    def _between_zeros(self, side: Tensor, count: int) -> Tensor:
+        """As tokens, (batch, tokens, channels), with rows of zeros before and behind."""
+        rows, width = side.shape[1:3]
+        if count > rows:
+            return functional.pad(side, (0, 0, 0, 0, count, count)).flatten(1, 2)
+        # Not by padding: OpenVINO has a single thread for the padding of whole rows.
+        tokens = side.flatten(1, 2)
+        zeros = tokens[:, : count * width] * self.zero[0]
+        return torch.cat([zeros, tokens, zeros], dim=1)
+
+    def _mask(self, width: int, column: int) -> Tensor | None:
+        """Zeros where a column of the neighbourhood is outside the map: (1, 1, W, 1)."""
+        shift = column - self.config.kernel_size // 2
+        outside = min(abs(shift), width)
+        if outside == width:
+            return self.zero
+        pads = (outside, 0) if shift < 0 else (0, outside)
+        seen = self.one.expand(1, 1, width - outside, 1)
+        return functional.pad(seen, (0, 0, *pads)) if outside else None
+
+    def _logits(self, q: Tensor, k: "_Neighbours") -> Tensor:
+        """Of (batch, rows, W, channels), all but the first: (batch, rows, W * heads * (K - 1))."""
+        _, rows, width, _ = q.shape
+        computed = self.config.offsets - 1
+        # As long rows: OpenVINO's elementwise kernel takes one row at a time.
+        long_rows = (-1, rows, width * self.config.num_heads * computed)
+
+        def of_taps() -> Iterator[Tensor]:
+            if self.key_bias is not None:
+                yield (q @ self.key_bias).reshape(long_rows)
+            for tap, kernel in enumerate(self.key_taps):
+                neighbours = k.at(tap)
+                if self.key_constants is not None:
+                    neighbours = neighbours + self.key_constants[tap]
+                products = (q * neighbours).reshape(-1, self.config.head_dim)
+                yield (products @ kernel).reshape(long_rows)
+
+        return functools.reduce(torch.add, of_taps())
+
+    def _attention(self, logits: Tensor) -> Tensor:
+        """From all but the first logit to the shares, (batch * rows * W * heads, K)."""
+        computed = self.config.offsets - 1
+        by_row = logits.reshape(-1, logits.shape[-1] // computed, computed).transpose(1, 2)
         # Softmax over the first axis: over a last one of K it takes five times as long.
-        logits = logits.reshape(-1, tokens * config.num_heads, computed).transpose(1, 2)
-        attention = with_first(logits).softmax(dim=1).transpose(1, 2).reshape(-1, config.offsets)
-        shape = (-1, tokens, config.inner_dim)
+        return with_first(by_row).softmax(dim=1).transpose(1, 2).reshape(-1, self.config.offsets)
+
+    def _weighted(self, attention: Tensor, v: "_Neighbours") -> Tensor:
+        """The sum of the neighbours' values: (batch, rows, W, channels)."""
+        shape = (-1, *v.shape)
         out = (attention @ self.value_bias).reshape(shape)
-        for tap, kernel in enumerate(self.value_taps):
-            out = out + (attention @ kernel).reshape(shape) * at(v, tap)
-        out = out.reshape(-1, band.rows, pitch, config.inner_dim)
-        return out[:, :, :width]
+        side = self.config.kernel_size
+        for column in range(side):
+            taps = range(column, side * side, side)
+            products = (
+                (attention @ self.value_taps[tap]).reshape(shape) * v.slice(tap) for tap in taps
+            )
+            out = out + v.masked(functools.reduce(torch.add, products), column)
+        return out
 
 
-def _slice(tokens: Tensor, start: int, count: int) -> Tensor:
-    """Some of the tokens (batch, tokens, channels), as the middle part of a split."""
-    sizes = [start, count, tokens.shape[1] - start - count]
-    parts = tokens.split([size for size in sizes if size], dim=1)
-    return parts[1 if start else 0]
+class _Neighbours:
+    """What stands around the tokens of a band.
+
+    Args:
+        tokens: keys or values, (batch, tokens, channels), and what is around those of the band.
+        first: where the first token of the band stands.
+        shape: rows, W and channels of the band.
+        masks: of the columns of the neighbourhood, (1, 1, W, 1); None where nothing is outside.
+    """
+
+    def __init__(
+        self,
+        tokens: Tensor,
+        first: int,
+        shape: tuple[int, int, int],
+        masks: Sequence[Tensor | None],
+    ) -> None:
+        self.tokens, self.shape, self.masks = tokens, shape, masks
+        radius = len(masks) // 2
+        self.first_tap = first - radius * shape[1] - radius
+
+    def at(self, tap: int) -> Tensor:
+        """The neighbours at a tap of all tokens, (batch, rows, W, channels)."""
+        return self.masked(self.slice(tap), tap)
+
+    def slice(self, tap: int) -> Tensor:
+        """The same where it is not masked."""
+        rows, width, _ = self.shape
+        row, column = divmod(tap, len(self.masks))
+        count, start = rows * width, self.first_tap + row * width + column
+        sizes = [start, count, self.tokens.shape[1] - start - count]
+        parts = self.tokens.split([size for size in sizes if size], dim=1)
+        return parts[1 if start else 0].reshape(-1, *self.shape)
+
+    def masked(self, neighbours: Tensor, tap: int) -> Tensor:
+        """With zeros where the column of a tap is outside the map."""
+        mask = self.masks[tap % len(self.masks)]
+        return neighbours if mask is None else neighbours * mask

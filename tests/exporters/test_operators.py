@@ -1,5 +1,6 @@
 """Which operators each form is written in: as many as its formula says, and no others."""
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -42,10 +43,15 @@ def onnx_operators(form: str, offsets: int, strips: int) -> Counter[str]:
     found = Counter(Concat=int(s > 1))  # the strips side by side
     found += Counter(Softmax=s * (form != "running-mean"))
     if form == "flat":
-        # Projections to queries, keys and values; K + 1 products on the way to the logits and on
-        # the way from the attention. The projection at the end.
-        found += Counter(MatMul=(3 + 2 * (k + 1)) * s, Add=(3 + 2 * k) * s)
-        return found + Counter(Mul=2 * k * s, Split=2 * k * s, MatMul=1, Add=1)
+        # Projections to queries, keys and values; K products on the way to the logits and K + 1 on
+        # the way from the attention. The projection at the end. What is added beside biases: a
+        # constant to each neighbour of the keys, the logits of K taps, the values of K + 1.
+        found += Counter(MatMul=(3 + 2 * k + 1) * s, Add=(3 + k + (k - 1) + k) * s)
+        # Masks of all columns but one: of each neighbour of the keys, and of the columns' sums.
+        # Rows of zeros around keys and values.
+        side = math.isqrt(k)
+        found += Counter(Mul=(2 * k + (side - 1) * (side + 1) + 2) * s, Concat=2 * s)
+        return found + Counter(Split=2 * k * s, MatMul=1, Add=1)
     # Queries, keys and values, a convolution each, and the projection at the end.
     found += Counter(Conv=3 * s + 1)
     if form == "depthwise":

@@ -1,0 +1,94 @@
+"""Products that a clip follows in OpenVINO files: which, and that it changes nothing."""
+
+import numpy as np
+import openvino
+import pytest
+import torch
+from torch import Tensor, nn
+
+from exporters.base import ExportRequest
+from exporters.openvino_products import LEAST_INPUTS, LIMIT, clip_products
+from exporters.registry import exporter_for
+from slide_deploy.lowerings import lower
+from slide_deploy.reparameterize import reparameterize
+from tests.support import random_swin, randomise
+
+POSITIONS = 49
+
+
+class Products(nn.Module):
+    """Products of tokens of several widths, one with a GELU behind, one of a single row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        width = LEAST_INPUTS
+        self.wide, self.square = nn.Linear(width, 3 * width), nn.Linear(3 * width, 3 * width)
+        self.narrow, self.bare = nn.Linear(3 * width, width), nn.Linear(width, width, bias=False)
+        self.hidden, self.few = nn.Linear(width, 2 * width), nn.Linear(width // 2, width)
+        self.head = nn.Linear(2 * width, 4 * width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = self.bare(self.narrow(self.square(self.wide(tokens))))
+        few = self.few(tokens[..., : LEAST_INPUTS // 2])
+        hidden = nn.functional.gelu(self.hidden(tokens + few))
+        answer: Tensor = self.head(hidden.mean(dim=1))
+        return answer
+
+
+def products(clipped: bool) -> openvino.Model:
+    tokens = torch.zeros(1, POSITIONS, LEAST_INPUTS)
+    module = randomise(Products()).float()
+    model = openvino.convert_model(torch.export.export(module, (tokens,)))
+    model.reshape([1, POSITIONS, LEAST_INPUTS])
+    if clipped:
+        clip_products(model)
+    return model
+
+
+def test_a_clip_follows_the_products_that_gain() -> None:
+    model = products(clipped=True)
+    clips = [node for node in model.get_ordered_ops() if node.get_type_name() == "Clamp"]
+    shapes = [tuple(clip.output(0).shape)[2] for clip in clips]
+    assert shapes == [3 * LEAST_INPUTS, 3 * LEAST_INPUTS, LEAST_INPUTS]  # wide, square, bare
+    assert all(clip.get_attributes()["max"] == pytest.approx(LIMIT) for clip in clips)
+
+
+def test_it_changes_no_number_but_by_rounding() -> None:
+    tokens = np.random.default_rng(0).normal(size=(1, POSITIONS, LEAST_INPUTS))
+    answers = [
+        openvino.compile_model(products(clipped), "CPU")(tokens.astype(np.float32))[0]
+        for clipped in (False, True)
+    ]
+    np.testing.assert_allclose(*answers, rtol=1e-5, atol=1e-5)
+
+
+def kernels(model: openvino.Model) -> list[str]:
+    """What computes each product with weights."""
+    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    nodes = compiled.get_runtime_model().get_ordered_ops()
+    facts = [node.get_rt_info() for node in nodes]
+    return [
+        each["primitiveType"].astype(str)
+        for each in facts
+        if each["layerType"].astype(str) == "FullyConnected"
+    ]
+
+
+def test_openvino_takes_its_other_kernel_for_them() -> None:
+    plain, clipped = kernels(products(clipped=False)), kernels(products(clipped=True))
+    count = sum("mlas" in kernel for kernel in plain)
+    if not count:
+        pytest.skip("OpenVINO has one kernel for all products on this processor")
+    assert sum("mlas" in kernel for kernel in clipped) == count - 3
+
+
+def test_files_hold_them(tmp_path) -> None:
+    """One in each attention of queries, keys and values, and of what comes out."""
+    settings = {"embed_dim": 64, "num_heads": (2, 2), "depths": (1, 1), "num_slide_stages": 1}
+    model = lower(reparameterize(random_swin(**settings))[0])
+    path = tmp_path / "model.xml"
+    exporter_for("openvino").write(ExportRequest(model, (3, 32, 32), False, {}), path)
+    nodes = openvino.Core().read_model(path).get_ordered_ops()
+    clips = [node.get_friendly_name() for node in nodes if node.get_type_name() == "Clamp"]
+    assert len(clips) == 2
+    assert all(name.endswith("/Clip") for name in clips)

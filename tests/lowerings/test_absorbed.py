@@ -1,0 +1,92 @@
+"""Constants that do what the bias of the keys does, and layers for which there are none."""
+
+import copy
+
+import pytest
+import torch
+
+from slide_deploy.lowerings import Lowering, lower
+from slide_deploy.lowerings.absorbed import absorbed_bias
+from slide_deploy.lowerings.flat import Flat
+from slide_deploy.models.slide_attention import SlideAttentionConfig
+from slide_deploy.reparameterize import reparameterize
+from tests.support import random_attention
+
+HEADS, FEATURES, TAPS = 2, 4, 9
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+
+@pytest.mark.parametrize("offsets", [TAPS, TAPS - 1])
+def test_constants_answer_as_the_bias(offsets: int) -> None:
+    """Of a shift and something learned, in float64; the keys do not matter."""
+    shift = torch.eye(TAPS, dtype=torch.float64)[-offsets:]
+    kernel = shift + 0.1 * drawn(HEADS, FEATURES, offsets, TAPS)
+    bias = drawn(HEADS, FEATURES, offsets, seed=1)
+    constants = absorbed_bias(kernel, bias)
+    assert constants is not None
+    assert constants.shape == (HEADS, FEATURES, TAPS)
+    keys = drawn(HEADS, FEATURES, TAPS, 1, seed=2)
+    with_bias = kernel @ keys + bias[..., None]
+    with_constants = kernel @ (keys + constants[..., None])
+    torch.testing.assert_close(with_constants, with_bias, rtol=0, atol=1e-13)
+
+
+def test_no_bias_has_no_constants_to_speak_of() -> None:
+    kernel = drawn(HEADS, FEATURES, TAPS - 1, TAPS)
+    constants = absorbed_bias(kernel, torch.zeros(HEADS, FEATURES, TAPS - 1))
+    assert constants is not None
+    assert not constants.any()
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-3])
+def test_offsets_that_are_alike_have_none(apart: float) -> None:
+    """Of one feature of one head: no constants, or none but large ones, which would take bits."""
+    kernel = drawn(HEADS, FEATURES, TAPS - 1, TAPS)
+    kernel[1, 2, 3] = kernel[1, 2, 5] + apart * drawn(TAPS, seed=3)
+    assert absorbed_bias(kernel, drawn(HEADS, FEATURES, TAPS - 1, seed=1)) is None
+
+
+def flat_of(model: torch.nn.Module) -> tuple[torch.nn.Module, Flat]:
+    lowered = lower(reparameterize(model)[0], Lowering("flat"))
+    form = lowered[0].form
+    assert isinstance(form, Flat)
+    return lowered, form
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_flat_answers_with_constants_and_without(alike: bool) -> None:
+    """In float64, on a map with every border and with as many columns as a neighbourhood."""
+    model = torch.nn.Sequential(random_attention(SlideAttentionConfig(8, 2))).double().eval()
+    with torch.no_grad():
+        model[0].dep_conv1.weight.mul_(0.1)
+        if alike:  # of the first feature, offsets 3 and 5 in both branches
+            for conv in (model[0].dep_conv, model[0].dep_conv1):
+                conv.weight[3] = conv.weight[5]
+    lowered, form = flat_of(model)
+    assert (form.key_constants is None, form.key_bias is None) == (alike, not alike)
+    for size in ((5, 7), (3, 3), (4, 1)):
+        maps = drawn(2, 8, *size)
+        with torch.no_grad():
+            assert (lowered(maps)[0] - model(maps)[0]).abs().max() < 1e-13
+
+
+def test_constants_cost_few_bits() -> None:
+    """In float32, with the largest constants that are taken for a bias."""
+    found = []
+    for seed in range(40):
+        model = torch.nn.Sequential(random_attention(SlideAttentionConfig(8, 2), seed)).eval()
+        lowered, form = flat_of(model)
+        if form.key_constants is None:
+            continue
+        largest = max(float(each.abs().max()) for each in form.key_constants)
+        maps = drawn(1, 8, 9, 7, seed=seed)
+        with torch.no_grad():
+            exact = copy.deepcopy(model).double()(maps)[0]
+            off = (lowered(maps.float())[0] - exact).abs().max() / exact.abs().max()
+        found.append((largest, float(off)))
+    assert max(largest for largest, _ in found) > 5
+    assert max(off for _, off in found) < 4e-6
