@@ -9,27 +9,31 @@ constants stand there as well, as does a bias.
 import torch
 from torch import Tensor
 
-# Constants that are many times as large as the bias would take bits from what they are added to.
-_MOST_GROWTH = 32
+# Constants that are many times as large as what they are added to would take bits from it.
+_MOST = 16
 # Of the bias: what an exact solution is off by.
 _ROUNDING = 1000 * torch.finfo(torch.float64).eps
 
 
-def absorbed_bias(kernel: Tensor, bias: Tensor) -> Tensor | None:
+def absorbed_bias(kernel: Tensor, bias: Tensor, size: Tensor) -> Tensor | None:
     """Constants that do what a bias does.
 
     Args:
         kernel: (head, d, offset, tap), of fewer offsets than taps or as many.
         bias: (head, d, offset).
+        size: (head, d), how large the features are that the kernel reads.
 
     Returns:
         The smallest constants, (head, d, tap); None where the offsets of a feature are so alike
-        that there are none, or none but large ones.
+        that there are none, or none but large ones, and where a weight is not finite.
     """
     exact, asked = kernel.double(), bias.double()[..., None]
-    constants = torch.linalg.pinv(exact) @ asked
-    most = asked.abs().max()
-    is_solved = (exact @ constants - asked).abs().max() <= _ROUNDING * most
-    if not is_solved or constants.abs().max() > _MOST_GROWTH * most:
+    if not (exact.isfinite().all() and asked.isfinite().all()):
         return None
-    return constants[..., 0].to(kernel.dtype)
+    constants = torch.linalg.pinv(exact) @ asked
+    off = (exact @ constants - asked).abs().max()
+    constants = constants[..., 0]
+    is_small = constants.abs().amax(dim=2) <= _MOST * size.double()
+    if off > _ROUNDING * asked.abs().max() or not is_small.all():
+        return None
+    return constants.to(kernel.dtype)

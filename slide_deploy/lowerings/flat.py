@@ -4,11 +4,11 @@
     the neighbours at tap (row, column) of all tokens are the slice that starts at row * W + column
 
 A slice runs over the ends of rows: what it finds there stands in another row and, for the token, is
-outside the map. A mask of the columns makes zeros of it. Everything stays in the layout of the
-matrix products, (tokens, channels): there is no transpose of a map. Slices are the middle part of a
-split, which OpenVINO reads where it lies, without a copy. One kernel serves all heads, so that
-tokens and heads are rows of one product, (tokens * heads, d). One offset of the keys costs nothing
-(``relative.py``), nor does their bias (``absorbed.py``).
+outside the map. A mask of the columns makes zeros of it, of finite numbers. Everything stays in the
+layout of the matrix products, (tokens, channels): there is no transpose of a map. Slices are the
+middle part of a split, which OpenVINO reads where it lies, without a copy. One kernel serves all
+heads, so that tokens and heads are rows of one product, (tokens * heads, d). One offset of the keys
+costs nothing (``relative.py``), nor does their bias (``absorbed.py``).
 """
 
 import functools
@@ -57,13 +57,15 @@ class Flat(Form):
         self.key_taps = nn.ParameterList(map(constant, key[0].unbind(2)))
         self.value_taps = nn.ParameterList(constant(tap.T) for tap in value[0].unbind(2))
         self.value_bias = constant(value_bias[0].T)
-        # Expanded, not made anew: every converter makes constants of them.
+        # For rows of zeros and masks; what a program makes anew, not every converter takes.
         self.zero, self.one = (constant(key.new_full((1, 1, 1, 1), each)) for each in (0, 1))
         linears = [constant_linear(*projection) for projection in projections(folded)]
         self.query, self.key, self.value = linears * 3 if len(linears) == 1 else linears
         self.key_constants: nn.ParameterList | None = None
         self.key_bias: nn.Parameter | None = None
-        constants = absorbed_bias(key, key_bias)
+        # How large keys are: what they project has been normalised.
+        size = torch.linalg.vector_norm(self.key.weight, dim=1)
+        constants = absorbed_bias(key, key_bias, size.unflatten(0, key.shape[:2]))
         if constants is None:
             # (head * d, head * (K - 1)): the logits q^T b, each of the features of its head.
             self.key_bias = constant(torch.block_diag(*key_bias))
@@ -89,7 +91,7 @@ class Flat(Form):
         outside = max(band.above, band.below) + more
         tokens = self._between_zeros(side, outside)
         first = (outside + band.top - band.first) * width
-        # Keys and values have masks of their own: kernels of OpenVINO are slower that share one.
+        # Asked for keys and values apart: kernels of OpenVINO are slower that share a mask.
         masks = [self._mask(width, column) for column in range(self.config.kernel_size)]
         return _Neighbours(tokens, first, (band.rows, width, channels), masks)
 
@@ -147,8 +149,9 @@ class Flat(Form):
         for column in range(side):
             taps = range(column, side * side, side)
             products = (
-                (attention @ self.value_taps[tap]).reshape(shape) * v.slice(tap) for tap in taps
+                (attention @ self.value_taps[tap]).reshape(shape) * v.unmasked(tap) for tap in taps
             )
+            # They share a mask. (Keys have constants behind theirs.)
             out = out + v.masked(functools.reduce(torch.add, products), column)
         return out
 
@@ -176,10 +179,10 @@ class _Neighbours:
 
     def at(self, tap: int) -> Tensor:
         """The neighbours at a tap of all tokens, (batch, rows, W, channels)."""
-        return self.masked(self.slice(tap), tap)
+        return self.masked(self.unmasked(tap), tap)
 
-    def slice(self, tap: int) -> Tensor:
-        """The same where it is not masked."""
+    def unmasked(self, tap: int) -> Tensor:
+        """The same, with what slices find outside the map."""
         rows, width, _ = self.shape
         row, column = divmod(tap, len(self.masks))
         count, start = rows * width, self.first_tap + row * width + column

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from benchmarks.peers.products import MatrixProducts, products_of
@@ -55,6 +56,16 @@ def test_no_product_is_computed_twice():
     assert len(sides) == len(products.products) == len(set(sides))
     for answer, each in zip(products(*inputs), products.products, strict=True):
         assert answer.shape == (*each.left[:-1], each.right[-1])
+
+
+@pytest.mark.parametrize("name", ["branched", "swin", "unfold"])
+def test_no_peer_has_what_a_runtime_leaves_out(name):
+    """Additions of zero, multiplications by one: fresh biases and normalisations are such."""
+    model, _ = peer_named(name).build(network("slide_swin_tiny", (224, 224)))
+    learned = [each for key, each in model.named_parameters() if each.ndim == 1 or "bias" in key]
+    assert learned
+    for parameter in learned:
+        assert not ((parameter == 0) | (parameter == 1)).any()
 
 
 def test_every_peer_is_a_file_that_is_read(tmp_path):
