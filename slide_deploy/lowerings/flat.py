@@ -26,6 +26,7 @@ from slide_deploy.lowerings.projection import (
     constant,
     constant_linear,
     per_head_kernels,
+    project_rows,
     projections,
 )
 from slide_deploy.lowerings.relative import relative, with_first
@@ -76,12 +77,12 @@ class Flat(Form):
 
     def forward(self, rows: Tensor, band: Band) -> Tensor:
         """See ``Form.forward``."""
-        k = v = self._neighbours(self.key(rows), band)
+        k = v = self._neighbours(project_rows(self.key, rows), band)
         if self.value is not self.key:
-            v = self._neighbours(self.value(rows), band)
+            v = self._neighbours(project_rows(self.value, rows), band)
         whole = band.rows == band.last - band.first
         inside = slice(band.top - band.first, band.bottom - band.first)
-        q = self.query(rows if whole else rows[:, inside])
+        q = project_rows(self.query, rows if whole else rows[:, inside])
         return self._weighted(self._attention(self._logits(q, k)), v)
 
     def _neighbours(self, side: Tensor, band: Band) -> "_Neighbours":

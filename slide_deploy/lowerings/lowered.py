@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings.bands import Band, bands
 from slide_deploy.lowerings.choice import FORMS, Lowering
-from slide_deploy.lowerings.projection import constant_conv
+from slide_deploy.lowerings.projection import constant_conv, project_rows
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 
@@ -49,12 +49,18 @@ class LoweredSlideAttention(nn.Module):
         axis = 2 if self.on_maps else 1
         cut = bands(rows.shape[axis], self.strips, self.radius)
         if len(cut) == 1:  # a slice of everything is an operator that Core ML's converter lacks
-            return self.proj(self._attend_band(rows, cut[0]))
+            return self._project(self._attend_band(rows, cut[0]))
         parts = [
             self._attend_band(rows.narrow(axis, band.first, band.last - band.first), band)
             for band in cut
         ]
-        return self.proj(torch.cat(parts, dim=2 if self.form.on_maps else 1))
+        return self._project(torch.cat(parts, dim=2 if self.form.on_maps else 1))
+
+    def _project(self, attended: Tensor) -> Tensor:
+        if isinstance(self.proj, nn.Linear):
+            return project_rows(self.proj, attended)
+        projected: Tensor = self.proj(attended)
+        return projected
 
     def _attend_band(self, rows: Tensor, band: Band) -> Tensor:
         if self.form.on_maps != self.on_maps:
