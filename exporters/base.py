@@ -12,6 +12,7 @@ from torch import nn
 
 from exporters.quiet import quiet
 from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.lowerings.traits import PLAIN, Traits
 
 INPUT_NAME = "image"
 BATCH_NAME = "batch"
@@ -69,10 +70,7 @@ class Exporter:
         extra: the extra of slide-deploy that brings them.
         precisions: in which it can be written.
         companions: suffixes of the files that belong to it.
-        bare_products: whether products are written without biases and for each head, where that is
-            exact and pays; see ``lowerings.normalised`` and ``lowerings.window``.
-        map_stages: whether slide stages are written on maps throughout; see
-            ``lowerings.map_stages``.
+        traits: how the rest of a network is written.
     """
 
     format: str
@@ -81,8 +79,7 @@ class Exporter:
     extra: str
     precisions: tuple[str, ...] = ("float32",)
     companions: tuple[str, ...] = ()
-    bare_products: bool = False
-    map_stages: bool = False
+    traits: Traits = PLAIN
 
     def paths(self, stem: Path) -> tuple[Path, ...]:
         """Every file or folder that is written for a stem, the one that others open first."""

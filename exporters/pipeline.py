@@ -215,16 +215,14 @@ def _jobs(
     for exporter in exporters:
         chooser = for_file(options.lowering, exporter.format, options.precision)
         lowerings = chosen(folded, chooser)
-        traits = exporter.bare_products, exporter.map_stages
         alike = (
             job.request
             for job in jobs
-            if job.lowerings == lowerings
-            and (job.exporter.bare_products, job.exporter.map_stages) == traits
+            if (job.lowerings, job.exporter.traits) == (lowerings, exporter.traits)
         )
         # Tracing takes seconds, and a request traces its model once.
         request = next(alike, None) or ExportRequest(
-            lower(folded, lowerings, *traits),
+            lower(folded, lowerings, exporter.traits),
             shape,
             options.dynamic_batch,
             _metadata(checkpoint, folded, lowerings, options),

@@ -2,6 +2,7 @@
 
 from exporters.base import Exporter
 from slide_deploy.errors import InputError
+from slide_deploy.lowerings import Traits
 
 # ONNX Runtime gains by bare products what it takes for adding biases, a split and transposes, and
 # by slide stages on maps what it takes to leave its layout of convolutions. OpenVINO neither gains
@@ -16,8 +17,7 @@ EXPORTERS = (
         ".onnx",
         ("onnx", "onnxscript", "onnxruntime"),
         "onnx",
-        bare_products=True,
-        map_stages=True,
+        traits=Traits(bare_products=True, map_stages=True),
     ),
     Exporter("openvino", ".xml", ("openvino",), "openvino", ("float32", "float16"), (".bin",)),
     Exporter("coreml", ".mlpackage", ("coremltools",), "coreml", ("float32", "float16", "mixed")),

@@ -24,6 +24,7 @@ from slide_deploy.lowerings.lowered import lowered_attention
 from slide_deploy.lowerings.map_stages import count_map_stages, write_map_stages
 from slide_deploy.lowerings.merging import TransposedPatchMerging
 from slide_deploy.lowerings.normalised import Rewrite, absorb_bias, fold_affine
+from slide_deploy.lowerings.traits import PLAIN, Traits
 from slide_deploy.lowerings.window import static_window_attention
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttention
 from slide_deploy.models.slide_swin import Block, Mlp, PatchMerging, SlideSwinTrunk
@@ -36,6 +37,7 @@ __all__ = [
     "Chooser",
     "FileChooser",
     "Lowering",
+    "Traits",
     "chosen",
     "for_file",
     "lower",
@@ -45,8 +47,7 @@ __all__ = [
 def lower(
     model: nn.Module,
     lowering: Lowering | Chooser | Mapping[str, Lowering] = DEFAULT_LOWERING,
-    bare_products: bool = False,
-    map_stages: bool = False,
+    traits: Traits = PLAIN,
 ) -> nn.Module:
     """Write every layer of a folded model in a form that exports to standard operators.
 
@@ -54,10 +55,7 @@ def lower(
         model: folded, in evaluation mode; it is left as it is. No two blocks share a layer.
         lowering: of the slide attentions: one for all, a function that is asked for each, or what
             ``chosen`` gave.
-        bare_products: whether projections behind a normalisation of tokens, but those of slide
-            attention, are products without a bias, and each head of a window attention has its
-            own where that pays.
-        map_stages: whether the first slide stages are maps throughout, where their forms are.
+        traits: how the rest of the model is written.
 
     Returns:
         A copy that computes the same, rank 4 at most.
@@ -66,10 +64,10 @@ def lower(
         InputError: if an attention is still branched, or cannot be written so.
     """
     lowerings = lowering if isinstance(lowering, Mapping) else chosen(model, lowering)
-    rewrite = absorb_bias if bare_products else fold_affine
+    rewrite = absorb_bias if traits.bare_products else fold_affine
     lowered = copy.deepcopy(model)
     rest = list(lowered.named_modules())
-    if map_stages and (count := count_map_stages(lowered, lowerings)):
+    if traits.map_stages and (count := count_map_stages(lowered, lowerings)):
         assert isinstance(lowered, SlideSwinTrunk)
         write_map_stages(lowered, lowerings, count)
         written = tuple(f"layers.{stage}." for stage in range(count))
@@ -82,7 +80,7 @@ def lower(
                 lowered, name, lowered_attention(name, module, lowerings[name])
             )
         elif isinstance(module, Block):
-            _lower_block(module, rewrite, bare_products)
+            _lower_block(module, rewrite, traits.bare_products)
         elif isinstance(module, Mlp):
             replace_module(module, "fc1", BiasApart(module.fc1))
             replace_module(module, "fc2", BiasApart(module.fc2))

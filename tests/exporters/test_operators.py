@@ -112,7 +112,7 @@ def test_onnx_runtime_makes_one_operator_of_a_product_and_its_bias_only_in_the_h
                 num_slide_stages=2, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), image_size=(64, 64)
             )
         )[0],
-        bare_products=exporter.bare_products,
+        traits=exporter.traits,
     )
     exporter.write(ExportRequest(model, (3, 64, 64), False, {}), tmp_path / "model.onnx")
     options = onnxruntime.SessionOptions()

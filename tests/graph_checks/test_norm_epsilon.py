@@ -28,7 +28,7 @@ from slide_deploy.graph_checks.normalisations import (
     read_normalisations,
     same_epsilon,
 )
-from slide_deploy.lowerings import DEFAULT_LOWERING, chosen, lower
+from slide_deploy.lowerings import DEFAULT_LOWERING, Traits, chosen, lower
 from slide_deploy.reparameterize import reparameterize
 from tests.graph_checks.damage import (
     EDITORS,
@@ -261,7 +261,7 @@ def on_maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file whose slide stages are maps: their normalisations are written out."""
     folded = reparameterize(nano())[0]
     lowerings = chosen(folded, DEFAULT_LOWERING)
-    lowered = lower(folded, lowerings, bare_products=True, map_stages=True)
+    lowered = lower(folded, lowerings, Traits(bare_products=True, map_stages=True))
     path = tmp_path_factory.mktemp("maps") / "maps.onnx"
     declared = declarations(folded, lowerings)
     exporter_for("onnx").write(ExportRequest(lowered, (3, 64, 64), False, declared), path)

@@ -20,7 +20,7 @@ from slide_deploy.graph_checks.declarations import (
 )
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.signatures import SIGNATURES, Geometry, mixings, signature
-from slide_deploy.lowerings import FORMS, Lowering, chosen, lower
+from slide_deploy.lowerings import FORMS, Lowering, Traits, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
 from tests.graph_checks.small_models import FORMS_OF_STAGES, Files, export
@@ -153,7 +153,7 @@ def on_maps(model: SlideSwin, lowering: Lowering, folder: Path) -> Graph:
     """An ONNX file as it is shipped: slide stages are maps, normalisations too."""
     folded = reparameterize(model)[0]
     lowerings = chosen(folded, lowering)
-    lowered = lower(folded, lowerings, bare_products=True, map_stages=True)
+    lowered = lower(folded, lowerings, Traits(bare_products=True, map_stages=True))
     shape = (3, *model.config.image_size)
     request = ExportRequest(lowered, shape, False, declarations(folded, lowerings))
     exporter_for("onnx").write(request, folder / "maps.onnx")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slide_deploy.errors import InputError
-from slide_deploy.lowerings import FORMS, Lowering, lower
+from slide_deploy.lowerings import FORMS, Lowering, Traits, lower
 from slide_deploy.lowerings.bands import bands
 from slide_deploy.lowerings.normalised import Rewrite, absorb_bias, fold_affine
 from slide_deploy.lowerings.running_mean import RunningMean
@@ -58,7 +58,7 @@ def test_attention(form, kernel_size, heads, reduction, flags, size, strips, see
 def test_whole_models(form: str, settings: dict, bare_products: bool) -> None:
     model = random_swin(**settings).double()
     image = torch.randn(3, 3, *model.config.image_size, dtype=torch.float64)
-    lowered = lower(reparameterize(model)[0], Lowering(form, 2), bare_products)
+    lowered = lower(reparameterize(model)[0], Lowering(form, 2), Traits(bare_products))
     with torch.no_grad():
         assert (lowered(image) - model(image)).abs().max() < 1e-12
     biases = {
@@ -96,7 +96,7 @@ def test_windows_with_a_product_for_each_head(qkv_bias: bool) -> None:
     model = random_swin(image_size=(96, 144), qkv_bias=qkv_bias, **settings).double()
     assert [block.shift for block in model.layers[0].blocks] == [0, 6]
     image = torch.randn(3, 3, 96, 144, dtype=torch.float64)
-    lowered = lower(reparameterize(model)[0], bare_products=True)
+    lowered = lower(reparameterize(model)[0], traits=Traits(bare_products=True))
     found = [module for module in lowered.modules() if isinstance(module, HeadProductAttention)]
     assert len(found) == 2
     with torch.no_grad():
@@ -107,7 +107,7 @@ def test_products_for_each_head_only_where_they_pay_and_are_answered_rightly() -
     def forms(side: int, **settings) -> list[type]:
         heads = {"depths": (1,), "num_slide_stages": 0, "image_size": (4 * side, 4 * side)}
         model = random_swin(**heads, **settings)
-        lowered = lower(reparameterize(model)[0], bare_products=True)
+        lowered = lower(reparameterize(model)[0], traits=Traits(bare_products=True))
         return [type(block.attn) for block in lowered.layers[0].blocks]
 
     assert forms(12, num_heads=(2,)) == [HeadProductAttention]

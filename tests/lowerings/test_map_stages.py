@@ -15,7 +15,7 @@ from torch.nn import functional
 from exporters.base import ExportRequest
 from exporters.registry import exporter_for
 from slide_deploy.errors import InputError
-from slide_deploy.lowerings import FORMS, Chooser, Lowering, lower
+from slide_deploy.lowerings import FORMS, Chooser, Lowering, Traits, lower
 from slide_deploy.lowerings.map_stages import (
     MapBlock,
     MapPatchEmbed,
@@ -34,7 +34,7 @@ ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
 
 
 def on_maps(model: nn.Module, lowering: Lowering | Chooser) -> nn.Module:
-    return lower(model, lowering, bare_products=True, map_stages=True)
+    return lower(model, lowering, Traits(bare_products=True, map_stages=True))
 
 
 @pytest.mark.parametrize("form", ON_MAPS)
@@ -170,8 +170,7 @@ def written(model: nn.Module, map_stages: bool, path: Path) -> onnx.ModelProto:
     lowered = lower(
         reparameterize(model)[0],
         Lowering("running-mean"),
-        bare_products=True,
-        map_stages=map_stages,
+        Traits(bare_products=True, map_stages=map_stages),
     )
     exporter.write(ExportRequest(lowered, (3, 32, 32), False, {}), path)
     return onnx.load(path)

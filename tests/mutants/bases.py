@@ -102,7 +102,7 @@ def lowered(trained: nn.Module, format: Format) -> nn.Module:
     """A trained model, folded and lowered for a format."""
     exporter = exporter_for(format)
     folded, _ = reparameterize(trained)
-    return lower(folded, LOWERING, exporter.bare_products, exporter.map_stages)
+    return lower(folded, LOWERING, exporter.traits)
 
 
 @functools.lru_cache(maxsize=1)

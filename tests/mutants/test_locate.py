@@ -50,7 +50,7 @@ def test_the_damaged_layer_is_named(parameter: str, format: Format, tmp_path: Pa
     valid = base()
     damaged = copy.deepcopy(valid.written(format))
     with torch.no_grad():
-        on_maps = exporter_for(format).map_stages
+        on_maps = exporter_for(format).traits.map_stages
         tensor = damaged.state_dict()[ON_MAPS.get(parameter, parameter) if on_maps else parameter]
         # The output channels of a 1x1 convolution, which has no neighbours to exchange.
         tensor.copy_(tensor.roll(1, 0 if tensor.ndim == 4 and tensor.shape[-1] == 1 else -1))

@@ -17,6 +17,7 @@ from slide_deploy.lowerings import (
     DEFAULT_LOWERING,
     FORMS,
     Lowering,
+    Traits,
     lower,
     window,
 )
@@ -78,7 +79,7 @@ def sweep(map: Map, trained: Parts) -> Iterator[Outcome]:
     for open_batch in (False, True):
         yield from run_everywhere(map, trained, written, open_batch)
         if onnx:
-            only = tuple(exporter for exporter in EXPORTERS if exporter.map_stages)
+            only = tuple(exporter for exporter in EXPORTERS if exporter.traits.map_stages)
             yield from run_everywhere(map, trained, onnx, open_batch, only)
 
 
@@ -115,7 +116,7 @@ def as_onnx(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
     folded, _ = reparameterize(trained)
     for name, part in folded.parts.items():
         if isinstance(part, Block | PatchMerging):
-            written[f"{name}, bare"] = name, lower(part, bare_products=True)
+            written[f"{name}, bare"] = name, lower(part, traits=Traits(bare_products=True))
         if isinstance(part, PatchMerging):
             written[f"{name}, on maps"] = name, OnMaps(MapPatchMerging(part), part.resolution)
         if isinstance(part, Block) and isinstance(part.attn, FoldedSlideAttention):
@@ -123,7 +124,7 @@ def as_onnx(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
             written[f"{name}, on maps"] = name, OnMaps(maps, part.resolution)
         elif isinstance(part, Block):
             with patch.object(window, "LEAST_POSITIONS", 1):
-                block = lower(part, bare_products=True)
+                block = lower(part, traits=Traits(bare_products=True))
             if isinstance(block.attn, window.HeadProductAttention):
                 written[f"{name}, a product a head"] = name, block
     return written
