@@ -13,6 +13,7 @@ from torch import nn
 from exporters.quiet import quiet
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.lowerings.traits import PLAIN, Traits
+from slide_deploy.runtimes.base import message_lines
 
 INPUT_NAME = "image"
 BATCH_NAME = "batch"
@@ -123,7 +124,9 @@ class Exporter:
         except (InputError, OSError):
             raise
         except Exception as error:  # converters answer with any type
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            lines = message_lines(error)
+            # A line that ends in a colon announces one that says more, as OpenVINO's first ones do.
+            reason = next((line for line in lines if not line.endswith(":")), lines[0])
             raise InputError(
                 f"{path.name} could not be written as {self.format} ({reason}): see slide-deploy "
                 f"doctor for the versions that are installed."

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from exporters import pipeline
 from exporters.base import Exporter
@@ -146,6 +147,26 @@ def test_a_converter_that_fails_leaves_nothing(
     monkeypatch.setattr(onnx_exporter, "write", write)
     with pytest.raises(InputError, match=r"could not be written as onnx \(no such operator\)"):
         export(nano.load(), ExportOptions(("onnx",), tmp_path / "new" / "with" / "parents"))
+    assert entries(tmp_path) == []
+
+
+def test_a_converter_is_quoted_where_it_says_something(
+    nano: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from exporters import openvino_exporter
+
+    def write(request, path):
+        import openvino
+
+        class Unknown(torch.nn.Module):
+            def forward(self, image):
+                return torch.linalg.eigvals(image).real
+
+        openvino.convert_model(torch.export.export(Unknown(), (torch.zeros(1, 3, 3),)))
+
+    monkeypatch.setattr(openvino_exporter, "write", write)
+    with pytest.raises(InputError, match=r"as openvino \(.*operation view_as_real.*\): see"):
+        export(nano.load(), ExportOptions(("openvino",), tmp_path / "new"))
     assert entries(tmp_path) == []
 
 
