@@ -165,7 +165,8 @@ def _stored_config(stored: StoredWeights) -> SlideSwinConfig:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in stored.settings.items()
         }
-        if any(_is_fraction(value) for name, value in settings.items() if name != "mlp_ratio"):
+        fractions = ("mlp_ratio", "qk_scale")
+        if any(_is_fraction(value) for name, value in settings.items() if name not in fractions):
             raise ValueError
         config = SlideSwinConfig(**settings)
         fits = settings_fit(stored, config)

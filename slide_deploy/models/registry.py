@@ -38,6 +38,7 @@ def architecture_name(config: SlideSwinConfig) -> str:
             window_size=published.window_size,
             kept_windows=(),
             feature_norms=(),
+            qk_scale=config.qk_scale or None,  # 0 is the default as well
         )
         if same == published:
             return architecture.name

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
 from slide_deploy.folding import shift_kernel
+from slide_deploy.models.query_scale import check_scale, query_scale
 
 Layout = Literal["nchw", "tokens"]
 
@@ -33,10 +34,11 @@ class SlideAttentionConfig:
         kernel_size: side of the neighbourhood, odd.
         qkv_bias: whether the projection of q, k and v carries a bias.
         dim_reduction: q, k and v have ``dim // dim_reduction`` channels; the scale stays
-            ``(dim / num_heads) ** -0.5``.
+            ``(dim // num_heads) ** -0.5``.
         rpb: whether a relative position bias is added to the keys.
         share_dwc_kernel: whether k and v share the deformed branch.
         share_qkv: whether one projection serves as q, k and v.
+        qk_scale: factor on the logits; None and 0 mean ``(dim // num_heads) ** -0.5``.
 
     Raises:
         InputError: if the numbers do not fit together.
@@ -50,8 +52,10 @@ class SlideAttentionConfig:
     rpb: bool = True
     share_dwc_kernel: bool = True
     share_qkv: bool = False
+    qk_scale: float | None = None
 
     def __post_init__(self) -> None:
+        check_scale(self.qk_scale)
         if self.kernel_size % 2 == 0 or self.kernel_size < 1:
             raise InputError(f"kernel_size is {self.kernel_size}: give an odd neighbourhood.")
         if self.dim % self.dim_reduction or self.inner_dim % self.num_heads:
@@ -78,7 +82,7 @@ class SlideAttentionConfig:
     @property
     def scale(self) -> float:
         """Factor on the logits; from ``dim``, also where ``dim_reduction`` narrows the heads."""
-        return float((self.dim / self.num_heads) ** -0.5)
+        return query_scale(self.dim // self.num_heads, self.qk_scale)
 
 
 class SlideAttentionBase(nn.Module):

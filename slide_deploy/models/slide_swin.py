@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
+from slide_deploy.models.query_scale import check_scale
 from slide_deploy.models.slide_attention import (
     FoldedSlideAttention,
     SlideAttention,
@@ -51,6 +52,8 @@ class SlideSwinConfig:
         feature_norms: stages whose map has a normalisation of its own, as in detectors.
         kept_windows: sides of the windows of each stage that has some, where ``window_size`` does
             not tell them: those of training, on maps that have grown since.
+        qk_scale: factor on the logits of both attentions in every stage; None and 0 mean the
+            default of each, ``head_dim ** -0.5``.
 
     Raises:
         InputError: if the numbers do not fit together.
@@ -76,8 +79,10 @@ class SlideSwinConfig:
     share_qkv: bool = False
     feature_norms: tuple[int, ...] = ()
     kept_windows: tuple[int, ...] = ()
+    qk_scale: float | None = None
 
     def __post_init__(self) -> None:
+        check_scale(self.qk_scale)
         if len(self.depths) != len(self.num_heads) or not self.depths:
             raise InputError(
                 f"Depths {self.depths} and heads {self.num_heads} do not name the same stages."
@@ -160,6 +165,7 @@ class SlideSwinConfig:
             rpb=self.rpb,
             share_dwc_kernel=self.share_dwc_kernel,
             share_qkv=self.share_qkv,
+            qk_scale=self.qk_scale,
         )
 
 
@@ -231,7 +237,9 @@ class Block(nn.Module):
         self.register_buffer("attn_mask", None, persistent=False)
         if self.window:
             self.shift = config.shift(stage, block)
-            self.attn = WindowAttention(dim, config.num_heads[stage], self.window, config.qkv_bias)
+            self.attn = WindowAttention(
+                dim, config.num_heads[stage], self.window, config.qkv_bias, config.qk_scale
+            )
             if self.shift:
                 # Derived, not trained: rebuilt here whether or not the checkpoint stores it.
                 self.attn_mask = torch.from_numpy(shifted_window_mask(self.resolution, self.window))

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from slide_deploy.models.query_scale import query_scale
+
 # What the trained models add to the logit of a pair that the shift brought together; softmax of it
 # is not exactly zero, so the number is part of the model.
 MASKED_LOGIT = -100.0
@@ -23,13 +25,21 @@ class WindowAttention(nn.Module):
         num_heads: heads.
         window: side of the window, in positions.
         qkv_bias: whether the projection of q, k and v carries a bias.
+        qk_scale: factor on the logits; None and 0 mean ``(dim // num_heads) ** -0.5``.
     """
 
-    def __init__(self, dim: int, num_heads: int, window: int, qkv_bias: bool = True) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window: int,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.window = window
-        self.scale = float((dim // num_heads) ** -0.5)
+        self.scale = query_scale(dim // num_heads, qk_scale)
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
         self.relative_position_bias_table = nn.Parameter(
