@@ -1,0 +1,247 @@
+"""What the few classes and functions become that a reader of checkpoints builds.
+
+The table is closed: tensors, their storages, plain containers and numpy arrays. Each entry is a
+function of this module and gets what the file passes; the class that the file names is not touched.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from slide_deploy.checkpoint.stored_tensor import Storage, StoredTensor
+from slide_deploy.checkpoint.unpickle import Name, Rejected
+
+STORAGE_TYPES = {
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+    "ComplexFloatStorage": torch.complex64,
+    "ComplexDoubleStorage": torch.complex128,
+}
+# Sides and offsets of tensors; a larger number comes from a damaged file.
+_MAX_INDEX = 2**62
+
+
+def tensor_type(value: Any) -> torch.dtype | None:
+    """The type that a file names as ``torch.float32`` and the like; None where it names none."""
+    if not isinstance(value, Name) or value.module != "torch":
+        return None
+    found = getattr(torch, value.name, None) if re.fullmatch(r"\w+", value.name) else None
+    return found if isinstance(found, torch.dtype) else None
+
+
+def _integers(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, tuple | list):
+        raise Rejected
+    if any(type(value) is not int or not 0 <= value < _MAX_INDEX for value in values):
+        raise Rejected
+    return tuple(values)
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
+    """``torch._utils._rebuild_tensor`` and ``_rebuild_tensor_v2``."""
+    if not isinstance(storage, Storage) or storage.dtype is None or type(offset) is not int:
+        raise Rejected
+    return storage.view(storage.dtype, offset, _integers(shape), _integers(strides))
+
+
+def _typed_tensor(
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    _grad: Any,
+    _hooks: Any,
+    dtype: Any,
+    *_: Any,
+) -> StoredTensor:
+    """``torch._utils._rebuild_tensor_v3``, which brings the type along."""
+    kind = tensor_type(dtype)
+    if not isinstance(storage, Storage) or kind is None or type(offset) is not int:
+        raise Rejected
+    return storage.view(kind, offset, _integers(shape), _integers(strides))
+
+
+def _inner_tensor(data: Any, *_: Any) -> StoredTensor:
+    """A parameter around a tensor."""
+    if isinstance(data, NumpyArray):
+        data = data.tensor()
+    if not isinstance(data, StoredTensor):
+        raise Rejected
+    return data
+
+
+def _from_type(function: Any, _kind: Any, arguments: Any, *_: Any) -> StoredTensor:
+    """``torch._tensor._rebuild_from_type_v2``: a tensor with attributes, or of a subclass."""
+    builder = BUILDERS.get(str(function)) if isinstance(function, Name) else None
+    tensor = builder(*arguments) if builder and isinstance(arguments, tuple) else None
+    return tensor if isinstance(tensor, StoredTensor) else StoredTensor((), odd="special")
+
+
+def _odd(what: str, shape_at: int | None = None) -> Callable[..., StoredTensor]:
+    """A tensor that is recognised and not read."""
+
+    def build(*arguments: Any) -> StoredTensor:
+        shape: tuple[int, ...] = ()
+        if shape_at is not None and len(arguments) > shape_at:
+            shape = _integers(arguments[shape_at])
+        return StoredTensor(shape, odd=what)
+
+    return build
+
+
+def _mapping(*arguments: Any) -> dict[Any, Any]:
+    """A dict, whatever makes the values of missing keys."""
+    first = arguments[0] if len(arguments) == 1 else None
+    if isinstance(first, dict):
+        return dict(first)
+    if isinstance(first, list | tuple):  # pairs, as old versions of Python pickle them
+        pairs = [pair for pair in first if isinstance(pair, list | tuple) and len(pair) == 2]
+        return {str(key): value for key, value in pairs}
+    return {}
+
+
+def _sequence(items: Any = (), *_: Any) -> list[Any]:
+    return list(items) if isinstance(items, list | tuple) else []
+
+
+@dataclass(eq=False)
+class NumpyType:
+    """A type of numpy, of which the byte order arrives later."""
+
+    code: str
+    order: Literal["<", ">", "|", "="] = "<"
+
+    def set_pickled_state(self, state: Any) -> None:
+        """Take the byte order out of numpy's own state."""
+        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
+            self.order = state[1]
+
+    def dtype(self) -> np.dtype:
+        """The type: numbers of a fixed size only, never objects."""
+        if not re.fullmatch(r"[fiuc](?:1|2|4|8|16)|b1", self.code):
+            raise Rejected
+        return np.dtype(self.code).newbyteorder("=" if self.order == "|" else self.order)
+
+
+@dataclass(eq=False)
+class NumpyArray:
+    """An array of numpy, of which shape and bytes arrive later."""
+
+    shape: tuple[int, ...] = ()
+    kind: NumpyType | None = None
+    data: bytes = field(default=b"", repr=False)
+    column_major: bool = False
+
+    def set_pickled_state(self, state: Any) -> None:
+        """Take shape, type and bytes out of numpy's own state."""
+        match state:
+            case (_, tuple() as shape, NumpyType() as kind, bool() as order, bytes() as data):
+                self.shape, self.kind = _integers(shape), kind
+                self.column_major, self.data = order, data
+
+    def tensor(self) -> StoredTensor:
+        """The array as a tensor.
+
+        Raises:
+            Rejected: if it holds no numbers.
+        """
+        if self.kind is None:
+            raise Rejected
+        dtype, shape, data = self.kind.dtype(), self.shape, self.data
+        order: Any = "F" if self.column_major else "C"
+
+        def read() -> torch.Tensor:
+            array = np.frombuffer(data, dtype).reshape(shape, order=order)
+            return torch.from_numpy(np.ascontiguousarray(array, dtype.newbyteorder("=")).copy())
+
+        return StoredTensor(
+            shape, torch.from_numpy(np.empty(0, dtype.newbyteorder("="))).dtype, read
+        )
+
+
+def _latin_bytes(text: Any, encoding: Any = "", *_: Any) -> bytes:
+    """How protocols 0 to 2 pickle bytes."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise Rejected
+    try:
+        return text.encode("latin1")
+    except UnicodeEncodeError as error:
+        raise Rejected from error
+
+
+def _numpy_type(code: Any, *_: Any) -> NumpyType:
+    return NumpyType(code if isinstance(code, str) else "")
+
+
+def _numpy_array(*_: Any) -> NumpyArray:
+    return NumpyArray()
+
+
+def _numpy_buffer(data: Any, kind: Any, shape: Any, order: Any = "C", *_: Any) -> NumpyArray:
+    """How numpy pickles an array with protocol 5."""
+    if not isinstance(kind, NumpyType) or not isinstance(data, bytes | bytearray):
+        raise Rejected
+    return NumpyArray(_integers(shape), kind, bytes(data), order == "F")
+
+
+def _numpy_number(kind: Any, data: Any = b"", *_: Any) -> Any:
+    if not isinstance(kind, NumpyType) or not isinstance(data, bytes):
+        raise Rejected
+    dtype = kind.dtype()
+    if len(data) != dtype.itemsize:
+        raise Rejected
+    return np.frombuffer(data, dtype)[0].item()
+
+
+BUILDERS: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _mapping,
+    "collections.defaultdict": lambda *_: {},
+    "collections.Counter": _mapping,
+    "builtins.dict": _mapping,
+    "__builtin__.dict": _mapping,
+    "collections.deque": _sequence,
+    "builtins.list": _sequence,
+    "builtins.set": _sequence,
+    "builtins.frozenset": _sequence,
+    "__builtin__.set": _sequence,
+    "_codecs.encode": _latin_bytes,
+    "builtins.bytes": lambda *_: b"",  # no bytes at all, in protocols 0 to 2
+    "__builtin__.bytes": lambda *_: b"",
+    "torch.Size": lambda items=(), *_: _integers(items),
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _typed_tensor,
+    "torch._utils._rebuild_parameter": _inner_tensor,
+    "torch._utils._rebuild_parameter_with_state": _inner_tensor,
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _inner_tensor,
+    "torch._utils._rebuild_device_tensor_from_numpy": _inner_tensor,
+    "torch._utils._rebuild_xla_tensor": _inner_tensor,
+    "torch._tensor._rebuild_from_type_v2": _from_type,
+    "torch._utils._rebuild_qtensor": _odd("quantised", 2),
+    "torch._utils._rebuild_sparse_tensor": _odd("sparse"),
+    "torch._utils._rebuild_nested_tensor": _odd("nested"),
+    "torch._utils._rebuild_meta_tensor_no_storage": _odd("meta", 1),
+    "torch._utils._rebuild_wrapper_subclass": _odd("special", 2),
+    "numpy.dtype": _numpy_type,
+    **{
+        f"numpy.{core}.{name}": builder
+        for core in ("core", "_core")
+        for name, builder in (
+            ("multiarray._reconstruct", _numpy_array),
+            ("multiarray.scalar", _numpy_number),
+            ("numeric._frombuffer", _numpy_buffer),
+        )
+    },
+}

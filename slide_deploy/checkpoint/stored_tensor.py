@@ -1,0 +1,103 @@
+"""A tensor of a file before anybody reads its numbers: its shape, its type, and how to read it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slide_deploy.errors import InputError
+
+
+class Unreadable(ValueError):
+    """The numbers of a tensor are not there; the text goes on behind the tensor's name."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """A tensor whose numbers stay in the file until ``read`` is called.
+
+    Args:
+        shape: its dimensions.
+        dtype: type of its numbers; None where ``odd`` says why there is none.
+        load: reads the numbers: a tensor of that shape and type that nothing else refers to.
+        odd: what the tensor is, where this project does not read it ("sparse", "quantised").
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype | None = None
+    load: Callable[[], Tensor] | None = None
+    odd: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
+
+    def read(self, name: str) -> Tensor:
+        """Read the numbers.
+
+        Args:
+            name: what the tensor is called, for the error.
+
+        Raises:
+            InputError: if it is no plain tensor, or if the file does not hold its numbers.
+        """
+        if self.load is None:
+            raise InputError(
+                f"{name} is a {self.odd} tensor: export the floating-point weights that it was "
+                f"made from."
+            )
+        try:
+            return self.load()
+        except Unreadable as error:
+            raise InputError(f"{name} {error}: copy the file again.") from error
+        except (RuntimeError, ValueError, OSError, OverflowError) as error:
+            raise InputError(f"{name} cannot be read ({error}): copy the file again.") from error
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A run of bytes in a file that tensors are views of.
+
+    Args:
+        dtype: type of its elements; None where each view has its own.
+        size: how many bytes it has.
+        load: reads ``count`` bytes from byte ``first`` on.
+    """
+
+    dtype: torch.dtype | None
+    size: Callable[[], int]
+    load: Callable[[int, int], bytearray]
+
+    def view(
+        self, dtype: torch.dtype, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+    ) -> StoredTensor:
+        """A tensor whose first number is element ``offset`` of the storage."""
+
+        def read() -> Tensor:
+            count = math.prod(shape)
+            reach = _reach(shape, strides)
+            item = dtype.itemsize
+            if offset < 0 or (offset + reach) * item > self.size():
+                raise Unreadable("reaches beyond what is stored")
+            if count > reach:
+                # A stride of zero makes a small file claim a tensor that no memory holds.
+                raise Unreadable("claims more elements than are stored")
+            if not count:
+                return torch.empty(shape, dtype=dtype)
+            data = self.load(offset * item, reach * item)
+            flat = torch.frombuffer(data, dtype=dtype)
+            return flat.as_strided(shape, strides).contiguous()
+
+        return StoredTensor(shape, dtype, read)
+
+
+def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """How many elements lie between the first and the last one of a view, both included."""
+    if len(shape) != len(strides) or any(side < 0 for side in shape) or min(strides, default=0) < 0:
+        raise Unreadable("has a shape and strides that do not fit")
+    if 0 in shape:
+        return 0
+    return 1 + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))

@@ -1,0 +1,194 @@
+"""A file of ``torch.save`` to plain data, without running anything that the file says.
+
+Since PyTorch 1.6 such a file is a zip archive: ``data.pkl`` holds the structure and
+``data/KEY`` the bytes of each storage. Before, it was four pickles, one after the other, and then
+the storages, each behind its number of elements. Both are mapped into memory, so that only
+the tensors that somebody asks for are read.
+"""
+
+import mmap
+import zipfile
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from slide_deploy.checkpoint.known_objects import BUILDERS, STORAGE_TYPES
+from slide_deploy.checkpoint.stored_tensor import Storage
+from slide_deploy.checkpoint.unpickle import MalformedPickle, Name, unpickle
+from slide_deploy.errors import InputError
+
+# With this number begins a file that PyTorch wrote before 1.6.
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LOCAL_HEADER = 30
+"""Bytes of a zip archive's local header before the name."""
+
+
+def read_torch(path: Path) -> Any:
+    """Read the structure of a file that ``torch.save`` or ``pickle.dump`` wrote.
+
+    Args:
+        path: the file, not empty.
+
+    Returns:
+        Plain data, ``StoredTensor`` for each tensor, ``Placeholder`` for each other object.
+
+    Raises:
+        InputError: if the file is no such file, or is damaged.
+    """
+    with path.open("rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return read_torch_bytes(path, data)
+
+
+def read_torch_bytes(path: Path, data: "mmap.mmap | memoryview") -> Any:
+    """Read the structure of what ``torch.save`` wrote, of a whole file or of a part of one.
+
+    Args:
+        path: the file, for messages.
+        data: its bytes.
+
+    Raises:
+        InputError: as ``read_torch``.
+    """
+    try:
+        if bytes(data[:4]) == b"PK\x03\x04":
+            return _read_archive(path, data)
+        return _read_pickles(data)
+    except MalformedPickle as error:
+        raise InputError(
+            f"{path} is damaged or not a PyTorch checkpoint ({error}): copy it again."
+        ) from error
+
+
+def _read_archive(path: Path, data: "mmap.mmap | memoryview") -> Any:
+    try:
+        with zipfile.ZipFile(cast("Any", _Reader(data))) as archive:
+            members = {item.filename: item for item in archive.infolist()}
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
+        raise MalformedPickle(str(error)) from error
+    roots = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
+    if len(roots) != 1:
+        raise MalformedPickle("it has no data.pkl")
+    if any(item.compress_type != zipfile.ZIP_STORED for item in members.values()):
+        # A compressed archive may unfold to any size; PyTorch stores tensors as they are.
+        raise InputError(f"{path} is a compressed archive: save it with torch.save again.")
+    root = roots[0]
+
+    def content(name: str) -> memoryview:
+        item = members.get(root + name)
+        if item is None:
+            raise MalformedPickle(f"it lacks {name}")
+        header = bytes(data[item.header_offset : item.header_offset + _LOCAL_HEADER])
+        skipped = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        first = item.header_offset + _LOCAL_HEADER + skipped
+        if len(header) < _LOCAL_HEADER or first + item.file_size > len(data):
+            raise MalformedPickle(f"{name} is not whole")
+        return memoryview(data)[first : first + item.file_size]
+
+    if f"{root}byteorder" in members and bytes(content("byteorder")) != b"little":
+        raise InputError(f"{path} was written on a big-endian machine: save it again on another.")
+
+    def storage(identifier: Any) -> Storage:
+        dtype, key = _storage_identifier(identifier)
+        stored = content(f"data/{key}")
+
+        def load(first: int, count: int) -> bytearray:
+            return bytearray(stored[first : first + count])
+
+        return Storage(dtype, lambda: len(stored), load)
+
+    return unpickle(_Reader(content("data.pkl")), BUILDERS, storage)
+
+
+def _read_pickles(data: "mmap.mmap | memoryview") -> Any:
+    """A file of PyTorch before 1.6, or a plain pickle."""
+    stream = _Reader(data)
+    first = unpickle(stream, BUILDERS)
+    if first != _LEGACY_MAGIC:
+        if isinstance(first, int | float | str | bytes | bool | type(None)):
+            raise MalformedPickle("it begins with no structure of tensors")
+        return first
+    places: dict[str, tuple[int, int]] = {}
+
+    def storage(identifier: Any) -> Storage:
+        dtype, key = _storage_identifier(identifier)
+        view = identifier[5] if len(identifier) > 5 else None
+        skipped = view[1] if isinstance(view, tuple) and len(view) == 3 else 0
+        item = (dtype or torch.uint8).itemsize
+        shift = skipped * item if isinstance(skipped, int) else 0
+
+        def load(start: int, count: int) -> bytearray:
+            begin = places[key][0] + shift + start
+            return bytearray(data[begin : begin + count])
+
+        return Storage(dtype, lambda: places[key][1] - shift, load)
+
+    sizes: dict[str, int] = {}
+
+    def noted(identifier: Any) -> Storage:
+        found = storage(identifier)
+        sizes[identifier[2]] = (found.dtype or torch.uint8).itemsize
+        return found
+
+    unpickle(stream, BUILDERS)  # the version of the format
+    unpickle(stream, BUILDERS)  # byte order and sizes of integers of the machine
+    content = unpickle(stream, BUILDERS, noted)
+    keys = unpickle(stream, BUILDERS)
+    for key in keys if isinstance(keys, list) else []:
+        count = int.from_bytes(stream.read(8), "little")
+        size = count * sizes.get(key, 1)
+        if stream.position + size > len(data):
+            raise MalformedPickle("its last tensors are missing")
+        places[key] = (stream.position, size)
+        stream.position += size
+    if set(sizes) - set(places):
+        raise MalformedPickle("it lacks some of its storages")
+    return content
+
+
+def _storage_identifier(identifier: Any) -> tuple[torch.dtype | None, str]:
+    """Type and key of the storage that a pickle refers to; the type is None if it is unknown."""
+    match identifier:
+        case ("storage", Name() as kind, str() as key, *_):
+            return STORAGE_TYPES.get(kind.name), key
+    raise MalformedPickle("it refers to something that is no storage of tensors")
+
+
+class _Reader:
+    """A file over bytes in memory, which are not copied as a whole."""
+
+    def __init__(self, data: "mmap.mmap | memoryview") -> None:
+        self._data = memoryview(data)
+        self.position = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        end = len(self._data) if size < 0 else min(self.position + size, len(self._data))
+        piece = bytes(self._data[self.position : end])
+        self.position = max(self.position, end)
+        return piece
+
+    def readline(self) -> bytes:
+        # Lines of a pickle are short names and numbers; one is looked for in growing pieces.
+        size = 256
+        while True:
+            piece = bytes(self._data[self.position : self.position + size])
+            end = piece.find(b"\n")
+            if end >= 0 or len(piece) < size:
+                piece = piece[: end + 1] if end >= 0 else piece
+                self.position += len(piece)
+                return piece
+            size *= 2
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        start = {0: 0, 1: self.position, 2: len(self._data)}[whence]
+        if start + offset < 0:
+            raise ValueError("before the beginning")
+        self.position = start + offset
+        return self.position
+
+    def tell(self) -> int:
+        return self.position
+
+    def seekable(self) -> bool:
+        return True

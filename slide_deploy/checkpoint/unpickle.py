@@ -1,0 +1,353 @@
+"""Reads a pickle without importing or calling anything that it names.
+
+A pickle is a program for a small stack machine. This module is such a machine with two differences
+from Python's own. A name such as ``os.system`` stays a ``Name``, which nothing can call. Where the
+program builds an object, a closed table says what a few known names become; every other object
+becomes a ``Placeholder`` that only remembers its arguments and its state.
+
+So inert data beside the weights (paths, dates, configurations, optimisers, whole modules) does not
+stand in the way, and code in a file has no way to run. ``pickletools`` decodes the operations of
+protocols 0 to 5; the result holds plain data, ``Placeholder`` objects and what the table built.
+"""
+
+import pickletools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any, Protocol, cast
+
+
+class Stream(Protocol):
+    """What a pickle is read from: a binary file or a memory map."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes."""
+
+    def readline(self) -> bytes:
+        """Return the bytes up to the next line break, included."""
+
+
+class MalformedPickle(ValueError):
+    """The bytes are no pickle, or one that Python would refuse as well."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """A class or function that a pickle names: its module and its name inside it."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(eq=False)
+class Placeholder:
+    """An object that was not built.
+
+    Args:
+        name: the class or function that the pickle names, as text.
+        arguments: what the pickle passes to it.
+        state: what the pickle sets on the object; usually its attributes by name.
+        items: what the pickle sets by key, as on a subclass of dict.
+        elements: what the pickle appends, as to a subclass of list.
+    """
+
+    name: str
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+    items: dict[Any, Any] = field(default_factory=dict)
+    elements: list[Any] = field(default_factory=list)
+
+    @property
+    def attributes(self) -> dict[Any, Any]:
+        """The attributes that the pickle sets, by name; empty where it sets none."""
+        parts = self.state if isinstance(self.state, tuple) else (self.state,)
+        return {
+            name: value for part in parts if isinstance(part, dict) for name, value in part.items()
+        }
+
+
+def mapping_of(value: Any) -> Mapping[Any, Any] | None:
+    """The entries of a dict or of an object that was filled like one; None for anything else."""
+    if isinstance(value, dict):
+        return value
+    return value.items if isinstance(value, Placeholder) and value.items else None
+
+
+Builders = Mapping[str, Callable[..., Any]]
+"""For each known name, what is built from its arguments. A ``Rejected`` leaves a placeholder."""
+
+
+class Rejected(Exception):
+    """The arguments are not those of the known function that the pickle names."""
+
+
+_MARK = object()
+
+# Operations that push what pickletools has decoded.
+_VALUES = frozenset(
+    [
+        "INT",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG",
+        "LONG1",
+        "LONG4",
+        "FLOAT",
+        "BINFLOAT",
+        "STRING",
+        "BINSTRING",
+        "SHORT_BINSTRING",
+        "UNICODE",
+        "BINUNICODE",
+        "SHORT_BINUNICODE",
+        "BINUNICODE8",
+        "BINBYTES",
+        "SHORT_BINBYTES",
+        "BINBYTES8",
+        "BYTEARRAY8",
+    ]
+)
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_SET": list,  # a set of dicts has no hash; nobody looks for members here
+}
+_IGNORED = frozenset({"PROTO", "FRAME", "READONLY_BUFFER"})
+
+
+def unpickle(
+    stream: Stream,
+    builders: Builders,
+    persistent: Callable[[Any], Any] = lambda _: Placeholder("a reference"),
+) -> Any:
+    """Read one pickle; the stream then stands behind it.
+
+    Args:
+        stream: where the pickle begins.
+        builders: what known names become; they get the arguments that the pickle passes.
+        persistent: gives the object that the pickle refers to by an identifier of its own.
+
+    Raises:
+        MalformedPickle: if the bytes are no pickle.
+    """
+    machine = _Machine(builders, persistent)
+    try:
+        for operation, argument, _ in pickletools.genops(cast("IO[bytes]", stream)):
+            machine.run(operation.name, argument)
+        return machine.pop()
+    except MalformedPickle:
+        raise
+    # What decoding damaged bytes and unpacking wrong operands ends in.
+    except (ValueError, TypeError, LookupError, MemoryError, OverflowError) as error:
+        raise MalformedPickle(str(error) or type(error).__name__) from error
+
+
+class _Machine:
+    """The stack, the marks on it and the memo."""
+
+    def __init__(self, builders: Builders, persistent: Callable[[Any], Any]) -> None:
+        self._builders = builders
+        self._persistent = persistent
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+
+    def pop(self) -> Any:
+        """Take the top of the stack."""
+        if not self._stack or self._stack[-1] is _MARK:
+            raise MalformedPickle("its stack is empty")
+        return self._stack.pop()
+
+    def run(self, name: str, argument: Any) -> None:
+        """Run one operation, which pickletools calls ``name``."""
+        if name in _VALUES:
+            self._stack.append(argument)
+        elif name in _CONSTANTS:
+            self._stack.append(_CONSTANTS[name]())
+        elif name not in _IGNORED:
+            handler = getattr(self, f"_do_{name.lower()}", None)
+            if handler is None:
+                raise MalformedPickle(f"its operation {name} is not supported")
+            handler(argument)
+
+    def _pop_mark(self) -> list[Any]:
+        """Take what stands above the last mark, and the mark."""
+        taken: list[Any] = []
+        while self._stack:
+            value = self._stack.pop()
+            if value is _MARK:
+                return taken[::-1]
+            taken.append(value)
+        raise MalformedPickle("it has no mark on its stack")
+
+    def _top(self) -> Any:
+        if not self._stack or self._stack[-1] is _MARK:
+            raise MalformedPickle("its stack is empty")
+        return self._stack[-1]
+
+    def _build(self, callee: Any, arguments: Any) -> Any:
+        """The object that a call would give."""
+        arguments = arguments if isinstance(arguments, tuple) else ()
+        builder = self._builders.get(str(callee)) if isinstance(callee, Name) else None
+        if builder is not None:
+            try:
+                return builder(*arguments)
+            except (Rejected, TypeError):
+                pass  # not what this function is called with: nobody needs the object
+        return Placeholder(str(callee) if isinstance(callee, Name) else "an object", arguments)
+
+    # The stack and the memo.
+
+    def _do_mark(self, _: Any) -> None:
+        self._stack.append(_MARK)
+
+    def _do_pop(self, _: Any) -> None:
+        if not self._stack:
+            raise MalformedPickle("its stack is empty")
+        self._stack.pop()
+
+    def _do_pop_mark(self, _: Any) -> None:
+        self._pop_mark()
+
+    def _do_dup(self, _: Any) -> None:
+        self._stack.append(self._top())
+
+    def _do_put(self, index: int) -> None:
+        self._memo[index] = self._top()
+
+    _do_binput = _do_long_binput = _do_put
+
+    def _do_memoize(self, _: Any) -> None:
+        self._memo[len(self._memo)] = self._top()
+
+    def _do_get(self, index: int) -> None:
+        self._stack.append(self._memo[index])
+
+    _do_binget = _do_long_binget = _do_get
+
+    # Containers.
+
+    def _do_list(self, _: Any) -> None:
+        self._stack.append(self._pop_mark())
+
+    def _do_tuple(self, _: Any) -> None:
+        self._stack.append(tuple(self._pop_mark()))
+
+    _do_frozenset = _do_tuple
+
+    def _do_tuple1(self, _: Any) -> None:
+        self._stack.append((self.pop(),))
+
+    def _do_tuple2(self, _: Any) -> None:
+        second, first = self.pop(), self.pop()
+        self._stack.append((first, second))
+
+    def _do_tuple3(self, _: Any) -> None:
+        third, second, first = self.pop(), self.pop(), self.pop()
+        self._stack.append((first, second, third))
+
+    def _do_dict(self, _: Any) -> None:
+        result: dict[Any, Any] = {}
+        _set_items(result, self._pop_mark())
+        self._stack.append(result)
+
+    def _do_setitem(self, _: Any) -> None:
+        value, key = self.pop(), self.pop()
+        _set_items(self._top(), [key, value])
+
+    def _do_setitems(self, _: Any) -> None:
+        pairs = self._pop_mark()
+        _set_items(self._top(), pairs)
+
+    def _do_append(self, _: Any) -> None:
+        value = self.pop()
+        _append(self._top(), [value])
+
+    def _do_appends(self, _: Any) -> None:
+        values = self._pop_mark()
+        _append(self._top(), values)
+
+    _do_additems = _do_appends
+
+    # Names and objects.
+
+    def _do_global(self, names: str) -> None:
+        module, _, name = names.partition(" ")
+        self._stack.append(Name(module, name))
+
+    def _do_stack_global(self, _: Any) -> None:
+        name, module = self.pop(), self.pop()
+        if not (isinstance(name, str) and isinstance(module, str)):
+            raise MalformedPickle("it names a class by something that is no text")
+        self._stack.append(Name(module, name))
+
+    def _do_ext1(self, code: int) -> None:
+        self._stack.append(Name("copyreg extension", str(code)))
+
+    _do_ext2 = _do_ext4 = _do_ext1
+
+    def _do_reduce(self, _: Any) -> None:
+        arguments, callee = self.pop(), self.pop()
+        self._stack.append(self._build(callee, arguments))
+
+    _do_newobj = _do_reduce
+
+    def _do_newobj_ex(self, _: Any) -> None:
+        self.pop()  # keyword arguments: no known class is built with any
+        self._do_reduce(None)
+
+    def _do_inst(self, names: str) -> None:
+        module, _, name = names.partition(" ")
+        self._stack.append(self._build(Name(module, name), tuple(self._pop_mark())))
+
+    def _do_obj(self, _: Any) -> None:
+        callee, *arguments = self._pop_mark()
+        self._stack.append(self._build(callee, tuple(arguments)))
+
+    def _do_build(self, _: Any) -> None:
+        state = self.pop()
+        top = self._top()
+        if isinstance(top, Placeholder):
+            top.state = state
+        elif hasattr(top, "set_pickled_state"):
+            top.set_pickled_state(state)
+        # What else there is, plain data, needs none.
+
+    def _do_persid(self, identifier: str) -> None:
+        self._stack.append(self._persistent(identifier))
+
+    def _do_binpersid(self, _: Any) -> None:
+        self._stack.append(self._persistent(self.pop()))
+
+    def _do_stop(self, _: Any) -> None:
+        self._top()  # raises where nothing is left
+
+
+def _set_items(target: Any, pairs: list[Any]) -> None:
+    """Set keys and values, one after the other, on a dict or a placeholder."""
+    if len(pairs) % 2:
+        raise MalformedPickle("a key has no value")
+    items = target.items if isinstance(target, Placeholder) else target
+    if not isinstance(items, dict):
+        raise MalformedPickle("it sets an item of something that has none")
+    for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+        items[_key(key)] = value
+
+
+def _append(target: Any, values: list[Any]) -> None:
+    elements = target.elements if isinstance(target, Placeholder) else target
+    if not isinstance(elements, list):
+        raise MalformedPickle("it appends to something that is no list")
+    elements.extend(values)
+
+
+def _key(key: Any) -> Any:
+    """A key that has a hash. A nested tuple, whose hash may overflow, becomes a placeholder."""
+    plain = (str, int, float, bytes, bool, type(None), Name, Placeholder)
+    return key if isinstance(key, plain) else Placeholder(type(key).__name__)
