@@ -128,7 +128,7 @@ def export(
             a file exists and may not be replaced. Nothing new is left behind.
     """
     exporters = [exporter_for(format) for format in dict.fromkeys(options.formats)]
-    stem = checkpoint.path.stem
+    stem = checkpoint.stem
     manifest = options.out / "manifest.json"
     if not options.force:
         for exporter in exporters:
@@ -328,6 +328,7 @@ def _manifest(
             "settings": checkpoint.config,
             "trained_image_size": checkpoint.trained_size,
             "remarks": checkpoint.remarks,
+            "left_out": checkpoint.left_out,
         },
         "certificate": {"status": result.certificate.status, "layers": result.certificate},
         "files": [

@@ -72,7 +72,7 @@ def infer_config(
     """Find the settings with which the Slide-Swin in a checkpoint was trained.
 
     Args:
-        stored: the checkpoint's tensors and, where it has one, its configuration.
+        stored: the checkpoint's tensors and what it says beside them.
         image_size: height and width in pixels; counts where the file cannot tell.
         window_size: the largest window, where the file cannot tell.
 
@@ -85,12 +85,16 @@ def infer_config(
     """
     path = stored.path
     shapes, stages, settings = _read_shapes(stored)
-    config = _training_settings(stored.config)
-    remarks = _differences(settings, config)
+    config = stored.stated.settings
+    remarks = (*stored.stated.remarks, *_differences(settings, config))
     size = _image_size(path, shapes, stages, settings["patch_size"], config, image_size)
     window = _window_size(path, stages, settings["patch_size"], size, config, window_size)
+    scale = config.get("qk_scale")
+    if scale is not None:
+        remarks = (*remarks, f"queries are scaled by {scale}, as the file says")
     try:
-        return SlideSwinConfig(image_size=size, window_size=window, **settings), remarks
+        found = SlideSwinConfig(image_size=size, window_size=window, qk_scale=scale, **settings)
+        return found, remarks
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -176,7 +180,7 @@ def _from_shapes(shapes: Shapes, stages: list[_Stage], patch: tuple[int, ...]) -
 
 def _feature_norms(shapes: Shapes, stages: int) -> tuple[int, ...]:
     """Stages whose map is normalised; none in a classifier, which would have no use for them."""
-    if "head.weight" in shapes or "norm.weight" in shapes:
+    if "head.weight" in shapes:
         return ()
     return tuple(stage for stage in range(stages) if f"norm{stage}.weight" in shapes)
 
@@ -211,42 +215,15 @@ def _heads(stage: _Stage, dim: int, settings: Mapping[str, Any]) -> int:
     return dim // settings["dim_reduction"] // head_dim
 
 
-def _training_settings(config: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The entries of the training run's configuration that describe the network."""
-    if config is None:
-        return {}
-    data, model = _section(config, "DATA"), _section(config, "MODEL")
-    swin, slide = _section(model, "SWIN"), _section(model, "SLIDE")
-    found = {
-        "image_size": data.get("IMG_SIZE"),
-        "window_size": swin.get("WINDOW_SIZE"),
-        "num_classes": model.get("NUM_CLASSES"),
-        "embed_dim": swin.get("EMBED_DIM"),
-        "depths": swin.get("DEPTHS"),
-        "num_heads": swin.get("NUM_HEADS"),
-        "kernel_size": slide.get("KA"),
-        "num_slide_stages": slide.get("NUM_SLIDE_STAGES"),
-    }
-    return {name: value for name, value in found.items() if _is_plain(value)}
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value is a whole number or a list of them; a file can hold anything."""
-    if isinstance(value, list | tuple):
-        return all(type(item) is int for item in value)
-    return type(value) is int
-
-
-def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = config.get(name)
-    return section if isinstance(section, Mapping) else {}
-
-
 def _differences(settings: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
     remarks = []
     for name, value in config.items():
         said = tuple(value) if isinstance(value, list | tuple) else value
-        if name in settings and said != settings[name]:
+        if name == "mlp_ratio":  # hidden widths are rounded down, so that shapes tell it roughly
+            differs = abs(said - settings[name]) * settings["embed_dim"] >= 1
+        else:
+            differs = name in settings and said != settings[name]
+        if differs:
             remarks.append(
                 f"the stored configuration says {name} {said}, the tensors say {settings[name]}: "
                 f"the tensors count"

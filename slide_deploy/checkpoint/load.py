@@ -12,6 +12,7 @@ from slide_deploy.checkpoint.carry import carried, carried_tensors
 from slide_deploy.checkpoint.infer import infer_config, settings_fit
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights, read_checkpoint
+from slide_deploy.checkpoint.strangers import some
 from slide_deploy.errors import InputError
 from slide_deploy.models.backbone import SlideSwinBackbone
 from slide_deploy.models.registry import architecture_name
@@ -20,8 +21,15 @@ from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig, SlideSwin
 # What arithmetic on settings of any type and size can end in.
 _ODD_VALUES = (AttributeError, ArithmeticError, LookupError, TypeError, ValueError)
 
+_WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".tar", ".pkl", ".index", ".json")
+
 # Buffers that are computed from the settings: accepted in a file, and rebuilt.
 _DERIVED = ("relative_position_index", "attn_mask")
+
+# In front of a classifier only.
+_LAST_NORM = ("norm.weight", "norm.bias")
 
 
 @dataclass(frozen=True)
@@ -34,11 +42,13 @@ class Checkpoint:
         architecture: the published name of these settings, else "slide_swin".
         path: the file.
         sha256: of the file.
-        entry: the entry of the file that the weights came from; empty for a bare state dict.
-        remarks: what the file says twice and differently, and what was made of it.
+        entry: the keys and prefixes that lead to the weights; empty for a bare state dict.
+        remarks: how the weights were chosen, what the file says twice and differently, and what was
+            made of it.
         trained_size: height and width of the images in training, in pixels.
         resized: names of the position tables that were interpolated; empty where the model is
             exactly the trained one.
+        left_out: names of all tensors of the file that are not part of the model.
     """
 
     model: SlideSwinTrunk
@@ -50,6 +60,15 @@ class Checkpoint:
     remarks: tuple[str, ...]
     trained_size: tuple[int, int] | None = None
     resized: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def stem(self) -> str:
+        """What files that are written from it are called, without their suffix."""
+        name = self.path.resolve().name
+        while name.endswith(_SUFFIXES):
+            name = name.rpartition(".")[0]
+        return name
 
     def classifier(self) -> SlideSwin:
         """The model, which answers logits.
@@ -76,19 +95,25 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
         InputError: if the file cannot be used; the text says why and what to do.
     """
     overrides = overrides or Overrides()
-    stored = read_checkpoint(Path(path), overrides.weights)
+    stored = read_checkpoint(Path(path), overrides.weights, overrides.entry, overrides.leave_out)
     trained, remarks = _trained_config(stored, overrides)
-    if stored.left_out:
-        remarks = (*remarks, f"tensors beside the backbone are left out: {stored.left_out}")
+    remarks = (*stored.remarks, *remarks)
     config = carried(stored.path, trained, overrides)
     folded = any(name.endswith(".attn.key_conv.weight") for name in stored.tensors)
-    kind = SlideSwinBackbone if trained.feature_norms else SlideSwin
+    kind = (
+        SlideSwin if any(name.startswith("head.") for name in stored.tensors) else SlideSwinBackbone
+    )
     with torch.device("meta"):
         model: SlideSwinTrunk = kind(trained, folded)
+    last_norm = [
+        name for name in _LAST_NORM if kind is SlideSwinBackbone and name in stored.tensors
+    ]
+    if last_norm:
+        remarks = (*remarks, "left out: norm, which the maps of the stages do not pass")
     tensors = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
+        name: _as_float32(f"{stored.path}: {name}", tensor)
         for name, tensor in stored.tensors.items()
-        if name.rpartition(".")[2] not in _DERIVED
+        if name.rpartition(".")[2] not in _DERIVED and name not in last_norm
     }
     _check(stored.path, tensors, model.state_dict())
     resized = stored.resized
@@ -109,6 +134,7 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
         remarks=(*remarks, *_changes(trained, config, resized)),
         trained_size=trained.image_size,
         resized=resized,
+        left_out=(*stored.left_out, *last_norm),
     )
 
 
@@ -185,11 +211,11 @@ def _is_fraction(value: Any) -> bool:
 def _check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     missing = [name for name in expected if name not in tensors]
     if missing:
-        raise InputError(f"{path} lacks {_some(missing)}: it is not a whole Slide-Swin checkpoint.")
+        raise InputError(f"{path} lacks {some(missing)}: it is not a whole Slide-Swin checkpoint.")
     extra = [name for name in tensors if name not in expected]
     if extra:
         raise InputError(
-            f"{path} holds {_some(extra)}, which a Slide-Swin of these settings does not have: is "
+            f"{path} holds {some(extra)}, which a Slide-Swin of these settings does not have: is "
             f"it a variant of the model?"
         )
     for name, tensor in tensors.items():
@@ -198,8 +224,6 @@ def _check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Ten
                 f"{path}: {name} has the shape {tuple(tensor.shape)} and these settings need "
                 f"{tuple(expected[name].shape)}: check --image-size and --window-size, or the file."
             )
-        if not tensor.is_floating_point():
-            raise InputError(f"{path}: {name} is of type {tensor.dtype}: expected floating point.")
         if not torch.isfinite(tensor).all():
             raise InputError(
                 f"{path}: {name} holds NaN or infinity, or overflows float32: training failed "
@@ -207,6 +231,16 @@ def _check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Ten
             )
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+def _as_float32(name: str, tensor: Tensor) -> Tensor:
+    """Weights as they are computed with.
+
+    Raises:
+        InputError: for types of quantised networks, whose numbers mean nothing without a scale.
+    """
+    if tensor.dtype not in _WEIGHT_TYPES:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise InputError(
+            f"{name} is of type {kind}: expected floating point of 16 bits or more; use the "
+            f"weights that a quantised network was made from."
+        )
+    return tensor.float()

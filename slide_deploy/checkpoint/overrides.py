@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from slide_deploy.checkpoint.read import WeightChoice
+from slide_deploy.checkpoint.choice import WeightChoice
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,8 @@ class Overrides:
         window_size: largest side of an attention window, in positions; None for that of training.
         keep_windows: tile larger maps with the windows of training.
         resize_position_tables: interpolate position tables that do not fit.
+        entry: the network that is meant, where the file holds several.
+        leave_out: beginnings of the names of tensors that are not part of the network.
     """
 
     weights: WeightChoice = "auto"
@@ -22,3 +24,5 @@ class Overrides:
     window_size: int | None = None
     keep_windows: bool = False
     resize_position_tables: bool = False
+    entry: str | None = None
+    leave_out: tuple[str, ...] = ()

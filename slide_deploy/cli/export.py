@@ -11,10 +11,12 @@ import typer
 from slide_deploy.cli.options import (
     AUTO,
     CheckpointArgument,
+    EntryOption,
     ForceOption,
     ImageSizeOption,
     JsonOption,
     KeepWindowsOption,
+    LeaveOutOption,
     LoweringOption,
     Precision,
     QuietOption,
@@ -51,6 +53,8 @@ def export(
     ] = Precision.float32,
     lowering: LoweringOption = AUTO,
     weights: WeightsOption = Weights.auto,
+    entry: EntryOption = None,
+    leave_out: LeaveOutOption = None,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
     keep_windows: KeepWindowsOption = False,
@@ -83,7 +87,14 @@ def export(
     with Steps(quiet or as_json, 3 + 2 * len(set(to))) as step:
         step(f"load {checkpoint.name}")
         trained = load_trained(
-            checkpoint, weights, image_size, window_size, keep_windows, resize_position_tables
+            checkpoint,
+            weights,
+            image_size,
+            window_size,
+            keep_windows,
+            resize_position_tables,
+            entry,
+            leave_out,
         )
 
         from exporters.pipeline import ExportOptions
@@ -145,6 +156,8 @@ def fold(
     checkpoint: CheckpointArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write, .safetensors.")],
     weights: WeightsOption = Weights.auto,
+    entry: EntryOption = None,
+    leave_out: LeaveOutOption = None,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
     keep_windows: KeepWindowsOption = False,
@@ -161,7 +174,14 @@ def fold(
     with Steps(quiet or as_json, 3) as step:
         step(f"load {checkpoint.name}")
         trained = load_trained(
-            checkpoint, weights, image_size, window_size, keep_windows, resize_position_tables
+            checkpoint,
+            weights,
+            image_size,
+            window_size,
+            keep_windows,
+            resize_position_tables,
+            entry,
+            leave_out,
         )
 
         from exporters.manifest import to_json

@@ -33,7 +33,8 @@ class Weights(StrEnum):
 
 
 CheckpointArgument = Annotated[
-    Path, typer.Argument(help="Trained checkpoint: .pth, .pt or .safetensors.", show_default=False)
+    Path,
+    typer.Argument(help="Trained checkpoint: a file, or the folder of a hub.", show_default=False),
 ]
 WeightsOption = Annotated[
     Weights, typer.Option(help="Averaged or last weights; auto prefers averaged ones.")
@@ -54,6 +55,17 @@ ResizeTablesOption = Annotated[
     typer.Option(
         "--resize-position-tables",
         help="Interpolate position tables for another image or window size.",
+    ),
+]
+EntryOption = Annotated[
+    str | None,
+    typer.Option(help="Which network, where the file holds several: model_ema.", metavar="PATH"),
+]
+LeaveOutOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Leave out tensors whose names begin so; their network answers without them.",
+        metavar="NAME",
     ),
 ]
 # The lowering that is chosen by measurement.
@@ -89,6 +101,8 @@ def load_trained(
     window_size: int | None,
     keep_windows: bool = False,
     resize_position_tables: bool = False,
+    entry: str | None = None,
+    leave_out: list[str] | None = None,
 ) -> "Checkpoint":
     """Load a checkpoint as the options say.
 
@@ -100,7 +114,15 @@ def load_trained(
     from slide_deploy.checkpoint import Overrides, load_checkpoint
 
     size = None if image_size is None else parse_size(image_size, "--image-size")
-    wanted = Overrides(weights.value, size, window_size, keep_windows, resize_position_tables)
+    wanted = Overrides(
+        weights=weights.value,
+        image_size=size,
+        window_size=window_size,
+        keep_windows=keep_windows,
+        resize_position_tables=resize_position_tables,
+        entry=entry,
+        leave_out=tuple(leave_out or ()),
+    )
     return load_checkpoint(path, wanted)
 
 

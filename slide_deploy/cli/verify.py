@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.cli.options import (
+    EntryOption,
     ImageSizeOption,
     JsonOption,
     KeepWindowsOption,
+    LeaveOutOption,
     Precision,
     QuietOption,
     ResizeTablesOption,
@@ -29,6 +31,8 @@ def verify(
         Path, typer.Option(help="The checkpoint that it must agree with.", show_default=False)
     ],
     weights: WeightsOption = Weights.auto,
+    entry: EntryOption = None,
+    leave_out: LeaveOutOption = None,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
     keep_windows: KeepWindowsOption = False,
@@ -51,7 +55,14 @@ def verify(
     with Steps(quiet or as_json, 3) as step:
         step(f"load {against.name}")
         trained = load_trained(
-            against, weights, image_size, window_size, keep_windows, resize_position_tables
+            against,
+            weights,
+            image_size,
+            window_size,
+            keep_windows,
+            resize_position_tables,
+            entry,
+            leave_out,
         )
 
         from exporters.manifest import to_json
@@ -75,6 +86,8 @@ def verify(
         typer.echo(to_json(report), nl=False)
     elif not quiet:
         stdout().print(case_table(result))
+        for remark in trained.remarks:
+            typer.echo(f"note: {remark}")
         if foreign:
             typer.echo(f"note: {file.name} says that it was exported from another checkpoint file")
     if parting is not None and not as_json and not quiet:

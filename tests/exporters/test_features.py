@@ -197,7 +197,8 @@ def test_the_backbone_of_a_detector_gives_the_maps_that_the_detector_gets(
     _, path = detector
     checkpoint = load_checkpoint(path, Overrides(image_size=(64, 32)))
     assert checkpoint.config.feature_norms == (1, 2)
-    assert "tensors beside the backbone are left out: 1" in checkpoint.remarks
+    assert checkpoint.left_out == ("state_dict.neck.convs.0.weight",)
+    assert "not part of the network: state_dict.neck" in checkpoint.remarks[0]
     result = export(checkpoint, ExportOptions(FORMATS, tmp_path / "out", features=True))
     assert result.passed
     image = torch.randn(1, 3, 64, 32)

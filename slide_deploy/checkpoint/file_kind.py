@@ -1,0 +1,110 @@
+"""What a file is, from its first bytes: a checkpoint, or something that is often taken for one."""
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+from slide_deploy.errors import InputError
+
+Kind = Literal["torch", "safetensors"]
+
+_SAVE = "save model.state_dict() with torch.save in the program that made it and use that file"
+_AGAIN = "download the checkpoint itself"
+
+# First bytes of files that people pass for checkpoints, and what to say of them.
+_SIGNATURES: tuple[tuple[bytes, str], ...] = (
+    (b"\x1f\x8b", "is compressed with gzip: unpack it first, for example with gunzip"),
+    (b"BZh", "is compressed with bzip2: unpack it first"),
+    (b"\xfd7zXZ", "is compressed with xz: unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "is compressed with zstd: unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", "is a 7z archive: unpack it first"),
+    (b"Rar!", "is a RAR archive: unpack it first"),
+    (b"version https://git-lfs", "is a Git LFS pointer, not the file itself: run git lfs pull"),
+    (b"\x89HDF", "is an HDF5 file, as Keras writes: it holds no PyTorch weights"),
+    (b"GGUF", "is a GGUF file: it holds quantised weights; use the original checkpoint"),
+    (b"\x89PNG", "is a picture: name the checkpoint"),
+    (b"\xff\xd8\xff", "is a picture: name the checkpoint"),
+    (b"%PDF", "is a PDF document: name the checkpoint"),
+)
+_TAR_MARK = slice(257, 262)
+_SHARD = re.compile(r"[-_](\d{1,6})-of-(\d{1,6})\.\w+$")
+
+
+def kind_of(path: Path, shard_of_many: bool = False) -> Kind:
+    """How a file is to be read.
+
+    Args:
+        path: a file that exists and is not empty.
+        shard_of_many: whether the other shards are read with it; alone it is refused.
+
+    Raises:
+        InputError: if it is recognised as something that holds no weights to export; the text names
+            it.
+    """
+    with path.open("rb") as file:
+        start = file.read(512)
+    if not shard_of_many:
+        _refuse_shard(path)
+    for signature, what in _SIGNATURES:
+        if start.startswith(signature):
+            raise InputError(f"{path} {what}.")
+    if start[_TAR_MARK] == b"ustar":
+        raise InputError(f"{path} is a tar archive: unpack it and name the checkpoint inside.")
+    _refuse_text(path, start)
+    if start.startswith(b"PK\x03\x04"):
+        _refuse_other_archives(path)
+        return "torch"
+    length = int.from_bytes(start[:8], "little")
+    if start[8:9] == b"{" and length <= path.stat().st_size:
+        return "safetensors"
+    if path.suffix == ".safetensors":
+        raise InputError(f"{path} is not a whole safetensors file: copy it again.")
+    if path.suffix == ".onnx":
+        raise InputError(f"{path} is an ONNX file: name the checkpoint that it was exported from.")
+    return "torch"
+
+
+def _refuse_shard(path: Path) -> None:
+    match = _SHARD.search(path.name)
+    if match is None or int(match[2]) < 2:
+        return
+    indexes = sorted(path.parent.glob("*.index.json"))
+    index = str(indexes[0]) if indexes else "the .index.json file that belongs to it"
+    raise InputError(
+        f"{path} is shard {int(match[1])} of {int(match[2])}: name {index}, or the folder."
+    )
+
+
+def _refuse_text(path: Path, start: bytes) -> None:
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<!--")):
+        raise InputError(f"{path} is a web page that was saved under this name: {_AGAIN}.")
+    if text.startswith((b"<?xml", b"<net ")):
+        what = "an OpenVINO file" if b"<net " in text else "an XML document"
+        raise InputError(f"{path} is {what}: name the checkpoint that was trained.")
+    if text.startswith((b'{"', b"{\n", b"{ ", b"[{")):
+        raise InputError(f"{path} is a JSON text: name the file with the weights.")
+
+
+def _refuse_other_archives(path: Path) -> None:
+    """Raise InputError for zip archives that ``torch.save`` did not write."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # the reader says what is wrong with it
+    ends = {name.partition("/")[2] for name in names}
+    if "constants.pkl" in ends or "bytecode.pkl" in ends:
+        raise InputError(f"{path} is a TorchScript program, which is code: {_SAVE}.")
+    if "archive_format" in ends or any("serialized_exported_program" in name for name in names):
+        raise InputError(f"{path} is an exported program (torch.export), which is code: {_SAVE}.")
+    if any("/.data/extern_modules" in name for name in names):
+        raise InputError(f"{path} is a torch.package, which is code: {_SAVE}.")
+    if any(name.endswith(".npy") for name in names):
+        raise InputError(f"{path} is a numpy archive: save the weights with torch.save instead.")
+    if not any(name.endswith("/data.pkl") for name in names):
+        some = ", ".join(names[:3])
+        raise InputError(
+            f"{path} is a zip archive with {some}: unpack it and name the checkpoint inside."
+        )

@@ -1,0 +1,184 @@
+"""Tensors that stand with a network and are not part of it: which of them may be left out."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from slide_deploy.checkpoint.entries import Entry
+from slide_deploy.checkpoint.networks import Network
+from slide_deploy.errors import InputError
+
+# Names of which the weights that answer are not in the file as they are, and what to do.
+_NOT_WEIGHTS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"(?:^|[._])(?:lora|dora|loha|lokr|hada|ia3|adapters?|adaptformer)(?:[._]|$)"),
+        "adapters ({name}), which are not merged into the weights: merge them in the program that "
+        "trained them and save the state dict again",
+    ),
+    (
+        re.compile(r"parametrizations\.|\.weight_(?:g|v|orig|mask|u)$"),
+        "parametrised weights ({name}), which are computed from others: remove the parametrisation "
+        "(or pruning) in the program that trained them and save the state dict again",
+    ),
+    (
+        re.compile(
+            r"(?:^|\.)(?:\w+_packed_params|_packed_params|zero_point|weight_scale|weight_scale_inv"
+            r"|SCB|absmax|quant_map|quant_state|qweight|qzeros|scales)(?:\.|$)"
+        ),
+        "quantised weights ({name}): use the floating-point checkpoint that they were made from",
+    ),
+)
+_COUNTERS = frozenset(
+    [
+        "total_ops",
+        "total_params",
+        "n_averaged",
+        "num_updates",
+        "num_batches_tracked",
+        "decay",
+        "step",
+        "steps",
+        "updates",
+        "initted",
+        "epoch",
+        "iteration",
+    ]
+)
+_TRAINING = frozenset(
+    [
+        "criterion",
+        "loss",
+        "losses",
+        "lossfn",
+        "metric",
+        "metrics",
+        "acc",
+        "accuracy",
+        "auroc",
+        "auc",
+        "f1",
+        "iou",
+        "precision",
+        "recall",
+        "confusion",
+        "confmat",
+        "mixup",
+    ]
+)
+_PREPROCESSING = frozenset(
+    [
+        "mean",
+        "std",
+        "var",
+        "pixel_mean",
+        "pixel_std",
+        "image_mean",
+        "image_std",
+        "img_mean",
+        "img_std",
+        "_mean",
+        "_std",
+        "normalize",
+        "normalizer",
+        "normalise",
+        "normaliser",
+        "normalization",
+        "preprocess",
+        "preprocessor",
+        "preprocessing",
+        "data_preprocessor",
+    ]
+)
+
+
+def sorted_out(
+    path: Path, network: Network, leave_out: tuple[str, ...]
+) -> tuple[list[str], list[str]]:
+    """Decide on every tensor that stands below a network's root and is not part of it.
+
+    Losses, metrics, counters and constants of the preprocessing do not change what the network
+    computes. Anything else may, and is refused unless the user says that it does not.
+
+    Args:
+        path: the file, for messages.
+        network: the network that was chosen.
+        leave_out: beginnings of names that the user says are not part of the network.
+
+    Returns:
+        Names that are left out, apart from constants of the preprocessing, and the names of these.
+
+    Raises:
+        InputError: for adapters, parametrised or quantised weights, and for what is unknown.
+    """
+    refuse_what_is_not_weights(path, network.strangers)
+    left_out: list[str] = []
+    constants: list[str] = []
+    unknown: list[str] = []
+    for name, entry in network.strangers.items():
+        if _is_preprocessing(name, entry):
+            constants.append(name)
+        elif _is_known(name, entry) or name.startswith(leave_out):
+            left_out.append(name)
+        else:
+            unknown.append(name)
+    if unknown:
+        raise InputError(
+            f"{path} holds {some(unknown)}, which a Slide-Swin of these settings does not have: is "
+            f"it a variant of the model? If the answer does not depend on them, give --leave-out "
+            f"{unknown[0].partition('.')[0]}."
+        )
+    return left_out, constants
+
+
+def refuse_what_is_not_weights(path: Path, names: Iterable[str]) -> None:
+    """Raise InputError where names tell that the file holds weights in another form."""
+    for name in names:
+        for pattern, sentence in _NOT_WEIGHTS:
+            if pattern.search(name):
+                raise InputError(f"{path} holds {sentence.format(name=name)}.")
+
+
+def grouped(network: Network, names: Iterable[str]) -> str:
+    """Names by what they belong to, with how many there are of each, for a sentence.
+
+    A group is named by the first part in which its path leaves that of the network.
+
+    Args:
+        network: the network that they do not belong to.
+        names: dotted, as the file has them.
+    """
+    groups: dict[str, int] = {}
+    for name in names:
+        parts = name.split(".")
+        shared = 0
+        while shared < len(network.root) and parts[shared : shared + 1] == [network.root[shared]]:
+            shared += 1
+        counter = parts[-1] in _COUNTERS and len(parts) > shared + 1
+        group = f"*.{parts[-1]}" if counter else ".".join(parts[: shared + 1])
+        groups[group] = groups.get(group, 0) + 1
+    return ", ".join(
+        group if count == 1 else f"{group} ({count})" for group, count in groups.items()
+    )
+
+
+def some(names: list[str]) -> str:
+    """Up to three names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _is_known(name: str, entry: Entry) -> bool:
+    """Whether a tensor counts something, or belongs to training alone."""
+    parts = name.split(".")
+    if parts[-1] in _COUNTERS and entry.tensor.count == 1:
+        return True
+    # mmcv flattens the names of its averaged weights: ema_patch_embed_proj_weight.
+    if len(parts) == 1 and name.startswith("ema_"):
+        return True
+    return bool(_TRAINING & set(re.split(r"[_\W]+", parts[0].lower())))
+
+
+def _is_preprocessing(name: str, entry: Entry) -> bool:
+    """Whether a tensor holds one number a channel of the image, under a name that says so."""
+    first = name.partition(".")[0]
+    return first.lower() in _PREPROCESSING and entry.tensor.count <= 16
