@@ -23,7 +23,7 @@ _AVERAGED = frozenset(
     ["ema", "averaged", "average", "avg", "averaging", "swa", "shadow", "polyak", "teacher"]
 )
 # State of an optimiser by the names of the weights that it belongs to.
-_OPTIMISER = frozenset(
+OPTIMISER = frozenset(
     [
         "optimizer",
         "optimizers",
@@ -85,14 +85,15 @@ def choose(
     if entry is not None:
         named = _named(path, networks, entry)
         return Chosen(named, _is_averaged(named, content), _others(named, networks, content))
-    candidates = [each for each in networks if not _OPTIMISER & set(each.root)]
+    candidates = [each for each in networks if not OPTIMISER & set(each.root)]
     if not candidates:
         raise InputError(
             f"{path} holds the state of an optimiser only ({_listed(networks)}): name the file "
             f"with the weights."
         )
-    averaged = [each for each in candidates if _is_averaged(each, content) and _begun(path, each)]
-    raw = [each for each in candidates if each not in averaged]
+    averages = [each for each in candidates if _is_averaged(each, content)]
+    raw = [each for each in candidates if each not in averages]
+    averaged = [each for each in averages if _begun(path, each)]
     if weights == "averaged" and not averaged:
         raise InputError(f"{path} holds no averaged weights: leave out --weights averaged.")
     if weights == "raw" and not raw:
@@ -127,7 +128,7 @@ def _is_averaged(network: Network, content: Any) -> bool:
     words = {
         word.lower()
         for part in network.root
-        if part not in _OPTIMISER
+        if part not in OPTIMISER
         for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", part)
     }
     return bool(words & _AVERAGED)
@@ -215,7 +216,7 @@ def _completed(
 def _refuse_unnamed_averages(path: Path, unnamed: Mapping[tuple[str, ...], int]) -> None:
     for root, count in unnamed.items():
         words = {word for part in root for word in re.findall(r"[a-z]+", part.lower())}
-        if count > 1 and words & _AVERAGED and not _OPTIMISER & set(root):
+        if count > 1 and words & _AVERAGED and not OPTIMISER & set(root):
             raise InputError(
                 f"{path} holds averaged weights without names under {'.'.join(root)}, which cannot "
                 f"be told apart: give --weights raw for the last weights, or save the averages by "

@@ -35,11 +35,13 @@ class Entry:
 
     Args:
         path: keys, then the parts of its name without those of wrappers.
+        depth: how many parts of the path are keys.
         name: all of it as the file has it, dotted.
         tensor: what is stored.
     """
 
     path: Path
+    depth: int
     name: str
     tensor: StoredTensor
 
@@ -56,7 +58,7 @@ def tensors_of(content: Any) -> Iterator[Entry]:
         except Rejected:
             continue  # an array of objects
         parts = tuple(part for part in name.split(".") if part not in WRAPPERS)
-        yield Entry((*keys, *parts), ".".join((*keys, name)), tensor)
+        yield Entry((*keys, *parts), len(keys), ".".join((*keys, name)), tensor)
 
 
 def unnamed_tensors(content: Any) -> dict[Path, int]:

@@ -6,11 +6,10 @@ stranger there.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slide_deploy.checkpoint.entries import Entry, Path
 from slide_deploy.checkpoint.slide_swin_names import (
-    inside_network,
     network_name,
     renamed,
     root_of,
@@ -27,14 +26,12 @@ class Network:
         root: the keys and prefixes that lead to it.
         tensors: by the architecture's names.
         strangers: what stands below its root and is not part of it, by name below the root.
-        inner: names of the strangers that stand among its own layers.
         doubled: the architecture's names that the file has twice below this root.
     """
 
     root: Path
     tensors: dict[str, StoredTensor]
     strangers: dict[str, Entry]
-    inner: tuple[str, ...]
     doubled: tuple[str, ...]
 
     @property
@@ -57,21 +54,25 @@ def networks_of(entries: Sequence[Entry]) -> tuple[list[Network], list[Entry]]:
     Returns:
         The networks in the file's order, and the tensors that belong to none.
     """
-    roots = list(
-        dict.fromkeys(root for entry in entries if (root := root_of(entry.path)) is not None)
-    )
-    longest_first = sorted(roots, key=len, reverse=True)
-    below: dict[Path, list[Entry]] = {root: [] for root in roots}
+    # In a flat state dict a mapping beside the network's names belongs to something else.
+    flat: dict[Path, bool] = {}
+    for entry in entries:
+        root = root_of(entry.path)
+        if root is not None:
+            flat.setdefault(root, entry.depth <= len(root))
+    longest_first = sorted(flat, key=len, reverse=True)
+    below: dict[Path, list[Entry]] = {root: [] for root in flat}
     outside: list[Entry] = []
     for entry in entries:
         for root in longest_first:
             if len(entry.path) > len(root) and entry.path[: len(root)] == root:
-                below[root].append(entry)
+                apart = flat[root] and entry.depth > len(root)
+                (outside if apart else below[root]).append(entry)
                 break
         else:
             outside.append(entry)
     found = []
-    for root in roots:
+    for root in flat:
         network, outside = _with_classifier(_network(root, below[root]), outside)
         found.append(network)
     return found, outside
@@ -90,8 +91,7 @@ def _network(root: Path, entries: Sequence[Entry]) -> Network:
         if name in tensors:
             doubled.append(name)
         tensors[name] = entry.tensor
-    inner = tuple(name for name in strangers if inside_network(tuple(name.split("."))))
-    return Network(root, renamed(tensors), strangers, inner, tuple(doubled))
+    return Network(root, renamed(tensors), strangers, tuple(doubled))
 
 
 def _with_classifier(network: Network, outside: list[Entry]) -> tuple[Network, list[Entry]]:
@@ -108,5 +108,4 @@ def _with_classifier(network: Network, outside: list[Entry]) -> tuple[Network, l
     )
     used = {id(near[name]) for name in taken}
     left = [entry for entry in outside if id(entry) not in used]
-    whole = Network(network.root, tensors, network.strangers, network.inner, network.doubled)
-    return whole, left
+    return replace(network, tensors=tensors), left

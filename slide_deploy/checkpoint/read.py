@@ -92,6 +92,8 @@ def read_checkpoint(
         _refuse(path, content, entries)
     chosen = choose(path, networks, content, weights, entry, unnamed_tensors(content))
     network = chosen.network
+    names = (each.name for each in entries if each.path[: len(network.root)] == network.root)
+    refuse_what_is_not_weights(path, names)
     if network.doubled:
         raise InputError(
             f"{path} holds {network.doubled[0]} twice, with and without a wrapper's prefix."

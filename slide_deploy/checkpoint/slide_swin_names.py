@@ -73,14 +73,19 @@ def network_name(relative: Path) -> str | None:
     Args:
         relative: parts of the name.
     """
-    known = [part for part in relative[:-1] if part in _WORDS or part.isdecimal()]
+    known = [part for part in relative[:-1] if _is_word(part)]
     name = ".".join((*known, *relative[-1:]))
     return name if _NAME.fullmatch(name) else None
 
 
-def inside_network(relative: Path) -> bool:
+def inside_network(name: str) -> bool:
     """Whether a tensor that no Slide-Swin has stands among its own layers."""
-    return relative[0] in _WORDS
+    return _is_word(name.partition(".")[0])
+
+
+def _is_word(part: str) -> bool:
+    """Whether a part of a name is one of the architecture's own."""
+    return part in _WORDS or part.isdecimal() or bool(re.fullmatch(r"norm\d", part))
 
 
 def renamed(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:

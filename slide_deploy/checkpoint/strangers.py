@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from slide_deploy.checkpoint.choice import OPTIMISER
 from slide_deploy.checkpoint.entries import Entry
 from slide_deploy.checkpoint.networks import Network
+from slide_deploy.checkpoint.slide_swin_names import inside_network
 from slide_deploy.errors import InputError
 
 # Names of which the weights that answer are not in the file as they are, and what to do.
@@ -108,9 +110,8 @@ def sorted_out(
         Names that are left out, apart from constants of the preprocessing, and the names of these.
 
     Raises:
-        InputError: for adapters, parametrised or quantised weights, and for what is unknown.
+        InputError: for what is unknown.
     """
-    refuse_what_is_not_weights(path, network.strangers)
     left_out: list[str] = []
     constants: list[str] = []
     unknown: list[str] = []
@@ -125,7 +126,7 @@ def sorted_out(
         raise InputError(
             f"{path} holds {some(unknown)}, which a Slide-Swin of these settings does not have: is "
             f"it a variant of the model? If the answer does not depend on them, give --leave-out "
-            f"{unknown[0].partition('.')[0]}."
+            f"{unknown[0] if inside_network(unknown[0]) else unknown[0].partition('.')[0]}."
         )
     return left_out, constants
 
@@ -174,6 +175,8 @@ def _is_known(name: str, entry: Entry) -> bool:
         return True
     # mmcv flattens the names of its averaged weights: ema_patch_embed_proj_weight.
     if len(parts) == 1 and name.startswith("ema_"):
+        return True
+    if parts[0] in OPTIMISER:
         return True
     return bool(_TRAINING & set(re.split(r"[_\W]+", parts[0].lower())))
 
