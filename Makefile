@@ -66,7 +66,8 @@ bench-export: $(VENV)/.installed
 		$(BIN)/slide-deploy bench --suite benchmarks/peers/$$suite.toml $(BENCH_FLAGS) \
 			--json build/performance/$$suite.json || test $$? -eq 1 || exit; \
 	done
-	$(BIN)/python -m benchmarks.performance build/performance --out docs/performance.md
+	$(BIN)/python -m benchmarks.performance build/performance --out docs/performance.md \
+		--headline README.md
 
 # A quarter of an hour on an idle machine. Strips cost synchronisation and pay at high resolution, where
 # each makes the export longer: there the two forms that lead elsewhere are raced.

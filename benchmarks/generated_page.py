@@ -49,26 +49,29 @@ class GeneratedPage:
             )
         return before, after
 
-    def update(self, grids: Sequence[Grid], conditions: Mapping[str, str]) -> None:
+    def update(self, grids: Sequence[Grid], conditions: Mapping[str, str] | None = None) -> None:
         """Put tables between the marks; the page is replaced as a whole.
 
         Args:
             grids: the tables.
-            conditions: what was run, how and where.
+            conditions: what was run, how and where; a table of its own.
 
         Raises:
             InputError: as :meth:`around`, or if the page cannot be written.
         """
         before, after = self.around()
-        facts = [(word, _safe(text)) for word, text in conditions.items()]
         blocks = [block for grid in grids for block in _blocks(grid)]
-        figures = "\n\n".join([*blocks, markdown_table((("", False), ("", False)), facts)])
+        if conditions:
+            facts = [(word, _safe(text)) for word, text in conditions.items()]
+            blocks.append(markdown_table((("", False), ("", False)), facts))
+        figures = "\n\n".join(blocks)
         write_text(self.path, f"{before}{self.begin}\n\n{figures}\n\n{END}{after}")
 
 
 def _blocks(grid: Grid) -> list[str]:
     rows = [[_safe(cell) for cell in row] for row in grid.rows]
-    blocks = [f"**{grid.title}**", markdown_table(grid.headers, rows), grid.remark]
+    title = f"**{grid.title}**" if grid.title else ""
+    blocks = [title, markdown_table(grid.headers, rows), grid.remark]
     return [block for block in blocks if block]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks import result
 from benchmarks.generated_page import GeneratedPage
+from benchmarks.performance.headline import headline
 from benchmarks.performance.ratios import find
 from benchmarks.performance.rows import ROWS, SUITES
 from benchmarks.performance.tables import medians, ratios
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance")
     parser.add_argument("folder", type=Path, help="of the results, SUITE.json each")
     parser.add_argument("--out", type=Path, help="page whose figures are replaced")
+    parser.add_argument("--headline", type=Path, help="page that shows a few of them, the README")
     chosen = parser.parse_args(arguments)
     try:
         runs = {
@@ -40,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             }
             GeneratedPage(chosen.out, COMMAND).update(grids, conditions | machine)
             print(f"written: {chosen.out}")
+        if chosen.out is not None and chosen.headline is not None:
+            few = headline(chosen.out.read_text(encoding="utf-8"))
+            GeneratedPage(chosen.headline, COMMAND).update([few])
+            print(f"written: {chosen.headline}")
     except SlideDeployError as error:
         print(error, file=sys.stderr)
         return 2

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import result
+from benchmarks.generated_page import GeneratedPage
 from benchmarks.performance import __main__ as command
+from benchmarks.performance.headline import headline
 from benchmarks.performance.ratios import find
 from benchmarks.performance.rows import ROWS, RUNTIMES, SUITES, Kind, Row
 from benchmarks.performance.tables import medians, ratios
@@ -128,3 +130,26 @@ def test_without_results_the_page_stays_as_it_is(tmp_path, capsys) -> None:
     assert command.main([str(tmp_path), "--out", str(page)]) == 2
     assert "holds no result of a suite: run make bench-export." in capsys.readouterr().err
     assert page.read_text() == "as it was"
+
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_readme_shows_the_figures_of_the_page(tmp_path: Path) -> None:
+    shown = tmp_path / "README.md"
+    shown.write_text((ROOT / "README.md").read_text())
+    page = (ROOT / "docs" / "performance.md").read_text()
+    GeneratedPage(shown, command.COMMAND).update([headline(page)])
+    assert shown.read_text() == (ROOT / "README.md").read_text()
+
+
+def test_the_fastest_of_a_row_is_bold() -> None:
+    table = (
+        "**{}**\n\n| candidate | median, ms |\n| --- | ---: |\n"
+        "| ours on onnxruntime:cpu | 9.50 |\n| unfold on onnxruntime:cpu | 10.25 |\n\n"
+    )
+    suites = ("slide_swin_tiny", "attention_96x56x56", "attention_96x200x200")
+    grid = headline("".join(map(table.format, suites)))
+    assert grid.rows[0] == ("Slide-Swin-T, 224, ONNX Runtime", "**9.50**", "", "10.25", "")
+    with pytest.raises(InputError, match="no table of attention_96x56x56"):
+        headline(table.format("slide_swin_tiny"))

@@ -1,0 +1,42 @@
+"""The few figures that the README shows, from the page that keeps all of them."""
+
+import re
+
+from benchmarks.grid import Grid
+from benchmarks.performance.rows import ROWS, RUNTIMES
+from slide_deploy.errors import InputError
+
+SUITES = ("slide_swin_tiny", "attention_96x56x56", "attention_96x200x200")
+_PEERS = {
+    "ours": "ours",
+    "branched": "as `torch.onnx.export` writes it",
+    "unfold": "unfold",
+    "swin": "Swin of the same size",
+}
+_CANDIDATE = re.compile(r"\| (\w+) on (\S+) \| ([\d.]+) \|")
+
+
+def headline(page: str) -> Grid:
+    """The medians of some suites in milliseconds, with the fastest of each row in bold.
+
+    Args:
+        page: the text of the performance page, with the tables that ``medians`` wrote.
+
+    Raises:
+        InputError: if the page lacks the table of a suite.
+    """
+    subjects = {row.suite: row.subject for row in ROWS}
+    rows = []
+    for suite in SUITES:
+        _, title, rest = page.partition(f"**{suite}**\n")
+        table = rest.strip().partition("\n\n")[0]
+        medians = {(name, target): text for name, target, text in _CANDIDATE.findall(table)}
+        if not title or not medians:
+            raise InputError(f"The page of figures has no table of {suite}: run make bench-export.")
+        for target, runtime in RUNTIMES.items():
+            texts = [medians.get((peer, target), "") for peer in _PEERS]
+            best = min((text for text in texts if text), key=float, default="")
+            shown = [f"**{text}**" if text == best else text for text in texts]
+            rows.append((f"{subjects[suite]}, {runtime}", *shown))
+    headers = (("milliseconds", False), *((words, True) for words in _PEERS.values()))
+    return Grid("", headers, tuple(rows))
