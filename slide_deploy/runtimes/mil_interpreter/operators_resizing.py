@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -153,7 +154,11 @@ def _factors(call: Call, x: Tensor) -> tuple[float, float]:
 
 
 def _scaled_sizes(x: Tensor, factors: tuple[float, float]) -> list[int]:
-    return [math.floor(size * factor) for size, factor in zip(x.shape[-2:], factors, strict=True)]
+    # In float32, as the sizes that the file declares: 5 times 1.4 is 7 there, and less in float64.
+    return [
+        math.floor(np.float32(factor) * np.float32(size))
+        for size, factor in zip(x.shape[-2:], factors, strict=True)
+    ]
 
 
 _FACTORS = ("scale_factor_height", "scale_factor_width")

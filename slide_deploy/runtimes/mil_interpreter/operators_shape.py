@@ -82,7 +82,7 @@ def split(call: Call) -> list[Tensor]:
 def tile(call: Call) -> Tensor:
     """Copies of ``x`` beside each other, so many along each axis."""
     x, counts = call.tensor("x"), call.integers("reps")
-    if len(counts) != x.dim() or min(counts, default=1) < 1:
+    if len(counts) != x.dim() or min(counts, default=0) < 0:
         raise call.faulty(f"repeats rank {x.dim()} by {counts}")
     call.make_room(size * count for size, count in zip(x.shape, counts, strict=True))
     return x.repeat(counts)
