@@ -101,10 +101,13 @@ def upsample_nearest_neighbor(call: Call) -> Tensor:
     """
     x = call.tensor("x")
     factors = _factors(call, x)
-    sizes = _scaled_sizes(x, factors)
+    sizes = _checked(call, x, _scaled_sizes(x, factors))
     for size, result, factor in zip(x.shape[-2:], sizes, factors, strict=True):
         exact = abs(size * factor - result) <= 2 * _SIZE_MARGIN
-        if not exact and any(i * size // result != int(i / factor) for i in range(result)):
+        places = torch.arange(result, dtype=torch.float64)
+        if not exact and not torch.equal(
+            (places * size / result).floor(), (places / factor).floor()
+        ):
             raise call.unsupported(f"the factor {factor} of {size} elements")
     return _nearest(call, x, sizes)
 

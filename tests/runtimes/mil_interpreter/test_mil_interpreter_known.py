@@ -40,7 +40,7 @@ LEFT_OUT = (
     ),
     (
         "cond while_loop",
-        "is control flow, which the graph rules refuse",
+        "are control flow, which the graph rules refuse",
     ),
 )
 # What coremltools' frontend asks of the builder beside operators.
