@@ -138,7 +138,7 @@ class Transformer(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.cat([self.token, self.patches(x).flatten(2).mT], 1)
+        x = torch.cat([self.token, self.patches(x).flatten(2).transpose(1, 2)], 1)
         tokens = x.shape[1]
         # (batch, tokens, 3, head, d) -> three of (batch, head, tokens, d)
         q, k, v = self.qkv(self.norm(x)).reshape(1, tokens, 3, 4, 4).permute(2, 0, 3, 1, 4)
