@@ -155,6 +155,52 @@ def sparse_to_dense(nonzero_data: Array, mask: Array) -> Array:
     return dense
 
 
+def lut_to_sparse(
+    indices_mask: Array, indices_nonzero_data: Array, lut: Array, vector_axis: Array | None = None
+) -> tuple[Array, Array]:
+    """``lut_to_dense`` of the elements that a mask keeps.
+
+    Args:
+        indices_mask: any shape.
+        indices_nonzero_data: one index for each element that the mask keeps, shape (kept,).
+        lut: as in ``lut_to_dense``.
+        vector_axis: as in ``lut_to_dense``.
+
+    Returns:
+        The mask, each element repeated along ``vector_axis`` for its vector, and what it keeps.
+
+    Raises:
+        ValueError: a mask that keeps another number of elements, or blocks that do not fit.
+        IndexError: an index beyond the palette.
+    """
+    dense = lut_to_dense(sparse_to_dense(indices_nonzero_data, indices_mask), lut, vector_axis)
+    mask = indices_mask
+    if vector_axis is not None:
+        mask = np.repeat(mask, lut.shape[-1], axis=int(vector_axis))
+    return mask, dense[mask != 0]
+
+
+def sparse_blockwise_shift_scale(
+    data_mask: Array, nonzero_data: Array, scale: Array, offset: Array | None = None
+) -> tuple[Array, Array]:
+    """``blockwise_shift_scale`` of the elements that a mask keeps.
+
+    Args:
+        data_mask: any shape.
+        nonzero_data: the elements that the mask keeps, shape (kept,).
+        scale: as in ``blockwise_shift_scale``.
+        offset: as in ``blockwise_shift_scale``.
+
+    Returns:
+        The mask and what it keeps.
+
+    Raises:
+        ValueError: a mask that keeps another number of elements, or blocks that do not fit.
+    """
+    dense = blockwise_shift_scale(sparse_to_dense(nonzero_data, data_mask), scale, offset)
+    return data_mask, dense[data_mask != 0]
+
+
 def widen(source_val: Array, output_dtype: Array) -> Array:
     """float16 to float32, the only pair that the operator knows.
 
@@ -171,12 +217,12 @@ class Decompressor:
     """One form of one ``constexpr_`` operator.
 
     Attributes:
-        run: the function; parameters are passed by name.
+        run: the function; parameters are passed by name. A tuple is one value an output.
         required: the parameters that it needs.
         optional: the parameters that it also takes.
     """
 
-    run: Callable[..., Array]
+    run: Callable[..., Array | tuple[Array, ...]]
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
 
@@ -201,6 +247,16 @@ DECOMPRESSORS: Mapping[str, tuple[Decompressor, ...]] = {
     "constexpr_sparse_to_dense": (
         Decompressor(packed_sparse_to_dense, ("nonzero_data", "mask", "shape")),
         Decompressor(sparse_to_dense, ("nonzero_data", "mask")),
+    ),
+    "constexpr_lut_to_sparse": (
+        Decompressor(
+            lut_to_sparse, ("indices_mask", "indices_nonzero_data", "lut"), ("vector_axis",)
+        ),
+    ),
+    "constexpr_sparse_blockwise_shift_scale": (
+        Decompressor(
+            sparse_blockwise_shift_scale, ("data_mask", "nonzero_data", "scale"), ("offset",)
+        ),
     ),
     "constexpr_cast": (Decompressor(widen, ("source_val", "output_dtype")),),
 }

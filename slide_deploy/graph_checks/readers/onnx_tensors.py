@@ -40,6 +40,9 @@ _TYPES: dict[int, tuple[str, int, str, str]] = {
     21: ("uint4", 4, "int32_data", "u1"),
     22: ("int4", 4, "int32_data", "u1"),
     23: ("float4e2m1", 4, "int32_data", "u1"),
+    24: ("float8e8m0", 8, "int32_data", "u1"),
+    25: ("uint2", 2, "int32_data", "u1"),
+    26: ("int2", 2, "int32_data", "u1"),
 }
 _STRING = 8
 _EXTERNAL = 1

@@ -54,7 +54,10 @@ _TYPES = (
     ("u16", "U16", "uint16", 16),
     ("u8", "U8", "uint8", 8),
     ("u4", "U4", "uint4", 4),
+    ("u2", "U2", "uint2", 2),
     ("u1", "BIN", "uint1", 1),
+    ("f8e8m0", "F8E8M0", "float8e8m0", 8),
+    ("f4e2m1", "F4E2M1", "float4e2m1", 4),
     ("nf4", "NF4", "nfloat4", 4),
     ("boolean", "BOOL", "bool", 8),
 )

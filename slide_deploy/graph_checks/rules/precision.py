@@ -5,18 +5,31 @@ Told by the weights of convolutions and matrix products, behind casts:
     float32    none has 16 bits, and no value and no other constant has either
     float16    all have 16 bits
     mixed      some have, some have not
+
+No claim allows numbers of low precision: a quantiser copies the claim of the file that it reads.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.graph_checks.graph import Constant, Graph
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
 from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.low_precision import (
+    integer_weights,
+    quantising_operators,
+    rounded_values,
+    small_floats,
+)
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
 _HALF = ("float16", "bfloat16")
+_QUANTISED = (
+    f"Use the file as it was exported, or remove {PRECISION_KEY} from the metadata of the "
+    f"quantised file and prove its answers anew."
+)
 _WEIGHTED = (Kind.CONVOLUTION, Kind.PRODUCT, Kind.LINEAR)
 # Which widths the weights must have: whether some have 16 bits, and whether some have more.
 _WIDTHS: Mapping[str, set[bool]] = {
@@ -40,6 +53,35 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         )
     if claimed == "float32":
         yield from _narrow_values(graph)
+    yield from _low_precision(graph, claimed)
+
+
+def _low_precision(graph: Graph, claimed: str) -> Iterator[Violation]:
+    """What a quantiser leaves, each kind of trace told once."""
+    operators = quantising_operators(graph)
+    if operators:
+        yield _quantised(f"{_listed(operators)} compute in low precision", claimed)
+    floats = small_floats(graph)
+    if floats:
+        yield _quantised(f"{_listed(floats)} are among its numbers", claimed)
+    weights = integer_weights(graph)
+    if weights:
+        kinds = _listed(Counter(weight.dtype for weight in weights))
+        yield _quantised(f"{kinds} are stored as weights", claimed, weights[0].name)
+    rounded = rounded_values(graph)
+    if rounded and not operators:
+        kinds = _listed(Counter(node.operator for node in rounded))
+        yield _quantised(f"{kinds} read numbers cast to integers", claimed, rounded[0].name)
+
+
+def _quantised(what: str, claimed: str, node: str = "") -> Violation:
+    return RULE.broken(f"{what}, and the file claims {claimed}.", node, remedy=_QUANTISED)
+
+
+def _listed(counts: Counter[str]) -> str:
+    """``20 MatMulInteger, 13 ConvInteger``: the most frequent first."""
+    shown = [f"{count} {name}" for name, count in counts.most_common(4)]
+    return ", ".join(shown) + (" and others" if len(counts) > len(shown) else "")
 
 
 def _weights(graph: Graph) -> Iterator[Constant]:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from slide_deploy.runtimes.mil_interpreter.call import Call
+from slide_deploy.runtimes.mil_interpreter.operator import Operator, Operators
 from slide_deploy.runtimes.mil_interpreter.windows import (
     Windows,
     custom_padding,
@@ -89,3 +90,11 @@ def _surplus(
         for full, size, stride in zip(full_sizes, x.shape[2:], windows.strides, strict=True)
     ]
     return [(max(total, 0) // 2, total - max(total, 0) // 2) for total in totals]
+
+
+_OPTIONS = ("strides", "pad_type", "pad", "bias", "dilations", "groups")
+
+OPERATORS: Operators = {
+    "conv": Operator(conv, ("x", "weight"), _OPTIONS),
+    "conv_transpose": Operator(conv_transpose, ("x", "weight"), (*_OPTIONS, "output_shape")),
+}

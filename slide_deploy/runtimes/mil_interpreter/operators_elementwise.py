@@ -1,6 +1,5 @@
 """Operators that treat every element alike."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from slide_deploy.runtimes.mil_interpreter.call import Call
+from slide_deploy.runtimes.mil_interpreter.operator import Operator, Operators
 from slide_deploy.runtimes.mil_interpreter.values import representation
 
 # Types as ``cast`` spells them; the names of the others are the usual ones.
@@ -15,13 +15,14 @@ _CASTS = {"fp16": "float16", "fp32": "float32"}
 _CAST_TYPES = ("float16", "float32", "bool", "int8", "int16", "int32", "uint8", "uint16")
 
 
-def unary(function: Callable[[Tensor], Tensor]) -> Callable[[Call], Tensor]:
-    """The operator ``function(x)``."""
+def identity(call: Call) -> Tensor:
+    """``x``."""
+    return call.tensor("x")
 
-    def run(call: Call) -> Tensor:
-        return function(call.tensor("x"))
 
-    return run
+def threshold(call: Call) -> Tensor:
+    """``max(x, alpha)``."""
+    return torch.maximum(call.tensor("x"), call.tensor("alpha").reshape(()))
 
 
 def binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Call], Tensor]:
@@ -64,33 +65,6 @@ def clip(call: Call) -> Tensor:
     return call.tensor("x").clamp(call.number("alpha"), call.number("beta"))
 
 
-def leaky_relu(call: Call) -> Tensor:
-    """``x`` where it is not negative, else ``alpha * x``."""
-    return torch.nn.functional.leaky_relu(call.tensor("x"), call.number("alpha"))
-
-
-def relu6(x: Tensor) -> Tensor:
-    """``min(max(x, 0), 6)``."""
-    return x.clamp(0, 6)
-
-
-def gelu(call: Call) -> Tensor:
-    """``x`` times the normal distribution function of ``x``, exactly or by an approximation.
-
-    - ``EXACT``: ``x/2 (1 + erf(x / sqrt 2))``
-    - ``TANH_APPROXIMATION``: ``x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))``
-    - ``SIGMOID_APPROXIMATION``: ``x sigmoid(1.702 x)``
-    """
-    x, mode = call.tensor("x"), call.text("mode", "EXACT")
-    if mode == "EXACT":
-        return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
-    if mode == "TANH_APPROXIMATION":
-        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    if mode == "SIGMOID_APPROXIMATION":
-        return x * torch.sigmoid(1.702 * x)
-    raise call.unsupported(f"mode {mode}")
-
-
 def cast(call: Call) -> Tensor:
     """``x`` in another type; towards zero where that is an integer."""
     dtype = _CASTS.get(call.text("dtype"), call.text("dtype"))
@@ -111,6 +85,61 @@ def select(call: Call) -> Tensor:
     return torch.where(condition, a, b)
 
 
-def identity(x: Tensor) -> Tensor:
-    """``x``."""
-    return x
+def _unary(function: Callable[[Tensor], Tensor]) -> Operator:
+    return Operator(lambda call: function(call.tensor("x")), ("x",))
+
+
+def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
+    return Operator(binary(function), ("x", "y"))
+
+
+OPERATORS: Operators = {
+    # one operand
+    "abs": _unary(torch.abs),
+    "acos": _unary(torch.acos),
+    "asin": _unary(torch.asin),
+    "atan": _unary(torch.atan),
+    "atanh": _unary(torch.atanh),
+    "cast": Operator(cast, ("x", "dtype")),
+    "ceil": _unary(torch.ceil),
+    "clip": Operator(clip, ("x", "alpha", "beta")),
+    "cos": _unary(torch.cos),
+    "cosh": _unary(torch.cosh),
+    "erf": _unary(torch.erf),
+    "exp": _unary(torch.exp),
+    "exp2": _unary(torch.exp2),
+    "floor": _unary(torch.floor),
+    "identity": Operator(identity, ("x",)),
+    "inverse": Operator(inverse, ("x",), ("epsilon",)),
+    "log": Operator(log, ("x",), ("epsilon",)),
+    "logical_not": _unary(torch.logical_not),
+    "round": _unary(torch.round),
+    "rsqrt": Operator(rsqrt, ("x",), ("epsilon",)),
+    "sign": _unary(torch.sign),
+    "sin": _unary(torch.sin),
+    "sinh": _unary(torch.sinh),
+    "sqrt": _unary(torch.sqrt),
+    "square": _unary(torch.square),
+    "tan": _unary(torch.tan),
+    "threshold": Operator(threshold, ("x", "alpha")),
+    # two operands
+    "add": _binary(torch.add),
+    "equal": _binary(torch.eq),
+    "floor_div": _binary(torch.floor_divide),
+    "greater": _binary(torch.gt),
+    "greater_equal": _binary(torch.ge),
+    "less": _binary(torch.lt),
+    "less_equal": _binary(torch.le),
+    "logical_and": _binary(torch.logical_and),
+    "logical_or": _binary(torch.logical_or),
+    "logical_xor": _binary(torch.logical_xor),
+    "maximum": _binary(torch.maximum),
+    "minimum": _binary(torch.minimum),
+    "mod": _binary(torch.remainder),
+    "mul": _binary(torch.mul),
+    "not_equal": _binary(torch.ne),
+    "pow": _binary(torch.pow),
+    "real_div": Operator(real_div, ("x", "y")),
+    "sub": _binary(torch.sub),
+    "select": Operator(select, ("cond", "a", "b")),
+}

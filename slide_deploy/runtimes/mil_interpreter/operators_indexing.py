@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from slide_deploy.runtimes.mil_interpreter.call import Call
+from slide_deploy.runtimes.mil_interpreter.operator import Operator, Operators
 from slide_deploy.runtimes.mil_interpreter.windows import pad_map
 
 # The operator set, iOS 17, since which negative indices are out of range.
@@ -18,7 +19,11 @@ def slice_by_index(call: Call) -> Tensor:
     A mask makes a bound the end of the axis in the direction of the stride; a squeezed axis is
     indexed at ``begin`` and disappears.
     """
-    x = call.tensor("x")
+    return sliced(call, call.tensor("x"))
+
+
+def sliced(call: Call, x: Tensor) -> Tensor:
+    """Of x, the slice that the parameters of ``slice_by_index`` name."""
     rank = x.dim()
     begin, end = call.integers("begin"), call.integers("end")
     stride = call.integers("stride", [1] * rank)
@@ -52,27 +57,69 @@ def slice_by_size(call: Call) -> Tensor:
 
 
 def gather(call: Call) -> Tensor:
-    """Slices of ``x`` along an axis: the axis is replaced by the axes of ``indices``."""
-    _refuse_batches(call)
+    """Slices of ``x`` along an axis: the axis is replaced by the axes of ``indices``.
+
+    The first ``batch_dims`` axes of both run together, and appear once.
+    """
     x = call.tensor("x")
-    axis = call.axis("axis", x.dim(), 0)
+    axis, batch = call.axis("axis", x.dim(), 0), call.integer("batch_dims", 0)
     indices = _indices(call, x.shape[axis])
-    result = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    if not 0 <= batch <= min(axis, indices.dim()) or x.shape[:batch] != indices.shape[:batch]:
+        raise call.faulty(f"has {batch} batch axes for {tuple(x.shape)}, {tuple(indices.shape)}")
+    result = (*x.shape[:axis], *indices.shape[batch:], *x.shape[axis + 1 :])
     call.make_room(result)
-    return x.index_select(axis, indices.reshape(-1)).reshape(result)
+    slices = [
+        part.index_select(axis - batch, chosen.reshape(-1))
+        for part, chosen in zip(
+            x.reshape(-1, *x.shape[batch:]),
+            indices.reshape(-1, *indices.shape[batch:]),
+            strict=True,
+        )
+    ]
+    return torch.stack(slices).reshape(result)
 
 
 def gather_along_axis(call: Call) -> Tensor:
     """Along one axis, for every place of ``indices`` the element that it names."""
-    x = call.tensor("x")
+    return along_axis(call, call.tensor("x"))
+
+
+def along_axis(call: Call, x: Tensor) -> Tensor:
+    """Of x, the elements that ``axis`` and ``indices`` name one by one."""
     axis = call.axis("axis", x.dim(), 0)
     return x.gather(axis, _indices(call, x.shape[axis]))
 
 
+def slices_along_axis(call: Call, x: Tensor) -> Tensor:
+    """Of x, the slices that ``axis`` and the vector ``indices`` name."""
+    axis = call.axis("axis", x.dim(), 0)
+    return x.index_select(axis, _indices(call, x.shape[axis]))
+
+
 def gather_nd(call: Call) -> Tensor:
-    """Slices of ``x`` whose first coordinates are the last axis of ``indices``."""
-    _refuse_batches(call)
-    x, given = call.tensor("x"), call.tensor("indices")
+    """Slices of ``x`` whose first coordinates are the last axis of ``indices``.
+
+    The first ``batch_dims`` axes of both run together.
+    """
+    x, batch = call.tensor("x"), call.integer("batch_dims", 0)
+    if batch == 0:
+        return at_coordinates(call, x, call.tensor("indices"))
+    indices = call.tensor("indices")
+    if not 0 < batch < min(x.dim(), indices.dim()) or x.shape[:batch] != indices.shape[:batch]:
+        raise call.faulty(f"has {batch} batch axes for {tuple(x.shape)}, {tuple(indices.shape)}")
+    slices = [
+        at_coordinates(call, part, chosen)
+        for part, chosen in zip(
+            x.reshape(-1, *x.shape[batch:]),
+            indices.reshape(-1, *indices.shape[batch:]),
+            strict=True,
+        )
+    ]
+    return torch.stack(slices).reshape(*x.shape[:batch], *slices[0].shape)
+
+
+def at_coordinates(call: Call, x: Tensor, given: Tensor) -> Tensor:
+    """Of x, the slices whose first coordinates are the last axis of ``given``."""
     depth = given.shape[-1] if given.dim() else 0
     if not 1 <= depth <= x.dim():
         raise call.faulty(f"has {depth} coordinates for rank {x.dim()}")
@@ -117,11 +164,6 @@ def _extended(call: Call, x: Tensor, axis: int, amounts: tuple[int, int], mode: 
     return x.index_select(axis, torch.from_numpy(places))
 
 
-def _refuse_batches(call: Call) -> None:
-    if call.integer("batch_dims", 0) != 0:
-        raise call.unsupported("batch_dims")
-
-
 def _indices(call: Call, size: int) -> Tensor:
     return _wrapped(call, call.tensor("indices"), size)
 
@@ -135,3 +177,17 @@ def _wrapped(call: Call, indices: Tensor, size: int) -> Tensor:
     if wide.numel() and not lowest <= int(wide.min()) <= int(wide.max()) < size:
         raise call.faulty(f"picks an index outside 0 to {size - 1}")
     return torch.where(wide < 0, wide + size, wide)
+
+
+_SLICE = ("stride", "begin_mask", "end_mask", "squeeze_mask")
+
+OPERATORS: Operators = {
+    "gather": Operator(gather, ("x", "indices"), ("axis", "batch_dims", "validate_indices")),
+    "gather_along_axis": Operator(
+        gather_along_axis, ("x", "indices"), ("axis", "validate_indices")
+    ),
+    "gather_nd": Operator(gather_nd, ("x", "indices"), ("batch_dims", "validate_indices")),
+    "pad": Operator(pad, ("x", "pad"), ("mode", "constant_val")),
+    "slice_by_index": Operator(slice_by_index, ("x", "begin", "end"), _SLICE),
+    "slice_by_size": Operator(slice_by_size, ("x", "begin", "size")),
+}

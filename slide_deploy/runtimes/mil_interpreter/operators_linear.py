@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from slide_deploy.runtimes.mil_interpreter.call import Call
+from slide_deploy.runtimes.mil_interpreter.operator import Operator, Operators
 
 # The only products that MIL's einsum knows, letters renamed in the order of their appearance.
 _EINSUMS = ("abcd,adce->abce", "abc,cbd->abd")
@@ -80,3 +81,13 @@ def _renamed(equation: str) -> str:
     letters = dict.fromkeys(letter for letter in plain if letter.isalpha())
     names = {letter: chr(ord("a") + index) for index, letter in enumerate(letters)}
     return "".join(names.get(letter, letter) for letter in plain)
+
+
+OPERATORS: Operators = {
+    "einsum": Operator(einsum, ("values", "equation")),
+    "linear": Operator(linear, ("x", "weight"), ("bias",)),
+    "matmul": Operator(matmul, ("x", "y"), ("transpose_x", "transpose_y")),
+    "scaled_dot_product_attention": Operator(
+        scaled_dot_product_attention, ("query", "key", "value"), ("attn_mask",)
+    ),
+}

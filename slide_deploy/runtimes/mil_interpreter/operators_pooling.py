@@ -1,4 +1,4 @@
-"""Pools and upsampling; x (batch, channel, ...space)."""
+"""Pools; x (batch, channel, ...space)."""
 
 import math
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from slide_deploy.runtimes.mil_interpreter.call import Call
+from slide_deploy.runtimes.mil_interpreter.operator import Operator, Operators
 from slide_deploy.runtimes.mil_interpreter.windows import (
     Windows,
     pad_map,
@@ -61,36 +62,12 @@ def max_pool(call: Call) -> Tensor:
     return maximum(padded, windows.kernel, windows.strides)
 
 
-def upsample_nearest_neighbor(call: Call) -> Tensor:
-    """Each element of the last two axes repeated, by whole factors."""
-    x = call.tensor("x")
-    height = call.number("scale_factor_height", 1)
-    width = call.number("scale_factor_width", 1)
-    if x.dim() < 3 or not height.is_integer() or not width.is_integer():
-        raise call.unsupported(f"factors {height} and {width} on rank {x.dim()}")
-    call.make_room((*x.shape[:-2], x.shape[-2] * int(height), x.shape[-1] * int(width)))
-    return x.repeat_interleave(int(height), -2).repeat_interleave(int(width), -1)
-
-
-def upsample_bilinear(call: Call) -> Tensor:
-    """Linear interpolation along the last two axes, by factors; sizes are rounded down.
-
-    Sample i of Y, from X elements, lies at ``i (X - 1) / (Y - 1)`` with aligned corners, else at
-    ``(i + 1/2) X / Y - 1/2``, limited to the map.
-    """
-    x = call.tensor("x")
-    # MIL aligns the corners unless told otherwise.
-    aligned = call.flag("align_corners") if call.has("align_corners") else True
-    if call.has("half_pixel_centers") and call.flag("half_pixel_centers") == aligned:
-        raise call.unsupported("align_corners equal to half_pixel_centers")
-    if x.dim() not in (3, 4):
-        raise call.unsupported(f"a tensor of rank {x.dim()}")
-    factors = (call.number("scale_factor_height", 1), call.number("scale_factor_width", 1))
-    sizes = [math.floor(size * factor) for size, factor in zip(x.shape[-2:], factors, strict=True)]
-    call.make_room((*x.shape[:-2], *sizes))
-    maps = x if x.dim() == 4 else x[None]
-    result = functional.interpolate(maps, sizes, mode="bilinear", align_corners=aligned)
-    return result.reshape(*x.shape[:-2], *sizes)
+def l2_pool(call: Call) -> Tensor:
+    """The square root of the sum of the squares of each window."""
+    x, windows = _operands(call)
+    padded = pad_map(call, x, read_padding(call, windows, x.shape[2:]), 0.0)
+    mean = _AVERAGES[windows.rank - 1](padded.square(), windows.kernel, windows.strides)
+    return (mean * math.prod(windows.kernel)).sqrt()
 
 
 def _operands(call: Call) -> tuple[Tensor, Windows]:
@@ -104,3 +81,14 @@ def _symmetric(call: Call, windows: Windows, x: Tensor) -> tuple[int, ...]:
     if any(before != after for before, after in padding):
         raise call.unsupported("ceil_mode and unequal padding")
     return tuple(before for before, _ in padding)
+
+
+_WINDOWS = ("strides", "pad_type", "pad", "ceil_mode")
+
+OPERATORS: Operators = {
+    "avg_pool": Operator(
+        avg_pool, ("x", "kernel_sizes"), (*_WINDOWS, "exclude_padding_from_average")
+    ),
+    "l2_pool": Operator(l2_pool, ("x", "kernel_sizes"), _WINDOWS),
+    "max_pool": Operator(max_pool, ("x", "kernel_sizes"), _WINDOWS),
+}

@@ -1,4 +1,4 @@
-"""Operators that fold axes away, and those that normalise along axes."""
+"""Operators that fold axes away, and running sums."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from slide_deploy.runtimes.mil_interpreter.call import Call
+from slide_deploy.runtimes.mil_interpreter.operator import Operator, Operators
 
 
 def reduction(function: Callable[[Tensor, list[int], bool], Tensor]) -> Callable[[Call], Tensor]:
@@ -31,67 +32,71 @@ def reduce_l2_norm(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
     return x.square().sum(axes, keep_dims).sqrt()
 
 
-def reduce_argmax(call: Call) -> Tensor:
-    """The index of the largest element along one axis, the last one by default."""
-    x = call.tensor("x")
-    if call.text("output_dtype", "int32") not in ("int32", "uint16"):
-        raise call.unsupported(f"output_dtype {call.text('output_dtype')}")
-    return x.argmax(call.axis("axis", x.dim(), -1), keepdim=call.flag("keep_dims"))
+def reduce_l1_norm(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
+    """The sum of the magnitudes."""
+    return x.abs().sum(axes, keep_dims)
 
 
-def softmax(call: Call) -> Tensor:
-    """``exp(x) / sum(exp(x))`` along one axis, the last one by default."""
-    x = call.tensor("x")
-    return torch.softmax(x, call.axis("axis", x.dim(), -1))
+def reduce_log_sum(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
+    """The natural logarithm of the sum."""
+    return x.sum(axes, keep_dims).log()
 
 
-def layer_norm(call: Call) -> Tensor:
-    """``gamma (x - mean) / sqrt(variance + epsilon) + beta`` over ``axes``, by default all.
+def reduce_prod(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
+    """The product."""
+    for axis in reversed(axes):  # from the back, so that the others keep their places
+        x = x.prod(axis, keep_dims)
+    return x
 
-    ``gamma`` and ``beta`` have the sizes of those axes.
+
+def place_of(function: Callable[..., Tensor]) -> Callable[[Call], Tensor]:
+    """The operator that finds an index along one axis, the last one by default."""
+
+    def run(call: Call) -> Tensor:
+        x = call.tensor("x")
+        if call.text("output_dtype", "int32") not in ("int32", "uint16"):
+            raise call.unsupported(f"output_dtype {call.text('output_dtype')}")
+        return function(x, call.axis("axis", x.dim(), -1), keepdim=call.flag("keep_dims"))
+
+    return run
+
+
+def cumsum(call: Call) -> Tensor:
+    """The sums of all elements up to each one along an axis, the first by default.
+
+    ``exclusive`` leaves out the element itself; ``reverse`` sums from the end.
     """
     x = call.tensor("x")
-    axes = call.axes("axes", x.dim(), range(x.dim()))
-    if not axes:
-        raise call.unsupported("no axis to normalise")
-    normalised = _normalised(x, axes, call.number("epsilon", 1e-5))
-    spread = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
-    return _scaled(call, normalised, spread)
+    axis = call.axis("axis", x.dim(), 0)
+    ordered = x.flip(axis) if call.flag("reverse") else x
+    # Not the sums less the element: that is not exact.
+    sums = ordered.cumsum(axis)
+    if call.flag("exclusive"):
+        zero = torch.zeros_like(sums.narrow(axis, 0, 1))
+        sums = torch.cat([zero, sums.narrow(axis, 0, x.shape[axis] - 1)], axis)
+    return sums.flip(axis) if call.flag("reverse") else sums
 
 
-def instance_norm(call: Call) -> Tensor:
-    """As ``layer_norm``, over the spatial axes of (batch, channel, ...space)."""
-    x = call.tensor("x")
-    if x.dim() < 3:
-        raise call.faulty("needs spatial axes")
-    axes = list(range(2, x.dim()))
-    normalised = _normalised(x, axes, call.number("epsilon", 1e-5))
-    return _scaled(call, normalised, _per_channel(x))
+def _reduction(function: Callable[[Tensor, list[int], bool], Tensor]) -> Operator:
+    return Operator(reduction(function), ("x",), ("axes", "keep_dims"))
 
 
-def batch_norm(call: Call) -> Tensor:
-    """``gamma (x - mean) / sqrt(variance + epsilon) + beta``, all four given per channel."""
-    x = call.tensor("x")
-    if x.dim() < 2:
-        raise call.faulty("needs a channel axis")
-    spread = _per_channel(x)
-    mean, variance = call.tensor("mean").reshape(spread), call.tensor("variance").reshape(spread)
-    normalised = (x - mean) / torch.sqrt(variance + call.number("epsilon", 1e-5))
-    return _scaled(call, normalised, spread)
+def _place(function: Callable[..., Tensor]) -> Operator:
+    return Operator(place_of(function), ("x",), ("axis", "keep_dims", "output_dtype"))
 
 
-def _per_channel(x: Tensor) -> list[int]:
-    return [size if axis == 1 else 1 for axis, size in enumerate(x.shape)]
-
-
-def _normalised(x: Tensor, axes: list[int], epsilon: float) -> Tensor:
-    centred = x - x.mean(axes, keepdim=True)
-    return centred / torch.sqrt(centred.square().mean(axes, keepdim=True) + epsilon)
-
-
-def _scaled(call: Call, x: Tensor, spread: list[int]) -> Tensor:
-    """``gamma x + beta``, both reshaped to ``spread``, both optional."""
-    gamma, beta = call.optional("gamma"), call.optional("beta")
-    if gamma is not None:
-        x = x * gamma.reshape(spread)
-    return x if beta is None else x + beta.reshape(spread)
+OPERATORS: Operators = {
+    "cumsum": Operator(cumsum, ("x",), ("axis", "exclusive", "reverse")),
+    "reduce_argmax": _place(torch.argmax),
+    "reduce_argmin": _place(torch.argmin),
+    "reduce_l1_norm": _reduction(reduce_l1_norm),
+    "reduce_l2_norm": _reduction(reduce_l2_norm),
+    "reduce_log_sum": _reduction(reduce_log_sum),
+    "reduce_log_sum_exp": _reduction(torch.logsumexp),
+    "reduce_max": _reduction(torch.amax),
+    "reduce_mean": _reduction(torch.mean),
+    "reduce_min": _reduction(torch.amin),
+    "reduce_prod": _reduction(reduce_prod),
+    "reduce_sum": _reduction(torch.sum),
+    "reduce_sum_square": _reduction(reduce_sum_square),
+}

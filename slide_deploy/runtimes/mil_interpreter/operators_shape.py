@@ -1,9 +1,12 @@
 """Operators that rearrange elements and compute none."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from slide_deploy.runtimes.mil_interpreter.call import Call
+from slide_deploy.runtimes.mil_interpreter.operator import Operator, Operators
 
 # The operator set, iOS 17, in which a 0 in a new shape is counted from the last axis.
 _ZEROS_FROM_THE_BACK = 7
@@ -79,7 +82,7 @@ def split(call: Call) -> list[Tensor]:
 def tile(call: Call) -> Tensor:
     """Copies of ``x`` beside each other, so many along each axis."""
     x, counts = call.tensor("x"), call.integers("reps")
-    if len(counts) != x.dim() or min(counts, default=1) < 1:
+    if len(counts) != x.dim() or min(counts, default=0) < 0:
         raise call.faulty(f"repeats rank {x.dim()} by {counts}")
     call.make_room(size * count for size, count in zip(x.shape, counts, strict=True))
     return x.repeat(counts)
@@ -98,9 +101,85 @@ def fill(call: Call) -> Tensor:
     return value.reshape(()).expand(sizes)
 
 
-def pixel_shuffle(call: Call) -> Tensor:
-    """Channels into space: (batch, C f^2, height, width) to (batch, C, height f, width f)."""
-    return torch.pixel_shuffle(call.tensor("x"), call.integer("upscale_factor"))
+def fill_like(call: Call) -> Tensor:
+    """One value, 0 by default, everywhere in a tensor of the shape of another."""
+    value = call.tensor("value") if call.has("value") else torch.tensor(0.0)
+    return value.reshape(()).expand(call.tensor("ref_tensor").shape)
+
+
+def range_1d(call: Call) -> Tensor:
+    """The numbers from ``start`` in steps of ``step``, up to and without ``end``."""
+    start, end, step = (call.tensor(name).reshape(()) for name in ("start", "end", "step"))
+    count = max(math.ceil((end.item() - start.item()) / step.item()), 0)
+    call.make_room([count])
+    return start + step * torch.arange(count)
+
+
+def flatten2d(call: Call) -> Tensor:
+    """Two axes: all before ``axis`` as one, and all from it on."""
+    x = call.tensor("x")
+    axis = call.integer("axis", 1)
+    first = axis if axis == x.dim() else call.from_front(axis, x.dim())
+    return x.reshape(math.prod(x.shape[:first]), math.prod(x.shape[first:]))
+
+
+def reshape_like(call: Call) -> Tensor:
+    """``x`` in a shape put together from parts of the shapes of others."""
+    x, others = call.tensor("x"), call.tensors("ref_tensors")
+    begins, ends, to_end = (
+        [part.item() for part in call.tensors(name)] for name in ("begins", "ends", "end_masks")
+    )
+    sizes: list[int] = []
+    for other, begin, end, whole in zip(others, begins, ends, to_end, strict=True):
+        sizes.extend(other.shape[int(begin) : None if whole else int(end)])
+    return x.reshape(sizes)
+
+
+def reverse(call: Call) -> Tensor:
+    """The elements backwards along these axes, by default along all."""
+    x = call.tensor("x")
+    return x.flip(call.axes("axes", x.dim(), range(x.dim())))
+
+
+def reverse_sequence(call: Call) -> Tensor:
+    """For each slice along ``batch_axis``, its first elements backwards along ``seq_axis``.
+
+    ``lengths`` says how many, one number a slice.
+    """
+    x, lengths = call.tensor("x"), call.integers("lengths")
+    batch_axis = call.axis("batch_axis", x.dim(), 0)
+    sequence_axis = call.axis("seq_axis", x.dim(), 0)
+    size = x.shape[sequence_axis]
+    if batch_axis == sequence_axis or len(lengths) != x.shape[batch_axis]:
+        raise call.faulty(f"has {len(lengths)} lengths for {x.shape[batch_axis]} slices")
+    if not all(0 <= length <= size for length in lengths):
+        raise call.faulty(f"reverses more than {size} elements")
+    axis = sequence_axis - (sequence_axis > batch_axis)
+    slices = [
+        torch.cat(
+            [part.narrow(axis, 0, length).flip(axis), part.narrow(axis, length, size - length)],
+            axis,
+        )
+        for part, length in zip(x.unbind(batch_axis), lengths, strict=True)
+    ]
+    return torch.stack(slices, batch_axis)
+
+
+def band_part(call: Call) -> Tensor:
+    """The diagonal of each matrix of the last two axes and so many beside it, zeros elsewhere.
+
+    ``lower`` counts the diagonals below, ``upper`` those above; a negative number takes all.
+    """
+    x, lower, upper = call.tensor("x"), call.integer("lower", -1), call.integer("upper", -1)
+    if x.dim() < 2:
+        raise call.faulty("needs matrices")
+    above = torch.arange(x.shape[-1]) - torch.arange(x.shape[-2])[:, None]  # (rows, columns)
+    kept = torch.ones_like(above, dtype=torch.bool)
+    if lower >= 0:
+        kept &= above >= -lower
+    if upper >= 0:
+        kept &= above <= upper
+    return torch.where(kept, x, torch.zeros((), dtype=x.dtype))
 
 
 def _alike(call: Call) -> list[Tensor]:
@@ -109,3 +188,24 @@ def _alike(call: Call) -> list[Tensor]:
     if len({(value.dtype, value.dim()) for value in values}) != 1:
         raise call.faulty("needs tensors of one type and rank")
     return values
+
+
+OPERATORS: Operators = {
+    "band_part": Operator(band_part, ("x",), ("lower", "upper")),
+    "concat": Operator(concat, ("values", "axis"), ("interleave",)),
+    "expand_dims": Operator(expand_dims, ("x", "axes")),
+    "fill": Operator(fill, ("shape",), ("value",)),
+    "fill_like": Operator(fill_like, ("ref_tensor",), ("value",)),
+    "flatten2d": Operator(flatten2d, ("x",), ("axis",)),
+    "range_1d": Operator(range_1d, ("start", "end", "step")),
+    "reshape": Operator(reshape, ("x", "shape")),
+    "reshape_like": Operator(reshape_like, ("x", "ref_tensors", "begins", "ends", "end_masks")),
+    "reverse": Operator(reverse, ("x",), ("axes",)),
+    "reverse_sequence": Operator(reverse_sequence, ("x", "lengths"), ("seq_axis", "batch_axis")),
+    "shape": Operator(shape, ("x",)),
+    "split": Operator(split, ("x", "axis"), ("num_splits", "split_sizes")),
+    "squeeze": Operator(squeeze, ("x",), ("axes",)),
+    "stack": Operator(stack, ("values", "axis")),
+    "tile": Operator(tile, ("x", "reps")),
+    "transpose": Operator(transpose, ("x", "perm")),
+}

@@ -77,7 +77,7 @@ def make_plan(path: Path, function: Function, operators: Mapping[str, Signature]
             elements += _declared_elements(operation)
             if elements > MAX_ALIVE_ELEMENTS:
                 raise too_large(path)
-            constants[_output(operation)] = _constant(path, operation, constants)
+            constants.update(_constants(path, operation, constants))
         else:
             _check_parameters(path, operation, operators)
             computed.append(operation)
@@ -119,10 +119,10 @@ def too_large(path: Path) -> InputError:
 
 
 def _declared_elements(operation: Operation) -> int:
-    """How many elements the first output has, as far as its sizes are declared."""
-    declared = operation.outputs[0].type
-    shape = declared.shape if isinstance(declared, TensorType) else None
-    return math.prod(size or 1 for size in shape or ())
+    """How many elements the outputs have, as far as their sizes are declared."""
+    types = [named.type for named in operation.outputs]
+    shapes = [declared.shape for declared in types if isinstance(declared, TensorType)]
+    return sum(math.prod(size or 1 for size in shape or ()) for shape in shapes)
 
 
 def _references(operation: Operation) -> Iterator[str]:
@@ -162,43 +162,43 @@ def _check_parameters(path: Path, operation: Operation, operators: Mapping[str, 
         raise faulty(path, operation.type, _output(operation), f"lacks parameter {missing[0]}")
 
 
-def _constant(
+def _constants(
     path: Path, operation: Operation, constants: Mapping[str, NDArray[np.generic]]
-) -> NDArray[np.generic]:
-    """The value of a ``const`` or ``constexpr_`` operation."""
+) -> dict[str, NDArray[np.generic]]:
+    """The values of a ``const`` or ``constexpr_`` operation, by name."""
     arguments: dict[str, Argument] = dict(operation.attributes)
     arguments.update((key, values[0]) for key, values in operation.inputs.items() if values)
     parameters = {
         key: _literal(path, operation, argument, constants) for key, argument in arguments.items()
     }
-    value = _evaluate(path, operation, parameters)
-    declared = operation.outputs[0].type
-    if (
-        not isinstance(declared, TensorType)
-        or declared.shape != value.shape
-        or declared.dtype.storage != value.dtype.name
-    ):
-        raise faulty(
-            path,
-            operation.type,
-            _output(operation),
-            f"is {value.dtype} {value.shape}, not as declared",
-        )
-    return value
+    values = _evaluate(path, operation, parameters)
+    if len(values) != len(operation.outputs):
+        given = f"gives {len(values)} values for {len(operation.outputs)}"
+        raise faulty(path, operation.type, _output(operation), given)
+    for named, value in zip(operation.outputs, values, strict=True):
+        if (
+            not isinstance(named.type, TensorType)
+            or named.type.shape != value.shape
+            or named.type.dtype.storage != value.dtype.name
+        ):
+            held = f"is {value.dtype} {value.shape}, not as declared"
+            raise faulty(path, operation.type, named.name, held)
+    return {named.name: value for named, value in zip(operation.outputs, values, strict=True)}
 
 
 def _evaluate(
     path: Path, operation: Operation, parameters: Mapping[str, NDArray[np.generic]]
-) -> NDArray[np.generic]:
+) -> tuple[NDArray[np.generic], ...]:
     if operation.type == "const":
         if set(parameters) != {"val"}:
             raise faulty(path, "const", _output(operation), "has no value")
-        return parameters["val"]
+        return (parameters["val"],)
     decompressor = _decompressor(path, operation, parameters)
     try:
-        return decompressor.run(**parameters)
+        result = decompressor.run(**parameters)
     except (ValueError, IndexError, TypeError) as error:
         raise faulty(path, operation.type, _output(operation), f"fails ({error})") from error
+    return result if isinstance(result, tuple) else (result,)
 
 
 def _literal(

@@ -129,6 +129,54 @@ def test_compressed_weight_is_what_coremltools_decompresses(name, dtype, plain, 
     assert np.abs(actual[weight].astype(np.float32) - WEIGHT).max() > 1e-4
 
 
+def pruned_and(compress):
+    """Pruned weights, of which those that are left are compressed once more."""
+    return lambda model, optimize: compress(pruned(model, optimize), optimize)
+
+
+def palettes_of_the_rest(model, optimize):
+    """Palettes of four bits for the weights that pruning left."""
+    config = optimize.OpPalettizerConfig(mode="uniform", nbits=4, weight_threshold=0)
+    return optimize.palettize_weights(
+        model, optimize.OptimizationConfig(config), joint_compression=True
+    )
+
+
+def integers_of_the_rest(model, optimize):
+    """Integers of eight bits for the weights that pruning left."""
+    config = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=0)
+    return optimize.linear_quantize_weights(
+        model, optimize.OptimizationConfig(config), joint_compression=True
+    )
+
+
+JOINT = {
+    "constexpr_lut_to_sparse": pruned_and(palettes_of_the_rest),
+    "constexpr_sparse_blockwise_shift_scale": pruned_and(integers_of_the_rest),
+}
+
+
+@pytest.mark.parametrize("operator", JOINT)
+def test_weights_compressed_twice_are_what_coremltools_decompresses(operator, plain, tmp_path):
+    import coremltools.optimize.coreml as optimize
+
+    compressed = JOINT[operator](plain["iOS18", "float32"][1], optimize)
+    compressed.save(str(tmp_path / "compressed.mlpackage"))
+    optimize.decompress_weights(compressed).save(str(tmp_path / "dense.mlpackage"))
+    operations = open_package(tmp_path / "compressed.mlpackage").main.block.operations
+    assert operator in {operation.type for operation in operations}
+
+    answers = []
+    weight = weight_name(tmp_path / "compressed.mlpackage", "constexpr_sparse_to_dense")
+    for name in ("compressed", "dense"):
+        program = MilProgram.load(tmp_path / f"{name}.mlpackage")
+        (port,) = program.inputs
+        answers.append(program.run({port: IMAGE}, keep=(weight,)))
+    for name in (weight, "out"):
+        np.testing.assert_array_equal(answers[0][name], answers[1][name])
+    assert 0.7 < (answers[0][weight] == 0).mean() < 0.8
+
+
 def weight_name(path, operator):
     """The value that the convolution uses as its weight."""
     operations = open_package(path).main.block.operations

@@ -1,0 +1,124 @@
+"""Numbers of low precision in a graph: integers and small floats in the place of 16 or 32 bits.
+
+Quantisers leave one of three traces, in every format:
+
+    operators   that turn numbers into small integers and back, or compute with them
+    weights     that are stored as integers and turned into floats by casts and scales
+    types       of floats below 16 bits, anywhere
+
+Integers that say where something is (indices, sizes, axes) leave none: they become no float.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from slide_deploy.graph_checks.graph import Constant, Format, Graph, Node
+from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
+from slide_deploy.graph_checks.kinds import Kind, kind_of
+
+# ONNX Runtime alone has forty such operators, which follow these words.
+_QUANTISING: Mapping[Format, re.Pattern[str]] = {
+    "onnx": re.compile(
+        r"[Qq]uantize|^QLinear|^QOrdered|^Q(Gemm|Attention|MoE)$|Integer(16|ToFloat)?$"
+        r"|NBits|Bnb4$|Fp(Q)?4|Float8$|BFP$"
+    ),
+    "openvino": re.compile(r"^FakeConvert$|[Qq]uantize"),
+    "coreml": re.compile(r"^(de)?quantize$|^conv_quantized$|^constexpr_.*(quantize|lut|scale)"),
+}
+_SMALL_FLOAT = re.compile(r"n?float[1-9](e|$)")
+_SMALL_INTEGER = re.compile(r"u?int[1-8]$")
+_INTEGER = re.compile(r"u?int([1-8]|16)$")
+_FLOAT = re.compile(r"b?float(16|32|64)$")
+_WEIGHTED = (Kind.CONVOLUTION, Kind.PRODUCT, Kind.LINEAR)
+# What passes its first input on, and what scales and shifts: between a stored weight and its use.
+_PASSING = (Kind.CAST, Kind.RESHAPE, Kind.TRANSPOSE)
+_SCALING = (Kind.ADD, Kind.MULTIPLY, Kind.BROADCAST)
+
+
+def quantising_operators(graph: Graph) -> Counter[str]:
+    """How often each operator occurs that is there for numbers of low precision."""
+    pattern = _QUANTISING[graph.format]
+    return Counter(node.operator for node in graph.nodes if pattern.search(node.operator))
+
+
+def small_floats(graph: Graph) -> Counter[str]:
+    """How often each type of float below 16 bits occurs, in constants and in values."""
+    types = {name: value.dtype for name, value in graph.values.items()}
+    types |= {name: constant.dtype for name, constant in graph.constants.items()}
+    return Counter(dtype for dtype in types.values() if _SMALL_FLOAT.match(dtype))
+
+
+def integer_weights(graph: Graph) -> tuple[Constant, ...]:
+    """The constants of small integers that become floats, each once."""
+    found = [*_cast_to_float(graph), *_behind_weights(graph)]
+    return tuple({constant.name: constant for constant in found}.values())
+
+
+def rounded_values(graph: Graph) -> tuple[Node, ...]:
+    """The casts to float of what another cast has just made small integers of.
+
+    What comes from an input of the graph is no such value: images have eight bits.
+    """
+    return tuple(node for node in graph.nodes if _is_rounded(graph, _entering(graph, node)))
+
+
+def _is_rounded(graph: Graph, name: str) -> bool:
+    """Whether a value is a float that was cast."""
+    origin = graph.producers.get(name)
+    if origin is None or kind_of(graph, origin) is not Kind.CAST or not origin.inputs:
+        return False
+    return bool(_FLOAT.match(_dtype(graph, origin.inputs[0])))
+
+
+def _cast_to_float(graph: Graph) -> Iterator[Constant]:
+    """Constants of small integers behind a cast to float, whatever reads it."""
+    for node in graph.nodes:
+        source = _entering(graph, node)
+        if source in graph.constants:
+            yield graph.constants[source]
+
+
+def _entering(graph: Graph, node: Node) -> str:
+    """Where the small integers come from that a cast turns into floats; empty if it casts none."""
+    if kind_of(graph, node) is not Kind.CAST or not node.inputs or not node.outputs:
+        return ""
+    name = node.inputs[0]
+    if not _SMALL_INTEGER.match(_dtype(graph, name)):
+        return ""
+    if _SMALL_INTEGER.match(_dtype(graph, node.outputs[0])):
+        return ""
+    for _ in range(LONGEST_WALK):
+        origin = graph.producers.get(name)
+        if origin is None or kind_of(graph, origin) not in _PASSING or not origin.inputs:
+            break
+        if not _SMALL_INTEGER.match(_dtype(graph, origin.inputs[0])):
+            break
+        name = origin.inputs[0]
+    return name if _FLOAT.match(_dtype(graph, node.outputs[0])) else ""
+
+
+def _behind_weights(graph: Graph) -> Iterator[Constant]:
+    """Integers, those of 16 bits too, behind the weights of convolutions and products."""
+    for node in graph.nodes:
+        if kind_of(graph, node) not in _WEIGHTED or len(node.inputs) < 2:
+            continue
+        waiting, seen = [node.inputs[1]], set[str]()
+        while waiting and len(seen) < LONGEST_WALK:
+            name = waiting.pop()
+            seen.add(name)
+            if name in graph.constants:
+                if _INTEGER.match(graph.constants[name].dtype):
+                    yield graph.constants[name]
+                continue
+            origin = graph.producers.get(name)
+            kind = None if origin is None else kind_of(graph, origin)
+            if origin is not None and kind in (*_PASSING, *_SCALING):
+                read = origin.inputs[:1] if kind in _PASSING else origin.inputs
+                waiting.extend(source for source in read if source and source not in seen)
+
+
+def _dtype(graph: Graph, name: str) -> str:
+    if name in graph.constants:
+        return graph.constants[name].dtype
+    return graph.values[name].dtype if name in graph.values else "undefined"
