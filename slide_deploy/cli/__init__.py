@@ -3,13 +3,12 @@
 Everything heavy is imported inside the commands, so that ``--help`` answers at once.
 """
 
-import signal
 import sys
 from typing import Annotated
 
 import typer
 
-from slide_deploy import __version__
+from slide_deploy import __version__, interruption
 from slide_deploy.cli import about, bench, check, export, results, tune, verify
 from slide_deploy.errors import SlideDeployError
 
@@ -49,12 +48,16 @@ for _command, _example in COMMANDS:
 
 
 def main() -> None:
+    """Run the command line in order, whether it ends by itself, by Ctrl-C or from outside."""
+    interruption.run(run)
+
+
+def run() -> None:
     """Run the command line; an error that is ours becomes one sentence and exit code 2."""
-    # Ended from outside is ended in order: what was half-written goes.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except SlideDeployError as error:
+        interruption.check()  # a library may have made this error of a Ctrl-C
         typer.echo(f"slide-deploy: {error}", err=True)
         sys.exit(2)
 
