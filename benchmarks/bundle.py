@@ -5,7 +5,6 @@ target itself is torch. The same bundle is the same bytes: names sorted, times f
 compressed.
 """
 
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from benchmarks.measuring.race import Plan
 from benchmarks.record import Candidate
 from benchmarks.targets.registry import TARGETS
 from slide_deploy.errors import InputError
+from slide_deploy.writing import draft_of
 
 # Modules, and packages with all below them; a test holds them to be closed under import.
 LIGHT = (
@@ -31,7 +31,9 @@ LIGHT = (
     "benchmarks/targets",
     "slide_deploy/__init__.py",
     "slide_deploy/errors.py",
+    "slide_deploy/interruption.py",
     "slide_deploy/machine",
+    "slide_deploy/writing.py",
 )
 # What reads checkpoints, for candidates that run one with torch.
 FOR_CHECKPOINTS = (
@@ -77,17 +79,13 @@ def write_bundle(plan: Plan, out: Path) -> None:
         "requirements.txt": "\n".join(needed) + "\n",
         "README.md": readme(moved, needed, _own_targets(moved.candidates)),
     }
-    # In the same folder: a rename is atomic within one file system only.
-    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        _write(draft, {**models, **code(moved.candidates), **texts})
-        draft.replace(out)
+        with draft_of(out) as draft:
+            _write(draft, {**models, **code(moved.candidates), **texts})
     except OSError as error:
         raise InputError(
             f"{out} cannot be written ({error.strerror}): choose another place."
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def requirements(candidates: tuple[Candidate, ...]) -> list[str]:

@@ -15,7 +15,9 @@ from benchmarks.measuring.race import OnStep, Plan, race
 from benchmarks.record import Candidate
 from benchmarks.statistics import LEAST_ROUNDS, noise_of_equals
 from slide_deploy.errors import InputError
+from slide_deploy.folders import require_writable_folder, shared_file
 from slide_deploy.machine import describe, fingerprint
+from slide_deploy.writing import require_writable, write_text
 
 # Six levels give a scatter that Student's t can work with (2.57 in place of 1.96).
 COPIES = 6
@@ -34,6 +36,7 @@ def calibrate(candidate: Candidate, plan: Plan, on_step: OnStep = lambda _: None
 
     Raises:
         InputError: if a copy fails, or there were too few rounds.
+        KeyboardInterrupt: if the user ends it.
     """
     copies = tuple(
         replace(candidate, name=f"{candidate.name} #{number + 1}") for number in range(COPIES)
@@ -42,6 +45,8 @@ def calibrate(candidate: Candidate, plan: Plan, on_step: OnStep = lambda _: None
         replace(plan, candidates=copies, profile=False, sustained=0.0),
         lambda step: on_step(f"calibrate: {step}"),
     )
+    if run.interrupted:
+        raise KeyboardInterrupt
     for each in run.measurements:
         if each.error:
             raise InputError(f"{candidate.name} cannot be calibrated with: {each.error}.")
@@ -57,15 +62,29 @@ def cache_file() -> Path:
     return user_cache_path("slide-deploy") / "noise.json"
 
 
-def remember(target: str, noise: float) -> None:
-    """Keep the noise of a target on this machine."""
-    known = _read()
-    known.setdefault(fingerprint(describe()), {})[target] = noise
+def require_memory() -> None:
+    """Refuse to calibrate where the noise could not be kept.
+
+    Raises:
+        InputError: if it could not.
+    """
     path = cache_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps(known, indent=2) + "\n")
-    draft.replace(path)
+    require_writable_folder(path.parent, "XDG_CACHE_HOME")
+    if path.exists():
+        require_writable(path)
+
+
+def remember(target: str, noise: float) -> None:
+    """Keep the noise of a target on this machine.
+
+    Raises:
+        InputError: if it cannot be kept.
+    """
+    path = cache_file()
+    with shared_file(path):
+        known = _read()
+        known.setdefault(fingerprint(describe()), {})[target] = noise
+        write_text(path, json.dumps(known, indent=2) + "\n")
 
 
 def remembered(targets: Sequence[str]) -> float | None:

@@ -177,3 +177,8 @@ def failed(comparisons: Sequence[Comparison]) -> bool:
     return any(
         each.verdict in (Verdict.worse, Verdict.failed, Verdict.lost) for each in comparisons
     )
+
+
+def nothing_compared(comparisons: Sequence[Comparison]) -> bool:
+    """Whether a gate has nothing to say yes to: no ratio, and nothing that failed either."""
+    return not failed(comparisons) and all(each.ratio is None for each in comparisons)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.compare import Verdict, judge
-from benchmarks.record import Measurement, Run
+from benchmarks.record import Candidate, Measurement, Run
 from benchmarks.statistics import Estimate, paired_ratio, widened
+from slide_deploy.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,35 @@ class Gated:
     name: str
     ratio: Estimate | None
     verdict: Verdict
+
+
+def require_others(count: int) -> None:
+    """Refuse a gate without a second candidate: it would let anything pass.
+
+    Raises:
+        InputError: if there is no other candidate.
+    """
+    if count < 2:
+        raise InputError(
+            "--fail-above holds candidates against the first one, and there is no other: name a "
+            "second file, or use slide-deploy compare for an earlier run."
+        )
+
+
+def require_comparable(candidates: Sequence[Candidate]) -> None:
+    """Refuse a gate that could hold no candidate against the first one.
+
+    Raises:
+        InputError: if there is no other candidate, or all have another number of streams.
+    """
+    require_others(len(candidates))
+    baseline, *others = candidates
+    streams = baseline.configuration.streams
+    if all(each.configuration.streams != streams for each in others):
+        raise InputError(
+            f"--fail-above compares candidates with as many --streams as the first one, {streams}, "
+            f"and no other has that: give one number of --streams."
+        )
 
 
 def gate(run: Run, fail_above: float) -> tuple[Gated, ...]:
@@ -55,3 +85,8 @@ def _gated(
 def closed(gated: Sequence[Gated]) -> bool:
     """Whether the gate says no."""
     return any(each.verdict in (Verdict.worse, Verdict.failed) for each in gated)
+
+
+def nothing_compared(gated: Sequence[Gated]) -> bool:
+    """Whether the gate has nothing to say yes to: no ratio, and nothing that failed either."""
+    return not closed(gated) and all(each.ratio is None for each in gated)

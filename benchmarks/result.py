@@ -5,7 +5,6 @@ only. Unknown fields are refused: a misspelt or foreign one must not pass as "no
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from benchmarks.plausible import implausible
 from benchmarks.record import RECORD_VERSION, Run
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks.readers.limits import short
+from slide_deploy.writing import write_bytes
 
 # Twenty candidates of a hundred thousand samples each need some 20 MB.
 MAX_BYTES = 256 << 20
@@ -44,6 +44,19 @@ def write(run: Run, path: Path) -> None:
     Raises:
         InputError: the run holds what ``read`` would refuse, or the file cannot be written.
     """
+    write_bytes(path, encode(run, path))
+
+
+def encode(run: Run, path: Path) -> bytes:
+    """What a file holds from which ``read`` returns the run.
+
+    Args:
+        run: to write.
+        path: of the file, for the sentence.
+
+    Raises:
+        InputError: the run holds what ``read`` would refuse.
+    """
     try:
         text = json.dumps(asdict(run), ensure_ascii=False, allow_nan=False)
     except ValueError as error:
@@ -53,17 +66,7 @@ def write(run: Run, path: Path) -> None:
     # A path that is no valid text on its own system must not make the file unreadable.
     content = text.encode("utf-8", "replace")
     _validated(path, content)
-    # In the same folder: a rename is atomic within one file system only.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content + b"\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}): choose another place."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    return content + b"\n"
 
 
 def schema() -> dict[str, Any]:

@@ -28,7 +28,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -135,6 +135,20 @@ def read_suite(path: Path) -> Suite:
         raise InputError(f"{path}: {place}: {message}.") from error
 
 
+def candidate_count(suite: Suite, sweep: Sweep) -> int:
+    """How many candidates ``members`` would name, before anything is made."""
+    batches, streams = _sizes(suite, sweep)
+    targets = sum(len(entry.targets or sweep.targets or suite.targets) for entry in suite.candidate)
+    return len(suite.image_sizes) * targets * len(batches) * len(streams)
+
+
+def _sizes(suite: Suite, sweep: Sweep) -> tuple[Sequence[int], Sequence[int]]:
+    """Batches and streams: those of the sweep where it names some."""
+    batches = sweep.batches if sweep.batches != (1,) else suite.batches
+    streams = sweep.streams if sweep.streams != (1,) else suite.streams
+    return batches, streams
+
+
 @dataclass(frozen=True)
 class Member:
     """A candidate of a suite, and what the suite says of it.
@@ -189,8 +203,7 @@ def _candidates(
     file = _file(entry, target, size, path.parent, work, export)
     if file.suffix not in target_named(target).suffixes:
         raise InputError(f"{path}: {entry.name} is {file.name}, which {target} does not run.")
-    batches = sweep.batches if sweep.batches != (1,) else suite.batches
-    streams = sweep.streams if sweep.streams != (1,) else suite.streams
+    batches, streams = _sizes(suite, sweep)
     sized = len(suite.image_sizes) > 1 and entry.file is None and entry.attention is None
     for batch, stream in product(batches, streams):
         configuration = replace(sweep.configuration, batch=batch, streams=stream)

@@ -18,6 +18,7 @@ from benchmarks.calibration import remembered
 from benchmarks.measuring.race import OnStep, Plan, race
 from benchmarks.record import Candidate, Configuration, Measurement, Run
 from benchmarks.statistics import LEAST_ROUNDS, paired_ratio, widened
+from slide_deploy import interruption
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import Lowering
 from slide_deploy.tuning.table import Trial, best
@@ -185,6 +186,7 @@ class _State:
             try:
                 self._paths[each] = self._make(each)
             except InputError as error:
+                interruption.check()  # a library may have made this error of a Ctrl-C
                 self._dropped[each] = str(error)
         return [each for each in dict.fromkeys(lowerings) if each not in self._dropped]
 

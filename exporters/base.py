@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from exporters.quiet import quiet
+from slide_deploy import interruption
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.lowerings.traits import PLAIN, Traits
 from slide_deploy.runtimes.base import message_lines
@@ -119,7 +120,7 @@ class Exporter:
         module = import_module(f"exporters.{self.format}_exporter")
         write: Callable[[ExportRequest, Path], None] = module.write
         try:
-            with quiet():
+            with interruption.unswallowed(), quiet():
                 write(request, path)
         except (InputError, OSError):
             raise

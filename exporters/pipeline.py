@@ -1,15 +1,13 @@
 """The whole way: fold, lower, write, read back, verify, check, manifest.
 
 Files are written into a hidden folder inside the output folder, verified there, and moved out only
-when they are right: nobody ever finds half a file, or a wrong one, under its final name.
+when they are right (``publishing.py``): nobody ever finds half a file, or a wrong one, under its
+final name.
 """
 
 import json
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,9 +16,11 @@ from torch import nn
 from exporters.base import Exporter, ExportRequest
 from exporters.declarations import declarations, declared_features
 from exporters.manifest import MANIFEST_VERSION, entries_beside, library_versions, to_json
+from exporters.publishing import Publication, publication, refuse_occupied
 from exporters.registry import exporter_for
 from slide_deploy.checkpoint import Checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.folders import require_writable_folder, working_folder
 from slide_deploy.graph_checks import Violation, check_graph, inspect, read_graph, standard_ops
 from slide_deploy.hashing import sha256
 from slide_deploy.lowerings import (
@@ -30,6 +30,7 @@ from slide_deploy.lowerings import (
     chosen,
     for_file,
     lower,
+    refuse_strips,
 )
 from slide_deploy.models.backbone import backbone_of
 from slide_deploy.parity import LIMITS, Answers, Case, Verification, verification_cases, verify
@@ -130,15 +131,12 @@ def export(
     exporters = [exporter_for(format) for format in dict.fromkeys(options.formats)]
     stem = checkpoint.stem
     manifest = options.out / "manifest.json"
-    if not options.force:
-        for exporter in exporters:
-            refuse_existing(exporter.paths(options.out / stem))
-    if manifest.is_dir():
-        raise InputError(f"{manifest} is a directory: remove it, or give another --out.")
-    replaced = {exporter.format for exporter in exporters}
-    others = entries_beside(manifest, checkpoint.sha256, replaced, options.force)
+    _entries_to_keep(checkpoint, exporters, options)
     for exporter in exporters:
         exporter.require(options.precision)
+    require_writable_folder(options.out)
+    if isinstance(options.lowering, Lowering):
+        refuse_strips(checkpoint.model, options.lowering)
 
     trained = backbone_of(checkpoint.model) if options.features else checkpoint.classifier()
     progress("fold")
@@ -152,45 +150,33 @@ def export(
     references = reference_answers(trained, cases)
     with working_folder(options.out) as work:
         written = [_write_and_verify(job, work / stem, cases, references, progress) for job in jobs]
-        files = tuple(_publish(file, options) for file in written)
-        result = ExportResult(certificate, files, manifest)
-        draft = work / manifest.name
-        draft.write_text(to_json(_manifest(checkpoint, options, result, others)))
-        draft.replace(manifest)
+        with publication(options.out) as moves:
+            # Once more: another export may have published meanwhile.
+            others = _entries_to_keep(checkpoint, exporters, options)
+            files = tuple(_publish(file, options, moves) for file in written)
+            result = ExportResult(certificate, files, manifest)
+            draft = work / manifest.name
+            draft.write_text(to_json(_manifest(checkpoint, options, result, others)))
+            moves.put(draft, manifest)
     return result
 
 
-def refuse_existing(paths: Sequence[Path]) -> None:
-    """Raise InputError if one of the files is there."""
-    for path in paths:
-        if path.exists():
-            raise InputError(f"{path} exists: give --force to replace it, or another --out.")
-
-
-@contextmanager
-def working_folder(out: Path) -> Iterator[Path]:
-    """A hidden folder on the same file system as the output, gone at the end whatever happens.
-
-    Output folders that were made for it and stay empty go too.
+def _entries_to_keep(
+    checkpoint: Checkpoint, exporters: Sequence[Exporter], options: ExportOptions
+) -> list[dict[str, object]]:
+    """What the manifest in the output folder says of other formats of the same checkpoint.
 
     Raises:
-        InputError: if the output folder cannot be made or written to.
+        InputError: if a final name is taken, or the manifest is another checkpoint's.
     """
-    made: list[Path] = []
-    work: Path | None = None
-    try:
-        made = [folder for folder in (out, *out.parents) if not folder.exists()]
-        out.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".slide-deploy-", dir=out))
-        yield work
-    except OSError as error:
-        raise InputError(f"{out} cannot be written to ({error.strerror}): check --out.") from error
-    finally:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
-        for folder in made:  # the innermost first
-            with suppress(OSError):  # it holds what was published, or was never made
-                folder.rmdir()
+    manifest = options.out / "manifest.json"
+    for exporter in exporters:
+        refuse_occupied(exporter.paths(options.out / checkpoint.path.stem), options.force)
+    if manifest.is_dir():
+        raise InputError(f"{manifest} is a directory: remove it, or give another --out.")
+    refuse_occupied([manifest], force=True)
+    replaced = {exporter.format for exporter in exporters}
+    return entries_beside(manifest, checkpoint.sha256, replaced, options.force)
 
 
 @dataclass(frozen=True)
@@ -269,19 +255,17 @@ def _write_and_verify(
     )
 
 
-def _publish(written: ExportedFile, options: ExportOptions) -> ExportedFile:
+def _publish(written: ExportedFile, options: ExportOptions, moves: Publication) -> ExportedFile:
     """Move a file to its final place, or leave it to vanish with the working folder."""
     finals = tuple(options.out / path.name for path in written.paths)
-    # What stands there was to be replaced. It goes also where the new file is not good enough: a
-    # file of an earlier export would pass for it.
-    for final in finals:
-        if final.is_dir():
-            shutil.rmtree(final)
-        final.unlink(missing_ok=True)
     if not written.passed and not options.keep_failed:
+        # What stands there was to be replaced. It goes all the same: a file of an earlier export
+        # would pass for the new one.
+        for final in finals:
+            moves.clear(final)
         return replace(written, paths=(), sha256=())
     for source, final in zip(written.paths, finals, strict=True):
-        source.replace(final)
+        moves.put(source, final)
     return replace(written, paths=finals)
 
 

@@ -1,5 +1,21 @@
-"""``python -m slide_deploy``."""
+"""``slide-deploy`` and ``python -m slide_deploy``: signals count before anything loads."""
 
-from slide_deploy.cli import main
+from slide_deploy import interruption
 
-main()
+
+def main() -> None:
+    """Run the command line as the whole work of this process."""
+    try:
+        interruption.run(_command_line)
+    finally:
+        interruption.ignore()
+
+
+def _command_line() -> None:
+    from slide_deploy.cli import run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

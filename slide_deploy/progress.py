@@ -5,6 +5,7 @@ from collections.abc import Callable
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from slide_deploy import interruption
 from slide_deploy.console import stderr
 
 
@@ -41,6 +42,7 @@ class Steps:
         self._bar.stop()
 
     def _step(self, name: str) -> None:
+        interruption.check()  # the step before may have swallowed a Ctrl-C
         if not self._quiet and not self._console.is_terminal:
             self._console.print(f"… {name}", markup=False)
         self._bar.update(self._task, description=escape(name), advance=int(self._started))

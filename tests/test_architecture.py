@@ -15,6 +15,9 @@ ARROWS = {
     "slide_deploy.surgery": set(),
     "slide_deploy.image_size": {"slide_deploy.errors"},
     "slide_deploy.writing": {"slide_deploy.errors"},
+    "slide_deploy.interruption": set(),
+    "slide_deploy.share": {"slide_deploy.errors"},
+    "slide_deploy.folders": {"slide_deploy.errors", "slide_deploy.interruption"},
     "slide_deploy.folding": {"slide_deploy.errors"},
     "slide_deploy.models": {"slide_deploy.errors", "slide_deploy.folding"},
     "slide_deploy.checkpoint": {
@@ -22,6 +25,7 @@ ARROWS = {
         "slide_deploy.errors",
         "slide_deploy.hashing",
         "slide_deploy.models",
+        "slide_deploy.writing",
     },
     "slide_deploy.reparameterize": {
         "slide_deploy",
@@ -37,6 +41,7 @@ ARROWS = {
     },
     "slide_deploy.tuning": {
         "slide_deploy.errors",
+        "slide_deploy.folders",
         "slide_deploy.lowerings",
         "slide_deploy.machine",
         "slide_deploy.models",
@@ -73,7 +78,7 @@ ARROWS = {
     "slide_deploy.machine": set(),
     "slide_deploy.doctor": {"slide_deploy", "slide_deploy.machine", "slide_deploy.runtimes"},
     "slide_deploy.console": {"slide_deploy.doctor", "slide_deploy.parity"},
-    "slide_deploy.progress": {"slide_deploy.console"},
+    "slide_deploy.progress": {"slide_deploy.console", "slide_deploy.interruption"},
     "slide_deploy.preprocessing": {"slide_deploy.errors"},
     "slide_deploy.prediction": {
         "slide_deploy.errors",

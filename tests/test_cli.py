@@ -69,7 +69,7 @@ def test_every_command_has_help_with_an_example(run, command: str) -> None:
 def test_version_models_and_doctor(run) -> None:
     assert run("--version") == (0, f"{__version__}\n", "")
     assert "28,348,834" in run("models")[1]
-    code, out, _ = run("doctor", "--json")
+    code, out, _ = run("doctor", "--json", "-")
     assert code == 0
     findings = {finding["subject"]: finding for finding in json.loads(out)}
     assert findings["onnxruntime"]["ok"]
@@ -103,11 +103,11 @@ def test_export_verify_and_fold(run, tmp_path: Path) -> None:
     code, out, err = run("verify", written, "--against", GOLDEN / "slide_swin_nano_ema.pth")
     assert code == 1
     assert "disagrees with" in err
-    code, out, _ = run("verify", written, "--against", NANO, "--json")
+    code, out, _ = run("verify", written, "--against", NANO, "--json", "-")
     assert json.loads(out)["passed"] is True
 
     folded = tmp_path / "folded.safetensors"
-    code, out, _ = run("fold", NANO, "-o", folded, "--json")
+    code, out, _ = run("fold", NANO, "-o", folded, "--json", "-")
     assert json.loads(out)["status"] == "folded"
     assert run("verify", written, "--against", folded, "-q")[0] == 0
     code, out, _ = run("fold", folded, "-o", tmp_path / "again.safetensors")
@@ -115,7 +115,18 @@ def test_export_verify_and_fold(run, tmp_path: Path) -> None:
 
 
 def test_export_in_another_lowering(run, tmp_path: Path) -> None:
-    call = ("export", NANO, "--to", "onnx", "--out", tmp_path, "--lowering", "flat/2", "--json")
+    call = (
+        "export",
+        NANO,
+        "--to",
+        "onnx",
+        "--out",
+        tmp_path,
+        "--lowering",
+        "flat/2",
+        "--json",
+        "-",
+    )
     code, out, _ = run(*call)
     assert code == 0
     (file,) = json.loads(out)["files"]
@@ -187,7 +198,7 @@ def test_predict_names_classes(run, tmp_path: Path) -> None:
     Image.new("RGB", (80, 70), (200, 30, 10)).save(tmp_path / "red.png")
     (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\n")
     call = ("predict", tmp_path / "slide_swin_nano.onnx", tmp_path / "red.png")
-    code, out, _ = run(*call, "--labels", tmp_path / "names.txt", "--json")
+    code, out, _ = run(*call, "--labels", tmp_path / "names.txt", "--json", "-")
     found = json.loads(out)
     assert code == 0
     assert {row["name"] for row in found} == {"ant", "bee", "cat", "dog"}
@@ -208,7 +219,7 @@ def test_names_with_brackets_are_printed_as_they_are(run, tmp_path: Path) -> Non
 
 
 def test_json_of_export_is_the_manifest(run, tmp_path: Path) -> None:
-    code, out, err = run("export", NANO, "--to", "onnx", "--out", tmp_path, "--json")
+    code, out, err = run("export", NANO, "--to", "onnx", "--out", tmp_path, "--json", "-")
     assert (code, err) == (0, "")
     assert out == (tmp_path / "manifest.json").read_text()
 

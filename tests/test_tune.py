@@ -80,12 +80,14 @@ def test_what_was_decided_is_the_present_choice_of_the_next_contest(run, decide,
     assert run(*arguments)[0] == 0
     assert [str(contest.present) for contest in decide.held] == ["per-offset", "dual/2"]
     assert {entry.geometry.layout for entry in read_table(out).entries} == {"tokens", "nchw"}
-    assert run(*arguments, "--json")[0] == 0
+    assert run(*arguments, "--json", "-")[0] == 0
     assert len(read_table(out).entries) == 2
 
 
 def test_json_holds_what_was_decided(run, decide, tmp_path) -> None:
-    code, out, _ = run("tune", "--attention", "32x8x8", "--target", "onnxruntime:cpu", "--json")
+    code, out, _ = run(
+        "tune", "--attention", "32x8x8", "--target", "onnxruntime:cpu", "--json", "-"
+    )
     assert code == 0
     (entry,) = json.loads(out)["entries"]
     assert entry["geometry"]["channels"] == 32

@@ -19,6 +19,7 @@ from benchmarks.measuring.race import Plan, race
 from benchmarks.record import Candidate, Measurement, Run
 from slide_deploy.errors import SlideDeployError
 from slide_deploy.machine import usable_threads
+from slide_deploy.writing import require_writable, write_text
 
 PLAN, INTERRUPTED = "plan.json", 130
 
@@ -43,13 +44,14 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
             chosen.threads,
             chosen.seconds,
         )
-        run = race(plan, _Steps(plan.steps))
         path = folder / f"result-{host_name()}.json"
+        require_writable(path)
+        run = race(plan, _Steps(plan.steps))
+        print(summary(run))
         write(run, path)
     except (SlideDeployError, OSError) as error:
-        print(f"Nothing is written: {error}")
+        print(f"There is no result: {error}")
         return 2
-    print(summary(run))
     print(f"Written: {path.name}. Bring it back and look at it: slide-deploy report {path.name}")
     if run.interrupted:
         return INTERRUPTED
@@ -86,13 +88,7 @@ def adapted(plan: Plan, usable: int, threads: int | None, seconds: float | None)
 
 def write(run: Run, path: Path) -> None:
     """Write a run as a whole or not at all; `slide-deploy report` validates it when it reads it."""
-    text = json.dumps(asdict(run), ensure_ascii=False, allow_nan=False) + "\n"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(text.encode("utf-8", "replace"))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, json.dumps(asdict(run), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def host_name() -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from benchmarks.measuring.process import Process, WorkerFailed
 from benchmarks.record import RECORD_VERSION, Artifact, Candidate, Limits, Measurement, Round, Run
-from slide_deploy import __version__, machine
+from slide_deploy import __version__, interruption, machine
 
 # A session's threads spin for a while after its last call and slow down whoever is timed next.
 REST = 0.15
@@ -76,16 +76,17 @@ def race(plan: Plan, on_step: OnStep = lambda _: None) -> Run:
             state.profile()
         except KeyboardInterrupt:
             interrupted = True
-        return Run(
-            version=RECORD_VERSION,
-            tool=__version__,
-            started=started,
-            seconds=plan.seconds,
-            machine=machine.describe(),
-            measurements=tuple(state.measurements.values()),
-            limits=state.limits(),
-            interrupted=interrupted,
-        )
+        with interruption.held():  # one more Ctrl-C must not cost what was measured
+            return Run(
+                version=RECORD_VERSION,
+                tool=__version__,
+                started=started,
+                seconds=plan.seconds,
+                machine=machine.describe(),
+                measurements=tuple(state.measurements.values()),
+                limits=state.limits(),
+                interrupted=interrupted,
+            )
 
 
 class _Race:
@@ -109,7 +110,8 @@ class _Race:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._exits.close()
+        with interruption.held():
+            self._exits.close()
 
     def start(self) -> None:
         """Load every candidate and warm it up, one after the other."""
@@ -195,8 +197,9 @@ class _Race:
         self.measurements[name] = replace(self.measurements[name], **known)  # type: ignore[arg-type]
 
     def _new_worker(self, threads: int) -> Process:
-        worker = Process(threads, self._plan.timeout)
-        self._exits.callback(worker.stop)
+        with interruption.held():  # between the two lines nobody would end the process
+            worker = Process(threads, self._plan.timeout)
+            self._exits.callback(worker.stop)
         return worker
 
     @contextmanager

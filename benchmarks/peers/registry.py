@@ -14,6 +14,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.models.slide_attention import SlideAttention
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
 from slide_deploy.surgery import replace_module
+from slide_deploy.writing import draft_of
 
 # What Swin-T, -S and -B are published with.
 SWIN_WINDOW = 7
@@ -96,6 +97,5 @@ def write_peer(peer: Peer, subject: Subject, path: Path) -> None:
     model, inputs = peer.build(subject)
     program = torch.onnx.export(model, inputs, dynamo=True, verbose=False)
     assert program is not None
-    draft = path.with_name(f".{path.name}.tmp")
-    program.save(str(draft), external_data=False)
-    draft.replace(path)
+    with draft_of(path) as draft:
+        program.save(str(draft), external_data=False)

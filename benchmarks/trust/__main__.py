@@ -16,6 +16,7 @@ from benchmarks.trust.trial import examine, steps
 from slide_deploy.errors import SlideDeployError
 from slide_deploy.machine import describe, usable_threads
 from slide_deploy.progress import Steps
+from slide_deploy.writing import require_writable
 
 INTERRUPTED = 130
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subjects = [subject(path) for path in chosen.files]
         if chosen.out is not None:
             page(chosen.out).around()  # before minutes are spent on what goes there
+            require_writable(chosen.out)
         conditions = _conditions(
             subjects, settings, sys.argv[1:] if arguments is None else arguments
         )

@@ -1,7 +1,6 @@
 """A folded model to a safetensors file that ``load_checkpoint`` reads back."""
 
 import json
-import tempfile
 from pathlib import Path
 
 from slide_deploy import __version__
@@ -9,6 +8,19 @@ from slide_deploy.checkpoint.load import Checkpoint, settings_of
 from slide_deploy.checkpoint.read import CONFIG_KEY, RESIZED_KEY
 from slide_deploy.errors import InputError
 from slide_deploy.models.slide_swin import SlideSwinTrunk
+from slide_deploy.writing import draft_of
+
+
+def require_suffix(path: Path) -> None:
+    """Refuse a path that does not say that it holds safetensors.
+
+    Raises:
+        InputError: if it ends in anything else.
+    """
+    if path.suffix != ".safetensors":
+        raise InputError(
+            f"{path} must end in .safetensors: folded weights are stored in that format."
+        )
 
 
 def save_folded(folded: SlideSwinTrunk, source: Checkpoint, path: Path) -> None:
@@ -25,10 +37,7 @@ def save_folded(folded: SlideSwinTrunk, source: Checkpoint, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    if path.suffix != ".safetensors":
-        raise InputError(
-            f"{path} must end in .safetensors: folded weights are stored in that format."
-        )
+    require_suffix(path)
     metadata = {
         CONFIG_KEY: json.dumps(settings_of(source.config)),
         RESIZED_KEY: " ".join(source.resized),
@@ -36,10 +45,8 @@ def save_folded(folded: SlideSwinTrunk, source: Checkpoint, path: Path) -> None:
         "slide_deploy.version": __version__,
     }
     try:
-        with tempfile.TemporaryDirectory(prefix=".slide-deploy-", dir=path.parent) as work:
-            draft = Path(work) / path.name
+        with draft_of(path) as draft:
             save_file({k: v.contiguous() for k, v in folded.state_dict().items()}, draft, metadata)
-            draft.replace(path)
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path} cannot be written ({reason}): check --output.") from error

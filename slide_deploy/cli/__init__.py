@@ -3,13 +3,14 @@
 Everything heavy is imported inside the commands, so that ``--help`` answers at once.
 """
 
-import signal
+import errno
+import os
 import sys
 from typing import Annotated
 
 import typer
 
-from slide_deploy import __version__
+from slide_deploy import __version__, interruption
 from slide_deploy.cli import about, bench, check, export, results, tune, verify
 from slide_deploy.errors import SlideDeployError
 
@@ -49,14 +50,31 @@ for _command, _example in COMMANDS:
 
 
 def main() -> None:
+    """Run the command line in order, whether it ends by itself, by Ctrl-C or from outside."""
+    interruption.run(run)
+
+
+def run() -> None:
     """Run the command line; an error that is ours becomes one sentence and exit code 2."""
-    # Ended from outside is ended in order: what was half-written goes.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except SlideDeployError as error:
+        interruption.check()  # a library may have made this error of a Ctrl-C
         typer.echo(f"slide-deploy: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        # What opens no file was writing: to a full disk, or to a terminal that went away.
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        _drop_standard_output()
+        typer.echo(f"slide-deploy: standard output takes no more ({error.strerror}).", err=True)
+        sys.exit(2)
+
+
+def _drop_standard_output() -> None:
+    """Let what is still to be printed vanish: Python would complain of it at its end."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 @app.callback(invoke_without_command=True)

@@ -1,10 +1,11 @@
 """The commands that say what there is: models and doctor."""
 
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import typer
-
 from slide_deploy.cli.options import JsonOption
+from slide_deploy.cli.outputs import Outputs
 
 if TYPE_CHECKING:
     from slide_deploy.doctor import Finding
@@ -39,19 +40,18 @@ def models() -> None:
     stdout().print(grid)
 
 
-def doctor(as_json: JsonOption = False) -> None:
+def doctor(json_to: JsonOption = None) -> None:
     """Say which runtimes and libraries are here, and why one is missing."""
     from slide_deploy.console import findings_table, stdout
     from slide_deploy.doctor import examine
 
+    outputs = Outputs({"--json": json_to})
     findings = (*examine(), *_targets(), *_tuning())
-    if as_json:
-        import json
-        from dataclasses import asdict
-
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
-    else:
+    rows = [asdict(finding) for finding in findings]
+    outputs.write("--json", lambda: json.dumps(rows, indent=2) + "\n")
+    if not outputs.quiet:
         stdout().print(findings_table(findings))
+    outputs.finish()
 
 
 def _targets() -> "list[Finding]":

@@ -1,24 +1,30 @@
 """The commands that measure: bench, compare and report."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.options import QuietOption
-from slide_deploy.cli.results import parse_share, ratio_cells, require_bench, show, write
+from slide_deploy.cli.options import JsonOption, QuietOption
+from slide_deploy.cli.outputs import Outputs
+from slide_deploy.cli.results import (
+    HtmlOption,
+    MarkdownOption,
+    ratio_cells,
+    require_bench,
+    show,
+    write,
+)
 from slide_deploy.errors import InputError
-from slide_deploy.writing import require_folder
+from slide_deploy.share import parse_share
 
 if TYPE_CHECKING:
     from benchmarks.candidates import Sweep
     from benchmarks.measuring.race import Plan
     from benchmarks.record import Artifact, Candidate, Run
     from benchmarks.suite import Member
-
-INTERRUPTED = 130
 
 
 def bench(
@@ -74,9 +80,9 @@ def bench(
         str | None,
         typer.Option(help="Exit 1 if a candidate is slower than the first by more.", metavar="5%"),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the result here.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write tables here.")] = None,
+    json_to: JsonOption = None,
+    html: HtmlOption = None,
+    markdown: MarkdownOption = None,
     bundle: Annotated[
         Path | None,
         typer.Option(help="Measure nothing: pack it for another device.", metavar="ZIP"),
@@ -92,25 +98,37 @@ def bench(
     candidate, round by round, so that a machine whose speed drifts does not matter.
     """
     require_bench()
-    for place in (json, html, markdown, bundle):
-        require_folder(place)
+    places = {"--json": json_to, "--html": html, "--markdown": markdown, "--bundle": bundle}
+    read = [*(files or []), *([suite] if suite else [])]
+    outputs = Outputs(places, quiet, read)
+    limit = None if fail_above is None else parse_share(fail_above, "--fail-above")
+    if bundle is not None:
+        _refuse_with_bundle(
+            {**places, "--fail-above": fail_above, "--calibrate": calibrate or None}
+        )
     from dataclasses import replace
 
     from benchmarks.candidates import candidates
+    from benchmarks.gate import require_comparable
     from benchmarks.measuring.race import Plan
-    from benchmarks.result import write as write_result
+    from benchmarks.result import encode
 
-    limit = None if fail_above is None else parse_share(fail_above)
     sweep = _sweep(target, batch, streams, threads, pin, precision, shape, option)
     accuracy: dict[str, float | None] = {}
     if suite is not None and not files:
-        members = _members(suite, work, sweep, quiet)
+        members = _members(suite, work, sweep, outputs.quiet, gated=limit is not None)
         found = tuple(member.candidate for member in members)
         accuracy = {member.candidate.name: member.accuracy for member in members}
     elif files and suite is None:
         found = candidates(files, sweep)
     else:
         raise InputError("Give either files to measure or a --suite.")
+    if limit is not None:
+        require_comparable(found)
+    if calibrate:
+        from benchmarks.calibration import require_memory
+
+        require_memory()
     plan = Plan(
         found,
         {each.name: _artifact(each, accuracy.get(each.name)) for each in found},
@@ -124,24 +142,32 @@ def bench(
         from benchmarks.bundle import write_bundle
 
         write_bundle(plan, bundle)
-        if not quiet:
+        if not outputs.quiet:
             typer.echo(f"written: {bundle}")
         return
     if calibrate:
-        _calibrate(plan, quiet)
-    run = replace(_race(plan, quiet), noise=_noise(found))
-    show([run], quiet)
-    if json is not None:
-        write_result(run, json)
-        if not quiet:
-            typer.echo(f"written: {json}")
-    write([run], html, markdown, quiet)
-    closed = limit is not None and _gate(run, limit, quiet)
+        _calibrate(plan, outputs.quiet)
+    run = replace(_race(plan, outputs.quiet), noise=_noise(found))
+    if run.interrupted and not any(each.rounds for each in run.measurements):
+        raise KeyboardInterrupt  # an older result is worth more than one without figures
+    # Before anything is shown: a terminal that went away must not cost what was measured.
+    outputs.write("--json", lambda: encode(run, json_to or Path("-")))
+    write([run], outputs)
+    show([run], outputs.quiet)
+    closed = limit is not None and not run.interrupted and _gate(run, limit, outputs.quiet)
+    outputs.finish(run.interrupted)
     if run.interrupted:
-        typer.echo("slide-deploy: interrupted; what was measured until then is kept.", err=True)
-        raise typer.Exit(INTERRUPTED)
+        typer.echo("note: what was measured until then is kept.", err=True)
+        raise KeyboardInterrupt
     errors = any(each.error for each in run.measurements)
     raise typer.Exit(1 if closed or errors else 0)
+
+
+def _refuse_with_bundle(options: Mapping[str, object]) -> None:
+    """A bundle measures nothing: what asks for figures, or gates them, would pass unheard."""
+    for option, value in options.items():
+        if value is not None and option != "--bundle":
+            raise InputError(f"--bundle packs and measures nothing: leave out {option}.")
 
 
 def _sweep(
@@ -207,7 +233,7 @@ def _noise(candidates: "Sequence[Candidate]") -> float | None:
 def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
     from rich.markup import escape
 
-    from benchmarks.gate import closed, gate
+    from benchmarks.gate import closed, gate, nothing_compared
     from slide_deploy.console import stdout, table
 
     gated = gate(run, fail_above)
@@ -221,6 +247,11 @@ def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
         for each in gated:
             grid.add_row(escape(each.name), *ratio_cells(each.ratio), each.verdict.value)
         stdout().print(grid)
+    if nothing_compared(gated):
+        raise InputError(
+            "--fail-above had nothing to compare: no candidate has rounds enough beside the first "
+            "one; measure for longer."
+        )
     return closed(gated)
 
 
@@ -234,13 +265,20 @@ def _artifact(candidate: "Candidate", accuracy: float | None) -> "Artifact":
     return artifact if accuracy is None else replace(artifact, accuracy=accuracy)
 
 
-def _members(path: Path, work: Path, sweep: "Sweep", quiet: bool) -> "tuple[Member, ...]":
+def _members(
+    path: Path, work: Path, sweep: "Sweep", quiet: bool, gated: bool
+) -> "tuple[Member, ...]":
     """The candidates of a suite; what is missing is made, which may take minutes."""
-    from benchmarks.suite import Wanted, members, read_suite
+    from benchmarks.gate import require_others
+    from benchmarks.suite import Wanted, candidate_count, members, read_suite
     from slide_deploy.cli.suite_files import export_for_suite
+    from slide_deploy.folders import require_writable_folder
     from slide_deploy.progress import Steps
 
     suite = read_suite(path)
+    if gated:
+        require_others(candidate_count(suite, sweep))
+    require_writable_folder(work, "--work")
     # A candidate may become a file for each runtime; what is there already takes no step.
     most = 1 + len(suite.candidate) * len(suite.image_sizes) * len(sweep.targets or suite.targets)
     with Steps(quiet, most) as step:

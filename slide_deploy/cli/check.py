@@ -1,13 +1,15 @@
 """The commands that read a file without running it: check and inspect."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from slide_deploy.cli.options import JsonOption, QuietOption
+from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
-from slide_deploy.writing import write_text
 
 
 def check(
@@ -24,7 +26,7 @@ def check(
         bool, typer.Option("--show-policy", help="Print the built-in policy and do nothing else.")
     ] = False,
     quiet: QuietOption = False,
-    as_json: JsonOption = False,
+    json_to: JsonOption = None,
 ) -> None:
     """Hold files against the rules of a policy, without the checkpoint and without a runtime."""
     from slide_deploy import graph_checks
@@ -34,18 +36,17 @@ def check(
         return
     if not files:
         raise InputError("No file to check: name an .onnx, .xml or .mlpackage.")
+    places = {"--json": json_to, "--junit": junit, "--sarif": sarif}
+    outputs = Outputs(places, quiet, [*files, *([policy] if policy else [])])
     rules = graph_checks.load_policy(policy) if policy else graph_checks.standard_ops()
     reports = graph_checks.check_files(files, rules)
 
     from slide_deploy.graph_checks import reports as forms
 
-    if junit is not None:
-        write_text(junit, forms.junit(reports))
-    if sarif is not None:
-        write_text(sarif, forms.sarif(reports))
-    if as_json:
-        typer.echo(forms.as_json(reports), nl=False)
-    elif not quiet:
+    outputs.write("--json", lambda: forms.as_json(reports))
+    outputs.write("--junit", lambda: forms.junit(reports))
+    outputs.write("--sarif", lambda: forms.sarif(reports))
+    if not outputs.quiet:
         from slide_deploy.console import stdout
 
         for report in reports:
@@ -55,26 +56,25 @@ def check(
     unusable = [report for report in reports if report.unusable]
     for report in unusable:
         typer.echo(f"slide-deploy: {report.unusable}", err=True)
+    outputs.finish()
     if not all(report.passed for report in reports):
         raise typer.Exit(2 if unusable else 1)
 
 
 def inspect(
     file: Annotated[Path, typer.Argument(help=".onnx, .xml or .mlpackage.", show_default=False)],
-    as_json: JsonOption = False,
+    json_to: JsonOption = None,
 ) -> None:
     """Say what a file costs: operators, parameters, multiply-accumulates, memory, depth."""
     from slide_deploy import graph_checks
 
+    outputs = Outputs({"--json": json_to}, inputs=[file])
     inspection = graph_checks.inspect(graph_checks.read_graph(file))
-    if as_json:
-        import json
-        from dataclasses import asdict
+    outputs.write("--json", lambda: json.dumps(asdict(inspection), indent=2) + "\n")
+    if not outputs.quiet:
+        from slide_deploy.console import stdout
+        from slide_deploy.graph_checks.reports import inspection_tables
 
-        typer.echo(json.dumps(asdict(inspection), indent=2))
-        return
-    from slide_deploy.console import stdout
-    from slide_deploy.graph_checks.reports import inspection_tables
-
-    for grid in inspection_tables(file, inspection):
-        stdout().print(grid)
+        for grid in inspection_tables(file, inspection):
+            stdout().print(grid)
+    outputs.finish()

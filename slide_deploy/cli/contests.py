@@ -16,8 +16,10 @@ from benchmarks.targets.registry import target_named
 from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
 from exporters.attention import AttentionFiles
 from exporters.registry import exporter_for
+from slide_deploy import interruption
 from slide_deploy.cli.options import Weights, load_trained
 from slide_deploy.errors import InputError
+from slide_deploy.folders import require_writable_folder
 from slide_deploy.lowerings import FORMS, Lowering
 from slide_deploy.machine import describe
 from slide_deploy.models.slide_attention import FoldedSlideAttention, Layout, SlideAttention
@@ -26,6 +28,7 @@ from slide_deploy.tuning.choice import choose, geometry_of, sensible_strips
 from slide_deploy.tuning.defaults import FORMAT_TARGETS
 from slide_deploy.tuning.store import Table, read_table, shipped_file, user_file
 from slide_deploy.tuning.table import Entry, Geometry
+from slide_deploy.writing import STDOUT, require_writable
 
 Attentions = dict[Geometry, FoldedSlideAttention]
 
@@ -81,6 +84,7 @@ def hold(
                 try:
                     entry = _contest(target, geometry, files, wish, table, step)
                 except InputError as error:
+                    interruption.check()  # a library may have made this error of a Ctrl-C
                     yield f"{geometry} on {target}: {error}"
                     continue
                 table = table.with_entry(entry)  # the next one starts from what is known by now
@@ -234,12 +238,14 @@ def writable_table(out: Path | None) -> Table:
     """The table that is added to, empty if it does not exist yet.
 
     Raises:
-        InputError: if it is damaged, or its folder is missing.
+        InputError: if it is damaged, or cannot be written to.
     """
     if out is None:
-        own = user_file()
-        assert own is not None  # the command has asked for platformdirs
-        return read_table(own) if own.exists() else Table(own)
-    if out.is_dir() or not out.parent.is_dir():
-        raise InputError(f"{out} cannot be written: name a file in a folder that exists.")
+        out = user_file()
+        assert out is not None  # the command has asked for platformdirs
+        require_writable_folder(out.parent, "XDG_CACHE_HOME, or give --out")
+        out.parent.mkdir(parents=True, exist_ok=True)
+    if out == STDOUT or (out.exists() and not out.is_file()):
+        raise InputError(f"{out} is no table: one is read before it is added to; name a file.")
+    require_writable(out)
     return read_table(out) if out.exists() else Table(out)

@@ -26,7 +26,9 @@ from slide_deploy.cli.options import (
     WindowSizeOption,
     load_trained,
     read_lowering,
+    require,
 )
+from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def export(
         bool, typer.Option("--keep-failed", help="Keep a file that fails verification.")
     ] = False,
     quiet: QuietOption = False,
-    as_json: JsonOption = False,
+    json_to: JsonOption = None,
 ) -> None:
     """Fold a checkpoint, write it in other formats and prove each file.
 
@@ -77,14 +79,21 @@ def export(
     What does not carry over exactly to another --image-size is refused, unless --keep-windows or
     --resize-position-tables says how.
     """
+    from exporters.publishing import refuse_occupied
     from exporters.registry import exporter_for
     from slide_deploy.console import stdout, verification_table
+    from slide_deploy.folders import require_writable_folder
     from slide_deploy.progress import Steps
 
-    for format in to:
-        exporter_for(format).require(precision)
+    outputs = Outputs({"--json": json_to}, quiet, [checkpoint])
+    exporters = [exporter_for(format) for format in to]
+    for exporter in exporters:
+        exporter.require(precision)
     how = read_lowering(lowering)
-    with Steps(quiet or as_json, 3 + 2 * len(set(to))) as step:
+    require_writable_folder(out)
+    for exporter in exporters:
+        refuse_occupied(exporter.paths(out / checkpoint.stem), force)
+    with Steps(outputs.quiet, 3 + 2 * len(set(to))) as step:
         step(f"load {checkpoint.name}")
         trained = load_trained(
             checkpoint,
@@ -111,9 +120,8 @@ def export(
             features=features,
         )
         result = run_export(trained, options, step)
-    if as_json:
-        typer.echo(result.manifest.read_text(), nl=False)
-    elif not quiet:
+    outputs.write("--json", result.manifest.read_text)
+    if not outputs.quiet:
         console = stdout()
         _describe(trained)
         _print_certificate(result.certificate)
@@ -149,6 +157,7 @@ def export(
                 f"{violation.node or 'the file'}: {violation.message} {violation.remedy}",
                 err=True,
             )
+    outputs.finish()
     raise typer.Exit(0 if result.passed else 1)
 
 
@@ -164,14 +173,18 @@ def fold(
     resize_position_tables: ResizeTablesOption = False,
     force: ForceOption = False,
     quiet: QuietOption = False,
-    as_json: JsonOption = False,
+    json_to: JsonOption = None,
 ) -> None:
     """Fold a checkpoint and write the folded weights, with a certificate of what was done."""
     if output.exists() and not force:
         raise InputError(f"{output} exists: give --force to replace it, or another --output.")
+    require("torch", "all")
+    from slide_deploy.checkpoint.save import require_suffix, save_folded
     from slide_deploy.progress import Steps
 
-    with Steps(quiet or as_json, 3) as step:
+    require_suffix(output)
+    outputs = Outputs({"--output": output, "--json": json_to}, quiet, [checkpoint])
+    with Steps(outputs.quiet, 3) as step:
         step(f"load {checkpoint.name}")
         trained = load_trained(
             checkpoint,
@@ -185,7 +198,6 @@ def fold(
         )
 
         from exporters.manifest import to_json
-        from slide_deploy.checkpoint.save import save_folded
         from slide_deploy.models.slide_swin import SlideSwinTrunk
         from slide_deploy.reparameterize import reparameterize
 
@@ -194,12 +206,13 @@ def fold(
         assert isinstance(folded, SlideSwinTrunk)
         step(f"write {output.name}")
         save_folded(folded, trained, output)
-    if as_json:
-        typer.echo(to_json({"status": certificate.status, "certificate": certificate}), nl=False)
-    elif not quiet:
+    content = {"status": certificate.status, "certificate": certificate}
+    outputs.write("--json", lambda: to_json(content))
+    if not outputs.quiet:
         _describe(trained)
         _print_certificate(certificate)
         typer.echo(f"written: {output}")
+    outputs.finish()
 
 
 def _describe(trained: "Checkpoint") -> None:

@@ -80,7 +80,10 @@ LoweringOption = Annotated[
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write the result as JSON here; - is standard output."),
+]
 ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace files that exist.")]
 
 

@@ -1,19 +1,24 @@
 """The commands that look at results: compare and report; and how a ratio is shown."""
 
-import re
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slide_deploy.cli.options import JsonOption, QuietOption, require
+from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
-from slide_deploy.writing import require_folder, write_text
+from slide_deploy.share import parse_share
 
 if TYPE_CHECKING:
     from benchmarks.record import Run
     from benchmarks.statistics import Estimate
+
+HtmlOption = Annotated[Path | None, typer.Option(help="Write a page with plots here.")]
+MarkdownOption = Annotated[Path | None, typer.Option(help="Write tables here.")]
 
 # Where the machine's noise was never measured.
 DEFAULT_GATE = 0.05
@@ -33,32 +38,30 @@ def compare(
         bool, typer.Option("--across-machines", help="Compare runs of different machines.")
     ] = False,
     quiet: QuietOption = False,
-    as_json: JsonOption = False,
+    json_to: JsonOption = None,
 ) -> None:
     """Say of each candidate whether it became better, worse, or whether nobody can tell.
 
     Exit code 1 if one became worse, or cannot be measured any more.
     """
     require_bench()
-    from dataclasses import asdict
-
     from rich.markup import escape
 
     from benchmarks.compare import compare as hold
-    from benchmarks.compare import failed
+    from benchmarks.compare import failed, nothing_compared
     from benchmarks.result import read
     from slide_deploy.console import stdout, table
 
+    outputs = Outputs({"--json": json_to}, quiet, [old, new])
+    given = None if fail_above is None else parse_share(fail_above, "--fail-above")
     before, after = read(old), read(new)
     noises = [run.noise for run in (before, after) if run.noise is not None]
     default = max(noises) - 1 if noises else DEFAULT_GATE
-    limit = default if fail_above is None else parse_share(fail_above)
+    limit = default if given is None else given
     found = hold(before, after, limit, across_machines)
-    if as_json:
-        import json
-
-        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
-    elif not quiet:
+    content = [asdict(each) for each in found]
+    outputs.write("--json", lambda: json.dumps(content, indent=2) + "\n")
+    if not outputs.quiet:
         grid = table(
             f"{new} against {old}; worse above {limit:.1%}",
             [("candidate", False), ("ratio", True), ("95 %", True), ("", False), ("", False)],
@@ -68,23 +71,29 @@ def compare(
                 escape(each.name), *ratio_cells(each.ratio), each.verdict.value, escape(each.remark)
             )
         stdout().print(grid)
+    outputs.finish()
+    if nothing_compared(found):
+        raise InputError(
+            f"{new} and {old} hold nothing that can be compared: no candidate was measured for "
+            f"long enough in both; measure them again."
+        )
     raise typer.Exit(1 if failed(found) else 0)
 
 
 def report(
     results: Annotated[list[Path], typer.Argument(help="Results of bench.", show_default=False)],
-    html: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write tables here.")] = None,
+    html: HtmlOption = None,
+    markdown: MarkdownOption = None,
 ) -> None:
     """Show results, of one device or of many, as tables or as one page with plots."""
     require_bench()
     from benchmarks.result import read
 
-    for place in (html, markdown):
-        require_folder(place)
+    outputs = Outputs({"--html": html, "--markdown": markdown}, inputs=results)
     runs = [read(path) for path in results]
-    show(runs, quiet=False)
-    write(runs, html, markdown, quiet=False)
+    write(runs, outputs)
+    show(runs, outputs.quiet)
+    outputs.finish()
 
 
 def require_bench() -> None:
@@ -113,28 +122,12 @@ def show(runs: "Sequence[Run]", quiet: bool) -> None:
                 stdout().print(part)
 
 
-def write(runs: "Sequence[Run]", html: Path | None, markdown: Path | None, quiet: bool) -> None:
+def write(runs: "Sequence[Run]", outputs: Outputs) -> None:
     """Write runs in the forms that were asked for."""
     from benchmarks.report import render_html, render_markdown
 
-    for path, render in ((html, render_html), (markdown, render_markdown)):
-        if path is None:
-            continue
-        write_text(path, render(runs))
-        if not quiet:
-            typer.echo(f"written: {path}")
-
-
-def parse_share(text: str) -> float:
-    """A share of 1 from "5%" or "0.05".
-
-    Raises:
-        InputError: if it is neither.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
-    if match is None:
-        raise InputError(f"--fail-above {text} is no share: give 5% or 0.05.")
-    return float(match[1]) / (100 if match[2] else 1)
+    outputs.write("--html", lambda: render_html(runs))
+    outputs.write("--markdown", lambda: render_markdown(runs))
 
 
 def ratio_cells(ratio: "Estimate | None") -> tuple[str, str]:

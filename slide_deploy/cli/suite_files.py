@@ -52,12 +52,14 @@ def _random_checkpoint(wanted: "Wanted", folder: Path) -> Path:
 
     from benchmarks.peers.subject import network
     from slide_deploy.image_size import parse_size
+    from slide_deploy.writing import draft_of
 
     assert wanted.architecture is not None
     assert wanted.image_size is not None
     model = network(wanted.architecture, parse_size(wanted.image_size, "image size")).branched()
     path = folder / f"{wanted.architecture}.pth"
-    torch.save({"model": model.state_dict()}, path)
+    with draft_of(path) as draft:
+        torch.save({"model": model.state_dict()}, draft)
     return path
 
 
@@ -65,8 +67,8 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     """One attention, folded and lowered; maps in, maps out."""
     from benchmarks.peers.subject import attention
     from exporters.attention import attention_request
-    from exporters.pipeline import working_folder
     from exporters.registry import exporter_for
+    from slide_deploy.folders import working_folder
     from slide_deploy.lowerings import for_file
     from slide_deploy.models.slide_attention import SlideAttention
     from slide_deploy.reparameterize import fold_attention

@@ -1,12 +1,13 @@
 """The command that finds the fastest forms on this machine: tune."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.bench import INTERRUPTED
 from slide_deploy.cli.options import (
     ImageSizeOption,
     JsonOption,
@@ -17,10 +18,11 @@ from slide_deploy.cli.options import (
     WindowSizeOption,
     require,
 )
+from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.results import require_bench
+from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
-    from slide_deploy.tuning.store import Table
     from slide_deploy.tuning.table import Entry
 
 
@@ -71,7 +73,7 @@ def tune(
         typer.Option(help="Table to add to. Default: your own, where export looks first."),
     ] = None,
     quiet: QuietOption = False,
-    as_json: JsonOption = False,
+    json_to: JsonOption = None,
 ) -> None:
     """Find the fastest form of each attention by racing them, and remember it for export.
 
@@ -92,8 +94,11 @@ def tune(
     )
     from slide_deploy.machine import usable_threads
     from slide_deploy.progress import Steps
-    from slide_deploy.tuning.store import write_table
+    from slide_deploy.tuning.store import add_entry
 
+    outputs = Outputs(
+        {"--json": json_to, "--out": out}, quiet, [checkpoint] if checkpoint is not None else []
+    )
     wish = Wish(
         parse_targets(target or (), precision.value),
         precision.value,
@@ -108,36 +113,37 @@ def tune(
     decided: list[Entry] = []
     failures: list[str] = []
     interrupted = False
-    with Steps(quiet or as_json, len(found) * len(wish.targets) * wish.steps) as step:
+    unwritten: InputError | None = None
+    with Steps(outputs.quiet, len(found) * len(wish.targets) * wish.steps) as step:
         try:
             for outcome in hold(found, wish, table, step):
                 if isinstance(outcome, str):
                     failures.append(outcome)
                     continue
-                table = table.with_entry(outcome)
-                write_table(table)  # now: what is decided outlives whatever comes
                 decided.append(outcome)
+                try:
+                    add_entry(table, outcome)  # now: what is decided outlives whatever comes
+                except InputError as error:
+                    unwritten = error
+                    break  # the next ones could not be kept either
         except KeyboardInterrupt:
             interrupted = True
-    _show(decided, table, quiet, as_json)
+    entries = [asdict(entry) for entry in decided]
+    content = {"table": str(table.path), "entries": entries}
+    outputs.write("--json", lambda: json.dumps(content, indent=2) + "\n")
+    if decided and not outputs.quiet:
+        _print(decided)
+        if unwritten is None:
+            typer.echo(f"written: {table.path}")
     for failure in failures:
         typer.echo(f"slide-deploy: {failure}", err=True)
+    outputs.finish(interrupted)
+    if unwritten is not None:
+        raise unwritten
     if interrupted:
-        typer.echo("slide-deploy: interrupted; what was decided until then is kept.", err=True)
-        raise typer.Exit(INTERRUPTED)
+        typer.echo("note: what was decided until then is kept.", err=True)
+        raise KeyboardInterrupt
     raise typer.Exit(1 if failures else 0)
-
-
-def _show(decided: "Sequence[Entry]", table: "Table", quiet: bool, as_json: bool) -> None:
-    if as_json:
-        import json
-        from dataclasses import asdict
-
-        entries = [asdict(entry) for entry in decided]
-        typer.echo(json.dumps({"table": str(table.path), "entries": entries}, indent=2))
-    elif decided and not quiet:
-        _print(decided)
-        typer.echo(f"written: {table.path}")
 
 
 def _print(decided: "Sequence[Entry]") -> None:

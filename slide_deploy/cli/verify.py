@@ -19,6 +19,7 @@ from slide_deploy.cli.options import (
     WindowSizeOption,
     load_trained,
 )
+from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,15 +45,16 @@ def verify(
         bool, typer.Option("--locate", help="Name the first layer that disagrees.")
     ] = False,
     quiet: QuietOption = False,
-    as_json: JsonOption = False,
+    json_to: JsonOption = None,
 ) -> None:
     """Compare a file with a checkpoint again, later or on another machine."""
     from slide_deploy.console import case_table, stdout
     from slide_deploy.progress import Steps
     from slide_deploy.runtimes import open_file
 
+    outputs = Outputs({"--json": json_to}, quiet, [file, against])
     runtime = open_file(file).runtime
-    with Steps(quiet or as_json, 3) as step:
+    with Steps(outputs.quiet, 3) as step:
         step(f"load {against.name}")
         trained = load_trained(
             against,
@@ -76,27 +78,28 @@ def verify(
         if locate:
             step("compare layer by layer")
             parting = find(file, trained, precision.value)
-    if as_json:
-        report = {
-            "passed": result.passed,
-            "verification": result,
-            "locate": parting,
-            "names_another_checkpoint": foreign,
-        }
-        typer.echo(to_json(report), nl=False)
-    elif not quiet:
+    report = {
+        "passed": result.passed,
+        "verification": result,
+        "locate": parting,
+        "names_another_checkpoint": foreign,
+    }
+    outputs.write("--json", lambda: to_json(report))
+    if not outputs.quiet:
         stdout().print(case_table(result))
         for remark in trained.remarks:
             typer.echo(f"note: {remark}")
         if foreign:
             typer.echo(f"note: {file.name} says that it was exported from another checkpoint file")
-    if parting is not None and not as_json and not quiet:
-        typer.echo(_describe_parting(parting))
+        if parting is not None:
+            typer.echo(_describe_parting(parting))
     if not result.passed:
         typer.echo(
             f"slide-deploy: {file} disagrees with {against} on: {', '.join(result.failures)}.",
             err=True,
         )
+    outputs.finish()
+    if not result.passed:
         raise typer.Exit(1)
 
 
@@ -105,7 +108,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
-    as_json: JsonOption = False,
+    json_to: JsonOption = None,
 ) -> None:
     """Name the most probable classes of pictures, prepared as in ImageNet training."""
     import json
@@ -117,15 +120,17 @@ def predict(
     from slide_deploy.prediction import predict as guess
     from slide_deploy.runtimes import open_file
 
+    outputs = Outputs({"--json": json_to}, inputs=[file, *images, *([labels] if labels else [])])
     session, names = open_file(file), _read_labels(labels)
     guesses = [row for image in images for row in guess(session, image, names, top)]
-    if as_json:
-        typer.echo(json.dumps([asdict(row) for row in guesses], indent=2))
-        return
-    grid = table(f"on {session.runtime}", [("picture", False), ("class", False), ("share", True)])
-    for row in guesses:
-        grid.add_row(escape(row.image), escape(row.name), f"{row.probability:.1%}")
-    stdout().print(grid)
+    outputs.write("--json", lambda: json.dumps([asdict(row) for row in guesses], indent=2) + "\n")
+    if not outputs.quiet:
+        columns = [("picture", False), ("class", False), ("share", True)]
+        grid = table(f"on {session.runtime}", columns)
+        for row in guesses:
+            grid.add_row(escape(row.image), escape(row.name), f"{row.probability:.1%}")
+        stdout().print(grid)
+    outputs.finish()
 
 
 def _describe_parting(parting: "Parting") -> str:

@@ -20,7 +20,7 @@ from slide_deploy.lowerings.choice import (
     chosen,
     for_file,
 )
-from slide_deploy.lowerings.lowered import lowered_attention
+from slide_deploy.lowerings.lowered import lowered_attention, refuse_strips
 from slide_deploy.lowerings.map_stages import count_map_stages, write_map_stages
 from slide_deploy.lowerings.merging import TransposedPatchMerging
 from slide_deploy.lowerings.normalised import Rewrite, absorb_bias, fold_affine
@@ -41,6 +41,7 @@ __all__ = [
     "chosen",
     "for_file",
     "lower",
+    "refuse_strips",
 ]
 
 

@@ -7,7 +7,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.lowerings.bands import Band, bands
 from slide_deploy.lowerings.choice import FORMS, Lowering
 from slide_deploy.lowerings.projection import constant_conv, project_rows
-from slide_deploy.models.slide_attention import FoldedSlideAttention
+from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttentionBase
 
 
 class LoweredSlideAttention(nn.Module):
@@ -85,3 +85,21 @@ def lowered_attention(
         return LoweredSlideAttention(folded, lowering)
     except InputError as error:
         raise InputError(f"{name or 'The attention'} as {lowering}: {error}") from error
+
+
+def refuse_strips(model: nn.Module, lowering: Lowering) -> None:
+    """Refuse more strips than a map has rows, before minutes are spent on folding.
+
+    Args:
+        model: as trained or folded; layers that learn of their map when they run are passed over.
+        lowering: of all its slide attentions.
+
+    Raises:
+        InputError: if a map has too few rows; the text names the layer.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, SlideAttentionBase) and module.resolution is not None:
+            try:
+                bands(module.resolution[0], lowering.strips, module.config.kernel_size // 2)
+            except InputError as error:
+                raise InputError(f"{name} as {lowering}: {error}") from error

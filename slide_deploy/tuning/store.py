@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from slide_deploy.errors import InputError
+from slide_deploy.folders import shared_file
 from slide_deploy.tuning.strict import decode
 from slide_deploy.tuning.table import TABLE_VERSION, Entry
 from slide_deploy.writing import write_text
@@ -116,6 +117,22 @@ def write_table(table: Table) -> None:
     with suppress(OSError):  # writing says what is wrong with the folder
         table.path.parent.mkdir(parents=True, exist_ok=True)
     write_text(table.path, text)
+
+
+def add_entry(table: Table, entry: Entry) -> Table:
+    """Write a table with one more entry; what others have added to the file meanwhile stays.
+
+    Returns:
+        The table as it is written.
+
+    Raises:
+        InputError: if it cannot be written, or the file was damaged meanwhile.
+    """
+    with shared_file(table.path):
+        present = read_table(table.path) if table.path.exists() else Table(table.path)
+        added = present.with_entry(entry)
+        write_table(added)
+    return added
 
 
 def _refuse(constant: str) -> None:
