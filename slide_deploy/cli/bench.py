@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.options import QuietOption
+from slide_deploy.cli.options import QuietOption, ShapeOption
 from slide_deploy.cli.results import parse_share, ratio_cells, require_bench, show, write
 from slide_deploy.errors import InputError
+from slide_deploy.input_shapes import parse_shapes
 from slide_deploy.writing import require_folder
 
 if TYPE_CHECKING:
@@ -54,9 +55,7 @@ def bench(
     precision: Annotated[
         str, typer.Option(help="float32, float16, bfloat16, or default: the runtime's choice.")
     ] = "float32",
-    shape: Annotated[
-        list[str] | None, typer.Option(help="Size of an open input.", metavar="NAME=1x3x224x224")
-    ] = None,
+    shape: ShapeOption = None,
     option: Annotated[
         list[str] | None, typer.Option(help="Of the runtime, by its own name.", metavar="KEY=VALUE")
     ] = None,
@@ -163,7 +162,7 @@ def _sweep(
         threads=threads or len(pinned) or usable_threads(),
         pinned=pinned,
         precision=precision,
-        shapes=dict(map(_shape, shapes or ())),
+        shapes=parse_shapes(shapes or ()),
         options=dict(map(_option, options or ())),
     )
     return Sweep(
@@ -263,13 +262,6 @@ def _processors(text: str | None) -> tuple[int, ...]:
             raise InputError(f"--pin {text} is no list of processors: give 0,1 or 0-3.")
         found += range(int(match[1]), int(match[2] or match[1]) + 1)
     return tuple(found)
-
-
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    match = re.fullmatch(r"(.+)=(\d+(?:x\d+)*)", text)
-    if match is None:
-        raise InputError(f"--shape {text} is not a shape: give NAME=1x3x224x224.")
-    return match[1], tuple(map(int, match[2].split("x")))
 
 
 def _option(text: str) -> tuple[str, str]:

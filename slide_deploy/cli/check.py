@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from slide_deploy.cli.options import JsonOption, QuietOption
+from slide_deploy.cli.options import JsonOption, QuietOption, ShapeOption
 from slide_deploy.errors import InputError
+from slide_deploy.input_shapes import parse_shapes
 from slide_deploy.writing import write_text
 
 
@@ -61,12 +62,14 @@ def check(
 
 def inspect(
     file: Annotated[Path, typer.Argument(help=".onnx, .xml or .mlpackage.", show_default=False)],
+    shape: ShapeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a file costs: operators, parameters, multiply-accumulates, memory, depth."""
     from slide_deploy import graph_checks
 
-    inspection = graph_checks.inspect(graph_checks.read_graph(file))
+    shapes = parse_shapes(shape or ())
+    inspection = graph_checks.inspect(graph_checks.read_sized(file, shapes))
     if as_json:
         import json
         from dataclasses import asdict
@@ -76,5 +79,5 @@ def inspect(
     from slide_deploy.console import stdout
     from slide_deploy.graph_checks.reports import inspection_tables
 
-    for grid in inspection_tables(file, inspection):
+    for grid in inspection_tables(file, inspection, shapes):
         stdout().print(grid)

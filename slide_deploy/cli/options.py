@@ -67,6 +67,12 @@ LoweringOption = Annotated[
         metavar="FORM",
     ),
 ]
+ShapeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Sizes of an input that has open ones; once for each.", metavar="NAME=1x3x224x224"
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace files that exist.")]
