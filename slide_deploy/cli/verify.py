@@ -92,20 +92,33 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
+    image_size: Annotated[
+        str | None,
+        typer.Option(help="For files that take any: side, or HEIGHTxWIDTH.", metavar="SIZE"),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(help="Of the file, where several could be the classes.", metavar="NAME"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Name the most probable classes of pictures, prepared as in ImageNet training."""
+    """Name the most probable classes of pictures.
+
+    They are normalised as in ImageNet training, or given as pixels to a file that takes those.
+    """
     import json
     from dataclasses import asdict
 
     from rich.markup import escape
 
     from slide_deploy.console import stdout, table
+    from slide_deploy.image_size import parse_size
     from slide_deploy.prediction import predict as guess
     from slide_deploy.runtimes import open_file
 
+    size = None if image_size is None else parse_size(image_size, "--image-size")
     session, names = open_file(file), _read_labels(labels)
-    guesses = [row for image in images for row in guess(session, image, names, top)]
+    guesses = guess(session, images, names, top, size, output)
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in guesses], indent=2))
         return
@@ -113,6 +126,9 @@ def predict(
     for row in guesses:
         grid.add_row(escape(row.image), escape(row.name), f"{row.probability:.1%}")
     stdout().print(grid)
+    if len(session.outputs) > 1:
+        typer.echo(f"output: {guesses[0].output}")
+    typer.echo(f"pictures: {guesses[0].prepared}")
 
 
 def _describe_parting(parting: "Parting") -> str:
