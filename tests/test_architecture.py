@@ -74,7 +74,12 @@ ARROWS = {
     },
     "slide_deploy.machine": set(),
     "slide_deploy.doctor": {"slide_deploy", "slide_deploy.machine", "slide_deploy.runtimes"},
-    "slide_deploy.console": {"slide_deploy.doctor", "slide_deploy.parity"},
+    "slide_deploy.tables": set(),
+    "slide_deploy.console": {
+        "slide_deploy.doctor",
+        "slide_deploy.parity",
+        "slide_deploy.tables",
+    },
     "slide_deploy.progress": {"slide_deploy.console"},
     "slide_deploy.pictures": {"slide_deploy.errors"},
     "slide_deploy.preprocessing": {

@@ -118,7 +118,7 @@ def export(
                 "interpreter of slide-deploy."
             )
         for file in result.files:
-            for line in _lowerings(file):
+            for line in _lowerings(file, console.width):
                 typer.echo(line)
         for file in result.files:
             if file.paths:
@@ -195,13 +195,13 @@ def _describe(trained: "Checkpoint") -> None:
         typer.echo(f"note: {remark}")
 
 
-def _lowerings(file: "ExportedFile") -> Iterator[str]:
+def _lowerings(file: "ExportedFile", width: int) -> Iterator[str]:
     """How the attentions of a file are written, one line for all that are alike."""
     alike = Counter((str(each), each.source) for each in file.lowerings.values())
     for (lowering, source), count in alike.items():
         attentions = f"{count} slide attention{'s' if count > 1 else ''}"
         line = f"{file.format}: {attentions} {lowering}{f' ({source})' if source else ''}"
-        yield fill(line, 100, subsequent_indent="  ")
+        yield fill(line, width, subsequent_indent="  ")
 
 
 def _by(shape: "tuple[int | None, ...]") -> str:
