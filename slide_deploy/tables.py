@@ -89,7 +89,7 @@ class FittingTable(Table):
             entry = Table.grid(padding=(0, 2, 0, 0))
             entry.add_column(no_wrap=True)
             entry.add_column(overflow="fold")
-            prose = []
+            prose: list[Text] = []
             for index, cell in enumerate(map(_text, rest), 1):
                 header = _text(self.columns[index].header)
                 if not cell.plain:
@@ -99,7 +99,8 @@ class FittingTable(Table):
                     prose.append(cell)
                 else:
                     entry.add_row(header, cell)
-            for part in (entry, *prose) if entry.rows else prose:
+            parts: list[Table | Text] = [entry] if entry.rows else []
+            for part in (*parts, *prose):
                 yield Padding(part, (0, 0, 0, 2))
         yield ""
 

@@ -70,7 +70,7 @@ def test_prose_goes_on_beside_its_name_and_a_long_path_in_it_is_broken() -> None
 def test_violations_name_the_node_in_one_piece(width: int) -> None:
     node = "/layers.0/blocks.0/attn/MatMul_3"
     remedy = "Write the operator in terms of listed ones, or add it to the policy where it is."
-    violation = Violation("SD004", "error", "Swish is no operator.", remedy, node)
+    violation = Violation("SD004", "error", node, "Swish is no operator.", remedy)
     report = Report(Path("model.onnx"), "onnx", "standard-ops", (violation,))
     out = printed(report_table(report), width)
     assert max(map(len, out.splitlines())) <= width
