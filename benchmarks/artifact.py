@@ -108,8 +108,7 @@ def _together(digests: dict[str, str]) -> str:
 def _costs(graph: Graph) -> _Costs:
     try:
         counted = inspect(graph)
-        macs = None if counted.uncounted else counted.macs
-        return _Costs(macs, counted.parameters, traffic(graph))
+        return _Costs(counted.macs, counted.parameters, traffic(graph))
     except Exception:
         # Counting is a courtesy: a graph that it trips over may still be measured.
         return _Costs()

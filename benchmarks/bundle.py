@@ -31,6 +31,7 @@ LIGHT = (
     "benchmarks/targets",
     "slide_deploy/__init__.py",
     "slide_deploy/errors.py",
+    "slide_deploy/input_shapes.py",
     "slide_deploy/interruption.py",
     "slide_deploy/machine",
     "slide_deploy/writing.py",

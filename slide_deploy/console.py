@@ -1,17 +1,20 @@
-"""How results look on a terminal: tables that fit 100 columns."""
+"""How results look on a terminal: tables that fit it, and 100 columns elsewhere."""
 
+import os
 import sys
 from collections.abc import Iterable
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from slide_deploy.doctor import Finding
 from slide_deploy.parity import Verification
+from slide_deploy.tables import FittingTable
 
 WIDTH = 100
+# Below it nothing can be read.
+_NARROWEST = 30
 
 
 def stdout() -> Console:
@@ -29,8 +32,11 @@ def _console(stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     # Names of files and layers are printed as they are, also where they hold colons.
     console = Console(file=stream, highlight=False, emoji=False, soft_wrap=True)
-    # A pipe or a log has no width of its own.
-    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked):
+        console.width = max(int(asked), _NARROWEST)
+    else:  # a pipe or a log has no width of its own
+        console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     return console
 
 
@@ -41,12 +47,9 @@ def table(title: str, columns: Iterable[tuple[str, bool]]) -> Table:
         title: above it, left.
         columns: header, and whether the column holds figures.
     """
-    grid = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    grid = FittingTable(title)
     for header, figures in columns:
-        # Text goes on in the next line; a figure that did would be misread.
-        grid.add_column(
-            header, justify="right" if figures else "left", overflow="fold", no_wrap=figures
-        )
+        grid.add(header, figures)
     return grid
 
 

@@ -1,8 +1,22 @@
-"""The path of a written model, before anybody opens it."""
+"""The paths of models, before anybody opens them."""
 
 from pathlib import Path
 
 from slide_deploy.errors import InputError
+
+# What ends the names of checkpoints, of their shards' indexes and of archives of training runs.
+_CHECKPOINT_SUFFIXES = (
+    *(".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".tar", ".pkl"),
+    *(".index", ".json"),
+)
+
+
+def checkpoint_stem(path: Path) -> str:
+    """What files that are written from a checkpoint are called, without their suffix."""
+    name = path.resolve().name
+    while name.endswith(_CHECKPOINT_SUFFIXES):
+        name = name.rpartition(".")[0]
+    return name
 
 
 def require_model_file(path: Path) -> None:

@@ -1,14 +1,22 @@
-"""The most probable classes of a picture."""
+"""The most probable classes of pictures."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from slide_deploy.errors import InputError
-from slide_deploy.preprocessing import load_image
+from slide_deploy.input_shapes import written
+from slide_deploy.preprocessing import ImageInput
 from slide_deploy.runtimes import Session
+
+# What exporters call the answers of a classifier.
+_CLASSES = re.compile("logit|prob|softmax|score", re.IGNORECASE)
+_FEATURES = re.compile(r"stage\d+")
+# How far from 1 shares may add up after rounding, by the digits of their type.
+_ROUNDING = {2: 5e-3, 4: 1e-3, 8: 1e-3}
 
 
 @dataclass(frozen=True)
@@ -19,48 +27,122 @@ class Guess:
         image: the picture's file.
         index: of the class.
         name: of the class, its index where it has none.
-        probability: softmax of its logit.
+        probability: its share, after a softmax where the file has none.
+        output: of the file that was read.
+        prepared: what was done to the picture.
     """
 
     image: str
     index: int
     name: str
     probability: float
+    output: str
+    prepared: str
 
 
-def predict(session: Session, image: Path, names: Sequence[str], top: int) -> list[Guess]:
+def predict(
+    session: Session,
+    images: Sequence[Path],
+    names: Sequence[str],
+    top: int,
+    size: tuple[int, int] | None = None,
+    output: str | None = None,
+) -> list[Guess]:
     """Name the most probable classes.
 
     Args:
-        session: a file that takes three channels and a fixed size.
-        image: a picture.
+        session: a file that takes three channels.
+        images: pictures.
         names: of the classes, in the order of the logits; may be shorter.
-        top: how many to give, the most probable first.
+        top: how many to give of each picture, the most probable first.
+        size: height and width where the file leaves them open.
+        output: of the file to read; the one that holds classes if left out.
 
     Raises:
-        InputError: if the file takes other images, or the picture cannot be read.
+        InputError: if the file takes other images or answers no classes, or a picture cannot be
+            read.
     """
-    if len(session.outputs) > 1:
+    if all(map(_FEATURES.fullmatch, session.outputs)):
         raise InputError(
             f"The file answers {', '.join(session.outputs)}: predict needs logits, so export the "
             f"model without --features."
         )
-    channels, height, width = session.input_shape[1:]
-    if channels != 3 or height is None or width is None:
-        raise InputError(
-            f"The file takes images of {channels}x{height}x{width}: predict needs three channels "
-            f"and a fixed size."
-        )
-    shares = probabilities(session(load_image(image, (height, width))))[0]
+    wanted = ImageInput.read(session.input_shape, session.input_dtype, session.pixels, size)
+    rows = []
+    for image in images:
+        answers = session.answers_to_one(wanted.load(image))
+        output = choose_output(answers, session.input_shape[0] or 1, output)
+        row = answers[output][0].ravel()
+        if np.isnan(row).any() or np.isposinf(row).any():
+            raise InputError(
+                f"The file answers {image} with numbers that are not finite on {session.runtime}: "
+                f"export it in float32."
+            )
+        rows.append(row)
+    whole = np.stack(rows)
+    # All pictures decide: a single row of logits may add up to 1 by chance.
+    shares = whole.astype(np.float64) if are_probabilities(whole) else probabilities(whole)
     return [
         Guess(
             image=str(image),
             index=int(index),
             name=names[index] if index < len(names) else str(index),
-            probability=float(shares[index]),
+            probability=float(row[index]),
+            output=str(output),
+            prepared=str(wanted),
         )
-        for index in shares.argsort()[::-1][:top]
+        for image, row in zip(images, shares, strict=True)
+        for index in row.argsort()[::-1][:top]
     ]
+
+
+def choose_output(answers: Mapping[str, np.ndarray], batch: int, wanted: str | None) -> str:
+    """The output that holds a number for each class.
+
+    Args:
+        answers: every output by its name.
+        batch: images that were given.
+        wanted: the output that the user asks for.
+
+    Returns:
+        That one, or the only one that can be meant, or the first that is named as classes are.
+
+    Raises:
+        InputError: if there is none, or several could be meant.
+    """
+    listed = ", ".join(f"{name} ({written(answer.shape)})" for name, answer in answers.items())
+    fitting = {name: width for name, answer in answers.items() if (width := _row(answer, batch))}
+    if wanted is not None:
+        if wanted not in answers:
+            raise InputError(f"The file has no output {wanted}: it answers {listed}.")
+        if wanted not in fitting:
+            raise InputError(f"--output {wanted} is no row of classes: the file answers {listed}.")
+        return wanted
+    if not fitting:
+        raise InputError(f"The file answers {listed}: predict needs a row of logits.")
+    several = [name for name, width in fitting.items() if width > 1] or list(fitting)
+    named = [name for name in several if _CLASSES.search(name)]
+    if len(several) > 1 and not named:
+        raise InputError(
+            f"The file answers {listed}: say with --output which of {', '.join(several)} are the "
+            f"classes."
+        )
+    return (named or several)[0]
+
+
+def _row(answer: np.ndarray, batch: int) -> int:
+    """How many numbers an answer has for each image; 0 if they are not one row of shares."""
+    shape = answer.shape
+    flat = len(shape) >= 2 and shape[0] == batch and all(size == 1 for size in shape[2:])
+    return shape[1] if flat and answer.dtype.kind == "f" else 0
+
+
+def are_probabilities(rows: np.ndarray) -> bool:
+    """Whether rows (n, classes) have been through a softmax: shares that add up to 1."""
+    slack = _ROUNDING[rows.dtype.itemsize]
+    shares = rows.astype(np.float64)
+    inside = shares.min() >= -slack and shares.max() <= 1 + slack
+    return bool(inside and np.abs(shares.sum(axis=-1) - 1).max() <= slack)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -1,22 +1,103 @@
-"""A picture file to the tensor that the model was trained on: resize, crop the middle, normalise.
+"""A picture to the tensor that a model was trained on: resize, crop the middle, normalise.
 
 The numbers are those of ImageNet training: channel means and deviations of its pixels, and a short
 side of 256/224 of the image before the middle is cut out.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from slide_deploy.errors import InputError
+from slide_deploy.input_shapes import written
+from slide_deploy.pictures import read_picture
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 CROP = 224 / 256
+# Of a picture after resizing. A long strip would become gigabytes.
+_MAX_PIXELS = 2**28
+_LARGEST_SIDE = 8192
+_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """How a picture is prepared for a file.
+
+    Args:
+        size: height and width.
+        channels_last: whether the channels stand last.
+        dtype: as numpy spells it.
+        pixels: whether the file takes pixels from 0 to 255, not normalised ones.
+    """
+
+    size: tuple[int, int]
+    channels_last: bool
+    dtype: str
+    pixels: bool
+
+    @classmethod
+    def read(
+        cls,
+        shape: tuple[int | None, ...],
+        dtype: str,
+        pixels: bool,
+        size: tuple[int, int] | None = None,
+    ) -> "ImageInput":
+        """What the shape and the type of an input ask for.
+
+        Args:
+            shape: of four sizes, None where one is open.
+            dtype: as numpy spells it; uint8 is always pixels.
+            pixels: whether another type is pixels too.
+            size: height and width where the file leaves them open.
+
+        Raises:
+            InputError: if it takes no colour pictures, or other sizes.
+        """
+        last = shape[1] != _CHANNELS and shape[3] == _CHANNELS
+        channels, *sides = (shape[3], *shape[1:3]) if last else shape[1:]
+        shown = written(shape)
+        if channels not in (_CHANNELS, None):
+            raise InputError(
+                f"The file takes images of {shown}: predict needs three channels, second or last."
+            )
+        if size is None and None in sides:
+            raise InputError(
+                f"The file takes images of {shown}, of any size: give --image-size 224, or that of "
+                f"training."
+            )
+        chosen = size or (sides[0] or 0, sides[1] or 0)
+        fits = all(side in (None, ours) for side, ours in zip(sides, chosen, strict=True))
+        if not fits or not all(0 < side <= _LARGEST_SIDE for side in chosen):
+            raise InputError(
+                f"The file takes images of {shown}, not of {written(chosen)}: change --image-size."
+            )
+        return cls(chosen, last, dtype, pixels or dtype == "uint8")
+
+    def load(self, path: Path) -> np.ndarray:
+        """One picture, (1, 3, height, width) or (1, height, width, 3).
+
+        Raises:
+            InputError: if it is missing or no picture.
+        """
+        image = load_pixels(path, self.size)
+        if not self.pixels:
+            image = _normalised(image)
+        if not self.channels_last:
+            image = image.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(image, dtype=self.dtype)
+
+    def __str__(self) -> str:
+        values = "pixels from 0 to 255" if self.pixels else "normalised as in ImageNet training"
+        order = "NHWC" if self.channels_last else "NCHW"
+        return f"middle of {written(self.size)}, RGB, {values}, {self.dtype} {order}"
 
 
 def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Read a picture for a model.
+    """Read a picture for a model that was trained on normalised ones.
 
     Args:
         path: any format that Pillow reads.
@@ -28,22 +109,40 @@ def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     Raises:
         InputError: if it is missing or no picture.
     """
+    return np.ascontiguousarray(_normalised(load_pixels(path, size)).transpose(0, 3, 1, 2))
+
+
+def load_pixels(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """The middle of a picture, its pixels as they are.
+
+    Args:
+        path: any format that Pillow reads.
+        size: height and width that the model takes.
+
+    Returns:
+        (1, height, width, 3), uint8.
+
+    Raises:
+        InputError: if it is missing or no picture.
+    """
     from PIL import Image
 
-    try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist: check the name of the picture.") from error
-    except (OSError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is not a picture that Pillow can read: convert it.") from error
+    picture = read_picture(path)
     height, width = size
     scale = max(height / picture.height, width / picture.width) / CROP
     resized = (round(picture.width * scale), round(picture.height * scale))
+    if resized[0] * resized[1] > _MAX_PIXELS:
+        raise InputError(
+            f"{path} is a strip of {picture.width}x{picture.height} pixels: cut out the part that "
+            f"matters."
+        )
     picture = picture.resize(resized, Image.Resampling.BICUBIC)
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    picture = picture.crop((left, top, left + width, top + height))
-    pixels = np.asarray(picture, dtype=np.float32) / 255.0
+    return np.asarray(picture.crop((left, top, left + width, top + height)))[None]
+
+
+def _normalised(pixels: np.ndarray) -> np.ndarray:
+    """Pixels (n, height, width, 3) to what ImageNet models are trained on, float32."""
     mean, deviation = (np.array(values, dtype=np.float32) for values in (MEAN, DEVIATION))
-    normalised = (pixels - mean) / deviation
-    return np.ascontiguousarray(normalised.transpose(2, 0, 1)[None])
+    shares = pixels.astype(np.float32) / 255.0
+    return np.asarray((shares - mean) / deviation)

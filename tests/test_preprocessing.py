@@ -8,7 +8,7 @@ from PIL import Image
 
 from slide_deploy.errors import InputError
 from slide_deploy.prediction import probabilities
-from slide_deploy.preprocessing import DEVIATION, MEAN, load_image
+from slide_deploy.preprocessing import DEVIATION, MEAN, load_image, load_pixels
 
 
 def save(pixels: np.ndarray, path: Path) -> Path:
@@ -41,6 +41,15 @@ def test_a_short_side_of_256_becomes_a_middle_of_224(tmp_path: Path) -> None:
     pixels[16:-16, 16:-16] = 255
     image = load_image(save(pixels, tmp_path / "frame.png"), (224, 224))
     assert image.min() > 0  # nothing of the black frame is left
+
+
+def test_pixels_as_they_are_are_the_same_picture(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3))
+    path = save(pixels, tmp_path / "noise.png")
+    raw, image = load_pixels(path, (32, 48)), load_image(path, (32, 48))
+    assert (raw.shape, raw.dtype) == ((1, 32, 48, 3), np.uint8)
+    back = image.transpose(0, 2, 3, 1) * np.array(DEVIATION) + np.array(MEAN)
+    assert np.abs(back * 255 - raw).max() < 1e-3
 
 
 def test_grey_and_transparent_pictures_become_three_channels(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.record import Configuration, Tensor
 from slide_deploy.errors import InputError
+from slide_deploy.input_shapes import refuse_other_shapes, written
 
 # What numpy can draw and every runtime can take.
 _TYPES = (
@@ -47,7 +48,8 @@ def sized(
         InputError: if one stays open, if a given shape contradicts the file, if the file has
             another batch than the configuration, or an input of a type that cannot be drawn.
     """
-    _refuse_unknown_names(path, inputs, configuration)
+    declared = {described.name: described.shape for described in inputs}
+    refuse_other_shapes(path, declared, configuration.shapes)
     tensors = []
     for described in inputs:
         if described.dtype not in _TYPES:
@@ -80,37 +82,17 @@ def random_arrays(tensors: Sequence[Tensor]) -> dict[str, Any]:
 def _shape(path: Path, described: Described, configuration: Configuration) -> tuple[int, ...]:
     given = configuration.shapes.get(described.name)
     if given is not None:
-        fits = len(given) == len(described.shape) and all(
-            size > 0 and known in (size, None)
-            for size, known in zip(given, described.shape, strict=True)
-        )
-        if not fits:
-            raise InputError(
-                f"{path} takes {described.name} as {_written(described.shape)}, not "
-                f"{_written(given)}: change --shape {described.name}."
-            )
         return tuple(given)
     sizes = []
     for index, size in enumerate(described.shape):
         if size is None and index > 0:
             raise InputError(
                 f"{path} leaves dimension {index} of {described.name} open "
-                f"({_written(described.shape)}): give --shape "
-                f"{described.name}={_written(_example(described, configuration))}."
+                f"({written(described.shape)}): give --shape "
+                f"{described.name}={written(_example(described, configuration))}."
             )
         sizes.append(configuration.batch if size is None else size)
     return tuple(sizes)
-
-
-def _refuse_unknown_names(
-    path: Path, inputs: Sequence[Described], configuration: Configuration
-) -> None:
-    names = [described.name for described in inputs]
-    for name in configuration.shapes:
-        if name not in names:
-            raise InputError(
-                f"{path} has no input {name}: name one of {', '.join(names)} in --shape."
-            )
 
 
 def _refuse_another_batch(
@@ -147,7 +129,3 @@ def _example(described: Described, configuration: Configuration) -> tuple[int, .
         plausible[min(index, 3)] if size is None else size
         for index, size in enumerate(described.shape)
     )
-
-
-def _written(shape: Sequence[int | None]) -> str:
-    return "x".join("?" if size is None else str(size) for size in shape) or "a scalar"

@@ -14,6 +14,7 @@ from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights, read_checkpoint
 from slide_deploy.checkpoint.strangers import some
 from slide_deploy.errors import InputError
+from slide_deploy.model_files import checkpoint_stem
 from slide_deploy.models.backbone import SlideSwinBackbone
 from slide_deploy.models.registry import architecture_name
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig, SlideSwinTrunk
@@ -22,8 +23,6 @@ from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig, SlideSwin
 _ODD_VALUES = (AttributeError, ArithmeticError, LookupError, TypeError, ValueError)
 
 _WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".tar", ".pkl", ".index", ".json")
 
 # Buffers that are computed from the settings: accepted in a file, and rebuilt.
 _DERIVED = ("relative_position_index", "attn_mask")
@@ -65,10 +64,7 @@ class Checkpoint:
     @property
     def stem(self) -> str:
         """What files that are written from it are called, without their suffix."""
-        name = self.path.resolve().name
-        while name.endswith(_SUFFIXES):
-            name = name.rpartition(".")[0]
-        return name
+        return checkpoint_stem(self.path)
 
     def classifier(self) -> SlideSwin:
         """The model, which answers logits.

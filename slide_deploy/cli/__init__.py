@@ -6,20 +6,20 @@ Everything heavy is imported inside the commands, so that ``--help`` answers at 
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from slide_deploy import __version__, interruption
 from slide_deploy.cli import about, bench, check, export, results, tune, verify
-from slide_deploy.errors import SlideDeployError
+from slide_deploy.errors import InputError, SlideDeployError
 
 app = typer.Typer(
     name="slide-deploy",
     help="Fold, export, verify, check and measure vision models that use Slide Attention.",
     epilog="Example: slide-deploy export model.pth --to onnx --to openvino --out exported",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -57,7 +57,8 @@ def main() -> None:
 def run() -> None:
     """Run the command line; an error that is ours becomes one sentence and exit code 2."""
     try:
-        app()
+        _refuse_empty(sys.argv[1:])
+        app(prog_name=app.info.name)  # completion is for this name, however it was started
     except SlideDeployError as error:
         interruption.check()  # a library may have made this error of a Ctrl-C
         typer.echo(f"slide-deploy: {error}", err=True)
@@ -75,6 +76,22 @@ def _drop_standard_output() -> None:
     """Let what is still to be printed vanish: Python would complain of it at its end."""
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse an empty argument, which comes from a variable that is not set.
+
+    Python would take an empty path for the folder that the command runs in.
+
+    Raises:
+        InputError: if there is one.
+    """
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        name, equals, value = argument.partition("=")
+        if argument and not (name.startswith("--") and equals and not value):
+            continue
+        what = name or (before if before.startswith("-") else "An argument")
+        raise InputError(f"{what} is empty: give it a value, or leave it out.")
 
 
 @app.callback(invoke_without_command=True)

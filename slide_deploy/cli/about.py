@@ -21,8 +21,8 @@ def models() -> None:
         [
             ("architecture", False),
             ("width", True),
-            ("depths", False),
-            ("heads", False),
+            ("depths", True),
+            ("heads", True),
             ("parameters", True),
             ("GFLOPs (paper)", True),
         ],

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.options import JsonOption, QuietOption
+from slide_deploy.cli.completion import ARITHMETIC, one_of, targets
+from slide_deploy.cli.options import JsonOption, QuietOption, ShapeOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.results import (
     HtmlOption,
@@ -18,6 +19,7 @@ from slide_deploy.cli.results import (
     write,
 )
 from slide_deploy.errors import InputError
+from slide_deploy.input_shapes import parse_shapes
 from slide_deploy.share import parse_share
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def bench(
         typer.Option(
             help="Runtime and device, as doctor lists them; once for each. Default: what is here.",
             metavar="RUNTIME:DEVICE",
+            autocompletion=targets,
         ),
     ] = None,
     suite: Annotated[
@@ -58,11 +61,13 @@ def bench(
         str | None, typer.Option(help="Processors to stay on: 0,1 or 0-3.", metavar="LIST")
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="float32, float16, bfloat16, or default: the runtime's choice.")
+        str,
+        typer.Option(
+            help="float32, float16, bfloat16, or default: the runtime's choice.",
+            autocompletion=one_of(ARITHMETIC),
+        ),
     ] = "float32",
-    shape: Annotated[
-        list[str] | None, typer.Option(help="Size of an open input.", metavar="NAME=1x3x224x224")
-    ] = None,
+    shape: ShapeOption = None,
     option: Annotated[
         list[str] | None, typer.Option(help="Of the runtime, by its own name.", metavar="KEY=VALUE")
     ] = None,
@@ -189,7 +194,7 @@ def _sweep(
         threads=threads or len(pinned) or usable_threads(),
         pinned=pinned,
         precision=precision,
-        shapes=dict(map(_shape, shapes or ())),
+        shapes=parse_shapes(shapes or ()),
         options=dict(map(_option, options or ())),
     )
     return Sweep(
@@ -301,13 +306,6 @@ def _processors(text: str | None) -> tuple[int, ...]:
             raise InputError(f"--pin {text} is no list of processors: give 0,1 or 0-3.")
         found += range(int(match[1]), int(match[2] or match[1]) + 1)
     return tuple(found)
-
-
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    match = re.fullmatch(r"(.+)=(\d+(?:x\d+)*)", text)
-    if match is None:
-        raise InputError(f"--shape {text} is not a shape: give NAME=1x3x224x224.")
-    return match[1], tuple(map(int, match[2].split("x")))
 
 
 def _option(text: str) -> tuple[str, str]:

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from slide_deploy.cli.options import JsonOption, QuietOption
+from slide_deploy.cli.options import JsonOption, QuietOption, ShapeOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
+from slide_deploy.input_shapes import parse_shapes
 
 
 def check(
@@ -63,18 +64,20 @@ def check(
 
 def inspect(
     file: Annotated[Path, typer.Argument(help=".onnx, .xml or .mlpackage.", show_default=False)],
+    shape: ShapeOption = None,
     json_to: JsonOption = None,
 ) -> None:
     """Say what a file costs: operators, parameters, multiply-accumulates, memory, depth."""
     from slide_deploy import graph_checks
 
     outputs = Outputs({"--json": json_to}, inputs=[file])
-    inspection = graph_checks.inspect(graph_checks.read_graph(file))
+    shapes = parse_shapes(shape or ())
+    inspection = graph_checks.inspect(graph_checks.read_sized(file, shapes))
     outputs.write("--json", lambda: json.dumps(asdict(inspection), indent=2) + "\n")
     if not outputs.quiet:
         from slide_deploy.console import stdout
         from slide_deploy.graph_checks.reports import inspection_tables
 
-        for grid in inspection_tables(file, inspection):
+        for grid in inspection_tables(file, inspection, shapes):
             stdout().print(grid)
     outputs.finish()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slide_deploy.cli.completion import formats as complete_formats
 from slide_deploy.cli.options import (
     AUTO,
     CheckpointArgument,
@@ -25,11 +26,14 @@ from slide_deploy.cli.options import (
     WeightsOption,
     WindowSizeOption,
     load_trained,
+    named,
+    parse_formats,
     read_lowering,
     require,
 )
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
+from slide_deploy.model_files import checkpoint_stem
 
 if TYPE_CHECKING:
     from exporters.pipeline import ExportedFile
@@ -41,7 +45,11 @@ def export(
     checkpoint: CheckpointArgument,
     to: Annotated[
         list[str],
-        typer.Option(help="onnx, openvino or coreml; give it once for each.", metavar="FORMAT"),
+        typer.Option(
+            help="onnx, openvino or coreml; several with commas, or all.",
+            metavar="FORMAT",
+            autocompletion=complete_formats,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("exported"),
     dynamic_batch: Annotated[
@@ -50,7 +58,8 @@ def export(
     precision: Annotated[
         Precision,
         typer.Option(
-            help="float16: OpenVINO's weights, all of Core ML. mixed: Core ML's projections only."
+            help="float16: OpenVINO's weights, all of Core ML. mixed: Core ML's projections only.",
+            case_sensitive=False,
         ),
     ] = Precision.float32,
     lowering: LoweringOption = AUTO,
@@ -86,15 +95,16 @@ def export(
     from slide_deploy.progress import Steps
 
     outputs = Outputs({"--json": json_to}, quiet, [checkpoint])
-    exporters = [exporter_for(format) for format in to]
+    formats = parse_formats(to)
+    exporters = [exporter_for(format) for format in formats]
     for exporter in exporters:
         exporter.require(precision)
     how = read_lowering(lowering)
     require_writable_folder(out)
     for exporter in exporters:
-        refuse_occupied(exporter.paths(out / checkpoint.stem), force)
-    with Steps(outputs.quiet, 3 + 2 * len(set(to))) as step:
-        step(f"load {checkpoint.name}")
+        refuse_occupied(exporter.paths(out / checkpoint_stem(checkpoint)), force)
+    with Steps(outputs.quiet, 3 + 2 * len(formats)) as step:
+        step(f"load {named(checkpoint).name}")
         trained = load_trained(
             checkpoint,
             weights,
@@ -110,7 +120,7 @@ def export(
         from exporters.pipeline import export as run_export
 
         options = ExportOptions(
-            formats=tuple(to),
+            formats=formats,
             out=out,
             dynamic_batch=dynamic_batch,
             lowering=how,
@@ -137,7 +147,7 @@ def export(
                 "interpreter of slide-deploy."
             )
         for file in result.files:
-            for line in _lowerings(file):
+            for line in _lowerings(file, console.width):
                 typer.echo(line)
         for file in result.files:
             if file.paths:
@@ -185,7 +195,7 @@ def fold(
     require_suffix(output)
     outputs = Outputs({"--output": output, "--json": json_to}, quiet, [checkpoint])
     with Steps(outputs.quiet, 3) as step:
-        step(f"load {checkpoint.name}")
+        step(f"load {named(checkpoint).name}")
         trained = load_trained(
             checkpoint,
             weights,
@@ -228,13 +238,13 @@ def _describe(trained: "Checkpoint") -> None:
         typer.echo(f"note: {remark}")
 
 
-def _lowerings(file: "ExportedFile") -> Iterator[str]:
+def _lowerings(file: "ExportedFile", width: int) -> Iterator[str]:
     """How the attentions of a file are written, one line for all that are alike."""
     alike = Counter((str(each), each.source) for each in file.lowerings.values())
     for (lowering, source), count in alike.items():
         attentions = f"{count} slide attention{'s' if count > 1 else ''}"
         line = f"{file.format}: {attentions} {lowering}{f' ({source})' if source else ''}"
-        yield fill(line, 100, subsequent_indent="  ")
+        yield fill(line, width, subsequent_indent="  ")
 
 
 def _by(shape: "tuple[int | None, ...]") -> str:

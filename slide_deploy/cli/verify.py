@@ -18,12 +18,15 @@ from slide_deploy.cli.options import (
     WeightsOption,
     WindowSizeOption,
     load_trained,
+    named,
 )
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
     from slide_deploy.locate import Parting
+
+_CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
 
 def verify(
@@ -39,7 +42,8 @@ def verify(
     keep_windows: KeepWindowsOption = False,
     resize_position_tables: ResizeTablesOption = False,
     precision: Annotated[
-        Precision, typer.Option(help="Of the file: how far its answers may be off.")
+        Precision,
+        typer.Option(help="Of the file: how far its answers may be off.", case_sensitive=False),
     ] = Precision.float32,
     locate: Annotated[
         bool, typer.Option("--locate", help="Name the first layer that disagrees.")
@@ -52,10 +56,11 @@ def verify(
     from slide_deploy.progress import Steps
     from slide_deploy.runtimes import open_file
 
+    _refuse_exchanged(file, against)
     outputs = Outputs({"--json": json_to}, quiet, [file, against])
     runtime = open_file(file).runtime
     with Steps(outputs.quiet, 3) as step:
-        step(f"load {against.name}")
+        step(f"load {named(against).name}")
         trained = load_trained(
             against,
             weights,
@@ -108,21 +113,34 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
     labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
+    image_size: Annotated[
+        str | None,
+        typer.Option(help="For files that take any: side, or HEIGHTxWIDTH.", metavar="SIZE"),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(help="Of the file, where several could be the classes.", metavar="NAME"),
+    ] = None,
     json_to: JsonOption = None,
 ) -> None:
-    """Name the most probable classes of pictures, prepared as in ImageNet training."""
+    """Name the most probable classes of pictures.
+
+    They are normalised as in ImageNet training, or given as pixels to a file that takes those.
+    """
     import json
     from dataclasses import asdict
 
     from rich.markup import escape
 
     from slide_deploy.console import stdout, table
+    from slide_deploy.image_size import parse_size
     from slide_deploy.prediction import predict as guess
     from slide_deploy.runtimes import open_file
 
     outputs = Outputs({"--json": json_to}, inputs=[file, *images, *([labels] if labels else [])])
+    size = None if image_size is None else parse_size(image_size, "--image-size")
     session, names = open_file(file), _read_labels(labels)
-    guesses = [row for image in images for row in guess(session, image, names, top)]
+    guesses = guess(session, images, names, top, size, output)
     outputs.write("--json", lambda: json.dumps([asdict(row) for row in guesses], indent=2) + "\n")
     if not outputs.quiet:
         columns = [("picture", False), ("class", False), ("share", True)]
@@ -130,7 +148,36 @@ def predict(
         for row in guesses:
             grid.add_row(escape(row.image), escape(row.name), f"{row.probability:.1%}")
         stdout().print(grid)
+        if len(session.outputs) > 1:
+            typer.echo(f"output: {guesses[0].output}")
+        typer.echo(f"pictures: {guesses[0].prepared}")
     outputs.finish()
+
+
+def _refuse_exchanged(file: Path, against: Path) -> None:
+    """Refuse a checkpoint where the written file belongs, and the other way round.
+
+    Raises:
+        InputError: if so.
+    """
+    from slide_deploy.runtimes import RUNTIMES
+
+    written = tuple(dict.fromkeys(runtime.suffix for runtime in RUNTIMES))
+    known = ", ".join(written)
+    is_written = [path.suffix.lower() in written for path in (file, against)]
+    if is_written == [False, True]:
+        raise InputError(
+            f"{file} and {against} are exchanged: give verify {against} --against {file}."
+        )
+    if is_written == [True, True]:
+        raise InputError(
+            f"--against {against} is a written file: name the checkpoint that {file} was exported "
+            f"from."
+        )
+    if file.suffix.lower() in _CHECKPOINTS:
+        raise InputError(
+            f"{file} is a checkpoint: name the written file first, one that ends in {known}."
+        )
 
 
 def _describe_parting(parting: "Parting") -> str:

@@ -4,7 +4,7 @@ from slide_deploy.graph_checks.check import Report, check_file, check_files, che
 from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.inspect import Inspection, inspect, traffic
 from slide_deploy.graph_checks.policy import Policy, load_policy, standard_ops, standard_ops_text
-from slide_deploy.graph_checks.readers import read_graph
+from slide_deploy.graph_checks.readers import read_graph, read_sized
 from slide_deploy.graph_checks.rules import RULES, Rule, Violation
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "inspect",
     "load_policy",
     "read_graph",
+    "read_sized",
     "standard_ops",
     "standard_ops_text",
     "traffic",

@@ -49,18 +49,24 @@ class Inspection:
     Attributes:
         operators: how often each occurs, the most frequent first.
         parameters: numbers that the file holds as weights; shapes and indices are none.
-        macs: multiply-accumulates at batch 1.
-        uncounted: nodes that multiply and whose sizes the file leaves open; ``macs`` lacks them.
-        largest: the largest activation; None if no size is known.
+        macs: multiply-accumulates at batch 1; None if some are uncounted.
+        counted_macs: those of all other nodes.
+        uncounted: nodes that multiply and whose sizes the file leaves open.
+        largest: the largest activation; None if there is none, or some are unsized.
+        largest_known: the largest of all others.
+        unsized: activations whose size the file leaves open.
         depth: operators on the longest path from an input to an output.
         file_bytes: all files together.
     """
 
     operators: tuple[tuple[str, int], ...]
     parameters: int
-    macs: int
+    macs: int | None
+    counted_macs: int
     uncounted: tuple[str, ...]
     largest: Activation | None
+    largest_known: Activation | None
+    unsized: tuple[str, ...]
     depth: int
     file_bytes: int
 
@@ -69,18 +75,25 @@ def inspect(graph: Graph) -> Inspection:
     """Count what a graph costs."""
     known = at_batch_one(graph)
     counted = {node.name: _macs(graph, node, known) for node in graph.nodes}
+    macs = sum(count for count in counted.values() if count is not None)
+    uncounted = tuple(name for name, count in counted.items() if count is None)
+    computed = [name for node in graph.nodes for name in node.outputs if name]
     activations = [
         Activation(name, known[name], _size(graph.values[name].dtype, known[name]))
-        for node in graph.nodes
-        for name in node.outputs
+        for name in computed
         if name in known and name in graph.values
     ]
+    largest = max(activations, key=lambda activation: activation.size, default=None)
+    unsized = tuple(name for name in computed if name not in known)
     return Inspection(
         operators=tuple(Counter(node.operator for node in graph.nodes).most_common()),
         parameters=parameters(graph),
-        macs=sum(macs for macs in counted.values() if macs is not None),
-        uncounted=tuple(name for name, macs in counted.items() if macs is None),
-        largest=max(activations, key=lambda activation: activation.size, default=None),
+        macs=None if uncounted else macs,
+        counted_macs=macs,
+        uncounted=uncounted,
+        largest=None if unsized else largest,
+        largest_known=largest,
+        unsized=unsized,
         depth=depth(graph),
         file_bytes=file_bytes(graph),
     )

@@ -38,6 +38,7 @@ class Feature:
         dtype: the element type of an array, ``uint8`` for an image, else empty.
         shape: one size a dimension; (channels, height, width) for an image.
         choices: the shapes that are allowed, where the description lists them one by one.
+        colours: order of an image's channels, ``RGB``, ``BGR`` or ``L`` for grey; else empty.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Feature:
     dtype: str
     shape: tuple[Size, ...]
     choices: tuple[tuple[int, ...], ...] = ()
+    colours: str = ""
 
 
 _ARRAY_DTYPES = {
@@ -54,8 +56,8 @@ _ARRAY_DTYPES = {
     131080: "int8",
     65552: "float16",
 }
-_COLOURS = 3
-_GRAYS = (10, 40)  # GRAYSCALE and GRAYSCALE_FLOAT16; every other colour space has three channels
+# GRAYSCALE, GRAYSCALE_FLOAT16 and BGR; every other colour space is RGB.
+_COLOURS = {10: "L", 40: "L", 30: "BGR"}
 
 
 def read_features(messages: Iterable[Any]) -> tuple[Feature, ...]:
@@ -87,16 +89,18 @@ def _array(name: str, message: Any) -> Feature:
 
 
 def _image(name: str, message: Any) -> Feature:
-    channels = 1 if message.colorSpace in _GRAYS else _COLOURS
+    colours = _COLOURS.get(message.colorSpace, "RGB")
+    channels = len(colours)
     sizes = message.enumeratedSizes.sizes
     choices = tuple((channels, size.height, size.width) for size in sizes)
     if choices:
-        return Feature(name, "image", "uint8", _spanned(choices), choices)
+        return Feature(name, "image", "uint8", _spanned(choices), choices, colours)
     if message.WhichOneof("SizeFlexibility") == "imageSizeRange":
         limits = message.imageSizeRange
         shape = (channels, *_ranges((limits.heightRange, limits.widthRange)))
-        return Feature(name, "image", "uint8", shape)
-    return Feature(name, "image", "uint8", (channels, message.height, message.width))
+        return Feature(name, "image", "uint8", shape, colours=colours)
+    shape = (channels, message.height, message.width)
+    return Feature(name, "image", "uint8", shape, colours=colours)
 
 
 def _ranges(limits: Sequence[Any]) -> tuple[Size, ...]:

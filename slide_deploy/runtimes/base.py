@@ -17,7 +17,9 @@ class Session:
         version: of the runtime's library.
         input_shape: of the image, (batch, channels, height, width); None where it is dynamic.
         outputs: their names, in the order of the file.
-        run: images float32 in, every output out, in the order of the names.
+        run: images of its type in, every output out, in the order of the names.
+        input_dtype: of the image, as numpy spells it.
+        pixels: whether it takes pixels from 0 to 255 whatever its type, as Core ML's images are.
     """
 
     runtime: str
@@ -25,6 +27,8 @@ class Session:
     input_shape: tuple[int | None, ...]
     outputs: tuple[str, ...]
     run: Callable[[np.ndarray], Sequence[np.ndarray]]
+    input_dtype: str = "float32"
+    pixels: bool = False
 
     @property
     def dynamic_batch(self) -> bool:
@@ -66,14 +70,20 @@ class Session:
         whole = [np.concatenate(output) for output in zip(*parts, strict=True)]
         return dict(zip(self.outputs, whole, strict=True))
 
+    def answers_to_one(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Every output for one image, as the file gives it; a fixed batch is filled with the image.
+
+        Args:
+            image: one image, its batch of 1 included.
+
+        Raises:
+            InputError: if the runtime refuses the image.
+        """
+        images = np.repeat(image, self.input_shape[0] or 1, axis=0)
+        return dict(zip(self.outputs, self._run(images), strict=True))
+
     def _run_one(self, images: np.ndarray) -> Sequence[np.ndarray]:
-        try:
-            outputs = self.run(images)
-        except InputError:
-            raise
-        except Exception as error:  # every runtime has errors of its own
-            reason = message_lines(error)[0]
-            raise InputError(f"{self.runtime} could not run the file ({reason}).") from error
+        outputs = self._run(images)
         for output in outputs:
             if output.ndim < 1 or len(output) != len(images):
                 raise InputError(
@@ -81,6 +91,20 @@ class Session:
                     f"{self.runtime}: expected one entry for each."
                 )
         return outputs
+
+    def _run(self, images: np.ndarray) -> Sequence[np.ndarray]:
+        if not np.can_cast(images.dtype, self.input_dtype, "same_kind"):
+            raise InputError(
+                f"The file takes {self.input_dtype} images and not {images.dtype} ones: give it "
+                f"pictures, as slide-deploy predict does."
+            )
+        try:
+            return self.run(images.astype(self.input_dtype, copy=False))
+        except InputError:
+            raise
+        except Exception as error:  # every runtime has errors of its own
+            reason = message_lines(error)[0]
+            raise InputError(f"{self.runtime} could not run the file ({reason}).") from error
 
 
 def message_lines(error: Exception) -> list[str]:

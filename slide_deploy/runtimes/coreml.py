@@ -34,4 +34,6 @@ def load(path: Path) -> Session:
         answers = model.predict({image.name: images})
         return [np.asarray(answers[name], dtype=np.float32) for name in outputs]
 
-    return Session("coreml", coremltools.__version__, shape, outputs, run)
+    types = coremltools.proto.FeatureTypes_pb2.ArrayFeatureType
+    dtype = {types.FLOAT16: "float16", types.DOUBLE: "float64"}.get(array.dataType, "float32")
+    return Session("coreml", coremltools.__version__, shape, outputs, run, dtype)

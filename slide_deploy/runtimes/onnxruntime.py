@@ -28,8 +28,8 @@ def load(path: Path) -> Session:
         raise InputError(
             f"{path} does not load on ONNX Runtime ({message_lines(error)[0]})."
         ) from error
-    if len(session.get_inputs()) != 1 or session.get_inputs()[0].type != "tensor(float)":
-        raise InputError(f"{path} does not take one input of float32: it is no image classifier.")
+    if len(session.get_inputs()) != 1:
+        raise InputError(f"{path} does not take one input: it is no image classifier.")
     if not session.get_outputs():
         raise InputError(f"{path} has no output: export the model again.")
     image = session.get_inputs()[0]
@@ -39,7 +39,7 @@ def load(path: Path) -> Session:
         return [np.asarray(output) for output in session.run(outputs, {image.name: images})]
 
     shape = tuple(size if isinstance(size, int) else None for size in image.shape)
-    return Session("onnxruntime", onnxruntime.__version__, shape, outputs, run)
+    return Session("onnxruntime", onnxruntime.__version__, shape, outputs, run, _dtype(image))
 
 
 def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -66,7 +66,8 @@ def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
         options.graph_optimization_level = level
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, **_CPU)
         names = [output.name for output in session.get_outputs()]
-        answers = session.run(names, {session.get_inputs()[0].name: image})
+        taken = session.get_inputs()[0]
+        answers = session.run(names, {taken.name: image.astype(_dtype(taken))})
     except Exception as error:  # onnx and onnxruntime have no base class for their errors
         raise InputError(
             f"{path} does not load on ONNX Runtime ({message_lines(error)[0]})."
@@ -74,3 +75,9 @@ def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
     return {
         name: value for name, value in zip(names, answers, strict=True) if value.dtype.kind == "f"
     }
+
+
+def _dtype(value: Any) -> str:
+    """The type of an input as numpy spells it."""
+    name = str(value.type).removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(name, name)

@@ -27,6 +27,9 @@ def load(path: Path) -> Session:
             raise InputError(f"{path} does not take one input: it is no image classifier.")
         shape = compiled.input(0).partial_shape
         sizes = tuple(None if size.is_dynamic else size.get_length() for size in shape)
+        element = compiled.input(0).get_element_type()
+        # OpenVINO hands out int16 for what numpy does not know.
+        dtype = "bfloat16" if element.get_type_name() == "bf16" else element.to_dtype().name
         outputs = tuple(_name(output, index) for index, output in enumerate(compiled.outputs))
     request = compiled.create_infer_request()
 
@@ -34,7 +37,8 @@ def load(path: Path) -> Session:
         request.infer([images])
         return [request.get_output_tensor(index).data.copy() for index in range(len(outputs))]
 
-    return Session("openvino", openvino.__version__.split("-")[0], sizes, outputs, run)
+    version = openvino.__version__.split("-")[0]
+    return Session("openvino", version, sizes, outputs, run, dtype)
 
 
 def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -57,7 +61,7 @@ def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
         ]
         model.add_outputs(kept)
         compiled = core.compile_model(model, "CPU", _FLOAT32)
-        answers = compiled([image])
+        answers = compiled([image.astype(compiled.input(0).get_element_type().to_dtype())])
     return {str(index): answers[output] for index, output in enumerate(compiled.outputs)}
 
 

@@ -18,6 +18,8 @@ from slide_deploy.runtimes.base import Session
 # A colour picture of 8192x8192, the largest that any model here takes, has 2**27.6 numbers. A
 # larger input comes from a damaged size.
 MAX_INPUT_ELEMENTS = 2**28
+# Normalised images, and pixels as they are.
+IMAGE_TYPES = ("float32", "float16", "float64", "uint8")
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,11 @@ def open_file(path: Path) -> Session:
         raise InputError(
             f"{path} takes an input of rank {len(session.input_shape)}: expected images (batch, "
             f"channels, height, width)."
+        )
+    if session.input_dtype not in IMAGE_TYPES:
+        raise InputError(
+            f"{path} takes an input of {session.input_dtype}: expected images of "
+            f"{', '.join(IMAGE_TYPES)}."
         )
     sizes = [size for size in session.input_shape if size is not None]
     if min(sizes, default=1) < 1 or math.prod(sizes) > MAX_INPUT_ELEMENTS:

@@ -164,7 +164,7 @@ def test_a_policy_that_names_its_outputs_means_every_file(written: Path, tmp_pat
 
 def test_predict_refuses_a_file_without_logits(written: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="predict needs logits"):
-        predict(open_file(written), tmp_path / "cat.jpg", (), 1)
+        predict(open_file(written), [tmp_path / "cat.jpg"], (), 1)
 
 
 def test_a_folded_checkpoint_has_the_same_maps(nano: Golden, tmp_path: Path) -> None:

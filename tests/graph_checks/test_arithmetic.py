@@ -198,6 +198,19 @@ def test_depth_is_the_longest_path_and_survives_a_circle() -> None:
 def test_what_cannot_be_counted_is_named() -> None:
     node = Node("product", "MatMul", "", ("x", "W"), ("y",))
     inspection = inspect(graph("onnx", node, x=("batch", "length", 3), W=(3, 4)))
-    assert inspection.macs == 0
+    assert (inspection.macs, inspection.counted_macs) == (None, 0)
     assert inspection.uncounted == ("product",)
+    assert (inspection.largest, inspection.unsized) == (None, ("y",))
+
+
+def test_a_figure_that_lacks_something_is_unknown_and_what_is_known_is_kept() -> None:
+    nodes = (
+        Node("open", "MatMul", "", ("x", "W"), ("y",)),
+        Node("known", "MatMul", "", ("Z", "W"), ("t",)),
+    )
+    shapes = {"x": ("batch", "length", 3), "Z": (5, 3), "t": (5, 4), "W": (3, 4)}
+    inspection = inspect(graph("onnx", *nodes, **shapes))
+    assert (inspection.macs, inspection.counted_macs) == (None, 5 * 3 * 4)
     assert inspection.largest is None
+    assert inspection.largest_known is not None
+    assert inspection.largest_known.shape == (5, 4)

@@ -27,7 +27,7 @@ def outcome(path: Path, picture: Path) -> str:
         session = open_file(path)
         session(np.zeros([size or 1 for size in session.input_shape], np.float32))
         reached.append("answered")
-        predict(session, picture, names=(), top=1)
+        predict(session, [picture], names=(), top=1)
     except InputError as error:
         reached.append(refusal(error))
     try:

@@ -26,6 +26,7 @@ from slide_deploy.graph_checks.readers.limits import (
     short,
 )
 from slide_deploy.graph_checks.readers.onnx_shapes import UNEXPRESSED, inferred_values
+from slide_deploy.graph_checks.readers.onnx_sizes import clear_negative_sizes, fix_input_sizes
 from slide_deploy.graph_checks.readers.onnx_tensors import TensorReader, type_name
 from slide_deploy.graph_checks.readers.protobuf_budget import Budget
 
@@ -34,14 +35,21 @@ _MAX_FILE_BYTES = 2**31 - 1
 _NESTED = 10  # subgraphs inside subgraphs
 
 
-def read_onnx(path: Path) -> Graph:
+def read_onnx(path: Path, shapes: Mapping[str, Shape] | None = None) -> Graph:
     """Read an ONNX file and the data files beside it.
+
+    Args:
+        path: the file.
+        shapes: of inputs, by name, instead of those that the file leaves open.
 
     Raises:
         InputError: it is damaged, absurdly large, or names data outside its folder.
         MissingExtra: the onnx library is not installed.
     """
-    return _Reader(path, _parse(path)).graph()
+    model = _parse(path)
+    clear_negative_sizes(model.graph, _NESTED)
+    fix_input_sizes(model.graph, shapes or {})
+    return _Reader(path, model).graph()
 
 
 def _parse(path: Path) -> Any:

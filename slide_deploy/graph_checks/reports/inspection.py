@@ -1,43 +1,68 @@
 """What a file costs, as tables for people."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from slide_deploy.console import table
 from slide_deploy.graph_checks.inspect import Inspection
 from slide_deploy.graph_checks.readers.limits import short
+from slide_deploy.input_shapes import written
+
+_ADVICE = "note: the file leaves sizes open: give --shape NAME=1x3x224x224 for its inputs"
+_LIMITS = (
+    "note: some sizes follow from the given ones in ways that are not computed here: an ONNX file "
+    "of the model tells more"
+)
 
 
-def inspection_tables(path: Path, inspection: Inspection) -> Iterator[Table]:
-    """The costs, then the operators."""
-    yield _costs(path, inspection)
+def inspection_tables(
+    path: Path, inspection: Inspection, shapes: Mapping[str, Sequence[int]]
+) -> Iterator[RenderableType]:
+    """The costs, a note where open sizes leave some unknown, then the operators.
+
+    Args:
+        path: the file.
+        inspection: of it.
+        shapes: that were given for its inputs.
+    """
+    given = ", ".join(f"{short(name)}={written(shape)}" for name, shape in shapes.items())
+    yield _costs(path, inspection, f"at {given or 'batch 1'}")
+    if inspection.uncounted or inspection.unsized:
+        yield Text(_ADVICE if not shapes else _LIMITS)
     grid = table("", [("operator", False), ("count", True)])
     for operator, count in inspection.operators:
         grid.add_row(escape(short(operator)), f"{count:,}")
     yield grid
 
 
-def _costs(path: Path, inspection: Inspection) -> Table:
-    grid = table(escape(short(str(path), 200)), [("at batch 1", False), ("", True), ("", False)])
+def _costs(path: Path, inspection: Inspection, where: str) -> Table:
+    grid = table(escape(short(str(path), 200)), [(escape(where), False), ("", True), ("", False)])
     grid.add_row("parameters", f"{inspection.parameters:,}", "")
-    grid.add_row("multiply-accumulates", f"{inspection.macs:,}", _uncounted(inspection))
-    largest = inspection.largest
-    if largest is None:
-        grid.add_row("largest activation", "unknown", "")
+    macs = "unknown" if inspection.macs is None else f"{inspection.macs:,}"
+    some = f"{inspection.counted_macs:,}" if inspection.counted_macs else ""
+    lacking = _lacking(inspection.uncounted, "operators", some)
+    grid.add_row("multiply-accumulates", macs, escape(lacking))
+    known = inspection.largest_known
+    where = "" if known is None else f"{written(known.shape)}, {short(known.name)}"
+    size = "" if known is None else f"{known.size:,} bytes"
+    if inspection.unsized:
+        lacking = _lacking(inspection.unsized, "values", f"{size} ({where})" if where else "")
+        grid.add_row("largest activation", "unknown", escape(lacking))
     else:
-        shape = "x".join(map(str, largest.shape))
-        where = escape(short(largest.name))
-        grid.add_row("largest activation", f"{largest.size:,} bytes", f"{shape}, {where}")
+        grid.add_row("largest activation", size or "none", escape(where))
     grid.add_row("depth", f"{inspection.depth:,}", "operators on the longest path")
     grid.add_row("files", f"{inspection.file_bytes:,} bytes", "")
     return grid
 
 
-def _uncounted(inspection: Inspection) -> str:
-    count = len(inspection.uncounted)
-    if not count:
+def _lacking(names: tuple[str, ...], what: str, known: str) -> str:
+    """Why a figure is unknown, and how much is known of it; empty if it is known."""
+    if not names:
         return ""
-    return f"without {count} of open size, the first {escape(short(inspection.uncounted[0]))}"
+    least = f"at least {known}; " if known else ""
+    return f"{least}{len(names)} {what} of open size, the first {short(names[0])}"

@@ -19,7 +19,6 @@ def report_table(report: Report) -> Table:
         escape(short(f"{report.path} against {report.policy}", 200)),
         [("rule", False), ("where", False), ("what is wrong, and what to do", False)],
     )
-    grid.columns[1].max_width = 30
     for violation in report.violations:
         grid.add_row(_rule(violation), escape(violation.node or "the file"), _text(violation))
     return grid

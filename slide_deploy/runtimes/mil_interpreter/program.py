@@ -30,11 +30,13 @@ class Port:
         shape: one size a dimension; None if not even the rank is known.
         dtype: the element type as numpy spells it.
         choices: the shapes that are allowed, where the file lists them one by one.
+        colours: of an image, whose pixels run from 0 to 255, as in ``Feature``; else empty.
     """
 
     shape: tuple[PortSize, ...] | None
     dtype: str
     choices: tuple[tuple[int, ...], ...] = ()
+    colours: str = ""
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of this shape may be passed."""
@@ -167,7 +169,7 @@ def _port(declared: TensorType, feature: Feature | None) -> Port:
     """The declared type, its unknown sizes filled in with what the description allows."""
     dtype = declared.dtype.name
     if declared.shape is None or feature is None or len(feature.shape) != len(declared.shape):
-        return Port(declared.shape, dtype)
+        return Port(declared.shape, dtype, colours="" if feature is None else feature.colours)
     sizes = tuple(
         allowed if size is None else size
         for size, allowed in zip(declared.shape, feature.shape, strict=True)

@@ -20,16 +20,20 @@ def load(path: Path) -> Session:
     if not program.inputs or not program.outputs:
         raise InputError(f"{path} has no input or no output: export the model again.")
     image, outputs = next(iter(program.inputs)), tuple(program.outputs)
-    shape = program.inputs[image].shape
+    port = program.inputs[image]
+    shape = port.shape
     if shape is None:
         raise InputError(f"{path} does not say the shape of {image}: export the model again.")
 
     def run(images: np.ndarray) -> list[np.ndarray]:
-        answers = program.run({image: images})
+        # Applications give Core ML a picture, and it gives the program the channels in this order.
+        ordered = images[:, ::-1] if port.colours == "BGR" else images
+        answers = program.run({image: ordered})
         return [np.asarray(answers[name]) for name in outputs]
 
     sizes = tuple(size if isinstance(size, int) else None for size in shape)
-    return Session("mil-interpreter", __version__, sizes, outputs, run)
+    pixels = port.colours != ""
+    return Session("mil-interpreter", __version__, sizes, outputs, run, port.dtype, pixels)
 
 
 def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
