@@ -16,6 +16,6 @@ def parse_size(text: str, of: str) -> tuple[int, int]:
         InputError: if it is neither.
     """
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
-    if match is None:
+    if match is None or "0" in match.groups():
         raise InputError(f"{of} {text} is not a size: give 224 or 512x768.")
     return int(match[1]), int(match[2] or match[1])

@@ -8,6 +8,7 @@ interpolated (``resize_position_tables``).
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,19 +108,25 @@ def _replaced(
     try:
         return replace(trained, image_size=size, window_size=window_size, kept_windows=kept)
     except InputError as error:
-        text = str(error).removesuffix(".")
-        raise InputError(f"{path}: {text}{_smaller_window(trained, size)}.") from error
+        # The reason may name a way out already, behind a colon.
+        reason, _, way = str(error).removesuffix(".").partition(": give ")
+        window = None if kept else _smaller_window(trained, size)
+        ways = [*([way] if way else []), *([f"--window-size {window}"] if window else [])]
+        explained = ": " in reason
+        if not ways and not explained:
+            ways = ["a smaller --image-size"]
+        advice = f"{';' if explained else ':'} give {', or '.join(ways)}" if ways else ""
+        raise InputError(f"{path}: {reason}{advice}.") from error
 
 
-def _smaller_window(trained: SlideSwinConfig, size: tuple[int, int]) -> str:
-    """The largest window size that tiles the maps of all stages, as advice; "" if none does."""
-    maps = [_map(trained, stage, size) for stage in _stages(trained)]
-    shorter = [min(sides) for sides in maps]
+def _smaller_window(trained: SlideSwinConfig, size: tuple[int, int]) -> int | None:
+    """The largest window size at which an image can be computed; None if none helps."""
+    shorter = [min(_map(trained, stage, size)) for stage in _stages(trained)]
     for window in range(min(max(shorter, default=0), LARGEST_ADVICE), 1, -1):
-        pairs = [(side, min(window, *sides)) for sides in maps for side in sides]
-        if all(window and side % window == 0 for side, window in pairs):
-            return f", or --window-size {window}"
-    return ""
+        with suppress(InputError):
+            replace(trained, image_size=size, window_size=window, kept_windows=())
+            return window
+    return None
 
 
 def _step(trained: SlideSwinConfig) -> int:

@@ -5,20 +5,20 @@ Everything heavy is imported inside the commands, so that ``--help`` answers at 
 
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from slide_deploy import __version__
 from slide_deploy.cli import about, bench, check, export, results, tune, verify
-from slide_deploy.errors import SlideDeployError
+from slide_deploy.errors import InputError, SlideDeployError
 
 app = typer.Typer(
     name="slide-deploy",
     help="Fold, export, verify, check and measure vision models that use Slide Attention.",
     epilog="Example: slide-deploy export model.pth --to onnx --to openvino --out exported",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -53,10 +53,27 @@ def main() -> None:
     # Ended from outside is ended in order: what was half-written goes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        app()
+        _refuse_empty(sys.argv[1:])
+        app(prog_name=app.info.name)  # completion is for this name, however it was started
     except SlideDeployError as error:
         typer.echo(f"slide-deploy: {error}", err=True)
         sys.exit(2)
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse an empty argument, which comes from a variable that is not set.
+
+    Python would take an empty path for the folder that the command runs in.
+
+    Raises:
+        InputError: if there is one.
+    """
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        name, equals, value = argument.partition("=")
+        if argument and not (name.startswith("--") and equals and not value):
+            continue
+        what = name or (before if before.startswith("-") else "An argument")
+        raise InputError(f"{what} is empty: give it a value, or leave it out.")
 
 
 @app.callback(invoke_without_command=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slide_deploy.cli.completion import ARITHMETIC, one_of, targets
 from slide_deploy.cli.options import QuietOption, ShapeOption
 from slide_deploy.cli.results import parse_share, ratio_cells, require_bench, show, write
 from slide_deploy.errors import InputError
@@ -31,6 +32,7 @@ def bench(
         typer.Option(
             help="Runtime and device, as doctor lists them; once for each. Default: what is here.",
             metavar="RUNTIME:DEVICE",
+            autocompletion=targets,
         ),
     ] = None,
     suite: Annotated[
@@ -53,7 +55,11 @@ def bench(
         str | None, typer.Option(help="Processors to stay on: 0,1 or 0-3.", metavar="LIST")
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="float32, float16, bfloat16, or default: the runtime's choice.")
+        str,
+        typer.Option(
+            help="float32, float16, bfloat16, or default: the runtime's choice.",
+            autocompletion=one_of(ARITHMETIC),
+        ),
     ] = "float32",
     shape: ShapeOption = None,
     option: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slide_deploy.cli.completion import formats as complete_formats
 from slide_deploy.cli.options import (
     AUTO,
     CheckpointArgument,
@@ -23,6 +24,8 @@ from slide_deploy.cli.options import (
     WeightsOption,
     WindowSizeOption,
     load_trained,
+    named,
+    parse_formats,
     read_lowering,
 )
 from slide_deploy.errors import InputError
@@ -37,7 +40,11 @@ def export(
     checkpoint: CheckpointArgument,
     to: Annotated[
         list[str],
-        typer.Option(help="onnx, openvino or coreml; give it once for each.", metavar="FORMAT"),
+        typer.Option(
+            help="onnx, openvino or coreml; several with commas, or all.",
+            metavar="FORMAT",
+            autocompletion=complete_formats,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("exported"),
     dynamic_batch: Annotated[
@@ -46,7 +53,8 @@ def export(
     precision: Annotated[
         Precision,
         typer.Option(
-            help="float16: OpenVINO's weights, all of Core ML. mixed: Core ML's projections only."
+            help="float16: OpenVINO's weights, all of Core ML. mixed: Core ML's projections only.",
+            case_sensitive=False,
         ),
     ] = Precision.float32,
     lowering: LoweringOption = AUTO,
@@ -77,11 +85,12 @@ def export(
     from slide_deploy.console import stdout, verification_table
     from slide_deploy.progress import Steps
 
-    for format in to:
+    formats = parse_formats(to)
+    for format in formats:
         exporter_for(format).require(precision)
     how = read_lowering(lowering)
-    with Steps(quiet or as_json, 3 + 2 * len(set(to))) as step:
-        step(f"load {checkpoint.name}")
+    with Steps(quiet or as_json, 3 + 2 * len(formats)) as step:
+        step(f"load {named(checkpoint).name}")
         trained = load_trained(
             checkpoint, weights, image_size, window_size, keep_windows, resize_position_tables
         )
@@ -90,7 +99,7 @@ def export(
         from exporters.pipeline import export as run_export
 
         options = ExportOptions(
-            formats=tuple(to),
+            formats=formats,
             out=out,
             dynamic_batch=dynamic_batch,
             lowering=how,
@@ -159,7 +168,7 @@ def fold(
     from slide_deploy.progress import Steps
 
     with Steps(quiet or as_json, 3) as step:
-        step(f"load {checkpoint.name}")
+        step(f"load {named(checkpoint).name}")
         trained = load_trained(
             checkpoint, weights, image_size, window_size, keep_windows, resize_position_tables
         )

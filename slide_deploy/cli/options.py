@@ -1,5 +1,6 @@
 """Arguments and options that several commands share, and what they mean."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
 from importlib.util import find_spec
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.errors import MissingExtra
+from slide_deploy.cli.completion import ALL, FORMATS, FORMS, one_of
+from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.image_size import parse_size
 
 if TYPE_CHECKING:
@@ -36,14 +38,17 @@ CheckpointArgument = Annotated[
     Path, typer.Argument(help="Trained checkpoint: .pth, .pt or .safetensors.", show_default=False)
 ]
 WeightsOption = Annotated[
-    Weights, typer.Option(help="Averaged or last weights; auto prefers averaged ones.")
+    Weights,
+    typer.Option(
+        help="Averaged or last weights; auto prefers averaged ones.", case_sensitive=False
+    ),
 ]
 ImageSizeOption = Annotated[
     str | None,
     typer.Option(help="Image side, or HEIGHTxWIDTH; that of training if left out.", metavar="SIZE"),
 ]
 WindowSizeOption = Annotated[
-    int | None, typer.Option(help="Largest attention window; that of training if left out.")
+    int | None, typer.Option(min=1, help="Largest attention window; that of training if left out.")
 ]
 KeepWindowsOption = Annotated[
     bool,
@@ -65,6 +70,7 @@ LoweringOption = Annotated[
         "per-offset, broadcast, running-mean, dual or flat; with a number of strips: "
         "per-offset/4.",
         metavar="FORM",
+        autocompletion=one_of((AUTO, *FORMS)),
     ),
 ]
 ShapeOption = Annotated[
@@ -88,6 +94,30 @@ def require(library: str, extra: str) -> None:
         raise MissingExtra(library, extra)
 
 
+def parse_formats(texts: Sequence[str]) -> tuple[str, ...]:
+    """Formats of "onnx", "ONNX,openvino" or "all", each once.
+
+    Raises:
+        InputError: if one is unknown.
+    """
+    found: list[str] = []
+    for text in texts:
+        for name in text.split(","):
+            format = name.strip().lower()
+            if format not in (*FORMATS, ALL):
+                raise InputError(
+                    f"{name.strip() or f'--to {text}'} is not a format: choose one of "
+                    f"{', '.join(FORMATS)}, or all of them as {ALL}."
+                )
+            found += FORMATS if format == ALL else (format,)
+    return tuple(dict.fromkeys(found))
+
+
+def named(path: Path) -> Path:
+    """A path whose last part is a name, also where it was given as ``.`` or ``..``."""
+    return path if path.name not in ("", "..") else path.resolve()
+
+
 def load_trained(
     path: Path,
     weights: Weights,
@@ -107,7 +137,7 @@ def load_trained(
 
     size = None if image_size is None else parse_size(image_size, "--image-size")
     wanted = Overrides(weights.value, size, window_size, keep_windows, resize_position_tables)
-    return load_checkpoint(path, wanted)
+    return load_checkpoint(named(path), wanted)
 
 
 def read_lowering(text: str, map_size: tuple[int, int] | None = None) -> "Lowering | FileChooser":
@@ -122,8 +152,8 @@ def read_lowering(text: str, map_size: tuple[int, int] | None = None) -> "Loweri
     """
     from slide_deploy.lowerings import Lowering
 
-    if text != AUTO:
-        return Lowering.parse(text)
+    if text.lower() != AUTO:
+        return Lowering.parse(text.lower())
     from slide_deploy.tuning.choice import for_format
 
     return partial(for_format, map_size=map_size)

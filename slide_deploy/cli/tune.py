@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.cli.bench import INTERRUPTED
+from slide_deploy.cli.completion import FORMS, one_of, targets
 from slide_deploy.cli.options import (
     ImageSizeOption,
     JsonOption,
@@ -42,10 +43,14 @@ def tune(
             help="Runtime and device, as doctor lists them; once for each. Default: the "
             "processor, on each runtime that is here.",
             metavar="RUNTIME:DEVICE",
+            autocompletion=targets,
         ),
     ] = None,
     form: Annotated[
-        list[str] | None, typer.Option(help="That may win; once for each. Default: all.")
+        list[str] | None,
+        typer.Option(
+            help="That may win; once for each. Default: all.", autocompletion=one_of(FORMS)
+        ),
     ] = None,
     strips: Annotated[
         str, typer.Option(help="Numbers of strips that may win.", metavar="LIST")
@@ -62,7 +67,9 @@ def tune(
     threads: Annotated[
         int | None, typer.Option(min=1, help="For one call. Default: all cores.")
     ] = None,
-    precision: Annotated[Precision, typer.Option(help="Of the files.")] = Precision.float32,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the files.", case_sensitive=False)
+    ] = Precision.float32,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
     weights: WeightsOption = Weights.auto,

@@ -16,11 +16,14 @@ from slide_deploy.cli.options import (
     WeightsOption,
     WindowSizeOption,
     load_trained,
+    named,
 )
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
     from slide_deploy.locate import Parting
+
+_CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
 
 def verify(
@@ -34,7 +37,8 @@ def verify(
     keep_windows: KeepWindowsOption = False,
     resize_position_tables: ResizeTablesOption = False,
     precision: Annotated[
-        Precision, typer.Option(help="Of the file: how far its answers may be off.")
+        Precision,
+        typer.Option(help="Of the file: how far its answers may be off.", case_sensitive=False),
     ] = Precision.float32,
     locate: Annotated[
         bool, typer.Option("--locate", help="Name the first layer that disagrees.")
@@ -47,9 +51,10 @@ def verify(
     from slide_deploy.progress import Steps
     from slide_deploy.runtimes import open_file
 
+    _refuse_exchanged(file, against)
     runtime = open_file(file).runtime
     with Steps(quiet or as_json, 3) as step:
-        step(f"load {against.name}")
+        step(f"load {named(against).name}")
         trained = load_trained(
             against, weights, image_size, window_size, keep_windows, resize_position_tables
         )
@@ -129,6 +134,32 @@ def predict(
     if len(session.outputs) > 1:
         typer.echo(f"output: {guesses[0].output}")
     typer.echo(f"pictures: {guesses[0].prepared}")
+
+
+def _refuse_exchanged(file: Path, against: Path) -> None:
+    """Refuse a checkpoint where the written file belongs, and the other way round.
+
+    Raises:
+        InputError: if so.
+    """
+    from slide_deploy.runtimes import RUNTIMES
+
+    written = tuple(dict.fromkeys(runtime.suffix for runtime in RUNTIMES))
+    known = ", ".join(written)
+    is_written = [path.suffix.lower() in written for path in (file, against)]
+    if is_written == [False, True]:
+        raise InputError(
+            f"{file} and {against} are exchanged: give verify {against} --against {file}."
+        )
+    if is_written == [True, True]:
+        raise InputError(
+            f"--against {against} is a written file: name the checkpoint that {file} was exported "
+            f"from."
+        )
+    if file.suffix.lower() in _CHECKPOINTS:
+        raise InputError(
+            f"{file} is a checkpoint: name the written file first, one that ends in {known}."
+        )
 
 
 def _describe_parting(parting: "Parting") -> str:

@@ -167,6 +167,24 @@ def test_another_window_needs_other_tables() -> None:
     assert "leave out --window-size" in refusal(NANO, 128, 128, window_size=4, keep_windows=True)
 
 
+def test_advice_is_a_sentence_and_helps() -> None:
+    said = refusal(NANO, 6400, 6400, resize_position_tables=True)
+    assert said.endswith(
+        "Image size 6400x6400 with windows of 56 is beyond what this project computes: "
+        "give --window-size 40."
+    )
+    # No window helps here, and none is advised.
+    said = refusal(NANO, 9024, 9024, resize_position_tables=True)
+    assert said.endswith("is beyond what this project computes: give a smaller --image-size.")
+    said = refusal(NANO, 100, 100, resize_position_tables=True)
+    assert said.endswith("is not a multiple of 32: patches of 4 are merged 3 times by two.")
+    said = refusal(NANO, 640, 480, resize_position_tables=True)
+    assert said.endswith(
+        "which windows of 30 do not tile: give another image size, or --window-size 5."
+    )
+    at(NANO, 640, 480, window_size=5, resize_position_tables=True)
+
+
 def test_a_position_embedding_is_interpolated_on_request_only(save: Save) -> None:
     trained = random_swin(num_slide_stages=3, ape=True)
     path = save(trained)

@@ -1,0 +1,36 @@
+"""What the shell completes for options whose values are names.
+
+The names are written down here, since the modules that own them import torch: a shell asks at every
+press of the tab key. A test holds them against their owners.
+"""
+
+from collections.abc import Callable, Sequence
+
+FORMATS = ("onnx", "openvino", "coreml")
+ALL = "all"
+FORMS = ("depthwise", "per-offset", "broadcast", "running-mean", "dual", "flat")
+ARITHMETIC = ("float32", "float16", "bfloat16", "default")
+
+
+def one_of(names: Sequence[str]) -> Callable[[str], list[str]]:
+    """A completion of one name."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete.lower())]
+
+    return complete
+
+
+def formats(incomplete: str) -> list[str]:
+    """A completion of the last name of a list with commas; what is there already is left out."""
+    *given, last = incomplete.lower().split(",")
+    names = (*FORMATS, ALL) if not given else FORMATS
+    before = "".join(f"{name}," for name in given)
+    return [f"{before}{name}" for name in names if name.startswith(last) and name not in given]
+
+
+def targets(incomplete: str) -> list[str]:
+    """A completion of a target of the benchmark."""
+    from benchmarks.targets.registry import TARGETS
+
+    return [target.name for target in TARGETS if target.name.startswith(incomplete.lower())]
