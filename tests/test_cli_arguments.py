@@ -1,4 +1,4 @@
-"""Arguments of the command line: formats in any spelling, no empty values, completion."""
+"""What the command line takes: formats in any spelling, nothing empty, completion by the shell."""
 
 import json
 import os
