@@ -25,6 +25,7 @@ ARROWS = {
         "slide_deploy",
         "slide_deploy.errors",
         "slide_deploy.hashing",
+        "slide_deploy.model_files",
         "slide_deploy.models",
         "slide_deploy.writing",
     },

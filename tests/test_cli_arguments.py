@@ -64,7 +64,7 @@ def test_other_formats_are_refused_with_those_that_exist(text: str) -> None:
 def test_an_export_to_two_formats_in_one_word(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    call = ["export", NANO, "--to", "ONNX,OpenVINO", "--out", str(tmp_path), "--json"]
+    call = ["export", NANO, "--to", "ONNX,OpenVINO", "--out", str(tmp_path), "--json", "-"]
     spelled = ["--precision", "FLOAT32", "--lowering", "Depthwise", "--weights", "Auto"]
     monkeypatch.setattr(sys, "argv", ["slide-deploy", *call, *spelled])
     with pytest.raises(SystemExit) as exit:

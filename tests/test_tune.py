@@ -107,7 +107,8 @@ def test_ctrl_c_keeps_what_was_decided(run, decide, monkeypatch, tmp_path) -> No
     monkeypatch.setattr(contests, "decide", once)
     code, _, err = run("tune", NANO, "--target", "onnxruntime:cpu")
     assert code == 130
-    assert "interrupted; what was decided until then is kept" in err
+    assert "what was decided until then is kept" in err
+    assert "slide-deploy: interrupted." in err
     assert len(read_table(tmp_path / "cache" / "tuning.json").entries) == 1
 
 
@@ -134,7 +135,7 @@ SIZE = ("--attention", "32x8x8")
         ((), "Give a checkpoint, or a size as --attention 96x56x56"),
         (("--attention", "96x56"), "96x56 is no size of an attention"),
         (("--attention", "7x8x8:nchw"), "7x8x8 is no size of an attention"),
-        (("--attention", ""), "is no size of an attention"),
+        (("--attention", ""), "--attention is empty"),
         ((*SIZE, "--target", "coreml:all"), "coreml:all cannot be used here: needs macOS"),
         ((*SIZE, "--target", "torch:cpu"), "torch:cpu runs no file that is exported"),
         ((*SIZE, "--target", "cpu"), "There is no target cpu"),

@@ -94,22 +94,6 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
         raise InputError(f"{what} is empty: give it a value, or leave it out.")
 
 
-def _refuse_empty(arguments: Sequence[str]) -> None:
-    """Refuse an empty argument, which comes from a variable that is not set.
-
-    Python would take an empty path for the folder that the command runs in.
-
-    Raises:
-        InputError: if there is one.
-    """
-    for before, argument in zip(("", *arguments), arguments, strict=False):
-        name, equals, value = argument.partition("=")
-        if argument and not (name.startswith("--") and equals and not value):
-            continue
-        what = name or (before if before.startswith("-") else "An argument")
-        raise InputError(f"{what} is empty: give it a value, or leave it out.")
-
-
 @app.callback(invoke_without_command=True)
 def root(
     version: Annotated[
