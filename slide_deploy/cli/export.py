@@ -25,6 +25,7 @@ from slide_deploy.cli.options import (
     load_trained,
     read_lowering,
 )
+from slide_deploy.cli.results import require_bench
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ def export(
         ),
     ] = Precision.float32,
     lowering: LoweringOption = AUTO,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune", help="Race the forms of each attention here first; a minute for each."
+        ),
+    ] = False,
     weights: WeightsOption = Weights.auto,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
@@ -80,11 +87,23 @@ def export(
     for format in to:
         exporter_for(format).require(precision)
     how = read_lowering(lowering)
+    if tune:
+        if lowering != AUTO:
+            raise InputError(
+                f"--tune finds the fastest form and --lowering {lowering} names one: give either."
+            )
+        require_bench()
     with Steps(quiet or as_json, 3 + 2 * len(set(to))) as step:
         step(f"load {checkpoint.name}")
         trained = load_trained(
             checkpoint, weights, image_size, window_size, keep_windows, resize_position_tables
         )
+
+        unraced: tuple[str, ...] = ()
+        if tune:
+            from slide_deploy.cli.tune_first import tune_first
+
+            unraced = tune_first(trained.model, to, precision.value, step)
 
         from exporters.pipeline import ExportOptions
         from exporters.pipeline import export as run_export
@@ -117,6 +136,8 @@ def export(
                 "Core ML itself needs macOS: the package was read back and run by the MIL "
                 "interpreter of slide-deploy."
             )
+        for remark in unraced:
+            typer.echo(f"note: {remark}")
         for file in result.files:
             for line in _lowerings(file):
                 typer.echo(line)
