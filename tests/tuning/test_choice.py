@@ -1,6 +1,7 @@
 """What is chosen: as measured, else as measured nearby, else the default."""
 
 from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,24 @@ def test_near_is_a_factor_of_two_and_the_same_kernel(wanted: dict, near: bool) -
     found = choose("onnxruntime:cpu", "float32", there, [table(entry("flat"))])
     assert ("nothing near was measured" in found.source) is not near
     assert ("--tune" in found.source) is not near
+
+
+def test_near_winners_of_the_table_in_the_wheel_are_fast_here_too() -> None:
+    """What the factor of near rests on: they take at most 1.05 times as long as the winner."""
+    entries = read_table(shipped_file()).entries
+    held = 0
+    for here, there in permutations(entries, 2):
+        form = Lowering.parse(there.winner).form
+        ratios = {
+            Lowering.parse(each.lowering).form: each.ratio
+            for each in sorted(here.trials, key=lambda each: -each.ratio)
+        }
+        if here.target != there.target or not is_near(here.geometry, there.geometry):
+            continue
+        (won,) = (each.ratio for each in here.trials if each.lowering == here.winner)
+        assert ratios[form] / won <= 1.05, f"{form} of {there.geometry} for {here.geometry}"
+        held += 1
+    assert held > 20
 
 
 def trained(path: Path) -> Iterator[FoldedSlideAttention]:
