@@ -37,7 +37,7 @@ class Standing:
         low, high = self.ratio.interval.low, self.ratio.interval.high
         if low > MOST:
             return "too slow"
-        return "the fastest, or as fast" if high <= MOST else "cannot tell"
+        return "reached" if high <= MOST else "cannot tell"
 
 
 def standings(network: str, run: Run) -> tuple[Standing, ...]:
