@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit mutants traps tune bench-trust bench-export format train clean
+.PHONY: help demo test lint types unit mutants traps tune bench-trust bench-export bench-forms format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
@@ -17,6 +17,7 @@ help:
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
 	@echo "make bench-trust  measure the benchmark itself, for half an hour; see docs/trust.md"
 	@echo "make bench-export  race our files against their peers, for half an hour; see docs/performance.md"
+	@echo "make bench-forms  race small networks in every form, for half an hour; see docs/tuning.md"
 	@echo "make format  format the code"
 	@echo "make train   train the digits model again"
 
@@ -69,16 +70,33 @@ bench-export: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.performance build/performance --out docs/performance.md \
 		--headline README.md
 
-# A quarter of an hour on an idle machine. Strips cost synchronisation and pay at high resolution, where
+# Is what auto takes the fastest form of the whole network? A candidate that fails does not stop the
+# rest; the page names it.
+FORM_SUITES ?= $(basename $(notdir $(wildcard benchmarks/forms/*.toml)))
+FORM_FLAGS ?= --rounds 12 --seconds 1 --threads 2
+bench-forms: $(VENV)/.installed
+	mkdir -p build/forms
+	for suite in $(FORM_SUITES); do \
+		$(BIN)/slide-deploy bench --suite benchmarks/forms/$$suite.toml $(FORM_FLAGS) \
+			--json build/forms/$$suite.json || test $$? -eq 1 || exit; \
+	done
+	$(BIN)/python -m benchmarks.forms build/forms --out docs/tuning.md
+
+# Half an hour on an idle machine. Strips cost synchronisation and pay at high resolution, where
 # each makes the export longer: there the two forms that lead elsewhere are raced.
 TUNE := slide-deploy tune --target onnxruntime:cpu --target openvino:cpu --threads 2 \
 	--out slide_deploy/tuning/defaults.json
+# Maps for which every operator costs more than its numbers: those of the digits model and of
+# tests/golden, and steps of a factor of four between them and those above.
+SMALL := 16x8x8:d8 8x16x16:d8 16x8x8:k5:d8 8x16x16:k5:d8 32x4x4:d8 16x16x16:d8 8x32x32:d8 \
+	32x8x8 64x14x14 32x28x28 96x28x28 64x32x32:k5
 tune: $(VENV)/.installed
 	$(BIN)/$(TUNE) --strips 1,2 --attention 96x56x56 --attention 192x28x28 \
 		--attention 128x56x56 --attention 256x28x28 \
 		--attention 96x56x56:nchw --attention 128x56x56:nchw
 	$(BIN)/$(TUNE) --strips 1,10,20 --form running-mean --form flat \
 		--attention 96x200x200:nchw --attention 128x200x200:nchw
+	for size in $(SMALL); do $(BIN)/$(TUNE) --strips 1 --attention $$size || exit; done
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

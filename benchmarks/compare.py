@@ -143,6 +143,8 @@ def _machine_ratio(old: Limits | None, new: Limits | None) -> float | None:
     """How many times slower the machine was in the new run, by its matrix products."""
     if old is None or new is None or old.threads != new.threads:
         return None
+    if (not old.product) != (not new.product):  # the slower product of an older version
+        return None
     return median(old.macs_per_second) / median(new.macs_per_second)
 
 

@@ -4,13 +4,14 @@ The roofline of S. Williams, A. Waterman, D. Patterson (CACM 52(4), 2009): no pr
 its arithmetic at the highest rate of arithmetic, or its data at the highest rate of memory,
 whichever takes longer.
 
-    best   = max(images * macs / macs_per_second, traffic / bytes_per_second)
+    best   = max(images * macs / macs_per_second, (traffic - cache) / bytes_per_second)
     share  = best / median time of a call
     images = batch * streams, since that many are at work during the time of one call
 
-``traffic`` is counted once, however many images share the weights: a lower bound. So the share is a
-lower bound too; activations that leave the caches, softmax and normalisation, which cost time and
-are not counted, make it smaller. It may exceed 1 by what `measuring.limits` says of its rates.
+``traffic`` is counted once, however many images share the weights, less what stays in the largest
+cache from one call to the next: a lower bound. So the share is a lower bound too; activations that
+leave the caches, softmax and normalisation, which cost time and are not counted, make it smaller.
+Above 1 the limit is wrong, and `doubt_of` says so.
 """
 
 from statistics import median
@@ -45,14 +46,27 @@ def share_of_limit(
     return None if best is None else best / seconds
 
 
+def doubt_of(share: float, limits: Limits) -> str | None:
+    """A sentence on a share that cannot be; None for one that is shown as 100 % at most."""
+    if round(share, 2) <= 1:
+        return None
+    product = f" ({limits.product})" if limits.product else ""
+    return (
+        f"the limit was measured too low: the runtime reaches {share:.0%} of it; its kernels are "
+        f"faster than the products that were tried{product}, or the machine was busy with other "
+        f"work while these ran"
+    )
+
+
 def _best_seconds(artifact: Artifact, images: int, limits: Limits) -> float | None:
     """The time that no program can beat; from both limits, or from the one that is known."""
     bounds = []
     if artifact.macs is not None and limits.macs_per_second:
         bounds.append(images * artifact.macs / median(limits.macs_per_second))
     if artifact.traffic is not None and limits.bytes_per_second:
-        bounds.append(artifact.traffic / median(limits.bytes_per_second))
-    return max(bounds, default=None)
+        beyond = max(0, artifact.traffic - (limits.cache or 0))
+        bounds.append(beyond / median(limits.bytes_per_second))
+    return max(bounds, default=0.0) or None
 
 
 def _median_seconds(measurement: Measurement) -> float | None:

@@ -4,6 +4,7 @@ A result file may come from a stranger or a broken disk. Figures that no machine
 refused here, so that statistics and reports need not defend themselves.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -18,6 +19,8 @@ _LONGEST_SECONDS = 1e9
 _LARGEST_COUNT = 10**18
 _MAX_SAMPLES = 20_000_000
 _MAX_DIMENSION = 2**31 - 1
+# As `measuring.limits` writes it: it goes into sentences of the report.
+_PRODUCT = re.compile(r"[\w ,.]{0,60}", re.ASCII)
 
 
 def implausible(run: Run) -> str | None:
@@ -54,6 +57,10 @@ def _of_limits(limits: Limits | None) -> Iterator[str]:
         return
     if not 1 <= limits.threads <= _MAX_DIMENSION:
         yield f"limits.threads: {_shown(limits.threads)} is absurd"
+    if not _PRODUCT.fullmatch(limits.product):
+        yield f"limits.product: {short(limits.product, 40)} is no name of a product"
+    if limits.cache is not None and not 0 < limits.cache <= _LARGEST_COUNT:
+        yield f"limits.cache: {_shown(limits.cache)} is absurd"
     for name in ("macs_per_second", "bytes_per_second"):
         for rate in getattr(limits, name):
             if not 0 < rate <= _LARGEST_COUNT:

@@ -214,12 +214,17 @@ class Limits:
     Attributes:
         threads: that took part.
         macs_per_second: multiply-accumulates of a large float32 matrix product, a round each.
-        bytes_per_second: read and written by a large copy, a round each.
+        bytes_per_second: read and written beyond the caches, a round each.
+        product: the library and size of the matrix product; empty in files of before it was chosen,
+            when it was numpy's.
+        cache: bytes of the processor's largest cache; None where it is not known.
     """
 
     threads: int
     macs_per_second: tuple[float, ...]
     bytes_per_second: tuple[float, ...]
+    product: str = ""
+    cache: int | None = None
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@
     file = "old/model.onnx"
 
 Paths are relative to the suite. A checkpoint or an architecture becomes one file for each runtime,
-a peer one ``.onnx`` file. What was made before is not made again, unless the checkpoint, the tuning
-table or the code has changed since.
+a peer one ``.onnx`` file. What was made before is not made again, unless the checkpoint, the code
+or the tuning table that chooses its lowering has changed since.
 """
 
 import hashlib
@@ -241,7 +241,8 @@ def _file(entry: Entry, target: str, size: str, base: Path, work: Path, export: 
         "format": format,
         "size": wanted.image_size,
         "export": wanted.options,
-        "tuning": tables_digest(),  # another table may choose another lowering
+        # Another table may choose another lowering, where the suite names none.
+        "tuning": tables_digest() if wanted.options.get("lowering", "auto") == "auto" else None,
     }
     folder = _folder(work, entry, checkpoint, facts)
     return _once(folder, lambda: export(wanted, folder), suffix)

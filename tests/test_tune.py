@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
+from benchmarks.targets.registry import target_named
 from benchmarks.tuning import Decision
 from slide_deploy import cli
-from slide_deploy.cli import contests
+from slide_deploy.checkpoint import load_checkpoint
+from slide_deploy.cli import contests, tune_first
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import Lowering
 from slide_deploy.tuning import store
@@ -126,6 +128,74 @@ def test_a_contest_that_fails_leaves_the_others_alone(run, decide, monkeypatch, 
     assert len(read_table(tmp_path / "cache" / "tuning.json").entries) == 1
 
 
+def test_a_size_may_have_another_kernel_and_narrower_heads(run, decide, tmp_path) -> None:
+    out = tmp_path / "table.json"
+    sizes = ("8x16x16:k5:d8", "32x8x8:nchw:d16", "32x8x8")
+    given = [part for size in sizes for part in ("--attention", size)]
+    assert run("tune", *given, "--target", "onnxruntime:cpu", "--out", out)[0] == 0
+    found = {str(entry.geometry): entry.geometry for entry in read_table(out).entries}
+    assert set(found) == set(sizes)
+    assert (found["8x16x16:k5:d8"].kernel_size, found["8x16x16:k5:d8"].heads) == (5, 1)
+    assert (found["32x8x8:nchw:d16"].head_dim, found["32x8x8:nchw:d16"].heads) == (16, 2)
+
+
+def test_export_races_first_and_takes_the_winners(run, decide, tmp_path) -> None:
+    arguments = ("export", NANO, "--to", "onnx", "--to", "openvino", "--out", tmp_path / "out")
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert not decide.held
+    code, out, err = run(*arguments, "--force", "--tune")
+    assert code == 0, err
+    assert {contest.target for contest in decide.held} == {"onnxruntime:cpu", "openvino:cpu"}
+    assert len(decide.held) == 4  # two attentions, two runtimes
+    text = " ".join(out.split())
+    assert "onnx: 2 slide attentions depthwise/2 (measured with stub 1" in text
+    assert "on this machine" in text
+    table = read_table(tmp_path / "cache" / "tuning.json")
+    assert len(table.entries) == 4  # remembered: the next export finds them without racing
+    decide.held.clear()
+    assert "depthwise/2" in run(*arguments, "--force")[1]
+    assert not decide.held
+
+
+def test_export_races_openvino_in_the_precision_that_counts(run, decide, tmp_path) -> None:
+    """Float16 files are chosen by the figures of float32, which is what they are computed in."""
+    out = ("--precision", "float16", "--out", tmp_path / "out")
+    code, text, err = run("export", NANO, "--to", "openvino", "--tune", *out)
+    assert code == 0, err
+    assert {contest.configuration.precision for contest in decide.held} == {"float32"}
+    assert "depthwise/2" in text
+
+
+def test_export_says_what_it_could_not_race(run, decide, tmp_path, monkeypatch) -> None:
+    def fails(*arguments) -> Decision:
+        raise InputError("No form of the attention runs on it.")
+
+    monkeypatch.setattr(contests, "decide", fails)
+    arguments = ("export", NANO, "--to", "onnx", "--out", tmp_path / "out", "--tune")
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert out.count("No form of the attention runs on it.") == 2
+    (tmp_path / "out" / "slide_swin_nano.onnx").stat()
+
+
+def test_export_does_not_race_on_a_device_that_is_not_here(monkeypatch) -> None:
+    monkeypatch.setitem(tune_first.FORMAT_TARGETS, "coreml", "coreml:ane")
+    if target_named("coreml:ane").find().present:
+        pytest.skip("it is here")
+    model = load_checkpoint(NANO).model
+    (remark,) = tune_first.tune_first(model, ["coreml"], "float32", lambda step: None)
+    assert remark.startswith("coreml: no form was raced, as coreml:ane is not here: needs macOS")
+
+
+def test_export_tunes_or_takes_a_form_but_not_both(run, decide, tmp_path) -> None:
+    arguments = ("--to", "onnx", "--lowering", "flat", "--tune", "--out", tmp_path / "out")
+    code, _, err = run("export", NANO, *arguments)
+    assert code == 2
+    assert "--tune finds the fastest form and --lowering flat names one" in err
+    assert not decide.held
+
+
 SIZE = ("--attention", "32x8x8")
 
 
@@ -136,6 +206,9 @@ SIZE = ("--attention", "32x8x8")
         (("--attention", "96x56"), "96x56 is no size of an attention"),
         (("--attention", "7x8x8:nchw"), "7x8x8 is no size of an attention"),
         (("--attention", ""), "--attention is empty"),
+        (("--attention", "96x56x56:k4"), "96x56x56:k4 is no size of an attention"),
+        (("--attention", "96x56x56:d0"), "96x56x56:d0 is no size of an attention"),
+        (("--attention", "96x56x56:d7"), "96x56x56:d7 is no size of an attention"),
         ((*SIZE, "--target", "coreml:all"), "coreml:all cannot be used here: needs macOS"),
         ((*SIZE, "--target", "torch:cpu"), "torch:cpu runs no file that is exported"),
         ((*SIZE, "--target", "cpu"), "There is no target cpu"),

@@ -1,4 +1,4 @@
-"""What the processor can do at most: matrix products for arithmetic, copies for memory.
+"""What the processor can do at most: matrix products for arithmetic, reading for memory.
 
 Both limits of the roofline model (S. Williams, A. Waterman, D. Patterson: "Roofline: an insightful
 visual performance model for multicore architectures", CACM 52(4), 2009), measured rather than taken
@@ -6,22 +6,18 @@ from a data sheet, so that quota, heat, neighbours and virtual machines count:
 
     macs / s     a float32 product of two n x n matrices is n^3 multiply-accumulates
     bytes / s    a copy of b bytes reads b and writes b: 2 b, as STREAM counts (J. McCalpin,
-                 "Memory bandwidth and machine balance in current high performance computers", 1995)
+                 "Memory bandwidth and machine balance in current high performance computers",
+                 1995); a search for the largest number only reads
+
+Of each the best of several counts: of every library in `products`, in several sizes, and of copy
+and search. A limit that a runtime's kernel exceeds is none. Which ones are the best is found out
+once, before the rounds.
 
 Each thread has work of its own, and the rates of all, as they run at the same time, are summed. One
 product split by OpenBLAS would measure its barriers too: with two threads on two cores that other
 processes used as well, it fell to a twentieth of what one thread reaches.
 
-numpy stands for the processor here. That it may was measured: 10^9 multiply-accumulates a second of
-float32 products with n = 1024 and 2048, one thread, Xeon with AVX-512 and AMX, best of 2 s:
-
-    numpy 2.4, OpenBLAS 0.3.31    101    101
-    ONNX Runtime 1.32              99     93
-    OpenVINO 2026.4, float32      107    104    with bfloat16 on AMX 447 and 486
-
-So a runtime may reach 1.06 of the limit; it is shown as it is. Arithmetic of lower precision has
-other, higher limits, of which these say nothing. Where numpy's library falls far behind a runtime
-on some processor, shares above 1 tell.
+Arithmetic of lower precision has other, higher limits, of which these say nothing.
 """
 
 import os
@@ -30,15 +26,18 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from threading import Barrier
 from types import ModuleType
 from typing import Any
 
+from benchmarks.measuring.products import MAKERS, Work
 from slide_deploy.machine import hardware
 
 Rates = tuple[float, float]
 """Multiply-accumulates a second, bytes a second."""
-Work = Callable[[], None]
 
 # One thread inside each product. Read by OpenBLAS, OpenMP, MKL and Accelerate when they are loaded.
 ENVIRONMENT = dict.fromkeys(
@@ -46,12 +45,12 @@ ENVIRONMENT = dict.fromkeys(
 )
 
 # Seconds of a round, for each of the two: together 80 ms, short against the minutes in which a
-# shared machine drifts. Seconds of one repetition: long against clocks and the interpreter. A
-# product of that length is large enough to reach the peak.
+# shared machine drifts. Seconds of one repetition: long against clocks and the interpreter.
 _ROUND, _REPETITION, _LEAST_REPETITIONS = 0.04, 0.008, 3
 
-# Sides of the matrices: below, a product does not reach the peak; above, memory is wasted.
-_SMALLEST_SIDE, _LARGEST_SIDE, _SIDE_STEP = 256, 2048, 64
+# Sides of the matrices that are tried: below, a product does not reach the peak; above, it leaves
+# the caches. A slow processor is spared those that it cannot repeat within a round.
+_SIDES = (256, 384, 512, 1024)
 
 # Bytes of both arrays of the copy together: STREAM asks for four times the last-level cache. At
 # most a share of the free memory: the rest is for the candidates.
@@ -59,16 +58,28 @@ _LEAST_COPY, _CACHES, _SHARE_OF_MEMORY = 256 << 20, 4, 8
 _SMALLEST_WINDOW = 1 << 20
 
 
-def prepare(threads: int) -> Callable[[], Rates]:
+@dataclass(frozen=True)
+class Prepared:
+    """What a round measures.
+
+    Attributes:
+        product: the fastest one, in words.
+        cache: bytes of the largest cache; None where the system does not tell.
+        measure: one round of about 80 ms.
+    """
+
+    product: str
+    cache: int | None
+    measure: Callable[[], Rates]
+
+
+def prepare(threads: int) -> Prepared:
     """Get ready to measure, in a process of its own that has not imported numpy yet.
 
-    Takes a second or more: memory is claimed and sizes are tried.
+    Takes some seconds: libraries are loaded, memory is claimed, and sizes are tried.
 
     Args:
         threads: that take part in both.
-
-    Returns:
-        One round of about 80 ms: multiply-accumulates a second, bytes read and written a second.
 
     Raises:
         RuntimeError: numpy was imported without `ENVIRONMENT`.
@@ -79,9 +90,9 @@ def prepare(threads: int) -> Callable[[], Rates]:
     import numpy
 
     crew = Crew(threads)
-    multiply = _products(numpy, crew)
-    copy = _copies(numpy, crew, copy_size())
-    return lambda: (multiply(), copy())
+    product, multiply = fastest_product(crew)
+    move = _fastest_transfer(numpy, crew, copy_size())
+    return Prepared(product, hardware().last_level_cache, lambda: (multiply(), move()))
 
 
 def copy_size() -> int:
@@ -128,46 +139,61 @@ def _frequency(work: Work, barrier: Barrier) -> float:
     return 1 / statistics.median(seconds)
 
 
-def _products(numpy: ModuleType, crew: Crew) -> Callable[[], float]:
-    """A round of products; gives multiply-accumulates a second."""
+def fastest_product(crew: Crew) -> tuple[str, Callable[[], float]]:
+    """The fastest of the products that are at hand.
 
-    def of_side(side: int) -> Callable[[], float]:
-        works = [_product(numpy, side, seed) for seed in range(crew.threads)]
-        return lambda: side**3 * crew.frequency(works)
+    Args:
+        crew: the threads that multiply, each two matrices of its own.
 
-    side = _SMALLEST_SIDE
-    # Twice: a small product runs below the peak, so that its rate does not tell the size yet.
-    for _ in range(2):
-        fitting = (of_side(side)() / crew.threads * _REPETITION) ** (1 / 3)
-        side = max(_SMALLEST_SIDE, min(int(fitting), _LARGEST_SIDE)) // _SIDE_STEP * _SIDE_STEP
-    return of_side(side)
+    Returns:
+        The product in words, and a round of it, which gives multiply-accumulates a second.
+
+    Raises:
+        RuntimeError: no library multiplies.
+    """
+    found: list[tuple[float, str, Callable[[], float]]] = []
+    for name, maker in MAKERS.items():
+        # A library that is missing, or does not run on this processor, is no limit of it.
+        with suppress(Exception):
+            for side in _SIDES:
+                works = [maker(side) for _ in range(crew.threads)]
+                round_of_it = partial(_rate, crew, works, side**3)
+                rate = round_of_it()
+                found.append((rate, f"{name}, {side} x {side}", round_of_it))
+                if side**3 * crew.threads / rate > _ROUND / _LEAST_REPETITIONS:
+                    break
+    if not found:
+        raise RuntimeError("no library multiplies matrices here")
+    _, product, measure = max(found, key=lambda each: each[0])
+    return product, measure
 
 
-def _product(numpy: ModuleType, side: int, seed: int) -> Work:
-    numbers = numpy.random.default_rng(seed)
-    left, right = (numbers.standard_normal((side, side), dtype=numpy.float32) for _ in range(2))
-    result = numpy.empty_like(left)
-
-    def multiply() -> None:
-        numpy.matmul(left, right, out=result)
-
-    return multiply
+def _rate(crew: Crew, works: Sequence[Work], each: int) -> float:
+    return each * crew.frequency(works)
 
 
-def _copies(numpy: ModuleType, crew: Crew, size: int) -> Callable[[], float]:
-    """A round of copies; gives bytes read and written a second."""
+def _fastest_transfer(numpy: ModuleType, crew: Crew, size: int) -> Callable[[], float]:
+    """Copy or search, whichever moves more; a round of it gives bytes read and written a second."""
     # Filled, not just claimed: untouched pages are all one page of zeros.
-    source, target = (numpy.full(size // 2, fill, dtype=numpy.uint8) for fill in (1, 2))
+    source, target = (numpy.full(size // 8, fill, dtype=numpy.float32) for fill in (1, 2))
     share = len(source) // crew.threads
     shares = [slice(share * number, share * (number + 1)) for number in range(crew.threads)]
 
-    def by_windows(window: int) -> Callable[[], float]:
-        works = [_copy(numpy, source[part], target[part], window) for part in shares]
-        return lambda: 2 * window * crew.frequency(works)
+    def copies(window: int) -> list[Work]:
+        return [_copy(numpy, source[part], target[part], window) for part in shares]
 
-    window = min(_SMALLEST_WINDOW, share)
-    fitting = int(by_windows(window)() / 2 / crew.threads * _REPETITION)
-    return by_windows(max(window, min(fitting, share)))
+    def searches(window: int) -> list[Work]:
+        return [_search(source[part], window) for part in shares]
+
+    def fitted(works: Callable[[int], list[Work]], moved: int) -> Callable[[], float]:
+        """A round of works; ``moved`` is bytes for each number of a window."""
+        window = min(_SMALLEST_WINDOW // 4, share)
+        fitting = int(window * crew.frequency(works(window)) / crew.threads * _REPETITION)
+        window = max(window, min(fitting, share))
+        return partial(_rate, crew, works(window), moved * window)
+
+    rounds = fitted(copies, 8), fitted(searches, 4)
+    return max(rounds, key=lambda measure: measure())
 
 
 def _copy(numpy: ModuleType, source: Any, target: Any, window: int) -> Work:
@@ -178,6 +204,22 @@ def _copy(numpy: ModuleType, source: Any, target: Any, window: int) -> Work:
         nonlocal start
         # numpy lets go of the interpreter's lock, so that the threads do run at a time.
         numpy.copyto(target[start : start + window], source[start : start + window])
-        start = start + window if start + 2 * window <= len(source) else 0
+        start = _next(start, window, len(source))
 
     return copy
+
+
+def _search(source: Any, window: int) -> Work:
+    """Looks for the largest number of one window after the other."""
+    start = 0
+
+    def search() -> None:
+        nonlocal start
+        source[start : start + window].max()
+        start = _next(start, window, len(source))
+
+    return search
+
+
+def _next(start: int, window: int, length: int) -> int:
+    return start + window if start + 2 * window <= length else 0

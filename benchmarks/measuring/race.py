@@ -101,6 +101,7 @@ class _Race:
         self._workers: dict[str, Process] = {}
         self._limits: list[tuple[float, float]] = []
         self._limits_worker: Process | None = None
+        self._limits_of: tuple[str, int | None] = ("", None)
         self.measurements = {
             candidate.name: Measurement(candidate, plan.artifacts.get(candidate.name))
             for candidate in plan.candidates
@@ -130,7 +131,7 @@ class _Race:
             # Its products run side by side, each in a thread of its own: one inside each of them.
             worker = self._new_worker(1)
             try:
-                worker.ask("prepare_limits", self._plan.limits)
+                self._limits_of = worker.ask("prepare_limits", self._plan.limits)
             except WorkerFailed:  # the candidates matter more; the report lacks one column
                 return
             self._limits_worker = worker
@@ -173,7 +174,7 @@ class _Race:
         if not self._limits or self._plan.limits is None:
             return None
         macs, moved = zip(*self._limits, strict=True)
-        return Limits(self._plan.limits, macs, moved)
+        return Limits(self._plan.limits, macs, moved, *self._limits_of)
 
     def _add(self, kind: str, name: str, seconds: float) -> None:
         """One more round, and what memory it took."""

@@ -72,7 +72,7 @@ class Worker:
         self._repetitions = 1
         self._imported: int | None = None
         self._after_load: int | None = None
-        self._limits: Callable[[], tuple[float, float]]
+        self._limits: limits.Prepared
 
     def load(self, candidate: Candidate) -> Started:
         """Read and compile the file, and run it once."""
@@ -126,13 +126,14 @@ class Worker:
             return ()
         return tuple(profile(Path(self._candidate.path), self._candidate.configuration, calls))
 
-    def prepare_limits(self, threads: int) -> None:
-        """Get ready to measure the processor instead of a file."""
+    def prepare_limits(self, threads: int) -> tuple[str, int | None]:
+        """Get ready to measure the processor instead of a file: the product, bytes of the cache."""
         self._limits = limits.prepare(threads)
+        return self._limits.product, self._limits.cache
 
     def measure_limits(self) -> tuple[float, float]:
         """Multiply-accumulates and bytes a second."""
-        return self._limits()
+        return self._limits.measure()
 
 
 def _pin(processors: tuple[int, ...]) -> None:

@@ -11,8 +11,8 @@ from slide_deploy.models.registry import ARCHITECTURES
 from slide_deploy.models.slide_attention import Layout, SlideAttention, SlideAttentionConfig
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
 
-# Of the published networks: heads of 32 features.
-_HEAD = 32
+# Of the published networks: heads of 32 features, neighbourhoods of 3x3.
+_HEAD, _KERNEL = 32, 3
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,21 @@ def network(name: str, image_size: tuple[int, int]) -> Subject:
 
 
 def attention(size: str, layout: Layout = "nchw") -> Subject:
-    """One slide attention by "CHANNELSxHEIGHTxWIDTH", with heads of 32 features.
+    """One slide attention by its size, "CHANNELSxHEIGHTxWIDTH[:kKERNEL][:dHEAD]".
+
+    Without ``:k5`` its neighbourhood is 3x3, without ``:d8`` its heads have 32 features.
 
     Raises:
         InputError: if the text is no such size.
     """
-    match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", size)
-    if match is None or int(match[1]) % _HEAD:
+    match = re.fullmatch(r"(\d+)x(\d+)x(\d+)(?::k(\d+))?(?::d(\d+))?", size)
+    channels, height, width = map(int, match.groups()[:3]) if match else (0, 0, 0)
+    kernel, head = (int(match[4] or _KERNEL), int(match[5] or _HEAD)) if match else (0, 0)
+    if not (channels and height and width and head) or channels % head or kernel % 2 == 0:
         raise InputError(
-            f"{size} is no size of an attention: give channels, a multiple of {_HEAD}, height and "
-            f"width, as 96x56x56."
+            f"{size} is no size of an attention: give channels, height and width, as 96x56x56; "
+            f"with :k5 behind for an odd kernel other than {_KERNEL}, and :d16 for heads other "
+            f"than of {_HEAD} features, which divide the channels."
         )
-    channels, height, width = map(int, match.groups())
-    config = SlideAttentionConfig(channels, channels // _HEAD)
+    config = SlideAttentionConfig(channels, channels // head, kernel)
     return Subject(config, (1, channels, height, width), layout)

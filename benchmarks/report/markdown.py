@@ -100,7 +100,7 @@ def _operators(row: Row) -> str:
         (_code(name, True), unit.number(seconds), percent_text(seconds / total))
         for name, seconds in items
     ]
-    return markdown_table((("operator", False), (unit.name, True), ("share", True)), lines)
+    return markdown_table((("operators by type", False), (unit.name, True), ("share", True)), lines)
 
 
 def markdown_table(headers: Sequence[tuple[str, bool]], lines: Iterable[Sequence[str]]) -> str:

@@ -90,7 +90,7 @@ def settings(row: Row) -> Iterator[tuple[str, str]]:
 
 def operator_rows(bars: OperatorBars) -> Iterator[tuple[str, float]]:
     """What each bar is called, and its seconds; the rest as the last one."""
-    for item in bars.bars:
-        yield f"{item.operator} · {item.name}", item.nanoseconds / 1e9
+    for kind in bars.bars:
+        yield f"{kind.name} · {kind.count:,}", kind.seconds
     if bars.others:
-        yield f"{bars.others} others", bars.others_seconds
+        yield f"{bars.others} other type{'s' if bars.others > 1 else ''}", bars.others_seconds

@@ -6,7 +6,7 @@ from statistics import median
 
 from benchmarks.record import Measurement, OperatorTime, Round
 
-MOST_OPERATORS = 15
+MOST_KINDS = 15
 # More points than this cannot be told apart on a phone.
 _MOST_POINTS = 120
 
@@ -20,17 +20,34 @@ class Point:
 
 
 @dataclass(frozen=True)
+class OperatorKind:
+    """All operators of one type.
+
+    Attributes:
+        name: of the type, as Conv.
+        count: how many there are.
+        seconds: what they take together.
+        costliest: the one that takes the most.
+    """
+
+    name: str
+    count: int
+    seconds: float
+    costliest: OperatorTime
+
+
+@dataclass(frozen=True)
 class OperatorBars:
     """A profile.
 
     Attributes:
-        bars: the costliest operators, the costliest first.
-        others: how many more there are.
+        bars: the costliest types of operators, the costliest first.
+        others: how many more types there are.
         others_seconds: what they take together.
         total: seconds of all.
     """
 
-    bars: tuple[OperatorTime, ...]
+    bars: tuple[OperatorKind, ...]
     others: int
     others_seconds: float
     total: float
@@ -65,15 +82,26 @@ def _over_time(item: Round) -> list[Point]:
 
 
 def operator_bars(operators: Sequence[OperatorTime]) -> OperatorBars | None:
-    """The costliest operators, and the rest as one sum; None without a profile."""
-    ordered = sorted(operators, key=lambda item: item.nanoseconds, reverse=True)
-    total = sum(item.nanoseconds for item in ordered) / 1e9
+    """The costliest types of operators, and the rest as one sum; None without a profile."""
+    total = sum(item.nanoseconds for item in operators) / 1e9
     if not total:
         return None
-    rest = ordered[MOST_OPERATORS:]
+    alike: dict[str, list[OperatorTime]] = {}
+    for item in operators:
+        alike.setdefault(_type(item), []).append(item)
+    kinds = [_kind(name, items) for name, items in alike.items()]
+    kinds.sort(key=lambda kind: kind.seconds, reverse=True)
+    rest = kinds[MOST_KINDS:]
     return OperatorBars(
-        tuple(ordered[:MOST_OPERATORS]),
-        len(rest),
-        sum(item.nanoseconds for item in rest) / 1e9,
-        total,
+        tuple(kinds[:MOST_KINDS]), len(rest), sum(kind.seconds for kind in rest), total
     )
+
+
+def _type(item: OperatorTime) -> str:
+    """Its type without the kernel that stands behind it in brackets."""
+    return item.operator.partition(" (")[0] or item.operator
+
+
+def _kind(name: str, items: Sequence[OperatorTime]) -> OperatorKind:
+    seconds = sum(item.nanoseconds for item in items) / 1e9
+    return OperatorKind(name, len(items), seconds, max(items, key=lambda each: each.nanoseconds))

@@ -12,7 +12,7 @@ from itertools import groupby
 from statistics import median
 
 from benchmarks.doubts import doubts
-from benchmarks.efficiency import share_of_limit
+from benchmarks.efficiency import doubt_of, share_of_limit
 from benchmarks.record import Measurement, Run
 from benchmarks.report.series import OperatorBars, Point, operator_bars, round_medians, sustained
 from benchmarks.statistics import Estimate, paired_ratio, percentile
@@ -181,10 +181,11 @@ def _view(run: Run) -> RunView:
 
 def _row(number: int, measurement: Measurement, baseline: Measurement | None, run: Run) -> Row:
     memory, cold = measurement.memory, measurement.cold
+    share = _share(measurement, run)
     return Row(
         number=number,
         measurement=measurement,
-        doubts=doubts(measurement),
+        doubts=(*doubts(measurement), *_doubt_of_limit(share, run)),
         samples=_samples(measurement),
         median=_percentile(measurement, 0.5),
         p90=_percentile(measurement, 0.9),
@@ -196,7 +197,7 @@ def _row(number: int, measurement: Measurement, baseline: Measurement | None, ru
         peak=memory.peak
         if memory and memory.peak is not None
         else _unknown(measurement, "the system does not tell"),
-        share=_share(measurement, run),
+        share=share,
         rounds=round_medians(measurement),
         sustained=sustained(measurement),
         operators=operator_bars(measurement.operators),
@@ -261,6 +262,13 @@ def _share(measurement: Measurement, run: Run) -> float | Missing:
         word = "thread" if run.limits.threads == 1 else "threads"
         return Missing(f"the limits are of {run.limits.threads} {word} in float32")
     return Missing("its work is not known")
+
+
+def _doubt_of_limit(share: float | Missing, run: Run) -> tuple[str, ...]:
+    if isinstance(share, Missing) or run.limits is None:
+        return ()
+    doubt = doubt_of(share, run.limits)
+    return () if doubt is None else (doubt,)
 
 
 def typical(row: Row) -> float | None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from torch import nn
+
 from benchmarks.record import Configuration
 from benchmarks.suite import FORMATS
 from benchmarks.targets.registry import target_named
@@ -155,10 +157,7 @@ def find_attentions(
     """
     found: Attentions = {}
     if checkpoint is not None:
-        folded, _ = reparameterize(load_trained(checkpoint, weights, image_size, window_size).model)
-        for module in folded.modules():
-            if isinstance(module, FoldedSlideAttention) and module.resolution is not None:
-                found.setdefault(geometry_of(module, module.resolution), module)
+        found = attentions_of(load_trained(checkpoint, weights, image_size, window_size).model)
         if not found:
             raise InputError(f"{checkpoint} has no slide attention: there is nothing to tune.")
     for text in sizes:
@@ -170,13 +169,21 @@ def find_attentions(
     return found
 
 
+def attentions_of(model: nn.Module) -> Attentions:
+    """Every geometry of a trained model, with the first attention that has it, folded."""
+    found: Attentions = {}
+    for module in reparameterize(model)[0].modules():
+        if isinstance(module, FoldedSlideAttention) and module.resolution is not None:
+            found.setdefault(geometry_of(module, module.resolution), module)
+    return found
+
+
 def _random_attention(text: str) -> FoldedSlideAttention:
     """Latency does not depend on the weights."""
     from benchmarks.peers.subject import attention
 
-    maps = text.endswith(":nchw")
-    layout: Layout = "nchw" if maps else "tokens"
-    branched = attention(text.removesuffix(f":{layout}"), layout).branched()
+    layout: Layout = "nchw" if ":nchw" in text else "tokens"
+    branched = attention(text.replace(":nchw", "", 1), layout).branched()
     assert isinstance(branched, SlideAttention)
     return fold_attention(branched)[0]
 

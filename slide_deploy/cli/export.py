@@ -32,6 +32,7 @@ from slide_deploy.cli.options import (
     require,
 )
 from slide_deploy.cli.outputs import Outputs
+from slide_deploy.cli.results import require_bench
 from slide_deploy.errors import InputError
 from slide_deploy.model_files import checkpoint_stem
 
@@ -63,6 +64,12 @@ def export(
         ),
     ] = Precision.float32,
     lowering: LoweringOption = AUTO,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune", help="Race the forms of each attention here first; a minute for each."
+        ),
+    ] = False,
     weights: WeightsOption = Weights.auto,
     entry: EntryOption = None,
     leave_out: LeaveOutOption = None,
@@ -100,6 +107,12 @@ def export(
     for exporter in exporters:
         exporter.require(precision)
     how = read_lowering(lowering)
+    if tune:
+        if lowering.lower() != AUTO:
+            raise InputError(
+                f"--tune finds the fastest form and --lowering {lowering} names one: give either."
+            )
+        require_bench()
     require_writable_folder(out)
     for exporter in exporters:
         refuse_occupied(exporter.paths(out / checkpoint_stem(checkpoint)), force)
@@ -115,6 +128,12 @@ def export(
             entry,
             leave_out,
         )
+
+        unraced: tuple[str, ...] = ()
+        if tune:
+            from slide_deploy.cli.tune_first import tune_first
+
+            unraced = tune_first(trained.model, formats, precision.value, step)
 
         from exporters.pipeline import ExportOptions
         from exporters.pipeline import export as run_export
@@ -146,6 +165,8 @@ def export(
                 "Core ML itself needs macOS: the package was read back and run by the MIL "
                 "interpreter of slide-deploy."
             )
+        for remark in unraced:
+            typer.echo(f"note: {remark}")
         for file in result.files:
             for line in _lowerings(file, console.width):
                 typer.echo(line)

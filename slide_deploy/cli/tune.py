@@ -34,8 +34,9 @@ def tune(
     attention: Annotated[
         list[str] | None,
         typer.Option(
-            help="One attention by its size, with heads of 32 features and random weights; once "
-            "for each. On tokens, as in Slide-Swin, unless :nchw follows.",
+            help="One attention by its size, with random weights; once for each. On tokens, as in "
+            "Slide-Swin, unless :nchw follows; 3x3 neighbours unless :k5; heads of 32 features "
+            "unless :d16.",
             metavar="CxHxW",
         ),
     ] = None,

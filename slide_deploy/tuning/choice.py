@@ -2,11 +2,14 @@
 
 1. The user's own table, then the one in the wheel: an entry of this very geometry.
 2. Else the nearest entry of the target and precision, of either table: among those of the same
-   kernel size, layout and head width, where there are such, the one at the smallest distance
+   kernel size, where there are such, the one at the smallest distance
 
-       sqrt(log(channels' / channels)^2 + log(positions' / positions)^2)
+       sqrt(log(channels' / channels)^2 + log(positions' / positions)^2 + log(width' / width)^2
+            + log(2)^2 where the layouts differ)
 
-   Its form is taken, and strips are scaled so that one holds as many numbers as it did there:
+   with the width of the heads. Its form is taken, and ``Choice.source`` says if it is not near: of
+   another kernel size, or beyond a factor of ``NEAR`` in one of the three. Strips are scaled so
+   that one holds as many numbers as it did there:
 
        strips' = strips * (channels' * positions') / (channels * positions)
 
@@ -32,6 +35,9 @@ from slide_deploy.tuning.store import Table, known_tables
 from slide_deploy.tuning.table import Entry, Geometry
 
 MAX_SCALED = 16
+# In the table in the wheel the winner of an entry within this factor is the fastest form here, too;
+# beyond it, it may take more than twice as long as the fastest. docs/tuning.md has the figures.
+NEAR = 2.0
 
 
 @dataclass(frozen=True)
@@ -160,6 +166,8 @@ def choose(
     winner = _winner(table, entry)
     scaled = Lowering(winner.form, _scaled(winner.strips, entry.geometry, geometry))
     source = f"{_source(entry)}, for {entry.geometry}, the nearest geometry"
+    if not is_near(entry.geometry, geometry):
+        source += "; nothing near was measured: export --tune races the forms"
     return Choice(scaled, source, entry)
 
 
@@ -168,20 +176,36 @@ def sensible_strips(geometry: Geometry) -> int:
     return max(1, geometry.height // max(1, 2 * (geometry.kernel_size // 2)))
 
 
+def is_near(measured: Geometry, wanted: Geometry) -> bool:
+    """Whether what was measured there is a fair guess here."""
+    within = math.log(NEAR) + 1e-9  # a factor of exactly two is within, however it is rounded
+    return measured.kernel_size == wanted.kernel_size and all(
+        abs(factor) <= within for factor in _factors(measured, wanted)
+    )
+
+
 def _nearest(entries: list[tuple[Table, Entry]], wanted: Geometry) -> tuple[Table, Entry]:
-    for trait in ("kernel_size", "layout", "head_dim"):
-        alike = [
-            (table, entry)
-            for table, entry in entries
-            if getattr(entry.geometry, trait) == getattr(wanted, trait)
-        ]
-        entries = alike or entries
-    return min(entries, key=lambda found: _distance(found[1].geometry, wanted))
+    # The work of each form grows in its own way with the neighbourhood.
+    alike = [
+        (table, entry)
+        for table, entry in entries
+        if entry.geometry.kernel_size == wanted.kernel_size
+    ]
+    return min(alike or entries, key=lambda found: _distance(found[1].geometry, wanted))
 
 
 def _distance(one: Geometry, other: Geometry) -> float:
-    channels = math.log(one.channels / other.channels)
-    return math.hypot(channels, math.log(_positions(one) / _positions(other)))
+    layout = 0.0 if one.layout == other.layout else math.log(2)
+    return math.hypot(*_factors(one, other), layout)
+
+
+def _factors(one: Geometry, other: Geometry) -> tuple[float, float, float]:
+    """Logarithms of the factors between two geometries."""
+    return (
+        math.log(one.channels / other.channels),
+        math.log(_positions(one) / _positions(other)),
+        math.log(one.head_dim / other.head_dim),
+    )
 
 
 def _scaled(strips: int, measured: Geometry, wanted: Geometry) -> int:

@@ -53,10 +53,10 @@ class Geometry:
         _require(self.layout in LAYOUTS, f"{self.layout} is not a layout")
 
     def __str__(self) -> str:
-        """As ``slide-deploy tune --attention`` takes it, and what is unusual about it."""
+        """As ``slide-deploy tune --attention`` takes it, where the heads fill the channels."""
         layout = "" if self.layout == "tokens" else f":{self.layout}"
-        kernel = "" if self.kernel_size == 3 else f" k{self.kernel_size}"
-        width = "" if self.head_dim == 32 else f" d{self.head_dim}"
+        kernel = "" if self.kernel_size == 3 else f":k{self.kernel_size}"
+        width = "" if self.head_dim == 32 else f":d{self.head_dim}"
         return f"{self.channels}x{self.height}x{self.width}{layout}{kernel}{width}"
 
 

@@ -59,6 +59,14 @@ def test_the_machines_own_noise_takes_certainty_away():
     assert verdict(replace(old, noise=1.08), new).verdict is Verdict.unclear
 
 
+def test_products_of_different_kinds_say_nothing_of_the_machine():
+    old, new = a_run(seed=1, macs=1e11), a_run(1.2, seed=2, macs=1e11 / 1.2)
+    assert new.limits is not None
+    chosen = replace(new, limits=replace(new.limits, product="OpenVINO, 512 x 512"))
+    found = verdict(old, chosen)
+    assert found.verdict is Verdict.worse and "machine" not in found.remark
+
+
 def test_a_machine_that_changed_its_speed_cannot_be_held_against_the_file():
     old, new = a_run(seed=1, macs=1e11), a_run(1.2, seed=2, macs=1e11 / 1.2)
     found = verdict(old, new)

@@ -1,15 +1,17 @@
 """The processor's limits, as far as they can be tested on a machine that others use too."""
 
 import os
+import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy
 import pytest
 
-from benchmarks.measuring import limits
+from benchmarks.measuring import limits, products
 from slide_deploy.machine import Hardware
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +21,7 @@ import sys
 from benchmarks.measuring import limits
 limits.copy_size = lambda: 32 << 20
 assert "numpy" not in sys.modules
-one_round = limits.prepare({threads})
+one_round = limits.prepare({threads}).measure
 import time
 start = time.perf_counter()
 print(*one_round(), time.perf_counter() - start)
@@ -48,6 +50,72 @@ def test_a_round_is_short_and_its_rates_are_plausible(threads: int) -> None:
     assert seconds < 5
 
 
+def napping(milliseconds: float) -> Callable[[int], Callable[[], None]]:
+    """A library whose products of any size take so long."""
+    return lambda side: lambda: time.sleep(milliseconds / 1e3)
+
+
+def missing(side: int) -> Callable[[], None]:
+    raise ImportError("it is not here")
+
+
+def test_the_fastest_library_and_size_is_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    libraries = {"missing": missing, "slow": napping(4), "fast": napping(1)}
+    monkeypatch.setattr(limits, "MAKERS", libraries)
+    product, measure = limits.fastest_product(limits.Crew(1))
+    assert product == "fast, 1024 x 1024"  # the naps are equally long: most work in the same time
+    assert 0.3 * 1024**3 / 1e-3 < measure() <= 1024**3 / 1e-3
+
+
+def test_sizes_that_take_longer_than_a_round_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def slow(side: int) -> Callable[[], None]:
+        tried.append(side)
+        return lambda: time.sleep(0.02)
+
+    monkeypatch.setattr(limits, "MAKERS", {"slow": slow})
+    limits.fastest_product(limits.Crew(2))
+    assert tried == [256, 256]
+
+
+def test_without_any_library_there_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAKERS", {"missing": missing})
+    with pytest.raises(RuntimeError, match="no library multiplies"):
+        limits.fastest_product(limits.Crew(1))
+
+
+@pytest.mark.parametrize("name", products.MAKERS)
+def test_each_library_that_is_here_multiplies(name: str) -> None:
+    module = {"ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}.get(name, name)
+    pytest.importorskip(module)
+    work = products.MAKERS[name](64)
+    assert work() is None
+
+
+@pytest.mark.parametrize("side", [3, 64, 200])
+def test_the_onnx_model_that_is_written_without_a_library_is_a_product(side: int) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    right = numpy.arange(side**2, dtype=numpy.float32).reshape(side, side) / side
+    session = onnxruntime.InferenceSession(
+        products.onnx_product(right), providers=["CPUExecutionProvider"]
+    )
+    left = numpy.eye(side, dtype=numpy.float32)[::-1]
+    assert numpy.array_equal(session.run(None, {"x": left})[0], right[::-1])
+
+
+def test_an_old_kernel_of_numpy_is_not_the_limit() -> None:
+    """A variable of OpenBLAS slows down numpy, and no runtime."""
+    pytest.importorskip("onnxruntime")
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("the kernels are those of x86")
+    code = (
+        "from benchmarks.measuring import limits; limits.copy_size = lambda: 32 << 20\n"
+        "print(limits.prepare(1).product)"
+    )
+    assert not run(code, OPENBLAS_CORETYPE="Prescott").stdout.startswith("numpy")
+
+
 def test_numpy_must_not_be_imported_before_its_threads_are_bound() -> None:
     code = "import numpy\nfrom benchmarks.measuring import limits\nlimits.prepare(1)"
     assert "numpy was imported before" in run(code).stderr
@@ -59,6 +127,24 @@ def test_rates_of_threads_add_up() -> None:
     naps = [lambda: time.sleep(0.01)] * 3
     # Three threads, each less than a hundred times a second: sleeping takes longer, never shorter.
     assert 100 < limits.Crew(3).frequency(naps) <= 300
+
+
+def test_searches_walk_through_the_whole_array() -> None:
+    source = numpy.arange(10)
+    read: list[tuple[int, ...]] = []
+
+    class Watched:
+        def __len__(self) -> int:
+            return len(source)
+
+        def __getitem__(self, part: slice) -> numpy.ndarray:
+            read.append(tuple(source[part]))
+            return source[part]
+
+    search = limits._search(Watched(), 4)
+    for _ in range(3):
+        search()
+    assert read == [(0, 1, 2, 3), (4, 5, 6, 7), (0, 1, 2, 3)]
 
 
 def test_an_error_in_a_thread_is_not_lost() -> None:

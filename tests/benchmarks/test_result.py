@@ -148,6 +148,8 @@ DAMAGE: tuple[tuple[str, Any, str], ...] = (
     ("machine", {"cores": 2}, "machine.cores"),
     ("limits.macs_per_second", [-1.0], "macs_per_second"),
     ("limits.threads", 0, "limits.threads"),
+    ("limits.cache", -1, "limits.cache"),
+    ("limits.product", "[click](http://example.com)", "limits.product"),
     ("measurements.0.candidate.configuration.threads", True, "threads"),
     ("measurements.0.candidate.configuration.batch", 0, "batch"),
     ("measurements.0.candidate.configuration.streams", 10**30, "streams"),

@@ -1,19 +1,25 @@
 """What is chosen: as measured, else as measured nearby, else the default."""
 
+from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 import torch
 
+from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.machine import describe
-from slide_deploy.models.slide_attention import SlideAttentionConfig
+from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.tuning.choice import choose, chooser, geometry_of, sensible_strips
-from slide_deploy.tuning.store import Table
-from tests.support import random_attention, random_swin
+from slide_deploy.tuning.choice import choose, chooser, geometry_of, is_near, sensible_strips
+from slide_deploy.tuning.store import Table, read_table, shipped_file
+from tests.support import GOLDEN, random_attention, random_swin
 from tests.tuning.entries import entry, geometry
+
+# What the forms of whole networks are raced on; see benchmarks/forms/.
+SMALL = (GOLDEN.parents[1] / "examples/digits.pth", *sorted(GOLDEN.glob("slide_swin_nano*.pth")))
 
 
 def table(*entries) -> Table:
@@ -83,14 +89,80 @@ def test_the_nearest_geometry_is_that_of_the_least_distance() -> None:
     assert chosen(geometry(height=200, width=200), tables) == "flat"
 
 
-@pytest.mark.parametrize(
-    "trait", [{"kernel_size": 5}, {"layout": "nchw"}, {"heads": 6, "head_dim": 16}]
-)
-def test_the_same_trait_beats_the_same_size(trait: dict) -> None:
-    far = {"channels": 192, "height": 14, "width": 14}
-    tables = table(entry("flat"), entry("dual", geometry=geometry(**(far | trait))))
-    assert chosen(geometry(**(trait | {"height": 57})), tables) == "dual"
+def test_the_same_kernel_size_beats_the_same_size() -> None:
+    far = geometry(channels=192, heads=6, height=14, width=14, kernel_size=5)
+    tables = table(entry("flat"), entry("dual", geometry=far))
+    assert chosen(geometry(height=57, kernel_size=5), tables) == "dual"
     assert chosen(geometry(height=57), tables) == "flat"
+
+
+@pytest.mark.parametrize("trait", [{"layout": "nchw"}, {"heads": 6, "head_dim": 16}])
+def test_layout_and_head_width_count_as_a_factor_of_two_in_size(trait: dict) -> None:
+    def measured(height: int) -> Table:
+        """Of the wanted trait, but another height; beside one of the wanted size."""
+        return table(entry("flat"), entry("dual", geometry=geometry(height=height, **trait)))
+
+    assert chosen(geometry(**trait), measured(height=100)) == "dual"
+    assert chosen(geometry(**trait), measured(height=120)) == "flat"
+    assert chosen(geometry(), measured(height=56)) == "flat"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "near"),
+    [
+        ({}, True),
+        ({"channels": 192, "heads": 6}, True),
+        ({"channels": 48, "heads": 3, "head_dim": 16}, True),
+        ({"channels": 224, "heads": 7}, False),
+        ({"height": 28}, True),
+        ({"height": 28, "width": 55}, False),
+        ({"height": 112}, True),
+        ({"height": 112, "width": 57}, False),
+        ({"heads": 12, "head_dim": 8}, False),
+        ({"kernel_size": 5}, False),
+        ({"layout": "nchw"}, True),
+    ],
+)
+def test_near_is_a_factor_of_two_and_the_same_kernel(wanted: dict, near: bool) -> None:
+    here, there = geometry(), geometry(**wanted)
+    assert is_near(here, there) is is_near(there, here) is near
+    found = choose("onnxruntime:cpu", "float32", there, [table(entry("flat"))])
+    assert ("nothing near was measured" in found.source) is not near
+    assert ("--tune" in found.source) is not near
+
+
+def test_near_winners_of_the_table_in_the_wheel_are_fast_here_too() -> None:
+    """What the factor of near rests on: they take at most 1.05 times as long as the winner."""
+    entries = read_table(shipped_file()).entries
+    held = 0
+    for here, there in permutations(entries, 2):
+        form = Lowering.parse(there.winner).form
+        ratios = {
+            Lowering.parse(each.lowering).form: each.ratio
+            for each in sorted(here.trials, key=lambda each: -each.ratio)
+        }
+        if here.target != there.target or not is_near(here.geometry, there.geometry):
+            continue
+        (won,) = (each.ratio for each in here.trials if each.lowering == here.winner)
+        assert ratios[form] / won <= 1.05, f"{form} of {there.geometry} for {here.geometry}"
+        held += 1
+    assert held > 20
+
+
+def trained(path: Path) -> Iterator[FoldedSlideAttention]:
+    for module in reparameterize(load_checkpoint(path).model)[0].modules():
+        if isinstance(module, FoldedSlideAttention):
+            yield module
+
+
+@pytest.mark.parametrize("target", ["onnxruntime:cpu", "openvino:cpu"])
+@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+def test_small_networks_were_measured_for_the_wheel(path: Path, target: str) -> None:
+    shipped = [read_table(shipped_file())]
+    for attention in trained(path):
+        found = chooser(target, tables=shipped).choice(attention)
+        assert found.entry is not None
+        assert "nearest" not in found.source
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
 """How the calls of each candidate spread: a histogram's silhouette, or dots if they are few."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.report.figures.figure import Band, Figure, Rows, Spec, hover
+from benchmarks.report.figures.figure import Band, Figure, Rows, Spec, hover, log_axis
 from benchmarks.report.palette import INK, series
 from benchmarks.report.sentence import Name
 from benchmarks.report.summary import Group, Row, typical
@@ -51,8 +50,7 @@ def distribution(group: Group) -> Figure:
 
 def _range(low: float, high: float, unit: Unit, logarithmic: bool) -> Spec:
     if logarithmic:
-        ends = [math.log10(low / unit.size) - 0.03, math.log10(high / unit.size) + 0.03]
-        return {"type": "log", "range": ends, "dtick": "D2"}
+        return log_axis(low / unit.size, high / unit.size, 0.03)
     pad = 0.03 * (high - low) or 0.05 * high
     return {"range": [(low - pad) / unit.size, (high + pad) / unit.size]}
 

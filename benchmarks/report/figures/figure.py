@@ -4,6 +4,7 @@ A name to the left of a plot would take half of a phone's width. Above its row i
 width, and the figure of the row stands at the right end of the same line.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -19,6 +20,8 @@ _TOP, _BOTTOM = 6, 46
 # Pixels of a row that its label takes.
 _LABEL = 20
 _WIDE_NAME, _NARROW_NAME = 52, 26
+# Ticks of a logarithmic axis within each power of ten, and how many labels a phone has room for.
+_STEPS, _MOST_TICKS = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)), 7
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,35 @@ def axis(special: Mapping[str, Any]) -> Spec:
         **special,
         "title": title,
     }
+
+
+def log_axis(low: float, high: float, margin: float) -> Spec:
+    """What is special of a logarithmic axis: its range, and whole numbers at its ticks.
+
+    Left to itself plotly writes the first digit only between powers of ten: 5 1 2 5 10 2.
+
+    Args:
+        low: the smallest value, above 0.
+        high: the largest value.
+        margin: beyond both, in powers of ten.
+    """
+    ends = [math.log10(low) - margin, math.log10(high) + margin]
+    values = _log_ticks(10 ** ends[0], 10 ** ends[1])
+    texts = [f"{value:,.10g}" for value in values]
+    return {"type": "log", "range": ends, "tickvals": values, "ticktext": texts}
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """The most of the usual steps of each power of ten that are not too many for a phone."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for digits in _STEPS:
+        # 2 * 10**-1 would be 0.2, 3 * 10**-1 not quite 0.3.
+        values = [float(f"{digit}e{power}") for power in powers for digit in digits]
+        ticks = [value for value in values if low <= value <= high]
+        if len(ticks) <= _MOST_TICKS:
+            break
+    return ticks[:: -(-len(ticks) // _MOST_TICKS) or 1]
 
 
 def label(text: str) -> str:

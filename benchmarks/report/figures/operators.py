@@ -4,13 +4,13 @@ from benchmarks.report.figures.figure import Figure, Rows, Spec, hover
 from benchmarks.report.notes import operator_rows
 from benchmarks.report.palette import MUTED, series
 from benchmarks.report.sentence import Name
-from benchmarks.report.series import OperatorBars
+from benchmarks.report.series import OperatorBars, OperatorKind
 from benchmarks.report.summary import Row
-from benchmarks.report.units import percent_text, time_text, time_unit
+from benchmarks.report.units import Unit, percent_text, time_text, time_unit
 
 
 def profile(row: Row, bars: OperatorBars) -> Figure:
-    """A bar an operator, the costliest first, the rest as one."""
+    """A bar a type of operators, the costliest first, the rest as one."""
     items = list(operator_rows(bars))
     unit = time_unit([max(seconds for _, seconds in items)])
     place = Rows(len(items), 32)
@@ -29,13 +29,26 @@ def profile(row: Row, bars: OperatorBars) -> Figure:
         # The rest is no operator of its own.
         "marker": {"color": [*colours, MUTED.light][: len(items)]},
         "hoverinfo": "text",
-        "hovertext": [hover(name, unit.text(seconds)) for name, seconds in items],
+        "hovertext": [
+            *(_about(kind, unit) for kind in bars.bars),
+            *(hover(name, unit.text(seconds)) for name, seconds in items[len(bars.bars) :]),
+        ],
     }
     layout = place.layout({"title": f"{unit.name} a call", "rangemode": "tozero"}, labels)
     caption = (
-        "The costliest operators of ",
+        "The operators of ",
         Name(row.name),
-        f"; all together {time_text(bars.total)}. Profiling slows calls down.",
+        f" by type, with how many there are; all together {time_text(bars.total)}. Profiling slows "
+        f"calls down.",
     )
     spec = {"data": [trace], "layout": layout}
     return Figure(f"Operators of candidate {row.number}", caption, spec)
+
+
+def _about(kind: OperatorKind, unit: Unit) -> str:
+    """The type, and the one of its operators that takes the most."""
+    most = kind.costliest
+    lines = [f"{kind.name} · {kind.count:,}: {unit.text(kind.seconds)}"]
+    if kind.count > 1:
+        lines.append("the costliest one:")
+    return hover(*lines, most.operator, most.name, unit.text(most.nanoseconds / 1e9))

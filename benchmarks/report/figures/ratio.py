@@ -1,8 +1,14 @@
 """Each candidate's time as a ratio to the first one's, with the interval of that ratio."""
 
-import math
-
-from benchmarks.report.figures.figure import Band, Figure, Rows, Spec, hover, vertical_line
+from benchmarks.report.figures.figure import (
+    Band,
+    Figure,
+    Rows,
+    Spec,
+    hover,
+    log_axis,
+    vertical_line,
+)
 from benchmarks.report.palette import LINE, MUTED, series
 from benchmarks.report.sentence import Name
 from benchmarks.report.summary import Row, RunView
@@ -78,6 +84,6 @@ def _noise(noise: float) -> Spec:
 def _range(reach: list[float], noise: float) -> Spec:
     low, high = min(*reach, 1 / noise), max(*reach, noise)
     if high > _WIDEST_LINEAR * low:
-        return {"type": "log", "range": [math.log10(low) - 0.04, math.log10(high) + 0.04]}
+        return log_axis(low, high, 0.04)
     pad = 0.05 * max(high - low, 0.05)
     return {"range": [low - pad, high + pad]}

@@ -80,7 +80,7 @@ def test_figures_warnings_and_errors_are_there() -> None:
         "**Warnings**",
         "**Failed**",
         "needs macOS",
-        "9 others",
+        "FusedConv · 4",
     ):
         assert part in text
     assert "480 samples of 12 rounds do not support it" in text

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.record import Configuration, OperatorTime, Round
+from benchmarks.record import Artifact, Configuration, Limits, OperatorTime, Round
 from benchmarks.report.headline import headlines
+from benchmarks.report.html import render_html
+from benchmarks.report.markdown import render_markdown
 from benchmarks.report.sentence import Name
-from benchmarks.report.series import MOST_OPERATORS, operator_bars, sustained
+from benchmarks.report.series import MOST_KINDS, operator_bars, sustained
 from benchmarks.report.summary import Missing, RunView, summarise
 from benchmarks.report.table import ABSENT, absences, columns
 from benchmarks.statistics import Estimate
@@ -46,6 +48,23 @@ def test_ratios_are_to_the_first_candidate_that_was_measured() -> None:
     broken, a, b = view.rows
     assert (broken.baseline, a.baseline, b.baseline) == (False, True, False)
     assert isinstance(b.ratio, Estimate) and b.ratio.value == pytest.approx(1.5, rel=0.01)
+
+
+@pytest.mark.parametrize(("milliseconds", "doubted"), [(5.0, True), (20.0, False)])
+def test_a_share_above_the_limit_is_never_shown_without_its_doubt(
+    milliseconds: float, doubted: bool
+) -> None:
+    artifact = Artifact("a.onnx", "0" * 64, 1, macs=10**9)
+    measured = replace(synthetic.measurement("a", rounds=steady(milliseconds)), artifact=artifact)
+    threads = measured.candidate.configuration.threads
+    run = synthetic.run([measured], limits=Limits(threads, (1e11,), (1e10,)))
+    (row,) = view_of(run).rows
+    assert not isinstance(row.share, Missing)
+    assert (row.share > 1) is doubted
+    doubts = [doubt for doubt in row.doubts if "limit was measured too low" in doubt]
+    assert len(doubts) == doubted
+    for page in (render_html([run]), render_markdown([run])):
+        assert ("limit was measured too low" in page) is doubted
 
 
 def test_batches_are_compared_by_image_and_streams_not_at_all() -> None:
@@ -133,13 +152,36 @@ def test_a_candidate_that_failed_halfway_does_not_win() -> None:
     assert text_of(headline.sentence).startswith("whole takes")
 
 
-def test_the_costliest_operators_stay_and_the_rest_is_summed() -> None:
-    operators = [OperatorTime(str(index), "Conv", index + 1) for index in range(40)]
+def test_operators_are_gathered_by_type_whatever_their_kernel() -> None:
+    bars = operator_bars(
+        [
+            OperatorTime("a", "Conv (jit_avx512_dw)", 3),
+            OperatorTime("b", "MatMul (brgemm)", 4),
+            OperatorTime("c", "Conv (ref)", 5),
+            OperatorTime("d", "Softmax", 1),
+        ]
+    )
+    assert bars
+    found = [(kind.name, kind.count, round(kind.seconds * 1e9)) for kind in bars.bars]
+    assert found == [("Conv", 2, 8), ("MatMul", 1, 4), ("Softmax", 1, 1)]
+    assert bars.bars[0].costliest.name == "c"
+    assert (bars.others, bars.others_seconds) == (0, 0)
+
+
+def test_hundreds_of_nodes_of_few_types_leave_no_others() -> None:
+    operators = [OperatorTime(str(index), f"Type{index % 12}", 1) for index in range(602)]
+    bars = operator_bars(operators)
+    assert bars and (len(bars.bars), bars.others) == (12, 0)
+
+
+def test_the_costliest_types_stay_and_the_rest_is_summed() -> None:
+    operators = [OperatorTime(str(index), f"Type{index}", index + 1) for index in range(40)]
     bars = operator_bars(operators)
     assert bars
-    assert [item.nanoseconds for item in bars.bars] == list(range(40, 40 - MOST_OPERATORS, -1))
-    assert bars.others == 40 - MOST_OPERATORS
-    assert bars.others_seconds + sum(item.nanoseconds for item in bars.bars) / 1e9 == (
+    costs = [round(kind.seconds * 1e9) for kind in bars.bars]
+    assert costs == list(range(40, 40 - MOST_KINDS, -1))
+    assert bars.others == 40 - MOST_KINDS
+    assert bars.others_seconds + sum(kind.seconds for kind in bars.bars) == (
         pytest.approx(bars.total)
     )
     assert operator_bars([]) is operator_bars([OperatorTime("a", "b", 0)]) is None

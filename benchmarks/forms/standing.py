@@ -1,0 +1,75 @@
+"""A run of a network in every form to how the chosen one stands against the fastest."""
+
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.record import Measurement, Run
+from benchmarks.statistics import Estimate, paired_ratio
+from slide_deploy.errors import InputError
+
+AUTO = "auto"
+# The chosen form may take so many times as long as the fastest.
+MOST = 1.05
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One network on one runtime.
+
+    Attributes:
+        network: the suite's name.
+        target: where it ran.
+        seconds: the median of the chosen form.
+        best: the form with the lowest ratio to the chosen one.
+        ratio: time of the chosen form over that of ``best``, round by round. It scatters around 1
+            where ``best`` is the chosen form, written once more.
+    """
+
+    network: str
+    target: str
+    seconds: float
+    best: str
+    ratio: Estimate
+
+    @property
+    def verdict(self) -> str:
+        """Where all of the interval lies; in words."""
+        low, high = self.ratio.interval.low, self.ratio.interval.high
+        if low > MOST:
+            return "too slow"
+        return "reached" if high <= MOST else "cannot tell"
+
+
+def standings(network: str, run: Run) -> tuple[Standing, ...]:
+    """How the chosen form stands on each target of a run.
+
+    Raises:
+        InputError: if a candidate failed, or the chosen form was not raced.
+    """
+    targets = dict.fromkeys(each.candidate.target for each in run.measurements)
+    return tuple(_standing(network, target, run) for target in targets)
+
+
+def _standing(network: str, target: str, run: Run) -> Standing:
+    forms = {
+        each.candidate.name.split(" on ")[0]: each
+        for each in run.measurements
+        if each.candidate.target == target
+    }
+    if AUTO not in forms or len(forms) < 2:
+        raise InputError(f"The run of {network} has not {AUTO} and other forms on {target}.")
+    auto = forms.pop(AUTO)
+    ratios = {form: _ratio(network, auto, each) for form, each in forms.items()}
+    best = max(ratios, key=lambda form: ratios[form].value)
+    return Standing(network, target, median(auto.pooled_samples) / 1e9, best, ratios[best])
+
+
+def _ratio(network: str, auto: Measurement, other: Measurement) -> Estimate:
+    ratio = paired_ratio(auto.samples, other.samples)
+    if ratio is None:
+        failed = next((each for each in (auto, other) if each.error), other)
+        raise InputError(
+            f"{failed.candidate.name} of {network} gave too few figures "
+            f"({failed.error or 'too few rounds'}): race it again."
+        )
+    return ratio

@@ -1,0 +1,67 @@
+"""What ``export --tune`` does before it exports: races the forms of each attention here."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from torch import nn
+
+from benchmarks.targets.registry import target_named
+from slide_deploy.cli.contests import (
+    Attentions,
+    Wish,
+    attentions_of,
+    hold,
+    parse_forms,
+    writable_table,
+)
+from slide_deploy.machine import usable_threads
+from slide_deploy.tuning.defaults import FORMAT_TARGETS, measured_as
+from slide_deploy.tuning.store import add_entry
+
+# As `slide-deploy tune` has it by default.
+STRIPS, SECONDS = (1, 2, 4, 7), 1.0
+
+
+def tune_first(
+    model: nn.Module, formats: Sequence[str], precision: str, step: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Find the fastest forms of a model's attentions for the targets of some formats.
+
+    The outcome goes into the user's own table, where ``--lowering auto`` looks first.
+
+    Args:
+        model: trained.
+        formats: that will be written.
+        precision: of the files.
+        step: told what is about to be done.
+
+    Returns:
+        What was not raced and why, a sentence each.
+
+    Raises:
+        InputError: if the table is damaged, or cannot be written.
+    """
+    found = attentions_of(model)
+    remarks: list[str] = []
+    for format in dict.fromkeys(formats):
+        target = FORMAT_TARGETS[format]
+        present = target_named(target).find()
+        if present.present:
+            remarks += _race(found, target, measured_as(target, precision), step)
+        else:
+            remarks.append(
+                f"{format}: no form was raced, as {target} is not here: {present.detail}"
+            )
+    return tuple(remarks)
+
+
+def _race(
+    found: Attentions, target: str, precision: str, step: Callable[[str], None]
+) -> Iterator[str]:
+    """Hold the contests of a target, write down each outcome and yield what failed."""
+    wish = Wish((target,), precision, usable_threads(), parse_forms(()), STRIPS, SECONDS)
+    table = writable_table(None)
+    for outcome in hold(found, wish, table, step):
+        if isinstance(outcome, str):
+            yield outcome
+            continue
+        add_entry(table, outcome)
