@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -185,7 +185,7 @@ def _deformed_branches(branched: SlideAttention) -> Iterator[tuple[str, nn.Conv2
 
 @torch.no_grad()
 def _fold_in_float64(branched: SlideAttention) -> FoldedSlideAttention:
-    config = branched.config
+    config = replace(branched.config, padding_mode=branched.dep_conv.padding_mode)
     folded = FoldedSlideAttention(config, branched.layout, branched.resolution).double().eval()
     for ours, theirs in ((folded.qkv, branched.qkv), (folded.proj, branched.proj)):
         ours.load_state_dict(theirs.state_dict())
