@@ -23,10 +23,16 @@ ARROWS = {
         "slide_deploy.hashing",
         "slide_deploy.models",
     },
+    "slide_deploy.foreign": {
+        "slide_deploy.errors",
+        "slide_deploy.folding",
+        "slide_deploy.models",
+    },
     "slide_deploy.reparameterize": {
         "slide_deploy",
         "slide_deploy.errors",
         "slide_deploy.folding",
+        "slide_deploy.foreign",
         "slide_deploy.models",
         "slide_deploy.surgery",
     },

@@ -8,7 +8,7 @@ from slide_deploy.lowerings.bands import Band, bands
 from slide_deploy.lowerings.choice import FORMS, Lowering
 from slide_deploy.lowerings.projection import constant_conv, project_rows
 from slide_deploy.lowerings.surroundings import refuse_small, surrounded
-from slide_deploy.models.slide_attention import FoldedSlideAttention
+from slide_deploy.models.slide_attention import FoldedSlideAttention, known_size
 
 
 class LoweredSlideAttention(nn.Module):
@@ -32,7 +32,7 @@ class LoweredSlideAttention(nn.Module):
         # None where zeros stand outside the map, or nothing outside it is read.
         mode = folded.config.padding_mode
         self.padding_mode = mode if mode != "zeros" and self.radius else None
-        if self.resolution is not None:  # a layer of maps learns of its size when it runs
+        if self.resolution is not None:  # others learn of their size when they run
             bands(self.resolution[0], self.strips, self.radius)
             if self.padding_mode is not None:
                 refuse_small(self.resolution, self.radius, self.padding_mode)
@@ -42,13 +42,14 @@ class LoweredSlideAttention(nn.Module):
         if self.form.on_maps:
             self.proj = constant_conv(weight[:, :, None, None], bias)
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, None, None]:
+    def forward(
+        self, x: Tensor, size: tuple[int, int] | None = None
+    ) -> Tensor | tuple[Tensor, None, None]:
         """Attend; shapes as in ``SlideAttentionBase.forward``."""
         if self.on_maps:
             out = self._attend(x)
             return out if self.form.on_maps else out.permute(0, 3, 1, 2), None, None
-        assert self.resolution is not None
-        out = self._attend(x.reshape(-1, *self.resolution, x.shape[-1]))
+        out = self._attend(x.reshape(-1, *known_size(size or self.resolution), x.shape[-1]))
         return (out.permute(0, 2, 3, 1) if self.form.on_maps else out).flatten(1, 2)
 
     def _attend(self, rows: Tensor) -> Tensor:

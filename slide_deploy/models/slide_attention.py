@@ -113,8 +113,6 @@ class SlideAttentionBase(nn.Module):
         resolution: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        if layout == "tokens" and resolution is None:
-            raise InputError("Tokens carry no height and width: give slide attention a resolution.")
         self.config = config
         self.layout = layout
         self.resolution = resolution
@@ -122,20 +120,25 @@ class SlideAttentionBase(nn.Module):
         self.qkv = nn.Linear(config.dim, parts * config.inner_dim, bias=config.qkv_bias)
         self.proj = nn.Linear(config.inner_dim, config.dim)
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, None, None]:
+    def forward(
+        self, x: Tensor, size: tuple[int, int] | None = None
+    ) -> Tensor | tuple[Tensor, None, None]:
         """Attend.
 
         Args:
             x: (batch, dim, height, width) in the layout "nchw", (batch, height * width, dim) in
                 the layout "tokens".
+            size: height and width of the map of tokens, where that is not ``resolution``.
 
         Returns:
             The same shape as ``x``; in the layout "nchw" as the first item of a tuple of three,
             which is what the models that carry the module expect.
+
+        Raises:
+            InputError: if nothing tells the height and width of tokens.
         """
         if self.layout == "tokens":
-            assert self.resolution is not None
-            return self.attend(x, *self.resolution)
+            return self.attend(x, *known_size(size or self.resolution))
         height, width = x.shape[2:]
         tokens = x.flatten(2).transpose(1, 2)
         out = self.attend(tokens, height, width)
@@ -154,6 +157,17 @@ class SlideAttentionBase(nn.Module):
         heads = self.qkv(tokens).reshape(batch, positions, config.num_heads, parts, config.head_dim)
         split = heads.permute(3, 0, 2, 4, 1)
         return (split[0], split[0], split[0]) if parts == 1 else (split[0], split[1], split[2])
+
+
+def known_size(size: tuple[int, int] | None) -> tuple[int, int]:
+    """A height and width.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if size is None:
+        raise InputError("Tokens carry no height and width: give slide attention a resolution.")
+    return size
 
 
 class SlideAttention(SlideAttentionBase):
