@@ -53,6 +53,7 @@ def _slide_attentions(
             "head_dim": module.config.head_dim,
             "lowering": lowerings[name].form,
             "strips": lowerings[name].strips,
+            "padding_mode": module.config.padding_mode,
         }
         for name, module in folded.named_modules()
         if isinstance(module, FoldedSlideAttention)

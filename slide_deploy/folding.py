@@ -13,6 +13,8 @@ The scale could go into the query projection as well. Here it goes to the keys, 
 exact also where one projection serves as q, k and v. All arithmetic is float64.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -95,3 +97,14 @@ def distance_from_shift(weight: Tensor, kernel_size: int) -> float:
 def largest(tensor: Tensor | None) -> float:
     """Largest absolute value; 0 for None or an empty tensor."""
     return 0.0 if tensor is None or tensor.numel() == 0 else float(tensor.detach().abs().max())
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    """Largest absolute difference, over the largest ``other`` where that exceeds 1.
+
+    Infinity where either is not finite, which overflow leads to; 0 for empty tensors.
+    """
+    if not other.numel():
+        return 0.0
+    value = float((one - other).abs().max()) / max(1.0, float(other.abs().max()))
+    return value if math.isfinite(value) else math.inf

@@ -2,15 +2,21 @@
 
 import copy
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from slide_deploy import folding
 from slide_deploy.errors import InputError
-from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttention
+from slide_deploy.foreign import HostedAttention, find_foreign, recognise
+from slide_deploy.models.slide_attention import (
+    FoldedSlideAttention,
+    SlideAttention,
+    SlideAttentionBase,
+)
 from slide_deploy.surgery import replace_module
 
 # Folding is exact; float64 leaves 1e-14 of the largest output. What is a thousand times that off is
@@ -41,8 +47,9 @@ class FoldedLayer:
         head_dim: features of a head.
         branches: convolutions that were added, by name.
         key_kernel: shape of the folded key convolution, (C * K, 1, k, k).
-        error: largest difference between the branched and the folded attention, both in float64, on
-            random maps with borders; absolute, or over the largest output where that exceeds 1.
+        error: largest difference between the trained layer's own ``forward`` and the folded
+            attention, both in float64, on random maps with borders; absolute, or over the largest
+            output where that exceeds 1.
         rounding: the same after the folded weights were rounded to the model's own type.
         shift_distance: largest difference between the shift branch's kernel and a pure shift.
         shift_bias: largest absolute bias of the shift branch.
@@ -62,6 +69,21 @@ class FoldedLayer:
     shift_bias: float
     position_bias: float
     scale: float
+
+
+@dataclass(frozen=True)
+class Original:
+    """What a fold is measured against.
+
+    Args:
+        difference: how far an attention is from the trained layer, in float64.
+        branches: names of the convolutions that are added.
+        like: a tensor of the type and on the device that the folded layer is to have.
+    """
+
+    difference: Callable[[SlideAttentionBase], float]
+    branches: tuple[str, ...]
+    like: Tensor
 
 
 @dataclass(frozen=True)
@@ -93,14 +115,15 @@ def reparameterize(model: nn.Module) -> tuple[nn.Module, Certificate]:
     """Fold every slide attention of a model; the model itself is left as it is.
 
     Args:
-        model: any module in evaluation mode that holds ``SlideAttention`` layers.
+        model: any module in evaluation mode that holds ``SlideAttention`` layers, or layers of
+            other classes that compute the same.
 
     Returns:
         A folded copy, and the certificate.
 
     Raises:
         InputError: if a layer is in training mode, if branches differ in geometry, or if a layer
-            looks branched but is of a class that this function does not know.
+            of another class looks branched and does not answer as a slide attention.
     """
     for name, module in model.named_modules():
         if module.training:
@@ -110,20 +133,17 @@ def reparameterize(model: nn.Module) -> tuple[nn.Module, Certificate]:
     folded_model = copy.deepcopy(model)
     layers: list[FoldedLayer] = []
     already: list[str] = []
-    replaced: dict[int, FoldedSlideAttention] = {}
+    replaced: dict[int, nn.Module] = {}
+    foreign = dict(find_foreign(folded_model))
     for name, module in list(folded_model.named_modules(remove_duplicate=False)):
         if isinstance(module, FoldedSlideAttention):
             already.append(name)
-        elif isinstance(module, SlideAttention):
+        elif name in foreign or isinstance(module, SlideAttention):
             if id(module) not in replaced:
-                replaced[id(module)], layer = fold_attention(module, name)
+                fold = _fold_foreign if name in foreign else fold_attention
+                replaced[id(module)], layer = fold(module, name)
                 layers.append(layer)
             folded_model = replace_module(folded_model, name, replaced[id(module)])
-        elif hasattr(module, "dep_conv") and hasattr(module, "dep_conv1"):
-            raise InputError(
-                f"{name} carries dep_conv and dep_conv1 but is a {type(module).__qualname__}: load "
-                f"its weights into slide_deploy.models.slide_attention.SlideAttention first."
-            )
     return folded_model, Certificate(tuple(layers), tuple(already))
 
 
@@ -150,22 +170,46 @@ def fold_attention(
                     f"{name}: dep_conv has {field} {ours} and {branch_name} has {theirs}; only "
                     f"branches of one geometry can be folded."
                 )
+    branches = ("dep_conv", *(branch for branch, _ in _deformed_branches(branched)))
+    original = Original(partial(_difference, branched), branches, branched.qkv.weight)
+    return _fold(branched, name, original)
+
+
+def _fold_foreign(layer: nn.Module, name: str) -> tuple[nn.Module, FoldedLayer]:
+    """Fold a layer of another project; see ``fold_attention``.
+
+    Raises:
+        InputError: if it is no slide attention, or cannot be proved to be one.
+    """
+    found = recognise(layer, name, LARGEST_ERROR)
+    like = next(layer.parameters())
+    folded, line = _fold(found.attention, name, Original(found.difference, found.branches, like))
+    return HostedAttention(folded, found.call, layer).eval(), line
+
+
+def _fold(
+    branched: SlideAttention, name: str, original: Original
+) -> tuple[FoldedSlideAttention, FoldedLayer]:
     exact = _fold_in_float64(branched)
-    rounded = copy.deepcopy(exact).to(branched.qkv.weight)
+    rounded = copy.deepcopy(exact).to(original.like)
     config, table = branched.config, branched.relative_position_bias_table
-    error, rounding = _difference(branched, exact), _difference(branched, rounded)
-    # Written so that NaN, which overflow leads to, is refused.
-    if not error <= LARGEST_ERROR or not rounding < math.inf:
+    error, rounding = original.difference(exact), original.difference(rounded)
+    if not rounding < math.inf:
         raise InputError(
             f"{name}: folded and branched attention differ by {error:.1e}, rounded by "
             f"{rounding:.1e}; its weights overflow: use another checkpoint."
+        )
+    if not error <= LARGEST_ERROR:
+        raise InputError(
+            f"{name}: folded and branched attention differ by {error:.1e}, which is more than "
+            f"{LARGEST_ERROR:.0e}: the layer computes something else than its settings say."
         )
     layer = FoldedLayer(
         name=name,
         kernel_size=config.kernel_size,
         num_heads=config.num_heads,
         head_dim=config.head_dim,
-        branches=("dep_conv", *(branch for branch, _ in _deformed_branches(branched))),
+        branches=original.branches,
         key_kernel=tuple(exact.key_conv.weight.shape),
         error=error,
         rounding=rounding,
@@ -185,7 +229,7 @@ def _deformed_branches(branched: SlideAttention) -> Iterator[tuple[str, nn.Conv2
 
 @torch.no_grad()
 def _fold_in_float64(branched: SlideAttention) -> FoldedSlideAttention:
-    config = branched.config
+    config = replace(branched.config, padding_mode=branched.dep_conv.padding_mode)
     folded = FoldedSlideAttention(config, branched.layout, branched.resolution).double().eval()
     for ours, theirs in ((folded.qkv, branched.qkv), (folded.proj, branched.proj)):
         ours.load_state_dict(theirs.state_dict())
@@ -215,10 +259,12 @@ def _difference(branched: SlideAttention, folded: FoldedSlideAttention) -> float
     config = branched.config
     height, width = config.kernel_size + 4, config.kernel_size + 1
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randn(2, height * width, config.dim, dtype=torch.float64, generator=generator)
-    answers = [
-        copy.deepcopy(form).cpu().double().attend(tokens, height, width)
-        for form in (branched, folded)
-    ]
-    largest = max(1.0, float(answers[0].abs().max()))
-    return float((answers[0] - answers[1]).abs().max()) / largest
+    maps = torch.randn(2, config.dim, height, width, dtype=torch.float64, generator=generator)
+    answers = []
+    for form in (branched, folded):
+        form = copy.deepcopy(form).cpu().double()
+        x = maps if form.layout == "nchw" else maps.flatten(2).transpose(1, 2)
+        # Called, not only its arithmetic: hooks and parametrizations are part of what it answers.
+        answer = form(x, (height, width))
+        answers.append(answer[0] if form.layout == "nchw" else answer)
+    return folding.difference(answers[1], answers[0])

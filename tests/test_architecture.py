@@ -29,10 +29,16 @@ ARROWS = {
         "slide_deploy.models",
         "slide_deploy.writing",
     },
+    "slide_deploy.foreign": {
+        "slide_deploy.errors",
+        "slide_deploy.folding",
+        "slide_deploy.models",
+    },
     "slide_deploy.reparameterize": {
         "slide_deploy",
         "slide_deploy.errors",
         "slide_deploy.folding",
+        "slide_deploy.foreign",
         "slide_deploy.models",
         "slide_deploy.surgery",
     },

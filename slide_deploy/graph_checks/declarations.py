@@ -16,6 +16,9 @@ ATTENTIONS_KEY = "slide_deploy.slide_attentions"
 LOWERING_KEY = "slide_deploy.lowering"
 PRECISION_KEY = "slide_deploy.precision"
 
+# What can stand outside a map.
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
 # A list of a hundred attentions has a tenth of it.
 _LONGEST_TEXT = 100_000
 
@@ -32,6 +35,7 @@ class Declaration:
         head_dim: features of one.
         lowering: the form in which it is written.
         strips: bands of rows that are computed one after the other.
+        padding_mode: what stands outside the map, one of ``PADDING_MODES``.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Declaration:
     head_dim: int
     lowering: str
     strips: int = 1
+    padding_mode: str = "zeros"
 
     @property
     def offsets(self) -> int:
@@ -87,7 +92,11 @@ def _declaration(entry: dict[str, Any]) -> Declaration:
     for key in numbers:
         if type(entry.get(key)) is not int or not 0 < entry[key] <= MAX_DIMENSION:
             raise ValueError(f"says no {key} of {entry['name'][:80]}")
-    declaration = Declaration(**{key: entry[key] for key in ("name", "lowering", *numbers)})
+    mode = entry.get("padding_mode", "zeros")  # which older files do not state
+    if mode not in PADDING_MODES:
+        raise ValueError(f"says no padding_mode of {entry['name'][:80]} that is known")
+    known = {key: entry[key] for key in ("name", "lowering", *numbers)}
+    declaration = Declaration(**known, padding_mode=mode)
     if declaration.channels != declaration.heads * declaration.head_dim:
         raise ValueError(
             f"says that {declaration.channels} channels of {declaration.name[:80]} are "

@@ -185,9 +185,12 @@ def _product(graph: Graph, node: Node, constant: frozenset[str]) -> Geometry | N
 def _neighbours(attention: Declaration, outputs: int) -> Geometry:
     """A convolution of each channel alone."""
     k = attention.kernel_size
-    # A strip has zeros above and below only at the edge of the map, and some formats write them as
-    # an operator of their own.
-    pads = ((k // 2, k // 2),) * 2 if attention.strips == 1 else ()
+    if attention.padding_mode != "zeros":  # the map is surrounded before it is convolved
+        pads: tuple[tuple[int, int], ...] = ((0, 0),) * 2
+    else:
+        # A strip has zeros above and below only at the edge of the map, and some formats write
+        # them as an operator of their own.
+        pads = ((k // 2, k // 2),) * 2 if attention.strips == 1 else ()
     return Geometry(attention.channels, 1, outputs, (k, k), pads, (1, 1), (1, 1))
 
 

@@ -24,6 +24,7 @@ from slide_deploy.lowerings.lowered import lowered_attention, refuse_strips
 from slide_deploy.lowerings.map_stages import count_map_stages, write_map_stages
 from slide_deploy.lowerings.merging import TransposedPatchMerging
 from slide_deploy.lowerings.normalised import Rewrite, absorb_bias, fold_affine
+from slide_deploy.lowerings.projection import contiguous
 from slide_deploy.lowerings.traits import PLAIN, Traits
 from slide_deploy.lowerings.window import static_window_attention
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttention
@@ -59,7 +60,7 @@ def lower(
         traits: how the rest of the model is written.
 
     Returns:
-        A copy that computes the same, rank 4 at most.
+        A copy that computes the same, rank 4 at most; its tensors are contiguous.
 
     Raises:
         InputError: if an attention is still branched, or cannot be written so.
@@ -87,7 +88,14 @@ def lower(
             replace_module(module, "fc2", BiasApart(module.fc2))
         elif isinstance(module, PatchMerging):
             lowered = replace_module(lowered, name, TransposedPatchMerging(module, rewrite))
+    _make_contiguous(lowered)
     return lowered.eval()
+
+
+def _make_contiguous(model: nn.Module) -> None:
+    """Lay out every tensor row by row: a checkpoint keeps the strides of training."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = contiguous(tensor.data)
 
 
 def _lower_block(block: Block, rewrite: Rewrite, head_products: bool) -> None:

@@ -1,10 +1,11 @@
 """Bands of rows: attention on one after the other bounds memory at high resolution.
 
 A band of output rows reads r more rows on either side, its halo. At the edge of the map zeros stand
-in for them, as everywhere outside the map.
+in for them, as everywhere outside the map. Where copies of positions inside stand there instead,
+the map is surrounded by them first (``surroundings``), and every band finds its halo.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from slide_deploy.errors import InputError
@@ -18,6 +19,7 @@ class Band:
         top, bottom: output rows, the last one excluded.
         first, last: rows that are read, the last one excluded.
         above, below: rows of zeros to add to them.
+        beside: columns on either side that are read only; 0 where zeros stand outside the map.
     """
 
     top: int
@@ -26,6 +28,25 @@ class Band:
     last: int
     above: int
     below: int
+    beside: int = 0
+
+    def surrounded(self, radius: int) -> "Band":
+        """The band on a map that has its surroundings already, ``radius`` on every side."""
+        return replace(
+            self,
+            top=self.top + radius,
+            bottom=self.bottom + radius,
+            first=self.top,
+            last=self.bottom + 2 * radius,
+            above=0,
+            below=0,
+            beside=radius,
+        )
+
+    @property
+    def inside(self) -> slice:
+        """Which of the rows that it reads it computes."""
+        return slice(self.top - self.first, self.bottom - self.first)
 
     @property
     def rows(self) -> int:

@@ -40,7 +40,9 @@ class Dual(MapForm):
         config, (height, width) = self.config, q.shape[2:]
         side, radius = config.kernel_size, config.kernel_size // 2
         zeros = (radius, radius, band.above, band.below)
-        around_k, around_v = functional.pad(k, zeros), functional.pad(v, zeros)
+        around_k, around_v = k, v
+        if not band.beside:
+            around_k, around_v = functional.pad(k, zeros), functional.pad(v, zeros)
 
         def at(maps: Tensor, tap: int) -> Tensor:
             row, column = divmod(tap, side)

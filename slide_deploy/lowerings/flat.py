@@ -9,6 +9,9 @@ layout of the matrix products, (tokens, channels): there is no transpose of a ma
 middle part of a split, which OpenVINO reads where it lies, without a copy. One kernel serves all
 heads, so that tokens and heads are rows of one product, (tokens * heads, d). One offset of the keys
 costs nothing (``relative.py``), nor does their bias (``absorbed.py``).
+
+Where copies of positions inside stand outside the map, rows are surrounded already, and a tap is a
+slice of rows and columns.
 """
 
 import functools
@@ -80,12 +83,16 @@ class Flat(Form):
         k = v = self._neighbours(project_rows(self.key, rows), band)
         if self.value is not self.key:
             v = self._neighbours(project_rows(self.value, rows), band)
-        whole = band.rows == band.last - band.first
-        inside = slice(band.top - band.first, band.bottom - band.first)
-        q = project_rows(self.query, rows if whole else rows[:, inside])
+        if band.rows != band.last - band.first:
+            rows = rows[:, band.inside]
+        if band.beside:
+            rows = rows[:, :, band.beside : -band.beside]
+        q = project_rows(self.query, rows)
         return self._weighted(self._attention(self._logits(q, k)), v)
 
     def _neighbours(self, side: Tensor, band: Band) -> "_Neighbours":
+        if band.beside:
+            return _SurroundedNeighbours(side, band.beside)
         width, channels = side.shape[2:]
         # One row more than is outside the map: slices run over the ends of the first and the last.
         more = -(-(self.config.kernel_size // 2) // width)
@@ -195,3 +202,24 @@ class _Neighbours:
         """With zeros where the column of a tap is outside the map."""
         mask = self.masks[tap % len(self.masks)]
         return neighbours if mask is None else neighbours * mask
+
+
+class _SurroundedNeighbours(_Neighbours):
+    """The same on rows that hold all neighbours: nothing is outside, so that there is no mask.
+
+    Args:
+        side: keys or values of the tokens of a band and of what is around them, (batch,
+            rows + 2 * radius, W + 2 * radius, channels).
+        radius: r.
+    """
+
+    def __init__(self, side: Tensor, radius: int) -> None:
+        rows, width, channels = side.shape[1:]
+        shape = (rows - 2 * radius, width - 2 * radius, channels)
+        super().__init__(side, 0, shape, [None] * (2 * radius + 1))
+
+    def unmasked(self, tap: int) -> Tensor:
+        """See ``_Neighbours.unmasked``."""
+        rows, width, _ = self.shape
+        row, column = divmod(tap, len(self.masks))
+        return self.tokens[:, row : row + rows, column : column + width]

@@ -7,7 +7,12 @@ from slide_deploy.errors import InputError
 from slide_deploy.lowerings.bands import Band, bands
 from slide_deploy.lowerings.choice import FORMS, Lowering
 from slide_deploy.lowerings.projection import constant_conv, project_rows
-from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttentionBase
+from slide_deploy.lowerings.surroundings import refuse_small, surrounded
+from slide_deploy.models.slide_attention import (
+    FoldedSlideAttention,
+    SlideAttentionBase,
+    known_size,
+)
 
 
 class LoweredSlideAttention(nn.Module):
@@ -18,7 +23,8 @@ class LoweredSlideAttention(nn.Module):
         lowering: how.
 
     Raises:
-        InputError: if the form cannot write this layer, or the map has fewer rows than strips.
+        InputError: if the form cannot write this layer, or the map has fewer rows than strips or
+            too few for its padding mode.
     """
 
     def __init__(self, folded: FoldedSlideAttention, lowering: Lowering) -> None:
@@ -27,27 +33,36 @@ class LoweredSlideAttention(nn.Module):
         self.resolution = folded.resolution
         self.radius = folded.config.kernel_size // 2
         self.strips = lowering.strips
-        if self.resolution is not None:  # a layer of maps learns of its size when it runs
+        # None where zeros stand outside the map, or nothing outside it is read.
+        mode = folded.config.padding_mode
+        self.padding_mode = mode if mode != "zeros" and self.radius else None
+        if self.resolution is not None:  # others learn of their size when they run
             bands(self.resolution[0], self.strips, self.radius)
+            if self.padding_mode is not None:
+                refuse_small(self.resolution, self.radius, self.padding_mode)
         self.form = FORMS[lowering.form](folded)
         weight, bias = folded.proj.weight, folded.proj.bias
         self.proj: nn.Module = folded.proj
         if self.form.on_maps:
             self.proj = constant_conv(weight[:, :, None, None], bias)
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, None, None]:
+    def forward(
+        self, x: Tensor, size: tuple[int, int] | None = None
+    ) -> Tensor | tuple[Tensor, None, None]:
         """Attend; shapes as in ``SlideAttentionBase.forward``."""
         if self.on_maps:
             out = self._attend(x)
             return out if self.form.on_maps else out.permute(0, 3, 1, 2), None, None
-        assert self.resolution is not None
-        out = self._attend(x.reshape(-1, *self.resolution, x.shape[-1]))
+        out = self._attend(x.reshape(-1, *known_size(size or self.resolution), x.shape[-1]))
         return (out.permute(0, 2, 3, 1) if self.form.on_maps else out).flatten(1, 2)
 
     def _attend(self, rows: Tensor) -> Tensor:
         """Attend and project: from the layout of the layer to that of the form."""
         axis = 2 if self.on_maps else 1
         cut = bands(rows.shape[axis], self.strips, self.radius)
+        if self.padding_mode is not None:
+            rows = surrounded(rows, (axis, axis + 1), self.radius, self.padding_mode)
+            cut = tuple(band.surrounded(self.radius) for band in cut)
         if len(cut) == 1:  # a slice of everything is an operator that Core ML's converter lacks
             return self._project(self._attend_band(rows, cut[0]))
         parts = [

@@ -23,14 +23,12 @@ class MapForm(Form):
 
     def forward(self, rows: Tensor, band: Band) -> Tensor:
         """See ``Form.forward``."""
-        inside = slice(band.top - band.first, band.bottom - band.first)
-        whole = band.rows == band.last - band.first
         key_map = self.key(rows)
         value_map = key_map if self.value is self.key else self.value(rows)
         if self.query is self.key:  # one projection serves as q, k and v: it is computed once
-            query_map = key_map if whole else key_map[:, :, inside]
+            query_map = _computed(key_map, band)
         else:
-            query_map = self.query(rows if whole else rows[:, :, inside])
+            query_map = self.query(_computed(rows, band))
         return self.attend(query_map, key_map, value_map, band)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, band: Band) -> Tensor:
@@ -38,7 +36,7 @@ class MapForm(Form):
 
         Args:
             q: (batch, C, rows of the band, width), the queries.
-            k: (batch, C, rows that the band reads, width), the keys.
+            k: (batch, C, rows that the band reads, width + 2 * ``band.beside``), the keys.
             v: as ``k``, the values.
             band: the rows.
 
@@ -48,8 +46,19 @@ class MapForm(Form):
         raise NotImplementedError
 
 
+def _computed(maps: Tensor, band: Band) -> Tensor:
+    """Of the positions that a band reads those that it computes."""
+    if band.rows == band.last - band.first:
+        return maps
+    rows = maps[:, :, band.inside]
+    return rows[..., band.beside : -band.beside] if band.beside else rows
+
+
 def convolve(conv: nn.Module, maps: Tensor, band: Band) -> Tensor:
     """Convolve the rows of a band: zeros stand in only for what is outside the map."""
+    if band.beside:  # nothing is outside
+        assert isinstance(conv, nn.Conv2d)
+        return functional.conv2d(maps, conv.weight, conv.bias, groups=conv.groups)
     if band.is_whole:
         out: Tensor = conv(maps)
         return out

@@ -60,9 +60,15 @@ def constant_conv(weight: Tensor, bias: Tensor | None = None, groups: int = 1) -
 
 
 def constant(tensor: Tensor) -> nn.Parameter:
-    """A copy that is not trained."""
-    copy = tensor.detach().to(memory_format=torch.contiguous_format).clone()
-    return nn.Parameter(copy, requires_grad=False)
+    """A copy that is not trained, contiguous whatever view it was taken of."""
+    return nn.Parameter(contiguous(tensor.detach()), requires_grad=False)
+
+
+def contiguous(tensor: Tensor) -> Tensor:
+    """A copy with its last axis first in memory: some converters ignore strides."""
+    # Neither to() nor contiguous(): what they take for contiguous they return as it is, strides of
+    # axes of one element included.
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def per_head_kernels(folded: FoldedSlideAttention, conv: nn.Conv2d) -> tuple[Tensor, Tensor]:

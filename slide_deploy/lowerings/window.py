@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.lowerings.bias import BiasApart
-from slide_deploy.lowerings.projection import constant
+from slide_deploy.lowerings.projection import constant, contiguous
 from slide_deploy.models.window_attention import WindowAttention
 
 # Libraries rearrange the weights of a product for each head in every call. That must be small
@@ -68,7 +68,7 @@ class StaticWindowAttention(nn.Module):
         bias = trained.position_bias()[None]
         if mask is not None:
             bias = bias + mask[:, None]
-        self.register_buffer("bias", bias.flatten(0, 1)[None].to(dtype))
+        self.register_buffer("bias", contiguous(bias.flatten(0, 1)[None].to(dtype)))
 
     def forward(self, windows: Tensor, mask: None = None) -> Tensor:
         """Attend inside each window: (batch * windows, w*w, dim), kept."""

@@ -7,12 +7,13 @@ Per head with d features, input maps k and v and query q, for K = k*k offsets p 
     logit[p]    = sum_d scale * q[d] * (key[d, p] + rpb[h, p])
     out[d]      = sum_p softmax(logit)[p] * value[d, p]
 
-Outside the map the neighbours are zeros and they take part: there is no mask.
+Outside the map the neighbours are zeros, or copies of positions inside where the padding mode of
+the convolutions says so. They take part: there is no mask.
 (Slide Attention, CVPR 2023, arXiv 2304.04237.)
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,9 @@ from slide_deploy.folding import shift_kernel
 from slide_deploy.models.query_scale import check_scale, query_scale
 
 Layout = Literal["nchw", "tokens"]
+# What can stand outside the map, by the names that ``torch.nn.Conv2d`` has for it.
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+PADDING_MODES: tuple[PaddingMode, ...] = get_args(PaddingMode)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class SlideAttentionConfig:
         share_dwc_kernel: whether k and v share the deformed branch.
         share_qkv: whether one projection serves as q, k and v.
         qk_scale: factor on the logits; None and 0 mean ``(dim // num_heads) ** -0.5``.
+        padding_mode: what the convolutions find outside the map, one of ``PADDING_MODES``.
 
     Raises:
         InputError: if the numbers do not fit together.
@@ -53,9 +58,14 @@ class SlideAttentionConfig:
     share_dwc_kernel: bool = True
     share_qkv: bool = False
     qk_scale: float | None = None
+    padding_mode: PaddingMode = "zeros"
 
     def __post_init__(self) -> None:
         check_scale(self.qk_scale)
+        if self.padding_mode not in PADDING_MODES:
+            raise InputError(
+                f"padding_mode is {self.padding_mode!r}: give one of {', '.join(PADDING_MODES)}."
+            )
         if self.kernel_size % 2 == 0 or self.kernel_size < 1:
             raise InputError(f"kernel_size is {self.kernel_size}: give an odd neighbourhood.")
         if self.dim % self.dim_reduction or self.inner_dim % self.num_heads:
@@ -84,6 +94,14 @@ class SlideAttentionConfig:
         """Factor on the logits; from ``dim``, also where ``dim_reduction`` narrows the heads."""
         return query_scale(self.dim // self.num_heads, self.qk_scale)
 
+    def neighbours_conv(self, channels: int) -> nn.Conv2d:
+        """A depthwise convolution that answers every offset of each channel."""
+        k = self.kernel_size
+        # Without neighbours nothing outside the map is read.
+        mode = self.padding_mode if k > 1 else "zeros"
+        outputs = channels * self.offsets
+        return nn.Conv2d(channels, outputs, k, padding=k // 2, groups=channels, padding_mode=mode)
+
 
 class SlideAttentionBase(nn.Module):
     """Projections and layouts, which folding leaves as they are."""
@@ -95,8 +113,6 @@ class SlideAttentionBase(nn.Module):
         resolution: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        if layout == "tokens" and resolution is None:
-            raise InputError("Tokens carry no height and width: give slide attention a resolution.")
         self.config = config
         self.layout = layout
         self.resolution = resolution
@@ -104,20 +120,25 @@ class SlideAttentionBase(nn.Module):
         self.qkv = nn.Linear(config.dim, parts * config.inner_dim, bias=config.qkv_bias)
         self.proj = nn.Linear(config.inner_dim, config.dim)
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, None, None]:
+    def forward(
+        self, x: Tensor, size: tuple[int, int] | None = None
+    ) -> Tensor | tuple[Tensor, None, None]:
         """Attend.
 
         Args:
             x: (batch, dim, height, width) in the layout "nchw", (batch, height * width, dim) in
                 the layout "tokens".
+            size: height and width of the map of tokens, where that is not ``resolution``.
 
         Returns:
             The same shape as ``x``; in the layout "nchw" as the first item of a tuple of three,
             which is what the models that carry the module expect.
+
+        Raises:
+            InputError: if nothing tells the height and width of tokens.
         """
         if self.layout == "tokens":
-            assert self.resolution is not None
-            return self.attend(x, *self.resolution)
+            return self.attend(x, *known_size(size or self.resolution))
         height, width = x.shape[2:]
         tokens = x.flatten(2).transpose(1, 2)
         out = self.attend(tokens, height, width)
@@ -138,6 +159,17 @@ class SlideAttentionBase(nn.Module):
         return (split[0], split[0], split[0]) if parts == 1 else (split[0], split[1], split[2])
 
 
+def known_size(size: tuple[int, int] | None) -> tuple[int, int]:
+    """A height and width.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if size is None:
+        raise InputError("Tokens carry no height and width: give slide attention a resolution.")
+    return size
+
+
 class SlideAttention(SlideAttentionBase):
     """The branched form: a fixed shift branch beside a learned deformed branch.
 
@@ -153,9 +185,11 @@ class SlideAttention(SlideAttentionBase):
         resolution: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(config, layout, resolution)
-        self.dep_conv = self._branch()
-        self.dep_conv1 = self._branch()
-        self.dep_conv2 = None if config.share_dwc_kernel else self._branch()
+        self.dep_conv = config.neighbours_conv(config.head_dim)
+        self.dep_conv1 = config.neighbours_conv(config.head_dim)
+        self.dep_conv2 = (
+            None if config.share_dwc_kernel else config.neighbours_conv(config.head_dim)
+        )
         with torch.no_grad():
             self.dep_conv.weight.copy_(
                 shift_kernel(config.head_dim, config.kernel_size).to(self.dep_conv.weight)
@@ -165,10 +199,6 @@ class SlideAttention(SlideAttentionBase):
             if config.rpb
             else None
         )
-
-    def _branch(self) -> nn.Conv2d:
-        d, k = self.config.head_dim, self.config.kernel_size
-        return nn.Conv2d(d, d * k * k, k, padding=k // 2, groups=d)
 
     def neighbours(self, maps: Tensor, deformed: nn.Conv2d) -> Tensor:
         """Both branches of a side: (batch * head, d, H, W) to (batch * head, d * offset, H, W)."""
@@ -207,9 +237,8 @@ class FoldedSlideAttention(SlideAttentionBase):
         resolution: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(config, layout, resolution)
-        c, k = config.inner_dim, config.kernel_size
-        self.key_conv = nn.Conv2d(c, c * k * k, k, padding=k // 2, groups=c)
-        self.value_conv = nn.Conv2d(c, c * k * k, k, padding=k // 2, groups=c)
+        self.key_conv = config.neighbours_conv(config.inner_dim)
+        self.value_conv = config.neighbours_conv(config.inner_dim)
 
     def attend(self, tokens: Tensor, height: int, width: int) -> Tensor:
         """Attend on tokens of a map of this size: (batch, height * width, dim), kept."""

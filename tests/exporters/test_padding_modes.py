@@ -1,0 +1,77 @@
+"""Attentions that do not pad with zeros: right in every form and format, and declared as such."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from exporters.base import ExportRequest
+from exporters.declarations import declarations
+from exporters.registry import exporter_for
+from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
+from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, read_declarations
+from slide_deploy.lowerings import FORMS, Lowering, chosen, lower
+from slide_deploy.models.slide_attention import SlideAttentionConfig
+from slide_deploy.reparameterize import reparameterize
+from slide_deploy.runtimes import open_file
+from tests.support import random_attention
+
+SHAPE = (8, 7, 6)
+# Writing takes seconds a form. One mode is read by all forms, the others in the two ways that there
+# are: by convolutions and by slices.
+FORMS_OF_MODES = {
+    "reflect": ("broadcast", "flat"),
+    "replicate": ("broadcast", "flat"),
+    "circular": tuple(FORMS),
+}
+
+
+class Sum(nn.Module):
+    """An attention on maps for each form, side by side; the map is what a classifier answers."""
+
+    def __init__(self, mode: str, count: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            random_attention(SlideAttentionConfig(8, 2, padding_mode=mode), seed)
+            for seed in range(count)
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        out = image
+        for layer in self.layers:
+            out = out + layer(image)[0]
+        return out.flatten(1)
+
+
+@pytest.mark.parametrize("mode", FORMS_OF_MODES)
+def test_files_of_all_forms(mode: str, tmp_path: Path) -> None:
+    forms = FORMS_OF_MODES[mode]
+    model = Sum(mode, len(forms)).eval()
+    folded, certificate = reparameterize(model)
+    assert certificate.error < 1e-12 and len(certificate.folded) == len(forms)
+    # Half of the forms in two strips.
+    written = (Lowering(form, 1 + place % 2) for place, form in enumerate(forms))
+    lowerings = chosen(folded, lambda attention: next(written))
+    declared = declarations(folded, lowerings)
+    request = ExportRequest(lower(folded, lowerings), SHAPE, False, declared)
+    image = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = copy.deepcopy(model).double()(image.double()).numpy()
+    for format in ("onnx", "openvino", "coreml"):
+        path = tmp_path / f"{mode}{exporter_for(format).suffix}"
+        exporter_for(format).write(request, path)
+        (answer,) = open_file(path).answers(image.numpy()).values()
+        assert abs(answer - expected).max() < 1e-5 * abs(expected).max(), format
+        graph = read_graph(path)
+        assert [violation.message for violation in check_graph(graph, standard_ops())] == []
+        (first, *_) = read_declarations(graph.metadata) or ()
+        assert first.padding_mode == mode
+        entries = json.loads(graph.metadata[ATTENTIONS_KEY])
+        # The same file, said to pad with zeros: the convolutions do not, and the rule sees it.
+        for entry in entries:
+            entry["padding_mode"] = "zeros"
+        graph.metadata[ATTENTIONS_KEY] = json.dumps(entries)  # type: ignore[index]
+        assert {each.rule for each in check_graph(graph, standard_ops())} == {"SD017"}

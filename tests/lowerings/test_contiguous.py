@@ -1,0 +1,94 @@
+"""Every tensor of a lowered model is laid out row by row, as some converters assume."""
+
+import copy
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from exporters.base import ExportRequest
+from slide_deploy.lowerings import FORMS, Lowering, Traits, lower
+from slide_deploy.lowerings.lowered import LoweredSlideAttention
+from slide_deploy.models.backbone import backbone_of
+from slide_deploy.models.slide_attention import SlideAttentionConfig
+from slide_deploy.reparameterize import fold_attention, reparameterize
+from tests.support import random_attention, random_swin
+
+# Windows in one piece, shifted ones, head products, heads as many as positions, heads of one
+# feature, reduced and shared projections.
+SWINS = {
+    "plain": {},
+    "embedding": {"image_size": (64, 32), "ape": True},
+    "shifted": {"window_size": 2, "image_size": (64, 64), "depths": (1, 1, 2)},
+    "head products": {
+        "num_slide_stages": 0,
+        "window_size": 12,
+        "depths": (2,),
+        "num_heads": (2,),
+        "image_size": (96, 144),
+        "qkv_bias": False,
+    },
+    "shared": {"dim_reduction": 2, "share_qkv": True, "kernel_size": 5},
+    "thin heads": {"num_heads": (8, 16, 4), "share_dwc_kernel": False, "rpb": False},
+}
+
+
+def odd(name: str, tensor: torch.Tensor) -> Iterator[str]:
+    """What is wrong with the layout of a tensor, that of axes of one element included."""
+    if tensor.stride() != torch.empty(tensor.shape).stride() or tensor.storage_offset():
+        yield f"{name} {tuple(tensor.shape)} {tensor.stride()} at {tensor.storage_offset()}"
+
+
+def odd_tensors(model: torch.nn.Module) -> list[str]:
+    named = (*model.named_parameters(), *model.named_buffers())
+    return [line for name, tensor in named for line in odd(name, tensor)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("settings", SWINS.values(), ids=SWINS)
+@pytest.mark.parametrize("strided", [False, True], ids=["", "channels last"])
+def test_lowered_models(form: str, settings: dict, strided: bool) -> None:
+    model = random_swin(**settings)
+    if strided:
+        model = model.to(memory_format=torch.channels_last)
+    folded, _ = reparameterize(model)
+    for traits in (Traits(), Traits(True), Traits(False, True), Traits(True, True)):
+        for trunk in (folded, backbone_of(folded)):
+            lowered = lower(trunk, Lowering(form, 2), traits)
+            assert odd_tensors(lowered) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("layout", ["nchw", "tokens"])
+def test_an_attention_on_its_own(form: str, layout: str) -> None:
+    for settings in ({}, {"num_heads": 8}, {"share_qkv": True}, {"padding_mode": "reflect"}):
+        config = SlideAttentionConfig(**({"dim": 8, "num_heads": 2} | settings))
+        folded, _ = fold_attention(random_attention(config))
+        assert odd_tensors(folded) == []
+        folded.layout, folded.resolution = layout, (6, 5)
+        written = LoweredSlideAttention(folded, Lowering(form, 2))
+        assert odd_tensors(written) == []
+
+
+@pytest.mark.parametrize(
+    ("traits", "open_batch"), [(Traits(), False), (Traits(True, True), True)], ids=["plain", "all"]
+)
+def test_exported_programs(traits: Traits, open_batch: bool) -> None:
+    """Weights and lifted constants, of all forms in one model."""
+    model = random_swin(depths=(6, 1, 2), num_heads=(2, 2, 4), image_size=(32, 64), ape=True)
+    forms = iter([*FORMS, "flat"])
+    lowered = lower(reparameterize(model)[0], lambda _: Lowering(next(forms)), traits)
+    program = ExportRequest(lowered, (3, 32, 64), open_batch, {}).program
+    held = {**program.state_dict, **program.constants}
+    tensors = {key: each for key, each in held.items() if isinstance(each, torch.Tensor)}
+    assert len(tensors) > 100
+    assert [line for key, each in tensors.items() for line in odd(key, each)] == []
+
+
+def test_the_folded_model_keeps_its_own_layout() -> None:
+    folded, _ = reparameterize(random_swin().to(memory_format=torch.channels_last))
+    before = copy.deepcopy(folded)
+    lower(folded)
+    for ours, theirs in zip(folded.parameters(), before.parameters(), strict=True):
+        assert ours.stride() == theirs.stride()
+        assert torch.equal(ours, theirs)
