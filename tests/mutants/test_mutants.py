@@ -36,6 +36,8 @@ def files() -> Iterator[object]:
 def test_damage_is_seen(mutant: Mutant, format: Format, tmp_path: Path) -> None:
     outcome = judge(mutant, format, tmp_path)
     assert outcome.keeps(mutant.caught_by[format]), outcome
+    if format in mutant.rule:
+        assert mutant.rule[format] in outcome.check.split(), outcome
     assert not outcome.leaked, "a runtime's own error must become a sentence"
 
 
@@ -62,6 +64,12 @@ def test_the_documentation_has_the_counts() -> None:
     )
     page = Path(__file__).parents[2] / "docs" / "graph-checks.md"
     assert sentence in " ".join(page.read_text(encoding="utf-8").split())
+
+
+def test_every_kind_that_check_must_see_names_a_rule() -> None:
+    for mutant in CATALOGUE:
+        due = {format for format in mutant.formats if mutant.caught_by[format] != "parity"}
+        assert {format for format in mutant.formats if mutant.rule.get(format)} == due, mutant.name
 
 
 def test_names_are_unique_and_descriptions_are_sentences() -> None:

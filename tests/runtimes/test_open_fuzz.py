@@ -9,20 +9,16 @@ import pytest
 from PIL import Image
 
 from tests.graph_checks.damage import copied
-from tests.graph_checks.small_models import Files, export
+from tests.graph_checks.small_models import Files, exported_smallest
 from tests.graph_checks.test_fuzz import PARTS, damaged
-from tests.support import random_swin
 
 # Seconds that all files of a format may take together; a file takes 0.1 of one.
 LIMIT = 240
 
 
 @pytest.fixture(scope="module")
-def smallest(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    model = random_swin(
-        image_size=(16, 16), embed_dim=4, depths=(1, 1), num_heads=(1, 2), num_slide_stages=1
-    )
-    return export(model, tmp_path_factory.mktemp("smallest"))
+def smallest() -> Files:
+    return exported_smallest()
 
 
 def damaged_copy(path: Path, format: str, folder: Path, seed: int) -> Path:
