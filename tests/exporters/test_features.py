@@ -48,7 +48,11 @@ def blocks_answer(golden: Golden) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("name", "dynamic_batch"), [("slide_swin_nano", False), ("slide_swin_nano_shifted", True)]
+    ("name", "dynamic_batch"),
+    [
+        ("slide_swin_nano", False),
+        pytest.param("slide_swin_nano_shifted", True, marks=pytest.mark.slow),
+    ],
 )
 def test_every_format_answers_what_the_blocks_of_each_stage_do(
     name: str, dynamic_batch: bool

@@ -50,7 +50,7 @@ MIXES = (
     ("running-mean/3", "broadcast"),
 )
 TRIALS = [
-    pytest.param(name, mix, id=f"{name}-{'-'.join(mix)}")
+    pytest.param(name, mix, id=f"{name}-{'-'.join(mix)}", marks=pytest.mark.slow)
     for name in SWINS
     if name not in ("slide_swin_nano_ddp", "slide_swin_nano_ema")  # other files of one network
     for mix in (MIXES if "1stage" in name else MIXES[:6])
@@ -65,19 +65,38 @@ def test_the_mixes_leave_no_form_out() -> None:
         assert {lowering.form for lowering in tried if lowering.strips > 1} == FORMS.keys()
 
 
-def test_every_golden_checkpoint(golden: Golden) -> None:
+def slow_but_for(*quick: str) -> list[object]:
+    """Every golden checkpoint; those that are not named in the long part."""
+    return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in SWINS]
+
+
+# The two that are left are other files of one network.
+QUICK = ("slide_swin_nano", "slide_swin_nano_1stage", "slide_swin_nano_k5")
+
+
+@pytest.mark.parametrize("name", slow_but_for(*QUICK, "slide_swin_nano_shifted"))
+def test_every_golden_checkpoint(name: str) -> None:
+    golden = golden_swin(name)
     check_exports(golden, exported(golden.load()))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "mix"), TRIALS)
+@pytest.mark.parametrize(
+    ("name", "mix"),
+    [*TRIALS, pytest.param("slide_swin_nano_1stage", ("dual/3", ""), id="quick")],
+)
 def test_every_lowering(name: str, mix: tuple[str, str], tmp_path: Path) -> None:
     golden = golden_swin(name)
     options = ExportOptions(FORMATS, tmp_path, lowering=asked_in_turn(*mix))
     check_exports(golden, export(golden.load(), options))
 
 
-@pytest.mark.parametrize("name", ["slide_swin_nano_shifted", "slide_swin_nano_1stage"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "slide_swin_nano_shifted",
+        pytest.param("slide_swin_nano_1stage", marks=pytest.mark.slow),
+    ],
+)
 def test_open_batch(name: str) -> None:
     golden = golden_swin(name)
     check_exports(golden, exported(golden.load(), dynamic_batch=True), dynamic_batch=True)
@@ -229,12 +248,14 @@ def test_one_shared_projection_is_one_convolution(tmp_path: Path) -> None:
     assert len(convolutions) == 4  # the projection, the keys, the values, the last projection
 
 
+@pytest.mark.parametrize("name", slow_but_for("slide_swin_nano"))
 @pytest.mark.parametrize(
     ("format", "precision"), [("openvino", "float16"), ("coreml", "float16"), ("coreml", "mixed")]
 )
 def test_half_precision_keeps_40_db_and_the_best_class(
-    golden: Golden, format: str, precision: str, tmp_path: Path
+    name: str, format: str, precision: str, tmp_path: Path
 ) -> None:
+    golden = golden_swin(name)
     result = export(golden.load(), ExportOptions((format,), tmp_path, precision=precision))
     assert result.passed
     image, expected = (golden.expected[name].numpy() for name in ("image", "logits"))

@@ -49,16 +49,19 @@ def outcomes(files: list[Path], picture: Path) -> list[str]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "seeds", [range(12), pytest.param(range(12, 100), marks=pytest.mark.slow)], ids=["few", "many"]
+)
 @pytest.mark.parametrize("format", PARTS)
-def test_a_damaged_file_is_refused_or_answers(smallest: Files, tmp_path: Path, format: str) -> None:
-    files = [
-        damaged_copy(smallest[format], format, tmp_path / str(seed), seed) for seed in range(100)
-    ]
+def test_a_damaged_file_is_refused_or_answers(
+    smallest: Files, tmp_path: Path, format: str, seeds: range
+) -> None:
+    files = [damaged_copy(smallest[format], format, tmp_path / str(seed), seed) for seed in seeds]
     picture = tmp_path / "picture.png"
     Image.new("RGB", (20, 20)).save(picture)
     found = outcomes(files, picture)
     assert len(found) == len(files), "a line that is no outcome: something else prints on stdout"
-    assert {*found} == {"refused", "answered"}, [
-        (seed, text) for seed, text in enumerate(found) if text not in ("refused", "answered")
-    ]
+    outcome = dict(zip(seeds, found, strict=True))
+    wrong = {seed: text for seed, text in outcome.items() if text not in ("refused", "answered")}
+    assert not wrong
+    assert len(seeds) < 50 or {*found} == {"refused", "answered"}
