@@ -7,11 +7,13 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit mutants traps tune bench-trust bench-export bench-forms format train clean
+.PHONY: help demo test test-all lint types unit long mutants traps tune bench-trust bench-export \
+	bench-forms format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
-	@echo "make test    lint, check types and run every test"
+	@echo "make test    lint, check types and run the tests that tell whether anything broke"
+	@echo "make test-all  the same, then the long tests: sweeps, full sizes, all mutants"
 	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make traps   run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
@@ -35,6 +37,9 @@ demo: $(VENV)/.installed
 
 test: lint types unit
 
+# `make test test-all` runs nothing twice.
+test-all: test long
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,8 +47,12 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(BIN)/mypy
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 unit: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+	$(PYTEST) -m "not slow"
+
+long: $(VENV)/.installed
+	$(PYTEST) -m slow
 
 mutants: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants

@@ -1,14 +1,23 @@
 """Fixtures that several tests share."""
 
 import importlib.util
+import os
 from types import ModuleType
 
 import pytest
 import torch
 
+from tests.shared import share_in
 from tests.support import GOLDEN, SWINS, Golden, golden_swin
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_files(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """All test processes of a run share one folder."""
+    base = tmp_path_factory.getbasetemp()
+    share_in(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
 
 
 @pytest.fixture(params=SWINS)

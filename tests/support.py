@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from exporters.pipeline import ExportOptions, ExportResult, export
 from slide_deploy.checkpoint import Checkpoint, load_checkpoint
+from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
+from tests.shared import once
 
+FORMATS = ("onnx", "openvino", "coreml")
 GOLDEN = Path(__file__).parent / "golden"
 SWINS = sorted(
     path.stem for path in GOLDEN.glob("slide_swin_nano*.json") if "shapes" not in path.name
@@ -42,6 +47,46 @@ def golden_swin(name: str) -> Golden:
     )
     settings = json.loads((GOLDEN / f"{name}.json").read_text())
     return Golden(name, path, settings, load_file(GOLDEN / f"{name}.expected.safetensors"))
+
+
+def exported(
+    checkpoint: Checkpoint,
+    *,
+    dynamic_batch: bool = False,
+    lowering: Lowering = DEFAULT_LOWERING,
+    features: bool = False,
+) -> ExportResult:
+    """A checkpoint in all formats, exported once in a run of the tests, whoever asks first.
+
+    The files are shared: a test that changes one makes a `copied` one.
+    """
+
+    def write(folder: Path) -> ExportResult:
+        options = ExportOptions(FORMATS, folder, dynamic_batch, lowering, features=features)
+        return export(checkpoint, options)
+
+    network = (checkpoint.path.name, checkpoint.sha256, checkpoint.config, checkpoint.resized)
+    return once(("exported", *network, dynamic_batch, str(lowering), features), write)
+
+
+def exported_path(result: ExportResult, format: str) -> Path:
+    """The file of one format, which must have passed."""
+    (file,) = (file for file in result.files if file.format == format)
+    assert file.passed
+    return file.paths[0]
+
+
+def copied(path: Path, folder: Path) -> Path:
+    """A copy of an exported file, with everything that belongs to it, that a test may damage."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / path.name
+    if path.is_dir():
+        shutil.copytree(path, target)
+    else:
+        shutil.copy(path, target)
+    if path.suffix == ".xml":
+        shutil.copy(path.with_suffix(".bin"), target.with_suffix(".bin"))
+    return target
 
 
 def randomise(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:

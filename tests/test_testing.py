@@ -5,19 +5,17 @@ from pathlib import Path
 import onnx
 import pytest
 
-from exporters.pipeline import ExportOptions, export
 from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.testing import assert_graph_valid, assert_parity
-from tests.support import GOLDEN
+from tests.support import GOLDEN, exported, exported_path
 
 NANO = GOLDEN / "slide_swin_nano.pth"
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("out")
-    return export(load_checkpoint(NANO), ExportOptions(("onnx",), out)).files[0].paths[0]
+@pytest.fixture
+def written() -> Path:
+    return exported_path(exported(load_checkpoint(NANO)), "onnx")
 
 
 def test_a_right_file_passes(written: Path) -> None:

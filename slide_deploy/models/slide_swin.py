@@ -12,6 +12,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.models.query_scale import check_scale
 from slide_deploy.models.slide_attention import (
     FoldedSlideAttention,
+    PaddingMode,
     SlideAttention,
     SlideAttentionConfig,
 )
@@ -54,6 +55,7 @@ class SlideSwinConfig:
             not tell them: those of training, on maps that have grown since.
         qk_scale: factor on the logits of both attentions in every stage; None and 0 mean the
             default of each, ``head_dim ** -0.5``.
+        padding_mode: what slide attention finds outside the map, see ``SlideAttentionConfig``.
 
     Raises:
         InputError: if the numbers do not fit together.
@@ -80,6 +82,7 @@ class SlideSwinConfig:
     feature_norms: tuple[int, ...] = ()
     kept_windows: tuple[int, ...] = ()
     qk_scale: float | None = None
+    padding_mode: PaddingMode = "zeros"
 
     def __post_init__(self) -> None:
         check_scale(self.qk_scale)
@@ -166,6 +169,7 @@ class SlideSwinConfig:
             share_dwc_kernel=self.share_dwc_kernel,
             share_qkv=self.share_qkv,
             qk_scale=self.qk_scale,
+            padding_mode=self.padding_mode,
         )
 
 

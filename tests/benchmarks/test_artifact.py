@@ -13,12 +13,12 @@ from benchmarks.artifact import describe_artifact, files_of
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph, traffic
 from slide_deploy.hashing import sha256
-from tests.graph_checks.small_models import Files, export, nano
+from tests.graph_checks.small_models import Files, exported_nano
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return export(nano(), tmp_path_factory.mktemp("nano"))
+def files() -> Files:
+    return exported_nano()
 
 
 def product(path: Path) -> Path:

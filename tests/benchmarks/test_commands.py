@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.result import read
-from exporters.pipeline import ExportOptions, export
 from slide_deploy.checkpoint import load_checkpoint
-from tests.support import GOLDEN
+from tests.support import GOLDEN, exported, exported_path
 
 # Refuses what a device that only measures does not have.
 WITHOUT_TORCH = """
@@ -25,10 +24,8 @@ sys.meta_path.insert(0, Refuse())
 
 
 @pytest.fixture(scope="module")
-def nano(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("nano")
-    export(load_checkpoint(GOLDEN / "slide_swin_nano.pth"), ExportOptions(("onnx",), out))
-    return out / "slide_swin_nano.onnx"
+def nano() -> Path:
+    return exported_path(exported(load_checkpoint(GOLDEN / "slide_swin_nano.pth")), "onnx")
 
 
 def run(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

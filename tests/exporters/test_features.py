@@ -19,7 +19,14 @@ from slide_deploy.prediction import predict
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import open_file
 from slide_deploy.verification import locate, verify_file
-from tests.support import Golden, golden_swin, random_swin, randomise
+from tests.support import (
+    Golden,
+    exported,
+    exported_path,
+    golden_swin,
+    random_swin,
+    randomise,
+)
 
 FORMATS = ("onnx", "openvino", "coreml")
 STAGES = ("stage0", "stage1", "stage2", "stage3")
@@ -41,16 +48,18 @@ def blocks_answer(golden: Golden) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("name", "dynamic_batch"), [("slide_swin_nano", False), ("slide_swin_nano_shifted", True)]
+    ("name", "dynamic_batch"),
+    [
+        ("slide_swin_nano", False),
+        pytest.param("slide_swin_nano_shifted", True, marks=pytest.mark.slow),
+    ],
 )
 def test_every_format_answers_what_the_blocks_of_each_stage_do(
-    name: str, dynamic_batch: bool, tmp_path: Path
+    name: str, dynamic_batch: bool
 ) -> None:
     golden = golden_swin(name)
     checkpoint = golden.load()
-    result = export(
-        checkpoint, ExportOptions(FORMATS, tmp_path, dynamic_batch=dynamic_batch, features=True)
-    )
+    result = exported(checkpoint, dynamic_batch=dynamic_batch, features=True)
     assert result.passed
     expected = blocks_answer(golden)
     for file in result.files:
@@ -63,17 +72,15 @@ def test_every_format_answers_what_the_blocks_of_each_stage_do(
             assert np.abs(answer - wanted).max() < 1e-4 * np.abs(wanted).max(), file.format
         assert {case.output for case in file.verification.cases} == set(STAGES)
         assert verify_file(file.paths[0], checkpoint).passed
-    entries = json.loads((tmp_path / "manifest.json").read_text())["files"]
+    entries = json.loads(result.manifest.read_text())["files"]
     assert [entry["outputs"] for entry in entries] == [list(STAGES)] * 3
     located = locate(result.files[0].paths[0], checkpoint)
     assert located.first_wrong is None
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    checkpoint = golden_swin("slide_swin_nano").load()
-    options = ExportOptions(("onnx",), tmp_path_factory.mktemp("features"), features=True)
-    return export(checkpoint, options).files[0].paths[0]
+@pytest.fixture
+def written(nano: Golden) -> Path:
+    return exported_path(exported(nano.load(), features=True), "onnx")
 
 
 def test_weights_of_the_classifier_are_not_in_the_file(written: Path) -> None:

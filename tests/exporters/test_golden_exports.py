@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from exporters.base import ExportRequest
-from exporters.pipeline import ExportOptions, export
+from exporters.pipeline import ExportOptions, ExportResult, export
 from exporters.registry import exporter_for
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.hashing import sha256
@@ -24,6 +24,8 @@ from tests.support import (
     SWINS,
     Golden,
     attention_config,
+    exported,
+    exported_path,
     golden_swin,
     random_attention,
 )
@@ -48,7 +50,7 @@ MIXES = (
     ("running-mean/3", "broadcast"),
 )
 TRIALS = [
-    pytest.param(name, mix, id=f"{name}-{'-'.join(mix)}")
+    pytest.param(name, mix, id=f"{name}-{'-'.join(mix)}", marks=pytest.mark.slow)
     for name in SWINS
     if name not in ("slide_swin_nano_ddp", "slide_swin_nano_ema")  # other files of one network
     for mix in (MIXES if "1stage" in name else MIXES[:6])
@@ -63,26 +65,49 @@ def test_the_mixes_leave_no_form_out() -> None:
         assert {lowering.form for lowering in tried if lowering.strips > 1} == FORMS.keys()
 
 
-def test_every_golden_checkpoint(golden: Golden, tmp_path: Path) -> None:
-    check_exports(golden, tmp_path)
+def slow_but_for(*quick: str) -> list[object]:
+    """Every golden checkpoint; those that are not named in the long part."""
+    return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in SWINS]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "mix"), TRIALS)
+# The two that are left are other files of one network.
+QUICK = ("slide_swin_nano", "slide_swin_nano_1stage", "slide_swin_nano_k5")
+
+
+@pytest.mark.parametrize("name", slow_but_for(*QUICK, "slide_swin_nano_shifted"))
+def test_every_golden_checkpoint(name: str) -> None:
+    golden = golden_swin(name)
+    check_exports(golden, exported(golden.load()))
+
+
+@pytest.mark.parametrize(
+    ("name", "mix"),
+    [*TRIALS, pytest.param("slide_swin_nano_1stage", ("dual/3", ""), id="quick")],
+)
 def test_every_lowering(name: str, mix: tuple[str, str], tmp_path: Path) -> None:
-    check_exports(golden_swin(name), tmp_path, lowering=asked_in_turn(*mix))
+    golden = golden_swin(name)
+    options = ExportOptions(FORMATS, tmp_path, lowering=asked_in_turn(*mix))
+    check_exports(golden, export(golden.load(), options))
 
 
-@pytest.mark.parametrize("name", ["slide_swin_nano_shifted", "slide_swin_nano_1stage"])
-def test_open_batch(name: str, tmp_path: Path) -> None:
-    check_exports(golden_swin(name), tmp_path, dynamic_batch=True)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "slide_swin_nano_shifted",
+        pytest.param("slide_swin_nano_1stage", marks=pytest.mark.slow),
+    ],
+)
+def test_open_batch(name: str) -> None:
+    golden = golden_swin(name)
+    check_exports(golden, exported(golden.load(), dynamic_batch=True), dynamic_batch=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mix", MIXES[1:3], ids=",".join)
 def test_open_batch_in_other_lowerings(mix: tuple[str, str], tmp_path: Path) -> None:
     golden = golden_swin("slide_swin_nano_shifted")
-    check_exports(golden, tmp_path, dynamic_batch=True, lowering=asked_in_turn(*mix))
+    options = ExportOptions(FORMATS, tmp_path, dynamic_batch=True, lowering=asked_in_turn(*mix))
+    check_exports(golden, export(golden.load(), options), dynamic_batch=True)
 
 
 def asked_in_turn(*texts: str) -> FileChooser:
@@ -95,15 +120,7 @@ def asked_in_turn(*texts: str) -> FileChooser:
     return for_file
 
 
-def check_exports(
-    golden: Golden,
-    tmp_path: Path,
-    *,
-    dynamic_batch: bool = False,
-    lowering: Lowering | FileChooser = DEFAULT_LOWERING,
-) -> None:
-    options = ExportOptions(FORMATS, tmp_path, dynamic_batch=dynamic_batch, lowering=lowering)
-    result = export(golden.load(), options)
+def check_exports(golden: Golden, result: ExportResult, *, dynamic_batch: bool = False) -> None:
     assert result.passed
     assert [file.violations for file in result.files] == [(), (), ()]
     assert result.certificate.error < 1e-12
@@ -116,15 +133,16 @@ def check_exports(
         assert batches == ({1, 3} if dynamic_batch else {1})
         graph = read_graph(file.paths[0])
         assert max(len(graph.shape(name)) for node in graph.nodes for name in node.outputs) == 4
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    out = result.manifest.parent
+    manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["checkpoint"]["sha256"] == sha256(golden.path)
     for entry in manifest["files"]:
         assert entry["lowerings"] == {
             name: str(lowering) for name, lowering in result.files[0].lowerings.items()
         }
         for name, digest in entry["sha256"].items():
-            assert sha256(tmp_path / name) == digest
-    assert {path.name for path in tmp_path.iterdir()} == {
+            assert sha256(out / name) == digest
+    assert {path.name for path in out.iterdir()} == {
         "manifest.json",
         *(f"{golden.name}{end}" for end in (".onnx", ".xml", ".bin", ".mlpackage")),
     }
@@ -160,13 +178,10 @@ class _FirstItem(torch.nn.Module):
         return self.attention(image)[0]
 
 
-def test_onnx_files_hold_standard_operators_of_the_default_domain(
-    nano: Golden, tmp_path: Path
-) -> None:
+def test_onnx_files_hold_standard_operators_of_the_default_domain(nano: Golden) -> None:
     for dynamic_batch in (False, True):
-        options = ExportOptions(("onnx",), tmp_path, dynamic_batch=dynamic_batch, force=True)
-        path = export(nano.load(), options).files[0].paths[0]
-        model = onnx.load(path)
+        result = exported(nano.load(), dynamic_batch=dynamic_batch)
+        model = onnx.load(exported_path(result, "onnx"))
         onnx.checker.check_model(model, full_check=True)
         assert [opset.domain for opset in model.opset_import] == [""]
         assert {node.domain for node in model.graph.node} == {""}
@@ -184,8 +199,8 @@ def test_onnx_files_hold_standard_operators_of_the_default_domain(
         assert str(Path.cwd()) not in names  # no stack traces of the exporting machine
 
 
-def test_two_depthwise_convolutions_for_each_slide_attention(nano: Golden, tmp_path: Path) -> None:
-    path = export(nano.load(), ExportOptions(("onnx",), tmp_path)).files[0].paths[0]
+def test_two_depthwise_convolutions_for_each_slide_attention(nano: Golden) -> None:
+    path = exported_path(exported(nano.load()), "onnx")
     convolutions = [
         {attribute.name: attribute for attribute in node.attribute}
         for node in onnx.load(path).graph.node
@@ -200,10 +215,10 @@ def test_two_depthwise_convolutions_for_each_slide_attention(nano: Golden, tmp_p
     assert groups == [8, 8, 16, 16]
 
 
-def test_metadata_is_in_every_file(nano: Golden, tmp_path: Path) -> None:
+def test_metadata_is_in_every_file(nano: Golden) -> None:
     checkpoint = nano.load()
-    export(checkpoint, ExportOptions(FORMATS, tmp_path))
-    props = onnx.load(tmp_path / "slide_swin_nano.onnx").metadata_props
+    paths = {file.format: file.paths[0] for file in exported(checkpoint).files}
+    props = onnx.load(paths["onnx"]).metadata_props
     entries = {prop.key: prop.value for prop in props}
     assert entries["slide_deploy.checkpoint_sha256"] == checkpoint.sha256
     assert json.loads(entries["slide_deploy.slide_attentions"])[1] == {
@@ -217,11 +232,11 @@ def test_metadata_is_in_every_file(nano: Golden, tmp_path: Path) -> None:
     }
     import openvino
 
-    info = openvino.Core().read_model(tmp_path / "slide_swin_nano.xml").get_rt_info()
+    info = openvino.Core().read_model(paths["openvino"]).get_rt_info()
     assert info["slide_deploy"]["checkpoint_sha256"].astype(str) == checkpoint.sha256
     from slide_deploy.mlpackage import open_package
 
-    package = open_package(tmp_path / "slide_swin_nano.mlpackage")
+    package = open_package(paths["coreml"])
     assert package.user_metadata["slide_deploy.checkpoint_sha256"] == checkpoint.sha256
 
 
@@ -233,12 +248,14 @@ def test_one_shared_projection_is_one_convolution(tmp_path: Path) -> None:
     assert len(convolutions) == 4  # the projection, the keys, the values, the last projection
 
 
+@pytest.mark.parametrize("name", slow_but_for("slide_swin_nano"))
 @pytest.mark.parametrize(
     ("format", "precision"), [("openvino", "float16"), ("coreml", "float16"), ("coreml", "mixed")]
 )
 def test_half_precision_keeps_40_db_and_the_best_class(
-    golden: Golden, format: str, precision: str, tmp_path: Path
+    name: str, format: str, precision: str, tmp_path: Path
 ) -> None:
+    golden = golden_swin(name)
     result = export(golden.load(), ExportOptions((format,), tmp_path, precision=precision))
     assert result.passed
     image, expected = (golden.expected[name].numpy() for name in ("image", "logits"))

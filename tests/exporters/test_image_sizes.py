@@ -25,8 +25,8 @@ SHIFTED = GOLDEN / "slide_swin_nano_shifted.pth"
 @pytest.mark.parametrize(
     ("path", "size", "options", "dynamic_batch"),
     [
-        (SHIFTED, (256, 128), {}, True),
-        (NANO, (128, 192), {"keep_windows": True}, False),
+        pytest.param(SHIFTED, (256, 128), {}, True, marks=pytest.mark.slow),
+        pytest.param(NANO, (128, 192), {"keep_windows": True}, False, marks=pytest.mark.slow),
         (NANO, (96, 96), {"resize_position_tables": True}, False),
     ],
     ids=["windows-stay", "windows-kept", "tables-interpolated"],

@@ -76,7 +76,9 @@ ARITHMETIC = {
 LAYOUT = {"Pad", "Reshape", "Slice", "Transpose"}
 
 
-@pytest.mark.parametrize(("kernel_size", "strips"), [(3, 1), (3, 2), (5, 3)])
+@pytest.mark.parametrize(
+    ("kernel_size", "strips"), [(3, 1), (3, 2), pytest.param(5, 3, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("form", FORMS)
 def test_onnx_files_hold_the_operators_of_the_formula(
     form: str, kernel_size: int, strips: int, tmp_path: Path
@@ -88,7 +90,13 @@ def test_onnx_files_hold_the_operators_of_the_formula(
     assert rank == 4
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(form, marks=[] if form in ("depthwise", "flat") else pytest.mark.slow)
+        for form in FORMS
+    ],
+)
 @pytest.mark.parametrize("format", ["openvino", "coreml"])
 def test_no_form_computes_a_shape_or_has_a_rank_above_four(
     format: str, form: str, tmp_path: Path

@@ -57,7 +57,15 @@ def epsilon(model) -> None:
         model.patch_embed.norm.eps = 1e-6
 
 
-@pytest.mark.parametrize("edit", [scale_head, wrong_border, nan_weight, epsilon])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        scale_head,
+        pytest.param(wrong_border, marks=pytest.mark.slow),
+        pytest.param(nan_weight, marks=pytest.mark.slow),
+        epsilon,
+    ],
+)
 def test_a_file_that_disagrees_is_removed(
     nano: Golden, tmp_path: Path, damaged_lowering, edit
 ) -> None:
@@ -195,7 +203,9 @@ def test_unwritable_output(nano: Golden, tmp_path: Path) -> None:
         export(nano.load(), ExportOptions(("onnx",), tmp_path / "file"))
 
 
-@pytest.mark.parametrize(("other", "traces"), [("coreml", 3), ("onnx", 2)])
+@pytest.mark.parametrize(
+    ("other", "traces"), [pytest.param("coreml", 3, marks=pytest.mark.slow), ("onnx", 2)]
+)
 def test_each_format_is_lowered_as_it_was_chosen_and_alike_ones_share_a_trace(
     other: str, traces: int, nano: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,34 +1,38 @@
-"""Small files in all three formats, written once a session."""
+"""Small files in all three formats, written once for all test processes."""
 
 import pytest
 
-from tests.graph_checks.small_models import Files, every_form, export, nano
-from tests.support import random_swin
+from tests.graph_checks.small_models import (
+    Files,
+    every_form,
+    export,
+    exported_nano,
+    exported_smallest,
+    nano,
+)
+from tests.shared import once
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Files:
+def exported() -> Files:
     """Files with a batch of 1: format to path."""
-    return export(nano(), tmp_path_factory.mktemp("static"))
+    return exported_nano()
 
 
 @pytest.fixture(scope="session")
-def exported_dynamic(tmp_path_factory: pytest.TempPathFactory) -> Files:
+def exported_dynamic() -> Files:
     """Files with an open batch: format to path."""
-    return export(nano(), tmp_path_factory.mktemp("dynamic"), dynamic_batch=True)
+    return once("nano, open batch", lambda folder: export(nano(), folder, dynamic_batch=True))
 
 
 @pytest.fixture(scope="session")
-def smallest(tmp_path_factory: pytest.TempPathFactory) -> Files:
+def smallest() -> Files:
     """The smallest files that hold both kinds of attention, for tests that read them often."""
-    model = random_swin(
-        image_size=(16, 16), embed_dim=4, depths=(1, 1), num_heads=(1, 2), num_slide_stages=1
-    )
-    return export(model, tmp_path_factory.mktemp("smallest"))
+    return exported_smallest()
 
 
 @pytest.fixture(scope="session")
-def every_form_exported(tmp_path_factory: pytest.TempPathFactory) -> Files:
+def every_form_exported() -> Files:
     """Files whose slide attentions are in all forms, in one strip and in several."""
     model, chooser = every_form()
-    return export(model, tmp_path_factory.mktemp("forms"), lowering=chooser)
+    return once("every form", lambda folder: export(model, folder, lowering=chooser))

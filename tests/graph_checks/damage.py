@@ -1,77 +1,41 @@
-"""Edit a valid file of each format: a copy is made, the original stays."""
+"""Edit a valid file of each format: a copy is made, the original stays.
 
-import shutil
+How to find one's way in a message is known to the modules of `tests/mutants`.
+"""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import onnx
 
-from slide_deploy.mlpackage.protobuf import model_messages
+from tests.mutants.mlpackage_damage import in_program
+from tests.mutants.onnx_damage import attribute, in_graph, node
+from tests.mutants.openvino_damage import Element, in_xml, layer
+from tests.support import copied
 
-Element = ElementTree.Element
-
-
-def copied(path: Path, folder: Path) -> Path:
-    """A copy with everything that belongs to it."""
-    target = folder / path.name
-    if path.is_dir():
-        shutil.copytree(path, target)
-    else:
-        for suffix in (path.suffix, ".bin"):
-            if path.with_suffix(suffix).exists():
-                shutil.copy(path.with_suffix(suffix), target.with_suffix(suffix))
-    return target
+__all__ = ["Element", "attribute", "copied", "layer", "node"]
 
 
 def edit_onnx(path: Path, folder: Path, edit: Callable[[onnx.ModelProto], object]) -> Path:
     target = copied(path, folder)
-    model = onnx.load(target)
-    edit(model)
-    target.write_bytes(model.SerializeToString())
+    in_graph(edit)(target)
     return target
 
 
 def edit_ir(path: Path, folder: Path, edit: Callable[[Element], object]) -> Path:
     target = copied(path, folder)
-    root = ElementTree.parse(target).getroot()
-    edit(root)
-    target.write_bytes(ElementTree.tostring(root))
+    in_xml(edit)(target)
     return target
 
 
 def edit_mlpackage(path: Path, folder: Path, edit: Callable[[Any], object]) -> Path:
     target = copied(path, folder)
-    file = next(target.rglob("*.mlmodel"))
-    model = model_messages().Model.FromString(file.read_bytes())
-    edit(model)
-    file.write_bytes(model.SerializeToString())
+    in_program(lambda program: edit(program.spec))(target)
     return target
 
 
 EDITORS = {"onnx": edit_onnx, "openvino": edit_ir, "coreml": edit_mlpackage}
-
-
-def node(model: onnx.ModelProto, operator: str, index: int = 0) -> onnx.NodeProto:
-    return [found for found in model.graph.node if found.op_type == operator][index]
-
-
-def grouped(model: onnx.ModelProto, index: int = 0) -> onnx.NodeProto:
-    """One of the depthwise convolutions."""
-    return [
-        found
-        for found in model.graph.node
-        if any(held.name == "group" and held.i > 1 for held in found.attribute)
-    ][index]
-
-
-def attribute(node: onnx.NodeProto, name: str) -> onnx.AttributeProto:
-    return next(held for held in node.attribute if held.name == name)
-
-
-def layer(root: Element, operator: str, index: int = 0) -> Element:
-    return root.findall(f"layers/layer[@type='{operator}']")[index]
 
 
 def operations(model: Any) -> Any:

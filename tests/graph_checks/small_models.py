@@ -8,6 +8,7 @@ from exporters.registry import EXPORTERS
 from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, Lowering, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
+from tests.shared import once
 from tests.support import random_swin
 
 Files = dict[str, Path]
@@ -36,6 +37,19 @@ def export(
     for exporter in EXPORTERS:
         exporter.write(request, files[exporter.format])
     return files
+
+
+def exported_nano() -> Files:
+    """`nano` in every format, written once for all test processes."""
+    return once("nano", lambda folder: export(nano(), folder))
+
+
+def exported_smallest() -> Files:
+    """The smallest files that hold both kinds of attention, written once for all test processes."""
+    model = random_swin(
+        image_size=(16, 16), embed_dim=4, depths=(1, 1), num_heads=(1, 2), num_slide_stages=1
+    )
+    return once("smallest", lambda folder: export(model, folder))
 
 
 # The first stage has one head, so that nothing but depthwise convolutions has groups there; the

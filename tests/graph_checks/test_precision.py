@@ -41,7 +41,7 @@ def test_a_claim_of_half_precision_needs_half_precision(
 @pytest.mark.parametrize(
     ("format", "precision"), [("openvino", "float16"), ("coreml", "float16"), ("coreml", "mixed")]
 )
-@pytest.mark.parametrize("open_batch", [False, True])
+@pytest.mark.parametrize("open_batch", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_file_of_half_precision_passes_as_what_it_is_only(
     nano: Golden, tmp_path: Path, format: str, precision: str, open_batch: bool
 ) -> None:

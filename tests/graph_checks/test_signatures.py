@@ -67,11 +67,13 @@ def test_every_form_has_a_signature_and_is_tried_with_one_head_and_with_several(
         assert {Lowering.parse(text).form for text in texts} == FORMS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_file_of_all_forms_keeps_every_rule(every_form_exported: Files, format: str) -> None:
     assert check_file(every_form_exported[format]).violations == ()
 
 
+@pytest.mark.slow
 def test_every_attention_declares_its_own_form_and_strips(graph: Graph) -> None:
     texts = [text for texts in FORMS_OF_STAGES for text in texts]
     found = [
@@ -94,6 +96,7 @@ def operators_of_forms(graph: Graph) -> Iterator[tuple[Geometry, list[Node]]]:
         yield kind, held[: len(held) - number + 1]
 
 
+@pytest.mark.slow
 def test_whatever_is_missing_is_seen(graph: Graph) -> None:
     kinds = list(operators_of_forms(graph))
     # depthwise, per-offset, running-mean, dual and flat: 1 + 3 + 1 + 2 + 2 in each stage, but
@@ -106,6 +109,7 @@ def test_whatever_is_missing_is_seen(graph: Graph) -> None:
         assert any("and the graph has" in line for line in says(damaged)), kind
 
 
+@pytest.mark.slow
 def test_one_of_the_wrong_form_is_seen(graph: Graph) -> None:
     for position, attention in enumerate(declared(graph)):
         # Spreads have no groups: too many of them may be another layer's.
@@ -114,11 +118,13 @@ def test_one_of_the_wrong_form_is_seen(graph: Graph) -> None:
             assert says(declaring(graph, position, lowering=other)), (attention, other)
 
 
+@pytest.mark.slow
 def test_other_strips_are_seen(graph: Graph) -> None:
     for position, attention in enumerate(declared(graph)):
         assert says(declaring(graph, position, strips=attention.strips + 1)), attention
 
 
+@pytest.mark.slow
 def test_a_lowering_that_nobody_knows_is_named(graph: Graph) -> None:
     (said,) = says(declaring(graph, len(FORMS_OF_STAGES[0]), lowering="sideways"))
     assert said.startswith("layers.1.blocks.0.attn: Its lowering is said to be sideways; known")
@@ -139,6 +145,7 @@ def test_older_files_name_one_form_for_all(exported: Files) -> None:
         )
 
 
+@pytest.mark.slow
 def test_heads_of_one_feature(tmp_path: Path) -> None:
     """The products of flat are then a row or a column, which is a matrix all the same."""
     files = export(random_swin(num_heads=(8, 2, 4)), tmp_path, lowering=Lowering("flat"))
@@ -165,7 +172,12 @@ ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
 
 @pytest.mark.parametrize("form", ON_MAPS)
 @pytest.mark.parametrize(
-    "settings", [{}, {"num_heads": (8, 16, 4)}, {"kernel_size": 1}], ids=["", "d 1", "k 1"]
+    "settings",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"num_heads": (8, 16, 4)}, id="d 1", marks=pytest.mark.slow),
+        pytest.param({"kernel_size": 1}, id="k 1", marks=pytest.mark.slow),
+    ],
 )
 def test_normalisations_of_maps_are_not_taken_for_attention(
     form: str, settings: dict, tmp_path: Path

@@ -1,9 +1,7 @@
-"""The valid files that get damaged: golden checkpoints, written once in a process."""
+"""The valid files that get damaged: golden checkpoints, written once for all test processes."""
 
 import copy
 import functools
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +10,7 @@ import torch
 from torch import nn
 
 from exporters.base import ExportRequest
-from exporters.pipeline import ExportOptions, export
+from exporters.pipeline import ExportResult
 from exporters.registry import exporter_for
 from slide_deploy.checkpoint import Checkpoint
 from slide_deploy.graph_checks.graph import Format
@@ -20,7 +18,7 @@ from slide_deploy.graph_checks.readers import read_graph
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
-from tests.support import golden_swin
+from tests.support import copied, exported, exported_path, golden_swin
 
 # What the damage knows its way around in.
 LOWERING = Lowering("depthwise")
@@ -35,14 +33,11 @@ class Base:
 
     Attributes:
         checkpoint: what the files must agree with.
-        folder: where they are written to.
         open_batch: whether any number of images may be given to them.
     """
 
     checkpoint: Checkpoint
-    folder: Path
     open_batch: bool = False
-    _paths: dict[Format, Path] = field(default_factory=dict)
     _written: dict[Format, nn.Module] = field(default_factory=dict)
 
     @functools.cached_property
@@ -58,26 +53,15 @@ class Base:
 
     def path(self, format: Format) -> Path:
         """The valid file."""
-        if format not in self._paths:
-            out = self.folder / format
-            options = ExportOptions((format,), out, self.open_batch, LOWERING)
-            result = export(self.checkpoint, options)
-            assert result.passed
-            self._paths[format] = result.files[0].paths[0]
-        return self._paths[format]
+        return exported_path(self._exported, format)
+
+    @functools.cached_property
+    def _exported(self) -> ExportResult:
+        return exported(self.checkpoint, dynamic_batch=self.open_batch, lowering=LOWERING)
 
     def copy(self, format: Format, folder: Path) -> Path:
         """A copy of the valid file, with everything that belongs to it."""
-        path = self.path(format)
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / path.name
-        if path.is_dir():
-            shutil.copytree(path, target)
-        else:
-            for suffix in {path.suffix, ".bin"}:
-                if path.with_suffix(suffix).exists():
-                    shutil.copy(path.with_suffix(suffix), target.with_suffix(suffix))
-        return target
+        return copied(self.path(format), folder)
 
     def export(self, rebuild: Rebuild, format: Format, folder: Path) -> Path:
         """Write a damaged network, which says of itself what the valid file says."""
@@ -117,7 +101,7 @@ def _traced(model: nn.Module, shape: tuple[int, int, int]) -> torch.export.Expor
 
 
 def base(open_batch: bool = False) -> Base:
-    """The valid files, in a temporary folder that goes with the process.
+    """The valid files.
 
     Those of one image have shifted windows; those with an open batch have one window.
     """
@@ -127,13 +111,4 @@ def base(open_batch: bool = False) -> Base:
 @functools.cache
 def _base(open_batch: bool) -> Base:
     name = "slide_swin_nano" if open_batch else "slide_swin_nano_shifted"
-    return Base(golden_swin(name).load(), _temporary(), open_batch)
-
-
-@functools.cache
-def _holder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="mutants-")
-
-
-def _temporary() -> Path:
-    return Path(tempfile.mkdtemp(dir=_holder().name))
+    return Base(golden_swin(name).load(), open_batch)

@@ -2,6 +2,7 @@
 
 from tests.mutants.catalogue_files import FILES
 from tests.mutants.catalogue_models import NETWORKS, WEIGHTS
+from tests.mutants.catalogue_rules import RULES
 from tests.mutants.mutant import Mutant
 
-CATALOGUE: tuple[Mutant, ...] = (*WEIGHTS, *NETWORKS, *FILES)
+CATALOGUE: tuple[Mutant, ...] = (*WEIGHTS, *NETWORKS, *FILES, *RULES)

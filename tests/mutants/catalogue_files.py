@@ -7,7 +7,7 @@ from tests.mutants import mlpackage_damage as coreml
 from tests.mutants import onnx_damage as onnx
 from tests.mutants import openvino_damage as ir
 from tests.mutants.kinds import edits, everywhere, file
-from tests.mutants.mutant import by_format
+from tests.mutants.mutant import REFUSED, by_format
 from tests.mutants.openvino_damage import in_model, in_xml
 
 OPERATORS = (
@@ -16,20 +16,35 @@ OPERATORS = (
         "An operator comes from another domain.",
         "both",
         edits(onnx.foreign_domain, in_xml(ir.foreign_domain), coreml.foreign_operator),
+        rule={"onnx": "SD005", "openvino": "SD005", "coreml": "SD004"},
     ),
     file(
         "unlisted-operator",
         "An operator is standard and not allowed.",
         "both",
         edits(onnx.unlisted_operator, in_xml(ir.unlisted_operator), coreml.unlisted_operator),
+        rule="SD004",
     ),
-    file("own-function", "The file defines an operator.", "check", edits(onnx.own_function)),
-    file("old-opset", "The operators are of an old version.", "both", edits(onnx.old_opset)),
+    file(
+        "own-function",
+        "The file defines an operator.",
+        "check",
+        edits(onnx.own_function),
+        rule="SD005",
+    ),
+    file(
+        "old-opset",
+        "The operators are of an old version.",
+        "both",
+        edits(onnx.old_opset),
+        rule="SD003",
+    ),
     file(
         "opset-of-the-future",
         "The operators are of a version that does not exist.",
         by_format("both", coreml="check"),
         edits(onnx.opset_of_the_future, in_xml(ir.opset_of_the_future), coreml.opset_of_the_future),
+        rule="SD003",
     ),
     file(
         "format-of-the-future",
@@ -38,12 +53,14 @@ OPERATORS = (
         edits(
             onnx.format_of_the_future, in_xml(ir.format_of_the_future), coreml.format_of_the_future
         ),
+        rule="SD003",
     ),
     file(
         "rank-6",
         "A value passes through rank 6 and back.",
         "check",
         edits(onnx.rank_6, in_model(ir.rank_6), coreml.rank_6),
+        rule="SD008",
     ),
     file(
         "rank-5-in-slide-attention",
@@ -54,6 +71,7 @@ OPERATORS = (
             in_model(ir.rank_5_in_slide_attention),
             coreml.rank_5_in_slide_attention,
         ),
+        rule="SD008",
     ),
     file(
         "doubles",
@@ -64,6 +82,7 @@ OPERATORS = (
             in_model(ir.through("f64")),
             coreml.through("float64", "fp64"),
         ),
+        rule="SD007",
     ),
     file(
         "halves",
@@ -75,6 +94,7 @@ OPERATORS = (
             in_model(ir.through("f16")),
             coreml.through("float16", "fp16"),
         ),
+        rule="SD021",
     ),
     file(
         "quantised-detour",
@@ -93,6 +113,7 @@ OPERATORS = (
         "A branch chooses between two ways that are the same.",
         by_format("check", coreml="both"),
         edits(onnx.control_flow, in_model(ir.control_flow), coreml.control_flow),
+        rule="SD006",
     ),
     file(
         "gather-with-a-table",
@@ -101,6 +122,7 @@ OPERATORS = (
         edits(
             onnx.gather_with_a_table, in_model(ir.gather_with_a_table), coreml.gather_with_a_table
         ),
+        rule="SD016",
     ),
     file(
         "neighbours-gathered",
@@ -109,6 +131,7 @@ OPERATORS = (
         edits(
             onnx.neighbours_gathered, in_model(ir.neighbours_gathered), coreml.neighbours_gathered
         ),
+        rule="SD016",
     ),
 )
 
@@ -122,12 +145,14 @@ INTERFACE = (
             in_xml(ir.renamed("Parameter", "image", "picture")),
             coreml.renamed_input,
         ),
+        rule="SD010",
     ),
     file(
         "renamed-input-in-the-description",
         "The input has another name for applications than in the program.",
         "check",
         edits(coreml=coreml.renamed_input_in_the_description),
+        rule="SD020",
     ),
     file(
         "renamed-output",
@@ -138,30 +163,35 @@ INTERFACE = (
             in_xml(ir.renamed("Result", "logits", "scores")),
             coreml.renamed_output,
         ),
+        rule="SD010",
     ),
     file(
         "doubles-in-the-description",
         "The image is float64 for applications and float32 in the program.",
         by_format("both", coreml="check"),
         edits(openvino=in_xml(ir.doubles_in_data_only), coreml=coreml.doubles_in_the_description),
+        rule="SD020",
     ),
     file(
         "second-input",
         "There is a second input that nothing reads.",
         "both",
         edits(onnx.second_input, in_model(ir.second_input), coreml.second_input),
+        rule="SD010",
     ),
     file(
         "open-height",
         "The height of the image is open.",
         "both",
         edits(onnx.open_height, in_xml(ir.open_height), coreml.open_height),
+        rule="SD010",
     ),
     file(
         "open-height-in-data-only",
         "The height is open where the runtime looks and fixed where others look.",
         "both",
         edits(openvino=in_xml(ir.open_height_in_data_only)),
+        rule="SD020",
     ),
     file(
         "batch-of-another-name",
@@ -169,6 +199,7 @@ INTERFACE = (
         "check",
         edits(onnx.batch_of_another_name),
         open_batch=True,
+        rule="SD009",
     ),
     file(
         "batch-fixed-inside",
@@ -176,48 +207,56 @@ INTERFACE = (
         by_format("parity", onnx="both"),
         edits(onnx.batch_fixed_inside, in_model(ir.batch_fixed_inside), coreml.batch_fixed_inside),
         open_batch=True,
+        rule="SD013",
     ),
     file(
         "smaller-image",
         "The image is declared smaller than it is.",
         "both",
         edits(onnx.smaller_image, in_xml(ir.smaller_image), coreml.smaller_image),
+        rule="SD002",
     ),
     file(
         "fewer-channels",
         "The image is declared with one channel.",
         "both",
         edits(onnx.fewer_channels, in_xml(ir.fewer_channels), coreml.fewer_channels),
+        rule="SD002",
     ),
     file(
         "input-of-doubles",
         "The image is declared as float64.",
         by_format("both", openvino="check"),
         edits(onnx.input_of_doubles, in_model(ir.input_of_doubles), coreml.input_of_doubles),
+        rule="SD010",
     ),
     file(
         "output-removed",
         "The file has no output.",
         "both",
         edits(onnx.output_removed, in_xml(ir.output_removed), coreml.output_removed),
+        rule="SD001",
     ),
     file(
         "second-output",
         "An inner value became an output.",
         "check",
         edits(onnx.second_output, in_model(ir.second_output), coreml.second_output),
+        rule="SD010",
     ),
     file(
         "no-metadata",
         "The file says nothing of itself.",
         "check",
         edits(onnx.no_metadata, in_xml(ir.no_metadata), coreml.no_metadata),
+        rule="SD017",
     ),
     file(
         "another-lowering",
         "The file claims another form of one slide attention.",
         "check",
         edits(onnx.another_lowering, in_xml(ir.another_lowering), coreml.another_lowering),
+        rule="SD017",
     ),
     file(
         "another-number-of-strips",
@@ -228,6 +267,7 @@ INTERFACE = (
             in_xml(ir.another_number_of_strips),
             coreml.another_number_of_strips,
         ),
+        rule="SD017",
     ),
     file(
         "half-precision-claimed",
@@ -238,12 +278,14 @@ INTERFACE = (
             in_xml(ir.half_precision_claimed),
             coreml.half_precision_claimed,
         ),
+        rule="SD021",
     ),
     file(
         "another-kernel",
         "The file claims kernels of another size.",
         "check",
         edits(onnx.another_kernel, in_xml(ir.another_kernel), coreml.another_kernel),
+        rule="SD017",
     ),
     file(
         "one-attention-undeclared",
@@ -254,6 +296,7 @@ INTERFACE = (
             in_xml(ir.one_attention_undeclared),
             coreml.one_attention_undeclared,
         ),
+        rule="SD017",
     ),
     file(
         "one-attention-too-many",
@@ -264,6 +307,7 @@ INTERFACE = (
             in_xml(ir.one_attention_too_many),
             coreml.one_attention_too_many,
         ),
+        rule="SD017",
     ),
     file(
         "one-normalisation-too-many",
@@ -274,6 +318,7 @@ INTERFACE = (
             in_xml(ir.one_normalisation_too_many),
             coreml.one_normalisation_too_many,
         ),
+        rule="SD019",
     ),
 )
 
@@ -283,6 +328,7 @@ STORED = (
         "A constant is stored that nothing reads.",
         "check",
         edits(onnx.stale_constant, in_xml(ir.stale_constant), coreml.stale_constant),
+        rule="SD013",
     ),
     file(
         "duplicated-constant",
@@ -292,12 +338,14 @@ STORED = (
             **edits(onnx.duplicated_constant, ir.duplicated_constant),
             "coreml": coreml.duplicated_constant,
         },
+        rule="SD014",
     ),
     file(
         "weights-outside",
         "Weights are said to stand where the file has none.",
         "both",
         edits(onnx.weights_outside, in_xml(ir.weights_outside), coreml.weights_outside),
+        rule=REFUSED,
     ),
     file(
         "weights-of-another-type",
@@ -308,44 +356,57 @@ STORED = (
             in_xml(ir.weights_of_another_type),
             coreml.weights_of_another_type,
         ),
+        rule=REFUSED,
     ),
-    file("cut-in-half", "Half of the graph is missing.", "both", everywhere(raw.cut_in_half)),
-    file("emptied", "The file is empty.", "both", everywhere(raw.emptied)),
+    file(
+        "cut-in-half",
+        "Half of the graph is missing.",
+        "both",
+        everywhere(raw.cut_in_half),
+        rule=REFUSED,
+    ),
+    file("emptied", "The file is empty.", "both", everywhere(raw.emptied), rule=REFUSED),
     file(
         "weights-cut",
         "The end of the weights is missing.",
         "both",
         everywhere(raw.weights_cut, "openvino", "coreml"),
+        rule=REFUSED,
     ),
     file(
         "weights-missing",
         "The weights are missing.",
         "both",
         everywhere(raw.weights_missing, "openvino", "coreml"),
+        rule=REFUSED,
     ),
     file(
         "weights-shifted",
         "The weights stand four bytes before their place.",
         "both",
         everywhere(raw.weights_shifted, "openvino", "coreml"),
+        rule={"openvino": "SD015", "coreml": "refused"},
     ),
     file(
         "weights-left-over",
         "Weights are stored that no operator refers to.",
         "check",
         everywhere(raw.weights_left_over, "openvino", "coreml"),
+        rule="SD013",
     ),
     file(
         "training-graph-left-in",
         "The file still holds the graph that trained it.",
         "check",
         edits(onnx.training_graph_left_in),
+        rule="SD013",
     ),
     file(
         "manifest-missing",
         "The package has no manifest.",
         "both",
         everywhere(raw.manifest_missing, "coreml"),
+        rule=REFUSED,
     ),
 )
 
@@ -357,24 +418,28 @@ ATTRIBUTES = (
         edits(
             onnx.declared_shape_wrong, in_xml(ir.declared_shape_wrong), coreml.declared_shape_wrong
         ),
+        rule="SD002",
     ),
     file(
         "wrong-groups",
         "A folded convolution is not depthwise.",
         "both",
         edits(onnx.wrong_groups, in_xml(ir.wrong_groups), coreml.wrong_groups),
+        rule="SD017",
     ),
     file(
         "pads-on-one-side",
         "The border is padded at the top and left only.",
         "both",
         edits(onnx.pads_on_one_side, in_xml(ir.pads_on_one_side), coreml.pads_on_one_side),
+        rule="SD017",
     ),
     file(
         "dilated",
         "Neighbours are two positions away.",
         "both",
         edits(onnx.dilated, in_xml(ir.dilated), coreml.dilated),
+        rule="SD017",
     ),
     file(
         "softmax-over-positions",
@@ -401,18 +466,21 @@ ATTRIBUTES = (
         "All normalisations have the epsilon 1e-6, not 1e-5.",
         "both",
         edits(onnx.epsilon(1e-6), in_xml(ir.epsilon(1e-6)), coreml.epsilon(1e-6)),
+        rule="SD019",
     ),
     file(
         "epsilon-of-one-norm",
         "The first normalisation of a block has the epsilon 1e-3.",
         "both",
         edits(onnx.epsilon(1e-3, 1), in_xml(ir.epsilon(1e-3, 1)), coreml.epsilon(1e-3, 1)),
+        rule="SD019",
     ),
     file(
         "epsilon-of-an-inner-norm",
         "A normalisation deep inside has the epsilon 1e-6.",
         "check",
         edits(onnx.epsilon(1e-6, 8), in_xml(ir.epsilon(1e-6, 8)), coreml.epsilon(1e-6, 8)),
+        rule="SD019",
     ),
     file(
         "epsilon-declared-too",
@@ -423,12 +491,14 @@ ATTRIBUTES = (
             in_xml(ir.epsilon_declared_too),
             coreml.epsilon_declared_too,
         ),
+        rule="SD019",
     ),
     file(
         "epsilon-outside-the-root",
         "Epsilon is added to the deviation, not to the variance.",
         "both",
         edits(openvino=in_xml(ir.epsilon_outside_the_root)),
+        rule="SD019",
     ),
     file(
         "tanh-gelu",
@@ -449,12 +519,14 @@ ATTRIBUTES = (
         edits(
             onnx.values_read_the_keys, in_xml(ir.values_read_the_keys), coreml.values_read_the_keys
         ),
+        rule="SD013",
     ),
     file(
         "nodes-reversed",
         "Operators stand in reverse order.",
         by_format("check", coreml="both"),
         edits(onnx.nodes_reversed, None, coreml.nodes_reversed),
+        rule="SD001",
     ),
     file(
         "reads-what-nothing-computes",
@@ -465,8 +537,15 @@ ATTRIBUTES = (
             in_xml(ir.reads_what_nothing_computes),
             coreml.reads_what_nothing_computes,
         ),
+        rule="SD001",
     ),
-    file("edge-lost", "An operator lost its input.", "both", edits(openvino=in_xml(ir.edge_lost))),
+    file(
+        "edge-lost",
+        "An operator lost its input.",
+        "both",
+        edits(openvino=in_xml(ir.edge_lost)),
+        rule="SD001",
+    ),
 )
 
 FILES = (*OPERATORS, *INTERFACE, *STORED, *ATTRIBUTES)

@@ -9,9 +9,7 @@ from slide_deploy.graph_checks.graph import Format
 from slide_deploy.parity import Verification
 from slide_deploy.verification import verify_file
 from tests.mutants.bases import base
-from tests.mutants.mutant import Catcher, Mutant
-
-REFUSED = "refused"
+from tests.mutants.mutant import REFUSED, Catcher, Mutant
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,7 @@ def check_outcome(path: Path) -> str:
         report = check_file(path)
     except InputError:
         return REFUSED
+    assert all(violation.message and violation.remedy for violation in report.violations)
     return " ".join(sorted({violation.rule for violation in report.errors}))
 
 

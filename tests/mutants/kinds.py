@@ -9,7 +9,7 @@ from onnx import ModelProto
 from slide_deploy.graph_checks.graph import Format
 from tests.mutants.bases import Base, Rebuild
 from tests.mutants.mlpackage_damage import Program, in_program
-from tests.mutants.mutant import FORMATS, Catcher, Mutant, by_format
+from tests.mutants.mutant import FORMATS, Catcher, Mutant, by_format, rules
 from tests.mutants.network_damage import pooled_by, written_anew
 from tests.mutants.onnx_damage import in_graph
 from tests.mutants.weights import Edit, before_folding, in_weights
@@ -17,20 +17,24 @@ from tests.mutants.weights import Edit, before_folding, in_weights
 FileEdit = Callable[[Path], object]
 
 
-def weights(edit: Edit, description: str, catcher: Catcher = "parity") -> Mutant:
+def weights(edit: Edit, description: str, catcher: Catcher = "parity", *, rule: str = "") -> Mutant:
     """Other weights in every format."""
-    return Mutant(_name(edit), description, in_weights(edit), by_format(catcher))
+    catchers = by_format(catcher)
+    return Mutant(_name(edit), description, in_weights(edit), catchers, rules(rule, catchers))
 
 
 def trained(edit: Callable[[Any], object], description: str) -> Mutant:
     """Other weights before the fold, in every format."""
-    return Mutant(_name(edit), description, before_folding(edit), by_format("parity"))
+    return Mutant(_name(edit), description, before_folding(edit), by_format("parity"), {})
 
 
-def network(edit: Rebuild, description: str, catcher: Catcher = "parity") -> Mutant:
+def network(
+    edit: Rebuild, description: str, catcher: Catcher = "parity", *, rule: str = ""
+) -> Mutant:
     """Another network, exported to every format."""
-    damage = written_anew(edit)
-    return Mutant(_name(edit), description, damage, by_format(catcher), exports=True)
+    damage, catchers = written_anew(edit), by_format(catcher)
+    seen_by = rules(rule, catchers)
+    return Mutant(_name(edit), description, damage, catchers, seen_by, exports=True)
 
 
 def pooling(
@@ -38,7 +42,8 @@ def pooling(
 ) -> Mutant:
     """Another way from the last tokens to the logits, exported to every format."""
     damage, catchers = written_anew(pooled_by(edit)), by_format("parity")
-    return Mutant(_name(edit), description, damage, catchers, open_batch=open_batch, exports=True)
+    name = _name(edit)
+    return Mutant(name, description, damage, catchers, {}, open_batch=open_batch, exports=True)
 
 
 def file(
@@ -47,6 +52,7 @@ def file(
     caught_by: Catcher | Mapping[Format, Catcher],
     edits: Mapping[Format, FileEdit],
     *,
+    rule: str | Mapping[Format, str] = "",
     open_batch: bool = False,
 ) -> Mutant:
     """Damage to the written file, in the formats for which there is an edit."""
@@ -58,7 +64,8 @@ def file(
 
     catchers = by_format(caught_by) if isinstance(caught_by, str) else caught_by
     formats = tuple(format for format in FORMATS if format in edits)
-    return Mutant(name, description, damage, catchers, formats, open_batch)
+    seen_by = rules(rule, catchers)
+    return Mutant(name, description, damage, catchers, seen_by, formats, open_batch)
 
 
 def edits(

@@ -10,6 +10,8 @@ from tests.mutants.bases import Base
 
 FORMATS: tuple[Format, ...] = ("onnx", "openvino", "coreml")
 
+REFUSED = "refused"
+
 Catcher = Literal["check", "parity", "both"]
 Damage = Callable[[Base, Format, Path], Path]
 """From the valid files, a format and an empty folder to a damaged file in that folder."""
@@ -24,6 +26,8 @@ class Mutant:
         description: what is wrong, a sentence.
         damage: makes the damaged file.
         caught_by: who must see it, by format; the other one may see it too.
+        rule: which rule must, by format; `REFUSED` where the file cannot be read. Formats whose
+            damage check need not see have none.
         formats: those in which it makes sense.
         open_batch: damages files with an open batch; of one image otherwise.
         exports: writes a damaged network anew, which takes seconds; otherwise edits a valid file.
@@ -33,6 +37,7 @@ class Mutant:
     description: str
     damage: Damage
     caught_by: Mapping[Format, Catcher]
+    rule: Mapping[Format, str]
     formats: tuple[Format, ...] = FORMATS
     open_batch: bool = False
     exports: bool = False
@@ -41,3 +46,11 @@ class Mutant:
 def by_format(catcher: Catcher, **others: Catcher) -> dict[Format, Catcher]:
     """The same catcher in every format but those that are named."""
     return {format: others.get(format, catcher) for format in FORMATS}
+
+
+def rules(
+    rule: str | Mapping[Format, str], caught_by: Mapping[Format, Catcher]
+) -> dict[Format, str]:
+    """A rule, or one by format, for the formats in which check must see the damage."""
+    named = rule if isinstance(rule, Mapping) else dict.fromkeys(FORMATS, rule)
+    return {format: named[format] for format in named if caught_by[format] != "parity"}

@@ -6,8 +6,8 @@ from rich.table import Table
 
 from slide_deploy.console import table
 from slide_deploy.graph_checks.graph import Format
-from tests.mutants.judge import REFUSED, Outcome
-from tests.mutants.mutant import Mutant
+from tests.mutants.judge import Outcome
+from tests.mutants.mutant import REFUSED, Mutant
 
 Row = tuple[Mutant, Format, Outcome]
 

@@ -9,20 +9,16 @@ import pytest
 from PIL import Image
 
 from tests.graph_checks.damage import copied
-from tests.graph_checks.small_models import Files, export
+from tests.graph_checks.small_models import Files, exported_smallest
 from tests.graph_checks.test_fuzz import PARTS, damaged
-from tests.support import random_swin
 
 # Seconds that all files of a format may take together; a file takes 0.1 of one.
 LIMIT = 240
 
 
 @pytest.fixture(scope="module")
-def smallest(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    model = random_swin(
-        image_size=(16, 16), embed_dim=4, depths=(1, 1), num_heads=(1, 2), num_slide_stages=1
-    )
-    return export(model, tmp_path_factory.mktemp("smallest"))
+def smallest() -> Files:
+    return exported_smallest()
 
 
 def damaged_copy(path: Path, format: str, folder: Path, seed: int) -> Path:
@@ -53,16 +49,19 @@ def outcomes(files: list[Path], picture: Path) -> list[str]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "seeds", [range(12), pytest.param(range(12, 100), marks=pytest.mark.slow)], ids=["few", "many"]
+)
 @pytest.mark.parametrize("format", PARTS)
-def test_a_damaged_file_is_refused_or_answers(smallest: Files, tmp_path: Path, format: str) -> None:
-    files = [
-        damaged_copy(smallest[format], format, tmp_path / str(seed), seed) for seed in range(100)
-    ]
+def test_a_damaged_file_is_refused_or_answers(
+    smallest: Files, tmp_path: Path, format: str, seeds: range
+) -> None:
+    files = [damaged_copy(smallest[format], format, tmp_path / str(seed), seed) for seed in seeds]
     picture = tmp_path / "picture.png"
     Image.new("RGB", (20, 20)).save(picture)
     found = outcomes(files, picture)
     assert len(found) == len(files), "a line that is no outcome: something else prints on stdout"
-    assert {*found} == {"refused", "answered"}, [
-        (seed, text) for seed, text in enumerate(found) if text not in ("refused", "answered")
-    ]
+    outcome = dict(zip(seeds, found, strict=True))
+    wrong = {seed: text for seed, text in outcome.items() if text not in ("refused", "answered")}
+    assert not wrong
+    assert len(seeds) < 50 or {*found} == {"refused", "answered"}

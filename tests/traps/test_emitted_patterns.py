@@ -1,6 +1,6 @@
 """No pattern that the exporters write is answered wrongly, whatever sizes coincide.
 
-Two maps here; ``make traps`` sweeps all of them.
+One of each kind at once is quick; three maps are slow; ``make traps`` sweeps all of them.
 """
 
 from collections.abc import Callable
@@ -46,15 +46,22 @@ def wrong(outcomes: list[Outcome]) -> list[str]:
     return [str(outcome) for outcome in outcomes if not outcome.right]
 
 
-@pytest.mark.slow
+def one_of_each(map: Map) -> dict[str, nn.Module]:
+    """A slide attention, a shifted window with as many heads as positions, and a merging layer."""
+    parts = {**slide_parts(map), **window_parts(map), **other_parts(map)}
+    names = ("slide without biases", "window 2 shift 1 heads 4", "merge patches")
+    return {name: parts[name] for name in names}
+
+
 @pytest.mark.parametrize(
     ("map", "patterns"),
     [
+        pytest.param(Map(4, 4, 4), one_of_each, id="one of each"),
         # As many positions as channels and as offsets.
-        pytest.param(Map(3, 3, 9), slide_heads, id="slide"),
+        pytest.param(Map(3, 3, 9), slide_heads, id="slide", marks=pytest.mark.slow),
         # As many heads as positions; as many windows as positions in each.
-        pytest.param(Map(4, 4, 16), window_parts, id="windows"),
-        pytest.param(Map(2, 2, 4), other_parts, id="others"),
+        pytest.param(Map(4, 4, 16), window_parts, id="windows", marks=pytest.mark.slow),
+        pytest.param(Map(2, 2, 4), other_parts, id="others", marks=pytest.mark.slow),
     ],
 )
 def test_every_runtime_answers_what_we_write(map: Map, patterns: PatternsOf) -> None:
