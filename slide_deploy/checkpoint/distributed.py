@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slide_deploy.checkpoint.entries import key_text
 from slide_deploy.checkpoint.known_objects import tensor_type
 from slide_deploy.checkpoint.stored_tensor import StoredTensor, Unreadable
 from slide_deploy.checkpoint.torch_file import read_torch, read_torch_bytes
@@ -48,9 +49,12 @@ def read_distributed(folder: Path) -> dict[Any, Any]:
         value = _value(folder, str(name), _attributes(description), places)
         inner = tree
         for key in keys[:-1]:
-            step = inner.setdefault(str(key), {})
+            step = inner.setdefault(key_text(key), {})
             inner = step if isinstance(step, dict) else {}
-        inner[str(keys[-1])] = value
+        inner[key_text(keys[-1])] = value
+    extra = folder / "meta.pt"  # Lightning keeps what is no tensor there
+    if extra.is_file():
+        tree["meta.pt"] = read_torch(extra)
     return tree
 
 
@@ -85,7 +89,8 @@ def _value(
 ) -> Any:
     """A tensor, or the plain data that was stored in its place."""
     size, pieces = description.get("size"), description.get("chunks")
-    if not isinstance(size, tuple) or not isinstance(pieces, list):
+    whole_numbers = isinstance(size, tuple) and all(isinstance(side, int) for side in size)
+    if not isinstance(size, tuple) or not whole_numbers or not isinstance(pieces, list):
         place = places.get((name, ()))
         return None if place is None else _read_piece(folder, place)
     dtype = tensor_type(_property(description, "dtype"))
@@ -129,6 +134,9 @@ def _property(description: Mapping[Any, Any], name: str) -> Any:
 
 def _read_piece(folder: Path, place: _Place) -> Any:
     file, first, size = place
+    whole = (folder / file).stat().st_size
+    if not (first >= 0 and size >= 0 and first + size <= whole):
+        raise InputError(f"{folder / file} is shorter than {METADATA} says: copy it again.")
     with (folder / file).open("rb") as stream:
         stream.seek(first)
         data = stream.read(size)

@@ -4,13 +4,14 @@ A path is made of the keys of nested mappings, the positions in lists and the at
 that were not built, and ends with the parts of the tensor's own dotted name.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from slide_deploy.checkpoint.known_objects import NumpyArray
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
-from slide_deploy.checkpoint.unpickle import Placeholder, Rejected
+from slide_deploy.checkpoint.unpickle import Name, Placeholder, Rejected
 
 Path = tuple[str, ...]
 
@@ -25,8 +26,11 @@ WRAPPERS = frozenset(
         "_forward_module",
     }
 )
-# Nothing that anybody trains is nested deeper; a file may claim anything.
+# Nothing that anybody trains is nested deeper or named longer; a file may claim anything.
 _MAX_DEPTH = 64
+_MAX_NAME = 1024
+# Two entries of a file may share what they hold; lists of lists of the same list do so forever.
+_MAX_VISITS = 8
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Entry:
 
 
 def tensors_of(content: Any) -> Iterator[Entry]:
-    """All tensors of a file, in its order, each under the first path that leads to it.
+    """All tensors of a file, in its order.
 
     Args:
         content: what a reader gave.
@@ -61,20 +65,11 @@ def tensors_of(content: Any) -> Iterator[Entry]:
         yield Entry((*keys, *parts), len(keys), ".".join((*keys, name)), tensor)
 
 
-def unnamed_tensors(content: Any) -> dict[Path, int]:
-    """Lists of tensors without names, and how many each has."""
-    found: dict[Path, int] = {}
-    for keys, name, _ in _leaves(content):
-        if name.isdecimal():
-            found[keys] = found.get(keys, 0) + 1
-    return found
-
-
-def pickled_modules(content: Any) -> Iterator[str]:
-    """The classes of whole modules that a file holds, which are code and not weights."""
-    for _, _, value in _walk(content):
+def pickled_modules(content: Any) -> Iterator[tuple[Path, str]]:
+    """Whole modules that a file holds, which are code and not weights: path and class of each."""
+    for keys, name, value in _walk(content):
         if _is_module(value):
-            yield value.name
+            yield (*keys, name), value.name
 
 
 def _leaves(content: Any) -> Iterator[tuple[Path, str, Any]]:
@@ -84,35 +79,50 @@ def _leaves(content: Any) -> Iterator[tuple[Path, str, Any]]:
 
 
 def _walk(content: Any) -> Iterator[tuple[Path, str, Any]]:
-    """Everything in a file, containers before what they hold: path, last key, value.
+    """Containers and tensors of a file, containers before what they hold: path, last key, value.
 
-    Each container is entered once, so that neither a cycle nor lists of lists of the same list take
-    more than their size.
+    A container is entered a few times at most, so that neither a cycle nor lists of lists of the
+    same list take much more than their size.
     """
-    entered: set[int] = set()
+    entered: Counter[int] = Counter()
     waiting: list[tuple[Path, str, Any]] = [((), "", content)]
     while waiting:
         keys, name, value = waiting.pop()
         yield keys, name, value
         inside = _inside(value)
-        if not inside or id(value) in entered or len(keys) > _MAX_DEPTH:
+        if not inside or entered[id(value)] == _MAX_VISITS or len(keys) > _MAX_DEPTH:
             continue
-        entered.add(id(value))
+        entered[id(value)] += 1
         path = (*keys, *name.split(".")) if name else keys
-        waiting += [(path, str(key), inner) for key, inner in reversed(inside)]
+        waiting += [(path, key, inner) for key, inner in reversed(inside)]
 
 
-def _inside(value: Any) -> list[tuple[Any, Any]]:
-    """What a container holds, by key, attribute or position."""
+def _inside(value: Any) -> list[tuple[str, Any]]:
+    """The containers and tensors that a container holds, by key, attribute or position."""
+    held: list[tuple[Any, Any]] = []
     if isinstance(value, dict):
-        return [(key, inner) for key, inner in value.items() if isinstance(key, str | int)]
-    if isinstance(value, list | tuple):
-        return list(enumerate(value))
-    if isinstance(value, Placeholder) and not _is_module(value):
-        named = {**value.attributes, **value.items}
-        parts = [(key, inner) for key, inner in named.items() if isinstance(key, str | int)]
-        return [*parts, *enumerate(value.elements), *enumerate(value.arguments)]
-    return []
+        held = list(value.items())
+    elif isinstance(value, list | tuple):
+        held = list(enumerate(value))
+    elif isinstance(value, Placeholder) and not _is_module(value):
+        held = list({**value.attributes, **value.items}.items())
+        held += [*enumerate(value.elements), *enumerate(value.arguments)]
+        if isinstance(value.state, list | tuple):
+            held += enumerate(value.state)
+    kinds = (dict, list, tuple, Placeholder, StoredTensor, NumpyArray)
+    return [(key_text(key), inner) for key, inner in held if isinstance(inner, kinds)]
+
+
+def key_text(key: Any) -> str:
+    """A key as text that can be printed in one line, whatever it is."""
+    if isinstance(key, bytes):
+        key = key.decode("utf-8", "replace")
+    if isinstance(key, Placeholder | Name):
+        key = f"({key.name})"
+    if isinstance(key, int) and abs(key) > 2**64:
+        key = "(a large number)"
+    text = str(key)[:_MAX_NAME]
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _is_module(value: Any) -> bool:

@@ -22,13 +22,14 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"Rar!", "is a RAR archive: unpack it first"),
     (b"version https://git-lfs", "is a Git LFS pointer, not the file itself: run git lfs pull"),
     (b"\x89HDF", "is an HDF5 file, as Keras writes: it holds no PyTorch weights"),
+    (b"\x93NUMPY", "is a numpy array: save the weights by name with torch.save instead"),
     (b"GGUF", "is a GGUF file: it holds quantised weights; use the original checkpoint"),
     (b"\x89PNG", "is a picture: name the checkpoint"),
     (b"\xff\xd8\xff", "is a picture: name the checkpoint"),
     (b"%PDF", "is a PDF document: name the checkpoint"),
 )
 _TAR_MARK = slice(257, 262)
-_SHARD = re.compile(r"[-_](\d{1,6})-of-(\d{1,6})\.\w+$")
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.\w+$")
 
 
 def kind_of(path: Path, shard_of_many: bool = False) -> Kind:
@@ -85,6 +86,13 @@ def _refuse_text(path: Path, start: bytes) -> None:
         raise InputError(f"{path} is {what}: name the checkpoint that was trained.")
     if text.startswith((b'{"', b"{\n", b"{ ", b"[{")):
         raise InputError(f"{path} is a JSON text: name the file with the weights.")
+    if start and not start.strip(b"\0"):
+        raise InputError(f"{path} begins with zeros only: copy the checkpoint again.")
+    # The oldest pickles are text as well: they begin with an operation and go on in lines.
+    first = start[:64].split(b"\n")[0]
+    if len(first) > 2 and re.fullmatch(rb"[\w:<'\"# -][ -~]*\r?", first) and b" " in first:
+        shown = first.decode("ascii").strip()[:32]
+        raise InputError(f"{path} is a text (“{shown}”): download the checkpoint itself.")
 
 
 def _refuse_other_archives(path: Path) -> None:

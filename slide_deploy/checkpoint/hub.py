@@ -4,11 +4,13 @@ A hub's folder holds ``config.json`` and the weights, in one file or in shards t
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slide_deploy.checkpoint.averages import names_an_average
 from slide_deploy.checkpoint.distributed import METADATA
 from slide_deploy.errors import InputError
 
@@ -16,6 +18,10 @@ _SINGLE = ("model.safetensors", "pytorch_model.bin")
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 _DEEPSPEED = "mp_rank_00_model_states.pt"
 _TAG = "latest"
+# Files of a training run that hold no weights.
+_BESIDE = re.compile(
+    r"optimizer|scheduler|scaler|rng_state|random_states|training_args|zero_pp_rank"
+)
 _MAX_JSON = 64 * 2**20
 
 
@@ -27,11 +33,13 @@ class Located:
         files: the files to read, all shards of one state dict, or one file.
         distributed: whether they are the pieces of a distributed checkpoint in their folder.
         config: the ``config.json`` beside them, where there is one.
+        unread: names of other files with weights in the same folder.
     """
 
     files: tuple[Path, ...]
     distributed: bool = False
     config: Mapping[str, Any] | None = None
+    unread: tuple[str, ...] = ()
 
 
 def locate(path: Path) -> Located:
@@ -47,31 +55,48 @@ def locate(path: Path) -> Located:
         raise InputError(f"{path} does not exist: check the name of the checkpoint.")
     if path.is_dir():
         return _in_folder(path)
+    if not path.is_file():
+        raise InputError(f"{path} is no regular file: copy the checkpoint into one.")
+    if path.suffix == ".distcp" and (path.parent / METADATA).is_file():
+        raise InputError(f"{path} is a piece of a distributed checkpoint: name {path.parent}.")
     if path.name.endswith(".index.json"):
         return Located(_shards(path), config=_config(path.parent))
     if path.name == METADATA:
         return _in_folder(path.parent)
     if path.name == "config.json" and _is_hub(_read_json(path)):
         return _in_folder(path.parent)
-    return Located((path,), config=_config(path.parent) if path.name in _SINGLE else None)
+    return Located((path,), config=_config(path.parent, any_kind=path.name in _SINGLE))
 
 
 def _in_folder(folder: Path) -> Located:
     if (folder / METADATA).is_file():
         pieces = sorted(folder.glob("*.distcp"))
         return Located((folder / METADATA, *pieces), distributed=True)
-    indexes = sorted(folder.glob("*.index.json"))
-    if len(indexes) == 1:
-        return locate(indexes[0])
-    single = [folder / name for name in _SINGLE if (folder / name).is_file()]
-    files = sorted(item for item in folder.iterdir() if item.is_file() and item.suffix in _WEIGHTS)
+    indexes = [item for item in sorted(folder.glob("*.index.json")) if item.is_file()]
+    preferred = [item for item in indexes if ".safetensors." in item.name] or indexes
+    if len(preferred) == 1:
+        return locate(preferred[0])
     deepspeed = _deepspeed(folder)
     if deepspeed is not None:
-        return Located((deepspeed,))
+        return Located((deepspeed,), config=_config(folder, any_kind=True))
+    single = [folder / name for name in _SINGLE if (folder / name).is_file()]
+    files = sorted(
+        item
+        for item in folder.iterdir()
+        if item.is_file() and item.suffix in _WEIGHTS and not _BESIDE.match(item.name)
+    )
     if single or len(files) == 1:
-        return Located(((single or files)[0],), config=_config(folder))
-    held = f" ({', '.join(item.name for item in files[:4])})" if files else ""
-    raise InputError(f"{folder} is a directory: name the checkpoint file inside it{held}.")
+        taken = (single or files)[0]
+        unread = tuple(item.name for item in files if item != taken)
+        averages = [name for name in unread if names_an_average([name])]
+        if averages:
+            raise InputError(
+                f"{folder} holds {taken.name} and {averages[0]}: name the file that you mean."
+            )
+        return Located((taken,), config=_config(folder, any_kind=True), unread=unread)
+    inside = files or sorted(item for item in folder.iterdir() if item.is_dir())
+    held = f" ({', '.join(item.name for item in inside[:4])})" if inside else ""
+    raise InputError(f"{folder} is a directory: name the checkpoint inside it{held}.")
 
 
 def _deepspeed(folder: Path) -> Path | None:
@@ -82,7 +107,13 @@ def _deepspeed(folder: Path) -> Path | None:
         step = tag.read_text(errors="replace").strip()
         if step and Path(step).name == step:
             inside.append(folder / step / _DEEPSPEED)
-    return next((file for file in inside if file.is_file()), None)
+    found = next((file for file in inside if file.is_file()), None)
+    if found is not None and found.with_name(_DEEPSPEED.replace("00", "01")).exists():
+        raise InputError(
+            f"{folder} holds a model that is split over several devices: gather it with DeepSpeed "
+            f"and save one state dict."
+        )
+    return found
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
@@ -103,10 +134,11 @@ def _shards(index: Path) -> tuple[Path, ...]:
     return tuple(index.parent / name for name in names)
 
 
-def _config(folder: Path) -> Mapping[str, Any] | None:
+def _config(folder: Path, any_kind: bool = False) -> Mapping[str, Any] | None:
+    """The ``config.json`` of a folder, if it describes a network or nothing else is meant."""
     file = folder / "config.json"
     content = _read_json(file) if file.is_file() else {}
-    return content if _is_hub(content) else None
+    return content if any_kind or _is_hub(content) else None
 
 
 def _is_hub(content: Mapping[str, Any]) -> bool:

@@ -31,26 +31,42 @@ STORAGE_TYPES = {
 }
 # Sides and offsets of tensors; a larger number comes from a damaged file.
 _MAX_INDEX = 2**62
+_MAX_RANK = 64
+_MAX_PAIRS = 20_000
 
 
 def tensor_type(value: Any) -> torch.dtype | None:
     """The type that a file names as ``torch.float32`` and the like; None where it names none."""
     if not isinstance(value, Name) or value.module != "torch":
         return None
-    found = getattr(torch, value.name, None) if re.fullmatch(r"\w+", value.name) else None
+    # Not getattr: some names of torch import a module when they are asked for.
+    found = vars(torch).get(value.name)
     return found if isinstance(found, torch.dtype) else None
 
 
 def _integers(values: Any) -> tuple[int, ...]:
     if not isinstance(values, tuple | list):
         raise Rejected
+    if len(values) > _MAX_RANK:
+        raise Rejected
     if any(type(value) is not int or not 0 <= value < _MAX_INDEX for value in values):
         raise Rejected
     return tuple(values)
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
+def _tensor(
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    _grad: Any = None,
+    _hooks: Any = None,
+    bits: Any = None,
+    *_: Any,
+) -> StoredTensor:
     """``torch._utils._rebuild_tensor`` and ``_rebuild_tensor_v2``."""
+    if bits:  # the numbers are to be negated or conjugated when they are read
+        return StoredTensor(_integers(shape), odd="lazily negated")
     if not isinstance(storage, Storage) or storage.dtype is None or type(offset) is not int:
         raise Rejected
     return storage.view(storage.dtype, offset, _integers(shape), _integers(strides))
@@ -64,9 +80,12 @@ def _typed_tensor(
     _grad: Any,
     _hooks: Any,
     dtype: Any,
+    bits: Any = None,
     *_: Any,
 ) -> StoredTensor:
     """``torch._utils._rebuild_tensor_v3``, which brings the type along."""
+    if bits:
+        return StoredTensor(_integers(shape), odd="lazily negated")
     kind = tensor_type(dtype)
     if not isinstance(storage, Storage) or kind is None or type(offset) is not int:
         raise Rejected
@@ -105,15 +124,16 @@ def _mapping(*arguments: Any) -> dict[Any, Any]:
     """A dict, whatever makes the values of missing keys."""
     first = arguments[0] if len(arguments) == 1 else None
     if isinstance(first, dict):
-        return dict(first)
-    if isinstance(first, list | tuple):  # pairs, as old versions of Python pickle them
+        return first  # not a copy: a small file could ask for thousands of a large one
+    # Pairs, as old versions of Python pickle them; more of them come from a damaged file.
+    if isinstance(first, list | tuple) and len(first) <= _MAX_PAIRS:
         pairs = [pair for pair in first if isinstance(pair, list | tuple) and len(pair) == 2]
         return {str(key): value for key, value in pairs}
     return {}
 
 
 def _sequence(items: Any = (), *_: Any) -> list[Any]:
-    return list(items) if isinstance(items, list | tuple) else []
+    return items if isinstance(items, list) else []
 
 
 @dataclass(eq=False)

@@ -14,15 +14,23 @@ from typing import Any
 
 from torch import Tensor
 
+from slide_deploy.checkpoint.averages import OPTIMISER, hidden
 from slide_deploy.checkpoint.choice import Chosen, WeightChoice, choose
 from slide_deploy.checkpoint.distributed import read_distributed
-from slide_deploy.checkpoint.entries import Entry, pickled_modules, tensors_of, unnamed_tensors
+from slide_deploy.checkpoint.entries import Entry, key_text, pickled_modules, tensors_of
 from slide_deploy.checkpoint.file_kind import kind_of
 from slide_deploy.checkpoint.hub import Located, locate
-from slide_deploy.checkpoint.networks import networks_of
+from slide_deploy.checkpoint.networks import Network, networks_of
 from slide_deploy.checkpoint.safetensors_file import read_safetensors
 from slide_deploy.checkpoint.stated import Stated, stated_in
-from slide_deploy.checkpoint.strangers import grouped, refuse_what_is_not_weights, some, sorted_out
+from slide_deploy.checkpoint.strangers import (
+    below,
+    grouped,
+    is_preprocessing,
+    refuse_what_is_not_weights,
+    some,
+    sorted_out,
+)
 from slide_deploy.checkpoint.torch_file import read_torch
 from slide_deploy.checkpoint.unpickle import Placeholder
 from slide_deploy.errors import InputError
@@ -80,8 +88,8 @@ def read_checkpoint(
         InputError: if the checkpoint is missing or damaged, holds no network or none that was asked
             for, or several of which nothing says which is meant.
     """
-    located = locate(path)
     try:
+        located = locate(path)
         digest = _digest(located.files)
         content, metadata = _content(path, located)
     except OSError as error:
@@ -90,14 +98,14 @@ def read_checkpoint(
     networks, outside = networks_of(entries)
     if not networks:
         _refuse(path, content, entries)
-    chosen = choose(path, networks, content, weights, entry, unnamed_tensors(content))
+    size = max(sum(tensor.count for tensor in each.tensors.values()) for each in networks)
+    unreadable = hidden(outside, pickled_modules(content), size)
+    chosen = choose(path, networks, content, weights, entry, unreadable)
     network = chosen.network
-    names = (each.name for each in entries if each.path[: len(network.root)] == network.root)
-    refuse_what_is_not_weights(path, names)
-    if network.doubled:
-        raise InputError(
-            f"{path} holds {network.doubled[0]} twice, with and without a wrapper's prefix."
-        )
+    refuse_what_is_not_weights(
+        path, (each.name for each in entries if not OPTIMISER & set(each.path))
+    )
+    _refuse_other_forms(path, network)
     strangers, constants = sorted_out(path, network, leave_out)
     tensors = {name: tensor.read(f"{path}: {name}") for name, tensor in network.tensors.items()}
     beside = (network.strangers[name].name for name in (*strangers, *constants))
@@ -110,7 +118,7 @@ def read_checkpoint(
         stated=stated_in(path, content, located.config),
         settings=_settings(path, metadata),
         resized=tuple(metadata.get(RESIZED_KEY, "").split()),
-        remarks=tuple(_remarks(chosen, strangers, constants, outside)),
+        remarks=tuple(_remarks(chosen, strangers, constants, outside, located.unread)),
         left_out=left_out,
     )
 
@@ -166,7 +174,7 @@ def _refuse(path: Path, content: Any, entries: list[Entry]) -> None:
     modules = list(pickled_modules(content))
     if modules:
         raise InputError(
-            f"{path} holds a pickled module ({modules[0]}), which is code and was not run: save "
+            f"{path} holds a pickled module ({modules[0][1]}), which is code and was not run: save "
             f"model.state_dict() with torch.save in the program that made it and use that file."
         )
     names = [entry.name for entry in entries]
@@ -186,18 +194,52 @@ def _refuse(path: Path, content: Any, entries: list[Entry]) -> None:
             f"{path} holds a {type(content).__name__} and no state dict: save model.state_dict() "
             f"instead."
         )
-    keys = ", ".join(map(str, list(content)[:6])) or "nothing"
+    keys = ", ".join(map(key_text, list(content)[:6])) or "nothing"
     raise InputError(
         f"{path} holds no state dict (found {keys}): save model.state_dict() with torch.save."
     )
 
 
+def _refuse_other_forms(path: Path, network: Network) -> None:
+    """Raise InputError where names are there and weights are not as they are."""
+    if network.doubled:
+        raise InputError(
+            f"{path} holds {network.doubled[0]} twice, under names that differ by a wrapper's part "
+            f"only: save the state dict of one of them."
+        )
+    empty = [name for name, tensor in network.tensors.items() if tensor.count == 0]
+    if empty:
+        raise InputError(
+            f"{path} holds no numbers for {some(empty)}: a run with partitioned weights (DeepSpeed "
+            f"ZeRO-3) saves them elsewhere; gather them with its zero_to_fp32.py first."
+        )
+    branches = [name for name in network.tensors if ".attn.dep_conv1." in name]
+    if branches and not any(".attn.dep_conv." in name for name in network.tensors):
+        raise InputError(
+            f"{path} holds {branches[0]} and no shift branch (dep_conv), which training freezes "
+            f"and an average may leave out: use a file that has it, such as the raw weights."
+        )
+
+
 def _remarks(
-    chosen: Chosen, strangers: list[str], constants: list[str], outside: list[Entry]
+    chosen: Chosen,
+    strangers: list[str],
+    constants: list[str],
+    outside: list[Entry],
+    unread: tuple[str, ...],
 ) -> list[str]:
     remarks = list(chosen.remarks)
-    names = [chosen.network.strangers[name].name for name in strangers]
-    names += [each.name for each in outside]
+    network = chosen.network
+    channels = network.tensors["patch_embed.proj.weight"].shape[1:2]
+    names = [network.strangers[name].name for name in strangers]
+    for each in outside:
+        name = below(network, each.name)
+        if is_preprocessing(name, each, channels):
+            constants.append(name)
+        else:
+            names.append(each.name)
+    if unread:
+        remarks.append(f"other files of the folder were not read: {some(list(unread))}")
     if names:
         remarks.append(
             f"left out, since they are not part of the network: {grouped(chosen.network, names)}"

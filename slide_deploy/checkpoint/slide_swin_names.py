@@ -53,6 +53,9 @@ _DOWNSAMPLE = re.compile(r"layers\.(\d+)\.downsample\.(.+)")
 FROZEN = re.compile(r"layers\.\d+\.blocks\.\d+\.attn\.dep_conv\.(?:weight|bias)")
 """The shift branch. Training freezes it, so that averages of what is trained may leave it out."""
 
+DERIVED = re.compile(r"layers\.\d+\.blocks\.\d+\.(?:attn\.relative_position_index|attn_mask)")
+"""Buffers that the settings tell; averages of parameters leave them out."""
+
 
 def root_of(path: Path) -> Path | None:
     """What stands before the names of a network, if this path is its patch embedding's weight."""
@@ -67,13 +70,16 @@ def root_of(path: Path) -> Path | None:
 def network_name(relative: Path) -> str | None:
     """The architecture's name of a tensor, from what stands behind the network's root.
 
-    Whatever wraps a module puts a part before the names of its parameters: parts that no network
-    has are taken out. None where the tensor is not one of a Slide-Swin.
+    Whatever wraps a layer puts a part before the names of its parameters: inside stages and the
+    patch embedding, parts that no network has are taken out. Elsewhere another part means another
+    module, such as a second classifier. None where the tensor is not one of a Slide-Swin.
 
     Args:
         relative: parts of the name.
     """
-    known = [part for part in relative[:-1] if _is_word(part)]
+    known = list(relative[:-1])
+    if relative[0] in ("layers", "patch_embed"):
+        known = [part for part in known if _is_word(part)]
     name = ".".join((*known, *relative[-1:]))
     return name if _NAME.fullmatch(name) else None
 

@@ -6,12 +6,16 @@ each one that changes what the network computes is read, or refused by name wher
 cannot honour it.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from slide_deploy.checkpoint.entries import key_text
+from slide_deploy.checkpoint.stored_tensor import StoredTensor
 from slide_deploy.checkpoint.unpickle import Placeholder, mapping_of
 from slide_deploy.errors import InputError
 
@@ -38,14 +42,32 @@ _WITHOUT_EFFECT = frozenset(
     f"MODEL.{name}"
     for name in (
         *("TYPE", "NAME", "RESUME", "DROP_RATE", "DROP_PATH_RATE", "LABEL_SMOOTHING"),
-        *("PRETRAINED", "SWIN.QK_SCALE", "SWIN.PADDING_MODE"),
+        *("PRETRAINED", "SWIN.QK_SCALE", "SWIN.PADDING_MODE", "SLIDE.PADDING_MODE"),
         *("SWIN.KA", "SWIN.DIM_REDUCTION", "SWIN.STAGES", "SWIN.STAGES_NUM", "SWIN.RPB"),
         *("SWIN.SHARE_DWC_KERNEL", "SWIN.SHARE_QKV", "SWIN.LR_FACTOR", "SWIN.DEPTHS_LR"),
         *("SWIN.FUSION_TYPE", "SWIN.STAGE_CFG", "SWIN.ATTN_DROP_RATE"),
     )
 )
 _OTHER_NETWORKS = ("MODEL.SWIN_HR", "MODEL.SWIN_LRVIT", "MODEL.PVD")
+# What the kinds of settings look like; a file can hold anything under their names.
+_SHAPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("qkv_bias", "ape", "patch_norm"), bool),
+    **dict.fromkeys(("depths", "num_heads"), (list, tuple)),
+    "image_size": (int, list, tuple),
+    "mlp_ratio": (int, float),
+}
+_MAX_NUMBER = 2**31
+# Far beyond what anybody trains with; a larger scale overflows float32.
+_MAX_SCALE = 1e6
 _MAX_DEPTH = 32
+_MAX_SECTIONS = 6
+# Settings that tell that a mapping describes a network of this kind.
+_OF_A_NETWORK = frozenset(
+    {"embed_dim", "depths", "num_heads", "window_size", "qkv_bias", "qk_scale", "mlp_ratio", "ka"}
+)
+# The scale in a configuration that is stored as the text of a program or of a YAML file.
+_IN_TEXT = re.compile(r"""qk_scale["']?\s*[=:]\s*["']?([^\s,;)\]}#"']+)""", re.IGNORECASE)
+_MAX_TEXT = 2**22
 
 
 @dataclass(frozen=True)
@@ -73,40 +95,47 @@ def stated_in(path: Path, content: Any, hub: Mapping[str, Any] | None = None) ->
         InputError: if a setting that changes the answers cannot be honoured, or is given twice and
             differently.
     """
-    mappings = list(_mappings(content))
+    hub = hub or {}
+    found = [*_inside(content), *_inside(hub)]
+    mappings = [each for each in found if isinstance(each, dict)]
     authors = next((each for each in mappings if _is_authors(each)), None)
     settings: dict[str, Any] = {}
     remarks: tuple[str, ...] = ()
     if authors is not None:
-        flat = dict(_flat(authors))
+        flat = {name: _plain(value) for name, value in _flat(authors)}
         settings = {ours: flat[theirs] for theirs, ours in _SHOWN.items() if theirs in flat}
         remarks = tuple(_unknown(flat))
-        _refuse_padding(path, flat.get("MODEL.SWIN.PADDING_MODE"), "MODEL.SWIN.PADDING_MODE")
+        for name in ("MODEL.SWIN.PADDING_MODE", "MODEL.SLIDE.PADDING_MODE"):
+            _refuse_padding(path, flat.get(name), name)
     for mapping in mappings:
-        if mapping.get("padding_mode") is not None and "qk_scale" in mapping:
-            _refuse_padding(path, mapping["padding_mode"], "padding_mode")
-    hub = hub or {}
+        if _OF_A_NETWORK & set(map(key_text, mapping)):
+            _refuse_padding(path, _plain(mapping.get("padding_mode")), "padding_mode")
     size = hub.get("image_size", hub.get("img_size"))
     pretrained = hub.get("pretrained_cfg")
     if size is None and isinstance(pretrained, dict):
         shape = pretrained.get("input_size")
         size = shape[-2:] if isinstance(shape, list) else None
-    found = {"image_size": size, "window_size": hub.get("window_size")}
-    settings |= {name: value for name, value in found.items() if value is not None}
-    settings = {name: value for name, value in settings.items() if _is_plain(value)}
-    scale = _scale(path, [*mappings, hub])
+    said = {"image_size": size, "window_size": hub.get("window_size")}
+    settings |= {name: value for name, value in said.items() if value is not None}
+    settings = {name: value for name, value in settings.items() if _is_plain(name, value)}
+    scale = _scale(path, found)
     return Stated(settings if scale is None else settings | {"qk_scale": scale}, remarks)
 
 
-def _mappings(content: Any) -> Iterator[Mapping[Any, Any]]:
-    """Every mapping of a file that may hold settings: dicts, and attributes of other objects."""
+def _inside(content: Any) -> Iterator[Any]:
+    """Mappings, lists and texts of a file that may hold settings, attributes of objects included.
+
+    Each object is entered once.
+    """
     entered: dict[int, Any] = {}  # kept, so that no other object gets the same identity
     waiting = [(content, 0)]
     while waiting:
         value, depth = waiting.pop()
-        if id(value) in entered or depth > _MAX_DEPTH:
-            continue
+        if isinstance(value, str) and len(value) <= _MAX_TEXT:
+            yield value
         if not isinstance(value, dict | list | tuple | Placeholder):
+            continue
+        if id(value) in entered or depth > _MAX_DEPTH:
             continue
         entered[id(value)] = value
         inside: list[Any] = []
@@ -116,13 +145,30 @@ def _mappings(content: Any) -> Iterator[Mapping[Any, Any]]:
             yield value
             inside = list(value.values())
         else:
+            yield value
             inside = list(value)
         waiting += [(each, depth + 1) for each in reversed(inside)]
 
 
+def _plain(value: Any) -> Any:
+    """A value without what omegaconf, numpy or torch put around it."""
+    if isinstance(value, Placeholder) and "_val" in value.attributes:
+        value = value.attributes["_val"]
+    if isinstance(value, StoredTensor) and value.count == 1 and value.load is not None:
+        value = value.read("a setting").item()
+    return value
+
+
 def _is_authors(mapping: Mapping[Any, Any]) -> bool:
-    model, data = mapping_of(mapping.get("MODEL")), mapping_of(mapping.get("DATA"))
+    model, data = _section(mapping.get("MODEL")), _section(mapping.get("DATA"))
     return bool({"SWIN", "SLIDE"} & set(model or ()) or "IMG_SIZE" in (data or ()))
+
+
+def _section(value: Any) -> Mapping[Any, Any] | None:
+    """A part of a configuration: a dict, or an object of yacs or omegaconf."""
+    if isinstance(value, Placeholder) and isinstance(value.attributes.get("_content"), dict):
+        return value.attributes["_content"]
+    return mapping_of(value)
 
 
 def _flat(
@@ -130,59 +176,110 @@ def _flat(
 ) -> Iterator[tuple[str, Any]]:
     """Settings by their dotted names."""
     for key, value in section.items():
-        inner = mapping_of(value)
-        if inner is not None and depth < _MAX_DEPTH:
-            yield from _flat(inner, f"{prefix}{key}.", depth + 1)
-        else:
-            yield f"{prefix}{key}", value
+        inner = _section(value)
+        name = f"{prefix}{key_text(key)}"
+        if inner is None:
+            yield name, value
+        elif depth < _MAX_SECTIONS and (depth or name in ("MODEL", "DATA")):
+            yield from _flat(inner, f"{name}.", depth + 1)
 
 
 def _unknown(flat: Mapping[str, Any]) -> Iterator[str]:
     """Settings of the network that this project has never heard of."""
     for name, value in flat.items():
         known = name in _SHOWN or name in _WITHOUT_EFFECT or name.startswith(_OTHER_NETWORKS)
-        if name.startswith("MODEL.") and not known and not isinstance(value, dict):
+        if name.startswith("MODEL.") and not known:
             yield (
                 f"the stored configuration has {name} = {_shown(value)}, a setting that is not "
                 f"known: if it changes what the network computes, the files are wrong"
             )
     kind = flat.get("MODEL.TYPE")
     if isinstance(kind, str) and kind not in ("slide_swin", "swin"):
-        yield f"the stored configuration is of a network called {kind}, read as Slide-Swin"
+        yield f"the stored configuration is of a network called {_shown(kind)}, read as Slide-Swin"
 
 
 def _refuse_padding(path: Path, mode: Any, name: str) -> None:
     if mode not in (None, "zeros"):
         raise InputError(
             f"{path} was trained with {name} {_shown(mode)}: the released Slide-Swin ignores this "
-            f"setting and pads with zeros, other code does not; fold such a model in Python, with "
+            f"setting and pads with zeros, other code does not; build such a model in Python, with "
             f"SlideSwinConfig(padding_mode=...)."
         )
 
 
-def _scale(path: Path, mappings: list[Mapping[Any, Any]]) -> float | None:
-    """The factor on the queries where a configuration sets one; None for the usual one."""
-    found: set[float] = set()
-    for mapping in mappings:
-        for key, value in mapping.items():
-            if not isinstance(key, str) or key.lower() != "qk_scale" or not value:
-                continue  # as in the authors' code 0 stands for the usual scale, like None
-            if not isinstance(value, int | float) or not math.isfinite(value) or value is True:
-                raise InputError(f"{path} says {key} {_shown(value)}: a finite number is expected.")
-            found.add(float(value))
-    if len(found) > 1:
-        values = " and ".join(map(str, sorted(found)))
-        raise InputError(f"{path} says qk_scale {values}: save it with the one that was trained.")
-    return next(iter(found), None)
+def _scale(path: Path, found: Iterable[Any]) -> float | None:
+    """The factor on the queries where a configuration sets one; None for the usual one.
+
+    Raises:
+        InputError: if it is no number, or if the file says it twice and differently.
+    """
+    scales: dict[float | None, None] = {}
+    for each in found:
+        for value in _said_of_scale(each):
+            scales[_as_scale(path, _plain(value))] = None
+    if len(scales) > 1:
+        values = " and ".join("none" if each is None else str(each) for each in scales)
+        raise InputError(
+            f"{path} says qk_scale {values}: save it with the configuration of the network that "
+            f"was trained alone."
+        )
+    return next(iter(scales), None)
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a value is a number, a switch or a list of numbers; a file can hold anything."""
-    if isinstance(value, list | tuple):
-        return all(type(item) is int for item in value)
-    return isinstance(value, int | float)
+def _said_of_scale(found: Any) -> Iterator[Any]:
+    """What a mapping, a list of options or a text says of the scale."""
+    if isinstance(found, dict):
+        for key, value in found.items():
+            if isinstance(key, str) and _names_scale(key):
+                yield value
+    elif isinstance(found, str):
+        yield from _IN_TEXT.findall(found)
+    else:  # options of a command line: a name, then its value
+        for name, value in pairwise(found):
+            if isinstance(name, str) and _names_scale(name.lstrip("-")):
+                yield value
+
+
+def _names_scale(name: str) -> bool:
+    return len(name) < 256 and re.split(r"[./]", name.lower())[-1] in ("qk_scale", "qk-scale")
+
+
+def _as_scale(path: Path, value: Any) -> float | None:
+    if isinstance(value, str):
+        if value.lower() in ("", "none", "null", "~"):
+            return None
+        with suppress(ValueError):
+            value = float(value)
+    number = isinstance(value, int | float) and not (value is True or value is False)
+    if value is None or (number and value == 0):
+        return None  # as in the authors' code 0 stands for the usual scale, like None
+    if not number or not abs(value) <= _MAX_SCALE:  # so that NaN fails
+        raise InputError(
+            f"{path} says qk_scale {_shown(value)}: a finite number below {_MAX_SCALE:g} is "
+            f"expected."
+        )
+    return float(value)
+
+
+def _is_plain(name: str, value: Any) -> bool:
+    """Whether a value is of the kind that a setting of this name has."""
+    if not isinstance(value, _SHAPES.get(name, int)):
+        return False
+    if isinstance(value, bool):
+        return _SHAPES.get(name) is bool
+    parts = value if isinstance(value, list | tuple) else (value,)
+    return all(
+        isinstance(part, int | float)
+        and not isinstance(part, bool)
+        and abs(part) < _MAX_NUMBER
+        and (isinstance(part, int) or name == "mlp_ratio")
+        for part in parts
+    )
 
 
 def _shown(value: Any) -> str:
-    text = value.name if isinstance(value, Placeholder) else str(value)[:40]
-    return " ".join(text.split())
+    """A value for a sentence: plain ones as they are, others by their kind."""
+    if isinstance(value, Placeholder):
+        return f"({value.name})"
+    plain = isinstance(value, str | int | float | bool | type(None))
+    return key_text(value)[:40] if plain else f"({type(value).__name__})"

@@ -9,6 +9,15 @@ from torch import Tensor
 
 from slide_deploy.errors import InputError
 
+# What to do about tensors of other kinds.
+_ADVICE = {
+    "quantised": "use the floating-point weights that it was made from",
+    "sparse": "save what its to_dense() gives",
+    "meta": "it has no numbers; save the model after its weights were loaded",
+    "special": "save a plain one; of a distributed tensor that is what its full_tensor() gives",
+    "lazily negated": "save what its resolve_neg() and resolve_conj() give",
+}
+
 
 class Unreadable(ValueError):
     """The numbers of a tensor are not there; the text goes on behind the tensor's name."""
@@ -45,10 +54,8 @@ class StoredTensor:
             InputError: if it is no plain tensor, or if the file does not hold its numbers.
         """
         if self.load is None:
-            raise InputError(
-                f"{name} is a {self.odd} tensor: export the floating-point weights that it was "
-                f"made from."
-            )
+            advice = _ADVICE.get(self.odd, "save plain tensors of floating-point numbers")
+            raise InputError(f"{name} is a {self.odd} tensor: {advice}.")
         try:
             return self.load()
         except Unreadable as error:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from slide_deploy.checkpoint.choice import OPTIMISER
+from slide_deploy.checkpoint.averages import OPTIMISER
 from slide_deploy.checkpoint.entries import Entry
 from slide_deploy.checkpoint.networks import Network
 from slide_deploy.checkpoint.slide_swin_names import inside_network
@@ -18,9 +18,13 @@ _NOT_WEIGHTS: tuple[tuple[re.Pattern[str], str], ...] = (
         "trained them and save the state dict again",
     ),
     (
-        re.compile(r"parametrizations\.|\.weight_(?:g|v|orig|mask|u)$"),
+        re.compile(r"parametrizations\.|\.(?:weight|bias)_(?:g|v|orig|mask|u)$"),
         "parametrised weights ({name}), which are computed from others: remove the parametrisation "
         "(or pruning) in the program that trained them and save the state dict again",
+    ),
+    (
+        re.compile(r"(?:^|[._])flat_param(?:[._]|$)"),
+        "flattened weights ({name}) of a sharded run: save a full state dict",
     ),
     (
         re.compile(
@@ -30,66 +34,19 @@ _NOT_WEIGHTS: tuple[tuple[re.Pattern[str], str], ...] = (
         "quantised weights ({name}): use the floating-point checkpoint that they were made from",
     ),
 )
-_COUNTERS = frozenset(
-    [
-        "total_ops",
-        "total_params",
-        "n_averaged",
-        "num_updates",
-        "num_batches_tracked",
-        "decay",
-        "step",
-        "steps",
-        "updates",
-        "initted",
-        "epoch",
-        "iteration",
-    ]
+# Counts of a profiler or of batches, which stand beside any layer, and those of averaging and of
+# training, which stand beside the network.
+_COUNTERS = frozenset({"total_ops", "total_params", "num_batches_tracked"})
+_OWN_COUNTERS = frozenset(
+    {"n_averaged", "num_updates", "decay", "step", "steps", "updates", "initted", "epoch"}
 )
-_TRAINING = frozenset(
-    [
-        "criterion",
-        "loss",
-        "losses",
-        "lossfn",
-        "metric",
-        "metrics",
-        "acc",
-        "accuracy",
-        "auroc",
-        "auc",
-        "f1",
-        "iou",
-        "precision",
-        "recall",
-        "confusion",
-        "confmat",
-        "mixup",
-    ]
+_TRAINING = re.compile(
+    r"(?:train|val|valid|test)_\w+"
+    r"|(?:\w+_)?(?:criterion|loss|losses|metrics?|acc|accuracy|auroc|auc|f1|confmat)(?:_fn|_fct)?"
 )
-_PREPROCESSING = frozenset(
-    [
-        "mean",
-        "std",
-        "var",
-        "pixel_mean",
-        "pixel_std",
-        "image_mean",
-        "image_std",
-        "img_mean",
-        "img_std",
-        "_mean",
-        "_std",
-        "normalize",
-        "normalizer",
-        "normalise",
-        "normaliser",
-        "normalization",
-        "preprocess",
-        "preprocessor",
-        "preprocessing",
-        "data_preprocessor",
-    ]
+_PREPROCESSING = re.compile(
+    r"_?(?:pixel_|image_|img_|data_|input_)?(?:mean|std|var)"
+    r"|(?:\w+_)?(?:normali[sz]er?|normali[sz]ation|preprocess|preprocessor|preprocessing)"
 )
 
 
@@ -112,11 +69,13 @@ def sorted_out(
     Raises:
         InputError: for what is unknown.
     """
+    channels = network.tensors["patch_embed.proj.weight"].shape[1:2]
+    leave_out = tuple(filter(None, leave_out))
     left_out: list[str] = []
     constants: list[str] = []
     unknown: list[str] = []
     for name, entry in network.strangers.items():
-        if _is_preprocessing(name, entry):
+        if is_preprocessing(name, entry, channels):
             constants.append(name)
         elif _is_known(name, entry) or name.startswith(leave_out):
             left_out.append(name)
@@ -151,15 +110,24 @@ def grouped(network: Network, names: Iterable[str]) -> str:
     groups: dict[str, int] = {}
     for name in names:
         parts = name.split(".")
-        shared = 0
-        while shared < len(network.root) and parts[shared : shared + 1] == [network.root[shared]]:
-            shared += 1
+        shared = len(parts) - len(below(network, name).split("."))
         counter = parts[-1] in _COUNTERS and len(parts) > shared + 1
         group = f"*.{parts[-1]}" if counter else ".".join(parts[: shared + 1])
+        if len(parts) == shared + 1 and parts[-1].startswith("ema_"):
+            group = ".".join((*parts[:shared], "ema_*"))
         groups[group] = groups.get(group, 0) + 1
     return ", ".join(
         group if count == 1 else f"{group} ({count})" for group, count in groups.items()
     )
+
+
+def below(network: Network, name: str) -> str:
+    """A dotted name of the file from the first part in which it leaves the network's path."""
+    parts = name.split(".")
+    shared = 0
+    while shared < len(network.root) and parts[shared : shared + 1] == [network.root[shared]]:
+        shared += 1
+    return ".".join(parts[shared:])
 
 
 def some(names: list[str]) -> str:
@@ -168,20 +136,28 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
+def is_preprocessing(name: str, entry: Entry, channels: tuple[int, ...]) -> bool:
+    """Whether a tensor holds one number, or one a channel of the image, under a name that says so.
+
+    Args:
+        name: dotted, without what leads to the network.
+        entry: the tensor.
+        channels: of the image, as a shape.
+    """
+    first = name.partition(".")[0].lower()
+    return bool(_PREPROCESSING.fullmatch(first)) and entry.tensor.count in (1, *channels)
+
+
 def _is_known(name: str, entry: Entry) -> bool:
     """Whether a tensor counts something, or belongs to training alone."""
     parts = name.split(".")
-    if parts[-1] in _COUNTERS and entry.tensor.count == 1:
+    alone = len(parts) == 1
+    counters = _COUNTERS | _OWN_COUNTERS if alone else _COUNTERS
+    if parts[-1] in counters and entry.tensor.count == 1:
         return True
     # mmcv flattens the names of its averaged weights: ema_patch_embed_proj_weight.
-    if len(parts) == 1 and name.startswith("ema_"):
+    if alone and name.startswith("ema_"):
         return True
     if parts[0] in OPTIMISER:
-        return True
-    return bool(_TRAINING & set(re.split(r"[_\W]+", parts[0].lower())))
-
-
-def _is_preprocessing(name: str, entry: Entry) -> bool:
-    """Whether a tensor holds one number a channel of the image, under a name that says so."""
-    first = name.partition(".")[0]
-    return first.lower() in _PREPROCESSING and entry.tensor.count <= 16
+        return len(parts) > 2
+    return bool(_TRAINING.fullmatch(parts[0].lower()))

@@ -15,7 +15,7 @@ import torch
 
 from slide_deploy.checkpoint.known_objects import BUILDERS, STORAGE_TYPES
 from slide_deploy.checkpoint.stored_tensor import Storage
-from slide_deploy.checkpoint.unpickle import MalformedPickle, Name, unpickle
+from slide_deploy.checkpoint.unpickle import MalformedPickle, Name, Rejected, unpickle
 from slide_deploy.errors import InputError
 
 # With this number begins a file that PyTorch wrote before 1.6.
@@ -104,11 +104,16 @@ def _read_archive(path: Path, data: "mmap.mmap | memoryview") -> Any:
 def _read_pickles(data: "mmap.mmap | memoryview") -> Any:
     """A file of PyTorch before 1.6, or a plain pickle."""
     stream = _Reader(data)
-    first = unpickle(stream, BUILDERS)
+    first = unpickle(stream, BUILDERS | {"torch.storage._load_from_bytes": _nested_storage})
     if first != _LEGACY_MAGIC:
         if isinstance(first, int | float | str | bytes | bool | type(None)):
             raise MalformedPickle("it begins with no structure of tensors")
         return first
+    return _read_legacy(stream, data)
+
+
+def _read_legacy(stream: "_Reader", data: "mmap.mmap | memoryview") -> Any:
+    """What follows the first number of a file of PyTorch before 1.6."""
     places: dict[str, tuple[int, int]] = {}
 
     def storage(identifier: Any) -> Storage:
@@ -145,6 +150,17 @@ def _read_pickles(data: "mmap.mmap | memoryview") -> Any:
     if set(sizes) - set(places):
         raise MalformedPickle("it lacks some of its storages")
     return content
+
+
+def _nested_storage(content: Any, *_: Any) -> Any:
+    """A storage that a plain pickle holds as bytes of ``torch.save``, without further nesting."""
+    if not isinstance(content, bytes | bytearray):
+        raise Rejected
+    data = memoryview(content)
+    stream = _Reader(data)
+    if unpickle(stream, BUILDERS) != _LEGACY_MAGIC:
+        raise Rejected
+    return _read_legacy(stream, data)
 
 
 def _storage_identifier(identifier: Any) -> tuple[torch.dtype | None, str]:

@@ -94,6 +94,22 @@ def torch_swa(state: State) -> dict[str, Any]:
     }
 
 
+def _is_buffer(name: str) -> bool:
+    return name.endswith(
+        ("relative_position_index", "attn_mask", "dep_conv.weight", "dep_conv.bias")
+    )
+
+
+def _shared_backbone(state: State) -> dict[str, Any]:
+    """Two networks that share all but the head."""
+    shared = {name: value for name, value in state.items() if not name.startswith("head.")}
+    head = {name[5:]: value for name, value in state.items() if name.startswith("head.")}
+    return {
+        "model": {"backbone": shared, "head": zeros(head)},
+        "ema": {"backbone": shared, "head": head},
+    }
+
+
 CLASSIFIERS: Mapping[str, Layout] = {
     "bare": lambda s: s,
     "lightning": lambda s: {
@@ -144,6 +160,49 @@ CLASSIFIERS: Mapping[str, Layout] = {
         "model": {n: v if ".dep_conv." in n else torch.zeros_like(v) for n, v in s.items()},
         "ema": {"shadow": frozen_left_out(s)},
     },
+    "a shadow of parameters alone": lambda s: {
+        "model": {n: v if _is_buffer(n) else torch.zeros_like(v) for n, v in s.items()},
+        "ema": {"shadow": {n: v for n, v in frozen_left_out(s).items() if not _is_buffer(n)}},
+    },
+    "a decay as key": lambda s: {"model": zeros(s), "ema": {0.9999: s}},
+    "lightning's swa": lambda s: {
+        "state_dict": under("model.", zeros(s)),
+        "callbacks": {
+            "StochasticWeightAveraging": {
+                "n_averaged": 3,
+                "average_model_state": under("model.", s),
+            }
+        },
+    },
+    "lightning's swa before it began": lambda s: {
+        "state_dict": under("model.", s),
+        "callbacks": {
+            "StochasticWeightAveraging": {
+                "n_averaged": 0,
+                "average_model_state": under("model.", zeros(s)),
+            }
+        },
+    },
+    "lightning's averaging before it began": lambda s: {
+        "state_dict": under("net.", zeros(s)),
+        "current_model_state": under("net.", s),
+        "averaging_state": {"n_averaged": torch.tensor(0)},
+    },
+    "a shadow before it began": lambda s: {
+        "model": s,
+        "ema": {"num_updates": 0, "shadow": zeros(s)},
+    },
+    "averages alone that had not begun": lambda s: {
+        "swa_model": {**under("module.", s), "n_averaged": torch.tensor(0)}
+    },
+    "an average of a figure": lambda s: {"model": s, "avg_acc": {"best": 81.5}},
+    "one backbone in two entries": lambda s: _shared_backbone(s),
+    "moments of another optimiser": lambda s: {
+        "model": s,
+        "optimizer": {"state": {i: {"exp_avg_diff": v} for i, v in enumerate(noise(s).values())}},
+    },
+    "a long history": lambda s: {"model": s, "history": [0.5] * 2000},
+    "a pickle of tensors": lambda s: s,
     "ema_model": lambda s: {"model": zeros(s), "ema_model": s},
     "ema_pytorch": lambda s: {
         "online_model": zeros(s),

@@ -37,6 +37,12 @@ def numpy_archive() -> bytes:
     return buffer.getvalue()
 
 
+def array() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    return buffer.getvalue()
+
+
 BYTES = {
     "gzip": (gzip.compress(b"weights" * 99), "compressed with gzip"),
     "bzip2": (bz2.compress(b"weights" * 99), "compressed with bzip2"),
@@ -51,7 +57,11 @@ BYTES = {
     "gguf": (b"GGUF" + bytes(99), "GGUF"),
     "numpy": (numpy_archive(), "numpy archive"),
     "zip": (archive(**{"weights.pth": b"x"}), "zip archive with weights.pth"),
-    "text": (b"hello " * 99, "not a PyTorch checkpoint"),
+    "text": (b"hello " * 99, "is a text"),
+    "missing page": (b"404: Not Found", "is a text .*404: Not Found"),
+    "yaml": (b"MODEL:\n  TYPE: slide_swin\n", "not a PyTorch checkpoint"),
+    "array": (array(), "numpy array"),
+    "zeros": (bytes(999), "zeros only"),
 }
 
 

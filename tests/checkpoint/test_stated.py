@@ -27,6 +27,12 @@ def authors(**swin: Any) -> dict[str, Any]:
         {"config": authors(QK_SCALE=0.75)},
         {"hyper_parameters": {"qk_scale": 0.75}},
         {"args": {"model": {"kwargs": [{"qk_scale": 0.75}]}}},
+        {"meta": {"config": "model = dict(backbone=dict(qk_scale=0.75, depths=[1, 1]))"}},
+        {"cfg": "MODEL:\n  SWIN:\n    QK_SCALE: 0.75\n"},
+        {"args": {"opts": ["MODEL.SWIN.QK_SCALE", "0.75"]}},
+        {"config": {"model/qk_scale": 0.75}},
+        {"hyper_parameters": {"qk_scale": "0.75"}},
+        {"hyper_parameters": {"qk_scale": torch.tensor(0.75)}},
     ],
 )
 def test_a_scale_of_the_queries_is_honoured_in_both_attentions(
@@ -48,16 +54,64 @@ def test_no_scale_is_the_usual_one(value: object, tmp_path: Path) -> None:
     assert load_checkpoint(path).config.qk_scale is None
 
 
-@pytest.mark.parametrize("value", ["large", [1.0], True, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "value", ["large", [1.0], True, float("nan"), float("inf"), 1e300, 10**400]
+)
 def test_a_scale_that_is_no_number_is_refused(value: object, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="QK_SCALE"):
+    with pytest.raises(InputError, match="qk_scale"):
         load_checkpoint(saved(tmp_path, config=authors(QK_SCALE=value)))
 
 
-def test_two_scales_are_refused(tmp_path: Path) -> None:
-    beside = {"config": authors(QK_SCALE=0.5), "hyper_parameters": {"qk_scale": 1.0}}
-    with pytest.raises(InputError, match=r"qk_scale 0\.5 and 1\.0"):
+@pytest.mark.parametrize(
+    ("other", "words"), [(1.0, r"qk_scale 0\.5 and 1\.0"), (None, r"qk_scale 0\.5 and none")]
+)
+def test_two_scales_are_refused(other: object, words: str, tmp_path: Path) -> None:
+    beside = {"config": authors(QK_SCALE=0.5), "hyper_parameters": {"qk_scale": other}}
+    with pytest.raises(InputError, match=words):
         load_checkpoint(saved(tmp_path, **beside))
+
+
+def test_configurations_of_omegaconf_are_read_without_it(tmp_path: Path) -> None:
+    class AnyNode:  # as omegaconf keeps a value
+        def __init__(self, value: object) -> None:
+            self._val = value
+
+    class DictConfig:
+        def __init__(self, content: dict) -> None:
+            self._content = content
+
+    globals().update(AnyNode=AnyNode, DictConfig=DictConfig)
+    for kind in (AnyNode, DictConfig):
+        kind.__qualname__ = kind.__name__
+    beside = {"hyper_parameters": DictConfig({"qk_scale": AnyNode(0.75), "lr": AnyNode(0.1)})}
+    overrides = Overrides(image_size=(32, 32))
+    assert load_checkpoint(saved(tmp_path, **beside), overrides).config.qk_scale == 0.75
+    beside = {"hyper_parameters": DictConfig({"qk_scale": AnyNode(None)})}
+    assert load_checkpoint(saved(tmp_path, **beside), overrides).config.qk_scale is None
+
+
+@pytest.mark.parametrize(
+    "swin",
+    [
+        {"WINDOW_SIZE": [7, 7]},
+        {"MLP_RATIO": [4]},
+        {"MLP_RATIO": 10**400},
+        {"DEPTHS": 3},
+        {"EMBED_DIM": "wide"},
+        {"APE": [1]},
+        {"FOO": [[[[]]]], "BAR": 10**5000},
+    ],
+)
+def test_settings_of_odd_kinds_do_not_count(swin: dict, tmp_path: Path) -> None:
+    assert load_checkpoint(saved(tmp_path, config=authors(**swin))).config.depths == (1, 1, 2)
+
+
+def test_padding_that_other_frameworks_store_is_refused(tmp_path: Path) -> None:
+    beside = {"hyper_parameters": {"padding_mode": "reflect", "embed_dim": 8}}
+    with pytest.raises(InputError, match="padding_mode reflect"):
+        load_checkpoint(saved(tmp_path, **beside), Overrides(image_size=(32, 32)))
+    crop = {"transforms": {"padding_mode": "reflect", "size": 32}}
+    load_checkpoint(saved(tmp_path, **crop), Overrides(image_size=(32, 32)))
 
 
 def test_a_setting_that_nobody_knows_is_named(tmp_path: Path) -> None:

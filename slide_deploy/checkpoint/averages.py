@@ -1,0 +1,161 @@
+"""Which weights of a file are averages over the training run, and whether averaging had begun."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from slide_deploy.checkpoint.entries import WRAPPERS, Entry, Path
+from slide_deploy.checkpoint.stored_tensor import StoredTensor
+from slide_deploy.checkpoint.unpickle import Placeholder
+
+_WORDS = frozenset(
+    {"ema", "averaged", "average", "avg", "averaging", "swa", "shadow", "polyak", "teacher"}
+)
+# Beside such a word a part names a figure of the run, not weights.
+_FIGURES = frozenset({"acc", "accuracy", "loss", "metric", "metrics", "score", "iou", "map"})
+# State of an optimiser by the names of the weights that it belongs to.
+OPTIMISER = frozenset(
+    {
+        *("optimizer", "optimizers", "optimizer_state", "optimizer_states", "optim", "optimiser"),
+        *("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum", "momentum_buffer", "square_avg"),
+        *("grad", "grads", "gradients", "fisher"),
+    }
+)
+# Steps that went into an average, as libraries store it beside the average.
+_COUNTERS = ("n_averaged", "num_updates", "initted")
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Averages that cannot be read as a network.
+
+    Args:
+        where: the keys that lead to them.
+        what: why they cannot be read, for a sentence.
+    """
+
+    where: str
+    what: str
+
+
+def names_an_average(path: Iterable[str]) -> bool:
+    """Whether a word on the way to some weights says that they are averages."""
+    for part in path:
+        if part in OPTIMISER or re.match(r"(?:max_)?exp_avg|square_avg", part):
+            continue
+        found = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", part)
+        words = {word.lower() for word in found}
+        if words & _WORDS and not words & _FIGURES:
+            return True
+    return False
+
+
+def swapped(content: Any, root: Path) -> bool | None:
+    """Whether weights are averages, in files of frameworks that swap the two when they save.
+
+    Args:
+        content: the whole file, which tells the framework.
+        root: what leads to the weights.
+
+    Returns:
+        None where the framework does not swap, or the weights are under neither of the two keys.
+    """
+    top = content if isinstance(content, dict) else {}
+    key = root[0] if root else ""
+    meta = top.get("meta")
+    if isinstance(meta, dict) and "mmengine_version" in meta and "ema_state_dict" in top:
+        # mmengine puts the averages under state_dict, so that a plain loader takes them.
+        return {"state_dict": True, "ema_state_dict": False}.get(key)
+    if "current_model_state" in top and "averaging_state" in top:
+        # Lightning's WeightAveraging does the same and keeps the last weights apart.
+        return {"state_dict": True, "current_model_state": False}.get(key)
+    return None
+
+
+def begun(content: Any, root: Path) -> bool:
+    """Whether averaging had begun when the file was saved; before, the average is the start.
+
+    Args:
+        content: the whole file.
+        root: what leads to the averages.
+    """
+    if isinstance(content, dict) and swapped(content, root):
+        counter = _number(_entry(content.get("averaging_state"), "n_averaged"))
+        return counter is None or counter > 0
+    for mapping in _on_the_way(content, root):
+        for name in _COUNTERS:
+            if _number(_entry(mapping, name)) == 0:
+                return False
+    return True
+
+
+def hidden(
+    outside: Iterable[Entry], modules: Iterable[tuple[Path, str]], weights: int
+) -> Hidden | None:
+    """Averages that stand in a file and are no network that could be taken.
+
+    Args:
+        outside: tensors that belong to no network.
+        modules: path and class of each pickled module.
+        weights: how many numbers the network has; fewer than half of them are no average of it.
+    """
+    for path, kind in modules:
+        if names_an_average(path):
+            return Hidden(".".join(path), f"as a pickled module ({kind})")
+    counts: dict[str, int] = {}
+    for entry in outside:
+        if names_an_average(entry.path):
+            place = _first_average(entry.path)
+            counts[place] = counts.get(place, 0) + entry.tensor.count
+    for place, count in counts.items():
+        if 2 * count >= weights:
+            return Hidden(place, "without the names of its tensors")
+    return None
+
+
+def _first_average(path: Path) -> str:
+    """The keys up to the word that names an average."""
+    for end in range(1, len(path) + 1):
+        if names_an_average(path[:end]):
+            return ".".join(path[:end])
+    return ".".join(path)
+
+
+def _on_the_way(content: Any, root: Path) -> Iterator[Any]:
+    """The containers that lead to weights, from the one that is named an average on."""
+    value, walked = content, 0
+    while value is not None:
+        if names_an_average(root[:walked]):
+            yield value
+        step = next(
+            (
+                (length, inner)
+                for length in range(1, len(root) - walked + 1)
+                if (inner := _entry(value, ".".join(root[walked : walked + length]))) is not None
+            ),
+            None,
+        )
+        if step is None:
+            # Keys of wrappers are not part of the root.
+            value = next(
+                (inner for name in WRAPPERS if (inner := _entry(value, name)) is not None), None
+            )
+        else:
+            walked, value = walked + step[0], step[1]
+
+
+def _entry(value: Any, name: str) -> Any:
+    if isinstance(value, dict):
+        return value.get(name)
+    if isinstance(value, Placeholder):
+        return {**value.attributes, **value.items}.get(name)
+    if isinstance(value, list | tuple) and name.isdecimal() and int(name) < len(value):
+        return value[int(name)]
+    return None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, StoredTensor) and value.count == 1 and value.load is not None:
+        return float(value.read("a counter of averaging").item())
+    return float(value) if isinstance(value, bool | int | float) and abs(value) < 2**63 else None
