@@ -43,7 +43,7 @@ def test_averages_that_are_no_network_are_not_passed_over(
     kind: str, state: State, tmp_path: Path
 ) -> None:
     torch.save(hidden(kind, state), tmp_path / "run.pth")
-    with pytest.raises(InputError, match="holds averaged weights under .*--weights raw"):
+    with pytest.raises(InputError, match=r"holds averaged weights under .*--weights raw"):
         read_checkpoint(tmp_path / "run.pth")
     assert not read_checkpoint(tmp_path / "run.pth", "raw").tensors["head.weight"].any()
 
