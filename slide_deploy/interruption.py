@@ -16,6 +16,18 @@ from types import FrameType
 _WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 
 
+# Seconds until a signal that came while a module was loaded is looked at again.
+_PAUSE = 0.05
+
+
+class Interrupted(KeyboardInterrupt):
+    """What a signal raises.
+
+    A class of its own: where a plain KeyboardInterrupt passes through code that was given as text,
+    Python remembers it and ends the process by SIGINT later on, whatever the exit code.
+    """
+
+
 class _State:
     """What this process has received since its command began."""
 
@@ -46,6 +58,7 @@ def run(command: Callable[[], None]) -> None:
             print(f"slide-deploy: {word}.", file=sys.stderr)
             sys.exit(128 + _State.received)
     finally:
+        _alarm(0)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -57,7 +70,7 @@ def check() -> None:
         KeyboardInterrupt: if a signal has come since the command began.
     """
     if _State.received is not None:
-        raise KeyboardInterrupt
+        raise Interrupted
 
 
 @contextmanager
@@ -89,7 +102,7 @@ def held() -> Iterator[None]:
         _State.held -= 1
         if _State.waiting and not _State.held:
             _State.waiting = False
-            raise KeyboardInterrupt
+            raise Interrupted
 
 
 def ignore() -> None:
@@ -107,15 +120,40 @@ def _signals() -> list[int]:
 
 
 def _install() -> "dict[int, signal._HANDLER]":
-    return {number: signal.signal(number, _receive) for number in _signals()}
+    before = {number: signal.signal(number, _receive) for number in _signals()}
+    if before and hasattr(signal, "SIGALRM"):
+        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _look_again)
+    return before
 
 
 def _receive(number: int, frame: FrameType | None) -> None:
     _State.received = number
     if _State.held:
         _State.waiting = True
-    else:
-        raise KeyboardInterrupt
+    elif not (_importing(frame) and _alarm(_PAUSE)):
+        raise Interrupted
+
+
+def _look_again(number: int, frame: FrameType | None) -> None:
+    if _State.received is not None:
+        _receive(_State.received, frame)
+
+
+def _alarm(seconds: float) -> bool:
+    """Have a signal looked at again after some seconds, 0 for never; False where nobody can."""
+    if not hasattr(signal, "setitimer") or signal.getsignal(signal.SIGALRM) is not _look_again:
+        return False
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    return True
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being loaded: libraries in C++ abort the process if that is torn."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _says_interrupted(error: BaseException) -> bool:

@@ -71,11 +71,16 @@ def write_bytes(path: Path, content: bytes) -> None:
             where.
     """
     try:
-        with draft_of(path) as draft:
-            draft.write_bytes(content)
+        if _replaceable(path) is None:
+            with _opened_in_place(path) as sink:
+                sink.write(content)
+        else:
+            with draft_of(path) as draft:
+                draft.write_bytes(content)
     except OSError as error:
         reason, fate = error.strerror or error, _saved_elsewhere(path, content)
-        raise InputError(f"{path} cannot be written ({reason}): {fate}.") from error
+        name = "standard output" if path == STDOUT else path
+        raise InputError(f"{name} cannot be written ({reason}): {fate}.") from error
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 Everything heavy is imported inside the commands, so that ``--help`` answers at once.
 """
 
+import errno
+import os
 import sys
 from typing import Annotated
 
@@ -60,6 +62,19 @@ def run() -> None:
         interruption.check()  # a library may have made this error of a Ctrl-C
         typer.echo(f"slide-deploy: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        # What opens no file was writing: to a full disk, or to a terminal that went away.
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        _drop_standard_output()
+        typer.echo(f"slide-deploy: standard output takes no more ({error.strerror}).", err=True)
+        sys.exit(2)
+
+
+def _drop_standard_output() -> None:
+    """Let what is still to be printed vanish: Python would complain of it at its end."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 @app.callback(invoke_without_command=True)

@@ -76,8 +76,7 @@ def _refuse_option(option: str, place: Path) -> None:
     """``--json`` once was a flag: what follows it may be another option."""
     if str(place).startswith("--"):
         raise InputError(
-            f"{option} needs a file, or - for standard output: {place} is an option. A file of "
-            f"that name is ./{place}."
+            f"{option} needs a file, or - for standard output, and {place} looks like an option."
         )
 
 

@@ -94,7 +94,7 @@ def test_a_report_that_cannot_be_written_is_named(exported: Files, tmp_path: Pat
 
 
 def test_check_prints_json(exported: Files, damaged: Path) -> None:
-    answer = run("check", exported["openvino"], damaged, "--json")
+    answer = run("check", exported["openvino"], damaged, "--json", "-")
     document = json.loads(answer.stdout)
     assert answer.returncode == 1
     assert document["passed"] is False
@@ -122,7 +122,7 @@ def test_inspect_prints_the_costs(exported: Files) -> None:
 
 
 def test_inspect_prints_json(exported: Files) -> None:
-    costs = json.loads(run("inspect", exported["onnx"], "--json").stdout)
+    costs = json.loads(run("inspect", exported["onnx"], "--json", "-").stdout)
     assert costs["macs"] == 1_712_384
     assert costs["largest"]["shape"] == [1, 72, 16, 16]
     assert costs["uncounted"] == []
