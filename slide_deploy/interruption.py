@@ -140,7 +140,7 @@ def _look_again(number: int, frame: FrameType | None) -> None:
 
 
 def _alarm(seconds: float) -> bool:
-    """Look at a signal again after some seconds, 0 for never; False if that is impossible."""
+    """Have a signal looked at again after some seconds, 0 for never; False where nobody can."""
     if not hasattr(signal, "setitimer") or signal.getsignal(signal.SIGALRM) is not _look_again:
         return False
     signal.setitimer(signal.ITIMER_REAL, seconds)
