@@ -22,6 +22,18 @@ from slide_deploy.errors import InputError
 
 Branch = tuple[Tensor, Tensor | None]
 
+# Attributes of convolutions that must agree before their kernels may be added.
+GEOMETRY = (
+    "in_channels",
+    "out_channels",
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
+    "padding_mode",
+)
+
 
 def merge_branches(shift: Branch, deformed: Branch) -> tuple[Tensor, Tensor]:
     """Add two convolutions of one geometry.

@@ -23,18 +23,6 @@ from slide_deploy.surgery import replace_module
 # not the same function.
 LARGEST_ERROR = 1e-11
 
-# What must agree before two kernels may be added.
-_GEOMETRY = (
-    "in_channels",
-    "out_channels",
-    "kernel_size",
-    "stride",
-    "padding",
-    "dilation",
-    "groups",
-    "padding_mode",
-)
-
 
 @dataclass(frozen=True)
 class FoldedLayer:
@@ -163,7 +151,7 @@ def fold_attention(
         InputError: if its branches differ in geometry, or its weights overflow.
     """
     for branch_name, branch in _deformed_branches(branched):
-        for field in _GEOMETRY:
+        for field in folding.GEOMETRY:
             ours, theirs = getattr(branched.dep_conv, field), getattr(branch, field)
             if ours != theirs:
                 raise InputError(

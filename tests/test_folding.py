@@ -154,17 +154,6 @@ def test_branches_of_another_geometry_are_refused(field: str, convolution) -> No
         reparameterize(torch.nn.Sequential(attention).eval())
 
 
-def test_a_branched_layer_of_another_class_is_named_and_not_passed_over() -> None:
-    class TheirAttention(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.dep_conv = torch.nn.Conv2d(4, 36, 3, padding=1, groups=4)
-            self.dep_conv1 = torch.nn.Conv2d(4, 36, 3, padding=1, groups=4)
-
-    with pytest.raises(InputError, match=r"^0 \(TheirAttention\) has branches of .*no proj"):
-        reparameterize(torch.nn.Sequential(TheirAttention()).eval())
-
-
 def test_weights_that_overflow_are_refused() -> None:
     attention = random_attention(SlideAttentionConfig(dim=8, num_heads=2))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Slide attentions of other projects: recognised by what they compute, not by their names.
+"""Slide attentions of other projects, told by what they compute and not by what they are called.
 
 ``find_foreign`` names the layers of a model that carry the branches of a slide attention and are of
 no class of this project. ``recognise`` builds a ``SlideAttention`` from the weights of one and

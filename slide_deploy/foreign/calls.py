@@ -5,6 +5,7 @@ height and width. These are arguments, attributes of the layer, or the map is a 
 layer answers is shaped as what it takes, alone or as the first item of a tuple.
 """
 
+import copy
 import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,8 +34,8 @@ class Call:
         names: of the height and the width of tokens, or of both in one; () for maps, and where the
             map is a square.
         by: whether these are arguments or attributes.
-        length: items of the tuple that it answers, None but for the map; None for the map alone.
-        bound: the one size at which it can be called; None for any.
+        length: items of the tuple that it answers, all None but the map; None for the map alone.
+        bound: the one size at which it can be called, as its attributes have it; None for any.
     """
 
     signature: inspect.Signature
@@ -66,7 +67,7 @@ class Call:
         values: tuple[Any, ...] = (height, width) if len(self.names) == 2 else ((height, width),)
         named = dict(zip(self.names, values, strict=False))
         if self.by == "attribute":
-            for name, value in named.items():
+            for name, value in named.items() if self.bound is None else ():
                 setattr(layer, name, value)
             named = {}
         answer = self.unpack(layer(x, **named), x)
@@ -100,7 +101,9 @@ class Call:
         if isinstance(x, tuple):  # forward(*args)
             (x,) = x
         size: Size | None = None
-        if self.square:
+        if self.bound is not None:
+            size = self.bound
+        elif self.square:
             side = math.isqrt(x.shape[1])
             size = side, side
         elif self.layout == "nhwc":
@@ -124,7 +127,7 @@ def find_call(layer: nn.Module, channels: int, kernel_size: int) -> Call:
     """Find a way to call a layer.
 
     Args:
-        layer: a copy in evaluation mode and float64, on the CPU. Attributes for its size are set.
+        layer: in evaluation mode and float64, on the CPU; left as it is.
         channels: C.
         kernel_size: side of the neighbourhood.
 
@@ -133,14 +136,16 @@ def find_call(layer: nn.Module, channels: int, kernel_size: int) -> Call:
     """
     reasons = []
     for call in _possible(layer):
-        size = call.sizes(kernel_size, channels)[0]
-        maps = torch.zeros(2, channels, *size, dtype=torch.float64)
+        maps = [
+            torch.zeros(2, channels, *size, dtype=torch.float64)
+            for size in call.sizes(kernel_size, channels)
+        ]
         try:
-            call.answer(layer, maps)
-            return _with_length(call, layer, maps)
+            # Of every size, as one may pass by chance; a copy, as attributes for its size are set.
+            return _with_length(call, copy.deepcopy(layer), maps)
         except Exception as error:  # any class of another project, any error
             text = str(error).partition("\n")[0][:120] or type(error).__name__
-            reasons.append(f"given {_named(call, maps)}: {text}")
+            reasons.append(f"given {_named(call, maps[0])}: {text}")
     raise TypeError("; ".join(reasons[:1]) or "it takes arguments that no slide attention takes")
 
 
@@ -179,10 +184,12 @@ def _bound(layer: nn.Module, names: Sequence[str]) -> Size | None:
     match pair:
         case [int() as height, int() as width]:
             return height, width
+        case int() as side:
+            return side, side
     return None
 
 
-def _with_length(call: Call, layer: nn.Module, maps: Tensor) -> Call:
+def _with_length(call: Call, layer: nn.Module, maps: Sequence[Tensor]) -> Call:
     seen: list[int | None] = []
 
     def note(_: nn.Module, args: Any, answered: Any) -> None:
@@ -190,7 +197,8 @@ def _with_length(call: Call, layer: nn.Module, maps: Tensor) -> Call:
 
     handle = layer.register_forward_hook(note)
     try:
-        call.answer(layer, maps)
+        for each in maps:
+            call.answer(layer, each)
     finally:
         handle.remove()
     return replace(call, length=seen[-1])

@@ -84,7 +84,7 @@ def roles(branches: tuple[Branch, ...]) -> Iterator[tuple[Branch, Branch, Branch
     if len(branches) == 2:
         yield branches[0], branches[1], branches[1]
     elif len(branches) == 3:
-        yield from permutations(branches)
+        yield from permutations(branches, 3)
         for first, second in ((0, 1), (0, 2), (1, 2)):
             yield branches[first], branches[second], branches[second]
 
@@ -104,6 +104,16 @@ def projections_of(layer: nn.Module, head_dim: int) -> list[Projections]:
         each for each in fitting if (_own(each.qkv.name), _own(each.proj.name)) == ("qkv", "proj")
     ]
     return named or fitting
+
+
+def others_of(layer: nn.Module) -> list[str]:
+    """Learned tensors in layers that no slide attention has, such as normalisations."""
+    return [
+        f"{name}.{own}" if name else own
+        for name, module in layer.named_modules()
+        if name and not _is_known(module)
+        for own, _ in module.named_parameters(recurse=False)
+    ]
 
 
 def tables_of(layer: nn.Module, heads: int, offsets: int) -> Iterator[Tensor | None]:

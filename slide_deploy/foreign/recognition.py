@@ -9,21 +9,23 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
-from slide_deploy.folding import difference
+from slide_deploy.folding import GEOMETRY, difference
 from slide_deploy.foreign.calls import Call, find_call
 from slide_deploy.foreign.parts import (
+    BRANCHES,
     Branch,
     Projections,
     branches_of,
     is_named,
     looks_trained,
+    others_of,
     projections_of,
     roles,
     tables_of,
@@ -35,11 +37,6 @@ from slide_deploy.models.slide_attention import (
     SlideAttentionConfig,
 )
 
-# What must agree before branches may be added.
-_GEOMETRY = (
-    *("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
-    "padding_mode",
-)
 # A class leaves a handful of readings open; parts of several attentions in one leave hundreds.
 _MOST_READINGS = 200
 
@@ -108,18 +105,24 @@ def recognise(layer: nn.Module, name: str, limit: float) -> Recognised:
     Raises:
         InputError: if its parts cannot be told, if it cannot be called, or if it answers otherwise.
     """
-    title = f"{name or 'The model'} ({type(layer).__name__})"
+    title = f"{name or 'The model'} ({type(layer).__qualname__})"
     branches = branches_of(layer)
     _refuse_other_geometry(title, branches)
-    readings = list(islice(_readings(layer, branches), _MOST_READINGS))
-    if not readings:
-        names = ", ".join(branch.name for branch in branches)
+    names = ", ".join(branch.name for branch in branches)
+    if len(branches) > len(BRANCHES):
+        raise InputError(
+            f"{title} has {len(branches)} branches of slide attention ({names}): only a layer of "
+            f"two or three can be folded."
+        )
+    readings = islice(_readings(layer, branches), _MOST_READINGS)
+    first = next(readings, None)
+    if first is None:
         raise InputError(
             f"{title} has branches of slide attention ({names}) and no projections that fit them: "
             f"what it computes cannot be read from its parts, so that it cannot be folded."
         )
     own = copy.deepcopy(layer).cpu().double().eval()
-    config = readings[0][0].config
+    config = first[0].config
     with _in_float64():
         try:
             call = find_call(own, config.dim, config.kernel_size)
@@ -129,7 +132,7 @@ def recognise(layer: nn.Module, name: str, limit: float) -> Recognised:
                 f"forward takes maps, or tokens and their height and width, can be folded."
             ) from error
     closest, where = math.inf, ""
-    for attention, used in readings:
+    for attention, used in chain((first,), readings):
         border, interior = _differences(own, call, attention, config.kernel_size)
         if max(border, interior) <= limit:
             _adopt_layout(attention, call)
@@ -137,10 +140,17 @@ def recognise(layer: nn.Module, name: str, limit: float) -> Recognised:
         if not max(border, interior) >= closest:
             closest = max(border, interior)
             where = ", at the borders of a map only" if interior <= limit else ""
+    if closest == math.inf:
+        raise InputError(
+            f"{title} answers NaN or infinity, in float64 too, so that its fold cannot be proved: "
+            f"use another checkpoint."
+        )
+    others = others_of(layer)
+    besides = f" (it also has {', '.join(others[:3])})" if others else ""
     raise InputError(
-        f"{title} has the parts of a slide attention and computes something else: with its weights "
-        f"a slide attention answers up to {closest:.1e} apart{where}, which is more than "
-        f"{limit:.0e}, so that it cannot be folded."
+        f"{title} has the parts of a slide attention and computes something else{besides}: with "
+        f"its weights a slide attention answers up to {closest:.1e} apart{where}, which is more "
+        f"than {limit:.0e}, so that it cannot be folded."
     )
 
 
@@ -180,7 +190,7 @@ def _is_whole(module: nn.Module) -> bool:
 
 def _refuse_other_geometry(title: str, branches: tuple[Branch, ...]) -> None:
     first = branches[0]
-    for field in _GEOMETRY:
+    for field in GEOMETRY:
         for branch in branches[1:]:
             ours, theirs = getattr(first.conv, field), getattr(branch.conv, field)
             if ours != theirs:
@@ -210,7 +220,7 @@ def _readings(
             # One branch may stand in two roles.
             names = tuple(dict.fromkeys(branch.name for branch in used))
             for mode in _padding_modes(conv):
-                for scale in _scales(layer):
+                for scale in _scales(layer, head_dim):
                     for table in tables_of(layer, heads, side**2):
                         config = SlideAttentionConfig(
                             dim,
@@ -236,16 +246,16 @@ def _padding_modes(conv: nn.Conv2d) -> tuple[Any, ...]:
     return PADDING_MODES if conv.padding in ("valid", (0, 0)) else ()
 
 
-def _scales(layer: nn.Module) -> dict[float | None, None]:
-    """Factors on the logits that a layer names; None is the default."""
+def _scales(layer: nn.Module, head_dim: int) -> dict[float | None, None]:
+    """Factors on the logits: those that a layer names, the default as None, and that of a head."""
     scales: dict[float | None, None] = {}
     for name in ("scale", "qk_scale"):
-        value: Any = getattr(layer, name, None)
+        value = getattr(layer, name, None)
         if isinstance(value, Tensor) and value.numel() == 1:
             value = value.item()
-        if type(value) in (int, float) and math.isfinite(value) and value:
+        if isinstance(value, int | float) and math.isfinite(value) and value:
             scales[float(value)] = None
-    return scales | {None: None}
+    return scales | {None: None, head_dim**-0.5: None}
 
 
 @torch.no_grad()

@@ -28,6 +28,16 @@ PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 PADDING_MODES: tuple[PaddingMode, ...] = get_args(PaddingMode)
 
 
+def check_padding_mode(mode: str) -> None:
+    """Refuse what is no padding mode.
+
+    Raises:
+        InputError: if it is not one of ``PADDING_MODES``.
+    """
+    if mode not in PADDING_MODES:
+        raise InputError(f"padding_mode is {mode!r}: give one of {', '.join(PADDING_MODES)}.")
+
+
 @dataclass(frozen=True)
 class SlideAttentionConfig:
     """What fixes the shapes and the arithmetic of one slide attention.
@@ -62,10 +72,7 @@ class SlideAttentionConfig:
 
     def __post_init__(self) -> None:
         check_scale(self.qk_scale)
-        if self.padding_mode not in PADDING_MODES:
-            raise InputError(
-                f"padding_mode is {self.padding_mode!r}: give one of {', '.join(PADDING_MODES)}."
-            )
+        check_padding_mode(self.padding_mode)
         if self.kernel_size % 2 == 0 or self.kernel_size < 1:
             raise InputError(f"kernel_size is {self.kernel_size}: give an odd neighbourhood.")
         if self.dim % self.dim_reduction or self.inner_dim % self.num_heads:

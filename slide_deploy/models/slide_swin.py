@@ -15,6 +15,7 @@ from slide_deploy.models.slide_attention import (
     PaddingMode,
     SlideAttention,
     SlideAttentionConfig,
+    check_padding_mode,
 )
 from slide_deploy.models.window_attention import (
     WindowAttention,
@@ -55,7 +56,7 @@ class SlideSwinConfig:
             not tell them: those of training, on maps that have grown since.
         qk_scale: factor on the logits of both attentions in every stage; None and 0 mean the
             default of each, ``head_dim ** -0.5``.
-        padding_mode: what slide attention finds outside the map, see ``SlideAttentionConfig``.
+        padding_mode: what the slide attentions find outside the map, one of ``PADDING_MODES``.
 
     Raises:
         InputError: if the numbers do not fit together.
@@ -86,6 +87,7 @@ class SlideSwinConfig:
 
     def __post_init__(self) -> None:
         check_scale(self.qk_scale)
+        check_padding_mode(self.padding_mode)
         if len(self.depths) != len(self.num_heads) or not self.depths:
             raise InputError(
                 f"Depths {self.depths} and heads {self.num_heads} do not name the same stages."

@@ -1,5 +1,6 @@
-"""Slide attentions as other projects write them: on maps or tokens, with parts of their own."""
+"""Slide attentions as other projects might write them: same parts, other shapes around them."""
 
+import math
 from typing import Any
 
 import torch
@@ -10,224 +11,286 @@ from tests.support import randomise
 
 
 class Theirs(nn.Module):
-    """On maps, as the models that carry the module have it; what it answers is ``answer``."""
+    """Takes and answers maps, (batch, C, H, W); what subclasses change stands in methods."""
 
     def __init__(
         self,
         dim: int = 12,
-        num_heads: int = 3,
-        ka: int = 3,
-        qk_scale: float | None = None,
-        padding_mode: str = "zeros",
-        dim_reduction: int = 1,
-        share_dwc_kernel: bool = True,
+        heads: int = 3,
+        kernel: int = 3,
+        *,
+        scale: float | None = None,
+        mode: str = "zeros",
+        table: bool = True,
+        reduction: int = 1,
         share_qkv: bool = False,
-        rpb: bool = True,
+        own_values: bool = False,
+        bias: bool = True,
+        by_head: bool = True,
     ) -> None:
         super().__init__()
-        self.dim, self.num_heads, self.ka = dim, num_heads, ka
-        self.scale = qk_scale or (dim // num_heads) ** -0.5
+        self.heads, self.kernel, self.by_head = heads, kernel, by_head
+        self.inner = dim // reduction
+        self.d = self.inner // heads
         self.parts = 1 if share_qkv else 3
-        self.inner = dim // dim_reduction
-        d = self.inner // num_heads
-        self.qkv = nn.Linear(dim, self.parts * self.inner)
+        self.scale = scale or (dim // heads) ** -0.5
+        self.qkv = nn.Linear(dim, self.parts * self.inner, bias=bias)
         self.proj = nn.Linear(self.inner, dim)
-        branch: dict[str, Any] = {
-            "kernel_size": ka,
-            "padding": ka // 2,
-            "groups": d,
-            "padding_mode": padding_mode,
-        }
-        self.dep_conv = nn.Conv2d(d, d * ka**2, **branch)
-        self.dep_conv1 = nn.Conv2d(d, d * ka**2, **branch)
-        if not share_dwc_kernel:
-            self.dep_conv2 = nn.Conv2d(d, d * ka**2, **branch)
-        if rpb:
-            table = torch.zeros(1, num_heads, 1, ka**2, 1, 1)
-            self.relative_position_bias_table = nn.Parameter(table)
-        self.attn_drop = nn.Dropout(0.5)
+        self.dep_conv, self.dep_conv1 = self.branch(mode), self.branch(mode)
+        if own_values:
+            self.dep_conv2 = self.branch(mode)
+        self.table = nn.Parameter(torch.zeros(heads, kernel**2)) if table else None
+        self.drop = nn.Dropout(0.3)
 
-    def forward(self, x: Tensor) -> Any:
-        return self.answer(self.attend(x))
-
-    def answer(self, maps: Tensor) -> Any:
-        return maps, None, None
-
-    def branches(self, maps: Tensor, deformed: nn.Module) -> Tensor:
-        return self.dep_conv(maps) + deformed(maps)
-
-    def shares(self, logits: Tensor) -> Tensor:
-        return logits.softmax(dim=3)
-
-    def split(self, x: Tensor) -> list[Tensor]:
-        """q, k and v, each (batch * head, d, H, W)."""
-        batch, _, height, width = x.shape
-        qkv = self.qkv(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        qkv = qkv.reshape(batch * self.num_heads, self.parts, -1, height, width)
-        return [qkv[:, part % self.parts] for part in range(3)]
-
-    def attend(self, x: Tensor) -> Tensor:
-        batch, _, height, width = x.shape
-        q, k, v = self.split(x)
-        d, offsets = q.shape[1], self.ka**2
-        of_values = getattr(self, "dep_conv2", getattr(self, "dep_conv1", None))
-        shape = (batch, self.num_heads, d, offsets, height, width)
-        keys = self.branches(k, getattr(self, "dep_conv1", nn.Identity())).reshape(shape)
-        values = self.branches(v, of_values or nn.Identity()).reshape(shape)
-        if hasattr(self, "relative_position_bias_table"):
-            keys = keys + self.relative_position_bias_table
-        q = q.reshape(batch, self.num_heads, d, 1, height, width) * self.scale
-        attention = self.attn_drop(self.shares((q * keys).sum(dim=2, keepdim=True)))
-        out = (attention * values).sum(dim=3).reshape(batch, -1, height, width)
-        return self.proj(out.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class MapAlone(Theirs):
-    def answer(self, maps: Tensor) -> Tensor:
-        return maps
-
-
-class Pair(Theirs):
-    def answer(self, maps: Tensor) -> Any:
-        return maps, None
-
-
-class Renamed(MapAlone):
-    """Branches, table and projections of other names; rows of the projection are (q|k|v, head, d);
-    projections are convolutions."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.copying, self.learned = self.dep_conv, self.dep_conv1
-        self.bias_of_places = self.relative_position_bias_table
-        self.to_qkv = nn.Conv2d(self.dim, 3 * self.inner, 1, bias=False)
-        self.to_out = nn.Conv2d(self.inner, self.dim, 1)
-        del self.dep_conv, self.dep_conv1, self.qkv, self.proj, self.relative_position_bias_table
-
-    def split(self, x: Tensor) -> list[Tensor]:
-        batch, _, height, width = x.shape
-        parts = self.to_qkv(x).chunk(3, dim=1)
-        return [part.reshape(batch * self.num_heads, -1, height, width) for part in parts]
-
-    def branches(self, maps: Tensor, deformed: nn.Module) -> Tensor:
-        out = self.learned(maps) + self.copying(maps)
-        table = self.bias_of_places.reshape(1, self.num_heads, 1, -1, 1, 1)
-        # The table goes to the keys only: the second call is for the values.
-        self.calls = 1 - getattr(self, "calls", 0)
-        if not self.calls:
-            return out
-        height, width = maps.shape[2:]
-        out = out.reshape(-1, self.num_heads, maps.shape[1], self.ka**2, height, width) + table
-        return out.reshape(-1, maps.shape[1] * self.ka**2, height, width)
-
-    def proj(self, maps: Tensor) -> Tensor:
-        return self.to_out(maps.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-
-
-class InSequential(MapAlone):
-    """The branches in a list."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.both = nn.Sequential(self.dep_conv, self.dep_conv1)
-        del self.dep_conv, self.dep_conv1
-
-    def branches(self, maps: Tensor, deformed: nn.Module) -> Tensor:
-        return self.both[0](maps) + self.both[1](maps)
-
-
-class PadsItself(MapAlone):
-    """Convolutions without padding, on maps that were padded before."""
-
-    def branches(self, maps: Tensor, deformed: nn.Module) -> Tensor:
-        around = functional.pad(maps, [self.ka // 2] * 4, mode="replicate")
-        return sum(
-            functional.conv2d(around, conv.weight, conv.bias, groups=conv.groups)
-            for conv in (self.dep_conv, deformed)
+    def branch(self, mode: str) -> nn.Conv2d:
+        k = self.kernel
+        return nn.Conv2d(
+            self.d, self.d * k * k, k, padding=k // 2, groups=self.d, padding_mode=mode
         )
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.dep_conv.padding = self.dep_conv1.padding = (0, 0)
+    def around(self, maps: Tensor, values: bool) -> Tensor:
+        own = self.dep_conv2 if values and hasattr(self, "dep_conv2") else self.dep_conv1
+        return self.dep_conv(maps) + own(maps)
 
+    def queries(self, q: Tensor) -> Tensor:
+        return q * self.scale
 
-class Temperature(Theirs):
-    def shares(self, logits: Tensor) -> Tensor:
-        return (logits / 0.7).softmax(dim=3)
+    def weights(self, logits: Tensor, height: int, width: int) -> Tensor:
+        return logits.softmax(-3)
 
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(batch, N, parts * inner) to three of (batch, head, d, N)."""
+        batch, count, _ = rows.shape
+        order = (3, 0, 2, 4, 1) if self.by_head else (2, 0, 3, 4, 1)
+        sizes = (self.heads, self.parts) if self.by_head else (self.parts, self.heads)
+        parts = rows.reshape(batch, count, *sizes, self.d).permute(*order)
+        return parts[0], parts[-2] if self.parts == 3 else parts[0], parts[-1]
 
-class MaskedBorders(Theirs):
-    """Neighbours outside the map get no share."""
+    def core(self, tokens: Tensor, height: int, width: int) -> Tensor:
+        batch, count, _ = tokens.shape
+        q, k, v = self.split(self.qkv(tokens))
+        maps = (batch * self.heads, self.d, height, width)
+        wide = (batch, self.heads, self.d, self.kernel**2, height, width)
+        keys = self.around(k.reshape(maps), False).reshape(wide)
+        values = self.around(v.reshape(maps), True).reshape(wide)
+        if self.table is not None:
+            keys = keys + self.table[None, :, None, :, None, None]
+        q = self.queries(q).reshape(batch, self.heads, self.d, 1, height, width)
+        weights = self.weights((q * keys).sum(2), height, width)
+        out = (self.drop(weights).unsqueeze(2) * values).sum(3)
+        return self.drop(self.proj(out.reshape(batch, self.inner, count).transpose(1, 2)))
 
-    def shares(self, logits: Tensor) -> Tensor:
-        height, width = logits.shape[-2:]
-        inside = functional.unfold(torch.ones(1, 1, height, width), self.ka, padding=self.ka // 2)
-        mask = (inside - 1) * 1e4
-        return (logits + mask.reshape(1, 1, 1, -1, height, width)).softmax(dim=3)
+    def on_maps(self, maps: Tensor) -> Tensor:
+        tokens = self.core(maps.flatten(2).transpose(1, 2), *maps.shape[2:])
+        return tokens.transpose(1, 2).reshape(maps.shape)
 
-
-class ClampedLogits(Theirs):
-    def shares(self, logits: Tensor) -> Tensor:
-        return logits.clamp(max=5.0).softmax(dim=3)
-
-
-class Crashes(Theirs):
     def forward(self, x: Tensor) -> Any:
-        raise RuntimeError("needs a process group")
+        return self.on_maps(x)
 
 
-class MoreThanAMap(Theirs):
-    def answer(self, maps: Tensor) -> Any:
-        return maps, maps.mean()
-
-
-class WithArguments(Theirs):
-    """On tokens, whose height and width are arguments."""
-
-    def forward(self, x: Tensor, H: int, W: int) -> Tensor:  # noqa: N803
-        maps = x.transpose(1, 2).reshape(x.shape[0], -1, H, W)
-        return self.attend(maps).flatten(2).transpose(1, 2)
-
-
-class WithSize(Theirs):
-    """On tokens, with one argument for both."""
-
-    def forward(self, x: Tensor, hw_shape: tuple[int, int], identity: Any = None) -> Tensor:
-        return WithArguments.forward(self, x, *hw_shape)  # type: ignore[arg-type]
-
-
-class WithAttributes(Theirs):
-    """On tokens, whose height and width the model sets before each call."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return WithArguments.forward(self, x, self.H, self.W)  # type: ignore[arg-type]
-
-    H, W = 0, 0
-
-
-class OfOneSize(WithAttributes):
-    """On tokens of a map whose size is built in."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.input_resolution = (6, 9)
-        self.register_buffer("ones", torch.ones(1, 54, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return WithArguments.forward(self, x * self.ones, *self.input_resolution)  # type: ignore
-
-
-class OfSquares(Theirs):
-    def forward(self, x: Tensor) -> Tensor:
-        side = int(x.shape[1] ** 0.5)
-        return WithArguments.forward(self, x, side, side)  # type: ignore[arg-type]
+class Tuple(Theirs):
+    def forward(self, x: Tensor, reference: Tensor | None = None) -> Any:
+        return self.on_maps(x), None, None
 
 
 class ChannelsLast(Theirs):
+    def forward(self, x: Tensor) -> Any:
+        return self.on_maps(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class TokensAndSize(Theirs):
+    def forward(self, x: Tensor, H: int, W: int) -> Any:  # noqa: N803
+        assert x.shape[1] == H * W and x.ndim == 3
+        return self.core(x, H, W)
+
+
+class WidthFirst(Theirs):
+    def forward(self, x: Tensor, w: int, h: int) -> Any:
+        assert x.ndim == 3
+        return self.core(x, h, w)
+
+
+class TokensAndPair(Theirs):
+    def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Any:
+        assert x.ndim == 3
+        return self.core(x, *hw_shape), None
+
+
+class SizeAttributes(Theirs):
+    """The model around it sets H and W before each call."""
+
+    H = W = None
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.H: int | None = None
+        self.W: int | None = None
+
+    def forward(self, x: Tensor) -> Any:
+        assert x.ndim == 3
+        assert self.H is not None and self.W is not None
+        return self.core(x, self.H, self.W)
+
+
+class Resolution(Theirs):
+    """Knows its size from the start; a buffer of that size keeps it from any other."""
+
+    def __init__(self, *args: Any, resolution: Any = (7, 5), **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.input_resolution = resolution
+        height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+        self.register_buffer("ones", torch.ones(1, height * width, 1))
+
+    def forward(self, x: Tensor) -> Any:
+        assert x.ndim == 3
+        size = self.input_resolution
+        height, width = (size, size) if isinstance(size, int) else size
+        return self.core(x * self.ones, height, width)
+
+
+class SquareTokens(Theirs):
+    def forward(self, x: Tensor) -> Any:
+        assert x.ndim == 3
+        side = math.isqrt(x.shape[1])
+        return self.core(x, side, side)
+
+
+class Renamed(Theirs):
+    """No name of the trained models is left, and projections are convolutions."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.copying, self.learned = self.dep_conv, self.dep_conv1
+        self.into = nn.Conv2d(self.qkv.in_features, self.qkv.out_features, 1)
+        self.back = nn.Conv2d(self.proj.in_features, self.proj.out_features, 1)
+        self.rpe = nn.Parameter(self.table[None, :, None, :, None, None].detach().clone())
+        del self.dep_conv, self.dep_conv1, self.qkv, self.proj, self.table
+
+    def around(self, maps: Tensor, values: bool) -> Tensor:
+        return self.learned(maps) + self.copying(maps)
+
+    def forward(self, x: Tensor) -> Any:
+        batch, _, height, width = x.shape
+        q, k, v = self.split(self.into(x).flatten(2).transpose(1, 2))
+        maps = (batch * self.heads, self.d, height, width)
+        wide = (batch, self.heads, self.d, self.kernel**2, height, width)
+        keys, values = (self.around(each.reshape(maps), True).reshape(wide) for each in (k, v))
+        q = self.queries(q).reshape(batch, self.heads, self.d, 1, height, width)
+        weights = (q * (keys + self.rpe)).sum(2).softmax(2)
+        return self.back((weights.unsqueeze(2) * values).sum(3).reshape(x.shape))
+
+
+class InSequential(Theirs):
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.branches = nn.Sequential(nn.Sequential(self.dep_conv), self.dep_conv1)
+        del self.dep_conv, self.dep_conv1
+
+    def around(self, maps: Tensor, values: bool) -> Tensor:
+        return self.branches[0](maps) + self.branches[1](maps)
+
+
+class PadsItself(Theirs):
+    """Pads before its convolutions, which have no padding of their own."""
+
+    def branch(self, mode: str) -> nn.Conv2d:
+        return nn.Conv2d(self.d, self.d * self.kernel**2, self.kernel, groups=self.d)
+
+    def around(self, maps: Tensor, values: bool) -> Tensor:
+        padded = functional.pad(maps, [self.kernel // 2] * 4, mode="reflect")
+        return self.dep_conv(padded) + self.dep_conv1(padded)
+
+
+class Temperature(Theirs):
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.sharpness = nn.Parameter(torch.zeros(self.heads, 1, 1, 1))
+
+    def weights(self, logits: Tensor, height: int, width: int) -> Tensor:
+        return (logits * (1.5 + self.sharpness)).softmax(2)
+
+
+class FixedTemperature(Theirs):
+    def weights(self, logits: Tensor, height: int, width: int) -> Tensor:
+        return (logits / 1.5).softmax(2)
+
+
+class MaskedBorders(Theirs):
+    def weights(self, logits: Tensor, height: int, width: int) -> Tensor:
+        ones = torch.ones(1, 1, height, width, dtype=logits.dtype)
+        inside = functional.unfold(ones, self.kernel, padding=self.kernel // 2)
+        outside = inside.reshape(1, 1, -1, height, width) == 0
+        return logits.masked_fill(outside, -math.inf).softmax(2)
+
+
+class LimitedLogits(Theirs):
+    """Differs where logits are large, which small maps do not show."""
+
+    def weights(self, logits: Tensor, height: int, width: int) -> Tensor:
+        return logits.clamp(-30, 30).softmax(2)
+
+
+class NormalisedQueries(Theirs):
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.q_norm = nn.LayerNorm(self.d)
+
+    def queries(self, q: Tensor) -> Tensor:
+        return self.q_norm(q.transpose(2, 3)).transpose(2, 3) * self.scale
+
+
+class BiasOnLogits(Theirs):
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.logit_bias, self.table = self.table, None
+
+    def weights(self, logits: Tensor, height: int, width: int) -> Tensor:
+        return (logits + self.logit_bias[None, :, :, None, None]).softmax(2)
+
+
+class NeedsMore(Theirs):
+    def forward(self, x: Tensor, H: int, W: int, mask: Tensor) -> Any:  # noqa: N803
+        return self.core(x, H, W) * mask
+
+
+class AlwaysFails(Theirs):
+    def forward(self, x: Tensor) -> Any:
+        raise RuntimeError("only with our kernel")
+
+
+class AnswersMore(Theirs):
+    def forward(self, x: Tensor) -> Any:
+        return self.on_maps(x), x
+
+
+class FourBranches(Theirs):
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.dep_conv2, self.dep_conv3 = self.branch("zeros"), self.branch("zeros")
+
+    def around(self, maps: Tensor, values: bool) -> Tensor:
+        if values:
+            return self.dep_conv2(maps) + self.dep_conv3(maps)
+        return self.dep_conv(maps) + self.dep_conv1(maps)
+
+
+class WithoutProjections(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dep_conv = nn.Conv2d(4, 36, 3, padding=1, groups=4)
+        self.dep_conv1 = nn.Conv2d(4, 36, 3, padding=1, groups=4)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.attend(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return self.dep_conv(x) + self.dep_conv1(x)
 
 
-def trained(layer: type[Theirs], seed: int = 0, **settings: Any) -> nn.Module:
-    """A layer with random weights."""
-    return randomise(layer(**settings), seed)
+def drawn(layer: nn.Module, seed: int = 0) -> Any:
+    """Every parameter drawn, biases and tables included; the copying branch is near a shift."""
+    from slide_deploy.folding import shift_kernel
+
+    randomise(layer, seed)
+    with torch.no_grad():
+        if isinstance(layer, Renamed):
+            layer.copying.weight.copy_(shift_kernel(layer.d, layer.kernel))
+            layer.copying.weight[3] += 0.2
+    return layer.eval()
