@@ -49,7 +49,6 @@ def start(*arguments: object, cwd: Path, mark: str = "") -> subprocess.Popen[str
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "XDG_CACHE_HOME": str(cwd / "cache"),
-            "TMPDIR": str(cwd),
             MARK: mark,
         },
     )
@@ -88,7 +87,8 @@ def alive(mark: str) -> list[str]:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """What a command leaves; libraries keep their own caches."""
+    return sorted(path.name for path in folder.iterdir() if path.name != "cache")
 
 
 @pytest.mark.parametrize("then", ["raise RuntimeError('an unknown failure')", "pass", "exit(3)"])
@@ -127,7 +127,7 @@ def test_sigterm_ends_a_converter_as_well(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "step", ["load", "reference", "write onnx", "write openvino", "write coreml", "verify coreml"]
+    "step", ["load", "reference", "write onnx", "write openvino", "verify openvino", "write coreml"]
 )
 def test_ctrl_c_in_any_step_of_an_export(tmp_path: Path, step: str) -> None:
     formats = ("--to", "onnx", "--to", "openvino", "--to", "coreml")

@@ -1,0 +1,178 @@
+"""Two exports into one folder at once: real processes, one manifest that agrees with the files."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exporters.publishing import publication, refuse_occupied
+from slide_deploy.errors import InputError
+from slide_deploy.hashing import sha256
+from tests.support import GOLDEN
+
+ROOT = Path(__file__).parents[2]
+NANO = GOLDEN / "slide_swin_nano.pth"
+
+# Publishes only when the other one is about to: both have looked at an empty folder by then.
+TOGETHER = """
+import sys, time
+from pathlib import Path
+from exporters import pipeline
+from slide_deploy.cli import main
+here, meeting = sys.argv.pop(1), Path(sys.argv.pop(1))
+publication = pipeline.publication
+def late(out):
+    (meeting / here).touch()
+    while len(list(meeting.iterdir())) < 2:
+        time.sleep(0.02)
+    return publication(out)
+pipeline.publication = late
+main()
+"""
+
+
+def both(tmp_path: Path, *calls: tuple[object, ...]) -> list[tuple[int, str]]:
+    """Run two exports that publish at one time; gives exit code and stderr of each."""
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", TOGETHER, str(number), str(meeting), "export", *map(str, call)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        for number, call in enumerate(calls)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    return [(process.returncode, err) for process, err in zip(processes, said, strict=True)]
+
+
+def agrees(out: Path) -> list[str]:
+    """The formats in the manifest, whose files are there and are what it says; nothing else is."""
+    manifest = json.loads((out / "manifest.json").read_text())
+    files = {name: each for entry in manifest["files"] for name, each in entry["sha256"].items()}
+    assert {name: sha256(out / name) for name in files} == files
+    assert sorted(path.name for path in out.iterdir()) == sorted([*files, "manifest.json"])
+    return sorted(entry["format"] for entry in manifest["files"])
+
+
+def test_different_formats_are_all_in_the_manifest(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    quiet = ("--out", out, "-q")
+    found = both(tmp_path, (NANO, "--to", "onnx", *quiet), (NANO, "--to", "openvino", *quiet))
+    assert found == [(0, ""), (0, "")]
+    assert agrees(out) == ["onnx", "openvino"]
+
+
+def test_of_two_that_write_one_file_the_second_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    call = (NANO, "--to", "onnx", "--out", out, "-q")
+    codes = dict(both(tmp_path, call, (*call, "--dynamic-batch")))
+    assert sorted(codes) == [0, 2]
+    assert "slide_swin_nano.onnx exists: give --force" in codes[2]
+    assert agrees(out) == ["onnx"]
+
+
+def test_with_force_the_last_one_wins_and_the_manifest_is_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    call = (NANO, "--to", "onnx", "--out", out, "-q", "--force")
+    assert both(tmp_path, call, (*call, "--dynamic-batch")) == [(0, ""), (0, "")]
+    assert agrees(out) == ["onnx"]
+
+
+def test_of_two_checkpoints_the_second_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    other = GOLDEN / "slide_swin_nano_ema.pth"
+    quiet = ("--to", "onnx", "--out", out, "-q")
+    codes = dict(both(tmp_path, (NANO, *quiet), (other, *quiet)))
+    assert sorted(codes) == [0, 2]
+    assert "belongs to another export" in codes[2]
+    assert agrees(out) == ["onnx"]
+
+
+def test_one_publishes_at_a_time_and_no_lock_stays(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from exporters.publishing import publication\n"
+        "with publication(Path(sys.argv[1])):\n"
+        "    with open(sys.argv[2], 'a') as log: log.write('(')\n"
+        "    time.sleep(0.05)\n"
+        "    with open(sys.argv[2], 'a') as log: log.write(')')\n"
+    )
+    out, log = tmp_path / "out", tmp_path / "log"
+    out.mkdir()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(out), str(log)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        for _ in range(6)
+    ]
+    assert [process.wait(120) for process in processes] == [0] * 6
+    assert log.read_text() == "()" * 6
+    assert list(out.iterdir()) == []
+
+
+def test_what_fails_half_way_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    out, new = tmp_path / "out", tmp_path / "new"
+    out.mkdir()
+    new.mkdir()
+    (out / "a.bin").write_text("old")
+    (out / "p.mlpackage").mkdir()
+    (out / "p.mlpackage" / "old").touch()
+    for name in ("a.bin", "b.bin"):
+        (new / name).write_text("new")
+    with pytest.raises(KeyboardInterrupt), publication(out) as moves:  # noqa: PT012
+        moves.put(new / "a.bin", out / "a.bin")
+        moves.put(new / "b.bin", out / "b.bin")
+        moves.clear(out / "p.mlpackage")
+        assert (out / "a.bin").read_text() == "new"
+        raise KeyboardInterrupt
+    assert sorted(path.name for path in out.iterdir()) == ["a.bin", "p.mlpackage"]
+    assert (out / "a.bin").read_text() == "old"
+    assert (out / "p.mlpackage" / "old").exists()
+
+
+def test_links_stay_and_lead_to_what_is_published(tmp_path: Path) -> None:
+    out, far = tmp_path / "out", tmp_path / "far"
+    for folder in (out, far, tmp_path / "new"):
+        folder.mkdir()
+    (far / "package").mkdir()
+    (far / "package" / "old").touch()
+    (out / "package").symlink_to(far / "package")
+    (out / "file").symlink_to(far / "dangling")
+    (tmp_path / "new" / "package").mkdir()
+    (tmp_path / "new" / "file").write_text("new")
+    with publication(out) as moves:
+        for name in ("package", "file"):
+            moves.put(tmp_path / "new" / name, out / name)
+    assert (out / "package").is_symlink() and (out / "file").is_symlink()
+    assert list((far / "package").iterdir()) == []
+    assert (far / "dangling").read_text() == "new"
+    assert sorted(path.name for path in far.iterdir()) == ["dangling", "package"]
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    (tmp_path / "null.onnx").symlink_to("/dev/null")
+    for name, kind in (("pipe.onnx", "a pipe"), ("null.onnx", "a device")):
+        with pytest.raises(InputError, match=f"{name} is {kind}, which is not replaced"):
+            refuse_occupied([tmp_path / name], force=True)
+
+
+def test_tables_and_noise_of_two_processes_are_both_kept(tmp_path: Path) -> None:
+    code = (
+        "import sys; from benchmarks.calibration import remember\n"
+        "for number in range(20): remember(f'{sys.argv[1]}:{number}', 1.01)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, name], env=environment) for name in "ab"
+    ]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    (noises,) = json.loads((tmp_path / "slide-deploy" / "noise.json").read_text()).values()
+    assert len(noises) == 40
