@@ -227,6 +227,7 @@ def test_metadata_is_in_every_file(nano: Golden) -> None:
         "kernel_size": 3,
         "heads": 2,
         "head_dim": 8,
+        "padding_mode": "zeros",
         "lowering": "depthwise",
         "strips": 1,
     }
