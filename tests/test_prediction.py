@@ -332,7 +332,7 @@ def test_the_command_says_how_pictures_were_prepared(tmp_path: Path, picture: Pa
     out = subprocess.run(call, capture_output=True, text=True, check=True).stdout
     assert "pictures: middle of 8x8, RGB, pixels from 0 to 255, uint8 NHWC" in out
     rows = json.loads(
-        subprocess.run([*call, "--json"], capture_output=True, text=True, check=True).stdout
+        subprocess.run([*call, "--json", "-"], capture_output=True, text=True, check=True).stdout
     )
     assert rows[0]["prepared"] in out
     assert rows[0]["output"] == "logits"

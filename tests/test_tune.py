@@ -139,25 +139,42 @@ def test_a_size_may_have_another_kernel_and_narrower_heads(run, decide, tmp_path
     assert (found["32x8x8:nchw:d16"].head_dim, found["32x8x8:nchw:d16"].heads) == (16, 2)
 
 
-def test_export_races_first_and_takes_the_winners(run, decide, tmp_path) -> None:
-    arguments = ("export", NANO, "--to", "onnx", "--to", "openvino", "--out", tmp_path / "out")
-    code, out, err = run(*arguments)
+@pytest.mark.slow
+def test_export_does_not_race_unasked(run, decide, tmp_path) -> None:
+    code, _, err = run("export", NANO, "--to", "onnx", "--out", tmp_path / "out")
     assert code == 0, err
     assert not decide.held
-    code, out, err = run(*arguments, "--force", "--tune")
+
+
+@pytest.mark.parametrize(
+    "formats",
+    [
+        {"onnx": "onnxruntime:cpu"},
+        pytest.param(
+            {"onnx": "onnxruntime:cpu", "openvino": "openvino:cpu"}, marks=pytest.mark.slow
+        ),
+    ],
+    ids=",".join,
+)
+def test_export_races_first_and_takes_the_winners(formats, run, decide, tmp_path) -> None:
+    arguments = ("export", NANO, "--to", ",".join(formats), "--out", tmp_path / "out")
+    code, out, err = run(*arguments, "--tune")
     assert code == 0, err
-    assert {contest.target for contest in decide.held} == {"onnxruntime:cpu", "openvino:cpu"}
-    assert len(decide.held) == 4  # two attentions, two runtimes
+    assert {contest.target for contest in decide.held} == set(formats.values())
+    assert len(decide.held) == 2 * len(formats)  # two attentions
     text = " ".join(out.split())
     assert "onnx: 2 slide attentions depthwise/2 (measured with stub 1" in text
     assert "on this machine" in text
     table = read_table(tmp_path / "cache" / "tuning.json")
-    assert len(table.entries) == 4  # remembered: the next export finds them without racing
+    assert len(table.entries) == 2 * len(
+        formats
+    )  # remembered: the next export finds them without racing
     decide.held.clear()
     assert "depthwise/2" in run(*arguments, "--force")[1]
     assert not decide.held
 
 
+@pytest.mark.slow
 def test_export_races_openvino_in_the_precision_that_counts(run, decide, tmp_path) -> None:
     """Float16 files are chosen by the figures of float32, which is what they are computed in."""
     out = ("--precision", "float16", "--out", tmp_path / "out")

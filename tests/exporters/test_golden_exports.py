@@ -82,7 +82,7 @@ def test_every_golden_checkpoint(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "mix"),
-    [*TRIALS, pytest.param("slide_swin_nano_1stage", ("dual/3", ""), id="quick")],
+    TRIALS,
 )
 def test_every_lowering(name: str, mix: tuple[str, str], tmp_path: Path) -> None:
     golden = golden_swin(name)
@@ -93,7 +93,8 @@ def test_every_lowering(name: str, mix: tuple[str, str], tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "name",
     [
-        "slide_swin_nano_shifted",
+        "slide_swin_nano",
+        pytest.param("slide_swin_nano_shifted", marks=pytest.mark.slow),
         pytest.param("slide_swin_nano_1stage", marks=pytest.mark.slow),
     ],
 )
@@ -227,6 +228,7 @@ def test_metadata_is_in_every_file(nano: Golden) -> None:
         "kernel_size": 3,
         "heads": 2,
         "head_dim": 8,
+        "padding_mode": "zeros",
         "lowering": "depthwise",
         "strips": 1,
     }

@@ -58,13 +58,14 @@ def test_every_format_answers_as_the_model_of_that_size(
     assert_parity(tmp_path / f"{path.stem}.onnx", path, overrides=overrides)
 
 
-def test_slide_stages_alone_take_any_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("formats", [("onnx",), pytest.param(FORMATS, marks=pytest.mark.slow)])
+def test_slide_stages_alone_take_any_size(formats: tuple[str, ...], tmp_path: Path) -> None:
     model = random_swin(num_slide_stages=3)
     content = {"model": model.state_dict(), "config": {"DATA": {"IMG_SIZE": 32}}}
     torch.save(content, tmp_path / "slides.pth")
     checkpoint = load_checkpoint(tmp_path / "slides.pth", Overrides(image_size=(48, 80)))
     assert checkpoint.resized == ()
-    assert export(checkpoint, ExportOptions(FORMATS, tmp_path / "out")).passed
+    assert export(checkpoint, ExportOptions(formats, tmp_path / "out")).passed
 
 
 def test_features_of_another_size(tmp_path: Path) -> None:

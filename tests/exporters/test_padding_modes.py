@@ -46,7 +46,13 @@ class Sum(nn.Module):
         return out.flatten(1)
 
 
-@pytest.mark.parametrize("mode", FORMS_OF_MODES)
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param(mode, marks=[] if mode == "replicate" else pytest.mark.slow)
+        for mode in FORMS_OF_MODES
+    ],
+)
 def test_files_of_all_forms(mode: str, tmp_path: Path) -> None:
     forms = FORMS_OF_MODES[mode]
     model = Sum(mode, len(forms)).eval()

@@ -60,7 +60,7 @@ def epsilon(model) -> None:
 @pytest.mark.parametrize(
     "edit",
     [
-        scale_head,
+        pytest.param(scale_head, marks=pytest.mark.slow),
         pytest.param(wrong_border, marks=pytest.mark.slow),
         pytest.param(nan_weight, marks=pytest.mark.slow),
         epsilon,
@@ -100,9 +100,10 @@ def test_force_replaces_files_and_packages(nano: Golden, tmp_path: Path) -> None
     options = ExportOptions(("onnx", "coreml"), tmp_path, force=True)
     (tmp_path / "slide_swin_nano.mlpackage").mkdir()
     (tmp_path / "slide_swin_nano.mlpackage" / "stale").touch()
+    (tmp_path / "slide_swin_nano.onnx").write_text("stale")
     assert export(nano.load(), options).passed
     assert not (tmp_path / "slide_swin_nano.mlpackage" / "stale").exists()
-    assert export(nano.load(), options).passed
+    assert (tmp_path / "slide_swin_nano.onnx").read_bytes() != b"stale"
 
 
 def test_a_file_of_an_earlier_export_does_not_pass_for_one_that_failed(
@@ -204,10 +205,20 @@ def test_unwritable_output(nano: Golden, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "traces"), [pytest.param("coreml", 3, marks=pytest.mark.slow), ("onnx", 2)]
+    ("formats", "other", "traces"),
+    [
+        (("openvino", "coreml"), "", 1),
+        pytest.param(("onnx", "openvino", "coreml"), "onnx", 2, marks=pytest.mark.slow),
+        pytest.param(("onnx", "openvino", "coreml"), "coreml", 3, marks=pytest.mark.slow),
+    ],
 )
 def test_each_format_is_lowered_as_it_was_chosen_and_alike_ones_share_a_trace(
-    other: str, traces: int, nano: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    formats: tuple[str, ...],
+    other: str,
+    traces: int,
+    nano: Golden,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Products are bare in ONNX alone, so that it shares with none."""
     lowered, asked = [], []
@@ -222,7 +233,6 @@ def test_each_format_is_lowered_as_it_was_chosen_and_alike_ones_share_a_trace(
         return lambda attention: Lowering("per-offset", strips * attention.config.num_heads)
 
     monkeypatch.setattr(pipeline, "lower", counting)
-    formats = ("onnx", "openvino", "coreml")
     result = export(nano.load(), ExportOptions(formats, tmp_path, lowering=choose))
     assert result.passed
     assert asked == [(format, "float32") for format in formats]

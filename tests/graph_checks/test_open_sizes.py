@@ -174,7 +174,7 @@ def test_the_command_says_unknown_and_what_to_give(tmp_path: Path) -> None:
     assert "unknown" in line
     assert "at least 20; 2 operators" in line
     assert "give --shape NAME=1x3x224x224" in command(path).stdout
-    assert json.loads(command(path, "--json").stdout)["macs"] is None
+    assert json.loads(command(path, "--json", "-").stdout)["macs"] is None
     out = command(path, "--shape", "image=1x3x8x12").stdout
     assert f"{MACS:,}" in out
     assert "at image=1x3x8x12" in out

@@ -226,7 +226,7 @@ INTERFACE = (
     file(
         "input-of-doubles",
         "The image is declared as float64.",
-        by_format("both", openvino="check"),
+        by_format("check", coreml="both"),
         edits(onnx.input_of_doubles, in_model(ir.input_of_doubles), coreml.input_of_doubles),
         rule="SD010",
     ),

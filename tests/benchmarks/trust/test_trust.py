@@ -186,11 +186,12 @@ def test_only_what_is_between_the_marks_is_replaced(kept):
 def test_the_page_is_written_whole_or_not_at_all(kept, monkeypatch):
     before = kept.read_text()
 
-    def full(self, text, encoding):
-        self.write_bytes(text[:20].encode())
+    def full(self, content):
+        with self.open("wb") as stream:
+            stream.write(content[:20])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(InputError, match="No space left"):
         page.update(kept, findings(), {})
     assert kept.read_text() == before
