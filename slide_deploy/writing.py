@@ -217,9 +217,13 @@ def _saved_elsewhere(path: Path, content: bytes) -> str:
     name = "output" if path == STDOUT else path.name
     for folder in (tempfile.gettempdir(), os.getcwd(), os.path.expanduser("~")):
         try:
-            kept = Path(tempfile.mkdtemp(prefix="slide-deploy-", dir=folder)) / name
-            kept.write_bytes(content)
+            place = Path(tempfile.mkdtemp(prefix="slide-deploy-", dir=folder))
         except OSError:
             continue
-        return f"what was to be written is kept in {kept}"
+        try:
+            (place / name).write_bytes(content)
+        except OSError:
+            shutil.rmtree(place, ignore_errors=True)  # half of it helps nobody
+            continue
+        return f"what was to be written is kept in {place / name}"
     return "make room and try again"

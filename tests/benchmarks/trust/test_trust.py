@@ -192,6 +192,7 @@ def test_the_page_is_written_whole_or_not_at_all(kept, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.chdir(kept.parent)  # where it would be kept elsewhere, nothing half-written stays
     with pytest.raises(InputError, match="No space left"):
         page.update(kept, findings(), {})
     assert kept.read_text() == before
