@@ -328,7 +328,7 @@ def test_unusable_options(refused, tmp_path: Path) -> None:
     (tmp_path / "there.safetensors").touch()
     assert "give --force" in refused("fold", NANO, "-o", tmp_path / "there.safetensors")
     assert "must end in .safetensors" in refused("fold", NANO, "-o", tmp_path / "folded.pth")
-    assert "check --output" in refused("fold", NANO, "-o", tmp_path / "no" / "f.safetensors")
+    assert "its folder is missing" in refused("fold", NANO, "-o", tmp_path / "no" / "f.safetensors")
     (tmp_path / "file").touch()
     assert "cannot be written to" in refused(
         "export", NANO, "--to", "onnx", "--out", tmp_path / "file"
