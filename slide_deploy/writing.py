@@ -53,7 +53,7 @@ def require_writable(path: Path | None) -> None:
     if obstacle:
         raise InputError(
             f"{path} cannot be written ({obstacle}): name a file in a folder that exists and can "
-            f"be written to, or - for standard output."
+            f"be written to."
         )
 
 
