@@ -218,8 +218,12 @@ def _saved_elsewhere(path: Path, content: bytes) -> str:
     for folder in (tempfile.gettempdir(), os.getcwd(), os.path.expanduser("~")):
         try:
             kept = Path(tempfile.mkdtemp(prefix="slide-deploy-", dir=folder)) / name
+        except OSError:
+            continue
+        try:
             kept.write_bytes(content)
         except OSError:
+            shutil.rmtree(kept.parent, ignore_errors=True)  # half of it helps nobody
             continue
         return f"what was to be written is kept in {kept}"
     return "make room and try again"
