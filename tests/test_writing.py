@@ -197,3 +197,22 @@ def test_a_block_that_raises_leaves_the_file_and_no_draft(tmp_path: Path) -> Non
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert names(tmp_path) == ["report.json"]
+
+
+def test_where_there_is_no_room_at_all_nothing_stays_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, content: bytes) -> None:
+        with self.open("wb") as stream:
+            stream.write(content[:2])
+        raise OSError(28, "No space left on device")
+
+    for folder in ("out", "temporary", "home", "here"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"No space left on device.*make room and try again"):
+        write_text(tmp_path / "out" / "report.json", "content")
+    assert [path for path in tmp_path.rglob("*") if path.parent != tmp_path] == []
