@@ -61,6 +61,7 @@ def test_other_formats_are_refused_with_those_that_exist(text: str) -> None:
         parse_formats([text])
 
 
+@pytest.mark.slow
 def test_an_export_to_two_formats_in_one_word(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

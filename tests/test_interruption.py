@@ -91,7 +91,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name != "cache")
 
 
-@pytest.mark.parametrize("then", ["raise RuntimeError('an unknown failure')", "pass", "exit(3)"])
+@pytest.mark.parametrize(
+    "then",
+    [
+        "raise RuntimeError('an unknown failure')",
+        pytest.param("pass", marks=pytest.mark.slow),
+        pytest.param("exit(3)", marks=pytest.mark.slow),
+    ],
+)
 def test_a_converter_cannot_hide_ctrl_c(tmp_path: Path, then: str) -> None:
     code = CONVERTER.format(format="onnx", signal="SIGINT", then=then)
     process = start("-c", code, "export", NANO, "--to", "onnx", "--out", "new/out", cwd=tmp_path)
@@ -104,6 +111,7 @@ def test_a_converter_cannot_hide_ctrl_c(tmp_path: Path, then: str) -> None:
     assert names(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_converter_cannot_hide_ctrl_c_from_tune(tmp_path: Path) -> None:
     """There, a converter that fails drops one candidate: the next one would be written."""
     code = CONVERTER.format(format="onnx", signal="SIGINT", then="raise RuntimeError")
@@ -142,7 +150,9 @@ def test_ctrl_c_in_any_step_of_an_export(tmp_path: Path, step: str) -> None:
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("delay", [0.1, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize(
+    "delay", [0.3, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.1, 0.6, 1.0))]
+)
 def test_ctrl_c_while_libraries_load(tmp_path: Path, delay: float) -> None:
     """torch aborts the process if loading it is torn."""
     process = start(
@@ -168,7 +178,10 @@ def steady(folder: Path, script: str = "noisy") -> str:
     return "a.json"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_bench_keeps_what_was_measured_and_ends_its_workers(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
@@ -199,6 +212,7 @@ def test_a_bench_that_measured_nothing_leaves_an_older_result(tmp_path: Path) ->
     assert (tmp_path / "run.json").read_text() == "an older result"
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_calibrating_does_not_go_on_to_the_race(tmp_path: Path) -> None:
     bench = ("bench", steady(tmp_path), "--target", SCRIPTED, "--rounds", 500, "--calibrate")
     with at_step("calibrate: round 9 ", *bench, cwd=tmp_path) as (process, _):

@@ -119,6 +119,7 @@ def test_json_is_a_path_in_every_command_and_stands_alone_on_standard_output(
             assert in_file.keys() == on_stdout.keys()
 
 
+@pytest.mark.slow
 def test_every_text_stands_alone_on_standard_output(run: Run, onnx: Path, scripted) -> None:
     ElementTree.fromstring(run("check", onnx, "--junit", "-")[1])
     assert json.loads(run("check", onnx, "--sarif", "-")[1])["version"] == "2.1.0"
@@ -172,10 +173,10 @@ def test_a_process_substitution_gets_the_text(onnx: Path, tmp_path: Path) -> Non
     assert json.loads(log.read_text())["passed"] is True
 
 
-def test_a_full_disk_behind_standard_output_is_one_sentence(onnx: Path) -> None:
+def test_a_full_disk_behind_standard_output_is_one_sentence(onnx: Path, tmp_path: Path) -> None:
     for options in ("", "--json -"):
         command = f"{sys.executable} -m slide_deploy check {onnx} {options} > /dev/full"
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
         answer = subprocess.run(
             ["bash", "-c", command], env=environment, capture_output=True, text=True
         )

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,7 @@ def decide(monkeypatch):
     return decision
 
 
+@pytest.mark.slow
 def test_each_geometry_of_a_checkpoint_is_decided_and_found_again(run, decide, tmp_path) -> None:
     code, out, err = run("tune", NANO, "--target", "onnxruntime:cpu", "--form", "dual")
     assert code == 0, err
@@ -112,6 +114,42 @@ def test_ctrl_c_keeps_what_was_decided(run, decide, monkeypatch, tmp_path) -> No
     assert "what was decided until then is kept" in err
     assert "slide-deploy: interrupted." in err
     assert len(read_table(tmp_path / "cache" / "tuning.json").entries) == 1
+
+
+def test_what_was_decided_outlives_a_table_that_cannot_be_written(
+    run, decide, monkeypatch, tmp_path
+) -> None:
+    (tmp_path / "tables").mkdir()
+    out = tmp_path / "tables" / "table.json"
+
+    def vanishing(*arguments) -> Decision:
+        out.parent.rmdir()
+        out.parent.touch()
+        return decide(*arguments)
+
+    monkeypatch.setattr(contests, "decide", vanishing)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code, shown, err = run("tune", NANO, "--target", "onnxruntime:cpu", "--out", out)
+    assert code == 2
+    assert "onnxruntime:cpu" in shown
+    sentence = err.strip().splitlines()[-1]
+    assert "cannot be written" in sentence
+    kept = Path(sentence.removesuffix(".").split(" is kept in ")[1])
+    assert len(read_table(kept).entries) == len(decide.held) == 1
+
+
+def test_what_another_process_decided_meanwhile_stays(run, decide, monkeypatch, tmp_path) -> None:
+    out, other = tmp_path / "table.json", tmp_path / "other.json"
+    arguments = ("--target", "onnxruntime:cpu", "--form", "dual", "--out")
+    assert run("tune", "--attention", "32x4x4", *arguments, other)[0] == 0
+
+    def meanwhile(*given) -> Decision:
+        other.replace(out)
+        return decide(*given)
+
+    monkeypatch.setattr(contests, "decide", meanwhile)
+    assert run("tune", "--attention", "32x8x8", *arguments, out)[0] == 0
+    assert {entry.geometry.height for entry in read_table(out).entries} == {4, 8}
 
 
 def test_a_contest_that_fails_leaves_the_others_alone(run, decide, monkeypatch, tmp_path) -> None:

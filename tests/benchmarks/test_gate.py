@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.compare import Verdict
-from benchmarks.gate import closed, gate
+from benchmarks.gate import closed, gate, nothing_compared
 from benchmarks.record import Configuration
 from tests.benchmarks.synthetic import measurement, run
 
@@ -39,3 +39,14 @@ def test_streams_are_not_compared():
 
 def test_a_candidate_that_failed_closes_the_gate():
     assert closed([gated(measurement("a"), measurement("b", error="it fell over"))])
+
+
+def test_a_gate_that_compared_nothing_says_so():
+    short = measurement("b")
+    short = replace(short, rounds=short.rounds[:2])
+    found = gated(measurement("a"), short)
+    assert found.ratio is None
+    assert nothing_compared([found])
+    assert nothing_compared([])
+    assert not nothing_compared([found, gated(measurement("a"), measurement("c"))])
+    assert not nothing_compared([gated(measurement("a"), measurement("b", error="it fell over"))])
