@@ -12,8 +12,13 @@ from slide_deploy.checkpoint.unpickle import Placeholder
 _WORDS = frozenset(
     {"ema", "averaged", "average", "avg", "averaging", "swa", "shadow", "polyak", "teacher"}
 )
-# Beside such a word a part names a figure of the run, not weights.
-_FIGURES = frozenset({"acc", "accuracy", "loss", "metric", "metrics", "score", "iou", "map"})
+# Beside such a word a part names a figure of the run or its optimiser, not weights.
+_FIGURES = frozenset(
+    {
+        *("acc", "accuracy", "loss", "metric", "metrics", "score", "iou", "map"),
+        *("optimizer", "optimizers", "optimiser", "optim", "scheduler"),
+    }
+)
 # State of an optimiser by the names of the weights that it belongs to.
 OPTIMISER = frozenset(
     {
