@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 from types import ModuleType
 
 import pytest
@@ -11,6 +12,11 @@ from tests.shared import share_in
 from tests.support import GOLDEN, SWINS, Golden, golden_swin
 
 torch.set_num_threads(1)
+
+# Whoever starts the tests in the background has them ignore Ctrl-C, and with them every process
+# that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

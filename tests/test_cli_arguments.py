@@ -182,11 +182,13 @@ def test_completion_takes_no_time() -> None:
 
 
 def test_completion_can_be_shown_and_installed() -> None:
+    # typer asks which shell it was started from; here that is whatever make uses.
     out = subprocess.run(
         [sys.executable, "-m", "slide_deploy", "--show-completion", "bash"],
         capture_output=True,
         text=True,
         check=True,
+        env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
     ).stdout
     assert "_SLIDE_DEPLOY_COMPLETE=complete_bash" in out
     assert out.rstrip().endswith("slide-deploy")
