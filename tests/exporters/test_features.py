@@ -198,6 +198,7 @@ def detector(tmp_path: Path) -> tuple[SlideSwinBackbone, Path]:
     return backbone, tmp_path / "detector.pth"
 
 
+@pytest.mark.slow
 def test_the_backbone_of_a_detector_gives_the_maps_that_the_detector_gets(
     detector: tuple[SlideSwinBackbone, Path], tmp_path: Path
 ) -> None:

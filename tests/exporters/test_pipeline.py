@@ -280,6 +280,7 @@ def test_a_folded_checkpoint_exports_and_answers_the_same(nano: Golden, tmp_path
     assert np.abs(out - nano.expected["logits"].numpy()).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_a_model_without_slide_attention_exports(tmp_path: Path, nano: Golden) -> None:
     from tests.support import random_swin
 

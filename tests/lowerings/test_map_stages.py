@@ -176,6 +176,7 @@ def written(model: nn.Module, map_stages: bool, path: Path) -> onnx.ModelProto:
     return onnx.load(path)
 
 
+@pytest.mark.slow
 def test_what_is_between_the_layers_of_a_file(tmp_path: Path) -> None:
     """One transpose in all, and no product of tokens before it: the ways between cancel out."""
     model = random_swin(depths=(2, 2), num_heads=(1, 2))

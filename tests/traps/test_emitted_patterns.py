@@ -56,7 +56,7 @@ def one_of_each(map: Map) -> dict[str, nn.Module]:
 @pytest.mark.parametrize(
     ("map", "patterns"),
     [
-        pytest.param(Map(4, 4, 4), one_of_each, id="one of each"),
+        pytest.param(Map(4, 4, 4), one_of_each, id="one of each", marks=pytest.mark.slow),
         # As many positions as channels and as offsets.
         pytest.param(Map(3, 3, 9), slide_heads, id="slide", marks=pytest.mark.slow),
         # As many heads as positions; as many windows as positions in each.
