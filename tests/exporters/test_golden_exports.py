@@ -70,10 +70,6 @@ def slow_but_for(*quick: str) -> list[object]:
     return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in SWINS]
 
 
-# The two that are left are other files of one network.
-QUICK = ("slide_swin_nano", "slide_swin_nano_1stage", "slide_swin_nano_k5")
-
-
 @pytest.mark.parametrize("name", slow_but_for("slide_swin_nano", "slide_swin_nano_shifted"))
 def test_every_golden_checkpoint(name: str) -> None:
     golden = golden_swin(name)
