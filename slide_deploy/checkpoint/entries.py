@@ -56,7 +56,9 @@ def tensors_of(content: Any) -> Iterator[Entry]:
     Args:
         content: what a reader gave.
     """
-    for keys, name, value in _leaves(content):
+    for keys, name, value in _walk(content):
+        if not isinstance(value, StoredTensor | NumpyArray):
+            continue
         try:
             tensor = value.tensor() if isinstance(value, NumpyArray) else value
         except Rejected:
@@ -70,12 +72,6 @@ def pickled_modules(content: Any) -> Iterator[tuple[Path, str]]:
     for keys, name, value in _walk(content):
         if _is_module(value):
             yield (*keys, name), value.name
-
-
-def _leaves(content: Any) -> Iterator[tuple[Path, str, Any]]:
-    for keys, name, value in _walk(content):
-        if isinstance(value, StoredTensor | NumpyArray):
-            yield keys, name, value
 
 
 def _walk(content: Any) -> Iterator[tuple[Path, str, Any]]:

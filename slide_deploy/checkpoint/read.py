@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import Tensor
 
@@ -27,7 +27,7 @@ from slide_deploy.checkpoint.strangers import (
     below,
     grouped,
     is_preprocessing,
-    refuse_what_is_not_weights,
+    refuse_other_weights,
     some,
     sorted_out,
 )
@@ -102,8 +102,12 @@ def read_checkpoint(
     unreadable = hidden(outside, pickled_modules(content), size)
     chosen = choose(path, networks, content, weights, entry, unreadable)
     network = chosen.network
-    refuse_what_is_not_weights(
-        path, (each.name for each in entries if not OPTIMISER & set(each.path))
+    apart = set(map(id, outside))
+    below_root = [each for each in entries if each.path[: len(network.root)] == network.root]
+    refuse_other_weights(
+        path,
+        (each.name for each in below_root if id(each) not in apart),
+        (each.name for each in outside if not OPTIMISER & set(each.path)),
     )
     _refuse_other_forms(path, network)
     strangers, constants = sorted_out(path, network, leave_out)
@@ -165,7 +169,7 @@ def _settings(path: Path, metadata: Mapping[str, str]) -> Mapping[str, Any] | No
     return settings
 
 
-def _refuse(path: Path, content: Any, entries: list[Entry]) -> None:
+def _refuse(path: Path, content: Any, entries: list[Entry]) -> NoReturn:
     """Say what a file without a network is.
 
     Raises:
@@ -178,7 +182,7 @@ def _refuse(path: Path, content: Any, entries: list[Entry]) -> None:
             f"model.state_dict() with torch.save in the program that made it and use that file."
         )
     names = [entry.name for entry in entries]
-    refuse_what_is_not_weights(path, names)
+    refuse_other_weights(path, names)
     if names:
         raise InputError(
             f"{path} is not a Slide-Swin: it has {some(sorted(names))} and no patch_embed.proj; "
@@ -201,7 +205,7 @@ def _refuse(path: Path, content: Any, entries: list[Entry]) -> None:
 
 
 def _refuse_other_forms(path: Path, network: Network) -> None:
-    """Raise InputError where names are there and weights are not as they are."""
+    """Raise InputError where the network's tensors cannot be used as they are."""
     if network.doubled:
         raise InputError(
             f"{path} holds {network.doubled[0]} twice, under names that differ by a wrapper's part "

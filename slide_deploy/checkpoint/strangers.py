@@ -10,13 +10,17 @@ from slide_deploy.checkpoint.networks import Network
 from slide_deploy.checkpoint.slide_swin_names import inside_network
 from slide_deploy.errors import InputError
 
-# Names of which the weights that answer are not in the file as they are, and what to do.
-_NOT_WEIGHTS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (
-        re.compile(r"(?:^|[._])(?:lora|dora|loha|lokr|hada|ia3|adapters?|adaptformer)(?:[._]|$)"),
-        "adapters ({name}), which are not merged into the weights: merge them in the program that "
-        "trained them and save the state dict again",
-    ),
+_ADAPTERS = (
+    "adapters ({name}), which are not merged into the weights: merge them in the program that "
+    "trained them and save the state dict again"
+)
+# Low-rank adapters are stored apart from the network that they change. Other words may also name
+# parts of a larger model, such as the scales of a detector's head.
+_ANYWHERE = ((re.compile(r"(?:^|[._])(?:lora|dora|loha|lokr|hada|ia3)(?:[._]|$)"), _ADAPTERS),)
+# Names below a network's root that show weights in another form, and what to do.
+_IN_THE_NETWORK: tuple[tuple[re.Pattern[str], str], ...] = (
+    *_ANYWHERE,
+    (re.compile(r"(?:^|[._])(?:adapters?|adaptformer)(?:[._]|$)"), _ADAPTERS),
     (
         re.compile(r"parametrizations\.|\.(?:weight|bias)_(?:g|v|orig|mask|u)$"),
         "parametrised weights ({name}), which are computed from others: remove the parametrisation "
@@ -90,10 +94,20 @@ def sorted_out(
     return left_out, constants
 
 
-def refuse_what_is_not_weights(path: Path, names: Iterable[str]) -> None:
-    """Raise InputError where names tell that the file holds weights in another form."""
-    for name in names:
-        for pattern, sentence in _NOT_WEIGHTS:
+def refuse_other_weights(path: Path, names: Iterable[str], beside: Iterable[str] = ()) -> None:
+    """Refuse a file whose names show that its weights are stored in another form.
+
+    Args:
+        path: the file, for messages.
+        names: of the tensors of the network.
+        beside: of other tensors, among which adapters of the network may stand.
+
+    Raises:
+        InputError: if a name does; the text says which.
+    """
+    kinds = [(name, _IN_THE_NETWORK) for name in names] + [(name, _ANYWHERE) for name in beside]
+    for name, patterns in kinds:
+        for pattern, sentence in patterns:
             if pattern.search(name):
                 raise InputError(f"{path} holds {sentence.format(name=name)}.")
 

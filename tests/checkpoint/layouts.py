@@ -285,6 +285,14 @@ BACKBONES: Mapping[str, Layout] = {
     "a detector without normalisations": lambda s: {
         "state_dict": {**under("backbone.", body(s)), "bbox_head.w": torch.zeros(3)}
     },
+    "a detector whose head has scales and parametrised weights": lambda s: {
+        "state_dict": {
+            **under("backbone.", body(s)),
+            "bbox_head.scales.0.scale": torch.ones(1),
+            "bbox_head.conv.weight_g": torch.ones(3),
+            "neck.adapter.weight": torch.ones(3),
+        }
+    },
     "an encoder without a classifier": lambda s: {
         "model": {n: v for n, v in s.items() if not n.startswith("head.")}
     },
