@@ -120,10 +120,14 @@ def _answers(path: Path, images: Images) -> Answers:
 def _open(path: Path) -> tuple[str, str, Predictor]:
     """What runs a file, its version, and the call that does."""
     if path.suffix in FILES:
-        from slide_deploy.runtimes import open_file
+        from slide_deploy.runtimes import open_image_file
 
-        session = open_file(path)
-        return session.runtime, session.version, session
+        file = open_image_file(path)
+
+        def classify(image: Images) -> NDArray[np.floating]:
+            return next(iter(file.answers(image).values()))
+
+        return file.session.runtime, file.session.version, classify
 
     import torch
 

@@ -1,17 +1,22 @@
 """One slide attention on its own, as a file: what is raced to find its fastest form."""
 
-import copy
+from dataclasses import replace
 from pathlib import Path
 
-import torch
+import numpy as np
 from torch import Tensor, nn
 
 from exporters.base import ExportRequest
 from exporters.registry import exporter_for
+from slide_deploy.cases import verification_cases
+from slide_deploy.deployable.inputs import BATCH_NAME, Input
+from slide_deploy.deployable.network import Call
+from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import Chooser, Lowering, lower
 from slide_deploy.models.slide_attention import FoldedSlideAttention
-from slide_deploy.parity import LIMITS, compare, verification_cases
+from slide_deploy.parity import LIMITS, verify
+from slide_deploy.reference import reference_answers
 from slide_deploy.runtimes import open_file
 
 
@@ -42,10 +47,26 @@ class Alone(nn.Module):
         return out.reshape(image.shape)
 
 
-def image_shape(folded: FoldedSlideAttention, map_size: tuple[int, int]) -> tuple[int, int, int]:
-    """Of the image that ``Alone`` takes, without the batch."""
+def deployable_attention(
+    folded: FoldedSlideAttention, map_size: tuple[int, int], dynamic_batch: bool = False
+) -> Deployable:
+    """An attention as a network that takes one image.
+
+    Args:
+        folded: the attention.
+        map_size: height and width of its map.
+        dynamic_batch: leave the batch open.
+    """
     channels, (height, width) = folded.config.dim, map_size
-    return (channels, height, width) if folded.layout == "nchw" else (height, width, channels)
+    shape = (channels, height, width) if folded.layout == "nchw" else (height, width, channels)
+    image = np.zeros((1, *shape), np.float32)
+    return Deployable(
+        model=Alone(folded, folded.layout).eval(),
+        inputs=(Input("image", image, {0: BATCH_NAME} if dynamic_batch else {}),),
+        outputs=("logits",),
+        call=Call.of_one_tensor(),
+        origin=Origin("attention", "attention", "", "slide_attention"),
+    )
 
 
 def attention_request(
@@ -60,8 +81,9 @@ def attention_request(
     Raises:
         InputError: if the form cannot write it.
     """
-    alone = Alone(lower(folded, lowering), folded.layout).eval()
-    return ExportRequest(alone, image_shape(folded, map_size), dynamic_batch, {}, precision)
+    whole = deployable_attention(folded, map_size, dynamic_batch)
+    lowered = Alone(lower(folded, lowering), folded.layout).eval()
+    return ExportRequest(replace(whole, model=lowered), {}, precision)
 
 
 class AttentionFiles:
@@ -85,12 +107,9 @@ class AttentionFiles:
         self._map_size = map_size
         self._precision = precision
         self._folder = folder
-        self._cases = verification_cases(image_shape(folded, map_size), dynamic_batch=False)
-        exact = Alone(copy.deepcopy(folded).double(), folded.layout).eval()
-        with torch.no_grad():
-            self._references = [
-                exact(torch.from_numpy(case.images).double()).numpy() for case in self._cases
-            ]
+        whole = deployable_attention(folded, map_size)
+        self._cases = verification_cases(whole.inputs)
+        self._references = reference_answers(whole, self._cases).answers
         # Tracing takes a third of the time: once for all formats.
         self._requests: dict[Lowering, ExportRequest] = {}
 
@@ -113,11 +132,18 @@ class AttentionFiles:
 
     def _prove(self, path: Path) -> None:
         session = open_file(path)
-        for case, reference in zip(self._cases, self._references, strict=True):
-            (answer,) = session.answers(case.images).values()
-            agreement = compare(answer, reference)
-            if not agreement.within(LIMITS[self._precision]):
+        limit = LIMITS[self._precision]
+        verification = verify(
+            session,
+            self._cases,
+            self._references,
+            runtime=session.runtime,
+            version=session.version,
+            limit=limit,
+        )
+        for case in verification.cases:
+            if not case.agreement.within(limit):
                 raise InputError(
                     f"{path.name} disagrees with the folded attention on {case.name} "
-                    f"({agreement.snr_db:.0f} dB on {session.runtime} {session.version})."
+                    f"({case.agreement.snr_db:.0f} dB on {session.runtime} {session.version})."
                 )

@@ -8,57 +8,55 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from exporters.quiet import quiet
+from exporters.tracing import open_dimensions, refuse_ranks, traced
 from slide_deploy import interruption
+from slide_deploy.deployable.inputs import Input
+from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.lowerings.traits import PLAIN, Traits
 from slide_deploy.runtimes.base import message_lines
 
-INPUT_NAME = "image"
-BATCH_NAME = "batch"
-# Bounds of a dynamic batch: runtimes that plan memory ahead want to know them.
-MAX_BATCH = 1024
-
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """One model to be written.
+    """One network to be written.
 
-    Args:
-        model: lowered, in evaluation mode, float32.
-        image_shape: channels, height and width.
-        dynamic_batch: whether the batch is left open; it is 1 otherwise.
+    Attributes:
+        deployable: the network with its interface; its model is lowered.
         metadata: entries to store in the file, by key.
         precision: "float32", "float16" or "mixed".
-        outputs: what the model's answers are called, in their order.
     """
 
-    model: nn.Module
-    image_shape: tuple[int, int, int]
-    dynamic_batch: bool
+    deployable: Deployable
     metadata: Mapping[str, str]
     precision: str = "float32"
-    outputs: tuple[str, ...] = ("logits",)
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What the file takes, in order."""
+        return self.deployable.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the file's answers are called, in order."""
+        return self.deployable.outputs
 
     @cached_property
     def single(self) -> torch.export.ExportedProgram:
-        """The model traced for one image; traced once for all formats."""
-        return torch.export.export(self.model, (torch.zeros(1, *self.image_shape),))
+        """The network traced at the sizes of its examples; traced once for all formats."""
+        return traced(self.deployable, {})
 
     @cached_property
     def open(self) -> torch.export.ExportedProgram:
-        """The model traced with a symbolic batch; traced once for all formats."""
-        # Not with one image: that would make the batch the constant 1.
-        example = torch.zeros(2, *self.image_shape)
-        batch = torch.export.Dim(BATCH_NAME, min=1, max=MAX_BATCH)
-        return torch.export.export(self.model, (example,), dynamic_shapes={INPUT_NAME: {0: batch}})
+        """The network traced with symbols for its open sizes; traced once for all formats."""
+        return traced(self.deployable, open_dimensions(self.deployable))
 
     @property
     def program(self) -> torch.export.ExportedProgram:
-        """The one of the two that ``dynamic_batch`` asks for."""
-        return self.open if self.dynamic_batch else self.single
+        """The one of the two that the inputs ask for."""
+        return self.open if self.deployable.open_names else self.single
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,7 @@ class Exporter:
         precisions: in which it can be written.
         companions: suffixes of the files that belong to it.
         traits: how the rest of a network is written.
+        max_rank: axes that a tensor may have; None for any number.
     """
 
     format: str
@@ -82,6 +81,7 @@ class Exporter:
     precisions: tuple[str, ...] = ("float32",)
     companions: tuple[str, ...] = ()
     traits: Traits = PLAIN
+    max_rank: int | None = None
 
     def paths(self, stem: Path) -> tuple[Path, ...]:
         """Every file or folder that is written for a stem, the one that others open first."""
@@ -104,6 +104,15 @@ class Exporter:
         for package in self.packages:
             if find_spec(package) is None:
                 raise MissingExtra(package, self.extra)
+
+    def refuse(self, request: ExportRequest) -> None:
+        """Refuse a network that the format cannot hold, before anything is written.
+
+        Raises:
+            InputError: if a tensor has more axes than the format allows; the text names its layer.
+        """
+        if self.max_rank is not None:
+            refuse_ranks(request.program, self.max_rank, self.format)
 
     def write(self, request: ExportRequest, path: Path) -> None:
         """Write a file and what belongs to it.

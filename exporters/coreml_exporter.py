@@ -5,19 +5,22 @@ from typing import Any
 
 import torch
 
-from exporters.base import INPUT_NAME, MAX_BATCH, ExportRequest
+from exporters.base import ExportRequest
+from exporters.tracing import MAX_BATCH
+from slide_deploy.deployable.inputs import BATCH_NAME, Input
+
+# Largest open size but the batch: Core ML wants to know one.
+_MAX_SIZE = 8192
 
 
 def write(request: ExportRequest, path: Path) -> None:
     """Write the package ``path``, a folder; see ``Exporter.write``."""
     import coremltools
 
-    batch = coremltools.RangeDim(1, MAX_BATCH, default=1) if request.dynamic_batch else 1
-    shape = coremltools.Shape((batch, *request.image_shape))
     model = coremltools.convert(
         _without_aliases(request.program.run_decompositions({})),
         convert_to="mlprogram",
-        inputs=[coremltools.TensorType(name=INPUT_NAME, shape=shape)],
+        inputs=[_tensor_type(each) for each in request.inputs],
         outputs=[coremltools.TensorType(name=name) for name in request.outputs],
         compute_precision=_precision(request.precision),
         minimum_deployment_target=coremltools.target.iOS16,
@@ -25,6 +28,26 @@ def write(request: ExportRequest, path: Path) -> None:
     )
     model.user_defined_metadata.update(request.metadata)
     model.save(str(path))
+
+
+def _tensor_type(ours: Input) -> Any:
+    import coremltools
+    import numpy as np
+
+    sizes = []
+    for axis, size in enumerate(ours.example.shape):
+        name = ours.open.get(axis)
+        if name is None:
+            sizes.append(size)
+        else:
+            most = MAX_BATCH if name == BATCH_NAME else _MAX_SIZE
+            sizes.append(coremltools.RangeDim(1, most, default=size))
+    whole = ours.example.dtype.kind in "iub"
+    return coremltools.TensorType(
+        name=ours.name,
+        shape=coremltools.Shape(tuple(sizes)),
+        dtype=np.int32 if whole else np.float32,
+    )
 
 
 def _without_aliases(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:

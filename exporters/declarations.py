@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from torch import nn
 
 from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, PRECISION_KEY
-from slide_deploy.graph_checks.features import FEATURES_KEY
 from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY
 from slide_deploy.lowerings import Lowering
-from slide_deploy.models.backbone import feature_names
 from slide_deploy.models.slide_attention import FoldedSlideAttention
-from slide_deploy.models.slide_swin import SlideSwinConfig
 
 
 def declarations(
@@ -30,15 +27,6 @@ def declarations(
         ATTENTIONS_KEY: json.dumps(_slide_attentions(folded, lowerings)),
         NORMALISATIONS_KEY: json.dumps(_normalisations(folded)),
     }
-
-
-def declared_features(config: SlideSwinConfig) -> dict[str, str]:
-    """The entry of a file that answers the maps of all stages."""
-    maps = [
-        {"name": name, "shape": [config.dim(stage), *config.resolution(stage)]}
-        for stage, name in enumerate(feature_names(len(config.depths)))
-    ]
-    return {FEATURES_KEY: json.dumps(maps)}
 
 
 def _slide_attentions(

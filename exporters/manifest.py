@@ -1,20 +1,23 @@
-"""The manifest: what binds a checkpoint, its fold, its verification and the written files."""
+"""The manifest: what binds a network, its fold, its verification and the written files."""
 
 import json
 import math
 import platform
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from exporters.outcome import ExportedFile, ExportOptions, ExportResult
 from slide_deploy import __version__
+from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.hashing import sha256
 
-# 1: the first form.
-MANIFEST_VERSION = 1
+# 1: the first form, of checkpoints only.
+# 2: "source" in the place of "checkpoint": a network may come from elsewhere.
+MANIFEST_VERSION = 2
 
 _LIBRARIES = (
     "torch",
@@ -39,27 +42,27 @@ def library_versions() -> dict[str, str]:
 
 
 def entries_beside(
-    manifest: Path, checkpoint_sha256: str, replaced: Collection[str], force: bool
+    manifest: Path, source_sha256: str, replaced: Collection[str], force: bool
 ) -> list[dict[str, Any]]:
-    """What a manifest says of the files that an earlier export of the same checkpoint left there.
+    """What a manifest says of the files that an earlier export of the same network left there.
 
     Args:
         manifest: may be missing.
-        checkpoint_sha256: of the checkpoint that is about to be exported.
+        source_sha256: of the network that is about to be exported, see ``Origin``.
         replaced: formats that are about to be written again.
-        force: drop a manifest that is another checkpoint's or cannot be read.
+        force: drop a manifest that is another network's or cannot be read.
 
     Returns:
         The entries of other formats whose files still are what they were, in their order.
 
     Raises:
-        InputError: if the manifest is another checkpoint's or cannot be read, without ``force``.
+        InputError: if the manifest is another network's or cannot be read, without ``force``.
     """
     if not manifest.exists():
         return []
     try:
         content = json.loads(manifest.read_text())
-        ours = (content["manifest_version"], content["checkpoint"]["sha256"])
+        ours = (content["manifest_version"], content["source"]["sha256"])
         entries = [
             entry
             for entry in content["files"]
@@ -72,13 +75,66 @@ def entries_beside(
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         ours, entries = None, []
-    if ours == (MANIFEST_VERSION, checkpoint_sha256):
+    if ours == (MANIFEST_VERSION, source_sha256):
         return entries
     if force:
         return []
     raise InputError(
         f"{manifest} belongs to another export: give --force to replace it, or another --out."
     )
+
+
+def manifest_of(
+    deployable: Deployable,
+    options: ExportOptions,
+    result: ExportResult,
+    reference_dtype: str,
+    others: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The content of a manifest, before it becomes JSON.
+
+    Args:
+        deployable: the network.
+        options: of the export.
+        result: what was written.
+        reference_dtype: in which the true answers were computed.
+        others: entries of files that are there already.
+    """
+    origin = deployable.origin
+    return {
+        "manifest_version": MANIFEST_VERSION,
+        "source": {
+            "name": origin.name,
+            "sha256": origin.sha256,
+            "architecture": origin.architecture,
+            "remarks": origin.remarks,
+            **origin.facts,
+        },
+        "certificate": {"status": result.certificate.status, "layers": result.certificate},
+        "files": [*others, *(_entry(file, deployable, options) for file in result.files)],
+        "reference": reference_dtype,
+        "versions": library_versions(),
+    }
+
+
+def _entry(file: ExportedFile, deployable: Deployable, options: ExportOptions) -> dict[str, Any]:
+    lowerings = file.lowerings.items()
+    return {
+        "format": file.format,
+        "lowerings": {name: str(lowering) for name, lowering in lowerings},
+        "lowering_sources": {
+            name: lowering.source for name, lowering in lowerings if lowering.source
+        },
+        "precision": options.precision,
+        "inputs": {each.name: each.shape for each in deployable.inputs},
+        "outputs": file.verification.outputs,
+        "passed": file.passed,
+        "sha256": {path.name: digest for path, digest in zip(file.paths, file.sha256, strict=True)},
+        "bytes": file.size,
+        "operators": dict(file.operators),
+        "violations": file.violations,
+        "verification": file.verification,
+    }
 
 
 def to_json(content: Any) -> str:

@@ -5,14 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from exporters.base import BATCH_NAME, INPUT_NAME, ExportRequest
+from exporters.base import ExportRequest
 from slide_deploy import __version__
 
 # The first opset with Gelu as one operator; ONNX Runtime runs it since 1.17.
 OPSET = 20
-
-# The batch is the one size that can be open.
-_SYMBOL = re.compile(r"\bs\d+\b")
 
 
 def write(request: ExportRequest, path: Path) -> None:
@@ -24,7 +21,7 @@ def write(request: ExportRequest, path: Path) -> None:
         request.program,
         (),
         dynamo=True,
-        input_names=[INPUT_NAME],
+        input_names=[each.name for each in request.inputs],
         output_names=list(request.outputs),
         opset_version=OPSET,
         verbose=False,
@@ -37,22 +34,29 @@ def write(request: ExportRequest, path: Path) -> None:
     for node in model.graph:
         # Python stack traces of the machine that exported: nobody who runs the file wants them.
         node.metadata_props.clear()
-    _name_open_sizes(model)
+    _name_open_sizes(model, request)
     # Without a limit, as each strip has its own transpose of a weight.
     onnx_ir.passes.common.DeduplicateInitializersPass(size_limit=sys.maxsize)(model)
     program.save(str(path), external_data=False)
 
 
-def _name_open_sizes(model: Any) -> None:
-    """Call the open batch by its name in every value: torch leaves its own symbol there."""
+def _name_open_sizes(model: Any, request: ExportRequest) -> None:
+    """Call each open size by its name in every value: torch leaves its own symbols there."""
     import onnx_ir
 
+    names: dict[str, str] = {}
+    for value, ours in zip(model.graph.inputs, request.inputs, strict=True):
+        for axis, name in ours.open.items():
+            names[str(value.shape[axis].value)] = name
+    symbols = re.compile(r"\b(?:" + "|".join(map(re.escape, names)) + r")\b")
     values = [value for node in model.graph for value in node.outputs]
-    for value in [*model.graph.inputs, *values]:
+    for value in [*model.graph.inputs, *values] if names else ():
         if value.shape is not None:
             value.shape = onnx_ir.Shape(
                 [
-                    size if isinstance(size, int) else _SYMBOL.sub(BATCH_NAME, str(size.value))
+                    size
+                    if isinstance(size, int)
+                    else symbols.sub(lambda found: names[found[0]], str(size.value))
                     for size in value.shape
                 ]
             )

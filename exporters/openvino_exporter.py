@@ -3,8 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from exporters.base import INPUT_NAME, MAX_BATCH, ExportRequest
+import torch
+from torch.utils import _pytree as pytree
+
+from exporters.base import ExportRequest
 from exporters.openvino_products import clip_products
+from exporters.tracing import MAX_BATCH
+from slide_deploy.deployable.inputs import BATCH_NAME, Input
 
 
 def write(request: ExportRequest, path: Path) -> None:
@@ -12,18 +17,22 @@ def write(request: ExportRequest, path: Path) -> None:
     import openvino
     from openvino.passes import ConstantFolding, Manager
 
-    model = openvino.convert_model(request.single)
-    model.input(0).get_tensor().set_names({INPUT_NAME})
+    by_constants = request.deployable.open_names == (BATCH_NAME,) and keeps_batch_first(
+        request.open
+    )
+    is_open = bool(request.deployable.open_names) and not by_constants
+    model = openvino.convert_model(request.open if is_open else request.single)
+    for index, ours in enumerate(request.inputs):
+        model.input(index).get_tensor().set_names({ours.name})
     for index, name in enumerate(request.outputs):
         model.output(index).get_tensor().set_names({name})
         model.get_results()[index].set_friendly_name(name)
-    if request.dynamic_batch:
+    if by_constants:
         # The converter opens sizes of the input that it can do without; the sizes of the reshapes
         # can be read only where all are known.
-        model.reshape({INPUT_NAME: openvino.PartialShape([1, *request.image_shape])})
+        model.reshape({ours.name: _shape(ours, is_open=False) for ours in request.inputs})
         _open_batch(model)
-    batch = openvino.Dimension(1, MAX_BATCH) if request.dynamic_batch else openvino.Dimension(1)
-    model.reshape({INPUT_NAME: openvino.PartialShape([batch, *request.image_shape])})
+    model.reshape({ours.name: _shape(ours) for ours in request.inputs})
     # Giving the input a size lets reshapes before products compute their sizes from the weights'.
     passes = Manager()
     passes.register_pass(ConstantFolding())
@@ -32,6 +41,39 @@ def write(request: ExportRequest, path: Path) -> None:
     for key, value in request.metadata.items():
         model.set_rt_info(value, key.split("."))
     openvino.save_model(model, path, compress_to_fp16=request.precision == "float16")
+
+
+def _shape(ours: Input, is_open: bool = True) -> Any:
+    import openvino
+
+    sizes = []
+    for axis, size in enumerate(ours.example.shape):
+        name = ours.open.get(axis) if is_open else None
+        bounds = (1, MAX_BATCH) if name == BATCH_NAME else (1, -1)
+        sizes.append(openvino.Dimension(*((size,) if name is None else bounds)))
+    return openvino.PartialShape(sizes)
+
+
+def keeps_batch_first(program: torch.export.ExportedProgram) -> bool:
+    """Whether the batch is the first size of every tensor and only reshapes are told of it.
+
+    Args:
+        program: traced with an open batch, and nothing else open.
+    """
+    reshapes = (torch.ops.aten.view.default, torch.ops.aten.reshape.default)
+    for node in program.graph.nodes:
+        for value in pytree.tree_leaves(node.meta.get("val")):
+            if isinstance(value, torch.Tensor) and not all(
+                isinstance(size, int) for size in value.shape[1:]
+            ):
+                return False
+        told = any(
+            isinstance(other.meta.get("val"), torch.SymInt) for other in node.all_input_nodes
+        )
+        computed = isinstance(node.meta.get("val"), torch.SymInt)
+        if told and not computed and node.op == "call_function" and node.target not in reshapes:
+            return False
+    return True
 
 
 def _open_batch(model: Any) -> None:

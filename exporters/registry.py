@@ -20,7 +20,14 @@ EXPORTERS = (
         traits=Traits(bare_products=True, map_stages=True),
     ),
     Exporter("openvino", ".xml", ("openvino",), "openvino", ("float32", "float16"), (".bin",)),
-    Exporter("coreml", ".mlpackage", ("coremltools",), "coreml", ("float32", "float16", "mixed")),
+    Exporter(
+        "coreml",
+        ".mlpackage",
+        ("coremltools",),
+        "coreml",
+        ("float32", "float16", "mixed"),
+        max_rank=5,
+    ),
 )
 
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Every output of a model by its name, each with one entry for each image.
+from slide_deploy.cases import Case
+
+# Every output of a model by its name.
 Answers = Mapping[str, np.ndarray]
-Predict = Callable[[np.ndarray], Answers]
+Predict = Callable[[Mapping[str, np.ndarray]], Answers]
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def compare(answer: np.ndarray, reference: np.ndarray) -> Agreement:
 
     A difference in shape, NaN or infinity on either side gives NaN figures, which keep no limit.
     """
+    if reference.dtype.kind != "f":
+        return _compare_exact(answer, reference)
     classes = reference.ndim == 2
     nothing = Agreement(math.nan, math.nan, math.nan, 0.0 if classes else None)
     if answer.shape != reference.shape or not reference.size:
@@ -82,48 +86,17 @@ def compare(answer: np.ndarray, reference: np.ndarray) -> Agreement:
     return Agreement(worst, relative, snr, float(same) if classes else None)
 
 
-@dataclass(frozen=True)
-class Case:
-    """Images to verify with, and why these.
+def _compare_exact(answer: np.ndarray, reference: np.ndarray) -> Agreement:
+    """Compare integers or truth values: the relative error is the share of those that differ.
 
-    Args:
-        name: what they show.
-        images: (n, channels, height, width), float32.
+    Rounding may exchange two classes that are nearly alike, so that a few may differ.
     """
-
-    name: str
-    images: np.ndarray
-
-
-def verification_cases(
-    shape: tuple[int, int, int], dynamic_batch: bool, patch: int = 4, seed: int = 0
-) -> tuple[Case, ...]:
-    """Inputs that together show what one random image hides.
-
-    Args:
-        shape: channels, height and width of an image.
-        dynamic_batch: add a batch of three.
-        patch: width of the frame in "border", in pixels.
-        seed: of the random draws.
-    """
-    random = np.random.default_rng(seed)
-
-    def noise(batch: int = 1) -> np.ndarray:
-        return random.standard_normal((batch, *shape)).astype(np.float32)
-
-    border = noise()
-    border[..., patch:-patch, patch:-patch] = 0.0
-    cases = [
-        Case("noise", noise()),
-        # What is wrong at the edge of the map drowns in an average over the whole of it.
-        Case("border", 3 * border),
-        # Nearly no contrast: the normalisations' epsilon and the biases decide.
-        Case("faint", noise() * np.float32(0.01)),
-        Case("zeros", np.zeros((1, *shape), np.float32)),
-    ]
-    if dynamic_batch:
-        cases.append(Case("batch of 3", noise(3)))
-    return tuple(cases)
+    if answer.shape != reference.shape or not reference.size:
+        return Agreement(math.nan, math.nan, math.nan, None)
+    difference = np.abs(answer.astype(np.float64) - reference.astype(np.float64))
+    share = float((difference > 0).mean())
+    # Classes have no energy, and so no noise.
+    return Agreement(float(difference.max()), share, math.inf, None)
 
 
 @dataclass(frozen=True)
@@ -197,7 +170,7 @@ def verify(
     """Run every case and compare every output that the reference has.
 
     Args:
-        predict: images to answers, by the file under test; an output that it lacks fails.
+        predict: inputs to answers, by the file under test; an output that it lacks fails.
         cases: the inputs.
         references: the true answers of each case, from the branched model in float64.
         runtime: what runs the file.
@@ -207,8 +180,8 @@ def verify(
     lacking = np.empty(0)
     results = []
     for case, reference in zip(cases, references, strict=True):
-        answers = predict(case.images)
+        answers = predict(case.inputs)
         for output, wanted in reference.items():
             agreement = compare(answers.get(output, lacking), wanted)
-            results.append(CaseResult(case.name, len(case.images), output, agreement))
+            results.append(CaseResult(case.name, case.batch, output, agreement))
     return Verification(tuple(results), limit, runtime, version)

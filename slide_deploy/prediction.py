@@ -10,7 +10,7 @@ import numpy as np
 from slide_deploy.errors import InputError
 from slide_deploy.input_shapes import written
 from slide_deploy.preprocessing import ImageInput
-from slide_deploy.runtimes import Session
+from slide_deploy.runtimes import ImageSession
 
 # What exporters call the answers of a classifier.
 _CLASSES = re.compile("logit|prob|softmax|score", re.IGNORECASE)
@@ -41,7 +41,7 @@ class Guess:
 
 
 def predict(
-    session: Session,
+    file: ImageSession,
     images: Sequence[Path],
     names: Sequence[str],
     top: int,
@@ -51,7 +51,7 @@ def predict(
     """Name the most probable classes.
 
     Args:
-        session: a file that takes three channels.
+        file: one that takes three channels.
         images: pictures.
         names: of the classes, in the order of the logits; may be shorter.
         top: how many to give of each picture, the most probable first.
@@ -62,16 +62,17 @@ def predict(
         InputError: if the file takes other images or answers no classes, or a picture cannot be
             read.
     """
+    session, taken = file.session, file.image
     if all(map(_FEATURES.fullmatch, session.outputs)):
         raise InputError(
             f"The file answers {', '.join(session.outputs)}: predict needs logits, so export the "
             f"model without --features."
         )
-    wanted = ImageInput.read(session.input_shape, session.input_dtype, session.pixels, size)
+    wanted = ImageInput.read(taken.shape, taken.dtype, taken.pixels, size)
     rows = []
     for image in images:
-        answers = session.answers_to_one(wanted.load(image))
-        output = choose_output(answers, session.input_shape[0] or 1, output)
+        answers = file.answers(wanted.load(image))
+        output = choose_output(answers, taken.shape[0] or 1, output)
         row = answers[output][0].ravel()
         if np.isnan(row).any() or np.isposinf(row).any():
             raise InputError(

@@ -1,70 +1,139 @@
-"""What the trained model answers, in float64: the truth that written files are held against."""
+"""What the trained network answers, in float64: the truth that written files are held against."""
 
-import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils import _pytree as pytree
 
+from slide_deploy.cases import Case
+from slide_deploy.deployable.inputs import Input
+from slide_deploy.deployable.network import Network
+from slide_deploy.deployable.precision import in_float64
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.errors import InputError
+from slide_deploy.foreign import find_foreign
 from slide_deploy.locate import LayerOutput
 from slide_deploy.models.slide_attention import SlideAttentionBase
-from slide_deploy.models.slide_swin import Block, PatchEmbed, PatchMerging, SlideSwinTrunk
+from slide_deploy.models.slide_swin import Block, PatchEmbed, PatchMerging
 from slide_deploy.models.window_attention import WindowAttention
-from slide_deploy.parity import Answers, Case
+from slide_deploy.parity import Answers
 
 # Lowered, their inner values are arranged differently: they are looked at from outside.
-_WHOLE = (SlideAttentionBase, WindowAttention, PatchMerging)
+_WHOLE = (SlideAttentionBase, WindowAttention, PatchMerging, nn.MultiheadAttention)
 
 
-def reference_answers(model: SlideSwinTrunk, cases: Sequence[Case]) -> list[Answers]:
-    """Logits, or the maps of all stages, of every case, in float64; the model is left as it is."""
-    exact = copy.deepcopy(model).double()
+@dataclass(frozen=True)
+class Reference:
+    """The true answers of a network.
+
+    Attributes:
+        answers: of each case.
+        dtype: in which they were computed: "float64", or "float32" where the network fixes that
+            type somewhere.
+    """
+
+    answers: tuple[Answers, ...]
+    dtype: str
+
+
+def reference_answers(deployable: Deployable, cases: Sequence[Case]) -> Reference:
+    """Every output of every case; the network is left as it is.
+
+    Raises:
+        InputError: if the network cannot be run.
+    """
+    try:
+        exact = deployable.double()
+        with in_float64():
+            answers = tuple(_answers(exact, deployable, case, torch.float64) for case in cases)
+        return Reference(answers, "float64")
+    except Exception:  # a type that the network fixes meets float64: any error
+        pass
+    network = deployable.network()
+    try:
+        answers = tuple(_answers(network, deployable, case, torch.float32) for case in cases)
+    except Exception as error:  # a user's network, any error
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise InputError(
+            f"{deployable.origin.name} could not be run to compare its files with it ({reason})."
+        ) from error
+    return Reference(answers, "float32")
+
+
+def _answers(
+    network: Network, deployable: Deployable, case: Case, dtype: torch.dtype
+) -> dict[str, np.ndarray]:
     with torch.no_grad():
-        return [_answers(exact, torch.from_numpy(case.images).double()) for case in cases]
+        given = network(*_tensors(deployable.inputs, case, dtype))
+    values = [value.numpy() for value in given]
+    return dict(zip(deployable.outputs, values, strict=True))
 
 
-def _answers(model: SlideSwinTrunk, images: Tensor) -> Answers:
-    answer = model(images)
-    answers = answer if isinstance(answer, tuple) else (answer,)
-    values = [value.numpy() for value in answers]
-    return dict(zip(model.output_names, values, strict=True))
+def _tensors(inputs: Sequence[Input], case: Case, dtype: torch.dtype) -> list[Tensor]:
+    tensors = [torch.from_numpy(np.ascontiguousarray(case.inputs[each.name])) for each in inputs]
+    return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
 
 
-def layer_outputs(model: nn.Module, image: np.ndarray) -> list[LayerOutput]:
-    """Run a model in float64 and keep what every layer answers.
+def layer_outputs(deployable: Deployable, case: Case) -> list[LayerOutput]:
+    """Run a network in float64 and keep what every layer answers.
 
     Args:
-        model: as trained; left as it is.
-        image: (1, channels, height, width).
+        deployable: as trained; left as it is.
+        case: the inputs.
     """
-    exact = copy.deepcopy(model).double()
+    exact = deployable.double()
     outputs: list[LayerOutput] = []
-
-    def keep(name: str) -> None:
-        parent = exact.get_submodule(name.rpartition(".")[0])
-
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            otherwise: tuple[Tensor, ...] = ()
-            if isinstance(module, nn.LayerNorm) and isinstance(parent, Block):
-                # What is left where the projection behind it took over; see lowerings.normalised.
-                plain = functional.layer_norm(inputs[0], module.normalized_shape, eps=module.eps)
-                otherwise = plain, plain + 1
-            if isinstance(parent, PatchEmbed) and parent.norm is not None and output.dim() == 4:
-                # Where its weights take the mean off; see lowerings.map_stages.
-                otherwise = (output - output.mean(dim=1, keepdim=True),)
-            outputs.append(LayerOutput(name, output.numpy(), tuple(map(Tensor.numpy, otherwise))))
-
-        exact.get_submodule(name).register_forward_hook(hook)
-
-    inside: set[str] = set()
-    for name, module in exact.named_modules():
-        if isinstance(module, _WHOLE):
-            inside |= {f"{name}.{below}" for below, _ in module.named_modules() if below}
-        container = isinstance(module, nn.ModuleList)
-        if name and name not in inside and not container:
-            keep(name)
-    with torch.no_grad():
-        exact(torch.from_numpy(image).double())
+    handles = [
+        module.register_forward_hook(_keeper(name, _parent(exact.module, name), outputs))
+        for name, module in _watched(exact.module)
+    ]
+    with in_float64(), torch.no_grad():
+        exact(*_tensors(deployable.inputs, case, torch.float64))
+    for handle in handles:
+        handle.remove()
     return outputs
+
+
+def _watched(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Layers whose outputs a written file holds somewhere."""
+    foreign = {name for name, _ in find_foreign(model)}
+    inside: set[str] = set()
+    for name, module in model.named_modules():
+        if isinstance(module, _WHOLE) or name in foreign:
+            inside |= {f"{name}.{below}" for below, _ in module.named_modules() if below}
+    return [
+        (name, module)
+        for name, module in model.named_modules()
+        if name
+        and name not in inside
+        and not isinstance(module, nn.ModuleList | nn.ModuleDict | nn.ParameterList)
+    ]
+
+
+def _parent(model: nn.Module, name: str) -> nn.Module:
+    return model.get_submodule(name.rpartition(".")[0])
+
+
+def _keeper(name: str, parent: nn.Module, outputs: list[LayerOutput]):  # type: ignore[no-untyped-def]
+    """A hook that keeps the tensors that a layer answers."""
+
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], given: object) -> None:
+        otherwise: tuple[Tensor, ...] = ()
+        if isinstance(module, nn.LayerNorm) and isinstance(parent, Block):
+            # What is left where the projection behind it took over; see lowerings.normalised.
+            plain = functional.layer_norm(inputs[0], module.normalized_shape, eps=module.eps)
+            otherwise = plain, plain + 1
+        tensors = [leaf for leaf in pytree.tree_leaves(given) if isinstance(leaf, Tensor)]
+        if isinstance(parent, PatchEmbed) and parent.norm is not None and tensors[0].dim() == 4:
+            # Where its weights take the mean off; see lowerings.map_stages.
+            otherwise = (tensors[0] - tensors[0].mean(dim=1, keepdim=True),)
+        for tensor in tensors:
+            if tensor.is_floating_point():
+                value = tensor.numpy().copy()
+                outputs.append(LayerOutput(name, value, tuple(map(Tensor.numpy, otherwise))))
+
+    return keep

@@ -55,12 +55,17 @@ def assert_parity(
         InputError: if one of the two cannot be used.
     """
     from slide_deploy.checkpoint import load_checkpoint
+    from slide_deploy.deployable.trained import deployable_checkpoint
+    from slide_deploy.models.backbone import are_features
+    from slide_deploy.runtimes import open_file
     from slide_deploy.verification import locate, verify_file
 
-    trained = load_checkpoint(checkpoint, overrides)
-    result = verify_file(Path(path), trained, precision)
+    file = Path(path)
+    features = are_features(open_file(file).outputs)
+    trained = deployable_checkpoint(load_checkpoint(checkpoint, overrides), features=features)
+    result = verify_file(file, trained, precision)
     if not result.passed:
-        parting = locate(Path(path), trained, precision)
+        parting = locate(file, trained, precision)
         raise AssertionError(
             f"{path} disagrees with {checkpoint} on {', '.join(result.failures)}: largest relative "
             f"error {result.worst.max_relative:.1e}, {result.worst.snr_db:.0f} dB; the first layer "

@@ -1,87 +1,154 @@
-"""A written file against a checkpoint: do they agree, and if not, where do they part?"""
+"""A file against its network: do they agree, and if not, where do they part?"""
 
+from dataclasses import replace
 from pathlib import Path
 
 from slide_deploy import parity
-from slide_deploy.checkpoint import Checkpoint
+from slide_deploy.cases import verification_cases
+from slide_deploy.deployable.inputs import Input
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.deployable.sizes import with_sizes
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.locate import SAME_DB, SAME_DB_FLOAT16, Parting, part
-from slide_deploy.models.backbone import are_features, backbone_of
-from slide_deploy.models.slide_swin import SlideSwinTrunk
-from slide_deploy.parity import Predict, Verification
+from slide_deploy.parity import Answers, Verification
 from slide_deploy.reference import layer_outputs, reference_answers
-from slide_deploy.runtimes import Session, open_file, values_of
+from slide_deploy.runtimes import Port, Session, open_file, values_of
+from slide_deploy.runtimes.base import Feeds
 
 
-def verify_file(path: Path, checkpoint: Checkpoint, precision: str = "float32") -> Verification:
-    """Run a file on its own runtime and compare it with the trained model in float64.
+def verify_file(path: Path, deployable: Deployable, precision: str = "float32") -> Verification:
+    """Run a file on its own runtime and compare it with the trained network in float64.
 
     Args:
         path: the written file.
-        checkpoint: what it must agree with.
+        deployable: what it must agree with.
         precision: a key of ``parity.LIMITS``: how far its answers may be off. The file has no say.
 
     Raises:
-        InputError: if the file cannot be run or takes other images than the model.
+        InputError: if the file cannot be run or takes other inputs than the network.
     """
     session = open_file(path)
-    config = checkpoint.config
-    shape = (config.in_channels, *config.image_size)
-    if session.input_shape[1:] != shape:
-        raise InputError(
-            f"{path} takes images of {_by(session.input_shape[1:])} and {checkpoint.path} of "
-            f"{_by(shape)}: name the checkpoint that the file was exported from, and give the "
-            f"--image-size of the export."
-        )
-    model, predict = _counterpart(session, checkpoint)
-    cases = parity.verification_cases(shape, session.dynamic_batch, config.patch_size)
+    adapted = fitted(path, session, deployable)
+    cases = verification_cases(adapted.inputs, adapted.sizes)
     return parity.verify(
-        predict,
+        lambda feeds: answers_of(session, adapted, feeds),
         cases,
-        reference_answers(model, cases),
+        reference_answers(adapted, cases).answers,
         runtime=session.runtime,
         version=session.version,
         limit=parity.LIMITS[precision],
     )
 
 
-def _counterpart(session: Session, checkpoint: Checkpoint) -> tuple[SlideSwinTrunk, Predict]:
-    """What a file must agree with, and what to call for its answers.
+def answers_of(session: Session, deployable: Deployable, feeds: Feeds) -> Answers:
+    """What a file answers, under the names of the network.
 
-    A file with the outputs stage0, stage1 and so on answers features. Of any other file the first
-    output must be the logits, whatever it is called.
+    Inputs and outputs that are called otherwise are taken in their order, if there are as many.
+
+    Args:
+        session: of the file.
+        deployable: whose names are meant.
+        feeds: a tensor for each of its inputs.
     """
-    if are_features(session.outputs):
-        return backbone_of(checkpoint.model), session.answers
-    model = checkpoint.classifier()
-    return model, lambda images: {model.output_names[0]: session(images)}
+    names = [each.name for each in deployable.inputs]
+    ports = [port.name for port in session.inputs]
+    taken = {port: feeds[name] for name, port in _paired(names, ports)}
+    given = session(taken)
+    return {name: given[output] for name, output in _paired(deployable.outputs, session.outputs)}
 
 
-def names_another_checkpoint(path: Path, checkpoint: Checkpoint) -> bool:
-    """Whether a file says that it was exported from a file other than this one."""
-    named = read_graph(path).metadata.get("slide_deploy.checkpoint_sha256", checkpoint.sha256)
-    return named != checkpoint.sha256
+def _paired(
+    ours: list[str] | tuple[str, ...], theirs: list[str] | tuple[str, ...]
+) -> list[tuple[str, str]]:
+    """Names of a network and those of a file: alike where all are, else in their order."""
+    if set(ours) <= set(theirs):
+        return [(name, name) for name in ours]
+    return list(zip(ours, theirs, strict=False))
 
 
-def locate(path: Path, checkpoint: Checkpoint, precision: str = "float32") -> Parting:
+def fitted(path: Path, session: Session, deployable: Deployable) -> Deployable:
+    """The network with the open sizes and the fixed batch of a file.
+
+    Args:
+        path: of the file, for messages.
+        session: of the file.
+        deployable: the network.
+
+    Raises:
+        InputError: if the file takes other inputs.
+    """
+    if len(session.inputs) != len(deployable.inputs):
+        raise InputError(
+            f"{path} takes {_listed(session.inputs)} and {deployable.origin.name} takes "
+            f"{', '.join(each.name for each in deployable.inputs)}: name the network that the file "
+            f"was exported from."
+        )
+    names = [each.name for each in deployable.inputs]
+    ports = {port.name: port for port in session.inputs}
+    paired = _paired(names, list(ports))
+    inputs = tuple(
+        _as_in_file(path, ports[port], each, deployable.origin.name)
+        for each, (_, port) in zip(deployable.inputs, paired, strict=True)
+    )
+    if inputs == deployable.inputs:
+        return deployable
+    return with_sizes(replace(deployable, inputs=inputs, sizes={}))
+
+
+def _as_in_file(path: Path, port: Port, ours: Input, title: str) -> Input:
+    example = ours.example
+    fixed_batch = port.shape[0] if port.shape else None
+    if fixed_batch is not None and example.ndim and fixed_batch != example.shape[0]:
+        ours = replace(ours, open={0: "batch"}).resized({"batch": fixed_batch})
+    sizes = ours.example.shape
+    fits = len(port.shape) == len(sizes) and all(
+        size in (None, wanted) for size, wanted in zip(port.shape, sizes, strict=True)
+    )
+    if not fits:
+        raise InputError(
+            f"{path} takes {port.name} as {_by(port.shape)} and {title} takes {ours.name} as "
+            f"{_by(example.shape)}: name the network that the file was exported from, and give the "
+            f"sizes of the export."
+        )
+    open_sizes = {
+        axis: ours.open.get(axis) or ("batch" if axis == 0 else f"size_{axis}")
+        for axis, size in enumerate(port.shape)
+        if size is None
+    }
+    return replace(ours, open=open_sizes)
+
+
+def names_another_origin(path: Path, deployable: Deployable) -> bool:
+    """Whether a file says that it was exported from another checkpoint or other weights."""
+    ours = deployable.origin.sha256
+    return read_graph(path).metadata.get("slide_deploy.source_sha256", ours) != ours
+
+
+def locate(path: Path, deployable: Deployable, precision: str = "float32") -> Parting:
     """Find the first layer whose output the file computes differently.
 
     Args:
         path: the written file.
-        checkpoint: what it must agree with.
+        deployable: what it must agree with.
         precision: a key of ``parity.LIMITS``.
 
     Raises:
         InputError: if the file cannot be run.
     """
     same_db = SAME_DB if precision == "float32" else SAME_DB_FLOAT16
-    config = checkpoint.config
-    shape = (config.in_channels, *config.image_size)
-    model, _ = _counterpart(open_file(path), checkpoint)
-    image = parity.verification_cases(shape, False, config.patch_size)[0].images
-    return part(layer_outputs(model, image), values_of(path, image), same_db)
+    session = open_file(path)
+    adapted = fitted(path, session, deployable)
+    case = verification_cases(adapted.inputs)[0]
+    names = [each.name for each in adapted.inputs]
+    pairs = _paired(names, [port.name for port in session.inputs])
+    feeds = {port: case.inputs[name] for name, port in pairs}
+    return part(layer_outputs(adapted, case), values_of(path, feeds), same_db)
+
+
+def _listed(ports: tuple[Port, ...]) -> str:
+    return ", ".join(port.name for port in ports)
 
 
 def _by(shape: tuple[int | None, ...]) -> str:
-    return "x".join(map(str, shape))
+    return "x".join("?" if size is None else str(size) for size in shape) or "a scalar"

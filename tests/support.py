@@ -11,11 +11,23 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from exporters.pipeline import ExportOptions, ExportResult, export
+from exporters import pipeline
+from exporters.base import ExportRequest
+from exporters.outcome import ExportOptions, ExportResult
+from slide_deploy import verification
 from slide_deploy.checkpoint import Checkpoint, load_checkpoint
+from slide_deploy.deployable import save
+from slide_deploy.deployable.inputs import BATCH_NAME, Input
+from slide_deploy.deployable.network import Call
+from slide_deploy.deployable.record import Deployable, Origin
+from slide_deploy.deployable.trained import deployable_checkpoint
+from slide_deploy.locate import Parting
 from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering
+from slide_deploy.models.backbone import are_features
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
+from slide_deploy.parity import Verification
+from slide_deploy.runtimes import open_file
 from tests.shared import once
 
 FORMATS = ("onnx", "openvino", "coreml")
@@ -62,11 +74,72 @@ def exported(
     """
 
     def write(folder: Path) -> ExportResult:
-        options = ExportOptions(FORMATS, folder, dynamic_batch, lowering, features=features)
-        return export(checkpoint, options)
+        options = ExportOptions(FORMATS, folder, lowering)
+        return export(checkpoint, options, features=features, dynamic_batch=dynamic_batch)
 
     network = (checkpoint.path.name, checkpoint.sha256, checkpoint.config, checkpoint.resized)
     return once(("exported", *network, dynamic_batch, str(lowering), features), write)
+
+
+def export(
+    checkpoint: Checkpoint,
+    options: ExportOptions,
+    *,
+    features: bool = False,
+    dynamic_batch: bool = False,
+) -> ExportResult:
+    """Export a checkpoint as the command line does."""
+    whole = deployable_checkpoint(checkpoint, features=features, dynamic_batch=dynamic_batch)
+    return pipeline.export(whole, options)
+
+
+def against(path: Path, checkpoint: Checkpoint) -> Deployable:
+    """What a file is held against: the logits of a checkpoint, or its maps if it has those."""
+    return deployable_checkpoint(checkpoint, features=are_features(open_file(path).outputs))
+
+
+def verify_file(path: Path, checkpoint: Checkpoint, precision: str = "float32") -> Verification:
+    """Hold a file against a checkpoint as the command line does."""
+    return verification.verify_file(path, against(path, checkpoint), precision)
+
+
+def locate(path: Path, checkpoint: Checkpoint) -> Parting:
+    """The first layer of a checkpoint that a file computes differently."""
+    return verification.locate(path, against(path, checkpoint))
+
+
+def save_folded(folded: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:
+    """Write folded weights of a checkpoint."""
+    save.save_folded(folded, deployable_checkpoint(checkpoint, features=None), path)
+
+
+def image_network(
+    model: torch.nn.Module,
+    shape: tuple[int, ...],
+    open_batch: bool = False,
+    outputs: tuple[str, ...] = ("logits",),
+) -> Deployable:
+    """A module that takes one image, of this shape without the batch, as a record."""
+    image = np.zeros((1, *shape), np.float32)
+    return Deployable(
+        model,
+        (Input("image", image, {0: BATCH_NAME} if open_batch else {}),),
+        outputs,
+        Call.of_one_tensor(len(outputs)),
+        Origin("test", "test", "", "test"),
+        {BATCH_NAME: (3,)} if open_batch else {},
+    )
+
+
+def image_request(
+    model: torch.nn.Module,
+    shape: tuple[int, ...],
+    open_batch: bool = False,
+    metadata: dict[str, str] | None = None,
+    outputs: tuple[str, ...] = ("logits",),
+) -> ExportRequest:
+    """What an exporter gets for a module that takes one image."""
+    return ExportRequest(image_network(model, shape, open_batch, outputs), metadata or {})
 
 
 def exported_path(result: ExportResult, format: str) -> Path:

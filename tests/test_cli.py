@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,10 @@ import torch
 
 from slide_deploy import __version__, cli
 from slide_deploy.checkpoint import load_checkpoint
-from slide_deploy.checkpoint.save import save_folded
 from slide_deploy.cli import options
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import registry
-from tests.support import GOLDEN, random_swin
+from tests.support import GOLDEN, random_swin, save_folded
 
 NANO = str(GOLDEN / "slide_swin_nano.pth")
 
@@ -185,7 +185,7 @@ def test_a_file_has_no_say_in_how_it_is_verified(run, tmp_path: Path) -> None:
     for entry in model.metadata_props:
         if entry.key == "slide_deploy.precision":
             entry.value = "float16"
-        if entry.key == "slide_deploy.checkpoint_sha256":
+        if entry.key == "slide_deploy.source_sha256":
             entry.value = "0" * 64
     onnx.save(model, path)
     code, out, _ = run("verify", path, "--against", NANO)
@@ -250,7 +250,7 @@ def test_another_image_size_from_export_to_verify(run, tmp_path: Path) -> None:
     assert run("verify", file, "--against", NANO, *at)[0] == 0
     code, _, err = run("verify", file, "--against", NANO)
     assert code == 2
-    assert "give the --image-size of the export" in err
+    assert "give the sizes of the export" in err
 
 
 def test_a_file_that_disagrees_is_exit_1(run, tmp_path: Path, monkeypatch) -> None:
@@ -258,7 +258,11 @@ def test_a_file_that_disagrees_is_exit_1(run, tmp_path: Path, monkeypatch) -> No
 
     def wrong(*arguments):
         right = references(*arguments)
-        return [{name: np.zeros_like(value) for name, value in a.items()} for a in right]
+        answers = [
+            {name: np.zeros_like(value) for name, value in answer.items()}
+            for answer in right.answers
+        ]
+        return replace(right, answers=tuple(answers))
 
     references = pipeline.reference_answers
     monkeypatch.setattr(pipeline, "reference_answers", wrong)

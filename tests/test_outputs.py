@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.result import read
-from exporters.pipeline import ExportOptions, export
+from exporters.outcome import ExportOptions
 from slide_deploy import cli
 from slide_deploy.checkpoint import load_checkpoint
-from tests.support import GOLDEN
+from tests.support import GOLDEN, export
 
 NANO = str(GOLDEN / "slide_swin_nano.pth")
 ROOT = Path(__file__).parents[1]

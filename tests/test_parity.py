@@ -1,11 +1,14 @@
 """The verdict fails closed."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 
-from slide_deploy.parity import FLOAT32_LIMIT, Answers, Limit, compare, verification_cases, verify
+from slide_deploy.cases import Case, verification_cases
+from slide_deploy.deployable.inputs import Input
+from slide_deploy.parity import FLOAT32_LIMIT, Answers, Limit, compare, verify
 
 REFERENCE = np.array([[1.0, -2.0, 0.5], [0.1, 0.3, 4.0]])
 
@@ -58,6 +61,11 @@ def test_a_small_answer_that_is_scaled_fails_too() -> None:
     assert not passes(REFERENCE * 1e-6 * 1.001, REFERENCE * 1e-6)
 
 
+def image_cases(shape: tuple[int, ...], dynamic_batch: bool = False) -> tuple[Case, ...]:
+    image = Input("image", np.zeros((1, *shape), np.float32), {0: "batch"} if dynamic_batch else {})
+    return verification_cases([image], {"batch": (3,)} if dynamic_batch else {})
+
+
 def test_a_reference_that_is_not_a_number_passes_nothing() -> None:
     broken = np.full_like(REFERENCE, np.nan)
     assert not passes(REFERENCE, broken)
@@ -70,12 +78,14 @@ def test_no_cases_is_no_proof() -> None:
 
 
 def test_one_bad_case_fails_the_file_and_is_named() -> None:
-    cases = verification_cases((3, 16, 16), dynamic_batch=True)
+    cases = image_cases((3, 16, 16), dynamic_batch=True)
     references = [
-        {"logits": case.images.reshape(len(case.images), -1).astype(np.float64)} for case in cases
+        {"logits": case.inputs["image"].reshape(case.batch, -1).astype(np.float64)}
+        for case in cases
     ]
 
-    def predict(images: np.ndarray) -> Answers:
+    def predict(feeds: Mapping[str, np.ndarray]) -> Answers:
+        images = feeds["image"]
         flat = images.reshape(len(images), -1)
         return {"logits": flat if len(images) == 1 else flat[::-1]}
 
@@ -88,7 +98,7 @@ def test_one_bad_case_fails_the_file_and_is_named() -> None:
 
 
 def test_nan_in_one_case_shows_in_the_worst_figures() -> None:
-    cases = verification_cases((3, 16, 16), dynamic_batch=False)[:2]
+    cases = image_cases((3, 16, 16))[:2]
     references = [{"logits": np.ones((1, 3))}] * 2
     answers = iter([{"logits": np.full((1, 3), np.nan)}, {"logits": np.ones((1, 3))}])
     result = verify(lambda _: next(answers), cases, references, runtime="fake", version="0")
@@ -97,7 +107,7 @@ def test_nan_in_one_case_shows_in_the_worst_figures() -> None:
 
 
 def test_cases_cover_borders_batches_and_little_contrast() -> None:
-    cases = {case.name: case.images for case in verification_cases((3, 32, 24), True, patch=4)}
+    cases = {case.name: case.inputs["image"] for case in image_cases((3, 32, 24), True)}
     assert {case.shape[0] for case in cases.values()} == {1, 3}
     border = cases["border"][0]
     assert (border[:, 4:-4, 4:-4] == 0).all()
@@ -113,7 +123,7 @@ def test_limits_are_written_so_that_nan_fails() -> None:
 
 
 def test_every_output_is_compared_and_one_that_is_missing_fails() -> None:
-    cases = verification_cases((3, 16, 16), dynamic_batch=False)[:1]
+    cases = image_cases((3, 16, 16))[:1]
     small, large = np.ones((1, 2, 4, 4)), 1e4 * np.ones((1, 4, 2, 2))
     reference = {"stage0": small, "stage1": large}
     # An error that is small beside the large map is no excuse for the small one.

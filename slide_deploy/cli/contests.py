@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from torch import nn
-
 from benchmarks.record import Configuration
 from benchmarks.suite import FORMATS
 from benchmarks.targets.registry import target_named
@@ -19,7 +17,9 @@ from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
 from exporters.attention import AttentionFiles
 from exporters.registry import exporter_for
 from slide_deploy import interruption
-from slide_deploy.cli.options import Weights, load_trained
+from slide_deploy.cli.source import Source
+from slide_deploy.deployable.map_sizes import learn_map_sizes
+from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.folders import require_writable_folder
 from slide_deploy.lowerings import FORMS, Lowering
@@ -143,23 +143,17 @@ def _arithmetic(target: str, precision: str) -> str:
     return "float32" if target == "openvino:cpu" or precision == "float32" else "default"
 
 
-def find_attentions(
-    checkpoint: Path | None,
-    sizes: Sequence[str],
-    weights: Weights,
-    image_size: str | None,
-    window_size: int | None,
-) -> Attentions:
-    """Every geometry of the checkpoint, and those that were given by their size.
+def find_attentions(source: Source, sizes: Sequence[str]) -> Attentions:
+    """Every geometry of a network, and those that were given by their size.
 
     Raises:
-        InputError: if there is none, or the checkpoint or a size cannot be used.
+        InputError: if there is none, or the network or a size cannot be used.
     """
     found: Attentions = {}
-    if checkpoint is not None:
-        found = attentions_of(load_trained(checkpoint, weights, image_size, window_size).model)
+    if source.checkpoint is not None or source.model is not None:
+        found = attentions_of(source.load(features=None))
         if not found:
-            raise InputError(f"{checkpoint} has no slide attention: there is nothing to tune.")
+            raise InputError(f"{source.title} has no slide attention: there is nothing to tune.")
     for text in sizes:
         single = _random_attention(text)
         assert single.resolution is not None
@@ -169,10 +163,12 @@ def find_attentions(
     return found
 
 
-def attentions_of(model: nn.Module) -> Attentions:
-    """Every geometry of a trained model, with the first attention that has it, folded."""
+def attentions_of(trained: Deployable) -> Attentions:
+    """Every geometry of a trained network, with the first attention that has it, folded."""
+    folded = reparameterize(trained.model)[0]
+    learn_map_sizes(trained, folded)
     found: Attentions = {}
-    for module in reparameterize(model)[0].modules():
+    for module in folded.modules():
         if isinstance(module, FoldedSlideAttention) and module.resolution is not None:
             found.setdefault(geometry_of(module, module.resolution), module)
     return found

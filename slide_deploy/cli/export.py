@@ -11,39 +11,31 @@ import typer
 from slide_deploy.cli.completion import formats as complete_formats
 from slide_deploy.cli.options import (
     AUTO,
-    CheckpointArgument,
-    EntryOption,
     ForceOption,
-    ImageSizeOption,
     JsonOption,
-    KeepWindowsOption,
-    LeaveOutOption,
     LoweringOption,
+    PolicyOption,
     Precision,
     QuietOption,
-    ResizeTablesOption,
-    Weights,
-    WeightsOption,
-    WindowSizeOption,
-    load_trained,
-    named,
     parse_formats,
     read_lowering,
+    read_policy,
     require,
 )
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.results import require_bench
+from slide_deploy.cli.source import Source, takes_source
 from slide_deploy.errors import InputError
-from slide_deploy.model_files import checkpoint_stem
 
 if TYPE_CHECKING:
-    from exporters.pipeline import ExportedFile
-    from slide_deploy.checkpoint import Checkpoint
+    from exporters.outcome import ExportedFile
+    from slide_deploy.deployable.record import Deployable
     from slide_deploy.reparameterize import Certificate
 
 
+@takes_source
 def export(
-    checkpoint: CheckpointArgument,
+    source: Source,
     to: Annotated[
         list[str],
         typer.Option(
@@ -70,13 +62,6 @@ def export(
             "--tune", help="Race the forms of each attention here first; a minute for each."
         ),
     ] = False,
-    weights: WeightsOption = Weights.auto,
-    entry: EntryOption = None,
-    leave_out: LeaveOutOption = None,
-    image_size: ImageSizeOption = None,
-    window_size: WindowSizeOption = None,
-    keep_windows: KeepWindowsOption = False,
-    resize_position_tables: ResizeTablesOption = False,
     features: Annotated[
         bool, typer.Option("--features", help="Write the maps of all stages, not the logits.")
     ] = False,
@@ -84,10 +69,11 @@ def export(
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="Keep a file that fails verification.")
     ] = False,
+    policy: PolicyOption = None,
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Fold a checkpoint, write it in other formats and prove each file.
+    """Fold a network, write it in other formats and prove each file.
 
     Every file is read back from disk and run on its own runtime against the trained model in
     float64. One that disagrees is removed, and the exit code is 1.
@@ -101,7 +87,8 @@ def export(
     from slide_deploy.folders import require_writable_folder
     from slide_deploy.progress import Steps
 
-    outputs = Outputs({"--json": json_to}, quiet, [checkpoint])
+    outputs = Outputs({"--json": json_to}, quiet, source.files)
+    source.require()
     formats = parse_formats(to)
     exporters = [exporter_for(format) for format in formats]
     for exporter in exporters:
@@ -114,39 +101,30 @@ def export(
             )
         require_bench()
     require_writable_folder(out)
-    for exporter in exporters:
-        refuse_occupied(exporter.paths(out / checkpoint_stem(checkpoint)), force)
+    for exporter in exporters if source.stem else ():
+        refuse_occupied(exporter.paths(out / source.stem), force)
+    rules = read_policy(policy)
     with Steps(outputs.quiet, 3 + 2 * len(formats)) as step:
-        step(f"load {named(checkpoint).name}")
-        trained = load_trained(
-            checkpoint,
-            weights,
-            image_size,
-            window_size,
-            keep_windows,
-            resize_position_tables,
-            entry,
-            leave_out,
-        )
+        step(f"load {source.title}")
+        trained = source.load(features=features, dynamic_batch=dynamic_batch)
 
         unraced: tuple[str, ...] = ()
         if tune:
             from slide_deploy.cli.tune_first import tune_first
 
-            unraced = tune_first(trained.model, formats, precision.value, step)
+            unraced = tune_first(trained, formats, precision.value, step)
 
-        from exporters.pipeline import ExportOptions
+        from exporters.outcome import ExportOptions
         from exporters.pipeline import export as run_export
 
         options = ExportOptions(
             formats=formats,
             out=out,
-            dynamic_batch=dynamic_batch,
             lowering=how,
             precision=precision.value,
+            policy=rules,
             force=force,
             keep_failed=keep_failed,
-            features=features,
         )
         result = run_export(trained, options, step)
     outputs.write("--json", result.manifest.read_text)
@@ -178,7 +156,7 @@ def export(
         fate = "kept on request" if file.paths else "removed"
         if not file.verification.passed:
             typer.echo(
-                f"slide-deploy: the {file.format} file disagrees with {checkpoint} on: "
+                f"slide-deploy: the {file.format} file disagrees with {trained.origin.name} on: "
                 f"{', '.join(file.verification.failures)}; it was {fate}.",
                 err=True,
             )
@@ -192,49 +170,33 @@ def export(
     raise typer.Exit(0 if result.passed else 1)
 
 
+@takes_source
 def fold(
-    checkpoint: CheckpointArgument,
+    source: Source,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write, .safetensors.")],
-    weights: WeightsOption = Weights.auto,
-    entry: EntryOption = None,
-    leave_out: LeaveOutOption = None,
-    image_size: ImageSizeOption = None,
-    window_size: WindowSizeOption = None,
-    keep_windows: KeepWindowsOption = False,
-    resize_position_tables: ResizeTablesOption = False,
     force: ForceOption = False,
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Fold a checkpoint and write the folded weights, with a certificate of what was done."""
+    """Fold a network and write the folded weights, with a certificate of what was done."""
+    source.require()
     if output.exists() and not force:
         raise InputError(f"{output} exists: give --force to replace it, or another --output.")
     require("torch", "all")
-    from slide_deploy.checkpoint.save import require_suffix, save_folded
+    from slide_deploy.deployable.save import require_suffix, save_folded
     from slide_deploy.progress import Steps
 
     require_suffix(output)
-    outputs = Outputs({"--output": output, "--json": json_to}, quiet, [checkpoint])
+    outputs = Outputs({"--output": output, "--json": json_to}, quiet, source.files)
     with Steps(outputs.quiet, 3) as step:
-        step(f"load {named(checkpoint).name}")
-        trained = load_trained(
-            checkpoint,
-            weights,
-            image_size,
-            window_size,
-            keep_windows,
-            resize_position_tables,
-            entry,
-            leave_out,
-        )
+        step(f"load {source.title}")
+        trained = source.load(features=None)
 
         from exporters.manifest import to_json
-        from slide_deploy.models.slide_swin import SlideSwinTrunk
         from slide_deploy.reparameterize import reparameterize
 
         step("fold")
         folded, certificate = reparameterize(trained.model)
-        assert isinstance(folded, SlideSwinTrunk)
         step(f"write {output.name}")
         save_folded(folded, trained, output)
     content = {"status": certificate.status, "certificate": certificate}
@@ -246,16 +208,12 @@ def fold(
     outputs.finish()
 
 
-def _describe(trained: "Checkpoint") -> None:
-    config = trained.config
-    entry = f"entry {trained.entry}, " if trained.entry else ""
-    typer.echo(f"{trained.path.name}: {entry}sha256 {trained.sha256[:16]}")
-    typer.echo(
-        f"{trained.architecture}: {_by(config.image_size)} pixels, "
-        f"{f'{config.num_classes} classes' if config.num_classes else 'no classifier'}, "
-        f"depths {' '.join(map(str, config.depths))}, {config.num_slide_stages} slide stages"
-    )
-    for remark in trained.remarks:
+def _describe(trained: "Deployable") -> None:
+    origin = trained.origin
+    entry = f"entry {origin.facts['entry']}, " if origin.facts.get("entry") else ""
+    typer.echo(f"{Path(origin.name).name}: {entry}sha256 {origin.sha256[:16]}")
+    typer.echo(origin.summary)
+    for remark in origin.remarks:
         typer.echo(f"note: {remark}")
 
 
@@ -266,10 +224,6 @@ def _lowerings(file: "ExportedFile", width: int) -> Iterator[str]:
         attentions = f"{count} slide attention{'s' if count > 1 else ''}"
         line = f"{file.format}: {attentions} {lowering}{f' ({source})' if source else ''}"
         yield fill(line, width, subsequent_indent="  ")
-
-
-def _by(shape: "tuple[int | None, ...]") -> str:
-    return "x".join(map(str, shape))
 
 
 def _print_certificate(certificate: "Certificate") -> None:

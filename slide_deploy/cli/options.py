@@ -11,10 +11,9 @@ import typer
 
 from slide_deploy.cli.completion import ALL, FORMATS, FORMS, one_of
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.image_size import parse_size
 
 if TYPE_CHECKING:
-    from slide_deploy.checkpoint import Checkpoint
+    from slide_deploy.graph_checks import Policy
     from slide_deploy.lowerings import FileChooser, Lowering
 
 
@@ -26,53 +25,6 @@ class Precision(StrEnum):
     mixed = "mixed"
 
 
-class Weights(StrEnum):
-    """Which weights of a training run to take."""
-
-    auto = "auto"
-    averaged = "averaged"
-    raw = "raw"
-
-
-CheckpointArgument = Annotated[
-    Path,
-    typer.Argument(help="Trained checkpoint: a file, or the folder of a hub.", show_default=False),
-]
-WeightsOption = Annotated[
-    Weights,
-    typer.Option(
-        help="Averaged or last weights; auto prefers averaged ones.", case_sensitive=False
-    ),
-]
-ImageSizeOption = Annotated[
-    str | None,
-    typer.Option(help="Image side, or HEIGHTxWIDTH; that of training if left out.", metavar="SIZE"),
-]
-WindowSizeOption = Annotated[
-    int | None, typer.Option(min=1, help="Largest attention window; that of training if left out.")
-]
-KeepWindowsOption = Annotated[
-    bool,
-    typer.Option("--keep-windows", help="Tile larger maps with the windows of training."),
-]
-ResizeTablesOption = Annotated[
-    bool,
-    typer.Option(
-        "--resize-position-tables",
-        help="Interpolate position tables for another image or window size.",
-    ),
-]
-EntryOption = Annotated[
-    str | None,
-    typer.Option(help="Which network, where the file holds several: model_ema.", metavar="PATH"),
-]
-LeaveOutOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Leave out tensors whose names begin so; their network answers without them.",
-        metavar="NAME",
-    ),
-]
 # The lowering that is chosen by measurement.
 AUTO = "auto"
 LoweringOption = Annotated[
@@ -90,6 +42,9 @@ ShapeOption = Annotated[
     typer.Option(
         help="Sizes of an input that has open ones; once for each.", metavar="NAME=1x3x224x224"
     ),
+]
+PolicyOption = Annotated[
+    Path | None, typer.Option(help="Policy, laid over standard-ops.", metavar="TOML")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 JsonOption = Annotated[
@@ -128,41 +83,15 @@ def parse_formats(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def named(path: Path) -> Path:
-    """A path whose last part is a name, also where it was given as ``.`` or ``..``."""
-    return path if path.name not in ("", "..") else path.resolve()
-
-
-def load_trained(
-    path: Path,
-    weights: Weights,
-    image_size: str | None,
-    window_size: int | None,
-    keep_windows: bool = False,
-    resize_position_tables: bool = False,
-    entry: str | None = None,
-    leave_out: list[str] | None = None,
-) -> "Checkpoint":
-    """Load a checkpoint as the options say.
+def read_policy(path: Path | None) -> "Policy | None":
+    """What ``--policy`` names; None where it names nothing.
 
     Raises:
-        MissingExtra: without torch.
-        InputError: if the file or an option cannot be used.
+        InputError: if the file cannot be used.
     """
-    require("torch", "all")
-    from slide_deploy.checkpoint import Overrides, load_checkpoint
+    from slide_deploy.graph_checks import load_policy
 
-    size = None if image_size is None else parse_size(image_size, "--image-size")
-    wanted = Overrides(
-        weights=weights.value,
-        image_size=size,
-        window_size=window_size,
-        keep_windows=keep_windows,
-        resize_position_tables=resize_position_tables,
-        entry=entry,
-        leave_out=tuple(leave_out or ()),
-    )
-    return load_checkpoint(named(path), wanted)
+    return None if path is None else load_policy(path)
 
 
 def read_lowering(text: str, map_size: tuple[int, int] | None = None) -> "Lowering | FileChooser":

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slide_deploy.cli.options import AUTO, Weights, load_trained, read_lowering
+from slide_deploy.cli.options import AUTO, read_lowering
+from slide_deploy.cli.source import Source
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ def export_for_suite(wanted: "Wanted", folder: Path) -> Path:
 
 def _network(wanted: "Wanted", folder: Path) -> Path:
     """A checkpoint, verified as ``slide-deploy export`` does it."""
-    from exporters.pipeline import ExportOptions, export
+    from exporters.outcome import ExportOptions
+    from exporters.pipeline import export
 
     checkpoint = wanted.checkpoint or _random_checkpoint(wanted, folder)
-    trained = load_trained(checkpoint, Weights.auto, wanted.image_size, None)
     given: dict[str, Any] = dict(wanted.options)
+    source = Source(checkpoint, image_size=wanted.image_size)
+    trained = source.load(dynamic_batch=given.pop("dynamic_batch", False))
     given["lowering"] = read_lowering(given.get("lowering", AUTO))
     options = ExportOptions((wanted.format,), folder, force=True, **given)
     result = export(trained, options)

@@ -10,27 +10,23 @@ import typer
 
 from slide_deploy.cli.completion import FORMS, one_of, targets
 from slide_deploy.cli.options import (
-    ImageSizeOption,
     JsonOption,
     Precision,
     QuietOption,
-    Weights,
-    WeightsOption,
-    WindowSizeOption,
     require,
 )
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.results import require_bench
+from slide_deploy.cli.source import Source, takes_source
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
     from slide_deploy.tuning.table import Entry
 
 
+@takes_source
 def tune(
-    checkpoint: Annotated[
-        Path | None, typer.Argument(help="Trained checkpoint.", show_default=False)
-    ] = None,
+    source: Source,
     attention: Annotated[
         list[str] | None,
         typer.Option(
@@ -73,9 +69,6 @@ def tune(
     precision: Annotated[
         Precision, typer.Option(help="Of the files.", case_sensitive=False)
     ] = Precision.float32,
-    image_size: ImageSizeOption = None,
-    window_size: WindowSizeOption = None,
-    weights: WeightsOption = Weights.auto,
     out: Annotated[
         Path | None,
         typer.Option(help="Table to add to. Default: your own, where export looks first."),
@@ -104,9 +97,9 @@ def tune(
     from slide_deploy.progress import Steps
     from slide_deploy.tuning.store import add_entry
 
-    outputs = Outputs(
-        {"--json": json_to, "--out": out}, quiet, [checkpoint] if checkpoint is not None else []
-    )
+    outputs = Outputs({"--json": json_to, "--out": out}, quiet, source.files)
+    if source != Source() or not attention:
+        source.require("a checkpoint, a size as --attention 96x56x56")
     wish = Wish(
         parse_targets(target or (), precision.value),
         precision.value,
@@ -117,7 +110,7 @@ def tune(
         exhaustive,
     )
     table = writable_table(out)
-    found = find_attentions(checkpoint, attention or (), weights, image_size, window_size)
+    found = find_attentions(source, attention or ())
     decided: list[Entry] = []
     failures: list[str] = []
     interrupted = False

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from torch import nn
-
 from benchmarks.targets.registry import target_named
 from slide_deploy.cli.contests import (
     Attentions,
@@ -13,6 +11,7 @@ from slide_deploy.cli.contests import (
     parse_forms,
     writable_table,
 )
+from slide_deploy.deployable.record import Deployable
 from slide_deploy.machine import usable_threads
 from slide_deploy.tuning.defaults import FORMAT_TARGETS, measured_as
 from slide_deploy.tuning.store import add_entry
@@ -22,14 +21,14 @@ STRIPS, SECONDS = (1, 2, 4, 7), 1.0
 
 
 def tune_first(
-    model: nn.Module, formats: Sequence[str], precision: str, step: Callable[[str], None]
+    trained: Deployable, formats: Sequence[str], precision: str, step: Callable[[str], None]
 ) -> tuple[str, ...]:
     """Find the fastest forms of a model's attentions for the targets of some formats.
 
     The outcome goes into the user's own table, where ``--lowering auto`` looks first.
 
     Args:
-        model: trained.
+        trained: the network.
         formats: that will be written.
         precision: of the files.
         step: told what is about to be done.
@@ -40,7 +39,7 @@ def tune_first(
     Raises:
         InputError: if the table is damaged, or cannot be written.
     """
-    found = attentions_of(model)
+    found = attentions_of(trained)
     remarks: list[str] = []
     for format in dict.fromkeys(formats):
         target = FORMAT_TARGETS[format]

@@ -5,22 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.options import (
-    EntryOption,
-    ImageSizeOption,
-    JsonOption,
-    KeepWindowsOption,
-    LeaveOutOption,
-    Precision,
-    QuietOption,
-    ResizeTablesOption,
-    Weights,
-    WeightsOption,
-    WindowSizeOption,
-    load_trained,
-    named,
-)
+from slide_deploy.cli.options import JsonOption, Precision, QuietOption
 from slide_deploy.cli.outputs import Outputs
+from slide_deploy.cli.source import Source, against_source
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,18 +16,10 @@ if TYPE_CHECKING:
 _CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
 
+@against_source
 def verify(
     file: Annotated[Path, typer.Argument(help="A written file.", show_default=False)],
-    against: Annotated[
-        Path, typer.Option(help="The checkpoint that it must agree with.", show_default=False)
-    ],
-    weights: WeightsOption = Weights.auto,
-    entry: EntryOption = None,
-    leave_out: LeaveOutOption = None,
-    image_size: ImageSizeOption = None,
-    window_size: WindowSizeOption = None,
-    keep_windows: KeepWindowsOption = False,
-    resize_position_tables: ResizeTablesOption = False,
+    source: Source,
     precision: Annotated[
         Precision,
         typer.Option(help="Of the file: how far its answers may be off.", case_sensitive=False),
@@ -51,34 +30,29 @@ def verify(
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Compare a file with a checkpoint again, later or on another machine."""
+    """Compare a file with its network again, later or on another machine."""
     from slide_deploy.console import case_table, stdout
+    from slide_deploy.models.backbone import are_features
     from slide_deploy.progress import Steps
     from slide_deploy.runtimes import open_file
 
-    _refuse_exchanged(file, against)
-    outputs = Outputs({"--json": json_to}, quiet, [file, against])
-    runtime = open_file(file).runtime
+    _refuse_exchanged(file, source.checkpoint)
+    source.require("the checkpoint with --against")
+    outputs = Outputs({"--json": json_to}, quiet, [file, *source.files])
+    session = open_file(file)
     with Steps(outputs.quiet, 3) as step:
-        step(f"load {named(against).name}")
-        trained = load_trained(
-            against,
-            weights,
-            image_size,
-            window_size,
-            keep_windows,
-            resize_position_tables,
-            entry,
-            leave_out,
-        )
+        step(f"load {source.title}")
+        of_stages = source.checkpoint is not None and are_features(session.outputs)
+        trained = source.load(features=of_stages)
+        title = trained.origin.name
 
         from exporters.manifest import to_json
         from slide_deploy.verification import locate as find
-        from slide_deploy.verification import names_another_checkpoint, verify_file
+        from slide_deploy.verification import names_another_origin, verify_file
 
-        step(f"run on {runtime} and compare with {against.name} in float64")
+        step(f"run on {session.runtime} and compare with {source.title} in float64")
         result = verify_file(file, trained, precision.value)
-        foreign = names_another_checkpoint(file, trained)
+        foreign = names_another_origin(file, trained)
         parting = None
         if locate:
             step("compare layer by layer")
@@ -87,20 +61,20 @@ def verify(
         "passed": result.passed,
         "verification": result,
         "locate": parting,
-        "names_another_checkpoint": foreign,
+        "names_another_source": foreign,
     }
     outputs.write("--json", lambda: to_json(report))
     if not outputs.quiet:
         stdout().print(case_table(result))
-        for remark in trained.remarks:
+        for remark in trained.origin.remarks:
             typer.echo(f"note: {remark}")
         if foreign:
-            typer.echo(f"note: {file.name} says that it was exported from another checkpoint file")
+            typer.echo(f"note: {file.name} says that it was exported from other weights")
         if parting is not None:
             typer.echo(_describe_parting(parting))
     if not result.passed:
         typer.echo(
-            f"slide-deploy: {file} disagrees with {against} on: {', '.join(result.failures)}.",
+            f"slide-deploy: {file} disagrees with {title} on: {', '.join(result.failures)}.",
             err=True,
         )
     outputs.finish()
@@ -135,12 +109,13 @@ def predict(
     from slide_deploy.console import stdout, table
     from slide_deploy.image_size import parse_size
     from slide_deploy.prediction import predict as guess
-    from slide_deploy.runtimes import open_file
+    from slide_deploy.runtimes import open_image_file
 
     outputs = Outputs({"--json": json_to}, inputs=[file, *images, *([labels] if labels else [])])
     size = None if image_size is None else parse_size(image_size, "--image-size")
-    session, names = open_file(file), _read_labels(labels)
-    guesses = guess(session, images, names, top, size, output)
+    opened, names = open_image_file(file), _read_labels(labels)
+    session = opened.session
+    guesses = guess(opened, images, names, top, size, output)
     outputs.write("--json", lambda: json.dumps([asdict(row) for row in guesses], indent=2) + "\n")
     if not outputs.quiet:
         columns = [("picture", False), ("class", False), ("share", True)]
@@ -154,7 +129,7 @@ def predict(
     outputs.finish()
 
 
-def _refuse_exchanged(file: Path, against: Path) -> None:
+def _refuse_exchanged(file: Path, against: Path | None) -> None:
     """Refuse a checkpoint where the written file belongs, and the other way round.
 
     Raises:
@@ -164,7 +139,7 @@ def _refuse_exchanged(file: Path, against: Path) -> None:
 
     written = tuple(dict.fromkeys(runtime.suffix for runtime in RUNTIMES))
     known = ", ".join(written)
-    is_written = [path.suffix.lower() in written for path in (file, against)]
+    is_written = [path is not None and path.suffix.lower() in written for path in (file, against)]
     if is_written == [False, True]:
         raise InputError(
             f"{file} and {against} are exchanged: give verify {against} --against {file}."

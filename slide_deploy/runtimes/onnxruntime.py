@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from slide_deploy.errors import InputError
-from slide_deploy.runtimes.base import Session, message_lines
+from slide_deploy.runtimes.base import Feeds, Port, Session, message_lines
 
 # Without a fallback: it would try the same again, and say so on stdout.
 _CPU: Any = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
 
 
 def load(path: Path) -> Session:
-    """Load an ``.onnx`` file; its one input is the image.
+    """Load an ``.onnx`` file.
 
     Raises:
         InputError: if ONNX Runtime refuses the file.
@@ -28,22 +28,26 @@ def load(path: Path) -> Session:
         raise InputError(
             f"{path} does not load on ONNX Runtime ({message_lines(error)[0]})."
         ) from error
-    if len(session.get_inputs()) != 1:
-        raise InputError(f"{path} does not take one input: it is no image classifier.")
-    if not session.get_outputs():
-        raise InputError(f"{path} has no output: export the model again.")
-    image = session.get_inputs()[0]
+    if not session.get_inputs() or not session.get_outputs():
+        raise InputError(f"{path} has no input or no output: export the model again.")
     outputs = tuple(output.name for output in session.get_outputs())
 
-    def run(images: np.ndarray) -> list[np.ndarray]:
-        return [np.asarray(output) for output in session.run(outputs, {image.name: images})]
+    def run(feeds: Feeds) -> list[np.ndarray]:
+        return [np.asarray(output) for output in session.run(outputs, dict(feeds))]
 
-    shape = tuple(size if isinstance(size, int) else None for size in image.shape)
-    return Session("onnxruntime", onnxruntime.__version__, shape, outputs, run, _dtype(image))
+    ports = tuple(
+        Port(
+            each.name,
+            tuple(size if isinstance(size, int) else None for size in each.shape),
+            _dtype(each),
+        )
+        for each in session.get_inputs()
+    )
+    return Session("onnxruntime", onnxruntime.__version__, ports, outputs, run)
 
 
-def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Every floating-point value of the file for one image, by name.
+def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
+    """Every floating-point value of the file for these inputs, by name.
 
     The graph runs as it is written, without ONNX Runtime's optimiser.
 
@@ -66,8 +70,8 @@ def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
         options.graph_optimization_level = level
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, **_CPU)
         names = [output.name for output in session.get_outputs()]
-        taken = session.get_inputs()[0]
-        answers = session.run(names, {taken.name: image.astype(_dtype(taken))})
+        taken = {each.name: feeds[each.name].astype(_dtype(each)) for each in session.get_inputs()}
+        answers = session.run(names, taken)
     except Exception as error:  # onnx and onnxruntime have no base class for their errors
         raise InputError(
             f"{path} does not load on ONNX Runtime ({message_lines(error)[0]})."

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from slide_deploy.errors import InputError
-from slide_deploy.runtimes.base import Session, message_lines
+from slide_deploy.runtimes.base import Feeds, Port, Session, message_lines
 
 _FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
 
 def load(path: Path) -> Session:
-    """Load an ``.xml`` file and its ``.bin``; its one input is the image.
+    """Load an ``.xml`` file and its ``.bin``.
 
     Raises:
         InputError: if OpenVINO refuses the file.
@@ -23,26 +23,22 @@ def load(path: Path) -> Session:
 
     with _refusals(path):
         compiled = openvino.Core().compile_model(path, "CPU", _FLOAT32)
-        if len(compiled.inputs) != 1 or not compiled.outputs:
-            raise InputError(f"{path} does not take one input: it is no image classifier.")
-        shape = compiled.input(0).partial_shape
-        sizes = tuple(None if size.is_dynamic else size.get_length() for size in shape)
-        element = compiled.input(0).get_element_type()
-        # OpenVINO hands out int16 for what numpy does not know.
-        dtype = "bfloat16" if element.get_type_name() == "bf16" else element.to_dtype().name
+        if not compiled.inputs or not compiled.outputs:
+            raise InputError(f"{path} has no input or no output: export the model again.")
+        ports = tuple(_port(each, index) for index, each in enumerate(compiled.inputs))
         outputs = tuple(_name(output, index) for index, output in enumerate(compiled.outputs))
     request = compiled.create_infer_request()
 
-    def run(images: np.ndarray) -> list[np.ndarray]:
-        request.infer([images])
+    def run(feeds: Feeds) -> list[np.ndarray]:
+        request.infer([feeds[port.name] for port in ports])
         return [request.get_output_tensor(index).data.copy() for index in range(len(outputs))]
 
     version = openvino.__version__.split("-")[0]
-    return Session("openvino", version, sizes, outputs, run, dtype)
+    return Session("openvino", version, ports, outputs, run)
 
 
-def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Every floating-point value of the file that depends on the image, for one image, by name.
+def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
+    """Every floating-point value of the file that depends on these inputs, by name.
 
     Raises:
         InputError: if OpenVINO refuses the file.
@@ -61,8 +57,25 @@ def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
         ]
         model.add_outputs(kept)
         compiled = core.compile_model(model, "CPU", _FLOAT32)
-        answers = compiled([image.astype(compiled.input(0).get_element_type().to_dtype())])
+        answers = compiled(
+            [
+                feeds[port.name].astype(port.dtype)
+                for port in (_port(each, index) for index, each in enumerate(compiled.inputs))
+            ]
+        )
     return {str(index): answers[output] for index, output in enumerate(compiled.outputs)}
+
+
+def _port(value: Any, index: int) -> Port:
+    """An input; its sizes are unknown where not even its rank is known."""
+    element = value.get_element_type()
+    # OpenVINO hands out int16 for what numpy does not know.
+    dtype = "bfloat16" if element.get_type_name() == "bf16" else element.to_dtype().name
+    sizes = value.partial_shape
+    if sizes.rank.is_dynamic:
+        raise InputError(f"The input {_name(value, index)} has no known rank: give it a shape.")
+    shape = tuple(None if size.is_dynamic else size.get_length() for size in sizes)
+    return Port(_name(value, index), shape, dtype)
 
 
 def _name(output: Any, index: int) -> str:

@@ -1,6 +1,5 @@
 """Which runtime runs which file."""
 
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +12,7 @@ import numpy as np
 
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.model_files import require_model_file
-from slide_deploy.runtimes.base import Session
-
-# A colour picture of 8192x8192, the largest that any model here takes, has 2**27.6 numbers. A
-# larger input comes from a damaged size.
-MAX_INPUT_ELEMENTS = 2**28
-# Normalised images, and pixels as they are.
-IMAGE_TYPES = ("float32", "float16", "float64", "uint8")
+from slide_deploy.runtimes.base import Feeds, Session
 
 
 @dataclass(frozen=True)
@@ -91,8 +84,8 @@ def runtime_for(path: Path) -> Runtime:
     raise MissingExtra(candidates[-1].package, candidates[-1].extra)
 
 
-def values_of(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Every value that a file computes for one image, as the file is written, by name.
+def values_of(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
+    """Every value that a file computes for these inputs, as the file is written, by name.
 
     Core ML keeps its inner values to itself, so that packages are always run by the interpreter.
 
@@ -101,8 +94,8 @@ def values_of(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
     """
     runtime = [runtime for runtime in RUNTIMES if runtime.suffix == runtime_for(path).suffix][-1]
     require_model_file(path)
-    inner: Callable[[Path, np.ndarray], dict[str, np.ndarray]] = runtime.module().inner_values
-    return inner(path, image)
+    inner: Callable[[Path, Feeds], dict[str, np.ndarray]] = runtime.module().inner_values
+    return inner(path, feeds)
 
 
 def open_file(path: Path) -> Session:
@@ -113,19 +106,4 @@ def open_file(path: Path) -> Session:
     """
     runtime = runtime_for(path)
     require_model_file(path)
-    session = runtime.open(path)
-    if len(session.input_shape) != 4:
-        raise InputError(
-            f"{path} takes an input of rank {len(session.input_shape)}: expected images (batch, "
-            f"channels, height, width)."
-        )
-    if session.input_dtype not in IMAGE_TYPES:
-        raise InputError(
-            f"{path} takes an input of {session.input_dtype}: expected images of "
-            f"{', '.join(IMAGE_TYPES)}."
-        )
-    sizes = [size for size in session.input_shape if size is not None]
-    if min(sizes, default=1) < 1 or math.prod(sizes) > MAX_INPUT_ELEMENTS:
-        shown = "x".join("?" if size is None else str(size) for size in session.input_shape)
-        raise InputError(f"{path} takes an input of {shown}, no image: export the model again.")
-    return session
+    return runtime.open(path)

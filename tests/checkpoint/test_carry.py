@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from slide_deploy.checkpoint import Checkpoint, Overrides, load_checkpoint
-from slide_deploy.checkpoint.save import save_folded
 from slide_deploy.checkpoint.tables import resize_embedding, resize_window_table
 from slide_deploy.errors import InputError
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
-from tests.support import GOLDEN, random_swin
+from tests.support import GOLDEN, random_swin, save_folded
 
 NANO = GOLDEN / "slide_swin_nano.pth"  # windows are the whole maps of 4x4 and 2x2
 SHIFTED = GOLDEN / "slide_swin_nano_shifted.pth"  # windows of 4 in maps of 8x8 and 4x4

@@ -176,8 +176,8 @@ def test_a_stored_window_that_the_tables_contradict_does_not_count(tmp_path: Pat
 
 
 def test_options_that_contradict_a_folded_file_are_refused(tmp_path: Path) -> None:
-    from slide_deploy.checkpoint.save import save_folded
     from slide_deploy.reparameterize import reparameterize
+    from tests.support import save_folded
 
     trained = load_checkpoint(GOLDEN / "slide_swin_nano.pth")
     save_folded(reparameterize(trained.model)[0], trained, tmp_path / "f.safetensors")

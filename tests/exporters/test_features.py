@@ -9,23 +9,25 @@ import onnx
 import pytest
 import torch
 
-from exporters.pipeline import ExportOptions, export
+from exporters.outcome import ExportOptions
 from slide_deploy.checkpoint import Overrides, load_checkpoint
-from slide_deploy.checkpoint.save import save_folded
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file, load_policy
 from slide_deploy.models.backbone import SlideSwinBackbone, backbone_of
 from slide_deploy.prediction import predict
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import open_file
-from slide_deploy.verification import locate, verify_file
 from tests.support import (
     Golden,
+    export,
     exported,
     exported_path,
     golden_swin,
+    locate,
     random_swin,
     randomise,
+    save_folded,
+    verify_file,
 )
 
 FORMATS = ("onnx", "openvino", "coreml")
@@ -207,7 +209,7 @@ def test_the_backbone_of_a_detector_gives_the_maps_that_the_detector_gets(
     assert checkpoint.config.feature_norms == (1, 2)
     assert checkpoint.left_out == ("state_dict.neck.convs.0.weight",)
     assert "not part of the network: state_dict.neck" in checkpoint.remarks[0]
-    result = export(checkpoint, ExportOptions(FORMATS, tmp_path / "out", features=True))
+    result = export(checkpoint, ExportOptions(FORMATS, tmp_path / "out"), features=True)
     assert result.passed
     image = torch.randn(1, 3, 64, 32)
     model = checkpoint.model

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from exporters.pipeline import ExportOptions, export
+from exporters.outcome import ExportOptions
 from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.models.registry import ARCHITECTURES
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.runtimes import open_file
-from tests.support import GOLDEN, randomise
+from tests.support import GOLDEN, export, randomise
 
 LAYOUTS = ("plain", "ema", "ddp")
 

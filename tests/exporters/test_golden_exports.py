@@ -8,8 +8,7 @@ import onnx
 import pytest
 import torch
 
-from exporters.base import ExportRequest
-from exporters.pipeline import ExportOptions, ExportResult, export
+from exporters.outcome import ExportOptions, ExportResult
 from exporters.registry import exporter_for
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.hashing import sha256
@@ -24,9 +23,11 @@ from tests.support import (
     SWINS,
     Golden,
     attention_config,
+    export,
     exported,
     exported_path,
     golden_swin,
+    image_request,
     random_attention,
 )
 
@@ -156,7 +157,7 @@ def test_attention_modules(name: str, format: str, tmp_path: Path) -> None:
     branched = SlideAttention(config)
     branched.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("state.")})
     model = _FirstItem(lower(reparameterize(branched.eval())[0]))
-    request = ExportRequest(model.eval(), tuple(tensors["input"].shape[1:]), False, {})
+    request = image_request(model.eval(), tuple(tensors["input"].shape[1:]), False, {})
     exporter = exporter_for(format)
     path = tmp_path / f"attention{exporter.suffix}"
     exporter.write(request, path)
@@ -217,7 +218,7 @@ def test_metadata_is_in_every_file(nano: Golden) -> None:
     paths = {file.format: file.paths[0] for file in exported(checkpoint).files}
     props = onnx.load(paths["onnx"]).metadata_props
     entries = {prop.key: prop.value for prop in props}
-    assert entries["slide_deploy.checkpoint_sha256"] == checkpoint.sha256
+    assert entries["slide_deploy.source_sha256"] == checkpoint.sha256
     assert json.loads(entries["slide_deploy.slide_attentions"])[1] == {
         "name": "layers.1.blocks.0.attn",
         "channels": 16,
@@ -231,17 +232,17 @@ def test_metadata_is_in_every_file(nano: Golden) -> None:
     import openvino
 
     info = openvino.Core().read_model(paths["openvino"]).get_rt_info()
-    assert info["slide_deploy"]["checkpoint_sha256"].astype(str) == checkpoint.sha256
+    assert info["slide_deploy"]["source_sha256"].astype(str) == checkpoint.sha256
     from slide_deploy.mlpackage import open_package
 
     package = open_package(paths["coreml"])
-    assert package.user_metadata["slide_deploy.checkpoint_sha256"] == checkpoint.sha256
+    assert package.user_metadata["slide_deploy.source_sha256"] == checkpoint.sha256
 
 
 def test_one_shared_projection_is_one_convolution(tmp_path: Path) -> None:
     config = SlideAttentionConfig(dim=8, num_heads=2, share_qkv=True, dim_reduction=2)
     model = _FirstItem(lower(reparameterize(random_attention(config))[0])).eval()
-    exporter_for("onnx").write(ExportRequest(model, (8, 5, 6), False, {}), tmp_path / "a.onnx")
+    exporter_for("onnx").write(image_request(model, (8, 5, 6), False, {}), tmp_path / "a.onnx")
     convolutions = [n for n in onnx.load(tmp_path / "a.onnx").graph.node if n.op_type == "Conv"]
     assert len(convolutions) == 4  # the projection, the keys, the values, the last projection
 

@@ -9,13 +9,12 @@ import onnx
 import pytest
 import torch
 
-from exporters.pipeline import ExportOptions, export
+from exporters.outcome import ExportOptions
 from slide_deploy.checkpoint import Overrides, load_checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.runtimes import open_file
 from slide_deploy.testing import assert_parity
-from slide_deploy.verification import verify_file
-from tests.support import GOLDEN, random_swin
+from tests.support import GOLDEN, export, random_swin, verify_file
 
 FORMATS = ("onnx", "openvino", "coreml")
 NANO = GOLDEN / "slide_swin_nano.pth"
@@ -36,7 +35,7 @@ def test_every_format_answers_as_the_model_of_that_size(
 ) -> None:
     overrides = Overrides(image_size=size, **options)
     checkpoint = load_checkpoint(path, overrides)
-    result = export(checkpoint, ExportOptions(FORMATS, tmp_path, dynamic_batch=dynamic_batch))
+    result = export(checkpoint, ExportOptions(FORMATS, tmp_path), dynamic_batch=dynamic_batch)
     assert result.passed
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -70,7 +69,7 @@ def test_slide_stages_alone_take_any_size(formats: tuple[str, ...], tmp_path: Pa
 
 def test_features_of_another_size(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(NANO, Overrides(image_size=(128, 64), keep_windows=True))
-    result = export(checkpoint, ExportOptions(("onnx",), tmp_path, features=True))
+    result = export(checkpoint, ExportOptions(("onnx",), tmp_path), features=True)
     assert result.passed
     answers = open_file(result.files[0].paths[0]).answers(np.zeros((1, 3, 128, 64), np.float32))
     assert [value.shape[2:] for value in answers.values()] == [(32, 16), (16, 8), (8, 4), (4, 2)]

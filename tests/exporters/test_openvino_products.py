@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from exporters.base import ExportRequest
 from exporters.openvino_products import LEAST_INPUTS, clip_products
 from exporters.registry import exporter_for
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.reparameterize import reparameterize
-from tests.support import random_swin, randomise
+from tests.support import image_request, random_swin, randomise
 
 POSITIONS = 49
 
@@ -93,7 +92,7 @@ def test_files_hold_them(dynamic_batch: bool, tmp_path: Path) -> None:
     settings = {"embed_dim": 64, "num_heads": (2, 2), "depths": (1, 1), "num_slide_stages": 1}
     model = lower(reparameterize(random_swin(**settings))[0], Lowering("flat"))
     path = tmp_path / "model.xml"
-    exporter_for("openvino").write(ExportRequest(model, (3, 32, 32), dynamic_batch, {}), path)
+    exporter_for("openvino").write(image_request(model, (3, 32, 32), dynamic_batch, {}), path)
     nodes = openvino.Core().read_model(path).get_ordered_ops()
     clips = [node for node in nodes if node.get_type_name() == "Clamp"]
     assert all(node.get_friendly_name().endswith("/Clip") for node in clips)

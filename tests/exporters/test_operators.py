@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from exporters.base import ExportRequest
 from exporters.registry import exporter_for
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
-from tests.support import random_swin, randomise
+from tests.support import image_request, random_swin, randomise
 
 SIDE = 6
 
@@ -31,7 +30,7 @@ def written(
     """How often each operator occurs in a file of that attention, and the highest rank in it."""
     path = folder / f"attention{exporter_for(format).suffix}"
     model = lower(attention(kernel_size), lowering).eval()
-    exporter_for(format).write(ExportRequest(model, (SIDE * SIDE, 8), False, {}), path)
+    exporter_for(format).write(image_request(model, (SIDE * SIDE, 8), False, {}), path)
     graph = read_graph(path)
     ranks = [len(graph.shape(name) or ()) for node in graph.nodes for name in node.outputs]
     return Counter(node.operator for node in graph.nodes), max(ranks)
@@ -122,7 +121,7 @@ def test_onnx_runtime_makes_one_operator_of_a_product_and_its_bias_only_in_the_h
         )[0],
         traits=exporter.traits,
     )
-    exporter.write(ExportRequest(model, (3, 64, 64), False, {}), tmp_path / "model.onnx")
+    exporter.write(image_request(model, (3, 64, 64), False, {}), tmp_path / "model.onnx")
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 3

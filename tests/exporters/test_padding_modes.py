@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from exporters.base import ExportRequest
 from exporters.declarations import declarations
 from exporters.registry import exporter_for
 from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
@@ -17,7 +16,7 @@ from slide_deploy.lowerings import FORMS, Lowering, chosen, lower
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import open_file
-from tests.support import random_attention
+from tests.support import image_request, random_attention
 
 SHAPE = (8, 7, 6)
 # Writing takes seconds a form. One mode is read by all forms, the others in the two ways that there
@@ -62,7 +61,7 @@ def test_files_of_all_forms(mode: str, tmp_path: Path) -> None:
     written = (Lowering(form, 1 + place % 2) for place, form in enumerate(forms))
     lowerings = chosen(folded, lambda attention: next(written))
     declared = declarations(folded, lowerings)
-    request = ExportRequest(lower(folded, lowerings), SHAPE, False, declared)
+    request = image_request(lower(folded, lowerings), SHAPE, False, declared)
     image = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = copy.deepcopy(model).double()(image.double()).numpy()

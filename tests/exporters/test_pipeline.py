@@ -10,11 +10,11 @@ import torch
 
 from exporters import pipeline
 from exporters.base import Exporter
-from exporters.pipeline import ExportOptions, export
+from exporters.outcome import ExportOptions
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.lowerings import Chooser, Lowering, lower
 from slide_deploy.lowerings.map_stages import MapPatchEmbed
-from tests.support import Golden
+from tests.support import Golden, export
 
 
 def entries(folder: Path) -> list[str]:
@@ -120,7 +120,7 @@ def test_formats_can_be_added_later_and_the_manifest_keeps_all(
     nano: Golden, tmp_path: Path
 ) -> None:
     export(nano.load(), ExportOptions(("openvino",), tmp_path))
-    export(nano.load(), ExportOptions(("onnx",), tmp_path, dynamic_batch=True))
+    export(nano.load(), ExportOptions(("onnx",), tmp_path), dynamic_batch=True)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     found = [(file["format"], file["dynamic_batch"]) for file in manifest["files"]]
     assert found == [("openvino", False), ("onnx", True)]
@@ -265,8 +265,8 @@ def test_a_missing_library_is_named_with_its_command(nano: Golden, tmp_path: Pat
 
 def test_a_folded_checkpoint_exports_and_answers_the_same(nano: Golden, tmp_path: Path) -> None:
     from slide_deploy.checkpoint import load_checkpoint
-    from slide_deploy.checkpoint.save import save_folded
     from slide_deploy.reparameterize import reparameterize
+    from tests.support import save_folded
 
     trained = nano.load()
     folded, _ = reparameterize(trained.model)

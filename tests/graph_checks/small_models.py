@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from exporters.base import ExportRequest
 from exporters.declarations import declarations
 from exporters.registry import EXPORTERS
 from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, Lowering, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
 from tests.shared import once
-from tests.support import random_swin
+from tests.support import image_request, random_swin
 
 Files = dict[str, Path]
 
@@ -32,7 +31,7 @@ def export(
     shape = (model.config.in_channels, *model.config.image_size)
     lowerings = chosen(folded, lowering)
     declared = declarations(folded, lowerings)
-    request = ExportRequest(lower(folded, lowerings), shape, dynamic_batch, declared)
+    request = image_request(lower(folded, lowerings), shape, dynamic_batch, declared)
     files = {exporter.format: folder / f"nano{exporter.suffix}" for exporter in EXPORTERS}
     for exporter in EXPORTERS:
         exporter.write(request, files[exporter.format])
@@ -80,7 +79,7 @@ def branched_swin(folder: Path) -> Path:
     model = nano()
     folded = reparameterize(model)[0]
     declared = declarations(folded, chosen(folded, DEFAULT_LOWERING))
-    request = ExportRequest(model, (3, 64, 64), False, declared)
+    request = image_request(model, (3, 64, 64), False, declared)
     path = folder / "branched.onnx"
     EXPORTERS[0].write(request, path)
     return path

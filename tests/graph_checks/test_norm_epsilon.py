@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import pytest
 
-from exporters.base import ExportRequest
 from exporters.declarations import declarations
 from exporters.registry import exporter_for
 from slide_deploy.graph_checks import (
@@ -43,7 +42,7 @@ from tests.graph_checks.damage import (
 )
 from tests.graph_checks.small_models import Files, nano
 from tests.mutants.onnx_damage import epsilon_of_maps, held, mean_of_squares
-from tests.support import random_swin
+from tests.support import image_request, random_swin
 
 FORMATS = ("onnx", "openvino", "coreml")
 # Five blocks with two each, one behind the patches, three mergings, one at the end.
@@ -264,7 +263,7 @@ def on_maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lowered = lower(folded, lowerings, Traits(bare_products=True, map_stages=True))
     path = tmp_path_factory.mktemp("maps") / "maps.onnx"
     declared = declarations(folded, lowerings)
-    exporter_for("onnx").write(ExportRequest(lowered, (3, 64, 64), False, declared), path)
+    exporter_for("onnx").write(image_request(lowered, (3, 64, 64), False, declared), path)
     return path
 
 

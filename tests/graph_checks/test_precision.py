@@ -8,13 +8,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from exporters.pipeline import ExportOptions, export
+from exporters.outcome import ExportOptions
 from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.graph_checks.graph import Graph
 from tests.graph_checks.damage import EDITORS, declare, node
 from tests.graph_checks.small_models import Files
-from tests.support import Golden
+from tests.support import Golden, export
 
 FORMATS = ("onnx", "openvino", "coreml")
 

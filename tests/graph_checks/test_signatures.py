@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from exporters.base import ExportRequest
 from exporters.declarations import declarations
 from exporters.registry import exporter_for
 from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
@@ -24,7 +23,7 @@ from slide_deploy.lowerings import FORMS, Lowering, Traits, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
 from tests.graph_checks.small_models import FORMS_OF_STAGES, Files, export
-from tests.support import random_swin
+from tests.support import image_request, random_swin
 
 FORMATS = ("onnx", "openvino", "coreml")
 
@@ -162,7 +161,7 @@ def on_maps(model: SlideSwin, lowering: Lowering, folder: Path) -> Graph:
     lowerings = chosen(folded, lowering)
     lowered = lower(folded, lowerings, Traits(bare_products=True, map_stages=True))
     shape = (3, *model.config.image_size)
-    request = ExportRequest(lowered, shape, False, declarations(folded, lowerings))
+    request = image_request(lowered, shape, False, declarations(folded, lowerings))
     exporter_for("onnx").write(request, folder / "maps.onnx")
     return read_graph(folder / "maps.onnx")
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from exporters.base import ExportRequest
 from slide_deploy.lowerings import FORMS, Lowering, Traits, lower
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.models.backbone import backbone_of
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.reparameterize import fold_attention, reparameterize
-from tests.support import random_attention, random_swin
+from tests.support import image_request, random_attention, random_swin
 
 # Windows in one piece, shifted ones, head products, heads as many as positions, heads of one
 # feature, reduced and shared projections.
@@ -78,7 +77,7 @@ def test_exported_programs(traits: Traits, open_batch: bool) -> None:
     model = random_swin(depths=(6, 1, 2), num_heads=(2, 2, 4), image_size=(32, 64), ape=True)
     forms = iter([*FORMS, "flat"])
     lowered = lower(reparameterize(model)[0], lambda _: Lowering(next(forms)), traits)
-    program = ExportRequest(lowered, (3, 32, 64), open_batch, {}).program
+    program = image_request(lowered, (3, 32, 64), open_batch, {}).program
     held = {**program.state_dict, **program.constants}
     tensors = {key: each for key, each in held.items() if isinstance(each, torch.Tensor)}
     assert len(tensors) > 100

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from exporters.base import ExportRequest
 from exporters.registry import exporter_for
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import FORMS, Chooser, Lowering, Traits, lower
@@ -28,7 +27,7 @@ from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.models.slide_swin import Block, PatchEmbed, PatchMerging
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import open_file
-from tests.support import random_swin, randomise
+from tests.support import image_request, random_swin, randomise
 
 ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
 
@@ -172,7 +171,7 @@ def written(model: nn.Module, map_stages: bool, path: Path) -> onnx.ModelProto:
         Lowering("running-mean"),
         Traits(bare_products=True, map_stages=map_stages),
     )
-    exporter.write(ExportRequest(lowered, (3, 32, 32), False, {}), path)
+    exporter.write(image_request(lowered, (3, 32, 32), False, {}), path)
     return onnx.load(path)
 
 
@@ -199,7 +198,7 @@ def test_a_backbone_has_no_transpose_at_all(tmp_path: Path) -> None:
     model = backbone_of(random_swin(depths=(2, 2), num_heads=(1, 2)))
     lowered = on_maps(reparameterize(model)[0], Lowering("running-mean"))
     path = tmp_path / "maps.onnx"
-    request = ExportRequest(lowered, (3, 32, 32), False, {}, outputs=model.output_names)
+    request = image_request(lowered, (3, 32, 32), False, {}, outputs=model.output_names)
     exporter_for("onnx").write(request, path)
     assert not [node for node in onnx.load(path).graph.node if node.op_type == "Transpose"]
 

@@ -7,14 +7,13 @@ import torch
 
 from slide_deploy.checkpoint import Checkpoint, load_checkpoint
 from slide_deploy.checkpoint.load import settings_of
-from slide_deploy.checkpoint.save import save_folded
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import FORMS, Lowering, Traits, lower
 from slide_deploy.models.registry import architecture_name
 from slide_deploy.models.slide_attention import PADDING_MODES
 from slide_deploy.models.slide_swin import SlideSwinConfig
 from slide_deploy.reparameterize import reparameterize
-from tests.support import random_swin
+from tests.support import random_swin, save_folded
 
 SETTINGS = {
     "image_size": (32, 48),

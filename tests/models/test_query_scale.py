@@ -8,7 +8,6 @@ import torch
 
 from slide_deploy.checkpoint import Checkpoint, load_checkpoint
 from slide_deploy.checkpoint.load import settings_of
-from slide_deploy.checkpoint.save import save_folded
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import FORMS, Lowering, Traits, lower
 from slide_deploy.models.registry import architecture_name
@@ -16,7 +15,7 @@ from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.models.slide_swin import SlideSwinConfig
 from slide_deploy.models.window_attention import WindowAttention
 from slide_deploy.reparameterize import reparameterize
-from tests.support import random_attention, random_swin, randomise
+from tests.support import random_attention, random_swin, randomise, save_folded
 
 SCALE = -0.9
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from exporters.base import ExportRequest
-from exporters.pipeline import ExportResult
+from exporters.outcome import ExportResult
 from exporters.registry import exporter_for
 from slide_deploy.checkpoint import Checkpoint
 from slide_deploy.graph_checks.graph import Format
@@ -18,7 +18,7 @@ from slide_deploy.graph_checks.readers import read_graph
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
-from tests.support import copied, exported, exported_path, golden_swin
+from tests.support import copied, exported, exported_path, golden_swin, image_request
 
 # What the damage knows its way around in.
 LOWERING = Lowering("depthwise")
@@ -76,7 +76,7 @@ class Base:
         shape = (config.in_channels, *config.image_size)
         metadata = read_graph(self.path(format)).metadata
         declared = {key: text for key, text in metadata.items() if key.startswith("slide_deploy.")}
-        request = ExportRequest(model, shape, self.open_batch, declared)
+        request = image_request(model, shape, self.open_batch, declared)
         # A network is traced once for all formats.
         request.__dict__["single"] = _traced(model, shape)
         return request
@@ -97,7 +97,7 @@ def _rebuilt(base: Base, rebuild: Rebuild) -> nn.Module:
 
 @functools.lru_cache(maxsize=1)
 def _traced(model: nn.Module, shape: tuple[int, int, int]) -> torch.export.ExportedProgram:
-    return ExportRequest(model, shape, False, {}).single
+    return image_request(model, shape, False, {}).single
 
 
 def base(open_batch: bool = False) -> Base:

@@ -7,9 +7,9 @@ from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file
 from slide_deploy.graph_checks.graph import Format
 from slide_deploy.parity import Verification
-from slide_deploy.verification import verify_file
 from tests.mutants.bases import base
 from tests.mutants.mutant import REFUSED, Catcher, Mutant
+from tests.support import verify_file
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import torch
 
 from exporters.registry import exporter_for
 from slide_deploy.graph_checks.graph import Format
-from slide_deploy.verification import locate
 from tests.mutants.bases import base
 from tests.mutants.mutant import FORMATS
 from tests.mutants.weights import patched
+from tests.support import locate
 
 # A parameter of the lowered model, and the layer of the trained model that it is part of.
 LAYERS = {

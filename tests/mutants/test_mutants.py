@@ -7,7 +7,6 @@ import pytest
 
 from slide_deploy.graph_checks import check_file
 from slide_deploy.graph_checks.graph import Format
-from slide_deploy.verification import verify_file
 from tests.mutants.__main__ import main
 from tests.mutants.bases import base
 from tests.mutants.catalogue import CATALOGUE
@@ -15,6 +14,7 @@ from tests.mutants.catalogue_models import WEIGHTS
 from tests.mutants.judge import Outcome, judge
 from tests.mutants.mutant import FORMATS, Mutant
 from tests.mutants.report import cell
+from tests.support import verify_file
 
 
 def files() -> Iterator[object]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from exporters.base import BATCH_NAME, INPUT_NAME, Exporter, ExportRequest
+from exporters.base import BATCH_NAME, INPUT_NAME, Exporter
 from exporters.registry import EXPORTERS
 from slide_deploy.lowerings import (
     DEFAULT_LOWERING,
@@ -27,6 +27,7 @@ from slide_deploy.models.slide_swin import Block, PatchMerging
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import Session, runtime_for
+from tests.support import image_request
 from tests.traps.patterns import Map, Parts
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -187,7 +188,7 @@ def write(
     exporters: Sequence[Exporter],
 ) -> dict[str, Path]:
     """One file a format, by our own exporters: they do not ask that an image has rank 4."""
-    request = ExportRequest(model, shape, open_batch, {})
+    request = image_request(model, shape, open_batch, {})
     files = {exporter.format: folder / f"parts{exporter.suffix}" for exporter in exporters}
     for exporter in exporters:
         exporter.write(request, files[exporter.format])

@@ -6,12 +6,12 @@ import numpy as np
 
 from slide_deploy import __version__
 from slide_deploy.errors import InputError
-from slide_deploy.runtimes.base import Session
+from slide_deploy.runtimes.base import Feeds, Port, Session
 from slide_deploy.runtimes.mil_interpreter.program import MilProgram
 
 
 def load(path: Path) -> Session:
-    """Load an ``.mlpackage``; its first input is the image.
+    """Load an ``.mlpackage``.
 
     Raises:
         InputError: if the package is damaged or uses an operator that the interpreter lacks.
@@ -19,29 +19,33 @@ def load(path: Path) -> Session:
     program = MilProgram.load(path)
     if not program.inputs or not program.outputs:
         raise InputError(f"{path} has no input or no output: export the model again.")
-    image, outputs = next(iter(program.inputs)), tuple(program.outputs)
-    port = program.inputs[image]
-    shape = port.shape
-    if shape is None:
-        raise InputError(f"{path} does not say the shape of {image}: export the model again.")
+    outputs = tuple(program.outputs)
+    ports = []
+    for name, port in program.inputs.items():
+        if port.shape is None:
+            raise InputError(f"{path} does not say the shape of {name}: export the model again.")
+        sizes = tuple(size if isinstance(size, int) else None for size in port.shape)
+        ports.append(Port(name, sizes, port.dtype, port.colours != ""))
+    reversed_colours = {name for name, port in program.inputs.items() if port.colours == "BGR"}
 
-    def run(images: np.ndarray) -> list[np.ndarray]:
+    def run(feeds: Feeds) -> list[np.ndarray]:
         # Applications give Core ML a picture, and it gives the program the channels in this order.
-        ordered = images[:, ::-1] if port.colours == "BGR" else images
-        answers = program.run({image: ordered})
+        ordered = {
+            name: values[:, ::-1] if name in reversed_colours else values
+            for name, values in feeds.items()
+        }
+        answers = program.run(ordered)
         return [np.asarray(answers[name]) for name in outputs]
 
-    sizes = tuple(size if isinstance(size, int) else None for size in shape)
-    pixels = port.colours != ""
-    return Session("mil-interpreter", __version__, sizes, outputs, run, port.dtype, pixels)
+    return Session("mil-interpreter", __version__, tuple(ports), outputs, run)
 
 
-def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Every floating-point value that the package computes for one image, by name.
+def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
+    """Every floating-point value that the package computes for these inputs, by name.
 
     Raises:
         InputError: if the package is damaged or uses an operator that the interpreter lacks.
     """
     program = MilProgram.load(path)
-    answers = program.run({next(iter(program.inputs)): image}, keep=program.computed_floats)
+    answers = program.run(dict(feeds), keep=program.computed_floats)
     return {name: np.asarray(value) for name, value in answers.items()}

@@ -1,13 +1,12 @@
-"""A folded model to a safetensors file that ``load_checkpoint`` reads back."""
+"""Folded weights to a safetensors file, which is read back as a checkpoint is."""
 
-import json
 from pathlib import Path
 
+from torch import nn
+
 from slide_deploy import __version__
-from slide_deploy.checkpoint.load import Checkpoint, settings_of
-from slide_deploy.checkpoint.read import CONFIG_KEY, RESIZED_KEY
+from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
-from slide_deploy.models.slide_swin import SlideSwinTrunk
 from slide_deploy.writing import draft_of
 
 
@@ -23,30 +22,29 @@ def require_suffix(path: Path) -> None:
         )
 
 
-def save_folded(folded: SlideSwinTrunk, source: Checkpoint, path: Path) -> None:
-    """Write a folded model with its settings and the hash of the checkpoint that it came from.
+def save_folded(folded: nn.Module, source: Deployable, path: Path) -> None:
+    """Write a folded model with the hash of what it came from, and settings where it has some.
 
     Args:
         folded: what ``reparameterize`` gave for ``source.model``.
-        source: the trained checkpoint.
+        source: the trained network.
         path: ends in ``.safetensors``; replaced if it exists.
 
     Raises:
         InputError: if the path has another ending or cannot be written to.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save_model
 
     require_suffix(path)
     metadata = {
-        CONFIG_KEY: json.dumps(settings_of(source.config)),
-        RESIZED_KEY: " ".join(source.resized),
-        "slide_deploy.checkpoint_sha256": source.sha256,
+        **source.origin.settings,
+        "slide_deploy.source_sha256": source.origin.sha256,
         "slide_deploy.version": __version__,
     }
     try:
         with draft_of(path) as draft:
-            save_file({k: v.contiguous() for k, v in folded.state_dict().items()}, draft, metadata)
+            save_model(folded, str(draft), metadata)  # which allows weights that are shared
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path} cannot be written ({reason}): check --output.") from error

@@ -1,0 +1,139 @@
+"""The files of an export, one after the other: each is lowered, written and verified."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from exporters.base import Exporter, ExportRequest
+from exporters.metadata import metadata_of
+from exporters.outcome import ExportedFile, ExportOptions
+from slide_deploy.cases import Case
+from slide_deploy.deployable.inputs import BATCH_NAME
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks import check_graph, inspect, read_graph, standard_ops
+from slide_deploy.hashing import sha256
+from slide_deploy.lowerings import Lowering, chosen, for_file, lower
+from slide_deploy.parity import LIMITS, verify
+from slide_deploy.reference import Reference
+from slide_deploy.runtimes import open_file
+from slide_deploy.verification import answers_of
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to write; jobs whose layers are written alike share the request."""
+
+    exporter: Exporter
+    request: ExportRequest
+    lowerings: Mapping[str, Lowering]
+
+
+def jobs_of(
+    deployable: Deployable,
+    folded: nn.Module,
+    exporters: Sequence[Exporter],
+    options: ExportOptions,
+) -> list[Job]:
+    """What to write for every format, lowered as it was chosen for that format.
+
+    Args:
+        deployable: the network.
+        folded: its model, folded.
+        exporters: of the formats.
+        options: of the export.
+
+    Raises:
+        InputError: if an attention cannot be written so, or a format cannot hold the network.
+    """
+    jobs: list[Job] = []
+    for exporter in exporters:
+        lowerings = _lowerings(deployable, folded, exporter, options)
+        alike = (
+            job.request
+            for job in jobs
+            if (job.lowerings, job.exporter.traits) == (lowerings, exporter.traits)
+        )
+        # Tracing takes seconds, and a request traces its model once.
+        request = next(alike, None) or ExportRequest(
+            replace(deployable, model=lower(folded, lowerings, exporter.traits)),
+            metadata_of(deployable, folded, lowerings, options.precision),
+            options.precision,
+        )
+        jobs.append(Job(exporter, request, lowerings))
+    return jobs
+
+
+def _lowerings(
+    deployable: Deployable, folded: nn.Module, exporter: Exporter, options: ExportOptions
+) -> dict[str, Lowering]:
+    lowerings = chosen(folded, for_file(options.lowering, exporter.format, options.precision))
+    if set(deployable.open_names) <= {BATCH_NAME}:
+        return lowerings
+    if isinstance(options.lowering, Lowering) and options.lowering.strips > 1:
+        raise InputError(
+            f"{options.lowering} cuts maps into strips, whose rows must be known: leave the sizes "
+            f"of maps closed, or name a form without strips."
+        )
+    return {name: replace(each, strips=1) for name, each in lowerings.items()}
+
+
+def write_and_verify(
+    job: Job,
+    stem: Path,
+    cases: Sequence[Case],
+    reference: Reference,
+    options: ExportOptions,
+    progress: Progress,
+) -> ExportedFile:
+    """Write a file, read it back, run it and hold it against the network and the policy.
+
+    Args:
+        job: what to write.
+        stem: where to, without the suffix.
+        cases: inputs to verify with.
+        reference: the true answers to them.
+        options: of the export.
+        progress: told of each step as it starts.
+
+    Raises:
+        InputError: if the converter refuses the network, or the runtime the file.
+    """
+    started = time.perf_counter()
+    exporter, request = job.exporter, job.request
+    progress(f"write {exporter.format}")
+    paths = exporter.paths(stem)
+    exporter.write(request, paths[0])
+    progress(f"verify {exporter.format}")
+    session = open_file(paths[0])
+    verification = verify(
+        lambda feeds: answers_of(session, request.deployable, feeds),
+        cases,
+        reference.answers,
+        runtime=session.runtime,
+        version=session.version,
+        limit=LIMITS[request.precision],
+    )
+    graph = read_graph(paths[0])
+    return ExportedFile(
+        format=exporter.format,
+        paths=paths,
+        sha256=tuple(sha256(path) for path in paths),
+        lowerings=job.lowerings,
+        size=sum(_size(path) for path in paths),
+        operators=inspect(graph).operators,
+        violations=tuple(check_graph(graph, options.policy or standard_ops())),
+        verification=verification,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())

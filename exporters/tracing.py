@@ -1,0 +1,106 @@
+"""A network to a ``torch.export`` program, with or without open sizes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from slide_deploy.deployable.inputs import BATCH_NAME
+from slide_deploy.deployable.record import Deployable, resized
+from slide_deploy.errors import InputError
+
+# Bounds of an open batch: runtimes that plan memory ahead want to know them.
+MAX_BATCH = 1024
+
+
+def open_dimensions(deployable: Deployable) -> dict[str, Any]:
+    """What stands for each open size while the network is traced, by its name.
+
+    The batch may be 1 to ``MAX_BATCH``. Of the others the network itself says what they may be.
+    """
+    batch = torch.export.Dim(BATCH_NAME, min=1, max=MAX_BATCH)
+    return {
+        name: batch if name == BATCH_NAME else torch.export.Dim.DYNAMIC
+        for name in deployable.open_names
+    }
+
+
+def traced(deployable: Deployable, dimensions: Mapping[str, Any]) -> torch.export.ExportedProgram:
+    """Trace a network.
+
+    Args:
+        deployable: what to trace; left as it is.
+        dimensions: what stands for open sizes, by their name; other sizes are constants.
+
+    Raises:
+        InputError: if the network decides by numbers, or an open size turns into a constant.
+    """
+    # Sizes of 0 and 1 are constants to torch.
+    ones = {
+        name: 2
+        for name in dimensions
+        if any(
+            each.example.shape[axis] < 2
+            for each in deployable.inputs
+            for axis, other in each.open.items()
+            if other == name
+        )
+    }
+    sized = resized(deployable, ones)
+    shapes = tuple(
+        {axis: dimensions[name] for axis, name in each.open.items() if name in dimensions}
+        for each in sized.inputs
+    )
+    try:
+        return torch.export.export(
+            sized.network(),
+            sized.examples,
+            dynamic_shapes={"tensors": shapes} if dimensions else None,
+        )
+    except Exception as error:  # torch.export raises errors of many kinds
+        raise InputError(_refusal(deployable, dimensions, error)) from error
+
+
+def _refusal(deployable: Deployable, dimensions: Mapping[str, Any], error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[0][:300] if lines else type(error).__name__
+    name = deployable.origin.name
+    if dimensions and type(error).__name__ in ("UserError", "ConstraintViolationError"):
+        return (
+            f"{name} cannot be traced with {', '.join(dimensions)} open ({reason}): leave a size "
+            f"closed that it computes with."
+        )
+    return (
+        f"{name} cannot be traced by torch.export ({reason}): its forward must not branch on "
+        f"numbers that it computes."
+    )
+
+
+def refuse_ranks(program: torch.export.ExportedProgram, most: int, format: str) -> None:
+    """Refuse a program with a tensor of too many axes.
+
+    Args:
+        program: traced.
+        most: axes that the format allows.
+        format: for the message.
+
+    Raises:
+        InputError: if there is one; the text names the layer that computes it.
+    """
+    for node in program.graph.nodes:
+        for value in pytree.tree_leaves(node.meta.get("val")):
+            if isinstance(value, torch.Tensor) and value.dim() > most:
+                raise InputError(
+                    f"{layer_of(node)} computes a tensor of {value.dim()} axes, and {format} holds "
+                    f"{most} at most: write it with fewer, or leave {format} out."
+                )
+
+
+def layer_of(node: torch.fx.Node) -> str:
+    """The layer of the user's network that a node belongs to, with its class."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path, kind = next(reversed(stack.values()), ("", "the network"))
+    kind = kind if isinstance(kind, str) else kind.__qualname__
+    name = str(path).removeprefix("module").removeprefix(".")
+    return f"{name} ({kind.rpartition('.')[2]})" if name else kind.rpartition(".")[2]

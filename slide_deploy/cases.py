@@ -1,0 +1,87 @@
+"""The inputs on which a file and its network are compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from slide_deploy.deployable.inputs import Input
+
+# Width of the frame in "border", in positions: one patch of a vision transformer.
+_FRAME = 4
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs to verify with, and why these.
+
+    Attributes:
+        name: what they show.
+        inputs: a tensor for each input, by its name.
+    """
+
+    name: str
+    inputs: Mapping[str, np.ndarray]
+
+    @property
+    def batch(self) -> int:
+        """The first size of the first input."""
+        first = next(iter(self.inputs.values()))
+        return first.shape[0] if first.ndim else 1
+
+
+def verification_cases(
+    inputs: Sequence[Input], sizes: Mapping[str, Sequence[int]] | None = None, seed: int = 0
+) -> tuple[Case, ...]:
+    """Inputs that together show what one random input hides.
+
+    Inputs of integers and of truth values are drawn from the values of their examples, as these may
+    be indices.
+
+    Args:
+        inputs: of the network; their examples say sizes and types.
+        sizes: of each open dimension, by its name: further sizes to draw noise at.
+        seed: of the random draws.
+    """
+    random = np.random.default_rng(seed)
+
+    def drawn(
+        factor: float = 1.0, resized: Mapping[str, int] | None = None
+    ) -> dict[str, np.ndarray]:
+        return {
+            each.name: _draw(each.resized(resized or {}).example, random, factor) for each in inputs
+        }
+
+    border = {name: _border(values) for name, values in drawn().items()}
+    cases = [
+        Case("noise", drawn()),
+        # What is wrong at the edge of a map drowns in an average over the whole of it.
+        Case("border", border),
+        # Nearly no contrast: the normalisations' epsilon and the biases decide.
+        Case("faint", drawn(0.01)),
+        Case("zeros", drawn(0.0)),
+    ]
+    if any(each.example.size and np.ptp(each.example) for each in inputs):
+        cases.insert(0, Case("example", {each.name: each.example for each in inputs}))
+    for name, others in (sizes or {}).items():
+        cases += [Case(f"{name} of {size}", drawn(1.0, {name: size})) for size in others]
+    return tuple(cases)
+
+
+def _draw(example: np.ndarray, random: np.random.Generator, factor: float) -> np.ndarray:
+    if example.dtype.kind == "f":
+        noise = random.standard_normal(example.shape) * factor
+        return noise.astype(example.dtype)
+    if example.dtype.kind == "b":
+        return random.random(example.shape) < 0.5
+    return random.choice(example.ravel(), example.shape) if example.size else example
+
+
+def _border(values: np.ndarray) -> np.ndarray:
+    """Values inside a map taken away, those at its edge three times as large."""
+    if values.ndim < 4 or values.dtype.kind != "f":
+        return values
+    frame = _FRAME if min(values.shape[-2:]) > 2 * _FRAME else 1
+    framed = 3 * values
+    framed[..., frame:-frame, frame:-frame] = 0.0
+    return framed

@@ -1,0 +1,48 @@
+"""The size of the map that each slide attention of a network sees: learned by running it once."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.models.slide_attention import SlideAttentionBase
+
+
+def learn_map_sizes(deployable: Deployable, folded: nn.Module) -> None:
+    """Set ``resolution`` of the attentions that learn of their map only when they run.
+
+    Of one that is called several times it is the largest map, which takes most of the time.
+
+    Args:
+        deployable: the network.
+        folded: its model, folded; the attributes are set in place.
+    """
+    unknown = [
+        module
+        for module in folded.modules()
+        if isinstance(module, SlideAttentionBase) and module.resolution is None
+    ]
+    if not unknown:
+        return
+    seen: dict[int, tuple[int, int]] = {}
+
+    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        assert isinstance(module, SlideAttentionBase)
+        x = args[0]
+        size = kwargs.get("size", args[1] if len(args) > 1 else None)
+        found = tuple(x.shape[2:]) if module.layout == "nchw" else size
+        if found is not None:
+            known = seen.get(id(module), (0, 0))
+            larger = found[0] * found[1] > known[0] * known[1]
+            seen[id(module)] = (int(found[0]), int(found[1])) if larger else known
+
+    handles = [module.register_forward_pre_hook(note, with_kwargs=True) for module in unknown]
+    try:
+        with torch.no_grad():
+            deployable.network(folded)(*deployable.examples)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for module in unknown:
+        module.resolution = seen.get(id(module))

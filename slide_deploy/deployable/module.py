@@ -1,0 +1,265 @@
+"""Any ``torch.nn.Module`` and example inputs to a network that is ready to be deployed.
+
+The caller's module is copied first: its device, type, mode and gradients are never changed.
+"""
+
+import copy
+import hashlib
+import inspect
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from slide_deploy.deployable.inputs import BATCH_NAME, Input
+from slide_deploy.deployable.network import Call, path_text
+from slide_deploy.deployable.record import Deployable, Origin
+from slide_deploy.deployable.sizes import with_sizes
+from slide_deploy.errors import InputError
+from slide_deploy.wrappers import unwrapped
+
+Example = Tensor | np.ndarray
+
+
+def deployable_of(
+    model: nn.Module,
+    inputs: Example | Sequence[Any] | Mapping[str, Any],
+    *,
+    name: str = "",
+    stem: str = "",
+    input_names: Sequence[str] = (),
+    output_names: Sequence[str] = (),
+    open_sizes: Mapping[str, Mapping[int, str]] | None = None,
+    dynamic_batch: bool = False,
+) -> Deployable:
+    """Make a record of a network in Python.
+
+    Args:
+        model: any module; it is copied, and the copy put into evaluation mode, float32, on the CPU.
+        inputs: what the network takes: a tensor, a sequence of positional arguments or a mapping of
+            keyword arguments. Tensors in nested lists and dicts count; anything else is a constant.
+        name: what messages call the network; its class if left out.
+        stem: what files are called; the class in snake case if left out.
+        input_names: what files call the inputs; the names of ``forward`` if left out.
+        output_names: what files call the outputs; their keys if left out.
+        open_sizes: names of the sizes to leave open, by input and axis:
+            ``{"image": {0: "batch", 2: "height", 3: "width"}}``.
+        dynamic_batch: leave the first size of every input open.
+
+    Raises:
+        InputError: if the module cannot be copied or run, or a name does not fit.
+    """
+    name = name or type(unwrapped(model)).__name__
+    own = _copied(model, name)
+    args, kwargs = _arguments(inputs)
+    leaves, spec = pytree.tree_flatten((args, kwargs))
+    places = tuple(
+        place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor | np.ndarray)
+    )
+    if not places:
+        raise InputError(f"{name} is given no tensor as input: give an example of each.")
+    names = _input_names(own, args, kwargs, input_names, name)
+    found = tuple(
+        Input(each, _example(leaves[place], each))
+        for each, place in zip(names, places, strict=True)
+    )
+    found = _opened(found, open_sizes or {}, dynamic_batch)
+    constants = tuple(None if place in places else leaf for place, leaf in enumerate(leaves))
+    call = Call(spec, constants, places, ())
+    own, kept, outputs, remarks = _tried(own, call, found, name)
+    call = replace(call, kept=kept)
+    origin = Origin(
+        name=name,
+        stem=stem or _snake_case(type(own).__name__),
+        sha256=weights_sha256(own),
+        architecture=type(own).__qualname__,
+        summary=_summary(own, found),
+        remarks=remarks,
+    )
+    named = _output_names(outputs, output_names, {each.name for each in found}, name)
+    return with_sizes(Deployable(own, found, named, call, origin))
+
+
+def _summary(model: nn.Module, inputs: Sequence[Input]) -> str:
+    parameters = sum(each.numel() for each in model.parameters())
+    taken = ", ".join(f"{each.name} {'x'.join(map(str, each.shape))}" for each in inputs)
+    return f"{type(model).__name__}: {parameters:,} parameters, takes {taken}"
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and numbers of all weights and buffers."""
+    digest = hashlib.sha256(type(model).__qualname__.encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        if isinstance(tensor, Tensor):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _copied(model: nn.Module, name: str) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{name} is no torch.nn.Module: give a module, or the path of a file.")
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    for key, tensor in tensors:
+        if tensor.is_meta:
+            raise InputError(f"{name}: {key} is on the meta device: load its weights first.")
+        if tensor.is_quantized or tensor.is_complex():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise InputError(f"{name}: {key} is of type {kind}: give the network in float32.")
+    try:
+        own = copy.deepcopy(unwrapped(model))
+    except Exception as error:  # whatever the user's own attributes raise
+        raise InputError(
+            f"{name} cannot be copied ({_reason(error)}): its attributes must allow copy.deepcopy."
+        ) from error
+    return own.cpu().float().eval().requires_grad_(False)
+
+
+def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(inputs, Tensor | np.ndarray):
+        return (inputs,), {}
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    return tuple(inputs), {}
+
+
+def _example(leaf: Example, name: str) -> np.ndarray:
+    tensor = torch.as_tensor(leaf).detach().cpu()
+    if tensor.is_complex():
+        raise InputError(f"The input {name} holds complex numbers, which no format takes.")
+    return (tensor.float() if tensor.is_floating_point() else tensor).contiguous().numpy().copy()
+
+
+def _input_names(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    wanted: Sequence[str],
+    title: str,
+) -> list[str]:
+    """A name for each tensor among the arguments, in their order."""
+    try:
+        bound = inspect.signature(model.forward).bind(*args, **kwargs)
+    except TypeError as error:
+        raise InputError(
+            f"{title} does not take these inputs ({_reason(error)}): give those of its forward."
+        ) from error
+    parameters = inspect.signature(model.forward).parameters
+    names: list[str] = []
+    for parameter, value in bound.arguments.items():
+        kind = parameters[parameter].kind
+        # Of **kwargs each has a name of its own.
+        prefix = "" if kind is inspect.Parameter.VAR_KEYWORD else parameter
+        for path, leaf in pytree.tree_flatten_with_path(value)[0]:
+            if isinstance(leaf, Tensor | np.ndarray):
+                names.append("_".join(filter(None, (prefix, path_text(path)))))
+    if wanted and len(wanted) != len(names):
+        raise InputError(
+            f"{title} takes {len(names)} tensors ({', '.join(names)}) and {len(wanted)} names are "
+            f"given: name each."
+        )
+    return _apart(wanted or names)
+
+
+def _opened(
+    inputs: tuple[Input, ...], open_sizes: Mapping[str, Mapping[int, str]], dynamic_batch: bool
+) -> tuple[Input, ...]:
+    known = [each.name for each in inputs]
+    for name, axes in open_sizes.items():
+        if name not in known:
+            raise InputError(f"There is no input {name} to leave open: name {' or '.join(known)}.")
+        rank = inputs[known.index(name)].example.ndim
+        for axis in axes:
+            if not 0 <= axis < rank:
+                raise InputError(f"The input {name} has no axis {axis}: it has {rank} of them.")
+    batch = {0: BATCH_NAME} if dynamic_batch else {}
+    return tuple(
+        replace(
+            each, open={**(batch if each.example.ndim else {}), **open_sizes.get(each.name, {})}
+        )
+        for each in inputs
+    )
+
+
+def _tried(
+    model: nn.Module, call: Call, inputs: Sequence[Input], title: str
+) -> tuple[nn.Module, tuple[int, ...], list[str], tuple[str, ...]]:
+    """Run a model twice: what it gives, and whether it gives the same again."""
+    args, kwargs = call.arguments([torch.from_numpy(each.example) for each in inputs])
+    given = []
+    for _ in range(2):
+        try:
+            with torch.no_grad():
+                given.append(copy.deepcopy(model)(*args, **kwargs))
+        except Exception as error:  # a user's network, any error
+            sizes = ", ".join(f"{each.name} {tuple(each.example.shape)}" for each in inputs)
+            raise InputError(
+                f"{title} cannot be run on the CPU in float32 with {sizes} ({_reason(error)}): "
+                f"give inputs that it takes."
+            ) from error
+    first, second = (pytree.tree_flatten_with_path(each)[0] for each in given)
+    kept, names, dropped = [], [], []
+    for place, (path, leaf) in enumerate(first):
+        text = path_text(path)
+        if isinstance(leaf, Tensor):
+            if leaf.is_complex():
+                raise InputError(f"{title} answers complex numbers, which no format can hold.")
+            other = second[place][1] if len(second) == len(first) else None
+            if not isinstance(other, Tensor) or not torch.equal(
+                leaf.nan_to_num(), other.nan_to_num()
+            ):
+                raise InputError(
+                    f"{title} gives other values when it is run again with the same inputs: "
+                    f"a network that draws random numbers in evaluation mode cannot be proved."
+                )
+            kept.append(place)
+            names.append(text)
+        elif leaf is not None:
+            dropped.append(text or "its output")
+    if not kept:
+        raise InputError(f"{title} gives no tensor: a network without outputs cannot be exported.")
+    remarks = (f"left out: {', '.join(dropped)}, which are no tensors",) if dropped else ()
+    return model, tuple(kept), names, remarks
+
+
+def _output_names(
+    paths: Sequence[str], wanted: Sequence[str], taken: Iterable[str], title: str
+) -> tuple[str, ...]:
+    if wanted and len(wanted) != len(paths):
+        raise InputError(
+            f"{title} gives {len(paths)} tensors and {len(wanted)} names are given: name each."
+        )
+    if wanted:
+        return tuple(_apart(wanted, taken))
+    if len(paths) == 1 and (not paths[0] or paths[0].isdigit()):
+        return tuple(_apart(["output"], taken))
+    named = [f"output_{path}" if path[:1].isdigit() or not path else path for path in paths]
+    return tuple(_apart(named, taken))
+
+
+def _apart(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Names that all formats allow, no two alike."""
+    seen, apart = set(taken), []
+    for name in names:
+        name = re.sub(r"\W", "_", name) or "_"
+        name = f"_{name}" if name[0].isdigit() else name
+        candidate, count = name, 1
+        while candidate in seen:
+            count += 1
+            candidate = f"{name}_{count}"
+        seen.add(candidate)
+        apart.append(candidate)
+    return apart
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

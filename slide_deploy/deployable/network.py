@@ -1,0 +1,78 @@
+"""A network with flat ends: tensors in, in a known order, and a tuple of tensors out.
+
+Exporters, references and checks call every network so, whatever its ``forward`` takes and gives.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+
+@dataclass(frozen=True)
+class Call:
+    """How tensors become the arguments of a ``forward``, and what it gives becomes tensors.
+
+    Attributes:
+        spec: the structure of its arguments, (args, kwargs).
+        constants: all leaves of that structure; None in the place of each tensor.
+        places: where the tensors stand among the leaves, in the order of the inputs.
+        kept: which leaves of what it gives are outputs.
+    """
+
+    spec: pytree.TreeSpec
+    constants: tuple[Any, ...]
+    places: tuple[int, ...]
+    kept: tuple[int, ...]
+
+    @classmethod
+    def of_one_tensor(cls, outputs: int = 1) -> "Call":
+        """Of a network that takes one tensor and gives one, or a tuple of so many."""
+        _, spec = pytree.tree_flatten(((0,), {}))
+        return cls(spec, (None,), (0,), tuple(range(outputs)))
+
+    def arguments(self, tensors: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments with these tensors in them."""
+        leaves = list(self.constants)
+        for place, tensor in zip(self.places, tensors, strict=True):
+            leaves[place] = tensor
+        args, kwargs = pytree.tree_unflatten(leaves, self.spec)
+        return tuple(args), dict(kwargs)
+
+    def outputs(self, given: Any) -> tuple[Tensor, ...]:
+        """The tensors of what a ``forward`` gave."""
+        leaves = pytree.tree_leaves(given)
+        return tuple(leaves[place] for place in self.kept)
+
+
+class Network(nn.Module):
+    """A module with flat ends.
+
+    Args:
+        module: to call; shared, not copied.
+        call: how.
+    """
+
+    def __init__(self, module: nn.Module, call: Call) -> None:
+        super().__init__()
+        self.module = module
+        self._call = call
+        self.train(module.training)
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Run the module."""
+        args, kwargs = self._call.arguments(tensors)
+        return self._call.outputs(self.module(*args, **kwargs))
+
+
+def path_text(path: Iterable[Any]) -> str:
+    """A path through nested lists, dicts and records as a name: ("boxes", 0) is "boxes_0"."""
+    parts = []
+    for key in path:
+        for attribute in ("key", "idx", "name"):
+            if hasattr(key, attribute):
+                parts.append(str(getattr(key, attribute)))
+                break
+    return "_".join(parts)

@@ -1,0 +1,81 @@
+"""A checkpoint to a network that is ready to be deployed."""
+
+import json
+
+import numpy as np
+
+from slide_deploy.checkpoint import Checkpoint
+from slide_deploy.checkpoint.load import settings_of
+from slide_deploy.checkpoint.read import CONFIG_KEY, RESIZED_KEY
+from slide_deploy.deployable.inputs import BATCH_NAME, Input
+from slide_deploy.deployable.network import Call
+from slide_deploy.deployable.record import Deployable, Origin
+from slide_deploy.models.backbone import SlideSwinBackbone, backbone_of
+from slide_deploy.models.slide_swin import SlideSwin
+
+IMAGE = "image"
+
+
+def deployable_checkpoint(
+    checkpoint: Checkpoint, *, features: bool | None = False, dynamic_batch: bool = False
+) -> Deployable:
+    """The network of a checkpoint, which takes one image.
+
+    Args:
+        checkpoint: as ``load_checkpoint`` gives it.
+        features: take the feature maps of all stages in place of the logits; None takes what the
+            file has.
+        dynamic_batch: leave the batch open.
+
+    Raises:
+        InputError: if it is a backbone, which has no logits, and ``features`` is not set.
+    """
+    config = checkpoint.config
+    model: SlideSwin | SlideSwinBackbone
+    if features or (features is None and not isinstance(checkpoint.model, SlideSwin)):
+        model = backbone_of(checkpoint.model)
+    else:
+        model = checkpoint.classifier()
+    image = np.zeros((1, config.in_channels, *config.image_size), np.float32)
+    origin = Origin(
+        name=str(checkpoint.path),
+        stem=checkpoint.stem,
+        sha256=checkpoint.sha256,
+        architecture=checkpoint.architecture,
+        summary=_summary(checkpoint),
+        remarks=checkpoint.remarks,
+        facts={
+            "file": checkpoint.path.name,
+            "entry": checkpoint.entry,
+            "settings": config,
+            "trained_image_size": checkpoint.trained_size,
+            "resized_position_tables": checkpoint.resized,
+            "left_out": checkpoint.left_out,
+        },
+        metadata={
+            "image_size": "x".join(map(str, config.image_size)),
+            "resized_position_tables": " ".join(checkpoint.resized),
+        },
+        settings={
+            CONFIG_KEY: json.dumps(settings_of(config)),
+            RESIZED_KEY: " ".join(checkpoint.resized),
+        },
+    )
+    return Deployable(
+        model=model,
+        inputs=(Input(IMAGE, image, {0: BATCH_NAME} if dynamic_batch else {}),),
+        outputs=model.output_names,
+        call=Call.of_one_tensor(len(model.output_names)),
+        origin=origin,
+        sizes={BATCH_NAME: (3,)} if dynamic_batch else {},
+    )
+
+
+def _summary(checkpoint: Checkpoint) -> str:
+    config = checkpoint.config
+    height, width = config.image_size
+    classes = f"{config.num_classes} classes" if config.num_classes else "no classifier"
+    return (
+        f"{checkpoint.architecture}: {height}x{width} pixels, {classes}, depths "
+        f"{' '.join(map(str, config.depths))}, {config.num_slide_stages} slide stages"
+    )

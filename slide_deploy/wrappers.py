@@ -1,0 +1,14 @@
+"""Wrappers that PyTorch puts around a network: taken off before anything else."""
+
+from torch import nn
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The network inside ``DataParallel``, ``DistributedDataParallel`` and ``torch.compile``."""
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        elif isinstance(inner := module._modules.get("_orig_mod"), nn.Module):
+            module = inner
+        else:
+            return module
