@@ -18,6 +18,7 @@ from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.parity import LIMITS, verify
 from slide_deploy.reference import reference_answers
 from slide_deploy.runtimes import open_file
+from slide_deploy.verification import answers_of
 
 
 class Alone(nn.Module):
@@ -108,6 +109,7 @@ class AttentionFiles:
         self._precision = precision
         self._folder = folder
         whole = deployable_attention(folded, map_size)
+        self._whole = whole
         self._cases = verification_cases(whole.inputs)
         self._references = reference_answers(whole, self._cases).answers
         # Tracing takes a third of the time: once for all formats.
@@ -134,7 +136,7 @@ class AttentionFiles:
         session = open_file(path)
         limit = LIMITS[self._precision]
         verification = verify(
-            session,
+            lambda feeds: answers_of(session, self._whole, feeds),
             self._cases,
             self._references,
             runtime=session.runtime,

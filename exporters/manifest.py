@@ -126,8 +126,9 @@ def _entry(file: ExportedFile, deployable: Deployable, options: ExportOptions) -
             name: lowering.source for name, lowering in lowerings if lowering.source
         },
         "precision": options.precision,
-        "inputs": {each.name: each.shape for each in deployable.inputs},
+        "inputs": {each.name: list(each.shape) for each in deployable.inputs},
         "outputs": file.verification.outputs,
+        "metadata": deployable.origin.metadata,
         "passed": file.passed,
         "sha256": {path.name: digest for path, digest in zip(file.paths, file.sha256, strict=True)},
         "bytes": file.size,

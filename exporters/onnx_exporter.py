@@ -34,6 +34,8 @@ def write(request: ExportRequest, path: Path) -> None:
     for node in model.graph:
         # Python stack traces of the machine that exported: nobody who runs the file wants them.
         node.metadata_props.clear()
+    for name, value in list(model.graph.initializers.items()):
+        value.name = name.removeprefix("module.")  # of Network, which the user does not know
     _name_open_sizes(model, request)
     # Without a limit, as each strip has its own transpose of a weight.
     onnx_ir.passes.common.DeduplicateInitializersPass(size_limit=sys.maxsize)(model)

@@ -113,6 +113,17 @@ def save_folded(folded: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> 
     save.save_folded(folded, deployable_checkpoint(checkpoint, features=None), path)
 
 
+def answers(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Every output of a file that takes one image, for images one by one where its batch is 1."""
+    session = open_file(path)
+    (port,) = session.inputs
+    step = port.shape[0] or len(images)
+    parts = [
+        session({port.name: images[start : start + step]}) for start in range(0, len(images), step)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in session.outputs}
+
+
 def image_network(
     model: torch.nn.Module,
     shape: tuple[int, ...],

@@ -18,7 +18,7 @@ from PIL import Image
 
 from slide_deploy.errors import InputError
 from slide_deploy.prediction import Guess, are_probabilities, choose_output, predict
-from slide_deploy.runtimes import open_file
+from slide_deploy.runtimes import open_image_file
 
 COLOUR = np.array([200, 30, 10])
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -101,7 +101,7 @@ def test_types_and_orders(
     picture: Path, tmp_path: Path, dtype: str, last: bool, batch: int | None, suffix: str
 ) -> None:
     path = written(network(tmp_path / "n.onnx", dtype, last, batch=batch), suffix)
-    guesses = predict(open_file(path), [picture], (), 4)
+    guesses = predict(open_image_file(path), [picture], (), 4)
     assert_shares(guesses, shares(dtype == "uint8"), TOLERANCE[dtype])
     prepared = guesses[0].prepared
     assert prepared.startswith("middle of 8x8, RGB, ")
@@ -129,7 +129,7 @@ def test_rows_and_columns_are_not_exchanged(tmp_path: Path, last: bool, suffix: 
     opsets = [helper.make_opsetid("", 17)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
     onnx.save(model, tmp_path / "n.onnx")
-    session = open_file(written(tmp_path / "n.onnx", suffix))
+    session = open_image_file(written(tmp_path / "n.onnx", suffix))
     ramp = np.zeros((24, 40, 3), np.uint8)
     ramp[..., 0] = np.arange(24)[:, None] * 4
     ramp[..., 1] = np.arange(40) * 4
@@ -137,8 +137,8 @@ def test_rows_and_columns_are_not_exchanged(tmp_path: Path, last: bool, suffix: 
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
     from slide_deploy.preprocessing import ImageInput
 
-    image = ImageInput.read(session.input_shape, session.input_dtype, session.pixels)
-    seen = session.answers_to_one(image.load(tmp_path / "ramp.png"))["logits"]
+    image = ImageInput.read(session.image.shape, session.image.dtype, session.image.pixels)
+    seen = session.answers(image.load(tmp_path / "ramp.png"))["logits"]
     seen = seen.reshape((*sides, 3)) if last else seen.reshape(3, *sides).transpose(1, 2, 0)
     assert (np.diff(seen[..., 0], axis=0) > 0).all()
     assert (np.diff(seen[..., 1], axis=1) > 0).all()
@@ -156,7 +156,7 @@ def test_a_softmax_is_not_taken_twice(
 ) -> None:
     tail, outputs = softmaxed(TYPES[dtype])
     path = network(tmp_path / "n.onnx", dtype, tail=tail, outputs=outputs)
-    guesses = predict(open_file(written(path, suffix)), [picture], (), 4)
+    guesses = predict(open_image_file(written(path, suffix)), [picture], (), 4)
     assert_shares(guesses, shares(pixels=False), TOLERANCE[dtype])
 
 
@@ -189,14 +189,14 @@ def test_several_outputs(picture: Path, tmp_path: Path) -> None:
         "logits": (kind, [1, 4]),
     }
     path = network(tmp_path / "a.onnx", "float32", tail=tail, outputs=outputs)
-    guesses = predict(open_file(path), [picture], (), 4)
+    guesses = predict(open_image_file(path), [picture], (), 4)
     assert guesses[0].output == "logits"
     assert_shares(guesses, shares(pixels=False))
 
     outputs["embedding"] = (kind, [1, 6])
     outputs["prob"] = (kind, [1, 4])
     path = network(tmp_path / "b.onnx", "float32", tail=tail, outputs=outputs)
-    session = open_file(path)
+    session = open_image_file(path)
     for wanted in (None, "logits", "prob"):
         guesses = predict(session, [picture], (), 4, output=wanted)
         assert guesses[0].output == (wanted or "logits")
@@ -214,7 +214,7 @@ def test_two_outputs_of_which_nobody_knows(picture: Path, tmp_path: Path, suffix
         name: (TensorProto.FLOAT, [1, 4]) for name in ("left", "right")
     }
     path = network(tmp_path / "n.onnx", "float32", tail=tail, outputs=outputs)
-    session = open_file(written(path, suffix))
+    session = open_image_file(written(path, suffix))
     with pytest.raises(InputError, match="say with --output which of left, right are the classes"):
         predict(session, [picture], (), 4)
     assert_shares(predict(session, [picture], (), 4, output="right"), shares(pixels=False))
@@ -236,7 +236,7 @@ def test_outputs_are_chosen_by_shape_type_and_name() -> None:
 @pytest.mark.parametrize("last", [False, True])
 def test_open_sides_are_given(picture: Path, tmp_path: Path, last: bool, suffix: str) -> None:
     path = written(network(tmp_path / "n.onnx", "float32", last, sides=(-1, -1)), suffix)
-    session = open_file(path)
+    session = open_image_file(path)
     with pytest.raises(InputError, match="of any size: give --image-size"):
         predict(session, [picture], (), 4)
     guesses = predict(session, [picture], (), 4, size=(16, 12))
@@ -245,7 +245,7 @@ def test_open_sides_are_given(picture: Path, tmp_path: Path, last: bool, suffix:
 
 
 def test_other_inputs_are_refused(picture: Path, tmp_path: Path) -> None:
-    fixed = open_file(network(tmp_path / "n.onnx", "float32"))
+    fixed = open_image_file(network(tmp_path / "n.onnx", "float32"))
     with pytest.raises(InputError, match="1x3x8x8, not of 9x9: change --image-size"):
         predict(fixed, [picture], (), 1, size=(9, 9))
     path = tmp_path / "grey.onnx"
@@ -256,18 +256,18 @@ def test_other_inputs_are_refused(picture: Path, tmp_path: Path) -> None:
     )
     onnx.save(model, path)
     with pytest.raises(InputError, match="predict needs three channels, second or last"):
-        predict(open_file(path), [picture], (), 1)
+        predict(open_image_file(path), [picture], (), 1)
     model = onnx.load(network(tmp_path / "n.onnx", "float32"))
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
     onnx.save(model, path)
     with pytest.raises(InputError, match="takes an input of int64: expected images of float32"):
-        open_file(path)
+        open_image_file(path)
 
 
 def test_a_file_of_pixels_is_not_verified_with_normalised_images(tmp_path: Path) -> None:
-    session = open_file(network(tmp_path / "n.onnx", "uint8"))
+    session = open_image_file(network(tmp_path / "n.onnx", "uint8"))
     with pytest.raises(InputError, match="takes uint8 images and not float32 ones"):
-        session(np.zeros((1, 3, 8, 8), np.float32))
+        session.answers(np.zeros((1, 3, 8, 8), np.float32))
 
 
 def test_numbers_that_are_not_finite_are_named(tmp_path: Path, picture: Path) -> None:
@@ -275,7 +275,7 @@ def test_numbers_that_are_not_finite_are_named(tmp_path: Path, picture: Path) ->
     outputs: dict[str, tuple[int, list[object]]] = {"y": (TensorProto.FLOAT, [1, 3])}
     path = network(tmp_path / "n.onnx", "float32", tail=tail, outputs=outputs)
     with pytest.raises(InputError, match=r"colour\.png with numbers that are not finite"):
-        predict(open_file(path), [picture], (), 1)
+        predict(open_image_file(path), [picture], (), 1)
 
 
 class Head(torch.nn.Module):
@@ -318,7 +318,7 @@ def test_core_ml_packages(tmp_path: Path, picture: Path, kind: str) -> None:
         **options,
     )
     package.save(str(tmp_path / "n.mlpackage"))
-    guesses = predict(open_file(tmp_path / "n.mlpackage"), [picture], (), 4)
+    guesses = predict(open_image_file(tmp_path / "n.mlpackage"), [picture], (), 4)
     expected = shares(pixels=kind in ("RGB", "BGR"))
     if kind == "BGR":
         exponentials = np.exp(COLOUR[::-1] / 255 @ WEIGHT)

@@ -11,6 +11,7 @@ from benchmarks.tuning import Decision
 from slide_deploy import cli
 from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.cli import contests, tune_first
+from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import Lowering
 from slide_deploy.tuning import store
@@ -72,7 +73,7 @@ def test_each_geometry_of_a_checkpoint_is_decided_and_found_again(run, decide, t
     assert len(table.entries) == len(decide.held) == 2
     assert {entry.winner for entry in table.entries} == {"dual/2"}
     assert table.entries[0].command.startswith("slide-deploy tune")
-    found = contests.find_attentions(NANO, (), contests.Weights.auto, None, None)
+    found = contests.find_attentions(contests.Source(Path(NANO)), ())
     choices = chooser("onnxruntime:cpu", tables=[table])
     assert {str(choices(folded)) for folded in found.values()} == {"dual/2"}
 
@@ -238,8 +239,8 @@ def test_export_does_not_race_on_a_device_that_is_not_here(monkeypatch) -> None:
     monkeypatch.setitem(tune_first.FORMAT_TARGETS, "coreml", "coreml:ane")
     if target_named("coreml:ane").find().present:
         pytest.skip("it is here")
-    model = load_checkpoint(NANO).model
-    (remark,) = tune_first.tune_first(model, ["coreml"], "float32", lambda step: None)
+    trained = deployable_checkpoint(load_checkpoint(NANO))
+    (remark,) = tune_first.tune_first(trained, ["coreml"], "float32", lambda step: None)
     assert remark.startswith("coreml: no form was raced, as coreml:ane is not here: needs macOS")
 
 
@@ -257,7 +258,7 @@ SIZE = ("--attention", "32x8x8")
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "Give a checkpoint, or a size as --attention 96x56x56"),
+        ((), "Give a checkpoint, a size as --attention 96x56x56"),
         (("--attention", "96x56"), "96x56 is no size of an attention"),
         (("--attention", "7x8x8:nchw"), "7x8x8 is no size of an attention"),
         (("--attention", ""), "--attention is empty"),

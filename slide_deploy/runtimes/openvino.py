@@ -80,7 +80,8 @@ def _port(value: Any, index: int) -> Port:
 
 def _name(output: Any, index: int) -> str:
     """What callers ask for; an output may have several names, or none."""
-    return min(output.get_names(), default=str(index))
+    # Converters add numbers of their own.
+    return min(output.get_names(), key=lambda name: (name.isdecimal(), name), default=str(index))
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from exporters import attention
-from exporters.attention import Alone, AttentionFiles, image_shape
+from exporters.attention import Alone, AttentionFiles, deployable_attention
+from slide_deploy import parity
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import Lowering
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttentionConfig
@@ -28,7 +28,7 @@ def folded(layout: str) -> FoldedSlideAttention:
 @pytest.mark.parametrize("layout", ["nchw", "tokens"])
 def test_alone_it_answers_as_it_does_in_a_network(layout: str) -> None:
     single = folded(layout)
-    image = torch.randn(2, *image_shape(single, SIZE))
+    image = torch.randn(2, *deployable_attention(single, SIZE).inputs[0].shape[1:])
     answer = Alone(single, layout)(image)
     assert answer.shape == image.shape
     if layout == "nchw":
@@ -47,7 +47,7 @@ def test_a_file_is_written_and_proved(layout: str, format: str, tmp_path: Path) 
 
 
 def test_a_file_that_disagrees_is_refused(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(attention, "compare", lambda *_: Agreement(1.0, 1.0, 3.0, 1.0))
+    monkeypatch.setattr(parity, "compare", lambda *_: Agreement(1.0, 1.0, 3.0, 1.0))
     files = AttentionFiles(folded("tokens"), SIZE, "float32", tmp_path)
     with pytest.raises(InputError, match=r"flat-2.onnx disagrees .* on noise \(3 dB on onnxrun"):
         files.write(Lowering("flat", 2), "onnx")

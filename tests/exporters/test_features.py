@@ -16,9 +16,10 @@ from slide_deploy.graph_checks import check_file, load_policy
 from slide_deploy.models.backbone import SlideSwinBackbone, backbone_of
 from slide_deploy.prediction import predict
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import open_file
+from slide_deploy.runtimes import open_image_file
 from tests.support import (
     Golden,
+    answers,
     export,
     exported,
     exported_path,
@@ -66,10 +67,9 @@ def test_every_format_answers_what_the_blocks_of_each_stage_do(
     expected = blocks_answer(golden)
     for file in result.files:
         assert file.violations == ()
-        session = open_file(file.paths[0])
-        answers = session.answers(golden.expected["image"].numpy()[:1])
-        assert tuple(answers) == STAGES
-        for answer, wanted in zip(answers.values(), expected, strict=True):
+        given = answers(file.paths[0], golden.expected["image"].numpy()[:1])
+        assert tuple(given) == STAGES
+        for answer, wanted in zip(given.values(), expected, strict=True):
             assert answer.shape == wanted.shape
             assert np.abs(answer - wanted).max() < 1e-4 * np.abs(wanted).max(), file.format
         assert {case.output for case in file.verification.cases} == set(STAGES)
@@ -173,7 +173,7 @@ def test_a_policy_that_names_its_outputs_means_every_file(written: Path, tmp_pat
 
 def test_predict_refuses_a_file_without_logits(written: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="predict needs logits"):
-        predict(open_file(written), [tmp_path / "cat.jpg"], (), 1)
+        predict(open_image_file(written), [tmp_path / "cat.jpg"], (), 1)
 
 
 def test_a_folded_checkpoint_has_the_same_maps(nano: Golden, tmp_path: Path) -> None:
@@ -220,9 +220,9 @@ def test_the_backbone_of_a_detector_gives_the_maps_that_the_detector_gets(
         normed = model.get_submodule("norm1")(tokens).transpose(1, 2).reshape(raw[1].shape)
     for file in result.files:
         assert file.violations == ()
-        answers = open_file(file.paths[0]).answers(image.numpy())
-        assert np.abs(answers["stage0"] - raw[0].numpy()).max() < 1e-4
-        assert np.abs(answers["stage1"] - normed.numpy()).max() < 1e-4
+        given = answers(file.paths[0], image.numpy())
+        assert np.abs(given["stage0"] - raw[0].numpy()).max() < 1e-4
+        assert np.abs(given["stage1"] - normed.numpy()).max() < 1e-4
 
 
 def without_norms(model: SlideSwinBackbone) -> SlideSwinBackbone:

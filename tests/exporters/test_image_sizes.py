@@ -14,7 +14,7 @@ from slide_deploy.checkpoint import Overrides, load_checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.runtimes import open_file
 from slide_deploy.testing import assert_parity
-from tests.support import GOLDEN, export, random_swin, verify_file
+from tests.support import GOLDEN, answers, export, random_swin, verify_file
 
 FORMATS = ("onnx", "openvino", "coreml")
 NANO = GOLDEN / "slide_swin_nano.pth"
@@ -42,14 +42,13 @@ def test_every_format_answers_as_the_model_of_that_size(
         expected = checkpoint.model(images).numpy()
     for file in result.files:
         assert file.violations == ()
-        session = open_file(file.paths[0])
-        assert session.input_shape[2:] == size
-        assert np.abs(session(images.numpy()) - expected).max() < 1e-4
+        assert open_file(file.paths[0]).inputs[0].shape[2:] == size
+        assert np.abs(answers(file.paths[0], images.numpy())["logits"] - expected).max() < 1e-4
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert manifest["checkpoint"]["trained_image_size"] != list(size)
+    assert manifest["source"]["trained_image_size"] != list(size)
     for entry in manifest["files"]:
-        assert entry["image_size"] == list(size)
-        assert entry["resized_position_tables"] == list(checkpoint.resized)
+        assert entry["inputs"] == {"image": [1, 3, *size]}
+        assert entry["metadata"]["resized_position_tables"].split() == list(checkpoint.resized)
     properties = onnx.load(tmp_path / f"{path.stem}.onnx").metadata_props
     metadata = {entry.key: entry.value for entry in properties}
     assert metadata["slide_deploy.image_size"] == f"{size[0]}x{size[1]}"
@@ -71,8 +70,8 @@ def test_features_of_another_size(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(NANO, Overrides(image_size=(128, 64), keep_windows=True))
     result = export(checkpoint, ExportOptions(("onnx",), tmp_path), features=True)
     assert result.passed
-    answers = open_file(result.files[0].paths[0]).answers(np.zeros((1, 3, 128, 64), np.float32))
-    assert [value.shape[2:] for value in answers.values()] == [(32, 16), (16, 8), (8, 4), (4, 2)]
+    maps = answers(result.files[0].paths[0], np.zeros((1, 3, 128, 64), np.float32))
+    assert [value.shape[2:] for value in maps.values()] == [(32, 16), (16, 8), (8, 4), (4, 2)]
 
 
 def test_kept_and_interpolated_files_do_not_pass_for_each_other(tmp_path: Path) -> None:
@@ -83,5 +82,5 @@ def test_kept_and_interpolated_files_do_not_pass_for_each_other(tmp_path: Path) 
     path = export(kept, ExportOptions(("onnx",), tmp_path)).files[0].paths[0]
     assert verify_file(path, kept).passed
     assert not verify_file(path, interpolated).passed
-    with pytest.raises(InputError, match=r"3x128x128 .* give the --image-size of the export"):
+    with pytest.raises(InputError, match=r"3x128x128 .* give the sizes of the export"):
         verify_file(path, load_checkpoint(NANO))

@@ -15,8 +15,7 @@ from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, read_declarat
 from slide_deploy.lowerings import FORMS, Lowering, chosen, lower
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import open_file
-from tests.support import image_request, random_attention
+from tests.support import answers, image_request, random_attention
 
 SHAPE = (8, 7, 6)
 # Writing takes seconds a form. One mode is read by all forms, the others in the two ways that there
@@ -68,7 +67,7 @@ def test_files_of_all_forms(mode: str, tmp_path: Path) -> None:
     for format in ("onnx", "openvino", "coreml"):
         path = tmp_path / f"{mode}{exporter_for(format).suffix}"
         exporter_for(format).write(request, path)
-        (answer,) = open_file(path).answers(image.numpy()).values()
+        (answer,) = answers(path, image.numpy()).values()
         assert abs(answer - expected).max() < 1e-5 * abs(expected).max(), format
         graph = read_graph(path)
         assert [violation.message for violation in check_graph(graph, standard_ops())] == []

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from exporters import pipeline
+from exporters import jobs, pipeline
 from exporters.base import Exporter
 from exporters.outcome import ExportOptions
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.lowerings import Chooser, Lowering, lower
 from slide_deploy.lowerings.map_stages import MapPatchEmbed
-from tests.support import Golden, export
+from tests.support import Golden, answers, export
 
 
 def entries(folder: Path) -> list[str]:
@@ -31,7 +31,7 @@ def damaged_lowering(monkeypatch: pytest.MonkeyPatch):
             edit(model)
             return model
 
-        monkeypatch.setattr(pipeline, "lower", lower_and_damage)
+        monkeypatch.setattr(jobs, "lower", lower_and_damage)
 
     return damage
 
@@ -122,8 +122,8 @@ def test_formats_can_be_added_later_and_the_manifest_keeps_all(
     export(nano.load(), ExportOptions(("openvino",), tmp_path))
     export(nano.load(), ExportOptions(("onnx",), tmp_path), dynamic_batch=True)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    found = [(file["format"], file["dynamic_batch"]) for file in manifest["files"]]
-    assert found == [("openvino", False), ("onnx", True)]
+    found = [(file["format"], file["inputs"]["image"][0]) for file in manifest["files"]]
+    assert found == [("openvino", 1), ("onnx", "batch")]
     other = replace(nano.load(), sha256="0" * 64, path=tmp_path / "other.pth")
     with pytest.raises(InputError, match="belongs to another export"):
         export(other, ExportOptions(("onnx",), tmp_path))
@@ -232,7 +232,7 @@ def test_each_format_is_lowered_as_it_was_chosen_and_alike_ones_share_a_trace(
         strips = 2 if format == other else 1
         return lambda attention: Lowering("per-offset", strips * attention.config.num_heads)
 
-    monkeypatch.setattr(pipeline, "lower", counting)
+    monkeypatch.setattr(jobs, "lower", counting)
     result = export(nano.load(), ExportOptions(formats, tmp_path, lowering=choose))
     assert result.passed
     assert asked == [(format, "float32") for format in formats]
@@ -276,7 +276,7 @@ def test_a_folded_checkpoint_exports_and_answers_the_same(nano: Golden, tmp_path
     result = export(again, ExportOptions(("onnx",), tmp_path))
     assert result.certificate.status == "already folded"
     assert result.passed
-    out = pipeline.open_file(tmp_path / "folded.onnx")(nano.expected["image"].numpy())
+    out = next(iter(answers(tmp_path / "folded.onnx", nano.expected["image"].numpy()).values()))
     assert np.abs(out - nano.expected["logits"].numpy()).max() < 1e-4
 
 

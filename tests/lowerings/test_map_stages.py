@@ -26,8 +26,7 @@ from slide_deploy.models.backbone import backbone_of
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.models.slide_swin import Block, PatchEmbed, PatchMerging
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import open_file
-from tests.support import image_request, random_swin, randomise
+from tests.support import answers, image_request, random_swin, randomise
 
 ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
 
@@ -209,5 +208,5 @@ def test_a_file_answers_as_the_model(tmp_path: Path) -> None:
     image = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = model.double()(image.double()).numpy()
-    (answer,) = open_file(tmp_path / "maps.onnx").answers(image.numpy()).values()
+    (answer,) = answers(tmp_path / "maps.onnx", image.numpy()).values()
     assert np.abs(answer - expected).max() < 2e-5 * np.abs(expected).max()

@@ -14,7 +14,7 @@ import numpy as np
 
 from slide_deploy.errors import InputError
 from slide_deploy.prediction import predict
-from slide_deploy.runtimes import open_file, values_of
+from slide_deploy.runtimes import Session, open_file, open_image_file, values_of
 
 # A damaged size may ask for any memory: it is refused rather than swapped in.
 MEMORY = 12 << 30
@@ -25,17 +25,25 @@ def outcome(path: Path, picture: Path) -> str:
     session = None
     try:
         session = open_file(path)
-        session(np.zeros([size or 1 for size in session.input_shape], np.float32))
+        session(zeros(session))
         reached.append("answered")
-        predict(session, [picture], names=(), top=1)
+        predict(open_image_file(path), [picture], names=(), top=1)
     except InputError as error:
         reached.append(refusal(error))
     try:
-        shape = (1, 3, 16, 16) if session is None else (1, *session.input_shape[1:])
-        values_of(path, np.zeros([size or 1 for size in shape], np.float32))
+        feeds = {"image": np.zeros((1, 3, 16, 16), np.float32)}
+        values_of(path, feeds if session is None else zeros(session))
     except InputError as error:
         reached.append(refusal(error))
     return "answered" if reached == ["answered"] else reached[-1]
+
+
+def zeros(session: Session) -> dict[str, np.ndarray]:
+    """Something for every input, where a damaged size does not ask for more than there is."""
+    return {
+        port.name: np.zeros([size or 1 for size in port.shape], np.float32)
+        for port in session.inputs
+    }
 
 
 def refusal(error: InputError) -> str:
