@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[1]
 ARROWS = {
     "slide_deploy.errors": set(),
     "slide_deploy.hashing": {"slide_deploy"},
-    "slide_deploy.model_files": {"slide_deploy.errors"},
+    "slide_deploy.traits": set(),
+    "slide_deploy.formats": {"slide_deploy.errors", "slide_deploy.traits"},
+    "slide_deploy.model_files": {"slide_deploy.errors", "slide_deploy.formats"},
     "slide_deploy.surgery": set(),
     "slide_deploy.image_size": {"slide_deploy.errors"},
     "slide_deploy.input_shapes": {"slide_deploy.errors"},
@@ -46,9 +48,11 @@ ARROWS = {
         "slide_deploy.errors",
         "slide_deploy.models",
         "slide_deploy.surgery",
+        "slide_deploy.traits",
     },
     "slide_deploy.tuning": {
         "slide_deploy.errors",
+        "slide_deploy.formats",
         "slide_deploy.folders",
         "slide_deploy.lowerings",
         "slide_deploy.machine",
@@ -73,6 +77,7 @@ ARROWS = {
     "slide_deploy.runtimes": {
         "slide_deploy",
         "slide_deploy.errors",
+        "slide_deploy.formats",
         "slide_deploy.mlpackage",
         "slide_deploy.model_files",
     },
@@ -80,12 +85,13 @@ ARROWS = {
         "slide_deploy",
         "slide_deploy.console",
         "slide_deploy.errors",
+        "slide_deploy.formats",
         "slide_deploy.input_shapes",
         "slide_deploy.mlpackage",
         "slide_deploy.model_files",
     },
     "slide_deploy.machine": set(),
-    "slide_deploy.doctor": {"slide_deploy", "slide_deploy.machine", "slide_deploy.runtimes"},
+    "slide_deploy.doctor": {"slide_deploy", "slide_deploy.formats", "slide_deploy.machine"},
     "slide_deploy.tables": set(),
     "slide_deploy.console": {
         "slide_deploy.doctor",
@@ -118,7 +124,7 @@ WIRES = {"slide_deploy.cli", "slide_deploy.__main__"}
 # Importable on a device without torch.
 WITHOUT_TORCH = (
     *("runtimes", "graph_checks", "mlpackage", "parity"),
-    *("machine", "doctor", "console", "errors", "tuning.store", "tuning.defaults"),
+    *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
 )
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.completion import ALL, FORMATS, FORMS, one_of
+from slide_deploy.cli.completion import ALL, FORMS, one_of
 from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.formats import format_names
 from slide_deploy.image_size import parse_size
 
 if TYPE_CHECKING:
@@ -115,16 +116,17 @@ def parse_formats(texts: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: if one is unknown.
     """
+    known = format_names()
     found: list[str] = []
     for text in texts:
         for name in text.split(","):
             format = name.strip().lower()
-            if format not in (*FORMATS, ALL):
+            if format not in (*known, ALL):
                 raise InputError(
                     f"{name.strip() or f'--to {text}'} is not a format: choose one of "
-                    f"{', '.join(FORMATS)}, or all of them as {ALL}."
+                    f"{', '.join(known)}, or all of them as {ALL}."
                 )
-            found += FORMATS if format == ALL else (format,)
+            found += known if format == ALL else (format,)
     return tuple(dict.fromkeys(found))
 
 

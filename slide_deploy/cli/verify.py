@@ -160,9 +160,9 @@ def _refuse_exchanged(file: Path, against: Path) -> None:
     Raises:
         InputError: if so.
     """
-    from slide_deploy.runtimes import RUNTIMES
+    from slide_deploy.formats import suffixes
 
-    written = tuple(dict.fromkeys(runtime.suffix for runtime in RUNTIMES))
+    written = suffixes()
     known = ", ".join(written)
     is_written = [path.suffix.lower() in written for path in (file, against)]
     if is_written == [False, True]:

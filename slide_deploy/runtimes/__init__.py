@@ -4,6 +4,6 @@ Importable without torch; each runtime's library is imported late.
 """
 
 from slide_deploy.runtimes.base import Session
-from slide_deploy.runtimes.registry import RUNTIMES, Runtime, open_file, runtime_for, values_of
+from slide_deploy.runtimes.registry import open_file, open_on, runtime_for, values_of
 
-__all__ = ["RUNTIMES", "Runtime", "Session", "open_file", "runtime_for", "values_of"]
+__all__ = ["Session", "open_file", "open_on", "runtime_for", "values_of"]
