@@ -78,6 +78,11 @@ class Exporter:
         return self.record.name
 
     @property
+    def suffix(self) -> str:
+        """Of the file that other programs open."""
+        return self.record.suffix
+
+    @property
     def traits(self) -> Traits:
         """How the rest of a network is written in this format."""
         return self.record.traits

@@ -6,10 +6,11 @@ from slide_deploy import parity
 from slide_deploy.checkpoint import Checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
-from slide_deploy.locate import SAME_DB, SAME_DB_FLOAT16, Parting, part
+from slide_deploy.locate import Parting, part
 from slide_deploy.models.backbone import are_features, backbone_of
 from slide_deploy.models.slide_swin import SlideSwinTrunk
 from slide_deploy.parity import Predict, Verification
+from slide_deploy.precisions import precision_named
 from slide_deploy.reference import layer_outputs, reference_answers
 from slide_deploy.runtimes import Session, open_file, values_of
 
@@ -20,7 +21,8 @@ def verify_file(path: Path, checkpoint: Checkpoint, precision: str = "float32") 
     Args:
         path: the written file.
         checkpoint: what it must agree with.
-        precision: a key of ``parity.LIMITS``: how far its answers may be off. The file has no say.
+        precision: one of ``slide_deploy.precisions``: how far its answers may be off. The file has
+            no say.
 
     Raises:
         InputError: if the file cannot be run or takes other images than the model.
@@ -42,7 +44,7 @@ def verify_file(path: Path, checkpoint: Checkpoint, precision: str = "float32") 
         reference_answers(model, cases),
         runtime=session.runtime,
         version=session.version,
-        limit=parity.LIMITS[precision],
+        limit=precision_named(precision).limit,
     )
 
 
@@ -70,12 +72,12 @@ def locate(path: Path, checkpoint: Checkpoint, precision: str = "float32") -> Pa
     Args:
         path: the written file.
         checkpoint: what it must agree with.
-        precision: a key of ``parity.LIMITS``.
+        precision: one of ``slide_deploy.precisions``.
 
     Raises:
         InputError: if the file cannot be run.
     """
-    same_db = SAME_DB if precision == "float32" else SAME_DB_FLOAT16
+    same_db = precision_named(precision).layer_db
     config = checkpoint.config
     shape = (config.in_channels, *config.image_size)
     model, _ = _counterpart(open_file(path), checkpoint)

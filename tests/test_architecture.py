@@ -13,6 +13,7 @@ ARROWS = {
     "slide_deploy.hashing": {"slide_deploy"},
     "slide_deploy.traits": set(),
     "slide_deploy.formats": {"slide_deploy.errors", "slide_deploy.traits"},
+    "slide_deploy.precisions": {"slide_deploy.errors"},
     "slide_deploy.model_files": {"slide_deploy.errors", "slide_deploy.formats"},
     "slide_deploy.surgery": set(),
     "slide_deploy.image_size": {"slide_deploy.errors"},
@@ -57,10 +58,11 @@ ARROWS = {
         "slide_deploy.lowerings",
         "slide_deploy.machine",
         "slide_deploy.models",
+        "slide_deploy.precisions",
         "slide_deploy.writing",
     },
-    "slide_deploy.parity": set(),
-    "slide_deploy.locate": set(),
+    "slide_deploy.parity": {"slide_deploy.precisions"},
+    "slide_deploy.locate": {"slide_deploy.precisions"},
     "slide_deploy.reference": {"slide_deploy.locate", "slide_deploy.models", "slide_deploy.parity"},
     "slide_deploy.verification": {
         "slide_deploy",
@@ -70,6 +72,7 @@ ARROWS = {
         "slide_deploy.locate",
         "slide_deploy.models",
         "slide_deploy.parity",
+        "slide_deploy.precisions",
         "slide_deploy.reference",
         "slide_deploy.runtimes",
     },
@@ -89,6 +92,7 @@ ARROWS = {
         "slide_deploy.input_shapes",
         "slide_deploy.mlpackage",
         "slide_deploy.model_files",
+        "slide_deploy.precisions",
     },
     "slide_deploy.machine": set(),
     "slide_deploy.doctor": {"slide_deploy", "slide_deploy.formats", "slide_deploy.machine"},
@@ -123,7 +127,7 @@ ARROWS = {
 WIRES = {"slide_deploy.cli", "slide_deploy.__main__"}
 # Importable on a device without torch.
 WITHOUT_TORCH = (
-    *("runtimes", "graph_checks", "mlpackage", "parity"),
+    *("runtimes", "graph_checks", "mlpackage", "parity", "precisions"),
     *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
 )
 

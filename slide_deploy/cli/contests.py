@@ -27,6 +27,7 @@ from slide_deploy.machine import describe
 from slide_deploy.models.slide_attention import FoldedSlideAttention, Layout, SlideAttention
 from slide_deploy.reparameterize import fold_attention, reparameterize
 from slide_deploy.tuning.choice import choose, geometry_of, sensible_strips
+from slide_deploy.tuning.defaults import measured_as
 from slide_deploy.tuning.store import Table, read_table, shipped_file, user_file
 from slide_deploy.tuning.table import Entry, Geometry
 from slide_deploy.writing import STDOUT, require_writable
@@ -136,10 +137,9 @@ def _contest(
 def _arithmetic(target: str, precision: str) -> str:
     """What the target computes in for files of a precision.
 
-    OpenVINO on the processor keeps float32, as our own verification does; elsewhere files that are
-    not float32 leave it to the runtime.
+    Files whose speed is not that of float32 files leave it to the runtime.
     """
-    return "float32" if target == "openvino:cpu" or precision == "float32" else "default"
+    return "float32" if measured_as(target, precision) == "float32" else "default"
 
 
 def find_attentions(

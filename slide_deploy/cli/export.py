@@ -11,6 +11,7 @@ import typer
 from slide_deploy.cli.completion import formats as complete_formats
 from slide_deploy.cli.options import (
     AUTO,
+    DEFAULT_PRECISION,
     CheckpointArgument,
     EntryOption,
     ForceOption,
@@ -35,6 +36,7 @@ from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.results import require_bench
 from slide_deploy.errors import InputError
 from slide_deploy.model_files import checkpoint_stem
+from slide_deploy.precisions import PRECISIONS
 
 if TYPE_CHECKING:
     from exporters.pipeline import ExportedFile
@@ -59,10 +61,10 @@ def export(
     precision: Annotated[
         Precision,
         typer.Option(
-            help="float16: OpenVINO's weights, all of Core ML. mixed: Core ML's projections only.",
+            help=" ".join(f"{each.name}: {each.meaning}." for each in PRECISIONS),
             case_sensitive=False,
         ),
-    ] = Precision.float32,
+    ] = DEFAULT_PRECISION,
     lowering: LoweringOption = AUTO,
     tune: Annotated[
         bool,

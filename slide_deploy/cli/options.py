@@ -13,6 +13,7 @@ from slide_deploy.cli.completion import ALL, FORMS, one_of
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.formats import format_names
 from slide_deploy.image_size import parse_size
+from slide_deploy.precisions import FLOAT32, PRECISIONS
 
 if TYPE_CHECKING:
     from slide_deploy.checkpoint import Checkpoint
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 
 
 class Precision(StrEnum):
-    """Type of weights and, where the format has it, of the arithmetic."""
+    """A name of ``slide_deploy.precisions``."""
 
-    float32 = "float32"
-    float16 = "float16"
-    mixed = "mixed"
+    _ignore_ = ["members", "each"]
+    members = vars()
+    for each in PRECISIONS:
+        members[each.name] = each.name
+
+
+DEFAULT_PRECISION = Precision(FLOAT32.name)
 
 
 class Weights(StrEnum):

@@ -10,6 +10,7 @@ import typer
 
 from slide_deploy.cli.completion import FORMS, one_of, targets
 from slide_deploy.cli.options import (
+    DEFAULT_PRECISION,
     ImageSizeOption,
     JsonOption,
     Precision,
@@ -72,7 +73,7 @@ def tune(
     ] = None,
     precision: Annotated[
         Precision, typer.Option(help="Of the files.", case_sensitive=False)
-    ] = Precision.float32,
+    ] = DEFAULT_PRECISION,
     image_size: ImageSizeOption = None,
     window_size: WindowSizeOption = None,
     weights: WeightsOption = Weights.auto,

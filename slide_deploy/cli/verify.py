@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.cli.options import (
+    DEFAULT_PRECISION,
     EntryOption,
     ImageSizeOption,
     JsonOption,
@@ -44,7 +45,7 @@ def verify(
     precision: Annotated[
         Precision,
         typer.Option(help="Of the file: how far its answers may be off.", case_sensitive=False),
-    ] = Precision.float32,
+    ] = DEFAULT_PRECISION,
     locate: Annotated[
         bool, typer.Option("--locate", help="Name the first layer that disagrees.")
     ] = False,

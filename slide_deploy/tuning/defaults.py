@@ -1,6 +1,7 @@
 """What is taken where nothing was measured."""
 
 from slide_deploy.formats import format_run_on
+from slide_deploy.precisions import precision_named
 
 # Of targets that run no format of ours: the canonical form.
 _FORM = "depthwise"
@@ -15,6 +16,7 @@ def default_form(target: str) -> str:
 def measured_as(target: str, precision: str) -> str:
     """The precision whose figures count for files of another.
 
-    On the processor OpenVINO keeps float16 weights and computes in float32: the same kernels.
+    Raises:
+        InputError: if there is no such precision.
     """
-    return "float32" if target == "openvino:cpu" and precision == "float16" else precision
+    return precision_named(precision).measured_as.get(target, precision)
