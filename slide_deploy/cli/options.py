@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Precision(StrEnum):
     """A name of ``slide_deploy.precisions``."""
 
-    _ignore_ = ["members", "each"]
+    _ignore_ = "members each"
     members = vars()
     for each in PRECISIONS:
         members[each.name] = each.name

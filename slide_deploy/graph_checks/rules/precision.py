@@ -6,8 +6,9 @@ Told by the weights of convolutions and matrix products, behind casts:
     float16    all have 16 bits
     mixed      some have, some have not
 
-``slide_deploy.precisions`` has the widths of each. These three allow no numbers of low precision: a
-quantiser copies the claim of the file that it reads. A precision of narrower weights must have some.
+``slide_deploy.precisions`` has the widths of each. These three allow no numbers of low precision:
+a quantiser copies the claim of the file that it reads. A precision of narrower weights must have
+some.
 """
 
 from collections import Counter
