@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slide_deploy.precisions import FLOAT32_LIMIT, PRECISIONS, Limit
+from slide_deploy.precisions import FLOAT32_LIMIT, Limit, known_precisions
 
 # Every output of a model by its name, each with one entry for each image.
 Answers = Mapping[str, np.ndarray]
@@ -14,7 +14,7 @@ Predict = Callable[[np.ndarray], Answers]
 
 
 # What is allowed in each precision, by its name.
-LIMITS = {precision.name: precision.limit for precision in PRECISIONS}
+LIMITS = {precision.name: precision.limit for precision in known_precisions()}
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,11 @@ MIXED = Precision(
 PRECISIONS = (FLOAT32, FLOAT16, MIXED)
 
 
+def known_precisions() -> tuple[Precision, ...]:
+    """Every precision, in the order in which they are listed."""
+    return PRECISIONS
+
+
 def precision_named(name: str) -> Precision:
     """A precision by its name.
 

@@ -27,6 +27,7 @@ ARROWS = {
     "slide_deploy.checkpoint": {
         "slide_deploy",
         "slide_deploy.errors",
+        "slide_deploy.formats",
         "slide_deploy.hashing",
         "slide_deploy.model_files",
         "slide_deploy.models",

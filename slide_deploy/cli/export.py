@@ -35,8 +35,9 @@ from slide_deploy.cli.options import (
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.results import require_bench
 from slide_deploy.errors import InputError
+from slide_deploy.formats import format_names
 from slide_deploy.model_files import checkpoint_stem
-from slide_deploy.precisions import PRECISIONS
+from slide_deploy.precisions import known_precisions
 
 if TYPE_CHECKING:
     from exporters.pipeline import ExportedFile
@@ -49,7 +50,7 @@ def export(
     to: Annotated[
         list[str],
         typer.Option(
-            help="onnx, openvino or coreml; several with commas, or all.",
+            help=f"{', '.join(format_names())}: one, several with commas, or all.",
             metavar="FORMAT",
             autocompletion=complete_formats,
         ),
@@ -61,7 +62,7 @@ def export(
     precision: Annotated[
         Precision,
         typer.Option(
-            help=" ".join(f"{each.name}: {each.meaning}." for each in PRECISIONS),
+            help=" ".join(f"{each.name}: {each.meaning}." for each in known_precisions()),
             case_sensitive=False,
         ),
     ] = DEFAULT_PRECISION,

@@ -13,7 +13,7 @@ from slide_deploy.cli.completion import ALL, FORMS, one_of
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.formats import format_names
 from slide_deploy.image_size import parse_size
-from slide_deploy.precisions import FLOAT32, PRECISIONS
+from slide_deploy.precisions import FLOAT32, known_precisions
 
 if TYPE_CHECKING:
     from slide_deploy.checkpoint import Checkpoint
@@ -25,7 +25,7 @@ class Precision(StrEnum):
 
     _ignore_ = "members each"
     members = vars()
-    for each in PRECISIONS:
+    for each in known_precisions():
         members[each.name] = each.name
 
 

@@ -8,7 +8,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from slide_deploy.precisions import PRECISIONS
+from slide_deploy.precisions import known_precisions
 
 # 1: the first form.
 TABLE_VERSION = 1
@@ -134,7 +134,7 @@ class Entry:
 
     def __post_init__(self) -> None:
         _require(bool(_TARGET.fullmatch(self.target)), f"{self.target} is not a target")
-        known = [precision.name for precision in PRECISIONS]
+        known = [precision.name for precision in known_precisions()]
         _require(self.precision in known, f"{self.precision} is not a precision")
         _require(self.threads > 0, "there are no threads")
         names = [trial.lowering for trial in self.trials]

@@ -21,6 +21,7 @@ from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.cli import completion, contests, tune_first
 from slide_deploy.cli.suite_files import export_for_suite
 from slide_deploy.doctor import examine
+from slide_deploy.errors import InputError
 from slide_deploy.formats import ONNX, Format, Runtime
 from slide_deploy.graph_checks import check_file, inspect, load_policy, read_graph, read_sized
 from slide_deploy.lowerings import Lowering
@@ -234,7 +235,7 @@ def test_a_damaged_file_is_refused_by_every_command(run, tmp_path: Path) -> None
         assert (code, "is no whole toy file" in err) == (2, True), err
     path.unlink()
     path.mkdir()
-    with pytest.raises(Exception, match=r"is a folder: name the \.toy file itself"):
+    with pytest.raises(InputError, match=r"is a folder: name the \.toy file itself"):
         require_model_file(path)
 
 

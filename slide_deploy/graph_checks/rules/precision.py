@@ -26,7 +26,7 @@ from slide_deploy.graph_checks.low_precision import (
 )
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
-from slide_deploy.precisions import PRECISIONS, Precision
+from slide_deploy.precisions import Precision, known_precisions
 
 _HALF = ("float16", "bfloat16")
 _QUANTISED = (
@@ -40,7 +40,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     claimed = graph.metadata.get(PRECISION_KEY)
     if claimed is None:
         return
-    known = {precision.name: precision for precision in PRECISIONS}
+    known = {precision.name: precision for precision in known_precisions()}
     if claimed not in known:
         yield RULE.broken(f"The file claims {claimed}; known are {', '.join(known)}.")
         return
