@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.record import Artifact
 from slide_deploy.errors import InputError
+from slide_deploy.formats import find_format
 from slide_deploy.graph_checks import Graph, inspect, read_graph, traffic
 from slide_deploy.hashing import sha256
 
@@ -76,8 +77,9 @@ def _parts(path: Path, graph: Graph | None) -> dict[str, Path]:
         return parts
     folder = path.parent.resolve()
     usual = [path.with_name(path.name + ".data"), path.with_name(path.name + "_data")]
-    if path.suffix.lower() == ".xml":
-        usual.append(path.with_suffix(".bin"))
+    format = find_format(path)
+    if format is not None:
+        usual += [path.with_suffix(suffix) for suffix in format.companions]
     for item in [item for item in usual if item.is_file()] if graph is None else graph.files:
         if item != path:
             # A reader resolves links in the names of companions.

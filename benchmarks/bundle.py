@@ -31,9 +31,11 @@ LIGHT = (
     "benchmarks/targets",
     "slide_deploy/__init__.py",
     "slide_deploy/errors.py",
+    "slide_deploy/formats.py",
     "slide_deploy/input_shapes.py",
     "slide_deploy/interruption.py",
     "slide_deploy/machine",
+    "slide_deploy/traits.py",
     "slide_deploy/writing.py",
 )
 # What reads checkpoints, for candidates that run one with torch.

@@ -41,16 +41,10 @@ from benchmarks.record import Candidate
 from benchmarks.targets.registry import target_named
 from slide_deploy import __version__
 from slide_deploy.errors import InputError
+from slide_deploy.formats import format_run_on
 from slide_deploy.hashing import code_digest, sha256
 from slide_deploy.image_size import parse_size
 from slide_deploy.tuning.store import tables_digest
-
-# Format and suffix of the file that a runtime gets from a checkpoint.
-FORMATS = {
-    "onnxruntime": ("onnx", ".onnx"),
-    "openvino": ("openvino", ".xml"),
-    "coreml": ("coreml", ".mlpackage"),
-}
 
 
 class _Strict(BaseModel):
@@ -100,7 +94,7 @@ class Wanted:
         architecture: of random weights; None with a checkpoint or an attention.
         attention: size of a single attention; None otherwise.
         image_size: "224" or "512x768"; None where the checkpoint says it itself.
-        format: as `exporters` names it.
+        format: as `slide_deploy.formats` names it.
         options: of the export.
     """
 
@@ -217,35 +211,34 @@ def _file(entry: Entry, target: str, size: str, base: Path, work: Path, export: 
         if not file.exists():
             raise InputError(f"{file} does not exist: check the file of {entry.name}.")
         return file
-    runtime = target.split(":")[0]
     checkpoint = None if entry.checkpoint is None else base / entry.checkpoint
     if checkpoint is not None and not checkpoint.exists():
         raise InputError(f"{checkpoint} does not exist: check the checkpoint of {entry.name}.")
-    if checkpoint is not None and runtime == "torch":
+    if checkpoint is not None and target.startswith("torch:"):
         return checkpoint
     if entry.peer is not None:
         folder = _folder(work, entry, None, {"peer": entry.peer, "size": size})
         return _once(folder, lambda: _peer(entry, size, folder), ".onnx")
-    if runtime not in FORMATS:
+    format = format_run_on(target)
+    if format is None:
         raise InputError(f"{target} runs no file that is exported: give {entry.name} a file.")
-    format, suffix = FORMATS[runtime]
     wanted = Wanted(
         checkpoint,
         entry.architecture,
         entry.attention,
         None if checkpoint is not None else size,
-        format,
+        format.name,
         dict(entry.export),
     )
     facts = {
-        "format": format,
+        "format": format.name,
         "size": wanted.image_size,
         "export": wanted.options,
         # Another table may choose another lowering, where the suite names none.
         "tuning": tables_digest() if wanted.options.get("lowering", "auto") == "auto" else None,
     }
     folder = _folder(work, entry, checkpoint, facts)
-    return _once(folder, lambda: export(wanted, folder), suffix)
+    return _once(folder, lambda: export(wanted, folder), format.suffix)
 
 
 def _peer(entry: Entry, size: str, folder: Path) -> Path:

@@ -15,8 +15,9 @@ from slide_deploy import interruption
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.lowerings.traits import PLAIN, Traits
+from slide_deploy.formats import Format
 from slide_deploy.runtimes.base import message_lines
+from slide_deploy.traits import Traits
 
 
 @dataclass(frozen=True)
@@ -61,33 +62,33 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Exporter:
-    """A format that can be written.
+    """Writes the files of one format.
 
-    Args:
-        format: as the user names it.
-        suffix: of the file that other programs open.
-        packages: libraries that writing needs, as Python imports them.
-        extra: the extra of slide-deploy that brings them.
-        precisions: in which it can be written.
-        companions: suffixes of the files that belong to it.
-        traits: how the rest of a network is written.
-        max_rank: axes that a tensor may have; None for any number.
+    Attributes:
+        record: what is known of the format.
     """
 
-    format: str
-    suffix: str
-    packages: tuple[str, ...]
-    extra: str
-    precisions: tuple[str, ...] = ("float32",)
-    companions: tuple[str, ...] = ()
-    traits: Traits = PLAIN
-    max_rank: int | None = None
+    record: Format
+
+    @property
+    def format(self) -> str:
+        """The format, as the user names it."""
+        return self.record.name
+
+    @property
+    def suffix(self) -> str:
+        """Of the file that other programs open."""
+        return self.record.suffix
+
+    @property
+    def traits(self) -> Traits:
+        """How the rest of a network is written in this format."""
+        return self.record.traits
 
     def paths(self, stem: Path) -> tuple[Path, ...]:
         """Every file or folder that is written for a stem, the one that others open first."""
-        return tuple(
-            stem.with_name(stem.name + suffix) for suffix in (self.suffix, *self.companions)
-        )
+        suffixes = (self.record.suffix, *self.record.companions)
+        return tuple(stem.with_name(stem.name + suffix) for suffix in suffixes)
 
     def require(self, precision: str = "float32") -> None:
         """Check that this format can be written here.
@@ -96,14 +97,14 @@ class Exporter:
             MissingExtra: if a library that writing needs is not installed.
             InputError: if the format is not written in that precision.
         """
-        if precision not in self.precisions:
-            known = " or ".join(self.precisions)
+        if precision not in self.record.precisions:
+            known = " or ".join(self.record.precisions)
             raise InputError(
                 f"{self.format} is not written in {precision}: choose {known} as --precision."
             )
-        for package in self.packages:
+        for package in self.record.packages:
             if find_spec(package) is None:
-                raise MissingExtra(package, self.extra)
+                raise MissingExtra(package, self.record.extra)
 
     def refuse(self, request: ExportRequest) -> None:
         """Refuse a network that the format cannot hold, before anything is written.
@@ -111,22 +112,22 @@ class Exporter:
         Raises:
             InputError: if a tensor has more axes than the format allows; the text names its layer.
         """
-        if self.max_rank is not None:
-            refuse_ranks(request.program, self.max_rank, self.format)
+        if self.record.max_rank is not None:
+            refuse_ranks(request.program, self.record.max_rank, self.format)
 
     def write(self, request: ExportRequest, path: Path) -> None:
         """Write a file and what belongs to it.
 
         Args:
             request: what to write.
-            path: where to; ends in ``suffix``, its folder exists.
+            path: where to; ends in the format's suffix, its folder exists.
 
         Raises:
             MissingExtra: if a library is not installed.
             InputError: if the format's converter refuses the model.
         """
         self.require()
-        module = import_module(f"exporters.{self.format}_exporter")
+        module = import_module(self.record.exporter)
         write: Callable[[ExportRequest, Path], None] = module.write
         try:
             with interruption.unswallowed(), quiet():

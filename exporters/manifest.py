@@ -13,27 +13,19 @@ from exporters.outcome import ExportedFile, ExportOptions, ExportResult
 from slide_deploy import __version__
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
+from slide_deploy.formats import known_formats
 from slide_deploy.hashing import sha256
 
 # 1: the first form, of checkpoints only.
 # 2: "source" in the place of "checkpoint": a network may come from elsewhere.
 MANIFEST_VERSION = 2
 
-_LIBRARIES = (
-    "torch",
-    "onnx",
-    "onnxscript",
-    "onnxruntime",
-    "openvino",
-    "coremltools",
-    "numpy",
-)
-
 
 def library_versions() -> dict[str, str]:
     """Versions of this project, of Python and of every library that takes part and is installed."""
     versions = {"slide-deploy": __version__, "python": platform.python_version()}
-    for name in _LIBRARIES:
+    writing = (package for format in known_formats() for package in format.packages)
+    for name in dict.fromkeys(("torch", *writing, "numpy")):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

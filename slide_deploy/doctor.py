@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from slide_deploy import PACKAGES, __version__
+from slide_deploy.formats import Runtime, known_formats
 from slide_deploy.machine import describe, fingerprint, usable_threads
-from slide_deploy.runtimes.registry import RUNTIMES
 
 # Parts of the report, in this order; others follow as they come.
 INSTALLATION, MACHINE = "installation", "machine"
@@ -40,7 +40,7 @@ def examine() -> tuple[Finding, ...]:
         Finding("slide-deploy", True, f"{__version__}, Python {platform.python_version()}"),
         *_packages(),
         _library("torch", "to load checkpoints and to export"),
-        *(_runtime(index) for index in range(len(RUNTIMES))),
+        *(_runtime(runtime) for format in known_formats() for runtime in format.runtimes),
         *_machine(),
     )
 
@@ -78,8 +78,7 @@ def _library(name: str, purpose: str) -> Finding:
         return Finding(name, False, f"{purpose}: pip install {name}")
 
 
-def _runtime(index: int) -> Finding:
-    runtime = RUNTIMES[index]
+def _runtime(runtime: Runtime) -> Finding:
     reason = runtime.missing()
     if reason is not None:
         return Finding(runtime.name, False, reason)

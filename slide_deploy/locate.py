@@ -13,10 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Two float32 computations of a layer agree to more than 100 dB, different layers to less than 10.
-SAME_DB = 60.0
-# In float16 they agree to 40 dB and more.
-SAME_DB_FLOAT16 = 30.0
+from slide_deploy.precisions import FLOAT32
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,9 @@ class Parting:
 
 
 def part(
-    layers: Sequence[LayerOutput], values: Mapping[str, np.ndarray], same_db: float = SAME_DB
+    layers: Sequence[LayerOutput],
+    values: Mapping[str, np.ndarray],
+    same_db: float = FLOAT32.layer_db,
 ) -> Parting:
     """Find the first layer that a file computes differently.
 

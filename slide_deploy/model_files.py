@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from slide_deploy.errors import InputError
+from slide_deploy.formats import find_format
 
 # What ends the names of checkpoints, of their shards' indexes and of archives of training runs.
 _CHECKPOINT_SUFFIXES = (
@@ -19,6 +20,12 @@ def checkpoint_stem(path: Path) -> str:
     return name
 
 
+def _is_folder(path: Path) -> bool:
+    """Whether files of this kind are folders."""
+    format = find_format(path)
+    return format is not None and format.is_folder
+
+
 def require_model_file(path: Path) -> None:
     """Check that something is there, and a file where the format is no folder.
 
@@ -28,5 +35,5 @@ def require_model_file(path: Path) -> None:
     if not path.exists():
         raise InputError(f"{path} does not exist: check its name.")
     # Libraries would speak of parsing, of permissions or of another framework's folders.
-    if path.is_dir() and path.suffix.lower() != ".mlpackage":
+    if path.is_dir() and not _is_folder(path):
         raise InputError(f"{path} is a folder: name the {path.suffix} file itself.")

@@ -7,37 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from slide_deploy.cases import Case
+from slide_deploy.precisions import FLOAT32_LIMIT, Limit, known_precisions
 
 # Every output of a model by its name.
 Answers = Mapping[str, np.ndarray]
 Predict = Callable[[Mapping[str, np.ndarray]], Answers]
 
 
-@dataclass(frozen=True)
-class Limit:
-    """How far an answer may be off.
-
-    Args:
-        relative: largest absolute error over the largest absolute value of the reference.
-        snr_db: least signal-to-noise ratio, in dB.
-    """
-
-    relative: float
-    snr_db: float
-
-
-# Float32 forms of one network differ from float64 by up to 1e-5 of the largest logit (measured on
-# the published sizes with random weights). Ten times that leaves room for other machines' kernels;
-# a wrong bias, border or scale is far outside. Noise of 1e-4 everywhere would be 80 dB.
-FLOAT32_LIMIT = Limit(relative=1e-4, snr_db=80.0)
-
-
-# All of a network in float16 gave 43 dB on Slide-Swin-T with random weights, float16 weights alone
-# 47 dB (PyTorch on the CPU). 40 dB is an error of 1 % of the logits' root mean square; no single
-# logit may be off by more than 5 % of the largest.
-FLOAT16_LIMIT = Limit(relative=0.05, snr_db=40.0)
-
-LIMITS = {"float32": FLOAT32_LIMIT, "float16": FLOAT16_LIMIT, "mixed": FLOAT16_LIMIT}
+# What is allowed in each precision, by its name.
+LIMITS = {precision.name: precision.limit for precision in known_precisions()}
 
 
 @dataclass(frozen=True)

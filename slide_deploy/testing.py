@@ -47,7 +47,7 @@ def assert_parity(
     Args:
         path: the written file; it runs on its own runtime.
         checkpoint: the trained checkpoint.
-        precision: "float32", "float16" or "mixed": how far the answers may be off.
+        precision: one of ``slide_deploy.precisions``: how far the answers may be off.
         overrides: what the export was told of the checkpoint, the image size for example.
 
     Raises:

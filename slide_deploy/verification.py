@@ -10,8 +10,9 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.sizes import with_sizes
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
-from slide_deploy.locate import SAME_DB, SAME_DB_FLOAT16, Parting, part
+from slide_deploy.locate import Parting, part
 from slide_deploy.parity import Answers, Verification
+from slide_deploy.precisions import precision_named
 from slide_deploy.reference import layer_outputs, reference_answers
 from slide_deploy.runtimes import Port, Session, open_file, values_of
 from slide_deploy.runtimes.base import Feeds
@@ -23,7 +24,8 @@ def verify_file(path: Path, deployable: Deployable, precision: str = "float32") 
     Args:
         path: the written file.
         deployable: what it must agree with.
-        precision: a key of ``parity.LIMITS``: how far its answers may be off. The file has no say.
+        precision: one of ``slide_deploy.precisions``: how far its answers may be off. The file has
+            no say.
 
     Raises:
         InputError: if the file cannot be run or takes other inputs than the network.
@@ -37,7 +39,7 @@ def verify_file(path: Path, deployable: Deployable, precision: str = "float32") 
         reference_answers(adapted, cases).answers,
         runtime=session.runtime,
         version=session.version,
-        limit=parity.LIMITS[precision],
+        limit=precision_named(precision).limit,
     )
 
 
@@ -131,12 +133,12 @@ def locate(path: Path, deployable: Deployable, precision: str = "float32") -> Pa
     Args:
         path: the written file.
         deployable: what it must agree with.
-        precision: a key of ``parity.LIMITS``.
+        precision: one of ``slide_deploy.precisions``.
 
     Raises:
         InputError: if the file cannot be run.
     """
-    same_db = SAME_DB if precision == "float32" else SAME_DB_FLOAT16
+    same_db = precision_named(precision).layer_db
     session = open_file(path)
     adapted = fitted(path, session, deployable)
     case = verification_cases(adapted.inputs)[0]

@@ -11,7 +11,10 @@ ROOT = Path(__file__).parents[1]
 ARROWS = {
     "slide_deploy.errors": set(),
     "slide_deploy.hashing": {"slide_deploy"},
-    "slide_deploy.model_files": {"slide_deploy.errors"},
+    "slide_deploy.traits": set(),
+    "slide_deploy.formats": {"slide_deploy.errors", "slide_deploy.traits"},
+    "slide_deploy.precisions": {"slide_deploy.errors"},
+    "slide_deploy.model_files": {"slide_deploy.errors", "slide_deploy.formats"},
     "slide_deploy.surgery": set(),
     "slide_deploy.image_size": {"slide_deploy.errors"},
     "slide_deploy.input_shapes": {"slide_deploy.errors"},
@@ -24,6 +27,7 @@ ARROWS = {
     "slide_deploy.checkpoint": {
         "slide_deploy",
         "slide_deploy.errors",
+        "slide_deploy.formats",
         "slide_deploy.hashing",
         "slide_deploy.model_files",
         "slide_deploy.models",
@@ -46,13 +50,16 @@ ARROWS = {
         "slide_deploy.errors",
         "slide_deploy.models",
         "slide_deploy.surgery",
+        "slide_deploy.traits",
     },
     "slide_deploy.tuning": {
         "slide_deploy.errors",
+        "slide_deploy.formats",
         "slide_deploy.folders",
         "slide_deploy.lowerings",
         "slide_deploy.machine",
         "slide_deploy.models",
+        "slide_deploy.precisions",
         "slide_deploy.writing",
     },
     "slide_deploy.wrappers": set(),
@@ -65,8 +72,8 @@ ARROWS = {
         "slide_deploy.writing",
     },
     "slide_deploy.cases": {"slide_deploy.deployable"},
-    "slide_deploy.parity": {"slide_deploy.cases"},
-    "slide_deploy.locate": set(),
+    "slide_deploy.parity": {"slide_deploy.cases", "slide_deploy.precisions"},
+    "slide_deploy.locate": {"slide_deploy.precisions"},
     "slide_deploy.reference": {
         "slide_deploy.cases",
         "slide_deploy.deployable",
@@ -84,6 +91,7 @@ ARROWS = {
         "slide_deploy.graph_checks",
         "slide_deploy.locate",
         "slide_deploy.parity",
+        "slide_deploy.precisions",
         "slide_deploy.reference",
         "slide_deploy.runtimes",
     },
@@ -91,6 +99,7 @@ ARROWS = {
     "slide_deploy.runtimes": {
         "slide_deploy",
         "slide_deploy.errors",
+        "slide_deploy.formats",
         "slide_deploy.mlpackage",
         "slide_deploy.model_files",
     },
@@ -98,12 +107,14 @@ ARROWS = {
         "slide_deploy",
         "slide_deploy.console",
         "slide_deploy.errors",
+        "slide_deploy.formats",
         "slide_deploy.input_shapes",
         "slide_deploy.mlpackage",
         "slide_deploy.model_files",
+        "slide_deploy.precisions",
     },
     "slide_deploy.machine": set(),
-    "slide_deploy.doctor": {"slide_deploy", "slide_deploy.machine", "slide_deploy.runtimes"},
+    "slide_deploy.doctor": {"slide_deploy", "slide_deploy.formats", "slide_deploy.machine"},
     "slide_deploy.tables": set(),
     "slide_deploy.console": {
         "slide_deploy.doctor",
@@ -138,8 +149,8 @@ ARROWS = {
 WIRES = {"slide_deploy.cli", "slide_deploy.__main__"}
 # Importable on a device without torch.
 WITHOUT_TORCH = (
-    *("runtimes", "graph_checks", "mlpackage", "parity"),
-    *("machine", "doctor", "console", "errors", "tuning.store", "tuning.defaults"),
+    *("runtimes", "graph_checks", "mlpackage", "parity", "precisions"),
+    *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
 )
 
 

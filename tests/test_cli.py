@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from slide_deploy import __version__, cli
+from slide_deploy import __version__, cli, formats
 from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.cli import options
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import registry
 from tests.support import GOLDEN, random_swin, save_folded
 
 NANO = str(GOLDEN / "slide_swin_nano.pth")
@@ -377,7 +376,7 @@ def test_a_missing_extra_is_named_with_its_command(
         return None if name in {"openvino", "torch"} else object()
 
     monkeypatch.setattr(exporters.base, "find_spec", without)
-    monkeypatch.setattr(registry, "find_spec", without)
+    monkeypatch.setattr(formats, "find_spec", without)
     said = refused("export", NANO, "--to", "openvino", "--out", tmp_path / "out")
     assert "openvino is not installed: run pip install 'slide-deploy[openvino]'" in said
     (tmp_path / "model.xml").touch()

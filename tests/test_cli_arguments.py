@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from exporters.registry import EXPORTERS
 from slide_deploy import cli
 from slide_deploy.cli import completion
 from slide_deploy.cli.options import AUTO, parse_formats
@@ -195,5 +194,4 @@ def test_completion_can_be_shown_and_installed() -> None:
 
 
 def test_completed_names_are_those_of_their_owners() -> None:
-    assert tuple(exporter.format for exporter in EXPORTERS) == completion.FORMATS
     assert tuple(FORMS) == completion.FORMS

@@ -2,13 +2,14 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.targets.registry import target_named
 from benchmarks.tuning import Decision
-from slide_deploy import cli
+from slide_deploy import cli, formats
 from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.cli import contests, tune_first
 from slide_deploy.deployable.trained import deployable_checkpoint
@@ -236,7 +237,7 @@ def test_export_says_what_it_could_not_race(run, decide, tmp_path, monkeypatch) 
 
 
 def test_export_does_not_race_on_a_device_that_is_not_here(monkeypatch) -> None:
-    monkeypatch.setitem(tune_first.FORMAT_TARGETS, "coreml", "coreml:ane")
+    monkeypatch.setattr(formats, "FORMATS", (replace(formats.COREML, target="coreml:ane"),))
     if target_named("coreml:ane").find().present:
         pytest.skip("it is here")
     trained = deployable_checkpoint(load_checkpoint(NANO))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from slide_deploy.errors import InputError
+from slide_deploy.formats import find_format
 
 
 def refuse_unusable(path: Path, target: str, suffixes: Sequence[str]) -> None:
@@ -16,7 +17,8 @@ def refuse_unusable(path: Path, target: str, suffixes: Sequence[str]) -> None:
         raise InputError(f"{path} is no file for {target}: give one that ends in {_or(suffixes)}.")
     if not path.exists():
         raise InputError(f"{path} does not exist: check its name.")
-    if path.is_dir() and path.suffix != ".mlpackage":
+    format = find_format(path)
+    if path.is_dir() and not (format is not None and format.is_folder):
         raise InputError(f"{path} is a directory: name the file inside it.")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from slide_deploy.errors import InputError
+from slide_deploy.formats import find_format
 
 Kind = Literal["torch", "safetensors"]
 
@@ -61,8 +62,10 @@ def kind_of(path: Path, shard_of_many: bool = False) -> Kind:
         return "safetensors"
     if path.suffix == ".safetensors":
         raise InputError(f"{path} is not a whole safetensors file: copy it again.")
-    if path.suffix == ".onnx":
-        raise InputError(f"{path} is an ONNX file: name the checkpoint that it was exported from.")
+    if find_format(path) is not None:
+        raise InputError(
+            f"{path} is a written file by its name: name the checkpoint that it was exported from."
+        )
     return "torch"
 
 

@@ -10,13 +10,16 @@ import typer
 from slide_deploy.cli.options import JsonOption, QuietOption, ShapeOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
+from slide_deploy.formats import suffixes
 from slide_deploy.input_shapes import parse_shapes
+
+_KINDS = ", ".join(suffixes())
 
 
 def check(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help=".onnx, .xml or .mlpackage, one or more.", show_default=False),
+        typer.Argument(help=f"{_KINDS}, one or more.", show_default=False),
     ] = None,
     policy: Annotated[
         Path | None, typer.Option(help="Policy, laid over standard-ops.", metavar="TOML")
@@ -36,7 +39,7 @@ def check(
         typer.echo(graph_checks.standard_ops_text(), nl=False)
         return
     if not files:
-        raise InputError("No file to check: name an .onnx, .xml or .mlpackage.")
+        raise InputError(f"No file to check: name one that ends in {_KINDS}.")
     places = {"--json": json_to, "--junit": junit, "--sarif": sarif}
     outputs = Outputs(places, quiet, [*files, *([policy] if policy else [])])
     rules = graph_checks.load_policy(policy) if policy else graph_checks.standard_ops()
@@ -63,7 +66,7 @@ def check(
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help=".onnx, .xml or .mlpackage.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help=f"{_KINDS}.", show_default=False)],
     shape: ShapeOption = None,
     json_to: JsonOption = None,
 ) -> None:

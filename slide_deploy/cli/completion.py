@@ -1,12 +1,13 @@
 """What the shell completes for options whose values are names.
 
-The names are written down here, since the modules that own them import torch: a shell asks at every
-press of the tab key. A test holds them against their owners.
+A shell asks at every press of the tab key. So names whose owners import torch are written down
+here, and a test holds them against their owners.
 """
 
 from collections.abc import Callable, Sequence
 
-FORMATS = ("onnx", "openvino", "coreml")
+from slide_deploy.formats import format_names
+
 ALL = "all"
 FORMS = ("depthwise", "per-offset", "broadcast", "running-mean", "dual", "flat")
 ARITHMETIC = ("float32", "float16", "bfloat16", "default")
@@ -24,7 +25,8 @@ def one_of(names: Sequence[str]) -> Callable[[str], list[str]]:
 def formats(incomplete: str) -> list[str]:
     """A completion of the last name of a list with commas; what is there already is left out."""
     *given, last = incomplete.lower().split(",")
-    names = (*FORMATS, ALL) if not given else FORMATS
+    known = format_names()
+    names = (*known, ALL) if not given else known
     before = "".join(f"{name}," for name in given)
     return [f"{before}{name}" for name in names if name.startswith(last) and name not in given]
 

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.record import Configuration
-from benchmarks.suite import FORMATS
 from benchmarks.targets.registry import target_named
 from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
 from exporters.attention import AttentionFiles
@@ -22,12 +21,13 @@ from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.folders import require_writable_folder
+from slide_deploy.formats import Format, format_run_on, known_formats
 from slide_deploy.lowerings import FORMS, Lowering
 from slide_deploy.machine import describe
 from slide_deploy.models.slide_attention import FoldedSlideAttention, Layout, SlideAttention
 from slide_deploy.reparameterize import fold_attention, reparameterize
 from slide_deploy.tuning.choice import choose, geometry_of, sensible_strips
-from slide_deploy.tuning.defaults import FORMAT_TARGETS
+from slide_deploy.tuning.defaults import measured_as
 from slide_deploy.tuning.store import Table, read_table, shipped_file, user_file
 from slide_deploy.tuning.table import Entry, Geometry
 from slide_deploy.writing import STDOUT, require_writable
@@ -101,7 +101,7 @@ def _contest(
     table: Table,
     step: Callable[[str], None],
 ) -> Entry:
-    (format, _) = FORMATS[target.split(":")[0]]
+    format = _format_run_on(target)
     tables = [table, read_table(shipped_file())]
     strips = [count for count in wish.strips if count <= sensible_strips(geometry)]
     contest = Contest(
@@ -114,7 +114,7 @@ def _contest(
     )
     decision = decide(
         contest,
-        lambda lowering: files.write(lowering, format),
+        lambda lowering: files.write(lowering, format.name),
         Effort(seconds=wish.seconds),
         lambda text: step(f"{geometry} on {target}: {text}"),
     )
@@ -137,10 +137,9 @@ def _contest(
 def _arithmetic(target: str, precision: str) -> str:
     """What the target computes in for files of a precision.
 
-    OpenVINO on the processor keeps float32, as our own verification does; elsewhere files that are
-    not float32 leave it to the runtime.
+    Files whose speed is not that of float32 files leave it to the runtime.
     """
-    return "float32" if target == "openvino:cpu" or precision == "float32" else "default"
+    return "float32" if measured_as(target, precision) == "float32" else "default"
 
 
 def find_attentions(source: Source, sizes: Sequence[str]) -> Attentions:
@@ -191,8 +190,7 @@ def parse_targets(names: Sequence[str], precision: str) -> tuple[str, ...]:
         InputError: if one is not present here, or runs no file that is exported.
     """
     if not names:
-        present = [name for name in FORMAT_TARGETS.values() if target_named(name).find().present]
-        names = [name for name in present if _able(name, precision)]
+        names = [each.target for each in known_formats() if _able(each, precision)]
         if not names:
             raise InputError(
                 "No runtime that forms could be raced on is here: see slide-deploy doctor."
@@ -201,19 +199,24 @@ def parse_targets(names: Sequence[str], precision: str) -> tuple[str, ...]:
         found = target_named(name).find()
         if not found.present:
             raise InputError(f"{name} cannot be used here: {found.detail}.")
-        runtime = name.split(":")[0]
-        if runtime not in FORMATS:
-            raise InputError(
-                f"{name} runs no file that is exported: tune for {', '.join(FORMATS)} targets."
-            )
-        exporter_for(FORMATS[runtime][0]).require(precision)
+        exporter_for(_format_run_on(name).name).require(precision)
     return tuple(dict.fromkeys(names))
 
 
-def _able(name: str, precision: str) -> bool:
-    with suppress(InputError):
-        exporter_for(FORMATS[name.split(":")[0]][0]).require(precision)
-        return True
+def _format_run_on(target: str) -> Format:
+    """The format that is written for a target; InputError if none is."""
+    found = format_run_on(target)
+    if found is None:
+        runtimes = ", ".join(format.target.split(":")[0] for format in known_formats())
+        raise InputError(f"{target} runs no file that is exported: tune for {runtimes} targets.")
+    return found
+
+
+def _able(format: Format, precision: str) -> bool:
+    """Whether files of a format can be written and raced here."""
+    with suppress(InputError):  # a format need not have a target of the benchmark
+        exporter_for(format.name).require(precision)
+        return target_named(format.target).find().present
     return False
 
 

@@ -11,6 +11,7 @@ import typer
 from slide_deploy.cli.completion import formats as complete_formats
 from slide_deploy.cli.options import (
     AUTO,
+    DEFAULT_PRECISION,
     ForceOption,
     JsonOption,
     LoweringOption,
@@ -26,6 +27,8 @@ from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.results import require_bench
 from slide_deploy.cli.source import Source, takes_source
 from slide_deploy.errors import InputError
+from slide_deploy.formats import format_names
+from slide_deploy.precisions import known_precisions
 
 if TYPE_CHECKING:
     from exporters.outcome import ExportedFile
@@ -39,7 +42,7 @@ def export(
     to: Annotated[
         list[str],
         typer.Option(
-            help="onnx, openvino or coreml; several with commas, or all.",
+            help=f"{', '.join(format_names())}: one, several with commas, or all.",
             metavar="FORMAT",
             autocompletion=complete_formats,
         ),
@@ -51,10 +54,10 @@ def export(
     precision: Annotated[
         Precision,
         typer.Option(
-            help="float16: OpenVINO's weights, all of Core ML. mixed: Core ML's projections only.",
+            help=" ".join(f"{each.name}: {each.meaning}." for each in known_precisions()),
             case_sensitive=False,
         ),
-    ] = Precision.float32,
+    ] = DEFAULT_PRECISION,
     lowering: LoweringOption = AUTO,
     tune: Annotated[
         bool,

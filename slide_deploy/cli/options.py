@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.completion import ALL, FORMATS, FORMS, one_of
+from slide_deploy.cli.completion import ALL, FORMS, one_of
 from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.formats import format_names
+from slide_deploy.precisions import FLOAT32, known_precisions
 
 if TYPE_CHECKING:
     from slide_deploy.graph_checks import Policy
@@ -18,11 +20,15 @@ if TYPE_CHECKING:
 
 
 class Precision(StrEnum):
-    """Type of weights and, where the format has it, of the arithmetic."""
+    """A name of ``slide_deploy.precisions``."""
 
-    float32 = "float32"
-    float16 = "float16"
-    mixed = "mixed"
+    _ignore_ = "members each"
+    members = vars()
+    for each in known_precisions():
+        members[each.name] = each.name
+
+
+DEFAULT_PRECISION = Precision(FLOAT32.name)
 
 
 # The lowering that is chosen by measurement.
@@ -70,16 +76,17 @@ def parse_formats(texts: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: if one is unknown.
     """
+    known = format_names()
     found: list[str] = []
     for text in texts:
         for name in text.split(","):
             format = name.strip().lower()
-            if format not in (*FORMATS, ALL):
+            if format not in (*known, ALL):
                 raise InputError(
                     f"{name.strip() or f'--to {text}'} is not a format: choose one of "
-                    f"{', '.join(FORMATS)}, or all of them as {ALL}."
+                    f"{', '.join(known)}, or all of them as {ALL}."
                 )
-            found += FORMATS if format == ALL else (format,)
+            found += known if format == ALL else (format,)
     return tuple(dict.fromkeys(found))
 
 

@@ -10,6 +10,7 @@ import typer
 
 from slide_deploy.cli.completion import FORMS, one_of, targets
 from slide_deploy.cli.options import (
+    DEFAULT_PRECISION,
     JsonOption,
     Precision,
     QuietOption,
@@ -68,7 +69,7 @@ def tune(
     ] = None,
     precision: Annotated[
         Precision, typer.Option(help="Of the files.", case_sensitive=False)
-    ] = Precision.float32,
+    ] = DEFAULT_PRECISION,
     out: Annotated[
         Path | None,
         typer.Option(help="Table to add to. Default: your own, where export looks first."),

@@ -12,8 +12,10 @@ from slide_deploy.cli.contests import (
     writable_table,
 )
 from slide_deploy.deployable.record import Deployable
+from slide_deploy.errors import InputError
+from slide_deploy.formats import format_named
 from slide_deploy.machine import usable_threads
-from slide_deploy.tuning.defaults import FORMAT_TARGETS, measured_as
+from slide_deploy.tuning.defaults import measured_as
 from slide_deploy.tuning.store import add_entry
 
 # As `slide-deploy tune` has it by default.
@@ -42,8 +44,12 @@ def tune_first(
     found = attentions_of(trained)
     remarks: list[str] = []
     for format in dict.fromkeys(formats):
-        target = FORMAT_TARGETS[format]
-        present = target_named(target).find()
+        target = format_named(format).target
+        try:
+            present = target_named(target).find()
+        except InputError as error:  # a format need not have a target of the benchmark
+            remarks.append(f"{format}: no form was raced: {error}")
+            continue
         if present.present:
             remarks += _race(found, target, measured_as(target, precision), step)
         else:

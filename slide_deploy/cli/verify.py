@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.options import JsonOption, Precision, QuietOption
+from slide_deploy.cli.options import DEFAULT_PRECISION, JsonOption, Precision, QuietOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, against_source
 from slide_deploy.errors import InputError
@@ -23,7 +23,7 @@ def verify(
     precision: Annotated[
         Precision,
         typer.Option(help="Of the file: how far its answers may be off.", case_sensitive=False),
-    ] = Precision.float32,
+    ] = DEFAULT_PRECISION,
     locate: Annotated[
         bool, typer.Option("--locate", help="Name the first layer that disagrees.")
     ] = False,
@@ -135,9 +135,9 @@ def _refuse_exchanged(file: Path, against: Path | None) -> None:
     Raises:
         InputError: if so.
     """
-    from slide_deploy.runtimes import RUNTIMES
+    from slide_deploy.formats import suffixes
 
-    written = tuple(dict.fromkeys(runtime.suffix for runtime in RUNTIMES))
+    written = suffixes()
     known = ", ".join(written)
     is_written = [path is not None and path.suffix.lower() in written for path in (file, against)]
     if is_written == [False, True]:

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from slide_deploy.errors import InputError
-from slide_deploy.graph_checks.graph import Format, Graph
+from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.policy import Policy, standard_ops
 from slide_deploy.graph_checks.readers import read_graph
 from slide_deploy.graph_checks.readers.limits import short
@@ -30,7 +30,7 @@ class Report:
     """
 
     path: Path
-    format: Format | None
+    format: str | None
     policy: str
     violations: tuple[Violation, ...]
     unusable: str = ""

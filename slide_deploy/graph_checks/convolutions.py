@@ -1,15 +1,16 @@
 """Convolutions in one shape, whatever the format calls groups, weights and padding.
 
-The formats differ in two things::
+Formats differ in two things, which their ``Dialect`` tells::
 
-    weight  ONNX, Core ML, OpenVINO's Convolution  (outputs, inputs / groups, k, k)
-            OpenVINO's GroupConvolution            (groups, outputs / groups, inputs / groups, k, k)
-    pads    ONNX (begin, begin, end, end), Core ML (begin, end, begin, end), OpenVINO two lists
+    weight  most                               (outputs, inputs / groups, k, k)
+            those with groups of their own     (groups, outputs / groups, inputs / groups, k, k)
+    pads    (begin, begin, end, end), (begin, end, begin, end), or two lists
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from slide_deploy.graph_checks.dialect import Dialect
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.kinds import Kind, kind_of
 
@@ -78,15 +79,14 @@ def convolution(graph: Graph, node: Node) -> Convolution | None:
         return None
     weight = graph.shape(node.inputs[1]) or ()
     sizes = tuple(size for size in weight if isinstance(size, int))
-    grouped = node.operator == "GroupConvolution"
+    grouped = node.operator in graph.dialect.grouped
     if len(sizes) != len(weight) or len(sizes) < 3 + grouped:
         return None
     if grouped:
         groups, outputs, inputs, *kernel = sizes
         outputs *= groups
     else:
-        name = "group" if graph.format == "onnx" else "groups"
-        groups = (node.integers(name) or (1,))[0] if graph.format != "openvino" else 1
+        groups = (node.integers(graph.dialect.groups) or (1,))[0]
         outputs, inputs, *kernel = sizes
     axes = len(kernel)
     strides = node.integers("strides") or (1,) * axes
@@ -95,16 +95,16 @@ def convolution(graph: Graph, node: Node) -> Convolution | None:
         return None
     if len(strides) != axes or len(dilations) != axes or outputs % groups:
         return None
-    pads = _pads(node, tuple(kernel), strides, dilations)
+    pads = _pads(graph.dialect, node, tuple(kernel), strides, dilations)
     if pads is not None and len(pads) != axes:
         return None
     return Convolution(node, groups, inputs, outputs, tuple(kernel), strides, dilations, pads)
 
 
 def _pads(
-    node: Node, kernel: Sizes, strides: Sizes, dilations: Sizes
+    dialect: Dialect, node: Node, kernel: Sizes, strides: Sizes, dilations: Sizes
 ) -> tuple[tuple[int, int], ...] | None:
-    mode = str(node.attributes.get("auto_pad", node.attributes.get("pad_type", ""))).lower()
+    mode = str(node.attributes.get(dialect.pad_mode, "")).lower()
     axes = len(kernel)
     if mode == "valid":
         return ((0, 0),) * axes
@@ -117,11 +117,14 @@ def _pads(
             (total // 2, total - total // 2) if less_first else (total - total // 2, total // 2)
             for total in totals
         )
-    begin, end = node.integers("pads_begin"), node.integers("pads_end")  # OpenVINO
-    if begin is not None and end is not None:
-        return tuple(zip(begin, end, strict=False))
-    if "pad" in node.attributes:  # Core ML
-        flat = node.integers("pad") or ()
-        return tuple(zip(flat[::2], flat[1::2], strict=False))
-    flat = node.integers("pads") or (0,) * (2 * axes)
-    return tuple(zip(flat[:axes], flat[axes:], strict=False))
+    held = [node.integers(name) for name in dialect.pads]
+    lists = [each for each in held if each]
+    if not lists or len(lists) < len(held):  # no padding is stated
+        return ((0, 0),) * axes
+    if len(lists) == 2:
+        begin, end = lists
+    elif dialect.pads_by_axis:
+        begin, end = lists[0][::2], lists[0][1::2]
+    else:
+        begin, end = lists[0][:axes], lists[0][axes:]
+    return tuple(zip(begin, end, strict=False))

@@ -1,32 +1,29 @@
 """The small common graph: what ONNX, OpenVINO IR and Core ML programs have in common.
 
-Operators keep the names of their format; ``kinds`` maps the ones that rules reason about. A literal
-that a format stores as a node of its own (``Constant``, ``Const``, ``const``) is a constant here,
-not a node. A literal that only steers an operator (a permutation, an axis) is one of its attributes
-where the format has named parameters, and a constant among its inputs where it has positions.
+Operators keep the names of their format; its ``Dialect`` has those that rules reason about. A
+literal that a format stores as a node of its own (``Constant``, ``Const``, ``const``) is a constant
+here, not a node. A literal that only steers an operator (a permutation, an axis) is one of its
+attributes where the format has named parameters, and a constant among its inputs where it has
+positions.
 """
 
 import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Format: TypeAlias = Literal["onnx", "openvino", "coreml"]
+from slide_deploy.graph_checks.dialect import Dialect
+
 Dimension: TypeAlias = int | str | None
 """A size, the name of a size that is open, or None where it is open and has no name."""
 Shape: TypeAlias = tuple[Dimension, ...]
 Attribute: TypeAlias = int | float | str | bool | tuple["Attribute", ...]
-
-# Standard operators have one spelling here, whatever the format calls their home.
-ONNX_DOMAIN = "ai.onnx"
-OPENVINO_DOMAIN = "opset"
-COREML_DOMAIN = "mil"
 
 _NUMPY_TYPES = {
     "float16": "<f2",
@@ -66,7 +63,7 @@ class Node:
     Attributes:
         name: as the file spells it.
         operator: in the words of the format.
-        domain: ``ONNX_DOMAIN``, ``OPENVINO_DOMAIN`` or ``COREML_DOMAIN`` for standard operators.
+        domain: that of the dialect for standard operators, whatever the file calls it.
         inputs: names of values, by position; an empty name is an input left out.
         outputs: names of values.
         attributes: by name.
@@ -141,7 +138,7 @@ class Graph:
     """A model file, as far as rules need it.
 
     Attributes:
-        format: which reader it came from.
+        dialect: how its format writes what rules reason about.
         path: the file or package that was named.
         files: every file that belongs to it.
         ir_version: version of the file format itself.
@@ -162,7 +159,7 @@ class Graph:
         left_over: what the files hold beside the graph.
     """
 
-    format: Format
+    dialect: Dialect
     path: Path
     files: tuple[Path, ...]
     ir_version: int
@@ -179,6 +176,11 @@ class Graph:
     described_inputs: tuple[Value, ...] | None = None
     described_outputs: tuple[Value, ...] | None = None
     left_over: tuple[LeftOver, ...] = ()
+
+    @property
+    def format(self) -> str:
+        """The name of its format."""
+        return self.dialect.format
 
     @cached_property
     def producers(self) -> Mapping[str, Node]:
@@ -239,3 +241,12 @@ def elements_of(shape: Sequence[int]) -> int:
     for size in shape:
         product *= size
     return product
+
+
+def with_sizes(graph: Graph, sizes: Mapping[str, Shape]) -> Graph:
+    """The same graph where inputs have these shapes, by name; other values stay as they are."""
+    inputs = tuple(
+        Value(each.name, each.dtype, sizes.get(each.name, each.shape)) for each in graph.inputs
+    )
+    known = {each.name: each for each in inputs}
+    return replace(graph, inputs=inputs, values={**graph.values, **known})

@@ -11,21 +11,12 @@ Integers that say where something is (indices, sizes, axes) leave none: they bec
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from slide_deploy.graph_checks.graph import Constant, Format, Graph, Node
+from slide_deploy.graph_checks.graph import Constant, Graph, Node
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
 from slide_deploy.graph_checks.kinds import Kind, kind_of
 
-# ONNX Runtime alone has forty such operators, which follow these words.
-_QUANTISING: Mapping[Format, re.Pattern[str]] = {
-    "onnx": re.compile(
-        r"[Qq]uantize|^QLinear|^QOrdered|^Q(Gemm|Attention|MoE)$|Integer(16|ToFloat)?$"
-        r"|NBits|Bnb4$|Fp(Q)?4|Float8$|BFP$"
-    ),
-    "openvino": re.compile(r"^FakeConvert$|[Qq]uantize"),
-    "coreml": re.compile(r"^(de)?quantize$|^conv_quantized$|^constexpr_.*(quantize|lut|scale)"),
-}
 _SMALL_FLOAT = re.compile(r"n?float[1-9](e|$)")
 _SMALL_INTEGER = re.compile(r"u?int[1-8]$")
 _INTEGER = re.compile(r"u?int([1-8]|16)$")
@@ -38,7 +29,9 @@ _SCALING = (Kind.ADD, Kind.MULTIPLY, Kind.BROADCAST)
 
 def quantising_operators(graph: Graph) -> Counter[str]:
     """How often each operator occurs that is there for numbers of low precision."""
-    pattern = _QUANTISING[graph.format]
+    pattern = graph.dialect.quantising
+    if pattern is None:
+        return Counter()
     return Counter(node.operator for node in graph.nodes if pattern.search(node.operator))
 
 

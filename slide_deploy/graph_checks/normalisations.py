@@ -15,28 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from slide_deploy.graph_checks.declarations import read_entries
-from slide_deploy.graph_checks.graph import Attribute, Format, Graph, Node
+from slide_deploy.graph_checks.graph import Attribute, Graph, Node
 from slide_deploy.graph_checks.readers.limits import MAX_NODES
 
 NORMALISATIONS_KEY = "slide_deploy.normalisations"
-
-_ATTRIBUTES: Mapping[Format, Mapping[str, str]] = {
-    "onnx": dict.fromkeys(
-        (
-            "BatchNormalization",
-            "GroupNormalization",
-            "InstanceNormalization",
-            "LayerNormalization",
-            "RMSNormalization",
-        ),
-        "epsilon",
-    ),
-    "openvino": {"BatchNormInference": "epsilon", "MVN": "eps"},
-    "coreml": dict.fromkeys(("batch_norm", "instance_norm", "layer_norm"), "epsilon"),
-}
-# ONNX defines it for all five. Where the other formats leave it out there is no number to read: it
-# may be computed, or stand in the weight file.
-_ONNX_DEFAULT = 1e-5
 
 
 @dataclass(frozen=True)
@@ -58,14 +40,13 @@ class Normalisation:
 
 def normalisations(graph: Graph) -> Iterator[Normalisation]:
     """Every operator of a graph that normalises, in the order of the file."""
-    attributes = _ATTRIBUTES[graph.format]
+    attributes = graph.dialect.epsilons
     for node in graph.nodes:
         if node.operator in attributes:
-            default = _ONNX_DEFAULT if graph.format == "onnx" else None
-            held = node.attributes.get(attributes[node.operator], default)
+            held = node.attributes.get(attributes[node.operator], graph.dialect.default_epsilon)
             mode = str(node.attributes.get("eps_mode", "inside_sqrt"))  # of OpenVINO's MVN
             yield Normalisation(node, _number(held), mode.lower() == "inside_sqrt")
-        elif graph.format == "onnx" and node.operator == "Sqrt":
+        elif node.operator == graph.dialect.square_root:
             written_out = _of_maps(graph, node)
             if written_out is not None:
                 yield written_out

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from slide_deploy.errors import InputError
-from slide_deploy.graph_checks.graph import Format
+from slide_deploy.formats import format_names
 from slide_deploy.graph_checks.toml_table import TomlTable
 
 _BUILT_IN = "standard-ops.toml"
@@ -58,6 +58,9 @@ class Policy:
     ``features`` is what an output of a file must be that declares feature maps, None if such files
     are refused; ``unnamed_dynamic`` holds the formats in which an open size needs no name;
     ``require_declared`` is whether a file must say which slide attentions it holds.
+
+    ``formats`` lacks those of which the policy has no section. Rules that need one do not judge
+    files of these formats.
     """
 
     name: str
@@ -81,7 +84,7 @@ class Policy:
     allow_unfold: bool
     known_traps: bool
     norm_epsilons: tuple[float, ...]
-    formats: Mapping[Format, FormatPolicy]
+    formats: Mapping[str, FormatPolicy]
 
 
 def standard_ops() -> Policy:
@@ -140,9 +143,7 @@ def _policy(file: str | Path, content: dict[str, Any]) -> Policy:
         whole.table(key) for key in ("limits", "types", "dimensions", "constants", "structure")
     )
     dynamic = dimensions.strings("dynamic")
-    formats: dict[Format, FormatPolicy] = {}
-    for format in get_args(Format):
-        formats[format] = _format(whole.table(format))
+    formats = {name: _format(whole.table(name)) for name in format_names() if name in content}
     policy = Policy(
         name=whole.text("name"),
         max_rank=limits.count("rank"),
@@ -152,7 +153,7 @@ def _policy(file: str | Path, content: dict[str, Any]) -> Policy:
         value_types=types.strings("values"),
         constant_types=types.strings("constants"),
         dynamic_names=dynamic,
-        unnamed_dynamic=dimensions.strings("unnamed", get_args(Format)),
+        unnamed_dynamic=dimensions.strings("unnamed", format_names()),
         inputs=tuple(_interface(table, dynamic) for table in whole.tables("inputs")),
         outputs=tuple(_interface(table, dynamic) for table in whole.tables("outputs")),
         features=_features(whole.table("features"), dynamic) if "features" in content else None,

@@ -66,11 +66,8 @@ def broadcast(shapes: tuple[Sizes, ...]) -> Sizes | None:
 
 def stored_transposed(graph: Graph, node: Node) -> tuple[bool, bool]:
     """Whether the first and the second matrix of a product are stored transposed."""
-    if kind_of(graph, node) is Kind.LINEAR and graph.format == "coreml":
-        return False, True
-    left, right = {
-        "onnx": ("transA", "transB"),
-        "openvino": ("transpose_a", "transpose_b"),
-        "coreml": ("transpose_x", "transpose_y"),
-    }[graph.format]
+    always = graph.dialect.linear_transposed
+    if kind_of(graph, node) is Kind.LINEAR and always is not None:
+        return always
+    left, right = graph.dialect.transposed
     return bool(node.attributes.get(left)), bool(node.attributes.get(right))

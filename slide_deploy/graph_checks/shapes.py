@@ -95,11 +95,18 @@ def permutation_of(graph: Graph, node: Node) -> Sizes | None:
     """The axes of a transpose, counted from the front; None if they are not constant."""
     if kind_of(graph, node) is not Kind.TRANSPOSE:
         return None
-    if graph.format == "openvino":
-        axes = graph.integers(node.inputs[1]) if len(node.inputs) > 1 else None
-    else:
-        axes = node.integers("perm")
+    axes = steering(graph, node, graph.dialect.permutation)
     return None if axes is None else tuple(axis % max(len(axes), 1) for axis in axes)
+
+
+def steering(graph: Graph, node: Node, attribute: str) -> Sizes | None:
+    """The integers that steer a node: in an attribute, or in its second input if that has no name.
+
+    None if they are not constant.
+    """
+    if attribute:
+        return node.integers(attribute)
+    return graph.integers(node.inputs[1]) if len(node.inputs) > 1 else None
 
 
 def _closed(

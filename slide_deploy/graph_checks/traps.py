@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from slide_deploy.graph_checks.attentions import attentions
-from slide_deploy.graph_checks.graph import Format, Graph
+from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
 from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.rules.rule import Severity
@@ -41,7 +41,7 @@ class Trap:
         name: what it is about.
         runtime: which runtime and device.
         versions: those that were seen to be wrong.
-        formats: how bad it is to meet it in a file of each format.
+        formats: how bad it is to meet it, in files of the formats that the runtime reads.
         find: where a graph meets it.
         remedy: what to do.
     """
@@ -49,7 +49,7 @@ class Trap:
     name: str
     runtime: str
     versions: tuple[str, ...]
-    formats: Mapping[Format, Severity]
+    formats: Mapping[str, Severity]
     find: Callable[[Graph], Iterator[Find]]
     remedy: str
 

@@ -25,12 +25,12 @@ from slide_deploy.lowerings.map_stages import count_map_stages, write_map_stages
 from slide_deploy.lowerings.merging import TransposedPatchMerging
 from slide_deploy.lowerings.normalised import Rewrite, absorb_bias, fold_affine
 from slide_deploy.lowerings.projection import contiguous
-from slide_deploy.lowerings.traits import PLAIN, Traits
 from slide_deploy.lowerings.window import static_window_attention
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttention
 from slide_deploy.models.slide_swin import Block, Mlp, PatchMerging, SlideSwinTrunk
 from slide_deploy.models.window_attention import WindowAttention
 from slide_deploy.surgery import replace_module
+from slide_deploy.traits import PLAIN, Traits
 
 __all__ = [
     "DEFAULT_LOWERING",

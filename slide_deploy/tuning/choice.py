@@ -26,11 +26,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from slide_deploy.errors import InputError
+from slide_deploy.formats import format_named
 from slide_deploy.lowerings import Lowering
 from slide_deploy.lowerings.choice import FORMS
 from slide_deploy.machine import describe, fingerprint
 from slide_deploy.models.slide_attention import FoldedSlideAttention
-from slide_deploy.tuning.defaults import FORMAT_TARGETS, default_form, measured_as
+from slide_deploy.tuning.defaults import default_form, measured_as
 from slide_deploy.tuning.store import Table, known_tables
 from slide_deploy.tuning.table import Entry, Geometry
 
@@ -99,7 +100,7 @@ def chooser(
     """What is asked for each attention of a file.
 
     Args:
-        target: where the file will run; ``defaults.FORMAT_TARGETS`` has those of the formats.
+        target: where the file will run; ``slide_deploy.formats`` has those of the formats.
         precision: of the file.
         map_size: height and width for modules that do not know their own.
         tables: to look into; the user's own and the one in the wheel if None.
@@ -122,9 +123,9 @@ def for_format(
         map_size: height and width for modules that do not know their own.
 
     Raises:
-        InputError: if a table is damaged.
+        InputError: if the format is unknown, or a table is damaged.
     """
-    return chooser(FORMAT_TARGETS[format], precision, map_size)
+    return chooser(format_named(format).target, precision, map_size)
 
 
 def geometry_of(folded: FoldedSlideAttention, map_size: tuple[int, int]) -> Geometry:

@@ -8,13 +8,14 @@ import math
 import re
 from dataclasses import dataclass
 
+from slide_deploy.precisions import known_precisions
+
 # 1: the first form.
 TABLE_VERSION = 1
 
 # No map has more rows or channels: arithmetic on such sizes stays finite.
 MAX_SIZE = 1 << 20
 LAYOUTS = ("tokens", "nchw")
-PRECISIONS = ("float32", "float16", "mixed")
 # FORM or FORM/STRIPS; which forms there are is for the lowerings to know.
 _LOWERING = re.compile(r"[a-z][a-z-]*(?:/(\d{1,4}))?")
 _TARGET = re.compile(r"[\w.]+:[\w-]+")
@@ -133,7 +134,8 @@ class Entry:
 
     def __post_init__(self) -> None:
         _require(bool(_TARGET.fullmatch(self.target)), f"{self.target} is not a target")
-        _require(self.precision in PRECISIONS, f"{self.precision} is not a precision")
+        known = [precision.name for precision in known_precisions()]
+        _require(self.precision in known, f"{self.precision} is not a precision")
         _require(self.threads > 0, "there are no threads")
         names = [trial.lowering for trial in self.trials]
         _require(len(set(names)) == len(names), "a candidate is there twice")

@@ -12,6 +12,7 @@ from exporters import jobs, pipeline
 from exporters.base import Exporter
 from exporters.outcome import ExportOptions
 from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.formats import ONNX
 from slide_deploy.lowerings import Chooser, Lowering, lower
 from slide_deploy.lowerings.map_stages import MapPatchEmbed
 from tests.support import Golden, answers, export
@@ -255,7 +256,7 @@ def test_a_map_with_fewer_rows_than_strips_is_refused_by_name(nano: Golden, tmp_
 
 
 def test_a_missing_library_is_named_with_its_command(nano: Golden, tmp_path: Path) -> None:
-    exporter = Exporter("onnx", ".onnx", ("a_library_that_is_not_here",), "onnx")
+    exporter = Exporter(replace(ONNX, packages=("a_library_that_is_not_here",)))
     with pytest.raises(MissingExtra, match=r"pip install 'slide-deploy\[onnx\]'"):
         exporter.require()
     with pytest.raises(InputError, match="tflite is not a format: choose one of onnx"):

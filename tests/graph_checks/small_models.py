@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from exporters.declarations import declarations
-from exporters.registry import EXPORTERS
+from exporters.registry import exporter_for
+from slide_deploy.formats import format_names
 from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, Lowering, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
@@ -32,8 +33,9 @@ def export(
     lowerings = chosen(folded, lowering)
     declared = declarations(folded, lowerings)
     request = image_request(lower(folded, lowerings), shape, dynamic_batch, declared)
-    files = {exporter.format: folder / f"nano{exporter.suffix}" for exporter in EXPORTERS}
-    for exporter in EXPORTERS:
+    exporters = [exporter_for(name) for name in format_names()]
+    files = {exporter.format: exporter.paths(folder / "nano")[0] for exporter in exporters}
+    for exporter in exporters:
         exporter.write(request, files[exporter.format])
     return files
 
@@ -81,5 +83,5 @@ def branched_swin(folder: Path) -> Path:
     declared = declarations(folded, chosen(folded, DEFAULT_LOWERING))
     request = image_request(model, (3, 64, 64), False, declared)
     path = folder / "branched.onnx"
-    EXPORTERS[0].write(request, path)
+    exporter_for("onnx").write(request, path)
     return path

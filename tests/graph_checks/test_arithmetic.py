@@ -8,10 +8,17 @@ import torch
 
 from slide_deploy.graph_checks import Graph
 from slide_deploy.graph_checks.convolutions import Convolution, convolution
-from slide_deploy.graph_checks.graph import Attribute, Constant, Format, Node, Value
+from slide_deploy.graph_checks.graph import Attribute, Constant, Node, Value
 from slide_deploy.graph_checks.inspect import depth, inspect
 from slide_deploy.graph_checks.products import broadcast, product
+from slide_deploy.graph_checks.readers import mlpackage_dialect, onnx_dialect, openvino_dialect
 from slide_deploy.graph_checks.shapes import at_batch_one
+
+DIALECTS = {
+    "onnx": onnx_dialect.DIALECT,
+    "openvino": openvino_dialect.DIALECT,
+    "coreml": mlpackage_dialect.DIALECT,
+}
 
 
 def constant(name: str, *shape: int, dtype: str = "float32") -> Constant:
@@ -19,11 +26,11 @@ def constant(name: str, *shape: int, dtype: str = "float32") -> Constant:
     return Constant(name, dtype, shape, array.nbytes, name, lambda: array.view(np.uint8).ravel())
 
 
-def graph(format: Format, *nodes: Node, **shapes: tuple[int | str | None, ...]) -> Graph:
+def graph(format: str, *nodes: Node, **shapes: tuple[int | str | None, ...]) -> Graph:
     """A graph of these nodes; an upper-case name is a constant, ``x`` the input."""
     values = {name: Value(name, "float32", shape) for name, shape in shapes.items()}
     return Graph(
-        format=format,
+        dialect=DIALECTS[format],
         path=Path("graph"),
         files=(),
         ir_version=10,
@@ -42,7 +49,7 @@ def graph(format: Format, *nodes: Node, **shapes: tuple[int | str | None, ...]) 
 
 
 def understood(
-    format: Format, operator: str, weight: tuple[int, ...], **attributes: Attribute
+    format: str, operator: str, weight: tuple[int, ...], **attributes: Attribute
 ) -> Convolution:
     node = Node("conv", operator, "", ("x", "W"), ("y",), attributes)
     found = convolution(graph(format, node, x=(1, 6, 9, 8), W=weight), node)
@@ -100,7 +107,7 @@ def test_sizes_of_a_convolution_are_those_of_torch(
     ],
 )
 def test_padding_by_name_keeps_the_size(
-    format: Format, operator: str, attributes: dict[str, Attribute]
+    format: str, operator: str, attributes: dict[str, Attribute]
 ) -> None:
     found = understood(format, operator, (4, 6, 4, 3), **attributes)
     assert found.pads == ((1, 2), (1, 1))
@@ -130,7 +137,7 @@ def test_a_convolution_that_contradicts_itself_is_none(attributes: dict[str, Att
     ],
 )
 def test_products_sum_over_the_common_axis(
-    format: Format,
+    format: str,
     operator: str,
     attributes: dict[str, Attribute],
     left: tuple[int, ...],

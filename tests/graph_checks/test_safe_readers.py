@@ -43,7 +43,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 def test_an_unknown_suffix(tmp_path: Path) -> None:
     (tmp_path / "model.tflite").touch()
-    refused(tmp_path / "model.tflite", r"name one that ends in \.onnx, \.xml, \.mlpackage")
+    refused(tmp_path / "model.tflite", r"ends in one of \.onnx, \.xml, \.mlpackage")
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])

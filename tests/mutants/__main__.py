@@ -12,7 +12,6 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from slide_deploy.console import stdout
-from slide_deploy.graph_checks.graph import Format
 from tests.mutants.catalogue import CATALOGUE
 from tests.mutants.judge import judge
 from tests.mutants.mutant import FORMATS, Mutant
@@ -40,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _chosen(
     parser: argparse.ArgumentParser, arguments: Sequence[str] | None
-) -> list[tuple[Mutant, Format]]:
+) -> list[tuple[Mutant, str]]:
     options = parser.parse_args(arguments)
     unknown = set(options.only or ()) - {mutant.name for mutant in CATALOGUE}
     if unknown:
@@ -54,7 +53,7 @@ def _chosen(
     ]
 
 
-def _judged(chosen: Sequence[tuple[Mutant, Format]]) -> Iterator[Row]:
+def _judged(chosen: Sequence[tuple[Mutant, str]]) -> Iterator[Row]:
     console = stdout()
     columns = (
         BarColumn(24),

@@ -13,7 +13,6 @@ from exporters.base import ExportRequest
 from exporters.outcome import ExportResult
 from exporters.registry import exporter_for
 from slide_deploy.checkpoint import Checkpoint
-from slide_deploy.graph_checks.graph import Format
 from slide_deploy.graph_checks.readers import read_graph
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.models.slide_swin import SlideSwin
@@ -38,20 +37,20 @@ class Base:
 
     checkpoint: Checkpoint
     open_batch: bool = False
-    _written: dict[Format, nn.Module] = field(default_factory=dict)
+    _written: dict[str, nn.Module] = field(default_factory=dict)
 
     @functools.cached_property
     def lowered(self) -> nn.Module:
         """The model as it is written in formats without traits of their own."""
         return lower(reparameterize(self.checkpoint.model)[0], LOWERING)
 
-    def written(self, format: Format) -> nn.Module:
+    def written(self, format: str) -> nn.Module:
         """The model as it is written in a format."""
         if format not in self._written:
             self._written[format] = lowered(self.checkpoint.model, format)
         return self._written[format]
 
-    def path(self, format: Format) -> Path:
+    def path(self, format: str) -> Path:
         """The valid file."""
         return exported_path(self._exported, format)
 
@@ -59,11 +58,11 @@ class Base:
     def _exported(self) -> ExportResult:
         return exported(self.checkpoint, dynamic_batch=self.open_batch, lowering=LOWERING)
 
-    def copy(self, format: Format, folder: Path) -> Path:
+    def copy(self, format: str, folder: Path) -> Path:
         """A copy of the valid file, with everything that belongs to it."""
         return copied(self.path(format), folder)
 
-    def export(self, rebuild: Rebuild, format: Format, folder: Path) -> Path:
+    def export(self, rebuild: Rebuild, format: str, folder: Path) -> Path:
         """Write a damaged network, which says of itself what the valid file says."""
         folder.mkdir(parents=True, exist_ok=True)
         exporter = exporter_for(format)
@@ -71,7 +70,7 @@ class Base:
         exporter.write(self._request(rebuild, format), path)
         return path
 
-    def _request(self, rebuild: Rebuild, format: Format) -> ExportRequest:
+    def _request(self, rebuild: Rebuild, format: str) -> ExportRequest:
         model, config = _rebuilt(self, rebuild), self.checkpoint.config
         shape = (config.in_channels, *config.image_size)
         metadata = read_graph(self.path(format)).metadata
@@ -82,7 +81,7 @@ class Base:
         return request
 
 
-def lowered(trained: nn.Module, format: Format) -> nn.Module:
+def lowered(trained: nn.Module, format: str) -> nn.Module:
     """A trained model, folded and lowered for a format."""
     exporter = exporter_for(format)
     folded, _ = reparameterize(trained)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file
-from slide_deploy.graph_checks.graph import Format
 from slide_deploy.parity import Verification
 from tests.mutants.bases import base
 from tests.mutants.mutant import REFUSED, Catcher, Mutant
@@ -38,7 +37,7 @@ class Outcome:
         return self.caught_by in (expected, "both")
 
 
-def judge(mutant: Mutant, format: Format, folder: Path) -> Outcome:
+def judge(mutant: Mutant, format: str, folder: Path) -> Outcome:
     """Make a mutant in an empty folder and see what becomes of it."""
     valid = base(mutant.open_batch)
     path = mutant.damage(valid, format, folder)

@@ -6,7 +6,6 @@ from typing import Any
 
 from onnx import ModelProto
 
-from slide_deploy.graph_checks.graph import Format
 from tests.mutants.bases import Base, Rebuild
 from tests.mutants.mlpackage_damage import Program, in_program
 from tests.mutants.mutant import FORMATS, Catcher, Mutant, by_format, rules
@@ -49,15 +48,15 @@ def pooling(
 def file(
     name: str,
     description: str,
-    caught_by: Catcher | Mapping[Format, Catcher],
-    edits: Mapping[Format, FileEdit],
+    caught_by: Catcher | Mapping[str, Catcher],
+    edits: Mapping[str, FileEdit],
     *,
-    rule: str | Mapping[Format, str] = "",
+    rule: str | Mapping[str, str] = "",
     open_batch: bool = False,
 ) -> Mutant:
     """Damage to the written file, in the formats for which there is an edit."""
 
-    def damage(base: Base, format: Format, folder: Path) -> Path:
+    def damage(base: Base, format: str, folder: Path) -> Path:
         path = base.copy(format, folder)
         edits[format](path)
         return path
@@ -72,9 +71,9 @@ def edits(
     onnx: Callable[[ModelProto], object] | None = None,
     openvino: FileEdit | None = None,
     coreml: Callable[[Program], object] | None = None,
-) -> dict[Format, FileEdit]:
+) -> dict[str, FileEdit]:
     """The edit of each format, as its module has it."""
-    found: dict[Format, FileEdit] = {}
+    found: dict[str, FileEdit] = {}
     if onnx is not None:
         found["onnx"] = in_graph(onnx)
     if openvino is not None:
@@ -84,7 +83,7 @@ def edits(
     return found
 
 
-def everywhere(edit: FileEdit, *formats: Format) -> dict[Format, FileEdit]:
+def everywhere(edit: FileEdit, *formats: str) -> dict[str, FileEdit]:
     """One edit for several formats; all if none is named."""
     return dict.fromkeys(formats or FORMATS, edit)
 

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from slide_deploy.graph_checks.graph import Format
 from tests.mutants.bases import Base
 
-FORMATS: tuple[Format, ...] = ("onnx", "openvino", "coreml")
+FORMATS: tuple[str, ...] = ("onnx", "openvino", "coreml")
 
 REFUSED = "refused"
 
 Catcher = Literal["check", "parity", "both"]
-Damage = Callable[[Base, Format, Path], Path]
+Damage = Callable[[Base, str, Path], Path]
 """From the valid files, a format and an empty folder to a damaged file in that folder."""
 
 
@@ -36,21 +35,19 @@ class Mutant:
     name: str
     description: str
     damage: Damage
-    caught_by: Mapping[Format, Catcher]
-    rule: Mapping[Format, str]
-    formats: tuple[Format, ...] = FORMATS
+    caught_by: Mapping[str, Catcher]
+    rule: Mapping[str, str]
+    formats: tuple[str, ...] = FORMATS
     open_batch: bool = False
     exports: bool = False
 
 
-def by_format(catcher: Catcher, **others: Catcher) -> dict[Format, Catcher]:
+def by_format(catcher: Catcher, **others: Catcher) -> dict[str, Catcher]:
     """The same catcher in every format but those that are named."""
     return {format: others.get(format, catcher) for format in FORMATS}
 
 
-def rules(
-    rule: str | Mapping[Format, str], caught_by: Mapping[Format, Catcher]
-) -> dict[Format, str]:
+def rules(rule: str | Mapping[str, str], caught_by: Mapping[str, Catcher]) -> dict[str, str]:
     """A rule, or one by format, for the formats in which check must see the damage."""
     named = rule if isinstance(rule, Mapping) else dict.fromkeys(FORMATS, rule)
     return {format: named[format] for format in named if caught_by[format] != "parity"}

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slide_deploy.graph_checks.graph import Format
 from slide_deploy.lowerings.bands import Band
 from slide_deploy.models.slide_swin import Block, SlideSwin
 from slide_deploy.models.window_attention import merge_windows, partition_windows, roll_maps
@@ -27,7 +26,7 @@ SLIDE_BLOCK, SHIFTED_BLOCK = (name.removesuffix(".attn") for name in (SLIDE, WIN
 def written_anew(rebuild: Rebuild) -> Damage:
     """Damage to the network, which is exported."""
 
-    def damage(base: Base, format: Format, folder: Path) -> Path:
+    def damage(base: Base, format: str, folder: Path) -> Path:
         return base.export(rebuild, format, folder)
 
     return damage

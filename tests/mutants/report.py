@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from slide_deploy.console import table
-from slide_deploy.graph_checks.graph import Format
 from tests.mutants.judge import Outcome
 from tests.mutants.mutant import REFUSED, Mutant
 
-Row = tuple[Mutant, Format, Outcome]
+Row = tuple[Mutant, str, Outcome]
 
-TITLES: dict[Format, str] = {"onnx": "ONNX", "openvino": "OpenVINO", "coreml": "Core ML"}
+TITLES: dict[str, str] = {"onnx": "ONNX", "openvino": "OpenVINO", "coreml": "Core ML"}
 LEGEND = """\
 SD…: the rule of check that is broken; +n: and others. dB: parity's signal-to-noise ratio on the
 worst input. refused: check cannot read the file. no run: nor can the runtime. -: no such damage."""
@@ -22,7 +21,7 @@ def as_table(rows: Sequence[Row]) -> Table:
     """Who caught what."""
     formats = [format for format in TITLES if any(format == held for _, held, _ in rows)]
     grid = table("", [("damage", False), *((TITLES[format], False) for format in formats)])
-    kinds: dict[str, dict[Format, str]] = {}
+    kinds: dict[str, dict[str, str]] = {}
     for mutant, format, outcome in rows:
         kinds.setdefault(mutant.name, {})[format] = cell(outcome)
     for name, cells in kinds.items():

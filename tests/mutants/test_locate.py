@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from exporters.registry import exporter_for
-from slide_deploy.graph_checks.graph import Format
 from tests.mutants.bases import base
 from tests.mutants.mutant import FORMATS
 from tests.mutants.weights import patched
@@ -46,7 +45,7 @@ def places() -> Iterator[object]:
 
 
 @pytest.mark.parametrize(("parameter", "format"), places())
-def test_the_damaged_layer_is_named(parameter: str, format: Format, tmp_path: Path) -> None:
+def test_the_damaged_layer_is_named(parameter: str, format: str, tmp_path: Path) -> None:
     valid = base()
     damaged = copy.deepcopy(valid.written(format))
     with torch.no_grad():
@@ -60,7 +59,7 @@ def test_the_damaged_layer_is_named(parameter: str, format: Format, tmp_path: Pa
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_valid_file_has_every_layer(format: Format) -> None:
+def test_a_valid_file_has_every_layer(format: str) -> None:
     parting = locate(base().path(format), base().checkpoint)
     assert parting.first_wrong is None
     assert parting.found == parting.layers

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from slide_deploy.graph_checks import check_file
-from slide_deploy.graph_checks.graph import Format
 from tests.mutants.__main__ import main
 from tests.mutants.bases import base
 from tests.mutants.catalogue import CATALOGUE
@@ -31,7 +30,7 @@ def files() -> Iterator[object]:
 
 
 @pytest.mark.parametrize(("mutant", "format"), files())
-def test_damage_is_seen(mutant: Mutant, format: Format, tmp_path: Path) -> None:
+def test_damage_is_seen(mutant: Mutant, format: str, tmp_path: Path) -> None:
     outcome = judge(mutant, format, tmp_path)
     assert outcome.keeps(mutant.caught_by[format]), outcome
     if format in mutant.rule:
@@ -42,7 +41,7 @@ def test_damage_is_seen(mutant: Mutant, format: Format, tmp_path: Path) -> None:
 # Every other golden checkpoint is exported, checked and verified in test_golden_exports.
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("open_batch", [False, True])
-def test_no_valid_file_is_refused(format: Format, open_batch: bool) -> None:
+def test_no_valid_file_is_refused(format: str, open_batch: bool) -> None:
     valid = base(open_batch)
     assert check_file(valid.path(format)).violations == ()
     assert verify_file(valid.path(format), valid.checkpoint).passed

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from slide_deploy.graph_checks.graph import Format
 from slide_deploy.models.slide_swin import SlideSwin
 from tests.mutants.bases import Base, lowered
 from tests.mutants.mutant import Damage
@@ -22,7 +21,7 @@ Edit = Callable[[nn.Module, SlideSwin], object]
 def in_weights(edit: Edit) -> Damage:
     """Damage to the lowered model's weights; ``edit`` gets a copy of it, and the trained model."""
 
-    def damage(base: Base, format: Format, folder: Path) -> Path:
+    def damage(base: Base, format: str, folder: Path) -> Path:
         damaged = copy.deepcopy(base.written(format))
         with torch.no_grad():
             edit(damaged, base.checkpoint.model)
@@ -34,7 +33,7 @@ def in_weights(edit: Edit) -> Damage:
 def before_folding(edit: Callable[[SlideSwin], object]) -> Damage:
     """Damage to the trained model's weights, which then is folded and lowered."""
 
-    def damage(base: Base, format: Format, folder: Path) -> Path:
+    def damage(base: Base, format: str, folder: Path) -> Path:
         trained = copy.deepcopy(base.checkpoint.model)
         with torch.no_grad():
             edit(trained)
@@ -43,7 +42,7 @@ def before_folding(edit: Callable[[SlideSwin], object]) -> Damage:
     return damage
 
 
-def patched(base: Base, format: Format, folder: Path, damaged: nn.Module) -> Path:
+def patched(base: Base, format: str, folder: Path, damaged: nn.Module) -> Path:
     """A copy of the valid file with the weights of a damaged model."""
     path = base.copy(format, folder)
     overwrite(path, base.written(format).state_dict(), damaged.state_dict())

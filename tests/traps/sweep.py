@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from exporters.base import BATCH_NAME, INPUT_NAME, Exporter
-from exporters.registry import EXPORTERS
+from exporters.registry import exporter_for
+from slide_deploy.formats import format_names
 from slide_deploy.lowerings import (
     DEFAULT_LOWERING,
     FORMS,
@@ -26,7 +27,7 @@ from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.models.slide_swin import Block, PatchMerging
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import Session, runtime_for
+from slide_deploy.runtimes import Session, open_on, runtime_for
 from tests.support import image_request
 from tests.traps.patterns import Map, Parts
 
@@ -71,6 +72,9 @@ class Outcome:
     def __str__(self) -> str:
         figures = f"max rel {self.agreement.max_relative:.0e}, SNR {self.agreement.snr_db:.0f} dB"
         return f"{self.map} batch {self.batch}, {self.runtime}: {self.part}: {figures}"
+
+
+EXPORTERS = tuple(exporter_for(name) for name in format_names())
 
 
 def sweep(map: Map, trained: Parts) -> Iterator[Outcome]:
@@ -206,7 +210,7 @@ def runners(files: Mapping[str, Path], fix: int | None) -> Iterator[tuple[str, R
     """
     for file in files.values():
         runtime = runtime_for(file)
-        yield runtime.name, only_output(runtime.open(file))
+        yield runtime.name, only_output(open_on(runtime, file))
     yield "openvino on the ONNX file", openvino_fixed(files["onnx"], None)
     if fix is not None:
         yield "onnxruntime, batch fixed", onnxruntime_fixed(files["onnx"], fix)

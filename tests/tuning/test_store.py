@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from slide_deploy.errors import InputError
+from slide_deploy.formats import known_formats
 from slide_deploy.lowerings import Lowering
 from slide_deploy.tuning import store
 from slide_deploy.tuning.choice import choose, sensible_strips
-from slide_deploy.tuning.defaults import DEFAULT_FORMS, FORMAT_TARGETS, default_form
+from slide_deploy.tuning.defaults import default_form
 from slide_deploy.tuning.store import Table, read_table, shipped_file, write_table
 from slide_deploy.tuning.table import TABLE_VERSION
 from tests.tuning.entries import entry, geometry
@@ -34,9 +35,9 @@ def test_every_shipped_entry_is_chosen_as_recorded() -> None:
 
 
 def test_every_format_has_a_target_with_a_default_that_exists() -> None:
-    for target in FORMAT_TARGETS.values():
-        Lowering(default_form(target))
-        assert target.split(":")[0] in dict(DEFAULT_FORMS)
+    for format in known_formats():
+        assert default_form(format.target) == format.default_form
+        Lowering(format.default_form)
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:

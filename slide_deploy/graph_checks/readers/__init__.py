@@ -1,23 +1,24 @@
-"""One reader a format: a file from a stranger to the common graph, or one sentence why not."""
+"""One reader a format: a file from a stranger to the common graph, or one sentence why not.
+
+``slide_deploy.formats`` names the module of each reader. It has one function::
+
+    read(path: Path, sizes: Mapping[str, Shape] | None = None) -> Graph
+
+``sizes`` are those of inputs, by name, instead of those that the file leaves open. The function
+raises InputError where the file is damaged, absurdly large or names data outside its folder, and
+MissingExtra without a library that it needs. The graph that it gives carries the format's
+``Dialect``.
+"""
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
-from slide_deploy.errors import InputError
-from slide_deploy.graph_checks.graph import Graph, Shape, Value
-from slide_deploy.graph_checks.readers.mlpackage import read_mlpackage
-from slide_deploy.graph_checks.readers.onnx_file import read_onnx
-from slide_deploy.graph_checks.readers.openvino_ir import read_openvino
+from slide_deploy.formats import format_of
+from slide_deploy.graph_checks.graph import Graph, Shape
 from slide_deploy.input_shapes import refuse_other_shapes
 from slide_deploy.model_files import require_model_file
-
-READERS: tuple[tuple[str, Callable[[Path], Graph]], ...] = (
-    (".onnx", read_onnx),
-    (".xml", read_openvino),
-    (".mlpackage", read_mlpackage),
-)
 
 
 def read_graph(path: str | os.PathLike[str]) -> Graph:
@@ -28,13 +29,7 @@ def read_graph(path: str | os.PathLike[str]) -> Graph:
             data outside its folder.
         MissingExtra: the library of the format is not installed.
     """
-    file = Path(path)
-    for suffix, reader in READERS:
-        if file.suffix.lower() == suffix:
-            require_model_file(file)
-            return reader(file)
-    known = ", ".join(suffix for suffix, _ in READERS)
-    raise InputError(f"{file} is not a file of a known format: name one that ends in {known}.")
+    return _read(Path(path))
 
 
 def read_sized(path: str | os.PathLike[str], shapes: Mapping[str, tuple[int, ...]]) -> Graph:
@@ -58,12 +53,14 @@ def read_sized(path: str | os.PathLike[str], shapes: Mapping[str, tuple[int, ...
         for value in graph.inputs
         if value.shape is not None or value.name in shapes
     }
-    if graph.format == "onnx":
-        return read_onnx(file, fixed)  # the onnx library tells what becomes of inner values
-    inputs = tuple(Value(each.name, each.dtype, fixed.get(each.name)) for each in graph.inputs)
-    return replace(
-        graph, inputs=inputs, values={**graph.values, **{each.name: each for each in inputs}}
-    )
+    return _read(file, fixed)
+
+
+def _read(file: Path, sizes: Mapping[str, Shape] | None = None) -> Graph:
+    format = format_of(file)
+    require_model_file(file)
+    read: Callable[[Path, Mapping[str, Shape] | None], Graph] = import_module(format.reader).read
+    return read(file, sizes)
 
 
 def _numbers(shape: Shape | None) -> tuple[int | None, ...] | None:

@@ -4,7 +4,7 @@ MIL names its parameters: ``conv(x=..., weight=..., strides=...)``. The tensors 
 inputs, in one order for all operators; the others are attributes where they are literals.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -12,16 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_deploy.graph_checks.graph import (
-    COREML_DOMAIN,
     Attribute,
     Constant,
     Graph,
     Node,
+    Shape,
     Value,
+    with_sizes,
 )
 from slide_deploy.graph_checks.readers.data_files import map_file
 from slide_deploy.graph_checks.readers.left_over import unread
 from slide_deploy.graph_checks.readers.limits import check_node_count, damaged, short
+from slide_deploy.graph_checks.readers.mlpackage_dialect import DIALECT
 from slide_deploy.graph_checks.readers.protobuf_budget import Budget
 from slide_deploy.mlpackage import (
     Argument,
@@ -49,8 +51,8 @@ _NESTED = 10
 _LARGEST_ATTRIBUTE = 64
 
 
-def read_mlpackage(path: Path) -> Graph:
-    """Read a package.
+def read(path: Path, sizes: Mapping[str, Shape] | None = None) -> Graph:
+    """Read a package; see ``readers``.
 
     Raises:
         InputError: it is damaged, absurdly large, or names files outside itself.
@@ -62,12 +64,12 @@ def read_mlpackage(path: Path) -> Graph:
     reader = _Reader(path)
     for function in package.functions.values():
         reader.function(function, "" if function is package.main else f"{function.name}/")
-    return Graph(
-        format="coreml",
+    graph = Graph(
+        dialect=DIALECT,
         path=path,
         files=tuple(sorted(file for file in path.rglob("*") if file.is_file())),
         ir_version=package.spec.specificationVersion,
-        opsets={COREML_DOMAIN: package.main.opset_version},
+        opsets={DIALECT.domain: package.main.opset_version},
         inputs=tuple(map(_value, package.main.inputs)),
         outputs=tuple(reader.output(name) for name in package.main.block.outputs),
         nodes=tuple(reader.nodes),
@@ -83,6 +85,7 @@ def read_mlpackage(path: Path) -> Graph:
             for found in unread(PurePosixPath(file_name).name, content, places)
         ),
     )
+    return with_sizes(graph, sizes or {})
 
 
 @dataclass(eq=False)
@@ -156,7 +159,7 @@ class _Reader:
             Node(
                 name=name,
                 operator=operation.type,
-                domain=COREML_DOMAIN,
+                domain=DIALECT.domain,
                 inputs=tuple(inputs),
                 outputs=tuple(prefix + output.name for output in operation.outputs),
                 attributes=attributes,

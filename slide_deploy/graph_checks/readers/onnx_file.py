@@ -6,7 +6,6 @@ from typing import Any
 
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.graph_checks.graph import (
-    ONNX_DOMAIN,
     Attribute,
     Constant,
     Dimension,
@@ -25,6 +24,7 @@ from slide_deploy.graph_checks.readers.limits import (
     damaged,
     short,
 )
+from slide_deploy.graph_checks.readers.onnx_dialect import DIALECT
 from slide_deploy.graph_checks.readers.onnx_shapes import UNEXPRESSED, inferred_values
 from slide_deploy.graph_checks.readers.onnx_sizes import clear_negative_sizes, fix_input_sizes
 from slide_deploy.graph_checks.readers.onnx_tensors import TensorReader, type_name
@@ -35,12 +35,10 @@ _MAX_FILE_BYTES = 2**31 - 1
 _NESTED = 10  # subgraphs inside subgraphs
 
 
-def read_onnx(path: Path, shapes: Mapping[str, Shape] | None = None) -> Graph:
-    """Read an ONNX file and the data files beside it.
+def read(path: Path, sizes: Mapping[str, Shape] | None = None) -> Graph:
+    """Read an ONNX file and the data files beside it; see ``readers``.
 
-    Args:
-        path: the file.
-        shapes: of inputs, by name, instead of those that the file leaves open.
+    The onnx library tells what becomes of inner values where inputs have these sizes.
 
     Raises:
         InputError: it is damaged, absurdly large, or names data outside its folder.
@@ -48,7 +46,7 @@ def read_onnx(path: Path, shapes: Mapping[str, Shape] | None = None) -> Graph:
     """
     model = _parse(path)
     clear_negative_sizes(model.graph, _NESTED)
-    fix_input_sizes(model.graph, shapes or {})
+    fix_input_sizes(model.graph, sizes or {})
     return _Reader(path, model).graph()
 
 
@@ -102,7 +100,7 @@ class _Reader:
             self._values[name] = _merged(inferred, self._values.get(name))
         files = (self._path, *sorted(self._tensors.external))
         return Graph(
-            format="onnx",
+            dialect=DIALECT,
             path=self._path,
             files=files,
             ir_version=model.ir_version,
@@ -209,7 +207,7 @@ class _Reader:
 
 
 def _domain(name: str) -> str:
-    return name or ONNX_DOMAIN
+    return name or DIALECT.domain
 
 
 def _dimension(message: Any) -> Dimension:

@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_deploy.graph_checks.graph import (
-    OPENVINO_DOMAIN,
     Attribute,
     Constant,
     Graph,
     Node,
+    Shape,
     Value,
+    with_sizes,
 )
 from slide_deploy.graph_checks.readers.data_files import beside, map_file
 from slide_deploy.graph_checks.readers.left_over import Place, unread
@@ -34,6 +35,7 @@ from slide_deploy.graph_checks.readers.limits import (
     damaged,
     short,
 )
+from slide_deploy.graph_checks.readers.openvino_dialect import DIALECT
 from slide_deploy.graph_checks.readers.xml_tree import parse_xml
 
 # Names of element types: in <data>, in ports, ours, bits.
@@ -72,8 +74,8 @@ _LONGEST_NUMBER = 32
 Port = tuple[str, str]  # of a layer: the layer's id and the port's id
 
 
-def read_openvino(path: Path) -> Graph:
-    """Read an IR file and the ``.bin`` file beside it.
+def read(path: Path, sizes: Mapping[str, Shape] | None = None) -> Graph:
+    """Read an IR file and the ``.bin`` file beside it; see ``readers``.
 
     Raises:
         InputError: a file is missing, damaged or absurdly large.
@@ -81,7 +83,7 @@ def read_openvino(path: Path) -> Graph:
     root = parse_xml(path)
     if root.tag != "net":
         raise damaged(path, f"its outermost element is {short(root.tag)}, not net")
-    return _Reader(path).graph(root)
+    return with_sizes(_Reader(path).graph(root), sizes or {})
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class _Reader:
         weights = () if self._weights is None else (self.path.with_suffix(".bin"),)
         left_over = (unread(file.name, self._content(), self._read) for file in weights)
         return Graph(
-            format="openvino",
+            dialect=DIALECT,
             path=self.path,
             files=(self.path, *weights),
             ir_version=self._integer(root.get("version"), "the version of the net"),
@@ -266,9 +268,9 @@ class _Reader:
         match = _STANDARD.fullmatch(version)
         if match is None:
             return version or "unknown"
-        latest = max(int(match[1]), self.opsets.get(OPENVINO_DOMAIN, 0))
-        self.opsets[OPENVINO_DOMAIN] = latest
-        return OPENVINO_DOMAIN
+        latest = max(int(match[1]), self.opsets.get(DIALECT.domain, 0))
+        self.opsets[DIALECT.domain] = latest
+        return DIALECT.domain
 
     def _integer(self, text: str | None, what: str) -> int:
         try:

@@ -1,6 +1,6 @@
 """Operators come from standard domains, and the file defines none itself."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.policy import Policy
@@ -8,21 +8,29 @@ from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    allowed = policy.formats[graph.format].operators
-    used: dict[str, str] = {}
-    for node in graph.nodes:
-        used.setdefault(node.domain, f"{node.name} ({node.operator})")
-    for domain in sorted({*used, *graph.opsets} - set(allowed)):
-        if domain in used:
-            yield RULE.broken(f"{used[domain]} comes from the domain {domain}.", used[domain])
-        else:
-            yield RULE.broken(f"The file asks for the domain {domain} and uses nothing of it.")
+    section = policy.formats.get(graph.format)
+    if section is not None:
+        yield from _foreign(graph, section.operators)
     for function in graph.functions:
         yield RULE.broken(
             "The file defines this operator itself.",
             function,
             remedy="Inline local functions, with onnx.inliner for example.",
         )
+
+
+def _foreign(graph: Graph, allowed: Container[str]) -> Iterator[Violation]:
+    """Domains that are used or asked for, and not allowed."""
+    used: dict[str, str] = {}
+    for node in graph.nodes:
+        used.setdefault(node.domain, f"{node.name} ({node.operator})")
+    for domain in sorted({*used, *graph.opsets}):
+        if domain in allowed:
+            continue
+        if domain in used:
+            yield RULE.broken(f"{used[domain]} comes from the domain {domain}.", used[domain])
+        else:
+            yield RULE.broken(f"The file asks for the domain {domain} and uses nothing of it.")
 
 
 RULE = Rule(

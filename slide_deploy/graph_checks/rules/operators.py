@@ -13,7 +13,10 @@ _SPOKEN_FOR = (Kind.CONTROL_FLOW, Kind.UNFOLD)
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    lists = policy.formats[graph.format].operators
+    section = policy.formats.get(graph.format)
+    if section is None:
+        return
+    lists = section.operators
     foreign = defaultdict(list)
     for node in graph.nodes:
         known = lists.get(node.domain)

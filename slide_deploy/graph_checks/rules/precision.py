@@ -6,11 +6,13 @@ Told by the weights of convolutions and matrix products, behind casts:
     float16    all have 16 bits
     mixed      some have, some have not
 
-No claim allows numbers of low precision: a quantiser copies the claim of the file that it reads.
+``slide_deploy.precisions`` has the widths of each. These three allow no numbers of low precision:
+a quantiser copies the claim of the file that it reads. A precision of narrower weights must have
+some.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.graph_checks.graph import Constant, Graph
@@ -24,6 +26,7 @@ from slide_deploy.graph_checks.low_precision import (
 )
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
+from slide_deploy.precisions import Precision, known_precisions
 
 _HALF = ("float16", "bfloat16")
 _QUANTISED = (
@@ -31,29 +34,34 @@ _QUANTISED = (
     f"quantised file and prove its answers anew."
 )
 _WEIGHTED = (Kind.CONVOLUTION, Kind.PRODUCT, Kind.LINEAR)
-# Which widths the weights must have: whether some have 16 bits, and whether some have more.
-_WIDTHS: Mapping[str, set[bool]] = {
-    "float32": {False},
-    "float16": {True},
-    "mixed": {False, True},
-}
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     claimed = graph.metadata.get(PRECISION_KEY)
     if claimed is None:
         return
-    if claimed not in _WIDTHS:
-        yield RULE.broken(f"The file claims {claimed}; known are {', '.join(_WIDTHS)}.")
+    known = {precision.name: precision for precision in known_precisions()}
+    if claimed not in known:
+        yield RULE.broken(f"The file claims {claimed}; known are {', '.join(known)}.")
         return
-    halves = [weight.dtype in _HALF for weight in _weights(graph)]
-    if halves and set(halves) != _WIDTHS[claimed]:
+    precision, low = known[claimed], list(_low_precision(graph, claimed))
+    if not precision.is_quantised:
+        yield from _widths(graph, precision)
+        yield from low
+    elif not low:
+        yield RULE.broken(f"The file claims {claimed}; none of its numbers is of low precision.")
+
+
+def _widths(graph: Graph, precision: Precision) -> Iterator[Violation]:
+    """Weights and values that are wider or narrower than the precision says."""
+    bits = [16 if weight.dtype in _HALF else 32 for weight in _weights(graph)]
+    if bits and set(bits) != precision.weight_bits:
         yield RULE.broken(
-            f"The file claims {claimed}; {sum(halves)} of its {len(halves)} weights have 16 bits."
+            f"The file claims {precision.name}; {bits.count(16)} of its {len(bits)} weights have "
+            f"16 bits."
         )
-    if claimed == "float32":
-        yield from _narrow_values(graph)
-    yield from _low_precision(graph, claimed)
+    if 16 not in precision.weight_bits:
+        yield from _narrow_values(graph, precision.name)
 
 
 def _low_precision(graph: Graph, claimed: str) -> Iterator[Violation]:
@@ -102,18 +110,18 @@ def _before_casts(graph: Graph, name: str) -> str:
     return name
 
 
-def _narrow_values(graph: Graph) -> Iterator[Violation]:
+def _narrow_values(graph: Graph, claimed: str) -> Iterator[Violation]:
     for constant in graph.constants.values():
         if constant.dtype in _HALF:
             yield RULE.broken(
-                f"This constant is {constant.dtype}, and the file claims float32.", constant.name
+                f"This constant is {constant.dtype}, and the file claims {claimed}.", constant.name
             )
     for node in graph.nodes:
         for name in node.outputs:
             if name in graph.values and graph.values[name].dtype in _HALF:
                 yield RULE.broken(
                     f"{node.operator} computes {graph.values[name].dtype}, and the file claims "
-                    f"float32.",
+                    f"{claimed}.",
                     name,
                 )
 

@@ -11,7 +11,7 @@ from slide_deploy.graph_checks.graph import Graph, Node, Value, elements_of
 from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
-from slide_deploy.graph_checks.shapes import Known, at_batch_one, computed, misfit
+from slide_deploy.graph_checks.shapes import Known, at_batch_one, computed, misfit, steering
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
@@ -58,10 +58,7 @@ def _pattern_disagreement(graph: Graph, node: Node) -> str:
     """A constant pattern of a reshape must have the declared rank and sizes."""
     if node.operator.lower() != "reshape":
         return ""
-    if graph.format == "coreml":
-        pattern = node.integers("shape")
-    else:
-        pattern = graph.integers(node.inputs[1]) if len(node.inputs) > 1 else None
+    pattern = steering(graph, node, graph.dialect.pattern)
     declared = graph.shape(node.outputs[0])
     if pattern is None or declared is None:
         return ""

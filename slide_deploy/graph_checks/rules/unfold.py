@@ -45,7 +45,7 @@ def _gathered(graph: Graph, node: Node, known: Known) -> str:
     if source is not None and result is not None and elements_of(result) > elements_of(source):
         return f"Gathers {elements_of(result)} elements from {elements_of(source)}."
     indices = graph.shape(node.inputs[1]) or ()
-    if len(indices) >= _TABLE_RANK and node.operator in ("Gather", "gather"):
+    if len(indices) >= _TABLE_RANK and node.operator == graph.dialect.gather:
         return "Gathers from an activation with a table of indices."
     return ""
 

@@ -2,22 +2,22 @@
 
 from collections.abc import Iterator
 
-from slide_deploy.graph_checks.graph import COREML_DOMAIN, ONNX_DOMAIN, OPENVINO_DOMAIN, Graph
+from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
-_STANDARD = {"onnx": ONNX_DOMAIN, "openvino": OPENVINO_DOMAIN, "coreml": COREML_DOMAIN}
-
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    allowed = policy.formats[graph.format]
+    allowed = policy.formats.get(graph.format)
+    if allowed is None:
+        return
     low, high = allowed.ir_version
     if not low <= graph.ir_version <= high:
         yield RULE.broken(
             f"The file format has version {graph.ir_version}; {low} to {high} are allowed."
         )
     low, high = allowed.opset
-    domain = _STANDARD[graph.format]
+    domain = graph.dialect.domain
     version = graph.opsets.get(domain)
     if version is None:
         if graph.nodes:

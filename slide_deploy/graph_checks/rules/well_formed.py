@@ -6,9 +6,6 @@ from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
-# In these formats the order of the file is the order of execution.
-_ORDERED = ("onnx", "coreml")
-
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     given = {value.name for value in graph.inputs} | set(graph.constants) | graph.bound
@@ -17,11 +14,11 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         yield RULE.broken("The graph has no output.")
     for node in graph.nodes:
         for name in node.inputs:
-            if not name and graph.format == "onnx":  # an optional input left out
+            if not name and graph.dialect.optional_inputs:
                 continue
             if name not in given and name not in graph.producers:
                 yield RULE.broken(f"Reads {name or 'an input'}, which nothing computes.", node.name)
-            elif name not in known and graph.format in _ORDERED:
+            elif name not in known and graph.dialect.in_order:
                 yield RULE.broken(f"Reads {name} before it is computed.", node.name)
         for name in filter(None, node.outputs):
             if name in given or graph.producers.get(name) is not node:

@@ -10,9 +10,9 @@ class Traits:
     Attributes:
         bare_products: projections behind a normalisation of tokens, but those of slide attention,
             are products without a bias, and each head of a window attention has its own where that
-            pays; see ``normalised`` and ``window``.
+            pays; see ``lowerings.normalised`` and ``lowerings.window``.
         map_stages: the first slide stages are maps throughout, where their forms are; see
-            ``map_stages``.
+            ``lowerings.map_stages``.
     """
 
     bare_products: bool = False

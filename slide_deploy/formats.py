@@ -1,0 +1,213 @@
+"""The formats that are written, read, run and checked: one record each.
+
+Everything else looks a format up here. Modules are named as text and imported when they are needed,
+so that this file is light: the shell completes the names of formats, and a device without torch
+finds its runtime.
+"""
+
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.traits import PLAIN, Traits
+
+# What ``sys.platform`` calls them, and what people do.
+_SYSTEMS = {"darwin": "macOS", "linux": "Linux", "win32": "Windows"}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime that runs written files: what verification and predictions use.
+
+    Attributes:
+        name: as the user sees it.
+        module: with ``load(path) -> Session`` and ``inner_values(path, feeds)``.
+        package: the library, as Python imports it.
+        extra: the extra of slide-deploy that brings the library.
+        platform: the ``sys.platform`` that it needs; None for any.
+    """
+
+    name: str
+    module: str
+    package: str
+    extra: str
+    platform: str | None = None
+
+    def missing(self) -> str | None:
+        """Why it cannot run here, with what would help; None if it can."""
+        if self.platform is not None and sys.platform != self.platform:
+            return f"needs {_SYSTEMS.get(self.platform, self.platform)}"
+        if find_spec(self.package) is None:
+            return f"pip install 'slide-deploy[{self.extra}]'"
+        return None
+
+    def load_module(self) -> ModuleType:
+        """The module that drives it.
+
+        Raises:
+            MissingExtra: if its library is not installed.
+        """
+        if find_spec(self.package) is None:
+            raise MissingExtra(self.package, self.extra)
+        return import_module(self.module)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of model files.
+
+    Attributes:
+        name: as the user gives it.
+        suffix: of the file or folder that other programs open.
+        exporter: module with ``write(request, path)``; see ``exporters.base``.
+        reader: module with ``read(path, sizes)``; see ``graph_checks.readers``.
+        runtimes: that run its files. The first that is not missing runs them here; the last one
+            shows the values inside.
+        packages: libraries that writing needs, as Python imports them.
+        extra: the extra of slide-deploy that brings them.
+        target: what most files of it run on, as the benchmark calls it: RUNTIME:DEVICE.
+        default_form: of slide attention, on targets of that runtime where nothing was measured.
+        precisions: in which it can be written; see ``slide_deploy.precisions``.
+        companions: suffixes of the files that belong to the first one.
+        is_folder: whether what other programs open is a folder.
+        traits: how the rest of a network is written.
+        max_rank: axes that a tensor may have; None for any number.
+    """
+
+    name: str
+    suffix: str
+    exporter: str
+    reader: str
+    runtimes: tuple[Runtime, ...]
+    packages: tuple[str, ...]
+    extra: str
+    target: str
+    default_form: str
+    precisions: tuple[str, ...] = ("float32",)
+    companions: tuple[str, ...] = ()
+    is_folder: bool = False
+    traits: Traits = PLAIN
+    max_rank: int | None = None
+
+
+# ONNX Runtime gains by bare products what it takes for adding biases, a split and transposes, and
+# by slide stages on maps what it takes to leave its layout of convolutions. Its blocked depthwise
+# kernel computes one output a channel. Attention is broadcast, since the sum over features leaves
+# the blocked layout anyway.
+ONNX = Format(
+    name="onnx",
+    suffix=".onnx",
+    exporter="exporters.onnx_exporter",
+    reader="slide_deploy.graph_checks.readers.onnx_file",
+    runtimes=(Runtime("onnxruntime", "slide_deploy.runtimes.onnxruntime", "onnxruntime", "onnx"),),
+    packages=("onnx", "onnxscript", "onnxruntime"),
+    extra="onnx",
+    target="onnxruntime:cpu",
+    default_form="broadcast",
+    traits=Traits(bare_products=True, map_stages=True),
+)
+
+# OpenVINO neither gains nor loses by bare products, and has normalisations as one operator. Its
+# depthwise kernel as well computes one output a channel; with K of them a convolution takes the
+# slow path of general groups. Its float16 files hold float16 weights and compute as the device
+# likes.
+OPENVINO = Format(
+    name="openvino",
+    suffix=".xml",
+    exporter="exporters.openvino_exporter",
+    reader="slide_deploy.graph_checks.readers.openvino_ir",
+    runtimes=(Runtime("openvino", "slide_deploy.runtimes.openvino", "openvino", "openvino"),),
+    packages=("openvino",),
+    extra="openvino",
+    target="openvino:cpu",
+    default_form="per-offset",
+    precisions=("float32", "float16"),
+    companions=(".bin",),
+)
+
+# What Apple's compiler makes of the traits was not measured. The Neural Engine computes on tensors
+# of rank 4 with the channels in the second axis, and gathers and slices along it fall back to the
+# processor. The per-offset form has no others, and is the only one whose convolutions are depthwise
+# in the engine's sense, one output a channel. Core ML's float16 is that of weights and arithmetic,
+# and "mixed" keeps all but the projections in float32.
+COREML = Format(
+    name="coreml",
+    suffix=".mlpackage",
+    exporter="exporters.coreml_exporter",
+    reader="slide_deploy.graph_checks.readers.mlpackage",
+    runtimes=(
+        Runtime("coreml", "slide_deploy.runtimes.coreml", "coremltools", "coreml", "darwin"),
+        Runtime(
+            "mil-interpreter", "slide_deploy.runtimes.mil_interpreter", "coremltools", "coreml"
+        ),
+    ),
+    packages=("coremltools",),
+    extra="coreml",
+    target="coreml:all",
+    default_form="per-offset",
+    precisions=("float32", "float16", "mixed"),
+    is_folder=True,
+    max_rank=5,
+)
+
+FORMATS = (ONNX, OPENVINO, COREML)
+
+
+def known_formats() -> tuple[Format, ...]:
+    """Every format, in the order in which they are listed."""
+    return FORMATS
+
+
+def format_names() -> tuple[str, ...]:
+    """The name of every format."""
+    return tuple(format.name for format in FORMATS)
+
+
+def suffixes() -> tuple[str, ...]:
+    """The suffix of every format."""
+    return tuple(format.suffix for format in FORMATS)
+
+
+def format_named(name: str) -> Format:
+    """A format by its name.
+
+    Raises:
+        InputError: if there is none.
+    """
+    for format in FORMATS:
+        if format.name == name:
+            return format
+    raise InputError(f"{name} is not a format: choose one of {', '.join(format_names())}.")
+
+
+def find_format(path: Path) -> Format | None:
+    """The format of a file, by its suffix in any spelling; None if it is no known one."""
+    suffix = path.suffix.lower()
+    return next((format for format in FORMATS if format.suffix == suffix), None)
+
+
+def format_of(path: Path) -> Format:
+    """The format of a file, by its suffix in any spelling.
+
+    Raises:
+        InputError: if it is no known one.
+    """
+    found = find_format(path)
+    if found is None:
+        known = ", ".join(suffixes())
+        raise InputError(f"{path} is of no known kind: give a file that ends in one of {known}.")
+    return found
+
+
+def format_run_on(target: str) -> Format | None:
+    """The format that is written for a target, by its runtime; None if none is.
+
+    Args:
+        target: RUNTIME:DEVICE.
+    """
+    runtime = target.split(":")[0]
+    return next((format for format in FORMATS if format.target.split(":")[0] == runtime), None)

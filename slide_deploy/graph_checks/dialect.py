@@ -1,0 +1,91 @@
+"""How a format writes what the rules reason about: the words that differ from format to format.
+
+Each reader hands its dialect out with every graph. Rules and walks ask it, and know no format.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+
+class Kind(Enum):
+    """A common kind of operator."""
+
+    CONVOLUTION = auto()
+    PRODUCT = auto()  # of two activations or of an activation and a weight
+    LINEAR = auto()  # x W^T + b as one operator
+    ATTENTION = auto()  # softmax(q k^T) v as one operator
+    SOFTMAX = auto()
+    ADD = auto()
+    MULTIPLY = auto()
+    BROADCAST = auto()  # other elementwise operators of several inputs
+    SAME_SHAPE = auto()  # one input matters, and the output has its shape
+    CAST = auto()
+    RESHAPE = auto()
+    TRANSPOSE = auto()
+    CONCAT = auto()
+    GATHER = auto()
+    UNFOLD = auto()
+    CONTROL_FLOW = auto()
+    OTHER = auto()
+
+
+def kinds(names: Mapping[Kind, str]) -> Mapping[str, Kind]:
+    """The kind of each operator, from the operators of each kind with blanks between them."""
+    return {operator: kind for kind, text in names.items() for operator in text.split()}
+
+
+@dataclass(frozen=True, eq=False)
+class Dialect:
+    """The words of one format. An empty attribute name means that the format has no such attribute.
+
+    Readers name what does not differ alike: ``strides`` and ``dilations`` of a convolution.
+
+    Attributes:
+        format: its name, as in ``slide_deploy.formats``.
+        domain: of the standard operators, as nodes name it.
+        kinds: of operators. About one that is missing, rules assume nothing.
+        groups: attribute of a convolution that says how many groups it has.
+        grouped: convolutions whose weight is (groups, outputs / groups, inputs / groups, k, k); any
+            other has (outputs, inputs / groups, k, k).
+        pad_mode: attribute of a convolution that names its padding: "valid", "same_upper" and the
+            like, in any spelling.
+        pads: attributes with the zeros around a map; two of them are those before and those behind.
+            One attribute holds those before all axes, then those behind all axes.
+        pads_by_axis: whether one attribute holds them axis by axis instead.
+        transposed: attributes of a matrix product that say whether its first and second matrix are
+            stored transposed.
+        linear_transposed: the same of an operator of kind LINEAR, where it is always so.
+        permutation: attribute of a transpose; else its second input is its permutation.
+        pattern: attribute of a reshape with its sizes; else its second input has them.
+        gather: operator that reads an activation by a table of indices.
+        epsilons: operators that normalise, each with the attribute that holds its epsilon.
+        default_epsilon: where that attribute is left out; None if the format has no default.
+        square_root: operator that ends a normalisation which is written out in convolutions (see
+            ``normalisations``); empty where no exporter writes one.
+        quantising: finds the operators that are there for numbers of low precision; None if the
+            format has none.
+        in_order: whether the order of the file is the order of execution.
+        optional_inputs: whether an input without a name is one left out.
+    """
+
+    format: str
+    domain: str
+    kinds: Mapping[str, Kind]
+    groups: str = ""
+    grouped: frozenset[str] = frozenset()
+    pad_mode: str = ""
+    pads: tuple[str, ...] = ()
+    pads_by_axis: bool = False
+    transposed: tuple[str, str] = ("", "")
+    linear_transposed: tuple[bool, bool] | None = None
+    permutation: str = ""
+    pattern: str = ""
+    gather: str = ""
+    epsilons: Mapping[str, str] = field(default_factory=dict)
+    default_epsilon: float | None = None
+    square_root: str = ""
+    quantising: re.Pattern[str] | None = None
+    in_order: bool = True
+    optional_inputs: bool = False

@@ -1,0 +1,43 @@
+"""How Core ML's MIL writes what the rules reason about."""
+
+import re
+
+from slide_deploy.graph_checks.dialect import Dialect, Kind, kinds
+
+DIALECT = Dialect(
+    format="coreml",
+    domain="mil",
+    kinds=kinds(
+        {
+            Kind.CONVOLUTION: "conv",
+            Kind.PRODUCT: "matmul",
+            Kind.LINEAR: "linear",
+            Kind.ATTENTION: "scaled_dot_product_attention",
+            Kind.SOFTMAX: "softmax",
+            Kind.ADD: "add",
+            Kind.MULTIPLY: "mul",
+            Kind.BROADCAST: "equal floor_div greater less maximum minimum mod pow real_div select "
+            "sub",
+            Kind.SAME_SHAPE: "abs batch_norm clip erf exp gelu identity instance_norm inverse "
+            "layer_norm leaky_relu log relu rsqrt sigmoid sigmoid_hard silu sqrt square tanh",
+            Kind.CAST: "cast dequantize quantize",
+            Kind.RESHAPE: "expand_dims flatten2d reshape squeeze",
+            Kind.TRANSPOSE: "transpose",
+            Kind.CONCAT: "concat",
+            Kind.GATHER: "gather gather_along_axis gather_nd",
+            Kind.UNFOLD: "sliding_windows",
+            Kind.CONTROL_FLOW: "cond while_loop",
+        }
+    ),
+    groups="groups",
+    pad_mode="pad_type",
+    pads=("pad",),
+    pads_by_axis=True,
+    transposed=("transpose_x", "transpose_y"),
+    linear_transposed=(False, True),
+    permutation="perm",
+    pattern="shape",
+    gather="gather",
+    epsilons=dict.fromkeys(("batch_norm", "instance_norm", "layer_norm"), "epsilon"),
+    quantising=re.compile(r"^(de)?quantize$|^conv_quantized$|^constexpr_.*(quantize|lut|scale)"),
+)

@@ -1,0 +1,58 @@
+"""How ONNX writes what the rules reason about."""
+
+import re
+
+from slide_deploy.graph_checks.dialect import Dialect, Kind, kinds
+
+DIALECT = Dialect(
+    format="onnx",
+    domain="ai.onnx",
+    kinds=kinds(
+        {
+            Kind.CONVOLUTION: "Conv ConvInteger",
+            Kind.PRODUCT: "MatMul MatMulInteger",
+            Kind.LINEAR: "Gemm",
+            Kind.ATTENTION: "Attention",
+            Kind.SOFTMAX: "Softmax LogSoftmax",
+            Kind.ADD: "Add Sum",
+            Kind.MULTIPLY: "Mul",
+            Kind.BROADCAST: "Div Equal Greater Less Max Min Pow Sub Where",
+            Kind.SAME_SHAPE: "Abs BatchNormalization Clip Erf Exp Gelu GroupNormalization "
+            "HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization LeakyRelu "
+            "Log Neg RMSNormalization Reciprocal Relu Sigmoid Sqrt Tanh",
+            Kind.CAST: "Cast DequantizeLinear QuantizeLinear",
+            Kind.RESHAPE: "Flatten Reshape Squeeze Unsqueeze",
+            Kind.TRANSPOSE: "Transpose",
+            Kind.CONCAT: "Concat",
+            Kind.GATHER: "Gather GatherElements GatherND",
+            Kind.UNFOLD: "Col2Im Im2Col",
+            Kind.CONTROL_FLOW: "If Loop Scan SequenceMap",
+        }
+    ),
+    groups="group",
+    pad_mode="auto_pad",
+    pads=("pads",),
+    transposed=("transA", "transB"),
+    permutation="perm",
+    gather="Gather",
+    epsilons=dict.fromkeys(
+        (
+            "BatchNormalization",
+            "GroupNormalization",
+            "InstanceNormalization",
+            "LayerNormalization",
+            "RMSNormalization",
+        ),
+        "epsilon",
+    ),
+    # The standard defines it for all five. Where the other formats leave it out there is no number
+    # to read: it may be computed, or stand in the weight file.
+    default_epsilon=1e-5,
+    square_root="Sqrt",
+    # ONNX Runtime alone has forty such operators, which follow these words.
+    quantising=re.compile(
+        r"[Qq]uantize|^QLinear|^QOrdered|^Q(Gemm|Attention|MoE)$|Integer(16|ToFloat)?$"
+        r"|NBits|Bnb4$|Fp(Q)?4|Float8$|BFP$"
+    ),
+    optional_inputs=True,
+)

@@ -1,0 +1,39 @@
+"""How OpenVINO IR writes what the rules reason about."""
+
+import re
+
+from slide_deploy.graph_checks.dialect import Dialect, Kind, kinds
+
+DIALECT = Dialect(
+    format="openvino",
+    domain="opset",
+    kinds=kinds(
+        {
+            Kind.CONVOLUTION: "Convolution GroupConvolution",
+            Kind.PRODUCT: "MatMul",
+            Kind.ATTENTION: "ScaledDotProductAttention",
+            Kind.SOFTMAX: "LogSoftmax SoftMax Softmax",
+            Kind.ADD: "Add",
+            Kind.MULTIPLY: "Multiply",
+            Kind.BROADCAST: "Divide Equal Greater Less Maximum Minimum Mod Power Select "
+            "SquaredDifference Subtract",
+            Kind.SAME_SHAPE: "Abs Clamp Erf Exp Gelu HSigmoid HSwish Log MVN Negative PReLU RMS "
+            "ReLU Sigmoid Sqrt Swish Tanh",
+            Kind.CAST: "Convert FakeQuantize",
+            Kind.RESHAPE: "Reshape Squeeze Unsqueeze",
+            Kind.TRANSPOSE: "Transpose",
+            Kind.CONCAT: "Concat",
+            Kind.GATHER: "Gather GatherElements GatherND",
+            Kind.UNFOLD: "Col2Im ExtractImagePatches",
+            Kind.CONTROL_FLOW: "If Loop TensorIterator",
+        }
+    ),
+    grouped=frozenset({"GroupConvolution"}),
+    pad_mode="auto_pad",
+    pads=("pads_begin", "pads_end"),
+    transposed=("transpose_a", "transpose_b"),
+    gather="Gather",
+    epsilons={"BatchNormInference": "epsilon", "MVN": "eps"},
+    quantising=re.compile(r"^FakeConvert$|[Qq]uantize"),
+    in_order=False,
+)

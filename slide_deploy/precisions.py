@@ -1,0 +1,108 @@
+"""The precisions in which a file can be written: one record each. Everything else looks them up.
+
+A precision is that of the weights and, where the format has it, of the arithmetic. Which formats
+are written in it, their records tell (``slide_deploy.formats``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from slide_deploy.errors import InputError
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How far an answer may be off.
+
+    Args:
+        relative: largest absolute error over the largest absolute value of the reference.
+        snr_db: least signal-to-noise ratio, in dB.
+    """
+
+    relative: float
+    snr_db: float
+
+
+# Float32 forms of one network differ from float64 by up to 1e-5 of the largest logit (measured on
+# the published sizes with random weights). Ten times that leaves room for other machines' kernels;
+# a wrong bias, border or scale is far outside. Noise of 1e-4 everywhere would be 80 dB.
+FLOAT32_LIMIT = Limit(relative=1e-4, snr_db=80.0)
+
+# All of a network in float16 gave 43 dB on Slide-Swin-T with random weights, float16 weights alone
+# 47 dB (PyTorch on the CPU). 40 dB is an error of 1 % of the logits' root mean square; no single
+# logit may be off by more than 5 % of the largest.
+FLOAT16_LIMIT = Limit(relative=0.05, snr_db=40.0)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A precision of files.
+
+    Attributes:
+        name: as the user gives it, and as files claim it.
+        meaning: what a file in it holds, a clause.
+        limit: how far answers of such a file may be off those of the model in float64.
+        layer_db: least signal-to-noise ratio at which a value inside a file is a layer's output.
+        weight_bits: how wide the weights of convolutions and matrix products are: all of these
+            widths occur, and no other. 32 stands for 32 and more.
+        measured_as: by target, the precision whose speed files of this one have there.
+    """
+
+    name: str
+    meaning: str
+    limit: Limit
+    layer_db: float
+    weight_bits: frozenset[int]
+    measured_as: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether weights are narrower than any float that hardware computes with."""
+        return min(self.weight_bits) < 16
+
+
+FLOAT32 = Precision(
+    name="float32",
+    meaning="everything in float32",
+    limit=FLOAT32_LIMIT,
+    # Two float32 computations of a layer agree to more than 100 dB, different layers to less
+    # than 10.
+    layer_db=60.0,
+    weight_bits=frozenset({32}),
+)
+FLOAT16 = Precision(
+    name="float16",
+    meaning="OpenVINO's weights, all of Core ML",
+    limit=FLOAT16_LIMIT,
+    layer_db=30.0,  # layers agree to 40 dB and more
+    weight_bits=frozenset({16}),
+    # OpenVINO keeps float16 weights on the processor and computes in float32: the same kernels.
+    measured_as={"openvino:cpu": "float32"},
+)
+MIXED = Precision(
+    name="mixed",
+    meaning="Core ML's projections in float16, the rest in float32",
+    limit=FLOAT16_LIMIT,
+    layer_db=30.0,
+    weight_bits=frozenset({16, 32}),
+)
+
+PRECISIONS = (FLOAT32, FLOAT16, MIXED)
+
+
+def known_precisions() -> tuple[Precision, ...]:
+    """Every precision, in the order in which they are listed."""
+    return PRECISIONS
+
+
+def precision_named(name: str) -> Precision:
+    """A precision by its name.
+
+    Raises:
+        InputError: if there is none.
+    """
+    for precision in PRECISIONS:
+        if precision.name == name:
+            return precision
+    known = ", ".join(precision.name for precision in PRECISIONS)
+    raise InputError(f"{name} is not a precision: choose one of {known}.")

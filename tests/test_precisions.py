@@ -1,0 +1,106 @@
+"""What is known of a precision stands in its record, and a record is all that a new one takes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from slide_deploy import precisions
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks import read_graph
+from slide_deploy.graph_checks.declarations import PRECISION_KEY
+from slide_deploy.graph_checks.rules.precision import RULE
+from slide_deploy.precisions import Limit, Precision, precision_named
+from slide_deploy.tuning.defaults import measured_as
+from slide_deploy.verification import verify_file
+from tests.graph_checks.small_models import Files, exported_smallest
+from tests.support import exported, exported_path, golden_swin
+from tests.test_architecture import ROOT
+
+INT8 = Precision(
+    name="int8",
+    meaning="weights in int8",
+    limit=Limit(relative=0.2, snr_db=20.0),
+    layer_db=15.0,
+    weight_bits=frozenset({8, 32}),
+    measured_as={"openvino:npu": "float16"},
+)
+NANO = golden_swin("slide_swin_nano")
+
+
+@pytest.fixture
+def _one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precisions, "PRECISIONS", (*precisions.PRECISIONS, INT8))
+
+
+def test_an_unknown_one_is_refused_in_a_sentence() -> None:
+    said = "float8 is not a precision: choose one of float32, float16, mixed"
+    with pytest.raises(InputError, match=said):
+        precision_named("float8")
+    path = exported_path(exported(NANO.load()), "onnx")
+    with pytest.raises(InputError, match=said):
+        verify_file(path, NANO.load(), "float8")
+
+
+@pytest.mark.usefixtures("_one_line")
+def test_verification_and_tuning_take_its_record() -> None:
+    path = exported_path(exported(NANO.load()), "onnx")
+    assert verify_file(path, NANO.load(), "int8").limit == INT8.limit
+    assert measured_as("openvino:npu", "int8") == "float16"
+    assert measured_as("openvino:cpu", "int8") == "int8"
+
+
+@pytest.fixture
+def smallest() -> Files:
+    return exported_smallest()
+
+
+def claims(path: Path, precision: str) -> list[str]:
+    """What the rule says of a file that claims a precision."""
+    graph = read_graph(path)
+    graph.metadata[PRECISION_KEY] = precision
+    return [found.message for found in RULE.check(graph, None)]
+
+
+@pytest.mark.usefixtures("_one_line")
+def test_its_files_must_hold_what_it_says(smallest: Files, tmp_path: Path) -> None:
+    from onnxruntime.quantization import quantize_dynamic
+
+    quantised = tmp_path / "quantised.onnx"
+    quantize_dynamic(smallest["onnx"], quantised)
+    assert claims(quantised, "int8") == []
+    assert claims(quantised, "float32") != []
+    assert claims(smallest["onnx"], "int8") == [
+        "The file claims int8; none of its numbers is of low precision."
+    ]
+    assert claims(smallest["onnx"], "float32") == []
+
+
+_CODE = """
+from slide_deploy import precisions
+limit = precisions.Limit(relative=0.2, snr_db=20.0)
+int8 = precisions.Precision("int8", "weights in int8", limit, 15.0, frozenset({8, 32}))
+precisions.PRECISIONS = (*precisions.PRECISIONS, int8)
+from slide_deploy.cli import main
+from slide_deploy.parity import LIMITS
+assert LIMITS["int8"] == limit
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("INT8", "onnx is not written in int8: choose float32 as --precision."),
+        ("int4", "'int4' is not one of 'float32', 'float16', 'mixed', 'int8'"),
+    ],
+)
+def test_the_command_line_takes_it(name: str, said: str) -> None:
+    arguments = ["export", str(NANO.path), "--to", "onnx", "--precision", name]
+    command = [sys.executable, "-c", _CODE, *arguments]
+    environment = {**os.environ, "COLUMNS": "200"}
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert result.returncode == 2
+    assert said in result.stderr
