@@ -1,6 +1,26 @@
-"""Putting one module in the place of another."""
+"""Copies of models, and one module in the place of another."""
 
-from torch import nn
+import copy
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """A deep copy of a model; what is shared within the model is shared within the copy.
+
+    Args:
+        model: left as it is. Weights that it computes from others, as ``weight_norm`` does, may
+            be part of a graph, which ``copy.deepcopy`` alone refuses.
+        memo: copies that stand already, by the ``id`` of their originals, as ``copy.deepcopy``
+            keeps them; added to.
+    """
+    memo = {} if memo is None else memo
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, Tensor) and not value.is_leaf and id(value) not in memo:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(model, memo)
 
 
 def replace_module(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
