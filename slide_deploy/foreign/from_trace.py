@@ -30,6 +30,7 @@ from slide_deploy.foreign.anchors import (
 )
 from slide_deploy.foreign.program import Program, Values
 from slide_deploy.foreign.readings import Reading
+from slide_deploy.foreign.sharing import share_kernels
 from slide_deploy.foreign.traced_branches import with_branches
 from slide_deploy.models.slide_attention import (
     PADDING_MODES,
@@ -129,6 +130,7 @@ class _Reader:
         folded.proj.bias.copy_(bias)
         if not all(bool(tensor.isfinite().all()) for tensor in folded.parameters()):
             raise UnreadableError("it is not linear between its queries, keys and values")
+        share_kernels(folded)
         return folded
 
     def _order(self) -> _Order:

@@ -164,7 +164,7 @@ def test_weights_that_are_zero_hide_nothing(what: str) -> None:
 def test_half_precision_is_proved_in_float64_and_rounded(
     kind: type[nn.Module], dtype: torch.dtype
 ) -> None:
-    model = nn.Sequential(filled(kind())).to(dtype)
+    model = nn.Sequential(filled(kind())).to(dtype).eval()
     before = copy.deepcopy(model.state_dict())
     folded, certificate = reparameterize(model)
     (line,) = certificate.folded

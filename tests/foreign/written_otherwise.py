@@ -239,7 +239,9 @@ class OffsetByOffset(Theirs):
             for p, key in enumerate(keys)
         ]
         weights = torch.stack(logits, 2).softmax(2).unbind(2)
-        out = sum(weight.unsqueeze(2) * value for weight, value in zip(weights, values))
+        out = sum(
+            weight.unsqueeze(2) * value for weight, value in zip(weights, values, strict=True)
+        )
         return self.proj(out.reshape(batch, self.inner, count).transpose(1, 2))
 
 
