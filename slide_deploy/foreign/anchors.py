@@ -26,7 +26,15 @@ _CHANGED = 1e-9
 
 
 class UnreadableError(Exception):
-    """A program is no slide attention; the text is a clause that says why."""
+    """A program is no slide attention; the text is a clause that says why.
+
+    Attributes:
+        alike: whether it has a softmax over the offsets all the same.
+    """
+
+    def __init__(self, text: str, alike: bool = True) -> None:
+        super().__init__(text)
+        self.alike = alike
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,11 @@ def _softmax(program: Program, offsets: int) -> tuple[Node, int]:
         and shape_of(node)[axis := int(node.args[1])] == offsets
     ]
     if len(found) != 1:
-        raise UnreadableError(f"its program has {len(found)} softmaxes over {offsets} offsets")
+        count = len(found) or "no"
+        raise UnreadableError(
+            f"its program has {count} softmax{'es' if found else ''} over {offsets} offsets",
+            alike=bool(found),
+        )
     return found[0]
 
 

@@ -36,7 +36,14 @@ class Candidate:
 
 
 def find_candidates(model: nn.Module) -> list[Candidate]:
-    """Layers that carry branches of a slide attention and are of no class of this project."""
+    """Layers that hold branches of a slide attention and are of no class of this project.
+
+    Args:
+        model: searched as a whole.
+
+    Returns:
+        Those that may be one, in the model's order.
+    """
     modules = list(model.named_modules(remove_duplicate=False))[::-1]
     by_name = dict(modules)
     taken = [name for name, module in modules if _is_ours(module)]
@@ -51,7 +58,8 @@ def find_candidates(model: nn.Module) -> list[Candidate]:
                 certain = is_one is not _may_be or _has_usual_names(module)
                 found.append(Candidate((name, *around), certain))
                 taken.append(name)
-    return found
+    place = {name: index for index, name in enumerate(reversed(by_name))}
+    return sorted(found, key=lambda candidate: place[candidate.names[0]])
 
 
 def kernel_sizes(layer: nn.Module) -> tuple[int, ...]:

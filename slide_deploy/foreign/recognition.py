@@ -94,9 +94,9 @@ def recognise(
             return attempt.recognised()
         except _UnprovedError as error:
             attempt.refuse_what_is_no_number(candidate.certain)
-            if candidate.certain or attempt.read:
+            if candidate.certain or attempt.alike:
                 first = first or LeftLayer(name, type(layer).__qualname__, str(error))
-            if attempt.read:
+            if attempt.alike:
                 break
     return first
 
@@ -109,7 +109,7 @@ class _Attempt:
     """Tries to recognise one layer.
 
     Attributes:
-        read: whether what it computes could be read as a slide attention, proved or not.
+        alike: whether it computes something like a slide attention, proved or not.
     """
 
     def __init__(self, layer: nn.Module, name: str, limit: float) -> None:
@@ -117,7 +117,7 @@ class _Attempt:
         self.layer = _without_hooks(copied(layer)).cpu().double().eval()
         self.branches = branches_of(layer)
         self.proof: Proof | None = None
-        self.read = False
+        self.alike = False
         self.untraced = ""
 
     def recognised(self) -> Recognised:
@@ -161,7 +161,7 @@ class _Attempt:
         Raises:
             InputError: if it is one.
         """
-        if (certain or self.read) and self.proof is not None and not self.proof.finite:
+        if (certain or self.alike) and self.proof is not None and not self.proof.finite:
             raise InputError(
                 f"{self.name or 'The model'} ({type(self.original).__qualname__}) answers NaN or "
                 f"infinity, in float64 too, so that its fold cannot be proved: use another "
@@ -190,7 +190,7 @@ class _Attempt:
     def _readings(self, call: Call, channels: int) -> Iterator[Reading]:
         """What the layer may be, by its shapes first and then by its program."""
         for reading in read_shapes(self.layer, channels):
-            self.read = True
+            self.alike = True
             yield reading
         sides = kernel_sizes(self.layer)
         # Large enough for an impulse in the middle to end before the borders.
@@ -204,10 +204,11 @@ class _Attempt:
         for side in sides:
             try:
                 anchors = find_anchors(program, side)
-                self.read = True
+                self.alike = True
                 yield from read_trace(program, anchors, side)
             except UnreadableError as error:
-                self.untraced = self.untraced or f"it is written as no slide attention: {error}"
+                self.alike = self.alike or error.alike
+                self.untraced = self.untraced or f"it cannot be read as a slide attention: {error}"
 
     def _refuse_geometry(self) -> None:
         reason = odd_geometry(self.branches) if len(self.branches) > 1 else None
