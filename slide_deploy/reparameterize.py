@@ -149,7 +149,7 @@ def _refuse_what_has_no_values(model: nn.Module) -> None:
 
 def _folded(model: nn.Module) -> tuple[nn.Module, Certificate]:
     """Fold a model in place."""
-    found, left = _recognise_all(model)
+    found, stays = _recognise_all(model)
     modules = list(model.named_modules(remove_duplicate=False))
     layers: list[FoldedLayer] = []
     already: list[str] = []
@@ -157,7 +157,9 @@ def _folded(model: nn.Module) -> tuple[nn.Module, Certificate]:
     for name, module in modules:
         if isinstance(module, FoldedSlideAttention):
             already.append(name)
-        elif id(module) in found or isinstance(module, SlideAttention):
+        elif id(module) in found or (
+            isinstance(module, SlideAttention) and id(module) not in stays
+        ):
             if id(module) not in replaced:
                 if id(module) in found:
                     replaced[id(module)], layer = _host(module, found[id(module)])
@@ -165,11 +167,11 @@ def _folded(model: nn.Module) -> tuple[nn.Module, Certificate]:
                     replaced[id(module)], layer = fold_attention(module, name)
                 layers.append(layer)
             model = replace_module(model, name, replaced[id(module)])
-    return model, Certificate(tuple(layers), tuple(already), tuple(left))
+    return model, Certificate(tuple(layers), tuple(already), tuple(stays.values()))
 
 
-def _recognise_all(model: nn.Module) -> tuple[dict[int, Recognised], list[LeftLayer]]:
-    """Slide attentions of other classes, by the ``id`` of the layer, and those that stay."""
+def _recognise_all(model: nn.Module) -> tuple[dict[int, Recognised], dict[int, LeftLayer]]:
+    """Slide attentions of other classes, and layers that stay, by the ``id`` of the layer."""
     found: dict[int, Recognised] = {}
     left: dict[int, LeftLayer] = {}
     seen: set[int] = set()
@@ -184,7 +186,7 @@ def _recognise_all(model: nn.Module) -> tuple[dict[int, Recognised], list[LeftLa
                 found[id(layer)] = recognised
                 seen |= {id(module) for module in layer.modules()}
             case LeftLayer() as stays:
-                left[innermost] = stays
+                left[id(model.get_submodule(stays.name))] = stays
     order = {id(module): index for index, module in enumerate(model.modules())}
     inside = {
         id(module)
@@ -192,7 +194,7 @@ def _recognise_all(model: nn.Module) -> tuple[dict[int, Recognised], list[LeftLa
         for module in model.get_submodule(recognised.name).modules()
     }
     stay = sorted((each for each in left if each not in inside), key=order.__getitem__)
-    return found, [left[each] for each in stay]
+    return found, {each: left[each] for each in stay}
 
 
 def fold_attention(

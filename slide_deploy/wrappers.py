@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from slide_deploy.errors import InputError
 from slide_deploy.surgery import copied
 
 
@@ -20,14 +21,24 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
     Args:
         model: left as it is.
+
+    Raises:
+        InputError: if it cannot be copied.
     """
     memo: dict[int, Any] = {}
-    # The innermost come first, so that every copy is without wrappers.
-    for module in reversed(list(model.modules())):
-        carried = _carried(module)
-        if carried is not None:
-            memo[id(module)] = copied(carried, memo)
-    return copied(model, memo)
+    try:
+        # The innermost come first, so that every copy is without wrappers.
+        for module in reversed(list(model.modules())):
+            carried = _carried(module)
+            if carried is not None:
+                memo[id(module)] = copied(carried, memo)
+        return copied(model, memo)
+    except Exception as error:  # any class of another project, any error
+        text = str(error).partition("\n")[0][:120] or type(error).__name__
+        raise InputError(
+            f"The model cannot be copied ({text}): take what Python cannot copy off its layers, "
+            f"such as locks and open files."
+        ) from error
 
 
 def _carried(module: nn.Module) -> nn.Module | None:

@@ -30,7 +30,7 @@ ARROWS = {
         "slide_deploy.writing",
     },
     "slide_deploy.folded_layer": {"slide_deploy", "slide_deploy.folding", "slide_deploy.models"},
-    "slide_deploy.wrappers": {"slide_deploy.surgery"},
+    "slide_deploy.wrappers": {"slide_deploy.errors", "slide_deploy.surgery"},
     "slide_deploy.foreign": {
         "slide_deploy.errors",
         "slide_deploy.folded_layer",

@@ -17,8 +17,8 @@ from slide_deploy.foreign.parts import (
 # Layers around the innermost one that holds kernels and a projection: a wrapper of branches and
 # projections of one side, and one around that.
 _MOST_AROUND = 2
-# They hold so many times the weights of the innermost, at most: a network around it is none.
-_MOST_TIMES = 4
+# Parameters of one attention, at most: what holds more is a network around it.
+_MOST_PARAMETERS = 32
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,12 @@ def widths(layer: nn.Module) -> tuple[int, ...]:
 
 def _around(modules: dict[str, nn.Module], name: str) -> tuple[str, ...]:
     found: list[str] = []
-    most = _MOST_TIMES * _weight(modules[name])
     while name and len(found) < _MOST_AROUND:
         name = name.rpartition(".")[0]
-        if _weight(modules[name]) > most:
+        if len(list(modules[name].parameters())) > _MOST_PARAMETERS:
             break
         found.append(name)
     return tuple(found)
-
-
-def _weight(module: nn.Module) -> int:
-    return sum(tensor.numel() for tensor in module.parameters())
 
 
 def _is_ours(module: nn.Module) -> bool:

@@ -12,7 +12,6 @@ wherever they stand, and any number of branches is. What comes out is a guess li
 is believed when it is proved.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -38,8 +37,8 @@ from slide_deploy.models.slide_attention import (
     SlideAttentionConfig,
 )
 
-# From a map and the weights of the program to (feature, offset, position).
-_Read = Callable[[Tensor, Values], Tensor]
+# From factors, of the shape of the logits, to (feature, position).
+_Read = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,19 @@ def read_trace(program: Program, anchors: Anchors, kernel_size: int) -> Iterator
         yield with_branches(program, anchors, padded.requires_grad_(False))
 
 
+@dataclass(frozen=True)
+class _Side:
+    """The keys or the values.
+
+    Attributes:
+        source: the map that they come from.
+        read: from a value of that map and the weights of the program to what reads them.
+    """
+
+    source: Node
+    read: Callable[[Tensor, Values], _Read]
+
+
 class _Reader:
     """Reads the weights of a program between its anchors."""
 
@@ -87,6 +99,8 @@ class _Reader:
         _, self.channels, self.height, self.width = program.shape
         self.row, self.column = self.height // 2, self.width // 2
         self.center = self.row * self.width + self.column
+        self.keys = _Side(anchors.k, self._read_keys)
+        self.values = _Side(anchors.v, self._read_values)
 
     @torch.no_grad()
     def folded(self) -> FoldedSlideAttention:
@@ -118,12 +132,12 @@ class _Reader:
             # (q|k|v, head * d, ...) -> (head, q|k|v, d, ...)
             split = torch.stack(theirs).unflatten(1, (order.heads, -1))
             ours.copy_(split.transpose(0, 1).flatten(0, 2))
-        for conv, respond, source, chosen in (
-            (folded.key_conv, self._keys, self.anchors.k, order.q),
-            (folded.value_conv, self._values, self.anchors.v, order.out),
+        for conv, side, chosen in (
+            (folded.key_conv, self.keys, order.q),
+            (folded.value_conv, self.values, order.out),
         ):
             # (head * d, offset, ...) -> (head * d * offset, ...)
-            for ours, read in zip(conv.parameters(), self._kernel(respond, source), strict=True):
+            for ours, read in zip(conv.parameters(), self._kernel(side), strict=True):
                 ours.copy_(read[chosen].flatten(0, 1).reshape(ours.shape))
         weight, bias = self._last_projection()
         folded.proj.weight.copy_(weight[:, order.out])
@@ -135,54 +149,39 @@ class _Reader:
 
     def _order(self) -> _Order:
         """Pair the features of the anchors, and gather them by heads."""
-        anchors = self.anchors
-        q_heads, out_heads = self._logits_of_queries(), self._weights_of_outs()
+        q_heads, out_heads = self._takes_part(self.keys), self._takes_part(self.values)
         if q_heads.sort().values.tolist() != out_heads.sort().values.tolist():
             raise UnreadableError("its queries and its values have different heads")
         counts = set(q_heads.unique(return_counts=True)[1].tolist())
         if len(counts) != 1:
             raise UnreadableError("its heads differ in width")
         q, out = q_heads.argsort(stable=True), out_heads.argsort(stable=True)
-        k = self._partners(anchors.k, self._keys)[q]
-        v = self._partners(anchors.v, self._values)[out]
+        k, v = self._partners(self.keys)[q], self._partners(self.values)[out]
         return _Order(len(q_heads.unique()), q, k, out, v)
 
-    def _logits_of_queries(self) -> Tensor:
-        """For each feature of q, which logit it takes part in; those of a head share one."""
-        anchors = self.anchors
-        k, shape = drawn(shape_of(anchors.k)), self._one_offset()
+    def _takes_part(self, side: _Side) -> Tensor:
+        """For each feature, in which logit or weight it takes part; those of a head share one."""
+        read = side.read(drawn(shape_of(side.source)), self.program.random)
+        none = read(self._factors())
+        part = none.new_empty(shape_of(self.anchors.softmax)).select(self.anchors.axis, 0)
 
         def respond(mask: Tensor) -> list[Tensor]:
-            weights = mask.reshape(shape)
-            found = self._by_query(k, lambda logits: (self._offset(logits, 0) * weights).sum())
-            return [found[:, self.center] != 0]
+            factors = self._factors(0, mask.reshape(part.shape))
+            return [differs(read(factors), none)[:, self.center]]
 
-        return _known(sources(respond, math.prod(shape))[0])
+        return _known(sources(respond, part.numel())[0])
 
-    def _weights_of_outs(self) -> Tensor:
-        """For each feature of out, which weight of the softmax it takes part in."""
-        anchors = self.anchors
-        v, shape = drawn(shape_of(anchors.v)), self._one_offset()
-        none = self._outs(v, torch.zeros(shape_of(anchors.softmax), dtype=torch.float64))
-
-        def respond(mask: Tensor) -> list[Tensor]:
-            weights = torch.zeros(shape_of(anchors.softmax), dtype=torch.float64)
-            self._offset(weights, 0).copy_(mask.reshape(shape))
-            return [differs(self._outs(v, weights), none)[:, self.center]]
-
-        return _known(sources(respond, math.prod(shape))[0])
-
-    def _partners(self, source: Node, read: _Read) -> Tensor:
+    def _partners(self, side: _Side) -> Tensor:
         """For each feature of q or out, the feature of a map that its keys or values come from."""
-        places = self.anchors.places[source]
-        start, step = drawn(shape_of(source)), drawn(shape_of(source), 1)
-        before = read(start, self.program.random)
+        places = self.anchors.places[side.source]
+        start, step = drawn(shape_of(side.source)), drawn(shape_of(side.source), 1)
+        before = side.read(start, self.program.random)(self._factors(0))
 
         def respond(mask: Tensor) -> list[Tensor]:
             moved = start.flatten().clone()
             moved[places[mask]] += step.flatten()[places[mask]]
-            after = read(moved.reshape(start.shape), self.program.random)
-            return [differs(after, before)[:, 0, self.center]]
+            read = side.read(moved.reshape(start.shape), self.program.random)
+            return [differs(read(self._factors(0)), before)[:, self.center]]
 
         return _known(sources(respond, len(places))[0])
 
@@ -205,18 +204,22 @@ class _Reader:
                 row[:, channels] = (value - bias)[:, positions]
         return ((row, bias[:, self.center]) for row, bias in zip(rows, biases, strict=True))
 
-    def _kernel(self, read: _Read, source: Node) -> tuple[Tensor, Tensor]:
+    def _kernel(self, side: _Side) -> tuple[Tensor, Tensor]:
         """Of the keys or values: (feature, offset, k, k) and (feature, offset)."""
-        places, weights = self.anchors.places[source], self.program.weights
-        impulse = torch.zeros(shape_of(source), dtype=torch.float64)
-        bias = read(impulse, weights)
-        impulse.view(-1)[places[:, self.center]] = 1
-        answer = (read(impulse, weights) - bias).unflatten(2, (self.height, self.width))
+
+        def answer(maps: Tensor) -> Tensor:  # (feature, offset, position)
+            read = side.read(maps, self.program.weights)
+            return torch.stack([read(self._factors(p)) for p in range(self.side**2)], 1)
+
+        impulse = torch.zeros(shape_of(side.source), dtype=torch.float64)
+        bias = answer(impulse)
+        impulse.view(-1)[self.anchors.places[side.source][:, self.center]] = 1
+        weight = (answer(impulse) - bias).unflatten(2, (self.height, self.width))
         radius = self.side // 2
         rows = slice(self.row - radius, self.row + radius + 1)
         columns = slice(self.column - radius, self.column + radius + 1)
         # A tap above the middle brings the impulse to a position below it.
-        return answer[..., rows, columns].flip(2, 3), bias[..., self.center]
+        return weight[..., rows, columns].flip(2, 3), bias[..., self.center]
 
     def _last_projection(self) -> tuple[Tensor, Tensor]:
         """Weight (C, feature) and bias (C)."""
@@ -233,52 +236,41 @@ class _Reader:
                 weight[channels] = found.flatten()[places][:, positions].T
         return weight, answer.detach()[:, self.center]
 
-    def _keys(self, k: Tensor, weights: Values) -> Tensor:
-        """Keys for a map: (feature of q, offset, position)."""
-        offsets = []
-        for p in range(self.side**2):
-
-            def of(logits: Tensor, offset: int = p) -> Tensor:
-                return self._offset(logits, offset).sum()
-
-            offsets.append(self._by_query(k, of, weights))
-        return torch.stack(offsets, 1)
-
-    def _values(self, v: Tensor, weights: Values) -> Tensor:
-        """Values for a map: (feature of out, offset, position)."""
-        offsets = []
-        for p in range(self.side**2):
-            attention = torch.zeros(shape_of(self.anchors.softmax), dtype=torch.float64)
-            self._offset(attention, p).fill_(1)
-            offsets.append(self._outs(v, attention, weights))
-        return torch.stack(offsets, 1)
-
-    def _by_query(
-        self, k: Tensor, of: Callable[[Tensor], Tensor], weights: Values | None = None
-    ) -> Tensor:
-        """The derivative of something of the logits by q: (feature, position)."""
+    def _read_keys(self, k: Tensor, weights: Values) -> _Read:
+        """From factors on the logits to their derivative by q: (feature, position)."""
         program, anchors = self.program, self.anchors
         with torch.enable_grad():
             q = torch.zeros(shape_of(anchors.q), dtype=torch.float64, requires_grad=True)
             given = {anchors.q: q, anchors.k: k}
-            (logits,) = program.evaluate([anchors.logits], given, weights or program.random)
-            (found,) = torch.autograd.grad(of(logits), q)
-        return found.flatten()[anchors.places[anchors.q]]
+            (logits,) = program.evaluate([anchors.logits], given, weights)
 
-    def _outs(self, v: Tensor, attention: Tensor, weights: Values | None = None) -> Tensor:
-        """Out for a map and weights of the softmax: (feature, position)."""
+        def read(factors: Tensor) -> Tensor:
+            (found,) = torch.autograd.grad(logits, q, factors, retain_graph=True)
+            return found.flatten()[anchors.places[anchors.q]]
+
+        return read
+
+    def _read_values(self, v: Tensor, weights: Values) -> _Read:
+        """From weights of the softmax to out: (feature, position)."""
         program, anchors = self.program, self.anchors
-        given = {anchors.v: v, anchors.softmax: attention}
-        (out,) = program.evaluate([anchors.out], given, weights or program.random)
-        return out.flatten()[anchors.places[anchors.out]]
+        # What does not depend on the weights of the softmax is computed once.
+        late = set(program.between(anchors.softmax, anchors.out))
+        used = {each for node in late - {anchors.softmax} for each in node.all_input_nodes}
+        early = used - late
+        given = dict(zip(early, program.evaluate(early, {anchors.v: v}, weights), strict=True))
 
-    def _offset(self, logits: Tensor, offset: int) -> Tensor:
-        return logits.select(self.anchors.axis, offset)
+        def read(factors: Tensor) -> Tensor:
+            (out,) = program.evaluate([anchors.out], given | {anchors.softmax: factors}, weights)
+            return out.flatten()[anchors.places[anchors.out]]
 
-    def _one_offset(self) -> tuple[int, ...]:
-        shape = list(shape_of(self.anchors.softmax))
-        del shape[self.anchors.axis]
-        return tuple(shape)
+        return read
+
+    def _factors(self, offset: int | None = None, value: Tensor | float = 1.0) -> Tensor:
+        """A number for every logit: a value for those of an offset, zeros for all others."""
+        factors = torch.zeros(shape_of(self.anchors.softmax), dtype=torch.float64)
+        if offset is not None:
+            factors.select(self.anchors.axis, offset).copy_(torch.as_tensor(value))
+        return factors
 
     def _chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Every channel with a position of its own, as many at once as there are positions."""

@@ -198,8 +198,7 @@ class _Attempt:
         try:
             program = Program(self.layer, call, channels, size)
         except Exception as error:  # any class of another project, any error
-            text = str(error).strip().partition("\n")[0][:120] or type(error).__name__
-            self.untraced = f"it could not be traced ({text})"
+            self.untraced = f"it could not be traced ({_text(error)})"
             return
         for side in sides:
             try:
@@ -208,12 +207,21 @@ class _Attempt:
                 yield from read_trace(program, anchors, side)
             except UnreadableError as error:
                 self.alike = self.alike or error.alike
-                self.untraced = self.untraced or f"it cannot be read as a slide attention: {error}"
+                reason = str(error)
+            except Exception as error:  # any operator, any error
+                reason = _text(error)
+            else:
+                continue
+            self.untraced = self.untraced or f"it cannot be read as a slide attention: {reason}"
 
     def _refuse_geometry(self) -> None:
         reason = odd_geometry(self.branches) if len(self.branches) > 1 else None
         if reason is not None:
             raise _UnprovedError(reason)
+
+
+def _text(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:120] or type(error).__name__
 
 
 def _adopt_layout(attention: SlideAttentionBase, call: Call) -> None:

@@ -1,5 +1,6 @@
 """Folding changes a copy: what the caller holds is bit for bit what it was, wherever it stands."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ from torch import Tensor, nn
 from slide_deploy.errors import InputError
 from slide_deploy.foreign import HostedAttention
 from slide_deploy.lowerings import Lowering, lower
+from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
 from tests.foreign import classes
 from tests.foreign import written_otherwise as written
 from tests.foreign.classes import Theirs, drawn
 from tests.foreign.test_traced import filled
+from tests.support import random_attention
 
 MAPS = (1, 12, 7, 5)
 
@@ -122,6 +125,45 @@ def test_hooks_within_a_layer_are_part_of_what_it_computes() -> None:
     assert reparameterize(layer)[1].status == "1 left"
 
 
+def test_a_subclass_of_ours_that_computes_something_else_stays() -> None:
+    class Clipped(SlideAttention):
+        def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Any:
+            return super().forward(x)[0].clamp(max=0.5)
+
+    config = SlideAttentionConfig(12, 3)
+    layer = Clipped(config)
+    layer.load_state_dict(random_attention(config).state_dict())
+    model = nn.Sequential(layer).double().eval()
+    folded, certificate = reparameterize(model)
+    assert certificate.status == "1 left"
+    maps = torch.randn(MAPS, dtype=torch.float64)
+    assert torch.equal(lower(folded)(maps), model(maps))
+
+
+def test_a_layer_compiled_in_place_folds() -> None:
+    layer = drawn(Theirs()).double()
+    layer.compile()
+    folded, certificate = reparameterize(nn.Sequential(layer).eval())
+    maps = torch.randn(MAPS, dtype=torch.float64)
+    assert certificate.status == "folded"
+    assert (folded(maps) - layer.forward(maps)).abs().max() < 1e-11
+
+
+def test_values_kept_from_training_do_not_hinder_the_copy() -> None:
+    layer = drawn(Theirs()).requires_grad_(True)
+    layer.kept = {"last": [layer(torch.randn(MAPS))]}
+    folded, certificate = reparameterize(layer)
+    assert certificate.status == "folded"
+    assert torch.equal(folded.kept["last"][0], layer.kept["last"][0])
+
+
+def test_what_cannot_be_copied_is_refused() -> None:
+    layer = drawn(Theirs())
+    layer.lock = threading.Lock()
+    with pytest.raises(InputError, match=r"^The model cannot be copied \(.*lock.*\): "):
+        reparameterize(nn.Sequential(layer).eval())
+
+
 def test_weights_without_values_are_refused() -> None:
     with torch.device("meta"):
         model = nn.Sequential(Theirs()).eval()
@@ -190,7 +232,7 @@ def test_hosted_layers_export_with_open_dimensions(name: str, strict: bool) -> N
     model = filled(network(kind())).double()
     folded, certificate = reparameterize(model)
     assert isinstance(folded.layer, HostedAttention) and certificate.status == "folded"
-    forms = [folded] if strict else [folded, lower(folded, Lowering("flat"))]
+    forms = [folded] if strict else [folded, lower(folded, Lowering("depthwise"))]
     batch = torch.export.Dim("batch", max=64)
     sides = {
         2: 4 * torch.export.Dim("h", min=3, max=99),
