@@ -15,7 +15,7 @@ from slide_deploy.deployable.network import Network
 from slide_deploy.deployable.precision import in_float64
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
-from slide_deploy.foreign import find_foreign
+from slide_deploy.foreign import find_candidates
 from slide_deploy.locate import LayerOutput
 from slide_deploy.models.slide_attention import SlideAttentionBase
 from slide_deploy.models.slide_swin import Block, PatchEmbed, PatchMerging
@@ -100,7 +100,7 @@ def layer_outputs(deployable: Deployable, case: Case) -> list[LayerOutput]:
 
 def _watched(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Layers whose outputs a written file holds somewhere."""
-    foreign = {name for name, _ in find_foreign(model)}
+    foreign = {name for candidate in find_candidates(model) for name in candidate.names}
     inside: set[str] = set()
     for name, module in model.named_modules():
         if isinstance(module, _WHOLE) or name in foreign:

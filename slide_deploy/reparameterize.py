@@ -3,21 +3,31 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from slide_deploy import folding
 from slide_deploy.errors import InputError
-from slide_deploy.foreign import HostedAttention, find_foreign, recognise
+from slide_deploy.folded_layer import folded_layer
+from slide_deploy.foreign import (
+    HostedAttention,
+    LeftLayer,
+    Reading,
+    Recognised,
+    find_candidates,
+    recognise,
+)
 from slide_deploy.models.slide_attention import (
     FoldedSlideAttention,
     SlideAttention,
     SlideAttentionBase,
 )
 from slide_deploy.surgery import replace_module
+from slide_deploy.wrappers import unwrapped
 
 # Folding is exact; float64 leaves 1e-14 of the largest output. What is a thousand times that off is
 # not the same function.
@@ -39,10 +49,12 @@ class FoldedLayer:
             attention, both in float64, on random maps with borders; absolute, or over the largest
             output where that exceeds 1.
         rounding: the same after the folded weights were rounded to the model's own type.
-        shift_distance: largest difference between the shift branch's kernel and a pure shift.
-        shift_bias: largest absolute bias of the shift branch.
-        position_bias: largest absolute value of the bias table that went into the keys; 0 without.
-        scale: factor that went into the keys.
+        shift_distance: largest difference between the shift branch's kernel and a pure shift;
+            None where it is no convolution of its own.
+        shift_bias: largest absolute bias of the shift branch; None the same.
+        position_bias: largest absolute value of the bias table that went into the keys; 0 without;
+            None where it cannot be told from other biases.
+        scale: factor that went into the keys; None where it cannot be told from the weights.
     """
 
     name: str
@@ -53,25 +65,10 @@ class FoldedLayer:
     key_kernel: tuple[int, ...]
     error: float
     rounding: float
-    shift_distance: float
-    shift_bias: float
-    position_bias: float
-    scale: float
-
-
-@dataclass(frozen=True)
-class Original:
-    """What a fold is measured against.
-
-    Args:
-        difference: how far an attention is from the trained layer, in float64.
-        branches: names of the convolutions that are added.
-        like: a tensor of the type and on the device that the folded layer is to have.
-    """
-
-    difference: Callable[[SlideAttentionBase], float]
-    branches: tuple[str, ...]
-    like: Tensor
+    shift_distance: float | None
+    shift_bias: float | None
+    position_bias: float | None
+    scale: float | None
 
 
 @dataclass(frozen=True)
@@ -81,10 +78,13 @@ class Certificate:
     Args:
         folded: the layers that were folded, in the model's order.
         already_folded: names of layers that were folded before.
+        left: layers of other classes that look like a slide attention and stay as they are, in
+            the model's order, each with its reason.
     """
 
     folded: tuple[FoldedLayer, ...]
     already_folded: tuple[str, ...]
+    left: tuple[LeftLayer, ...] = ()
 
     @property
     def error(self) -> float:
@@ -93,10 +93,20 @@ class Certificate:
 
     @property
     def status(self) -> str:
-        """One of "folded", "already folded", "nothing to fold"."""
-        if self.folded:
-            return "folded"
-        return "already folded" if self.already_folded else "nothing to fold"
+        """What happened, such as "folded", "already folded", "nothing to fold", "2 folded, 1 left".
+
+        Layers are counted where some of them were left.
+        """
+        if not self.left:
+            if self.folded:
+                return "folded"
+            return "already folded" if self.already_folded else "nothing to fold"
+        counts = (
+            (len(self.folded), "folded"),
+            (len(self.already_folded), "already folded"),
+            (len(self.left), "left"),
+        )
+        return ", ".join(f"{count} {what}" for count, what in counts if count)
 
 
 def reparameterize(model: nn.Module) -> tuple[nn.Module, Certificate]:
@@ -104,35 +114,87 @@ def reparameterize(model: nn.Module) -> tuple[nn.Module, Certificate]:
 
     Args:
         model: any module in evaluation mode that holds ``SlideAttention`` layers, or layers of
-            other classes that compute the same.
+            other classes that compute the same. ``unwrapped`` says what may be around it and
+            within it.
 
     Returns:
-        A folded copy, and the certificate.
+        A folded copy without wrappers, and the certificate. A layer of another class that looks
+        like a slide attention and is not proved to be one is left as it is, and the certificate
+        says why.
 
     Raises:
-        InputError: if a layer is in training mode, if branches differ in geometry, or if a layer
-            of another class looks branched and does not answer as a slide attention.
+        InputError: if a layer is in training mode or has no values, if the branches of a
+            ``SlideAttention`` differ in geometry, or if weights are NaN, infinity or overflow.
     """
-    for name, module in model.named_modules():
-        if module.training:
+    _refuse_what_has_no_values(model)
+    with torch.random.fork_rng(devices=[]):  # new layers draw their weights before they get any
+        folded_model = unwrapped(model)
+        for name, module in folded_model.named_modules():
+            if module.training:
+                raise InputError(
+                    f"{name or 'The model'} is in training mode: call .eval() before folding."
+                )
+        return _folded(folded_model)
+
+
+def _refuse_what_has_no_values(model: nn.Module) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise InputError(f"{name} has no shape yet: call the model once before folding.")
+        if tensor.is_meta:
             raise InputError(
-                f"{name or 'The model'} is in training mode: call .eval() before folding."
+                f"{name} is on the meta device and has no values: load weights before folding."
             )
-    folded_model = copy.deepcopy(model)
+
+
+def _folded(model: nn.Module) -> tuple[nn.Module, Certificate]:
+    """Fold a model in place."""
+    found, stays = _recognise_all(model)
+    modules = list(model.named_modules(remove_duplicate=False))
     layers: list[FoldedLayer] = []
     already: list[str] = []
     replaced: dict[int, nn.Module] = {}
-    foreign = dict(find_foreign(folded_model))
-    for name, module in list(folded_model.named_modules(remove_duplicate=False)):
+    for name, module in modules:
         if isinstance(module, FoldedSlideAttention):
             already.append(name)
-        elif name in foreign or isinstance(module, SlideAttention):
+        elif id(module) in found or (
+            isinstance(module, SlideAttention) and id(module) not in stays
+        ):
             if id(module) not in replaced:
-                fold = _fold_foreign if name in foreign else fold_attention
-                replaced[id(module)], layer = fold(module, name)
+                if id(module) in found:
+                    replaced[id(module)], layer = _host(module, found[id(module)])
+                else:
+                    replaced[id(module)], layer = fold_attention(module, name)
                 layers.append(layer)
-            folded_model = replace_module(folded_model, name, replaced[id(module)])
-    return folded_model, Certificate(tuple(layers), tuple(already))
+            model = replace_module(model, name, replaced[id(module)])
+    return model, Certificate(tuple(layers), tuple(already), tuple(stays.values()))
+
+
+def _recognise_all(model: nn.Module) -> tuple[dict[int, Recognised], dict[int, LeftLayer]]:
+    """Slide attentions of other classes, and layers that stay, by the ``id`` of the layer."""
+    found: dict[int, Recognised] = {}
+    left: dict[int, LeftLayer] = {}
+    seen: set[int] = set()
+    for candidate in find_candidates(model):
+        innermost = id(model.get_submodule(candidate.names[0]))
+        if innermost in seen:  # shared, or within what another candidate turned out to be
+            continue
+        seen.add(innermost)
+        match recognise(model, candidate, LARGEST_ERROR):
+            case Recognised() as recognised:
+                layer = model.get_submodule(recognised.name)
+                found[id(layer)] = recognised
+                seen |= {id(module) for module in layer.modules()}
+            case LeftLayer() as stays:
+                left[id(model.get_submodule(stays.name))] = stays
+    order = {id(module): index for index, module in enumerate(model.modules())}
+    inside = {
+        id(module)
+        for recognised in found.values()
+        for module in model.get_submodule(recognised.name).modules()
+    }
+    stay = sorted((each for each in left if each not in inside), key=order.__getitem__)
+    return found, {each: left[each] for each in stay}
 
 
 def fold_attention(
@@ -158,30 +220,50 @@ def fold_attention(
                     f"{name}: dep_conv has {field} {ours} and {branch_name} has {theirs}; only "
                     f"branches of one geometry can be folded."
                 )
-    branches = ("dep_conv", *(branch for branch, _ in _deformed_branches(branched)))
-    original = Original(partial(_difference, branched), branches, branched.qkv.weight)
-    return _fold(branched, name, original)
+    reading = Reading(
+        folded_layer(branched),
+        ("dep_conv", *(branch for branch, _ in _deformed_branches(branched))),
+        added=True,
+        shift_distance=folding.distance_from_shift(
+            branched.dep_conv.weight, branched.config.kernel_size
+        ),
+        shift_bias=folding.largest(branched.dep_conv.bias),
+        position_bias=folding.largest(branched.relative_position_bias_table),
+        scale=branched.config.scale,
+    )
+    return _rounded(reading, name, partial(_difference, branched), branched.qkv.weight)
 
 
-def _fold_foreign(layer: nn.Module, name: str) -> tuple[nn.Module, FoldedLayer]:
-    """Fold a layer of another project; see ``fold_attention``.
+def _host(layer: nn.Module, found: Recognised) -> tuple[nn.Module, FoldedLayer]:
+    """What takes the place of a layer of another project, and its line of the certificate.
 
     Raises:
-        InputError: if it is no slide attention, or cannot be proved to be one.
+        InputError: if its weights overflow.
     """
-    found = recognise(layer, name, LARGEST_ERROR)
-    like = next(layer.parameters())
-    folded, line = _fold(found.attention, name, Original(found.difference, found.branches, like))
+    like = next(
+        tensor for tensor in (*layer.parameters(), *layer.buffers()) if tensor.is_floating_point()
+    )
+    folded, line = _rounded(found.reading, found.name, found.difference, like)
     return HostedAttention(folded, found.call, layer).eval(), line
 
 
-def _fold(
-    branched: SlideAttention, name: str, original: Original
+def _rounded(
+    reading: Reading,
+    name: str,
+    difference: Callable[[SlideAttentionBase], float],
+    like: Tensor,
 ) -> tuple[FoldedSlideAttention, FoldedLayer]:
-    exact = _fold_in_float64(branched)
-    rounded = copy.deepcopy(exact).to(original.like)
-    config, table = branched.config, branched.relative_position_bias_table
-    error, rounding = original.difference(exact), original.difference(rounded)
+    """A folded attention in the type of a tensor and on its device, with its line.
+
+    Args:
+        reading: the attention in float64.
+        name: what to call it.
+        difference: how far an attention is from the trained layer, in float64.
+        like: of the type and on the device that it is to have.
+    """
+    exact = reading.folded
+    rounded = copy.deepcopy(exact).to(like)
+    error, rounding = difference(exact), difference(rounded)
     if not rounding < math.inf:
         raise InputError(
             f"{name}: folded and branched attention differ by {error:.1e}, rounded by "
@@ -192,50 +274,27 @@ def _fold(
             f"{name}: folded and branched attention differ by {error:.1e}, which is more than "
             f"{LARGEST_ERROR:.0e}: the layer computes something else than its settings say."
         )
-    layer = FoldedLayer(
+    config = exact.config
+    return rounded, FoldedLayer(
         name=name,
         kernel_size=config.kernel_size,
         num_heads=config.num_heads,
         head_dim=config.head_dim,
-        branches=original.branches,
+        branches=reading.branches,
         key_kernel=tuple(exact.key_conv.weight.shape),
         error=error,
         rounding=rounding,
-        shift_distance=folding.distance_from_shift(branched.dep_conv.weight, config.kernel_size),
-        shift_bias=folding.largest(branched.dep_conv.bias),
-        position_bias=folding.largest(table),
-        scale=config.scale,
+        shift_distance=reading.shift_distance,
+        shift_bias=reading.shift_bias,
+        position_bias=reading.position_bias,
+        scale=reading.scale,
     )
-    return rounded, layer
 
 
 def _deformed_branches(branched: SlideAttention) -> Iterator[tuple[str, nn.Conv2d]]:
     yield "dep_conv1", branched.dep_conv1
     if branched.dep_conv2 is not None:
         yield "dep_conv2", branched.dep_conv2
-
-
-@torch.no_grad()
-def _fold_in_float64(branched: SlideAttention) -> FoldedSlideAttention:
-    config = replace(branched.config, padding_mode=branched.dep_conv.padding_mode)
-    folded = FoldedSlideAttention(config, branched.layout, branched.resolution).double().eval()
-    for ours, theirs in ((folded.qkv, branched.qkv), (folded.proj, branched.proj)):
-        ours.load_state_dict(theirs.state_dict())
-    shift = (branched.dep_conv.weight, branched.dep_conv.bias)
-    key_branch = branched.dep_conv1
-    value_branch = branched.dep_conv2 if branched.dep_conv2 is not None else key_branch
-    table = branched.relative_position_bias_table
-    position_bias = None if table is None else table.reshape(config.num_heads, config.offsets)
-
-    key = folding.merge_branches(shift, (key_branch.weight, key_branch.bias))
-    value = folding.merge_branches(shift, (value_branch.weight, value_branch.bias))
-    key = folding.fold_into_keys(
-        *folding.per_head(*key, config.num_heads), config.scale, position_bias, config.num_heads
-    )
-    value = folding.per_head(*value, config.num_heads)
-    for conv, (weight, bias) in ((folded.key_conv, key), (folded.value_conv, value)):
-        conv.load_state_dict({"weight": weight, "bias": bias})
-    return folded
 
 
 @torch.no_grad()

@@ -33,18 +33,24 @@ ARROWS = {
         "slide_deploy.models",
         "slide_deploy.writing",
     },
+    "slide_deploy.folded_layer": {"slide_deploy", "slide_deploy.folding", "slide_deploy.models"},
+    "slide_deploy.wrappers": {"slide_deploy.errors", "slide_deploy.surgery"},
     "slide_deploy.foreign": {
         "slide_deploy.errors",
+        "slide_deploy.folded_layer",
         "slide_deploy.folding",
         "slide_deploy.models",
+        "slide_deploy.surgery",
     },
     "slide_deploy.reparameterize": {
         "slide_deploy",
         "slide_deploy.errors",
+        "slide_deploy.folded_layer",
         "slide_deploy.folding",
         "slide_deploy.foreign",
         "slide_deploy.models",
         "slide_deploy.surgery",
+        "slide_deploy.wrappers",
     },
     "slide_deploy.lowerings": {
         "slide_deploy.errors",
@@ -62,7 +68,6 @@ ARROWS = {
         "slide_deploy.precisions",
         "slide_deploy.writing",
     },
-    "slide_deploy.wrappers": set(),
     "slide_deploy.deployable": {
         "slide_deploy",
         "slide_deploy.checkpoint",

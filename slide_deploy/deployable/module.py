@@ -54,8 +54,8 @@ def deployable_of(
     Raises:
         InputError: if the module cannot be copied or run, or a name does not fit.
     """
-    name = name or type(unwrapped(model)).__name__
-    own = _copied(model, name)
+    own = _copied(model, name or type(model).__name__)
+    name = name or type(own).__name__
     args, kwargs = _arguments(inputs)
     leaves, spec = pytree.tree_flatten((args, kwargs))
     places = tuple(
@@ -111,13 +111,7 @@ def _copied(model: nn.Module, name: str) -> nn.Module:
         if tensor.is_quantized or tensor.is_complex():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise InputError(f"{name}: {key} is of type {kind}: give the network in float32.")
-    try:
-        own = copy.deepcopy(unwrapped(model))
-    except Exception as error:  # whatever the user's own attributes raise
-        raise InputError(
-            f"{name} cannot be copied ({_reason(error)}): its attributes must allow copy.deepcopy."
-        ) from error
-    return own.cpu().float().eval().requires_grad_(False)
+    return unwrapped(model).cpu().float().eval().requires_grad_(False)
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

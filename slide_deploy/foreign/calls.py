@@ -2,7 +2,7 @@
 
 Known are maps, (batch, C, H, W) or (batch, H, W, C), and tokens, (batch, H * W, C). Tokens carry no
 height and width. These are arguments, attributes of the layer, or the map is a square. What the
-layer answers is shaped as what it takes, alone or as the first item of a tuple.
+layer answers is shaped as what it takes, alone or as the first item of a tuple or list.
 """
 
 import copy
@@ -22,6 +22,8 @@ Size = tuple[int, int]
 # What projects call the height and the width, as two names or as one pair.
 _PAIRS = (("H", "W"), ("h", "w"), ("height", "width"))
 _SIZES = ("resolution", "input_resolution", "hw_shape", "hw", "size")
+# Items behind the map that a folded layer can answer too.
+_CONSTANT = (type(None), bool, int, float, str)
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class Call:
         names: of the height and the width of tokens, or of both in one; () for maps, and where the
             map is a square.
         by: whether these are arguments or attributes.
-        length: items of the tuple that it answers, all None but the map; None for the map alone.
+        container: what it answers, a tuple or a list; None for the map alone.
+        rest: items behind the map in a container: None, numbers, truth values or texts that are
+            the same whatever the map.
         bound: the one size at which it can be called, as its attributes have it; None for any.
     """
 
@@ -42,7 +46,8 @@ class Call:
     layout: Literal["nchw", "nhwc", "tokens"]
     names: tuple[str, ...] = ()
     by: Literal["argument", "attribute"] = "argument"
-    length: int | None = None
+    container: type[tuple[Any, ...]] | type[list[Any]] | None = None
+    rest: tuple[Any, ...] = ()
     bound: Size | None = None
 
     @property
@@ -79,14 +84,18 @@ class Call:
         """The map of an answer.
 
         Raises:
-            TypeError: if there is none, or the answer is not of ``length``.
+            TypeError: if there is none, or more than a map.
         """
-        items = answered if type(answered) is tuple and answered else (answered,)
+        items = answered if type(answered) in (tuple, list) and answered else (answered,)
         if not isinstance(items[0], Tensor) or items[0].shape != x.shape:
             raise TypeError(f"it answers {_described(answered)} to {_described(x)}")
-        if any(item is not None for item in items[1:]):
+        if not all(isinstance(item, _CONSTANT) for item in items[1:]):
             raise TypeError(f"it answers {_described(answered)}, more than a map")
         return items[0]
+
+    def packed(self, out: Tensor) -> Any:
+        """What the layer answers where this is its map."""
+        return out if self.container is None else self.container((out, *self.rest))
 
     def arguments(
         self, layer: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -142,7 +151,7 @@ def find_call(layer: nn.Module, channels: int, kernel_size: int) -> Call:
         ]
         try:
             # Of every size, as one may pass by chance; a copy, as attributes for its size are set.
-            return _with_length(call, copy.deepcopy(layer), maps)
+            return _with_container(call, copy.deepcopy(layer), maps)
         except Exception as error:  # any class of another project, any error
             text = str(error).partition("\n")[0][:120] or type(error).__name__
             reasons.append(f"given {_named(call, maps[0])}: {text}")
@@ -189,19 +198,22 @@ def _bound(layer: nn.Module, names: Sequence[str]) -> Size | None:
     return None
 
 
-def _with_length(call: Call, layer: nn.Module, maps: Sequence[Tensor]) -> Call:
-    seen: list[int | None] = []
-
-    def note(_: nn.Module, args: Any, answered: Any) -> None:
-        seen.append(len(answered) if type(answered) is tuple else None)
-
-    handle = layer.register_forward_hook(note)
+def _with_container(call: Call, layer: nn.Module, maps: Sequence[Tensor]) -> Call:
+    seen: list[Any] = []
+    # The last hook that runs: what it sees is what the layer answers.
+    handle = layer.register_forward_hook(lambda module, args, answered: seen.append(answered))
     try:
         for each in maps:
             call.answer(layer, each)
     finally:
         handle.remove()
-    return replace(call, length=seen[-1])
+    first, *others = seen
+    if type(first) not in (tuple, list):
+        return call
+    rest = tuple(first[1:])
+    if any(type(other) is not type(first) or tuple(other[1:]) != rest for other in others):
+        raise TypeError(f"it answers {_described(first)}, of which more than the map changes")
+    return replace(call, container=type(first), rest=rest)
 
 
 def _odd_sides(kernel_size: int, channels: int) -> tuple[int, int, int]:

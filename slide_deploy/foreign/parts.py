@@ -58,15 +58,16 @@ def branches_of(layer: nn.Module) -> tuple[Branch, ...]:
     found = [
         Branch(name, module)
         for name, module in layer.named_modules()
-        if isinstance(module, nn.Conv2d) and (_answers_neighbours(module) or _own(name) in BRANCHES)
+        if isinstance(module, nn.Conv2d)
+        and (_answers_neighbours(module) or own_name(name) in BRANCHES)
     ]
     place = {name: index for index, name in enumerate(BRANCHES)}
-    return tuple(sorted(found, key=lambda branch: place.get(_own(branch.name), len(place))))
+    return tuple(sorted(found, key=lambda branch: place.get(own_name(branch.name), len(place))))
 
 
 def is_named(branches: tuple[Branch, ...]) -> bool:
     """Whether the branches have the names of the trained models."""
-    return tuple(_own(branch.name) for branch in branches[:2]) == BRANCHES[:2]
+    return tuple(own_name(branch.name) for branch in branches[:2]) == BRANCHES[:2]
 
 
 def looks_trained(branches: tuple[Branch, ...]) -> bool:
@@ -101,7 +102,9 @@ def projections_of(layer: nn.Module, head_dim: int) -> list[Projections]:
             if outputs // inner in (1, 3):
                 fitting.append(Projections(qkv, proj, outputs // inner))
     named = [
-        each for each in fitting if (_own(each.qkv.name), _own(each.proj.name)) == ("qkv", "proj")
+        each
+        for each in fitting
+        if (own_name(each.qkv.name), own_name(each.proj.name)) == ("qkv", "proj")
     ]
     return named or fitting
 
@@ -130,7 +133,7 @@ def tables_of(layer: nn.Module, heads: int, offsets: int) -> Iterator[Tensor | N
     yield None
 
 
-def _own(name: str) -> str:
+def own_name(name: str) -> str:
     """The last part of a module's name."""
     return name.rpartition(".")[2]
 

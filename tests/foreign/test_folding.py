@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slide_deploy.foreign import HostedAttention, find_foreign
+from slide_deploy.foreign import HostedAttention
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.models.slide_attention import PADDING_MODES, SlideAttention, SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
@@ -197,9 +197,10 @@ def test_ordinary_networks_hold_none() -> None:
     plain = nn.Sequential(
         nn.Conv2d(4, 36, 3, groups=4), nn.Conv2d(36, 4, 1), nn.Flatten(), nn.Linear(4, 12)
     )
-    assert find_foreign(plain) == []
-    assert find_foreign(random_swin()) == []
     several = nn.Sequential(
         *(nn.Conv2d(4, 36, 3, groups=4) for _ in range(2)), nn.Linear(4, 12), nn.Linear(4, 4)
     )
-    assert find_foreign(randomise(several)) == []
+    for network in (plain, several, random_swin(num_slide_stages=0)):
+        folded, certificate = reparameterize(randomise(network))
+        assert certificate.status == "nothing to fold" and certificate.left == ()
+        assert [type(one) for one in folded.modules()] == [type(one) for one in network.modules()]

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from exporters.base import INPUT_NAME, ExportRequest
+from exporters.base import ExportRequest
 from slide_deploy.errors import InputError
 
 VERSION = 3
 
 
 def write(request: ExportRequest, path: Path) -> None:
-    if request.dynamic_batch:
-        raise InputError("toy files have a fixed batch: export without --dynamic-batch.")
+    if request.deployable.open_names:
+        raise InputError("toy files have fixed sizes: export without --dynamic-batch.")
     program, weights = _Writer(request).write()
     with path.open("wb") as file:
         np.savez(file, program=np.frombuffer(json.dumps(program).encode(), np.uint8), **weights)
@@ -36,6 +36,7 @@ class _Writer:
         program = self._request.single
         signature = program.graph_signature
         stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        inputs = iter([each.name for each in self._request.inputs])
         operators: list[dict[str, Any]] = []
         outputs: list[str] = []
         for node in program.graph.nodes:
@@ -43,7 +44,7 @@ class _Writer:
                 if node.name in stored and node.users:
                     tensor = program.state_dict[stored[node.name]]
                     self._weights[node.name] = tensor.detach().numpy()
-                self._names[node.name] = node.name if node.name in stored else INPUT_NAME
+                self._names[node.name] = node.name if node.name in stored else next(inputs)
             elif node.op == "output":
                 outputs = [self._names[result.name] for result in node.args[0]]
             elif node.target.__name__ == "getitem":
@@ -52,11 +53,12 @@ class _Writer:
             else:
                 self._names[node.name] = node.name
                 operators.append(self._operator(node))
+        (image,) = self._request.inputs
         renamed = dict(zip(outputs, self._request.outputs, strict=True))
         content = {
             "version": VERSION,
             "metadata": dict(self._request.metadata),
-            "input": {"name": INPUT_NAME, "shape": [1, *self._request.image_shape]},
+            "input": {"name": image.name, "shape": list(image.shape)},
             "operators": operators,
             "outputs": list(self._request.outputs),
         }

@@ -1,5 +1,6 @@
 """Runs toy files operator by operator, and is a target of the benchmark."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,25 +9,25 @@ import torch
 
 from benchmarks.record import Configuration, Tensor
 from benchmarks.targets.base import Availability, Loaded, Stage, Target
-from slide_deploy.runtimes import Session
+from slide_deploy.runtimes import Port, Session
 from tests.toy_format.reader import content_of
 
 
 def load(path: Path) -> Session:
     program, _ = content_of(path)
 
-    def run(images: np.ndarray) -> list[np.ndarray]:
-        values = inner_values(path, images)
+    def run(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        values = inner_values(path, feeds)
         return [values[name] for name in program["outputs"]]
 
-    shape = tuple(program["input"]["shape"])
-    return Session("toy-runtime", "1", shape, tuple(program["outputs"]), run)
+    port = Port(program["input"]["name"], tuple(program["input"]["shape"]))
+    return Session("toy-runtime", "1", (port,), tuple(program["outputs"]), run)
 
 
-def inner_values(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
+def inner_values(path: Path, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     program, weights = content_of(path)
     values = {name: torch.from_numpy(array) for name, array in weights.items()}
-    values[program["input"]["name"]] = torch.from_numpy(image)
+    values |= {name: torch.from_numpy(array) for name, array in feeds.items()}
     for entry in program["operators"]:
         name, _, overload = entry["operator"].partition(".")
         operator = getattr(getattr(torch.ops.aten, name), overload or "default")
@@ -46,11 +47,12 @@ def _argument(held: Any, values: dict[str, torch.Tensor]) -> Any:
 
 def _bench(path: Path, configuration: Configuration, stage: Stage) -> Loaded:
     session = load(path)
-    image = np.zeros([size or 1 for size in session.input_shape], np.float32)
-    tensor = Tensor("image", "float32", image.shape)
+    (port,) = session.inputs
+    image = np.zeros([size or 1 for size in port.shape], np.float32)
+    tensor = Tensor(port.name, "float32", image.shape)
 
     def call() -> None:
-        session.run(image)
+        session.run({port.name: image})
 
     return Loaded(lambda: call, (tensor,), {})
 

@@ -28,10 +28,9 @@ from slide_deploy.lowerings import Lowering
 from slide_deploy.model_files import require_model_file
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.reparameterize import fold_attention
-from slide_deploy.runtimes import open_file
 from slide_deploy.tuning.choice import for_format
 from tests.shared import once
-from tests.support import FORMATS, exported, exported_path, golden_swin, random_attention
+from tests.support import FORMATS, answers, exported, exported_path, golden_swin, random_attention
 from tests.toy_format.reader import content_of
 
 # The one record.
@@ -99,7 +98,7 @@ def test_export_proves_the_file_and_the_manifest_names_it(toy: Path) -> None:
     assert (entry["format"], entry["passed"], entry["violations"]) == ("toy", True, [])
     assert set(entry["lowerings"].values()) == {"dual"}
     assert entry["verification"]["runtime"] == "toy-runtime"
-    answer = open_file(toy)(NANO.expected["image"].numpy())
+    answer = answers(toy, NANO.expected["image"].numpy())["logits"]
     assert np.abs(answer - NANO.expected["logits"].numpy()).max() < 1e-4
 
 

@@ -1,0 +1,73 @@
+"""What a traced program says of the branches of a slide attention, for the certificate."""
+
+from torch import Tensor
+from torch.fx import Node
+
+from slide_deploy.folding import distance_from_shift, largest
+from slide_deploy.foreign.anchors import Anchors, shape_of
+from slide_deploy.foreign.program import Program, aten, is_one_of
+from slide_deploy.foreign.readings import Reading
+from slide_deploy.models.slide_attention import FoldedSlideAttention
+
+_CONVOLUTIONS = (aten.conv2d, aten.convolution)
+
+
+def with_branches(program: Program, anchors: Anchors, folded: FoldedSlideAttention) -> Reading:
+    """A reading with what a program says of the branches."""
+    sides = (
+        (anchors.k, anchors.logits, anchors.q),
+        (anchors.v, anchors.out, anchors.softmax),
+    )
+    names: dict[str, None] = {}
+    kernels: dict[float, float] = {}
+    added = False
+    for source, target, given in sides:
+        inside = program.between(source, target, (given,))
+        found = [node for node in inside if _brings_neighbours(node)]
+        gates = program.gates(source, target, (given,))
+        added = added or not any(node in gates for node in found)
+        for node in found:
+            names[_name(program, node)] = None
+            if (kernel := _kernel_and_bias(program, node, folded.config.offsets)) is not None:
+                distance = distance_from_shift(kernel[0], folded.config.kernel_size)
+                kernels.setdefault(distance, largest(kernel[1]))
+    nearest = min(kernels, default=None)
+    bias = None if nearest is None else kernels[nearest]
+    return Reading(folded, tuple(names), added and bool(names), nearest, bias)
+
+
+def _brings_neighbours(node: Node) -> bool:
+    if is_one_of(node, (aten.im2col,)):
+        return True
+    return is_one_of(node, _CONVOLUTIONS) and shape_of(_argument(node, 1))[-2:] != (1, 1)
+
+
+def _argument(node: Node, index: int) -> Node:
+    found = node.args[index]
+    assert isinstance(found, Node)
+    return found
+
+
+def _name(program: Program, node: Node) -> str:
+    """What holds the kernel of a convolution: a layer, or a parameter of its own."""
+    if is_one_of(node, (aten.im2col,)):
+        return "unfold"
+    constants = program.before(_argument(node, 1))
+    targets = [str(each.target) for each in constants if each.op == "get_attr"]
+    name = min(targets, default="a constant").removeprefix("layer.")
+    return name.partition(".parametrizations.")[0].removesuffix(".weight")
+
+
+def _kernel_and_bias(
+    program: Program, node: Node, offsets: int
+) -> tuple[Tensor, Tensor | None] | None:
+    """Kernel and bias of a convolution that answers every offset of each feature."""
+    if not is_one_of(node, _CONVOLUTIONS):
+        return None
+    (weight,) = program.evaluate([_argument(node, 1)], {}, program.weights)
+    if weight.shape[1] != 1 or len(weight) % offsets or weight[0].numel() != offsets:
+        return None
+    bias = node.args[2] if len(node.args) > 2 else None
+    if not isinstance(bias, Node):
+        return weight, None
+    return weight, program.evaluate([bias], {}, program.weights)[0]

@@ -1,0 +1,149 @@
+"""What is not proved to be a slide attention stays as it is, and the certificate says why."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from slide_deploy.errors import InputError
+from slide_deploy.foreign import LeftLayer
+from slide_deploy.reparameterize import reparameterize
+from tests.foreign import classes
+from tests.foreign import written_otherwise as written
+from tests.foreign.classes import Theirs, drawn
+from tests.support import random_attention
+
+
+def left(layer: nn.Module) -> str:
+    """Why a layer stays, beside another one that is folded."""
+    good = drawn(Theirs())
+    model = nn.ModuleDict({"deep": nn.Sequential(layer), "good": good}).eval()
+    before = copy.deepcopy(model.state_dict())
+    folded, certificate = reparameterize(model)
+    (stays,) = certificate.left
+    assert stays.name == "deep.0" and stays.kind == type(layer).__qualname__
+    assert [line.name for line in certificate.folded] == ["good"]
+    assert certificate.status == "1 folded, 1 left"
+    assert type(folded["deep"][0]) is type(layer)
+    after = folded["deep"][0].state_dict()
+    assert all(torch.equal(after[key], value) for key, value in layer.state_dict().items())
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    # A clause: whoever prints it adds the name before and the full stop behind.
+    assert "\n" not in stays.reason and not stays.reason.endswith(".")
+    assert stays.reason[0].islower()
+    return stays.reason
+
+
+@pytest.mark.parametrize(
+    "kind", [classes.NormalisedQueries, classes.BiasOnLogits, classes.LimitedLogits]
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_computes_something_else(kind: type[Theirs], seed: int) -> None:
+    text = left(drawn(kind(), seed))
+    assert "computes something else" in text and "which is more than 1e-11" in text
+    assert "borders" not in text
+    assert ("(it also has q_norm.weight, q_norm.bias)" in text) == (
+        kind is classes.NormalisedQueries
+    )
+
+
+def test_masked_borders_are_called_so() -> None:
+    assert "apart, at the borders of a map only, which" in left(drawn(classes.MaskedBorders()))
+
+
+def test_what_is_told_by_its_program_only_and_computes_something_else() -> None:
+    class Clipped(written.Functional):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).clamp(max=0.5)
+
+    text = left(drawn(Clipped()))
+    assert text.startswith("it cannot be read as a slide attention: its last projection")
+
+
+def test_branches_of_different_padding() -> None:
+    layer = Theirs()
+    layer.dep_conv1.padding_mode = "circular"
+    text = left(drawn(layer))
+    assert "dep_conv has padding_mode zeros and dep_conv1 has circular" in text
+    layer.dep_conv1 = nn.Conv2d(4, 36, 3, groups=4)
+    assert "dep_conv has padding (1, 1) and dep_conv1 has (0, 0)" in left(drawn(layer))
+
+
+def test_neighbourhoods_with_gaps() -> None:
+    layer = Theirs()
+    for name in ("dep_conv", "dep_conv1"):
+        setattr(layer, name, nn.Conv2d(4, 36, 3, padding=2, dilation=2, groups=4))
+    assert "dep_conv has dilation (2, 2)" in left(drawn(layer))
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (classes.NeedsMore, "it takes arguments that no slide attention takes"),
+        (classes.AlwaysFails, "only with our kernel"),
+        (classes.AnswersMore, "more than a map"),
+    ],
+)
+def test_what_cannot_be_called(kind: type[Theirs], why: str) -> None:
+    text = left(drawn(kind()))
+    assert "could not be called to prove its fold" in text and why in text
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_one_branch_only(renamed: bool) -> None:
+    name = "near" if renamed else "dep_conv"
+    assert left(drawn(written.OneBranch(renamed=renamed))) == (
+        f"it has one branch only ({name}), so that nothing is to be added"
+    )
+
+
+def test_no_projections() -> None:
+    text = left(drawn(classes.WithoutProjections()))
+    assert "branches of slide attention (dep_conv, dep_conv1) and no projections" in text
+
+
+def test_layers_are_counted_where_some_are_left() -> None:
+    layer = drawn(classes.BiasOnLogits())
+    twice, certificate = reparameterize(nn.ModuleDict({"a": layer, "b": layer}).eval())
+    assert certificate.status == "1 left" and certificate.folded == ()
+    assert [stays.name for stays in certificate.left] == ["a"] and twice["a"] is twice["b"]
+    model = nn.ModuleList([drawn(Theirs()), layer, drawn(classes.MaskedBorders())])
+    once, certificate = reparameterize(model.eval())
+    assert certificate.status == "1 folded, 2 left"
+    assert [stays.kind for stays in certificate.left] == ["BiasOnLogits", "MaskedBorders"]
+    _, certificate = reparameterize(once)
+    assert certificate.status == "1 already folded, 2 left"
+    assert isinstance(certificate.left[0], LeftLayer)
+
+
+def test_training_mode_and_weights_that_are_no_numbers() -> None:
+    model = nn.Sequential(drawn(Theirs())).eval()
+    model[0].train()
+    with pytest.raises(InputError, match=r"^0 is in training mode: call .eval\(\)"):
+        reparameterize(model)
+    for kind, kernel in ((Theirs, "dep_conv1.weight"), (written.Functional, "moving")):
+        layer = drawn(kind())
+        layer.get_parameter(kernel)[0, 0, 0, 0] = torch.nan
+        with pytest.raises(InputError, match=r"^0 \(\w+\) answers NaN or infinity, in float64"):
+            reparameterize(nn.Sequential(layer).eval())
+    layer = drawn(Theirs())
+    layer.dep_conv.bias.fill_(3e38)
+    layer.dep_conv1.bias.fill_(3e38)
+    with pytest.raises(InputError, match=r"^0: .* its weights overflow"):
+        reparameterize(nn.Sequential(layer).eval())
+
+
+def test_a_mask_given_to_the_folded_layer() -> None:
+    folded, _ = reparameterize(nn.Sequential(drawn(classes.Tuple())).eval())
+    with pytest.raises(InputError, match="was given reference, which its folded form has no use"):
+        folded[0](torch.randn(1, 12, 5, 7), torch.ones(1))
+
+
+def test_a_hook_on_ours_is_part_of_what_it_answers() -> None:
+    from slide_deploy.models.slide_attention import SlideAttentionConfig
+
+    attention = random_attention(SlideAttentionConfig(8, 2))
+    attention.register_forward_hook(lambda _, args, out: (out[0] * 1.5, None, None))
+    with pytest.raises(InputError, match=r"^0: folded and branched attention differ by"):
+        reparameterize(nn.Sequential(attention).eval())

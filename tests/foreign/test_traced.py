@@ -1,0 +1,193 @@
+"""What the program of a layer says is folded where neither names nor shapes tell."""
+
+import copy
+import random
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from slide_deploy.foreign import HostedAttention
+from slide_deploy.lowerings import Lowering, lower
+from slide_deploy.reparameterize import reparameterize
+from tests.foreign import classes
+from tests.foreign import written_otherwise as written
+from tests.foreign.classes import drawn
+from tests.foreign.test_folding import SIZE
+from tests.support import randomise
+
+LAYERS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
+    "functional": (written.Functional, {}),
+    "functional, 5x5": (written.Functional, {"kernel": 5}),
+    "parameters in a dict and a list": (written.InDicts, {}),
+    "branches that pad and normalise": (written.Wrapped, {}),
+    "branches that reflect and normalise": (written.Wrapped, {"mode": "reflect"}),
+    "both branches in a module": (written.InOneModule, {}),
+    "separate projections": (written.Separate, {}),
+    "separate projections, narrowed": (written.Separate, {"reduction": 2, "bias": False}),
+    "keys and values as modules": (written.Sides, {}),
+    "products of matrices": (written.Matrices, {"by_head": False}),
+    "scaled_dot_product_attention": (written.Matrices, {"fused": True}),
+    "unfold as the shift": (written.Unfolded, {}),
+    "keys and values in one call": (written.Together, {}),
+    "offset by offset": (written.OffsetByOffset, {}),
+    "embedded positions, scale in a buffer": (written.IndexedTable, {}),
+    "parametrised weight_norm": (written.WeightNorm, {}),
+    "weight_norm by hooks": (written.WeightNorm, {"old": True}),
+    "parametrisation": (written.Parametrised, {}),
+    "list, numbers, dropped path": (written.Dropped, {}),
+    "softmax in float32": (written.SoftmaxInFloat32, {}),
+    "features before heads": (written.TokensHeadLast, {}),
+    "temperature for each head": (classes.Temperature, {}),
+    "fixed temperature": (classes.FixedTemperature, {}),
+    "four branches": (classes.FourBranches, {}),
+}
+
+
+def of_map(answer: Any) -> torch.Tensor:
+    return answer[0] if isinstance(answer, tuple | list) else answer
+
+
+def filled(layer: nn.Module, seed: int = 0) -> nn.Module:
+    """Every parameter drawn, and the statistics of normalisations too."""
+    drawn(layer, seed)
+    generator = torch.Generator().manual_seed(seed)
+    for module in layer.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.copy_(torch.randn(module.num_features, generator=generator))
+            module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
+            module.weight.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
+    return layer
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_folds_and_lowers_exactly(name: str) -> None:
+    kind, settings = LAYERS[name]
+    layer = filled(kind(**settings))
+    # In float64 the layer must cast nothing, so that its answer is the truth.
+    truth = classes.Theirs(**settings) if kind is written.SoftmaxInFloat32 else layer
+    if truth is not layer:
+        truth.load_state_dict(layer.state_dict())
+    layer, truth = layer.double(), truth.double().eval()
+    maps = torch.randn(2, 12, *SIZE, dtype=torch.float64)
+    expected = truth(maps)
+
+    folded, certificate = reparameterize(nn.Sequential(nn.ModuleDict({"it": layer})).eval())
+    (line,) = certificate.folded
+    assert line.name == "0.it" and line.error < 1e-11
+    assert certificate.status == "folded" and len(line.branches) >= 1
+    for form in (folded, lower(folded, Lowering("flat"))):
+        it = form.get_submodule("0.it")
+        assert isinstance(it, HostedAttention)
+        answer = it(maps)
+        assert type(answer) is type(expected)
+        assert not isinstance(answer, list) or answer[1:] == [None, 0.5]
+        assert (of_map(answer) - of_map(expected)).abs().max() < 1e-11
+
+
+def test_the_certificate_tells_the_parts() -> None:
+    def line(layer: nn.Module) -> Any:
+        return reparameterize(filled(layer))[1].folded[0]
+
+    functional = line(written.Functional())
+    assert functional.branches == ("still", "moving")
+    assert (functional.shift_distance, functional.shift_bias) == (0, 0)
+    assert functional.position_bias is None and functional.scale is None
+    wrapped = line(written.Wrapped())
+    assert wrapped.branches == ("dep_conv.body.0", "dep_conv1.body.0")
+    assert line(written.Unfolded()).branches == ("unfold", "dep_conv1")
+    assert line(written.WeightNorm()).scale == pytest.approx(0.5)
+
+
+def test_random_settings_fold() -> None:
+    """Also the borders: every padding mode, size of neighbourhood and order of rows."""
+    chance = random.Random(0)
+    for seed in range(25):
+        heads, d = chance.choice([1, 2, 3]), chance.choice([1, 2, 4])
+        reduction = chance.choice([1, 2])
+        settings = {
+            "dim": heads * d * reduction,
+            "heads": heads,
+            "kernel": chance.choice([3, 3, 5]),
+            "scale": chance.choice([None, 0.3, -1.2]),
+            "mode": chance.choice(["zeros", "reflect", "replicate", "circular"]),
+            "table": chance.choice([True, False]),
+            "reduction": reduction,
+            "share_qkv": chance.choice([True, False]),
+            "own_values": chance.choice([True, False]),
+            "bias": chance.choice([True, False]),
+            "by_head": chance.choice([True, False]),
+        }
+        kind = chance.choice(
+            [classes.Theirs, classes.Tuple, classes.InSequential, classes.FixedTemperature]
+        )
+        if kind is classes.InSequential:
+            settings["own_values"] = False
+        if settings["share_qkv"]:
+            settings["by_head"] = True
+        layer = filled(kind(**settings), seed).double()
+        size = (chance.choice([5, 6, 9]), chance.choice([5, 8]))
+        maps = torch.randn(2, settings["dim"], *size, dtype=torch.float64)
+        folded, certificate = reparameterize(layer)
+        assert certificate.status == "folded", (settings, certificate.left)
+        assert (of_map(folded(maps)) - of_map(layer(maps))).abs().max() < 1e-11, settings
+
+
+def test_many_channels_on_a_map_of_few_positions() -> None:
+    layer = filled(written.Separate(dim=192, heads=6)).double()
+    maps = torch.randn(1, 192, 5, 6, dtype=torch.float64)
+    folded, certificate = reparameterize(layer)
+    assert certificate.status == "folded"
+    assert (folded(maps) - layer(maps)).abs().max() < 1e-11
+
+
+@pytest.mark.parametrize("what", ["q", "table", "row of a kernel"])
+def test_weights_that_are_zero_hide_nothing(what: str) -> None:
+    layer = filled(written.Separate()).double()
+    with torch.no_grad():
+        if what == "q":
+            layer.to_q.weight.zero_()
+        elif what == "table":
+            layer.table.zero_()
+        else:
+            layer.dep_conv.weight[:9] = 0
+            layer.dep_conv1.weight[:9] = 0
+    maps = torch.randn(1, 12, *SIZE, dtype=torch.float64)
+    folded, certificate = reparameterize(layer)
+    assert certificate.status == "folded"
+    assert (folded(maps) - layer(maps)).abs().max() < 1e-11
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", [classes.Theirs, written.SoftmaxInFloat32, written.Functional])
+def test_half_precision_is_proved_in_float64_and_rounded(
+    kind: type[nn.Module], dtype: torch.dtype
+) -> None:
+    model = nn.Sequential(filled(kind())).to(dtype).eval()
+    before = copy.deepcopy(model.state_dict())
+    folded, certificate = reparameterize(model)
+    (line,) = certificate.folded
+    assert line.error < 1e-11 < line.rounding < 0.1
+    assert {tensor.dtype for tensor in folded.state_dict().values()} == {dtype}
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]) and value.dtype == dtype
+    maps = torch.randn(1, 12, *SIZE, dtype=dtype)
+    exact = copy.deepcopy(model).double()(maps.double())
+    assert (folded(maps).double() - exact).abs().max() < (0.05 if dtype is torch.float16 else 0.4)
+
+
+def test_ordinary_attention_is_none_of_it() -> None:
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(12, 3, batch_first=True)
+            self.mixed = nn.Conv2d(12, 108, 3, padding=1, groups=12)
+            self.back = nn.Conv2d(108, 12, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            tokens = self.back(self.mixed(x)).flatten(2).transpose(1, 2)
+            return self.attention(tokens, tokens, tokens)[0].transpose(1, 2).reshape(x.shape)
+
+    _, certificate = reparameterize(randomise(Plain()))
+    assert certificate.status == "nothing to fold"
