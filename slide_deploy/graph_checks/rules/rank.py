@@ -1,17 +1,17 @@
 """No value has more dimensions than the targets compute with.
 
 Five anywhere, because Core ML refuses six; four inside slide attention, which is what the lowerings
-promise: from each of the operators that mix its channels (see ``signatures``) to the next one.
+promise: from each of the operators that mix its channels (see ``census``) to the next one.
 """
 
 from collections.abc import Iterator
 
-from slide_deploy.graph_checks.declarations import read_declarations
+from slide_deploy.graph_checks.census import read_census
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.graph_walks import inside_attention
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
-from slide_deploy.graph_checks.signatures import mixings, signature
+from slide_deploy.graph_checks.mixing import mixings
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
@@ -37,13 +37,13 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
 
 
 def _starts(graph: Graph) -> list[Node]:
-    """What mixes channels in slide attention: whatever has groups or is of a declared geometry."""
+    """What mixes channels in slide attention: operators of a geometry that only it has."""
     try:
-        declarations = read_declarations(graph.metadata) or ()
+        census = read_census(graph.metadata)
     except ValueError:  # SD017 says so
-        declarations = ()
-    asked = {kind.padded_anyhow for attention in declarations for kind in signature(attention)}
-    return [node for node, kind in mixings(graph) if kind.is_grouped or kind.padded_anyhow in asked]
+        census = None
+    own = {kind for kind, count in (census.mixings if census else {}).items() if count.slide_attention}
+    return [node for node, kind in mixings(graph) if kind in own] if own else []
 
 
 RULE = Rule(
