@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from exporters.base import BATCH_NAME, INPUT_NAME, ExportRequest
 from exporters.census import census
 from exporters.epsilons import epsilons
 from exporters.traced import user_outputs
@@ -49,6 +50,17 @@ def declarations(
         NORMALISATIONS_KEY: normalisations_text(epsilons(program)),
         INTERFACE_KEY: interface_text(*ports),
     }
+
+
+def request_declarations(
+    request: ExportRequest, folded: nn.Module, lowerings: Mapping[str, Lowering]
+) -> dict[str, str]:
+    """The same for what an exporter writes."""
+    batch = BATCH_NAME if request.dynamic_batch else 1
+    inputs: list[Tensor] = [(INPUT_NAME, "float32", (batch, *request.image_shape))]
+    program = request.program
+    outputs = traced_outputs(program, request.outputs, open_symbols(program, inputs))
+    return declarations(program, folded, lowerings, request.precision, inputs, outputs)
 
 
 def traced_outputs(

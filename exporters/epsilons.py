@@ -9,6 +9,7 @@ itself writes out may become one operator. So these may be in a file, and need n
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 from torch.export import ExportedProgram
 from torch.fx import Node
 
@@ -31,14 +32,14 @@ def epsilons(program: ExportedProgram) -> Mapping[float, Declared]:
     different: dict[float, set[str]] = defaultdict(set)
     for each in traced.calls():
         for epsilon, is_kept in _normalisation(traced, each):
+            # A bias holds it in float32, and 1e-5 is 1e-5.
+            epsilon = float(str(np.float32(epsilon)))
             if not 0 < epsilon < 1:
                 continue
             most[epsilon] += 1
             if is_kept:  # converters merge those that compute the same
                 different[epsilon].add(traced.identity[each.node])
-    return {
-        epsilon: Declared(len(different[epsilon]), number) for epsilon, number in most.items()
-    }
+    return {epsilon: Declared(len(different[epsilon]), number) for epsilon, number in most.items()}
 
 
 def _normalisation(traced: Traced, each: Call) -> Iterator[tuple[float, bool]]:
@@ -96,5 +97,6 @@ def _number(traced: Traced, held: object) -> float | None:
     if isinstance(held, Node):
         weight = traced.weight(held)
         return float(weight) if weight is not None and weight.numel() == 1 else None
-    is_number = isinstance(held, int | float) and not isinstance(held, bool)
-    return float(held) if is_number else None
+    if isinstance(held, int | float) and not isinstance(held, bool):
+        return float(held)
+    return None

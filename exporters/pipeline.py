@@ -14,9 +14,10 @@ from pathlib import Path
 from torch import nn
 
 from exporters.base import Exporter, ExportRequest
-from exporters.declarations import declarations, declared_features
+from exporters.declarations import request_declarations
 from exporters.manifest import MANIFEST_VERSION, entries_beside, library_versions, to_json
 from exporters.publishing import Publication, publication, refuse_occupied
+from exporters.quiet import quiet
 from exporters.registry import exporter_for
 from slide_deploy.checkpoint import Checkpoint
 from slide_deploy.errors import InputError
@@ -207,14 +208,19 @@ def _jobs(
             if (job.lowerings, job.exporter.traits) == (lowerings, exporter.traits)
         )
         # Tracing takes seconds, and a request traces its model once.
-        request = next(alike, None) or ExportRequest(
-            lower(folded, lowerings, exporter.traits),
-            shape,
-            options.dynamic_batch,
-            _metadata(checkpoint, folded, lowerings, options),
-            options.precision,
-            outputs,
-        )
+        request = next(alike, None)
+        if request is None:
+            metadata = _metadata(checkpoint)
+            request = ExportRequest(
+                lower(folded, lowerings, exporter.traits),
+                shape,
+                options.dynamic_batch,
+                metadata,
+                options.precision,
+                outputs,
+            )
+            with quiet():
+                metadata.update(request_declarations(request, folded, lowerings))
         jobs.append(_Job(exporter, request, lowerings))
     return jobs
 
@@ -275,13 +281,8 @@ def _size(path: Path) -> int:
     return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
 
 
-def _metadata(
-    checkpoint: Checkpoint,
-    folded: nn.Module,
-    lowerings: Mapping[str, Lowering],
-    options: ExportOptions,
-) -> dict[str, str]:
-    """What every file says of itself."""
+def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
+    """What every file says of where it comes from."""
     entries = {
         "architecture": checkpoint.architecture,
         "checkpoint_sha256": checkpoint.sha256,
@@ -289,11 +290,7 @@ def _metadata(
         "resized_position_tables": " ".join(checkpoint.resized),
         "versions": json.dumps(library_versions()),
     }
-    return {
-        **{f"slide_deploy.{key}": value for key, value in entries.items()},
-        **declarations(folded, lowerings, options.precision),
-        **(declared_features(checkpoint.config) if options.features else {}),
-    }
+    return {f"slide_deploy.{key}": value for key, value in entries.items()}
 
 
 def _manifest(

@@ -1,4 +1,4 @@
-"""A traced program as a graph: which values reach an answer, which are constant, which are alike."""
+"""A traced program as a graph: what reaches an answer, what is constant, what is alike."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -56,7 +56,9 @@ class Traced:
         constant: set[Node] = set()
         for node in self.live:
             is_source = node.op in ("placeholder", "get_attr") and node.name not in inputs
-            if is_source or (node.op == "call_function" and constant.issuperset(node.all_input_nodes)):
+            if is_source or (
+                node.op == "call_function" and constant.issuperset(node.all_input_nodes)
+            ):
                 constant.add(node)
         return frozenset(constant)
 

@@ -5,6 +5,7 @@ from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.inspect import Inspection, inspect, traffic
 from slide_deploy.graph_checks.policy import (
     BUILT_IN,
+    STANDARD_OPS,
     Policy,
     built_in_policy,
     built_in_text,
@@ -18,6 +19,7 @@ from slide_deploy.graph_checks.rules import RULES, Rule, Violation
 __all__ = [
     "BUILT_IN",
     "RULES",
+    "STANDARD_OPS",
     "Graph",
     "Inspection",
     "Policy",

@@ -2,20 +2,19 @@
 
 The exporters count them in the traced program and store a JSON object with the file::
 
-    {"mixings": [{"groups": 8, "inputs": 1, "outputs": 9, "kernel": [3, 3], "pads": [[1, 1], [1, 1]],
-                  "strides": [1, 1], "dilations": [1, 1], "transposed": false, "least": 2,
-                  "most": 2, "slide_attention": true}, ...],
+    {"mixings": [{"groups": 8, "inputs": 1, "outputs": 9, "kernel": [3, 3],
+                  "pads": [[1, 1], [1, 1]], "strides": [1, 1], "dilations": [1, 1],
+                  "transposed": false, "least": 2, "most": 2, "slide_attention": true}, ...],
      "branched_pairs": 0, "hidden_products": false}
 
 ``least`` and ``most`` differ where converters may choose: they merge operators that compute the
-same, and fuse an attention over constants. What is as in ``{"groups": 1, "kernel": [], ...}``, the
-plain product that stands once, is left out.
+same, and fuse an attention over constants. An entry leaves out what a matrix product has not.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from slide_deploy.graph_checks.declarations import parsed
 from slide_deploy.graph_checks.mixing import Geometry
@@ -105,7 +104,7 @@ def _geometry(entry: Any) -> Geometry:
     if not isinstance(entry, dict):
         raise ValueError("has an entry that is no object")
     groups, inputs, outputs = entry.get("groups", 1), entry.get("inputs"), entry.get("outputs")
-    if not all(_is_count(number, MAX_DIMENSION, 1) for number in (groups, inputs, outputs)):
+    if not (_is_size(groups) and _is_size(inputs) and _is_size(outputs)):
         raise ValueError("has an entry without groups, inputs and outputs")
     kernel, strides, dilations = (
         _sizes(entry.get(key, []), 1) for key in ("kernel", "strides", "dilations")
@@ -135,5 +134,9 @@ def _sizes(held: Any, lowest: int) -> tuple[int, ...] | None:
     return tuple(held)
 
 
-def _is_count(held: Any, highest: int, lowest: int = 0) -> bool:
+def _is_size(held: Any) -> TypeGuard[int]:
+    return _is_count(held, MAX_DIMENSION, 1)
+
+
+def _is_count(held: Any, highest: int, lowest: int = 0) -> TypeGuard[int]:
     return type(held) is int and lowest <= held <= highest

@@ -86,9 +86,7 @@ def mixings(graph: Graph) -> Iterator[tuple[Node, Geometry]]:
         if node.outputs and constant.issuperset(node.outputs):
             continue
         kind = (
-            found.get(id(node))
-            or _of_transposed(graph, node)
-            or _of_product(graph, node, constant)
+            found.get(id(node)) or _of_transposed(graph, node) or _of_product(graph, node, constant)
         )
         if kind is not None:
             yield node, kind

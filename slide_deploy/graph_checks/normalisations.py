@@ -3,16 +3,17 @@
     y = (x - mean) / sqrt(variance + epsilon) * weight + bias
 
 Epsilon is an attribute of the operator in every format, under two names. Where a normalisation is
-written out, it is a constant in the sum under the root, or the bias of the convolution that computes
-the mean of the squares, as in slide stages on maps (``lowerings.map_stages``). A wrong one deep
-inside a network changes the answers less than rounding may change them, so that only a rule can see
-it. The exporter declares how many normalisations there are of each epsilon: one that was written in
-other operators, or left out, is missed then.
+written out, it is a constant in the sum under the root, or the bias of the convolution that
+computes the mean of the squares, as in slide stages on maps (``lowerings.map_stages``). A wrong one
+deep inside a network changes the answers less than rounding may change them, so that only a rule
+can see it. The exporter declares how many normalisations there are of each epsilon: one that was
+written in other operators, or left out, is missed then.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
@@ -216,5 +217,5 @@ def read_normalisations(metadata: Mapping[str, str]) -> Mapping[float, Declared]
     return declared
 
 
-def _is_count(held: object, lowest: int) -> bool:
+def _is_count(held: object, lowest: int) -> TypeGuard[int]:
     return type(held) is int and lowest <= held <= MAX_NODES

@@ -1,7 +1,8 @@
 """The policy: what a graph must keep, read from TOML.
 
-``standard-ops.toml`` and ``portable.toml`` in this folder are built in and complete: what a file that
-slide-deploy writes must keep, and what any file should. A policy of a user is laid over one of them.
+``standard-ops.toml`` and ``portable.toml`` in this folder are built in and complete: what a file
+that slide-deploy writes must keep, and what any file should. A policy of a user is laid over one of
+them.
 """
 
 import tomllib
@@ -176,8 +177,7 @@ def _policy(file: str | Path, content: dict[str, Any]) -> Policy:
         allow_duplicates=constants.flag("duplicates"),
         duplicate_bytes=constants.count("duplicate_bytes"),
         allow_non_finite=constants.flag("non_finite"),
-        require_declared=structure.choice("census", ("declared", "if-declared"))
-        == "declared",
+        require_declared=structure.choice("census", ("declared", "if-declared")) == "declared",
         allow_control_flow=structure.flag("control_flow"),
         allow_unfold=structure.flag("unfold"),
         known_traps=structure.flag("known_traps"),
@@ -199,9 +199,7 @@ def _format(table: TomlTable) -> FormatPolicy:
     return policy
 
 
-def _interfaces(
-    whole: TomlTable, side: str, dynamic: frozenset[str]
-) -> tuple[Interface, ...]:
+def _interfaces(whole: TomlTable, side: str, dynamic: frozenset[str]) -> tuple[Interface, ...]:
     return tuple(_interface(table, dynamic) for table in whole.tables(side))
 
 

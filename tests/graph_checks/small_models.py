@@ -1,11 +1,15 @@
 """Small models of random weights, and how to write them in every format."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from exporters.base import ExportRequest
-from exporters.declarations import declarations
+from exporters.declarations import request_declarations
 from exporters.registry import EXPORTERS
 from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, Lowering, chosen, lower
+from slide_deploy.lowerings.traits import PLAIN, Traits
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
 from tests.shared import once
@@ -20,6 +24,23 @@ def nano() -> SlideSwin:
     )
 
 
+def declared_request(
+    model: nn.Module,
+    shape: tuple[int, int, int],
+    lowering: Lowering | Chooser = DEFAULT_LOWERING,
+    traits: Traits = PLAIN,
+    *,
+    dynamic_batch: bool = False,
+) -> ExportRequest:
+    """A model to write, folded, lowered and declared."""
+    folded = reparameterize(model)[0]
+    lowerings = chosen(folded, lowering)
+    metadata: dict[str, str] = {}
+    request = ExportRequest(lower(folded, lowerings, traits), shape, dynamic_batch, metadata)
+    metadata.update(request_declarations(request, folded, lowerings))
+    return request
+
+
 def export(
     model: SlideSwin,
     folder: Path,
@@ -28,11 +49,8 @@ def export(
     lowering: Lowering | Chooser = DEFAULT_LOWERING,
 ) -> Files:
     """Write a model in every format."""
-    folded = reparameterize(model)[0]
     shape = (model.config.in_channels, *model.config.image_size)
-    lowerings = chosen(folded, lowering)
-    declared = declarations(folded, lowerings)
-    request = ExportRequest(lower(folded, lowerings), shape, dynamic_batch, declared)
+    request = declared_request(model, shape, lowering, dynamic_batch=dynamic_batch)
     files = {exporter.format: folder / f"nano{exporter.suffix}" for exporter in EXPORTERS}
     for exporter in EXPORTERS:
         exporter.write(request, files[exporter.format])
@@ -76,11 +94,9 @@ def every_form() -> tuple[SlideSwin, Chooser]:
 
 
 def branched_swin(folder: Path) -> Path:
-    """An ONNX file of a model whose attentions nobody folded."""
+    """An ONNX file of a model whose attentions nobody folded, said to be folded."""
     model = nano()
-    folded = reparameterize(model)[0]
-    declared = declarations(folded, chosen(folded, DEFAULT_LOWERING))
-    request = ExportRequest(model, (3, 64, 64), False, declared)
+    request = declared_request(model, (3, 64, 64))
     path = folder / "branched.onnx"
-    EXPORTERS[0].write(request, path)
+    EXPORTERS[0].write(replace(request, model=model), path)
     return path

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import yaml
+from slide_deploy.graph_checks.signatures import SIGNATURES
 
 from slide_deploy.graph_checks.rule_table import rule_table
-from slide_deploy.graph_checks.signatures import SIGNATURES
 from slide_deploy.graph_checks.traps import TRAPS
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from slide_deploy.graph_checks.signatures import SIGNATURES, Geometry, mixings, signature
 
 from exporters.base import ExportRequest
 from exporters.declarations import declarations
@@ -19,7 +20,6 @@ from slide_deploy.graph_checks.declarations import (
     read_declarations,
 )
 from slide_deploy.graph_checks.graph import Graph, Node
-from slide_deploy.graph_checks.signatures import SIGNATURES, Geometry, mixings, signature
 from slide_deploy.lowerings import FORMS, Lowering, Traits, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize

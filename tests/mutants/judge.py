@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slide_deploy.errors import InputError
-from slide_deploy.graph_checks import check_file
+from slide_deploy.graph_checks import check_file, standard_ops
 from slide_deploy.graph_checks.graph import Format
 from slide_deploy.parity import Verification
 from slide_deploy.verification import verify_file
@@ -55,7 +55,7 @@ def judge(mutant: Mutant, format: Format, folder: Path) -> Outcome:
 def check_outcome(path: Path) -> str:
     """What the graph rules say of a file."""
     try:
-        report = check_file(path)
+        report = check_file(path, standard_ops())
     except InputError:
         return REFUSED
     assert all(violation.message and violation.remedy for violation in report.violations)

@@ -32,9 +32,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
                 yield RULE.broken(f"Size {axis} of this value {reason}.", name)
 
 
-def _reason(
-    size: Dimension, axis: int, policy: Policy, declared: DeclaredInterface | None
-) -> str:
+def _reason(size: Dimension, axis: int, policy: Policy, declared: DeclaredInterface | None) -> str:
     """Why a size is not allowed; empty if it is."""
     if isinstance(size, int):
         return "" if size > 0 else "is 0"

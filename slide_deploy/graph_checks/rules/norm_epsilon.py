@@ -60,9 +60,7 @@ def _compare(
 def _count(
     found: Sequence[Normalisation], declared: Mapping[float, Declared]
 ) -> Iterator[Violation]:
-    present = Counter(
-        _among(each.epsilon, declared) for each in found if each.epsilon is not None
-    )
+    present = Counter(_among(each.epsilon, declared) for each in found if each.epsilon is not None)
     for epsilon, count in declared.items():
         if not count.least <= present[epsilon] <= count.most:
             number = count.most if count.least == count.most else f"{count.least} to {count.most}"

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from slide_deploy.graph_checks.census import read_census
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.graph_walks import inside_attention
+from slide_deploy.graph_checks.mixing import mixings
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
-from slide_deploy.graph_checks.mixing import mixings
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
@@ -42,7 +42,8 @@ def _starts(graph: Graph) -> list[Node]:
         census = read_census(graph.metadata)
     except ValueError:  # SD017 says so
         census = None
-    own = {kind for kind, count in (census.mixings if census else {}).items() if count.slide_attention}
+    counts = census.mixings if census else {}
+    own = {kind for kind, count in counts.items() if count.slide_attention}
     return [node for node, kind in mixings(graph) if kind in own] if own else []
 
 
