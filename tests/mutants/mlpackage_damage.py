@@ -158,7 +158,7 @@ def foreign_operator(program: Program) -> None:
 def unlisted_operator(program: Program) -> None:
     gelu = program.find("gelu")
     mode = program.named(gelu.inputs["mode"].arguments[0].name)
-    gelu.type = "softplus"
+    gelu.type = "sinh"
     del gelu.inputs["mode"]
     program.replace([held for held in program.operations if held is not mode])
 

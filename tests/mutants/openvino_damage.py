@@ -77,8 +77,8 @@ def foreign_domain(root: Element) -> None:
 
 def unlisted_operator(root: Element) -> None:
     gelu = layer(root, "Gelu")
-    gelu.set("type", "Mish")
-    gelu.set("version", "opset4")
+    gelu.set("type", "Sinh")
+    gelu.set("version", "opset1")
     gelu.remove(data(gelu))
 
 
