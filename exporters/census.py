@@ -67,7 +67,26 @@ def census(program: ExportedProgram) -> Census:
         kind: Count(len(different[kind]), number, slide_attention=kind not in outside)
         for kind, number in most.items()
     }
-    return Census(counts, _branched_pairs(traced), hides)
+    return Census(counts, _branched_pairs(traced), hides, _has_infinities(traced))
+
+
+def _has_infinities(traced: Traced) -> bool:
+    """Whether a constant is infinite; an attention with a mask makes such of it."""
+    for node in traced.live:
+        weight, found = traced.weight(node), call(node)
+        if weight is not None and weight.is_floating_point() and bool(weight.isinf().any()):
+            return True
+        if any(isinstance(held, float) and math.isinf(held) for held in _literals(node)):
+            return True
+        if found is not None and found.name == "scaled_dot_product_attention":
+            has_mask = found.arguments["attn_mask"] is not None
+            if has_mask or found.arguments["is_causal"]:
+                return True
+    return False
+
+
+def _literals(node: Node) -> list[object]:
+    return [*node.args, *node.kwargs.values()]
 
 
 def _in_slide_attention(node: Node) -> bool:

@@ -5,7 +5,7 @@ The exporters count them in the traced program and store a JSON object with the 
     {"mixings": [{"groups": 8, "inputs": 1, "outputs": 9, "kernel": [3, 3],
                   "pads": [[1, 1], [1, 1]], "strides": [1, 1], "dilations": [1, 1],
                   "transposed": false, "least": 2, "most": 2, "slide_attention": true}, ...],
-     "branched_pairs": 0, "hidden_products": false}
+     "branched_pairs": 0, "hidden_products": false, "infinities": false}
 
 ``least`` and ``most`` differ where converters may choose: they merge operators that compute the
 same, and fuse an attention over constants. An entry leaves out what a matrix product has not.
@@ -48,11 +48,13 @@ class Census:
             branches that the network has on purpose, or that nobody could fold.
         hidden_products: whether there are operators that converters write with any number of
             products, such as recurrent cells.
+        infinities: whether there are infinite constants, as masks have.
     """
 
     mixings: Mapping[Geometry, Count]
     branched_pairs: int = 0
     hidden_products: bool = False
+    infinities: bool = False
 
 
 def census_text(census: Census) -> str:
@@ -72,6 +74,7 @@ def census_text(census: Census) -> str:
         "mixings": entries,
         "branched_pairs": census.branched_pairs,
         "hidden_products": census.hidden_products,
+        "infinities": census.infinities,
     }
     return json.dumps(content, separators=(",", ":"))
 
@@ -88,16 +91,17 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
     content = parsed(text)
     if not isinstance(content, dict) or not isinstance(content.get("mixings"), list):
         raise ValueError("has no list of mixings")
-    pairs, hidden = content.get("branched_pairs", 0), content.get("hidden_products", False)
-    if not _is_count(pairs, MAX_NODES) or not isinstance(hidden, bool):
-        raise ValueError("says neither how many branched pairs nor whether products are hidden")
+    pairs = content.get("branched_pairs", 0)
+    flags = [content.get(key, False) for key in ("hidden_products", "infinities")]
+    if not _is_count(pairs, MAX_NODES) or not all(isinstance(flag, bool) for flag in flags):
+        raise ValueError("has branched pairs, hidden products or infinities that are none")
     mixings: dict[Geometry, Count] = {}
     for entry in content["mixings"]:
         kind, count = _geometry(entry), _count(entry)
         if kind in mixings:
             raise ValueError(f"counts {kind} twice")
         mixings[kind] = count
-    return Census(mixings, pairs, hidden)
+    return Census(mixings, pairs, *flags)
 
 
 def _geometry(entry: Any) -> Geometry:

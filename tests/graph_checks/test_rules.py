@@ -52,10 +52,10 @@ def test_a_branched_model_is_refused(tmp_path: Path) -> None:
     report = check_file(branched_swin(tmp_path))
     messages = [found.message for found in report.violations if found.rule == "SD017"]
     assert any("two branches" in message for message in messages)
-    # One head: the branches have the geometry of the folded ones and are twice as many. With two
-    # heads they have another geometry.
-    assert any("and the graph has 8" in message for message in messages)
-    assert any("has no convolutions of groups" in message for message in messages)
+    # As trained, one convolution serves all heads and has the geometry of one head of 8 features;
+    # the folded one of the second stage has 16 groups.
+    assert any("groups 8" in text and "and the graph has 8" in text for text in messages)
+    assert any("groups 16" in text and "and the graph has 0" in text for text in messages)
 
 
 def test_many_violations_of_one_rule_are_cut_short(exported: Files) -> None:
