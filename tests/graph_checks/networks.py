@@ -348,4 +348,4 @@ def network(name: str) -> tuple[nn.Module, Shape]:
             for held in (module.running_mean, module.running_var, module.weight, module.bias):
                 assert isinstance(held, Tensor)
                 nn.init.uniform_(held, 0.5, 2)
-    return model.eval().requires_grad_(False), shape
+    return model.eval(), shape

@@ -1,8 +1,10 @@
 """Files that other tools write keep the policy ``portable``, which ``check`` takes for them."""
 
 import json
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import onnx
@@ -131,16 +133,29 @@ def test_a_plain_file_with_names_of_its_own_passes(tmp_path: Path) -> None:
     assert check_file(path).violations == ()
 
 
-def conformance_models() -> Iterator[Path]:
-    """Those that the onnx package is tested with, in every operator set that it has a test for."""
+def stored_models() -> list[Path]:
+    """The conformance models that the onnx package holds as files."""
     folder = Path(onnx.__file__).parent / "backend" / "test" / "data"
-    yield from sorted(folder.glob("*/*/model.onnx"))
+    return sorted(folder.glob("*/*/model.onnx"))
 
 
-def read_all(paths: list[Path]) -> dict[str, int]:
-    """How many models are refused, and pass under each policy; anything else is an error."""
+def generated_models(folder: Path) -> Iterator[Path]:
+    """Those that it makes when they are asked for: one or more of every operator."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some divide by zero on purpose
+        cases = collect_testcases(None)
+    for case in cases:
+        path = folder / f"{case.name}.onnx"
+        path.write_bytes(case.model.SerializeToString())
+        yield path
+
+
+def read_all(paths: Iterable[Path]) -> dict[str, int]:
+    """How many models are read, are refused, and pass under each policy; all else is an error."""
     policies = [built_in_policy(name) for name in BUILT_IN]
-    outcomes = dict.fromkeys(("refused", *BUILT_IN), 0)
+    outcomes = dict.fromkeys(("read", "refused", *BUILT_IN), 0)
     for path in paths:
         try:
             graph = read_graph(path)
@@ -148,6 +163,7 @@ def read_all(paths: list[Path]) -> dict[str, int]:
             assert str(path) in str(error)
             outcomes["refused"] += 1
             continue
+        outcomes["read"] += 1
         inspect(graph)
         for policy in policies:
             found = list(check_graph(graph, policy))
@@ -156,20 +172,20 @@ def read_all(paths: list[Path]) -> dict[str, int]:
     return outcomes
 
 
-def test_conformance_models_are_read_under_both_policies() -> None:
-    paths = list(conformance_models())[::25]
-    outcomes = read_all(paths)
+def test_stored_conformance_models_are_read_under_both_policies() -> None:
+    outcomes = read_all(stored_models()[::5])
+    assert outcomes["read"] > 20
     assert outcomes["standard-ops"] == 0  # none says what it should hold
-    assert outcomes["portable"] > len(paths) / 4
 
 
 @pytest.mark.slow
-def test_all_conformance_models_are_read_under_both_policies() -> None:
-    paths = list(conformance_models())
-    assert len(paths) > 1500
-    outcomes = read_all(paths)
+def test_all_conformance_models_are_read_under_both_policies(tmp_path: Path) -> None:
+    outcomes = read_all(chain(stored_models(), generated_models(tmp_path)))
+    assert outcomes["read"] > 1500
+    assert outcomes["refused"] < 100
     assert outcomes["standard-ops"] == 0
-    assert outcomes["portable"] > len(paths) / 4
+    # The others are of old operator sets, compute with float64 or texts, or fill whole ranks.
+    assert outcomes["portable"] > 800
 
 
 def test_a_declaration_that_is_missing_matters_to_standard_ops_alone(exported: Files) -> None:

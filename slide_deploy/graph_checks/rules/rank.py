@@ -39,7 +39,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
 
 
 def _grouped_weights(graph: Graph) -> frozenset[str]:
-    """What OpenVINO writes with the groups as a dimension of its own: weights, also behind casts."""
+    """Weights that OpenVINO writes with the groups as a dimension, and what they are cast from."""
     names = set()
     for node in graph.nodes:
         if not node.operator.startswith("GroupConvolution") or len(node.inputs) < 2:
