@@ -8,8 +8,10 @@ from pathlib import Path
 from torch import nn
 
 from exporters.base import Exporter, ExportRequest
+from exporters.declarations import request_declarations
 from exporters.metadata import metadata_of
 from exporters.outcome import ExportedFile, ExportOptions
+from exporters.quiet import quiet
 from slide_deploy.cases import Case
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
@@ -60,13 +62,25 @@ def jobs_of(
             if (job.lowerings, job.exporter.traits) == (lowerings, exporter.traits)
         )
         # Tracing takes seconds, and a request traces its model once.
-        request = next(alike, None) or ExportRequest(
-            replace(deployable, model=lower(folded, lowerings, exporter.traits)),
-            metadata_of(deployable, folded, lowerings, options.precision),
-            options.precision,
-        )
+        request = next(alike, None) or _request(deployable, folded, lowerings, exporter, options)
         jobs.append(Job(exporter, request, lowerings))
     return jobs
+
+
+def _request(
+    deployable: Deployable,
+    folded: nn.Module,
+    lowerings: Mapping[str, Lowering],
+    exporter: Exporter,
+    options: ExportOptions,
+) -> ExportRequest:
+    lowered = replace(deployable, model=lower(folded, lowerings, exporter.traits))
+    metadata = metadata_of(deployable)
+    request = ExportRequest(lowered, metadata, options.precision)
+    exporter.refuse(request)
+    with quiet():
+        metadata |= request_declarations(request, folded, lowerings)
+    return request
 
 
 def _lowerings(

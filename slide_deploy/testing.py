@@ -10,7 +10,7 @@ def test_exported_model():
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slide_deploy.graph_checks import check_file, load_policy
+from slide_deploy.graph_checks import check_file, named_policy
 
 if TYPE_CHECKING:
     from slide_deploy.checkpoint import Overrides
@@ -21,13 +21,14 @@ def assert_graph_valid(path: Path | str, policy: Path | str | None = None) -> No
 
     Args:
         path: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
-        policy: a policy file; the built-in ``standard-ops`` if left out.
+        policy: ``standard-ops``, ``portable`` or a policy file; if left out, ``standard-ops`` for
+            a file that slide-deploy wrote, and ``portable`` for any other.
 
     Raises:
         AssertionError: names every rule that is broken, where, and what to do.
         InputError: if the file or the policy cannot be used.
     """
-    report = check_file(path, None if policy is None else load_policy(Path(policy)))
+    report = check_file(path, None if policy is None else named_policy(str(policy)))
     if not report.passed:
         lines = [
             f"{found.rule} at {found.node or 'the file'}: {found.message} {found.remedy}"

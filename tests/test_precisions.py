@@ -14,9 +14,8 @@ from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.graph_checks.rules.precision import RULE
 from slide_deploy.precisions import Limit, Precision, precision_named
 from slide_deploy.tuning.defaults import measured_as
-from slide_deploy.verification import verify_file
 from tests.graph_checks.small_models import Files, exported_smallest
-from tests.support import exported, exported_path, golden_swin
+from tests.support import exported, exported_path, golden_swin, verify_file
 from tests.test_architecture import ROOT
 
 INT8 = Precision(

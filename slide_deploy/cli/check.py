@@ -22,12 +22,22 @@ def check(
         typer.Argument(help=f"{_KINDS}, one or more.", show_default=False),
     ] = None,
     policy: Annotated[
-        Path | None, typer.Option(help="Policy, laid over standard-ops.", metavar="TOML")
+        str | None,
+        typer.Option(
+            help="standard-ops for files of slide-deploy, portable for any other, or a TOML file "
+            "laid over one of them; by default as each file says.",
+            metavar="NAME|TOML",
+        ),
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
     sarif: Annotated[Path | None, typer.Option(help="Write SARIF 2.1.0 here.")] = None,
     show_policy: Annotated[
-        bool, typer.Option("--show-policy", help="Print the built-in policy and do nothing else.")
+        bool,
+        typer.Option(
+            "--show-policy",
+            help="Print a built-in policy and do nothing else: standard-ops, or the one that is "
+            "named in place of a file.",
+        ),
     ] = False,
     quiet: QuietOption = False,
     json_to: JsonOption = None,
@@ -36,13 +46,18 @@ def check(
     from slide_deploy import graph_checks
 
     if show_policy:
-        typer.echo(graph_checks.standard_ops_text(), nl=False)
+        name = str(files[0]) if files else policy or graph_checks.STANDARD_OPS
+        if name not in graph_checks.BUILT_IN:
+            known = " and ".join(graph_checks.BUILT_IN)
+            raise InputError(f"{name} is not built in: --show-policy knows {known}.")
+        typer.echo(graph_checks.built_in_text(name), nl=False)
         return
     if not files:
         raise InputError(f"No file to check: name one that ends in {_KINDS}.")
     places = {"--json": json_to, "--junit": junit, "--sarif": sarif}
-    outputs = Outputs(places, quiet, [*files, *([policy] if policy else [])])
-    rules = graph_checks.load_policy(policy) if policy else graph_checks.standard_ops()
+    own = [Path(policy)] if policy and policy not in graph_checks.BUILT_IN else []
+    outputs = Outputs(places, quiet, [*files, *own])
+    rules = graph_checks.named_policy(policy) if policy else None
     reports = graph_checks.check_files(files, rules)
 
     from slide_deploy.graph_checks import reports as forms

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks.graph import Graph
-from slide_deploy.graph_checks.policy import Policy, standard_ops
+from slide_deploy.graph_checks.policy import Policy, policy_for
 from slide_deploy.graph_checks.readers import read_graph
 from slide_deploy.graph_checks.readers.limits import short
 from slide_deploy.graph_checks.rules import RULES, Rule, Violation
@@ -24,7 +24,7 @@ class Report:
     Attributes:
         path: the file, as it was named.
         format: which reader understood it; None if none did.
-        policy: name of the policy.
+        policy: name of the policy; empty where the file decides, and could not be read.
         violations: in the order of the rules.
         unusable: why the file could not be read; empty if it could.
     """
@@ -51,19 +51,22 @@ def check_file(path: str | os.PathLike[str], policy: Policy | None = None) -> Re
 
     Args:
         path: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
-        policy: the built-in ``standard-ops`` if left out.
+        policy: if left out, the built-in ``standard-ops`` for a file that says something of itself
+            as slide-deploy's do, and ``portable`` for any other.
 
     Raises:
         InputError: the file cannot be used.
     """
     graph = read_graph(path)
-    policy = policy or standard_ops()
+    policy = policy or policy_for(graph.metadata)
     found = tuple(check_graph(graph, policy))
     return Report(Path(path), graph.format, policy.name, found)
 
 
-def check_files(paths: Iterable[str | os.PathLike[str]], policy: Policy) -> tuple[Report, ...]:
-    """Hold several files against a policy; one that cannot be used does not stop the others."""
+def check_files(
+    paths: Iterable[str | os.PathLike[str]], policy: Policy | None = None
+) -> tuple[Report, ...]:
+    """As ``check_file`` for several files; one that cannot be used does not stop the others."""
     return tuple(_report(path, policy) for path in paths)
 
 
@@ -83,8 +86,9 @@ def _limited(rule: Rule, graph: Graph, policy: Policy) -> Iterator[Violation]:
         yield rule.broken(f"There are more than {MAX_VIOLATIONS} violations of this rule.")
 
 
-def _report(path: str | os.PathLike[str], policy: Policy) -> Report:
+def _report(path: str | os.PathLike[str], policy: Policy | None) -> Report:
     try:
         return check_file(path, policy)
     except InputError as error:
-        return Report(Path(path), None, policy.name, (), unusable=str(error))
+        name = policy.name if policy else ""
+        return Report(Path(path), None, name, (), unusable=str(error))

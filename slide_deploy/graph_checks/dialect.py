@@ -36,6 +36,24 @@ def kinds(names: Mapping[Kind, str]) -> Mapping[str, Kind]:
     return {operator: kind for kind, text in names.items() for operator in text.split()}
 
 
+@dataclass(frozen=True)
+class PadWords:
+    """How the operator ``pad`` says what it puts around a tensor.
+
+    Attributes:
+        inputs: places of the inputs with the amounts: one holds those before all axes, then those
+            behind all; two hold them apart.
+        attribute: that holds the amounts instead, axis by axis, of the last axes.
+        axes: place of the input that names the axes; None where all axes are meant.
+        value: place of the input, or name of the attribute, with the number that is put there.
+    """
+
+    inputs: tuple[int, ...] = ()
+    attribute: str = ""
+    axes: int | None = None
+    value: int | str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Dialect:
     """The words of one format. An empty attribute name means that the format has no such attribute.
@@ -48,7 +66,12 @@ class Dialect:
         kinds: of operators. About one that is missing, rules assume nothing.
         groups: attribute of a convolution that says how many groups it has.
         grouped: convolutions whose weight is (groups, outputs / groups, inputs / groups, k, k); any
-            other has (outputs, inputs / groups, k, k).
+            other has (outputs, inputs / groups, k, k). Transposed ones have outputs and inputs
+            exchanged.
+        transposed_convolutions: operators.
+        padding: of the operator ``pad``.
+        affine_norm: operator that normalises, but where its mean is 0 and its variance 1: so the
+            format's converter writes a x + b.
         pad_mode: attribute of a convolution that names its padding: "valid", "same_upper" and the
             like, in any spelling.
         pads: attributes with the zeros around a map; two of them are those before and those behind.
@@ -62,8 +85,6 @@ class Dialect:
         gather: operator that reads an activation by a table of indices.
         epsilons: operators that normalise, each with the attribute that holds its epsilon.
         default_epsilon: where that attribute is left out; None if the format has no default.
-        square_root: operator that ends a normalisation which is written out in convolutions (see
-            ``normalisations``); empty where no exporter writes one.
         quantising: finds the operators that are there for numbers of low precision; None if the
             format has none.
         in_order: whether the order of the file is the order of execution.
@@ -75,6 +96,9 @@ class Dialect:
     kinds: Mapping[str, Kind]
     groups: str = ""
     grouped: frozenset[str] = frozenset()
+    transposed_convolutions: frozenset[str] = frozenset()
+    padding: PadWords = PadWords()
+    affine_norm: str = ""
     pad_mode: str = ""
     pads: tuple[str, ...] = ()
     pads_by_axis: bool = False
@@ -85,7 +109,6 @@ class Dialect:
     gather: str = ""
     epsilons: Mapping[str, str] = field(default_factory=dict)
     default_epsilon: float | None = None
-    square_root: str = ""
     quantising: re.Pattern[str] | None = None
     in_order: bool = True
     optional_inputs: bool = False

@@ -2,23 +2,31 @@
 
     y = (x - mean) / sqrt(variance + epsilon) * weight + bias
 
-Epsilon is an attribute of the operator in every format, under two names. In slide stages on maps
-(``lowerings.map_stages``) it is the bias of the convolution that computes the mean of the squares.
-A wrong one deep inside a network changes the logits less than rounding may change them, so that
-only a rule can see it. The exporter declares how many normalisations there are of each epsilon: one
-that was written in other operators, or left out, is missed then.
+Epsilon is an attribute of the operator in every format, under two names. Where a normalisation is
+written out, it is a constant in the sum under the root, or the bias of the convolution that
+computes the mean of the squares, as in slide stages on maps (``lowerings.map_stages``). A wrong one
+deep inside a network changes the answers less than rounding may change them, so that only a rule
+can see it. The exporter declares how many normalisations there are of each epsilon: one that was
+written in other operators, or left out, is missed then.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
 from slide_deploy.graph_checks.declarations import read_entries
 from slide_deploy.graph_checks.graph import Attribute, Graph, Node
+from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.readers.limits import MAX_NODES
 
 NORMALISATIONS_KEY = "slide_deploy.normalisations"
+
+
+_ROOTS = ("sqrt", "rsqrt")
+_HALF = (0.5, -0.5)
 
 
 @dataclass(frozen=True)
@@ -29,74 +37,86 @@ class Normalisation:
         node: where it is in the graph.
         epsilon: as the file holds it; None if it holds no number.
         under_root: whether epsilon is added to the variance, not to the deviation.
-        parts: its convolutions, where it is written out.
+        is_operator: whether it is one operator; written out otherwise, as converters may.
     """
 
     node: Node
     epsilon: float | None
-    under_root: bool
-    parts: tuple[Node, ...] = ()
+    under_root: bool = True
+    is_operator: bool = True
+
+
+@dataclass(frozen=True)
+class Declared:
+    """How many normalisations of one epsilon a file declares.
+
+    Attributes:
+        least: those that are in every file.
+        most: with those that converters fold into what stands around them, or make from operators.
+    """
+
+    least: int
+    most: int
 
 
 def normalisations(graph: Graph) -> Iterator[Normalisation]:
-    """Every operator of a graph that normalises, in the order of the file."""
+    """Every normalisation of a graph, in the order of the file."""
     attributes = graph.dialect.epsilons
     for node in graph.nodes:
         if node.operator in attributes:
-            held = node.attributes.get(attributes[node.operator], graph.dialect.default_epsilon)
-            mode = str(node.attributes.get("eps_mode", "inside_sqrt"))  # of OpenVINO's MVN
-            yield Normalisation(node, _number(held), mode.lower() == "inside_sqrt")
-        elif node.operator == graph.dialect.square_root:
-            written_out = _of_maps(graph, node)
-            if written_out is not None:
-                yield written_out
+            if _normalises(graph, node):
+                held = node.attributes.get(attributes[node.operator], graph.dialect.default_epsilon)
+                mode = str(node.attributes.get("eps_mode", "inside_sqrt"))  # of OpenVINO's MVN
+                yield Normalisation(node, _number(held), mode.lower() == "inside_sqrt")
+        elif _is_root(graph, node):
+            yield from _under_root(graph, node)
 
 
-def _of_maps(graph: Graph, root: Node) -> Normalisation | None:
-    """The normalisation of maps whose deviation an operator computes; None if it is none.
+def _normalises(graph: Graph, node: Node) -> bool:
+    """Whether an operator does: Core ML's converter writes a x + b as a batch norm of mean 0."""
+    if node.operator != graph.dialect.affine_norm or len(node.inputs) < 3:
+        return True
+    held = [graph.constants.get(name) for name in node.inputs[-2:]]
+    statistics = [constant.array() for constant in held if constant is not None]
+    return not all(
+        numbers is not None and bool(np.all(numbers == wanted))
+        for numbers, wanted in zip(statistics, (0, 1), strict=False)
+    )
 
-    sqrt(mean(y^2) + epsilon), in patch merging sqrt(mean(y^2) + epsilon + mean(d^2)). Whether y is
-    centred is not looked at: verification sees that.
+
+def _is_root(graph: Graph, node: Node) -> bool:
+    """Whether a node computes x^(1/2) or x^(-1/2)."""
+    if node.operator.lower() in _ROOTS:
+        return True
+    return (
+        node.operator.lower() in ("pow", "power")
+        and len(node.inputs) > 1
+        and _constant(graph, node.inputs[1]) in _HALF
+    )
+
+
+def _under_root(graph: Graph, root: Node) -> Iterator[Normalisation]:
+    """The normalisation that is written out around a root; nothing where there is none.
+
+    sqrt(variance + epsilon), where epsilon is a constant or the bias of the convolution that
+    computes the mean of the squares; in patch merging sqrt(mean(y^2) + epsilon + mean(d^2)).
     """
     variance = _producer(graph, root)
     if variance is None:
-        return None
+        return
     terms = [variance]
-    if variance.operator == "Add":
+    if kind_of(graph, variance) is Kind.ADD:
         terms = [term for place in (0, 1) if (term := _producer(graph, variance, place))]
+        for name in variance.inputs:
+            epsilon = _constant(graph, name)
+            if epsilon is not None and 0 < epsilon < 1:
+                yield Normalisation(root, epsilon, is_operator=False)
+                return
     for power in terms:
         square = _producer(graph, power)
         if square is not None and _is_square(square) and _is_mean(graph, power):
-            parts = (*terms, *_around(graph, root, square))
-            return Normalisation(root, _constant(graph, power.inputs[2]), True, parts)
-    return None
-
-
-def _around(graph: Graph, root: Node, square: Node) -> Iterator[Node]:
-    """The other convolutions of a normalisation of maps, where they are as the exporter writes."""
-    # From the quotient back to all channels.
-    for reciprocal in _consumers(graph, root):
-        yield from _convolutions(_consumers(graph, reciprocal))
-    # The mean, and back.
-    centred = _producer(graph, square)
-    for place in (0, 1) if centred is not None and centred.operator == "Add" else ():
-        off = _producer(graph, centred, place)
-        mean = None if off is None else _producer(graph, off)
-        if off is not None and mean is not None and _is_mean(graph, mean, inputs=2):
-            yield from (off, mean)
-            # What the means of four positions differ by, which patch merging adds as well.
-            for differences in _convolutions(_consumers(graph, mean)):
-                behind = _consumers(graph, differences)
-                if any(_is_square(node) for node in behind):
-                    yield from (differences, *_convolutions(behind))
-
-
-def _convolutions(nodes: Iterable[Node]) -> Iterator[Node]:
-    return (node for node in nodes if node.operator == "Conv")
-
-
-def _consumers(graph: Graph, node: Node) -> list[Node]:
-    return [reader for name in node.outputs for reader in graph.consumers.get(name, ())]
+            yield Normalisation(root, _constant(graph, power.inputs[2]))
+            return
 
 
 def _producer(graph: Graph, node: Node | None, place: int = 0) -> Node | None:
@@ -106,12 +126,13 @@ def _producer(graph: Graph, node: Node | None, place: int = 0) -> Node | None:
 
 
 def _is_square(node: Node) -> bool:
-    return node.operator == "Mul" and len(node.inputs) == 2 and len(set(node.inputs)) == 1
+    is_product = node.operator in ("Mul", "Multiply", "mul") and len(node.inputs) == 2
+    return is_product and len(set(node.inputs)) == 1
 
 
-def _is_mean(graph: Graph, node: Node, inputs: int = 3) -> bool:
-    """Whether it is a convolution that answers the mean of what it reads; a bias is an input."""
-    if node.operator != "Conv" or len(node.inputs) != inputs:
+def _is_mean(graph: Graph, node: Node) -> bool:
+    """Whether it is a convolution with a bias that answers the mean of what it reads."""
+    if kind_of(graph, node) is not Kind.CONVOLUTION or len(node.inputs) != 3:
         return False
     weight = graph.constants.get(node.inputs[1])
     numbers = None if weight is None else weight.array()
@@ -145,7 +166,16 @@ def same_epsilon(stored: float, wanted: float) -> bool:
         return bool(single > 0 and single in (np.float32(wanted), np.float32(np.float16(wanted))))
 
 
-def read_normalisations(metadata: Mapping[str, str]) -> Mapping[float, int] | None:
+def normalisations_text(declared: Mapping[float, Declared]) -> str:
+    """The JSON list of what a file declares."""
+    entries = [
+        {"epsilon": epsilon, "count": each.least, "most": each.most}
+        for epsilon, each in declared.items()
+    ]
+    return json.dumps(entries)
+
+
+def read_normalisations(metadata: Mapping[str, str]) -> Mapping[float, Declared] | None:
     """How many normalisations of each epsilon a file declares; None if it declares none.
 
     Raises:
@@ -154,14 +184,19 @@ def read_normalisations(metadata: Mapping[str, str]) -> Mapping[float, int] | No
     text = metadata.get(NORMALISATIONS_KEY)
     if text is None:
         return None
-    declared: dict[float, int] = {}
+    declared: dict[float, Declared] = {}
     for entry in read_entries(text):
-        epsilon, count = entry.get("epsilon"), entry.get("count")
+        epsilon, least = entry.get("epsilon"), entry.get("count")
+        most = entry.get("most", least)
         if not isinstance(epsilon, float) or not 0 < epsilon < 1:
             raise ValueError("has an entry without an epsilon between 0 and 1")
-        if type(count) is not int or not 0 < count <= MAX_NODES:
+        if not _is_count(most, 1) or not _is_count(least, 0) or least > most:
             raise ValueError(f"says no count for the epsilon {epsilon:g}")
         if epsilon in declared:
             raise ValueError(f"counts the epsilon {epsilon:g} twice")
-        declared[epsilon] = count
+        declared[epsilon] = Declared(least, most)
     return declared
+
+
+def _is_count(held: object, lowest: int) -> TypeGuard[int]:
+    return type(held) is int and lowest <= held <= MAX_NODES

@@ -1,6 +1,8 @@
 """The policy: what a graph must keep, read from TOML.
 
-``standard-ops.toml`` in this folder is built in and complete. A policy of a user is laid over it.
+``standard-ops.toml`` and ``portable.toml`` in this folder are built in and complete: what a file
+that slide-deploy writes must keep, and what any file should. A policy of a user is laid over one of
+them.
 """
 
 import tomllib
@@ -12,9 +14,10 @@ from typing import Any
 
 from slide_deploy.errors import InputError
 from slide_deploy.formats import format_names
+from slide_deploy.graph_checks.declarations import says_something
 from slide_deploy.graph_checks.toml_table import TomlTable
 
-_BUILT_IN = "standard-ops.toml"
+STANDARD_OPS, PORTABLE = BUILT_IN = ("standard-ops", "portable")
 # A policy is written by hand.
 _MAX_BYTES = 1 << 20
 ANY_SIZE = "*"
@@ -55,9 +58,9 @@ class FormatPolicy:
 class Policy:
     """The keys of ``standard-ops.toml``, which explains them.
 
-    ``features`` is what an output of a file must be that declares feature maps, None if such files
-    are refused; ``unnamed_dynamic`` holds the formats in which an open size needs no name;
-    ``require_declared`` is whether a file must say which slide attentions it holds.
+    ``inputs`` and ``outputs`` are None where any are allowed; ``unnamed_dynamic`` holds the formats
+    in which an open size needs no name; ``require_declared`` is whether a file must say what mixes
+    its channels.
 
     ``formats`` lacks those of which the policy has no section. Rules that need one do not judge
     files of these formats.
@@ -72,9 +75,8 @@ class Policy:
     constant_types: frozenset[str]
     dynamic_names: frozenset[str]
     unnamed_dynamic: frozenset[str]
-    inputs: tuple[Interface, ...]
-    outputs: tuple[Interface, ...]
-    features: Interface | None
+    inputs: tuple[Interface, ...] | None
+    outputs: tuple[Interface, ...] | None
     allow_unused: bool
     allow_duplicates: bool
     duplicate_bytes: int
@@ -87,18 +89,37 @@ class Policy:
     formats: Mapping[str, FormatPolicy]
 
 
+def built_in_policy(name: str) -> Policy:
+    """One of the policies that are built in, ``BUILT_IN``."""
+    return _policy(f"{name}.toml", tomllib.loads(built_in_text(name)))
+
+
+def built_in_text(name: str) -> str:
+    """A built-in policy as it is written."""
+    return files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+
+
 def standard_ops() -> Policy:
-    """The policy that is built in."""
-    return _policy(_BUILT_IN, _built_in())
+    """The built-in policy of files that slide-deploy writes."""
+    return built_in_policy(STANDARD_OPS)
 
 
-def standard_ops_text() -> str:
-    """The built-in policy as it is written."""
-    return files(__package__).joinpath(_BUILT_IN).read_text(encoding="utf-8")
+def policy_for(metadata: Mapping[str, str]) -> Policy:
+    """The built-in policy for a file that nobody named one for, by what the file says of itself."""
+    return built_in_policy(STANDARD_OPS if says_something(metadata) else PORTABLE)
+
+
+def named_policy(name: str) -> Policy:
+    """A built-in policy by its name, or one in a file.
+
+    Raises:
+        InputError: as ``load_policy``.
+    """
+    return built_in_policy(name) if name in BUILT_IN else load_policy(Path(name))
 
 
 def load_policy(path: Path) -> Policy:
-    """Read a policy file and lay it over the built-in one.
+    """Read a policy file and lay it over the built-in one that it names as ``base``.
 
     Raises:
         InputError: the file cannot be read, is no TOML, or a key is unknown or has a wrong value.
@@ -115,14 +136,11 @@ def load_policy(path: Path) -> Policy:
         raise InputError(
             f"{path} is not TOML ({error}): see slide-deploy check --show-policy."
         ) from error
-    base = _built_in()
-    if "outputs" in own:  # whoever says what a file answers means every file
-        del base["features"]
-    return _policy(path, _laid_over(base, {"name": path.stem, **own}))
-
-
-def _built_in() -> dict[str, Any]:
-    return tomllib.loads(standard_ops_text())
+    base = own.pop("base", STANDARD_OPS)
+    if base not in BUILT_IN:
+        raise InputError(f"{path}: base must be one of {', '.join(BUILT_IN)}, and is {base!r}.")
+    below = tomllib.loads(built_in_text(base))
+    return _policy(path, _laid_over(below, {"name": path.stem, **own}))
 
 
 def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,15 +172,13 @@ def _policy(file: str | Path, content: dict[str, Any]) -> Policy:
         constant_types=types.strings("constants"),
         dynamic_names=dynamic,
         unnamed_dynamic=dimensions.strings("unnamed", format_names()),
-        inputs=tuple(_interface(table, dynamic) for table in whole.tables("inputs")),
-        outputs=tuple(_interface(table, dynamic) for table in whole.tables("outputs")),
-        features=_features(whole.table("features"), dynamic) if "features" in content else None,
+        inputs=_interfaces(whole, "inputs", dynamic) if "inputs" in content else None,
+        outputs=_interfaces(whole, "outputs", dynamic) if "outputs" in content else None,
         allow_unused=constants.flag("unused"),
         allow_duplicates=constants.flag("duplicates"),
         duplicate_bytes=constants.count("duplicate_bytes"),
         allow_non_finite=constants.flag("non_finite"),
-        require_declared=structure.choice("slide_attentions", ("declared", "if-declared"))
-        == "declared",
+        require_declared=structure.choice("census", ("declared", "if-declared")) == "declared",
         allow_control_flow=structure.flag("control_flow"),
         allow_unfold=structure.flag("unfold"),
         known_traps=structure.flag("known_traps"),
@@ -184,18 +200,15 @@ def _format(table: TomlTable) -> FormatPolicy:
     return policy
 
 
+def _interfaces(whole: TomlTable, side: str, dynamic: frozenset[str]) -> tuple[Interface, ...]:
+    return tuple(_interface(table, dynamic) for table in whole.tables(side))
+
+
 def _interface(table: TomlTable, dynamic: frozenset[str]) -> Interface:
-    return _taken(table.text("name"), table, dynamic)
-
-
-def _features(table: TomlTable, dynamic: frozenset[str]) -> Interface:
-    """What holds for every map, whatever its name."""
-    return _taken("", table, dynamic)
-
-
-def _taken(name: str, table: TomlTable, dynamic: frozenset[str]) -> Interface:
     # "batch" stays a word for the first size in a policy that allows no open one.
     names = dynamic | {"batch"}
-    interface = Interface(name, types=table.strings("types"), shape=table.shape("shape", names))
+    interface = Interface(
+        table.text("name"), types=table.strings("types"), shape=table.shape("shape", names)
+    )
     table.finish()
     return interface

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from exporters.declarations import declarations
+from exporters.declarations import request_declarations
 from exporters.registry import exporter_for
 from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
-from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, read_declarations
+from slide_deploy.graph_checks.census import CENSUS_KEY
+from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY
 from slide_deploy.lowerings import FORMS, Lowering, chosen, lower
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
@@ -59,8 +60,9 @@ def test_files_of_all_forms(mode: str, tmp_path: Path) -> None:
     # Half of the forms in two strips.
     written = (Lowering(form, 1 + place % 2) for place, form in enumerate(forms))
     lowerings = chosen(folded, lambda attention: next(written))
-    declared = declarations(folded, lowerings)
-    request = image_request(lower(folded, lowerings), SHAPE, False, declared)
+    metadata: dict[str, str] = {}
+    request = image_request(lower(folded, lowerings), SHAPE, False, metadata)
+    metadata |= request_declarations(request, folded, lowerings)
     image = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = copy.deepcopy(model).double()(image.double()).numpy()
@@ -71,11 +73,12 @@ def test_files_of_all_forms(mode: str, tmp_path: Path) -> None:
         assert abs(answer - expected).max() < 1e-5 * abs(expected).max(), format
         graph = read_graph(path)
         assert [violation.message for violation in check_graph(graph, standard_ops())] == []
-        (first, *_) = read_declarations(graph.metadata) or ()
-        assert first.padding_mode == mode
         entries = json.loads(graph.metadata[ATTENTIONS_KEY])
+        assert {entry["padding_mode"] for entry in entries} == {mode}
         # The same file, said to pad with zeros: the convolutions do not, and the rule sees it.
-        for entry in entries:
-            entry["padding_mode"] = "zeros"
-        graph.metadata[ATTENTIONS_KEY] = json.dumps(entries)  # type: ignore[index]
+        census = json.loads(graph.metadata[CENSUS_KEY])
+        for entry in census["mixings"]:
+            if entry.get("kernel") == [3, 3]:
+                entry["pads"] = [[1, 1], [1, 1]]
+        graph.metadata[CENSUS_KEY] = json.dumps(census)  # type: ignore[index]
         assert {each.rule for each in check_graph(graph, standard_ops())} == {"SD017"}

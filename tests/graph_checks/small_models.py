@@ -1,13 +1,18 @@
 """Small models of random weights, and how to write them in every format."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from exporters.declarations import declarations
+from torch import nn
+
+from exporters.base import ExportRequest
+from exporters.declarations import request_declarations
 from exporters.registry import exporter_for
 from slide_deploy.formats import format_names
 from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, Lowering, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
+from slide_deploy.traits import PLAIN, Traits
 from tests.shared import once
 from tests.support import image_request, random_swin
 
@@ -20,6 +25,23 @@ def nano() -> SlideSwin:
     )
 
 
+def declared_request(
+    model: nn.Module,
+    shape: tuple[int, int, int],
+    lowering: Lowering | Chooser = DEFAULT_LOWERING,
+    traits: Traits = PLAIN,
+    *,
+    dynamic_batch: bool = False,
+) -> ExportRequest:
+    """A model to write, folded, lowered and declared."""
+    folded = reparameterize(model)[0]
+    lowerings = chosen(folded, lowering)
+    metadata: dict[str, str] = {}
+    request = image_request(lower(folded, lowerings, traits), shape, dynamic_batch, metadata)
+    metadata.update(request_declarations(request, folded, lowerings))
+    return request
+
+
 def export(
     model: SlideSwin,
     folder: Path,
@@ -28,11 +50,8 @@ def export(
     lowering: Lowering | Chooser = DEFAULT_LOWERING,
 ) -> Files:
     """Write a model in every format."""
-    folded = reparameterize(model)[0]
     shape = (model.config.in_channels, *model.config.image_size)
-    lowerings = chosen(folded, lowering)
-    declared = declarations(folded, lowerings)
-    request = image_request(lower(folded, lowerings), shape, dynamic_batch, declared)
+    request = declared_request(model, shape, lowering, dynamic_batch=dynamic_batch)
     exporters = [exporter_for(name) for name in format_names()]
     files = {exporter.format: exporter.paths(folder / "nano")[0] for exporter in exporters}
     for exporter in exporters:
@@ -77,11 +96,10 @@ def every_form() -> tuple[SlideSwin, Chooser]:
 
 
 def branched_swin(folder: Path) -> Path:
-    """An ONNX file of a model whose attentions nobody folded."""
+    """An ONNX file of a model whose attentions nobody folded, said to be folded."""
     model = nano()
-    folded = reparameterize(model)[0]
-    declared = declarations(folded, chosen(folded, DEFAULT_LOWERING))
-    request = image_request(model, (3, 64, 64), False, declared)
+    request = declared_request(model, (3, 64, 64))
     path = folder / "branched.onnx"
-    exporter_for("onnx").write(request, path)
+    branched = replace(request.deployable, model=model)
+    exporter_for("onnx").write(replace(request, deployable=branched), path)
     return path

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
-from slide_deploy.graph_checks import standard_ops_text
+from slide_deploy.graph_checks import BUILT_IN, built_in_text
 from tests.graph_checks.damage import edit_onnx, node
 from tests.graph_checks.small_models import Files
 
@@ -20,7 +21,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def damaged(exported: Files, tmp_path: Path) -> Path:
     return edit_onnx(
-        exported["onnx"], tmp_path, lambda model: setattr(node(model, "Gelu"), "op_type", "Mish")
+        exported["onnx"], tmp_path, lambda model: setattr(node(model, "Gelu"), "op_type", "Sinh")
     )
 
 
@@ -107,10 +108,40 @@ def test_quiet_prints_nothing(damaged: Path) -> None:
     assert (answer.returncode, answer.stdout, answer.stderr) == (1, "", "")
 
 
-def test_show_policy_prints_the_built_in_policy() -> None:
-    answer = run("check", "--show-policy")
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [((), "standard-ops"), *(((name,), name) for name in BUILT_IN)],
+)
+def test_show_policy_prints_a_built_in_policy(arguments: tuple[str, ...], name: str) -> None:
+    answer = run("check", "--show-policy", *arguments)
     assert answer.returncode == 0
-    assert answer.stdout == standard_ops_text()
+    assert answer.stdout == built_in_text(name)
+
+
+def test_show_policy_names_the_policies_that_it_knows() -> None:
+    answer = run("check", "--show-policy", "strict")
+    assert answer.returncode == 2
+    assert answer.stderr == (
+        "slide-deploy: strict is not built in: --show-policy knows standard-ops and portable.\n"
+    )
+
+
+def test_a_built_in_policy_is_named_and_the_report_says_which(
+    exported: Files, tmp_path: Path
+) -> None:
+    model = onnx.load(exported["onnx"])
+    del model.metadata_props[:]
+    silent = tmp_path / "silent.onnx"
+    onnx.save(model, silent)
+    by_itself = run("check", silent, exported["onnx"], "--json", "-")
+    policies = [entry["policy"] for entry in json.loads(by_itself.stdout)["files"]]
+    assert (by_itself.returncode, policies) == (0, ["portable", "standard-ops"])
+    strict = run("check", silent, "--policy", "standard-ops")
+    assert strict.returncode == 1
+    assert "SD017" in strict.stdout and "of standard-ops" in strict.stdout
+    lenient = run("check", exported["onnx"], "--policy", "portable")
+    assert lenient.returncode == 0
+    assert "no violations of portable" in lenient.stdout
 
 
 def test_inspect_prints_the_costs(exported: Files) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 import yaml
 
 from slide_deploy.graph_checks.rule_table import rule_table
-from slide_deploy.graph_checks.signatures import SIGNATURES
 from slide_deploy.graph_checks.traps import TRAPS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -15,10 +14,6 @@ PAGE = (DOCS / "graph-checks.md").read_text(encoding="utf-8")
 def test_the_table_of_rules_is_current() -> None:
     table = PAGE.partition("<!-- rules: begin -->\n")[2].partition("<!-- rules: end -->")[0]
     assert table == rule_table(), "write slide_deploy.graph_checks.rule_table into the page"
-
-
-def test_every_lowering_with_a_signature_is_described() -> None:
-    assert all(f"\n| {lowering} |" in PAGE for lowering in SIGNATURES)
 
 
 def test_every_trap_is_described_with_its_versions() -> None:

@@ -1,12 +1,20 @@
 """A policy file is laid over the built-in one, and a mistake in it names its key."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from slide_deploy.errors import InputError
-from slide_deploy.graph_checks import check_file, load_policy, standard_ops, standard_ops_text
+from slide_deploy.graph_checks import (
+    BUILT_IN,
+    built_in_policy,
+    built_in_text,
+    check_file,
+    load_policy,
+    standard_ops,
+)
 from tests.graph_checks.small_models import Files
 
 
@@ -16,12 +24,15 @@ def policy_file(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_built_in_policy_is_what_is_printed() -> None:
-    assert tomllib.loads(standard_ops_text())["name"] == standard_ops().name == "standard-ops"
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_built_in_policy_is_what_is_printed(tmp_path: Path, name: str) -> None:
+    assert tomllib.loads(built_in_text(name))["name"] == built_in_policy(name).name == name
+    assert load_policy(policy_file(tmp_path, built_in_text(name))) == built_in_policy(name)
 
 
-def test_the_printed_policy_is_a_policy_file(tmp_path: Path) -> None:
-    assert load_policy(policy_file(tmp_path, standard_ops_text())) == standard_ops()
+def test_a_policy_may_be_laid_over_either(tmp_path: Path) -> None:
+    policy = load_policy(policy_file(tmp_path, 'base = "portable"\n[limits]\nrank = 4'))
+    assert policy == replace(built_in_policy("portable"), name="mine", max_rank=4)
 
 
 def test_an_empty_policy_is_the_built_in_one_under_its_own_name(tmp_path: Path) -> None:
@@ -51,7 +62,7 @@ def test_files_that_declare_nothing_can_be_let_through(exported: Files, tmp_path
     del model.metadata_props[:]
     path = tmp_path / "anonymous.onnx"
     onnx.save(model, path)
-    policy = load_policy(policy_file(tmp_path, '[structure]\nslide_attentions = "if-declared"'))
+    policy = load_policy(policy_file(tmp_path, '[structure]\ncensus = "if-declared"'))
     assert check_file(path, policy).violations == ()
 
 
@@ -68,7 +79,9 @@ def test_files_that_declare_nothing_can_be_let_through(exported: Files, tmp_path
         ('[types]\nvalues = "float32"', r"types\.values must be a list of texts"),
         ("[constants]\nunused = 0", r"constants\.unused must be true or false"),
         ('[dimensions]\nunnamed = ["tflite"]', r"dimensions\.unnamed may hold onnx"),
-        ('[structure]\nslide_attentions = "no"', r"structure\.slide_attentions must be one of"),
+        ('[structure]\ncensus = "no"', r"structure\.census must be one of"),
+        ("base = 'strict'", r"base must be one of standard-ops, portable, and is 'strict'"),
+        ("[features]\ntypes = []", r"features is not a key of a policy"),
         ("[openvino.operators]\nopset = [1]", r"openvino\.operators\.opset must be a list"),
         ("inputs = []\n[[outputs]]\nname = 'y'", r"outputs\[0\]\.types is missing; add it"),
         (

@@ -2,7 +2,11 @@
 
 from onnx import TensorProto
 
+from slide_deploy.graph_checks.census import CENSUS_KEY
+from slide_deploy.graph_checks.interface import INTERFACE_KEY
+from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY
 from tests.mutants import bytes_damage as raw
+from tests.mutants import declared
 from tests.mutants import mlpackage_damage as coreml
 from tests.mutants import onnx_damage as onnx
 from tests.mutants import openvino_damage as ir
@@ -252,24 +256,6 @@ INTERFACE = (
         rule="SD017",
     ),
     file(
-        "another-lowering",
-        "The file claims another form of one slide attention.",
-        "check",
-        edits(onnx.another_lowering, in_xml(ir.another_lowering), coreml.another_lowering),
-        rule="SD017",
-    ),
-    file(
-        "another-number-of-strips",
-        "The file claims that one slide attention is computed in two strips.",
-        "check",
-        edits(
-            onnx.another_number_of_strips,
-            in_xml(ir.another_number_of_strips),
-            coreml.another_number_of_strips,
-        ),
-        rule="SD017",
-    ),
-    file(
         "half-precision-claimed",
         "The file claims float16, which would excuse larger errors.",
         "check",
@@ -280,45 +266,69 @@ INTERFACE = (
         ),
         rule="SD021",
     ),
-    file(
-        "another-kernel",
-        "The file claims kernels of another size.",
-        "check",
-        edits(onnx.another_kernel, in_xml(ir.another_kernel), coreml.another_kernel),
-        rule="SD017",
-    ),
-    file(
-        "one-attention-undeclared",
-        "The file is silent about one of its slide attentions.",
-        "check",
-        edits(
-            onnx.one_attention_undeclared,
-            in_xml(ir.one_attention_undeclared),
-            coreml.one_attention_undeclared,
-        ),
-        rule="SD017",
-    ),
-    file(
-        "one-attention-too-many",
-        "The file claims every slide attention twice.",
-        "check",
-        edits(
-            onnx.one_attention_too_many,
-            in_xml(ir.one_attention_too_many),
-            coreml.one_attention_too_many,
-        ),
-        rule="SD017",
-    ),
-    file(
-        "one-normalisation-too-many",
-        "The file claims a normalisation that it does not have.",
-        "check",
-        edits(
-            onnx.one_normalisation_too_many,
-            in_xml(ir.one_normalisation_too_many),
-            coreml.one_normalisation_too_many,
-        ),
-        rule="SD019",
+    *(
+        file(
+            name,
+            description,
+            "check",
+            edits(
+                onnx.declared(key, change),
+                in_xml(ir.declared(key, change)),
+                coreml.declared(key, change),
+            ),
+            rule=rule,
+        )
+        for name, description, key, change, rule in (
+            (
+                "another-geometry",
+                "The file claims wider convolutions in a slide attention.",
+                CENSUS_KEY,
+                declared.another_geometry,
+                "SD017",
+            ),
+            (
+                "another-kernel",
+                "The file claims kernels of another size.",
+                CENSUS_KEY,
+                declared.another_kernel,
+                "SD017",
+            ),
+            (
+                "one-geometry-undeclared",
+                "The file is silent about one kind of convolution.",
+                CENSUS_KEY,
+                declared.one_geometry_less,
+                "SD017",
+            ),
+            (
+                "one-mixing-too-many",
+                "The file claims a matrix product that it does not have.",
+                CENSUS_KEY,
+                declared.one_mixing_more,
+                "SD017",
+            ),
+            (
+                "every-mixing-twice",
+                "The file claims everything twice that mixes channels.",
+                CENSUS_KEY,
+                declared.every_mixing_twice,
+                "SD017",
+            ),
+            (
+                "one-normalisation-too-many",
+                "The file claims a normalisation that it does not have.",
+                NORMALISATIONS_KEY,
+                declared.one_normalisation_more,
+                "SD019",
+            ),
+            (
+                "larger-image-declared",
+                "The file claims an image of another height.",
+                INTERFACE_KEY,
+                declared.a_larger_image,
+                "SD010",
+            ),
+        )
     ),
 )
 
@@ -480,17 +490,6 @@ ATTRIBUTES = (
         "A normalisation deep inside has the epsilon 1e-6.",
         "check",
         edits(onnx.epsilon(1e-6, 8), in_xml(ir.epsilon(1e-6, 8)), coreml.epsilon(1e-6, 8)),
-        rule="SD019",
-    ),
-    file(
-        "epsilon-declared-too",
-        "A normalisation deep inside has the epsilon 1e-6, and the file declares it.",
-        "check",
-        edits(
-            onnx.epsilon_declared_too,
-            in_xml(ir.epsilon_declared_too),
-            coreml.epsilon_declared_too,
-        ),
         rule="SD019",
     ),
     file(

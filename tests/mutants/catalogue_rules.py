@@ -1,6 +1,7 @@
 """Mutants that the rules of ``check`` are there for: damage to what a file's message says."""
 
-from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY
+from slide_deploy.graph_checks.census import CENSUS_KEY
+from tests.mutants import declared
 from tests.mutants import mlpackage_damage as coreml
 from tests.mutants import rule_damage as damage
 from tests.mutants.kinds import edits, file
@@ -207,23 +208,23 @@ DECLARED = (
             name,
             description,
             "check",
-            edits(coreml=coreml.declared(ATTENTIONS_KEY, change)),
+            edits(coreml=coreml.declared(CENSUS_KEY, change)),
             rule="SD017",
         )
         for name, description, change in (
-            ("unknown-form", "An attention is declared in no known form.", damage.unknown_form),
-            ("no-form", "An attention is declared in no form.", damage.no_form),
-            ("half-a-strip", "An attention is declared in half a strip.", damage.half_a_strip),
+            ("no-geometry", "Something is counted without inputs.", declared.no_geometry),
+            ("half-a-mixing", "Half an operator is counted.", declared.half_a_mixing),
             (
-                "heads-that-do-not-fit",
-                "An attention is declared with three heads.",
-                damage.heads_that_do_not_fit,
+                "strides-that-do-not-fit",
+                "A convolution is counted that has fewer strides than axes.",
+                declared.strides_that_do_not_fit,
             ),
-            ("no-json", "Attentions are declared in half a sentence.", damage.no_json),
+            ("counted-twice", "A geometry is counted twice.", declared.counted_twice),
+            ("no-json", "The census is half a sentence.", declared.no_json),
             (
-                "one-attention-invented",
-                "An attention is declared that is not there.",
-                damage.one_attention_invented,
+                "one-geometry-invented",
+                "A product is counted that is not there.",
+                declared.one_geometry_invented,
             ),
         )
     ),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slide_deploy.errors import InputError
-from slide_deploy.graph_checks import check_file
+from slide_deploy.graph_checks import check_file, standard_ops
 from slide_deploy.parity import Verification
 from tests.mutants.bases import base
 from tests.mutants.mutant import REFUSED, Catcher, Mutant
@@ -54,7 +54,7 @@ def judge(mutant: Mutant, format: str, folder: Path) -> Outcome:
 def check_outcome(path: Path) -> str:
     """What the graph rules say of a file."""
     try:
-        report = check_file(path)
+        report = check_file(path, standard_ops())
     except InputError:
         return REFUSED
     assert all(violation.message and violation.remedy for violation in report.violations)

@@ -8,17 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, PRECISION_KEY
-from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY
+from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.mlpackage import Constant, open_package
 from slide_deploy.mlpackage.dtypes import BY_PROTO
 from slide_deploy.mlpackage.protobuf import model_messages
-from tests.mutants.declared import (
-    another_form,
-    more_strips,
-    one_epsilon_more,
-    one_normalisation_more,
-)
 
 _CODES = {dtype.name: dtype.proto for dtype in BY_PROTO.values()}
 _FIELDS = {"float32": "floats", "int32": "ints", "bool": "bools", "string": "strings"}
@@ -165,7 +158,7 @@ def foreign_operator(program: Program) -> None:
 def unlisted_operator(program: Program) -> None:
     gelu = program.find("gelu")
     mode = program.named(gelu.inputs["mode"].arguments[0].name)
-    gelu.type = "softplus"
+    gelu.type = "sinh"
     del gelu.inputs["mode"]
     program.replace([held for held in program.operations if held is not mode])
 
@@ -320,22 +313,7 @@ def declared(key: str, change: Callable[[str], str]) -> Callable[[Program], None
     return edit
 
 
-another_lowering = declared(ATTENTIONS_KEY, another_form)
-another_number_of_strips = declared(ATTENTIONS_KEY, more_strips)
 half_precision_claimed = declared(PRECISION_KEY, lambda text: "float16")
-another_kernel = declared(
-    ATTENTIONS_KEY, lambda text: text.replace('"kernel_size": 3', '"kernel_size": 5')
-)
-one_attention_undeclared = declared(
-    ATTENTIONS_KEY, lambda text: text[: text.index("}, {") + 1] + "]"
-)
-one_attention_too_many = declared(ATTENTIONS_KEY, lambda text: text[:-1] + ", " + text[1:])
-one_normalisation_too_many = declared(NORMALISATIONS_KEY, one_normalisation_more)
-
-
-def epsilon_declared_too(program: Program) -> None:
-    epsilon(1e-6, 8)(program)
-    declared(NORMALISATIONS_KEY, one_epsilon_more)(program)
 
 
 def blobs(program: Program) -> Iterator[Any]:

@@ -15,14 +15,7 @@ from onnx import (
     numpy_helper,
 )
 
-from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, PRECISION_KEY
-from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY
-from tests.mutants.declared import (
-    another_form,
-    more_strips,
-    one_epsilon_more,
-    one_normalisation_more,
-)
+from slide_deploy.graph_checks.declarations import PRECISION_KEY
 
 
 def in_graph(edit: Callable[[ModelProto], object]) -> Callable[[Path], None]:
@@ -91,8 +84,8 @@ def foreign_domain(model: ModelProto) -> None:
 
 
 def unlisted_operator(model: ModelProto) -> None:
-    node(model, "Gelu").op_type = "Mish"
-    del node(model, "Mish").attribute[:]
+    node(model, "Gelu").op_type = "Sinh"
+    del node(model, "Sinh").attribute[:]
 
 
 def own_function(model: ModelProto) -> None:
@@ -239,41 +232,13 @@ def no_metadata(model: ModelProto) -> None:
     del model.metadata_props[:]
 
 
-def another_lowering(model: ModelProto) -> None:
-    metadata(model, ATTENTIONS_KEY, another_form)
-
-
-def another_number_of_strips(model: ModelProto) -> None:
-    metadata(model, ATTENTIONS_KEY, more_strips)
+def declared(key: str, change: Callable[[str], str]) -> Callable[[ModelProto], None]:
+    """Another text in what the exporter stored."""
+    return lambda model: metadata(model, key, change)
 
 
 def half_precision_claimed(model: ModelProto) -> None:
     metadata(model, PRECISION_KEY, lambda text: "float16")
-
-
-def another_kernel(model: ModelProto) -> None:
-    metadata(
-        model,
-        ATTENTIONS_KEY,
-        lambda text: text.replace('"kernel_size": 3', '"kernel_size": 5'),
-    )
-
-
-def one_attention_undeclared(model: ModelProto) -> None:
-    metadata(model, ATTENTIONS_KEY, lambda text: text[: text.index("}, {") + 1] + "]")
-
-
-def one_attention_too_many(model: ModelProto) -> None:
-    metadata(model, ATTENTIONS_KEY, lambda text: text[:-1] + ", " + text[1:])
-
-
-def one_normalisation_too_many(model: ModelProto) -> None:
-    metadata(model, NORMALISATIONS_KEY, one_normalisation_more)
-
-
-def epsilon_declared_too(model: ModelProto) -> None:
-    epsilon(1e-6, 8)(model)
-    metadata(model, NORMALISATIONS_KEY, one_epsilon_more)
 
 
 def weights_outside(model: ModelProto) -> None:

@@ -9,14 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, PRECISION_KEY
-from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY
-from tests.mutants.declared import (
-    another_form,
-    more_strips,
-    one_epsilon_more,
-    one_normalisation_more,
-)
+from slide_deploy.graph_checks.declarations import PRECISION_KEY
 
 Element = ElementTree.Element
 Edit = Callable[[Path], None]
@@ -84,8 +77,8 @@ def foreign_domain(root: Element) -> None:
 
 def unlisted_operator(root: Element) -> None:
     gelu = layer(root, "Gelu")
-    gelu.set("type", "Mish")
-    gelu.set("version", "opset4")
+    gelu.set("type", "Sinh")
+    gelu.set("version", "opset1")
     gelu.remove(data(gelu))
 
 
@@ -157,22 +150,7 @@ def no_metadata(root: Element) -> None:
     root.remove(section)
 
 
-another_lowering = declared(ATTENTIONS_KEY, another_form)
-another_number_of_strips = declared(ATTENTIONS_KEY, more_strips)
 half_precision_claimed = declared(PRECISION_KEY, lambda text: "float16")
-another_kernel = declared(
-    ATTENTIONS_KEY, lambda text: text.replace('"kernel_size": 3', '"kernel_size": 5')
-)
-one_attention_undeclared = declared(
-    ATTENTIONS_KEY, lambda text: text[: text.index("}, {") + 1] + "]"
-)
-one_attention_too_many = declared(ATTENTIONS_KEY, lambda text: text[:-1] + ", " + text[1:])
-one_normalisation_too_many = declared(NORMALISATIONS_KEY, one_normalisation_more)
-
-
-def epsilon_declared_too(root: Element) -> None:
-    epsilon(1e-6, 8)(root)
-    declared(NORMALISATIONS_KEY, one_epsilon_more)(root)
 
 
 def weights_outside(root: Element) -> None:

@@ -3,7 +3,6 @@
 Where two formats have the same damage, the kind is named once, in ``catalogue_rules``.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any
 from xml.etree.ElementTree import SubElement
@@ -216,38 +215,3 @@ def of_kind(kind: str) -> Callable[[Program], None]:
         program.find("gelu").type = kind
 
     return edit
-
-
-# What a file declares of its first attention.
-
-
-def unknown_form(text: str) -> str:
-    return _first(text, lowering="sideways")
-
-
-def no_form(text: str) -> str:
-    return _first(text, lowering=None)
-
-
-def half_a_strip(text: str) -> str:
-    return _first(text, strips=0.5)
-
-
-def heads_that_do_not_fit(text: str) -> str:
-    return _first(text, heads=3)
-
-
-def no_json(text: str) -> str:
-    return "[{"
-
-
-def one_attention_invented(text: str) -> str:
-    invented = {"name": "x", "channels": 8, "kernel_size": 3, "heads": 1, "head_dim": 8}
-    return json.dumps([invented, *json.loads(text)])
-
-
-def _first(text: str, **changes: object) -> str:
-    """The declaration with other entries of the first attention; None takes one away."""
-    first, *others = json.loads(text)
-    changed = {key: value for key, value in {**first, **changes}.items() if value is not None}
-    return json.dumps([changed, *others])

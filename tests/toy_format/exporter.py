@@ -19,7 +19,7 @@ VERSION = 3
 
 def write(request: ExportRequest, path: Path) -> None:
     if request.deployable.open_names:
-        raise InputError("toy files have fixed sizes: export without --dynamic-batch.")
+        raise InputError("toy files have a fixed batch: export without --dynamic-batch.")
     program, weights = _Writer(request).write()
     with path.open("wb") as file:
         np.savez(file, program=np.frombuffer(json.dumps(program).encode(), np.uint8), **weights)

@@ -20,6 +20,7 @@ from slide_deploy import cli, formats
 from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.cli import completion, contests, tune_first
 from slide_deploy.cli.suite_files import export_for_suite
+from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.doctor import examine
 from slide_deploy.errors import InputError
 from slide_deploy.formats import ONNX, Format, Runtime
@@ -190,8 +191,8 @@ def test_tune_races_its_files_where_the_benchmark_knows_its_target(
     assert files.write(Lowering("flat"), "toy").suffix == ".toy"
 
     monkeypatch.setattr(formats, "FORMATS", (ONNX, replace(TOY, target="toy:cpu")))
-    model = load_checkpoint(NANO.path).model
-    (remark,) = tune_first.tune_first(model, ["toy"], "float32", lambda step: None)
+    trained = deployable_checkpoint(load_checkpoint(NANO.path))
+    (remark,) = tune_first.tune_first(trained, ["toy"], "float32", lambda step: None)
     assert remark.startswith("toy: no form was raced: There is no target toy:cpu")
     assert "toy:cpu" not in contests.parse_targets([], "float32")
     assert for_format("toy", "float32").target == "toy:cpu"

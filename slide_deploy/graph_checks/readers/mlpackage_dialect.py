@@ -2,7 +2,7 @@
 
 import re
 
-from slide_deploy.graph_checks.dialect import Dialect, Kind, kinds
+from slide_deploy.graph_checks.dialect import Dialect, Kind, PadWords, kinds
 
 DIALECT = Dialect(
     format="coreml",
@@ -30,6 +30,9 @@ DIALECT = Dialect(
         }
     ),
     groups="groups",
+    transposed_convolutions=frozenset({"conv_transpose"}),
+    padding=PadWords(attribute="pad", value="constant_val"),
+    affine_norm="batch_norm",
     pad_mode="pad_type",
     pads=("pad",),
     pads_by_axis=True,

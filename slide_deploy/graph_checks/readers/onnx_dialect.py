@@ -2,7 +2,7 @@
 
 import re
 
-from slide_deploy.graph_checks.dialect import Dialect, Kind, kinds
+from slide_deploy.graph_checks.dialect import Dialect, Kind, PadWords, kinds
 
 DIALECT = Dialect(
     format="onnx",
@@ -30,6 +30,8 @@ DIALECT = Dialect(
         }
     ),
     groups="group",
+    transposed_convolutions=frozenset({"ConvTranspose"}),
+    padding=PadWords(inputs=(1,), axes=3, value=2),
     pad_mode="auto_pad",
     pads=("pads",),
     transposed=("transA", "transB"),
@@ -48,7 +50,6 @@ DIALECT = Dialect(
     # The standard defines it for all five. Where the other formats leave it out there is no number
     # to read: it may be computed, or stand in the weight file.
     default_epsilon=1e-5,
-    square_root="Sqrt",
     # ONNX Runtime alone has forty such operators, which follow these words.
     quantising=re.compile(
         r"[Qq]uantize|^QLinear|^QOrdered|^Q(Gemm|Attention|MoE)$|Integer(16|ToFloat)?$"

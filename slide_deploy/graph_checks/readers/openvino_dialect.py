@@ -2,7 +2,7 @@
 
 import re
 
-from slide_deploy.graph_checks.dialect import Dialect, Kind, kinds
+from slide_deploy.graph_checks.dialect import Dialect, Kind, PadWords, kinds
 
 DIALECT = Dialect(
     format="openvino",
@@ -28,12 +28,14 @@ DIALECT = Dialect(
             Kind.CONTROL_FLOW: "If Loop TensorIterator",
         }
     ),
-    grouped=frozenset({"GroupConvolution"}),
+    grouped=frozenset({"GroupConvolution", "GroupConvolutionBackpropData"}),
+    transposed_convolutions=frozenset({"ConvolutionBackpropData", "GroupConvolutionBackpropData"}),
+    padding=PadWords(inputs=(1, 2), value=3),
     pad_mode="auto_pad",
     pads=("pads_begin", "pads_end"),
     transposed=("transpose_a", "transpose_b"),
     gather="Gather",
-    epsilons={"BatchNormInference": "epsilon", "MVN": "eps"},
+    epsilons={"BatchNormInference": "epsilon", "GroupNormalization": "epsilon", "MVN": "eps"},
     quantising=re.compile(r"^FakeConvert$|[Qq]uantize"),
     in_order=False,
 )

@@ -36,7 +36,8 @@ def _line(report: Report) -> str:
     warnings = len(report.violations) - errors
     verdict = "[green]pass[/]" if report.passed else "[bold red]FAIL[/]"
     counts = f"{errors} errors, {warnings} warnings" if report.violations else "no violations"
-    return f"{verdict} {escape(short(str(report.path), 200))}: {counts}"
+    policy = escape(short(report.policy, 80))
+    return f"{verdict} {escape(short(str(report.path), 200))}: {counts} of {policy}"
 
 
 def _rule(violation: Violation) -> str:

@@ -1,50 +1,59 @@
-"""Sizes are fixed, but for a named batch, which stands first.
+"""Sizes are fixed, or open as the file declares and the policy allows.
 
-Inputs and outputs are the business of the interface rule; this one looks at what lies between. The
-batch merges with heads and windows (``2*batch``) and stays the first dimension all the same.
+An open batch stands first, and merges with heads and windows (``2*batch``). Where the file declares
+that other sizes of its inputs are open as well, such as height and width, those inside may be. A
+policy may allow any, for files that declare nothing.
 """
 
 import re
 from collections.abc import Iterator
 
 from slide_deploy.graph_checks.graph import Dimension, Graph
-from slide_deploy.graph_checks.policy import Policy
+from slide_deploy.graph_checks.interface import DeclaredInterface, read_interface
+from slide_deploy.graph_checks.policy import ANY_SIZE, Policy
 from slide_deploy.graph_checks.readers.onnx_shapes import UNEXPRESSED
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
-_NAME = re.compile(r"[A-Za-z_]\w*")
+# Names of sizes, not of the functions that compute with them: floor(height/2).
+_NAME = re.compile(r"[A-Za-z_]\w*+(?!\()")
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    outside = {value.name for value in (*graph.inputs, *graph.outputs)}
-    for node in graph.nodes:
-        for name in node.outputs:
-            if name in outside:
-                continue
-            for axis, size in enumerate(graph.shape(name) or ()):
-                reason = _reason(size, axis, policy)
-                if reason:
-                    yield RULE.broken(f"Size {axis} of this value {reason}.", name)
+    try:
+        declared = read_interface(graph.metadata)
+    except ValueError:  # SD010 says so
+        declared = None
+    outside = dict.fromkeys(value.name for value in (*graph.inputs, *graph.outputs))
+    inside = dict.fromkeys(name for node in graph.nodes for name in node.outputs)
+    for name in (*outside, *(name for name in inside if name not in outside)):
+        for axis, size in enumerate(graph.shape(name) or ()):
+            reason = _reason(size, axis, policy, declared)
+            if reason:
+                yield RULE.broken(f"Size {axis} of this value {reason}.", name)
 
 
-def _reason(size: Dimension, axis: int, policy: Policy) -> str:
+def _reason(size: Dimension, axis: int, policy: Policy, declared: DeclaredInterface | None) -> str:
     """Why a size is not allowed; empty if it is."""
     if isinstance(size, int):
         return "" if size > 0 else "is 0"
     if not policy.dynamic_names:
         return "is open, and the policy asks for static shapes"
-    if axis > 0:
+    if ANY_SIZE in policy.dynamic_names:
+        return ""
+    if axis > 0 and not (declared and declared.opens_more_than_the_first):
         return f"is open ({size}), and only the first may be" if size else "is open"
-    names = set(_NAME.findall(size or ""))
-    unknown = {name for name in names if not name.startswith(UNEXPRESSED)} - policy.dynamic_names
+    names = {name for name in _NAME.findall(size or "") if not name.startswith(UNEXPRESSED)}
+    allowed = policy.dynamic_names | (declared.open_names if declared else frozenset())
+    unknown = names - allowed
     return f"depends on {', '.join(sorted(unknown))}" if unknown else ""
 
 
 RULE = Rule(
     id="SD009",
     name="Dimensions",
-    title="Sizes are static, or open in the first dimension under an allowed name.",
-    reason="An open height or width keeps runtimes from planning memory and choosing kernels.",
-    remedy="Export for one image size; leave only the batch open (--dynamic-batch).",
+    title="Sizes are static, or open under a name that the file declares or the policy allows.",
+    reason="A size that is open where nobody asked for it keeps runtimes from planning memory and "
+    "choosing kernels.",
+    remedy="Export for fixed sizes, or declare which are open when the model is exported.",
     check=_check,
 )

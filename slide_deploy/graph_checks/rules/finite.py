@@ -1,42 +1,54 @@
-"""Weights are numbers: no NaN, no infinity."""
+"""Weights are numbers: no NaN, and no infinity where the exported program has none."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
+from slide_deploy.graph_checks.census import read_census
 from slide_deploy.graph_checks.graph import Constant, Graph
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
 # The exponent of a bfloat16, which numpy does not know; all ones mean NaN or infinity.
 _BFLOAT16_EXPONENT = np.uint16(0x7F80)
+_BFLOAT16_MANTISSA = np.uint16(0x007F)
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     if policy.allow_non_finite:
         return
+    try:
+        census = read_census(graph.metadata)
+    except ValueError:  # SD017 says so
+        census = None
+    may_be_infinite = census is not None and census.infinities
+    what = "NaN" if may_be_infinite else "NaN or infinite"
     for constant in {constant.source: constant for constant in graph.constants.values()}.values():
-        wrong = _non_finite(constant)
+        wrong = _non_finite(constant, may_be_infinite)
         if wrong:
-            yield RULE.broken(f"{wrong} of its numbers are NaN or infinite.", constant.name)
+            yield RULE.broken(f"{wrong} of its numbers are {what}.", constant.name)
 
 
-def _non_finite(constant: Constant) -> int:
+def _non_finite(constant: Constant, may_be_infinite: bool) -> int:
     if constant.dtype == "bfloat16":
         bits = constant.load().view("<u2")
-        return int(np.count_nonzero((bits & _BFLOAT16_EXPONENT) == _BFLOAT16_EXPONENT))
+        special = (bits & _BFLOAT16_EXPONENT) == _BFLOAT16_EXPONENT
+        if may_be_infinite:
+            special &= (bits & _BFLOAT16_MANTISSA) != 0
+        return int(np.count_nonzero(special))
     if constant.dtype not in ("float16", "float32", "float64"):
         return 0
     array = constant.array()
     if array is None:
         return 0
-    return array.size - int(np.count_nonzero(np.isfinite(np.asarray(array, dtype=array.dtype))))
+    numbers = np.asarray(array, dtype=array.dtype)
+    return int(np.count_nonzero(np.isnan(numbers) if may_be_infinite else ~np.isfinite(numbers)))
 
 
 RULE = Rule(
     id="SD015",
     name="FiniteWeights",
-    title="Weights hold no NaN and no infinity.",
+    title="Weights hold no NaN, and no infinity where the exported program has none.",
     reason="One is enough to spoil every answer, and overflow in float16 makes them silently.",
     remedy="Export from a checkpoint with finite weights; keep float32 where float16 overflows.",
     check=_check,

@@ -1,16 +1,18 @@
 """Every normalisation has the epsilon that the file declares, and the declaration keeps the policy.
 
-The file says how many normalisations of which epsilon it holds (see ``normalisations``). What it
-says is compared with the policy as well: whoever changes the graph can change what the file says of
-itself. A file that declares nothing is held against the policy alone.
+The file says how many normalisations of which epsilon it holds (see ``normalisations``). A policy
+may name the epsilons that are allowed, for whoever changes the graph can change what the file says
+of itself. A file that declares nothing is held against the policy alone.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.normalisations import (
     NORMALISATIONS_KEY,
+    Declared,
+    Normalisation,
     normalisations,
     read_normalisations,
     same_epsilon,
@@ -25,8 +27,10 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     except ValueError as error:
         yield RULE.broken(f"The file's {NORMALISATIONS_KEY} {error}.")
         declared = None
+    found = list(normalisations(graph))
     if declared is None:
-        yield from _compare(graph, policy.norm_epsilons or None, "the policy allows")
+        if policy.norm_epsilons:
+            yield from _compare(found, policy.norm_epsilons, "the policy allows")
         return
     for epsilon in declared if policy.norm_epsilons else ():
         if _among(epsilon, policy.norm_epsilons) is None:
@@ -34,32 +38,34 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
                 f"The file declares the epsilon {epsilon:g}; the policy allows "
                 f"{_written(policy.norm_epsilons)}."
             )
-    yield from _compare(graph, tuple(declared), "the file declares")
-    yield from _count(graph, declared)
+    yield from _compare(found, tuple(declared), "the file declares")
+    yield from _count(found, declared)
 
 
-def _compare(graph: Graph, wanted: tuple[float, ...] | None, whose: str) -> Iterator[Violation]:
-    """Hold each normalisation against the epsilons that may be; None if any may be."""
-    for found in normalisations(graph):
-        name, epsilon = found.node.name, found.epsilon
+def _compare(
+    found: Sequence[Normalisation], wanted: Iterable[float], whose: str
+) -> Iterator[Violation]:
+    """Hold each operator that normalises against the epsilons that may be."""
+    for each in found:
+        name, epsilon = each.node.name, each.epsilon
         if epsilon is None:
             yield RULE.broken("Does not hold its epsilon as a number.", name)
-        elif not found.under_root:
+        elif not each.under_root:
             yield RULE.broken("Adds its epsilon to the deviation, not to the variance.", name)
-        elif wanted is not None and _among(epsilon, wanted) is None:
+        # A sum under a root may be none of a normalisation.
+        elif each.is_operator and _among(epsilon, wanted) is None:
             yield RULE.broken(f"Has the epsilon {epsilon:g}; {whose} {_written(wanted)}.", name)
 
 
-def _count(graph: Graph, declared: Mapping[float, int]) -> Iterator[Violation]:
-    present = Counter(
-        _among(found.epsilon, declared)
-        for found in normalisations(graph)
-        if found.epsilon is not None
-    )
+def _count(
+    found: Sequence[Normalisation], declared: Mapping[float, Declared]
+) -> Iterator[Violation]:
+    present = Counter(_among(each.epsilon, declared) for each in found if each.epsilon is not None)
     for epsilon, count in declared.items():
-        if present[epsilon] != count:
+        if not count.least <= present[epsilon] <= count.most:
+            number = count.most if count.least == count.most else f"{count.least} to {count.most}"
             yield RULE.broken(
-                f"The file declares {count} normalisations of epsilon {epsilon:g}, and the graph "
+                f"The file declares {number} normalisations of epsilon {epsilon:g}, and the graph "
                 f"has {present[epsilon]}."
             )
 

@@ -1,49 +1,68 @@
 """No value has more dimensions than the targets compute with.
 
 Five anywhere, because Core ML refuses six; four inside slide attention, which is what the lowerings
-promise: from each of the operators that mix its channels (see ``signatures``) to the next one.
+promise: from each of the operators that mix its channels (see ``census``) to the next one.
 """
 
 from collections.abc import Iterator
 
-from slide_deploy.graph_checks.declarations import read_declarations
+from slide_deploy.graph_checks.census import read_census
 from slide_deploy.graph_checks.graph import Graph, Node
-from slide_deploy.graph_checks.graph_walks import inside_attention
+from slide_deploy.graph_checks.graph_walks import LONGEST_WALK, inside_attention
+from slide_deploy.graph_checks.mixing import mixings
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
-from slide_deploy.graph_checks.signatures import mixings, signature
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     inside = {node.name for node in inside_attention(graph, _starts(graph))}
+    grouped = _grouped_weights(graph)
     for constant in graph.constants.values():
-        # OpenVINO writes the weights of a grouped convolution with rank 5.
-        if len(constant.shape) > policy.max_rank:
+        limit = policy.max_rank + (constant.name in grouped)
+        if len(constant.shape) > limit:
             yield RULE.broken(
-                f"This constant has rank {len(constant.shape)}; {policy.max_rank} is the most.",
+                f"This constant has rank {len(constant.shape)}; {limit} is the most.",
                 constant.name,
             )
     for node in graph.nodes:
-        limit = policy.max_slide_attention_rank if node.name in inside else policy.max_rank
-        where = " inside slide attention" if node.name in inside else ""
+        is_inside = node.name in inside
+        limit = policy.max_slide_attention_rank if is_inside else policy.max_rank
+        where = " inside slide attention" if is_inside else ""
         for name in filter(None, node.outputs):
             shape = graph.shape(name)
             if shape is None:
                 yield RULE.broken("The rank of this value is not known.", name)
-            elif len(shape) > limit:
+            elif len(shape) > limit + (name in grouped):
                 yield RULE.broken(
                     f"{node.operator} gives rank {len(shape)}; {limit} is the most{where}.", name
                 )
 
 
+def _grouped_weights(graph: Graph) -> frozenset[str]:
+    """Weights that OpenVINO writes with the groups as a dimension, and what they are cast from."""
+    names = set()
+    for node in graph.nodes:
+        if not node.operator.startswith("GroupConvolution") or len(node.inputs) < 2:
+            continue
+        name = node.inputs[1]
+        for _ in range(LONGEST_WALK):
+            names.add(name)
+            producer = graph.producers.get(name)
+            if producer is None or not producer.inputs:
+                break
+            name = producer.inputs[0]
+    return frozenset(names)
+
+
 def _starts(graph: Graph) -> list[Node]:
-    """What mixes channels in slide attention: whatever has groups or is of a declared geometry."""
+    """What mixes channels in slide attention: operators of a geometry that only it has."""
     try:
-        declarations = read_declarations(graph.metadata) or ()
+        census = read_census(graph.metadata)
     except ValueError:  # SD017 says so
-        declarations = ()
-    asked = {kind.padded_anyhow for attention in declarations for kind in signature(attention)}
-    return [node for node, kind in mixings(graph) if kind.is_grouped or kind.padded_anyhow in asked]
+        census = None
+    counts = census.mixings if census else {}
+    own = {kind for kind, count in counts.items() if count.slide_attention}
+    return [node for node, kind in mixings(graph) if kind in own] if own else []
 
 
 RULE = Rule(

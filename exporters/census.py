@@ -1,0 +1,266 @@
+"""Counts the operators of a traced program that mix channels, for a file to be held against.
+
+Converters keep the geometry of such operators, and fold into their weights what stands around them.
+Where they may choose how many there are, the census says so:
+
+    merging     two operators that compute the same become one
+    fusion      softmax(q k^T) v over constants may be one operator, or products with constants
+    einsum      may be a product or stay what it is
+    vectors     a product with a vector may be one with a matrix of one column
+    recurrent   cells may be written as products
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from exporters.traced import Call, Traced, call, shape
+from slide_deploy.graph_checks.census import Census, Count
+from slide_deploy.graph_checks.mixing import Geometry, Pads, added
+from slide_deploy.lowerings.lowered import LoweredSlideAttention
+
+_PRODUCTS = {
+    "matmul": ("self", "other"),
+    "mm": ("self", "mat2"),
+    "bmm": ("self", "mat2"),
+    "addmm": ("mat1", "mat2"),
+    "baddbmm": ("batch1", "batch2"),
+    "mv": ("self", "vec"),
+}
+# Converters write them with products of their own.
+_HIDING = {
+    *("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell"),
+    *("rnn_relu_cell", "bilinear", "_trilinear", "tensordot", "inner", "addbmm", "addmv"),
+}
+# What stands between a product and the softmax of an attention, or between a convolution and a sum.
+_SCALING = {
+    *("mul", "div", "add", "sub", "mul_", "div_", "add_", "sub_", "to", "_to_copy", "clone"),
+    *("dropout", "alias", "detach", "contiguous", "view", "reshape", "unsqueeze", "squeeze"),
+    *("batch_norm",),
+}
+_LONGEST_WALK = 16
+
+Found = tuple[Geometry, bool]
+"""A geometry, and whether every converter writes it as an operator of its own."""
+
+
+def census(program: ExportedProgram) -> Census:
+    """The census of a traced program."""
+    traced = Traced(program)
+    most: Counter[Geometry] = Counter()
+    different: dict[Geometry, set[str]] = defaultdict(set)
+    outside: set[Geometry] = set()
+    hides = False
+    for each in traced.calls():
+        hides = hides or each.name in _HIDING
+        for kind, is_sure in _mixings(traced, each):
+            most[kind] += 1
+            if is_sure:
+                different[kind].add(traced.identity[each.node])
+            if not _in_slide_attention(each.node):
+                outside.add(kind)
+    counts = {
+        kind: Count(len(different[kind]), number, slide_attention=kind not in outside)
+        for kind, number in most.items()
+    }
+    return Census(counts, _branched_pairs(traced), hides, _has_infinities(traced))
+
+
+def _has_infinities(traced: Traced) -> bool:
+    """Whether a constant is infinite; an attention with a mask makes such of it."""
+    for node in traced.live:
+        weight, found = traced.weight(node), call(node)
+        if weight is not None and weight.is_floating_point() and bool(weight.isinf().any()):
+            return True
+        if any(isinstance(held, float) and math.isinf(held) for held in _literals(node)):
+            return True
+        if found is not None and found.name == "scaled_dot_product_attention":
+            has_mask = found.arguments["attn_mask"] is not None
+            if has_mask or found.arguments["is_causal"]:
+                return True
+    return False
+
+
+def _literals(node: Node) -> list[object]:
+    return [*node.args, *node.kwargs.values()]
+
+
+def _in_slide_attention(node: Node) -> bool:
+    """Whether a node was traced inside a lowered slide attention."""
+    wanted = f"{LoweredSlideAttention.__module__}.{LoweredSlideAttention.__qualname__}"
+    stack = node.meta.get("nn_module_stack") or {}
+    return any(str(entry[1]).endswith(wanted) for entry in stack.values())
+
+
+def _mixings(traced: Traced, each: Call) -> Iterator[Found]:
+    """What an operator mixes channels with: nothing, one thing, or both sides of an attention."""
+    if "conv" in each.name:
+        kind = _convolution(each)
+        if kind is not None:
+            yield kind, True
+    elif each.name == "linear":
+        weight, data = each.arguments["weight"], each.arguments["input"]
+        if weight in traced.constant:
+            yield from _product(shape(weight)[::-1], True)
+        elif data in traced.constant:
+            yield from _product(shape(data), False)
+    elif each.name in _PRODUCTS:
+        left, right = (each.arguments[name] for name in _PRODUCTS[each.name])
+        is_sure = not _in_attention(traced, each.node)
+        if right in traced.constant:
+            yield from _product(shape(right), is_sure)
+        elif left in traced.constant:
+            yield from _product(shape(left)[:-2] + shape(left)[:-3:-1], is_sure)
+    elif each.name == "scaled_dot_product_attention":
+        queries, keys, values = (each.arguments[name] for name in ("query", "key", "value"))
+        if keys in traced.constant:
+            yield from _product(shape(keys)[:-2] + shape(keys)[:-3:-1], False)
+        elif queries in traced.constant:
+            yield from _product(shape(queries)[:-2] + shape(queries)[:-3:-1], False)
+        if values in traced.constant:
+            yield from _product(shape(values), False)
+    elif each.name == "einsum":
+        yield from _einsum(traced, each)
+
+
+def _product(matrix: Sequence[Any], is_sure: bool) -> Iterator[Found]:
+    """A product with a constant of a shape (1, ..., inputs, outputs), or with a vector (inputs,).
+
+    One that holds several matrices is no weight of all positions alike.
+    """
+    if len(matrix) == 1:
+        matrix, is_sure = (*matrix, 1), False
+    if len(matrix) > 1 and set(matrix[:-2]) <= {1}:
+        yield Geometry(1, int(matrix[-2]), int(matrix[-1])), is_sure
+
+
+def _convolution(each: Call) -> Geometry | None:
+    weight = [int(size) for size in shape(each.arguments.get("weight"))]
+    if len(weight) < 3:
+        return None
+    kernel = tuple(weight[2:])
+    axes = len(kernel)
+    groups = int(each.arguments["groups"])
+    strides, dilations = (_each(each.arguments[name], axes) for name in ("stride", "dilation"))
+    if each.arguments.get("transposed") or "transpose" in each.name:
+        inputs, outputs = weight[0] // groups, weight[1]
+        return Geometry(
+            groups, inputs, outputs, kernel, strides=strides, dilations=dilations, transposed=True
+        )
+    pads = _pads(each.arguments["padding"], kernel, dilations)
+    pads = added(pads, _zeros_around(each.arguments["input"]))
+    return Geometry(groups, weight[1], weight[0] // groups, kernel, pads, strides, dilations)
+
+
+def _each(held: Any, axes: int) -> tuple[int, ...]:
+    sizes = tuple(held) if isinstance(held, Sequence) else (held,)
+    return sizes if len(sizes) == axes else sizes * axes
+
+
+def _pads(held: Any, kernel: Sequence[int], dilations: Sequence[int]) -> Pads:
+    if held == "same":
+        totals = [step * (taps - 1) for taps, step in zip(kernel, dilations, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    if held == "valid":
+        return ((0, 0),) * len(kernel)
+    return tuple((size, size) for size in _each(held, len(kernel)))
+
+
+def _zeros_around(node: object) -> Pads | None:
+    """The zeros that the operator in front puts around a value; None where none does."""
+    found = call(node)
+    if found is None or found.name not in ("pad", "constant_pad_nd"):
+        return None
+    is_constant = found.arguments.get("mode", "constant") == "constant"
+    if not is_constant or found.arguments["value"] not in (None, 0):
+        return None
+    flat = list(found.arguments["pad"])  # of the last axis first
+    if not all(isinstance(size, int) and size >= 0 for size in flat):
+        return None
+    pairs = list(zip(flat[::2], flat[1::2], strict=True))[::-1]
+    return ((0, 0),) * (len(shape(node)) - len(pairs)) + tuple(pairs)
+
+
+def _einsum(traced: Traced, each: Call) -> Iterator[Found]:
+    """A sum over indices of data and one constant, where both share only what is summed."""
+    operands = list(each.arguments["tensors"])
+    held = [operand for operand in operands if operand in traced.constant]
+    terms, _, result = each.arguments["equation"].replace(" ", "").partition("->")
+    indices = terms.split(",")
+    if len(operands) != 2 or len(held) != 1 or "." in terms or not result:
+        return
+    own = indices[operands.index(held[0])]
+    sizes = dict(zip(own, shape(held[0]), strict=True))
+    if all(size for index, size in sizes.items()) and len(set(own)) == len(own):
+        inputs = math.prod(int(size) for index, size in sizes.items() if index not in result)
+        outputs = math.prod(int(size) for index, size in sizes.items() if index in result)
+        yield Geometry(1, inputs, outputs), False
+
+
+def _in_attention(traced: Traced, node: Node) -> bool:
+    """Whether a product is one of the two of softmax(q k^T) v, which may be fused."""
+    before = call(_through(traced, node.args[0]))
+    if before is not None and "softmax" in before.name:
+        return _is_product(_through(traced, before.node.args[0]))
+    for _ in range(_LONGEST_WALK):
+        readers = list(node.users)
+        found = call(readers[0]) if len(readers) == 1 else None
+        if found is None:
+            return False
+        if "softmax" in found.name:
+            return any(_is_product(reader) for reader in _behind(found.node))
+        if found.name not in _SCALING or _varying(traced, found.node) != [node]:
+            return False
+        node = found.node
+    return False
+
+
+def _behind(node: Node) -> list[Node]:
+    """What reads a value, reshapes and the like passed over."""
+    for _ in range(_LONGEST_WALK):
+        readers = list(node.users)
+        found = call(readers[0]) if len(readers) == 1 else None
+        if found is None or found.name not in _SCALING:
+            return readers
+        node = found.node
+    return []
+
+
+def _is_product(node: object) -> bool:
+    found = call(node)
+    return found is not None and found.name in _PRODUCTS
+
+
+def _varying(traced: Traced, node: Node) -> list[Node]:
+    return [source for source in node.all_input_nodes if source not in traced.constant]
+
+
+def _through(traced: Traced, node: Any) -> Any:
+    """The value that a value is before it was scaled, shifted or normalised by constants."""
+    for _ in range(_LONGEST_WALK):
+        found = call(node)
+        varying = _varying(traced, node) if found is not None else []
+        if found is None or found.name not in _SCALING or len(varying) != 1:
+            break
+        node = varying[0]
+    return node
+
+
+def _branched_pairs(traced: Traced) -> int:
+    """How many sums there are of two grouped convolutions of one geometry that read the same."""
+    pairs = 0
+    for each in traced.calls():
+        if each.name not in ("add", "add_"):
+            continue
+        sides = [call(_through(traced, each.arguments[name])) for name in ("self", "other")]
+        if sides[0] is None or sides[1] is None or sides[0].node is sides[1].node:
+            continue
+        kinds = [_convolution(side) if "conv" in side.name else None for side in sides if side]
+        same_input = sides[0].arguments.get("input") is sides[1].arguments.get("input")
+        if same_input and kinds[0] == kinds[1] and kinds[0] is not None and kinds[0].is_grouped:
+            pairs += 1
+    return pairs

@@ -1,0 +1,102 @@
+"""Counts the normalisations of a traced program by what they add to the variance.
+
+Every format keeps a layer, group or instance normalisation as one operator or writes it out with
+the same constant under a root. A batch normalisation may vanish in the weights before it; a
+root-mean-square one is scaled before its epsilon is added, in some formats; and what the network
+itself writes out may become one operator. So these may be in a file, and need not be.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from exporters.traced import Call, Traced, call
+from slide_deploy.graph_checks.normalisations import Declared
+
+_KEPT = ("layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "instance_norm")
+_MAY_VANISH = (
+    *("batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training"),
+    *("_native_batch_norm_legit", "cudnn_batch_norm", "rms_norm", "_fused_rms_norm"),
+)
+_EPSILON = ("eps", "epsilon")
+_HALF = (0.5, -0.5)
+
+
+def epsilons(program: ExportedProgram) -> Mapping[float, Declared]:
+    """How many normalisations of each epsilon a file of a traced program has."""
+    traced = Traced(program)
+    most: Counter[float] = Counter()
+    different: dict[float, set[str]] = defaultdict(set)
+    for each in traced.calls():
+        for epsilon, is_kept in _normalisation(traced, each):
+            # A bias holds it in float32, and 1e-5 is 1e-5.
+            epsilon = float(str(np.float32(epsilon)))
+            if not 0 < epsilon < 1:
+                continue
+            most[epsilon] += 1
+            if is_kept:  # converters merge those that compute the same
+                different[epsilon].add(traced.identity[each.node])
+    return {epsilon: Declared(len(different[epsilon]), number) for epsilon, number in most.items()}
+
+
+def _normalisation(traced: Traced, each: Call) -> Iterator[tuple[float, bool]]:
+    """The epsilon of an operator that normalises, and whether it is in every file."""
+    if each.name in (*_KEPT, *_MAY_VANISH):
+        held = next((each.arguments[name] for name in _EPSILON if name in each.arguments), None)
+        # Nothing is given where a root-mean-square normalisation takes that of its element type.
+        if held is not None:
+            yield float(held), each.name in _KEPT
+    elif each.name in ("sqrt", "sqrt_", "rsqrt", "rsqrt_") or _is_power(each):
+        yield from _written_out(traced, each)
+
+
+def _is_power(each: Call) -> bool:
+    return each.name == "pow" and each.arguments.get("exponent") in _HALF
+
+
+def _written_out(traced: Traced, root: Call) -> Iterator[tuple[float, bool]]:
+    """A root of a sum with a small constant, or of the mean of squares with a bias.
+
+    The latter is how slide stages on maps are normalised, where every converter keeps it.
+    """
+    variance = call(root.arguments["self"])
+    if variance is None:
+        return
+    terms = [variance]
+    if variance.name in ("add", "add_"):
+        sides = (variance.arguments["self"], variance.arguments["other"])
+        for side in sides:
+            number = _number(traced, side)
+            if number is not None:
+                yield number, False
+                return
+        terms = [found for side in sides if (found := call(side)) is not None]
+    for power in terms:
+        if _is_mean_of_squares(traced, power):
+            number = _number(traced, power.arguments["bias"])
+            if number is not None:
+                yield number, True
+                return
+
+
+def _is_mean_of_squares(traced: Traced, each: Call) -> bool:
+    if each.name not in ("conv2d", "convolution"):
+        return False
+    square, weight = call(each.arguments["input"]), traced.weight(each.arguments["weight"])
+    if square is None or square.name != "mul" or weight is None:
+        return False
+    is_square = square.arguments["self"] is square.arguments["other"]
+    return is_square and bool((weight == 1 / weight.numel()).all())
+
+
+def _number(traced: Traced, held: object) -> float | None:
+    """A number, or the one number of a constant."""
+    if isinstance(held, Node):
+        weight = traced.weight(held)
+        return float(weight) if weight is not None and weight.numel() == 1 else None
+    if isinstance(held, int | float) and not isinstance(held, bool):
+        return float(held)
+    return None

@@ -1,0 +1,134 @@
+"""A traced program as a graph: what reaches an answer, what is constant, what is alike."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operator of a traced program.
+
+    Attributes:
+        node: where it is.
+        name: of the operator, without its overload: ``conv2d``.
+        arguments: by the names that the operator gives them, defaults included.
+    """
+
+    node: Node
+    name: str
+    arguments: Mapping[str, Any]
+
+
+class Traced:
+    """What can be asked of a traced program.
+
+    Args:
+        program: as ``torch.export.export`` gives it.
+    """
+
+    def __init__(self, program: ExportedProgram) -> None:
+        self.program = program
+
+    @cached_property
+    def live(self) -> tuple[Node, ...]:
+        """The nodes that an answer depends on, in the order of the program."""
+        nodes = list(self.program.graph.nodes)
+        waiting = [node for node in nodes if node.op == "output"]
+        reached = set(waiting)
+        while waiting:
+            for source in waiting.pop().all_input_nodes:
+                if source not in reached:
+                    reached.add(source)
+                    waiting.append(source)
+        return tuple(node for node in nodes if node in reached and node.op != "output")
+
+    @cached_property
+    def constant(self) -> frozenset[Node]:
+        """The nodes whose values no input changes: weights, and what is computed from them."""
+        inputs = set(self.program.graph_signature.user_inputs)
+        constant: set[Node] = set()
+        for node in self.live:
+            is_source = node.op in ("placeholder", "get_attr") and node.name not in inputs
+            if is_source or (
+                node.op == "call_function" and constant.issuperset(node.all_input_nodes)
+            ):
+                constant.add(node)
+        return frozenset(constant)
+
+    @cached_property
+    def identity(self) -> Mapping[Node, str]:
+        """A text for each live node, the same for two that compute the same."""
+        known: dict[Node, str] = {}
+        for node in self.live:
+            if node.op == "call_function":
+                arguments = torch.fx.map_arg((node.args, node.kwargs), known.__getitem__)
+                key = f"{node.target} {arguments}"
+            else:
+                key = f"{node.op} {_digest(self.weight(node)) or node.name}"
+            known[node] = hashlib.sha256(key.encode()).hexdigest()
+        return known
+
+    def calls(self) -> Iterator[Call]:
+        """The operators of ATen among the live nodes that are not constant."""
+        for node in self.live:
+            found = None if node in self.constant else call(node)
+            if found is not None:
+                yield found
+
+    def weight(self, node: object) -> torch.Tensor | None:
+        """The numbers of a parameter, a buffer or a constant; None for any other node."""
+        if not isinstance(node, Node):
+            return None
+        signature = self.program.graph_signature
+        name = (
+            signature.inputs_to_parameters.get(node.name)
+            or signature.inputs_to_buffers.get(node.name)
+            or signature.inputs_to_lifted_tensor_constants.get(node.name)
+        )
+        held = None
+        if name is not None:
+            held = self.program.state_dict.get(name, self.program.constants.get(name))
+        return held.detach() if isinstance(held, torch.Tensor) else None
+
+
+def call(node: object) -> Call | None:
+    """A node as an operator of ATen; None if it is none."""
+    if not isinstance(node, Node) or not isinstance(node.target, torch._ops.OpOverload):
+        return None
+    schema = node.target._schema
+    arguments = {
+        argument.name: argument.default_value if argument.has_default_value() else None
+        for argument in schema.arguments
+    }
+    names = [argument.name for argument in schema.arguments]
+    arguments |= dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
+    return Call(node, schema.name.partition("::")[2], arguments)
+
+
+def shape(node: object) -> tuple[int | torch.SymInt, ...]:
+    """The sizes of a value; () where it is no tensor."""
+    held = node.meta.get("val") if isinstance(node, Node) else None
+    return tuple(held.shape) if isinstance(held, torch.Tensor) else ()
+
+
+def _digest(held: torch.Tensor | None) -> str:
+    """A text for the numbers of a tensor; empty for None."""
+    if held is None:
+        return ""
+    content = held.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return f"{held.dtype} {tuple(held.shape)} {hashlib.sha256(content.data).hexdigest()}"
+
+
+def user_outputs(program: ExportedProgram) -> list[torch.Tensor]:
+    """What a traced program answers, without numbers: types and shapes, in the order of answers."""
+    (output,) = (node for node in program.graph.nodes if node.op == "output")
+    names = program.graph_signature.user_outputs
+    held = {node.name: node.meta.get("val") for node in output.all_input_nodes}
+    return [held[name] for name in names if isinstance(held.get(name), torch.Tensor)]

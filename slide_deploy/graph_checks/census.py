@@ -1,0 +1,146 @@
+"""The census of a file: how many operators of which geometry mix channels in what was exported.
+
+The exporters count them in the traced program and store a JSON object with the file::
+
+    {"mixings": [{"groups": 8, "inputs": 1, "outputs": 9, "kernel": [3, 3],
+                  "pads": [[1, 1], [1, 1]], "strides": [1, 1], "dilations": [1, 1],
+                  "transposed": false, "least": 2, "most": 2, "slide_attention": true}, ...],
+     "branched_pairs": 0, "hidden_products": false, "infinities": false}
+
+``least`` and ``most`` differ where converters may choose: they merge operators that compute the
+same, and fuse an attention over constants. An entry leaves out what a matrix product has not.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from slide_deploy.graph_checks.declarations import parsed
+from slide_deploy.graph_checks.mixing import Geometry
+from slide_deploy.graph_checks.readers.limits import MAX_DIMENSION, MAX_NODES
+
+CENSUS_KEY = "slide_deploy.census"
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many operators of one geometry there are.
+
+    Attributes:
+        least: at least.
+        most: at most.
+        slide_attention: whether all of them are part of slide attentions.
+    """
+
+    least: int
+    most: int
+    slide_attention: bool = False
+
+
+@dataclass(frozen=True)
+class Census:
+    """What a program mixes channels with.
+
+    Attributes:
+        mixings: by geometry.
+        branched_pairs: sums of two grouped convolutions of one geometry that read the same value:
+            branches that the network has on purpose, or that nobody could fold.
+        hidden_products: whether there are operators that converters write with any number of
+            products, such as recurrent cells.
+        infinities: whether there are infinite constants, as masks have.
+    """
+
+    mixings: Mapping[Geometry, Count]
+    branched_pairs: int = 0
+    hidden_products: bool = False
+    infinities: bool = False
+
+
+def census_text(census: Census) -> str:
+    """The JSON object of a census."""
+    entries = []
+    for kind, count in census.mixings.items():
+        entry: dict[str, Any] = {"groups": kind.groups} if kind.groups != 1 else {}
+        entry |= {"inputs": kind.inputs, "outputs": kind.outputs}
+        if kind.kernel:
+            entry |= {"kernel": kind.kernel, "pads": kind.pads}
+            entry |= {"strides": kind.strides, "dilations": kind.dilations}
+        entry |= {"transposed": True} if kind.transposed else {}
+        entry |= {"least": count.least, "most": count.most}
+        entry |= {"slide_attention": True} if count.slide_attention else {}
+        entries.append(entry)
+    content = {
+        "mixings": entries,
+        "branched_pairs": census.branched_pairs,
+        "hidden_products": census.hidden_products,
+        "infinities": census.infinities,
+    }
+    return json.dumps(content, separators=(",", ":"))
+
+
+def read_census(metadata: Mapping[str, str]) -> Census | None:
+    """The census that a file declares; None if it declares none.
+
+    Raises:
+        ValueError: the text is not what the exporters write; its text is a clause.
+    """
+    text = metadata.get(CENSUS_KEY)
+    if text is None:
+        return None
+    content = parsed(text)
+    if not isinstance(content, dict) or not isinstance(content.get("mixings"), list):
+        raise ValueError("has no list of mixings")
+    pairs = content.get("branched_pairs", 0)
+    flags = [content.get(key, False) for key in ("hidden_products", "infinities")]
+    if not _is_count(pairs, MAX_NODES) or not all(isinstance(flag, bool) for flag in flags):
+        raise ValueError("has branched pairs, hidden products or infinities that are none")
+    mixings: dict[Geometry, Count] = {}
+    for entry in content["mixings"]:
+        kind, count = _geometry(entry), _count(entry)
+        if kind in mixings:
+            raise ValueError(f"counts {kind} twice")
+        mixings[kind] = count
+    return Census(mixings, pairs, *flags)
+
+
+def _geometry(entry: Any) -> Geometry:
+    if not isinstance(entry, dict):
+        raise ValueError("has an entry that is no object")
+    groups, inputs, outputs = entry.get("groups", 1), entry.get("inputs"), entry.get("outputs")
+    if not (_is_size(groups) and _is_size(inputs) and _is_size(outputs)):
+        raise ValueError("has an entry without groups, inputs and outputs")
+    kernel, strides, dilations = (
+        _sizes(entry.get(key, []), 1) for key in ("kernel", "strides", "dilations")
+    )
+    held = entry.get("pads", [])
+    pads = tuple(_sizes(pair, 0) for pair in held) if isinstance(held, list) else None
+    if kernel is None or strides is None or dilations is None or pads is None or None in pads:
+        raise ValueError("has a kernel, pads, strides or dilations that are no lists of numbers")
+    pairs = tuple((pair[0], pair[1]) for pair in pads if pair is not None and len(pair) == 2)
+    fits = len(kernel) == len(strides) == len(dilations) and len(pairs) == len(pads)
+    if not fits or len(pads) not in (0, len(kernel)):
+        raise ValueError("has pads, strides or dilations that do not fit their kernel")
+    transposed = entry.get("transposed", False) is True
+    return Geometry(groups, inputs, outputs, kernel, pairs, strides, dilations, transposed)
+
+
+def _count(entry: Mapping[str, Any]) -> Count:
+    least, most = entry.get("least"), entry.get("most")
+    if not _is_count(most, MAX_NODES, 1) or not _is_count(least, most):
+        raise ValueError("has an entry that says not how many there are")
+    return Count(least, most, entry.get("slide_attention", False) is True)
+
+
+def _sizes(held: Any, lowest: int) -> tuple[int, ...] | None:
+    if not isinstance(held, list) or not all(_is_count(n, MAX_DIMENSION, lowest) for n in held):
+        return None
+    return tuple(held)
+
+
+def _is_size(held: Any) -> TypeGuard[int]:
+    return _is_count(held, MAX_DIMENSION, 1)
+
+
+def _is_count(held: Any, highest: int, lowest: int = 0) -> TypeGuard[int]:
+    return type(held) is int and lowest <= held <= highest

@@ -1,0 +1,176 @@
+"""Operators that mix channels by weights, by their geometry.
+
+Names do not survive a conversion and geometry does: converters fold normalisations into weights and
+biases, and rename and reorder operators. The exporters count the geometries in the traced program
+(see ``census``), and rules count them in the file. One thing is brought to a common form: zeros
+that an operator of its own puts around a map count as padding of the convolution that reads it,
+since converters move them in and out.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from slide_deploy.graph_checks.convolutions import Convolution, convolutions
+from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.graph_walks import constant_values, without_bias
+from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.padding import zeros_around
+from slide_deploy.graph_checks.products import stored_transposed
+from slide_deploy.graph_checks.transposed import transposed_convolution
+
+Pads = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What tells one kind of operator that mixes channels by weights from another.
+
+    Attributes:
+        groups: independent parts; 1 for a product.
+        inputs: channels that one part reads.
+        outputs: channels that one part computes.
+        kernel: sizes of the neighbourhood; () for a product, as all that follows.
+        pads: zeros before and behind each axis, those of an operator in front included; () where
+            they are unknown, and for a transposed convolution.
+        strides: steps.
+        dilations: distances between taps; 1 along an axis with a single tap.
+        transposed: whether it is a transposed convolution.
+    """
+
+    groups: int
+    inputs: int
+    outputs: int
+    kernel: tuple[int, ...] = ()
+    pads: Pads = ()
+    strides: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+    transposed: bool = False
+
+    def __post_init__(self) -> None:
+        dilations = (
+            step if taps > 1 else 1 for step, taps in zip(self.dilations, self.kernel, strict=True)
+        )
+        object.__setattr__(self, "dilations", tuple(dilations))
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether it has independent parts."""
+        return self.groups > 1
+
+    def __str__(self) -> str:
+        if not self.kernel:
+            return f"matrix products {self.inputs} -> {self.outputs}"
+        text = "transposed convolutions" if self.transposed else "convolutions"
+        if self.is_grouped:
+            text += f" of groups {self.groups}, {self.inputs} -> {self.outputs} a group"
+        else:
+            text += f" {self.inputs} -> {self.outputs}"
+        text += f", kernel {'x'.join(map(str, self.kernel))}"
+        pads = {pad for pair in self.pads for pad in pair}
+        if pads - {0}:
+            text += f", padding {pads.pop() if len(pads) == 1 else self.pads}"
+        for name, steps in (("stride", self.strides), ("dilation", self.dilations)):
+            if set(steps) != {1}:
+                text += f", {name} {'x'.join(map(str, steps))}"
+        return text
+
+
+def mixings(graph: Graph) -> Iterator[tuple[Node, Geometry]]:
+    """Every operator of a graph that mixes channels by weights, in the order of the file.
+
+    What is computed from constants alone is left out: one converter folds it, another does not.
+    """
+    found = {id(each.node): _of_convolution(graph, each) for each in convolutions(graph)}
+    constant = constant_values(graph)
+    for node in graph.nodes:
+        if node.outputs and constant.issuperset(node.outputs):
+            continue
+        kind = (
+            found.get(id(node)) or _of_transposed(graph, node) or _of_product(graph, node, constant)
+        )
+        if kind is not None:
+            yield node, kind
+
+
+def branched_pairs(
+    graph: Graph, present: list[tuple[Node, Geometry]]
+) -> Iterator[tuple[Node, Node, Node]]:
+    """Sums of two grouped convolutions of one geometry that read the same value.
+
+    Args:
+        graph: where to look.
+        present: its ``mixings``.
+
+    Yields:
+        the sum and the two convolutions.
+    """
+    grouped: Mapping[str, tuple[Node, Geometry]] = {
+        node.outputs[0]: (node, kind) for node, kind in present if kind.is_grouped and node.outputs
+    }
+    for node in graph.nodes if grouped else ():
+        if kind_of(graph, node) is not Kind.ADD or len(node.inputs) != 2:
+            continue
+        pair = [grouped.get(without_bias(graph, name)) for name in node.inputs]
+        if pair[0] is None or pair[1] is None or pair[0] is pair[1]:
+            continue
+        (first, kind), (second, other) = pair[0], pair[1]
+        if kind == other and first.inputs[0] == second.inputs[0]:
+            yield node, first, second
+
+
+def _of_convolution(graph: Graph, convolution: Convolution) -> Geometry:
+    pads = convolution.pads
+    if pads is not None:
+        pads = added(pads, zeros_around(graph, convolution.node.inputs[0]))
+    return Geometry(
+        convolution.groups,
+        convolution.inputs_per_group,
+        convolution.outputs_per_group,
+        convolution.kernel,
+        pads or (),
+        convolution.strides,
+        convolution.dilations,
+    )
+
+
+def added(pads: Pads, zeros: Pads | None) -> Pads:
+    """The padding of a convolution with the zeros that stand around its map already.
+
+    Args:
+        pads: of each spatial axis.
+        zeros: of each axis of the map, batch and channels included; None for no zeros.
+    """
+    if zeros is None or len(zeros) != len(pads) + 2 or any(map(any, zeros[:2])):
+        return pads
+    sides = zip(pads, zeros[2:], strict=True)
+    return tuple((pad[0] + more[0], pad[1] + more[1]) for pad, more in sides)
+
+
+def _of_transposed(graph: Graph, node: Node) -> Geometry | None:
+    found = transposed_convolution(graph, node)
+    if found is None:
+        return None
+    return Geometry(
+        found.groups,
+        found.inputs_per_group,
+        found.outputs_per_group,
+        found.kernel,
+        strides=found.strides,
+        dilations=found.dilations,
+        transposed=True,
+    )
+
+
+def _of_product(graph: Graph, node: Node, constant: frozenset[str]) -> Geometry | None:
+    """The geometry of a product with one constant matrix; None for any other node."""
+    if kind_of(graph, node) not in (Kind.PRODUCT, Kind.LINEAR) or len(node.inputs) < 2:
+        return None
+    for side, name in enumerate(node.inputs[:2]):
+        shape = graph.shape(name) or ()
+        matrix = [size for size in shape[-2:] if isinstance(size, int)]
+        if name in constant and len(matrix) == 2 and set(shape[:-2]) <= {1}:
+            # A matrix on the right has its inputs as rows, on the left as columns.
+            is_turned = stored_transposed(graph, node)[side] != (side == 0)
+            inputs, outputs = reversed(matrix) if is_turned else matrix
+            return Geometry(1, inputs, outputs)
+    return None

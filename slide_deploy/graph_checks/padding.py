@@ -1,0 +1,74 @@
+"""Operators that put zeros around a map, which some converters merge into convolutions."""
+
+from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
+from slide_deploy.graph_checks.kinds import Kind, kind_of
+
+Pads = tuple[tuple[int, int], ...]
+
+
+def zeros_around(graph: Graph, name: str) -> Pads | None:
+    """The zeros that the operator in front puts around a value, casts passed over.
+
+    Returns:
+        how many before and behind each axis; None where no operator does, or not with zeros only.
+    """
+    for _ in range(LONGEST_WALK):
+        node = graph.producers.get(name)
+        if node is None or not node.inputs:
+            return None
+        if node.operator.lower() == "pad":
+            return _read(graph, node)
+        if kind_of(graph, node) is not Kind.CAST:
+            return None
+        name = node.inputs[0]
+    return None
+
+
+def _read(graph: Graph, node: Node) -> Pads | None:
+    """The zeros of one operator."""
+    words = graph.dialect.padding
+    mode = str(node.attributes.get("mode", node.attributes.get("pad_mode", "constant"))).lower()
+    rank = len(graph.shape(node.outputs[0]) or ()) if node.outputs else 0
+    if mode != "constant" or not _is_zero(graph, node):
+        return None
+    axes = tuple(range(rank))
+    if words.attribute:
+        flat = node.integers(words.attribute) or ()
+        before, behind = flat[::2], flat[1::2]
+        axes = axes[rank - len(before) :]
+    else:
+        held = [
+            graph.integers(node.inputs[place]) for place in words.inputs if place < len(node.inputs)
+        ]
+        amounts = [each for each in held if each is not None]
+        if not amounts or len(amounts) < len(words.inputs):
+            return None
+        half = len(amounts[0]) // 2
+        before, behind = amounts if len(amounts) == 2 else (amounts[0][:half], amounts[0][half:])
+        named = words.axes is not None and _input(node, words.axes)
+        if named:
+            axes = tuple(axis % max(rank, 1) for axis in graph.integers(named) or ())
+    pairs = tuple(zip(before, behind, strict=False))
+    if len(pairs) != len(axes) or any(size < 0 for pair in pairs for size in pair):
+        return None
+    around = dict(zip(axes, pairs, strict=True))
+    return tuple(around.get(axis, (0, 0)) for axis in range(rank))
+
+
+def _is_zero(graph: Graph, node: Node) -> bool:
+    """Whether what is put around a map is zero, as it is where nothing is said."""
+    place = graph.dialect.padding.value
+    if isinstance(place, str):
+        return node.attributes.get(place, 0) == 0
+    name = _input(node, place)
+    if not name:
+        return True
+    constant = graph.constants.get(name)
+    held = None if constant is None or constant.elements != 1 else constant.array()
+    return held is not None and bool(held.item() == 0)
+
+
+def _input(node: Node, place: int) -> str:
+    """The value that an operator reads at a place; empty if it reads none there."""
+    return node.inputs[place] if place < len(node.inputs) else ""

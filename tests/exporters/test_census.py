@@ -1,0 +1,180 @@
+"""Files of networks of all kinds have what their program has: no right file is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from exporters.census import census
+from exporters.declarations import request_declarations
+from exporters.epsilons import epsilons
+from exporters.registry import exporter_for
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
+from slide_deploy.graph_checks.census import Census, Count
+from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.mixing import Geometry, mixings
+from slide_deploy.graph_checks.normalisations import Declared, normalisations
+from tests.graph_checks.networks import NETWORKS, network
+from tests.shared import once
+from tests.support import image_request
+
+FORMATS = ("onnx", "openvino", "coreml")
+QUICK = ("plain CNN", "queries", "MobileOne", "upsampler")
+
+
+def written(name: str) -> dict[str, Path]:
+    """A network in all formats, written once for all test processes."""
+
+    def write(folder: Path) -> dict[str, Path]:
+        model, shape = network(name)
+        return write_all(model, shape, folder)
+
+    return once(("network", name), write)
+
+
+def write_all(model: nn.Module, shape: tuple[int, ...], folder: Path) -> dict[str, Path]:
+    metadata: dict[str, str] = {}
+    request = image_request(model, shape, False, metadata)
+    metadata |= request_declarations(request, model, {})
+    files = {}
+    for format in FORMATS:
+        exporter = exporter_for(format)
+        files[format] = folder / f"model{exporter.suffix}"
+        exporter.write(request, files[format])
+    return files
+
+
+def says(graph: Graph) -> list[str]:
+    return [f"{each.rule} {each.node}: {each.message}" for each in check_graph(graph, POLICY)]
+
+
+POLICY = standard_ops()
+NAMES = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NETWORKS]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_right_file_keeps_every_rule(name: str, format: str) -> None:
+    assert says(read_graph(written(name)[format])) == []
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_operator_that_is_lost_is_seen(name: str, format: str) -> None:
+    graph = read_graph(written(name)[format])
+    counts = census(program(name)).mixings
+    present = list(mixings(graph))
+    assert present
+    for node, kind in present:
+        if counts[kind].least == counts[kind].most:
+            assert any(line.startswith("SD017") for line in says(without(graph, node))), kind
+
+
+def without(graph: Graph, node: Node) -> Graph:
+    return replace(graph, nodes=tuple(other for other in graph.nodes if other is not node))
+
+
+def program(name: str) -> torch.export.ExportedProgram:
+    model, shape = network(name)
+    return image_request(model, shape).single
+
+
+def traced(model: nn.Module, *shape: int) -> torch.export.ExportedProgram:
+    return torch.export.export(model.eval(), (torch.zeros(1, *shape),))
+
+
+def test_the_census_of_a_plain_network() -> None:
+    ones, pairs = (1, 1), ((1, 1), (1, 1))
+    assert census(program("plain CNN")) == Census(
+        {
+            Geometry(1, 3, 16, (3, 3), pairs, (2, 2), ones): Count(1, 1),
+            Geometry(1, 16, 32, (3, 3), pairs, ones, ones): Count(1, 1),
+            Geometry(4, 8, 8, (3, 3), ((2, 2), (2, 2)), ones, (2, 2)): Count(1, 1),
+            Geometry(1, 32, 10): Count(1, 1),
+        }
+    )
+
+
+def test_zeros_around_a_map_are_padding() -> None:
+    model = nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.Conv2d(2, 4, 3, padding=1))
+    (kind,) = census(traced(model, 2, 8, 8)).mixings
+    assert kind.pads == ((1, 4), (2, 3))
+    model = nn.Sequential(nn.ConstantPad2d(1, 0.5), nn.Conv2d(2, 4, 3, padding=1))
+    (kind,) = census(traced(model, 2, 8, 8)).mixings
+    assert kind.pads == ((1, 1), (1, 1))
+    model = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(2, 4, 3))
+    (kind,) = census(traced(model, 2, 8, 8)).mixings
+    assert kind.pads == ((0, 0), (0, 0))
+
+
+def test_what_no_answer_depends_on_is_not_counted() -> None:
+    class Dead(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept, self.dropped = nn.Linear(4, 3), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.dropped(x)
+            out: Tensor = self.kept(x)
+            return out
+
+    assert census(traced(Dead(), 4)).mixings == {Geometry(1, 4, 3): Count(1, 1)}
+
+
+def test_what_converters_may_merge_or_fuse_may_be_fewer() -> None:
+    assert census(program("shared")).mixings == {
+        Geometry(1, 16, 16): Count(3, 4),  # three of the layer, two alike, and the folded matrix
+        Geometry(1, 9, 9): Count(1, 1),
+    }
+    held = census(program("pooling")).mixings
+    assert held[Geometry(1, 16, 3)] == Count(0, 2)  # queries in both attentions
+    assert held[Geometry(1, 16, 16)] == Count(2, 2)
+
+
+def test_branches_that_the_network_has_on_purpose_are_declared() -> None:
+    assert census(program("MobileOne")).branched_pairs == 2
+    assert census(program("RepVGG")).branched_pairs == 0  # of two geometries each
+
+
+def test_masks_of_minus_infinity_are_declared() -> None:
+    assert census(program("causal")).infinities
+    assert not census(program("ViT")).infinities
+
+
+def test_a_recurrent_cell_may_be_any_number_of_products(tmp_path: Path) -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cells, self.last = nn.LSTM(8, 16, batch_first=True), nn.Linear(16, 4)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            out: Tensor = self.last(self.cells(tokens)[0])
+            return out
+
+    model = Recurrent().eval()
+    assert census(traced(model, 5, 8)).hidden_products
+    with pytest.raises(InputError, match="Unsupported fx node lstm"):
+        write_all(model, (5, 8), tmp_path)  # Core ML's converter has none; the others are written
+    for path in tmp_path.glob("*.[ox]*"):
+        assert not any("SD017" in line for line in says(read_graph(path))), path
+
+
+def test_epsilons_are_those_of_the_program() -> None:
+    assert epsilons(program("upsampler")) == {1e-4: Declared(1, 1), 1e-3: Declared(1, 1)}
+    assert epsilons(program("plain CNN")) == {1e-5: Declared(0, 1), 1e-3: Declared(0, 1)}
+    # Two of torch's, and two written out that OpenVINO makes operators of.
+    assert epsilons(program("ConvNeXt")) == {1e-6: Declared(1, 3)}
+    assert epsilons(program("RMS")) == {1e-4: Declared(0, 1)}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_group_and_instance_normalisations_are_seen_written_out_or_not(format: str) -> None:
+    graph = read_graph(written("upsampler")[format])
+    found = list(normalisations(graph))
+    assert len(found) == 2
+    for each in found:
+        lines = says(without(graph, each.node))
+        assert any(line.startswith("SD019") and "the graph has 0" in line for line in lines)

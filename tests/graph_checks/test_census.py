@@ -1,0 +1,221 @@
+"""SD017: a file of any form has what its census counts, and whatever is missing or new is seen."""
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from exporters.registry import exporter_for
+from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
+from slide_deploy.graph_checks.census import (
+    CENSUS_KEY,
+    Census,
+    Count,
+    census_text,
+    read_census,
+)
+from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.mixing import Geometry, mixings
+from slide_deploy.lowerings import FORMS, Lowering
+from slide_deploy.models.slide_swin import SlideSwin
+from slide_deploy.traits import Traits
+from tests.graph_checks.small_models import FORMS_OF_STAGES, Files, declared_request, export
+from tests.support import random_swin
+
+FORMATS = ("onnx", "openvino", "coreml")
+
+
+@pytest.fixture(params=FORMATS)
+def graph(request: pytest.FixtureRequest, every_form_exported: Files) -> Graph:
+    """The file with all forms, in each format in turn."""
+    return read_graph(every_form_exported[request.param])
+
+
+def says(graph: Graph) -> list[str]:
+    """What SD017 says."""
+    return [
+        f"{violation.node}: {violation.message}"
+        for violation in check_graph(graph, standard_ops())
+        if violation.rule == "SD017"
+    ]
+
+
+def counted(graph: Graph) -> Census:
+    census = read_census(graph.metadata)
+    assert census is not None
+    return census
+
+
+def without(graph: Graph, node: Node) -> Graph:
+    return replace(graph, nodes=tuple(other for other in graph.nodes if other is not node))
+
+
+def declaring(graph: Graph, census: Census) -> Graph:
+    """The graph with another census."""
+    return replace(graph, metadata=graph.metadata | {CENSUS_KEY: census_text(census)})
+
+
+def see_whatever_is_missing(graph: Graph) -> int:
+    """How many geometries are missed as soon as one operator too many of them is gone."""
+    held: dict[Geometry, list[Node]] = defaultdict(list)
+    for node, kind in mixings(graph):
+        held[kind].append(node)
+    census = counted(graph)
+    assert held.keys() == census.mixings.keys()
+    for kind, nodes in held.items():
+        damaged = graph
+        for node in nodes[: len(nodes) - census.mixings[kind].least + 1]:
+            damaged = without(damaged, node)
+        assert any(f"{kind}, and the graph has" in line for line in says(damaged)), kind
+    return len(held)
+
+
+def test_every_form_is_tried_with_one_head_and_with_several() -> None:
+    for texts in FORMS_OF_STAGES:
+        assert {Lowering.parse(text).form for text in texts} == FORMS.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_file_of_all_forms_keeps_every_rule(every_form_exported: Files, format: str) -> None:
+    assert check_file(every_form_exported[format]).violations == ()
+
+
+@pytest.mark.slow
+def test_whatever_is_missing_is_seen(graph: Graph) -> None:
+    # Forms have 17 geometries in the two stages; the rest of the network has the others.
+    assert see_whatever_is_missing(graph) > 17
+
+
+@pytest.mark.slow
+def test_a_file_in_another_form_is_seen(graph: Graph, exported: Files) -> None:
+    other = read_graph(exported[graph.format])
+    assert says(declaring(graph, counted(other)))
+    assert says(declaring(other, counted(graph)))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_operator_more_or_less_is_seen(exported: Files, format: str) -> None:
+    graph = read_graph(exported[format])
+    assert says(graph) == []
+    for kind, count in counted(graph).mixings.items():
+        assert count.least == count.most  # nothing is left to the converters here
+        for change in (-1, 1):
+            mixings_ = dict(counted(graph).mixings)
+            mixings_[kind] = Count(count.least + change, count.most + change)
+            if mixings_[kind].most:
+                (line,) = says(declaring(graph, Census(mixings_)))
+                assert f"has {count.most + change} {kind}, and the graph has {count.most}" in line
+        fewer = {other: held for other, held in counted(graph).mixings.items() if other != kind}
+        (line,) = says(declaring(graph, Census(fewer)))
+        assert f"The exported program has no {kind}" in line
+
+
+def test_an_older_file_is_to_be_exported_again(exported: Files) -> None:
+    graph = read_graph(exported["onnx"])
+    metadata = {key: text for key, text in graph.metadata.items() if key != CENSUS_KEY}
+    (violation,) = check_graph(replace(graph, metadata=metadata), standard_ops())
+    assert violation.rule == "SD017"
+    assert "Export it again with this version of slide-deploy" in violation.remedy
+
+
+@pytest.mark.slow
+def test_heads_of_one_feature(tmp_path: Path) -> None:
+    """The products of flat are then a row or a column, which is a matrix all the same."""
+    files = export(random_swin(num_heads=(8, 2, 4)), tmp_path, lowering=Lowering("flat"))
+    for path in files.values():
+        graph = read_graph(path)
+        assert Geometry(1, 1, 8) in counted(graph).mixings
+        assert says(graph) == []
+
+
+def on_maps(model: SlideSwin, lowering: Lowering, folder: Path) -> Graph:
+    """An ONNX file as it is shipped: slide stages are maps, normalisations too."""
+    traits = Traits(bare_products=True, map_stages=True)
+    request = declared_request(model, (3, *model.config.image_size), lowering, traits)
+    exporter_for("onnx").write(request, folder / "maps.onnx")
+    return read_graph(folder / "maps.onnx")
+
+
+ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
+
+
+@pytest.mark.parametrize("form", ON_MAPS)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"num_heads": (8, 16, 4)}, id="d 1", marks=pytest.mark.slow),
+        pytest.param({"kernel_size": 1}, id="k 1", marks=pytest.mark.slow),
+    ],
+)
+def test_stages_on_maps_have_what_they_count(form: str, settings: dict, tmp_path: Path) -> None:
+    if settings.get("kernel_size") == 1 and form == "running-mean":
+        pytest.skip("a position without neighbours has no running mean")
+    graph = on_maps(random_swin(**settings), Lowering(form), tmp_path)
+    assert says(graph) == []
+    see_whatever_is_missing(graph)
+
+
+CONVOLUTION = {
+    "groups": 2,
+    "inputs": 1,
+    "outputs": 3,
+    "kernel": [3, 3],
+    "pads": [[1, 1], [0, 1]],
+    "strides": [1, 2],
+    "dilations": [1, 1],
+    "least": 1,
+    "most": 2,
+}
+
+
+def test_a_census_is_read_as_it_was_written() -> None:
+    product = {"inputs": 4, "outputs": 5, "least": 0, "most": 1}
+    text = json.dumps({"mixings": [CONVOLUTION, product], "branched_pairs": 3})
+    census = read_census({CENSUS_KEY: text})
+    kind = Geometry(2, 1, 3, (3, 3), ((1, 1), (0, 1)), (1, 2), (1, 1))
+    assert census == Census({kind: Count(1, 2), Geometry(1, 4, 5): Count(0, 1)}, 3)
+    assert read_census({CENSUS_KEY: census_text(census)}) == census
+    assert read_census({}) is None
+
+
+def entry(**changes: object) -> str:
+    held = {key: value for key, value in (CONVOLUTION | changes).items() if value is not None}
+    return json.dumps({"mixings": [held]})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        (" " * 200_001, "has 200,001 characters"),
+        ("[]", "has no list of mixings"),
+        ('{"mixings": {}}', "has no list of mixings"),
+        ('{"mixings": [1]}', "an entry that is no object"),
+        ('{"mixings": [], "branched_pairs": -1}', "has branched pairs"),
+        ('{"mixings": [], "hidden_products": 1}', "that are none"),
+        ('{"mixings": [], "infinities": "no"}', "that are none"),
+        (entry(inputs=None), "without groups, inputs and outputs"),
+        (entry(groups=0), "without groups, inputs and outputs"),
+        (entry(outputs=2**31), "without groups, inputs and outputs"),
+        (entry(kernel="3x3"), "that are no lists of numbers"),
+        (entry(pads=[1, 1]), "that are no lists of numbers"),
+        (entry(pads=[[1], [1]]), "do not fit their kernel"),
+        (entry(pads=[[1, 1]]), "do not fit their kernel"),
+        (entry(strides=[1]), "do not fit their kernel"),
+        (entry(most=0), "says not how many"),
+        (entry(least=3), "says not how many"),
+        (entry(least=True), "says not how many"),
+        (json.dumps({"mixings": [CONVOLUTION, CONVOLUTION]}), "twice"),
+    ],
+)
+def test_a_census_that_is_none_breaks_the_rule(exported: Files, text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_census({CENSUS_KEY: text})
+    graph = read_graph(exported["onnx"])
+    (line,) = says(replace(graph, metadata=graph.metadata | {CENSUS_KEY: text}))
+    assert "The file's slide_deploy.census" in line
