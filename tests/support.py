@@ -150,7 +150,8 @@ def image_request(
     outputs: tuple[str, ...] = ("logits",),
 ) -> ExportRequest:
     """What an exporter gets for a module that takes one image."""
-    return ExportRequest(image_network(model, shape, open_batch, outputs), metadata or {})
+    declared = {} if metadata is None else metadata
+    return ExportRequest(image_network(model, shape, open_batch, outputs), declared)
 
 
 def exported_path(result: ExportResult, format: str) -> Path:
