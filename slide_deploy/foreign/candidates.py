@@ -156,7 +156,7 @@ def _matrices(layer: nn.Module) -> Iterator[Tensor]:
 
 
 def _own_tensors(layer: nn.Module) -> Iterator[Tensor]:
-    """Parameters and buffers that stand in classes of others, not in layers of torch."""
+    """Parameters, buffers and plain tensors in classes of others, not in layers of torch."""
     for name, module in layer.named_modules():
         if type(module).__module__.partition(".")[0] == "torch" and not isinstance(
             module, nn.ParameterList | nn.ParameterDict
@@ -166,6 +166,7 @@ def _own_tensors(layer: nn.Module) -> Iterator[Tensor]:
             continue
         yield from module.parameters(recurse=False)
         yield from module.buffers(recurse=False)
+        yield from (value for value in vars(module).values() if isinstance(value, Tensor))
 
 
 def _is_side(size: int) -> bool:

@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
 from slide_deploy.foreign.anchors import UnreadableError, find_anchors
@@ -114,7 +115,7 @@ class _Attempt:
 
     def __init__(self, layer: nn.Module, name: str, limit: float) -> None:
         self.original, self.name, self.limit = layer, name, limit
-        self.layer = _without_hooks(copied(layer)).cpu().double().eval()
+        self.layer = _exact(_without_hooks(copied(layer)))
         self.branches = branches_of(layer)
         self.proof: Proof | None = None
         self.alike = False
@@ -227,6 +228,17 @@ def _text(error: Exception) -> str:
 def _adopt_layout(attention: SlideAttentionBase, call: Call) -> None:
     attention.layout = "nchw" if call.layout == "nchw" else "tokens"
     attention.resolution = call.bound
+
+
+def _exact(layer: nn.Module) -> nn.Module:
+    """In float64, on the CPU; tensors that are neither parameters nor buffers, too."""
+    for module in layer.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor):
+                vars(module)[name] = value.to(
+                    "cpu", torch.float64 if value.is_floating_point() else None
+                )
+    return layer.cpu().double().eval()
 
 
 def _without_hooks(layer: nn.Module) -> nn.Module:
