@@ -30,6 +30,9 @@ LAYERS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "products of matrices": (written.Matrices, {"by_head": False}),
     "scaled_dot_product_attention": (written.Matrices, {"fused": True}),
     "unfold as the shift": (written.Unfolded, {}),
+    "slices as the shift": (written.Sliced, {}),
+    "normalised projections": (written.Normalised, {"table": False}),
+    "kernels of each head": (written.ForEachHead, {}),
     "keys and values in one call": (written.Together, {}),
     "offset by offset": (written.OffsetByOffset, {}),
     "embedded positions, scale in a buffer": (written.IndexedTable, {}),
@@ -77,7 +80,9 @@ def test_folds_and_lowers_exactly(name: str) -> None:
     (line,) = certificate.folded
     assert line.name == "0.it" and line.error < 1e-11
     assert certificate.status == "folded" and len(line.branches) >= 1
-    for form in (folded, lower(folded, Lowering("flat"))):
+    # Flat has one kernel for all heads.
+    shape = "per-offset" if kind is written.ForEachHead else "flat"
+    for form in (folded, lower(folded, Lowering(shape))):
         it = form.get_submodule("0.it")
         assert isinstance(it, HostedAttention)
         answer = it(maps)
@@ -96,7 +101,10 @@ def test_the_certificate_tells_the_parts() -> None:
     assert functional.position_bias is None and functional.scale is None
     wrapped = line(written.Wrapped())
     assert wrapped.branches == ("dep_conv.body.0", "dep_conv1.body.0")
-    assert line(written.Unfolded()).branches == ("unfold", "dep_conv1")
+    for kind, shift in ((written.Unfolded, "unfold"), (written.Sliced, "slices")):
+        copied = line(kind())
+        assert set(copied.branches) == {shift, "dep_conv1"}
+        assert (copied.shift_distance, copied.shift_bias) == (0, 0)
     assert line(written.WeightNorm()).scale == pytest.approx(0.5)
 
 

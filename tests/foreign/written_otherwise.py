@@ -209,6 +209,63 @@ class Unfolded(Theirs):
         return near.reshape(len(maps), -1, *maps.shape[2:]) + self.dep_conv1(maps)
 
 
+class Sliced(Unfolded):
+    """The shift branch is made of slices of a padded map."""
+
+    def around(self, maps: Tensor, values: bool) -> Tensor:
+        height, width = maps.shape[2:]
+        padded = functional.pad(maps, [self.kernel // 2] * 4)
+        near = [
+            padded[:, :, row : row + height, column : column + width]
+            for row in range(self.kernel)
+            for column in range(self.kernel)
+        ]
+        return torch.stack(near, 2).flatten(1, 2) + self.dep_conv1(maps)
+
+
+class Normalised(Theirs):
+    """A normalisation behind each projection, which has no bias; a factor before a branch."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        inputs, outputs = self.qkv.in_features, self.qkv.out_features
+        self.into = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+        )
+        self.back = nn.Sequential(nn.Conv2d(self.inner, inputs, 1), nn.BatchNorm2d(inputs))
+        self.gain = nn.Parameter(torch.ones(1))
+        del self.qkv, self.proj
+
+    def around(self, maps: Tensor, values: bool) -> Tensor:
+        return self.dep_conv(maps) + self.dep_conv1(maps) * self.gain
+
+    def on_maps(self, x: Tensor) -> Tensor:
+        batch, _, height, width = x.shape
+        q, k, v = self.split(self.into(x).flatten(2).transpose(1, 2))
+        maps = (batch * self.heads, self.d, height, width)
+        wide = (batch, self.heads, self.d, self.kernel**2, height * width)
+        keys, values = (self.around(each.reshape(maps), True).reshape(wide) for each in (k, v))
+        weights = (q.unsqueeze(3) * keys * self.scale).sum(2).softmax(2).unsqueeze(2)
+        return self.back((weights * values).sum(3).reshape(batch, -1, height, width))
+
+
+class ForEachHead(Theirs):
+    """Every head has kernels of its own."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        outputs = self.inner * self.kernel**2
+        self.dep_conv, self.dep_conv1 = (
+            nn.Conv2d(self.inner, outputs, self.kernel, padding=1, groups=self.inner)
+            for _ in range(2)
+        )
+
+    def around(self, maps: Tensor, values: bool) -> Tensor:
+        whole = maps.unflatten(0, (-1, self.heads)).flatten(1, 2)
+        near = self.dep_conv(whole) + self.dep_conv1(whole)
+        return near.unflatten(1, (self.heads, -1)).flatten(0, 1)
+
+
 class Together(Theirs):
     """Keys and values go through the branches in one call."""
 
