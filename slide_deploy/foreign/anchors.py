@@ -241,4 +241,6 @@ def _out(program: Program, softmax: Node, features: int) -> Node:
     for node in program.gates(softmax, program.y):
         if node in values and node.meta["val"].numel() == count:
             return node
-    raise UnreadableError("its values are not summed over the offsets")
+    raise UnreadableError(
+        "more than values, weighted and summed, makes its answer, as a residual does"
+    )

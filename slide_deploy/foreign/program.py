@@ -126,6 +126,8 @@ class Program:
         for node in self.graph.nodes:
             if node not in needed or node in given:
                 continue
+            if node.op == "placeholder":
+                raise ValueError("its map goes past what was read")
             if node.op == "get_attr":
                 values[node] = weights[node]
             else:

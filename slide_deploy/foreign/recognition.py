@@ -96,7 +96,7 @@ def recognise(
         except _UnprovedError as error:
             attempt.refuse_what_is_no_number(candidate.certain)
             if candidate.certain or attempt.alike:
-                first = first or LeftLayer(name, type(layer).__qualname__, str(error))
+                first = first or LeftLayer(name, type(layer).__name__, str(error))
             if attempt.alike:
                 break
     return first
@@ -111,6 +111,7 @@ class _Attempt:
 
     Attributes:
         alike: whether it computes something like a slide attention, proved or not.
+        unread: why its program could not be read, as a clause; empty where it could.
     """
 
     def __init__(self, layer: nn.Module, name: str, limit: float) -> None:
@@ -119,7 +120,7 @@ class _Attempt:
         self.branches = branches_of(layer)
         self.proof: Proof | None = None
         self.alike = False
-        self.untraced = ""
+        self.unread = ""
 
     def recognised(self) -> Recognised:
         """The attention.
@@ -128,9 +129,10 @@ class _Attempt:
             _UnprovedError: if it is none, or nothing shows that it is one.
         """
         call, channels = self._call()
-        side = max(kernel_sizes(self.layer))
-        with in_float64():
-            self.proof = Proof(self.layer, call, channels, side)
+        try:
+            self.proof = Proof(self.layer, call, channels, max(kernel_sizes(self.layer)))
+        except Exception as error:  # any class of another project, any error
+            raise _UnprovedError(f"it fails on random maps ({_text(error)})") from error
         closest, where = math.inf, ""
         for reading in self._readings(call, channels):
             everywhere, interior = self.proof.differences(reading.folded)
@@ -147,13 +149,13 @@ class _Attempt:
                 where = ", at the borders of a map only" if interior <= self.limit else ""
         self._refuse_geometry()
         if closest == math.inf:
-            raise _UnprovedError(self.untraced)
+            raise _UnprovedError(f"it cannot be read as a slide attention: {self.unread}")
         others = others_of(self.original)
         besides = f" (it also has {', '.join(others[:3])})" if others else ""
         raise _UnprovedError(
             f"it has the parts of a slide attention and computes something else{besides}: with its "
             f"weights a slide attention answers up to {closest:.1e} apart{where}, which is more "
-            f"than {self.limit:.0e}"
+            f"than {self.limit:.0e}{f'; {self.unread}' if self.unread else ''}"
         )
 
     def refuse_what_is_no_number(self, certain: bool) -> None:
@@ -164,7 +166,7 @@ class _Attempt:
         """
         if (certain or self.alike) and self.proof is not None and not self.proof.finite:
             raise InputError(
-                f"{self.name or 'The model'} ({type(self.original).__qualname__}) answers NaN or "
+                f"{self.name or 'The model'} ({type(self.original).__name__}) answers NaN or "
                 f"infinity, in float64 too, so that its fold cannot be proved: use another "
                 f"checkpoint."
             )
@@ -199,7 +201,7 @@ class _Attempt:
         try:
             program = Program(self.layer, call, channels, size)
         except Exception as error:  # any class of another project, any error
-            self.untraced = f"it could not be traced ({_text(error)})"
+            self.unread = f"it could not be traced ({_text(error)})"
             return
         for side in sides:
             try:
@@ -213,7 +215,7 @@ class _Attempt:
                 reason = _text(error)
             else:
                 continue
-            self.untraced = self.untraced or f"it cannot be read as a slide attention: {reason}"
+            self.unread = self.unread or reason
 
     def _refuse_geometry(self) -> None:
         reason = odd_geometry(self.branches) if len(self.branches) > 1 else None
