@@ -73,6 +73,7 @@ def find_anchors(program: Program, kernel_size: int) -> Anchors:
         UnreadableError: if there is none.
     """
     softmax, axis = _softmax(program, kernel_size**2)
+    _refuse_ways_past(program, softmax)
     (logits,) = softmax.all_input_nodes
     places = _places(program, softmax)
     q = _queries(program, logits, places)
@@ -143,6 +144,19 @@ def _softmax(program: Program, offsets: int) -> tuple[Node, int]:
             alike=bool(found),
         )
     return found[0]
+
+
+def _refuse_ways_past(program: Program, softmax: Node) -> None:
+    """Where all weights of the softmax are zero, no answer depends on the map."""
+    weights = torch.zeros(shape_of(softmax), dtype=torch.float64)
+    one, other = (
+        program.evaluate(
+            [program.y], {program.x: drawn(program.shape, seed), softmax: weights}, program.random
+        )[0]
+        for seed in (0, 1)
+    )
+    if bool(differs(one, other).any()):
+        raise UnreadableError("its map reaches the answer past the attention, as a residual does")
 
 
 def _by_source(found: Tensor, count: int) -> Tensor | None:

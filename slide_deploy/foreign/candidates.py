@@ -17,8 +17,9 @@ from slide_deploy.foreign.parts import (
 # Layers around the innermost one that holds kernels and a projection: a wrapper of branches and
 # projections of one side, and one around that.
 _MOST_AROUND = 2
-# Parameters of one attention, at most: what holds more is a network around it.
-_MOST_PARAMETERS = 32
+# Parameters of one attention, at most: what holds more is a network around it, which would take
+# long to call in every way.
+_MOST_PARAMETERS = 48
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def find_candidates(model: nn.Module) -> list[Candidate]:
 
 
 def kernel_sizes(layer: nn.Module) -> tuple[int, ...]:
-    """Sides of the neighbourhoods that kernels in a layer can bring."""
-    return tuple(dict.fromkeys(kernel.shape[-1] for kernel in _kernels(layer)))
+    """Sides of the neighbourhoods that kernels in a layer can bring; 3 where there is no kernel."""
+    return tuple(dict.fromkeys(kernel.shape[-1] for kernel in _kernels(layer))) or (3,)
 
 
 def widths(layer: nn.Module) -> tuple[int, ...]:
@@ -78,7 +79,7 @@ def _around(modules: dict[str, nn.Module], name: str) -> tuple[str, ...]:
     found: list[str] = []
     while name and len(found) < _MOST_AROUND:
         name = name.rpartition(".")[0]
-        if len(list(modules[name].parameters())) > _MOST_PARAMETERS:
+        if not _is_small(modules[name]):
             break
         found.append(name)
     return tuple(found)
@@ -115,7 +116,15 @@ def _is_whole(module: nn.Module) -> bool:
 
 def _may_be(module: nn.Module) -> bool:
     """Whether a layer holds kernels of branches and a projection, in layers or as parameters."""
-    return any(True for _ in _kernels(module)) and any(True for _ in _matrices(module))
+    return (
+        _is_small(module)
+        and any(True for _ in _kernels(module))
+        and any(True for _ in _matrices(module))
+    )
+
+
+def _is_small(module: nn.Module) -> bool:
+    return len(list(module.parameters())) <= _MOST_PARAMETERS
 
 
 def _has_usual_names(module: nn.Module) -> bool:
@@ -156,7 +165,7 @@ def _matrices(layer: nn.Module) -> Iterator[Tensor]:
 
 
 def _own_tensors(layer: nn.Module) -> Iterator[Tensor]:
-    """Parameters and buffers that stand in classes of others, not in layers of torch."""
+    """Parameters, buffers and plain tensors in classes of others, not in layers of torch."""
     for name, module in layer.named_modules():
         if type(module).__module__.partition(".")[0] == "torch" and not isinstance(
             module, nn.ParameterList | nn.ParameterDict
@@ -166,6 +175,7 @@ def _own_tensors(layer: nn.Module) -> Iterator[Tensor]:
             continue
         yield from module.parameters(recurse=False)
         yield from module.buffers(recurse=False)
+        yield from (value for value in vars(module).values() if isinstance(value, Tensor))
 
 
 def _is_side(size: int) -> bool:

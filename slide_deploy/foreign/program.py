@@ -5,6 +5,7 @@ random ones: what depends on what must not be hidden by a weight that happens to
 """
 
 import operator
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -56,7 +57,8 @@ class Program:
     def __init__(self, layer: nn.Module, call: Call, channels: int, size: Size) -> None:
         self.shape = (1, channels, *size)
         example = torch.zeros(self.shape, dtype=torch.float64)
-        with in_float64():
+        with in_float64(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch has to say of itself
             exported = torch.export.export(_OnMaps(layer, call).eval(), (example,))
             written_out = {aten.scaled_dot_product_attention.default: _attention}
             module = exported.run_decompositions(written_out).module()
@@ -124,6 +126,8 @@ class Program:
         for node in self.graph.nodes:
             if node not in needed or node in given:
                 continue
+            if node.op == "placeholder":
+                raise ValueError("its map goes past what was read")
             if node.op == "get_attr":
                 values[node] = weights[node]
             else:

@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
 from slide_deploy.foreign.anchors import UnreadableError, find_anchors
@@ -95,7 +96,7 @@ def recognise(
         except _UnprovedError as error:
             attempt.refuse_what_is_no_number(candidate.certain)
             if candidate.certain or attempt.alike:
-                first = first or LeftLayer(name, type(layer).__qualname__, str(error))
+                first = first or LeftLayer(name, type(layer).__name__, str(error))
             if attempt.alike:
                 break
     return first
@@ -110,15 +111,16 @@ class _Attempt:
 
     Attributes:
         alike: whether it computes something like a slide attention, proved or not.
+        unread: why its program could not be read, as a clause; empty where it could.
     """
 
     def __init__(self, layer: nn.Module, name: str, limit: float) -> None:
         self.original, self.name, self.limit = layer, name, limit
-        self.layer = _without_hooks(copied(layer)).cpu().double().eval()
+        self.layer = _exact(_without_hooks(copied(layer)))
         self.branches = branches_of(layer)
         self.proof: Proof | None = None
         self.alike = False
-        self.untraced = ""
+        self.unread = ""
 
     def recognised(self) -> Recognised:
         """The attention.
@@ -127,9 +129,10 @@ class _Attempt:
             _UnprovedError: if it is none, or nothing shows that it is one.
         """
         call, channels = self._call()
-        side = max(kernel_sizes(self.layer))
-        with in_float64():
-            self.proof = Proof(self.layer, call, channels, side)
+        try:
+            self.proof = Proof(self.layer, call, channels, max(kernel_sizes(self.layer)))
+        except Exception as error:  # any class of another project, any error
+            raise _UnprovedError(f"it fails on random maps ({_text(error)})") from error
         closest, where = math.inf, ""
         for reading in self._readings(call, channels):
             everywhere, interior = self.proof.differences(reading.folded)
@@ -146,13 +149,13 @@ class _Attempt:
                 where = ", at the borders of a map only" if interior <= self.limit else ""
         self._refuse_geometry()
         if closest == math.inf:
-            raise _UnprovedError(self.untraced)
+            raise _UnprovedError(f"it cannot be read as a slide attention: {self.unread}")
         others = others_of(self.original)
         besides = f" (it also has {', '.join(others[:3])})" if others else ""
         raise _UnprovedError(
             f"it has the parts of a slide attention and computes something else{besides}: with its "
             f"weights a slide attention answers up to {closest:.1e} apart{where}, which is more "
-            f"than {self.limit:.0e}"
+            f"than {self.limit:.0e}{f'; {self.unread}' if self.unread else ''}"
         )
 
     def refuse_what_is_no_number(self, certain: bool) -> None:
@@ -163,7 +166,7 @@ class _Attempt:
         """
         if (certain or self.alike) and self.proof is not None and not self.proof.finite:
             raise InputError(
-                f"{self.name or 'The model'} ({type(self.original).__qualname__}) answers NaN or "
+                f"{self.name or 'The model'} ({type(self.original).__name__}) answers NaN or "
                 f"infinity, in float64 too, so that its fold cannot be proved: use another "
                 f"checkpoint."
             )
@@ -198,7 +201,7 @@ class _Attempt:
         try:
             program = Program(self.layer, call, channels, size)
         except Exception as error:  # any class of another project, any error
-            self.untraced = f"it could not be traced ({_text(error)})"
+            self.unread = f"it could not be traced ({_text(error)})"
             return
         for side in sides:
             try:
@@ -212,7 +215,7 @@ class _Attempt:
                 reason = _text(error)
             else:
                 continue
-            self.untraced = self.untraced or f"it cannot be read as a slide attention: {reason}"
+            self.unread = self.unread or reason
 
     def _refuse_geometry(self) -> None:
         reason = odd_geometry(self.branches) if len(self.branches) > 1 else None
@@ -227,6 +230,17 @@ def _text(error: Exception) -> str:
 def _adopt_layout(attention: SlideAttentionBase, call: Call) -> None:
     attention.layout = "nchw" if call.layout == "nchw" else "tokens"
     attention.resolution = call.bound
+
+
+def _exact(layer: nn.Module) -> nn.Module:
+    """In float64, on the CPU; tensors that are neither parameters nor buffers, too."""
+    for module in layer.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor):
+                vars(module)[name] = value.to(
+                    "cpu", torch.float64 if value.is_floating_point() else None
+                )
+    return layer.cpu().double().eval()
 
 
 def _without_hooks(layer: nn.Module) -> nn.Module:

@@ -10,6 +10,8 @@ from slide_deploy.foreign.readings import Reading
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 _CONVOLUTIONS = (aten.conv2d, aten.convolution)
+# The name of a shift branch that is no convolution.
+_SLICES = "slices"
 
 
 def with_branches(program: Program, anchors: Anchors, folded: FoldedSlideAttention) -> Reading:
@@ -25,15 +27,21 @@ def with_branches(program: Program, anchors: Anchors, folded: FoldedSlideAttenti
         inside = program.between(source, target, (given,))
         found = [node for node in inside if _brings_neighbours(node)]
         gates = program.gates(source, target, (given,))
-        added = added or not any(node in gates for node in found)
+        side_by_side = bool(found) and not any(node in gates for node in found)
+        added = added or side_by_side
+        names |= dict.fromkeys(_name(program, node) for node in found)
+        if any(is_one_of(node, (aten.im2col,)) for node in found):
+            kernels[0.0] = 0.0
+        elif side_by_side and len(found) == 1:  # what runs beside it copies neighbours
+            names[_SLICES] = None
+            kernels[0.0] = 0.0
         for node in found:
-            names[_name(program, node)] = None
             if (kernel := _kernel_and_bias(program, node, folded.config.offsets)) is not None:
                 distance = distance_from_shift(kernel[0], folded.config.kernel_size)
                 kernels.setdefault(distance, largest(kernel[1]))
     nearest = min(kernels, default=None)
     bias = None if nearest is None else kernels[nearest]
-    return Reading(folded, tuple(names), added and bool(names), nearest, bias)
+    return Reading(folded, tuple(names), added, nearest, bias)
 
 
 def _brings_neighbours(node: Node) -> bool:

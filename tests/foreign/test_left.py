@@ -22,7 +22,7 @@ def left(layer: nn.Module) -> str:
     before = copy.deepcopy(model.state_dict())
     folded, certificate = reparameterize(model)
     (stays,) = certificate.left
-    assert stays.name == "deep.0" and stays.kind == type(layer).__qualname__
+    assert stays.name == "deep.0" and stays.kind == type(layer).__name__
     assert [line.name for line in certificate.folded] == ["good"]
     assert certificate.status == "1 folded, 1 left"
     assert type(folded["deep"][0]) is type(layer)
@@ -96,6 +96,40 @@ def test_one_branch_only(renamed: bool) -> None:
     assert left(drawn(written.OneBranch(renamed=renamed))) == (
         f"it has one branch only ({name}), so that nothing is to be added"
     )
+
+
+def test_a_residual_within_is_called_so() -> None:
+    class Residual(written.Separate):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + super().forward(x)
+
+    layer = drawn(Residual())
+    layer.dep_conv1 = nn.Sequential(layer.dep_conv1)  # its program tells, not its shapes
+    assert "as a residual does" in left(layer)
+
+
+def test_usual_names_and_other_convolutions() -> None:
+    class Convolved(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv, self.proj = nn.Conv2d(12, 36, 1), nn.Conv2d(12, 12, 1)
+            self.dep_conv, self.dep_conv1 = (nn.Conv2d(36, 12, 3, padding=1) for _ in range(2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = self.qkv(x)
+            return self.proj(self.dep_conv(rows) + self.dep_conv1(rows))
+
+    assert "its program has no softmax over 9 offsets" in left(drawn(Convolved()))
+
+
+def test_what_fails_on_some_maps_only() -> None:
+    class Positive(Theirs):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.min() < 0:
+                raise ValueError("give positive maps")
+            return super().forward(x)
+
+    assert left(drawn(Positive())) == "it fails on random maps (give positive maps)"
 
 
 def test_no_projections() -> None:

@@ -225,8 +225,13 @@ OPEN: dict[str, tuple[type[OnMaps], type[nn.Module]]] = {
 }
 
 
-@pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize("name", OPEN)
+@pytest.mark.parametrize(
+    ("name", "strict"),
+    [
+        *((name, False) for name in OPEN),
+        *(pytest.param(name, True, marks=pytest.mark.slow) for name in OPEN),
+    ],
+)
 def test_hosted_layers_export_with_open_dimensions(name: str, strict: bool) -> None:
     network, kind = OPEN[name]
     model = filled(network(kind())).double()

@@ -12,6 +12,7 @@ from slide_deploy.foreign import HostedAttention
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.reparameterize import reparameterize
 from tests.foreign import classes
+from tests.foreign import other_operators as operators
 from tests.foreign import written_otherwise as written
 from tests.foreign.classes import drawn
 from tests.foreign.test_folding import SIZE
@@ -27,18 +28,21 @@ LAYERS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "separate projections": (written.Separate, {}),
     "separate projections, narrowed": (written.Separate, {"reduction": 2, "bias": False}),
     "keys and values as modules": (written.Sides, {}),
-    "products of matrices": (written.Matrices, {"by_head": False}),
-    "scaled_dot_product_attention": (written.Matrices, {"fused": True}),
-    "unfold as the shift": (written.Unfolded, {}),
-    "keys and values in one call": (written.Together, {}),
-    "offset by offset": (written.OffsetByOffset, {}),
+    "products of matrices": (operators.Matrices, {"by_head": False}),
+    "scaled_dot_product_attention": (operators.Matrices, {"fused": True}),
+    "unfold as the shift": (operators.Unfolded, {}),
+    "slices as the shift": (operators.Sliced, {}),
+    "normalised projections": (operators.Normalised, {"table": False}),
+    "kernels of each head": (operators.ForEachHead, {}),
+    "keys and values in one call": (operators.Together, {}),
+    "offset by offset": (operators.OffsetByOffset, {}),
     "embedded positions, scale in a buffer": (written.IndexedTable, {}),
     "parametrised weight_norm": (written.WeightNorm, {}),
     "weight_norm by hooks": (written.WeightNorm, {"old": True}),
     "parametrisation": (written.Parametrised, {}),
     "list, numbers, dropped path": (written.Dropped, {}),
-    "softmax in float32": (written.SoftmaxInFloat32, {}),
-    "features before heads": (written.TokensHeadLast, {}),
+    "softmax in float32": (operators.SoftmaxInFloat32, {}),
+    "features before heads": (operators.TokensHeadLast, {}),
     "temperature for each head": (classes.Temperature, {}),
     "fixed temperature": (classes.FixedTemperature, {}),
     "four branches": (classes.FourBranches, {}),
@@ -66,7 +70,7 @@ def test_folds_and_lowers_exactly(name: str) -> None:
     kind, settings = LAYERS[name]
     layer = filled(kind(**settings))
     # In float64 the layer must cast nothing, so that its answer is the truth.
-    truth = classes.Theirs(**settings) if kind is written.SoftmaxInFloat32 else layer
+    truth = classes.Theirs(**settings) if kind is operators.SoftmaxInFloat32 else layer
     if truth is not layer:
         truth.load_state_dict(layer.state_dict())
     layer, truth = layer.double(), truth.double().eval()
@@ -77,7 +81,9 @@ def test_folds_and_lowers_exactly(name: str) -> None:
     (line,) = certificate.folded
     assert line.name == "0.it" and line.error < 1e-11
     assert certificate.status == "folded" and len(line.branches) >= 1
-    for form in (folded, lower(folded, Lowering("flat"))):
+    # Flat has one kernel for all heads.
+    shape = "per-offset" if kind is operators.ForEachHead else "flat"
+    for form in (folded, lower(folded, Lowering(shape))):
         it = form.get_submodule("0.it")
         assert isinstance(it, HostedAttention)
         answer = it(maps)
@@ -96,7 +102,10 @@ def test_the_certificate_tells_the_parts() -> None:
     assert functional.position_bias is None and functional.scale is None
     wrapped = line(written.Wrapped())
     assert wrapped.branches == ("dep_conv.body.0", "dep_conv1.body.0")
-    assert line(written.Unfolded()).branches == ("unfold", "dep_conv1")
+    for kind, shift in ((operators.Unfolded, "unfold"), (operators.Sliced, "slices")):
+        copied = line(kind())
+        assert set(copied.branches) == {shift, "dep_conv1"}
+        assert (copied.shift_distance, copied.shift_bias) == (0, 0)
     assert line(written.WeightNorm()).scale == pytest.approx(0.5)
 
 
@@ -160,7 +169,7 @@ def test_weights_that_are_zero_hide_nothing(what: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("kind", [classes.Theirs, written.SoftmaxInFloat32, written.Functional])
+@pytest.mark.parametrize("kind", [classes.Theirs, operators.SoftmaxInFloat32, written.Functional])
 def test_half_precision_is_proved_in_float64_and_rounded(
     kind: type[nn.Module], dtype: torch.dtype
 ) -> None:
