@@ -19,6 +19,7 @@ from exporters.manifest import MANIFEST_VERSION, entries_beside, library_version
 from exporters.publishing import Publication, publication, refuse_occupied
 from exporters.quiet import quiet
 from exporters.registry import exporter_for
+from slide_deploy import interruption
 from slide_deploy.checkpoint import Checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.folders import require_writable_folder, working_folder
@@ -38,6 +39,7 @@ from slide_deploy.parity import LIMITS, Answers, Case, Verification, verificatio
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import Certificate, reparameterize
 from slide_deploy.runtimes import open_file
+from slide_deploy.runtimes.base import message_lines
 
 Progress = Callable[[str], None]
 
@@ -219,10 +221,30 @@ def _jobs(
                 options.precision,
                 outputs,
             )
-            with quiet():
-                metadata.update(request_declarations(request, folded, lowerings))
+            metadata.update(_declared(request, folded, lowerings, checkpoint))
         jobs.append(_Job(exporter, request, lowerings))
     return jobs
+
+
+def _declared(
+    request: ExportRequest,
+    folded: nn.Module,
+    lowerings: Mapping[str, Lowering],
+    checkpoint: Checkpoint,
+) -> dict[str, str]:
+    """What a file says of its structure; the model is traced for it.
+
+    Raises:
+        InputError: if it cannot be traced.
+    """
+    try:
+        with interruption.unswallowed(), quiet():
+            return request_declarations(request, folded, lowerings)
+    except Exception as error:  # torch.export answers with any type
+        raise InputError(
+            f"{checkpoint.path} cannot be traced with torch.export ({message_lines(error)[0]}): "
+            f"see slide-deploy doctor for the versions that are installed."
+        ) from error
 
 
 def _write_and_verify(
