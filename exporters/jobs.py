@@ -12,6 +12,7 @@ from exporters.declarations import request_declarations
 from exporters.metadata import metadata_of
 from exporters.outcome import ExportedFile, ExportOptions
 from exporters.quiet import quiet
+from slide_deploy import interruption
 from slide_deploy.cases import Case
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
@@ -78,7 +79,7 @@ def _request(
     metadata = metadata_of(deployable)
     request = ExportRequest(lowered, metadata, options.precision)
     exporter.refuse(request)
-    with quiet():
+    with interruption.unswallowed(), quiet():
         metadata |= request_declarations(request, folded, lowerings)
     return request
 

@@ -12,7 +12,8 @@ import torch
 from exporters.outcome import ExportOptions
 from slide_deploy.checkpoint import Overrides, load_checkpoint
 from slide_deploy.errors import InputError
-from slide_deploy.graph_checks import check_file, load_policy
+from slide_deploy.graph_checks import check_file, load_policy, read_graph
+from slide_deploy.graph_checks.interface import INTERFACE_KEY, read_interface
 from slide_deploy.models.backbone import SlideSwinBackbone, backbone_of
 from slide_deploy.prediction import predict
 from slide_deploy.reparameterize import reparameterize
@@ -145,29 +146,63 @@ def test_rules_see_a_map_that_is_not_the_declared_one(written: Path, tmp_path: P
     assert "SD010" in {found.rule for found in check_file(tmp_path / "edited.onnx").violations}
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["not JSON", "[]", "[{}]", '[{"name": "stage0", "shape": [8, -1, 16]}]', '[{"name": "a"}]'],
-)
-def test_a_declaration_that_is_none_breaks_the_rule(written: Path, tmp_path: Path, text) -> None:
+def declaring(written: Path, folder: Path, text: str) -> Path:
+    """A copy of the file with another interface."""
     model = onnx.load(written)
-    (entry,) = (prop for prop in model.metadata_props if prop.key == "slide_deploy.features")
+    (entry,) = (prop for prop in model.metadata_props if prop.key == INTERFACE_KEY)
     entry.value = text
-    onnx.save(model, tmp_path / "edited.onnx")
-    (found,) = check_file(tmp_path / "edited.onnx").violations
+    onnx.save(model, folder / "edited.onnx")
+    return folder / "edited.onnx"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("not JSON", "is not JSON"),
+        ("[]", "is no object"),
+        ("{}", "has no list of inputs"),
+        ('{"inputs": [], "outputs": [1]}', "has no list of outputs"),
+        ('{"inputs": [{}], "outputs": []}', "has an entry of inputs without a name or a type"),
+        (
+            '{"inputs": [{"name": "a", "type": "float32", "shape": [8, -1]}], "outputs": []}',
+            "says no shape of a",
+        ),
+        (
+            '{"inputs": [{"name": "a", "type": "float32", "shape": [""]}], "outputs": []}',
+            "says no shape of a",
+        ),
+        (
+            json.dumps({"inputs": 2 * [{"name": "a", "type": "bool", "shape": []}], "outputs": []}),
+            "names two of its inputs alike",
+        ),
+    ],
+)
+def test_a_declaration_that_is_none_breaks_the_rule(
+    written: Path, tmp_path: Path, text: str, reason: str
+) -> None:
+    (found,) = check_file(declaring(written, tmp_path, text)).violations
     assert found.rule == "SD010"
-    assert "slide_deploy.features" in found.message
+    assert found.message == f"The file's slide_deploy.interface {reason}."
+
+
+def test_maps_are_declared_with_their_shapes(written: Path) -> None:
+    declared = read_interface(read_graph(written).metadata)
+    assert declared is not None
+    assert [(port.name, port.type) for port in declared.outputs] == [
+        (name, "float32") for name in STAGES
+    ]
+    assert declared.outputs[1].shape == (1, 16, 8, 8)
 
 
 def test_a_policy_that_names_its_outputs_means_every_file(written: Path, tmp_path: Path) -> None:
     own = tmp_path / "policy.toml"
-    outputs = '[[outputs]]\nname = "logits"\ntypes = ["float32"]\nshape = ["batch", 4]\n'
-    own.write_text(outputs)
+    own.write_text('[[outputs]]\nname = "logits"\ntypes = ["float32"]\nshape = ["batch", 4]\n')
     broken = check_file(written, load_policy(own)).violations
     assert {found.node for found in broken} == {"logits", *STAGES}
-    own.write_text(outputs + '[features]\ntypes = ["float32"]\nshape = [1, "*", "*", "*"]\n')
+    table = '[[outputs]]\nname = "{}"\ntypes = ["float32"]\nshape = [1, {}, "*", "*"]\n'
+    own.write_text("".join(table.format(name, '"*"') for name in STAGES))
     assert check_file(written, load_policy(own)).passed
-    own.write_text('[features]\ntypes = ["float32"]\nshape = [1, 96, "*", "*"]\n')
+    own.write_text("".join(table.format(name, 96) for name in STAGES))
     assert {found.node for found in check_file(written, load_policy(own)).violations} == set(STAGES)
 
 

@@ -45,8 +45,8 @@ def test_a_claim_of_half_precision_needs_half_precision(
 def test_a_file_of_half_precision_passes_as_what_it_is_only(
     nano: Golden, tmp_path: Path, format: str, precision: str, open_batch: bool
 ) -> None:
-    options = ExportOptions((format,), tmp_path, open_batch, precision=precision)
-    path = export(nano.load(), options).files[0].paths[0]
+    options = ExportOptions((format,), tmp_path, precision=precision)
+    path = export(nano.load(), options, dynamic_batch=open_batch).files[0].paths[0]
     assert check_file(path).violations == ()
     graph = read_graph(path)
     for claim in {"float32", "float16", "mixed"} - {precision}:

@@ -1,7 +1,8 @@
 """Inputs and outputs have the names, types and shapes that callers rely on.
 
 The file declares what the exporter gave it (see ``graph_checks.interface``). A policy that has
-``[[inputs]]`` or ``[[outputs]]`` asks for more: for these, and no others.
+``[[inputs]]`` or ``[[outputs]]`` asks for these, and no others: whoever renames an input on purpose
+says so there. What keeps its name keeps what the file declares of it as well.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,10 +36,13 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         yield RULE.broken(f"The file's {INTERFACE_KEY} {error}.")
         declared = None
     for side, values, asked in sides:
+        ports = () if declared is None else getattr(declared, f"{side}s")
         if asked is not None:
             yield from _against_policy(side, values, asked, graph, policy)
+            kept = {interface.name for interface in asked} & {value.name for value in values}
+            ports = tuple(port for port in ports if port.name in kept)
+            values = tuple(value for value in values if value.name in {p.name for p in ports})
         if declared is not None:
-            ports = declared.inputs if side == "input" else declared.outputs
             yield from _against_declaration(side, values, ports, declared.open_names, unnamed)
 
 
