@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import slide_deploy
+
 ROOT = Path(__file__).parents[1]
 
 # Room: what it may import of this project. A room stands for itself and all below it.
@@ -113,8 +115,8 @@ ARROWS = {
     "exporters": {"slide_deploy"},
     "benchmarks": {"slide_deploy"},
 }
-# Only the command line wires everything.
-WIRES = {"slide_deploy.cli", "slide_deploy.__main__"}
+# Only the command line and the public functions wire everything; nobody else imports them.
+WIRES = {"slide_deploy.cli", "slide_deploy.__main__", "slide_deploy.api"}
 # Importable on a device without torch.
 WITHOUT_TORCH = (
     *("runtimes", "graph_checks", "mlpackage", "parity"),
@@ -157,8 +159,11 @@ def test_arrows(module: str) -> None:
     for name in imported(modules()[module]):
         if name.split(".")[0] not in {"slide_deploy", "exporters", "benchmarks"}:
             continue
-        target = room(name, [*ARROWS, "slide_deploy.cli"]) or "slide_deploy"
-        assert target != "slide_deploy.cli", f"{module} imports the command line"
+        target = room(name, [*ARROWS, *WIRES]) or "slide_deploy"
+        assert target not in WIRES, f"{module} imports {name}, which wires everything"
+        assert name.removeprefix("slide_deploy.") not in dir(slide_deploy)[1:], (
+            f"{module} imports the public {name}: import it from its own module"
+        )
         if home in {"exporters", "benchmarks"} and target.startswith("slide_deploy"):
             continue
         assert target == home or target in ARROWS[home], f"{module} must not import {name}"

@@ -54,8 +54,8 @@ def deployable_of(
     Raises:
         InputError: if the module cannot be copied or run, or a name does not fit.
     """
-    name = name or type(unwrapped(model)).__name__
-    own = _copied(model, name)
+    own = own_copy(model, name).cpu().float().requires_grad_(False)
+    name = name or type(own).__name__
     args, kwargs = _arguments(inputs)
     leaves, spec = pytree.tree_flatten((args, kwargs))
     places = tuple(
@@ -101,23 +101,40 @@ def weights_sha256(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _copied(model: nn.Module, name: str) -> nn.Module:
+def own_copy(model: nn.Module, name: str = "") -> nn.Module:
+    """A copy of a network in evaluation mode, without the wrappers that training put around it.
+
+    Args:
+        model: any module; it is left as it is.
+        name: what messages call it; its class if left out.
+
+    Raises:
+        InputError: if it is no module, cannot be copied, or holds weights that cannot be used.
+    """
     if not isinstance(model, nn.Module):
-        raise InputError(f"{name} is no torch.nn.Module: give a module, or the path of a file.")
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    for key, tensor in tensors:
+        kind = type(model).__name__
+        raise InputError(
+            f"{name or kind} is no torch.nn.Module: give a module, or the path of a checkpoint."
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError(
+            f"{name or 'The network'} is a TorchScript module, whose layers cannot be seen: give "
+            f"the Python module that it was made from."
+        )
+    inner = unwrapped(model)
+    name = name or type(inner).__name__
+    for key, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.is_meta:
             raise InputError(f"{name}: {key} is on the meta device: load its weights first.")
         if tensor.is_quantized or tensor.is_complex():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise InputError(f"{name}: {key} is of type {kind}: give the network in float32.")
     try:
-        own = copy.deepcopy(unwrapped(model))
+        return copy.deepcopy(inner).eval()
     except Exception as error:  # whatever the user's own attributes raise
         raise InputError(
             f"{name} cannot be copied ({_reason(error)}): its attributes must allow copy.deepcopy."
         ) from error
-    return own.cpu().float().eval().requires_grad_(False)
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
