@@ -68,8 +68,8 @@ def test_verify_disagrees_with_another_network_and_names_the_layer(file: Path) -
 def test_verify_takes_checkpoints_and_their_features(nano: Path, tmp_path: Path) -> None:
     assert slide_deploy.verify(nano, NANO).passed
     assert slide_deploy.verify(nano, slide_deploy.load(NANO), precision="float16").passed
-    maps = slide_deploy.export(NANO, to="onnx", out=tmp_path, features=True).paths["onnx"]
-    assert slide_deploy.verify(maps, str(NANO)).verification.outputs[0] == "stage0"
+    maps = slide_deploy.export(NANO, to="onnx", out=tmp_path, features=True, keep_failed=True)
+    assert slide_deploy.verify(maps.paths["onnx"], str(NANO)).verification.outputs[0] == "stage0"
 
 
 @pytest.mark.parametrize(

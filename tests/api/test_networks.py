@@ -27,7 +27,7 @@ def answer(model: nn.Module, image: torch.Tensor = IMAGE) -> np.ndarray:
 
 def test_load_reads_a_checkpoint(nano: Golden) -> None:
     loaded = slide_deploy.load(str(nano.path))
-    given = loaded.model(nano.expected["images"])
+    given = loaded.model(nano.expected["image"])
     assert torch.allclose(given, nano.expected["logits"], atol=1e-4)
     assert [each.name for each in loaded.inputs] == ["image"]
     assert repr(loaded).splitlines()[1:] == ["  takes image 1x3x64x64 float32", "  gives logits"]
