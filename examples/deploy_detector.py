@@ -162,16 +162,15 @@ def main() -> int:
 
 def trained() -> Detector:
     """A detector with weights and statistics drawn from a seed, in the place of training."""
-    torch.manual_seed(0)
+    torch.manual_seed(9)
     detector = Detector().eval().requires_grad_(False)
-    for module in detector.modules():
-        if isinstance(module, SlideAttention):
-            module.relative_position_bias_table.normal_()
-        elif isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2.0)
-    detector.scores.weight.mul_(8)  # so that it is sure of something
-    detector.boxes.weight.mul_(8)
+    for name, tensor in detector.state_dict().items():
+        if name.endswith(("running_mean", "bias_table")):
+            tensor.normal_()
+        elif name.endswith("running_var"):
+            tensor.uniform_(0.5, 2.0)
+    for head in (detector.scores, detector.boxes):
+        head.weight.mul_(4)  # so that it is sure of something
     return detector
 
 

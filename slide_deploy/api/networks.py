@@ -14,7 +14,7 @@ from slide_deploy.deployable.module import deployable_of, own_copy
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
-from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering
+from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering, chosen
 from slide_deploy.lowerings import lower as lower_folded
 from slide_deploy.reparameterize import Certificate, reparameterize
 
@@ -98,7 +98,7 @@ def fold(model: Model) -> tuple[nn.Module, Certificate]:
 
 @public
 def lower(
-    model: Model, lowering: str | Lowering | Mapping[str, str | Lowering] = DEFAULT_LOWERING
+    model: Model, lowering: str | Lowering | Mapping[str, str | Lowering] = "depthwise"
 ) -> nn.Module:
     """Write every slide attention of a network with standard operators.
 
@@ -118,8 +118,6 @@ def lower(
     if not isinstance(lowering, Mapping):
         return lower_folded(folded, _form(lowering))
     forms = {name: _form(each) for name, each in lowering.items()}
-    from slide_deploy.lowerings import chosen
-
     for name in chosen(folded, DEFAULT_LOWERING):
         if name not in forms:
             raise InputError(f"lowering names no form for {name}: name one for each attention.")

@@ -76,7 +76,8 @@ class Deployable:
             f"{each.name} {'x'.join(map(str, each.shape))} {each.example.dtype}"
             for each in self.inputs
         )
-        lines = (f"takes {taken}", f"gives {', '.join(self.outputs)}", *self.origin.remarks)
+        notes = (f"note: {remark}" for remark in self.origin.remarks)
+        lines = (f"takes {taken}", f"gives {', '.join(self.outputs)}", *notes)
         return "\n  ".join((f"{self.origin.name}: {self.origin.summary}", *lines))
 
     def network(self, model: nn.Module | None = None) -> Network:

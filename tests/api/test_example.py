@@ -27,10 +27,9 @@ def test_the_detector_is_deployed(tmp_path: Path) -> None:
     assert ("coreml" in formats) is bool(find_spec("coremltools"))
     layers = [layer["name"] for layer in manifest["certificate"]["layers"]["folded"]]
     assert len(layers) == 4 and "neck.attention" in layers
+    outputs = [f"{kind}_{level}" for kind in ("boxes", "scores") for level in range(3)]
     for file in manifest["files"]:
         assert file["passed"]
-        assert sorted(file["outputs"]) == [
-            f"{k}_{i}" for k in ("boxes", "scores") for i in range(3)
-        ]
+        assert sorted(file["outputs"]) == outputs
         assert all((out / name).exists() for name in file["sha256"])
     assert "On ONNX Runtime, the same boxes as in PyTorch" in done.stdout

@@ -16,7 +16,7 @@ SIGNATURES = {
     "load": "path, *, weights='auto', entry=None, leave_out=(), image_size=None, window_size=None, "
     "keep_windows=False, resize_position_tables=False, features=False, dynamic_batch=False",
     "fold": "model",
-    "lower": "model, lowering=depthwise",
+    "lower": "model, lowering='depthwise'",
     "export": "model, inputs=None, *, to, out='exported', name=None, input_names=(), "
     "output_names=(), open_sizes=None, dynamic_batch=False, precision='float32', lowering='auto', "
     "tune=False, features=False, policy=None, force=False, keep_failed=False, progress=False",
@@ -51,9 +51,8 @@ def signature(function: typing.Callable[..., object]) -> str:
         if each.kind is each.KEYWORD_ONLY and not stars:
             stars = "*"
             shown.append(stars)
-        default = each.default
-        text = default if isinstance(default, slide_deploy.Lowering) else repr(default)
-        shown.append(each.name if default is each.empty else f"{each.name}={text}")
+        is_needed = each.default is each.empty
+        shown.append(each.name if is_needed else f"{each.name}={each.default!r}")
     return ", ".join(shown)
 
 
