@@ -7,9 +7,12 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_detector_is_deployed(tmp_path: Path) -> None:
     out = tmp_path / "detector"
     done = subprocess.run(

@@ -138,6 +138,7 @@ def test_the_wheel_ships_the_types() -> None:
         assert (ROOT / package / "py.typed").read_bytes() == b""
 
 
+@pytest.mark.slow
 def test_a_type_checker_sees_the_types(tmp_path: Path) -> None:
     script = tmp_path / "theirs.py"
     script.write_text(
