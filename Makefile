@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types unit long mutants traps tune bench-trust bench-export \
+.PHONY: help demo detector test test-all lint types unit long mutants traps tune bench-trust bench-export \
 	bench-forms format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
+	@echo "make detector  deploy a detector written in PyTorch, through the Python API"
 	@echo "make test    lint, check types and run the tests that tell whether anything broke"
 	@echo "make test-all  the same, then the long tests: sweeps, full sizes, all mutants"
 	@echo "make mutants damage valid files in every way and print who sees it"
@@ -34,6 +35,9 @@ demo: $(VENV)/.installed
 	$(BIN)/slide-deploy export examples/digits.pth --to onnx --to openvino --to coreml \
 		--out build/demo --force
 	$(BIN)/python examples/classify_digits.py build/demo
+
+detector: $(VENV)/.installed
+	$(BIN)/python examples/deploy_detector.py --out build/detector
 
 test: lint types unit
 

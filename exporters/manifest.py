@@ -1,10 +1,8 @@
 """The manifest: what binds a network, its fold, its verification and the written files."""
 
 import json
-import math
 import platform
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -128,22 +126,3 @@ def _entry(file: ExportedFile, deployable: Deployable, options: ExportOptions) -
         "violations": file.violations,
         "verification": file.verification,
     }
-
-
-def to_json(content: Any) -> str:
-    """Dataclasses, tuples and paths as strict JSON; NaN and infinity, which it lacks, as text."""
-    return json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return value.as_posix()
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

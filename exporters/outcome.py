@@ -1,9 +1,12 @@
 """What an export is asked for, and what came of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from exporters.plain import plain_dict
+from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.graph_checks import Policy, Violation
 from slide_deploy.lowerings import DEFAULT_LOWERING, FileChooser, Lowering
 from slide_deploy.parity import Verification
@@ -67,15 +70,91 @@ class ExportedFile:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExportResult:
-    """The outcome of an export."""
+    """The outcome of an export: plain data, which prints as a table.
+
+    Attributes:
+        certificate: of the fold.
+        files: one for each format, in the order in which they were asked for.
+        manifest: the file that binds the network, its certificate and the written files.
+        network: what was exported: the path of a checkpoint, or the class of a module.
+        remarks: what a user should know of it, sentences without a full stop.
+    """
 
     certificate: Certificate
     files: tuple[ExportedFile, ...]
     manifest: Path
+    network: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
         """Whether every file is right."""
         return all(file.passed for file in self.files)
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The file that other programs open, by its format; one that was removed is left out."""
+        return {file.format: file.paths[0] for file in self.files if file.paths}
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the files, a sentence each; empty where all passed without warning."""
+        return tuple(problem for file in self.files for problem in _problems(file, self.network))
+
+    def file(self, format: str) -> ExportedFile:
+        """What came of one format.
+
+        Raises:
+            InputError: if it was not asked for.
+        """
+        for file in self.files:
+            if file.format == format:
+                return file
+        known = ", ".join(file.format for file in self.files)
+        raise InputError(f"{format} was not exported: there is {known}.")
+
+    def raise_if_failed(self) -> None:
+        """Do nothing if every file is right.
+
+        Raises:
+            CheckFailed: if one is not; the text says what is wrong.
+        """
+        if not self.passed:
+            sentences = (problem[:1].upper() + problem[1:] for problem in self.problems)
+            raise CheckFailed(" ".join(sentences))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data that JSON can hold, with every verdict beside its figures."""
+        content = plain_dict(self)
+        content["certificate"]["status"] = self.certificate.status
+        for file, entry in zip(self.files, content["files"], strict=True):
+            entry["lowerings"] = {name: str(each) for name, each in file.lowerings.items()}
+            entry["operators"] = dict(file.operators)
+            entry["passed"] = file.passed
+        return {"passed": self.passed, "problems": list(self.problems), **content}
+
+    def __repr__(self) -> str:
+        from exporters.shown import as_terminal
+
+        return as_terminal(self)
+
+    def _repr_html_(self) -> str:
+        from exporters.shown import as_html
+
+        return as_html(self)
+
+
+def _problems(file: ExportedFile, network: str) -> Iterator[str]:
+    fate = "kept on request" if file.paths else "removed"
+    if not file.verification.passed:
+        yield (
+            f"the {file.format} file disagrees with {network} on: "
+            f"{', '.join(file.verification.failures)}; it was {fate}."
+        )
+    for violation in file.violations:
+        yield (
+            f"the {file.format} file breaks {violation.rule} at "
+            f"{violation.node or 'the file'}: {violation.message} {violation.remedy}"
+        )

@@ -11,8 +11,9 @@ from typing import Any
 
 from exporters.base import Exporter
 from exporters.jobs import Progress, jobs_of, write_and_verify
-from exporters.manifest import entries_beside, manifest_of, to_json
+from exporters.manifest import entries_beside, manifest_of
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
+from exporters.plain import to_json
 from exporters.publishing import Publication, publication, refuse_occupied
 from exporters.registry import exporter_for
 from slide_deploy.cases import verification_cases
@@ -66,7 +67,9 @@ def export(
             # Once more: another export may have published meanwhile.
             others = _entries_to_keep(deployable, exporters, options)
             files = tuple(_publish(file, options, moves) for file in written)
-            result = ExportResult(certificate, files, manifest)
+            result = ExportResult(
+                certificate, files, manifest, deployable.origin.name, deployable.origin.remarks
+            )
             draft = work / manifest.name
             content = manifest_of(deployable, options, result, reference.dtype, others)
             draft.write_text(to_json(content))

@@ -1,6 +1,84 @@
-"""Fold, export, verify and check vision models that use Slide Attention."""
+"""Fold, export, verify and check vision models that use Slide Attention.
+
+>>> import slide_deploy
+>>> result = slide_deploy.export(model, image, to=["onnx", "openvino"], out="exported")
+>>> result.passed
+True
+
+Each name is imported when it is first used: importing the package itself is quick and needs no
+torch, so that a device without it can check, run and measure files. docs/python.md is the guide.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from exporters.outcome import ExportedFile as ExportedFile
+    from exporters.outcome import ExportResult as ExportResult
+    from slide_deploy.api.exporting import export as export
+    from slide_deploy.api.files import FileVerdict as FileVerdict
+    from slide_deploy.api.files import check as check
+    from slide_deploy.api.files import predict as predict
+    from slide_deploy.api.files import verify as verify
+    from slide_deploy.api.measuring import BenchResult as BenchResult
+    from slide_deploy.api.measuring import bench as bench
+    from slide_deploy.api.networks import fold as fold
+    from slide_deploy.api.networks import load as load
+    from slide_deploy.api.networks import lower as lower
+    from slide_deploy.deployable.record import Deployable as Deployable
+    from slide_deploy.errors import CheckFailed as CheckFailed
+    from slide_deploy.errors import InputError as InputError
+    from slide_deploy.errors import MissingExtra as MissingExtra
+    from slide_deploy.errors import SlideDeployError as SlideDeployError
+    from slide_deploy.graph_checks.check import Report as Report
+    from slide_deploy.graph_checks.policy import Policy as Policy
+    from slide_deploy.lowerings.choice import Lowering as Lowering
+    from slide_deploy.prediction import Guess as Guess
+    from slide_deploy.reparameterize import Certificate as Certificate
 
 __version__ = "0.1.0"
 
 # The top-level names that this distribution brings; two of them are common words.
 PACKAGES = ("slide_deploy", "exporters", "benchmarks")
+
+# Where each public name lives.
+_HOMES = {
+    # What can be done, in the order in which a network goes through it.
+    "load": "slide_deploy.api.networks",
+    "fold": "slide_deploy.api.networks",
+    "lower": "slide_deploy.api.networks",
+    "export": "slide_deploy.api.exporting",
+    "verify": "slide_deploy.api.files",
+    "check": "slide_deploy.api.files",
+    "bench": "slide_deploy.api.measuring",
+    "predict": "slide_deploy.api.files",
+    # What comes of it.
+    "Deployable": "slide_deploy.deployable.record",
+    "Certificate": "slide_deploy.reparameterize",
+    "ExportResult": "exporters.outcome",
+    "ExportedFile": "exporters.outcome",
+    "FileVerdict": "slide_deploy.api.files",
+    "Report": "slide_deploy.graph_checks.check",
+    "BenchResult": "slide_deploy.api.measuring",
+    "Guess": "slide_deploy.prediction",
+    # What options may be.
+    "Lowering": "slide_deploy.lowerings.choice",
+    "Policy": "slide_deploy.graph_checks.policy",
+    # What can go wrong.
+    "SlideDeployError": "slide_deploy.errors",
+    "InputError": "slide_deploy.errors",
+    "MissingExtra": "slide_deploy.errors",
+    "CheckFailed": "slide_deploy.errors",
+}
+
+if not TYPE_CHECKING:  # a type checker would take any name then
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return ["__version__", *_HOMES]

@@ -3,16 +3,21 @@
 import os
 import sys
 from collections.abc import Iterable
+from io import StringIO
+from textwrap import fill
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from slide_deploy.doctor import Finding
 from slide_deploy.parity import Verification
 from slide_deploy.tables import FittingTable
 
 WIDTH = 100
+# Of what objects print as: Python's prompt and notebooks have that much.
+NARROW = 80
 # Below it nothing can be read.
 _NARROWEST = 30
 
@@ -38,6 +43,19 @@ def _console(stderr: bool) -> Console:
     else:  # a pipe or a log has no width of its own
         console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     return console
+
+
+def as_text(*parts: RenderableType) -> str:
+    """Tables and lines as one plain text, 80 columns wide; longer lines go on below, indented."""
+    console = Console(file=StringIO(), width=NARROW, color_system=None, emoji=False)
+    with console.capture() as capture:
+        for part in parts:
+            if isinstance(part, str):
+                part = Text(fill(part, NARROW, subsequent_indent="  ", break_long_words=False))
+                console.print(part, soft_wrap=True)
+            else:
+                console.print(part)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
 
 
 def table(title: str, columns: Iterable[tuple[str, bool]]) -> Table:

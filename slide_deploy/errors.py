@@ -1,4 +1,4 @@
-"""What can go wrong, in three classes.
+"""What can go wrong, in four classes.
 
 The command line turns each into one sentence on stderr and exit code 2.
 """
@@ -26,3 +26,7 @@ class MissingExtra(InputError):
         )
         self.package = package
         self.extra = extra
+
+
+class CheckFailed(SlideDeployError):
+    """A check said no: a written file does not answer as its network does, or breaks a rule."""

@@ -97,6 +97,20 @@ def predict(
     ]
 
 
+def read_labels(path: Path) -> list[str]:
+    """Names of classes from a file with one a line.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a readable list of names: give one name a line.") from (
+            error
+        )
+
+
 def choose_output(answers: Mapping[str, np.ndarray], batch: int, wanted: str | None) -> str:
     """The output that holds a number for each class.
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import slide_deploy
+
 ROOT = Path(__file__).parents[1]
 
 # Room: what it may import of this project. A room stands for itself and all below it.
@@ -150,8 +152,9 @@ ARROWS = {
     "exporters": {"slide_deploy"},
     "benchmarks": {"slide_deploy"},
 }
-# Only the command line wires everything.
-WIRES = {"slide_deploy.cli", "slide_deploy.__main__"}
+# Only the command line and the public functions wire everything; nobody else imports them.
+WIRES = {"slide_deploy.cli", "slide_deploy.__main__", "slide_deploy.api"}
+VERSION = "slide_deploy.__version__"
 # Importable on a device without torch.
 WITHOUT_TORCH = (
     *("runtimes", "graph_checks", "mlpackage", "parity", "precisions"),
@@ -194,8 +197,10 @@ def test_arrows(module: str) -> None:
     for name in imported(modules()[module]):
         if name.split(".")[0] not in {"slide_deploy", "exporters", "benchmarks"}:
             continue
-        target = room(name, [*ARROWS, "slide_deploy.cli"]) or "slide_deploy"
-        assert target != "slide_deploy.cli", f"{module} imports the command line"
+        target = room(name, [*ARROWS, *WIRES]) or "slide_deploy"
+        assert target not in WIRES, f"{module} imports {name}, which wires everything"
+        public = {f"slide_deploy.{each}" for each in dir(slide_deploy)} - {VERSION}
+        assert name not in public, f"{module}: import {name} from its own module"
         if home in {"exporters", "benchmarks"} and target.startswith("slide_deploy"):
             continue
         assert target == home or target in ARROWS[home], f"{module} must not import {name}"

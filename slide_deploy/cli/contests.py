@@ -47,6 +47,7 @@ class Wish:
         strips: that may win, ascending.
         seconds: of measuring, for each candidate of the long race.
         exhaustive: whether each form is raced in each number of strips.
+        command: that asked for it; what this process was started with if left out.
     """
 
     targets: tuple[str, ...]
@@ -56,6 +57,7 @@ class Wish:
     strips: tuple[int, ...]
     seconds: float
     exhaustive: bool = False
+    command: str = ""
 
     @property
     def steps(self) -> int:
@@ -130,7 +132,7 @@ def _contest(
         machine=describe(),
         runtime=decision.runtime,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["slide-deploy", *sys.argv[1:]]),
+        command=wish.command or shlex.join(["slide-deploy", *sys.argv[1:]]),
     )
 
 

@@ -1,7 +1,5 @@
 """The commands that write files: export and fold."""
 
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
@@ -31,7 +29,6 @@ from slide_deploy.formats import format_names
 from slide_deploy.precisions import known_precisions
 
 if TYPE_CHECKING:
-    from exporters.outcome import ExportedFile
     from slide_deploy.deployable.record import Deployable
     from slide_deploy.reparameterize import Certificate
 
@@ -86,6 +83,7 @@ def export(
     """
     from exporters.publishing import refuse_occupied
     from exporters.registry import exporter_for
+    from exporters.shown import lowering_lines
     from slide_deploy.console import stdout, verification_table
     from slide_deploy.folders import require_writable_folder
     from slide_deploy.progress import Steps
@@ -149,26 +147,14 @@ def export(
         for remark in unraced:
             typer.echo(f"note: {remark}")
         for file in result.files:
-            for line in _lowerings(file, console.width):
-                typer.echo(line)
+            for line in lowering_lines(file):
+                typer.echo(fill(line, console.width, subsequent_indent="  "))
         for file in result.files:
             if file.paths:
                 typer.echo(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
         typer.echo(f"written: {result.manifest}")
-    for file in result.files:
-        fate = "kept on request" if file.paths else "removed"
-        if not file.verification.passed:
-            typer.echo(
-                f"slide-deploy: the {file.format} file disagrees with {trained.origin.name} on: "
-                f"{', '.join(file.verification.failures)}; it was {fate}.",
-                err=True,
-            )
-        for violation in file.violations:
-            typer.echo(
-                f"slide-deploy: the {file.format} file breaks {violation.rule} at "
-                f"{violation.node or 'the file'}: {violation.message} {violation.remedy}",
-                err=True,
-            )
+    for problem in result.problems:
+        typer.echo(f"slide-deploy: {problem}", err=True)
     outputs.finish()
     raise typer.Exit(0 if result.passed else 1)
 
@@ -195,7 +181,7 @@ def fold(
         step(f"load {source.title}")
         trained = source.load(features=None)
 
-        from exporters.manifest import to_json
+        from exporters.plain import to_json
         from slide_deploy.reparameterize import reparameterize
 
         step("fold")
@@ -218,15 +204,6 @@ def _describe(trained: "Deployable") -> None:
     typer.echo(origin.summary)
     for remark in origin.remarks:
         typer.echo(f"note: {remark}")
-
-
-def _lowerings(file: "ExportedFile", width: int) -> Iterator[str]:
-    """How the attentions of a file are written, one line for all that are alike."""
-    alike = Counter((str(each), each.source) for each in file.lowerings.values())
-    for (lowering, source), count in alike.items():
-        attentions = f"{count} slide attention{'s' if count > 1 else ''}"
-        line = f"{file.format}: {attentions} {lowering}{f' ({source})' if source else ''}"
-        yield fill(line, width, subsequent_indent="  ")
 
 
 def _print_certificate(certificate: "Certificate") -> None:

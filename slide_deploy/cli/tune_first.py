@@ -23,7 +23,11 @@ STRIPS, SECONDS = (1, 2, 4, 7), 1.0
 
 
 def tune_first(
-    trained: Deployable, formats: Sequence[str], precision: str, step: Callable[[str], None]
+    trained: Deployable,
+    formats: Sequence[str],
+    precision: str,
+    step: Callable[[str], None],
+    command: str = "",
 ) -> tuple[str, ...]:
     """Find the fastest forms of a model's attentions for the targets of some formats.
 
@@ -34,6 +38,7 @@ def tune_first(
         formats: that will be written.
         precision: of the files.
         step: told what is about to be done.
+        command: that asked for it, for the table; see ``Wish``.
 
     Returns:
         What was not raced and why, a sentence each.
@@ -51,7 +56,8 @@ def tune_first(
             remarks.append(f"{format}: no form was raced: {error}")
             continue
         if present.present:
-            remarks += _race(found, target, measured_as(target, precision), step)
+            wish = _wish(target, measured_as(target, precision), command)
+            remarks += _race(found, wish, step)
         else:
             remarks.append(
                 f"{format}: no form was raced, as {target} is not here: {present.detail}"
@@ -59,11 +65,13 @@ def tune_first(
     return tuple(remarks)
 
 
-def _race(
-    found: Attentions, target: str, precision: str, step: Callable[[str], None]
-) -> Iterator[str]:
+def _wish(target: str, precision: str, command: str) -> Wish:
+    threads, forms = usable_threads(), parse_forms(())
+    return Wish((target,), precision, threads, forms, STRIPS, SECONDS, command=command)
+
+
+def _race(found: Attentions, wish: Wish, step: Callable[[str], None]) -> Iterator[str]:
     """Hold the contests of a target, write down each outcome and yield what failed."""
-    wish = Wish((target,), precision, usable_threads(), parse_forms(()), STRIPS, SECONDS)
     table = writable_table(None)
     for outcome in hold(found, wish, table, step):
         if isinstance(outcome, str):

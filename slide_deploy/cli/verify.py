@@ -46,7 +46,7 @@ def verify(
         trained = source.load(features=of_stages)
         title = trained.origin.name
 
-        from exporters.manifest import to_json
+        from exporters.plain import to_json
         from slide_deploy.verification import locate as find
         from slide_deploy.verification import names_another_origin, verify_file
 
@@ -109,11 +109,13 @@ def predict(
     from slide_deploy.console import stdout, table
     from slide_deploy.image_size import parse_size
     from slide_deploy.prediction import predict as guess
+    from slide_deploy.prediction import read_labels
     from slide_deploy.runtimes import open_image_file
 
     outputs = Outputs({"--json": json_to}, inputs=[file, *images, *([labels] if labels else [])])
     size = None if image_size is None else parse_size(image_size, "--image-size")
-    opened, names = open_image_file(file), _read_labels(labels)
+    opened = open_image_file(file)
+    names = [] if labels is None else read_labels(labels)
     session = opened.session
     guesses = guess(opened, images, names, top, size, output)
     outputs.write("--json", lambda: json.dumps([asdict(row) for row in guesses], indent=2) + "\n")
@@ -160,14 +162,3 @@ def _describe_parting(parting: "Parting") -> str:
         return f"layers: all {parting.layers} agree"
     after = f"; the last that agrees is {parting.last_right}" if parting.last_right else ""
     return f"layers: the first that disagrees is {parting.first_wrong}{after}"
-
-
-def _read_labels(path: Path | None) -> list[str]:
-    if path is None:
-        return []
-    try:
-        return path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a readable list of names: give one name a line.") from (
-            error
-        )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
@@ -54,7 +55,7 @@ def deployable_of(
     Raises:
         InputError: if the module cannot be copied or run, or a name does not fit.
     """
-    own = _copied(model, name or type(model).__name__)
+    own = own_copy(model, name).cpu().float().requires_grad_(False)
     name = name or type(own).__name__
     args, kwargs = _arguments(inputs)
     leaves, spec = pytree.tree_flatten((args, kwargs))
@@ -101,17 +102,36 @@ def weights_sha256(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _copied(model: nn.Module, name: str) -> nn.Module:
+def own_copy(model: nn.Module, name: str = "") -> nn.Module:
+    """A copy of a network in evaluation mode, without the wrappers that training put around it.
+
+    Args:
+        model: any module; it is left as it is.
+        name: what messages call it; its class if left out.
+
+    Raises:
+        InputError: if it is no module, cannot be copied, or holds weights that cannot be used.
+    """
     if not isinstance(model, nn.Module):
-        raise InputError(f"{name} is no torch.nn.Module: give a module, or the path of a file.")
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    for key, tensor in tensors:
+        kind = type(model).__name__
+        raise InputError(
+            f"{name or kind} is no torch.nn.Module: give a module, or the path of a checkpoint."
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError(
+            f"{name or 'The network'} is a TorchScript module, whose layers cannot be seen: give "
+            f"the Python module that it was made from."
+        )
+    name = name or type(model).__name__
+    for key, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise InputError(f"{name}: {key} has no shape yet: run the network once before.")
         if tensor.is_meta:
             raise InputError(f"{name}: {key} is on the meta device: load its weights first.")
         if tensor.is_quantized or tensor.is_complex():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise InputError(f"{name}: {key} is of type {kind}: give the network in float32.")
-    return unwrapped(model).cpu().float().eval().requires_grad_(False)
+    return unwrapped(model).eval()
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -41,7 +41,7 @@ class Origin:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Deployable:
     """A network, its interface and its origin.
 
@@ -70,6 +70,15 @@ class Deployable:
     def examples(self) -> tuple[Tensor, ...]:
         """Example inputs as tensors."""
         return tuple(torch.from_numpy(each.example) for each in self.inputs)
+
+    def __repr__(self) -> str:
+        taken = ", ".join(
+            f"{each.name} {'x'.join(map(str, each.shape))} {each.example.dtype}"
+            for each in self.inputs
+        )
+        notes = (f"note: {remark}" for remark in self.origin.remarks)
+        lines = (f"takes {taken}", f"gives {', '.join(self.outputs)}", *notes)
+        return "\n  ".join((f"{self.origin.name}: {self.origin.summary}", *lines))
 
     def network(self, model: nn.Module | None = None) -> Network:
         """The model with flat ends.

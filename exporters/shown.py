@@ -1,0 +1,76 @@
+"""The outcome of an export as people read it: on a terminal and in a notebook."""
+
+from collections import Counter
+from collections.abc import Iterator
+from html import escape
+
+from exporters.outcome import ExportedFile, ExportResult
+from slide_deploy.console import as_text, verification_table
+
+_HEADERS = ("format", "file", "size", "runs on", "max rel", "SNR dB", "")
+
+
+def as_terminal(result: ExportResult) -> str:
+    """A table of the figures, and a line for each thing that was done; 80 columns wide."""
+    grid = verification_table(
+        _title(result), [(file.format, file.verification) for file in result.files]
+    )
+    lines = [_fold(result)]
+    for file in result.files:
+        lines += lowering_lines(file)
+    lines += [f"note: {remark}" for remark in result.remarks]
+    lines += [f"problem: {problem}" for problem in result.problems]
+    lines += [f"written: {path}" for path in (*result.paths.values(), result.manifest)]
+    return as_text(grid, *lines)
+
+
+def as_html(result: ExportResult) -> str:
+    """The same as a small table of a notebook; whatever comes from outside is escaped."""
+    rows = "".join(_row(_cells(file), "td") for file in result.files)
+    lowerings = (line for file in result.files for line in lowering_lines(file))
+    notes = (_fold(result), *lowerings, *result.remarks, f"manifest: {result.manifest}")
+    problems = "".join(f"<p><b>{escape(problem)}</b></p>" for problem in result.problems)
+    small = "<br>".join(map(escape, notes))
+    return (
+        f"<table><caption>{escape(_title(result))}</caption><thead>{_row(_HEADERS, 'th')}</thead>"
+        f"<tbody>{rows}</tbody></table>{problems}<p><small>{small}</small></p>"
+    )
+
+
+def lowering_lines(file: ExportedFile) -> Iterator[str]:
+    """How the attentions of a file are written, one line for all that are alike."""
+    alike = Counter((str(each), each.source) for each in file.lowerings.values())
+    for (lowering, source), count in alike.items():
+        attentions = f"{count} slide attention{'s' if count > 1 else ''}"
+        yield f"{file.format}: {attentions} {lowering}{f' ({source})' if source else ''}"
+
+
+def _title(result: ExportResult) -> str:
+    verdict = "every file is right" if result.passed else "NOT every file is right"
+    return f"Export of {result.network or 'a network'}: {verdict}"
+
+
+def _fold(result: ExportResult) -> str:
+    certificate = result.certificate
+    if not certificate.folded:
+        return f"fold: {certificate.status}"
+    count = len(certificate.folded)
+    layers = f"{count} slide attention{'s' if count > 1 else ''}"
+    return f"fold: {layers}, error in float64 at most {certificate.error:.1e}"
+
+
+def _cells(file: ExportedFile) -> tuple[str, ...]:
+    worst, ran = file.verification.worst, file.verification
+    return (
+        file.format,
+        file.paths[0].name if file.paths else "removed",
+        f"{file.size / 1e6:.1f} MB",
+        f"{ran.runtime} {ran.version}",
+        f"{worst.max_relative:.1e}",
+        f"{worst.snr_db:.0f}",
+        "pass" if file.passed else "FAIL",
+    )
+
+
+def _row(cells: tuple[str, ...], tag: str) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"

@@ -1,0 +1,132 @@
+"""Export in Python: a network to proved files."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from exporters import pipeline
+from exporters.outcome import ExportOptions, ExportResult
+from exporters.publishing import refuse_occupied
+from exporters.registry import exporter_for
+from slide_deploy.api.arguments import PathLike, Progress, path_of, public, steps, texts_of
+from slide_deploy.api.files import policy_of
+from slide_deploy.api.networks import Inputs, Model, network_of
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks.policy import Policy
+from slide_deploy.lowerings import Lowering
+
+
+@public
+def export(
+    model: Model,
+    inputs: Inputs | None = None,
+    *,
+    to: str | Sequence[str],
+    out: PathLike = "exported",
+    name: str | None = None,
+    input_names: str | Sequence[str] = (),
+    output_names: str | Sequence[str] = (),
+    open_sizes: Mapping[str, Mapping[int, str]] | None = None,
+    dynamic_batch: bool = False,
+    precision: str = "float32",
+    lowering: str | Lowering = "auto",
+    tune: bool = False,
+    features: bool = False,
+    policy: PathLike | Policy | None = None,
+    force: bool = False,
+    keep_failed: bool = False,
+    progress: Progress = False,
+) -> ExportResult:
+    """Fold a network, write it in other formats and prove each file.
+
+    Every file is read back from disk and run on its own runtime against the network in float64.
+    One that disagrees is removed; the result says so, and ``raise_if_failed`` makes an error of it.
+
+    Args:
+        model: a module, the path of a checkpoint, or what ``load`` gave; it is left as it is.
+        inputs: of a module: an example of what its ``forward`` takes: a tensor, a sequence of
+            positional arguments or a mapping of keyword arguments.
+        to: a format, or several: "onnx", "openvino", "coreml"; "all" for each.
+        out: folder to write into.
+        name: of the files without their ending; the class, or the checkpoint, if left out.
+        input_names: of a module: what files call its inputs; the names of ``forward`` if left out.
+        output_names: of a module: what files call its outputs; their keys if left out.
+        open_sizes: of a module: names of the sizes to leave open, by input and axis, as
+            ``{"image": {2: "height", 3: "width"}}``.
+        dynamic_batch: leave the batch size open.
+        precision: "float32", "float16" or "mixed".
+        lowering: the form of the slide attentions; "auto" takes the fastest by measurement.
+        tune: race the forms of each attention here first, which takes a minute for each.
+        features: of a checkpoint: write the maps of all stages in place of the logits.
+        policy: rules that the files must keep, or the path of a TOML file.
+        force: replace files that exist.
+        keep_failed: keep a file that fails.
+        progress: show a progress bar on stderr, or call this with each step as it starts.
+
+    Returns:
+        The files with their figures, the certificate of the fold, and the lowerings.
+
+    Raises:
+        InputError: if the network or an argument cannot be used, or a format cannot hold the
+            network. Nothing is left behind.
+    """
+    from slide_deploy.cli.options import parse_formats, read_lowering
+
+    formats = parse_formats(texts_of(to))
+    if not formats:
+        raise InputError("--to is empty: name a format, or all of them as all.")
+    how = lowering if isinstance(lowering, Lowering) else read_lowering(lowering)
+    if tune and isinstance(how, Lowering):
+        raise InputError(
+            f"--tune finds the fastest form and --lowering {lowering} names one: give either."
+        )
+    options = ExportOptions(
+        formats=formats,
+        out=path_of(out, "--out"),
+        lowering=how,
+        precision=precision,
+        policy=policy_of(policy),
+        force=force,
+        keep_failed=keep_failed,
+    )
+    for format in formats:
+        exporter_for(format).require(precision)
+    with steps(progress, 3 + 2 * len(formats)) as step:
+        step("load the network")
+        network = network_of(
+            model,
+            inputs,
+            features=features,
+            dynamic_batch=dynamic_batch,
+            open_sizes=open_sizes,
+            input_names=input_names,
+            output_names=output_names,
+        )
+        if name is not None:
+            network = _named(network, name)
+        remarks = _raced(network, options, step) if tune else ()
+        result = pipeline.export(network, options, step)
+    return replace(result, remarks=(*result.remarks, *remarks))
+
+
+def _named(network: Deployable, name: str) -> Deployable:
+    if not name or name != Path(name).name or name in (".", ".."):
+        raise InputError(f"name {name!r} is not the name of a file: give one without folders.")
+    return replace(network, origin=replace(network.origin, stem=name))
+
+
+def _raced(
+    network: Deployable, options: ExportOptions, step: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Race the forms of the network's attentions; what was not raced, a sentence each."""
+    from slide_deploy.cli.results import require_bench
+    from slide_deploy.cli.tune_first import tune_first
+
+    require_bench()
+    for format in options.formats:  # before minutes are spent
+        paths = exporter_for(format).paths(options.out / network.origin.stem)
+        refuse_occupied(paths, options.force)
+    formats = ", ".join(map(repr, options.formats))
+    command = f"slide_deploy.export(..., to=[{formats}], tune=True)"
+    return tune_first(network, options.formats, options.precision, step, command)

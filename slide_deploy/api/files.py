@@ -1,0 +1,187 @@
+"""Written files in Python: verify, check and predict."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slide_deploy.api.arguments import PathLike, Size, path_of, paths_of, public, size_of
+from slide_deploy.errors import CheckFailed, InputError
+from slide_deploy.graph_checks.check import Report, check_file
+from slide_deploy.graph_checks.policy import Policy, load_policy
+from slide_deploy.locate import Parting
+from slide_deploy.parity import Verification
+from slide_deploy.prediction import Guess
+
+if TYPE_CHECKING:
+    from slide_deploy.api.networks import Inputs, Model
+
+
+@dataclass(frozen=True, repr=False)
+class FileVerdict:
+    """Whether a file answers as its network does.
+
+    Attributes:
+        path: of the file.
+        network: what the file was held against.
+        verification: the figures of every case and output.
+        parting: the first layer that the file computes differently; None if it was not looked for.
+        names_another_source: whether the file says that it was exported from other weights.
+    """
+
+    path: Path
+    network: str
+    verification: Verification
+    parting: Parting | None = None
+    names_another_source: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether every output of every case is within the limits."""
+        return self.verification.passed
+
+    def raise_if_failed(self) -> None:
+        """Do nothing if the file is right.
+
+        Raises:
+            CheckFailed: if it disagrees; the text names the cases.
+        """
+        if not self.passed:
+            cases = ", ".join(self.verification.failures) or "everything: no case was run"
+            raise CheckFailed(f"{self.path} disagrees with {self.network} on: {cases}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data that JSON can hold."""
+        from exporters.plain import plain_dict
+
+        return {"passed": self.passed, **plain_dict(self)}
+
+    def __repr__(self) -> str:
+        from slide_deploy.console import as_text, case_table
+
+        verdict = "agrees with" if self.passed else "DISAGREES with"
+        lines = [f"{self.path} {verdict} {self.network}"]
+        if self.names_another_source:
+            lines.append("note: the file says that it was exported from other weights")
+        if self.parting is not None:
+            wrong = self.parting.first_wrong
+            agree = f"all {self.parting.layers} agree"
+            lines.append(f"layers: {agree if wrong is None else f'{wrong} is the first wrong one'}")
+        return as_text(case_table(self.verification), *lines)
+
+
+@public
+def verify(
+    file: PathLike,
+    model: "Model",
+    inputs: "Inputs | None" = None,
+    *,
+    precision: str = "float32",
+    locate: bool = False,
+) -> FileVerdict:
+    """Run a written file on its own runtime and compare it with its network in float64.
+
+    Args:
+        file: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
+        model: a module, the path of a checkpoint, or what ``load`` gave; it is left as it is.
+        inputs: of a module: an example of what its ``forward`` takes.
+        precision: of the file: how far its answers may be off.
+        locate: look for the first layer that the file computes differently.
+
+    Returns:
+        The verdict; it does not raise where the file disagrees: ``raise_if_failed`` does.
+
+    Raises:
+        InputError: if the file or the network cannot be used, or they take other inputs.
+    """
+    from slide_deploy import verification
+    from slide_deploy.api.networks import network_of
+    from slide_deploy.models.backbone import are_features
+    from slide_deploy.parity import LIMITS
+    from slide_deploy.runtimes import open_file
+
+    if precision not in LIMITS:
+        raise InputError(f"{precision} is no precision: give {', '.join(LIMITS)}.")
+    path = path_of(file, "file")
+    outputs = open_file(path).outputs
+    # Logits or maps: a checkpoint has both.
+    features = isinstance(model, str | os.PathLike) and are_features(outputs)
+    network = network_of(model, inputs, features=features)
+    return FileVerdict(
+        path=path,
+        network=network.origin.name,
+        verification=verification.verify_file(path, network, precision),
+        parting=verification.locate(path, network, precision) if locate else None,
+        names_another_source=verification.names_another_origin(path, network),
+    )
+
+
+@public
+def check(file: PathLike, policy: PathLike | Policy | None = None) -> Report:
+    """Hold a written file against the rules of a policy, without running it.
+
+    Args:
+        file: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
+        policy: a policy, or the path of a TOML file; the built-in one if left out.
+
+    Returns:
+        The violations; ``passed`` says whether there is none that counts.
+
+    Raises:
+        InputError: if the file or the policy cannot be used.
+    """
+    return check_file(path_of(file, "file"), policy_of(policy))
+
+
+def policy_of(policy: PathLike | Policy | None) -> Policy | None:
+    """A policy that was given as one, by its path, or not at all.
+
+    Raises:
+        InputError: if the file cannot be used.
+    """
+    if policy is None or isinstance(policy, Policy):
+        return policy
+    return load_policy(path_of(policy, "--policy"))
+
+
+@public
+def predict(
+    file: PathLike,
+    images: PathLike | Sequence[PathLike],
+    *,
+    labels: PathLike | Sequence[str] = (),
+    top: int = 5,
+    image_size: Size | None = None,
+    output: str | None = None,
+) -> tuple[Guess, ...]:
+    """Name the most probable classes of pictures.
+
+    Args:
+        file: a written file that takes one image.
+        images: a picture, or several.
+        labels: names of the classes, or the path of a file with one a line.
+        top: how many classes to name of each picture.
+        image_size: for files that take any size: 224, (512, 768) or "512x768".
+        output: of the file, where several could be the classes.
+
+    Returns:
+        The classes of the first picture, the most probable first, then those of the next one.
+
+    Raises:
+        InputError: if the file, a picture or the labels cannot be used.
+    """
+    from slide_deploy.prediction import predict as guess
+    from slide_deploy.prediction import read_labels
+    from slide_deploy.runtimes import open_image_file
+
+    if top < 1:
+        raise InputError(f"--top {top} names no class: give 1 or more.")
+    pictures = paths_of(images, "images")
+    names = (
+        read_labels(path_of(labels, "--labels"))
+        if isinstance(labels, str | os.PathLike)
+        else labels
+    )
+    opened = open_image_file(path_of(file, "file"))
+    return tuple(guess(opened, pictures, names, top, size_of(image_size, "--image-size"), output))

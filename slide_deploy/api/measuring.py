@@ -1,0 +1,201 @@
+"""The benchmark in Python."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.candidates import Sweep, candidates
+from benchmarks.measuring.race import Plan, race
+from benchmarks.record import Configuration, Run
+from slide_deploy.api.arguments import (
+    PathLike,
+    Progress,
+    path_of,
+    paths_of,
+    public,
+    steps,
+    texts_of,
+)
+from slide_deploy.errors import InputError
+
+
+@dataclass(frozen=True, repr=False)
+class BenchResult:
+    """What was measured; printed, it is the table of the command line.
+
+    Attributes:
+        run: every sample of every candidate, as a result file holds it.
+    """
+
+    run: Run
+
+    @property
+    def passed(self) -> bool:
+        """Whether every candidate was measured to its end."""
+        return not self.problems and not self.run.interrupted
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why candidates ended early, a sentence each."""
+        measurements = self.run.measurements
+        return tuple(f"{each.candidate.name}: {each.error}" for each in measurements if each.error)
+
+    @property
+    def milliseconds(self) -> dict[str, float]:
+        """The median of a call by the name of the candidate; those without samples are left out."""
+        samples = {each.candidate.name: each.pooled_samples for each in self.run.measurements}
+        return {name: median(each) / 1e6 for name, each in samples.items() if each}
+
+    @property
+    def ratios(self) -> dict[str, tuple[float, float, float]]:
+        """How many times slower an image is than with the first candidate, round by round.
+
+        By the name of the candidate: the ratio, and the ends of its 95 % interval. Candidates that
+        share fewer than six rounds with the first one are left out.
+        """
+        from benchmarks.statistics import paired_ratio
+
+        first, *others = self.run.measurements
+        found = {
+            each.candidate.name: paired_ratio(each.samples_per_image, first.samples_per_image)
+            for each in others
+        }
+        return {
+            name: (ratio.value, ratio.interval.low, ratio.interval.high)
+            for name, ratio in found.items()
+            if ratio is not None
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run as plain data that JSON can hold: what a result file holds."""
+        return asdict(self.run)
+
+    def save(self, path: PathLike) -> None:
+        """Write the run down.
+
+        Args:
+            path: a ``.json`` file is what ``slide-deploy compare`` and ``report`` read, an
+                ``.html`` file a page with plots, an ``.md`` file has tables. It is replaced if it
+                exists.
+
+        Raises:
+            InputError: if it ends in anything else, or cannot be written.
+        """
+        from benchmarks.report import render_html, render_markdown
+        from benchmarks.result import encode
+        from slide_deploy.writing import write_bytes, write_text
+
+        place = path_of(path, "path")
+        if place.suffix == ".json":
+            write_bytes(place, encode(self.run, place))
+        elif place.suffix == ".html":
+            write_text(place, render_html([self.run]))
+        elif place.suffix == ".md":
+            write_text(place, render_markdown([self.run]))
+        else:
+            raise InputError(f"{place} says no form: end it in .json, .html or .md.")
+
+    def __repr__(self) -> str:
+        from benchmarks.report.summary import summarise
+        from benchmarks.report.terminal import render_terminal
+        from slide_deploy.console import NARROW, as_text
+
+        (section,) = summarise([self.run]).sections
+        return as_text(*render_terminal(section.views[0], NARROW))
+
+
+@public
+def bench(
+    files: PathLike | Sequence[PathLike],
+    *,
+    target: str | Sequence[str] = (),
+    seconds: float = 10.0,
+    rounds: int = 20,
+    batch: int | Sequence[int] = 1,
+    streams: int | Sequence[int] = 1,
+    threads: int | None = None,
+    pin: Sequence[int] = (),
+    precision: str = "float32",
+    shape: Mapping[str, Sequence[int]] | None = None,
+    option: Mapping[str, str] | None = None,
+    profile: bool = False,
+    sustained: float = 0.0,
+    progress: Progress = False,
+) -> BenchResult:
+    """Measure files against each other, each in a process of its own, in random turns.
+
+    Args:
+        files: written files; ratios are taken to the first.
+        target: runtime and device, or several, as "onnxruntime:cpu"; what is here if left out.
+        seconds: of measuring, for each candidate.
+        rounds: turns that each candidate gets, 6 or more.
+        batch: images of one call, one number or several to compare.
+        streams: calls in flight at a time, one number or several to compare.
+        threads: for one call; all cores if left out.
+        pin: processors to stay on.
+        precision: of the arithmetic: "float32", "float16", "bfloat16", or "default" for the
+            runtime's own choice.
+        shape: sizes of inputs that are open, by name, as ``{"image": (1, 3, 224, 224)}``.
+        option: of the runtime, by its own names.
+        profile: time operators as well, where the runtime tells.
+        sustained: seconds without rest afterwards, to see whether the device slows down.
+        progress: show a progress bar on stderr, or call this with each step as it starts.
+
+    Returns:
+        Every sample of every candidate, medians and ratios; printed, it is a table. ``problems``
+        says why a candidate failed. If Ctrl-C ended the run early, ``run.interrupted`` is set.
+
+    Raises:
+        InputError: if a file, a target or a number cannot be used.
+        MissingExtra: if the libraries that measuring needs are not installed.
+        KeyboardInterrupt: if Ctrl-C came before anything was measured.
+    """
+    from benchmarks.artifact import describe_artifact
+    from benchmarks.calibration import remembered
+    from slide_deploy.cli.results import require_bench
+    from slide_deploy.machine import usable_threads
+
+    require_bench()
+    batches, calls = _counts(batch, "--batch"), _counts(streams, "--streams")
+    if not seconds >= 0.1 or not rounds >= 6 or not sustained >= 0:
+        raise InputError(
+            f"--seconds {seconds}, --rounds {rounds}, --sustained {sustained}: give 0.1 seconds or "
+            f"more, 6 rounds or more, and no negative number."
+        )
+    pinned = tuple(pin)
+    if threads is not None:
+        _counts(threads, "--threads")
+    sizes = {name: tuple(int(each) for each in given) for name, given in (shape or {}).items()}
+    configuration = Configuration(
+        threads=threads or len(pinned) or usable_threads(),
+        pinned=pinned,
+        precision=precision,
+        shapes=sizes,
+        options=dict(option or {}),
+    )
+    sweep = Sweep(texts_of(target), batches, calls, configuration)
+    found = candidates(paths_of(files, "files"), sweep)
+    plan = Plan(
+        found,
+        {each.name: describe_artifact(Path(each.path)) for each in found},
+        seconds=seconds,
+        rounds=rounds,
+        sustained=sustained,
+        profile=profile,
+        limits=max(each.configuration.threads for each in found),
+    )
+    with steps(progress, plan.steps) as step:
+        run = race(plan, step)
+    if run.interrupted and not any(each.rounds for each in run.measurements):
+        raise KeyboardInterrupt
+    return BenchResult(replace(run, noise=remembered([each.target for each in found])))
+
+
+def _counts(value: int | Sequence[int], argument: str) -> tuple[int, ...]:
+    """One number or several, each 1 or more."""
+    found = (value,) if isinstance(value, int) else tuple(value)
+    if not found or not all(isinstance(each, int) and each >= 1 for each in found):
+        raise InputError(f"{argument} {value} is no count: give 1 or more.")
+    return found

@@ -1,0 +1,211 @@
+"""Networks in Python: load, fold and lower; and what every other function takes as a network."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from slide_deploy.api.arguments import PathLike, Size, path_of, public, size_of, texts_of
+from slide_deploy.checkpoint import Overrides, load_checkpoint
+from slide_deploy.checkpoint.choice import WeightChoice
+from slide_deploy.deployable.module import deployable_of, own_copy
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.deployable.trained import deployable_checkpoint
+from slide_deploy.errors import InputError
+from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering, chosen
+from slide_deploy.lowerings import lower as lower_folded
+from slide_deploy.reparameterize import Certificate, reparameterize
+
+# A module, the path of a checkpoint, or what `load` gave.
+Model = nn.Module | Deployable | PathLike
+# A tensor, positional arguments, or keyword arguments by name; tensors may be nested.
+Inputs = Tensor | np.ndarray | Sequence[Any] | Mapping[str, Any]
+
+
+@public
+def load(
+    path: PathLike,
+    *,
+    weights: WeightChoice = "auto",
+    entry: str | None = None,
+    leave_out: str | Sequence[str] = (),
+    image_size: Size | None = None,
+    window_size: int | None = None,
+    keep_windows: bool = False,
+    resize_position_tables: bool = False,
+    features: bool | None = False,
+    dynamic_batch: bool = False,
+) -> Deployable:
+    """Read a checkpoint.
+
+    Args:
+        path: a ``.pth``, ``.pt`` or ``.safetensors`` file, or the folder of a hub.
+        weights: "averaged" or "raw" weights; "auto" prefers averaged ones.
+        entry: which network, where the file holds several, as "model_ema".
+        leave_out: beginnings of the names of tensors that are not part of the network.
+        image_size: 224, (512, 768) or "512x768"; that of training if left out.
+        window_size: largest attention window; that of training if left out.
+        keep_windows: tile larger maps with the windows of training.
+        resize_position_tables: interpolate position tables for another image or window size.
+        features: take the maps of all stages in place of the logits; None takes what the file has.
+        dynamic_batch: leave the batch size open in files that are written.
+
+    Returns:
+        The network with its inputs, outputs and origin; ``model`` is the module.
+
+    Raises:
+        InputError: if the file or an argument cannot be used.
+    """
+    overrides = Overrides(
+        weights=_choice(weights),
+        image_size=size_of(image_size, "--image-size"),
+        window_size=window_size,
+        keep_windows=keep_windows,
+        resize_position_tables=resize_position_tables,
+        entry=entry,
+        leave_out=texts_of(leave_out),
+    )
+    checkpoint = load_checkpoint(path_of(path, "path"), overrides)
+    return deployable_checkpoint(checkpoint, features=features, dynamic_batch=dynamic_batch)
+
+
+def _choice(weights: str) -> WeightChoice:
+    known: tuple[WeightChoice, ...] = ("auto", "averaged", "raw")
+    for each in known:
+        if each == weights:
+            return each
+    raise InputError(f"--weights {weights} is not a choice: give {' or '.join(known)}.")
+
+
+@public
+def fold(model: Model) -> tuple[nn.Module, Certificate]:
+    """Add up the parallel branches of every slide attention of a network.
+
+    Args:
+        model: a module, the path of a checkpoint, or what ``load`` gave; it is left as it is.
+
+    Returns:
+        A folded copy in evaluation mode, of the same type and on the same device, and the
+        certificate: what was folded in each layer and how exactly.
+
+    Raises:
+        InputError: if the network cannot be read or copied, or a layer cannot be folded.
+    """
+    return reparameterize(_module(model))
+
+
+@public
+def lower(
+    model: Model, lowering: str | Lowering | Mapping[str, str | Lowering] = "depthwise"
+) -> nn.Module:
+    """Write every slide attention of a network with standard operators.
+
+    Args:
+        model: as for ``fold``; it is folded first where it is not. It is left as it is.
+        lowering: the form: "depthwise", "per-offset", "broadcast", "running-mean", "dual" or
+            "flat", with a number of strips as "per-offset/4". A mapping gives one for each
+            attention by its name in the folded network.
+
+    Returns:
+        A copy that computes the same.
+
+    Raises:
+        InputError: as ``fold``; or if there is no such form, or it cannot write a layer.
+    """
+    folded, _ = reparameterize(_module(model))
+    if not isinstance(lowering, Mapping):
+        return lower_folded(folded, _form(lowering))
+    forms = {name: _form(each) for name, each in lowering.items()}
+    for name in chosen(folded, DEFAULT_LOWERING):
+        if name not in forms:
+            raise InputError(f"lowering names no form for {name}: name one for each attention.")
+    return lower_folded(folded, forms)
+
+
+def _form(lowering: str | Lowering) -> Lowering:
+    if isinstance(lowering, Lowering):
+        return lowering
+    if lowering.lower() == "auto":
+        raise InputError(
+            "lowering auto is chosen for the format of a file: slide_deploy.export takes it; give "
+            "the name of a form here."
+        )
+    return Lowering.parse(lowering.lower())
+
+
+def _module(model: Model) -> nn.Module:
+    """The module of a network, a copy where it is the user's own."""
+    if isinstance(model, nn.Module):
+        return own_copy(model)
+    return network_of(model, None, features=None).model
+
+
+def network_of(
+    model: Model,
+    inputs: Inputs | None,
+    *,
+    features: bool | None = False,
+    dynamic_batch: bool = False,
+    open_sizes: Mapping[str, Mapping[int, str]] | None = None,
+    input_names: str | Sequence[str] = (),
+    output_names: str | Sequence[str] = (),
+) -> Deployable:
+    """The record of whatever was given as a network.
+
+    Args:
+        model: a module, the path of a checkpoint, or what ``load`` gave.
+        inputs: of a module: example inputs.
+        features: of a checkpoint, see ``load``.
+        dynamic_batch: leave the batch size open.
+        open_sizes: of a module, see ``deployable_of``.
+        input_names: of a module: names of its inputs in files.
+        output_names: of a module: names of its outputs in files.
+
+    Raises:
+        InputError: if the network cannot be used, or an argument does not belong to its kind.
+    """
+    if isinstance(model, nn.Module):
+        if features:
+            raise InputError(
+                "--features is for checkpoints: let the forward of your network give them."
+            )
+        if inputs is None:
+            raise InputError(
+                f"{type(model).__name__} is given without inputs: give an example of what its "
+                f"forward takes, as torch.zeros(1, 3, 224, 224)."
+            )
+        return deployable_of(
+            model,
+            inputs,
+            input_names=texts_of(input_names),
+            output_names=texts_of(output_names),
+            open_sizes=open_sizes,
+            dynamic_batch=dynamic_batch,
+        )
+    if not isinstance(model, Deployable | str | os.PathLike):
+        raise InputError(
+            f"The network is of type {type(model).__name__}: give a torch.nn.Module, the path of a "
+            f"checkpoint, or what slide_deploy.load gave."
+        )
+    given = {
+        "inputs": inputs is not None,
+        "open_sizes": bool(open_sizes),
+        "input_names": bool(input_names),
+        "output_names": bool(output_names),
+    }
+    for argument, is_given in given.items():
+        if is_given:
+            raise InputError(
+                f"`{argument}` is for a module of your own: a checkpoint says itself what its "
+                f"network takes."
+            )
+    if not isinstance(model, Deployable):
+        return load(model, features=features, dynamic_batch=dynamic_batch)
+    if features or dynamic_batch:
+        argument = "features" if features else "dynamic_batch"
+        raise InputError(
+            f"{model.origin.name} is loaded already: give `{argument}` to slide_deploy.load."
+        )
+    return model
