@@ -173,7 +173,8 @@ def _slots(module: nn.Module, title: str) -> dict[str, Slot]:
     """The tensors of a module by the names that they have in files, without parts of wrappers."""
     parameters = dict(module.named_parameters(remove_duplicate=False))
     # A factory may freeze a whole network for inference, which says nothing of its training.
-    trained = [name for name, tensor in parameters.items() if tensor.requires_grad] or parameters
+    asked = {name for name, tensor in parameters.items() if tensor.requires_grad}
+    trained = asked or set(parameters)
     held = {
         name: tensor
         for name, tensor in module.state_dict(keep_vars=True).items()

@@ -57,8 +57,11 @@ class Source:
     @property
     def stem(self) -> str:
         """What files that are written from it are called, where that is known before it is read."""
+        from slide_deploy.deployable.model_text import ModelText
         from slide_deploy.model_files import checkpoint_stem
 
+        if self.model is not None:
+            return ModelText.parse(self.model).stem
         return checkpoint_stem(self.checkpoint) if self.checkpoint is not None else ""
 
     def require(self, otherwise: str = "a checkpoint") -> None:
