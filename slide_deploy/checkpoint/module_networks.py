@@ -140,7 +140,7 @@ class ModuleNetworks:
         ]
         if unlike:
             name = unlike[0]
-            others = f"; so do {some(unlike[1:])}" if len(unlike) > 1 else ""
+            others = f" ({some(unlike[1:])} not either)" if len(unlike) > 1 else ""
             raise InputError(
                 f"{path}: {name}{place} has the shape {network.tensors[name].shape} and "
                 f"{self.title} needs {self.slots[name].shape}{others}: build the network of the "

@@ -29,7 +29,10 @@ class Weights(StrEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """What the options say of the network. Each field is an option of the same name."""
+    """What the options say of the network.
+
+    Each field is an option of the same name, but ``folder``: where the code of ``model`` is found.
+    """
 
     checkpoint: Path | None = None
     model: str | None = None
@@ -43,6 +46,7 @@ class Source:
     window_size: int | None = None
     keep_windows: bool = False
     resize_position_tables: bool = False
+    folder: Path = Path()
 
     @property
     def files(self) -> list[Path]:
@@ -135,6 +139,7 @@ class Source:
                 weights_file=self.weights_file,
                 overrides=self.overrides(),
                 dynamic_batch=dynamic_batch,
+                folder=self.folder,
             )
         from slide_deploy.checkpoint import load_checkpoint
         from slide_deploy.deployable.trained import deployable_checkpoint

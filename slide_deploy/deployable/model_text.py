@@ -77,7 +77,7 @@ class ModelText:
         Args:
             folder: that modules are looked for in first.
         """
-        file = self.file(folder)
+        file = self.file(folder.resolve())
         if file is None:
             return []
         package = outermost_package(file)
