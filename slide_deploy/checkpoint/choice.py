@@ -20,7 +20,7 @@ from slide_deploy.checkpoint.averages import (
     swapped,
 )
 from slide_deploy.checkpoint.entries import WRAPPERS
-from slide_deploy.checkpoint.networks import Network, Sought
+from slide_deploy.checkpoint.networks import Network, Sought, some
 from slide_deploy.errors import InputError
 
 WeightChoice = Literal["auto", "averaged", "raw"]
@@ -171,8 +171,8 @@ def _completed(
         for name, tensor in network.tensors.items()
         if name not in whole.tensors or whole.tensors[name].shape != tensor.shape
     ]
-    frozen = [name for name in lacking if sought.frozen(name)]
     derived = [name for name in lacking if sought.derived(name)]
+    frozen = [name for name in lacking if sought.frozen(name) and name not in derived]
     if unlike or len(frozen) + len(derived) < len(lacking):
         raise InputError(
             f"{path} holds {network.in_words}, which looks like an average of {whole.in_words} and "
@@ -182,7 +182,7 @@ def _completed(
     if not lacking:
         return network, ()
     tensors = {**network.tensors, **{name: whole.tensors[name] for name in lacking}}
-    remark = f"shift branches, which are not averaged, are taken from {whole.in_words}"
+    remark = f"not averaged and taken from {whole.in_words}: {some(frozen)}"
     return replace(network, tensors=tensors), ((remark,) if frozen else ())
 
 

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from slide_deploy.checkpoint.carry import carried, carried_tensors
 from slide_deploy.checkpoint.infer import infer_config, settings_fit
+from slide_deploy.checkpoint.networks import some
 from slide_deploy.checkpoint.numbers import as_float32, refuse_not_finite
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights, read_checkpoint
-from slide_deploy.checkpoint.strangers import DERIVED, some
+from slide_deploy.checkpoint.strangers import DERIVED
 from slide_deploy.errors import InputError
 from slide_deploy.model_files import checkpoint_stem
 from slide_deploy.models.backbone import SlideSwinBackbone

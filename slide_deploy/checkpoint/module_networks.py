@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from slide_deploy.checkpoint.entries import WRAPPERS, Entry, Path
-from slide_deploy.checkpoint.networks import Network, below_roots
+from slide_deploy.checkpoint.networks import Network, below_roots, some
 from slide_deploy.checkpoint.stated import Stated
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
-from slide_deploy.checkpoint.strangers import may_be_absent, some
+from slide_deploy.checkpoint.strangers import may_be_absent
 from slide_deploy.errors import InputError
 
 
@@ -57,7 +57,6 @@ class ModuleNetworks:
     def __init__(self, module: nn.Module, title: str) -> None:
         self.title = title
         self.slots = _slots(module, title)
-        self._paths = {tuple(name.split(".")): name for name in self.slots}
         trained = [name for name, slot in self.slots.items() if not slot.frozen]
         self._needed = trained or [name for name in self.slots if not may_be_absent(name)]
 
@@ -71,10 +70,13 @@ class ModuleNetworks:
         found: dict[Path, dict[str, Entry]] = {}
         for entry in entries:
             for start in range(len(entry.path)):
-                name = self._paths.get(entry.path[start:])
+                name = self._name(entry.path[start:])
                 if name is not None:
                     found.setdefault(entry.path[:start], {}).setdefault(name, entry)
         whole = [root for root, held in found.items() if self._is_whole(held)]
+        # Where the last part of a root is a wrapper's, the root without it leads to the same.
+        longer = {root[:-1] for root in whole if root and root[-1] in WRAPPERS}
+        whole = [root for root in whole if root not in longer]
         if not whole:
             whole = sorted(found, key=lambda root: (-self._fitting(found[root]), len(root)))[:1]
         flat = {
@@ -82,6 +84,11 @@ class ModuleNetworks:
         }
         below, outside = below_roots(entries, flat)
         return [self._network(root, below[root]) for root in whole], outside
+
+    def _name(self, relative: Path) -> str | None:
+        """The name of a tensor without parts of wrappers; None where the module has no such."""
+        name = ".".join(part for part in relative if part not in WRAPPERS)
+        return name if name in self.slots and relative[-1:] == (name.rpartition(".")[2],) else None
 
     def _is_whole(self, held: Mapping[str, Entry]) -> bool:
         return all(
@@ -100,31 +107,35 @@ class ModuleNetworks:
         doubled: list[str] = []
         for entry in entries:
             relative = entry.path[len(root) :]
-            name = self._paths.get(relative)
+            name = self._name(relative)
             if name is None:
                 strangers[".".join(relative)] = entry
                 continue
             if name in tensors:
                 doubled.append(name)
             tensors[name] = entry.tensor
+        for name, slot in self.slots.items():
+            one = next((other for other in slot.shared if other in tensors), None)
+            if one is not None:  # a file may leave out what is the same tensor
+                tensors.setdefault(name, tensors[one])
         return Network(root, tensors, strangers, tuple(doubled))
 
     def refuse_absent(self, path: FilePath, names: list[str]) -> None:
         """See ``Sought``."""
         if names:
+            has = some([slot.name for slot in self.slots.values()])
             raise InputError(
-                f"{path} holds no tensor of {self.title}, which has {some(list(self.slots))}: the "
-                f"file has {some(sorted(names))}; name the weights of this network."
+                f"{path} holds no tensor of {self.title}, which has {has}: the file has "
+                f"{some(sorted(names))}; name the weights of this network."
             )
 
     def refuse_incomplete(self, path: FilePath, network: Network) -> None:
         """See ``Sought``."""
         place = f" below {network.label}" if network.root else ""
         lacking = [
-            name
+            slot.name
             for name, slot in self.slots.items()
-            if not any(other in network.tensors for other in slot.shared)
-            and not (slot.buffer and may_be_absent(name))
+            if name not in network.tensors and not (slot.buffer and may_be_absent(name))
         ]
         if lacking:
             raise InputError(
@@ -139,12 +150,12 @@ class ModuleNetworks:
             and not (self.slots[name].buffer and may_be_absent(name))
         ]
         if unlike:
-            name = unlike[0]
-            others = f" ({some(unlike[1:])} not either)" if len(unlike) > 1 else ""
+            slot, *rest = (self.slots[name] for name in unlike)
+            others = f" ({some([each.name for each in rest])} not either)" if rest else ""
             raise InputError(
-                f"{path}: {name}{place} has the shape {network.tensors[name].shape} and "
-                f"{self.title} needs {self.slots[name].shape}{others}: build the network of the "
-                f"file, with --model-args where its factory takes some."
+                f"{path}: {slot.name}{place} has the shape {network.tensors[unlike[0]].shape} and "
+                f"{self.title} needs {slot.shape}{others}: build the network of the file, with "
+                f"--model-args where its factory takes some."
             )
 
     def frozen(self, name: str) -> bool:
@@ -162,7 +173,7 @@ class ModuleNetworks:
 
     def inside(self, name: str) -> bool:
         """See ``Sought``."""
-        return any(path[0] == name.partition(".")[0] for path in self._paths)
+        return any(each.partition(".")[0] == name.partition(".")[0] for each in self.slots)
 
     def stated(self, path: FilePath, content: Any, hub: Mapping[str, Any] | None) -> Stated:
         """See ``Sought``: nothing, as the code that built the module has the settings."""

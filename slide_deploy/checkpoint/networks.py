@@ -115,3 +115,9 @@ def below_roots(
         else:
             outside.append(entry)
     return below, outside
+
+
+def some(names: list[str]) -> str:
+    """Up to three names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -20,7 +20,7 @@ from slide_deploy.checkpoint.distributed import read_distributed
 from slide_deploy.checkpoint.entries import Entry, key_text, pickled_modules, tensors_of
 from slide_deploy.checkpoint.file_kind import kind_of
 from slide_deploy.checkpoint.hub import Located, locate
-from slide_deploy.checkpoint.networks import Network, Sought
+from slide_deploy.checkpoint.networks import Network, Sought, some
 from slide_deploy.checkpoint.safetensors_file import read_safetensors
 from slide_deploy.checkpoint.slide_swin_networks import SLIDE_SWIN
 from slide_deploy.checkpoint.stated import Stated
@@ -29,7 +29,6 @@ from slide_deploy.checkpoint.strangers import (
     grouped,
     is_preprocessing,
     refuse_other_weights,
-    some,
     sorted_out,
 )
 from slide_deploy.checkpoint.torch_file import read_torch

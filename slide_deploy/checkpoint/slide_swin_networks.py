@@ -6,7 +6,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from slide_deploy.checkpoint.entries import Entry, Path
-from slide_deploy.checkpoint.networks import Network, below_roots
+from slide_deploy.checkpoint.networks import Network, below_roots, some
 from slide_deploy.checkpoint.slide_swin_names import (
     DERIVED,
     FROZEN,
@@ -18,7 +18,6 @@ from slide_deploy.checkpoint.slide_swin_names import (
 )
 from slide_deploy.checkpoint.stated import Stated, stated_in
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
-from slide_deploy.checkpoint.strangers import some
 from slide_deploy.errors import InputError
 
 

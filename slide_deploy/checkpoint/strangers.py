@@ -6,7 +6,7 @@ from pathlib import Path
 
 from slide_deploy.checkpoint.averages import OPTIMISER
 from slide_deploy.checkpoint.entries import Entry
-from slide_deploy.checkpoint.networks import Network, Sought
+from slide_deploy.checkpoint.networks import Network, Sought, some
 from slide_deploy.errors import InputError
 
 _ADAPTERS = (
@@ -144,12 +144,6 @@ def below(network: Network, name: str) -> str:
     while shared < len(network.root) and parts[shared : shared + 1] == [network.root[shared]]:
         shared += 1
     return ".".join(parts[shared:])
-
-
-def some(names: list[str]) -> str:
-    """Up to three names, and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 def is_preprocessing(name: str, entry: Entry, channels: tuple[int, ...]) -> bool:

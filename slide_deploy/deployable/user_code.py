@@ -52,6 +52,7 @@ def build(model: ModelText, arguments: list[Any] | dict[str, Any] | None, folder
                 f"{model.text} is of type {type(found).__name__}: name a function or a class that "
                 f"builds the network, or the network itself."
             )
+        torch.manual_seed(0)  # once more: only the first import may have drawn numbers
         built = _called(model, found, arguments)
     if isinstance(built, nn.Module):
         return built
