@@ -16,7 +16,7 @@ from torch import nn
 
 from slide_deploy import PACKAGES, interruption
 from slide_deploy.deployable.model_text import ModelText, outermost_package
-from slide_deploy.deployable.reasons import reason_of
+from slide_deploy.deployable.reasons import is_users, reason_of
 from slide_deploy.errors import InputError
 
 
@@ -74,6 +74,7 @@ def _as_a_script(model: ModelText, folder: Path) -> Iterator[None]:
             _first_on_path(folder.resolve()),
             contextlib.redirect_stdout(sys.stderr),
             interruption.unswallowed(),
+            interruption.tearing(is_users),
             torch.random.fork_rng(devices=[]),
         ):
             torch.manual_seed(0)
