@@ -144,17 +144,25 @@ def test_several_inputs_outputs_and_open_sizes_are_proved(run: Run) -> None:
     assert "height of" in sizes and "width of" in sizes
 
 
-def test_a_network_is_folded_into_a_file(folder: Path, run: Run) -> None:
-    file = weights(folder / "run.pth")
+@pytest.mark.parametrize("foreign", [False, True], ids=["ours", "foreign"])
+def test_a_network_is_folded_into_a_file_that_has_its_weights(
+    foreign: bool, folder: Path, run: Run
+) -> None:
+    file = weights(folder / "run.pth", foreign=foreign)
+    own = ("--model", "own_cli_net:Classifier", "--model-args", json.dumps({"foreign": foreign}))
+    named = (*own, *IMAGE, "--weights-file")
     code, out, err = run(
-        *("fold", "--model", "own_cli_net:Classifier", *IMAGE, "--weights-file", file),
+        *("fold", *named, file),
         *("-o", "folded.safetensors"),
     )
     assert code == 0, err
     assert "own_cli_net:Classifier: entry model, sha256" in out
     with safe_open(folder / "folded.safetensors", "pt") as folded:
-        assert "attn.key_conv.weight" in folded.keys()  # noqa: SIM118
+        assert any("key_conv.weight" in name for name in folded.keys())  # noqa: SIM118
         assert len(folded.metadata()["slide_deploy.source_sha256"]) == 64
+    for name in ("folded.safetensors", file):  # either is the network
+        assert run("export", *named, name, "--to", "onnx", "--force", "--quiet")[0] == 0
+        assert run("verify", "exported/classifier.onnx", *named, file, "--quiet")[0] == 0
 
 
 @pytest.mark.parametrize("foreign", [False, True], ids=["ours", "foreign"])
@@ -178,6 +186,7 @@ def test_tune_finds_the_attentions_of_a_network(foreign: bool) -> None:
         (("--model", "own_cli_net:Classifier", "--input", "1x3xx"), "--input 1x3xx"),
         (("--input", "1x3x16x16"), "give --model"),
         (("--model", "own_cli_net:Classifier", *IMAGE, "--entry", "model"), "--weights-file"),
+        (("--model", "own_cli_net:Classifier", *IMAGE, "--weights", "raw"), "--weights-file"),
         (("--model", "own_cli_net:Classifier", *IMAGE, "--image-size", "64"), "--image-size"),
         (
             ("--model", "own_cli_net:Classifier", *IMAGE, "--weights-file", "none.pth"),

@@ -105,8 +105,11 @@ class Source:
                 raise InputError(
                     f"{option} is for checkpoints: what --model {self.model} builds is not changed."
                 )
-        if self.weights_file is None and (self.entry or self.leave_out):
-            raise InputError("--entry and --leave-out say how --weights-file is read: give it.")
+        how = self.entry or self.leave_out or self.weights is not Weights.auto
+        if self.weights_file is None and how:
+            raise InputError(
+                "--weights, --entry and --leave-out say how --weights-file is read: give it."
+            )
         if not self.input:
             raise InputError(
                 f"--model {self.model} needs an example of its input: give --input 1x3x224x224."

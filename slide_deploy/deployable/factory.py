@@ -15,10 +15,12 @@ from slide_deploy.checkpoint import Overrides
 from slide_deploy.checkpoint.load_into import load_into
 from slide_deploy.deployable.input_text import InputText
 from slide_deploy.deployable.model_text import ModelText
-from slide_deploy.deployable.module import deployable_of
+from slide_deploy.deployable.module import copied, deployable_of
 from slide_deploy.deployable.record import Deployable
+from slide_deploy.deployable.save import holds_folded
 from slide_deploy.deployable.user_code import build
 from slide_deploy.errors import InputError
+from slide_deploy.reparameterize import reparameterize
 from slide_deploy.wrappers import unwrapped
 
 _AS_BUILT = (
@@ -45,8 +47,8 @@ def deployable_factory(
         model_args: arguments of the factory in JSON; None for none.
         input_texts: of each input, as ``InputText`` reads them. Inputs whose names are parameters
             of ``forward`` are passed by name; where one is not, all are passed in their order.
-        weights_file: a checkpoint of any layout with the weights; None takes those that the factory
-            made.
+        weights_file: a checkpoint of any layout with the weights, or what ``save_folded`` wrote of
+            this network; None takes those that the factory made.
         overrides: how the file is read.
         dynamic_batch: leave the first size of every input open.
         folder: where modules are looked for first, and where the path of a file starts.
@@ -62,6 +64,10 @@ def deployable_factory(
     facts: dict[str, Any] = {"model": model, "model_args": arguments}
     remarks: tuple[str, ...] = ()
     if weights_file is not None:
+        # The user's code may give the same network again, to another candidate of a suite.
+        built = copied(built, model)
+        if holds_folded(weights_file):
+            built = reparameterize(built.eval())[0]
         loaded = load_into(built, weights_file, model, overrides)
         remarks = loaded.remarks
         facts |= {

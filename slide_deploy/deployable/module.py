@@ -57,7 +57,7 @@ def deployable_of(
         InputError: if the module cannot be copied or run, or a name does not fit.
     """
     name = name or type(unwrapped(model)).__name__
-    own = _copied(model, name)
+    own = _plain_copy(model, name)
     args, kwargs = _arguments(own, inputs, name)
     leaves, spec = pytree.tree_flatten((args, kwargs))
     places = tuple(
@@ -103,7 +103,22 @@ def weights_sha256(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _copied(model: nn.Module, name: str) -> nn.Module:
+def copied(model: nn.Module, name: str) -> nn.Module:
+    """A copy of a module as it is.
+
+    Raises:
+        InputError: if it does not allow that.
+    """
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # whatever the user's own attributes raise
+        raise InputError(
+            f"{name} cannot be copied ({reason_of(error)}): its attributes must allow "
+            f"copy.deepcopy."
+        ) from error
+
+
+def _plain_copy(model: nn.Module, name: str) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise InputError(f"{name} is no torch.nn.Module: give a module, or the path of a file.")
     tensors = [*model.named_parameters(), *model.named_buffers()]
@@ -113,13 +128,7 @@ def _copied(model: nn.Module, name: str) -> nn.Module:
         if tensor.is_quantized or tensor.is_complex():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise InputError(f"{name}: {key} is of type {kind}: give the network in float32.")
-    try:
-        own = copy.deepcopy(unwrapped(model))
-    except Exception as error:  # whatever the user's own attributes raise
-        raise InputError(
-            f"{name} cannot be copied ({reason_of(error)}): its attributes must allow "
-            f"copy.deepcopy."
-        ) from error
+    own = copied(unwrapped(model), name)
     return own.cpu().float().eval().requires_grad_(False)
 
 

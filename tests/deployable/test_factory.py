@@ -42,6 +42,7 @@ def zeros(dim=4):
     for each in net.parameters():
         nn.init.zeros_(each)
     return net
+ready = zeros()
 """
 IMAGE, IDS = "image=1x3x8x8", "ids=1x5:int64"
 
@@ -152,6 +153,13 @@ def test_weights_come_from_the_file_and_the_hash_tells_them_apart(folder: Path) 
     assert np.array_equal(answer(found), answer(trained))
     assert not np.any(answer(made(folder, "zeros", IMAGE)))
     assert found.origin.sha256 != made(folder, "zeros", IMAGE).origin.sha256
+
+
+def test_a_network_that_the_code_gives_again_is_left_as_it_was(folder: Path) -> None:
+    torch.save(made(folder, "TwoInputs", IMAGE).model.state_dict(), folder / "run.pth")
+    before = answer(made(folder, "ready", IMAGE))
+    made(folder, "ready", IMAGE, weights_file=folder / "run.pth")
+    assert np.array_equal(answer(made(folder, "ready", IMAGE)), before)
 
 
 def test_who_gives_no_weights_is_told_that_they_may_be_random(folder: Path) -> None:
