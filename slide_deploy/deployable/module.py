@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
@@ -122,7 +123,11 @@ def _plain_copy(model: nn.Module, name: str) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise InputError(f"{name} is no torch.nn.Module: give a module, or the path of a file.")
     tensors = [*model.named_parameters(), *model.named_buffers()]
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError(f"{name} is TorchScript: give the module that it was made from.")
     for key, tensor in tensors:
+        if is_lazy(tensor):
+            raise InputError(f"{name}: {key} has no shape yet: run the network once before.")
         if tensor.is_meta:
             raise InputError(f"{name}: {key} is on the meta device: load its weights first.")
         if tensor.is_quantized or tensor.is_complex():

@@ -43,6 +43,9 @@ def zeros(dim=4):
         nn.init.zeros_(each)
     return net
 ready = zeros()
+lazy = nn.LazyLinear(3)
+script = torch.jit.trace(nn.Linear(4, 4), torch.ones(1, 4))
+meta = nn.Linear(4, 4, device="meta")
 """
 IMAGE, IDS = "image=1x3x8x8", "ids=1x5:int64"
 
@@ -111,6 +114,14 @@ def test_open_sizes_keep_their_names(folder: Path) -> None:
 def test_inputs_that_do_not_fit_are_told(inputs: tuple[str, ...], words: str, folder: Path) -> None:
     with pytest.raises(InputError, match=words):
         made(folder, "TwoInputs", *inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("lazy", "no shape yet"), ("script", "TorchScript"), ("meta", "meta")]
+)
+def test_networks_that_are_not_ready_are_told(name: str, words: str, folder: Path) -> None:
+    with pytest.raises(InputError, match=f"factory_net:{name}.*{words}"):
+        made(folder, name, "1x4")
 
 
 def test_a_forward_that_fails_is_told_with_its_line(folder: Path) -> None:
