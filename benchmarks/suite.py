@@ -11,6 +11,13 @@
     accuracy = 0.813                       # optional, for the plot beside latency
 
     [[candidate]]
+    name = "a network of one's own"
+    model = "net:build"                    # as --model, found beside the suite
+    model_args = { dim = 96 }              # optional, or a list
+    weights_file = "weights.pth"           # optional
+    input = ["image=1x3x640x640"]          # as --input, once for each
+
+    [[candidate]]
     name = "branched"
     peer = "branched"                      # see benchmarks/peers/registry.py
     architecture = "slide_swin_tiny"       # or attention = "96x56x56"
@@ -19,9 +26,10 @@
     name = "the file of last week"
     file = "old/model.onnx"
 
-Paths are relative to the suite. A checkpoint or an architecture becomes one file for each runtime,
-a peer one ``.onnx`` file. What was made before is not made again, unless the checkpoint, the code
-or the tuning table that chooses its lowering has changed since.
+Paths are relative to the suite. A checkpoint, an architecture or a model becomes one file for each
+runtime, a peer one ``.onnx`` file. What was made before is not made again, unless the checkpoint,
+the code or the tuning table that chooses its lowering has changed since. Of a model the code is its
+own as well: all files of its package, or those beside it.
 """
 
 import hashlib
@@ -37,6 +45,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmarks.candidates import Sweep, candidate_name
+from benchmarks.own_network import OwnNetwork, as_json
 from benchmarks.record import Candidate
 from benchmarks.targets.registry import target_named
 from slide_deploy import __version__
@@ -59,6 +68,10 @@ class Entry(_Strict):
     checkpoint: str | None = None
     architecture: str | None = None
     attention: str | None = None
+    model: str | None = None
+    model_args: dict[str, Any] | list[Any] | None = None
+    weights_file: str | None = None
+    input: list[str] = Field(default_factory=list)
     peer: str | None = None
     export: dict[str, str | bool] = Field(default_factory=dict)
     targets: list[str] | None = None
@@ -66,9 +79,15 @@ class Entry(_Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> "Entry":
-        sources = [self.file, self.checkpoint, self.architecture, self.attention]
+        sources = [self.file, self.checkpoint, self.architecture, self.attention, self.model]
         if sum(source is not None for source in sources) != 1:
-            raise ValueError("give one of file, checkpoint, architecture and attention")
+            raise ValueError("give one of file, checkpoint, architecture, attention and model")
+        if self.model is not None and not self.input:
+            raise ValueError('a model needs its input, as ["1x3x224x224"]')
+        if self.model is None and (
+            self.input or self.model_args is not None or self.weights_file is not None
+        ):
+            raise ValueError("model_args, weights_file and input are for a model")
         if self.peer is not None and self.architecture is None and self.attention is None:
             raise ValueError("a peer is made of an architecture or an attention")
         return self
@@ -96,6 +115,7 @@ class Wanted:
         image_size: "224" or "512x768"; None where the checkpoint says it itself.
         format: as `slide_deploy.formats` names it.
         options: of the export.
+        own: a network that somebody's code builds; None otherwise.
     """
 
     checkpoint: Path | None
@@ -104,6 +124,7 @@ class Wanted:
     image_size: str | None
     format: str
     options: dict[str, str | bool]
+    own: OwnNetwork | None = None
 
 
 # Writes the file that is wanted into a folder and returns it.
@@ -198,7 +219,8 @@ def _candidates(
     if file.suffix not in target_named(target).suffixes:
         raise InputError(f"{path}: {entry.name} is {file.name}, which {target} does not run.")
     batches, streams = _sizes(suite, sweep)
-    sized = len(suite.image_sizes) > 1 and entry.file is None and entry.attention is None
+    fixed = (entry.file, entry.attention, entry.model)
+    sized = len(suite.image_sizes) > 1 and all(each is None for each in fixed)
     for batch, stream in product(batches, streams):
         configuration = replace(sweep.configuration, batch=batch, streams=stream)
         name = candidate_name(entry.name, target, configuration, size if sized else "")
@@ -222,13 +244,15 @@ def _file(entry: Entry, target: str, size: str, base: Path, work: Path, export: 
     format = format_run_on(target)
     if format is None:
         raise InputError(f"{target} runs no file that is exported: give {entry.name} a file.")
+    own = _own(entry, base)
     wanted = Wanted(
         checkpoint,
         entry.architecture,
         entry.attention,
-        None if checkpoint is not None else size,
+        size if checkpoint is None and own is None else None,
         format.name,
         dict(entry.export),
+        own,
     )
     facts = {
         "format": format.name,
@@ -236,9 +260,20 @@ def _file(entry: Entry, target: str, size: str, base: Path, work: Path, export: 
         "export": wanted.options,
         # Another table may choose another lowering, where the suite names none.
         "tuning": tables_digest() if wanted.options.get("lowering", "auto") == "auto" else None,
+        **({} if own is None else own.facts()),
     }
     folder = _folder(work, entry, checkpoint, facts)
     return _once(folder, lambda: export(wanted, folder), format.suffix)
+
+
+def _own(entry: Entry, base: Path) -> OwnNetwork | None:
+    if entry.model is None:
+        return None
+    weights = None if entry.weights_file is None else base / entry.weights_file
+    if weights is not None and not weights.exists():
+        raise InputError(f"{weights} does not exist: check the weights_file of {entry.name}.")
+    arguments = as_json(entry.name, entry.model_args)
+    return OwnNetwork(entry.model, arguments, weights, tuple(entry.input), base)
 
 
 def _peer(entry: Entry, size: str, folder: Path) -> Path:

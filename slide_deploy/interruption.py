@@ -35,6 +35,8 @@ class _State:
     # How many blocks are under way that must not be torn, and whether a signal waits for their end.
     held = 0
     waiting = False
+    # Whether a file of Python code may be torn although a module is loaded from it.
+    tearable: Callable[[str], bool] = lambda file: False
 
 
 def run(command: Callable[[], None]) -> None:
@@ -105,6 +107,21 @@ def held() -> Iterator[None]:
             raise Interrupted
 
 
+@contextmanager
+def tearing(tearable: Callable[[str], bool]) -> Iterator[None]:
+    """A block that loads a user's own module, which may work for hours before it is loaded.
+
+    Args:
+        tearable: whether a file of Python code is the user's own.
+    """
+    before = _State.tearable
+    _State.tearable = tearable
+    try:
+        yield
+    finally:
+        _State.tearable = before
+
+
 def ignore() -> None:
     """Let no further signal disturb the end of the process."""
     for number in _signals():
@@ -148,8 +165,10 @@ def _alarm(seconds: float) -> bool:
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Whether a module is being loaded: libraries in C++ abort the process if that is torn."""
+    """Whether a library is being loaded: those in C++ abort the process if that is torn."""
     while frame is not None:
+        if _State.tearable(frame.f_code.co_filename):
+            return False
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
         frame = frame.f_back

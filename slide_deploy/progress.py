@@ -1,6 +1,8 @@
 """Progress of a command with known steps."""
 
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stdout
 
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -13,6 +15,8 @@ class Steps:
     """A bar on a terminal, a line a step elsewhere, nothing if quiet; all of it on stderr.
 
     Used as a context manager it gives the function to call with each step's name as it starts.
+    What the code inside prints, a user's network or a library, goes to stderr as well: standard
+    output is for the result.
 
     Args:
         quiet: show nothing.
@@ -33,13 +37,16 @@ class Steps:
         )
         self._task = self._bar.add_task("", total=total)
         self._started = False
+        self._open = ExitStack()
 
     def __enter__(self) -> Callable[[str], None]:
+        self._open.enter_context(redirect_stdout(sys.stderr))
+        self._open.callback(self._bar.stop)
         self._bar.start()
         return self._step
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        self._open.close()
 
     def _step(self, name: str) -> None:
         interruption.check()  # the step before may have swallowed a Ctrl-C

@@ -232,3 +232,19 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     process = start("-c", code, cwd=tmp_path)
     assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("place", ["slow:build", "slow.py:build"])
+def test_a_module_of_the_users_that_works_while_it_is_imported_is_interrupted(
+    place: str, tmp_path: Path
+) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
+    )
+    started = time.monotonic()
+    arguments = ("fold", "--model", place, "--input", "1x4", "-o", "folded.safetensors")
+    process = start("-m", "slide_deploy", *arguments, cwd=tmp_path)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "slide-deploy: interrupted."
+    assert time.monotonic() - started < 45

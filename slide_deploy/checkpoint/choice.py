@@ -20,8 +20,7 @@ from slide_deploy.checkpoint.averages import (
     swapped,
 )
 from slide_deploy.checkpoint.entries import WRAPPERS
-from slide_deploy.checkpoint.networks import Network
-from slide_deploy.checkpoint.slide_swin_names import DERIVED, FROZEN
+from slide_deploy.checkpoint.networks import Network, Sought, some
 from slide_deploy.errors import InputError
 
 WeightChoice = Literal["auto", "averaged", "raw"]
@@ -48,6 +47,7 @@ def choose(
     path: Path,
     networks: Sequence[Network],
     content: Any,
+    sought: Sought,
     weights: WeightChoice = "auto",
     entry: str | None = None,
     unreadable: Hidden | None = None,
@@ -58,6 +58,7 @@ def choose(
         path: the file, for messages.
         networks: all that it holds, at least one.
         content: the whole file, which tells the framework.
+        sought: what the networks are.
         weights: "averaged" or "raw"; "auto" prefers averaged ones.
         entry: the network that the user names, as the list of a refusal calls it.
         unreadable: averages that are no network, where the file has such.
@@ -101,7 +102,7 @@ def choose(
     if early:
         remarks = (*remarks, f"averaging had not begun: {_listed(early)} holds the start of it")
     if averaged and network in averaged and raw:
-        network, more = _completed(path, network, raw)
+        network, more = _completed(path, network, raw, sought)
         remarks = (*more, *remarks)
     return Chosen(network, network.root in {each.root for each in averaged}, remarks)
 
@@ -156,9 +157,9 @@ def _same(path: Path, one: Network, other: Network) -> bool:
 
 
 def _completed(
-    path: Path, network: Network, raw: Sequence[Network]
+    path: Path, network: Network, raw: Sequence[Network], sought: Sought
 ) -> tuple[Network, tuple[str, ...]]:
-    """Averaged weights with what an average leaves out: the shift branch, which is not trained.
+    """Averaged weights with what an average leaves out: what is not trained, or is computed.
 
     Raises:
         InputError: if they are of another network than the raw weights, or lack more than that.
@@ -170,8 +171,8 @@ def _completed(
         for name, tensor in network.tensors.items()
         if name not in whole.tensors or whole.tensors[name].shape != tensor.shape
     ]
-    frozen = [name for name in lacking if FROZEN.fullmatch(name)]
-    derived = [name for name in lacking if DERIVED.fullmatch(name)]
+    derived = [name for name in lacking if sought.derived(name)]
+    frozen = [name for name in lacking if sought.frozen(name) and name not in derived]
     if unlike or len(frozen) + len(derived) < len(lacking):
         raise InputError(
             f"{path} holds {network.in_words}, which looks like an average of {whole.in_words} and "
@@ -181,7 +182,7 @@ def _completed(
     if not lacking:
         return network, ()
     tensors = {**network.tensors, **{name: whole.tensors[name] for name in lacking}}
-    remark = f"shift branches, which are not averaged, are taken from {whole.in_words}"
+    remark = f"not averaged and taken from {whole.in_words}: {some(frozen)}"
     return replace(network, tensors=tensors), ((remark,) if frozen else ())
 
 

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from slide_deploy.checkpoint.carry import carried, carried_tensors
 from slide_deploy.checkpoint.infer import infer_config, settings_fit
+from slide_deploy.checkpoint.networks import some
+from slide_deploy.checkpoint.numbers import as_float32, refuse_not_finite
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights, read_checkpoint
-from slide_deploy.checkpoint.strangers import some
+from slide_deploy.checkpoint.strangers import DERIVED
 from slide_deploy.errors import InputError
 from slide_deploy.model_files import checkpoint_stem
 from slide_deploy.models.backbone import SlideSwinBackbone
@@ -21,11 +23,6 @@ from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig, SlideSwin
 
 # What arithmetic on settings of any type and size can end in.
 _ODD_VALUES = (AttributeError, ArithmeticError, LookupError, TypeError, ValueError)
-
-_WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-# Buffers that are computed from the settings: accepted in a file, and rebuilt.
-_DERIVED = ("relative_position_index", "attn_mask")
 
 # In front of a classifier only.
 _LAST_NORM = ("norm.weight", "norm.bias")
@@ -107,9 +104,9 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
     if last_norm:
         remarks = (*remarks, "left out: norm, which the maps of the stages do not pass")
     tensors = {
-        name: _as_float32(f"{stored.path}: {name}", tensor)
+        name: as_float32(f"{stored.path}: {name}", tensor)
         for name, tensor in stored.tensors.items()
-        if name.rpartition(".")[2] not in _DERIVED and name not in last_norm
+        if name.rpartition(".")[2] not in DERIVED and name not in last_norm
     }
     _check(stored.path, tensors, model.state_dict())
     resized = stored.resized
@@ -220,23 +217,4 @@ def _check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Ten
                 f"{path}: {name} has the shape {tuple(tensor.shape)} and these settings need "
                 f"{tuple(expected[name].shape)}: check --image-size and --window-size, or the file."
             )
-        if not torch.isfinite(tensor).all():
-            raise InputError(
-                f"{path}: {name} holds NaN or infinity, or overflows float32: training failed "
-                f"or the file is damaged; use an earlier checkpoint."
-            )
-
-
-def _as_float32(name: str, tensor: Tensor) -> Tensor:
-    """Weights as they are computed with.
-
-    Raises:
-        InputError: for types of quantised networks, whose numbers mean nothing without a scale.
-    """
-    if tensor.dtype not in _WEIGHT_TYPES:
-        kind = str(tensor.dtype).removeprefix("torch.")
-        raise InputError(
-            f"{name} is of type {kind}: expected floating point of 16 bits or more; use the "
-            f"weights that a quantised network was made from."
-        )
-    return tensor.float()
+        refuse_not_finite(f"{path}: {name}", tensor)

@@ -1,20 +1,18 @@
 """The networks that a file holds, wherever they are in it.
 
-A network is found by its own names, not by the key that it stands under: what comes before
-``patch_embed.proj.weight`` is its root, and every tensor below that root belongs to it or is a
-stranger there.
+A network is found by its own names, not by the key that it stands under: what comes before them is
+its root, and every tensor below that root belongs to it or is a stranger there. Which names those
+are is known to whoever looks for a network (:class:`Sought`): ``slide_swin_networks`` for
+checkpoints of the known architecture, ``module_networks`` for a module that somebody else built.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, Protocol
 
 from slide_deploy.checkpoint.entries import Entry, Path
-from slide_deploy.checkpoint.slide_swin_names import (
-    network_name,
-    renamed,
-    root_of,
-    with_classifier,
-)
+from slide_deploy.checkpoint.stated import Stated
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
 
 
@@ -24,9 +22,9 @@ class Network:
 
     Args:
         root: the keys and prefixes that lead to it.
-        tensors: by the architecture's names.
+        tensors: by the names of the network that is looked for.
         strangers: what stands below its root and is not part of it, by name below the root.
-        doubled: the architecture's names that the file has twice below this root.
+        doubled: names that the file has twice below this root.
     """
 
     root: Path
@@ -45,21 +43,66 @@ class Network:
         return self.label or "the file's own names"
 
 
-def networks_of(entries: Sequence[Entry]) -> tuple[list[Network], list[Entry]]:
-    """Find every network of a file.
+class Sought(Protocol):
+    """What is looked for in a file: how its networks are found, and which of its names are what."""
+
+    @property
+    def title(self) -> str:
+        """What a sentence calls it: "a Slide-Swin of these settings"."""
+
+    def networks(self, entries: Sequence[Entry]) -> tuple[list[Network], list[Entry]]:
+        """Find every such network of a file, in the file's order.
+
+        Args:
+            entries: all tensors of the file.
+
+        Returns:
+            The networks, and the tensors that belong to none.
+        """
+
+    def refuse_absent(self, path: FilePath, names: list[str]) -> None:
+        """Say that a file with tensors of these names holds no such network.
+
+        Raises:
+            InputError: always, unless there is no name.
+        """
+
+    def refuse_incomplete(self, path: FilePath, network: Network) -> None:
+        """Refuse a network that lacks something.
+
+        Raises:
+            InputError: if it does.
+        """
+
+    def frozen(self, name: str) -> bool:
+        """Whether training leaves a tensor as it is, so that an average may leave it out."""
+
+    def derived(self, name: str) -> bool:
+        """Whether a tensor is computed from the settings, so that an average may leave it out."""
+
+    def channels(self, network: Network) -> tuple[int, ...]:
+        """How many channels its images have, as a shape; empty where nobody knows."""
+
+    def inside(self, name: str) -> bool:
+        """Whether a stranger of this name stands among the network's own layers."""
+
+    def stated(self, path: FilePath, content: Any, hub: Mapping[str, Any] | None) -> Stated:
+        """What the file says of the network beside its tensors."""
+
+
+def below_roots(
+    entries: Iterable[Entry], flat: Mapping[Path, bool]
+) -> tuple[dict[Path, list[Entry]], list[Entry]]:
+    """Sort the tensors of a file by the network that they stand with.
 
     Args:
-        entries: all tensors of the file.
+        entries: all tensors.
+        flat: by the root of each network, whether its names are those of a flat state dict: a
+            mapping beside them belongs to something else then.
 
     Returns:
-        The networks in the file's order, and the tensors that belong to none.
+        The tensors below each root, each with the longest that fits, and those below none.
     """
-    # In a flat state dict a mapping beside the network's names belongs to something else.
-    flat: dict[Path, bool] = {}
-    for entry in entries:
-        root = root_of(entry.path)
-        if root is not None:
-            flat.setdefault(root, entry.depth <= len(root))
     longest_first = sorted(flat, key=len, reverse=True)
     below: dict[Path, list[Entry]] = {root: [] for root in flat}
     outside: list[Entry] = []
@@ -71,41 +114,10 @@ def networks_of(entries: Sequence[Entry]) -> tuple[list[Network], list[Entry]]:
                 break
         else:
             outside.append(entry)
-    found = []
-    for root in flat:
-        network, outside = _with_classifier(_network(root, below[root]), outside)
-        found.append(network)
-    return found, outside
+    return below, outside
 
 
-def _network(root: Path, entries: Sequence[Entry]) -> Network:
-    tensors: dict[str, StoredTensor] = {}
-    doubled: list[str] = []
-    strangers: dict[str, Entry] = {}
-    for entry in entries:
-        relative = entry.path[len(root) :]
-        name = network_name(relative)
-        if name is None:
-            strangers[".".join(relative)] = entry
-            continue
-        if name in tensors:
-            doubled.append(name)
-        tensors[name] = entry.tensor
-    return Network(root, renamed(tensors), strangers, tuple(doubled))
-
-
-def _with_classifier(network: Network, outside: list[Entry]) -> tuple[Network, list[Entry]]:
-    parent = network.root[:-1]
-    if not network.root:
-        return network, outside
-    near = {
-        ".".join(entry.path[len(parent) :]): entry
-        for entry in outside
-        if entry.path[: len(parent)] == parent
-    }
-    tensors, taken = with_classifier(
-        network.tensors, {name: entry.tensor for name, entry in near.items()}
-    )
-    used = {id(near[name]) for name in taken}
-    left = [entry for entry in outside if id(entry) not in used]
-    return replace(network, tensors=tensors), left
+def some(names: list[str]) -> str:
+    """Up to three names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -20,15 +20,15 @@ from slide_deploy.checkpoint.distributed import read_distributed
 from slide_deploy.checkpoint.entries import Entry, key_text, pickled_modules, tensors_of
 from slide_deploy.checkpoint.file_kind import kind_of
 from slide_deploy.checkpoint.hub import Located, locate
-from slide_deploy.checkpoint.networks import Network, networks_of
+from slide_deploy.checkpoint.networks import Network, Sought, some
 from slide_deploy.checkpoint.safetensors_file import read_safetensors
-from slide_deploy.checkpoint.stated import Stated, stated_in
+from slide_deploy.checkpoint.slide_swin_networks import SLIDE_SWIN
+from slide_deploy.checkpoint.stated import Stated
 from slide_deploy.checkpoint.strangers import (
     below,
     grouped,
     is_preprocessing,
     refuse_other_weights,
-    some,
     sorted_out,
 )
 from slide_deploy.checkpoint.torch_file import read_torch
@@ -74,6 +74,7 @@ def read_checkpoint(
     weights: WeightChoice = "auto",
     entry: str | None = None,
     leave_out: tuple[str, ...] = (),
+    sought: Sought = SLIDE_SWIN,
 ) -> StoredWeights:
     """Read the weights of a checkpoint: a file, an index of shards or a folder.
 
@@ -83,6 +84,7 @@ def read_checkpoint(
             prefers averaged ones.
         entry: the network that is meant where a file holds several.
         leave_out: beginnings of names that are not part of the network.
+        sought: what is looked for in it.
 
     Raises:
         InputError: if the checkpoint is missing or damaged, holds no network or none that was asked
@@ -95,22 +97,28 @@ def read_checkpoint(
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check it.") from error
     entries = list(tensors_of(content))
-    networks, outside = networks_of(entries)
+    networks, outside = sought.networks(entries)
     if not networks:
-        _refuse(path, content, entries)
+        _refuse(path, content, entries, sought)
     size = max(sum(tensor.count for tensor in each.tensors.values()) for each in networks)
     unreadable = hidden(outside, pickled_modules(content), size)
-    chosen = choose(path, networks, content, weights, entry, unreadable)
+    chosen = choose(path, networks, content, sought, weights, entry, unreadable)
     network = chosen.network
     apart = set(map(id, outside))
-    below_root = [each for each in entries if each.path[: len(network.root)] == network.root]
+    start = len(network.root)
+    below_root = [each for each in entries if each.path[:start] == network.root]
     refuse_other_weights(
         path,
-        (each.name for each in below_root if id(each) not in apart),
+        (
+            each.name
+            for each in below_root
+            if id(each) not in apart and ".".join(each.path[start:]) not in network.tensors
+        ),
         (each.name for each in outside if not OPTIMISER & set(each.path)),
     )
     _refuse_other_forms(path, network)
-    strangers, constants = sorted_out(path, network, leave_out)
+    sought.refuse_incomplete(path, network)
+    strangers, constants = sorted_out(path, network, sought, leave_out)
     tensors = {name: tensor.read(f"{path}: {name}") for name, tensor in network.tensors.items()}
     beside = (network.strangers[name].name for name in (*strangers, *constants))
     left_out = (*beside, *(each.name for each in outside))
@@ -119,10 +127,10 @@ def read_checkpoint(
         sha256=digest,
         entry=network.label,
         tensors=tensors,
-        stated=stated_in(path, content, located.config),
+        stated=sought.stated(path, content, located.config),
         settings=_settings(path, metadata),
         resized=tuple(metadata.get(RESIZED_KEY, "").split()),
-        remarks=tuple(_remarks(chosen, strangers, constants, outside, located.unread)),
+        remarks=tuple(_remarks(chosen, sought, strangers, constants, outside, located.unread)),
         left_out=left_out,
     )
 
@@ -169,7 +177,7 @@ def _settings(path: Path, metadata: Mapping[str, str]) -> Mapping[str, Any] | No
     return settings
 
 
-def _refuse(path: Path, content: Any, entries: list[Entry]) -> NoReturn:
+def _refuse(path: Path, content: Any, entries: list[Entry], sought: Sought) -> NoReturn:
     """Say what a file without a network is.
 
     Raises:
@@ -183,11 +191,7 @@ def _refuse(path: Path, content: Any, entries: list[Entry]) -> NoReturn:
         )
     names = [entry.name for entry in entries]
     refuse_other_weights(path, names)
-    if names:
-        raise InputError(
-            f"{path} is not a Slide-Swin: it has {some(sorted(names))} and no patch_embed.proj; "
-            f"see slide-deploy models for what is known."
-        )
+    sought.refuse_absent(path, names)
     if isinstance(content, Placeholder):
         raise InputError(
             f"{path} holds {content.name}, which is code and not weights: it was not run; save "
@@ -217,16 +221,11 @@ def _refuse_other_forms(path: Path, network: Network) -> None:
             f"{path} holds no numbers for {some(empty)}: a run with partitioned weights (DeepSpeed "
             f"ZeRO-3) saves them elsewhere; gather them with its zero_to_fp32.py first."
         )
-    branches = [name for name in network.tensors if ".attn.dep_conv1." in name]
-    if branches and not any(".attn.dep_conv." in name for name in network.tensors):
-        raise InputError(
-            f"{path} holds {branches[0]} and no shift branch (dep_conv), which training freezes "
-            f"and an average may leave out: use a file that has it, such as the raw weights."
-        )
 
 
 def _remarks(
     chosen: Chosen,
+    sought: Sought,
     strangers: list[str],
     constants: list[str],
     outside: list[Entry],
@@ -234,7 +233,7 @@ def _remarks(
 ) -> list[str]:
     remarks = list(chosen.remarks)
     network = chosen.network
-    channels = network.tensors["patch_embed.proj.weight"].shape[1:2]
+    channels = sought.channels(network)
     names = [network.strangers[name].name for name in strangers]
     for each in outside:
         name = below(network, each.name)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from slide_deploy.checkpoint.averages import OPTIMISER
 from slide_deploy.checkpoint.entries import Entry
-from slide_deploy.checkpoint.networks import Network
-from slide_deploy.checkpoint.slide_swin_names import inside_network
+from slide_deploy.checkpoint.networks import Network, Sought, some
 from slide_deploy.errors import InputError
 
 _ADAPTERS = (
@@ -41,6 +40,8 @@ _IN_THE_NETWORK: tuple[tuple[re.Pattern[str], str], ...] = (
 # Counts of a profiler or of batches, which stand beside any layer, and those of averaging and of
 # training, which stand beside the network.
 _COUNTERS = frozenset({"total_ops", "total_params", "num_batches_tracked"})
+# Buffers that window attentions compute from their settings: files have them or not.
+DERIVED = ("relative_position_index", "attn_mask")
 _OWN_COUNTERS = frozenset(
     {"n_averaged", "num_updates", "decay", "step", "steps", "updates", "initted", "epoch"}
 )
@@ -55,7 +56,7 @@ _PREPROCESSING = re.compile(
 
 
 def sorted_out(
-    path: Path, network: Network, leave_out: tuple[str, ...]
+    path: Path, network: Network, sought: Sought, leave_out: tuple[str, ...]
 ) -> tuple[list[str], list[str]]:
     """Decide on every tensor that stands below a network's root and is not part of it.
 
@@ -65,6 +66,7 @@ def sorted_out(
     Args:
         path: the file, for messages.
         network: the network that was chosen.
+        sought: what it is.
         leave_out: beginnings of names that the user says are not part of the network.
 
     Returns:
@@ -73,7 +75,7 @@ def sorted_out(
     Raises:
         InputError: for what is unknown.
     """
-    channels = network.tensors["patch_embed.proj.weight"].shape[1:2]
+    channels = sought.channels(network)
     leave_out = tuple(filter(None, leave_out))
     left_out: list[str] = []
     constants: list[str] = []
@@ -87,9 +89,9 @@ def sorted_out(
             unknown.append(name)
     if unknown:
         raise InputError(
-            f"{path} holds {some(unknown)}, which a Slide-Swin of these settings does not have: is "
-            f"it a variant of the model? If the answer does not depend on them, give --leave-out "
-            f"{unknown[0] if inside_network(unknown[0]) else unknown[0].partition('.')[0]}."
+            f"{path} holds {some(unknown)}, which {sought.title} does not have: is it a variant of "
+            f"the model? If the answer does not depend on them, give --leave-out "
+            f"{unknown[0] if sought.inside(unknown[0]) else unknown[0].partition('.')[0]}."
         )
     return left_out, constants
 
@@ -144,12 +146,6 @@ def below(network: Network, name: str) -> str:
     return ".".join(parts[shared:])
 
 
-def some(names: list[str]) -> str:
-    """Up to three names, and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
-
-
 def is_preprocessing(name: str, entry: Entry, channels: tuple[int, ...]) -> bool:
     """Whether a tensor holds one number, or one a channel of the image, under a name that says so.
 
@@ -162,12 +158,17 @@ def is_preprocessing(name: str, entry: Entry, channels: tuple[int, ...]) -> bool
     return bool(_PREPROCESSING.fullmatch(first)) and entry.tensor.count in (1, *channels)
 
 
+def may_be_absent(name: str) -> bool:
+    """Whether a file may lack a buffer of this name: it counts, or is computed from settings."""
+    return name.rpartition(".")[2] in (*_COUNTERS, *DERIVED)
+
+
 def _is_known(name: str, entry: Entry) -> bool:
-    """Whether a tensor counts something, or belongs to training alone."""
+    """Whether a tensor counts something, is computed, or belongs to training alone."""
     parts = name.split(".")
     alone = len(parts) == 1
     counters = _COUNTERS | _OWN_COUNTERS if alone else _COUNTERS
-    if parts[-1] in counters and entry.tensor.count == 1:
+    if (parts[-1] in counters and entry.tensor.count == 1) or parts[-1] in DERIVED:
         return True
     # mmcv flattens the names of its averaged weights: ema_patch_embed_proj_weight.
     if alone and name.startswith("ema_"):

@@ -31,15 +31,31 @@ COMMANDS = (
         "slide-deploy export model.pth --to onnx --to coreml --out exported\n\n"
         "As a backbone: slide-deploy export model.pth --to onnx --features --out backbone\n\n"
         "For larger images: slide-deploy export model.pth --to onnx --image-size 448 "
-        "--keep-windows",
+        "--keep-windows\n\n"
+        "A network of your own: slide-deploy export --model net:build --model-args "
+        "'{\"dim\": 96}' --weights-file run.pth --input image=1x3x640x640 --to onnx",
     ),
-    (export.fold, "slide-deploy fold model.pth -o folded.safetensors"),
-    (verify.verify, "slide-deploy verify exported/model.onnx --against model.pth"),
+    (
+        export.fold,
+        "slide-deploy fold model.pth -o folded.safetensors\n\n"
+        "A network of your own: slide-deploy fold --model net:build --weights-file run.pth "
+        "--input 1x3x640x640 -o folded.safetensors",
+    ),
+    (
+        verify.verify,
+        "slide-deploy verify exported/model.onnx --against model.pth\n\n"
+        "A network of your own: slide-deploy verify exported/build.onnx --model net:build "
+        "--weights-file run.pth --input image=1x3x640x640",
+    ),
     (verify.predict, "slide-deploy predict exported/model.onnx cat.jpg --top 3"),
     (check.check, "slide-deploy check exported/*.onnx --sarif check.sarif"),
     (check.inspect, "slide-deploy inspect exported/model.onnx"),
     (bench.bench, "slide-deploy bench old.onnx new.onnx --fail-above 5% --html report.html"),
-    (tune.tune, "slide-deploy tune model.pth --target onnxruntime:cpu --target openvino:cpu"),
+    (
+        tune.tune,
+        "slide-deploy tune model.pth --target onnxruntime:cpu --target openvino:cpu\n\n"
+        "A network of your own: slide-deploy tune --model net:build --input 1x3x640x640",
+    ),
     (results.compare, "slide-deploy compare old.json new.json --fail-above 5%"),
     (results.report, "slide-deploy report phone.json laptop.json --html report.html"),
     (about.models, "slide-deploy models"),

@@ -29,7 +29,10 @@ class Weights(StrEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """What the options say of the network. Each field is an option of the same name."""
+    """What the options say of the network.
+
+    Each field is an option of the same name, but ``folder``: where the code of ``model`` is found.
+    """
 
     checkpoint: Path | None = None
     model: str | None = None
@@ -43,6 +46,7 @@ class Source:
     window_size: int | None = None
     keep_windows: bool = False
     resize_position_tables: bool = False
+    folder: Path = Path()
 
     @property
     def files(self) -> list[Path]:
@@ -57,8 +61,11 @@ class Source:
     @property
     def stem(self) -> str:
         """What files that are written from it are called, where that is known before it is read."""
+        from slide_deploy.deployable.model_text import ModelText
         from slide_deploy.model_files import checkpoint_stem
 
+        if self.model is not None:
+            return ModelText.parse(self.model).stem
         return checkpoint_stem(self.checkpoint) if self.checkpoint is not None else ""
 
     def require(self, otherwise: str = "a checkpoint") -> None:
@@ -98,8 +105,11 @@ class Source:
                 raise InputError(
                     f"{option} is for checkpoints: what --model {self.model} builds is not changed."
                 )
-        if self.weights_file is None and (self.entry or self.leave_out):
-            raise InputError("--entry and --leave-out say how --weights-file is read: give it.")
+        how = self.entry or self.leave_out or self.weights is not Weights.auto
+        if self.weights_file is None and how:
+            raise InputError(
+                "--weights, --entry and --leave-out say how --weights-file is read: give it."
+            )
         if not self.input:
             raise InputError(
                 f"--model {self.model} needs an example of its input: give --input 1x3x224x224."
@@ -132,6 +142,7 @@ class Source:
                 weights_file=self.weights_file,
                 overrides=self.overrides(),
                 dynamic_batch=dynamic_batch,
+                folder=self.folder,
             )
         from slide_deploy.checkpoint import load_checkpoint
         from slide_deploy.deployable.trained import deployable_checkpoint

@@ -30,13 +30,12 @@ def export_for_suite(wanted: "Wanted", folder: Path) -> Path:
 
 
 def _network(wanted: "Wanted", folder: Path) -> Path:
-    """A checkpoint, verified as ``slide-deploy export`` does it."""
+    """A checkpoint or a network of the user's, verified as ``slide-deploy export`` does it."""
     from exporters.outcome import ExportOptions
     from exporters.pipeline import export
 
-    checkpoint = wanted.checkpoint or _random_checkpoint(wanted, folder)
     given: dict[str, Any] = dict(wanted.options)
-    source = Source(checkpoint, image_size=wanted.image_size)
+    source = _source(wanted, folder)
     trained = source.load(dynamic_batch=given.pop("dynamic_batch", False))
     given["lowering"] = read_lowering(given.get("lowering", AUTO))
     options = ExportOptions((wanted.format,), folder, force=True, **given)
@@ -44,9 +43,23 @@ def _network(wanted: "Wanted", folder: Path) -> Path:
     (file,) = result.files
     if not result.passed:
         raise InputError(
-            f"{checkpoint} exported to {wanted.format} does not pass: slide-deploy export says why."
+            f"{source.title} exported to {wanted.format} does not pass: slide-deploy export says "
+            f"why."
         )
     return file.paths[0]
+
+
+def _source(wanted: "Wanted", folder: Path) -> Source:
+    if wanted.own is None:
+        checkpoint = wanted.checkpoint or _random_checkpoint(wanted, folder)
+        return Source(checkpoint, image_size=wanted.image_size)
+    return Source(
+        model=wanted.own.model,
+        model_args=wanted.own.model_args,
+        weights_file=wanted.own.weights_file,
+        input=wanted.own.input,
+        folder=wanted.own.folder,
+    )
 
 
 def _random_checkpoint(wanted: "Wanted", folder: Path) -> Path:

@@ -1,7 +1,9 @@
 """The command that finds the fastest forms on this machine: tune."""
 
 import json
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -111,7 +113,8 @@ def tune(
         exhaustive,
     )
     table = writable_table(out)
-    found = find_attentions(source, attention or ())
+    with redirect_stdout(sys.stderr):  # a network of the user's own may print
+        found = find_attentions(source, attention or ())
     decided: list[Entry] = []
     failures: list[str] = []
     interrupted = False

@@ -41,6 +41,11 @@ class InputText:
             InputError: if the text is nothing of the kind.
         """
         name, _, rest = text.rpartition("=")
+        if name and not name.isidentifier():
+            raise InputError(
+                f"--input {text}: {name!r} is no name for an input: use letters, digits and "
+                f"underscores."
+            )
         shape_text, _, dtype = rest.rpartition(":")
         if dtype not in TYPES:
             shape_text, dtype = rest, "float32"

@@ -18,7 +18,9 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
+from slide_deploy.deployable.model_text import snake_case
 from slide_deploy.deployable.network import Call, path_text
+from slide_deploy.deployable.reasons import reason_of, text_of
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.deployable.sizes import with_sizes
 from slide_deploy.errors import InputError
@@ -57,7 +59,7 @@ def deployable_of(
     """
     own = own_copy(model, name).cpu().float().requires_grad_(False)
     name = name or type(own).__name__
-    args, kwargs = _arguments(inputs)
+    args, kwargs = _arguments(own, inputs, name)
     leaves, spec = pytree.tree_flatten((args, kwargs))
     places = tuple(
         place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor | np.ndarray)
@@ -76,7 +78,7 @@ def deployable_of(
     call = replace(call, kept=kept)
     origin = Origin(
         name=name,
-        stem=stem or _snake_case(type(own).__name__),
+        stem=stem or snake_case(type(own).__name__),
         sha256=weights_sha256(own),
         architecture=type(own).__qualname__,
         summary=_summary(own, found),
@@ -134,12 +136,24 @@ def own_copy(model: nn.Module, name: str = "") -> nn.Module:
     return unwrapped(model).eval()
 
 
-def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(model: nn.Module, inputs: Any, title: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments, both in the order of ``forward``."""
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
     if isinstance(inputs, Tensor | np.ndarray):
-        return (inputs,), {}
-    if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    return tuple(inputs), {}
+        args = (inputs,)
+    elif isinstance(inputs, Mapping):
+        kwargs = dict(inputs)
+    else:
+        args = tuple(inputs)
+    try:
+        bound = inspect.signature(model.forward).bind(*args, **kwargs)
+    except TypeError as error:
+        raise InputError(
+            f"{title} does not take these inputs ({text_of(error)}): give those of its forward."
+        ) from error
+    ordered = [name for name in bound.arguments if name in kwargs]
+    return args, {name: kwargs[name] for name in dict.fromkeys([*ordered, *kwargs])}
 
 
 def _example(leaf: Example, name: str) -> np.ndarray:
@@ -157,12 +171,7 @@ def _input_names(
     title: str,
 ) -> list[str]:
     """A name for each tensor among the arguments, in their order."""
-    try:
-        bound = inspect.signature(model.forward).bind(*args, **kwargs)
-    except TypeError as error:
-        raise InputError(
-            f"{title} does not take these inputs ({_reason(error)}): give those of its forward."
-        ) from error
+    bound = inspect.signature(model.forward).bind(*args, **kwargs)
     parameters = inspect.signature(model.forward).parameters
     names: list[str] = []
     for parameter, value in bound.arguments.items():
@@ -213,7 +222,7 @@ def _tried(
         except Exception as error:  # a user's network, any error
             sizes = ", ".join(f"{each.name} {tuple(each.example.shape)}" for each in inputs)
             raise InputError(
-                f"{title} cannot be run on the CPU in float32 with {sizes} ({_reason(error)}): "
+                f"{title} cannot be run on the CPU in float32 with {sizes} ({reason_of(error)}): "
                 f"give inputs that it takes."
             ) from error
     first, second = (pytree.tree_flatten_with_path(each)[0] for each in given)
@@ -269,11 +278,3 @@ def _apart(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
         seen.add(candidate)
         apart.append(candidate)
     return apart
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from slide_deploy.deployable.inputs import Input, open_names
 from slide_deploy.deployable.network import Call, Network
+from slide_deploy.deployable.reasons import reason_of
 from slide_deploy.errors import InputError
 
 
@@ -116,5 +117,4 @@ def run(network: nn.Module, inputs: Sequence[np.ndarray]) -> tuple[Tensor, ...]:
             given: tuple[Tensor, ...] = network(*(torch.from_numpy(each) for each in inputs))
             return given
     except Exception as error:  # a user's network, any error
-        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-        raise InputError(reason) from error
+        raise InputError(reason_of(error)) from error

@@ -5,9 +5,13 @@ from pathlib import Path
 from torch import nn
 
 from slide_deploy import __version__
+from slide_deploy.checkpoint.safetensors_file import read_safetensors
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.writing import draft_of
+
+# Metadata entry of every file of folded weights.
+_SOURCE_KEY = "slide_deploy.source_sha256"
 
 
 def require_suffix(path: Path) -> None:
@@ -39,7 +43,7 @@ def save_folded(folded: nn.Module, source: Deployable, path: Path) -> None:
     require_suffix(path)
     metadata = {
         **source.origin.settings,
-        "slide_deploy.source_sha256": source.origin.sha256,
+        _SOURCE_KEY: source.origin.sha256,
         "slide_deploy.version": __version__,
     }
     try:
@@ -48,3 +52,14 @@ def save_folded(folded: nn.Module, source: Deployable, path: Path) -> None:
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path} cannot be written ({reason}): check --output.") from error
+
+
+def holds_folded(path: Path) -> bool:
+    """Whether a file is one that ``save_folded`` wrote.
+
+    Raises:
+        InputError: if it ends in .safetensors and is damaged.
+    """
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    return _SOURCE_KEY in read_safetensors(path)[1]

@@ -1,9 +1,12 @@
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.candidates import Sweep
 from benchmarks.suite import members, read_suite
+from slide_deploy.cli.suite_files import export_for_suite
 from slide_deploy.errors import InputError
 
 PEERS = Path(__file__).parents[2] / "benchmarks" / "peers"
@@ -72,10 +75,16 @@ def test_an_export_that_fails_is_made_again(tmp_path):
     [
         ("name = ", "not a readable suite"),
         ('name = "a"', "Field required"),
-        (CANDIDATE, "give one of file, checkpoint, architecture and attention"),
+        (CANDIDATE, "give one of file, checkpoint, architecture, attention and model"),
         (CANDIDATE + 'file = "a"\nattention = "b"', "give one of"),
         (CANDIDATE + 'file = "a.onnx"\npeer = "swin"', "a peer is made of an architecture"),
         (CANDIDATE + 'file = "a.onnx"\ncolour = 1', "colour"),
+        (CANDIDATE + 'model = "net:build"', "a model needs its input"),
+        (CANDIDATE + 'file = "a.onnx"\ninput = ["1x3"]', "input are for a model"),
+        (CANDIDATE + 'attention = "32x8x8"\nmodel_args = []', "input are for a model"),
+        (CANDIDATE + 'model = "net"\ninput = ["1x3"]', "names no factory"),
+        (CANDIDATE + 'model = "n:b"\ninput = ["1x3"]\nweights_file = "w.pth"', "w.pth does not"),
+        (CANDIDATE + 'model = "n:b"\ninput = ["1x3"]\nmodel_args = [2026-01-01]', "as JSON"),
         (CANDIDATE + 'file = "a.onnx"', "does not exist"),
         (CANDIDATE + 'checkpoint = "a.pth"', "does not exist"),
         (CANDIDATE + 'attention = "7x8x8"\npeer = "unfold"', "is no size"),
@@ -87,3 +96,56 @@ def test_what_a_suite_does_not_say_is_refused(tmp_path, text, sentence):
     suite.write_text(text)
     with pytest.raises(InputError, match=sentence):
         members(suite, tmp_path / "work", Sweep(), lambda wanted, folder: folder)
+
+
+OWN = """
+from torch import nn
+from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
+class Net(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.stem = nn.Conv2d(3, dim, 4, 4)
+        self.attn = SlideAttention(SlideAttentionConfig(dim, 2, 3))
+    def forward(self, image):
+        return {"logits": self.attn(self.stem(image))[0].mean((2, 3))}
+"""
+
+
+def test_a_network_of_ones_own_is_exported_once_until_something_of_it_changes(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    suite = tmp_path / "suites" / "suite.toml"
+    suite.parent.mkdir()
+    net = suite.with_name("own_suite_net.py")
+    net.write_text(OWN)
+    whole = (
+        CANDIDATE + 'model = "own_suite_net:Net"\nmodel_args = { dim = 8 }\ninput = ["1x3x8x8"]\n'
+    )
+    made = []
+
+    def export(wanted, folder):
+        made.append(folder)
+        return export_for_suite(wanted, folder)
+
+    def file() -> Path:
+        (member,) = members(suite, tmp_path / "work", Sweep(), export)
+        return Path(member.candidate.path)
+
+    suite.write_text(whole)
+    first = file()
+    assert first.name == "net.onnx" and file() == first and len(made) == 1
+    net.with_name("beside.py").write_text("")  # which it could import
+    assert file().parent != first.parent
+    weights = suite.with_name("weights.pth")
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        namespace = {"__name__": "training"}
+        exec(OWN, namespace)
+        torch.save(namespace["Net"](8).state_dict(), weights)
+        suite.write_text(whole + 'weights_file = "weights.pth"\n')
+        file()
+    suite.write_text(whole.replace("8 }", "16 }"))
+    file()
+    assert len(made) == len(set(made)) == 5
