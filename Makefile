@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo detector test test-all lint types unit long mutants traps tune bench-trust bench-export \
+.PHONY: help demo detector picture test test-all lint types unit long mutants traps tune bench-trust bench-export \
 	bench-forms format train clean
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-trust  measure the benchmark itself, for half an hour; see docs/trust.md"
 	@echo "make bench-export  race our files against their peers, for half an hour; see docs/performance.md"
 	@echo "make bench-forms  race small networks in every form, for half an hour; see docs/tuning.md"
+	@echo "make picture draw the picture at the top of the README"
 	@echo "make format  format the code"
 	@echo "make train   train the digits model again"
 
@@ -38,6 +39,13 @@ demo: $(VENV)/.installed
 
 detector: $(VENV)/.installed
 	$(BIN)/python examples/deploy_detector.py --out build/detector
+
+# The network is that of the example, whose attention is a class of its own.
+picture: $(VENV)/.installed
+	rm -rf build/picture && mkdir -p build/picture
+	cp examples/deploy_detector.py build/picture/detector.py
+	cd build/picture && ../../$(BIN)/python ../../docs/picture.py ../../docs/images/export.svg \
+		../../$(BIN)/slide-deploy export --model detector.py:Detector --input 1x3x96x128 --to all
 
 test: lint types unit
 

@@ -51,9 +51,12 @@ class SlideAttention(nn.Module):
         self.scale = (dim // heads) ** -0.5
         self.qkv = nn.Conv2d(dim, 3 * inner, 1)
         self.proj = nn.Conv2d(inner, dim, 1)
-        # The first is a fixed shift in training, the second is learned.
+        # The first copies each neighbour and stays so in training, the second is learned.
         self.dep_conv = nn.Conv2d(self.d, 9 * self.d, 3, padding=1, groups=self.d)
         self.dep_conv1 = nn.Conv2d(self.d, 9 * self.d, 3, padding=1, groups=self.d)
+        with torch.no_grad():
+            neighbour = torch.eye(9).reshape(9, 1, 3, 3)
+            self.dep_conv.weight.copy_(neighbour.repeat(self.d, 1, 1, 1))
         self.relative_position_bias_table = nn.Parameter(torch.zeros(1, heads, 1, 9, 1, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, None, None]:

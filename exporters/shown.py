@@ -1,11 +1,12 @@
 """The outcome of an export as people read it: on a terminal and in a notebook."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from exporters.outcome import ExportedFile, ExportResult
 from slide_deploy.console import as_text, verification_table
+from slide_deploy.reparameterize import Certificate
+from slide_deploy.tuning.choice import NOTHING_NEAR
 
 _HEADERS = ("format", "file", "size", "runs on", "max rel", "SNR dB", "")
 
@@ -18,7 +19,7 @@ def as_terminal(result: ExportResult) -> str:
     lines = [_fold(result)]
     for file in result.files:
         lines += lowering_lines(file)
-    lines += [f"note: {remark}" for remark in result.remarks]
+    lines += [f"note: {remark}" for remark in (*left_lines(result.certificate), *result.remarks)]
     lines += [f"problem: {problem}" for problem in result.problems]
     lines += [f"written: {path}" for path in (*result.paths.values(), result.manifest)]
     return as_text(grid, *lines)
@@ -28,7 +29,8 @@ def as_html(result: ExportResult) -> str:
     """The same as a small table of a notebook; whatever comes from outside is escaped."""
     rows = "".join(_row(_cells(file), "td") for file in result.files)
     lowerings = (line for file in result.files for line in lowering_lines(file))
-    notes = (_fold(result), *lowerings, *result.remarks, f"manifest: {result.manifest}")
+    left = left_lines(result.certificate)
+    notes = (_fold(result), *left, *lowerings, *result.remarks, f"manifest: {result.manifest}")
     problems = "".join(f"<p><b>{escape(problem)}</b></p>" for problem in result.problems)
     small = "<br>".join(map(escape, notes))
     return (
@@ -38,11 +40,28 @@ def as_html(result: ExportResult) -> str:
 
 
 def lowering_lines(file: ExportedFile) -> Iterator[str]:
-    """How the attentions of a file are written, one line for all that are alike."""
-    alike = Counter((str(each), each.source) for each in file.lowerings.values())
-    for (lowering, source), count in alike.items():
-        attentions = f"{count} slide attention{'s' if count > 1 else ''}"
-        yield f"{file.format}: {attentions} {lowering}{f' ({source})' if source else ''}"
+    """How the attentions of a file are written, one line a form."""
+    alike: dict[str, list[str]] = {}
+    for each in file.lowerings.values():
+        alike.setdefault(str(each), []).append(each.source)
+    for lowering, sources in alike.items():
+        attentions = f"{len(sources)} slide attention{'s' if len(sources) > 1 else ''}"
+        yield f"{file.format}: {attentions} {lowering}{_why(sources)}"
+
+
+def left_lines(certificate: Certificate) -> Iterator[str]:
+    """Layers that look like a slide attention and were not folded, each with the reason."""
+    for layer in certificate.left:
+        yield f"{layer.name} ({layer.kind}) stays as it is: {layer.reason}"
+
+
+def _why(sources: Sequence[str]) -> str:
+    """Why a form was chosen for some attentions, in brackets; the manifest has it for each."""
+    if len(set(sources)) == 1:
+        return f" ({sources[0]})" if sources[0] else ""
+    if any(NOTHING_NEAR in source for source in sources):
+        return f" (measured for other sizes; for some {NOTHING_NEAR})"
+    return " (measured for each size, or one that is near)"
 
 
 def _title(result: ExportResult) -> str:

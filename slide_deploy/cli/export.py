@@ -206,11 +206,20 @@ def _describe(trained: "Deployable") -> None:
         typer.echo(f"note: {remark}")
 
 
+def _distance(value: float | None) -> str:
+    """How far a branch is from a shift; a dash where no branch was read as one."""
+    return "–" if value is None else f"{value:.1e}" if value else "0"
+
+
 def _print_certificate(certificate: "Certificate") -> None:
+    from exporters.shown import left_lines
     from slide_deploy.console import stdout, table
 
     if not certificate.folded:
         typer.echo(f"fold: {certificate.status}")
+    for line in left_lines(certificate):
+        typer.echo(f"note: {line}")
+    if not certificate.folded:
         return
     grid = table(
         "Fold certificate",
@@ -232,6 +241,6 @@ def _print_certificate(certificate: "Certificate") -> None:
             str(len(layer.branches)),
             f"{layer.error:.1e}",
             f"{layer.rounding:.1e}",
-            f"{layer.shift_distance:.1e}" if layer.shift_distance else "0",
+            _distance(layer.shift_distance),
         )
     stdout().print(grid)

@@ -39,6 +39,7 @@ MAX_SCALED = 16
 # In the table in the wheel the winner of an entry within this factor is the fastest form here, too;
 # beyond it, it may take more than twice as long as the fastest. docs/tuning.md has the figures.
 NEAR = 2.0
+NOTHING_NEAR = "nothing near was measured: export --tune races the forms"
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def choose(
     scaled = Lowering(winner.form, _scaled(winner.strips, entry.geometry, geometry))
     source = f"{_source(entry)}, for {entry.geometry}, the nearest geometry"
     if not is_near(entry.geometry, geometry):
-        source += "; nothing near was measured: export --tune races the forms"
+        source += f"; {NOTHING_NEAR}"
     return Choice(scaled, source, entry)
 
 
