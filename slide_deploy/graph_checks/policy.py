@@ -69,6 +69,7 @@ class Policy:
     name: str
     max_rank: int
     max_slide_attention_rank: int
+    allow_unknown_rank: bool
     max_file_bytes: int
     max_parameters: int
     value_types: frozenset[str]
@@ -166,6 +167,7 @@ def _policy(file: str | Path, content: dict[str, Any]) -> Policy:
         name=whole.text("name"),
         max_rank=limits.count("rank"),
         max_slide_attention_rank=limits.count("slide_attention_rank"),
+        allow_unknown_rank=limits.flag("unknown_rank"),
         max_file_bytes=limits.count("file_bytes"),
         max_parameters=limits.count("parameters"),
         value_types=types.strings("values"),

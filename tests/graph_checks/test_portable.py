@@ -53,10 +53,10 @@ def written(name: str) -> Files:
             axes = {"image": {0: "n"}}
             names = {"input_names": ["image"], "dynamic_axes": axes}
             torch.onnx.export(model, (example,), str(files["open"]), dynamo=False, **names)
-            converted = openvino.convert_model(model, example_input=example)
-            openvino.save_model(converted, files["openvino"])
-            program = torch.export.export(model, (example,)).run_decompositions({})
-            coremltools.convert(program, skip_model_load=True).save(str(files["coreml"]))
+            program = torch.export.export(model, (example,))
+            openvino.save_model(openvino.convert_model(program), files["openvino"])
+            decomposed = program.run_decompositions({})
+            coremltools.convert(decomposed, skip_model_load=True).save(str(files["coreml"]))
         return files
 
     return once(("written elsewhere", name), write)
