@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,71 @@ def test_the_network_stays_as_it_was(tmp_path: Path) -> None:
     assert done.passed, done.problems
     assert state(model) == before and model.head._forward_hooks.keys() == {hook.id}
     assert torch.equal(image, IMAGE)
+
+
+def test_a_network_without_slide_attention_is_exported_and_said_to_be_one(tmp_path: Path) -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(96, 5))
+    done = slide_deploy.export(
+        plain, IMAGE, to="onnx", out=tmp_path, input_names="image", output_names="logits"
+    )
+    assert done.passed, done.problems
+    assert "fold: nothing to fold" in repr(done) and done.paths["onnx"].stem == "sequential"
+    assert done.to_dict()["certificate"]["status"] == "nothing to fold"
+
+
+class Pair(nn.Module):
+    """Two inputs, one of them optional, and nested outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, left: Tensor, right: Tensor | None = None, both: bool = True) -> object:
+        assert right is not None and both
+        return self.inner(left), {"right": [self.inner(right)]}
+
+
+def test_inputs_are_positional_or_by_name_and_outputs_nested(tmp_path: Path) -> None:
+    wanted = [network().eval()(each).detach().numpy() for each in (IMAGE, 2 * IMAGE)]
+    given = ((IMAGE, (2 * IMAGE).numpy()), {"right": 2 * IMAGE, "left": IMAGE, "both": True})
+    for folder, inputs in zip("ab", given, strict=True):
+        done = slide_deploy.export(
+            nn.DataParallel(Pair()), inputs, to="onnx", out=tmp_path / folder, keep_failed=True
+        )
+        assert done.file("onnx").verification.passed
+        session = open_file(done.paths["onnx"])
+        answers = session({"left": IMAGE.numpy(), "right": 2 * IMAGE.numpy()})
+        for name, value in zip(("output_0", "1_right_0"), wanted, strict=True):
+            (found,) = (answers[each] for each in answers if each.endswith(name))
+            assert np.allclose(found, value, atol=1e-4)
+
+
+def test_an_export_may_run_in_a_thread(tmp_path: Path) -> None:
+    found: list[ExportResult] = []
+
+    def work() -> None:
+        found.append(slide_deploy.export(NANO, to="onnx", out=tmp_path, lowering="flat"))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found[0].passed
+
+
+@pytest.mark.slow
+def test_the_forms_are_raced_first_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    done = slide_deploy.export(
+        network(), IMAGE, to="onnx", out=tmp_path / "out", output_names="logits", tune=True
+    )
+    assert done.passed
+    (lowering,) = done.file("onnx").lowerings.values()
+    assert "on this machine" in lowering.source and "nearest" not in lowering.source
+    (table,) = tmp_path.glob("slide-deploy/*.json")
+    (entry,) = json.loads(table.read_text())["entries"]
+    assert entry["command"] == "slide_deploy.export(..., to=['onnx'], tune=True)"
 
 
 def test_options_mean_what_they_mean_on_the_command_line(tmp_path: Path) -> None:
