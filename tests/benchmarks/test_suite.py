@@ -112,10 +112,10 @@ class Net(nn.Module):
 
 
 def test_a_network_of_ones_own_is_exported_once_until_something_of_it_changes(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, request
 ):
+    request.addfinalizer(lambda: sys.modules.pop("own_suite_net", None))
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
     suite = tmp_path / "suites" / "suite.toml"
     suite.parent.mkdir()
     net = suite.with_name("own_suite_net.py")
