@@ -74,7 +74,9 @@ ARROWS = {
         "slide_deploy",
         "slide_deploy.checkpoint",
         "slide_deploy.errors",
+        "slide_deploy.interruption",
         "slide_deploy.models",
+        "slide_deploy.reparameterize",
         "slide_deploy.wrappers",
         "slide_deploy.writing",
     },
@@ -153,7 +155,7 @@ ARROWS = {
     "benchmarks": {"slide_deploy"},
 }
 # Only the command line and the public functions wire everything; nobody else imports them.
-WIRES = {"slide_deploy.cli", "slide_deploy.__main__", "slide_deploy.api"}
+WIRES = {"slide_deploy.tasks", "slide_deploy.cli", "slide_deploy.__main__", "slide_deploy.api"}
 VERSION = "slide_deploy.__version__"
 # Importable on a device without torch.
 WITHOUT_TORCH = (

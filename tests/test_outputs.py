@@ -196,7 +196,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.measuring.race.race", work)
     monkeypatch.setattr("slide_deploy.graph_checks.check_files", work)
     monkeypatch.setattr("slide_deploy.graph_checks.read_graph", work)
-    monkeypatch.setattr("slide_deploy.cli.contests.hold", work)
+    monkeypatch.setattr("slide_deploy.tasks.contests.hold", work)
 
 
 @pytest.mark.parametrize("bad", ["{tmp}", "{tmp}/no/x", "{tmp}/a.json/x", "/proc/x"])

@@ -13,8 +13,8 @@ import torch
 from safetensors import safe_open
 
 from slide_deploy import cli
-from slide_deploy.cli.contests import find_attentions
 from slide_deploy.cli.source import Source
+from slide_deploy.tasks.contests import find_attentions
 
 NET = """
 import torch
@@ -172,7 +172,7 @@ def test_tune_finds_the_attentions_of_a_network(foreign: bool) -> None:
         model_args=json.dumps({"foreign": foreign}),
         input=("image=1x3x16x32",),
     )
-    (geometry,) = find_attentions(source, ())
+    (geometry,) = find_attentions(source.load(), ())
     assert (geometry.channels, geometry.height, geometry.width) == (8, 4, 8)
 
 

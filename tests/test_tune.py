@@ -11,10 +11,10 @@ from benchmarks.targets.registry import target_named
 from benchmarks.tuning import Decision
 from slide_deploy import cli, formats
 from slide_deploy.checkpoint import load_checkpoint
-from slide_deploy.cli import contests, tune_first
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import Lowering
+from slide_deploy.tasks import contests, tune_first
 from slide_deploy.tuning import store
 from slide_deploy.tuning.choice import chooser
 from slide_deploy.tuning.store import read_table
@@ -74,7 +74,7 @@ def test_each_geometry_of_a_checkpoint_is_decided_and_found_again(run, decide, t
     assert len(table.entries) == len(decide.held) == 2
     assert {entry.winner for entry in table.entries} == {"dual/2"}
     assert table.entries[0].command.startswith("slide-deploy tune")
-    found = contests.find_attentions(contests.Source(Path(NANO)), ())
+    found = contests.find_attentions(deployable_checkpoint(load_checkpoint(NANO)), ())
     choices = chooser("onnxruntime:cpu", tables=[table])
     assert {str(choices(folded)) for folded in found.values()} == {"dual/2"}
 

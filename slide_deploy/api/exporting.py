@@ -71,7 +71,7 @@ def export(
         InputError: if the network or an argument cannot be used, or a format cannot hold the
             network. Nothing is left behind.
     """
-    from slide_deploy.cli.options import parse_formats, read_lowering
+    from slide_deploy.tasks.options import parse_formats, read_lowering
 
     formats = parse_formats(texts_of(to))
     if not formats:
@@ -120,8 +120,8 @@ def _raced(
     network: Deployable, options: ExportOptions, step: Callable[[str], None]
 ) -> tuple[str, ...]:
     """Race the forms of the network's attentions; what was not raced, a sentence each."""
-    from slide_deploy.cli.results import require_bench
-    from slide_deploy.cli.tune_first import tune_first
+    from slide_deploy.tasks.options import require_bench
+    from slide_deploy.tasks.tune_first import tune_first
 
     require_bench()
     for format in options.formats:  # before minutes are spent

@@ -154,8 +154,8 @@ def bench(
     """
     from benchmarks.artifact import describe_artifact
     from benchmarks.calibration import remembered
-    from slide_deploy.cli.results import require_bench
     from slide_deploy.machine import usable_threads
+    from slide_deploy.tasks.options import require_bench
 
     require_bench()
     batches, calls = _counts(batch, "--batch"), _counts(streams, "--streams")

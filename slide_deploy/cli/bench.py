@@ -10,17 +10,11 @@ import typer
 from slide_deploy.cli.completion import ARITHMETIC, one_of, targets
 from slide_deploy.cli.options import JsonOption, QuietOption, ShapeOption
 from slide_deploy.cli.outputs import Outputs
-from slide_deploy.cli.results import (
-    HtmlOption,
-    MarkdownOption,
-    ratio_cells,
-    require_bench,
-    show,
-    write,
-)
+from slide_deploy.cli.results import HtmlOption, MarkdownOption, ratio_cells, show, write
 from slide_deploy.errors import InputError
 from slide_deploy.input_shapes import parse_shapes
 from slide_deploy.share import parse_share
+from slide_deploy.tasks.options import require_bench
 
 if TYPE_CHECKING:
     from benchmarks.candidates import Sweep
@@ -276,9 +270,9 @@ def _members(
     """The candidates of a suite; what is missing is made, which may take minutes."""
     from benchmarks.gate import require_others
     from benchmarks.suite import Wanted, candidate_count, members, read_suite
-    from slide_deploy.cli.suite_files import export_for_suite
     from slide_deploy.folders import require_writable_folder
     from slide_deploy.progress import Steps
+    from slide_deploy.tasks.suite_files import export_for_suite
 
     suite = read_suite(path)
     if gated:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from slide_deploy.cli.options import JsonOption, QuietOption, ShapeOption
+from slide_deploy.cli.options import JsonOption, PolicyOption, QuietOption, ShapeOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
 from slide_deploy.formats import suffixes
@@ -21,14 +21,7 @@ def check(
         list[Path] | None,
         typer.Argument(help=f"{_KINDS}, one or more.", show_default=False),
     ] = None,
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            help="standard-ops for files of slide-deploy, portable for any other, or a TOML file "
-            "laid over one of them; by default as each file says.",
-            metavar="NAME|TOML",
-        ),
-    ] = None,
+    policy: PolicyOption = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
     sarif: Annotated[Path | None, typer.Option(help="Write SARIF 2.1.0 here.")] = None,
     show_policy: Annotated[

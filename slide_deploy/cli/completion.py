@@ -7,8 +7,8 @@ here, and a test holds them against their owners.
 from collections.abc import Callable, Sequence
 
 from slide_deploy.formats import format_names
+from slide_deploy.tasks.options import ALL
 
-ALL = "all"
 FORMS = ("depthwise", "per-offset", "broadcast", "running-mean", "dual", "flat")
 ARITHMETIC = ("float32", "float16", "bfloat16", "default")
 

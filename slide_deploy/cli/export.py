@@ -8,7 +8,6 @@ import typer
 
 from slide_deploy.cli.completion import formats as complete_formats
 from slide_deploy.cli.options import (
-    AUTO,
     DEFAULT_PRECISION,
     ForceOption,
     JsonOption,
@@ -16,17 +15,20 @@ from slide_deploy.cli.options import (
     PolicyOption,
     Precision,
     QuietOption,
-    parse_formats,
-    read_lowering,
-    read_policy,
-    require,
 )
 from slide_deploy.cli.outputs import Outputs
-from slide_deploy.cli.results import require_bench
 from slide_deploy.cli.source import Source, takes_source
 from slide_deploy.errors import InputError
 from slide_deploy.formats import format_names
 from slide_deploy.precisions import known_precisions
+from slide_deploy.tasks.options import (
+    AUTO,
+    parse_formats,
+    read_lowering,
+    read_policy,
+    require,
+    require_bench,
+)
 
 if TYPE_CHECKING:
     from slide_deploy.deployable.record import Deployable
@@ -111,7 +113,7 @@ def export(
 
         unraced: tuple[str, ...] = ()
         if tune:
-            from slide_deploy.cli.tune_first import tune_first
+            from slide_deploy.tasks.tune_first import tune_first
 
             unraced = tune_first(trained, formats, precision.value, step)
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.options import JsonOption, QuietOption, require
+from slide_deploy.cli.options import JsonOption, QuietOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
 from slide_deploy.share import parse_share
+from slide_deploy.tasks.options import require_bench
 
 if TYPE_CHECKING:
     from benchmarks.record import Run
@@ -94,16 +95,6 @@ def report(
     write(runs, outputs)
     show(runs, outputs.quiet)
     outputs.finish()
-
-
-def require_bench() -> None:
-    """Refuse to go on without the libraries that look at results.
-
-    Raises:
-        MissingExtra: if one is not installed.
-    """
-    for library in ("scipy", "pydantic", "platformdirs", "plotly", "jinja2"):
-        require(library, "bench")
 
 
 def show(runs: "Sequence[Run]", quiet: bool) -> None:

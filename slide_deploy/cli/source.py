@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from slide_deploy.cli.options import require
 from slide_deploy.errors import InputError
 from slide_deploy.image_size import parse_size
+from slide_deploy.tasks.options import require
 
 if TYPE_CHECKING:
     from slide_deploy.checkpoint import Overrides

@@ -11,17 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.cli.completion import FORMS, one_of, targets
-from slide_deploy.cli.options import (
-    DEFAULT_PRECISION,
-    JsonOption,
-    Precision,
-    QuietOption,
-    require,
-)
+from slide_deploy.cli.options import DEFAULT_PRECISION, JsonOption, Precision, QuietOption
 from slide_deploy.cli.outputs import Outputs
-from slide_deploy.cli.results import require_bench
 from slide_deploy.cli.source import Source, takes_source
 from slide_deploy.errors import InputError
+from slide_deploy.tasks.options import require, require_bench
 
 if TYPE_CHECKING:
     from slide_deploy.tuning.table import Entry
@@ -87,7 +81,9 @@ def tune(
     """
     require_bench()
     require("torch", "all")
-    from slide_deploy.cli.contests import (
+    from slide_deploy.machine import usable_threads
+    from slide_deploy.progress import Steps
+    from slide_deploy.tasks.contests import (
         Wish,
         find_attentions,
         hold,
@@ -96,8 +92,6 @@ def tune(
         parse_targets,
         writable_table,
     )
-    from slide_deploy.machine import usable_threads
-    from slide_deploy.progress import Steps
     from slide_deploy.tuning.store import add_entry
 
     outputs = Outputs({"--json": json_to, "--out": out}, quiet, source.files)
@@ -114,7 +108,8 @@ def tune(
     )
     table = writable_table(out)
     with redirect_stdout(sys.stderr):  # a network of the user's own may print
-        found = find_attentions(source, attention or ())
+        trained = source.load(features=None) if source.files or source.model else None
+        found = find_attentions(trained, attention or ())
     decided: list[Entry] = []
     failures: list[str] = []
     interrupted = False

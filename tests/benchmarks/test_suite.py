@@ -6,8 +6,8 @@ import torch
 
 from benchmarks.candidates import Sweep
 from benchmarks.suite import members, read_suite
-from slide_deploy.cli.suite_files import export_for_suite
 from slide_deploy.errors import InputError
+from slide_deploy.tasks.suite_files import export_for_suite
 
 PEERS = Path(__file__).parents[2] / "benchmarks" / "peers"
 CANDIDATE = 'name = "a"\ntargets = ["onnxruntime:cpu"]\n[[candidate]]\nname = "x"\n'

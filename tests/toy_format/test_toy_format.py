@@ -18,8 +18,7 @@ from benchmarks.targets.registry import target_named
 from exporters.attention import AttentionFiles
 from slide_deploy import cli, formats
 from slide_deploy.checkpoint import load_checkpoint
-from slide_deploy.cli import completion, contests, tune_first
-from slide_deploy.cli.suite_files import export_for_suite
+from slide_deploy.cli import completion
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.doctor import examine
 from slide_deploy.errors import InputError
@@ -29,6 +28,8 @@ from slide_deploy.lowerings import Lowering
 from slide_deploy.model_files import require_model_file
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.reparameterize import fold_attention
+from slide_deploy.tasks import contests, tune_first
+from slide_deploy.tasks.suite_files import export_for_suite
 from slide_deploy.tuning.choice import for_format
 from tests.shared import once
 from tests.support import FORMATS, answers, exported, exported_path, golden_swin, random_attention

@@ -16,7 +16,6 @@ from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
 from exporters.attention import AttentionFiles
 from exporters.registry import exporter_for
 from slide_deploy import interruption
-from slide_deploy.cli.source import Source
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -144,17 +143,22 @@ def _arithmetic(target: str, precision: str) -> str:
     return "float32" if measured_as(target, precision) == "float32" else "default"
 
 
-def find_attentions(source: Source, sizes: Sequence[str]) -> Attentions:
+def find_attentions(trained: Deployable | None, sizes: Sequence[str]) -> Attentions:
     """Every geometry of a network, and those that were given by their size.
 
+    Args:
+        trained: the network; None for none.
+        sizes: texts such as "96x56x56", "128x14x14:nchw:k5".
+
     Raises:
-        InputError: if there is none, or the network or a size cannot be used.
+        InputError: if there is none, or a size cannot be used.
     """
     found: Attentions = {}
-    if source.checkpoint is not None or source.model is not None:
-        found = attentions_of(source.load(features=None))
+    if trained is not None:
+        found = attentions_of(trained)
         if not found:
-            raise InputError(f"{source.title} has no slide attention: there is nothing to tune.")
+            name = trained.origin.name
+            raise InputError(f"{name} has no slide attention: there is nothing to tune.")
     for text in sizes:
         single = _random_attention(text)
         assert single.resolution is not None

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slide_deploy.cli.options import AUTO, read_lowering
-from slide_deploy.cli.source import Source
 from slide_deploy.errors import InputError
+from slide_deploy.image_size import parse_size
+from slide_deploy.tasks.options import AUTO, read_lowering
 
 if TYPE_CHECKING:
     from benchmarks.suite import Wanted
+    from slide_deploy.deployable.record import Deployable
 
 # Options of `slide-deploy export` that a suite may give, with their types.
 OPTIONS: dict[str, type] = {"precision": str, "dynamic_batch": bool, "lowering": str}
@@ -35,31 +36,38 @@ def _network(wanted: "Wanted", folder: Path) -> Path:
     from exporters.pipeline import export
 
     given: dict[str, Any] = dict(wanted.options)
-    source = _source(wanted, folder)
-    trained = source.load(dynamic_batch=given.pop("dynamic_batch", False))
+    trained = _trained(wanted, folder, given.pop("dynamic_batch", False))
     given["lowering"] = read_lowering(given.get("lowering", AUTO))
     options = ExportOptions((wanted.format,), folder, force=True, **given)
     result = export(trained, options)
     (file,) = result.files
     if not result.passed:
         raise InputError(
-            f"{source.title} exported to {wanted.format} does not pass: slide-deploy export says "
-            f"why."
+            f"{trained.origin.name} exported to {wanted.format} does not pass: slide-deploy export "
+            f"says why."
         )
     return file.paths[0]
 
 
-def _source(wanted: "Wanted", folder: Path) -> Source:
-    if wanted.own is None:
-        checkpoint = wanted.checkpoint or _random_checkpoint(wanted, folder)
-        return Source(checkpoint, image_size=wanted.image_size)
-    return Source(
-        model=wanted.own.model,
-        model_args=wanted.own.model_args,
-        weights_file=wanted.own.weights_file,
-        input=wanted.own.input,
-        folder=wanted.own.folder,
-    )
+def _trained(wanted: "Wanted", folder: Path, dynamic_batch: bool) -> "Deployable":
+    from slide_deploy.checkpoint import Overrides, load_checkpoint
+    from slide_deploy.deployable.factory import deployable_factory
+    from slide_deploy.deployable.trained import deployable_checkpoint
+
+    own, size = wanted.own, wanted.image_size
+    if own is not None:
+        return deployable_factory(
+            own.model,
+            own.model_args,
+            own.input,
+            weights_file=own.weights_file,
+            dynamic_batch=dynamic_batch,
+            folder=own.folder,
+        )
+    checkpoint = wanted.checkpoint or _random_checkpoint(wanted, folder)
+    pixels = None if size is None else parse_size(size, "image size")
+    loaded = load_checkpoint(checkpoint, Overrides(image_size=pixels))
+    return deployable_checkpoint(loaded, dynamic_batch=dynamic_batch)
 
 
 def _random_checkpoint(wanted: "Wanted", folder: Path) -> Path:
@@ -67,7 +75,6 @@ def _random_checkpoint(wanted: "Wanted", folder: Path) -> Path:
     import torch
 
     from benchmarks.peers.subject import network
-    from slide_deploy.image_size import parse_size
     from slide_deploy.writing import draft_of
 
     assert wanted.architecture is not None

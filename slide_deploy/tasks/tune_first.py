@@ -3,7 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.targets.registry import target_named
-from slide_deploy.cli.contests import (
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.errors import InputError
+from slide_deploy.formats import format_named
+from slide_deploy.machine import usable_threads
+from slide_deploy.tasks.contests import (
     Attentions,
     Wish,
     attentions_of,
@@ -11,10 +15,6 @@ from slide_deploy.cli.contests import (
     parse_forms,
     writable_table,
 )
-from slide_deploy.deployable.record import Deployable
-from slide_deploy.errors import InputError
-from slide_deploy.formats import format_named
-from slide_deploy.machine import usable_threads
 from slide_deploy.tuning.defaults import measured_as
 from slide_deploy.tuning.store import add_entry
 

@@ -1,0 +1,88 @@
+"""What the words of a user mean, whether options of the command line or arguments in Python."""
+
+from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.formats import format_names
+
+if TYPE_CHECKING:
+    from slide_deploy.graph_checks import Policy
+    from slide_deploy.lowerings import FileChooser, Lowering
+
+# All formats.
+ALL = "all"
+# The lowering that is chosen by measurement.
+AUTO = "auto"
+
+
+def require(library: str, extra: str) -> None:
+    """Refuse to go on without a library, with the command that brings it.
+
+    Raises:
+        MissingExtra: if it is not installed.
+    """
+    if find_spec(library) is None:
+        raise MissingExtra(library, extra)
+
+
+def require_bench() -> None:
+    """Refuse to go on without the libraries that look at results.
+
+    Raises:
+        MissingExtra: if one is not installed.
+    """
+    for library in ("scipy", "pydantic", "platformdirs", "plotly", "jinja2"):
+        require(library, "bench")
+
+
+def parse_formats(texts: Sequence[str]) -> tuple[str, ...]:
+    """Formats of "onnx", "ONNX,openvino" or "all", each once.
+
+    Raises:
+        InputError: if one is unknown.
+    """
+    known = format_names()
+    found: list[str] = []
+    for text in texts:
+        for name in text.split(","):
+            format = name.strip().lower()
+            if format not in (*known, ALL):
+                raise InputError(
+                    f"{name.strip() or f'--to {text}'} is not a format: choose one of "
+                    f"{', '.join(known)}, or all of them as {ALL}."
+                )
+            found += known if format == ALL else (format,)
+    return tuple(dict.fromkeys(found))
+
+
+def read_policy(name: str | None) -> "Policy | None":
+    """What ``--policy`` names: one that is built in, or a file; None where it names nothing.
+
+    Raises:
+        InputError: if the file cannot be used.
+    """
+    from slide_deploy.graph_checks import named_policy
+
+    return None if name is None else named_policy(name)
+
+
+def read_lowering(text: str, map_size: tuple[int, int] | None = None) -> "Lowering | FileChooser":
+    """What ``--lowering`` and the ``lowering`` of a suite mean.
+
+    Args:
+        text: "auto", or a form and its strips.
+        map_size: height and width of the map, for attentions that do not know it themselves.
+
+    Raises:
+        InputError: if it is neither.
+    """
+    from slide_deploy.lowerings import Lowering
+
+    if text.lower() != AUTO:
+        return Lowering.parse(text.lower())
+    from slide_deploy.tuning.choice import for_format
+
+    return partial(for_format, map_size=map_size)
