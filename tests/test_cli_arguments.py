@@ -11,9 +11,9 @@ import pytest
 
 from slide_deploy import cli
 from slide_deploy.cli import completion
-from slide_deploy.cli.options import AUTO, parse_formats
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import FORMS
+from slide_deploy.tasks.options import AUTO, parse_formats
 from tests.support import GOLDEN
 
 OPENVINO = ("cpu", "gpu", "npu", "auto")
