@@ -14,6 +14,7 @@ from slide_deploy.graph_checks import check_file, named_policy
 
 if TYPE_CHECKING:
     from slide_deploy.checkpoint import Overrides
+    from slide_deploy.deployable.record import Deployable
 
 
 def assert_graph_valid(path: Path | str, policy: Path | str | None = None) -> None:
@@ -39,15 +40,15 @@ def assert_graph_valid(path: Path | str, policy: Path | str | None = None) -> No
 
 def assert_parity(
     path: Path | str,
-    checkpoint: Path | str,
+    network: "Deployable | Path | str",
     precision: str = "float32",
     overrides: "Overrides | None" = None,
 ) -> None:
-    """Fail unless a file answers as its checkpoint does; needs torch.
+    """Fail unless a file answers as its network does; needs torch.
 
     Args:
         path: the written file; it runs on its own runtime.
-        checkpoint: the trained checkpoint.
+        network: the trained checkpoint, or a network of your own as a record.
         precision: one of ``slide_deploy.precisions``: how far the answers may be off.
         overrides: what the export was told of the checkpoint, the image size for example.
 
@@ -56,19 +57,23 @@ def assert_parity(
         InputError: if one of the two cannot be used.
     """
     from slide_deploy.checkpoint import load_checkpoint
+    from slide_deploy.deployable.record import Deployable
     from slide_deploy.deployable.trained import deployable_checkpoint
     from slide_deploy.models.backbone import are_features
     from slide_deploy.runtimes import open_file
     from slide_deploy.verification import locate, verify_file
 
     file = Path(path)
-    features = are_features(open_file(file).outputs)
-    trained = deployable_checkpoint(load_checkpoint(checkpoint, overrides), features=features)
+    if isinstance(network, Deployable):
+        trained = network
+    else:
+        features = are_features(open_file(file).outputs)
+        trained = deployable_checkpoint(load_checkpoint(network, overrides), features=features)
     result = verify_file(file, trained, precision)
     if not result.passed:
         parting = locate(file, trained, precision)
         raise AssertionError(
-            f"{path} disagrees with {checkpoint} on {', '.join(result.failures)}: largest relative "
-            f"error {result.worst.max_relative:.1e}, {result.worst.snr_db:.0f} dB; the first layer "
-            f"that disagrees is {parting.first_wrong}"
+            f"{path} disagrees with {trained.origin.name} on {', '.join(result.failures)}: largest "
+            f"relative error {result.worst.max_relative:.1e}, {result.worst.snr_db:.0f} dB; the "
+            f"first layer that disagrees is {parting.first_wrong}"
         )

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import onnx
 import pytest
+import torch
 
+from exporters.outcome import ExportOptions
+from exporters.pipeline import export
 from slide_deploy.checkpoint import load_checkpoint
+from slide_deploy.deployable.module import deployable_of
 from slide_deploy.errors import InputError
 from slide_deploy.testing import assert_graph_valid, assert_parity
 from tests.support import GOLDEN, exported, exported_path
@@ -53,3 +57,13 @@ def test_input_that_cannot_be_used_is_not_a_failed_assertion(tmp_path: Path) -> 
         assert_graph_valid(tmp_path / "missing.onnx")
     with pytest.raises(InputError):
         assert_parity(tmp_path / "missing.onnx", NANO)
+
+
+def test_a_network_of_ones_own_is_asserted_as_well(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = deployable_of(torch.nn.Conv2d(3, 4, 3), torch.randn(1, 3, 8, 8))
+    export(network, ExportOptions(("onnx",), tmp_path))
+    assert_parity(tmp_path / "conv2d.onnx", network)
+    other = deployable_of(torch.nn.Conv2d(3, 4, 3), torch.randn(1, 3, 8, 8))
+    with pytest.raises(AssertionError, match=r"conv2d\.onnx disagrees with Conv2d on .*noise"):
+        assert_parity(tmp_path / "conv2d.onnx", other)
