@@ -36,6 +36,11 @@ _HIDING = {
     *("lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell"),
     *("rnn_relu_cell", "bilinear", "_trilinear", "tensordot", "inner", "addbmm", "addmv"),
 }
+# They copy values of a map, as the unfold of an attention does.
+_COPYING = {
+    *("im2col", "col2im", "unfold", "unfold_copy", "index", "index_select", "gather", "take"),
+    *("take_along_dim", "embedding", "repeat_interleave", "grid_sampler", "grid_sampler_2d"),
+}
 # What stands between a product and the softmax of an attention, or between a convolution and a sum.
 _SCALING = {
     *("mul", "div", "add", "sub", "mul_", "div_", "add_", "sub_", "to", "_to_copy", "clone"),
@@ -54,9 +59,10 @@ def census(program: ExportedProgram) -> Census:
     most: Counter[Geometry] = Counter()
     different: dict[Geometry, set[str]] = defaultdict(set)
     outside: set[Geometry] = set()
-    hides = False
+    hides = copies = False
     for each in traced.calls():
         hides = hides or each.name in _HIDING
+        copies = copies or each.name in _COPYING or _only_copies(traced, each)
         for kind, is_sure in _mixings(traced, each):
             most[kind] += 1
             if is_sure:
@@ -67,7 +73,28 @@ def census(program: ExportedProgram) -> Census:
         kind: Count(len(different[kind]), number, slide_attention=kind not in outside)
         for kind, number in most.items()
     }
-    return Census(counts, _branched_pairs(traced), hides, _has_infinities(traced))
+    return Census(
+        counts, _branched_pairs(traced), hides, _has_infinities(traced), copies, _rank(traced)
+    )
+
+
+def _rank(traced: Traced) -> int:
+    """The largest rank of a value; converters write windows with two axes for each side."""
+    ranks = [len(shape(node)) for node in traced.live]
+    windows = any(each.name in ("im2col", "col2im") for each in traced.calls())
+    return max([*ranks, 6 if windows else 0])
+
+
+def _only_copies(traced: Traced, each: Call) -> bool:
+    """Whether a dense convolution has a kernel that is 1 at one place for each output."""
+    if "conv" not in each.name or each.arguments.get("groups", 1) != 1:
+        return False
+    weight = each.arguments["weight"]
+    held = traced.weight(weight)
+    if held is None or max(held.shape[2:]) == 1 or held.shape[0] <= held.shape[1]:
+        return False
+    rows = held.flatten(1)
+    return bool(((rows == 0) | (rows == 1)).all() and (rows.count_nonzero(dim=1) == 1).all())
 
 
 def _has_infinities(traced: Traced) -> bool:

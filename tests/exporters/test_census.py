@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from exporters.epsilons import epsilons
 from exporters.registry import exporter_for
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
-from slide_deploy.graph_checks.census import Census, Count
+from slide_deploy.graph_checks.census import CENSUS_KEY, Census, Count
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.mixing import Geometry, mixings
 from slide_deploy.graph_checks.normalisations import Declared, normalisations
@@ -178,3 +179,34 @@ def test_group_and_instance_normalisations_are_seen_written_out_or_not(format: s
     for each in found:
         lines = says(without(graph, each.node))
         assert any(line.startswith("SD019") and "the graph has 0" in line for line in lines)
+
+
+class Copying(nn.Module):
+    """Copies neighbours itself, in one way."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.shift = nn.Conv2d(4, 36, 3, bias=False)
+        self.register_buffer("table", torch.tensor([[0, 3], [1, 2], [2, 0]]))
+        with torch.no_grad():
+            self.shift.weight.copy_(torch.eye(36).reshape(36, 4, 3, 3))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        maps = self.conv(image)
+        if self.way == "unfold":
+            return nn.functional.unfold(maps, 3)
+        return maps[:, self.table] if self.way == "index" else self.shift(maps)
+
+
+@pytest.mark.parametrize("way", ["unfold", "index", "convolution"])
+def test_a_network_that_copies_neighbours_itself_may(way: str, tmp_path: Path) -> None:
+    model = Copying(way).eval().requires_grad_(False)
+    path = write_all(model, (3, 8, 8), tmp_path)["onnx"]
+    assert says(read_graph(path)) == []
+    other = onnx.load(path)
+    (entry,) = (prop for prop in other.metadata_props if prop.key == CENSUS_KEY)
+    entry.value = entry.value.replace('"copies":true', '"copies":false')
+    onnx.save(other, path)
+    assert {text[:5] for text in says(read_graph(path))} == {"SD016"}

@@ -1,12 +1,13 @@
 """No value has more dimensions than the targets compute with.
 
-Five anywhere, because Core ML refuses six; four inside slide attention, which is what the lowerings
-promise: from each of the operators that mix its channels (see ``census``) to the next one.
+Five anywhere, because Core ML refuses six, or as many as the exported network itself has (see
+``census``); four inside slide attention, which is what the lowerings promise: from each of the
+operators that mix its channels to the next one.
 """
 
 from collections.abc import Iterator
 
-from slide_deploy.graph_checks.census import read_census
+from slide_deploy.graph_checks.census import Census, read_census
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK, inside_attention
 from slide_deploy.graph_checks.mixing import mixings
@@ -15,10 +16,12 @@ from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    inside = {node.name for node in inside_attention(graph, _starts(graph))}
+    census = _census(graph)
+    most = max(policy.max_rank, census.rank if census else 0)
+    inside = {node.name for node in inside_attention(graph, _starts(graph, census))}
     grouped = _grouped_weights(graph)
     for constant in graph.constants.values():
-        limit = policy.max_rank + (constant.name in grouped)
+        limit = most + (constant.name in grouped)
         if len(constant.shape) > limit:
             yield RULE.broken(
                 f"This constant has rank {len(constant.shape)}; {limit} is the most.",
@@ -26,7 +29,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
             )
     for node in graph.nodes:
         is_inside = node.name in inside
-        limit = policy.max_slide_attention_rank if is_inside else policy.max_rank
+        limit = policy.max_slide_attention_rank if is_inside else most
         where = " inside slide attention" if is_inside else ""
         for name in filter(None, node.outputs):
             shape = graph.shape(name)
@@ -55,12 +58,15 @@ def _grouped_weights(graph: Graph) -> frozenset[str]:
     return frozenset(names)
 
 
-def _starts(graph: Graph) -> list[Node]:
-    """What mixes channels in slide attention: operators of a geometry that only it has."""
+def _census(graph: Graph) -> Census | None:
     try:
-        census = read_census(graph.metadata)
+        return read_census(graph.metadata)
     except ValueError:  # SD017 says so
-        census = None
+        return None
+
+
+def _starts(graph: Graph, census: Census | None) -> list[Node]:
+    """What mixes channels in slide attention: operators of a geometry that only it has."""
     counts = census.mixings if census else {}
     own = {kind for kind, count in counts.items() if count.slide_attention}
     return [node for node, kind in mixings(graph) if kind in own] if own else []

@@ -2,13 +2,15 @@
 
 It is what folding is there to avoid. It comes in four disguises: an operator of its own; a gather
 of an activation with a table of indices; any gather that enlarges an activation; and a dense
-convolution whose kernel only copies, which is what Core ML's converter makes of ``F.unfold``.
+convolution whose kernel only copies, which is what Core ML's converter makes of ``F.unfold``. The
+file of a network that does so itself says it in its census.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
+from slide_deploy.graph_checks.census import read_census
 from slide_deploy.graph_checks.convolutions import Convolution, convolutions
 from slide_deploy.graph_checks.graph import Graph, Node, elements_of
 from slide_deploy.graph_checks.graph_walks import constant_values
@@ -21,7 +23,7 @@ _TABLE_RANK = 2
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    if policy.allow_unfold:
+    if policy.allow_unfold or _declared(graph):
         return
     known, constant = at_batch_one(graph), constant_values(graph)
     for node in graph.nodes:
@@ -38,6 +40,15 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
                 "This dense convolution only copies neighbours: an unfold in disguise.",
                 found.node.name,
             )
+
+
+def _declared(graph: Graph) -> bool:
+    """Whether the network itself copies neighbours, as the file's census says."""
+    try:
+        census = read_census(graph.metadata)
+    except ValueError:  # SD017 tells of it
+        return False
+    return census is not None and census.copies
 
 
 def _gathered(graph: Graph, node: Node, known: Known) -> str:
