@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from tests.foreign.classes import Theirs
+from tests.foreign.written_otherwise import OneBranch
 
 print("imported")
 
@@ -48,6 +49,12 @@ class Several(Classifier):
     def forward(self, image, scale):
         maps = self.maps(image * scale)
         return {"maps": maps, "more": [self.head(maps.mean((2, 3)))]}
+
+
+class Alone(Classifier):
+    def __init__(self):
+        super().__init__()
+        self.attn = OneBranch(8, 2)
 
 
 def fails():
@@ -218,3 +225,10 @@ def test_what_cannot_be_used_is_one_sentence(
     assert sentence.startswith("slide-deploy: ") and words in sentence
     assert not out
     assert not (folder / "exported").exists() and not (folder / "folded.safetensors").exists()
+
+
+def test_fold_names_the_layer_that_stays_and_why(run: Run, folder: Path) -> None:
+    code, said, _ = run("fold", "--model", "own_cli_net:Alone", *IMAGE, "-o", "a.safetensors")
+    assert code == 0
+    said = " ".join(said.split())
+    assert "attn (OneBranch) stays as it is: it has one branch only (dep_conv)" in said

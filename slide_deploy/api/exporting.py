@@ -59,7 +59,8 @@ def export(
         lowering: the form of the slide attentions; "auto" takes the fastest by measurement.
         tune: race the forms of each attention here first, which takes a minute for each.
         features: of a checkpoint: write the maps of all stages in place of the logits.
-        policy: rules that the files must keep, or the path of a TOML file.
+        policy: rules that the files must keep: a policy, the name of a built-in one, or the path of
+            a TOML file; "standard-ops" if left out.
         force: replace files that exist.
         keep_failed: keep a file that fails.
         progress: show a progress bar on stderr, or call this with each step as it starts.

@@ -19,6 +19,7 @@ import slide_deploy
 from slide_deploy import CheckFailed, ExportResult, InputError
 from slide_deploy.runtimes import open_file
 from tests.api.networks import IMAGE, network, state
+from tests.foreign.written_otherwise import OneBranch
 from tests.support import GOLDEN
 
 NANO = GOLDEN / "slide_swin_nano.pth"
@@ -107,6 +108,18 @@ def test_a_network_without_slide_attention_is_exported_and_said_to_be_one(tmp_pa
     assert done.passed, done.problems
     assert "fold: nothing to fold" in repr(done) and done.paths["onnx"].stem == "sequential"
     assert done.to_dict()["certificate"]["status"] == "nothing to fold"
+
+
+def test_a_layer_that_stays_as_it_is_is_named_with_the_reason(tmp_path: Path) -> None:
+    model = network()
+    model.attn = OneBranch()
+    done = slide_deploy.export(
+        model, IMAGE, to="onnx", out=tmp_path, output_names="logits", lowering="flat"
+    )
+    (layer,) = done.certificate.left
+    assert layer.name == "attn" and layer.reason in done._repr_html_()
+    assert f"attn (OneBranch) stays as it is: {layer.reason}" in " ".join(repr(done).split())
+    assert done.to_dict()["certificate"]["left"][0]["name"] == "attn"
 
 
 class Pair(nn.Module):
@@ -225,6 +238,7 @@ def test_a_policy_is_a_path_or_a_policy(tmp_path: Path) -> None:
 
     again = slide_deploy.export(NANO, to="onnx", out=tmp_path, policy=load_policy(rules))
     assert again.problems == done.problems
+    assert slide_deploy.export(NANO, to="onnx", out=tmp_path, policy="portable").passed
 
 
 class Wrong(nn.Module):

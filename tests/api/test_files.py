@@ -97,6 +97,7 @@ def test_check_reports_violations(file: Path, tmp_path: Path) -> None:
     report = slide_deploy.check(str(file), rules)
     assert not report.passed and report.policy == "small"
     assert any("10 are allowed" in each.message for each in report.violations)
+    assert slide_deploy.check(file, "portable").policy == "portable"
     with pytest.raises(InputError, match="does not exist"):
         slide_deploy.check("nothing.onnx")
     with pytest.raises(InputError, match=r"cannot be read: .*check `policy`"):

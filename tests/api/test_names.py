@@ -30,7 +30,7 @@ SIGNATURES = {
 # What can be asked of each result.
 RESULTS = {
     "Deployable": "call double examples inputs model network open_names origin outputs sizes",
-    "Certificate": "already_folded error folded status",
+    "Certificate": "already_folded error folded left status",
     "ExportResult": "certificate file files manifest network passed paths problems "
     "raise_if_failed remarks to_dict",
     "ExportedFile": "format lowerings operators passed paths seconds sha256 size verification "
