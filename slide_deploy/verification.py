@@ -5,7 +5,7 @@ from pathlib import Path
 
 from slide_deploy import parity
 from slide_deploy.cases import verification_cases
-from slide_deploy.deployable.inputs import Input
+from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.sizes import with_sizes
 from slide_deploy.errors import InputError
@@ -93,7 +93,7 @@ def fitted(path: Path, session: Session, deployable: Deployable) -> Deployable:
         _as_in_file(path, ports[port], each, deployable.origin.name)
         for each, (_, port) in zip(deployable.inputs, paired, strict=True)
     )
-    if inputs == deployable.inputs:
+    if [each.shape for each in inputs] == [each.shape for each in deployable.inputs]:
         return deployable
     return with_sizes(replace(deployable, inputs=inputs, sizes={}))
 
@@ -102,7 +102,7 @@ def _as_in_file(path: Path, port: Port, ours: Input, title: str) -> Input:
     example = ours.example
     fixed_batch = port.shape[0] if port.shape else None
     if fixed_batch is not None and example.ndim and fixed_batch != example.shape[0]:
-        ours = replace(ours, open={0: "batch"}).resized({"batch": fixed_batch})
+        ours = replace(ours, open={0: BATCH_NAME}).resized({BATCH_NAME: fixed_batch})
     sizes = ours.example.shape
     fits = len(port.shape) == len(sizes) and all(
         size in (None, wanted) for size, wanted in zip(port.shape, sizes, strict=True)
@@ -113,11 +113,17 @@ def _as_in_file(path: Path, port: Port, ours: Input, title: str) -> Input:
             f"{_by(example.shape)}: name the network that the file was exported from, and give the "
             f"sizes of the export."
         )
-    open_sizes = {
-        axis: ours.open.get(axis) or ("batch" if axis == 0 else f"size_{axis}")
-        for axis, size in enumerate(port.shape)
-        if size is None
-    }
+    open_sizes: dict[int, str] = {}
+    for axis, size in enumerate(port.shape):
+        if size is not None:
+            continue
+        if axis and axis not in ours.open:
+            raise InputError(
+                f"{path} leaves size {axis} of {port.name} open ({_by(port.shape)}) and {title} is "
+                f"given as {_by(example.shape)}: name that size if it is open, as in "
+                f"--input {ours.name}=1x3xheight:64xwidth:64, or export the file again."
+            )
+        open_sizes[axis] = ours.open.get(axis, BATCH_NAME)
     return replace(ours, open=open_sizes)
 
 

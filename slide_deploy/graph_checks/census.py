@@ -110,7 +110,8 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
     rank = content.get("rank", 0)
     if not _is_count(rank, MAX_RANK):
         raise ValueError("has a rank that is none")
-    return Census(mixings, pairs, *flags, rank=rank)
+    hidden, infinite, copies = flags
+    return Census(mixings, pairs, hidden, infinite, copies, rank)
 
 
 def _geometry(entry: Any) -> Geometry:
