@@ -95,7 +95,8 @@ def test_the_census_of_a_plain_network() -> None:
             Geometry(1, 16, 32, (3, 3), pairs, ones, ones): Count(1, 1),
             Geometry(4, 8, 8, (3, 3), ((2, 2), (2, 2)), ones, (2, 2)): Count(1, 1),
             Geometry(1, 32, 10): Count(1, 1),
-        }
+        },
+        rank=4,
     )
 
 
