@@ -43,6 +43,8 @@ _SCALING = {
     *("batch_norm",),
 }
 _LONGEST_WALK = 16
+# Axes that converters split, as such an operator is a transpose of parts of axes.
+_AXES_MORE = {"pixel_shuffle": 2, "pixel_unshuffle": 2, "channel_shuffle": 1}
 
 Found = tuple[Geometry, bool]
 """A geometry, and whether every converter writes it as an operator of its own."""
@@ -67,7 +69,19 @@ def census(program: ExportedProgram) -> Census:
         kind: Count(len(different[kind]), number, slide_attention=kind not in outside)
         for kind, number in most.items()
     }
-    return Census(counts, _branched_pairs(traced), hides, _has_infinities(traced))
+    return Census(counts, _branched_pairs(traced), hides, _has_infinities(traced), _rank(traced))
+
+
+def _rank(traced: Traced) -> int:
+    """The most axes of a value outside slide attentions; converters write some in more."""
+    most = 0
+    for node in traced.live:
+        found = call(node)
+        if found is not None and _in_slide_attention(node):
+            continue
+        more = _AXES_MORE.get(found.name, 0) if found is not None else 0
+        most = max(most, len(shape(node)) + more)
+    return most
 
 
 def _has_infinities(traced: Traced) -> bool:

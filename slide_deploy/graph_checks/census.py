@@ -5,7 +5,7 @@ The exporters count them in the traced program and store a JSON object with the 
     {"mixings": [{"groups": 8, "inputs": 1, "outputs": 9, "kernel": [3, 3],
                   "pads": [[1, 1], [1, 1]], "strides": [1, 1], "dilations": [1, 1],
                   "transposed": false, "least": 2, "most": 2, "slide_attention": true}, ...],
-     "branched_pairs": 0, "hidden_products": false, "infinities": false}
+     "branched_pairs": 0, "hidden_products": false, "infinities": false, "rank": 4}
 
 ``least`` and ``most`` differ where converters may choose: they merge operators that compute the
 same, and fuse an attention over constants. An entry leaves out what a matrix product has not.
@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 
 from slide_deploy.graph_checks.declarations import parsed
 from slide_deploy.graph_checks.mixing import Geometry
-from slide_deploy.graph_checks.readers.limits import MAX_DIMENSION, MAX_NODES
+from slide_deploy.graph_checks.readers.limits import MAX_DIMENSION, MAX_NODES, MAX_RANK
 
 CENSUS_KEY = "slide_deploy.census"
 
@@ -49,12 +49,14 @@ class Census:
         hidden_products: whether there are operators that converters write with any number of
             products, such as recurrent cells.
         infinities: whether there are infinite constants, as masks have.
+        rank: the most axes that a value outside slide attentions has; 0 where nobody counted.
     """
 
     mixings: Mapping[Geometry, Count]
     branched_pairs: int = 0
     hidden_products: bool = False
     infinities: bool = False
+    rank: int = 0
 
 
 def census_text(census: Census) -> str:
@@ -75,6 +77,7 @@ def census_text(census: Census) -> str:
         "branched_pairs": census.branched_pairs,
         "hidden_products": census.hidden_products,
         "infinities": census.infinities,
+        "rank": census.rank,
     }
     return json.dumps(content, separators=(",", ":"))
 
@@ -95,13 +98,16 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
     flags = [content.get(key, False) for key in ("hidden_products", "infinities")]
     if not _is_count(pairs, MAX_NODES) or not all(isinstance(flag, bool) for flag in flags):
         raise ValueError("has branched pairs, hidden products or infinities that are none")
+    rank = content.get("rank", 0)
+    if not _is_count(rank, MAX_RANK):
+        raise ValueError("has a rank that is none")
     mixings: dict[Geometry, Count] = {}
     for entry in content["mixings"]:
         kind, count = _geometry(entry), _count(entry)
         if kind in mixings:
             raise ValueError(f"counts {kind} twice")
         mixings[kind] = count
-    return Census(mixings, pairs, *flags)
+    return Census(mixings, pairs, *flags, rank)
 
 
 def _geometry(entry: Any) -> Geometry:

@@ -11,6 +11,8 @@ from tests.support import ATTENTIONS, golden_swin
 
 ALL = ("onnx", "openvino", "coreml")
 BOTH = {2: "height", 3: "width"}
+# Windows are cut in rank 6.
+SIX_AXES = {"coreml": r"computes a tensor of 6 axes, and coreml holds 5 at most: .*leave coreml out"}
 
 
 def image_of(make: Callable[[], nn.Module], *shape: int) -> Build:
@@ -76,8 +78,8 @@ CARRIED: tuple[Host, ...] = (
         Host(f"{name} in a dense net", _golden(name, carriers.DenseNet, False), quick=())
         for name in ATTENTIONS
     ),
-    Host("pyramid on Slide-Swin", _pyramid(64, 8, (1, 1, 1, 1)), 2, quick=("onnx",)),
-    Host("pyramid at 512x512", _pyramid(512, 16, (2, 2, 2, 2)), 4, slow=True),
+    Host("pyramid on Slide-Swin", _pyramid(64, 8, (1, 1, 1, 1)), 2, refused=SIX_AXES),
+    Host("pyramid at 512x512", _pyramid(512, 16, (2, 2, 2, 2)), 4, refused=SIX_AXES, slow=True),
     Host("detector", image_of(carriers.Detector), 3, quick=ALL),
     Host("super-resolution", image_of(carriers.SuperResolution, 1, 3, 12, 10), 2),
     Host("segmenter", image_of(carriers.Segmenter)),
@@ -85,6 +87,6 @@ CARRIED: tuple[Host, ...] = (
     Host("shared modules", image_of(carriers.Shared)),
     Host("blocks of tokens", image_of(carriers.Tokens), 2),
     Host("nested outputs", image_of(carriers.Everything), quick=ALL),
-    Host("authors' Slide-Swin", _known_swin, 2, quick=ALL),
-    Host("authors' Slide-Swin with shifted windows", image_of(_windows, 1, 3, 64, 64), 1, quick=()),
+    Host("authors' Slide-Swin", _known_swin, 2, refused=SIX_AXES, quick=ALL),
+    Host("authors' Slide-Swin with shifted windows", image_of(_windows, 1, 3, 64, 64), 1, refused=SIX_AXES, quick=()),
 )

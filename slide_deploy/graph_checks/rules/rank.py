@@ -1,12 +1,14 @@
 """No value has more dimensions than the targets compute with.
 
-Five anywhere, because Core ML refuses six; four inside slide attention, which is what the lowerings
-promise: from each of the operators that mix its channels (see ``census``) to the next one.
+Five anywhere, because Core ML refuses six, or what the exported program has outside slide
+attention, as its census says: a network that cuts windows in rank 6 may do so where the format can.
+Four inside slide attention, which is what the lowerings promise: from each of the operators that
+mix its channels (see ``census``) to the next one.
 """
 
 from collections.abc import Iterator
 
-from slide_deploy.graph_checks.census import read_census
+from slide_deploy.graph_checks.census import Census, read_census
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK, inside_attention
 from slide_deploy.graph_checks.mixing import mixings
@@ -17,8 +19,12 @@ from slide_deploy.graph_checks.rules.rule import Rule, Violation
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     inside = {node.name for node in inside_attention(graph, _starts(graph))}
     grouped = _grouped_weights(graph)
+    anywhere = policy.max_rank
+    census = _census(graph)
+    if policy.allow_declared_rank and census is not None:
+        anywhere = max(anywhere, census.rank)
     for constant in graph.constants.values():
-        limit = policy.max_rank + (constant.name in grouped)
+        limit = anywhere + (constant.name in grouped)
         if len(constant.shape) > limit:
             yield RULE.broken(
                 f"This constant has rank {len(constant.shape)}; {limit} is the most.",
@@ -26,7 +32,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
             )
     for node in graph.nodes:
         is_inside = node.name in inside
-        limit = policy.max_slide_attention_rank if is_inside else policy.max_rank
+        limit = policy.max_slide_attention_rank if is_inside else anywhere
         where = " inside slide attention" if is_inside else ""
         for name in filter(None, node.outputs):
             shape = graph.shape(name)
@@ -56,13 +62,17 @@ def _grouped_weights(graph: Graph) -> frozenset[str]:
 
 def _starts(graph: Graph) -> list[Node]:
     """What mixes channels in slide attention: operators of a geometry that only it has."""
-    try:
-        census = read_census(graph.metadata)
-    except ValueError:  # SD017 says so
-        census = None
+    census = _census(graph)
     counts = census.mixings if census else {}
     own = {kind for kind, count in counts.items() if count.slide_attention}
     return [node for node, kind in mixings(graph) if kind in own] if own else []
+
+
+def _census(graph: Graph) -> Census | None:
+    try:
+        return read_census(graph.metadata)
+    except ValueError:  # SD017 says so
+        return None
 
 
 RULE = Rule(
