@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 
 from exporters.quiet import quiet
-from exporters.tracing import open_dimensions, refuse_ranks, traced
+from exporters.refusals import converter_failed, refuse_ranks
+from exporters.tracing import open_dimensions, traced
 from slide_deploy import interruption
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.formats import Format
-from slide_deploy.runtimes.base import message_lines
 from slide_deploy.traits import Traits
 
 
@@ -110,10 +110,15 @@ class Exporter:
         """Refuse a network that the format cannot hold, before anything is written.
 
         Raises:
-            InputError: if a tensor has more axes than the format allows; the text names its layer.
+            InputError: if a tensor has more axes than the format allows, or the exporter knows of
+                an operator that its converter lacks; the text names its layer.
         """
         if self.record.max_rank is not None:
             refuse_ranks(request.program, self.record.max_rank, self.format)
+        module = import_module(self.record.exporter)
+        if hasattr(module, "refuse"):
+            with interruption.unswallowed(), quiet():
+                module.refuse(request)
 
     def write(self, request: ExportRequest, path: Path) -> None:
         """Write a file and what belongs to it.
@@ -135,10 +140,6 @@ class Exporter:
         except (InputError, OSError):
             raise
         except Exception as error:  # converters answer with any type
-            lines = message_lines(error)
-            # A line that ends in a colon announces one that says more, as OpenVINO's first ones do.
-            reason = next((line for line in lines if not line.endswith(":")), lines[0])
-            raise InputError(
-                f"{path.name} could not be written as {self.format} ({reason}): see slide-deploy "
-                f"doctor for the versions that are installed."
+            raise converter_failed(
+                error, request.program, request.deployable, path.name, self.format
             ) from error

@@ -48,6 +48,8 @@ _SCALING = {
     *("batch_norm",),
 }
 _LONGEST_WALK = 16
+# Axes that converters split, as such an operator is a transpose of parts of axes.
+_AXES_MORE = {"pixel_shuffle": 2, "pixel_unshuffle": 2, "channel_shuffle": 1, "im2col": 3}
 
 Found = tuple[Geometry, bool]
 """A geometry, and whether every converter writes it as an operator of its own."""
@@ -79,10 +81,15 @@ def census(program: ExportedProgram) -> Census:
 
 
 def _rank(traced: Traced) -> int:
-    """The largest rank of a value; converters write windows with two axes for each side."""
-    ranks = [len(shape(node)) for node in traced.live]
-    windows = any(each.name in ("im2col", "col2im") for each in traced.calls())
-    return max([*ranks, 6 if windows else 0])
+    """The most axes of a value outside slide attentions; converters write some in more."""
+    most = 0
+    for node in traced.live:
+        found = call(node)
+        if found is not None and _in_slide_attention(node):
+            continue
+        more = _AXES_MORE.get(found.name, 0) if found is not None else 0
+        most = max(most, len(shape(node)) + more)
+    return most
 
 
 def _only_copies(traced: Traced, each: Call) -> bool:

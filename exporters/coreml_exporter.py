@@ -6,11 +6,38 @@ from typing import Any
 import torch
 
 from exporters.base import ExportRequest
+from exporters.refusals import refuse_node, remedy
 from exporters.tracing import MAX_BATCH
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 
 # Largest open size but the batch: Core ML wants to know one.
 _MAX_SIZE = 8192
+
+
+# Converted where the sizes that they compute are numbers, or given as factors.
+_RESIZING = "upsample_"
+
+
+def refuse(request: ExportRequest) -> None:
+    """Refuse what coremltools has no translation of, before anything is written.
+
+    Raises:
+        InputError: if there is such an operator; the text names it and its layer.
+    """
+    from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+
+    advice = remedy(request.deployable, "coreml")
+    for node in request.program.run_decompositions({}).graph.nodes:
+        if node.op != "call_function" or node.target is torch.ops.aten.alias.default:
+            continue
+        is_aten = isinstance(node.target, torch._ops.OpOverload)
+        kind = node.target.name() if is_aten else getattr(node.target, "__name__", "")
+        if _TORCH_OPS_REGISTRY.get_func(kind) is None:
+            raise refuse_node(node, "which coremltools does not translate", advice)
+        sizes = node.args[1] if kind.startswith(f"aten::{_RESIZING}") else None
+        if isinstance(sizes, list | tuple) and not all(isinstance(size, int) for size in sizes):
+            why = "which coremltools translates only to sizes that are closed"
+            raise refuse_node(node, why, advice)
 
 
 def write(request: ExportRequest, path: Path) -> None:

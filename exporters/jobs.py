@@ -19,7 +19,14 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_graph, inspect, read_graph, standard_ops
 from slide_deploy.hashing import sha256
-from slide_deploy.lowerings import Lowering, chosen, for_file, lower
+from slide_deploy.lowerings import (
+    DEFAULT_LOWERING,
+    FORMS,
+    Lowering,
+    chosen,
+    for_file,
+    lower,
+)
 from slide_deploy.parity import LIMITS, verify
 from slide_deploy.reference import Reference
 from slide_deploy.runtimes import open_file
@@ -90,12 +97,33 @@ def _lowerings(
     lowerings = chosen(folded, for_file(options.lowering, exporter.format, options.precision))
     if set(deployable.open_names) <= {BATCH_NAME}:
         return lowerings
-    if isinstance(options.lowering, Lowering) and options.lowering.strips > 1:
+    if isinstance(options.lowering, Lowering):
+        _refuse_open(options.lowering)
+    return {name: _for_open_maps(each, exporter) for name, each in lowerings.items()}
+
+
+def _refuse_open(lowering: Lowering) -> None:
+    """Refuse a lowering that was asked for and cannot be written for maps of any size."""
+    if lowering.strips > 1:
         raise InputError(
-            f"{options.lowering} cuts maps into strips, whose rows must be known: leave the sizes "
-            f"of maps closed, or name a form without strips."
+            f"{lowering} cuts maps into strips, whose rows must be known: leave the sizes of maps "
+            f"closed, or name a form without strips."
         )
-    return {name: replace(each, strips=1) for name, each in lowerings.items()}
+    if not FORMS[lowering.form].any_map_size:
+        able = ", ".join(name for name, form in FORMS.items() if form.any_map_size)
+        raise InputError(
+            f"{lowering} is written for maps of one size: leave the sizes of maps closed, or choose "
+            f"one of {able}."
+        )
+
+
+def _for_open_maps(lowering: Lowering, exporter: Exporter) -> Lowering:
+    """The lowering that was chosen, or one that can be written for maps of any size."""
+    if FORMS[lowering.form].any_map_size:
+        return replace(lowering, strips=1)
+    default = exporter.record.default_form
+    form = default if FORMS[default].any_map_size else DEFAULT_LOWERING.form
+    return Lowering(form, source=f"{lowering.form} is fastest, but written for maps of one size")
 
 
 def write_and_verify(

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
+from exporters.equal_operators import in_common_words
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable, resized
 from slide_deploy.errors import InputError
@@ -53,13 +53,14 @@ def traced(deployable: Deployable, dimensions: Mapping[str, Any]) -> torch.expor
         for each in sized.inputs
     )
     try:
-        return torch.export.export(
+        program = torch.export.export(
             sized.network(),
             sized.examples,
             dynamic_shapes={"tensors": shapes} if dimensions else None,
         )
     except Exception as error:  # torch.export raises errors of many kinds
         raise InputError(_refusal(deployable, dimensions, error)) from error
+    return in_common_words(program)
 
 
 def _refusal(deployable: Deployable, dimensions: Mapping[str, Any], error: Exception) -> str:
@@ -75,32 +76,3 @@ def _refusal(deployable: Deployable, dimensions: Mapping[str, Any], error: Excep
         f"{name} cannot be traced by torch.export ({reason}): its forward must not branch on "
         f"numbers that it computes."
     )
-
-
-def refuse_ranks(program: torch.export.ExportedProgram, most: int, format: str) -> None:
-    """Refuse a program with a tensor of too many axes.
-
-    Args:
-        program: traced.
-        most: axes that the format allows.
-        format: for the message.
-
-    Raises:
-        InputError: if there is one; the text names the layer that computes it.
-    """
-    for node in program.graph.nodes:
-        for value in pytree.tree_leaves(node.meta.get("val")):
-            if isinstance(value, torch.Tensor) and value.dim() > most:
-                raise InputError(
-                    f"{layer_of(node)} computes a tensor of {value.dim()} axes, and {format} holds "
-                    f"{most} at most: write it with fewer, or leave {format} out."
-                )
-
-
-def layer_of(node: torch.fx.Node) -> str:
-    """The layer of the user's network that a node belongs to, with its class."""
-    stack = node.meta.get("nn_module_stack") or {}
-    path, kind = next(reversed(stack.values()), ("", "the network"))
-    kind = kind if isinstance(kind, str) else kind.__qualname__
-    name = str(path).removeprefix("module").removeprefix(".")
-    return f"{name} ({kind.rpartition('.')[2]})" if name else kind.rpartition(".")[2]

@@ -50,7 +50,7 @@ class Census:
             products, such as recurrent cells.
         infinities: whether there are infinite constants, as masks have.
         copies: whether the program itself copies neighbours, as an unfold and an index do.
-        rank: the largest rank that converters have a reason to write.
+        rank: the most axes that a value outside slide attentions has; 0 where nobody counted.
     """
 
     mixings: Mapping[Geometry, Count]

@@ -21,6 +21,9 @@ STANDARD_OPS, PORTABLE = BUILT_IN = ("standard-ops", "portable")
 # A policy is written by hand.
 _MAX_BYTES = 1 << 20
 ANY_SIZE = "*"
+# Where the rank is that of the exported program, files that declare less may have this one: Core
+# ML computes no further.
+COMMON_RANK = 5
 Interval = tuple[int, int]
 
 
@@ -60,7 +63,8 @@ class Policy:
 
     ``inputs`` and ``outputs`` are None where any are allowed; ``unnamed_dynamic`` holds the formats
     in which an open size needs no name; ``require_declared`` is whether a file must say what mixes
-    its channels.
+    its channels, and ``allow_declared_rank`` whether a file may have the rank that it declares of
+    its program, where that is above ``max_rank``.
 
     ``formats`` lacks those of which the policy has no section. Rules that need one do not judge
     files of these formats.
@@ -68,6 +72,7 @@ class Policy:
 
     name: str
     max_rank: int
+    allow_declared_rank: bool
     max_slide_attention_rank: int
     allow_unknown_rank: bool
     max_file_bytes: int
@@ -162,10 +167,12 @@ def _policy(file: str | Path, content: dict[str, Any]) -> Policy:
         whole.table(key) for key in ("limits", "types", "dimensions", "constants", "structure")
     )
     dynamic = dimensions.strings("dynamic")
+    rank = limits.count_or("rank", "declared")
     formats = {name: _format(whole.table(name)) for name in format_names() if name in content}
     policy = Policy(
         name=whole.text("name"),
-        max_rank=limits.count("rank"),
+        max_rank=COMMON_RANK if rank is None else rank,
+        allow_declared_rank=rank is None,
         max_slide_attention_rank=limits.count("slide_attention_rank"),
         allow_unknown_rank=limits.flag("unknown_rank"),
         max_file_bytes=limits.count("file_bytes"),

@@ -78,6 +78,13 @@ class TomlTable:
             raise self._wrong(key, "must be a whole number, 0 or more")
         return held
 
+    def count_or(self, key: str, word: str) -> int | None:
+        """A whole number that is not negative; None for a word that stands for another rule."""
+        if self._content.get(key) == word:
+            self._take(key)
+            return None
+        return self.count(key)
+
     def fractions(self, key: str) -> tuple[float, ...]:
         """A list of numbers between 0 and 1."""
         held = self._take(key)

@@ -19,6 +19,8 @@ from slide_deploy.models.slide_attention import FoldedSlideAttention
 class Dual(MapForm):
     """See the module's description."""
 
+    any_map_size = False  # slices of open sizes end at minima, which converters do not know
+
     def __init__(self, folded: FoldedSlideAttention) -> None:
         super().__init__(folded)
         heads = self.config.num_heads

@@ -44,6 +44,7 @@ class Flat(Form):
     """
 
     on_maps = False
+    any_map_size = False  # the parts of a split have sizes that converters must know
 
     @torch.no_grad()
     def __init__(self, folded: FoldedSlideAttention) -> None:

@@ -18,6 +18,8 @@ class Form(nn.Module):
     # Whether it takes and gives maps, (batch, channels, rows, width), the layout of convolutions,
     # or (batch, rows, width, channels), that of matrix products.
     on_maps: ClassVar[bool]
+    # Whether it can be written for maps whose height and width are open, in every format.
+    any_map_size: ClassVar[bool] = True
 
     def __init__(self, folded: FoldedSlideAttention) -> None:
         super().__init__()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from slide_deploy.graph_checks.graph import Dimension, Graph, Value
 from slide_deploy.graph_checks.interface import (
     INTERFACE_KEY,
+    DeclaredInterface,
     Port,
     read_interface,
 )
@@ -43,16 +44,19 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
             ports = tuple(port for port in ports if port.name in kept)
             values = tuple(value for value in values if value.name in {p.name for p in ports})
         if declared is not None:
-            yield from _against_declaration(side, values, ports, declared.open_names, unnamed)
+            yield from _against_declaration(side, values, ports, declared, unnamed)
 
 
 def _against_declaration(
     side: str,
     values: Sequence[Value],
     ports: Sequence[Port],
-    open_names: frozenset[str],
+    declared: DeclaredInterface,
     may_be_unnamed: bool,
 ) -> Iterator[Violation]:
+    open_names = declared.open_names
+    # Where sizes of maps are open, a converter that cannot name sizes loses closed ones as well.
+    may_be_lost = side == "output" and may_be_unnamed and declared.opens_more_than_the_first
     present = {value.name: value for value in values}
     wanted = {port.name: port for port in ports}
     for name in present.keys() - wanted.keys():
@@ -65,7 +69,7 @@ def _against_declaration(
         value = present[name]
         if value.dtype not in _ALIKE.get(port.type, {port.type}):
             yield RULE.broken(f"This {side} is {value.dtype}, and declared as {port.type}.", name)
-        if not _is_declared(value, port, open_names, may_be_unnamed):
+        if not _is_declared(value, port, open_names, may_be_unnamed, may_be_lost):
             yield RULE.broken(
                 f"This {side} has the shape {_written(value.shape)}, and is declared as "
                 f"{_written(port.shape)}.",
@@ -74,7 +78,11 @@ def _against_declaration(
 
 
 def _is_declared(
-    value: Value, port: Port, open_names: frozenset[str], may_be_unnamed: bool
+    value: Value,
+    port: Port,
+    open_names: frozenset[str],
+    may_be_unnamed: bool,
+    may_be_lost: bool,
 ) -> bool:
     if value.shape is None or len(value.shape) != len(port.shape):
         return False
@@ -82,7 +90,8 @@ def _is_declared(
         is_open = isinstance(wanted, str) and not isinstance(size, int)
         # Tools write one computed size, 2*height, in several ways; a name stays what it is.
         may_differ = wanted not in open_names or (size is None and may_be_unnamed)
-        if size != wanted and not (is_open and may_differ):
+        is_lost = size is None and may_be_lost
+        if size != wanted and not (is_open and may_differ) and not is_lost:
             return False
     return True
 

@@ -1,8 +1,9 @@
 """No value has more dimensions than the targets compute with.
 
-Five anywhere, because Core ML refuses six, or as many as the exported network itself has (see
-``census``); four inside slide attention, which is what the lowerings promise: from each of the
-operators that mix its channels to the next one.
+Five anywhere, because Core ML refuses six, or what the exported program has outside slide
+attention, as its census says: a network that cuts windows in rank 6 may do so where the format can.
+Four inside slide attention, which is what the lowerings promise: from each of the operators that
+mix its channels (see ``census``) to the next one.
 """
 
 from collections.abc import Iterator
@@ -16,12 +17,14 @@ from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
-    census = _census(graph)
-    most = max(policy.max_rank, census.rank if census else 0)
-    inside = {node.name for node in inside_attention(graph, _starts(graph, census))}
+    inside = {node.name for node in inside_attention(graph, _starts(graph))}
     grouped = _grouped_weights(graph)
+    anywhere = policy.max_rank
+    census = _census(graph)
+    if policy.allow_declared_rank and census is not None:
+        anywhere = max(anywhere, census.rank)
     for constant in graph.constants.values():
-        limit = most + (constant.name in grouped)
+        limit = anywhere + (constant.name in grouped)
         if len(constant.shape) > limit:
             yield RULE.broken(
                 f"This constant has rank {len(constant.shape)}; {limit} is the most.",
@@ -29,13 +32,12 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
             )
     for node in graph.nodes:
         is_inside = node.name in inside
-        limit = policy.max_slide_attention_rank if is_inside else most
+        limit = policy.max_slide_attention_rank if is_inside else anywhere
         where = " inside slide attention" if is_inside else ""
         for name in filter(None, node.outputs):
             shape = graph.shape(name)
             if shape is None:
-                if not policy.allow_unknown_rank:
-                    yield RULE.broken("The rank of this value is not known.", name)
+                yield RULE.broken("The rank of this value is not known.", name)
             elif len(shape) > limit + (name in grouped):
                 yield RULE.broken(
                     f"{node.operator} gives rank {len(shape)}; {limit} is the most{where}.", name
@@ -58,6 +60,14 @@ def _grouped_weights(graph: Graph) -> frozenset[str]:
     return frozenset(names)
 
 
+def _starts(graph: Graph) -> list[Node]:
+    """What mixes channels in slide attention: operators of a geometry that only it has."""
+    census = _census(graph)
+    counts = census.mixings if census else {}
+    own = {kind for kind, count in counts.items() if count.slide_attention}
+    return [node for node, kind in mixings(graph) if kind in own] if own else []
+
+
 def _census(graph: Graph) -> Census | None:
     try:
         return read_census(graph.metadata)
@@ -65,17 +75,10 @@ def _census(graph: Graph) -> Census | None:
         return None
 
 
-def _starts(graph: Graph, census: Census | None) -> list[Node]:
-    """What mixes channels in slide attention: operators of a geometry that only it has."""
-    counts = census.mixings if census else {}
-    own = {kind for kind, count in counts.items() if count.slide_attention}
-    return [node for node, kind in mixings(graph) if kind in own] if own else []
-
-
 RULE = Rule(
     id="SD008",
     name="Rank",
-    title="No value has a higher rank than the policy allows, or an unknown one where it minds.",
+    title="No value has a higher rank than the policy allows, or an unknown one.",
     reason="Core ML refuses rank 6, and runtimes have fast layouts up to rank 4 only.",
     remedy="Merge dimensions, heads into the batch for example; the lowerings of slide-deploy do.",
     check=_check,

@@ -1,0 +1,56 @@
+"""Operators of a traced program in the words that every converter knows; values stay what they are.
+
+adaptive average pooling to one position    a mean, which decomposes no further. Torch decomposes
+                                            the former into a mean and a change of strides, which
+                                            becomes a gather with a table of indices
+pooling without strides                     with those that it has by default, the kernel's sizes
+"""
+
+from torch import Tensor, ops
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+_ADAPTIVE = {
+    ops.aten.adaptive_avg_pool1d.default: 1,
+    ops.aten.adaptive_avg_pool2d.default: 2,
+    ops.aten.adaptive_avg_pool3d.default: 3,
+}
+_POOLS = {
+    *(ops.aten.max_pool1d.default, ops.aten.max_pool2d.default, ops.aten.max_pool3d.default),
+    *(ops.aten.avg_pool1d.default, ops.aten.avg_pool2d.default, ops.aten.avg_pool3d.default),
+}
+_STRIDES = 2  # where they stand among the arguments
+
+
+def in_common_words(program: ExportedProgram) -> ExportedProgram:
+    """Rewrite operators of a program in place; the same program is returned."""
+    for node in list(program.graph.nodes):
+        if node.target in _ADAPTIVE:
+            _as_mean(program, node, _ADAPTIVE[node.target])
+        elif node.target in _POOLS:
+            _with_strides(node)
+    program.graph_module.recompile()
+    return program
+
+
+def _as_mean(program: ExportedProgram, node: Node, axes: int) -> None:
+    value = node.meta.get("val")
+    if not isinstance(value, Tensor) or any(size != 1 for size in value.shape[-axes:]):
+        return
+    with program.graph.inserting_before(node):
+        mean = program.graph.call_function(
+            ops.aten.mean.dim, (node.args[0], list(range(-axes, 0)), True)
+        )
+    mean.meta = dict(node.meta)
+    node.replace_all_uses_with(mean)
+    for spec in program.graph_signature.output_specs:
+        if spec.arg.name == node.name:
+            spec.arg.name = mean.name
+    program.graph.erase_node(node)
+
+
+def _with_strides(node: Node) -> None:
+    given = node.args[_STRIDES] if len(node.args) > _STRIDES else node.kwargs.get("stride")
+    if given or "stride" in node.kwargs:
+        return
+    node.args = (*node.args[:_STRIDES], node.args[1], *node.args[_STRIDES + 1 :])

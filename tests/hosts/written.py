@@ -1,0 +1,115 @@
+"""Hosts by how somebody wrote them: names, wrappers, types, functions, open sizes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tests.foreign import classes, written_otherwise
+from tests.hosts import carriers
+from tests.hosts.carried import BOTH, image_of
+from tests.hosts.host import Build, Host, drawn, noise
+
+
+def around(make: Callable[[], nn.Module], draw: Callable[[nn.Module], Any] = drawn) -> Build:
+    """A layer between a convolution and arithmetic."""
+    return lambda: (draw(carriers.Functions(make())), noise(1, 3, 24, 32))
+
+
+def _renamed() -> tuple[nn.Module, Tensor]:
+    model = drawn(carriers.Functions(classes.Renamed()))
+    classes.drawn(model.attention)
+    return model, noise(1, 3, 24, 32)
+
+
+def _of_type(dtype: torch.dtype) -> Build:
+    def build() -> tuple[nn.Module, Tensor]:
+        return drawn(carriers.Segmenter()).to(dtype), noise(1, 3, 32, 48).to(dtype)
+
+    return build
+
+
+def _parallel() -> tuple[nn.Module, Tensor]:
+    return nn.DataParallel(drawn(carriers.Detector())), noise(1, 3, 32, 48)
+
+
+def _compiled() -> tuple[nn.Module, Tensor]:
+    model = drawn(carriers.ResidualNet(classes.Theirs(), classes.Tuple()))
+    model.blocks[1] = torch.compile(model.blocks[1])
+    return torch.compile(model), noise(1, 3, 32, 48)
+
+
+def _hooked() -> tuple[nn.Module, Tensor]:
+    """Hooks change what layers outside the attention take and give."""
+    model = drawn(carriers.ResidualNet(classes.Theirs()))
+    model.stem.register_forward_hook(lambda module, args, out: out.clamp(max=1.5))
+    model.head.register_forward_pre_hook(lambda module, args: (args[0] * 2,))
+    return model, noise(1, 3, 32, 48)
+
+
+def _open(make: Callable[[], nn.Module], *shape: int) -> Build:
+    return image_of(make, *(shape or (1, 3, 32, 48)))
+
+
+class Scaled(nn.Module):
+    """Sizes are computed with: half as many rows, twice as many columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.attend = nn.Conv2d(3, 12, 1), carriers.Residual(classes.Theirs())
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[2:]
+        x = self.attend(self.stem(image))
+        x = nn.functional.interpolate(x, size=(height // 2, 2 * width))
+        return x.flatten(2).mean(2, keepdim=True) + x.flatten(2)
+
+
+WRITTEN: tuple[Host, ...] = (
+    Host("functions", around(written_otherwise.Functional)),
+    Host("weights in dicts", around(written_otherwise.InDicts), quick=()),
+    Host("renamed branches", _renamed, quick=("onnx", "openvino")),
+    Host("wrapped branches", around(written_otherwise.Wrapped), quick=()),
+    Host("branches in one module", around(written_otherwise.InOneModule), quick=()),
+    Host("branches in a Sequential", around(classes.InSequential), quick=()),
+    Host("separate projections", around(written_otherwise.Separate), quick=()),
+    Host("sides as modules", around(written_otherwise.Sides), quick=()),
+    Host("indexed table", around(written_otherwise.IndexedTable), quick=()),
+    Host("weight norm", around(written_otherwise.WeightNorm), quick=()),
+    Host("reflect padding", around(lambda: classes.Theirs(mode="reflect"))),
+    Host("replicate padding", around(lambda: classes.Theirs(mode="replicate")), quick=()),
+    Host("pads itself", around(classes.PadsItself), quick=()),
+    Host("float16 weights", _of_type(torch.float16)),
+    Host("bfloat16 weights", _of_type(torch.bfloat16)),
+    Host("DataParallel", _parallel, 3, quick=()),
+    Host("torch.compile", _compiled, 2),
+    Host("hooks", _hooked),
+    Host("masked borders", around(classes.MaskedBorders), 0, left=("attention",)),
+    Host(
+        "open super-resolution",
+        _open(carriers.SuperResolution, 1, 3, 12, 10),
+        2,
+        open_sizes={"image": BOTH},
+    ),
+    Host("open segmenter", _open(carriers.Segmenter), open_sizes={"image": {0: "batch", **BOTH}}),
+    Host(
+        "open segmenter, nearest",
+        _open(lambda: carriers.Segmenter("nearest")),
+        open_sizes={"image": BOTH},
+    ),
+    Host("open tokens", _open(carriers.Tokens), 2, open_sizes={"image": BOTH}),
+    Host("open detector", _open(carriers.Detector), 3, open_sizes={"image": BOTH}),
+    Host("open sizes computed with", _open(Scaled, 1, 3, 8, 6), open_sizes={"image": BOTH}),
+    *(
+        Host(
+            f"open super-resolution, {form}",
+            _open(carriers.SuperResolution, 1, 3, 12, 10),
+            2,
+            open_sizes={"image": BOTH},
+            lowering=form,
+            quick=(),
+        )
+        for form in ("depthwise", "per-offset", "broadcast", "running-mean", "dual", "flat")
+    ),
+)
