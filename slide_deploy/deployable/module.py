@@ -3,7 +3,6 @@
 The caller's module is copied first: its device, type, mode and gradients are never changed.
 """
 
-import copy
 import hashlib
 import inspect
 import re
@@ -17,13 +16,16 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
+from slide_deploy.deployable.domains import with_values
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.model_text import snake_case
-from slide_deploy.deployable.network import Call, path_text
-from slide_deploy.deployable.reasons import reason_of, text_of
+from slide_deploy.deployable.network import Call, Network, path_text
+from slide_deploy.deployable.reasons import text_of
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.deployable.sizes import with_sizes
+from slide_deploy.deployable.trial import tried
 from slide_deploy.errors import InputError
+from slide_deploy.surgery import copied
 from slide_deploy.wrappers import unwrapped
 
 Example = Tensor | np.ndarray
@@ -74,18 +76,18 @@ def deployable_of(
     found = _opened(found, open_sizes or {}, dynamic_batch)
     constants = tuple(None if place in places else leaf for place, leaf in enumerate(leaves))
     call = Call(spec, constants, places, ())
-    own, kept, outputs, remarks = _tried(own, call, found, name)
-    call = replace(call, kept=kept)
+    trial = tried(own, call, found, name)
+    found = with_values(Network(copied(own), trial.call), found)
     origin = Origin(
         name=name,
         stem=stem or snake_case(type(own).__name__),
         sha256=weights_sha256(own),
         architecture=type(own).__qualname__,
         summary=_summary(own, found),
-        remarks=remarks,
+        remarks=trial.remarks,
     )
-    named = _output_names(outputs, output_names, {each.name for each in found}, name)
-    return with_sizes(Deployable(own, found, named, call, origin))
+    named = _output_names(trial.names, output_names, {each.name for each in found}, name)
+    return with_sizes(Deployable(own, found, named, trial.call, origin))
 
 
 def _summary(model: nn.Module, inputs: Sequence[Input]) -> str:
@@ -207,47 +209,6 @@ def _opened(
         )
         for each in inputs
     )
-
-
-def _tried(
-    model: nn.Module, call: Call, inputs: Sequence[Input], title: str
-) -> tuple[nn.Module, tuple[int, ...], list[str], tuple[str, ...]]:
-    """Run a model twice: what it gives, and whether it gives the same again."""
-    args, kwargs = call.arguments([torch.from_numpy(each.example) for each in inputs])
-    given = []
-    for _ in range(2):
-        try:
-            with torch.no_grad():
-                given.append(copy.deepcopy(model)(*args, **kwargs))
-        except Exception as error:  # a user's network, any error
-            sizes = ", ".join(f"{each.name} {tuple(each.example.shape)}" for each in inputs)
-            raise InputError(
-                f"{title} cannot be run on the CPU in float32 with {sizes} ({reason_of(error)}): "
-                f"give inputs that it takes."
-            ) from error
-    first, second = (pytree.tree_flatten_with_path(each)[0] for each in given)
-    kept, names, dropped = [], [], []
-    for place, (path, leaf) in enumerate(first):
-        text = path_text(path)
-        if isinstance(leaf, Tensor):
-            if leaf.is_complex():
-                raise InputError(f"{title} answers complex numbers, which no format can hold.")
-            other = second[place][1] if len(second) == len(first) else None
-            if not isinstance(other, Tensor) or not torch.equal(
-                leaf.nan_to_num(), other.nan_to_num()
-            ):
-                raise InputError(
-                    f"{title} gives other values when it is run again with the same inputs: "
-                    f"a network that draws random numbers in evaluation mode cannot be proved."
-                )
-            kept.append(place)
-            names.append(text)
-        elif leaf is not None:
-            dropped.append(text or "its output")
-    if not kept:
-        raise InputError(f"{title} gives no tensor: a network without outputs cannot be exported.")
-    remarks = (f"left out: {', '.join(dropped)}, which are no tensors",) if dropped else ()
-    return model, tuple(kept), names, remarks
 
 
 def _output_names(
