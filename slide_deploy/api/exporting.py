@@ -59,7 +59,8 @@ def export(
         lowering: the form of the slide attentions; "auto" takes the fastest by measurement.
         tune: race the forms of each attention here first, which takes a minute for each.
         features: of a checkpoint: write the maps of all stages in place of the logits.
-        policy: rules that the files must keep, or the path of a TOML file.
+        policy: rules that the files must keep: a policy, the path of a TOML file, "portable", or
+            "standard-ops", which is taken if left out.
         force: replace files that exist.
         keep_failed: keep a file that fails.
         progress: show a progress bar on stderr, or call this with each step as it starts.
@@ -111,7 +112,8 @@ def export(
 
 
 def _named(network: Deployable, name: str) -> Deployable:
-    if not name or name != Path(name).name or name in (".", ".."):
+    is_name = isinstance(name, str) and name == Path(name).name and name.isprintable()
+    if not is_name or name in ("", ".", ".."):
         raise InputError(f"name {name!r} is not the name of a file: give one without folders.")
     return replace(network, origin=replace(network.origin, stem=name))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from slide_deploy.api.arguments import PathLike, Size, path_of, paths_of, public, size_of
 from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.graph_checks.check import Report, check_file
-from slide_deploy.graph_checks.policy import Policy, load_policy
+from slide_deploy.graph_checks.policy import Policy, named_policy
 from slide_deploy.locate import Parting
 from slide_deploy.parity import Verification
 from slide_deploy.prediction import Guess
@@ -123,7 +123,8 @@ def check(file: PathLike, policy: PathLike | Policy | None = None) -> Report:
 
     Args:
         file: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
-        policy: a policy, or the path of a TOML file; the built-in one if left out.
+        policy: a policy, the path of a TOML file, "standard-ops" or "portable"; if left out,
+            standard-ops for files that slide-deploy wrote and portable for others.
 
     Returns:
         The violations; ``passed`` says whether there is none that counts.
@@ -135,14 +136,14 @@ def check(file: PathLike, policy: PathLike | Policy | None = None) -> Report:
 
 
 def policy_of(policy: PathLike | Policy | None) -> Policy | None:
-    """A policy that was given as one, by its path, or not at all.
+    """A policy that was given as one, by its name or path, or not at all.
 
     Raises:
         InputError: if the file cannot be used.
     """
     if policy is None or isinstance(policy, Policy):
         return policy
-    return load_policy(path_of(policy, "--policy"))
+    return named_policy(str(path_of(policy, "--policy")))
 
 
 @public
