@@ -96,9 +96,9 @@ def read_policy(path: Path | None) -> "Policy | None":
     Raises:
         InputError: if the file cannot be used.
     """
-    from slide_deploy.graph_checks import named_policy
+    from slide_deploy.graph_checks import load_policy
 
-    return None if path is None else named_policy(str(path))
+    return None if path is None else load_policy(path)
 
 
 def read_lowering(text: str, map_size: tuple[int, int] | None = None) -> "Lowering | FileChooser":

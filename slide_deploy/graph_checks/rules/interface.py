@@ -16,7 +16,8 @@ from slide_deploy.graph_checks.interface import (
 from slide_deploy.graph_checks.policy import ANY_SIZE, Interface, Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
-# Formats narrow what they have not: Core ML knows no int64, and half precision halves floats.
+# Formats narrow what they have not: Core ML knows no int64, and half precision halves floats. What
+# one format alone has in the place of another type stands in its dialect.
 _ALIKE: Mapping[str, frozenset[str]] = {
     type_: frozenset(family)
     for family in (("float32", "float16"), ("int64", "int32"))
@@ -43,7 +44,10 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
             ports = tuple(port for port in ports if port.name in kept)
             values = tuple(value for value in values if value.name in {p.name for p in ports})
         if declared is not None:
-            yield from _against_declaration(side, values, ports, declared.open_names, unnamed)
+            types = graph.dialect.interface_types
+            yield from _against_declaration(
+                side, values, ports, declared.open_names, unnamed, types
+            )
 
 
 def _against_declaration(
@@ -52,6 +56,7 @@ def _against_declaration(
     ports: Sequence[Port],
     open_names: frozenset[str],
     may_be_unnamed: bool,
+    types: Mapping[str, str],
 ) -> Iterator[Violation]:
     present = {value.name: value for value in values}
     wanted = {port.name: port for port in ports}
@@ -63,7 +68,8 @@ def _against_declaration(
             yield RULE.broken(f"The file declares this {side}, and the graph has none.", name)
             continue
         value = present[name]
-        if value.dtype not in _ALIKE.get(port.type, {port.type}):
+        alike = _ALIKE.get(port.type, frozenset({port.type}))
+        if value.dtype not in {*alike, *types.get(port.type, "").split()}:
             yield RULE.broken(f"This {side} is {value.dtype}, and declared as {port.type}.", name)
         if not _is_declared(value, port, open_names, may_be_unnamed):
             yield RULE.broken(
