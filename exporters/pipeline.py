@@ -24,8 +24,10 @@ from slide_deploy.folders import require_writable_folder, working_folder
 from slide_deploy.lowerings import Lowering, refuse_strips
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import reparameterize
+from slide_deploy.torch_defaults import torch_defaults
 
 
+@torch_defaults()
 def export(
     deployable: Deployable, options: ExportOptions, progress: Progress = lambda step: None
 ) -> ExportResult:

@@ -35,8 +35,8 @@ def verification_cases(
 ) -> tuple[Case, ...]:
     """Inputs that together show what one random input hides.
 
-    Inputs of integers and of truth values are drawn from the values of their examples, as these may
-    be indices.
+    Inputs are drawn from their ``values`` where they have some. Those of integers are drawn from
+    the values of their examples otherwise, as these may be indices.
 
     Args:
         inputs: of the network; their examples say sizes and types.
@@ -48,19 +48,18 @@ def verification_cases(
     def drawn(
         factor: float = 1.0, resized: Mapping[str, int] | None = None
     ) -> dict[str, np.ndarray]:
-        return {
-            each.name: _draw(each.resized(resized or {}).example, random, factor) for each in inputs
-        }
+        return {each.name: _draw(each.resized(resized or {}), random, factor) for each in inputs}
 
     border = {name: _border(values) for name, values in drawn().items()}
-    cases = [
-        Case("noise", drawn()),
-        # What is wrong at the edge of a map drowns in an average over the whole of it.
-        Case("border", border),
-        # Nearly no contrast: the normalisations' epsilon and the biases decide.
-        Case("faint", drawn(0.01)),
-        Case("zeros", drawn(0.0)),
-    ]
+    cases = [Case("noise", drawn())]
+    if not any(each.values is not None and each.example.dtype.kind == "f" for each in inputs):
+        cases += [
+            # What is wrong at the edge of a map drowns in an average over the whole of it.
+            Case("border", border),
+            # Nearly no contrast: the normalisations' epsilon and the biases decide.
+            Case("faint", drawn(0.01)),
+            Case("zeros", drawn(0.0)),
+        ]
     if any(each.example.size and np.ptp(each.example) for each in inputs):
         cases.insert(0, Case("example", {each.name: each.example for each in inputs}))
     for name, others in (sizes or {}).items():
@@ -68,7 +67,10 @@ def verification_cases(
     return tuple(cases)
 
 
-def _draw(example: np.ndarray, random: np.random.Generator, factor: float) -> np.ndarray:
+def _draw(given: Input, random: np.random.Generator, factor: float) -> np.ndarray:
+    example = given.example
+    if given.values is not None:
+        return random.choice(given.values, example.shape)
     if example.dtype.kind == "f":
         noise = random.standard_normal(example.shape) * factor
         return noise.astype(example.dtype)

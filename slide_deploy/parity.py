@@ -42,7 +42,9 @@ class Agreement:
 def compare(answer: np.ndarray, reference: np.ndarray) -> Agreement:
     """Compare logits (rows, classes), or maps of any rank, with their reference, in float64.
 
-    A difference in shape, NaN or infinity on either side gives NaN figures, which keep no limit.
+    NaN and infinity that the reference holds must stand at the same places of the answer, as where
+    logits are masked; the figures are those of the numbers around them. A difference there or in
+    shape, and a reference without a number, give NaN figures, which keep no limit.
     """
     if reference.dtype.kind != "f":
         return _compare_exact(answer, reference)
@@ -50,17 +52,19 @@ def compare(answer: np.ndarray, reference: np.ndarray) -> Agreement:
     nothing = Agreement(math.nan, math.nan, math.nan, 0.0 if classes else None)
     if answer.shape != reference.shape or not reference.size:
         return nothing
-    if not (np.isfinite(answer).all() and np.isfinite(reference).all()):
+    numbers = np.isfinite(reference)
+    alike = np.array_equal(answer[~numbers], reference[~numbers], equal_nan=True)
+    if not (alike and numbers.any() and np.isfinite(answer[numbers]).all()):
         return nothing
-    reference = reference.astype(np.float64)
-    difference = answer.astype(np.float64) - reference
+    same = (answer.argmax(-1) == reference.argmax(-1)).mean()
+    reference = reference[numbers].astype(np.float64)
+    difference = answer[numbers].astype(np.float64) - reference
     worst, largest = float(np.abs(difference).max()), float(np.abs(reference).max())
     noise, signal = float((difference**2).sum()), float((reference**2).sum())
     if noise == 0.0:
         return Agreement(0.0, 0.0, math.inf, 1.0 if classes else None)
     snr = 10 * math.log10(signal / noise) if signal else -math.inf
     relative = worst / largest if largest else math.inf
-    same = (answer.argmax(-1) == reference.argmax(-1)).mean()
     return Agreement(worst, relative, snr, float(same) if classes else None)
 
 

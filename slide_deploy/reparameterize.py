@@ -27,6 +27,7 @@ from slide_deploy.models.slide_attention import (
     SlideAttentionBase,
 )
 from slide_deploy.surgery import replace_module
+from slide_deploy.torch_defaults import torch_defaults
 from slide_deploy.wrappers import unwrapped
 
 # Folding is exact; float64 leaves 1e-14 of the largest output. What is a thousand times that off is
@@ -109,6 +110,7 @@ class Certificate:
         return ", ".join(f"{count} {what}" for count, what in counts if count)
 
 
+@torch_defaults()
 def reparameterize(model: nn.Module) -> tuple[nn.Module, Certificate]:
     """Fold every slide attention of a model; the model itself is left as it is.
 
@@ -127,14 +129,13 @@ def reparameterize(model: nn.Module) -> tuple[nn.Module, Certificate]:
             ``SlideAttention`` differ in geometry, or if weights are NaN, infinity or overflow.
     """
     _refuse_what_has_no_values(model)
-    with torch.random.fork_rng(devices=[]):  # new layers draw their weights before they get any
-        folded_model = unwrapped(model)
-        for name, module in folded_model.named_modules():
-            if module.training:
-                raise InputError(
-                    f"{name or 'The model'} is in training mode: call .eval() before folding."
-                )
-        return _folded(folded_model)
+    folded_model = unwrapped(model)
+    for name, module in folded_model.named_modules():
+        if module.training:
+            raise InputError(
+                f"{name or 'The model'} is in training mode: call .eval() before folding."
+            )
+    return _folded(folded_model)
 
 
 def _refuse_what_has_no_values(model: nn.Module) -> None:

@@ -1,5 +1,6 @@
 """A file against its network: do they agree, and if not, where do they part?"""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from slide_deploy.precisions import precision_named
 from slide_deploy.reference import layer_outputs, reference_answers
 from slide_deploy.runtimes import Port, Session, open_file, values_of
 from slide_deploy.runtimes.base import Feeds
+from slide_deploy.torch_defaults import torch_defaults
 
 
+@torch_defaults()
 def verify_file(path: Path, deployable: Deployable, precision: str = "float32") -> Verification:
     """Run a file on its own runtime and compare it with the trained network in float64.
 
@@ -63,10 +66,10 @@ def answers_of(session: Session, deployable: Deployable, feeds: Feeds) -> Answer
 def _paired(
     ours: list[str] | tuple[str, ...], theirs: list[str] | tuple[str, ...]
 ) -> list[tuple[str, str]]:
-    """Names of a network and those of a file: alike where all are, else in their order."""
-    if set(ours) <= set(theirs):
-        return [(name, name) for name in ours]
-    return list(zip(ours, theirs, strict=False))
+    """Names of a network and those of a file: alike where they are, the others in their order."""
+    others = iter([name for name in theirs if name not in ours])
+    pairs = ((name, name if name in theirs else next(others, None)) for name in ours)
+    return [(name, other) for name, other in pairs if other is not None]
 
 
 def fitted(path: Path, session: Session, deployable: Deployable) -> Deployable:
@@ -78,7 +81,7 @@ def fitted(path: Path, session: Session, deployable: Deployable) -> Deployable:
         deployable: the network.
 
     Raises:
-        InputError: if the file takes other inputs.
+        InputError: if the file takes other inputs, or gives other outputs.
     """
     if len(session.inputs) != len(deployable.inputs):
         raise InputError(
@@ -86,16 +89,41 @@ def fitted(path: Path, session: Session, deployable: Deployable) -> Deployable:
             f"{', '.join(each.name for each in deployable.inputs)}: name the network that the file "
             f"was exported from."
         )
+    gives = deployable.outputs
+    if len(session.outputs) != len(gives) and not set(gives) <= set(session.outputs):
+        raise InputError(
+            f"{path} gives {', '.join(session.outputs)} and {deployable.origin.name} gives "
+            f"{', '.join(gives)}: name the network that the file was exported from."
+        )
     names = [each.name for each in deployable.inputs]
     ports = {port.name: port for port in session.inputs}
     paired = _paired(names, list(ports))
-    inputs = tuple(
+    inputs = _named_apart(
         _as_in_file(path, ports[port], each, deployable.origin.name)
         for each, (_, port) in zip(deployable.inputs, paired, strict=True)
     )
     if [each.shape for each in inputs] == [each.shape for each in deployable.inputs]:
         return deployable
     return with_sizes(replace(deployable, inputs=inputs, sizes={}))
+
+
+def _named_apart(inputs: Iterable[Input]) -> tuple[Input, ...]:
+    """Inputs whose open sizes have one name only where they are one size."""
+    found = tuple(inputs)
+    sizes: dict[str, set[int]] = {}
+    for each in found:
+        for axis, name in each.open.items():
+            sizes.setdefault(name, set()).add(each.example.shape[axis])
+    return tuple(
+        replace(
+            each,
+            open={
+                axis: name if len(sizes[name]) == 1 else f"{each.name}_{name}"
+                for axis, name in each.open.items()
+            },
+        )
+        for each in found
+    )
 
 
 def _as_in_file(path: Path, port: Port, ours: Input, title: str) -> Input:
@@ -133,6 +161,7 @@ def names_another_origin(path: Path, deployable: Deployable) -> bool:
     return read_graph(path).metadata.get("slide_deploy.source_sha256", ours) != ours
 
 
+@torch_defaults()
 def locate(path: Path, deployable: Deployable, precision: str = "float32") -> Parting:
     """Find the first layer whose output the file computes differently.
 

@@ -18,6 +18,7 @@ ARROWS = {
     "slide_deploy.precisions": {"slide_deploy.errors"},
     "slide_deploy.model_files": {"slide_deploy.errors", "slide_deploy.formats"},
     "slide_deploy.surgery": set(),
+    "slide_deploy.torch_defaults": set(),
     "slide_deploy.image_size": {"slide_deploy.errors"},
     "slide_deploy.input_shapes": {"slide_deploy.errors"},
     "slide_deploy.writing": {"slide_deploy.errors"},
@@ -52,6 +53,7 @@ ARROWS = {
         "slide_deploy.foreign",
         "slide_deploy.models",
         "slide_deploy.surgery",
+        "slide_deploy.torch_defaults",
         "slide_deploy.wrappers",
     },
     "slide_deploy.lowerings": {
@@ -72,11 +74,14 @@ ARROWS = {
     },
     "slide_deploy.deployable": {
         "slide_deploy",
+        "slide_deploy.cases",
         "slide_deploy.checkpoint",
         "slide_deploy.errors",
         "slide_deploy.interruption",
         "slide_deploy.models",
         "slide_deploy.reparameterize",
+        "slide_deploy.surgery",
+        "slide_deploy.torch_defaults",
         "slide_deploy.wrappers",
         "slide_deploy.writing",
     },
@@ -103,6 +108,7 @@ ARROWS = {
         "slide_deploy.precisions",
         "slide_deploy.reference",
         "slide_deploy.runtimes",
+        "slide_deploy.torch_defaults",
     },
     "slide_deploy.mlpackage": {"slide_deploy.errors"},
     "slide_deploy.runtimes": {

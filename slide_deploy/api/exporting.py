@@ -112,7 +112,8 @@ def export(
 
 
 def _named(network: Deployable, name: str) -> Deployable:
-    if not name or name != Path(name).name or name in (".", ".."):
+    is_name = isinstance(name, str) and name == Path(name).name and name.isprintable()
+    if not is_name or name in ("", ".", ".."):
         raise InputError(f"name {name!r} is not the name of a file: give one without folders.")
     return replace(network, origin=replace(network.origin, stem=name))
 

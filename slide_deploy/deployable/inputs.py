@@ -16,11 +16,14 @@ class Input:
         name: as callers of a written file ask for it.
         example: values that the network takes, of the type and rank that it takes.
         open: names of the sizes that a written file leaves open, by their axis.
+        values: what other inputs are drawn from; None for normal numbers, or the values of the
+            example where these are whole numbers.
     """
 
     name: str
     example: np.ndarray
     open: Mapping[int, str] = field(default_factory=dict)
+    values: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int | str, ...]:

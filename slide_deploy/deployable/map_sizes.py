@@ -1,5 +1,6 @@
 """The size of the map that each slide attention of a network sees: learned by running it once."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -29,9 +30,8 @@ def learn_map_sizes(deployable: Deployable, folded: nn.Module) -> None:
 
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         assert isinstance(module, SlideAttentionBase)
-        x = args[0]
-        size = kwargs.get("size", args[1] if len(args) > 1 else None)
-        found = tuple(x.shape[2:]) if module.layout == "nchw" else size
+        given = inspect.signature(module.forward).bind(*args, **kwargs).arguments
+        found = tuple(given["x"].shape[2:]) if module.layout == "nchw" else given.get("size")
         if found is not None:
             known = seen.get(id(module), (0, 0))
             larger = found[0] * found[1] > known[0] * known[1]

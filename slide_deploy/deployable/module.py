@@ -3,11 +3,10 @@
 The caller's module is copied first: its device, type, mode and gradients are never changed.
 """
 
-import copy
 import hashlib
 import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -17,18 +16,23 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
+from slide_deploy.deployable.domains import with_values
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.model_text import snake_case
-from slide_deploy.deployable.network import Call, path_text
-from slide_deploy.deployable.reasons import reason_of, text_of
+from slide_deploy.deployable.network import Call, Network, path_text
+from slide_deploy.deployable.reasons import text_of
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.deployable.sizes import with_sizes
+from slide_deploy.deployable.trial import tried
 from slide_deploy.errors import InputError
+from slide_deploy.surgery import copied
+from slide_deploy.torch_defaults import torch_defaults
 from slide_deploy.wrappers import unwrapped
 
 Example = Tensor | np.ndarray
 
 
+@torch_defaults()
 def deployable_of(
     model: nn.Module,
     inputs: Example | Sequence[Any] | Mapping[str, Any],
@@ -74,18 +78,18 @@ def deployable_of(
     found = _opened(found, open_sizes or {}, dynamic_batch)
     constants = tuple(None if place in places else leaf for place, leaf in enumerate(leaves))
     call = Call(spec, constants, places, ())
-    own, kept, outputs, remarks = _tried(own, call, found, name)
-    call = replace(call, kept=kept)
+    trial = tried(own, call, found, name)
+    found = with_values(Network(copied(own), trial.call), found)
     origin = Origin(
         name=name,
         stem=stem or snake_case(type(own).__name__),
         sha256=weights_sha256(own),
         architecture=type(own).__qualname__,
         summary=_summary(own, found),
-        remarks=remarks,
+        remarks=trial.remarks,
     )
-    named = _output_names(outputs, output_names, {each.name for each in found}, name)
-    return with_sizes(Deployable(own, found, named, call, origin))
+    named = _output_names(trial.names, output_names, {each.name for each in found}, name)
+    return with_sizes(Deployable(own, found, named, trial.call, origin))
 
 
 def _summary(model: nn.Module, inputs: Sequence[Input]) -> str:
@@ -144,8 +148,13 @@ def _arguments(model: nn.Module, inputs: Any, title: str) -> tuple[tuple[Any, ..
         args = (inputs,)
     elif isinstance(inputs, Mapping):
         kwargs = dict(inputs)
-    else:
+    elif isinstance(inputs, Iterable) and not isinstance(inputs, str | bytes | Set):
         args = tuple(inputs)
+    else:
+        raise InputError(
+            f"The inputs of {title} are of type {type(inputs).__name__}: give a tensor, a sequence "
+            f"of positional arguments or a mapping of keyword arguments."
+        )
     try:
         bound = inspect.signature(model.forward).bind(*args, **kwargs)
     except TypeError as error:
@@ -157,9 +166,26 @@ def _arguments(model: nn.Module, inputs: Any, title: str) -> tuple[tuple[Any, ..
 
 
 def _example(leaf: Example, name: str) -> np.ndarray:
-    tensor = torch.as_tensor(leaf).detach().cpu()
-    if tensor.is_complex():
-        raise InputError(f"The input {name} holds complex numbers, which no format takes.")
+    if isinstance(leaf, Tensor):
+        kind = str(leaf.dtype).removeprefix("torch.")
+        usable = not (leaf.is_complex() or leaf.is_quantized or leaf.is_meta)
+        if leaf.layout != torch.strided:
+            kind, usable = "sparse tensor", False
+        elif leaf.is_meta:
+            kind = "tensor on the meta device"
+    else:
+        kind, usable = leaf.dtype.name, leaf.dtype.kind in "fiub"
+    if not usable:
+        raise InputError(
+            f"The input {name} is of type {kind}, which no format takes: give an example of "
+            f"numbers or truth values."
+        )
+    if isinstance(leaf, np.ndarray):  # torch takes neither other byte orders nor negative strides
+        leaf = torch.from_numpy(leaf.astype(leaf.dtype.newbyteorder("=")))
+    tensor = leaf.detach().cpu()
+    if not tensor.numel():
+        raise InputError(f"The input {name} has no elements: give an example with some.")
+    # Copied by torch, which alone knows the small types and resolves what is conjugate or negated.
     return (tensor.float() if tensor.is_floating_point() else tensor).contiguous().numpy().copy()
 
 
@@ -193,12 +219,24 @@ def _opened(
     inputs: tuple[Input, ...], open_sizes: Mapping[str, Mapping[int, str]], dynamic_batch: bool
 ) -> tuple[Input, ...]:
     known = [each.name for each in inputs]
+    if not isinstance(open_sizes, Mapping) or not all(
+        isinstance(axes, Mapping) for axes in open_sizes.values()
+    ):
+        raise InputError(
+            f"open_sizes {open_sizes} is no mapping of mappings: give the names of sizes by input "
+            f"and axis, as {{{known[0]!r}: {{0: 'batch'}}}}."
+        )
     for name, axes in open_sizes.items():
         if name not in known:
             raise InputError(f"There is no input {name} to leave open: name {' or '.join(known)}.")
         rank = inputs[known.index(name)].example.ndim
-        for axis in axes:
-            if not 0 <= axis < rank:
+        for axis, size in axes.items():
+            if not isinstance(size, str) or not size.isidentifier():
+                raise InputError(
+                    f"open_sizes calls axis {axis} of {name} {size!r}: use letters, digits and "
+                    f"underscores."
+                )
+            if not isinstance(axis, int) or not 0 <= axis < rank:
                 raise InputError(f"The input {name} has no axis {axis}: it has {rank} of them.")
     batch = {0: BATCH_NAME} if dynamic_batch else {}
     return tuple(
@@ -207,47 +245,6 @@ def _opened(
         )
         for each in inputs
     )
-
-
-def _tried(
-    model: nn.Module, call: Call, inputs: Sequence[Input], title: str
-) -> tuple[nn.Module, tuple[int, ...], list[str], tuple[str, ...]]:
-    """Run a model twice: what it gives, and whether it gives the same again."""
-    args, kwargs = call.arguments([torch.from_numpy(each.example) for each in inputs])
-    given = []
-    for _ in range(2):
-        try:
-            with torch.no_grad():
-                given.append(copy.deepcopy(model)(*args, **kwargs))
-        except Exception as error:  # a user's network, any error
-            sizes = ", ".join(f"{each.name} {tuple(each.example.shape)}" for each in inputs)
-            raise InputError(
-                f"{title} cannot be run on the CPU in float32 with {sizes} ({reason_of(error)}): "
-                f"give inputs that it takes."
-            ) from error
-    first, second = (pytree.tree_flatten_with_path(each)[0] for each in given)
-    kept, names, dropped = [], [], []
-    for place, (path, leaf) in enumerate(first):
-        text = path_text(path)
-        if isinstance(leaf, Tensor):
-            if leaf.is_complex():
-                raise InputError(f"{title} answers complex numbers, which no format can hold.")
-            other = second[place][1] if len(second) == len(first) else None
-            if not isinstance(other, Tensor) or not torch.equal(
-                leaf.nan_to_num(), other.nan_to_num()
-            ):
-                raise InputError(
-                    f"{title} gives other values when it is run again with the same inputs: "
-                    f"a network that draws random numbers in evaluation mode cannot be proved."
-                )
-            kept.append(place)
-            names.append(text)
-        elif leaf is not None:
-            dropped.append(text or "its output")
-    if not kept:
-        raise InputError(f"{title} gives no tensor: a network without outputs cannot be exported.")
-    remarks = (f"left out: {', '.join(dropped)}, which are no tensors",) if dropped else ()
-    return model, tuple(kept), names, remarks
 
 
 def _output_names(
@@ -269,6 +266,8 @@ def _apart(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     """Names that all formats allow, no two alike."""
     seen, apart = set(taken), []
     for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"{name!r} is no name for an input or output: give a text.")
         name = re.sub(r"\W", "_", name) or "_"
         name = f"_{name}" if name[0].isdigit() else name
         candidate, count = name, 1

@@ -3,10 +3,11 @@
 Exporters, references and checks call every network so, whatever its ``forward`` takes and gives.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -20,12 +21,15 @@ class Call:
         constants: all leaves of that structure; None in the place of each tensor.
         places: where the tensors stand among the leaves, in the order of the inputs.
         kept: which leaves of what it gives are outputs.
+        repeated: which outputs, by their place, may be the same tensor as an input or an output
+            before them. Formats know a tensor by one name: such an output is computed anew.
     """
 
     spec: pytree.TreeSpec
     constants: tuple[Any, ...]
     places: tuple[int, ...]
     kept: tuple[int, ...]
+    repeated: tuple[int, ...] = ()
 
     @classmethod
     def of_one_tensor(cls, outputs: int = 1) -> "Call":
@@ -43,8 +47,11 @@ class Call:
 
     def outputs(self, given: Any) -> tuple[Tensor, ...]:
         """The tensors of what a ``forward`` gave."""
-        leaves = pytree.tree_leaves(given)
-        return tuple(leaves[place] for place in self.kept)
+        leaves = pytree.tree_leaves(plain(given))
+        outputs = [leaves[place] for place in self.kept]
+        for place in self.repeated:
+            outputs[place] = _anew(outputs[place])
+        return tuple(outputs)
 
 
 class Network(nn.Module):
@@ -65,6 +72,24 @@ class Network(nn.Module):
         """Run the module."""
         args, kwargs = self._call.arguments(tensors)
         return self._call.outputs(self.module(*args, **kwargs))
+
+
+def plain(given: Any) -> Any:
+    """What a ``forward`` gives, with dicts for mappings of other classes and for dataclasses."""
+
+    def opened(leaf: Any) -> Any:
+        if isinstance(leaf, Mapping):
+            return plain(dict(leaf))
+        if is_dataclass(leaf) and not isinstance(leaf, type):
+            return plain({each.name: getattr(leaf, each.name) for each in fields(leaf)})
+        return leaf
+
+    return pytree.tree_map(opened, given)
+
+
+def _anew(tensor: Tensor) -> Tensor:
+    """The same values from an operator of their own."""
+    return tensor.logical_and(tensor) if tensor.dtype == torch.bool else tensor * 1
 
 
 def path_text(path: Iterable[Any]) -> str:

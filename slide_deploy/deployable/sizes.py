@@ -32,10 +32,10 @@ def with_sizes(deployable: Deployable) -> Deployable:
         if name == BATCH_NAME:
             candidates: list[Iterator[int]] = [iter((3,))]
         else:
-            size = base[name]
+            own = base[name]
             candidates = [
-                (size + step for step in _STEPS),
-                (size - step for step in _STEPS if size - step >= 2),
+                iter([own + step for step in _STEPS]),
+                iter([own - step for step in _STEPS if own - step >= 2]),
             ]
         taken = []
         reason = ""

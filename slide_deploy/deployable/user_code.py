@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import PathFinder
@@ -64,7 +65,10 @@ def build(model: ModelText, arguments: list[Any] | dict[str, Any] | None, folder
 
 @contextlib.contextmanager
 def _as_a_script(model: ModelText, folder: Path) -> Iterator[None]:
-    """What a script of the user's would find: its folder among the paths, no arguments."""
+    """What a script of the user's would find: its folder among the paths, no arguments.
+
+    The current folder is what it was afterwards: paths of this program's own start there.
+    """
     for name in PACKAGES:  # ours stay ours, whatever folders of these names the user has
         importlib.import_module(name)
     before = sys.argv
@@ -72,7 +76,8 @@ def _as_a_script(model: ModelText, folder: Path) -> Iterator[None]:
     try:
         with (
             _first_on_path(folder.resolve()),
-            contextlib.redirect_stdout(sys.stderr),
+            contextlib.chdir(Path.cwd()),
+            _prints_on_stderr(),
             interruption.unswallowed(),
             interruption.tearing(is_users),
             torch.random.fork_rng(devices=[]),
@@ -81,6 +86,18 @@ def _as_a_script(model: ModelText, folder: Path) -> Iterator[None]:
             yield
     finally:
         sys.argv = before
+
+
+@contextlib.contextmanager
+def _prints_on_stderr() -> Iterator[None]:
+    """Lead what Python prints, and what libraries and other programs write, to standard error."""
+    with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as restored:
+        with contextlib.suppress(OSError):  # a process may have no standard output
+            own = os.dup(1)
+            restored.callback(os.close, own)
+            os.dup2(2, 1)
+            restored.callback(os.dup2, own, 1)
+        yield
 
 
 @contextlib.contextmanager

@@ -89,6 +89,9 @@ class Dialect:
             format has none.
         in_order: whether the order of the file is the order of execution.
         optional_inputs: whether an input without a name is one left out.
+        unread_input: operator that the format's converter puts behind an input that nothing reads.
+        interface_types: types that inputs and outputs of the format have in the place of another,
+            with blanks between them.
     """
 
     format: str
@@ -112,3 +115,5 @@ class Dialect:
     quantising: re.Pattern[str] | None = None
     in_order: bool = True
     optional_inputs: bool = False
+    unread_input: str = ""
+    interface_types: Mapping[str, str] = field(default_factory=dict)

@@ -224,3 +224,29 @@ def test_sources_are_the_files_that_may_change_the_network(folder: Path) -> None
     for text in ("own_package.nets.net:f", "own_package/nets/net.py:f", "own_package:f"):
         assert len(ModelText.parse(text).sources(folder)) == 3
     assert ModelText.parse("installed.module:f").sources(folder) == []
+
+
+def test_what_a_program_writes_that_the_code_starts_leaves_standard_output_alone(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "starts.py").write_text(
+        "import os, subprocess\nfrom own_net import Net\n"
+        "def build():\n    subprocess.run(['echo', 'child'])\n    os.write(1, b'raw')\n"
+        "    return Net()\n"
+    )
+    built("starts:build", folder)
+    print("ours")
+    given = capfd.readouterr()
+    assert given.out == "ours\n"
+    assert "child" in given.err and "raw" in given.err
+
+
+def test_a_change_of_the_current_folder_does_not_reach_the_paths_of_this_program(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "moves.py").write_text(
+        "import os\nfrom own_net import Net\ndef build():\n    os.chdir('/')\n    return Net()\n"
+    )
+    built("moves:build", folder)
+    assert Path.cwd() == folder

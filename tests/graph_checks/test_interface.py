@@ -9,6 +9,8 @@ from onnx import TensorProto, helper
 from slide_deploy.graph_checks import Policy, check_graph, load_policy, read_graph, standard_ops
 from slide_deploy.graph_checks.graph import Graph, Value
 from slide_deploy.graph_checks.interface import INTERFACE_KEY, Port, interface_text, read_interface
+from slide_deploy.graph_checks.readers.onnx_dialect import DIALECT as ONNX
+from slide_deploy.graph_checks.readers.openvino_dialect import DIALECT as OPENVINO
 
 INPUTS = (
     Port("picture", "float32", ("batch", 3, "height", "width")),
@@ -105,9 +107,9 @@ def test_half_the_width_of_a_type_is_the_same_to_callers(graph: Graph) -> None:
 
 def test_a_format_without_names_leaves_open_sizes_open(graph: Graph) -> None:
     shape = (None, 3, None, None)
-    unnamed = replace(having(graph, shape=shape), format="openvino", nodes=())
+    unnamed = replace(having(graph, shape=shape), dialect=OPENVINO, nodes=())
     assert says(unnamed) == []
-    assert says(replace(unnamed, format="onnx")) == ["SD010 picture"]
+    assert says(replace(unnamed, dialect=ONNX)) == ["SD010 picture"]
 
 
 def test_open_sizes_that_nobody_declares_are_seen(graph: Graph) -> None:

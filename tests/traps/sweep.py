@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from exporters.base import BATCH_NAME, INPUT_NAME, Exporter
+from exporters.base import Exporter
 from exporters.registry import exporter_for
+from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.formats import format_names
 from slide_deploy.lowerings import (
     DEFAULT_LOWERING,
@@ -200,7 +201,8 @@ def write(
 
 
 def only_output(session: Session) -> Run:
-    return lambda tokens: session.run(tokens)[0]
+    (port,) = session.inputs
+    return lambda tokens: session.run({port.name: tokens})[0]
 
 
 def runners(files: Mapping[str, Path], fix: int | None) -> Iterator[tuple[str, Run]]:
@@ -224,7 +226,7 @@ def onnxruntime_fixed(path: Path, batch: int) -> Run:
     options = onnxruntime.SessionOptions()
     options.add_free_dimension_override_by_name(BATCH_NAME, batch)
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda tokens: np.asarray(session.run(None, {INPUT_NAME: tokens})[0])
+    return lambda tokens: np.asarray(session.run(None, {"image": tokens})[0])
 
 
 def openvino_fixed(path: Path, batch: int | None) -> Run:

@@ -7,6 +7,15 @@ from slide_deploy.graph_checks.dialect import Dialect, Kind, PadWords, kinds
 DIALECT = Dialect(
     format="coreml",
     domain="mil",
+    unread_input="identity",
+    # Features have no smaller integers and no truth values.
+    interface_types={
+        "bool": "int32 float32",
+        "int8": "int32",
+        "int16": "int32",
+        "uint8": "int32",
+        "uint16": "int32",
+    },
     kinds=kinds(
         {
             Kind.CONVOLUTION: "conv",

@@ -17,7 +17,8 @@ from slide_deploy.graph_checks.interface import (
 from slide_deploy.graph_checks.policy import ANY_SIZE, Interface, Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
-# Formats narrow what they have not: Core ML knows no int64, and half precision halves floats.
+# Formats narrow what they have not: Core ML knows no int64, and half precision halves floats. What
+# one format alone has in the place of another type stands in its dialect.
 _ALIKE: Mapping[str, frozenset[str]] = {
     type_: frozenset(family)
     for family in (("float32", "float16"), ("int64", "int32"))
@@ -44,7 +45,8 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
             ports = tuple(port for port in ports if port.name in kept)
             values = tuple(value for value in values if value.name in {p.name for p in ports})
         if declared is not None:
-            yield from _against_declaration(side, values, ports, declared, unnamed)
+            types = graph.dialect.interface_types
+            yield from _against_declaration(side, values, ports, declared, unnamed, types)
 
 
 def _against_declaration(
@@ -53,6 +55,7 @@ def _against_declaration(
     ports: Sequence[Port],
     declared: DeclaredInterface,
     may_be_unnamed: bool,
+    types: Mapping[str, str],
 ) -> Iterator[Violation]:
     open_names = declared.open_names
     # Where sizes of maps are open, a converter that cannot name sizes loses closed ones as well.
@@ -67,7 +70,8 @@ def _against_declaration(
             yield RULE.broken(f"The file declares this {side}, and the graph has none.", name)
             continue
         value = present[name]
-        if value.dtype not in _ALIKE.get(port.type, {port.type}):
+        alike = _ALIKE.get(port.type, frozenset({port.type}))
+        if value.dtype not in {*alike, *types.get(port.type, "").split()}:
             yield RULE.broken(f"This {side} is {value.dtype}, and declared as {port.type}.", name)
         if not _is_declared(value, port, open_names, may_be_unnamed, may_be_lost):
             yield RULE.broken(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from slide_deploy.graph_checks.graph import Graph
+from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
@@ -18,10 +18,20 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
             )
     needed = _needed(graph, outputs)
     for node in graph.nodes:
-        if id(node) not in needed:
+        if id(node) not in needed and not _is_unread_input(graph, node):
             yield RULE.broken(f"No output depends on this {node.operator}.", node.name)
     for found in graph.left_over:
         yield RULE.broken(f"The graph uses nothing of {found.what}: {found.size:,} bytes.")
+
+
+def _is_unread_input(graph: Graph, node: Node) -> bool:
+    """Whether a node is how the format's converter keeps an input that the network does not use."""
+    inputs = {value.name for value in graph.inputs}
+    return (
+        node.operator == graph.dialect.unread_input
+        and set(filter(None, node.inputs)) <= inputs
+        and not any(name in graph.consumers for name in node.outputs)
+    )
 
 
 def _needed(graph: Graph, outputs: set[str]) -> set[int]:

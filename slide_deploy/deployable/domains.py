@@ -1,0 +1,97 @@
+"""Which values a network takes: what inputs are drawn from when its files are proved."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from slide_deploy.cases import verification_cases
+from slide_deploy.deployable.inputs import Input
+from slide_deploy.deployable.record import run
+from slide_deploy.errors import InputError
+
+
+def with_values(network: nn.Module, inputs: Sequence[Input]) -> tuple[Input, ...]:
+    """Say of inputs what they may be, where the network shows it.
+
+    The rows of a table that an input chooses from are all tried, not only those that its example
+    names. Inputs of a network that gives no number for noise, as one that takes logarithms, are
+    drawn from the values of their examples.
+
+    Args:
+        network: with flat ends; its buffers may change.
+        inputs: with examples that it takes.
+    """
+    rows = _rows_of_tables(network, inputs)
+    wider = tuple(
+        replace(each, values=np.arange(rows[each.name], dtype=each.example.dtype))
+        if each.name in rows
+        else each
+        for each in inputs
+    )
+    narrower = tuple(
+        replace(each, values=each.example.ravel())
+        if each.example.dtype.kind == "f" and each.example.size
+        else each
+        for each in inputs
+    )
+    return next(
+        (each for each in (wider, tuple(inputs)) if _gives_numbers(network, each)), narrower
+    )
+
+
+def _gives_numbers(network: nn.Module, inputs: Sequence[Input]) -> bool:
+    """Whether a network runs with noise and with zeros, and every answer holds some number."""
+    for case in verification_cases(inputs):
+        if case.name in ("noise", "zeros"):
+            try:
+                answers = run(network, [case.inputs[each.name] for each in inputs])
+            except InputError:
+                return False
+            if not all(answer.isfinite().any() for answer in answers):
+                return False
+    return True
+
+
+def _rows_of_tables(network: nn.Module, inputs: Sequence[Input]) -> dict[str, int]:
+    """How many rows the smallest table has that an input chooses from, by its name."""
+    tensors = [torch.tensor(each.example) for each in inputs]
+    names = {
+        tensor.untyped_storage().data_ptr(): each.name
+        for tensor, each in zip(tensors, inputs, strict=True)
+        if each.example.dtype.kind in "iu" and each.example.size
+    }
+    watch = _Tables(names)
+    if names:
+        with torch.no_grad(), watch:
+            network(*tensors)
+    return watch.rows
+
+
+class _Tables(TorchDispatchMode):
+    """Notes the tables from which the tensors of some storages choose rows.
+
+    Args:
+        names: of the tensors, by the address of their storage.
+    """
+
+    def __init__(self, names: dict[int, str]) -> None:
+        super().__init__()
+        self.rows: dict[str, int] = {}
+        self._names = names
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.embedding.default:
+            table, indices = args[:2]
+            name = self._names.get(_storage(indices))
+            if name is not None:
+                self.rows[name] = min(table.shape[0], self.rows.get(name, table.shape[0]))
+        return func(*args, **(kwargs or {}))
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -1,0 +1,27 @@
+"""What a caller may have set in torch for all that it does, and what must not reach our work."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Compute on the CPU, in float32, without autocast and inference mode; random numbers return.
+
+    Within ``torch.autocast`` a network would be traced in bfloat16, and with another default type
+    or device what it makes in its ``forward`` would be of that one. It is a decorator as well.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with (
+            torch.device("cpu"),
+            torch.autocast("cpu", enabled=False),
+            torch.inference_mode(False),
+            torch.random.fork_rng(devices=[]),
+        ):
+            yield
+    finally:
+        torch.set_default_dtype(before)
