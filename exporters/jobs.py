@@ -112,8 +112,8 @@ def _refuse_open(lowering: Lowering) -> None:
     if not FORMS[lowering.form].any_map_size:
         able = ", ".join(name for name, form in FORMS.items() if form.any_map_size)
         raise InputError(
-            f"{lowering} is written for maps of one size: leave the sizes of maps closed, or choose "
-            f"one of {able}."
+            f"{lowering} is written for maps of one size: leave the sizes of maps closed, or "
+            f"choose one of {able}."
         )
 
 
