@@ -2,10 +2,9 @@
 
 A layer's output is looked for among all values of the file by content, not by name: any graph that
 computes the layer holds its output somewhere, as tokens (positions, channels) or as a map
-(channels, positions), whatever the exporter called it. Everything after a wrong layer is wrong too,
-so the wrong layer is the first one behind the last that is found. A layer that a lowering merged
-with the next one is not found although it is right; it stands before the last that is found, and so
-does not count.
+(channels, positions), whatever the exporter called it. Everything that is computed from a wrong
+layer is wrong too. So a layer that is not found is right all the same where one that is found was
+computed from it: a lowering merged it with the next one. The first of the others is wrong.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,11 +23,15 @@ class LayerOutput:
         name: of the module.
         value: for one image, (1, positions, channels), (1, classes) or any other shape.
         otherwise: what a file may hold in its place: the layer as a lowering leaves it.
+        ancestors: places of the layers that it was computed from; None for all in front of it.
+        is_answered: whether an answer of the network is known to be computed from it.
     """
 
     name: str
     value: np.ndarray
     otherwise: tuple[np.ndarray, ...] = ()
+    ancestors: frozenset[int] | None = None
+    is_answered: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Parting:
     """Where a file and the model part.
 
     Args:
-        last_right: the last layer that is found in the file; None if none is.
-        first_wrong: the first layer behind it; None if every layer is found.
+        last_right: the last layer that is found in the file, of those in front of the first wrong
+            one where there is such; None if none is.
+        first_wrong: the first layer that is wrong; None if there is none.
         found: how many layers are found.
         layers: how many were looked for.
     """
@@ -70,10 +74,23 @@ def part(
         )
         for layer in layers
     ]
-    last = max((index for index, right in enumerate(found) if right), default=-1)
+    places = [place for place, is_found in enumerate(found) if is_found]
+    right = set(places)
+    for place in places:
+        ancestors = layers[place].ancestors
+        right |= set(range(place)) if ancestors is None else ancestors
+    last = places[-1] if places else -1
+    # What no answer needs is in no file, and is not looked for in front of what is found.
+    wrong = (
+        place
+        for place, layer in enumerate(layers)
+        if place not in right and (layer.is_answered or place > last)
+    )
+    first = next(wrong, len(layers))
+    before = [place for place in places if place < first]
     return Parting(
-        last_right=layers[last].name if last >= 0 else None,
-        first_wrong=layers[last + 1].name if last + 1 < len(layers) else None,
+        last_right=layers[before[-1]].name if before else None,
+        first_wrong=layers[first].name if first < len(layers) else None,
         found=sum(found),
         layers=len(layers),
     )

@@ -1,7 +1,7 @@
 """What the trained network answers, in float64: the truth that written files are held against."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 from slide_deploy.cases import Case
+from slide_deploy.dataflow import Recorded, ancestors
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.network import Network
 from slide_deploy.deployable.precision import in_float64
@@ -85,17 +86,45 @@ def layer_outputs(deployable: Deployable, case: Case) -> list[LayerOutput]:
         deployable: as trained; left as it is.
         case: the inputs.
     """
-    exact = deployable.double()
+    try:
+        return _layer_outputs(deployable, case, recorded=True)
+    except Exception:  # what a network may do to tensors only where no gradients are recorded
+        return _layer_outputs(deployable, case, recorded=False)
+
+
+def _layer_outputs(deployable: Deployable, case: Case, recorded: bool) -> list[LayerOutput]:
+    """See ``layer_outputs``.
+
+    Args:
+        deployable: as trained.
+        case: the inputs.
+        recorded: whether it is recorded which layers each layer is computed from.
+    """
+    exact = deployable.double().requires_grad_(recorded)
     outputs: list[LayerOutput] = []
+    nodes: list[Recorded] = []
     handles = [
-        module.register_forward_hook(_keeper(name, _parent(exact.module, name), outputs))
+        module.register_forward_hook(_keeper(name, _parent(exact.module, name), outputs, nodes))
         for name, module in _watched(exact.module)
     ]
-    with in_float64(), torch.no_grad():
-        exact(*_tensors(deployable.inputs, case, torch.float64))
+    tensors = _tensors(deployable.inputs, case, torch.float64)
+    with in_float64(), torch.set_grad_enabled(recorded):
+        # Times one: networks may write into their inputs, and not into what gradients start from.
+        given = exact(
+            *(
+                tensor.requires_grad_(recorded) * 1 if tensor.is_floating_point() else tensor
+                for tensor in tensors
+            )
+        )
     for handle in handles:
         handle.remove()
-    return outputs
+    if not recorded:
+        return outputs
+    *found, answered = ancestors(nodes, [tensor.grad_fn for tensor in given])
+    return [
+        replace(output, ancestors=behind, is_answered=place in answered)
+        for place, (output, behind) in enumerate(zip(outputs, found, strict=True))
+    ]
 
 
 def _watched(model: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -118,8 +147,10 @@ def _parent(model: nn.Module, name: str) -> nn.Module:
     return model.get_submodule(name.rpartition(".")[0])
 
 
-def _keeper(name: str, parent: nn.Module, outputs: list[LayerOutput]):  # type: ignore[no-untyped-def]
-    """A hook that keeps the tensors that a layer answers."""
+def _keeper(  # type: ignore[no-untyped-def]
+    name: str, parent: nn.Module, outputs: list[LayerOutput], nodes: list[Recorded]
+):
+    """A hook that keeps the tensors that a layer answers, and what computed them."""
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], given: object) -> None:
         otherwise: tuple[Tensor, ...] = ()
@@ -133,7 +164,9 @@ def _keeper(name: str, parent: nn.Module, outputs: list[LayerOutput]):  # type: 
             otherwise = (tensors[0] - tensors[0].mean(dim=1, keepdim=True),)
         for tensor in tensors:
             if tensor.is_floating_point():
-                value = tensor.numpy().copy()
-                outputs.append(LayerOutput(name, value, tuple(map(Tensor.numpy, otherwise))))
+                value = tensor.detach().numpy().copy()
+                others = tuple(other.detach().numpy() for other in otherwise)
+                outputs.append(LayerOutput(name, value, others))
+                nodes.append(tensor.grad_fn)
 
     return keep

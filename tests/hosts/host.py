@@ -11,8 +11,6 @@ from slide_deploy.deployable.module import deployable_of
 from slide_deploy.deployable.record import Deployable
 from tests.support import randomise
 
-# Noise of one image; several sizes divide by 4 and 8 and differ, so that no axis is taken for
-# another.
 Build = Callable[[], tuple[nn.Module, Any]]
 
 

@@ -63,7 +63,6 @@ def _half() -> tuple[nn.Module, Tensor]:
     return model.half(), noise(1, *shape).half()
 
 
-RANK_5 = ("volume", "pooling")
 PLAIN = (
     Host("plain ViT", known("ViT"), 0, quick=("onnx", "openvino", "coreml")),
     Host("plain U-Net", known("U-Net"), 0, quick=("onnx", "openvino")),

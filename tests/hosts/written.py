@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tests.foreign import classes, written_otherwise
 from tests.hosts import carriers
-from tests.hosts.carried import BOTH, image_of
+from tests.hosts.carried import SIX_AXES
 from tests.hosts.host import Build, Host, drawn, noise
 
 
@@ -48,24 +48,6 @@ def _hooked() -> tuple[nn.Module, Tensor]:
     return model, noise(1, 3, 32, 48)
 
 
-def _open(make: Callable[[], nn.Module], *shape: int) -> Build:
-    return image_of(make, *(shape or (1, 3, 32, 48)))
-
-
-class Scaled(nn.Module):
-    """Sizes are computed with: half as many rows, twice as many columns."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.attend = nn.Conv2d(3, 12, 1), carriers.Residual(classes.Theirs())
-
-    def forward(self, image: Tensor) -> Tensor:
-        height, width = image.shape[2:]
-        x = self.attend(self.stem(image))
-        x = nn.functional.interpolate(x, size=(height // 2, 2 * width))
-        return x.flatten(2).mean(2, keepdim=True) + x.flatten(2)
-
-
 WRITTEN: tuple[Host, ...] = (
     Host("functions", around(written_otherwise.Functional)),
     Host("weights in dicts", around(written_otherwise.InDicts), quick=()),
@@ -85,31 +67,5 @@ WRITTEN: tuple[Host, ...] = (
     Host("DataParallel", _parallel, 3, quick=()),
     Host("torch.compile", _compiled, 2),
     Host("hooks", _hooked),
-    Host("masked borders", around(classes.MaskedBorders), 0, left=("attention",)),
-    Host(
-        "open super-resolution",
-        _open(carriers.SuperResolution, 1, 3, 12, 10),
-        2,
-        open_sizes={"image": BOTH},
-    ),
-    Host("open segmenter", _open(carriers.Segmenter), open_sizes={"image": {0: "batch", **BOTH}}),
-    Host(
-        "open segmenter, nearest",
-        _open(lambda: carriers.Segmenter("nearest")),
-        open_sizes={"image": BOTH},
-    ),
-    Host("open tokens", _open(carriers.Tokens), 2, open_sizes={"image": BOTH}),
-    Host("open detector", _open(carriers.Detector), 3, open_sizes={"image": BOTH}),
-    Host("open sizes computed with", _open(Scaled, 1, 3, 8, 6), open_sizes={"image": BOTH}),
-    *(
-        Host(
-            f"open super-resolution, {form}",
-            _open(carriers.SuperResolution, 1, 3, 12, 10),
-            2,
-            open_sizes={"image": BOTH},
-            lowering=form,
-            quick=(),
-        )
-        for form in ("depthwise", "per-offset", "broadcast", "running-mean", "dual", "flat")
-    ),
+    Host("masked borders", around(classes.MaskedBorders), 0, left=("attention",), refused=SIX_AXES),
 )

@@ -1,0 +1,120 @@
+"""locate, tune and suites on the hosts: what works on a checkpoint works on any network."""
+
+import copy
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.candidates import Sweep
+from benchmarks.suite import members
+from exporters import pipeline
+from exporters.outcome import ExportOptions
+from slide_deploy import verification
+from slide_deploy.cli.contests import attentions_of
+from slide_deploy.cli.suite_files import export_for_suite
+from slide_deploy.lowerings import Lowering
+from slide_deploy.runtimes import open_file
+from tests.hosts.networks import HOSTS
+
+BY_NAME = {host.name: host for host in HOSTS}
+# A parameter of a host, and the layer that is named where it is damaged.
+DAMAGED = (
+    ("detector", "neck.lateral.1.bias", "neck.lateral.1"),
+    ("detector", "neck.attend.0.proj.weight", "neck.attend.0"),
+    ("authors' Slide-Swin", "layers.1.blocks.0.mlp.fc1.bias", "layers.1.blocks.0.mlp.fc1"),
+    ("super-resolution", "tail.0.weight", "tail.0"),
+    ("two inputs", "gain.weight", "gain"),
+    ("blocks of tokens", "blocks.1.attn.qkv.bias", "blocks.1.attn"),
+    ("shared modules", "down.weight", "down"),
+)
+# Of these, by their place above, also in quick runs.
+QUICK = {(0, "onnx"), (1, "openvino"), (4, "onnx")}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "layer", "format"),
+    [
+        pytest.param(*each, format, marks=() if (place, format) in QUICK else pytest.mark.slow)
+        for place, each in enumerate(DAMAGED)
+        for format in ("onnx", "openvino")
+    ],
+)
+def test_the_damaged_layer_of_a_host_is_named(
+    name: str, parameter: str, layer: str, format: str, tmp_path: Path
+) -> None:
+    whole = BY_NAME[name].deployable()
+    damaged = copy.deepcopy(whole.model)
+    with torch.no_grad():
+        tensor = damaged.get_parameter(parameter)
+        tensor.copy_(tensor.roll(1, 0) + 0.1)
+    options = ExportOptions((format,), tmp_path, Lowering("depthwise"))
+    result = pipeline.export(replace(whole, model=damaged), options)
+    (file,) = result.files
+    assert not verification.verify_file(file.paths[0], whole).passed
+    assert verification.locate(file.paths[0], whole).first_wrong == layer
+
+
+@pytest.mark.parametrize(
+    ("name", "geometries"),
+    [
+        ("detector", {(12, 2, 3, 16, 24), (12, 2, 3, 8, 12), (12, 2, 3, 4, 6)}),
+        ("authors' Slide-Swin", {(8, 1, 8, 16, 16), (16, 2, 8, 8, 8)}),
+        ("shared modules", {(12, 3, 4, 8, 12)}),
+        ("slide_attention_3 in a residual net", {(32, 4, 4, 6, 8)}),
+        ("functions", {(12, 3, 4, 6, 8)}),
+        ("open super-resolution", {(12, 3, 4, 12, 10)}),
+        ("plain ViT", set()),
+    ],
+)
+def test_tune_finds_the_geometries_of_a_host(name: str, geometries: set[tuple[int, ...]]) -> None:
+    found = attentions_of(BY_NAME[name].deployable())
+    assert {
+        (each.channels, each.heads, each.head_dim, each.height, each.width) for each in found
+    } == geometries
+
+
+SUITE = """
+name = "hosts"
+targets = ["onnxruntime:cpu"]
+[[candidate]]
+name = "{name}"
+model = "tests.hosts.{model}"
+input = [{inputs}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "inputs", "tensors"),
+    [
+        ("detector", "carriers:Detector", '"image=1x3x32x48"', 1),
+        pytest.param(
+            *("two", "carriers:TwoInputs", '"image=1x3x24x32", "condition=1x6"', 2),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("authors", "authors:SlideSwin", '"image=1x3x64x64"', 1), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            *("open", "carriers:Segmenter", '"image=1x3xheight:32xwidth:48"', 1),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_suites_take_a_host(
+    name: str,
+    model: str,
+    inputs: str,
+    tensors: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    suite = tmp_path / "suite.toml"
+    suite.write_text(SUITE.format(name=name, model=model, inputs=inputs))
+    (member,) = members(suite, tmp_path / "work", Sweep(), export_for_suite)
+    path = Path(member.candidate.path)
+    assert path.suffix == ".onnx" and path.exists()
+    assert len(open_file(path).inputs) == tensors
