@@ -5,8 +5,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import load_checkpoint
 from slide_deploy.testing import assert_graph_valid, assert_parity
 from tests.support import GOLDEN, exported, exported_path
 
