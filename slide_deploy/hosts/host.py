@@ -122,7 +122,8 @@ class Host:
         sought: how its networks are found among the tensors of a file.
         settings: the dataclass, see ``Settings``.
         infer: the settings of training from the shapes of a file and what it states, and remarks on
-            them. Raises InputError where they cannot be known.
+            them. Raises InputError where they cannot be known; errors of looking up what is not
+            there become one.
         fits: whether settings that a folded file states are those that its shapes tell.
         build: a network of these settings: folded or branched, a backbone or a classifier.
         backbone_of: a classifier without its head, layers shared; a backbone as it is.

@@ -91,7 +91,7 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
     overrides = overrides or Overrides()
     host, stored = find_network(Path(path), overrides)
     if stored.settings is None:
-        trained, remarks = host.infer(stored, overrides)
+        trained, remarks = _inferred(host, stored, overrides)
     else:
         trained, remarks = _stored_config(host, stored), ()
     remarks = (*stored.remarks, *remarks)
@@ -150,6 +150,16 @@ def _changes(
             f"{len(resized)} position tables were interpolated: this is not the function that was "
             f"trained"
         )
+
+
+def _inferred(host: Host, stored: StoredWeights, wanted: Overrides) -> tuple[Any, tuple[str, ...]]:
+    try:
+        return host.infer(stored, wanted)
+    except (LookupError, ArithmeticError) as error:
+        raise InputError(
+            f"{stored.path} has tensors of unexpected rank or is missing some of a {host.title}'s: "
+            f"compare it with the model that was trained."
+        ) from error
 
 
 def _stored_config(host: Host, stored: StoredWeights) -> Any:

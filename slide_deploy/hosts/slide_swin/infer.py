@@ -146,13 +146,7 @@ def _read_shapes(stored: StoredWeights) -> tuple[Shapes, list[_Stage], dict[str,
         )
     _refuse_gaps(path, shapes, count)
     stages = [_Stage(shapes, index) for index in range(count)]
-    try:
-        return shapes, stages, _from_shapes(shapes, stages, patch)
-    except (IndexError, ZeroDivisionError) as error:
-        raise InputError(
-            f"{path} has tensors of unexpected rank or is missing some of a Slide-Swin's: compare "
-            f"it with the model that was trained."
-        ) from error
+    return shapes, stages, _from_shapes(shapes, stages, patch)
 
 
 def _refuse_gaps(path: Path, shapes: Shapes, stages: int) -> None:
