@@ -131,7 +131,7 @@ def _open(path: Path) -> tuple[str, str, Predictor]:
 
     import torch
 
-    from slide_deploy.checkpoint import load_checkpoint
+    from slide_deploy.hosts import load_checkpoint
 
     model = load_checkpoint(path).model
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 from slide_deploy.cases import Case
@@ -17,14 +16,15 @@ from slide_deploy.deployable.precision import in_float64
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.foreign import find_candidates
+from slide_deploy.hosts.registry import known_hosts
 from slide_deploy.locate import LayerOutput
 from slide_deploy.models.slide_attention import SlideAttentionBase
-from slide_deploy.models.slide_swin import Block, PatchEmbed, PatchMerging
 from slide_deploy.models.window_attention import WindowAttention
 from slide_deploy.parity import Answers
 
-# Lowered, their inner values are arranged differently: they are looked at from outside.
-_WHOLE = (SlideAttentionBase, WindowAttention, PatchMerging, nn.MultiheadAttention)
+# Lowered, their inner values are arranged differently: they are looked at from outside, as are the
+# layers that the host families name.
+_WHOLE = (SlideAttentionBase, WindowAttention, nn.MultiheadAttention)
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,10 @@ def _layer_outputs(deployable: Deployable, case: Case, recorded: bool) -> list[L
 def _watched(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Layers whose outputs a written file holds somewhere."""
     foreign = {name for candidate in find_candidates(model) for name in candidate.names}
+    whole = (*_WHOLE, *(kind for host in known_hosts() for kind in host.whole))
     inside: set[str] = set()
     for name, module in model.named_modules():
-        if isinstance(module, _WHOLE) or name in foreign:
+        if isinstance(module, whole) or name in foreign:
             inside |= {f"{name}.{below}" for below, _ in module.named_modules() if below}
     return [
         (name, module)
@@ -153,15 +154,11 @@ def _keeper(  # type: ignore[no-untyped-def]
     """A hook that keeps the tensors that a layer answers, and what computed them."""
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], given: object) -> None:
-        otherwise: tuple[Tensor, ...] = ()
-        if isinstance(module, nn.LayerNorm) and isinstance(parent, Block):
-            # What is left where the projection behind it took over; see lowerings.normalised.
-            plain = functional.layer_norm(inputs[0], module.normalized_shape, eps=module.eps)
-            otherwise = plain, plain + 1
         tensors = [leaf for leaf in pytree.tree_leaves(given) if isinstance(leaf, Tensor)]
-        if isinstance(parent, PatchEmbed) and parent.norm is not None and tensors[0].dim() == 4:
-            # Where its weights take the mean off; see lowerings.map_stages.
-            otherwise = (tensors[0] - tensors[0].mean(dim=1, keepdim=True),)
+        otherwise: list[Tensor] = []
+        if tensors and inputs and isinstance(inputs[0], Tensor):
+            for host in known_hosts():
+                otherwise += host.rewritten(module, parent, inputs[0], tensors[0])
         for tensor in tensors:
             if tensor.is_floating_point():
                 value = tensor.detach().numpy().copy()

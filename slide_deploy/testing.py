@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from slide_deploy.graph_checks import check_file, named_policy
 
 if TYPE_CHECKING:
-    from slide_deploy.checkpoint import Overrides
     from slide_deploy.deployable.record import Deployable
+    from slide_deploy.hosts import Overrides
 
 
 def assert_graph_valid(path: Path | str, policy: Path | str | None = None) -> None:
@@ -56,10 +56,10 @@ def assert_parity(
         AssertionError: names the inputs on which they disagree and the first layer that does.
         InputError: if one of the two cannot be used.
     """
-    from slide_deploy.checkpoint import load_checkpoint
     from slide_deploy.deployable.record import Deployable
     from slide_deploy.deployable.trained import deployable_checkpoint
-    from slide_deploy.models.backbone import are_features
+    from slide_deploy.hosts import load_checkpoint
+    from slide_deploy.models.host_network import are_features
     from slide_deploy.runtimes import open_file
     from slide_deploy.verification import locate, verify_file
 

@@ -15,15 +15,18 @@ from exporters import pipeline
 from exporters.base import ExportRequest
 from exporters.outcome import ExportOptions, ExportResult
 from slide_deploy import verification
-from slide_deploy.checkpoint import Checkpoint, load_checkpoint
+from slide_deploy.checkpoint.choice import WeightChoice
+from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.deployable import save
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.network import Call
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.deployable.trained import deployable_checkpoint
+from slide_deploy.hosts import Checkpoint, Overrides, load_checkpoint
+from slide_deploy.hosts.find import find_network
 from slide_deploy.locate import Parting
 from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering
-from slide_deploy.models.backbone import are_features
+from slide_deploy.models.host_network import are_features
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
 from slide_deploy.parity import Verification
@@ -59,6 +62,11 @@ def golden_swin(name: str) -> Golden:
     )
     settings = json.loads((GOLDEN / f"{name}.json").read_text())
     return Golden(name, path, settings, load_file(GOLDEN / f"{name}.expected.safetensors"))
+
+
+def read_checkpoint(path: Path, weights: WeightChoice = "auto") -> StoredWeights:
+    """The tensors of a checkpoint, and what it says beside them."""
+    return find_network(path, Overrides(weights=weights))[1]
 
 
 def exported(

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from slide_deploy import __version__, cli, formats
-from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.cli import options
+from slide_deploy.hosts import load_checkpoint
 from slide_deploy.reparameterize import reparameterize
 from tests.support import GOLDEN, random_swin, save_folded
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.result import read
 from exporters.outcome import ExportOptions
 from slide_deploy import cli
-from slide_deploy.checkpoint import load_checkpoint
+from slide_deploy.hosts import load_checkpoint
 from tests.support import GOLDEN, export
 
 NANO = str(GOLDEN / "slide_swin_nano.pth")
@@ -192,7 +192,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(*arguments: object, **options: object) -> None:
         pytest.fail("work has begun")
 
-    monkeypatch.setattr("slide_deploy.checkpoint.load_checkpoint", work)
+    monkeypatch.setattr("slide_deploy.hosts.load_checkpoint", work)
     monkeypatch.setattr("benchmarks.measuring.race.race", work)
     monkeypatch.setattr("slide_deploy.graph_checks.check_files", work)
     monkeypatch.setattr("slide_deploy.graph_checks.read_graph", work)

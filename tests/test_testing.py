@@ -8,9 +8,9 @@ import torch
 
 from exporters.outcome import ExportOptions
 from exporters.pipeline import export
-from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.deployable.module import deployable_of
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import load_checkpoint
 from slide_deploy.testing import assert_graph_valid, assert_parity
 from tests.support import GOLDEN, exported, exported_path
 

@@ -10,9 +10,9 @@ import pytest
 from benchmarks.targets.registry import target_named
 from benchmarks.tuning import Decision
 from slide_deploy import cli, formats
-from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import load_checkpoint
 from slide_deploy.lowerings import Lowering
 from slide_deploy.tasks import contests, tune_first
 from slide_deploy.tuning import store

@@ -1,7 +1,7 @@
 """Which peers there are, and how one becomes a file."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,13 +11,10 @@ from benchmarks.peers.products import MatrixProducts, products_of
 from benchmarks.peers.subject import Subject, as_if_trained
 from benchmarks.peers.unfold import UnfoldAttention
 from slide_deploy.errors import InputError
-from slide_deploy.models.slide_attention import SlideAttention
-from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
+from slide_deploy.hosts.registry import host_of
+from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.surgery import replace_module
 from slide_deploy.writing import draft_of
-
-# What Swin-T, -S and -B are published with.
-SWIN_WINDOW = 7
 
 Built = tuple[nn.Module, tuple[Tensor, ...]]
 
@@ -40,12 +37,15 @@ def _branched(subject: Subject) -> Built:
 
 
 def _swin(subject: Subject) -> Built:
-    """No slide stage, windows of 7: the same code base, the same projections."""
-    if not isinstance(subject.config, SlideSwinConfig):
+    """The same network without slide attention, as it was published: the same code base."""
+    if isinstance(subject.config, SlideAttentionConfig):
         raise InputError("The peer swin is a whole network: give it an architecture.")
-    config = replace(subject.config, num_slide_stages=0, window_size=SWIN_WINDOW)
+    host = host_of(subject.config)
+    if host.plain is None:
+        raise InputError(f"There is no {host.title} without slide attention: leave out the peer.")
     torch.manual_seed(0)
-    return as_if_trained(SlideSwin(config)), (subject.example(),)
+    plain = host.build(host.plain(subject.config), False, False)
+    return as_if_trained(plain), (subject.example(),)
 
 
 def _unfold(subject: Subject) -> Built:

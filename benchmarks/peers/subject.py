@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
-from slide_deploy.models.registry import ARCHITECTURES
+from slide_deploy.hosts.host import Settings
+from slide_deploy.hosts.registry import host_of, published_named
 from slide_deploy.models.slide_attention import Layout, SlideAttention, SlideAttentionConfig
-from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
 
 # Of the published networks: heads of 32 features, neighbourhoods of 3x3.
 _HEAD, _KERNEL = 32, 3
@@ -26,7 +26,7 @@ class Subject:
         layout: of an attention.
     """
 
-    config: SlideSwinConfig | SlideAttentionConfig
+    config: Settings | SlideAttentionConfig
     shape: tuple[int, int, int, int]
     layout: Layout = "nchw"
 
@@ -34,9 +34,9 @@ class Subject:
         """The trained form, with random weights that are the same every time."""
         torch.manual_seed(0)
         return as_if_trained(
-            SlideSwin(self.config)
-            if isinstance(self.config, SlideSwinConfig)
-            else SlideAttention(self.config, self.layout, self.shape[2:])
+            SlideAttention(self.config, self.layout, self.shape[2:])
+            if isinstance(self.config, SlideAttentionConfig)
+            else host_of(self.config).build(self.config, False, False)
         )
 
     def example(self) -> Tensor:
@@ -66,13 +66,10 @@ def network(name: str, image_size: tuple[int, int]) -> Subject:
     Raises:
         InputError: if none is called so, or it does not take images of that size.
     """
-    for architecture in ARCHITECTURES:
-        if architecture.name == name:
-            # Windows are those of the published size, where they cover the whole map.
-            config = replace(architecture.config, image_size=image_size)
-            return Subject(config, (1, config.in_channels, *image_size))
-    known = ", ".join(architecture.name for architecture in ARCHITECTURES)
-    raise InputError(f"There is no architecture {name}: choose one of {known}.")
+    _, architecture = published_named(name)
+    # Windows are those of the published size, where they cover the whole map.
+    config = replace(architecture.config, image_size=image_size)
+    return Subject(config, (1, config.in_channels, *image_size))
 
 
 def attention(size: str, layout: Layout = "nchw") -> Subject:

@@ -97,7 +97,7 @@ def verify(
     """
     from slide_deploy import verification
     from slide_deploy.api.networks import network_of
-    from slide_deploy.models.backbone import are_features
+    from slide_deploy.models.host_network import are_features
     from slide_deploy.parity import LIMITS
     from slide_deploy.runtimes import open_file
 

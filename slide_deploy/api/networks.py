@@ -8,12 +8,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from slide_deploy.api.arguments import PathLike, Size, path_of, public, size_of, texts_of
-from slide_deploy.checkpoint import Overrides, load_checkpoint
 from slide_deploy.checkpoint.choice import WeightChoice
 from slide_deploy.deployable.module import deployable_of, own_copy
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import Overrides, load_checkpoint
 from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering, chosen
 from slide_deploy.lowerings import lower as lower_folded
 from slide_deploy.reparameterize import Certificate, reparameterize

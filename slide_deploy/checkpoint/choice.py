@@ -110,15 +110,25 @@ def choose(
 _KINDS = {True: "averaged", False: "raw"}
 
 
-def _named(path: Path, networks: Sequence[Network], entry: str) -> Network:
+def leads_to(networks: Sequence[Network], entry: str) -> list[Network]:
+    """The networks that a user may mean by a name: one where it is exact, or all below it."""
     parts = [part for part in entry.strip().split(".") if part]
     bare = ".".join(part for part in parts if part not in WRAPPERS)
+    below: list[Network] = []
     for wanted in dict.fromkeys((".".join(parts), bare)):
         found = [each for each in networks if each.label == wanted]
         if not found and wanted:
             found = [each for each in networks if each.label.startswith(f"{wanted}.")]
         if len(found) == 1:
-            return found[0]
+            return found
+        below = below or found
+    return below
+
+
+def _named(path: Path, networks: Sequence[Network], entry: str) -> Network:
+    found = leads_to(networks, entry)
+    if len(found) == 1:
+        return found[0]
     raise InputError(
         f"{path}: --entry {entry} does not lead to one network: it holds {_listed(networks)}."
     )

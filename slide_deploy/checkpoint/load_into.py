@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from slide_deploy.checkpoint.module_networks import ModuleNetworks, Slot
 from slide_deploy.checkpoint.numbers import as_float32, refuse_not_finite
 from slide_deploy.checkpoint.overrides import Overrides
-from slide_deploy.checkpoint.read import read_checkpoint
+from slide_deploy.checkpoint.read import open_checkpoint, refuse_without_network, weights_of
 from slide_deploy.errors import InputError
 
 
@@ -52,7 +52,11 @@ def load_into(
     """
     overrides = overrides or Overrides()
     sought = ModuleNetworks(module, title)
-    stored = read_checkpoint(path, overrides.weights, overrides.entry, overrides.leave_out, sought)
+    opened = open_checkpoint(path)
+    networks, outside = sought.networks(opened.entries)
+    if not networks:
+        refuse_without_network(opened, sought.refuse_absent)
+    stored = weights_of(opened, sought, networks, outside, overrides)
     tensors = {
         sought.slots[name].name: _filled(f"{path}: {name}", tensor, sought.slots[name])
         for name, tensor in stored.tensors.items()

@@ -121,7 +121,11 @@ class ModuleNetworks:
         return Network(root, tensors, strangers, tuple(doubled))
 
     def refuse_absent(self, path: FilePath, names: list[str]) -> None:
-        """See ``Sought``."""
+        """Say that a file with tensors of these names holds nothing of the module.
+
+        Raises:
+            InputError: always, unless there is no name.
+        """
         if names:
             has = some([slot.name for slot in self.slots.values()])
             raise InputError(
@@ -170,10 +174,6 @@ class ModuleNetworks:
         """See ``Sought``: those of the first convolution."""
         shapes = [tensor.shape for tensor in network.tensors.values() if len(tensor.shape) == 4]
         return shapes[0][1:2] if shapes else ()
-
-    def inside(self, name: str) -> bool:
-        """See ``Sought``."""
-        return any(each.partition(".")[0] == name.partition(".")[0] for each in self.slots)
 
     def stated(self, path: FilePath, content: Any, hub: Mapping[str, Any] | None) -> Stated:
         """See ``Sought``: nothing, as the code that built the module has the settings."""

@@ -2,8 +2,8 @@
 
 A network is found by its own names, not by the key that it stands under: what comes before them is
 its root, and every tensor below that root belongs to it or is a stranger there. Which names those
-are is known to whoever looks for a network (:class:`Sought`): ``slide_swin_networks`` for
-checkpoints of the known architecture, ``module_networks`` for a module that somebody else built.
+are is known to whoever looks for a network (:class:`Sought`): ``module_networks`` for a module that
+somebody else built, and each of the known families for its own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,13 +60,6 @@ class Sought(Protocol):
             The networks, and the tensors that belong to none.
         """
 
-    def refuse_absent(self, path: FilePath, names: list[str]) -> None:
-        """Say that a file with tensors of these names holds no such network.
-
-        Raises:
-            InputError: always, unless there is no name.
-        """
-
     def refuse_incomplete(self, path: FilePath, network: Network) -> None:
         """Refuse a network that lacks something.
 
@@ -82,9 +75,6 @@ class Sought(Protocol):
 
     def channels(self, network: Network) -> tuple[int, ...]:
         """How many channels its images have, as a shape; empty where nobody knows."""
-
-    def inside(self, name: str) -> bool:
-        """Whether a stranger of this name stands among the network's own layers."""
 
     def stated(self, path: FilePath, content: Any, hub: Mapping[str, Any] | None) -> Stated:
         """What the file says of the network beside its tensors."""

@@ -7,7 +7,7 @@ the network that is meant are read.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,14 +15,14 @@ from typing import Any, NoReturn
 from torch import Tensor
 
 from slide_deploy.checkpoint.averages import OPTIMISER, hidden
-from slide_deploy.checkpoint.choice import Chosen, WeightChoice, choose
+from slide_deploy.checkpoint.choice import Chosen, choose
 from slide_deploy.checkpoint.distributed import read_distributed
 from slide_deploy.checkpoint.entries import Entry, key_text, pickled_modules, tensors_of
 from slide_deploy.checkpoint.file_kind import kind_of
 from slide_deploy.checkpoint.hub import Located, locate
 from slide_deploy.checkpoint.networks import Network, Sought, some
+from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.safetensors_file import read_safetensors
-from slide_deploy.checkpoint.slide_swin_networks import SLIDE_SWIN
 from slide_deploy.checkpoint.stated import Stated
 from slide_deploy.checkpoint.strangers import (
     below,
@@ -69,26 +69,32 @@ class StoredWeights:
     left_out: tuple[str, ...] = ()
 
 
-def read_checkpoint(
-    path: Path,
-    weights: WeightChoice = "auto",
-    entry: str | None = None,
-    leave_out: tuple[str, ...] = (),
-    sought: Sought = SLIDE_SWIN,
-) -> StoredWeights:
-    """Read the weights of a checkpoint: a file, an index of shards or a folder.
+@dataclass(frozen=True)
+class Opened:
+    """A checkpoint whose structure was read, before anybody has looked for a network in it.
 
-    Args:
-        path: where it is.
-        weights: "averaged" or "raw" for the averaged or the last weights of a training run; "auto"
-            prefers averaged ones.
-        entry: the network that is meant where a file holds several.
-        leave_out: beginnings of names that are not part of the network.
-        sought: what is looked for in it.
+    Attributes:
+        path: the file or folder.
+        sha256: of its bytes; of a folder, of the hashes of its files.
+        content: the whole of it; tensors are read later.
+        metadata: that a safetensors file carries.
+        entries: all tensors.
+        located: its files.
+    """
+
+    path: Path
+    sha256: str
+    content: Any
+    metadata: Mapping[str, str]
+    entries: tuple[Entry, ...]
+    located: Located
+
+
+def open_checkpoint(path: Path) -> Opened:
+    """Read the structure of a checkpoint: a file, an index of shards or a folder.
 
     Raises:
-        InputError: if the checkpoint is missing or damaged, holds no network or none that was asked
-            for, or several of which nothing says which is meant.
+        InputError: if it is missing or damaged.
     """
     try:
         located = locate(path)
@@ -96,17 +102,38 @@ def read_checkpoint(
         content, metadata = _content(path, located)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check it.") from error
-    entries = list(tensors_of(content))
-    networks, outside = sought.networks(entries)
-    if not networks:
-        _refuse(path, content, entries, sought)
+    return Opened(path, digest, content, metadata, tuple(tensors_of(content)), located)
+
+
+def weights_of(
+    opened: Opened,
+    sought: Sought,
+    networks: Sequence[Network],
+    outside: Sequence[Entry],
+    wanted: Overrides,
+) -> StoredWeights:
+    """Read the numbers of the network that is meant.
+
+    Args:
+        opened: the checkpoint.
+        sought: what was looked for.
+        networks: what was found, at least one.
+        outside: tensors that belong to none.
+        wanted: which of the weights are meant.
+
+    Raises:
+        InputError: if none is what was asked for, several are, or its numbers cannot be used.
+    """
+    path = opened.path
     size = max(sum(tensor.count for tensor in each.tensors.values()) for each in networks)
-    unreadable = hidden(outside, pickled_modules(content), size)
-    chosen = choose(path, networks, content, sought, weights, entry, unreadable)
+    unreadable = hidden(outside, pickled_modules(opened.content), size)
+    chosen = choose(
+        path, networks, opened.content, sought, wanted.weights, wanted.entry, unreadable
+    )
     network = chosen.network
     apart = set(map(id, outside))
     start = len(network.root)
-    below_root = [each for each in entries if each.path[:start] == network.root]
+    below_root = [each for each in opened.entries if each.path[:start] == network.root]
     refuse_other_weights(
         path,
         (
@@ -118,19 +145,20 @@ def read_checkpoint(
     )
     _refuse_other_forms(path, network)
     sought.refuse_incomplete(path, network)
-    strangers, constants = sorted_out(path, network, sought, leave_out)
+    strangers, constants = sorted_out(path, network, sought, wanted.leave_out)
     tensors = {name: tensor.read(f"{path}: {name}") for name, tensor in network.tensors.items()}
     beside = (network.strangers[name].name for name in (*strangers, *constants))
     left_out = (*beside, *(each.name for each in outside))
+    unread = opened.located.unread
     return StoredWeights(
         path=path,
-        sha256=digest,
+        sha256=opened.sha256,
         entry=network.label,
         tensors=tensors,
-        stated=sought.stated(path, content, located.config),
-        settings=_settings(path, metadata),
-        resized=tuple(metadata.get(RESIZED_KEY, "").split()),
-        remarks=tuple(_remarks(chosen, sought, strangers, constants, outside, located.unread)),
+        stated=sought.stated(path, opened.content, opened.located.config),
+        settings=_settings(path, opened.metadata),
+        resized=tuple(opened.metadata.get(RESIZED_KEY, "").split()),
+        remarks=tuple(_remarks(chosen, sought, strangers, constants, outside, unread)),
         left_out=left_out,
     )
 
@@ -177,21 +205,26 @@ def _settings(path: Path, metadata: Mapping[str, str]) -> Mapping[str, Any] | No
     return settings
 
 
-def _refuse(path: Path, content: Any, entries: list[Entry], sought: Sought) -> NoReturn:
-    """Say what a file without a network is.
+def refuse_without_network(opened: Opened, absent: Callable[[Path, list[str]], None]) -> NoReturn:
+    """Say what a checkpoint is in which no network was found.
+
+    Args:
+        opened: the checkpoint.
+        absent: raises, given the path and the names of tensors, if there are any.
 
     Raises:
         InputError: always.
     """
+    path, content = opened.path, opened.content
     modules = list(pickled_modules(content))
     if modules:
         raise InputError(
             f"{path} holds a pickled module ({modules[0][1]}), which is code and was not run: save "
             f"model.state_dict() with torch.save in the program that made it and use that file."
         )
-    names = [entry.name for entry in entries]
+    names = [entry.name for entry in opened.entries]
     refuse_other_weights(path, names)
-    sought.refuse_absent(path, names)
+    absent(path, names)
     if isinstance(content, Placeholder):
         raise InputError(
             f"{path} holds {content.name}, which is code and not weights: it was not run; save "
@@ -228,7 +261,7 @@ def _remarks(
     sought: Sought,
     strangers: list[str],
     constants: list[str],
-    outside: list[Entry],
+    outside: Sequence[Entry],
     unread: tuple[str, ...],
 ) -> list[str]:
     remarks = list(chosen.remarks)

@@ -19,36 +19,6 @@ from slide_deploy.checkpoint.stored_tensor import StoredTensor
 from slide_deploy.checkpoint.unpickle import Placeholder, mapping_of
 from slide_deploy.errors import InputError
 
-# Settings of the authors' configuration that shapes show too, and what they are called here.
-_SHOWN = {
-    "MODEL.NUM_CLASSES": "num_classes",
-    "MODEL.SWIN.PATCH_SIZE": "patch_size",
-    "MODEL.SWIN.IN_CHANS": "in_channels",
-    "MODEL.SWIN.EMBED_DIM": "embed_dim",
-    "MODEL.SWIN.DEPTHS": "depths",
-    "MODEL.SWIN.NUM_HEADS": "num_heads",
-    "MODEL.SWIN.MLP_RATIO": "mlp_ratio",
-    "MODEL.SWIN.QKV_BIAS": "qkv_bias",
-    "MODEL.SWIN.APE": "ape",
-    "MODEL.SWIN.PATCH_NORM": "patch_norm",
-    "MODEL.SLIDE.KA": "kernel_size",
-    "MODEL.SLIDE.NUM_SLIDE_STAGES": "num_slide_stages",
-    "MODEL.SWIN.WINDOW_SIZE": "window_size",
-    "DATA.IMG_SIZE": "image_size",
-}
-# Settings without a say in what the trained network computes. Those in the second line belong to
-# other networks of the authors: the training of Slide-Swin does not read them.
-_WITHOUT_EFFECT = frozenset(
-    f"MODEL.{name}"
-    for name in (
-        *("TYPE", "NAME", "RESUME", "DROP_RATE", "DROP_PATH_RATE", "LABEL_SMOOTHING"),
-        *("PRETRAINED", "SWIN.QK_SCALE", "SWIN.PADDING_MODE", "SLIDE.PADDING_MODE"),
-        *("SWIN.KA", "SWIN.DIM_REDUCTION", "SWIN.STAGES", "SWIN.STAGES_NUM", "SWIN.RPB"),
-        *("SWIN.SHARE_DWC_KERNEL", "SWIN.SHARE_QKV", "SWIN.LR_FACTOR", "SWIN.DEPTHS_LR"),
-        *("SWIN.FUSION_TYPE", "SWIN.STAGE_CFG", "SWIN.ATTN_DROP_RATE"),
-    )
-)
-_OTHER_NETWORKS = ("MODEL.SWIN_HR", "MODEL.SWIN_LRVIT", "MODEL.PVD")
 # What the kinds of settings look like; a file can hold anything under their names.
 _SHAPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("qkv_bias", "ape", "patch_norm"), bool),
@@ -71,11 +41,30 @@ _MAX_TEXT = 2**22
 
 
 @dataclass(frozen=True)
+class Vocabulary:
+    """What a family's settings are called in the configuration of its authors' training.
+
+    Attributes:
+        config: of its settings, as Python calls the class.
+        kinds: what MODEL.TYPE says of its networks.
+        shown: settings that shapes show too, by their names there, and what they are called here.
+        without_effect: settings without a say in what the trained network computes.
+        others: beginnings of the names of settings that belong to other networks.
+    """
+
+    config: str = ""
+    kinds: tuple[str, ...] = ()
+    shown: Mapping[str, str] = field(default_factory=dict)
+    without_effect: frozenset[str] = frozenset()
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Stated:
     """What is said of a network.
 
     Args:
-        settings: by the names of ``SlideSwinConfig``, plain numbers and lists of them.
+        settings: by the names of the family's own, plain numbers and lists of them.
         remarks: what is said and not known.
     """
 
@@ -83,12 +72,20 @@ class Stated:
     remarks: tuple[str, ...] = ()
 
 
-def stated_in(path: Path, content: Any, hub: Mapping[str, Any] | None = None) -> Stated:
+def stated_in(
+    path: Path,
+    content: Any,
+    family: str,
+    known: Vocabulary,
+    hub: Mapping[str, Any] | None = None,
+) -> Stated:
     """Read what a file says of its network beside the tensors.
 
     Args:
         path: the file, for messages.
         content: the whole file.
+        family: of the network, for messages.
+        known: what settings of such a network are called.
         hub: the ``config.json`` beside it, where there is one.
 
     Raises:
@@ -103,13 +100,15 @@ def stated_in(path: Path, content: Any, hub: Mapping[str, Any] | None = None) ->
     remarks: tuple[str, ...] = ()
     if authors is not None:
         flat = {name: _plain(value) for name, value in _flat(authors)}
-        settings = {ours: flat[theirs] for theirs, ours in _SHOWN.items() if theirs in flat}
-        remarks = tuple(_unknown(flat))
+        settings = {ours: flat[theirs] for theirs, ours in known.shown.items() if theirs in flat}
+        remarks = tuple(_unknown(flat, family, known))
         for name in ("MODEL.SWIN.PADDING_MODE", "MODEL.SLIDE.PADDING_MODE"):
-            _refuse_padding(path, flat.get(name), name)
+            _refuse_padding(path, flat.get(name), name, family, known)
     for mapping in mappings:
         if _OF_A_NETWORK & set(map(key_text, mapping)):
-            _refuse_padding(path, _plain(mapping.get("padding_mode")), "padding_mode")
+            _refuse_padding(
+                path, _plain(mapping.get("padding_mode")), "padding_mode", family, known
+            )
     size = hub.get("image_size", hub.get("img_size"))
     pretrained = hub.get("pretrained_cfg")
     if size is None and isinstance(pretrained, dict):
@@ -184,26 +183,26 @@ def _flat(
             yield from _flat(inner, f"{name}.", depth + 1)
 
 
-def _unknown(flat: Mapping[str, Any]) -> Iterator[str]:
+def _unknown(flat: Mapping[str, Any], family: str, known: Vocabulary) -> Iterator[str]:
     """Settings of the network that this project has never heard of."""
     for name, value in flat.items():
-        known = name in _SHOWN or name in _WITHOUT_EFFECT or name.startswith(_OTHER_NETWORKS)
-        if name.startswith("MODEL.") and not known:
+        ours = name in known.shown or name in known.without_effect
+        if name.startswith("MODEL.") and not ours and not name.startswith(known.others):
             yield (
                 f"the stored configuration has {name} = {_shown(value)}, a setting that is not "
                 f"known: if it changes what the network computes, the files are wrong"
             )
     kind = flat.get("MODEL.TYPE")
-    if isinstance(kind, str) and kind not in ("slide_swin", "swin"):
-        yield f"the stored configuration is of a network called {_shown(kind)}, read as Slide-Swin"
+    if isinstance(kind, str) and kind not in known.kinds:
+        yield (f"the stored configuration is of a network called {_shown(kind)}, read as {family}")
 
 
-def _refuse_padding(path: Path, mode: Any, name: str) -> None:
+def _refuse_padding(path: Path, mode: Any, name: str, family: str, known: Vocabulary) -> None:
     if mode not in (None, "zeros"):
         raise InputError(
-            f"{path} was trained with {name} {_shown(mode)}: the released Slide-Swin ignores this "
-            f"setting and pads with zeros, other code does not; build such a model in Python, with "
-            f"SlideSwinConfig(padding_mode=...)."
+            f"{path} was trained with {name} {_shown(mode)}: the released {family} ignores "
+            f"this setting and pads with zeros, other code does not; build such a model in Python, "
+            f"with {known.config}(padding_mode=...)."
         )
 
 

@@ -88,10 +88,12 @@ def sorted_out(
         else:
             unknown.append(name)
     if unknown:
+        first = unknown[0].partition(".")[0]
+        inside = any(name.partition(".")[0] == first for name in network.tensors)
         raise InputError(
             f"{path} holds {some(unknown)}, which {sought.title} does not have: is it a variant of "
             f"the model? If the answer does not depend on them, give --leave-out "
-            f"{unknown[0] if sought.inside(unknown[0]) else unknown[0].partition('.')[0]}."
+            f"{unknown[0] if inside else first}."
         )
     return left_out, constants
 

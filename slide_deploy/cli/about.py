@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def models() -> None:
     """List the published architectures; any other setting of them is read from the file."""
     from slide_deploy.console import stdout, table
-    from slide_deploy.models.registry import ARCHITECTURES
+    from slide_deploy.hosts.registry import known_hosts
 
     grid = table(
         "",
@@ -27,15 +27,15 @@ def models() -> None:
             ("GFLOPs (paper)", True),
         ],
     )
-    for architecture in ARCHITECTURES:
+    for architecture in (each for host in known_hosts() for each in host.published):
         config = architecture.config
         grid.add_row(
             architecture.name,
-            str(config.embed_dim),
+            str(config.dim(0)),
             " ".join(map(str, config.depths)),
             " ".join(map(str, config.num_heads)),
             f"{architecture.parameters:,}",
-            f"{architecture.paper_gflops}",
+            f"{architecture.paper_gflops or ''}",
         )
     stdout().print(grid)
 

@@ -15,8 +15,8 @@ from slide_deploy.image_size import parse_size
 from slide_deploy.tasks.options import require
 
 if TYPE_CHECKING:
-    from slide_deploy.checkpoint import Overrides
     from slide_deploy.deployable.record import Deployable
+    from slide_deploy.hosts import Overrides
 
 
 class Weights(StrEnum):
@@ -144,8 +144,8 @@ class Source:
                 dynamic_batch=dynamic_batch,
                 folder=self.folder,
             )
-        from slide_deploy.checkpoint import load_checkpoint
         from slide_deploy.deployable.trained import deployable_checkpoint
+        from slide_deploy.hosts import load_checkpoint
 
         assert self.checkpoint is not None
         loaded = load_checkpoint(_named(self.checkpoint), self.overrides())
@@ -153,7 +153,7 @@ class Source:
 
     def overrides(self) -> "Overrides":
         """What the options say of a checkpoint file."""
-        from slide_deploy.checkpoint import Overrides
+        from slide_deploy.hosts import Overrides
 
         size = self.image_size
         return Overrides(

@@ -32,7 +32,7 @@ def verify(
 ) -> None:
     """Compare a file with its network again, later or on another machine."""
     from slide_deploy.console import case_table, stdout
-    from slide_deploy.models.backbone import are_features
+    from slide_deploy.models.host_network import are_features
     from slide_deploy.progress import Steps
     from slide_deploy.runtimes import open_file
 

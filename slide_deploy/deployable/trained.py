@@ -4,14 +4,11 @@ import json
 
 import numpy as np
 
-from slide_deploy.checkpoint import Checkpoint
-from slide_deploy.checkpoint.load import settings_of
 from slide_deploy.checkpoint.read import CONFIG_KEY, RESIZED_KEY
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.network import Call
 from slide_deploy.deployable.record import Deployable, Origin
-from slide_deploy.models.backbone import SlideSwinBackbone, backbone_of
-from slide_deploy.models.slide_swin import SlideSwin
+from slide_deploy.hosts.load import Checkpoint, settings_of
 
 IMAGE = "image"
 
@@ -31,9 +28,8 @@ def deployable_checkpoint(
         InputError: if it is a backbone, which has no logits, and ``features`` is not set.
     """
     config = checkpoint.config
-    model: SlideSwin | SlideSwinBackbone
-    if features or (features is None and not isinstance(checkpoint.model, SlideSwin)):
-        model = backbone_of(checkpoint.model)
+    if features or (features is None and not checkpoint.model.is_classifier):
+        model = checkpoint.host.backbone_of(checkpoint.model)
     else:
         model = checkpoint.classifier()
     image = np.zeros((1, config.in_channels, *config.image_size), np.float32)
@@ -76,6 +72,6 @@ def _summary(checkpoint: Checkpoint) -> str:
     height, width = config.image_size
     classes = f"{config.num_classes} classes" if config.num_classes else "no classifier"
     return (
-        f"{checkpoint.architecture}: {height}x{width} pixels, {classes}, depths "
-        f"{' '.join(map(str, config.depths))}, {config.num_slide_stages} slide stages"
+        f"{checkpoint.architecture}: {height}x{width} pixels, {classes}, "
+        f"{checkpoint.host.summary(config)}"
     )

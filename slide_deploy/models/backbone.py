@@ -3,11 +3,10 @@
 A map is what the blocks of a stage answer, before it is merged into the next stage.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
+from slide_deploy.models.host_network import feature_names
 from slide_deploy.models.slide_swin import (
     LAYER_NORM_EPS,
     SlideSwinConfig,
@@ -64,13 +63,3 @@ def backbone_of(model: SlideSwinTrunk) -> SlideSwinBackbone:
     backbone.absolute_pos_embed = model.absolute_pos_embed
     backbone.layers = model.layers
     return backbone.train(model.training)
-
-
-def feature_names(stages: int) -> tuple[str, ...]:
-    """What the maps of so many stages are called."""
-    return tuple(f"stage{stage}" for stage in range(stages))
-
-
-def are_features(names: Sequence[str]) -> bool:
-    """Whether a file's outputs of these names are maps of stages."""
-    return bool(names) and tuple(names) == feature_names(len(names))

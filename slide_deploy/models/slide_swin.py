@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
+from slide_deploy.models.host_network import LOGITS, HostNetwork
 from slide_deploy.models.query_scale import check_scale
 from slide_deploy.models.slide_attention import (
     FoldedSlideAttention,
@@ -302,7 +303,7 @@ class Stage(nn.Module):
         return tokens
 
 
-class SlideSwinTrunk(nn.Module):
+class SlideSwinTrunk(HostNetwork):
     """Patches and stages: what a classifier and a backbone have in common.
 
     Args:
@@ -321,11 +322,6 @@ class SlideSwinTrunk(nn.Module):
         self.layers = nn.ModuleList(
             Stage(config, stage, folded) for stage in range(len(config.depths))
         )
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """What the answers are called, in their order."""
-        raise NotImplementedError
 
     def embed(self, image: Tensor) -> Tensor:
         """What the first stage gets: (batch, channels, H, W) to (batch, tokens, embed_dim)."""
@@ -350,7 +346,7 @@ class SlideSwin(SlideSwinTrunk):
     @property
     def output_names(self) -> tuple[str, ...]:
         """What the answer is called."""
-        return ("logits",)
+        return LOGITS
 
     def forward(self, image: Tensor) -> Tensor:
         """Classify: (batch, channels, H, W) to logits (batch, num_classes)."""

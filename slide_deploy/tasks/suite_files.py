@@ -50,9 +50,9 @@ def _network(wanted: "Wanted", folder: Path) -> Path:
 
 
 def _trained(wanted: "Wanted", folder: Path, dynamic_batch: bool) -> "Deployable":
-    from slide_deploy.checkpoint import Overrides, load_checkpoint
     from slide_deploy.deployable.factory import deployable_factory
     from slide_deploy.deployable.trained import deployable_checkpoint
+    from slide_deploy.hosts import Overrides, load_checkpoint
 
     own, size = wanted.own, wanted.image_size
     if own is not None:

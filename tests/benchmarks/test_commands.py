@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.result import read
-from slide_deploy.checkpoint import load_checkpoint
+from slide_deploy.hosts import load_checkpoint
 from tests.support import GOLDEN, exported, exported_path
 
 # Refuses what a device that only measures does not have.

@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from slide_deploy.checkpoint import Overrides, load_checkpoint
 from slide_deploy.checkpoint.averages import names_an_average
-from slide_deploy.checkpoint.read import read_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import Overrides, load_checkpoint
 from tests.checkpoint.layouts import State, under, zeros
-from tests.support import GOLDEN
+from tests.support import GOLDEN, read_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from slide_deploy.checkpoint import Overrides, load_checkpoint
 from slide_deploy.checkpoint.read import CONFIG_KEY
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import Overrides, load_checkpoint
 from tests.support import GOLDEN, random_swin
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from slide_deploy.checkpoint import Checkpoint, Overrides, load_checkpoint
-from slide_deploy.checkpoint.tables import resize_embedding, resize_window_table
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import Checkpoint, Overrides, load_checkpoint
+from slide_deploy.hosts.slide_swin.tables import resize_embedding, resize_window_table
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
 from tests.support import GOLDEN, random_swin, save_folded

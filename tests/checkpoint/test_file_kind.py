@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from slide_deploy.checkpoint.read import read_checkpoint
 from slide_deploy.errors import InputError
+from tests.support import read_checkpoint
 
 
 def tar() -> bytes:

@@ -8,11 +8,10 @@ import torch
 import torch.distributed.checkpoint as dcp
 from safetensors.torch import save_file
 
-from slide_deploy.checkpoint import Overrides, load_checkpoint
-from slide_deploy.checkpoint.read import read_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import Overrides, load_checkpoint
 from tests.checkpoint.layouts import State, zeros
-from tests.support import GOLDEN
+from tests.support import GOLDEN, read_checkpoint
 
 INDEX = "model.safetensors.index.json"
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from slide_deploy.checkpoint import Overrides, load_checkpoint
-from slide_deploy.checkpoint.read import read_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import Overrides, load_checkpoint
 from slide_deploy.models.slide_swin import SlideSwinConfig
-from tests.support import GOLDEN, Golden, random_swin
+from tests.support import GOLDEN, Golden, random_swin, read_checkpoint
 
 
 def test_inferred_settings_are_those_of_training(golden: Golden) -> None:

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch import nn
 
-from slide_deploy.checkpoint import Overrides
 from slide_deploy.checkpoint.load_into import LoadedWeights, load_into
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import Overrides
 from tests.checkpoint.layouts import State, nested, under, zeros
 
 

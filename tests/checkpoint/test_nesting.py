@@ -7,10 +7,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slide_deploy.checkpoint.read import read_checkpoint
 from slide_deploy.errors import InputError
 from tests.checkpoint.layouts import State, nested, under, zeros
-from tests.support import random_swin
+from tests.support import random_swin, read_checkpoint
 
 RIGHT: State = dict(random_swin(depths=(1, 1), num_heads=(1, 2)).state_dict())
 WRONG: State = zeros(RIGHT)

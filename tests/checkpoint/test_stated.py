@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from slide_deploy.checkpoint import Overrides, load_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import Overrides, load_checkpoint
 from slide_deploy.models.slide_swin import SlideSwin
 from tests.support import random_swin
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from slide_deploy.checkpoint import Overrides, load_checkpoint
-from slide_deploy.checkpoint.read import read_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import Overrides, load_checkpoint
 from tests.checkpoint.layouts import (
     BACKBONES,
     CLASSIFIERS,
@@ -19,7 +18,7 @@ from tests.checkpoint.layouts import (
     under,
     zeros,
 )
-from tests.support import GOLDEN
+from tests.support import GOLDEN, read_checkpoint
 
 SIZE = Overrides(image_size=(64, 64))
 

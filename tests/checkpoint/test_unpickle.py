@@ -19,12 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slide_deploy.checkpoint.known_objects import BUILDERS, NumpyArray
-from slide_deploy.checkpoint.read import read_checkpoint
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
 from slide_deploy.checkpoint.torch_file import read_torch
 from slide_deploy.checkpoint.unpickle import MalformedPickle, mapping_of, unpickle
 from slide_deploy.errors import InputError
-from tests.support import GOLDEN
+from tests.support import GOLDEN, read_checkpoint
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -190,8 +189,8 @@ def test_bombs_import_nothing_and_call_no_system(tmp_path: Path) -> None:
         """
         import encodings.cp437, json, sys  # zipfile reads old names with the former
         from pathlib import Path
-        from slide_deploy.checkpoint.read import read_checkpoint
         from slide_deploy.errors import InputError
+        from slide_deploy.hosts.find import find_network as read_checkpoint
 
         def read(path):
             try:

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from slide_deploy.checkpoint import Overrides
 from slide_deploy.deployable.factory import deployable_factory
 from slide_deploy.deployable.module import deployable_of
 from slide_deploy.deployable.record import Deployable, run
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import Overrides
 
 NET = """
 import torch

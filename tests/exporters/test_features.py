@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from exporters.outcome import ExportOptions
-from slide_deploy.checkpoint import Overrides, load_checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file, load_policy, read_graph
 from slide_deploy.graph_checks.interface import INTERFACE_KEY, read_interface
+from slide_deploy.hosts import Overrides, load_checkpoint
 from slide_deploy.models.backbone import SlideSwinBackbone, backbone_of
 from slide_deploy.prediction import predict
 from slide_deploy.reparameterize import reparameterize

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from exporters.outcome import ExportOptions
-from slide_deploy.checkpoint import load_checkpoint
-from slide_deploy.models.registry import ARCHITECTURES
+from slide_deploy.hosts import load_checkpoint
+from slide_deploy.hosts.slide_swin.published import ARCHITECTURES
 from slide_deploy.models.slide_swin import SlideSwin
 from tests.support import GOLDEN, answers, export, randomise
 

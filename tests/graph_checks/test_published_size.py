@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from slide_deploy.graph_checks import inspect, read_graph
-from slide_deploy.models.registry import ARCHITECTURES
+from slide_deploy.hosts.slide_swin.published import ARCHITECTURES
 from slide_deploy.models.slide_swin import SlideSwin
 from tests.graph_checks.measure import command_line, on_linux
 from tests.graph_checks.small_models import Files, export

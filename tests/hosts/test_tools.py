@@ -13,10 +13,10 @@ from benchmarks.suite import members
 from exporters import pipeline
 from exporters.outcome import ExportOptions
 from slide_deploy import verification
-from slide_deploy.cli.contests import attentions_of
-from slide_deploy.cli.suite_files import export_for_suite
 from slide_deploy.lowerings import Lowering
 from slide_deploy.runtimes import open_file
+from slide_deploy.tasks.contests import attentions_of
+from slide_deploy.tasks.suite_files import export_for_suite
 from tests.hosts.networks import HOSTS
 
 BY_NAME = {host.name: host for host in HOSTS}

@@ -6,11 +6,11 @@ import json
 import pytest
 import torch
 
-from slide_deploy.checkpoint import Checkpoint, load_checkpoint
-from slide_deploy.checkpoint.load import settings_of
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import Checkpoint, load_checkpoint
+from slide_deploy.hosts.load import settings_of
+from slide_deploy.hosts.registry import architecture_name
 from slide_deploy.lowerings import FORMS, Lowering, Traits, lower
-from slide_deploy.models.registry import architecture_name
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.models.slide_swin import SlideSwinConfig
 from slide_deploy.models.window_attention import WindowAttention

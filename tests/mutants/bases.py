@@ -12,8 +12,8 @@ from torch import nn
 from exporters.base import ExportRequest
 from exporters.outcome import ExportResult
 from exporters.registry import exporter_for
-from slide_deploy.checkpoint import Checkpoint
 from slide_deploy.graph_checks.readers import read_graph
+from slide_deploy.hosts import Checkpoint
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize

@@ -17,13 +17,13 @@ from benchmarks.targets.base import untimed
 from benchmarks.targets.registry import target_named
 from exporters.attention import AttentionFiles
 from slide_deploy import cli, formats
-from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.cli import completion
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.doctor import examine
 from slide_deploy.errors import InputError
 from slide_deploy.formats import ONNX, Format, Runtime
 from slide_deploy.graph_checks import check_file, inspect, load_policy, read_graph, read_sized
+from slide_deploy.hosts import load_checkpoint
 from slide_deploy.lowerings import Lowering
 from slide_deploy.model_files import require_model_file
 from slide_deploy.models.slide_attention import SlideAttentionConfig

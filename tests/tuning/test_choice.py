@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from slide_deploy.checkpoint import load_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.hosts import load_checkpoint
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.machine import describe
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttentionConfig

@@ -55,7 +55,7 @@ def read(path: Path, device: str, dtype: Any) -> Read:
 
 
 def _checkpoint(path: Path, device: str, dtype: Any) -> Read:
-    from slide_deploy.checkpoint import load_checkpoint
+    from slide_deploy.hosts import load_checkpoint
 
     checkpoint = load_checkpoint(path)
     image = Described("image", "float32", (None, 3, *checkpoint.config.image_size))

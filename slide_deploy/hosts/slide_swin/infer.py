@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.errors import InputError
 from slide_deploy.models.slide_swin import SlideSwinConfig
@@ -99,6 +100,22 @@ def infer_config(
         raise InputError(f"{path}: {error}") from error
 
 
+def trained_config(
+    stored: StoredWeights, wanted: Overrides
+) -> tuple[SlideSwinConfig, tuple[str, ...]]:
+    """The settings of training, with the user's word where the file has none, and remarks.
+
+    Raises:
+        InputError: see ``infer_config``.
+    """
+    trained, remarks = infer_config(stored, wanted.image_size)
+    changed = wanted.image_size not in (None, trained.image_size)
+    if wanted.window_size is None or changed or wanted.resize_position_tables:
+        return trained, remarks
+    # Nothing else is to change: the option says what the file cannot tell, or contradicts it.
+    return infer_config(stored, wanted.image_size, wanted.window_size)
+
+
 def settings_fit(stored: StoredWeights, config: SlideSwinConfig) -> bool:
     """Whether settings that a file states are those that its tensors' shapes tell.
 
@@ -129,13 +146,7 @@ def _read_shapes(stored: StoredWeights) -> tuple[Shapes, list[_Stage], dict[str,
         )
     _refuse_gaps(path, shapes, count)
     stages = [_Stage(shapes, index) for index in range(count)]
-    try:
-        return shapes, stages, _from_shapes(shapes, stages, patch)
-    except (IndexError, ZeroDivisionError) as error:
-        raise InputError(
-            f"{path} has tensors of unexpected rank or is missing some of a Slide-Swin's: compare "
-            f"it with the model that was trained."
-        ) from error
+    return shapes, stages, _from_shapes(shapes, stages, patch)
 
 
 def _refuse_gaps(path: Path, shapes: Shapes, stages: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from slide_deploy.checkpoint.entries import Path
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
 
-_NAME = re.compile(
+NAMES = re.compile(
     r"patch_embed\.(?:proj|norm)\.(?:weight|bias)"
     r"|absolute_pos_embed"
     r"|layers\.\d{1,9}\.blocks\.\d{1,9}\."
@@ -50,9 +50,6 @@ _WORDS = frozenset(
 )
 _DOWNSAMPLE = re.compile(r"layers\.(\d+)\.downsample\.(.+)")
 
-FROZEN = re.compile(r"layers\.\d+\.blocks\.\d+\.attn\.dep_conv\.(?:weight|bias)")
-"""The shift branch. Training freezes it, so that averages of what is trained may leave it out."""
-
 DERIVED = re.compile(r"layers\.\d+\.blocks\.\d+\.(?:attn\.relative_position_index|attn_mask)")
 """Buffers that the settings tell; averages of parameters leave them out."""
 
@@ -81,12 +78,7 @@ def network_name(relative: Path) -> str | None:
     if relative[0] in ("layers", "patch_embed"):
         known = [part for part in known if _is_word(part)]
     name = ".".join((*known, *relative[-1:]))
-    return name if _NAME.fullmatch(name) else None
-
-
-def inside_network(name: str) -> bool:
-    """Whether a tensor that no Slide-Swin has stands among its own layers."""
-    return _is_word(name.partition(".")[0])
+    return name if NAMES.fullmatch(name) else None
 
 
 def _is_word(part: str) -> bool:

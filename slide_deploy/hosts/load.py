@@ -1,5 +1,6 @@
 """A checkpoint file to a model in evaluation mode."""
 
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,24 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slide_deploy.checkpoint.carry import carried, carried_tensors
-from slide_deploy.checkpoint.infer import infer_config, settings_fit
 from slide_deploy.checkpoint.networks import some
 from slide_deploy.checkpoint.numbers import as_float32, refuse_not_finite
 from slide_deploy.checkpoint.overrides import Overrides
-from slide_deploy.checkpoint.read import StoredWeights, read_checkpoint
-from slide_deploy.checkpoint.strangers import DERIVED
+from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.errors import InputError
+from slide_deploy.hosts.find import find_network
+from slide_deploy.hosts.host import Host, Settings
+from slide_deploy.hosts.registry import architecture_name, host_of
 from slide_deploy.model_files import checkpoint_stem
-from slide_deploy.models.backbone import SlideSwinBackbone
-from slide_deploy.models.registry import architecture_name
-from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig, SlideSwinTrunk
+from slide_deploy.models.host_network import HostNetwork
 
 # What arithmetic on settings of any type and size can end in.
 _ODD_VALUES = (AttributeError, ArithmeticError, LookupError, TypeError, ValueError)
-
-# In front of a classifier only.
-_LAST_NORM = ("norm.weight", "norm.bias")
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Checkpoint:
     Args:
         model: in evaluation mode, float32, on the CPU.
         config: its settings.
-        architecture: the published name of these settings, else "slide_swin".
+        architecture: the published name of these settings, else that of the family.
         path: the file.
         sha256: of the file.
         entry: the keys and prefixes that lead to the weights; empty for a bare state dict.
@@ -47,8 +43,8 @@ class Checkpoint:
         left_out: names of all tensors of the file that are not part of the model.
     """
 
-    model: SlideSwinTrunk
-    config: SlideSwinConfig
+    model: HostNetwork
+    config: Any
     architecture: str
     path: Path
     sha256: str
@@ -63,13 +59,18 @@ class Checkpoint:
         """What files that are written from it are called, without their suffix."""
         return checkpoint_stem(self.path)
 
-    def classifier(self) -> SlideSwin:
+    @property
+    def host(self) -> Host:
+        """The family."""
+        return host_of(self.config)
+
+    def classifier(self) -> HostNetwork:
         """The model, which answers logits.
 
         Raises:
             InputError: if it is a detector's backbone, without a classifier.
         """
-        if isinstance(self.model, SlideSwin):
+        if self.model.is_classifier:
             return self.model
         raise InputError(
             f"{self.path} is a backbone without a classifier: it has the maps of its stages only, "
@@ -78,7 +79,7 @@ class Checkpoint:
 
 
 def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Checkpoint:
-    """Load a trained or a folded Slide-Swin.
+    """Load a trained or a folded network of one of the host families.
 
     Args:
         path: a ``.pth``, ``.pt`` or ``.safetensors`` file.
@@ -88,33 +89,33 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
         InputError: if the file cannot be used; the text says why and what to do.
     """
     overrides = overrides or Overrides()
-    stored = read_checkpoint(Path(path), overrides.weights, overrides.entry, overrides.leave_out)
-    trained, remarks = _trained_config(stored, overrides)
+    host, stored = find_network(Path(path), overrides)
+    if stored.settings is None:
+        trained, remarks = _inferred(host, stored, overrides)
+    else:
+        trained, remarks = _stored_config(host, stored), ()
     remarks = (*stored.remarks, *remarks)
-    config = carried(stored.path, trained, overrides)
+    config = host.carry(stored.path, trained, overrides)
     folded = any(name.endswith(".attn.key_conv.weight") for name in stored.tensors)
-    kind = (
-        SlideSwin if any(name.startswith("head.") for name in stored.tensors) else SlideSwinBackbone
-    )
+    features = not any(name.startswith("head.") for name in stored.tensors)
     with torch.device("meta"):
-        model: SlideSwinTrunk = kind(trained, folded)
-    last_norm = [
-        name for name in _LAST_NORM if kind is SlideSwinBackbone and name in stored.tensors
-    ]
-    if last_norm:
-        remarks = (*remarks, "left out: norm, which the maps of the stages do not pass")
+        model = host.build(trained, folded, features)
+    unused = [name for name in host.classifier_only if features and name in stored.tensors]
+    if unused:
+        modules = ", ".join(dict.fromkeys(name.rpartition(".")[0] or name for name in unused))
+        remarks = (*remarks, f"left out: {modules}, which the maps of the stages do not pass")
     tensors = {
         name: as_float32(f"{stored.path}: {name}", tensor)
         for name, tensor in stored.tensors.items()
-        if name.rpartition(".")[2] not in DERIVED and name not in last_norm
+        if not host.sought.derived(name) and name not in unused
     }
-    _check(stored.path, tensors, model.state_dict())
+    _check(stored.path, host, tensors, model.state_dict())
     resized = stored.resized
     if config is not trained:
-        tensors, names = carried_tensors(tensors, trained, config)
+        tensors, names = host.carry_tensors(tensors, trained, config)
         resized = tuple(dict.fromkeys((*resized, *names)))
         with torch.device("meta"):
-            model = kind(config, folded)
+            model = host.build(config, folded, features)
     model.load_state_dict(tensors, assign=True)
     model.eval().requires_grad_(False)
     return Checkpoint(
@@ -124,52 +125,26 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
         path=stored.path,
         sha256=stored.sha256,
         entry=stored.entry,
-        remarks=(*remarks, *_changes(trained, config, resized)),
+        remarks=(*remarks, *_changes(host, trained, config, resized)),
         trained_size=trained.image_size,
         resized=resized,
-        left_out=(*stored.left_out, *last_norm),
+        left_out=(*stored.left_out, *unused),
     )
 
 
-def settings_of(config: SlideSwinConfig) -> dict[str, Any]:
+def settings_of(config: Any) -> dict[str, Any]:
     """The settings as plain data, for a manifest or for a folded checkpoint."""
     return asdict(config)
 
 
-def _trained_config(
-    stored: StoredWeights, overrides: Overrides
-) -> tuple[SlideSwinConfig, tuple[str, ...]]:
-    """The settings of training, and remarks on them."""
-    size, window = overrides.image_size, overrides.window_size
-    remarks: tuple[str, ...] = ()
-    if stored.settings is not None:
-        trained = _stored_config(stored)
-    else:
-        trained, remarks = infer_config(stored, size)
-    changed = size not in (None, trained.image_size) or overrides.resize_position_tables
-    if window is None or changed:
-        return trained, remarks
-    # Nothing else is to change: the option says what the file cannot tell, or contradicts it.
-    if stored.settings is None:
-        return infer_config(stored, size, window)
-    if window != trained.window_size:
-        raise InputError(
-            f"{stored.path} was folded with {trained.window_size}, not {window}: leave out "
-            f"--window-size."
-        )
-    return trained, remarks
-
-
 def _changes(
-    trained: SlideSwinConfig, config: SlideSwinConfig, resized: tuple[str, ...]
+    host: Host, trained: Settings, config: Settings, resized: tuple[str, ...]
 ) -> Iterator[str]:
     """What is not as in training, for the user to read."""
     if config.image_size != trained.image_size:
         height, width = trained.image_size
         yield f"trained on {height}x{width} images"
-    if config.kept_windows:
-        windows = ", ".join(map(str, dict.fromkeys(config.kept_windows)))
-        yield f"maps are tiled with the windows of training, {windows} positions wide"
+    yield from host.changes(trained, config)
     if resized:
         yield (
             f"{len(resized)} position tables were interpolated: this is not the function that was "
@@ -177,18 +152,28 @@ def _changes(
         )
 
 
-def _stored_config(stored: StoredWeights) -> SlideSwinConfig:
+def _inferred(host: Host, stored: StoredWeights, wanted: Overrides) -> tuple[Any, tuple[str, ...]]:
+    try:
+        return host.infer(stored, wanted)
+    except (LookupError, ArithmeticError) as error:
+        raise InputError(
+            f"{stored.path} has tensors of unexpected rank or is missing some of a {host.title}'s: "
+            f"compare it with the model that was trained."
+        ) from error
+
+
+def _stored_config(host: Host, stored: StoredWeights) -> Any:
     assert stored.settings is not None
     try:
         settings: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in stored.settings.items()
         }
-        fractions = ("mlp_ratio", "qk_scale")
-        if any(_is_fraction(value) for name, value in settings.items() if name not in fractions):
+        counts = _counts(host.settings)
+        if any(name in counts and _is_fraction(value) for name, value in settings.items()):
             raise ValueError
-        config = SlideSwinConfig(**settings)
-        fits = settings_fit(stored, config)
+        config = host.settings(**settings)
+        fits = host.fits(stored, config)
     except (*_ODD_VALUES, InputError) as error:
         raise InputError(f"{stored.path} has settings that do not fit: fold it again.") from error
     if not fits:
@@ -196,20 +181,30 @@ def _stored_config(stored: StoredWeights) -> SlideSwinConfig:
     return config
 
 
+def _counts(settings: type) -> set[str]:
+    """The settings that are no fractions, by their types."""
+    hints = typing.get_type_hints(settings)
+    return {name for name, kind in hints.items() if "float" not in str(kind)}
+
+
 def _is_fraction(value: Any) -> bool:
     """Whether a setting that counts something does not: 4.0 passes for 4 until a shape needs it."""
     return any(isinstance(item, float) for item in (value if isinstance(value, tuple) else [value]))
 
 
-def _check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def _check(
+    path: Path, host: Host, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> None:
     missing = [name for name in expected if name not in tensors]
     if missing:
-        raise InputError(f"{path} lacks {some(missing)}: it is not a whole Slide-Swin checkpoint.")
+        raise InputError(
+            f"{path} lacks {some(missing)}: it is not a whole {host.title} checkpoint."
+        )
     extra = [name for name in tensors if name not in expected]
     if extra:
         raise InputError(
-            f"{path} holds {some(extra)}, which a Slide-Swin of these settings does not have: is "
-            f"it a variant of the model?"
+            f"{path} holds {some(extra)}, which {host.sought.title} does not have: is it a "
+            f"variant of the model?"
         )
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:

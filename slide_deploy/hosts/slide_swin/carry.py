@@ -15,8 +15,8 @@ from pathlib import Path
 from torch import Tensor
 
 from slide_deploy.checkpoint.overrides import Overrides
-from slide_deploy.checkpoint.tables import resize_embedding, resize_window_table
 from slide_deploy.errors import InputError
+from slide_deploy.hosts.slide_swin.tables import resize_embedding, resize_window_table
 from slide_deploy.models.slide_swin import SlideSwinConfig
 
 # Windows that are advised; attention over larger ones is no longer local.
@@ -38,6 +38,12 @@ def carried(path: Path, trained: SlideSwinConfig, wanted: Overrides) -> SlideSwi
     if wanted.keep_windows and wanted.window_size is not None:
         raise InputError("--keep-windows keeps every window as trained: leave out --window-size.")
     size = wanted.image_size or trained.image_size
+    changed = size != trained.image_size or wanted.resize_position_tables
+    if not changed and wanted.window_size not in (None, trained.window_size):
+        raise InputError(  # other files' settings follow the option
+            f"{path} was folded with {trained.window_size}, not {wanted.window_size}: leave out "
+            f"--window-size."
+        )
     if size == trained.image_size and wanted.window_size in (None, trained.window_size):
         return trained
     before = _windows(trained)
@@ -81,6 +87,14 @@ def carried_tensors(
         result[name] = resize_embedding(tensors[name], old, new)
         resized.append(name)
     return result, tuple(resized)
+
+
+def changes(trained: SlideSwinConfig, config: SlideSwinConfig) -> tuple[str, ...]:
+    """What of the windows is not as in training, for the user to read."""
+    if not config.kept_windows:
+        return ()
+    windows = _list(config.kept_windows)
+    return (f"maps are tiled with the windows of training, {windows} positions wide",)
 
 
 def _stages(config: SlideSwinConfig) -> range:

@@ -1,0 +1,146 @@
+"""The networks of a family that a file holds, found by the names of their tensors."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from slide_deploy.checkpoint.entries import Entry, Path
+from slide_deploy.checkpoint.networks import Network, below_roots
+from slide_deploy.checkpoint.stated import Stated, Vocabulary, stated_in
+from slide_deploy.checkpoint.stored_tensor import StoredTensor
+from slide_deploy.errors import InputError
+
+# The shift branch. Training freezes it, so that averages of what is trained may leave it out.
+_FROZEN = re.compile(r".*\battn\.dep_conv\.(?:weight|bias)")
+
+
+@dataclass(frozen=True)
+class NamedNetworks:
+    """How networks are found whose settings nobody knows before the file is read; a ``Sought``.
+
+    Families whose tensors are called otherwise here and there derive from it.
+
+    Attributes:
+        family: as sentences name it: "Slide-Swin".
+        first_layer: the name of the convolution of the image, which tells a network: what stands
+            before it is the network's root.
+        names: matches the whole name of each tensor that such a network may have.
+        vocabulary: what the settings are called in configurations beside the tensors.
+        buffers: matches the names of buffers that the settings tell.
+    """
+
+    family: str
+    first_layer: str
+    names: re.Pattern[str]
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    buffers: re.Pattern[str] | None = None
+
+    @property
+    def title(self) -> str:
+        """See ``Sought``."""
+        return f"a {self.family} of these settings"
+
+    def root_of(self, path: Path) -> Path | None:
+        """What stands before the names of a network, if this path is its first layer's weight."""
+        first = (*self.first_layer.split("."), "weight")
+        return path[: -len(first)] if path[-len(first) :] == first else None
+
+    def name_of(self, relative: Path) -> str | None:
+        """The family's name of a tensor; None where it is not one of such a network.
+
+        Args:
+            relative: the parts of its name behind the network's root.
+        """
+        name = ".".join(relative)
+        return name if self.names.fullmatch(name) else None
+
+    def renamed(self, tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+        """Give the family's names to tensors that other programs name otherwise."""
+        return dict(tensors)
+
+    def with_classifier(
+        self, tensors: Mapping[str, StoredTensor], beside: Mapping[str, StoredTensor]
+    ) -> tuple[dict[str, StoredTensor], frozenset[str]]:
+        """Add a classifier that a framework keeps beside its backbone.
+
+        Args:
+            tensors: of the backbone, by the family's names.
+            beside: what stands where the backbone stands, by name.
+
+        Returns:
+            The tensors of the whole network, and the names of those that came from beside.
+        """
+        return dict(tensors), frozenset()
+
+    def networks(self, entries: Sequence[Entry]) -> tuple[list[Network], list[Entry]]:
+        """See ``Sought``."""
+        flat: dict[Path, bool] = {}
+        for entry in entries:
+            root = self.root_of(entry.path)
+            if root is not None:
+                flat.setdefault(root, entry.depth <= len(root))
+        below, outside = below_roots(entries, flat)
+        found = []
+        for root in flat:
+            network, outside = self._completed(self._network(root, below[root]), outside)
+            found.append(network)
+        return found, outside
+
+    def _network(self, root: Path, entries: Sequence[Entry]) -> Network:
+        tensors: dict[str, StoredTensor] = {}
+        doubled: list[str] = []
+        strangers: dict[str, Entry] = {}
+        for entry in entries:
+            relative = entry.path[len(root) :]
+            name = self.name_of(relative)
+            if name is None:
+                strangers[".".join(relative)] = entry
+                continue
+            if name in tensors:
+                doubled.append(name)
+            tensors[name] = entry.tensor
+        return Network(root, self.renamed(tensors), strangers, tuple(doubled))
+
+    def _completed(self, network: Network, outside: list[Entry]) -> tuple[Network, list[Entry]]:
+        parent = network.root[:-1]
+        if not network.root:
+            return network, outside
+        near = {
+            ".".join(entry.path[len(parent) :]): entry
+            for entry in outside
+            if entry.path[: len(parent)] == parent
+        }
+        tensors, taken = self.with_classifier(
+            network.tensors, {name: entry.tensor for name, entry in near.items()}
+        )
+        used = {id(near[name]) for name in taken}
+        left = [entry for entry in outside if id(entry) not in used]
+        return replace(network, tensors=tensors), left
+
+    def refuse_incomplete(self, path: FilePath, network: Network) -> None:
+        """See ``Sought``."""
+        branches = [name for name in network.tensors if ".attn.dep_conv1." in name]
+        if branches and not any(".attn.dep_conv." in name for name in network.tensors):
+            raise InputError(
+                f"{path} holds {branches[0]} and no shift branch (dep_conv), which training "
+                f"freezes and an average may leave out: use a file that has it, such as the raw "
+                f"weights."
+            )
+
+    def frozen(self, name: str) -> bool:
+        """See ``Sought``."""
+        return _FROZEN.fullmatch(name) is not None
+
+    def derived(self, name: str) -> bool:
+        """See ``Sought``."""
+        return self.buffers is not None and self.buffers.fullmatch(name) is not None
+
+    def channels(self, network: Network) -> tuple[int, ...]:
+        """See ``Sought``."""
+        return network.tensors[f"{self.first_layer}.weight"].shape[1:2]
+
+    def stated(self, path: FilePath, content: Any, hub: Mapping[str, Any] | None) -> Stated:
+        """See ``Sought``."""
+        return stated_in(path, content, self.family, self.vocabulary, hub)

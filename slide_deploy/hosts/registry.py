@@ -1,0 +1,36 @@
+"""The host families. Everything else looks them up here."""
+
+from slide_deploy.errors import InputError
+from slide_deploy.hosts.host import Architecture, Host, Settings
+from slide_deploy.hosts.slide_swin import SLIDE_SWIN
+
+HOSTS: tuple[Host, ...] = (SLIDE_SWIN,)
+
+
+def known_hosts() -> tuple[Host, ...]:
+    """All families."""
+    return HOSTS
+
+
+def host_of(settings: Settings) -> Host:
+    """The family whose settings these are."""
+    return next(host for host in HOSTS if isinstance(settings, host.settings))
+
+
+def architecture_name(settings: Settings) -> str:
+    """The published name of some settings, for any image and classes, else that of the family."""
+    return host_of(settings).architecture(settings)
+
+
+def published_named(name: str) -> tuple[Host, Architecture]:
+    """A published network and its family.
+
+    Raises:
+        InputError: if none is called so.
+    """
+    every = [(host, each) for host in HOSTS for each in host.published]
+    for host, each in every:
+        if each.name == name:
+            return host, each
+    known = ", ".join(each.name for _, each in every)
+    raise InputError(f"There is no architecture {name}: choose one of {known}.")

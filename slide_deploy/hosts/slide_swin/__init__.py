@@ -1,0 +1,38 @@
+"""Slide-Swin: a Swin transformer whose first stages use slide attention."""
+
+from slide_deploy.hosts.host import Host
+from slide_deploy.hosts.slide_swin.carry import carried, carried_tensors, changes
+from slide_deploy.hosts.slide_swin.infer import settings_fit, trained_config
+from slide_deploy.hosts.slide_swin.located import WHOLE, rewritten
+from slide_deploy.hosts.slide_swin.networks import NETWORKS
+from slide_deploy.hosts.slide_swin.published import ARCHITECTURES, plain_swin, published_as
+from slide_deploy.models.backbone import SlideSwinBackbone, backbone_of
+from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig, SlideSwinTrunk
+
+
+def _build(config: SlideSwinConfig, folded: bool, features: bool) -> SlideSwinTrunk:
+    return (SlideSwinBackbone if features else SlideSwin)(config, folded)
+
+
+def _summary(config: SlideSwinConfig) -> str:
+    return f"depths {' '.join(map(str, config.depths))}, {config.num_slide_stages} slide stages"
+
+
+SLIDE_SWIN = Host(
+    name="slide_swin",
+    sought=NETWORKS,
+    settings=SlideSwinConfig,
+    infer=trained_config,
+    fits=settings_fit,
+    build=_build,
+    backbone_of=backbone_of,
+    summary=_summary,
+    published=ARCHITECTURES,
+    published_as=published_as,
+    carry=carried,
+    carry_tensors=carried_tensors,
+    changes=changes,
+    plain=plain_swin,
+    whole=WHOLE,
+    rewritten=rewritten,
+)

@@ -1,0 +1,43 @@
+"""The published sizes of Slide-Swin."""
+
+from dataclasses import replace
+
+from slide_deploy.hosts.host import Architecture
+from slide_deploy.models.slide_swin import SlideSwinConfig
+
+# What Swin-T, -S and -B are published with.
+_SWIN_WINDOW = 7
+
+ARCHITECTURES = (
+    Architecture("slide_swin_tiny", SlideSwinConfig(), 28_348_834, 4.6),
+    Architecture("slide_swin_small", SlideSwinConfig(depths=(2, 2, 18, 2)), 49_747_378, 8.9),
+    Architecture(
+        "slide_swin_base",
+        SlideSwinConfig(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
+        87_948_704,
+        15.5,
+    ),
+)
+
+
+def published_as(published: SlideSwinConfig, config: SlideSwinConfig) -> SlideSwinConfig:
+    """Settings with what may be other in a network of a published size taken from that.
+
+    Args:
+        published: the settings of that size.
+        config: any.
+    """
+    return replace(
+        config,
+        image_size=published.image_size,
+        num_classes=published.num_classes,
+        window_size=published.window_size,
+        kept_windows=(),
+        feature_norms=(),
+        qk_scale=config.qk_scale or None,  # 0 is the default as well
+    )
+
+
+def plain_swin(config: SlideSwinConfig) -> SlideSwinConfig:
+    """No slide stage, windows of 7: the same code base, the same projections."""
+    return replace(config, num_slide_stages=0, window_size=_SWIN_WINDOW)

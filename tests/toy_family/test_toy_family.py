@@ -1,0 +1,237 @@
+"""A new host family is one file and one line: the walk in docs/architecture.md."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.candidates import Sweep
+from benchmarks.peers.registry import peer_named
+from benchmarks.peers.subject import network
+from benchmarks.suite import members
+from slide_deploy import cli
+from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.cli.source import Source
+from slide_deploy.deployable.trained import deployable_checkpoint
+from slide_deploy.errors import InputError
+from slide_deploy.hosts import load_checkpoint, registry
+from slide_deploy.models.slide_attention import SlideAttention
+from slide_deploy.runtimes import open_file
+from slide_deploy.tasks.contests import find_attentions
+from slide_deploy.tasks.suite_files import export_for_suite
+from tests.support import GOLDEN, random_swin, randomise
+from tests.toy_family.family import TOY, Toy, ToyBackbone, ToyConfig
+
+TABLE = "attn.relative_position_bias_table"
+CONFIG = {"DATA": {"IMG_SIZE": 32}, "MODEL": {"TYPE": "toy"}}
+
+
+@pytest.fixture(autouse=True)
+def _one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "HOSTS", (*registry.HOSTS, TOY))
+
+
+@pytest.fixture
+def toy() -> Toy:
+    return randomise(Toy(ToyConfig())).eval()
+
+
+@pytest.fixture
+def path(toy: Toy, tmp_path: Path) -> Path:
+    path = tmp_path / "toy.pth"
+    torch.save({"model": toy.state_dict(), "config": CONFIG}, path)
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """The command line in this process: exit code, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(exit.value.code or 0), out, err
+
+    return call
+
+
+def image(size: tuple[int, int] = (32, 32)) -> torch.Tensor:
+    return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+
+
+def answer(path: Path, given: torch.Tensor) -> dict[str, np.ndarray]:
+    return open_file(path)({"image": given.numpy()})
+
+
+@torch.no_grad()
+def test_a_checkpoint_is_loaded(toy: Toy, path: Path) -> None:
+    loaded = load_checkpoint(path)
+    assert (loaded.host, loaded.config, loaded.entry) == (TOY, ToyConfig(), "model")
+    assert (loaded.architecture, loaded.remarks) == ("toy_small", ())
+    assert torch.equal(loaded.classifier()(image()), toy(image()))
+    larger = load_checkpoint(path, Overrides(image_size=(32, 48)))
+    assert larger.config.resolution(1) == (4, 6)
+    assert larger.remarks == ("trained on 32x32 images",)
+    summary = deployable_checkpoint(loaded).origin.summary
+    assert summary == "toy_small: 32x32 pixels, 5 classes, depths 1 1"
+
+
+@torch.no_grad()
+def test_export_and_verify_logits_and_maps(run, toy: Toy, path: Path, tmp_path: Path) -> None:
+    for name, options in (("logits", ()), ("maps", ("--features",))):
+        out = tmp_path / name
+        formats = ("--to", "onnx", "--to", "openvino")
+        code, _, err = run("export", path, *formats, "--out", out, *options)
+        assert code == 0, err
+        manifest = json.loads((out / "manifest.json").read_text())
+        assert [each["passed"] for each in manifest["files"]] == [True, True]
+        assert "toy_small" in json.dumps(manifest)
+        for file in (out / "toy.onnx", out / "toy.xml"):
+            code, printed, err = run("verify", file, "--against", path, "--locate")
+            assert (code, "layers: all" in printed) == (0, True), err
+    given = answer(tmp_path / "logits" / "toy.onnx", image())
+    assert np.allclose(given["logits"], toy(image()).numpy(), atol=1e-5)
+    given = answer(tmp_path / "maps" / "toy.onnx", image())
+    for name, truth in zip(("stage0", "stage1"), TOY.backbone_of(toy)(image()), strict=True):
+        assert np.allclose(given[name], truth.numpy(), atol=1e-5)
+
+
+def test_verify_sees_another_checkpoint(run, toy: Toy, path: Path, tmp_path: Path) -> None:
+    code, _, err = run("export", path, "--to", "onnx", "--out", tmp_path)
+    assert code == 0, err
+    with torch.no_grad():
+        toy.stages[1][0].attn.proj.weight[0] *= 1.5
+    torch.save({"model": toy.state_dict(), "config": CONFIG}, path)
+    code, out, _ = run("verify", tmp_path / "toy.onnx", "--against", path, "--locate")
+    assert (code, "stages.1.0.attn" in out) == (1, True), out
+
+
+@torch.no_grad()
+def test_folded_weights_are_read_back(run, toy: Toy, path: Path, tmp_path: Path) -> None:
+    folded = tmp_path / "folded.safetensors"
+    code, _, err = run("fold", path, "--output", folded)
+    assert code == 0, err
+    again = load_checkpoint(folded)
+    assert again.config == ToyConfig()
+    assert not any(isinstance(each, SlideAttention) for each in again.model.modules())
+    assert torch.allclose(again.classifier()(image()), toy(image()), atol=1e-5)
+    code, _, err = run("export", folded, "--to", "onnx", "--out", tmp_path)
+    assert code == 0, err
+
+
+@torch.no_grad()
+def test_a_backbone_has_maps_only(toy: Toy, path: Path) -> None:
+    weights = {name: each for name, each in toy.state_dict().items() if "head" not in name}
+    torch.save({"model": weights, "config": CONFIG}, path)
+    loaded = load_checkpoint(path)
+    assert isinstance(loaded.model, ToyBackbone)
+    assert loaded.left_out == ("norm.weight", "norm.bias")
+    assert deployable_checkpoint(loaded, features=None).outputs == ("stage0", "stage1")
+    with pytest.raises(InputError, match="a backbone without a classifier"):
+        loaded.classifier()
+
+
+def test_models_lists_it(run) -> None:
+    code, out, _ = run("models")
+    assert code == 0
+    assert "toy_small" in out
+    assert "3,955" in out
+    assert sum(each.numel() for each in Toy(ToyConfig()).parameters()) == 3_955
+
+
+def test_tune_finds_its_attentions(path: Path) -> None:
+    found = [(each.channels, each.height, each.width) for each in find_attentions(Source(path), ())]
+    assert found == [(8, 8, 8), (16, 4, 4)]
+
+
+def test_a_suite_makes_its_files_and_peers(tmp_path: Path) -> None:
+    suite = tmp_path / "suite.toml"
+    suite.write_text(
+        'name = "a"\ntargets = ["onnxruntime:cpu"]\nimage_sizes = ["32"]\n'
+        '[[candidate]]\nname = "ours"\narchitecture = "toy_small"\n'
+        '[[candidate]]\nname = "unfold"\npeer = "unfold"\narchitecture = "toy_small"\n'
+    )
+    found = members(suite, tmp_path / "work", Sweep(), export_for_suite)
+    ours, peer = (answer(Path(each.candidate.path), image()) for each in found)
+    assert np.abs(next(iter(peer.values()))).max() > 0
+    assert ours["logits"].shape == (1, 5)
+    with pytest.raises(InputError, match="no Toy without slide attention"):
+        peer_named("swin").build(network("toy_small", (32, 32)))
+
+
+@pytest.mark.parametrize(
+    ("edit", "sentence"),
+    [
+        (lambda state: state.pop("stages.1.0.attn.proj.bias"), "not a whole Toy checkpoint"),
+        (lambda state: state.update({"stages.0.0.attn.more": torch.ones(2)}), "a Toy of these"),
+        (lambda state: state.pop("stem.weight"), "is not a Slide-Swin or a Toy: it has"),
+        (lambda state: state.update({"head.bias": torch.full((5,), torch.nan)}), "holds NaN"),
+        (lambda state: state.pop(f"stages.1.0.{TABLE}"), "missing some of a Toy's"),
+        (
+            lambda state: [state.pop(name) for name in list(state) if ".dep_conv." in name],
+            "no shift branch",
+        ),
+    ],
+)
+def test_what_is_not_one_is_refused(toy: Toy, path: Path, edit, sentence: str) -> None:
+    state = toy.state_dict()
+    edit(state)
+    torch.save({"model": state, "config": CONFIG}, path)
+    with pytest.raises(InputError, match=sentence):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (Overrides(image_size=(30, 32)), "multiples of 8"),
+        (Overrides(window_size=7), "leave out --window-size"),
+        (Overrides(keep_windows=True), "leave out --keep-windows"),
+        (Overrides(resize_position_tables=True), "leave out --resize-position-tables"),
+    ],
+)
+def test_what_it_cannot_be_is_refused(path: Path, overrides: Overrides, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        load_checkpoint(path, overrides)
+
+
+def test_families_in_one_file(toy: Toy, tmp_path: Path) -> None:
+    swin = random_swin().state_dict()
+    both = tmp_path / "both.pth"
+    torch.save({"student": swin, "teacher": toy.state_dict()}, both)
+    with pytest.raises(InputError, match=r"a Slide-Swin \(student\) and a Toy \(teacher\)"):
+        load_checkpoint(both)
+
+    def named(entry: str) -> str:
+        return load_checkpoint(both, Overrides(image_size=(32, 32), entry=entry)).host.name
+
+    assert (named("student"), named("teacher")) == ("slide_swin", "toy")
+    with pytest.raises(InputError, match=r"a Slide-Swin .* and a Toy .* nothing says which"):
+        named("nobody")
+
+
+def test_a_first_layer_that_is_called_alike_makes_no_network(toy: Toy, path: Path) -> None:
+    """At one place the family that knows most of the tensors has it."""
+    state = toy.state_dict() | {"patch_embed.proj.weight": torch.zeros(8, 3, 4, 4)}
+    torch.save(state, path)
+    with pytest.raises(InputError, match="a Toy of these settings does not have"):
+        load_checkpoint(path)
+    wanted = Overrides(image_size=(32, 32), leave_out=("patch_embed",))
+    assert load_checkpoint(path, wanted).host is TOY
+
+
+def test_two_families_that_know_the_same_tensors(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "HOSTS", (TOY, TOY))
+    with pytest.raises(InputError, match=r"a Toy .* and a Toy .*: name what builds"):
+        load_checkpoint(path)
+
+
+def test_the_golden_networks_are_still_found() -> None:
+    assert load_checkpoint(GOLDEN / "slide_swin_nano.pth").host.name == "slide_swin"
