@@ -145,7 +145,10 @@ def test_models_lists_it(run) -> None:
 
 
 def test_tune_finds_its_attentions(path: Path) -> None:
-    found = [(each.channels, each.height, each.width) for each in find_attentions(Source(path), ())]
+    found = [
+        (each.channels, each.height, each.width)
+        for each in find_attentions(Source(path).load(), ())
+    ]
     assert found == [(8, 8, 8), (16, 4, 4)]
 
 
