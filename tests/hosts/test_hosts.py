@@ -10,7 +10,7 @@ import torch
 
 from exporters import pipeline
 from exporters.outcome import ExportOptions, ExportResult
-from slide_deploy.cli.options import read_lowering
+from slide_deploy.tasks.options import read_lowering
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks.check import check_file
 from slide_deploy.runtimes import open_file
