@@ -107,7 +107,7 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
         if kind in mixings:
             raise ValueError(f"counts {kind} twice")
         mixings[kind] = count
-    return Census(mixings, pairs, *flags, rank)
+    return Census(mixings, pairs, *flags, rank=rank)
 
 
 def _geometry(entry: Any) -> Geometry:

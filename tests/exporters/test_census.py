@@ -94,8 +94,16 @@ def test_the_census_of_a_plain_network() -> None:
             Geometry(1, 16, 32, (3, 3), pairs, ones, ones): Count(1, 1),
             Geometry(4, 8, 8, (3, 3), ((2, 2), (2, 2)), ones, (2, 2)): Count(1, 1),
             Geometry(1, 32, 10): Count(1, 1),
-        }
+        },
+        rank=4,
     )
+
+
+@pytest.mark.parametrize(
+    ("layer", "rank"), [(nn.PixelShuffle(2), 6), (nn.ChannelShuffle(2), 5), (nn.ReLU(), 4)]
+)
+def test_the_rank_of_a_program_counts_what_converters_split(layer: nn.Module, rank: int) -> None:
+    assert census(traced(nn.Sequential(nn.Conv2d(2, 4, 1), layer), 2, 8, 8)).rank == rank
 
 
 def test_zeros_around_a_map_are_padding() -> None:
