@@ -95,8 +95,10 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
     if not isinstance(content, dict) or not isinstance(content.get("mixings"), list):
         raise ValueError("has no list of mixings")
     pairs = content.get("branched_pairs", 0)
-    flags = [content.get(key, False) for key in ("hidden_products", "infinities")]
-    if not _is_count(pairs, MAX_NODES) or not all(isinstance(flag, bool) for flag in flags):
+    hides, infinite = (content.get(key, False) for key in ("hidden_products", "infinities"))
+    if not _is_count(pairs, MAX_NODES) or not all(
+        isinstance(flag, bool) for flag in (hides, infinite)
+    ):
         raise ValueError("has branched pairs, hidden products or infinities that are none")
     rank = content.get("rank", 0)
     if not _is_count(rank, MAX_RANK):
@@ -107,7 +109,7 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
         if kind in mixings:
             raise ValueError(f"counts {kind} twice")
         mixings[kind] = count
-    return Census(mixings, pairs, *flags, rank=rank)
+    return Census(mixings, pairs, hides, infinite, rank)
 
 
 def _geometry(entry: Any) -> Geometry:
