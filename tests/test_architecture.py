@@ -93,8 +93,10 @@ ARROWS = {
     },
     "slide_deploy.cases": {"slide_deploy.deployable"},
     "slide_deploy.parity": {"slide_deploy.cases", "slide_deploy.precisions"},
+    "slide_deploy.dataflow": set(),
     "slide_deploy.locate": {"slide_deploy.precisions"},
     "slide_deploy.reference": {
+        "slide_deploy.dataflow",
         "slide_deploy.cases",
         "slide_deploy.deployable",
         "slide_deploy.errors",

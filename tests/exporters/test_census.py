@@ -100,6 +100,13 @@ def test_the_census_of_a_plain_network() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("layer", "rank"), [(nn.PixelShuffle(2), 6), (nn.ChannelShuffle(2), 5), (nn.ReLU(), 4)]
+)
+def test_the_rank_of_a_program_counts_what_converters_split(layer: nn.Module, rank: int) -> None:
+    assert census(traced(nn.Sequential(nn.Conv2d(2, 4, 1), layer), 2, 8, 8)).rank == rank
+
+
 def test_zeros_around_a_map_are_padding() -> None:
     model = nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.Conv2d(2, 4, 3, padding=1))
     (kind,) = census(traced(model, 2, 8, 8)).mixings

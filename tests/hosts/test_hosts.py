@@ -10,10 +10,10 @@ import torch
 
 from exporters import pipeline
 from exporters.outcome import ExportOptions, ExportResult
-from slide_deploy.tasks.options import read_lowering
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks.check import check_file
 from slide_deploy.runtimes import open_file
+from slide_deploy.tasks.options import read_lowering
 from tests.hosts.host import Host
 from tests.hosts.networks import HOSTS
 from tests.shared import once
