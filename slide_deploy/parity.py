@@ -1,7 +1,7 @@
 """Two answers to figures and a verdict. It fails closed: NaN is never within a limit."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ from slide_deploy.precisions import FLOAT32_LIMIT, Limit, known_precisions
 
 # Every output of a model by its name.
 Answers = Mapping[str, np.ndarray]
+# Sums of some thousand terms in float64 are off by less, of their largest term.
+_ROUNDING = 1e-12
 Predict = Callable[[Mapping[str, np.ndarray]], Answers]
 
 
@@ -39,8 +41,15 @@ class Agreement:
         return self.max_relative <= limit.relative and self.snr_db >= limit.snr_db
 
 
-def compare(answer: np.ndarray, reference: np.ndarray) -> Agreement:
+def compare(answer: np.ndarray, reference: np.ndarray, scale: float = 0.0) -> Agreement:
     """Compare logits (rows, classes), or maps of any rank, with their reference, in float64.
+
+    Args:
+        answer: of the file.
+        reference: the true answer.
+        scale: the largest absolute value that this output has for other inputs. Where the reference
+            is nothing beside it but what float64 rounds, as where a normalisation takes the mean
+            off a constant map, figures are relative to it.
 
     NaN and infinity that the reference holds must stand at the same places of the answer, as where
     logits are masked; the figures are those of the numbers around them. A difference there or in
@@ -61,6 +70,8 @@ def compare(answer: np.ndarray, reference: np.ndarray) -> Agreement:
     difference = answer[numbers].astype(np.float64) - reference
     worst, largest = float(np.abs(difference).max()), float(np.abs(reference).max())
     noise, signal = float((difference**2).sum()), float((reference**2).sum())
+    if largest <= _ROUNDING * scale:
+        largest, signal = scale, scale**2 * reference.size
     if noise == 0.0:
         return Agreement(0.0, 0.0, math.inf, 1.0 if classes else None)
     snr = 10 * math.log10(signal / noise) if signal else -math.inf
@@ -140,6 +151,12 @@ class Verification:
         )
 
 
+def _largest(values: Iterable[np.ndarray]) -> float:
+    """The largest absolute number among all; infinity and NaN are none."""
+    sizes = (np.abs(each[np.isfinite(each)].astype(np.float64)) for each in values)
+    return max((float(each.max()) for each in sizes if each.size), default=0.0)
+
+
 def verify(
     predict: Predict,
     cases: Sequence[Case],
@@ -160,10 +177,14 @@ def verify(
         limit: what is allowed.
     """
     lacking = np.empty(0)
+    scales = {
+        output: _largest(each[output] for each in references)
+        for output in (references[0] if references else ())
+    }
     results = []
     for case, reference in zip(cases, references, strict=True):
         answers = predict(case.inputs)
         for output, wanted in reference.items():
-            agreement = compare(answers.get(output, lacking), wanted)
+            agreement = compare(answers.get(output, lacking), wanted, scales[output])
             results.append(CaseResult(case.name, case.batch, output, agreement))
     return Verification(tuple(results), limit, runtime, version)

@@ -73,6 +73,25 @@ def test_a_reference_that_is_not_a_number_passes_nothing() -> None:
     assert not passes(np.ones_like(REFERENCE), np.zeros_like(REFERENCE))
 
 
+def test_infinity_and_nan_pass_only_where_the_reference_has_them() -> None:
+    masked = np.where(REFERENCE == 0.1, -np.inf, REFERENCE)
+    assert passes(masked, masked)
+    assert not passes(REFERENCE, masked)
+    assert not passes(-masked, masked)
+    assert not passes(np.where(np.isinf(masked), np.nan, masked), masked)
+    assert not passes(masked * 1.001, masked)
+
+
+def test_what_is_nothing_but_rounding_is_measured_against_other_answers() -> None:
+    rounding = 1e-16 * REFERENCE
+    assert not compare(1e-6 * REFERENCE, rounding).within(FLOAT32_LIMIT)
+    assert compare(1e-6 * REFERENCE, rounding, scale=4.0).within(FLOAT32_LIMIT)
+    assert compare(1e-6 * REFERENCE, 0 * rounding, scale=4.0).within(FLOAT32_LIMIT)
+    assert not compare(1e-3 * REFERENCE, rounding, scale=4.0).within(FLOAT32_LIMIT)
+    # A small answer is an answer.
+    assert not compare(1.01e-6 * REFERENCE, 1e-6 * REFERENCE, scale=4.0).within(FLOAT32_LIMIT)
+
+
 def test_no_cases_is_no_proof() -> None:
     assert not verify(lambda x: {}, (), (), runtime="none", version="0").passed
 

@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from slide_deploy.deployable.reasons import reason_of
 from slide_deploy.deployable.record import Deployable
+from slide_deploy.errors import InputError
 from slide_deploy.models.slide_attention import SlideAttentionBase
 
 
@@ -18,6 +20,9 @@ def learn_map_sizes(deployable: Deployable, folded: nn.Module) -> None:
     Args:
         deployable: the network.
         folded: its model, folded; the attributes are set in place.
+
+    Raises:
+        InputError: if the network reads what is inside its attentions, which folding takes away.
     """
     unknown = [
         module
@@ -41,6 +46,11 @@ def learn_map_sizes(deployable: Deployable, folded: nn.Module) -> None:
     try:
         with torch.no_grad():
             deployable.network(folded)(*deployable.examples)
+    except Exception as error:  # a user's network, any error
+        raise InputError(
+            f"{deployable.origin.name} cannot be run once its slide attentions are folded "
+            f"({reason_of(error)}): let it call them as a whole, without using their layers."
+        ) from error
     finally:
         for handle in handles:
             handle.remove()

@@ -78,8 +78,10 @@ def deployable_of(
     found = _opened(found, open_sizes or {}, dynamic_batch)
     constants = tuple(None if place in places else leaf for place, leaf in enumerate(leaves))
     call = Call(spec, constants, places, ())
-    trial = tried(own, call, found, name)
-    found = with_values(Network(copied(own), trial.call), found)
+    ran = copied(own)  # which may keep something of each run
+    trial = tried(ran, call, found, name)
+    found = with_values(Network(ran, trial.call), found)
+    del ran
     origin = Origin(
         name=name,
         stem=stem or snake_case(type(own).__name__),

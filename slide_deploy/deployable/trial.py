@@ -1,6 +1,5 @@
 """A network is run once and again: what it gives, and whether that can be deployed."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,7 +33,7 @@ def tried(model: nn.Module, call: Call, inputs: Sequence[Input], title: str) -> 
     """Run a network.
 
     Args:
-        model: left as it is.
+        model: its buffers may change.
         call: how it is called; what it gives is not known yet.
         inputs: with examples that it takes.
         title: what messages call it.
@@ -42,9 +41,8 @@ def tried(model: nn.Module, call: Call, inputs: Sequence[Input], title: str) -> 
     Raises:
         InputError: if it cannot be run, or gives or does what no file can.
     """
-    network = copy.deepcopy(model)
     tensors = {each.name: torch.tensor(each.example) for each in inputs}
-    given = _given(network, call, tensors, title)
+    given = _given(model, call, tensors, title)
     for name, tensor in tensors.items():
         if tensor._version:
             raise InputError(
@@ -64,7 +62,7 @@ def tried(model: nn.Module, call: Call, inputs: Sequence[Input], title: str) -> 
             dropped.append(text or "its output")
     if not kept:
         raise InputError(f"{title} gives no tensor: a network without outputs cannot be exported.")
-    again = [leaf for _, leaf in _given(network, call, tensors, title)]
+    again = [leaf for _, leaf in _given(model, call, tensors, title)]
     _refuse_changes(found, [leaf for leaf in again if isinstance(leaf, Tensor)], title)
     remarks = (f"left out: {', '.join(dropped)}, which are no tensors",) if dropped else ()
     call = replace(call, kept=tuple(kept), repeated=_repeated(found, [*tensors.values()]))

@@ -215,6 +215,21 @@ def test_our_own_layer_may_be_called_by_keyword() -> None:
     assert found.model.attn.resolution == (6, 7)  # type: ignore[union-attr]
 
 
+def test_a_network_that_uses_the_inside_of_an_attention_is_refused(tmp_path: Path) -> None:
+    class Host(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attn = SlideAttention(SlideAttentionConfig(8, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.attn(x)[0] * self.attn.dep_conv.weight.mean()
+
+    words = "cannot be run once its slide attentions are folded .*has no attribute 'dep_conv'"
+    with pytest.raises(InputError, match=words):
+        slide_deploy.export(Host(), torch.randn(1, 8, 6, 7), to="onnx", out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_of_another_batch_or_open_size_is_verified_without_saying_so(tmp_path: Path) -> None:
     class Two(nn.Module):
         def __init__(self) -> None:

@@ -6,6 +6,7 @@ says so there. What keeps its name keeps what the file declares of it as well.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from slide_deploy.graph_checks.graph import Dimension, Graph, Value
 from slide_deploy.graph_checks.interface import (
@@ -39,14 +40,26 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         declared = None
     for side, values, asked in sides:
         ports = () if declared is None else getattr(declared, f"{side}s")
+        ports = _in_words_of(graph, ports, values)
         if asked is not None:
             yield from _against_policy(side, values, asked, graph, policy)
             kept = {interface.name for interface in asked} & {value.name for value in values}
             ports = tuple(port for port in ports if port.name in kept)
             values = tuple(value for value in values if value.name in {p.name for p in ports})
         if declared is not None:
-            types = graph.dialect.interface_types
-            yield from _against_declaration(side, values, ports, declared, unnamed, types)
+            yield from _against_declaration(side, values, ports, declared, unnamed)
+
+
+def _in_words_of(graph: Graph, ports: Sequence[Port], values: Sequence[Value]) -> tuple[Port, ...]:
+    """Declarations with the type that the format has in the place of one that it lacks."""
+    types = {value.name: value.dtype for value in values}
+    known = graph.dialect.interface_types
+    return tuple(
+        replace(port, type=types[port.name])
+        if types.get(port.name) in known.get(port.type, "").split()
+        else port
+        for port in ports
+    )
 
 
 def _against_declaration(
@@ -55,7 +68,6 @@ def _against_declaration(
     ports: Sequence[Port],
     declared: DeclaredInterface,
     may_be_unnamed: bool,
-    types: Mapping[str, str],
 ) -> Iterator[Violation]:
     open_names = declared.open_names
     # Where sizes of maps are open, a converter that cannot name sizes loses closed ones as well.
@@ -70,8 +82,7 @@ def _against_declaration(
             yield RULE.broken(f"The file declares this {side}, and the graph has none.", name)
             continue
         value = present[name]
-        alike = _ALIKE.get(port.type, frozenset({port.type}))
-        if value.dtype not in {*alike, *types.get(port.type, "").split()}:
+        if value.dtype not in _ALIKE.get(port.type, {port.type}):
             yield RULE.broken(f"This {side} is {value.dtype}, and declared as {port.type}.", name)
         if not _is_declared(value, port, open_names, may_be_unnamed, may_be_lost):
             yield RULE.broken(
