@@ -223,6 +223,21 @@ def test_arrows(module: str) -> None:
         assert target == home or target in ARROWS[home], f"{module} must not import {name}"
 
 
+# The modules of a family, and who may know them: the family itself, the tuple that names all
+# families, and rewrites of single layers.
+FAMILY = ("slide_deploy.hosts.slide_swin", "slide_deploy.models.slide_swin")
+FAMILY += ("slide_deploy.models.backbone",)
+KNOW_FAMILIES = (*FAMILY, "slide_deploy.hosts.registry", "slide_deploy.lowerings")
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_nobody_else_knows_a_family(module: str) -> None:
+    if room(module, KNOW_FAMILIES):
+        return
+    known = [name for name in imported(modules()[module]) if room(name, FAMILY)]
+    assert not known, f"{module} imports {known}: ask the record of the host family"
+
+
 def test_rooms_for_devices_import_without_torch() -> None:
     import subprocess
     import sys
