@@ -3,11 +3,13 @@
 import importlib.util
 import os
 import signal
+import sys
 from types import ModuleType
 
 import pytest
 import torch
 
+from slide_deploy import cli
 from tests.shared import share_in
 from tests.support import GOLDEN, SWINS, Golden, golden_swin
 
@@ -24,6 +26,20 @@ def _shared_files(tmp_path_factory: pytest.TempPathFactory) -> None:
     """All test processes of a run share one folder."""
     base = tmp_path_factory.getbasetemp()
     share_in(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run the command line in this process; gives exit code, stdout and stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(exit.value.code or 0), out, err
+
+    return call
 
 
 @pytest.fixture(params=SWINS)

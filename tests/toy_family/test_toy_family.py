@@ -1,7 +1,6 @@
 """A new host family is one file and one line: the walk in docs/architecture.md."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from benchmarks.candidates import Sweep
 from benchmarks.peers.registry import peer_named
 from benchmarks.peers.subject import network
 from benchmarks.suite import members
-from slide_deploy import cli
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.cli.source import Source
 from slide_deploy.deployable.trained import deployable_checkpoint
@@ -44,20 +42,6 @@ def path(toy: Toy, tmp_path: Path) -> Path:
     path = tmp_path / "toy.pth"
     torch.save({"model": toy.state_dict(), "config": CONFIG}, path)
     return path
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """The command line in this process: exit code, stdout, stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(exit.value.code or 0), out, err
-
-    return call
 
 
 def image(size: tuple[int, int] = (32, 32)) -> torch.Tensor:

@@ -1,7 +1,6 @@
 """A new format is an exporter, a reader, a runtime and one record: the walk in architecture.md."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from benchmarks.suite import members
 from benchmarks.targets.base import untimed
 from benchmarks.targets.registry import target_named
 from exporters.attention import AttentionFiles
-from slide_deploy import cli, formats
+from slide_deploy import formats
 from slide_deploy.cli import completion
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.doctor import examine
@@ -53,20 +52,6 @@ NANO = golden_swin("slide_swin_nano")
 @pytest.fixture(autouse=True)
 def _one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, TOY))
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """The command line in this process: exit code, stdout, stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(exit.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture
