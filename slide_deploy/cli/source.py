@@ -169,7 +169,11 @@ class Source:
 
 _CHECKPOINT = Annotated[
     Path | None,
-    typer.Argument(help="Trained checkpoint: a file, or the folder of a hub.", show_default=False),
+    typer.Argument(
+        help="Trained checkpoint: a file, or the folder of a hub.",
+        show_default=False,
+        metavar="CHECKPOINT",
+    ),
 ]
 _AGAINST = Annotated[
     Path | None,
@@ -182,7 +186,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 help="A network of your own: what builds it, or the file that has it as "
                 "net.py:build. It is imported and called.",
-                metavar="PACKAGE.MODULE:FACTORY",
+                metavar="MODULE:FACTORY",
             ),
         ],
         None,
@@ -279,22 +283,25 @@ def takes_source(command: Callable[..., None], against: bool = False) -> Callabl
     """Give a command the options that name a network.
 
     Args:
-        command: has a parameter ``source``, which it gets as a :class:`Source`.
+        command: has a parameter ``source``, which it gets as a :class:`Source`. What names the
+            checkpoint takes its place; the other options come after the command's own.
         against: whether the checkpoint is the option ``--against``, not the first argument.
     """
-    named = {"against" if against else "checkpoint": (_AGAINST if against else _CHECKPOINT, None)}
+    name = "against" if against else "checkpoint"
+    named = {name: (_AGAINST if against else _CHECKPOINT, None)}
     options = {
-        name: inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        each: inspect.Parameter(
+            each, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
         )
-        for name, (annotation, default) in {**named, **_OPTIONS}.items()
+        for each, (annotation, default) in {**named, **_OPTIONS}.items()
     }
-    parameters: list[inspect.Parameter] = []
-    for each in inspect.signature(command).parameters.values():
-        if each.name == "source":
-            parameters += options.values()
-        else:
-            parameters.append(each.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    parameters = [
+        options[name]
+        if each.name == "source"
+        else each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in inspect.signature(command).parameters.values()
+    ]
+    parameters += [each for each in options.values() if each.name != name]
 
     @wraps(command)
     def wired(**values: Any) -> None:
