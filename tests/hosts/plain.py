@@ -72,7 +72,9 @@ PLAIN = (
     Host("outputs of all ranks", _ranks, 0, quick=("onnx", "openvino", "coreml")),
     Host("U-Net in float16", _half, 0, quick=()),
     *(
-        Host(f"{name} of the graph rules", known(name), 0, quick=())
+        Host(
+            f"{name} of the graph rules", known(name), 0, quick=("coreml",) if name == "RMS" else ()
+        )
         for name in NETWORKS
         if name not in ("ViT", "U-Net", "RepVGG", "1-D")
     ),
