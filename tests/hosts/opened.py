@@ -62,7 +62,7 @@ OPENED = (
     ),
     _host("open tokens", carriers.Tokens, folds=2),
     _host("open detector", carriers.Detector, folds=3, refused=RESIZED, quick=()),
-    _host("open sizes computed with", Scaled, 1, 3, 8, 6, refused=RESIZED),
+    _host("open sizes computed with", Scaled, 1, 3, 8, 6, refused=RESIZED, quick=()),
     Host(
         "open batch, height and width",
         image_of(carriers.Segmenter, 1, 3, 32, 48),
