@@ -27,7 +27,7 @@ def refuse(request: ExportRequest) -> None:
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 
     advice = remedy(request.deployable, "coreml")
-    for node in request.program.run_decompositions({}).graph.nodes:
+    for node in _decomposed(request).graph.nodes:
         if node.op != "call_function" or node.target is torch.ops.aten.alias.default:
             continue
         is_aten = isinstance(node.target, torch._ops.OpOverload)
@@ -45,7 +45,7 @@ def write(request: ExportRequest, path: Path) -> None:
     import coremltools
 
     model = coremltools.convert(
-        _without_aliases(request.program.run_decompositions({})),
+        _without_aliases(_decomposed(request)),
         convert_to="mlprogram",
         inputs=[_tensor_type(each) for each in request.inputs],
         outputs=[coremltools.TensorType(name=name) for name in request.outputs],
@@ -55,6 +55,28 @@ def write(request: ExportRequest, path: Path) -> None:
     )
     model.user_defined_metadata.update(request.metadata)
     model.save(str(path))
+
+
+def _decomposed(request: ExportRequest) -> torch.export.ExportedProgram:
+    """The program in the operators that coremltools translates rightly."""
+    return request.program.run_decompositions({torch.ops.aten.rms_norm.default: _rms_norm})
+
+
+def _rms_norm(
+    x: torch.Tensor,
+    normalized_shape: list[int],
+    weight: torch.Tensor | None = None,
+    eps: float | None = None,
+) -> torch.Tensor:
+    """X / sqrt(mean(x²) + eps), times a weight.
+
+    coremltools has a translation of its own, which divides by the largest number first and adds the
+    epsilon behind it: not the same.
+    """
+    axes = list(range(-len(normalized_shape), 0))
+    added = torch.finfo(x.dtype).eps if eps is None else eps
+    normalised = x / torch.sqrt(x.pow(2).mean(axes, keepdim=True) + added)
+    return normalised if weight is None else normalised * weight
 
 
 def _tensor_type(ours: Input) -> Any:

@@ -25,6 +25,7 @@ class Kind(Enum):
     RESHAPE = auto()
     TRANSPOSE = auto()
     CONCAT = auto()
+    EXPAND = auto()  # the first input, repeated along axes of size 1
     GATHER = auto()
     UNFOLD = auto()
     CONTROL_FLOW = auto()

@@ -161,11 +161,20 @@ def _of_transposed(graph: Graph, node: Node) -> Geometry | None:
     )
 
 
+def _before_expansion(graph: Graph, name: str) -> str:
+    """A value before it was repeated for a batch; converters do so where the batch is open."""
+    producer = graph.producers.get(name)
+    if producer is None or kind_of(graph, producer) is not Kind.EXPAND or not producer.inputs:
+        return name
+    return producer.inputs[0]
+
+
 def _of_product(graph: Graph, node: Node, constant: frozenset[str]) -> Geometry | None:
     """The geometry of a product with one constant matrix; None for any other node."""
     if kind_of(graph, node) not in (Kind.PRODUCT, Kind.LINEAR) or len(node.inputs) < 2:
         return None
     for side, name in enumerate(node.inputs[:2]):
+        name = _before_expansion(graph, name)
         shape = graph.shape(name) or ()
         matrix = [size for size in shape[-2:] if isinstance(size, int)]
         if name in constant and len(matrix) == 2 and set(shape[:-2]) <= {1}:

@@ -69,7 +69,7 @@ CARRIED: tuple[Host, ...] = (
         Host(
             f"{name} in a residual net",
             _golden(name, carriers.ResidualNet, False),
-            quick=ALL if place == 2 else ("onnx",),
+            quick=("onnx",) if place in (0, 3) else ("coreml",) if place == 2 else (),
         )
         for place, name in enumerate(ATTENTIONS)
     ),
@@ -80,13 +80,13 @@ CARRIED: tuple[Host, ...] = (
     Host("pyramid on Slide-Swin", _pyramid(64, 8, (1, 1, 1, 1)), 2, refused=SIX_AXES),
     Host("pyramid at 512x512", _pyramid(512, 16, (2, 2, 2, 2)), 4, refused=SIX_AXES, slow=True),
     Host("detector", image_of(carriers.Detector), 3, quick=ALL),
-    Host("super-resolution", image_of(carriers.SuperResolution, 1, 3, 12, 10), 2),
+    Host("super-resolution", image_of(carriers.SuperResolution, 1, 3, 12, 10), 2, quick=()),
     Host("segmenter", image_of(carriers.Segmenter)),
     Host("two inputs", _two_inputs),
     Host("shared modules", image_of(carriers.Shared)),
-    Host("blocks of tokens", image_of(carriers.Tokens), 2),
-    Host("nested outputs", image_of(carriers.Everything), quick=ALL),
-    Host("authors' Slide-Swin", _known_swin, 2, refused=SIX_AXES, quick=ALL),
+    Host("blocks of tokens", image_of(carriers.Tokens), 2, quick=()),
+    Host("nested outputs", image_of(carriers.Everything), quick=("onnx", "coreml")),
+    Host("authors' Slide-Swin", _known_swin, 2, refused=SIX_AXES, quick=("onnx", "coreml")),
     Host(
         "authors' Slide-Swin with shifted windows",
         image_of(_windows, 1, 3, 64, 64),

@@ -31,7 +31,7 @@ DAMAGED = (
     ("shared modules", "down.weight", "down"),
 )
 # Of these, by their place above, also in quick runs.
-QUICK = {(0, "onnx"), (1, "openvino"), (4, "onnx")}
+QUICK = {(0, "onnx"), (4, "onnx")}
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def _hooked() -> tuple[nn.Module, Tensor]:
 WRITTEN: tuple[Host, ...] = (
     Host("functions", around(written_otherwise.Functional)),
     Host("weights in dicts", around(written_otherwise.InDicts), quick=()),
-    Host("renamed branches", _renamed, quick=("onnx", "openvino")),
+    Host("renamed branches", _renamed),
     Host("wrapped branches", around(written_otherwise.Wrapped), quick=()),
     Host("branches in one module", around(written_otherwise.InOneModule), quick=()),
     Host("branches in a Sequential", around(classes.InSequential), quick=()),
@@ -63,7 +63,7 @@ WRITTEN: tuple[Host, ...] = (
     Host("replicate padding", around(lambda: classes.Theirs(mode="replicate")), quick=()),
     Host("pads itself", around(classes.PadsItself), quick=()),
     Host("float16 weights", _of_type(torch.float16)),
-    Host("bfloat16 weights", _of_type(torch.bfloat16)),
+    Host("bfloat16 weights", _of_type(torch.bfloat16), quick=()),
     Host("DataParallel", _parallel, 3, quick=()),
     Host("torch.compile", _compiled, 2),
     Host("hooks", _hooked),

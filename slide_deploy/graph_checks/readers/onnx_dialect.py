@@ -24,6 +24,7 @@ DIALECT = Dialect(
             Kind.RESHAPE: "Flatten Reshape Squeeze Unsqueeze",
             Kind.TRANSPOSE: "Transpose",
             Kind.CONCAT: "Concat",
+            Kind.EXPAND: "Expand",
             Kind.GATHER: "Gather GatherElements GatherND",
             Kind.UNFOLD: "Col2Im Im2Col",
             Kind.CONTROL_FLOW: "If Loop Scan SequenceMap",

@@ -23,6 +23,7 @@ DIALECT = Dialect(
             Kind.RESHAPE: "Reshape Squeeze Unsqueeze",
             Kind.TRANSPOSE: "Transpose",
             Kind.CONCAT: "Concat",
+            Kind.EXPAND: "Broadcast",
             Kind.GATHER: "Gather GatherElements GatherND",
             Kind.UNFOLD: "Col2Im ExtractImagePatches",
             Kind.CONTROL_FLOW: "If Loop TensorIterator",
