@@ -47,7 +47,8 @@ def test_every_format_answers_as_the_model_of_that_size(
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["source"]["trained_image_size"] != list(size)
     for entry in manifest["files"]:
-        assert entry["inputs"] == {"image": [1, 3, *size]}
+        batch = "batch" if dynamic_batch else 1
+        assert entry["inputs"] == {"image": [batch, 3, *size]}
         assert entry["metadata"]["resized_position_tables"].split() == list(checkpoint.resized)
     properties = onnx.load(tmp_path / f"{path.stem}.onnx").metadata_props
     metadata = {entry.key: entry.value for entry in properties}
