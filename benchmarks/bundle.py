@@ -43,6 +43,7 @@ FOR_CHECKPOINTS = (
     "slide_deploy/checkpoint",
     "slide_deploy/folding.py",
     "slide_deploy/hashing.py",
+    "slide_deploy/hosts",
     "slide_deploy/model_files.py",
     "slide_deploy/models",
 )

@@ -11,6 +11,7 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.sizes import with_sizes
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
+from slide_deploy.graph_checks.interface import read_interface
 from slide_deploy.locate import Parting, part
 from slide_deploy.parity import Answers, Verification
 from slide_deploy.precisions import precision_named
@@ -98,8 +99,9 @@ def fitted(path: Path, session: Session, deployable: Deployable) -> Deployable:
     names = [each.name for each in deployable.inputs]
     ports = {port.name: port for port in session.inputs}
     paired = _paired(names, list(ports))
+    declared = _declared(path)
     inputs = _named_apart(
-        _as_in_file(path, ports[port], each, deployable.origin.name)
+        _as_in_file(path, ports[port], each, declared.get(port, ()), deployable.origin.name)
         for each, (_, port) in zip(deployable.inputs, paired, strict=True)
     )
     if [each.shape for each in inputs] == [each.shape for each in deployable.inputs]:
@@ -126,7 +128,22 @@ def _named_apart(inputs: Iterable[Input]) -> tuple[Input, ...]:
     )
 
 
-def _as_in_file(path: Path, port: Port, ours: Input, title: str) -> Input:
+def _declared(path: Path) -> dict[str, tuple[int | str, ...]]:
+    """The shapes of inputs that a file of ours declares, with the names of open sizes."""
+    try:
+        interface = read_interface(read_graph(path).metadata)
+    except ValueError:  # which the rules tell of
+        return {}
+    return {port.name: port.shape for port in interface.inputs} if interface else {}
+
+
+def _as_in_file(
+    path: Path, port: Port, ours: Input, declared: tuple[int | str, ...], title: str
+) -> Input:
+    """An input of the network with the batch and the open sizes that it has in a file.
+
+    A size may be open where the network was given so, or where the file was exported so.
+    """
     example = ours.example
     fixed_batch = port.shape[0] if port.shape else None
     if fixed_batch is not None and example.ndim and fixed_batch != example.shape[0]:
@@ -145,13 +162,14 @@ def _as_in_file(path: Path, port: Port, ours: Input, title: str) -> Input:
     for axis, size in enumerate(port.shape):
         if size is not None:
             continue
-        if axis and axis not in ours.open:
+        name = ours.open.get(axis) or next(iter(declared[axis : axis + 1]), None)
+        if axis and not isinstance(name, str):
             raise InputError(
                 f"{path} leaves size {axis} of {port.name} open ({_by(port.shape)}) and {title} is "
                 f"given as {_by(example.shape)}: name that size if it is open, as in "
                 f"--input {ours.name}=1x3xheight:64xwidth:64, or export the file again."
             )
-        open_sizes[axis] = ours.open.get(axis, BATCH_NAME)
+        open_sizes[axis] = name if isinstance(name, str) else BATCH_NAME
     return replace(ours, open=open_sizes)
 
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from slide_deploy import __version__, cli, formats
-from slide_deploy.cli import options
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.reparameterize import reparameterize
+from slide_deploy.tasks import options
 from tests.support import GOLDEN, random_swin, save_folded
 
 NANO = str(GOLDEN / "slide_swin_nano.pth")

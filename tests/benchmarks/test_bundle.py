@@ -156,7 +156,7 @@ def test_the_code_is_closed_under_import() -> None:
         found = code(candidates)
         for name, path in found.items():
             for needed in filter(None, map(ours, imports(path))):
-                if needed == "slide_deploy/checkpoint/__init__.py" and not candidates:
+                if needed == "slide_deploy/hosts/__init__.py" and not candidates:
                     # Packed when it is needed; imported late, by the one target that reads them.
                     assert name == "benchmarks/targets/torch/model.py"
                     continue
@@ -176,8 +176,8 @@ def test_the_light_code_imports_nothing_but_numpy_and_late_the_runtimes() -> Non
 def test_what_reads_checkpoints_needs_torch_and_safetensors_only() -> None:
     installed = set(packages_distributions())
     parts = bundled(FOR_CHECKPOINTS, CHECKPOINT)
-    assert "slide_deploy/checkpoint/load.py" in parts
-    assert "slide_deploy/checkpoint/load.py" not in code(())
+    assert "slide_deploy/hosts/load.py" in parts
+    assert "slide_deploy/hosts/load.py" not in code(())
     for name, path in parts.items():
         foreign = {imported.split(".")[0] for imported in imports(path)} & installed
         allowed = {"slide_deploy", "numpy", "torch", "safetensors"}
