@@ -8,11 +8,13 @@ def test_exported_model():
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slide_deploy.graph_checks import check_file, named_policy
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from slide_deploy.deployable.record import Deployable
     from slide_deploy.hosts import Overrides
 
@@ -40,22 +42,28 @@ def assert_graph_valid(path: Path | str, policy: Path | str | None = None) -> No
 
 def assert_parity(
     path: Path | str,
-    network: "Deployable | Path | str",
+    network: "Deployable | nn.Module | Path | str",
     precision: str = "float32",
     overrides: "Overrides | None" = None,
+    inputs: Any = None,
 ) -> None:
     """Fail unless a file answers as its network does; needs torch.
 
     Args:
         path: the written file; it runs on its own runtime.
-        network: the trained checkpoint, or a network of your own as a record.
+        network: the trained checkpoint, or a network of your own: a module, or what
+            ``slide_deploy.load`` gives.
         precision: one of ``slide_deploy.precisions``: how far the answers may be off.
         overrides: what the export was told of the checkpoint, the image size for example.
+        inputs: of a module: an example of what it takes, as for ``slide_deploy.export``.
 
     Raises:
         AssertionError: names the inputs on which they disagree and the first layer that does.
         InputError: if one of the two cannot be used.
     """
+    from torch import nn
+
+    from slide_deploy.deployable.module import deployable_of
     from slide_deploy.deployable.record import Deployable
     from slide_deploy.deployable.trained import deployable_checkpoint
     from slide_deploy.hosts import load_checkpoint
@@ -66,6 +74,8 @@ def assert_parity(
     file = Path(path)
     if isinstance(network, Deployable):
         trained = network
+    elif isinstance(network, nn.Module):
+        trained = deployable_of(network, inputs)
     else:
         features = are_features(open_file(file).outputs)
         trained = deployable_checkpoint(load_checkpoint(network, overrides), features=features)

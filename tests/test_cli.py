@@ -353,6 +353,19 @@ def test_existing_output_is_refused_without_force(refused, tmp_path: Path) -> No
     assert "give --force" in refused("export", NANO, "--to", "onnx", "--out", tmp_path)
 
 
+@pytest.mark.parametrize("arguments", [["models"], ["export", NANO, "--to", "onnx"]])
+def test_without_torch_the_command_that_installs_it_is_named(arguments: list[str]) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['slide-deploy', *sys.argv[1:]]; "
+        "from slide_deploy import cli; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "slide-deploy: torch is not installed: run pip install 'slide-deploy[all]' and try again."
+    ]
+
+
 def test_a_missing_extra_is_named_with_its_command(
     refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.tasks.options import missing_extra
 
 # A file or folder by its name.
 PathLike = str | os.PathLike[str]
@@ -42,6 +43,11 @@ def public(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _R
         except SlideDeployError as error:
             error.args = (_OPTION.sub(argument, str(error)),)
             raise
+        except ModuleNotFoundError as error:
+            lacking = missing_extra(error)
+            if lacking is None:
+                raise
+            raise lacking from error
 
     return called
 

@@ -14,6 +14,7 @@ import typer
 from slide_deploy import __version__, interruption
 from slide_deploy.cli import about, bench, check, export, results, tune, verify
 from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.tasks.options import missing_extra
 
 app = typer.Typer(
     name="slide-deploy",
@@ -78,6 +79,12 @@ def run() -> None:
     except SlideDeployError as error:
         interruption.check()  # a library may have made this error of a Ctrl-C
         typer.echo(f"slide-deploy: {error}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        lacking = missing_extra(error)
+        if lacking is None:
+            raise
+        typer.echo(f"slide-deploy: {lacking}", err=True)
         sys.exit(2)
     except OSError as error:
         # What opens no file was writing: to a full disk, or to a terminal that went away.

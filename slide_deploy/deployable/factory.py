@@ -77,6 +77,7 @@ def deployable_factory(
     elif built.state_dict():
         remarks = (_AS_BUILT.format(model=model),)
     names, examples = _examples(built, inputs)
+    remarks = (*remarks, *_renamed(built, names))
     made = deployable_of(
         built,
         examples,
@@ -122,16 +123,31 @@ def _examples(
         with suppress(TypeError):  # a name is none of the parameters: they are passed in order
             signature.bind(**by_name)
             return given, by_name
-    own = [
-        each.name
-        for each in signature.parameters.values()
-        if each.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    ]
+    own = _parameters(model)
     names = [
         name or (own[place] if place < len(own) else f"input_{place}")
         for place, name in enumerate(given)
     ]
     return names, values
+
+
+def _renamed(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
+    """A note where files call an input otherwise than ``forward`` does: it may be a slip."""
+    own = _parameters(model)
+    return tuple(
+        f"files call {ours} what forward calls {theirs}, as --input says"
+        for ours, theirs in zip(names, own, strict=False)
+        if ours not in own
+    )
+
+
+def _parameters(model: nn.Module) -> list[str]:
+    """Names of what ``forward`` takes, but of what takes any number of arguments."""
+    return [
+        each.name
+        for each in _signature(model).parameters.values()
+        if each.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    ]
 
 
 def _signature(model: nn.Module) -> inspect.Signature:

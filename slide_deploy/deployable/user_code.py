@@ -1,6 +1,7 @@
 """Imports what the user named and calls it; nothing is imported that was not named."""
 
 import contextlib
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -19,6 +20,9 @@ from slide_deploy import PACKAGES, interruption
 from slide_deploy.deployable.model_text import ModelText, outermost_package
 from slide_deploy.deployable.reasons import is_users, reason_of
 from slide_deploy.errors import InputError
+
+# Names in a message.
+_MOST_OFFERED = 5
 
 
 def build(model: ModelText, arguments: list[Any] | dict[str, Any] | None, folder: Path) -> Any:
@@ -207,9 +211,10 @@ def _attribute(model: ModelText, module: ModuleType) -> Any:
             found = getattr(found, name)
         except (Exception, SystemExit) as error:  # a module may compute its attributes
             why = "" if isinstance(error, AttributeError) else f" ({_ending(error)})"
+            offered = _offered(module, name) if found is module else ""
             raise InputError(
-                f"--model {model.text}: {_where(module)} has no {name}{why}"
-                f"{_offered(module) if found is module else ''}: check the name behind the colon."
+                f"--model {model.text}: {_where(module)} has no {name}{why}{offered}: check the "
+                f"name behind the colon."
             ) from error
     return found
 
@@ -219,8 +224,8 @@ def _where(module: ModuleType) -> str:
     return f"{module.__name__} ({file})" if file else module.__name__
 
 
-def _offered(module: ModuleType) -> str:
-    """What a module defines itself that could build a network."""
+def _offered(module: ModuleType, wanted: str) -> str:
+    """What a module defines itself that could build a network, the likeliest names first."""
     names = [
         name
         for name, value in vars(module).items()
@@ -228,7 +233,10 @@ def _offered(module: ModuleType) -> str:
         and (isinstance(value, nn.Module) or getattr(value, "__module__", "") == module.__name__)
         and callable(value)
     ]
-    return f", but {', '.join(names[:5])}" if names else ""
+    near = difflib.get_close_matches(wanted, names, n=_MOST_OFFERED)
+    ordered = list(dict.fromkeys((*near, *names)))
+    more = f" and {len(names) - _MOST_OFFERED} more" if len(names) > _MOST_OFFERED else ""
+    return f", but {', '.join(ordered[:_MOST_OFFERED])}{more}" if names else ""
 
 
 def _called(

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.formats import format_names
+from slide_deploy.formats import format_names, known_formats
 
 if TYPE_CHECKING:
     from slide_deploy.graph_checks import Policy
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 ALL = "all"
 # The lowering that is chosen by measurement.
 AUTO = "auto"
+# Libraries that look at results.
+_BENCH = ("scipy", "pydantic", "platformdirs", "plotly", "jinja2")
 
 
 def require(library: str, extra: str) -> None:
@@ -28,13 +30,30 @@ def require(library: str, extra: str) -> None:
         raise MissingExtra(library, extra)
 
 
+def missing_extra(error: ImportError) -> MissingExtra | None:
+    """What brings the library that an import failed for; None if that is none of ours.
+
+    Args:
+        error: of the import.
+    """
+    name = (error.name or "").partition(".")[0]
+    if name in _BENCH:
+        return MissingExtra(name, "bench")
+    if name == "torch":  # every extra that writes brings it
+        return MissingExtra(name, "all")
+    for format in known_formats():
+        if name in format.packages:
+            return MissingExtra(name, format.extra)
+    return None
+
+
 def require_bench() -> None:
     """Refuse to go on without the libraries that look at results.
 
     Raises:
         MissingExtra: if one is not installed.
     """
-    for library in ("scipy", "pydantic", "platformdirs", "plotly", "jinja2"):
+    for library in _BENCH:
         require(library, "bench")
 
 

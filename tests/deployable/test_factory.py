@@ -80,6 +80,7 @@ def test_inputs_with_the_names_of_parameters_are_passed_by_name(folder: Path) ->
 def test_other_names_are_those_of_the_file(folder: Path) -> None:
     found = made(folder, "TwoInputs", "picture=1x3x8x8", "1x5:int64")
     assert [each.name for each in found.inputs] == ["picture", "ids"]
+    assert "files call picture what forward calls image, as --input says" in found.origin.remarks
     assert found.outputs == made(folder, "TwoInputs", IMAGE, IDS).outputs
 
 
