@@ -129,7 +129,8 @@ def _layer_outputs(deployable: Deployable, case: Case, recorded: bool) -> list[L
 
 def _watched(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Layers whose outputs a written file holds somewhere."""
-    foreign = {name for candidate in find_candidates(model) for name in candidate.names}
+    # The innermost: what a candidate may be instead holds layers that files have as they are.
+    foreign = {candidate.names[0] for candidate in find_candidates(model)}
     whole = (*_WHOLE, *(kind for host in known_hosts() for kind in host.whole))
     inside: set[str] = set()
     for name, module in model.named_modules():

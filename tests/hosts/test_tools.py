@@ -13,6 +13,7 @@ from benchmarks.suite import members
 from exporters import pipeline
 from exporters.outcome import ExportOptions
 from slide_deploy import verification
+from slide_deploy.deployable.module import deployable_of
 from slide_deploy.lowerings import Lowering
 from slide_deploy.runtimes import open_file
 from slide_deploy.tasks.contests import attentions_of
@@ -118,3 +119,20 @@ def test_suites_take_a_host(
     path = Path(member.candidate.path)
     assert path.suffix == ".onnx" and path.exists()
     assert len(open_file(path).inputs) == tensors
+
+
+def test_a_layer_beside_an_attention_in_functions_is_named(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    attention = BY_NAME["functions"].deployable().model.attention
+    behind = torch.nn.Sequential(torch.nn.Conv2d(12, 24, 1), torch.nn.Conv2d(24, 12, 1))
+    block = torch.nn.Sequential(attention, behind)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 1), block)
+    whole = deployable_of(model, torch.randn(1, 3, 6, 8))
+    damaged = copy.deepcopy(whole.model)
+    with torch.no_grad():
+        damaged[1][1][0].weight.mul_(1.1)
+    options = ExportOptions(("onnx",), tmp_path, Lowering("depthwise"))
+    result = pipeline.export(replace(whole, model=damaged), options)
+    assert len(result.certificate.folded) == 1
+    (file,) = result.files
+    assert verification.locate(file.paths[0], whole).first_wrong == "1.1.0"
