@@ -149,6 +149,7 @@ def test_inputs_are_positional_or_by_name_and_outputs_nested(tmp_path: Path) -> 
             assert np.allclose(found, value, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_export_may_run_in_a_thread(tmp_path: Path) -> None:
     found: list[ExportResult] = []
 
@@ -223,6 +224,7 @@ def test_a_checkpoint_by_path_or_loaded(tmp_path: Path) -> None:
     assert features.files[0].verification.outputs[0] == "stage0"
 
 
+@pytest.mark.slow
 def test_a_policy_is_a_path_or_a_policy(tmp_path: Path) -> None:
     rules = tmp_path / "small.toml"
     rules.write_text("[limits]\nparameters = 10\n")
@@ -318,7 +320,7 @@ for path in done.paths.values():
 
 
 @pytest.mark.parametrize(
-    "formats", ["onnx", "openvino", pytest.param("onnx,openvino,coreml", marks=pytest.mark.slow)]
+    "formats", ["onnx", pytest.param("onnx,openvino,coreml", marks=pytest.mark.slow)]
 )
 def test_nothing_is_printed_unless_asked_for(formats: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, formats, str(NANO), str(tmp_path / "out")]

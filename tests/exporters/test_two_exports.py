@@ -61,6 +61,7 @@ def agrees(out: Path) -> list[str]:
     return sorted(entry["format"] for entry in manifest["files"])
 
 
+@pytest.mark.slow
 def test_different_formats_are_all_in_the_manifest(tmp_path: Path) -> None:
     out = tmp_path / "out"
     quiet = ("--out", out, "-q")
