@@ -12,7 +12,6 @@ from slide_deploy.cases import Case
 from slide_deploy.dataflow import Recorded, ancestors
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.network import Network
-from slide_deploy.deployable.precision import in_float64
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.foreign import find_candidates
@@ -21,6 +20,7 @@ from slide_deploy.locate import LayerOutput
 from slide_deploy.models.slide_attention import SlideAttentionBase
 from slide_deploy.models.window_attention import WindowAttention
 from slide_deploy.parity import Answers
+from slide_deploy.torch_defaults import float64_by_default
 
 # Lowered, their inner values are arranged differently: they are looked at from outside, as are the
 # layers that the host families name.
@@ -49,7 +49,7 @@ def reference_answers(deployable: Deployable, cases: Sequence[Case]) -> Referenc
     """
     try:
         exact = deployable.double()
-        with in_float64():
+        with float64_by_default():
             answers = tuple(_answers(exact, deployable, case, torch.float64) for case in cases)
         return Reference(answers, "float64")
     except Exception:  # a type that the network fixes meets float64: any error
@@ -108,7 +108,7 @@ def _layer_outputs(deployable: Deployable, case: Case, recorded: bool) -> list[L
         for name, module in _watched(exact.module)
     ]
     tensors = _tensors(deployable.inputs, case, torch.float64)
-    with in_float64(), torch.set_grad_enabled(recorded):
+    with float64_by_default(), torch.set_grad_enabled(recorded):
         # Times one: networks may write into their inputs, and not into what gradients start from.
         given = exact(
             *(

@@ -1,4 +1,4 @@
-"""What a caller may have set in torch for all that it does, and what must not reach our work."""
+"""What torch takes by default: a caller's choice stays out of our work; proofs choose float64."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,5 +23,16 @@ def torch_defaults() -> Iterator[None]:
             torch.random.fork_rng(devices=[]),
         ):
             yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
+def float64_by_default() -> Iterator[None]:
+    """Let tensors that a network makes itself be float64, as its weights are in a proof."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
     finally:
         torch.set_default_dtype(before)

@@ -49,6 +49,7 @@ ARROWS = {
         "slide_deploy.folding",
         "slide_deploy.models",
         "slide_deploy.surgery",
+        "slide_deploy.torch_defaults",
     },
     "slide_deploy.reparameterize": {
         "slide_deploy",
@@ -105,6 +106,7 @@ ARROWS = {
         "slide_deploy.locate",
         "slide_deploy.models",
         "slide_deploy.parity",
+        "slide_deploy.torch_defaults",
     },
     "slide_deploy.verification": {
         "slide_deploy",

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from slide_deploy.folding import difference
 from slide_deploy.foreign.calls import Call
 from slide_deploy.models.slide_attention import SlideAttentionBase
+from slide_deploy.torch_defaults import float64_by_default
 
 _NARROWER = (torch.float32, torch.float16, torch.bfloat16)
 _CASTS = (Tensor.float, Tensor.half, Tensor.bfloat16)
@@ -67,18 +68,13 @@ class Proof:
 
 @contextmanager
 def in_float64() -> Iterator[None]:
-    """Let a layer with float64 weights compute in float64 throughout.
+    """Let a layer with float64 weights compute in float64 throughout, without gradients.
 
     Tensors that it makes itself are float64, and so is what it casts to a narrower type, as a
     softmax in a network of half precision is.
     """
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with torch.no_grad(), _CastsToFloat64():
-            yield
-    finally:
-        torch.set_default_dtype(before)
+    with float64_by_default(), torch.no_grad(), _CastsToFloat64():
+        yield
 
 
 class _CastsToFloat64(TorchFunctionMode):
