@@ -105,8 +105,9 @@ def test_open_batch(name: str) -> None:
 @pytest.mark.parametrize("mix", MIXES[1:3], ids=",".join)
 def test_open_batch_in_other_lowerings(mix: tuple[str, str], tmp_path: Path) -> None:
     golden = golden_swin("slide_swin_nano_shifted")
-    options = ExportOptions(FORMATS, tmp_path, dynamic_batch=True, lowering=asked_in_turn(*mix))
-    check_exports(golden, export(golden.load(), options), dynamic_batch=True)
+    options = ExportOptions(FORMATS, tmp_path, lowering=asked_in_turn(*mix))
+    result = export(golden.load(), options, dynamic_batch=True)
+    check_exports(golden, result, dynamic_batch=True)
 
 
 def asked_in_turn(*texts: str) -> FileChooser:
