@@ -37,7 +37,8 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         for name in filter(None, node.outputs):
             shape = graph.shape(name)
             if shape is None:
-                yield RULE.broken("The rank of this value is not known.", name)
+                if not policy.allow_unknown_rank:
+                    yield RULE.broken("The rank of this value is not known.", name)
             elif len(shape) > limit + (name in grouped):
                 yield RULE.broken(
                     f"{node.operator} gives rank {len(shape)}; {limit} is the most{where}.", name
@@ -78,7 +79,7 @@ def _census(graph: Graph) -> Census | None:
 RULE = Rule(
     id="SD008",
     name="Rank",
-    title="No value has a higher rank than the policy allows, or an unknown one.",
+    title="No value has a higher rank than the policy allows, or an unknown one where it minds.",
     reason="Core ML refuses rank 6, and runtimes have fast layouts up to rank 4 only.",
     remedy="Merge dimensions, heads into the batch for example; the lowerings of slide-deploy do.",
     check=_check,
