@@ -70,7 +70,11 @@ def export(
             others = _entries_to_keep(deployable, exporters, options)
             files = tuple(_publish(file, options, moves) for file in written)
             result = ExportResult(
-                certificate, files, manifest, deployable.origin.name, deployable.origin.remarks
+                certificate,
+                files,
+                manifest,
+                deployable.origin.name,
+                (*deployable.origin.remarks, *reference.remarks),
             )
             draft = work / manifest.name
             content = manifest_of(deployable, options, result, reference.dtype, others)

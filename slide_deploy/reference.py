@@ -40,6 +40,15 @@ class Reference:
     answers: tuple[Answers, ...]
     dtype: str
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know of it, sentences without a full stop."""
+        if self.dtype == "float64":
+            return ()
+        return (
+            f"the network cannot be computed in float64, so files were held against {self.dtype}",
+        )
+
 
 def reference_answers(deployable: Deployable, cases: Sequence[Case]) -> Reference:
     """Every output of every case; the network is left as it is.

@@ -146,7 +146,7 @@ def export(
                 "Core ML itself needs macOS: the package was read back and run by the MIL "
                 "interpreter of slide-deploy."
             )
-        for remark in unraced:
+        for remark in (*result.remarks[len(trained.origin.remarks) :], *unraced):
             typer.echo(f"note: {remark}")
         for file in result.files:
             for line in lowering_lines(file):

@@ -294,3 +294,17 @@ def test_an_input_that_is_not_used_and_one_of_truth_values_are_kept(tmp_path: Pa
         assert result.passed, result.problems
         file = result.paths[format]
         assert [port.name for port in open_file(file).inputs] == ["x", "mask", "unused"]
+
+
+def test_an_export_says_where_the_network_could_not_be_computed_in_float64(tmp_path: Path) -> None:
+    class Fixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.conv(image.float())
+
+    result = slide_deploy.export(Fixed(), torch.randn(1, 3, 8, 8), to="onnx", out=tmp_path)
+    assert result.passed
+    assert any("held against float32" in remark for remark in result.remarks)
