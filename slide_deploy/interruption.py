@@ -35,6 +35,8 @@ class _State:
     # How many blocks are under way that must not be torn, and whether a signal waits for their end.
     held = 0
     waiting = False
+    # Whether the command has ended: what comes now is remembered and raises nothing.
+    over = False
     # Whether a file of Python code may be torn although a module is loaded from it.
     tearable: Callable[[str], bool] = lambda file: False
 
@@ -45,12 +47,14 @@ def run(command: Callable[[], None]) -> None:
     Raises:
         SystemExit: if the command was interrupted.
     """
-    _State.received, _State.held, _State.waiting = None, 0, False
+    _State.received, _State.held, _State.waiting, _State.over = None, 0, False, False
     before = _install()
     try:
         try:
             command()
+            _State.over = True
         except BaseException as error:
+            _State.over = True  # first: an alarm may still be set
             if _State.received is None and _says_interrupted(error):
                 _State.received = signal.SIGINT
             if _State.received is None:
@@ -145,6 +149,8 @@ def _install() -> "dict[int, signal._HANDLER]":
 
 def _receive(number: int, frame: FrameType | None) -> None:
     _State.received = number
+    if _State.over:
+        return
     if _State.held:
         _State.waiting = True
     elif not (_importing(frame) and _alarm(_PAUSE)):
