@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from exporters.base import ExportRequest
+from exporters.base import ExportRequest, Traces
 from exporters.registry import exporter_for
 from slide_deploy.cases import verification_cases
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
@@ -84,7 +84,7 @@ def attention_request(
     """
     whole = deployable_attention(folded, map_size, dynamic_batch)
     lowered = Alone(lower(folded, lowering), folded.layout).eval()
-    return ExportRequest(replace(whole, model=lowered), {}, precision)
+    return ExportRequest(Traces(replace(whole, model=lowered)), {}, precision)
 
 
 class AttentionFiles:

@@ -11,13 +11,37 @@ import torch
 
 from exporters.quiet import quiet
 from exporters.refusals import converter_failed, refuse_ranks
-from exporters.tracing import open_dimensions, traced
 from slide_deploy import interruption
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.formats import Format
-from slide_deploy.traits import Traits
+from slide_deploy.passes.report import PassReport
+from slide_deploy.passes.running import run_passes
+from slide_deploy.program.tracing import open_dimensions, traced
+
+_Written = tuple[torch.export.ExportedProgram, tuple[PassReport, ...]]
+
+
+class Traces:
+    """A network traced, once for all formats whose layers are written alike.
+
+    Args:
+        deployable: the network; its attentions are lowered.
+    """
+
+    def __init__(self, deployable: Deployable) -> None:
+        self.deployable = deployable
+
+    @cached_property
+    def single(self) -> torch.export.ExportedProgram:
+        """At the sizes of its examples."""
+        return traced(self.deployable, {})
+
+    @cached_property
+    def open(self) -> torch.export.ExportedProgram:
+        """With symbols for its open sizes."""
+        return traced(self.deployable, open_dimensions(self.deployable))
 
 
 @dataclass(frozen=True)
@@ -25,14 +49,21 @@ class ExportRequest:
     """One network to be written.
 
     Attributes:
-        deployable: the network with its interface; its model is lowered.
+        traces: the network, traced when it is first needed.
         metadata: entries to store in the file, by key.
         precision: "float32", "float16" or "mixed".
+        passes: names of the rewrites of the program, in order.
     """
 
-    deployable: Deployable
+    traces: Traces
     metadata: Mapping[str, str]
     precision: str = "float32"
+    passes: tuple[str, ...] = ()
+
+    @property
+    def deployable(self) -> Deployable:
+        """The network with its interface; its attentions are lowered."""
+        return self.traces.deployable
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -45,19 +76,32 @@ class ExportRequest:
         return self.deployable.outputs
 
     @cached_property
-    def single(self) -> torch.export.ExportedProgram:
-        """The network traced at the sizes of its examples; traced once for all formats."""
-        return traced(self.deployable, {})
+    def _single(self) -> _Written:
+        return run_passes(self.traces.single, self.passes)
 
     @cached_property
+    def _open(self) -> _Written:
+        return run_passes(self.traces.open, self.passes)
+
+    @property
+    def single(self) -> torch.export.ExportedProgram:
+        """The network at the sizes of its examples, rewritten."""
+        return self._single[0]
+
+    @property
     def open(self) -> torch.export.ExportedProgram:
-        """The network traced with symbols for its open sizes; traced once for all formats."""
-        return traced(self.deployable, open_dimensions(self.deployable))
+        """The network with symbols for its open sizes, rewritten."""
+        return self._open[0]
 
     @property
     def program(self) -> torch.export.ExportedProgram:
         """The one of the two that the inputs ask for."""
         return self.open if self.deployable.open_names else self.single
+
+    @property
+    def reports(self) -> tuple[PassReport, ...]:
+        """What each pass did to ``program``."""
+        return (self._open if self.deployable.open_names else self._single)[1]
 
 
 @dataclass(frozen=True)
@@ -81,9 +125,9 @@ class Exporter:
         return self.record.suffix
 
     @property
-    def traits(self) -> Traits:
-        """How the rest of a network is written in this format."""
-        return self.record.traits
+    def passes(self) -> tuple[str, ...]:
+        """Names of the rewrites of a traced network for this format, in order."""
+        return self.record.passes
 
     def paths(self, stem: Path) -> tuple[Path, ...]:
         """Every file or folder that is written for a stem, the one that others open first."""

@@ -18,10 +18,10 @@ from typing import Any
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from exporters.traced import Call, Traced, call, shape
 from slide_deploy.graph_checks.census import Census, Count
 from slide_deploy.graph_checks.mixing import Geometry, Pads, added
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
+from slide_deploy.program.traced import Call, Traced, call, shape
 
 _PRODUCTS = {
     "matmul": ("self", "other"),

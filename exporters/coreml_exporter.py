@@ -7,8 +7,8 @@ import torch
 
 from exporters.base import ExportRequest
 from exporters.refusals import refuse_node, remedy
-from exporters.tracing import MAX_BATCH
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
+from slide_deploy.program.tracing import MAX_BATCH
 
 # Largest open size but the batch: Core ML wants to know one.
 _MAX_SIZE = 8192

@@ -11,13 +11,13 @@ from torch.export import ExportedProgram
 from exporters.base import ExportRequest
 from exporters.census import census
 from exporters.epsilons import epsilons
-from exporters.traced import user_outputs
 from slide_deploy.graph_checks.census import CENSUS_KEY, census_text
 from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, PRECISION_KEY
 from slide_deploy.graph_checks.interface import INTERFACE_KEY, Port, interface_text
 from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY, normalisations_text
 from slide_deploy.lowerings import Lowering
 from slide_deploy.models.slide_attention import FoldedSlideAttention
+from slide_deploy.program.traced import user_outputs
 
 Sizes = tuple[int | str, ...]
 Tensor = tuple[str, str, Sizes]

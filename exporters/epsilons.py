@@ -13,8 +13,8 @@ import numpy as np
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from exporters.traced import Call, Traced, call
 from slide_deploy.graph_checks.normalisations import Declared
+from slide_deploy.program.traced import Call, Traced, call
 
 _KEPT = ("layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "instance_norm")
 _MAY_VANISH = (

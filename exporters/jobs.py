@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from exporters.base import Exporter, ExportRequest
+from exporters.base import Exporter, ExportRequest, Traces
 from exporters.declarations import request_declarations
 from exporters.metadata import metadata_of
 from exporters.outcome import ExportedFile, ExportOptions
@@ -64,27 +64,29 @@ def jobs_of(
     jobs: list[Job] = []
     for exporter in exporters:
         lowerings = _lowerings(deployable, folded, exporter, options)
-        alike = (
-            job.request
-            for job in jobs
-            if (job.lowerings, job.exporter.traits) == (lowerings, exporter.traits)
-        )
-        # Tracing takes seconds, and a request traces its model once.
-        request = next(alike, None) or _request(deployable, folded, lowerings, exporter, options)
+        # Tracing takes seconds: once for all whose layers are written alike.
+        alike = [job.request for job in jobs if job.lowerings == lowerings]
+        request = next((each for each in alike if each.passes == exporter.passes), None)
+        if request is None:
+            traces = (
+                alike[0].traces
+                if alike
+                else Traces(replace(deployable, model=lower(folded, lowerings)))
+            )
+            request = _request(traces, folded, lowerings, exporter, options)
         jobs.append(Job(exporter, request, lowerings))
     return jobs
 
 
 def _request(
-    deployable: Deployable,
+    traces: Traces,
     folded: nn.Module,
     lowerings: Mapping[str, Lowering],
     exporter: Exporter,
     options: ExportOptions,
 ) -> ExportRequest:
-    lowered = replace(deployable, model=lower(folded, lowerings, exporter.traits))
-    metadata = metadata_of(deployable)
-    request = ExportRequest(lowered, metadata, options.precision)
+    metadata = metadata_of(traces.deployable)
+    request = ExportRequest(traces, metadata, options.precision, exporter.passes)
     exporter.refuse(request)
     with interruption.unswallowed(), quiet():
         metadata |= request_declarations(request, folded, lowerings)
@@ -168,6 +170,7 @@ def write_and_verify(
         paths=paths,
         sha256=tuple(sha256(path) for path in paths),
         lowerings=job.lowerings,
+        rewrites=request.reports,
         size=sum(_size(path) for path in paths),
         operators=inspect(graph).operators,
         violations=tuple(check_graph(graph, options.policy or standard_ops())),

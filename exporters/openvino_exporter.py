@@ -8,8 +8,8 @@ from torch.utils import _pytree as pytree
 
 from exporters.base import ExportRequest
 from exporters.openvino_products import clip_products
-from exporters.tracing import MAX_BATCH
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
+from slide_deploy.program.tracing import MAX_BATCH
 
 
 def write(request: ExportRequest, path: Path) -> None:

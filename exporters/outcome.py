@@ -10,6 +10,7 @@ from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.graph_checks import Policy, Violation
 from slide_deploy.lowerings import DEFAULT_LOWERING, FileChooser, Lowering
 from slide_deploy.parity import Verification
+from slide_deploy.passes.report import PassReport
 from slide_deploy.reparameterize import Certificate
 
 
@@ -45,6 +46,7 @@ class ExportedFile:
         paths: what was written; empty where a file failed and was removed.
         sha256: of each path, in the same order.
         lowerings: of each slide attention, by its name.
+        rewrites: what each pass did to the traced network.
         size: bytes of all of them.
         operators: how often each operator occurs, the most frequent first.
         violations: rules of the policy that it breaks.
@@ -56,6 +58,7 @@ class ExportedFile:
     paths: tuple[Path, ...]
     sha256: tuple[str, ...]
     lowerings: Mapping[str, Lowering]
+    rewrites: tuple[PassReport, ...]
     size: int
     operators: tuple[tuple[str, int], ...]
     violations: tuple[Violation, ...]

@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
+from slide_deploy.program.traced import layer_of
 from slide_deploy.runtimes.base import message_lines
 
 # How converters name an operator in their messages: as a node, or as one of ATen's.
@@ -83,15 +84,6 @@ def remedy(deployable: Deployable, format: str) -> str:
         f"write that part with other operators, or leave {format} out; slide-deploy doctor says "
         f"which versions are installed"
     )
-
-
-def layer_of(node: torch.fx.Node) -> str:
-    """The layer of the user's network that a node belongs to, with its class."""
-    stack = node.meta.get("nn_module_stack") or {}
-    path, kind = next(reversed(stack.values()), ("", "the network"))
-    kind = kind if isinstance(kind, str) else kind.__qualname__
-    name = str(path).removeprefix("module").removeprefix(".")
-    return f"{name} ({kind.rpartition('.')[2]})" if name else kind.rpartition(".")[2]
 
 
 def operator_of(node: torch.fx.Node) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import ModuleType
 
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.traits import PLAIN, Traits
 
 # What ``sys.platform`` calls them, and what people do.
 _SYSTEMS = {"darwin": "macOS", "linux": "Linux", "win32": "Windows"}
@@ -74,7 +73,7 @@ class Format:
         precisions: in which it can be written; see ``slide_deploy.precisions``.
         companions: suffixes of the files that belong to the first one.
         is_folder: whether what other programs open is a folder.
-        traits: how the rest of a network is written.
+        passes: rewrites of a traced network, in order; modules of ``slide_deploy.passes``.
         max_rank: axes that a tensor may have; None for any number.
     """
 
@@ -90,7 +89,7 @@ class Format:
     precisions: tuple[str, ...] = ("float32",)
     companions: tuple[str, ...] = ()
     is_folder: bool = False
-    traits: Traits = PLAIN
+    passes: tuple[str, ...] = ("common_operators",)
     max_rank: int | None = None
 
 
@@ -108,7 +107,7 @@ ONNX = Format(
     extra="onnx",
     target="onnxruntime:cpu",
     default_form="broadcast",
-    traits=Traits(bare_products=True, map_stages=True),
+    passes=("common_operators",),
 )
 
 # OpenVINO neither gains nor loses by bare products, and has normalisations as one operator. Its

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from exporters import pipeline
-from exporters.base import ExportRequest
+from exporters.base import ExportRequest, Traces
 from exporters.outcome import ExportOptions, ExportResult
 from slide_deploy import verification
 from slide_deploy.checkpoint.choice import WeightChoice
@@ -156,10 +156,12 @@ def image_request(
     open_batch: bool = False,
     metadata: dict[str, str] | None = None,
     outputs: tuple[str, ...] = ("logits",),
+    passes: tuple[str, ...] = ("common_operators",),
 ) -> ExportRequest:
     """What an exporter gets for a module that takes one image."""
     declared = {} if metadata is None else metadata
-    return ExportRequest(image_network(model, shape, open_batch, outputs), declared)
+    traces = Traces(image_network(model, shape, open_batch, outputs))
+    return ExportRequest(traces, declared, passes=passes)
 
 
 def exported_path(result: ExportResult, format: str) -> Path:

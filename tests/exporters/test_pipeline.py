@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from slide_deploy.lowerings.map_stages import MapPatchEmbed
 
 from exporters import jobs, pipeline
 from exporters.base import Exporter
@@ -14,7 +15,6 @@ from exporters.outcome import ExportOptions
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.formats import ONNX
 from slide_deploy.lowerings import Chooser, Lowering, lower
-from slide_deploy.lowerings.map_stages import MapPatchEmbed
 from tests.support import Golden, answers, export
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from exporters import pipeline
-from exporters.base import ExportRequest
+from exporters.base import ExportRequest, Traces
 from exporters.outcome import ExportOptions
 from exporters.refusals import converter_failed
 from exporters.registry import exporter_for
@@ -100,7 +100,7 @@ def test_the_layer_of_an_operator_that_a_converter_lacks_is_named(
 )
 def test_the_layer_is_found_in_the_words_of_a_converter(message: str, where: str) -> None:
     whole = of(Outer(nn.ReLU()))
-    program = ExportRequest(whole, {}).program
+    program = ExportRequest(Traces(whole), {}).program
     error = converter_failed(RuntimeError(message), program, whole, "a.xml", "openvino")
     assert where in str(error) and message in str(error)
     assert str(error).endswith("which versions are installed.")
@@ -108,7 +108,7 @@ def test_the_layer_is_found_in_the_words_of_a_converter(message: str, where: str
 
 def test_who_left_sizes_open_is_told_to_close_them() -> None:
     whole = of(Outer(nn.ReLU()), open_sizes=HEIGHT_AND_WIDTH)
-    program = ExportRequest(whole, {}).program
+    program = ExportRequest(Traces(whole), {}).program
     error = converter_failed(RuntimeError("no"), program, whole, "a.xml", "openvino")
     assert str(error).endswith("leave height and width closed for openvino, or leave openvino out.")
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from slide_deploy.traits import PLAIN, Traits
 from torch import nn
 
 from exporters.base import ExportRequest
@@ -12,7 +13,6 @@ from slide_deploy.formats import format_names
 from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, Lowering, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.traits import PLAIN, Traits
 from tests.shared import once
 from tests.support import image_request, random_swin
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from slide_deploy.traits import Traits
 
 from exporters.registry import exporter_for
 from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
@@ -20,7 +21,6 @@ from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.mixing import Geometry, mixings
 from slide_deploy.lowerings import FORMS, Lowering
 from slide_deploy.models.slide_swin import SlideSwin
-from slide_deploy.traits import Traits
 from tests.graph_checks.small_models import FORMS_OF_STAGES, Files, declared_request, export
 from tests.support import random_swin
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slide_deploy.lowerings.normalised import Rewrite, absorb_bias, fold_affine
+from slide_deploy.lowerings.window import HeadProductAttention, StaticWindowAttention
 
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import FORMS, Lowering, Traits, lower
 from slide_deploy.lowerings.bands import bands
-from slide_deploy.lowerings.normalised import Rewrite, absorb_bias, fold_affine
 from slide_deploy.lowerings.running_mean import RunningMean
-from slide_deploy.lowerings.window import HeadProductAttention, StaticWindowAttention
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
 from tests.support import random_attention, random_swin

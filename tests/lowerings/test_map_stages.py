@@ -9,12 +9,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional
-
-from exporters.registry import exporter_for
-from slide_deploy.errors import InputError
-from slide_deploy.lowerings import FORMS, Chooser, Lowering, Traits, lower
 from slide_deploy.lowerings.map_stages import (
     MapBlock,
     MapPatchEmbed,
@@ -22,6 +16,12 @@ from slide_deploy.lowerings.map_stages import (
     Normalisation,
     Tokens,
 )
+from torch import nn
+from torch.nn import functional
+
+from exporters.registry import exporter_for
+from slide_deploy.errors import InputError
+from slide_deploy.lowerings import FORMS, Chooser, Lowering, Traits, lower
 from slide_deploy.models.backbone import backbone_of
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.models.slide_swin import Block, PatchEmbed, PatchMerging

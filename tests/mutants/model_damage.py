@@ -4,14 +4,14 @@ One layer is damaged where one is enough: that is harder to see than all of them
 """
 
 import torch
-from torch import Tensor, nn
-
 from slide_deploy.lowerings.bias import BiasApart
-from slide_deploy.lowerings.depthwise import Depthwise
-from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.lowerings.map_stages import MapPatchMerging
 from slide_deploy.lowerings.merging import TransposedPatchMerging
 from slide_deploy.lowerings.window import StaticWindowAttention
+from torch import Tensor, nn
+
+from slide_deploy.lowerings.depthwise import Depthwise
+from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.models.slide_attention import SlideAttention
 from slide_deploy.models.slide_swin import SlideSwin
 

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from slide_deploy.lowerings.map_stages import MapBlock, MapPatchMerging
 from torch import Tensor, nn
 
 from exporters.base import Exporter
@@ -23,7 +24,6 @@ from slide_deploy.lowerings import (
     lower,
     window,
 )
-from slide_deploy.lowerings.map_stages import MapBlock, MapPatchMerging
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.models.slide_swin import Block, PatchMerging
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare

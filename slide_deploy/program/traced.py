@@ -118,6 +118,15 @@ def shape(node: object) -> tuple[int | torch.SymInt, ...]:
     return tuple(held.shape) if isinstance(held, torch.Tensor) else ()
 
 
+def layer_of(node: Node) -> str:
+    """The layer of the user's network that a node belongs to, with its class."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path, kind = next(reversed(stack.values()), ("", "the network"))
+    kind = kind if isinstance(kind, str) else kind.__qualname__
+    name = str(path).removeprefix("module").removeprefix(".")
+    return f"{name} ({kind.rpartition('.')[2]})" if name else kind.rpartition(".")[2]
+
+
 def _digest(held: torch.Tensor | None) -> str:
     """A text for the numbers of a tensor; empty for None."""
     if held is None:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch.export import ExportedProgram
 
-from exporters.equal_operators import in_common_words
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable, resized
 from slide_deploy.errors import InputError
@@ -26,12 +26,15 @@ def open_dimensions(deployable: Deployable) -> dict[str, Any]:
     }
 
 
-def traced(deployable: Deployable, dimensions: Mapping[str, Any]) -> torch.export.ExportedProgram:
+def traced(deployable: Deployable, dimensions: Mapping[str, Any]) -> ExportedProgram:
     """Trace a network.
 
     Args:
         deployable: what to trace; left as it is.
         dimensions: what stands for open sizes, by their name; other sizes are constants.
+
+    Returns:
+        A program whose operators change nothing in place.
 
     Raises:
         InputError: if the network decides by numbers, or an open size turns into a constant.
@@ -60,7 +63,15 @@ def traced(deployable: Deployable, dimensions: Mapping[str, Any]) -> torch.expor
         )
     except Exception as error:  # torch.export raises errors of many kinds
         raise InputError(_refusal(deployable, dimensions, error)) from error
-    return in_common_words(program)
+    return _without_changes_in_place(program)
+
+
+def _without_changes_in_place(program: ExportedProgram) -> ExportedProgram:
+    """The same where every operator gives a value of its own, as passes take it for granted."""
+    for node in program.graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable:
+            return program.run_decompositions({})
+    return program
 
 
 def _refusal(deployable: Deployable, dimensions: Mapping[str, Any], error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Operators of a traced program in the words that every converter knows; values stay what they are.
+"""Operators in the words that every converter knows; values stay what they are.
 
 adaptive average pooling to one position    a mean, which decomposes no further. Torch decomposes
                                             the former into a mean and a change of strides, which
@@ -7,8 +7,10 @@ pooling without strides                     with those that it has by default, t
 """
 
 from torch import Tensor, ops
-from torch.export import ExportedProgram
 from torch.fx import Node
+
+from slide_deploy.passes.report import PassReport
+from slide_deploy.program.editing import Editor
 
 _ADAPTIVE = {
     ops.aten.adaptive_avg_pool1d.default: 1,
@@ -22,31 +24,21 @@ _POOLS = {
 _STRIDES = 2  # where they stand among the arguments
 
 
-def in_common_words(program: ExportedProgram) -> ExportedProgram:
-    """Rewrite operators of a program in place; the same program is returned."""
-    for node in list(program.graph.nodes):
+def rewrite(editor: Editor, report: PassReport) -> None:
+    """Rewrite operators of a program; see above."""
+    for node in list(editor.program.graph.nodes):
         if node.target in _ADAPTIVE:
-            _as_mean(program, node, _ADAPTIVE[node.target])
+            _as_mean(editor, node, _ADAPTIVE[node.target])
         elif node.target in _POOLS:
             _with_strides(node)
-    program.graph_module.recompile()
-    return program
 
 
-def _as_mean(program: ExportedProgram, node: Node, axes: int) -> None:
+def _as_mean(editor: Editor, node: Node, axes: int) -> None:
     value = node.meta.get("val")
     if not isinstance(value, Tensor) or any(size != 1 for size in value.shape[-axes:]):
         return
-    with program.graph.inserting_before(node):
-        mean = program.graph.call_function(
-            ops.aten.mean.dim, (node.args[0], list(range(-axes, 0)), True)
-        )
-    mean.meta = dict(node.meta)
-    node.replace_all_uses_with(mean)
-    for spec in program.graph_signature.output_specs:
-        if spec.arg.name == node.name:
-            spec.arg.name = mean.name
-    program.graph.erase_node(node)
+    mean = editor.insert(node, ops.aten.mean.dim, node.args[0], list(range(-axes, 0)), True)
+    editor.replace(node, mean)
 
 
 def _with_strides(node: Node) -> None:

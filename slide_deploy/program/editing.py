@@ -1,0 +1,153 @@
+"""Changes to a traced program: new operators and weights in, what nobody needs any more out.
+
+Every node keeps what tracing noted of it: its value without numbers, which says its shape, and the
+layer of the network that it belongs to.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, InputSpec, TensorArgument
+from torch.fx import Node
+from torch.fx.node import map_arg
+
+from slide_deploy.program.traced import Call, Traced, call
+
+_LAYER = ("nn_module_stack", "stack_trace", "source_fn_stack")
+
+
+def duplicate(program: ExportedProgram) -> ExportedProgram:
+    """A copy whose graph can be changed; the weights are shared."""
+    graph = copy.deepcopy(program.graph)
+    return ExportedProgram(
+        root=torch.fx.GraphModule(program.graph_module, graph),
+        graph=graph,
+        graph_signature=copy.deepcopy(program.graph_signature),
+        state_dict=dict(program.state_dict),
+        range_constraints=copy.deepcopy(program.range_constraints),
+        module_call_graph=copy.deepcopy(program.module_call_graph),
+        example_inputs=program.example_inputs,
+        constants=dict(program.constants),
+        verifiers=program.verifiers,
+    )
+
+
+class Editor:
+    """A traced program that is asked and changed.
+
+    Args:
+        program: changed in place.
+    """
+
+    def __init__(self, program: ExportedProgram) -> None:
+        self.program = program
+        self._count = 0
+        values = (node.meta.get("val") for node in program.graph.nodes)
+        modes = (value.fake_mode for value in values if hasattr(value, "fake_mode"))
+        self._fake_mode = next(modes, None) or FakeTensorMode()
+
+    def calls(self, *names: str) -> Iterator[Call]:
+        """The operators of ATen, in the order in which they run.
+
+        The program may be changed meanwhile: what was removed is left out.
+
+        Args:
+            names: of the operators to give, without overloads; all if there are none.
+        """
+        for node in list(self.program.graph.nodes):
+            found = None if node._erased else call(node)
+            if found is not None and (not names or found.name in names):
+                yield found
+
+    def weight(self, node: object) -> Tensor | None:
+        """The numbers of a parameter, a buffer or a constant; None for any other node."""
+        return Traced(self.program).weight(node)
+
+    def is_answer(self, node: Node) -> bool:
+        """Whether a value is an answer of the network."""
+        return any(user.op == "output" for user in node.users)
+
+    def constant(self, tensor: Tensor, name: str) -> Node:
+        """A new constant.
+
+        Args:
+            tensor: its numbers; it is copied, row by row.
+            name: of what it is, a word or two joined by underscores; a number makes it unique.
+        """
+        held = tensor.detach().clone(memory_format=torch.contiguous_format)
+        signature = self.program.graph_signature
+        taken = {spec.target for spec in signature.input_specs}
+        while (target := f"{name}_{self._count}") in taken:
+            self._count += 1
+        graph = self.program.graph
+        first = next(node for node in graph.nodes)
+        with graph.inserting_before(first):
+            node = graph.placeholder(f"b_{target}")
+        node.meta["val"] = self._fake_mode.from_tensor(held, static_shapes=True)
+        spec = InputSpec(InputKind.BUFFER, TensorArgument(node.name), target, persistent=True)
+        signature.input_specs.insert(0, spec)
+        self.program.state_dict[target] = held
+        return node
+
+    def insert(self, like: Node, operator: Any, *args: Any, **kwargs: Any) -> Node:
+        """A new operator.
+
+        Args:
+            like: it stands in front of this node and belongs to its layer.
+            operator: an overload, as ``torch.ops.aten.add.Tensor``.
+            args: nodes, which stand in front of ``like``, and numbers.
+            kwargs: the same by name.
+        """
+        with self.program.graph.inserting_before(like):
+            node = self.program.graph.call_function(operator, args, kwargs)
+        for key in _LAYER:
+            if key in like.meta:
+                node.meta[key] = like.meta[key]
+        self._infer(node)
+        return node
+
+    def _infer(self, node: Node) -> None:
+        """Note the value of a node, without numbers."""
+        args, kwargs = map_arg((node.args, node.kwargs), lambda each: each.meta["val"])
+        with self._fake_mode, torch.no_grad():
+            node.meta["val"] = node.target(*args, **kwargs)  # type: ignore[operator]
+
+    def replace(self, old: Node, new: Node) -> None:
+        """Let all who read a value read another one, answers of the network included."""
+        old.replace_all_uses_with(new, propagate_meta=False)
+        for spec in self.program.graph_signature.output_specs:
+            if spec.arg.name == old.name:
+                spec.arg.name = new.name
+
+    def clean(self) -> None:
+        """Remove what no answer depends on, unused weights included, and check the program."""
+        graph, signature = self.program.graph, self.program.graph_signature
+        inputs = set(signature.user_inputs)
+        for node in reversed(list(graph.nodes)):
+            is_needed = node.users or node.op == "output" or node.name in inputs
+            if not is_needed and (node.op != "call_function" or not node.is_impure()):
+                if node.op == "placeholder":
+                    self._forget(node)
+                graph.erase_node(node)
+        graph.lint()
+        self.program.graph_module.recompile()
+
+    def _forget(self, placeholder: Node) -> None:
+        signature = self.program.graph_signature
+        (spec,) = (each for each in signature.input_specs if each.arg.name == placeholder.name)
+        signature.input_specs.remove(spec)
+        if spec.target is not None:
+            held = (each.target for each in signature.input_specs)
+            if spec.target not in held:
+                self.program.state_dict.pop(spec.target, None)
+                self.program.constants.pop(spec.target, None)
+
+
+def sizes(node: Node) -> Sequence[int | torch.SymInt]:
+    """The sizes of a value."""
+    return tuple(node.meta["val"].shape)
