@@ -107,7 +107,7 @@ ONNX = Format(
     extra="onnx",
     target="onnxruntime:cpu",
     default_form="broadcast",
-    passes=("common_operators",),
+    passes=("common_operators", "channels_first"),
 )
 
 # OpenVINO neither gains nor loses by bare products, and has normalisations as one operator. Its

@@ -5,14 +5,14 @@ layer of the network that it belongs to.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, InputSpec, TensorArgument
+from torch.export.graph_signature import InputKind, InputSpec, SymIntArgument, TensorArgument
 from torch.fx import Node
 from torch.fx.node import map_arg
 
@@ -24,10 +24,17 @@ _LAYER = ("nn_module_stack", "stack_trace", "source_fn_stack")
 def duplicate(program: ExportedProgram) -> ExportedProgram:
     """A copy whose graph can be changed; the weights are shared."""
     graph = copy.deepcopy(program.graph)
+    signature = copy.deepcopy(program.graph_signature)
+    # A name that Python has a meaning for, as "input", becomes another one.
+    nodes = zip(program.graph.nodes, graph.nodes, strict=True)
+    renamed = {old.name: new.name for old, new in nodes}
+    for spec in (*signature.input_specs, *signature.output_specs):
+        if isinstance(spec.arg, TensorArgument | SymIntArgument):
+            spec.arg.name = renamed[spec.arg.name]
     return ExportedProgram(
         root=torch.fx.GraphModule(program.graph_module, graph),
         graph=graph,
-        graph_signature=copy.deepcopy(program.graph_signature),
+        graph_signature=signature,
         state_dict=dict(program.state_dict),
         range_constraints=copy.deepcopy(program.range_constraints),
         module_call_graph=copy.deepcopy(program.module_call_graph),
@@ -117,12 +124,22 @@ class Editor:
         with self._fake_mode, torch.no_grad():
             node.meta["val"] = node.target(*args, **kwargs)  # type: ignore[operator]
 
-    def replace(self, old: Node, new: Node) -> None:
-        """Let all who read a value read another one, answers of the network included."""
-        old.replace_all_uses_with(new, propagate_meta=False)
-        for spec in self.program.graph_signature.output_specs:
-            if spec.arg.name == old.name:
-                spec.arg.name = new.name
+    def replace(self, old: Node, new: Node, readers: Collection[Node] | None = None) -> None:
+        """Let those who read a value read another one, answers of the network included.
+
+        Args:
+            old: the value.
+            new: the other one.
+            readers: who is to read it; all who read the old one if left out.
+        """
+        for reader in list(old.users):
+            if readers is not None and reader not in readers:
+                continue
+            reader.replace_input_with(old, new)
+            if reader.op == "output":
+                for spec in self.program.graph_signature.output_specs:
+                    if spec.arg.name == old.name:
+                        spec.arg.name = new.name
 
     def clean(self) -> None:
         """Remove what no answer depends on, unused weights included, and check the program."""
