@@ -89,5 +89,3 @@ def _evaluate(nodes: Iterable[Node], numbers: dict[Node, object]) -> None:
 
 def _bytes(held: Tensor) -> int:
     return held.numel() * held.element_size()
-
-

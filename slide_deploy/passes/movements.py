@@ -43,7 +43,9 @@ def rewrite(editor: Editor, report: PassReport) -> None:
 
 def _goes_on(editor: Editor, node: Node) -> bool:
     """Whether a movement only leads to another one."""
-    return not editor.is_answer(node) and len(node.users) == 1 and is_movement(next(iter(node.users)))
+    return (
+        not editor.is_answer(node) and len(node.users) == 1 and is_movement(next(iter(node.users)))
+    )
 
 
 def _chain(editor: Editor, last: Node) -> list[Node]:
@@ -76,5 +78,3 @@ def _gains(chain: Sequence[Node], wanted: Arrangement) -> bool:
     moving = sum(permutation(found) is not None for found in calls)
     old = (max(_RANK, *(len(shape(node)) for node in chain)), moving, len(chain))
     return new < old
-
-
