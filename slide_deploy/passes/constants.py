@@ -9,6 +9,7 @@ axis, for example, stays a repetition.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ def rewrite(editor: Editor, report: PassReport) -> None:
         if node not in computed and (held := traced.weight(node)) is not None
     }
     left = sum(map(_bytes, weights.values()))
-    numbers: dict[Node, object] = dict(weights)
+    numbers: dict[Node, Any] = dict(weights)
     for node in [each for each in traced.live if each in computed]:
         value = node.meta.get("val")
         is_read = any(user not in computed for user in node.users)
@@ -51,10 +52,8 @@ def rewrite(editor: Editor, report: PassReport) -> None:
             continue
         left -= max(0, growth)
         _evaluate((each for each in traced.live if each in needed), numbers)
-        held = numbers[node]
-        assert isinstance(held, Tensor)
         report.change(layer_of(node), "a value that no input reaches became a constant")
-        editor.replace(node, editor.constant(held, "constant"))
+        editor.replace(node, editor.constant(numbers[node], "constant"))
 
 
 def _ancestors(node: Node) -> set[Node]:
@@ -78,7 +77,7 @@ def _is_determined(node: Node) -> bool:
     return not (is_random or is_open or node.is_impure())
 
 
-def _evaluate(nodes: Iterable[Node], numbers: dict[Node, object]) -> None:
+def _evaluate(nodes: Iterable[Node], numbers: dict[Node, Any]) -> None:
     """Compute nodes in their order; ``numbers`` holds those of weights, and gets the others."""
     for node in nodes:
         if node not in numbers:

@@ -117,9 +117,10 @@ def _key(node: Node) -> Hashable | None:
         is_random = torch.Tag.nondeterministic_seeded in node.target.tags
         if is_random or node.target._schema.is_mutable:
             return None
-    elif node.target is not operator.getitem:
-        if not isinstance(node.meta.get("val"), (int, torch.SymInt)):
-            return None
+    elif node.target is not operator.getitem and not isinstance(
+        node.meta.get("val"), (int, torch.SymInt)
+    ):
+        return None
     try:
         key = (node.target, _frozen(node.args), _frozen(dict(node.kwargs)))
         hash(key)

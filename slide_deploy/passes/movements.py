@@ -74,7 +74,7 @@ def _gains(chain: Sequence[Node], wanted: Arrangement) -> bool:
     reshapes = (not same_shape(source, first)) + (not same_shape(permuted, wanted.shape))
     permutations = int(order != tuple(range(len(order))))
     new = (max(_RANK, len(first)), permutations, reshapes + permutations)
-    calls = [found for node in chain if (found := call(node)) is not None]
-    moving = sum(permutation(found) is not None for found in calls)
+    calls = [each for node in chain if (each := call(node)) is not None]
+    moving = sum(permutation(each) is not None for each in calls)
     old = (max(_RANK, *(len(shape(node)) for node in chain)), moving, len(chain))
     return new < old

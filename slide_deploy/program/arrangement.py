@@ -32,7 +32,7 @@ def same_shape(one: Sequence[Size], other: Sequence[Size]) -> bool:
 
 def divides(part: Size, whole: Size) -> bool:
     """Whether a size is a multiple of another whatever the open ones are."""
-    return bool(statically_known_true(whole % part == 0))
+    return bool(statically_known_true(whole % part == 0))  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ class Arrangement:
             return None
         held, waiting = self, list(self.order)
         axes: list[Pieces | None] = [None] * len(shape)
-        open_axis, tail = -1, ()
+        open_axis = -1
+        tail: Pieces = ()
         for axis in reversed(range(len(shape))):
             held, taken, is_whole = _take(held, waiting, shape[axis], from_right=True)
             if not is_whole:

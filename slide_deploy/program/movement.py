@@ -52,10 +52,10 @@ def permutation(found: Call) -> tuple[int, ...] | None:
     if found.name == "permute":
         return tuple(axis % rank for axis in found.arguments["dims"])
     if found.name in ("transpose", "swapaxes", "swapdims"):
-        one, other = (axis % rank for axis in found.node.args[1:3])  # type: ignore[operator]
+        one, other = (int(axis) % rank for axis in found.node.args[1:3])  # type: ignore[arg-type]
     elif found.name == "t" and rank == 2:
         one, other = 0, 1
-    elif found.name in ("mT", "matrix_H", "mH") and rank >= 2 and found.name == "mT":
+    elif found.name == "mT" and rank >= 2:
         one, other = rank - 2, rank - 1
     elif found.name in ("numpy_T", "T"):
         return tuple(reversed(order))

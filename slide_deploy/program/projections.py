@@ -1,4 +1,4 @@
-"""Linear layers and convolutions of a program: what they project, and which stand behind a value."""
+"""Linear layers and convolutions of a program, and which of them stand behind a value."""
 
 import operator
 from collections.abc import Mapping

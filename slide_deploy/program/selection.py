@@ -1,12 +1,14 @@
 """Operators that take a part of an axis: one position, or one of parts of the same length."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 from torch import Tensor
 from torch.fx import Node
 
 from slide_deploy.program.arrangement import Arrangement
+from slide_deploy.program.movement import is_movement, moved
 from slide_deploy.program.traced import Call, call, shape
 
 _SPLITS = {"unbind", "split", "split_with_sizes", "chunk", "tensor_split"}
@@ -82,3 +84,53 @@ def _split(found: Call, held: Arrangement, index: int) -> Arrangement | None:
     if not all(isinstance(each, int) for each in lengths):
         return None
     return held.narrowed(axis, sum(lengths[:index]), length)
+
+
+def way_to(value: Node, names: Collection[str]) -> list[Node] | None:
+    """The movements and selections that lead from an operator to a value, both included.
+
+    Args:
+        value: where the way ends.
+        names: of the operators that it may start from.
+
+    Returns:
+        None if something else leads to the value.
+    """
+    way = [value]
+    while (found := call(way[0])) is None or found.name not in names:
+        node = way[0]
+        if not (is_movement(node) or is_selection(node) or node.target is operator.getitem):
+            return None
+        way.insert(0, node.all_input_nodes[0])
+    return way
+
+
+def arranged(way: Sequence[Node]) -> Arrangement | None:
+    """The arrangement of the end of a way, if nobody else reads its elements; otherwise None."""
+    held = Arrangement.of(shape(way[0]))
+    for before, node in pairwise(way):
+        if node.target is operator.getitem:
+            continue  # it belongs to the split in front of it
+        made = {leaf: one for user in before.users for leaf, one in _made(user, held)}
+        mine = [leaf for leaf in made if leaf in way]
+        found = made[mine[0]] if len(mine) == 1 else None
+        others = (one for leaf, one in made.items() if leaf is not mine[0])
+        if found is None or not all(one and _are_apart(found, one) for one in others):
+            return None
+        held = found
+    return held
+
+
+def _made(user: Node, held: Arrangement) -> list[tuple[Node, Arrangement | None]]:
+    """What a reader makes of a value; None for what has no arrangement."""
+    if is_movement(user):
+        return [(user, moved(user, held))]
+    made = parts(user, held) if is_selection(user) else None
+    return [(user, None)] if made is None else [*made]
+
+
+def _are_apart(one: Arrangement, other: Arrangement) -> bool:
+    """Whether two parts of a value have no element in common."""
+    return one.sizes == other.sizes and any(
+        other.fixed.get(piece, at) != at for piece, at in one.fixed.items()
+    )
