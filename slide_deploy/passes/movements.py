@@ -16,7 +16,7 @@ from torch.fx import Node
 from slide_deploy.passes.report import PassReport
 from slide_deploy.program.arrangement import Arrangement, same_shape
 from slide_deploy.program.editing import Editor
-from slide_deploy.program.movement import is_movement, moved, permutation, plan, write
+from slide_deploy.program.movement import chain_to, moved_along, permutation, plan, write
 from slide_deploy.program.traced import call, layer_of, shape
 
 # Axes that every format holds, Apple's engines and the fast paths of all runtimes included.
@@ -26,11 +26,9 @@ _RANK = 4
 def rewrite(editor: Editor, report: PassReport) -> None:
     """Write chains of movements anew where that is shorter; see above."""
     for node in list(editor.program.graph.nodes):
-        if node._erased or not is_movement(node) or _goes_on(editor, node):
-            continue
-        chain = _chain(editor, node)
-        wanted = arranged(chain)
-        if wanted is None or not _gains(chain, wanted):
+        chain = None if node._erased else chain_to(editor, node)
+        wanted = None if chain is None else moved_along(chain)
+        if chain is None or wanted is None or not _gains(chain, wanted):
             continue
         source = chain[0].all_input_nodes[0]
         new = write(editor, node, source, wanted)
@@ -39,29 +37,6 @@ def rewrite(editor: Editor, report: PassReport) -> None:
             continue
         editor.replace(node, new)
         report.change(layer_of(node), f"{len(chain)} movements written anew")
-
-
-def _goes_on(editor: Editor, node: Node) -> bool:
-    """Whether a movement only leads to another one."""
-    return (
-        not editor.is_answer(node) and len(node.users) == 1 and is_movement(next(iter(node.users)))
-    )
-
-
-def _chain(editor: Editor, last: Node) -> list[Node]:
-    """The movements that lead to one and to nothing else, it included."""
-    chain = [last]
-    while is_movement(before := chain[0].all_input_nodes[0]) and _goes_on(editor, before):
-        chain.insert(0, before)
-    return chain
-
-
-def arranged(chain: Sequence[Node]) -> Arrangement | None:
-    """What a chain of movements makes of the value that it starts from."""
-    held: Arrangement | None = Arrangement.of(shape(chain[0].all_input_nodes[0]))
-    for node in chain:
-        held = None if held is None else moved(node, held)
-    return held
 
 
 def _gains(chain: Sequence[Node], wanted: Arrangement) -> bool:

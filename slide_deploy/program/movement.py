@@ -98,6 +98,34 @@ def moved(node: Node, source: Arrangement) -> Arrangement | None:
     return None if order is None else source.permuted(order)
 
 
+def chain_to(editor: Editor, last: Node) -> list[Node] | None:
+    """The movements that lead to one, and to nothing else, it included.
+
+    Returns:
+        None if it is no movement, or leads to nothing but another one.
+    """
+    if not is_movement(last) or _goes_on(editor, last):
+        return None
+    chain = [last]
+    while is_movement(before := chain[0].all_input_nodes[0]) and _goes_on(editor, before):
+        chain.insert(0, before)
+    return chain
+
+
+def _goes_on(editor: Editor, node: Node) -> bool:
+    """Whether a movement only leads to another one."""
+    (user, *others) = node.users or (None,)
+    return not others and not editor.is_answer(node) and is_movement(user)
+
+
+def moved_along(chain: Sequence[Node]) -> Arrangement | None:
+    """What a chain of movements makes of the arrangement of the value that it starts from."""
+    held: Arrangement | None = Arrangement.of(shape(chain[0].all_input_nodes[0]))
+    for node in chain:
+        held = None if held is None else moved(node, held)
+    return held
+
+
 def told(sizes: Sequence[Size]) -> list[int] | None:
     """Sizes as arguments of a reshape, the open one as -1; None if several are open."""
     numbers = [size if isinstance(size, int) else -1 for size in sizes]
