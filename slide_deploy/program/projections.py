@@ -158,7 +158,7 @@ def projections_behind(
                 continue
             known = call(node)
             if place is None and known is not None and known.name in through:
-                before = places.get(node.args[0])  # type: ignore[arg-type]
+                before = places.get(node.args[0])
                 if before is not None and before.is_whole and before.axis == len(shape(node)) - 1:
                     found.append(node)
                     place = before
