@@ -45,7 +45,7 @@ class _Heads:
 def rewrite(editor: Editor, report: PassReport) -> None:
     """Write a product for each head; see above."""
     for found in editor.calls("linear"):
-        source = found.node.args[0]
+        source = found.arguments["input"]
         sizes = shape(source)
         reader = projection(editor, found.node)
         if reader is None or reader.bias is not None or len(sizes) != 3:
@@ -55,8 +55,12 @@ def rewrite(editor: Editor, report: PassReport) -> None:
         cut = _parts(editor, found.node, Arrangement.of(shape(found.node)))
         if not cut or not is_read_by(found.node.args[1], {found.node}):
             continue
+        batch, positions, inputs = sizes
+        rows = reshape(editor, found.node, source, (batch, 1, positions, inputs))
+        if rows is None:
+            continue
         for part in cut:
-            _write(editor, found.node, reader, part)
+            _write(editor, rows, found.node, reader, part)
         report.change(layer_of(found.node), f"{len(cut)} products for each head")
 
 
@@ -76,10 +80,14 @@ def _parts(editor: Editor, node: Node, held: Arrangement) -> list[_Heads] | None
             return None
         for leaf, one in made:
             heads = _heads(leaf, one)
-            below = [heads] if heads is not None else _parts(editor, leaf, one)
-            if below is None:
+            is_cut = all(map(is_selection, leaf.users))
+            below = _parts(editor, leaf, one) if heads is None or is_cut else None
+            if below is not None:
+                found += below
+            elif heads is not None:
+                found.append(heads)
+            else:
                 return None
-            found += below
     return found
 
 
@@ -101,11 +109,8 @@ def _heads(node: Node, held: Arrangement) -> _Heads | None:
     return _Heads(node, held, is_turned)
 
 
-def _write(editor: Editor, linear: Node, reader: Projection, part: _Heads) -> None:
-    source: Node = linear.args[0]  # type: ignore[assignment]
-    batch, positions, inputs = shape(source)
-    rows = reshape(editor, linear, source, (batch, 1, positions, inputs))
-    assert rows is not None
+def _write(editor: Editor, rows: Node, linear: Node, reader: Projection, part: _Heads) -> None:
+    """Write one part anew, of rows (B, 1, N, C)."""
     weight = editor.constant(_weight(reader.weight, part), "weight")
     product = editor.insert(linear, aten.matmul.default, rows, weight)
     if part.is_turned:
