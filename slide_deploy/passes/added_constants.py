@@ -12,6 +12,7 @@ place of both, unless it is larger than they are by more than ``MOST_GROWTH``.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, ops
@@ -116,19 +117,26 @@ def _total(first: _Sum, last: _Sum, held: Arrangement) -> tuple[Tensor, list[Pie
     total = one + last.constant.reshape(_cut(held, held.axes, last.constant))
     wide = {piece for piece, size in zip(held.source_order, total.shape, strict=True) if size > 1}
     axes = list(held.axes)
-    at = 0
-    while len(axes) > _RANK and at + 1 < len(axes):
-        joined = (*axes[at], *axes[at + 1])
-        if joined and (wide.issuperset(joined) or wide.isdisjoint(joined)):
-            axes[at : at + 2] = [joined]
-        else:
-            at += 1
+    while len(axes) > _RANK and (at := _joinable(axes, wide)) is not None:
+        axes[at : at + 2] = [(*axes[at], *axes[at + 1])]
     full = [
         [int(held.sizes[piece]) if wide.intersection(axis) else 1 for piece in axis]
         for axis in axes
     ]
     total = total.expand([size for axis in full for size in axis])
     return total.reshape([math.prod(axis) for axis in full]), axes
+
+
+def _joinable(axes: Sequence[Pieces], wide: set[int]) -> int | None:
+    """An axis that can be joined with the next one, as the sum differs along both or neither.
+
+    The first axis is not joined if it is a batch of one: any batch could stand there.
+    """
+    for at, (one, other) in enumerate(pairwise(axes)):
+        joined = {*one, *other}
+        if (one or at) and (wide >= joined or wide.isdisjoint(joined)):
+            return at
+    return None
 
 
 def _cut(held: Arrangement, axes: Sequence[Pieces], constant: Tensor) -> list[int]:
