@@ -30,7 +30,7 @@ _EACH = {
 }
 # Nothing but the value.
 SAME = {"clone", "contiguous", "alias", "detach", "dropout"}
-_PAIRED = {"add", "sub", "mul", "div", "maximum", "minimum"}
+_PAIRED = {"add", "sub", "rsub", "mul", "div", "maximum", "minimum"}
 _RESHAPES = {"view", "reshape", "flatten", "unflatten", "_unsafe_view"}
 
 
