@@ -18,9 +18,10 @@ from slide_deploy.folding import difference
 from slide_deploy.program.constants import Constants
 from slide_deploy.program.traced import shape
 
-# How many times what the layers lose by computing in their type one convolution may lose by the
-# rounding of its weights. It was 0.1 to 1.3 over random blocks.
-ROUNDINGS = 4.0
+# What one convolution may lose by the rounding of its weights, in what the layers lose by computing
+# in their type. Over nine kinds of blocks, with variances of normalisations from 0 to 1e6 and means
+# up to 1e4, it was at most 0.42.
+ROUNDINGS = 2.0
 
 
 @dataclass(frozen=True)

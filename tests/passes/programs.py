@@ -1,7 +1,6 @@
 """Networks as programs before and after a pass."""
 
 import copy
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +8,7 @@ from torch.export import ExportedProgram
 
 from slide_deploy.passes.report import PassReport
 from slide_deploy.passes.running import run_passes
+from slide_deploy.program.editing import Editor, duplicate
 
 CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "convolution")
 
@@ -30,6 +30,17 @@ def names(program: ExportedProgram) -> list[str]:
         for node in program.graph.nodes
         if isinstance(node.target, torch._ops.OpOverload)
     ]
+
+
+def is_unchanged(before: ExportedProgram, after: ExportedProgram) -> bool:
+    """Whether a program is another, but for what no answer depends on."""
+    cleaned = duplicate(before)
+    Editor(cleaned).clean()
+    return (
+        after.graph_module.code == cleaned.graph_module.code
+        and list(after.state_dict) == list(cleaned.state_dict)
+        and all(after.state_dict[name] is cleaned.state_dict[name] for name in after.state_dict)
+    )
 
 
 def convolutions(program: ExportedProgram) -> int:
@@ -54,7 +65,3 @@ def largest_difference(before: ExportedProgram, after: ExportedProgram, *inputs:
 def maps(*sizes: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(sizes, generator=generator, dtype=dtype)
-
-
-def doubled(models: Sequence[nn.Module]) -> list[nn.Module]:
-    return [model.double() for model in models]
