@@ -89,7 +89,7 @@ class Format:
     precisions: tuple[str, ...] = ("float32",)
     companions: tuple[str, ...] = ()
     is_folder: bool = False
-    passes: tuple[str, ...] = ("common_operators",)
+    passes: tuple[str, ...] = ("common_operators", "parallel_branches")
     max_rank: int | None = None
 
 
@@ -109,6 +109,7 @@ ONNX = Format(
     default_form="broadcast",
     passes=(
         "common_operators",
+        "parallel_branches",
         "duplicates",
         "rolls",
         "constants",
@@ -144,6 +145,7 @@ OPENVINO = Format(
     companions=(".bin",),
     passes=(
         "common_operators",
+        "parallel_branches",
         "duplicates",
         "rolls",
         "constants",
@@ -180,6 +182,7 @@ COREML = Format(
     is_folder=True,
     passes=(
         "common_operators",
+        "parallel_branches",
         "duplicates",
         "rolls",
         "constants",

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, InputSpec, SymIntArgument, TensorArgument
+from torch.export.graph_signature import InputKind, InputSpec, TensorArgument
 from torch.fx import Node
 from torch.fx.node import map_arg
 
+from slide_deploy.program.constants import is_random
 from slide_deploy.program.traced import Call, Traced, call
 
 _LAYER = ("nn_module_stack", "stack_trace", "source_fn_stack")
@@ -25,12 +26,11 @@ def duplicate(program: ExportedProgram) -> ExportedProgram:
     """A copy whose graph can be changed; the weights are shared."""
     graph = copy.deepcopy(program.graph)
     signature = copy.deepcopy(program.graph_signature)
-    # A name that Python has a meaning for, as "input", becomes another one.
-    nodes = zip(program.graph.nodes, graph.nodes, strict=True)
-    renamed = {old.name: new.name for old, new in nodes}
+    # A copy has other names for what Python has a word for, as "input".
+    names = {old.name: new.name for old, new in zip(program.graph.nodes, graph.nodes, strict=True)}
     for spec in (*signature.input_specs, *signature.output_specs):
-        if isinstance(spec.arg, TensorArgument | SymIntArgument):
-            spec.arg.name = renamed[spec.arg.name]
+        if hasattr(spec.arg, "name"):
+            spec.arg.name = names.get(spec.arg.name, spec.arg.name)
     return ExportedProgram(
         root=torch.fx.GraphModule(program.graph_module, graph),
         graph=graph,
@@ -147,7 +147,9 @@ class Editor:
         inputs = set(signature.user_inputs)
         for node in reversed(list(graph.nodes)):
             is_needed = node.users or node.op == "output" or node.name in inputs
-            if not is_needed and (node.op != "call_function" or not node.is_impure()):
+            # Random numbers that nobody reads are none that anybody misses.
+            is_kept = node.op == "call_function" and node.is_impure() and not is_random(node)
+            if not is_needed and not is_kept:
                 if node.op == "placeholder":
                     self._forget(node)
                 graph.erase_node(node)
