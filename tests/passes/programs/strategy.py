@@ -1,0 +1,80 @@
+"""Random networks as hypothesis draws them."""
+
+import torch
+from hypothesis import strategies as st
+
+from tests.passes.programs import attention, blocks, parts
+from tests.passes.programs.blocks import Part
+from tests.passes.programs.builder import Builder, RandomNetwork, Value
+
+# What may follow a value of each layout: an entry that stands twice is drawn twice as often.
+FIRST: tuple[Part, ...] = (
+    *(parts.convolution, parts.convolution, parts.batch_norm, parts.activation),
+    *(parts.with_constant, parts.with_value, parts.with_value, parts.mean_pool, parts.max_pool),
+    *(parts.adaptive_pool, parts.pad, parts.slice_channels, parts.slice_positions, parts.roll),
+    *(parts.concatenate, parts.with_number, parts.squeeze_and_excite, parts.swap_halves),
+    *(parts.group_norm, parts.resize, parts.upsample, parts.shuffle, parts.flip, parts.gate),
+    *(parts.transposed_convolution, parts.softmax, blocks.again, blocks.twins, blocks.nothing),
+    attention.slide_attention,
+    *(blocks.parallel_branches,) * 8,
+    *(blocks.convolution_and_norm,) * 2,
+    *(blocks.tokens_between_convolutions,) * 8,
+    *(blocks.patches,) * 3,
+    *(parts.to_last,) * 6,
+    *(parts.to_tokens,) * 6,
+)
+LAST: tuple[Part, ...] = (
+    *(parts.layer_norm, parts.linear, parts.activation, parts.with_constant, parts.with_value),
+    *(parts.pad, parts.roll, parts.slice_channels, parts.slice_positions, parts.concatenate),
+    *(parts.softmax, parts.matrix_product, parts.with_number, parts.swap_halves, parts.gate),
+    *(parts.rms_norm, blocks.again, blocks.twins, blocks.nothing, parts.flip),
+    *(blocks.normalised_projections,) * 3,
+    *(blocks.multilayer,) * 2,
+    *(blocks.patch_merging,) * 4,
+    *(attention.windows,) * 4,
+    *(parts.to_first,) * 6,
+    *(parts.to_tokens,) * 3,
+)
+TOKENS: tuple[Part, ...] = (
+    *(parts.layer_norm, parts.linear, parts.activation, parts.with_constant, parts.with_value),
+    *(parts.slice_channels, parts.concatenate, parts.softmax, parts.matrix_product),
+    *(parts.with_number, parts.swap_halves, parts.gate, parts.rms_norm, parts.there_and_back),
+    *(parts.mean_token, blocks.again, blocks.twins, blocks.nothing, parts.flip),
+    attention.slide_attention,
+    *(blocks.normalised_projections,) * 3,
+    *(blocks.multilayer,) * 3,
+    *(attention.attention,) * 5,
+    *(parts.to_first,) * 6,
+    *(parts.tokens_to_last,) * 2,
+)
+PARTS = {"first": FIRST, "last": LAST, "tokens": TOKENS}
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> RandomNetwork:
+    """A network of a few parts; most parts read the value before them, some an earlier one."""
+    dims = draw(st.sampled_from((2, 2, 2, 2, 2, 2, 1, 3)))
+    sizes = {1: (8, 6, 7), 2: (4, 6, 5), 3: (3, 2)}[dims]
+    shape = [draw(st.sampled_from(sizes)) for _ in range(dims)]
+    seed = draw(st.integers(0, 2**16))
+    channels = draw(st.sampled_from((4, 8, 3, 2)))
+    random = torch.Generator().manual_seed(seed)
+    example = torch.randn(2, channels, *shape, generator=random, dtype=torch.float64)
+    b = Builder(draw, example, seed)
+    x = b.values[0]
+    for _ in range(b.integer(1, 5)):
+        if len(b.values) > 1 and b.chance(0.15):
+            x = b.choose(b.values[1:])
+        x = b.choose(PARTS[x.layout])(b, x)
+    return b.network(_answers(b, x))
+
+
+def _answers(b: Builder, last: Value) -> list[Value]:
+    """The last value, and perhaps values on the way, which others may read."""
+    answers = [last] if last.place else [b.apply("* 2", lambda x: x * 2, last)]
+    inside = [each for each in b.values[1:] if each is not answers[0]]
+    while inside and b.chance(0.3):
+        extra = b.choose(inside)
+        inside.remove(extra)
+        answers.insert(b.choose((len(answers), 0)), extra)
+    return answers
