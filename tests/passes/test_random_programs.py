@@ -14,9 +14,8 @@ from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
 
 from slide_deploy.formats import known_formats
-from slide_deploy.passes.running import run_passes
 from tests.passes.programs.builder import RandomNetwork
-from tests.passes.programs.checks import hold_rewritten, rewritten, source_of
+from tests.passes.programs.checks import hold_all_together, hold_each_alone, source_of
 from tests.passes.programs.strategy import networks
 
 TUPLES = tuple(dict.fromkeys(format.passes for format in known_formats()))
@@ -54,16 +53,7 @@ def test_no_pass_changes_an_answer(chunk: int) -> None:
 def hold_every_pass(network: RandomNetwork, is_open: bool) -> set[str]:
     """Each pass alone, and those of each format together; gives those that changed something."""
     source = source_of(network, is_open)
-    fired = set()
-    for name in PASSES:
-        (report,) = rewritten(source, (name,))
-        if report.changes:
-            fired.add(name)
+    fired = hold_each_alone(source, PASSES)
     for passes in TUPLES:
-        program, reports = run_passes(source.program, passes)
-        hold_rewritten(source, program, reports, " + ".join(passes))
-        fired |= {report.name for report in reports if report.changes}
-        _, again = run_passes(program, passes)
-        changes = [(report.name, change) for report in again for change in report.changes]
-        assert not changes, f"a second time: {changes}"
+        fired |= hold_all_together(source, passes)
     return fired

@@ -11,7 +11,7 @@ from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.network import Call
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.passes.report import PassReport
-from slide_deploy.passes.running import run_passes
+from slide_deploy.passes.running import run_pass, run_passes
 from slide_deploy.program.editing import Editor, duplicate
 from slide_deploy.program.traced import user_outputs
 from slide_deploy.program.tracing import open_dimensions, traced
@@ -105,11 +105,39 @@ def hold(found: Sequence[Tensor], wanted: Sequence[Tensor], what: str) -> float:
     return worst
 
 
-def rewritten(source: Source, passes: tuple[str, ...]) -> tuple[PassReport, ...]:
-    """Run passes and hold what comes out against the source; gives what they say they did."""
+def hold_each_alone(source: Source, passes: Sequence[str]) -> set[str]:
+    """Run each pass alone and hold what comes out against the source.
+
+    Gives the names of those that changed something. One that changed nothing left the program as
+    it was, which is held: the next one takes the same copy.
+    """
+    fired = set()
+    editor = None
+    for name in passes:
+        editor = editor or Editor(duplicate(source.program))
+        report = run_pass(editor, name)
+        hold_rewritten(source, editor.program, (report,), name)
+        if report.changes:
+            fired.add(name)
+            editor = None
+    return fired
+
+
+def hold_all_together(source: Source, passes: Sequence[str]) -> set[str]:
+    """Run passes one after the other, twice; the second time there is nothing left to change.
+
+    Gives the names of those that changed something.
+    """
     program, reports = run_passes(source.program, passes)
-    hold_rewritten(source, program, reports, " + ".join(passes))
-    return reports
+    what = " + ".join(passes)
+    hold_rewritten(source, program, reports, what)
+    before = text(program)
+    editor = Editor(program)
+    for name in passes:
+        report = run_pass(editor, name)
+        assert not report.changes, f"{what}, a second time: {report.changes}"
+    assert text(program) == before, f"{what} changed something a second time"
+    return {report.name for report in reports if report.changes}
 
 
 def hold_rewritten(
