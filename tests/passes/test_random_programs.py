@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from slide_deploy.formats import known_formats
 from tests.passes.programs.builder import RandomNetwork
 from tests.passes.programs.checks import hold_all_together, hold_each_alone, source_of
+from tests.passes.programs.names import pass_names
 from tests.passes.programs.strategy import networks
 
 TUPLES = tuple(dict.fromkeys(format.passes for format in known_formats()))
-PASSES = tuple(dict.fromkeys(name for passes in TUPLES for name in passes))
+PASSES = pass_names()
 ASKED = os.environ.get("SLIDE_DEPLOY_SEED", "0")
 FIRST_SEED = random.randrange(10**6) if ASKED == "random" else int(ASKED)
 PROGRAMS = 50
