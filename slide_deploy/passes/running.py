@@ -28,6 +28,7 @@ def run_passes(
     """
     program = duplicate(program)
     editor = Editor(program)
+    editor.clean()  # tracing leaves what nobody reads, which no pass needs to see
     return program, tuple(run_pass(editor, name) for name in names)
 
 

@@ -25,14 +25,23 @@ LIMIT = 1e-11
 
 @dataclass(frozen=True)
 class Source:
-    """A traced program with its answers, and all that no pass may change in it."""
+    """A traced program with its answers, and all that no pass may change in it.
+
+    Attributes:
+        program: as it was traced.
+        inputs: tensors for its input, one or two.
+        wanted: the answers to each.
+        cleaned: a copy without what nobody reads.
+        weights: copies of all tensors, by name.
+        text: of the program.
+    """
 
     program: ExportedProgram
     inputs: tuple[Tensor, ...]
     wanted: tuple[tuple[Tensor, ...], ...]
-    text: str
-    cleaned: str
+    cleaned: ExportedProgram
     weights: dict[str, Tensor]
+    text: str
 
 
 def traced_network(network: RandomNetwork, is_open: bool) -> ExportedProgram:
@@ -62,7 +71,7 @@ def source_of(network: RandomNetwork, is_open: bool) -> Source:
     cleaned = duplicate(program)
     Editor(cleaned).clean()
     weights = {name: tensor.clone() for name, tensor in held(program).items()}
-    return Source(program, tuple(inputs), wanted, text(program), text(cleaned), weights)
+    return Source(program, tuple(inputs), wanted, cleaned, weights, text(program))
 
 
 def held(program: ExportedProgram) -> dict[str, Tensor]:
@@ -114,7 +123,7 @@ def hold_each_alone(source: Source, passes: Sequence[str]) -> set[str]:
     fired = set()
     editor = None
     for name in passes:
-        editor = editor or Editor(duplicate(source.program))
+        editor = editor or Editor(duplicate(source.cleaned))
         report = run_pass(editor, name)
         hold_rewritten(source, editor.program, (report,), name)
         if report.changes:
@@ -145,9 +154,9 @@ def hold_rewritten(
 ) -> None:
     """Everything that must be true of a program after passes."""
     changed = any(report.changes for report in reports)
-    is_other = text(program) != source.cleaned
+    is_other = text(program) != text(source.cleaned)
     assert changed or not is_other, f"{what} changed the program and does not say so"
-    assert is_other or not changed, f"{what} says that it changed what is as before"
+    assert is_other or not changed, f"{what} says that it changed what is as before: {reports}"
     for report in reports:
         for change in report.changes:
             assert change.layer and change.what
