@@ -2,8 +2,8 @@
 
 ``make test`` takes 100 programs and ``make test-all`` 900 more, always the same ones. With
 ``SLIDE_DEPLOY_SEED=random`` they are others each time. The seed is printed where one fails, and
-``SLIDE_DEPLOY_SEED=7`` takes those of a seed again: then what fails is made as small as it gets, which
-takes minutes.
+``SLIDE_DEPLOY_SEED=7`` takes those of a seed again: then what fails is made as small as it gets,
+which takes minutes.
 """
 
 import os
@@ -24,10 +24,10 @@ TUPLES = tuple(dict.fromkeys(format.passes for format in known_formats()))
 PASSES = pass_names()
 ASKED = os.environ.get("SLIDE_DEPLOY_SEED", "0")
 FIRST_SEED = random.randrange(10**6) if ASKED == "random" else int(ASKED)
-PROGRAMS = 50
-CHUNKS = [pytest.param(each, marks=[pytest.mark.slow] * (each > 1)) for each in range(20)]
-# Of 50: a pass that changes fewer is not tried here, and needs a part in ``programs/blocks.py``.
-FEWEST = 2
+PROGRAMS = 100
+CHUNKS = [pytest.param(each, marks=[pytest.mark.slow] * (each > 0)) for each in range(10)]
+# Of 100: a pass that changes fewer is not tried here, and needs a part in ``programs/blocks.py``.
+FEWEST = 3
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)

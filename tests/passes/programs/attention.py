@@ -3,8 +3,8 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.models.slide_attention import (
@@ -74,16 +74,14 @@ class Attention(nn.Module):
             packed = self.qkv(x).reshape(batch, positions, 3, self.heads, d)
             q, k, v = packed.permute(2, 0, 3, 1, 4).unbind(0)
             return q, k, v
-        q, k, v = (
-            each.reshape(batch, positions, self.heads, d).transpose(1, 2) for each in rows
-        )
+        q, k, v = (each.reshape(batch, positions, self.heads, d).transpose(1, 2) for each in rows)
         return q, k, v
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self._parts(x)
         if self.fused:
             added = self.table if self.mask is None else self.mask
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=added)
+            out = functional.scaled_dot_product_attention(q, k, v, attn_mask=added)
         else:
             scale = q.shape[-1] ** -0.5
             if self.scaled == "queries":

@@ -15,14 +15,12 @@ def branch(b: Builder, x: Value, out: int, stride: int, groups: int) -> Value:
     """One branch of a block: a convolution of any size that keeps the map, or none at all."""
     kinds = ["square", "point", "row", "dilated", "chain", "grouped"]
     if out == x.channels and stride == 1:
-        kinds += ["identity", "identity", "pool"]
+        kinds += ["identity", "identity", *(["pool"] if min(x.grid) > 2 else [])]
     kind = b.choose(kinds)
     if kind == "identity":
         return parts.batch_norm(b, x) if b.chance() else x
     if kind == "pool":
-        return b.apply(
-            parts.MEAN_POOLS[x.dims](3, 1, 1, count_include_pad=not b.chance(0.3)), x
-        )
+        return b.apply(parts.MEAN_POOLS[x.dims](3, 1, 1, count_include_pad=not b.chance(0.3)), x)
     if kind == "chain":  # the first has no padding: what comes between is linear throughout
         x = parts.pointwise(b, x, out)
         x = parts.batch_norm(b, x) if b.chance(0.3) else x
@@ -87,7 +85,9 @@ def multilayer(b: Builder, x: Value) -> Value:
     value = parts.activation(b, parts.linear(b, value, b.choose((8, 16))))
     value = parts.linear(b, value, x.channels)
     if b.chance(0.2):  # a scale for each channel
-        value = b.apply("layer scale", parts.WithConstant(torch.mul, b.normal(x.channels), False), value)
+        value = b.apply(
+            "layer scale", parts.WithConstant(torch.mul, b.normal(x.channels), False), value
+        )
     return b.apply("add", torch.add, x, value) if b.chance(0.8) else value
 
 
@@ -99,6 +99,16 @@ def convolution_and_norm(b: Builder, x: Value) -> Value:
     value = parts.batch_norm(b, value)
     value = parts.activation(b, value)
     return parts.pointwise(b, value) if b.chance(0.3) else value
+
+
+def pooled(b: Builder, x: Value) -> Value:
+    """A pooling as most networks have it: to one position, or of cells beside one another."""
+    if min(x.grid) < 2 or b.chance(0.3):
+        return b.apply(parts.ADAPTIVE[x.dims](1), x)
+    if b.chance(0.3):
+        pool = parts.MAX_POOLS[x.dims]
+        return b.apply("max pool by 2", lambda x: pool(x, 2), x)
+    return b.apply(parts.MEAN_POOLS[x.dims](2), x)
 
 
 def tokens_between_convolutions(b: Builder, x: Value) -> Value:
@@ -165,21 +175,16 @@ def again(b: Builder, x: Value) -> Value:
     return b.apply(*b.choose((("add", torch.add), ("mul", torch.mul))), one, two)
 
 
-def twins(b: Builder, x: Value) -> Value:
-    """Two layers of the same numbers, of the same value."""
-    kind = nn.Linear if x.layout != "first" else parts.CONVOLUTIONS[x.dims]
-    sizes = (x.channels, x.channels) if kind is nn.Linear else (x.channels, x.channels, 1)
-    one, two = (b.trained(kind(*sizes)) for _ in range(2))
-    two.load_state_dict(one.state_dict())
-    return b.apply("mul", torch.mul, b.apply(one, x), b.apply(two, x))
-
-
-def nothing(b: Builder, x: Value) -> Value:
-    """A branch that changes nothing: times zero, or a mean that nobody reads."""
-    kind = b.choose(("zero", "unread", "one"))
-    if kind == "unread":
-        b.apply("unread", lambda x: x.mean(1, keepdim=True), x)
-        return x
-    constant = torch.zeros(1) if kind == "zero" else torch.ones(1)
-    value = b.apply(kind, parts.WithConstant(torch.mul, constant.double(), False), x)
-    return b.apply("add", torch.add, x, value)
+def factors(b: Builder, x: Value) -> Value:
+    """A projection, a factor and perhaps another constant behind it."""
+    value = parts.linear(b, x)
+    kind = b.choose(("number", "channels", "positions"))
+    if kind == "number":
+        value = b.apply("* 0.125", lambda x: x * 0.125, value)
+    else:
+        shape = (value.channels,) if kind == "channels" else (*value.example.shape[1:-1], 1)
+        value = b.apply(kind, parts.WithConstant(torch.mul, b.normal(*shape), False), value)
+    for _ in range(b.choose((0, 1, 2))):
+        shape = b.choose(((value.channels,), value.example.shape[1:]))
+        value = b.apply("add", parts.WithConstant(torch.add, b.normal(*shape), False), value)
+    return value

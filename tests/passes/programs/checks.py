@@ -128,6 +128,10 @@ def hold_each_alone(source: Source, passes: Sequence[str]) -> set[str]:
         hold_rewritten(source, editor.program, (report,), name)
         if report.changes:
             fired.add(name)
+            before = text(editor.program)
+            again = run_pass(editor, name)
+            assert not again.changes, f"{name}, a second time: {again.changes}"
+            assert text(editor.program) == before, f"{name} changed something a second time"
             editor = None
     return fired
 

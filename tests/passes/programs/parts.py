@@ -3,8 +3,8 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tests.passes.programs.builder import Builder, Value
 
@@ -12,7 +12,7 @@ CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 MEAN_POOLS = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
-MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+MAX_POOLS = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 ADAPTIVE = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
 ACTIVATIONS = (
     *(nn.ReLU(), nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Sigmoid(), nn.Tanh()),
@@ -203,7 +203,7 @@ def softmax(b: Builder, x: Value) -> Value:
 
 def mean_pool(b: Builder, x: Value) -> Value:
     kernel, padding = b.choose((2, 3)), b.choose((0, 1))
-    if min(x.grid) + 2 * padding < kernel:
+    if min(x.grid) < kernel:
         return x
     layer = MEAN_POOLS[x.dims](
         kernel,
@@ -254,7 +254,9 @@ def pad(b: Builder, x: Value) -> Value:
     if mode in ("reflect", "circular") and max(sizes) >= min(x.grid):
         mode = "constant"
     value = b.choose((0.0, 0.0, 0.0, 1.5)) if mode == "constant" else None
-    return b.apply(f"pad {sizes} {mode} {value}", lambda x: F.pad(x, sizes, mode, value), x)
+    return b.apply(
+        f"pad {sizes} {mode} {value}", lambda x: functional.pad(x, sizes, mode, value), x
+    )
 
 
 def slice_channels(b: Builder, x: Value) -> Value:
@@ -335,7 +337,7 @@ def with_value(b: Builder, x: Value) -> Value:
 def resize(b: Builder, x: Value) -> Value:
     if not b.fits(x.example.numel() * 2 * 2**x.dims):
         return x
-    return b.apply("nearest twice", lambda x: F.interpolate(x, scale_factor=2.0), x)
+    return b.apply("nearest twice", lambda x: functional.interpolate(x, scale_factor=2.0), x)
 
 
 def upsample(b: Builder, x: Value) -> Value:
@@ -344,7 +346,9 @@ def upsample(b: Builder, x: Value) -> Value:
     aligned = b.chance()
     return b.apply(
         f"bilinear {aligned}",
-        lambda x: F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=aligned),
+        lambda x: functional.interpolate(
+            x, scale_factor=2.0, mode="bilinear", align_corners=aligned
+        ),
         x,
     )
 
@@ -353,10 +357,10 @@ def shuffle(b: Builder, x: Value) -> Value:
     if x.dims != 2 or any(size % 2 for size in x.grid):
         return x
     if x.channels % 4 == 0 and b.chance():
-        return b.apply("pixel shuffle", lambda x: F.pixel_shuffle(x, 2), x)
+        return b.apply("pixel shuffle", lambda x: functional.pixel_shuffle(x, 2), x)
     if x.channels > 6:
         return x
-    return b.apply("pixel unshuffle", lambda x: F.pixel_unshuffle(x, 2), x)
+    return b.apply("pixel unshuffle", lambda x: functional.pixel_unshuffle(x, 2), x)
 
 
 def to_last(b: Builder, x: Value) -> Value:
@@ -401,9 +405,7 @@ def to_tokens(b: Builder, x: Value) -> Value:
             x,
             layout="tokens",
         )
-    return b.apply(
-        "flatten, transpose", lambda x: x.flatten(2).transpose(1, 2), x, layout="tokens"
-    )
+    return b.apply("flatten, transpose", lambda x: x.flatten(2).transpose(1, 2), x, layout="tokens")
 
 
 def unflatten(b: Builder, x: Value) -> Value:
@@ -436,12 +438,32 @@ def tokens_to_last(b: Builder, x: Value) -> Value:
 
 def there_and_back(b: Builder, x: Value) -> Value:
     """Two transposes of which the one undoes the other."""
-    return b.apply(
-        "transposed twice", lambda x: x.transpose(1, 2).contiguous().transpose(1, 2), x
-    )
+    return b.apply("transposed twice", lambda x: x.transpose(1, 2).contiguous().transpose(1, 2), x)
 
 
 def mean_token(b: Builder, x: Value) -> Value:
     """Every position beside the mean of all."""
     mean = b.apply("mean over positions", lambda x: x.mean(1, keepdim=True), x)
     return b.apply("sub", torch.sub, x, mean)
+
+
+def twins(b: Builder, x: Value) -> Value:
+    """Two layers of the same numbers, of the same value."""
+    kind = nn.Linear if x.layout != "first" else CONVOLUTIONS[x.dims]
+    sizes = (x.channels, x.channels) if kind is nn.Linear else (x.channels, x.channels, 1)
+    one, two = (b.trained(kind(*sizes)) for _ in range(2))
+    two.load_state_dict(one.state_dict())
+    return b.apply("mul", torch.mul, b.apply(one, x), b.apply(two, x))
+
+
+def nothing(b: Builder, x: Value) -> Value:
+    """A branch that changes nothing: times zero, times one, a value that nobody reads, twins."""
+    kind = b.choose(("zero", "unread", "one", "twins"))
+    if kind == "twins":
+        return twins(b, x)
+    if kind == "unread":
+        b.apply("unread", lambda x: x.mean(1, keepdim=True), x)
+        return x
+    constant = torch.zeros(1) if kind == "zero" else torch.ones(1)
+    value = b.apply(kind, WithConstant(torch.mul, constant.double(), False), x)
+    return b.apply("add", torch.add, x, value)

@@ -7,47 +7,56 @@ from tests.passes.programs import attention, blocks, parts
 from tests.passes.programs.blocks import Part
 from tests.passes.programs.builder import Builder, RandomNetwork, Value
 
-# What may follow a value of each layout: an entry that stands twice is drawn twice as often.
-FIRST: tuple[Part, ...] = (
-    *(parts.convolution, parts.convolution, parts.batch_norm, parts.activation),
-    *(parts.with_constant, parts.with_value, parts.with_value, parts.mean_pool, parts.max_pool),
-    *(parts.adaptive_pool, parts.pad, parts.slice_channels, parts.slice_positions, parts.roll),
-    *(parts.concatenate, parts.with_number, parts.squeeze_and_excite, parts.swap_halves),
-    *(parts.group_norm, parts.resize, parts.upsample, parts.shuffle, parts.flip, parts.gate),
-    *(parts.transposed_convolution, parts.softmax, blocks.again, blocks.twins, blocks.nothing),
-    attention.slide_attention,
-    *(blocks.parallel_branches,) * 8,
-    *(blocks.convolution_and_norm,) * 2,
-    *(blocks.tokens_between_convolutions,) * 8,
-    *(blocks.patches,) * 3,
-    *(parts.to_last,) * 6,
-    *(parts.to_tokens,) * 6,
-)
-LAST: tuple[Part, ...] = (
-    *(parts.layer_norm, parts.linear, parts.activation, parts.with_constant, parts.with_value),
-    *(parts.pad, parts.roll, parts.slice_channels, parts.slice_positions, parts.concatenate),
-    *(parts.softmax, parts.matrix_product, parts.with_number, parts.swap_halves, parts.gate),
-    *(parts.rms_norm, blocks.again, blocks.twins, blocks.nothing, parts.flip),
-    *(blocks.normalised_projections,) * 3,
-    *(blocks.multilayer,) * 2,
-    *(blocks.patch_merging,) * 4,
-    *(attention.windows,) * 4,
-    *(parts.to_first,) * 6,
-    *(parts.to_tokens,) * 3,
-)
-TOKENS: tuple[Part, ...] = (
-    *(parts.layer_norm, parts.linear, parts.activation, parts.with_constant, parts.with_value),
-    *(parts.slice_channels, parts.concatenate, parts.softmax, parts.matrix_product),
-    *(parts.with_number, parts.swap_halves, parts.gate, parts.rms_norm, parts.there_and_back),
-    *(parts.mean_token, blocks.again, blocks.twins, blocks.nothing, parts.flip),
-    attention.slide_attention,
-    *(blocks.normalised_projections,) * 3,
-    *(blocks.multilayer,) * 3,
-    *(attention.attention,) * 5,
-    *(parts.to_first,) * 6,
-    *(parts.tokens_to_last,) * 2,
-)
-PARTS = {"first": FIRST, "last": LAST, "tokens": TOKENS}
+# What may follow a value of each layout: one operator, or several as networks have them. An entry
+# that stands twice is drawn twice as often.
+OPERATORS: dict[str, tuple[Part, ...]] = {
+    "first": (
+        *(parts.convolution, parts.batch_norm, parts.activation, parts.with_constant),
+        *(parts.with_value, parts.mean_pool, parts.max_pool, parts.adaptive_pool, parts.pad),
+        *(parts.slice_channels, parts.slice_positions, parts.roll, parts.concatenate),
+        *(parts.with_number, parts.squeeze_and_excite, parts.swap_halves, parts.group_norm),
+        *(parts.resize, parts.upsample, parts.shuffle, parts.flip, parts.gate, parts.softmax),
+        *(parts.transposed_convolution, parts.nothing),
+    ),
+    "last": (
+        *(parts.layer_norm, parts.linear, parts.activation, parts.with_constant),
+        *(parts.with_value, parts.pad, parts.roll, parts.slice_channels, parts.slice_positions),
+        *(parts.concatenate, parts.softmax, parts.matrix_product, parts.with_number),
+        *(parts.swap_halves, parts.gate, parts.rms_norm, parts.flip, parts.nothing),
+    ),
+    "tokens": (
+        *(parts.layer_norm, parts.linear, parts.activation, parts.with_constant),
+        *(parts.with_value, parts.slice_channels, parts.concatenate, parts.softmax),
+        *(parts.matrix_product, parts.with_number, parts.swap_halves, parts.gate),
+        *(parts.rms_norm, parts.there_and_back, parts.mean_token, parts.flip, parts.nothing),
+    ),
+}
+BLOCKS: dict[str, tuple[Part, ...]] = {
+    "first": (
+        *(blocks.parallel_branches,) * 4,
+        *(blocks.tokens_between_convolutions,) * 4,
+        *(blocks.patches,) * 2,
+        *(blocks.convolution_and_norm, blocks.again, attention.slide_attention, blocks.pooled),
+        *(parts.to_last,) * 3,
+        *(parts.to_tokens,) * 3,
+    ),
+    "last": (
+        *(blocks.normalised_projections,) * 2,
+        *(blocks.multilayer, blocks.again, blocks.factors),
+        *(blocks.patch_merging,) * 3,
+        *(attention.windows,) * 3,
+        *(parts.to_first,) * 3,
+        parts.to_tokens,
+    ),
+    "tokens": (
+        *(blocks.normalised_projections,) * 2,
+        *(blocks.multilayer, blocks.again, blocks.factors),
+        *(attention.attention,) * 4,
+        attention.slide_attention,
+        *(parts.to_first,) * 3,
+        parts.tokens_to_last,
+    ),
+}
 
 
 @st.composite
@@ -62,10 +71,12 @@ def networks(draw: st.DrawFn) -> RandomNetwork:
     example = torch.randn(2, channels, *shape, generator=random, dtype=torch.float64)
     b = Builder(draw, example, seed)
     x = b.values[0]
-    for _ in range(b.integer(1, 5)):
+    if b.chance(0.4):  # as behind a part that is none of ours
+        x = b.choose((parts.to_tokens, parts.to_last))(b, x)
+    for _ in range(b.integer(1, 4)):
         if len(b.values) > 1 and b.chance(0.15):
             x = b.choose(b.values[1:])
-        x = b.choose(PARTS[x.layout])(b, x)
+        x = b.choose((BLOCKS if b.chance(0.7) else OPERATORS)[x.layout])(b, x)
     return b.network(_answers(b, x))
 
 
