@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
 from slide_deploy.formats import known_formats
-from tests.passes.programs.builder import RandomNetwork
-from tests.passes.programs.checks import hold_all_together, hold_each_alone, source_of
-from tests.passes.programs.names import pass_names
-from tests.passes.programs.strategy import networks
+from tests.passes.random_networks.builder import RandomNetwork
+from tests.passes.random_networks.checks import hold_all_together, hold_each_alone, source_of
+from tests.passes.random_networks.names import pass_names
+from tests.passes.random_networks.strategy import networks
 
 TUPLES = tuple(dict.fromkeys(format.passes for format in known_formats()))
 PASSES = pass_names()
@@ -26,7 +26,7 @@ ASKED = os.environ.get("SLIDE_DEPLOY_SEED", "0")
 FIRST_SEED = random.randrange(10**6) if ASKED == "random" else int(ASKED)
 PROGRAMS = 100
 CHUNKS = [pytest.param(each, marks=[pytest.mark.slow] * (each > 0)) for each in range(10)]
-# Of 100: a pass that changes fewer is not tried here, and needs a part in ``programs/blocks.py``.
+# Of 100: a pass that changes fewer is not tried here, and needs a part in ``random_networks/blocks.py``.
 FEWEST = 3
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from tests.passes.programs import parts
-from tests.passes.programs.builder import Builder, Value
+from tests.passes.random_networks import parts
+from tests.passes.random_networks.builder import Builder, Value
 
 Part = Callable[[Builder, Value], Value]
 

@@ -3,9 +3,9 @@
 import torch
 from hypothesis import strategies as st
 
-from tests.passes.programs import attention, blocks, parts
-from tests.passes.programs.blocks import Part
-from tests.passes.programs.builder import Builder, RandomNetwork, Value
+from tests.passes.random_networks import attention, blocks, parts
+from tests.passes.random_networks.blocks import Part
+from tests.passes.random_networks.builder import Builder, RandomNetwork, Value
 
 # What may follow a value of each layout: one operator, or several as networks have them. An entry
 # that stands twice is drawn twice as often.

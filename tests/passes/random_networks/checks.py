@@ -16,7 +16,7 @@ from slide_deploy.passes.running import run_pass, run_passes
 from slide_deploy.program.editing import Editor, duplicate
 from slide_deploy.program.traced import user_outputs
 from slide_deploy.program.tracing import open_dimensions, traced
-from tests.passes.programs.builder import RandomNetwork
+from tests.passes.random_networks.builder import RandomNetwork
 
 # Of the largest value. A sum of some hundred products in another order is off by some 1e-15 in
 # float64, and a normalisation of values that are nearly alike makes an error some hundred times as

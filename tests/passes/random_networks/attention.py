@@ -19,8 +19,8 @@ from slide_deploy.models.window_attention import (
     roll_maps,
     shifted_window_mask,
 )
-from tests.passes.programs import parts
-from tests.passes.programs.builder import Builder, Value
+from tests.passes.random_networks import parts
+from tests.passes.random_networks.builder import Builder, Value
 
 
 class Attention(nn.Module):
