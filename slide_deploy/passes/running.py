@@ -29,11 +29,13 @@ def run_passes(
     program = duplicate(program)
     editor = Editor(program)
     editor.clean()  # tracing leaves what nobody reads, which no pass needs to see
-    return program, tuple(run_pass(editor, name) for name in names)
+    reports = tuple(run_pass(editor, name) for name in names)
+    editor.finish()
+    return program, reports
 
 
 def run_pass(editor: Editor, name: str) -> PassReport:
-    """Rewrite a program in place, and remove what nobody reads any more.
+    """Rewrite a program in place, and remove what nobody reads any more; it is not yet finished.
 
     Args:
         editor: of the program.

@@ -26,7 +26,7 @@ ASKED = os.environ.get("SLIDE_DEPLOY_SEED", "0")
 FIRST_SEED = random.randrange(10**6) if ASKED == "random" else int(ASKED)
 PROGRAMS = 100
 CHUNKS = [pytest.param(each, marks=[pytest.mark.slow] * (each > 0)) for each in range(10)]
-# Of 100: a pass that changes fewer is not tried here, and needs a part in ``random_networks/blocks.py``.
+# Of 100: a pass that changes fewer is not tried here, and needs a part in ``random_networks/``.
 FEWEST = 3
 
 

@@ -7,10 +7,10 @@ shapes, and nothing is built that cannot run.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any, TypeVar
 
 import torch
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 T = TypeVar("T")
@@ -83,32 +83,31 @@ class RandomNetwork(nn.Module):
 
 
 class Builder:
-    """Draws a network.
+    """Builds a network at random.
 
     Args:
-        draw: of a composite strategy.
-        example: the input, (batch, channels, sizes).
-        seed: of the weights.
+        random: what decides; the same numbers give the same network.
+        example: sizes of the input, (batch, channels, sizes).
     """
 
-    def __init__(self, draw: Callable[[Any], Any], example: Tensor, seed: int) -> None:
-        self._draw = draw
-        self._random = torch.Generator().manual_seed(seed)
+    def __init__(self, random: Random, example: Sequence[int]) -> None:
+        self._choices = random
+        self._random = torch.Generator().manual_seed(random.getrandbits(32))
         self._steps: list[tuple[Function, tuple[int, ...], str]] = []
-        self.values = [Value(0, example, "first", tuple(example.shape[2:]))]
+        x = torch.randn(*example, generator=self._random, dtype=torch.float64)
+        self.values = [Value(0, x, "first", tuple(x.shape[2:]))]
 
     def choose(self, choices: Sequence[T]) -> T:
-        """One of several; the first is the simplest."""
-        found: T = self._draw(st.sampled_from(choices))
-        return found
+        """One of several."""
+        return self._choices.choice(choices)
 
     def integer(self, low: int, high: int) -> int:
-        """A number from ``low``, the simplest, to ``high``."""
-        return int(self._draw(st.integers(low, high)))
+        """A number from ``low`` to ``high``."""
+        return self._choices.randint(low, high)
 
     def chance(self, share: float = 0.5) -> bool:
-        """Whether something happens, in this share of the cases; that it does not is simpler."""
-        return self.integer(0, 99) >= 100 - round(100 * share)
+        """Whether something happens that happens in this share of the cases."""
+        return self._choices.random() < share
 
     def normal(self, *shape: int, scale: float = 1.0) -> Tensor:
         """Normal numbers; some of them are exactly zero."""

@@ -70,7 +70,9 @@ def source_of(network: RandomNetwork, is_open: bool) -> Source:
     with torch.no_grad():
         hold(wanted[0], network(inputs[0]), "tracing")
     cleaned = duplicate(program)
-    Editor(cleaned).clean()
+    editor = Editor(cleaned)
+    editor.clean()
+    editor.finish()
     weights = {name: tensor.clone() for name, tensor in held(program).items()}
     return Source(program, tuple(inputs), wanted, cleaned, weights, text(program))
 
@@ -126,6 +128,8 @@ def hold_each_alone(source: Source, passes: Sequence[str]) -> set[str]:
     for name in passes:
         editor = editor or Editor(duplicate(source.cleaned))
         report = run_pass(editor, name)
+        if report.changes:
+            editor.finish()
         hold_rewritten(source, editor.program, (report,), name)
         if report.changes:
             fired.add(name)
@@ -157,6 +161,7 @@ def hold_all_together(source: Source, passes: Sequence[str]) -> set[str]:
         assert name in UNDO_EACH_OTHER or not report.changes, (
             f"{what}, a second time: {name}: {report.changes}"
         )
+    editor.finish()
     assert census(program) == before, f"{what} changed something a second time"
     for x, wanted in zip(source.inputs, source.wanted, strict=True):
         hold(answers(program, x), wanted, f"{what}, a second time,")
