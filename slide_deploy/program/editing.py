@@ -130,7 +130,7 @@ class Editor:
         inputs = set(signature.user_inputs)
         for node in reversed(list(graph.nodes)):
             is_needed = node.users or node.op == "output" or node.name in inputs
-            if not is_needed and (node.op != "call_function" or not node.is_impure()):
+            if not is_needed and not _has_effect(node):
                 if node.op == "placeholder":
                     self._forget(node)
                 graph.erase_node(node)
@@ -149,6 +149,17 @@ class Editor:
             if spec.target not in held:
                 self.program.state_dict.pop(spec.target, None)
                 self.program.constants.pop(spec.target, None)
+
+
+def _has_effect(node: Node) -> bool:
+    """Whether an operator does more than to give a value, as assertions do.
+
+    Torch counts among these whatever may draw random numbers: dropout and attention.
+    """
+    if isinstance(node.target, torch._ops.OpOverload):
+        if torch.Tag.nondeterministic_seeded in node.target.tags:
+            return bool(node.target._schema.is_mutable)
+    return node.op == "call_function" and bool(node.is_impure())
 
 
 def sizes(node: Node) -> Sequence[int | torch.SymInt]:

@@ -206,6 +206,10 @@ def slide_attention(b: Builder, x: Value) -> Value:
     )
     layout, resolution = ("tokens", tuple(x.grid)) if tokens else ("nchw", None)
     layer = b.trained(FoldedSlideAttention(config, layout, resolution))
+    # One kernel for all heads, as trained models have it and flat needs it.
+    for tensor in (layer.key_conv.weight, layer.value_conv.weight, layer.value_conv.bias):
+        heads = tensor.view(config.num_heads, -1)
+        heads.copy_(heads[:1].clone().expand_as(heads))
     layer.key_conv.weight.mul_(0.3)
     strips = b.choose((1, 1, 2)) if x.grid[0] > 2 else 1
     lowering = Lowering(b.choose(tuple(FORMS)), strips)
