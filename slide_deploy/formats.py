@@ -89,7 +89,7 @@ class Format:
     precisions: tuple[str, ...] = ("float32",)
     companions: tuple[str, ...] = ()
     is_folder: bool = False
-    passes: tuple[str, ...] = ("common_operators",)
+    passes: tuple[str, ...] = ("common_operators", "parallel_branches")
     max_rank: int | None = None
 
 
@@ -107,7 +107,7 @@ ONNX = Format(
     extra="onnx",
     target="onnxruntime:cpu",
     default_form="broadcast",
-    passes=("common_operators",),
+    passes=("common_operators", "parallel_branches"),
 )
 
 # OpenVINO neither gains nor loses by bare products, and has normalisations as one operator. Its

@@ -62,6 +62,7 @@ ARROWS = {
         "slide_deploy.torch_defaults",
         "slide_deploy.wrappers",
     },
+    "slide_deploy.branches": {"slide_deploy.folding", "slide_deploy.program"},
     "slide_deploy.lowerings": {
         "slide_deploy.errors",
         "slide_deploy.models",

@@ -16,6 +16,7 @@ from torch.export.graph_signature import InputKind, InputSpec, TensorArgument
 from torch.fx import Node
 from torch.fx.node import map_arg
 
+from slide_deploy.program.constants import is_random
 from slide_deploy.program.traced import Call, Traced, call
 
 _LAYER = ("nn_module_stack", "stack_trace", "source_fn_stack")
@@ -24,10 +25,16 @@ _LAYER = ("nn_module_stack", "stack_trace", "source_fn_stack")
 def duplicate(program: ExportedProgram) -> ExportedProgram:
     """A copy whose graph can be changed; the weights are shared."""
     graph = copy.deepcopy(program.graph)
+    signature = copy.deepcopy(program.graph_signature)
+    # A copy has other names for what Python has a word for, as "input".
+    names = {old.name: new.name for old, new in zip(program.graph.nodes, graph.nodes, strict=True)}
+    for spec in (*signature.input_specs, *signature.output_specs):
+        if hasattr(spec.arg, "name"):
+            spec.arg.name = names.get(spec.arg.name, spec.arg.name)
     return ExportedProgram(
         root=torch.fx.GraphModule(program.graph_module, graph),
         graph=graph,
-        graph_signature=copy.deepcopy(program.graph_signature),
+        graph_signature=signature,
         state_dict=dict(program.state_dict),
         range_constraints=copy.deepcopy(program.range_constraints),
         module_call_graph=copy.deepcopy(program.module_call_graph),
@@ -130,7 +137,9 @@ class Editor:
         inputs = set(signature.user_inputs)
         for node in reversed(list(graph.nodes)):
             is_needed = node.users or node.op == "output" or node.name in inputs
-            if not is_needed and not _has_effect(node):
+            # Random numbers that nobody reads are none that anybody misses.
+            is_kept = node.op == "call_function" and node.is_impure() and not is_random(node)
+            if not is_needed and not is_kept:
                 if node.op == "placeholder":
                     self._forget(node)
                 graph.erase_node(node)
@@ -149,17 +158,6 @@ class Editor:
             if spec.target not in held:
                 self.program.state_dict.pop(spec.target, None)
                 self.program.constants.pop(spec.target, None)
-
-
-def _has_effect(node: Node) -> bool:
-    """Whether an operator does more than to give a value, as assertions do.
-
-    Torch counts among these whatever may draw random numbers: dropout and attention.
-    """
-    if isinstance(node.target, torch._ops.OpOverload):
-        if torch.Tag.nondeterministic_seeded in node.target.tags:
-            return bool(node.target._schema.is_mutable)
-    return node.op == "call_function" and bool(node.is_impure())
 
 
 def sizes(node: Node) -> Sequence[int | torch.SymInt]:

@@ -141,3 +141,16 @@ def user_outputs(program: ExportedProgram) -> list[torch.Tensor]:
     names = program.graph_signature.user_outputs
     held = {node.name: node.meta.get("val") for node in output.all_input_nodes}
     return [held[name] for name in names if isinstance(held.get(name), torch.Tensor)]
+
+
+def same_size(one: object, other: object) -> bool:
+    """Whether two sizes are known to be equal: numbers, or one expression of open sizes."""
+    if isinstance(one, torch.SymInt) and isinstance(other, torch.SymInt):
+        return bool(one.node.expr == other.node.expr)
+    return isinstance(one, int) and isinstance(other, int) and one == other
+
+
+def same_shape(one: object, other: object) -> bool:
+    """Whether two values are tensors that are known to be of one shape."""
+    ours, theirs = shape(one), shape(other)
+    return len(ours) == len(theirs) and all(map(same_size, ours, theirs)) and bool(ours)

@@ -1,0 +1,182 @@
+"""Weights of sums and chains of convolutions, in float64.
+
+Chain, with offsets as in ``shapes``:
+
+    W[o, i, at s1 d2 t + d1 j] = sum over m of W2[o, m, t] W1[m, i, j]
+    b[o] = b2[o] + sum over m and t of W2[o, m, t] b1[m]
+
+Sum: kernels are added tap on tap, biases as they are. Groups become those that all branches keep
+apart: their greatest common divisor. A group of channels is a block of the matrix of a tap, with
+zeros between the finer groups that it takes together.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from slide_deploy.branches.shapes import Shape, pointwise
+
+_CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A convolution.
+
+    Attributes:
+        shape: what it is.
+        weight: (outputs, inputs / groups, taps along each axis), float64.
+        bias: (outputs), float64.
+    """
+
+    shape: Shape
+    weight: Tensor
+    bias: Tensor
+
+    def rounded(self, dtype: torch.dtype) -> "Kernel":
+        """The same with numbers that a type can hold, still in float64."""
+        weight, bias = (each.to(dtype).double() for each in (self.weight, self.bias))
+        return Kernel(self.shape, weight, bias)
+
+    def __call__(self, maps: Tensor) -> Tensor:
+        """Convolve maps of (batch, inputs, size of each axis); of shapes that pad alike only."""
+        shape = self.shape
+        convolve = _CONVOLUTIONS[len(shape.taps)]
+        weight, bias = self.weight.to(maps.dtype), self.bias.to(maps.dtype)
+        return convolve(
+            maps, weight, bias, shape.stride, shape.before, shape.dilation, shape.groups
+        )
+
+
+def diagonal(factor: Tensor, bias: Tensor, axes: int) -> Kernel:
+    """A factor and a bias for each channel as a convolution.
+
+    Args:
+        factor: (channels).
+        bias: the same.
+        axes: of the maps.
+    """
+    weight = factor.double().reshape(-1, 1, *(1,) * axes)
+    return Kernel(pointwise(len(factor), axes), weight, bias.double())
+
+
+def identity(channels: int, axes: int) -> Kernel:
+    """A convolution that gives its input."""
+    ones = torch.ones(channels, dtype=torch.float64)
+    return diagonal(ones, torch.zeros_like(ones), axes)
+
+
+def chain(second: Kernel, first: Kernel, shape: Shape) -> Kernel:
+    """A convolution of a convolution.
+
+    Args:
+        second: what is computed last.
+        first: what is computed from the source.
+        shape: what ``shapes.chained`` gives for the two.
+    """
+    if second.shape.is_diagonal:
+        factor = second.weight.flatten()
+        weight = first.weight * factor.reshape(-1, *(1,) * (first.weight.ndim - 1))
+        return Kernel(shape, weight, second.bias + factor * first.bias)
+    tap_sums = second.weight.flatten(2).sum(2)  # (outputs, middle / groups)
+    bias = second.bias + (tap_sums * _of_inputs(first.bias, second.shape)).sum(1)
+    if first.shape.is_diagonal:
+        factor = _of_inputs(first.weight.flatten(), second.shape)
+        axes = (1,) * len(shape.taps)
+        return Kernel(shape, second.weight * factor.reshape(*factor.shape, *axes), bias)
+    # (group, outputs, middle, taps) and (group, middle, inputs, taps of each axis)
+    left, right = _blocks(second, shape.groups).flatten(3), _blocks(first, shape.groups)
+    weight = _empty(shape)
+    of_first = [
+        each.dilation // lattice if each.taps > 1 else 1
+        for each, lattice in _axes(first.shape, shape.dilation)
+    ]
+    starts = [
+        [tap * first.shape.stride[axis] * each.dilation // lattice for tap in range(each.taps)]
+        for axis, (each, lattice) in enumerate(_axes(second.shape, shape.dilation))
+    ]
+    places = itertools.product(*(range(taps) for taps in second.shape.taps))
+    for index, tap in enumerate(places):
+        # (group, outputs, middle) x (group, middle, inputs * taps of the first)
+        product = left[..., index] @ right.flatten(2)
+        start = [starts[axis][each] for axis, each in enumerate(tap)]
+        place = _place(weight, start, of_first, first.shape.taps)
+        place += product.reshape(*product.shape[:2], *right.shape[2:])
+    return Kernel(shape, weight.flatten(0, 1), bias)
+
+
+def add(kernels: Sequence[Kernel], shape: Shape) -> Kernel:
+    """The sum of convolutions of one input.
+
+    Args:
+        kernels: at least one.
+        shape: what ``shapes.summed`` gives for theirs.
+    """
+    weight = _empty(shape)
+    for kernel in kernels:
+        ours = kernel.shape
+        start = [
+            (first - lowest) // step
+            for first, lowest, step in zip(ours.first, shape.first, shape.dilation, strict=True)
+        ]
+        steps = [
+            each.dilation // step if each.taps > 1 else 1
+            for each, step in _axes(ours, shape.dilation)
+        ]
+        place = _place(weight, start, steps, ours.taps)
+        place += _blocks(kernel, shape.groups)
+    bias = torch.stack([kernel.bias for kernel in kernels]).sum(0)
+    return Kernel(shape, weight.flatten(0, 1), bias)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    taps: int
+    dilation: int
+
+
+def _axes(shape: Shape, steps: Sequence[int]) -> list[tuple[_Axis, int]]:
+    axes = (_Axis(*each) for each in zip(shape.taps, shape.dilation, strict=True))
+    return list(zip(axes, steps, strict=True))
+
+
+def _place(
+    weight: Tensor, start: Sequence[int], steps: Sequence[int], taps: Sequence[int]
+) -> Tensor:
+    """The part of the weights of one kernel where the taps of another lie, a view."""
+    for axis, (first, step, count) in enumerate(zip(start, steps, taps, strict=True), -len(taps)):
+        length = step * (count - 1) + 1
+        weight = weight.narrow(axis, first, length).movedim(axis, 0)[::step].movedim(0, axis)
+    return weight
+
+
+def _of_inputs(numbers: Tensor, shape: Shape) -> Tensor:
+    """Numbers of input channels beside the weights: (inputs) to (outputs, inputs / groups)."""
+    per_group = numbers.reshape(shape.groups, -1)
+    return per_group.repeat_interleave(shape.outputs // shape.groups, 0)
+
+
+def _empty(shape: Shape) -> Tensor:
+    """Zeros for weights: (group, outputs, inputs, taps)."""
+    groups = shape.groups
+    channels = (groups, shape.outputs // groups, shape.inputs // groups)
+    return torch.zeros(*channels, *shape.taps, dtype=torch.float64)
+
+
+def _blocks(kernel: Kernel, groups: int) -> Tensor:
+    """Weights for coarser groups: (group, outputs, inputs, taps), zeros between the finer ones."""
+    shape, weight = kernel.shape, kernel.weight
+    fine = shape.groups // groups
+    # (group, finer group, outputs, inputs, taps)
+    split = weight.reshape(groups, fine, -1, *weight.shape[1:])
+    if fine == 1:
+        return split[:, 0]
+    outputs, inputs = split.shape[2:4]
+    blocks = weight.new_zeros(groups, fine, outputs, fine, inputs, *shape.taps)
+    each = torch.arange(fine)
+    blocks[:, each, :, each] = split.transpose(0, 1)
+    return blocks.reshape(groups, fine * outputs, fine * inputs, *shape.taps)

@@ -1,0 +1,127 @@
+"""One convolution measured against the operators that it replaces."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+from torch.fx.node import map_arg
+
+from slide_deploy.branches.kernels import Kernel
+from slide_deploy.branches.shapes import Shape
+from slide_deploy.branches.steps import is_same
+from slide_deploy.branches.terms import Values
+from slide_deploy.folding import difference
+from slide_deploy.program.constants import Constants
+from slide_deploy.program.traced import shape
+
+# What one convolution may lose by the rounding of its weights, in what the layers lose by computing
+# in their type. Over nine kinds of blocks, with variances of normalisations from 0 to 1e6 and means
+# up to 1e4, it was at most 0.42.
+ROUNDINGS = 2.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How far one convolution is from the operators that it replaces.
+
+    All are largest differences, over the largest value where that exceeds 1, on random maps with
+    an interior and borders.
+
+    Attributes:
+        error: both in float64.
+        rounding: both in float64, once the new weights are rounded to the program's type.
+        before: the operators as they are, computed in the program's type, from those in float64.
+    """
+
+    error: float
+    rounding: float
+    before: float
+
+
+@torch.no_grad()
+def measure(
+    terms: Sequence[tuple[Node, float]],
+    source: Node,
+    kernel: Kernel,
+    values: Values,
+    constants: Constants,
+) -> Measured:
+    """Compare a convolution with a sum of values.
+
+    Args:
+        terms: the values, each with its factor.
+        source: what they are computed from.
+        kernel: the convolution of it.
+        values: of the program, whose operators between the two are run.
+        constants: of the program.
+    """
+    dtype = source.meta["val"].dtype
+    generator = torch.Generator().manual_seed(0)
+    sizes = (1, kernel.shape.inputs, *_sizes(source, kernel.shape))
+    maps = torch.randn(sizes, generator=generator, dtype=torch.float64)
+
+    def run(of: torch.dtype) -> Tensor:
+        runner = _Runner(source, maps.to(of), values, constants)
+        parts = [factor * runner(node).double() for node, factor in terms]
+        return torch.stack(parts).sum(0)
+
+    exact = run(torch.float64)
+    return Measured(
+        error=difference(kernel(maps), exact),
+        rounding=difference(kernel.rounded(dtype)(maps), exact),
+        before=difference(run(dtype), exact),
+    )
+
+
+def _sizes(source: Node, of: Shape) -> list[int]:
+    """Of maps in which every tap meets positions inside and, where it pads, outside."""
+    sizes = []
+    for axis, held in enumerate(shape(source)[2:]):
+        pad, stride = of.before[axis], of.stride[axis]
+        reach = of.last[axis] - of.first[axis]
+        size = max(pad, reach - pad, reach - 2 * pad) + 2 * stride + 1
+        if isinstance(held, int):  # whether outputs are equally long may depend on the remainder
+            size += (held - size) % stride
+        sizes.append(size)
+    return sizes
+
+
+class _Runner:
+    """Runs the operators between a source and a value."""
+
+    def __init__(self, source: Node, maps: Tensor, values: Values, constants: Constants) -> None:
+        self._values, self._constants = values, constants
+        self._source, self._maps = source, maps
+        self._known: dict[Node, Any] = {}
+
+    def __call__(self, node: Node) -> Tensor:
+        value = self._of(node)
+        assert isinstance(value, Tensor)
+        return value
+
+    def _of(self, node: Node) -> Any:
+        if self._values.first(node) == self._source:
+            return self._maps
+        if is_same(node):
+            return self._of(node.all_input_nodes[0])
+        if node not in self._known:
+            constant = self._constants.value(node)
+            if constant is not None:
+                is_float = constant.is_floating_point()
+                self._known[node] = constant.to(self._maps.dtype) if is_float else constant
+            else:
+                args, kwargs = map_arg((node.args, node.kwargs), self._of)
+                self._known[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+        return self._known[node]
+
+
+def is_small(measured: Measured, dtype: torch.dtype) -> bool:
+    """Whether rounding the weights costs no more than the type costs anyway; see ``ROUNDINGS``."""
+    if dtype == torch.float64:
+        return True  # nothing is rounded
+    limit = ROUNDINGS * max(measured.before, torch.finfo(dtype).eps)
+    return math.isfinite(measured.rounding) and measured.rounding <= limit
