@@ -13,6 +13,7 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.formats import known_formats
 from slide_deploy.hashing import sha256
+from slide_deploy.passes.report import PassReport
 
 # 1: the first form, of checkpoints only.
 # 2: "source" in the place of "checkpoint": a network may come from elsewhere.
@@ -115,6 +116,7 @@ def _entry(file: ExportedFile, deployable: Deployable, options: ExportOptions) -
         "lowering_sources": {
             name: lowering.source for name, lowering in lowerings if lowering.source
         },
+        "passes": [_rewrite(report) for report in file.rewrites],
         "precision": options.precision,
         "inputs": {each.name: list(each.shape) for each in deployable.inputs},
         "outputs": file.verification.outputs,
@@ -125,4 +127,14 @@ def _entry(file: ExportedFile, deployable: Deployable, options: ExportOptions) -
         "operators": dict(file.operators),
         "violations": file.violations,
         "verification": file.verification,
+    }
+
+
+def _rewrite(report: PassReport) -> dict[str, Any]:
+    return {
+        "name": report.name,
+        "changed": len(report.changes),
+        "refused": len(report.refusals),
+        "changes": report.changes,
+        "refusals": report.refusals,
     }

@@ -46,7 +46,7 @@ class ExportedFile:
         paths: what was written; empty where a file failed and was removed.
         sha256: of each path, in the same order.
         lowerings: of each slide attention, by its name.
-        rewrites: what each pass did to the traced network.
+        rewrites: what each pass did to the traced network, in the order of the passes.
         size: bytes of all of them.
         operators: how often each operator occurs, the most frequent first.
         violations: rules of the policy that it breaks.
@@ -127,6 +127,16 @@ class ExportResult:
         if not self.passed:
             sentences = (problem[:1].upper() + problem[1:] for problem in self.problems)
             raise CheckFailed(" ".join(sentences))
+
+    def explain(self) -> str:
+        """What each pass changed in the network for each format, and what it left with the reason.
+
+        The same things together, the first layers by name; ``rewrites`` of the files has them all.
+        """
+        from exporters.explained import explanation
+        from slide_deploy.console import NARROW
+
+        return explanation(self.files, NARROW)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data that JSON can hold, with every verdict beside its figures."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from exporters.explained import rewrite_lines
 from exporters.outcome import ExportedFile, ExportResult
 from slide_deploy.console import as_text, verification_table
 from slide_deploy.reparameterize import Certificate
@@ -19,6 +20,7 @@ def as_terminal(result: ExportResult) -> str:
     lines = [_fold(result)]
     for file in result.files:
         lines += lowering_lines(file)
+    lines += rewrite_lines(result.files, "explain()")
     lines += [f"note: {remark}" for remark in (*left_lines(result.certificate), *result.remarks)]
     lines += [f"problem: {problem}" for problem in result.problems]
     lines += [f"written: {path}" for path in (*result.paths.values(), result.manifest)]
@@ -30,7 +32,9 @@ def as_html(result: ExportResult) -> str:
     rows = "".join(_row(_cells(file), "td") for file in result.files)
     lowerings = (line for file in result.files for line in lowering_lines(file))
     left = left_lines(result.certificate)
-    notes = (_fold(result), *left, *lowerings, *result.remarks, f"manifest: {result.manifest}")
+    rewrites = rewrite_lines(result.files, "explain()")
+    manifest = f"manifest: {result.manifest}"
+    notes = (_fold(result), *left, *lowerings, *rewrites, *result.remarks, manifest)
     problems = "".join(f"<p><b>{escape(problem)}</b></p>" for problem in result.problems)
     small = "<br>".join(map(escape, notes))
     return (

@@ -72,6 +72,12 @@ def export(
         bool, typer.Option("--keep-failed", help="Keep a file that fails verification.")
     ] = False,
     policy: PolicyOption = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="List what each pass changed in the network, and what it left."
+        ),
+    ] = False,
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
@@ -83,6 +89,7 @@ def export(
     What does not carry over exactly to another --image-size is refused, unless --keep-windows or
     --resize-position-tables says how.
     """
+    from exporters.explained import explanation, rewrite_lines
     from exporters.publishing import refuse_occupied
     from exporters.registry import exporter_for
     from exporters.shown import lowering_lines
@@ -150,6 +157,11 @@ def export(
             typer.echo(f"note: {remark}")
         for file in result.files:
             for line in lowering_lines(file):
+                typer.echo(fill(line, console.width, subsequent_indent="  "))
+        if explain:
+            typer.echo(explanation(result.files, console.width))
+        else:
+            for line in rewrite_lines(result.files, "--explain"):
                 typer.echo(fill(line, console.width, subsequent_indent="  "))
         for file in result.files:
             if file.paths:

@@ -11,6 +11,7 @@ from torch.fx import Node
 
 from slide_deploy.passes.report import PassReport
 from slide_deploy.program.editing import Editor
+from slide_deploy.program.traced import layer_of
 
 _ADAPTIVE = {
     ops.aten.adaptive_avg_pool1d.default: 1,
@@ -28,21 +29,23 @@ def rewrite(editor: Editor, report: PassReport) -> None:
     """Rewrite operators of a program; see above."""
     for node in list(editor.program.graph.nodes):
         if node.target in _ADAPTIVE:
-            _as_mean(editor, node, _ADAPTIVE[node.target])
+            _as_mean(editor, report, node, _ADAPTIVE[node.target])
         elif node.target in _POOLS:
-            _with_strides(node)
+            _with_strides(report, node)
 
 
-def _as_mean(editor: Editor, node: Node, axes: int) -> None:
+def _as_mean(editor: Editor, report: PassReport, node: Node, axes: int) -> None:
     value = node.meta.get("val")
     if not isinstance(value, Tensor) or any(size != 1 for size in value.shape[-axes:]):
         return
     mean = editor.insert(node, ops.aten.mean.dim, node.args[0], list(range(-axes, 0)), True)
     editor.replace(node, mean)
+    report.change(layer_of(node), "adaptive average pooling became a mean")
 
 
-def _with_strides(node: Node) -> None:
+def _with_strides(report: PassReport, node: Node) -> None:
     given = node.args[_STRIDES] if len(node.args) > _STRIDES else node.kwargs.get("stride")
     if given or "stride" in node.kwargs:
         return
     node.args = (*node.args[:_STRIDES], node.args[1], *node.args[_STRIDES + 1 :])
+    report.change(layer_of(node), "pooling got the strides that it has by default")

@@ -28,11 +28,24 @@ def run_passes(
     """
     program = duplicate(program)
     editor = Editor(program)
-    reports = []
-    for name in names:
-        report = PassReport(name)
-        rewrite: Rewrite = import_module(f"slide_deploy.passes.{name}").rewrite
-        rewrite(editor, report)
-        editor.clean()
-        reports.append(report)
-    return program, tuple(reports)
+    editor.clean()  # tracing leaves what nobody reads, which no pass needs to see
+    reports = tuple(run_pass(editor, name) for name in names)
+    editor.finish()
+    return program, reports
+
+
+def run_pass(editor: Editor, name: str) -> PassReport:
+    """Rewrite a program in place, and remove what nobody reads any more; it is not yet finished.
+
+    Args:
+        editor: of the program.
+        name: of the pass.
+
+    Raises:
+        InputError: if the pass measured that what it made is not the same.
+    """
+    report = PassReport(name)
+    rewrite: Rewrite = import_module(f"slide_deploy.passes.{name}").rewrite
+    rewrite(editor, report)
+    editor.clean()
+    return report

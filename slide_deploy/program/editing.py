@@ -142,7 +142,7 @@ class Editor:
                         spec.arg.name = new.name
 
     def clean(self) -> None:
-        """Remove what no answer depends on, unused weights included, and check the program."""
+        """Remove what no answer depends on, unused weights included."""
         graph, signature = self.program.graph, self.program.graph_signature
         inputs = set(signature.user_inputs)
         for node in reversed(list(graph.nodes)):
@@ -153,7 +153,10 @@ class Editor:
                 if node.op == "placeholder":
                     self._forget(node)
                 graph.erase_node(node)
-        graph.lint()
+
+    def finish(self) -> None:
+        """Check the program, and let it run as it stands now."""
+        self.program.graph.lint()
         self.program.graph_module.recompile()
 
     def _forget(self, placeholder: Node) -> None:

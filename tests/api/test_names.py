@@ -31,10 +31,10 @@ SIGNATURES = {
 RESULTS = {
     "Deployable": "call double examples inputs model network open_names origin outputs sizes",
     "Certificate": "already_folded error folded left status",
-    "ExportResult": "certificate file files manifest network passed paths problems "
+    "ExportResult": "certificate explain file files manifest network passed paths problems "
     "raise_if_failed remarks to_dict",
-    "ExportedFile": "format lowerings operators passed paths seconds sha256 size verification "
-    "violations",
+    "ExportedFile": "format lowerings operators passed paths rewrites seconds sha256 size "
+    "verification violations",
     "FileVerdict": "names_another_source network parting passed path raise_if_failed to_dict "
     "verification",
     "Report": "errors format passed path policy unusable violations",

@@ -1,0 +1,130 @@
+"""What the passes did to a network, in words: one line a pass, and what it changed and left."""
+
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
+
+from exporters.outcome import ExportedFile
+from slide_deploy.passes.report import Change, PassReport, Refusal
+
+# Layers that are named where the same was done to many; the manifest names all.
+_NAMED = 4
+
+
+def rewrite_lines(files: Sequence[ExportedFile], more: str) -> Iterator[str]:
+    """How much was rewritten, a line for all formats that were rewritten alike.
+
+    Args:
+        files: of an export.
+        more: what lists the changes, as "--explain".
+    """
+    lines = []
+    for formats, reports in _alike(files):
+        passes = sum(1 for report in reports if report.changes)
+        changes = sum(len(report.changes) for report in reports)
+        refusals = sum(len(report.refusals) for report in reports)
+        if changes or refusals:
+            left = f" and left {_count(refusals, 'place')} as they were" if refusals else ""
+            done = f"{_count(passes, 'pass', 'passes')} changed {_count(changes, 'place')}{left}"
+            lines.append(f"rewrites of {formats}: {done}")
+    if lines:
+        lines[-1] += f"; {more} lists them"
+    yield from lines
+
+
+def explanation(files: Sequence[ExportedFile], width: int) -> str:
+    """What each pass changed and what it left with the reason; the same formats together.
+
+    Args:
+        files: of an export.
+        width: columns; a longer line goes on below, indented.
+    """
+    lines: list[str] = []
+    for formats, reports in _alike(files):
+        lines.append(f"Rewrites of {formats}:")
+        if not reports:
+            lines.append("  no passes")
+        for report in reports:
+            lines += _filled(f"{report.name}: {_outcome(report)}", 2, width)
+            for text in (*_changes(report.changes), *_refusals(report.refusals)):
+                lines += _filled(text, 4, width)
+    return "\n".join(lines)
+
+
+def _filled(text: str, indent: int, width: int) -> list[str]:
+    start, below = " " * indent, " " * (indent + 4)
+    return wrap(
+        text,
+        width,
+        initial_indent=start,
+        subsequent_indent=below,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _alike(files: Sequence[ExportedFile]) -> list[tuple[str, tuple[PassReport, ...]]]:
+    """Names of the formats that had the same passes with the same outcome, and that outcome."""
+    groups: list[tuple[list[str], tuple[PassReport, ...]]] = []
+    for file in files:
+        for formats, reports in groups:
+            if reports == file.rewrites:
+                formats.append(file.format)
+                break
+        else:
+            groups.append(([file.format], file.rewrites))
+    return [(_listed(formats), reports) for formats, reports in groups]
+
+
+def _outcome(report: PassReport) -> str:
+    changed, left = len(report.changes), len(report.refusals)
+    if not changed and not left:
+        return "nothing to change"
+    outcome = f"{_count(changed, 'place')} changed" if changed else "nothing changed"
+    return f"{outcome}, {left} left" if left else outcome
+
+
+def _changes(changes: Sequence[Change]) -> Iterator[str]:
+    alike: dict[str, list[Change]] = {}
+    for change in changes:
+        alike.setdefault(change.what, []).append(change)
+    for what, group in alike.items():
+        yield _grouped(what, [change.layer for change in group]) + _parts(group) + _errors(group)
+
+
+def _refusals(refusals: Sequence[Refusal]) -> Iterator[str]:
+    alike: dict[str, list[str]] = {}
+    for refusal in refusals:
+        alike.setdefault(refusal.why, []).append(refusal.layer)
+    for why, layers in alike.items():
+        yield _grouped(f"left: {why}", layers)
+
+
+def _grouped(what: str, layers: Sequence[str]) -> str:
+    """What was done to layers: how often, and in which."""
+    times = f"{len(layers)} × " if len(layers) > 1 else ""
+    names = list(dict.fromkeys(layers))
+    shown = names if len(names) <= _NAMED + 1 else names[:_NAMED]
+    rest = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return f"{times}{what}: {', '.join(shown)}{rest}"
+
+
+def _parts(changes: Sequence[Change]) -> str:
+    """What was put together, where that was done once; the layers say it otherwise."""
+    parts = changes[0].parts if len(changes) == 1 else ()
+    return f", from {_listed(parts)}" if parts else ""
+
+
+def _errors(changes: Sequence[Change]) -> str:
+    """The largest errors, where anything is computed otherwise than before."""
+    errors = [change.error for change in changes if change.error is not None]
+    roundings = [change.rounding for change in changes if change.rounding is not None]
+    text = f"; error {max(errors):.1e}" if errors else ""
+    return f"{text}; {max(roundings):.1e} after rounding" if roundings else text
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
