@@ -14,8 +14,8 @@ from benchmarks.generated_page import GeneratedPage
 from benchmarks.grid import Grid
 from benchmarks.measuring.race import Plan, race
 from benchmarks.passes import tables
-from benchmarks.passes.gains import LEAST, candidates_of, gains, standing
-from benchmarks.passes.record import RUN, Written, folders, read
+from benchmarks.passes.gains import ALONE, LEAST, LEFT_OUT, gains, races, standing
+from benchmarks.passes.record import Written, folders, read
 from benchmarks.record import Candidate, Configuration, Run
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.machine import usable_threads
@@ -24,6 +24,8 @@ from slide_deploy.writing import require_writable
 
 COMMAND = "make bench-passes"
 INTERRUPTED = 130
+# The files of a network in one format, and its races by name.
+_Raced = tuple[Written, dict[str, Run]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             require_writable(page.path)
         places = list(folders(chosen.folder))
         raced = [] if chosen.no_race else _asked_for(places, chosen.network)
-        with Steps(False, sum(map(_steps, raced)) + len(raced) * chosen.rounds) as step:
+        with Steps(False, sum(_steps(place, chosen.rounds) for place in raced)) as step:
             for place in raced:
                 _race(place, chosen, step)
-        runs = [(read(place), result.read(place / RUN)) for place in places if _is_raced(place)]
+        runs = [(read(place), _runs(place)) for place in places if _runs(place)]
         if not runs:
             raise InputError(f"{chosen.folder} holds no result of a race: leave out --no-race.")
         found = [standing(*each) for each in runs]
@@ -65,33 +67,44 @@ def _asked_for(places: Sequence[Path], networks: Sequence[str]) -> list[Path]:
     return [place for place in places if not networks or place.parent.name in networks]
 
 
-def _is_raced(place: Path) -> bool:
-    return (place / RUN).exists()
+def _run(place: Path, race: str) -> Path:
+    """Where the result of a race is kept."""
+    return place / f"{race.replace(' ', '-')}.run.json"
 
 
-def _steps(place: Path) -> int:
-    return len(candidates_of(read(place)))
+def _runs(place: Path) -> dict[str, Run]:
+    """The results of the races of a folder, by name."""
+    names = (LEFT_OUT, ALONE)
+    return {name: result.read(_run(place, name)) for name in names if _run(place, name).exists()}
+
+
+def _steps(place: Path, rounds: int) -> int:
+    return sum(len(candidates) + rounds for candidates in races(read(place)).values())
 
 
 def _race(place: Path, chosen: argparse.Namespace, step: Callable[[str], None]) -> None:
-    """Race the files of one network in one format, and keep the result beside them."""
+    """Race the files of one network in one format, and keep the results beside them."""
     written = read(place)
     configuration = Configuration(threads=chosen.threads)
-    candidates = tuple(
-        Candidate(name, str(place / file), written.target, configuration)
-        for name, file in candidates_of(written).items()
-    )
-    artifacts = {each.name: describe_artifact(Path(each.path)) for each in candidates}
-    plan = Plan(
-        candidates, artifacts, seconds=chosen.seconds, rounds=chosen.rounds, warm_up=chosen.warm_up
-    )
-    run = race(plan, lambda text: step(f"{written.network} on {written.target}: {text}"))
-    if run.interrupted:
-        raise KeyboardInterrupt
-    result.write(run, place / RUN)
+    for name, files in races(written).items():
+        candidates = tuple(
+            Candidate(variant, str(place / file), written.target, configuration)
+            for variant, file in files.items()
+        )
+        plan = Plan(
+            candidates,
+            {each.name: describe_artifact(Path(each.path)) for each in candidates},
+            seconds=chosen.seconds,
+            rounds=chosen.rounds,
+            warm_up=chosen.warm_up,
+        )
+        run = race(plan, lambda text: step(f"{written.network} on {written.target}: {text}"))
+        if run.interrupted:
+            raise KeyboardInterrupt
+        result.write(run, _run(place, name))
 
 
-def _grids(runs: Sequence[tuple[Written, Run]]) -> list[Grid]:
+def _grids(runs: Sequence[_Raced]) -> list[Grid]:
     found = [gain for each in runs for gain in gains(*each)]
     names = list(dict.fromkeys(name for written, _ in runs for name in written.passes))
     targets = dict.fromkeys(written.target for written, _ in runs)
@@ -102,8 +115,9 @@ def _grids(runs: Sequence[tuple[Written, Run]]) -> list[Grid]:
     ]
 
 
-def _conditions(runs: Sequence[tuple[Written, Run]]) -> dict[str, str]:
-    measured = [each for _, run in runs for each in run.measurements]
+def _conditions(runs: Sequence[_Raced]) -> dict[str, str]:
+    every = [run for _, races in runs for run in races.values()]
+    measured = [each for run in every for each in run.measurements]
     threads = {each.candidate.configuration.threads for each in measured}
     rounds = {len(each.rounds) for each in measured}
     small = [written.network for written, _ in runs if written.quick]
@@ -112,7 +126,7 @@ def _conditions(runs: Sequence[tuple[Written, Run]]) -> dict[str, str]:
         **({"too small to say anything": ", ".join(dict.fromkeys(small))} if small else {}),
         "threads": ", ".join(map(str, sorted(threads))),
         "rounds": ", ".join(map(str, sorted(rounds))),
-        **runs[0][1].machine,
+        **every[0].machine,
     }
 
 

@@ -1,6 +1,6 @@
 """A run of a network's files to what each pass gives, and how ours stand against other tools'."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -12,6 +12,8 @@ from slide_deploy.errors import InputError
 
 # The file with all passes once more, in a process of its own: what equal files differ by.
 AGAIN = "all again"
+# The races of a network on a runtime.
+LEFT_OUT, ALONE = "left out", "alone"
 # A file must run at least so many times as fast as what other tools write.
 LEAST = 0.98
 # A pass is kept if some network runs so many times as fast by it.
@@ -73,25 +75,44 @@ class Standing:
         return "reached" if interval.low >= LEAST else "cannot tell"
 
 
-def candidates_of(written: Written) -> dict[str, str]:
-    """The files that are raced, by the name of the first variant that each belongs to."""
+def races(written: Written) -> dict[str, dict[str, str]]:
+    """Which files are raced against each other, by the name of the race.
+
+    All in one race would be too many processes at a time.
+
+    Returns:
+        For each race the file of each candidate, by the first variant that it belongs to.
+    """
+    left_out = _files(written, (ALL, PLAIN, NONE, *map(without, written.passes)))
+    alone = _files(written, (NONE, *map(only, written.passes)))
+    found = {LEFT_OUT: {**left_out, AGAIN: written.files[ALL]}}
+    if NONE in alone and not set(alone.values()) <= set(left_out.values()):
+        found[ALONE] = alone
+    return found
+
+
+def _files(written: Written, names: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for variant in (ALL, PLAIN, NONE, *written.files):
-        file = written.files.get(variant)
+    for name in names:
+        file = written.files.get(name)
         if file is not None and file not in found.values():
-            found[variant] = file
-    return {**found, AGAIN: written.files[ALL]}
+            found[name] = file
+    return found
 
 
-def standing(written: Written, run: Run) -> Standing:
+def standing(written: Written, runs: Mapping[str, Run]) -> Standing:
     """How the file with all passes stands.
+
+    Args:
+        written: the files.
+        runs: by the name of the race.
 
     Raises:
         InputError: if a file gave too few figures.
     """
-    race = _Race(written, run)
+    race = _Races(written, runs)
     against_plain = race.ratio(PLAIN, ALL)
-    plain, ours = race.measurement(PLAIN), race.measurement(ALL)
+    plain, ours = race.measurements(PLAIN, ALL)
     return Standing(
         written.network,
         written.target,
@@ -103,13 +124,17 @@ def standing(written: Written, run: Run) -> Standing:
     )
 
 
-def gains(written: Written, run: Run) -> tuple[Gain, ...]:
+def gains(written: Written, runs: Mapping[str, Run]) -> tuple[Gain, ...]:
     """What each pass gives that changed anything, in their order.
+
+    Args:
+        written: the files.
+        runs: by the name of the race.
 
     Raises:
         InputError: if a file gave too few figures.
     """
-    race = _Race(written, run)
+    race = _Races(written, runs)
     found = []
     for name in written.passes:
         changed = [written.changes.get(variant, {}).get(name, 0) for variant in (ALL, only(name))]
@@ -123,30 +148,41 @@ def gains(written: Written, run: Run) -> tuple[Gain, ...]:
     return tuple(found)
 
 
-class _Race:
-    """The measurements of a run by the variants that they are of."""
+class _Races:
+    """The measurements of the runs by the files that they are of."""
 
-    def __init__(self, written: Written, run: Run) -> None:
+    def __init__(self, written: Written, runs: Mapping[str, Run]) -> None:
         self._written = written
-        by_name = {each.candidate.name: each for each in run.measurements}
-        self._by_file: dict[str, Measurement] = {}
-        for variant, file in candidates_of(written).items():
-            if variant not in by_name:
-                raise InputError(
-                    f"The run of {written.network} on {written.target} has no {variant}: race it "
-                    f"again."
-                )
-            if variant != AGAIN:
-                self._by_file[file] = by_name[variant]
-        self._again = by_name[AGAIN]
+        self._measured: list[dict[str, Measurement]] = []
+        for race, candidates in races(written).items():
+            raced = runs[race].measurements if race in runs else ()
+            by_name = {each.candidate.name: each for each in raced}
+            for name in candidates:
+                if name not in by_name:
+                    raise InputError(
+                        f"No {name} of {written.network} was raced on {written.target}: race it "
+                        f"again."
+                    )
+            self._measured.append(
+                {
+                    AGAIN if name == AGAIN else file: by_name[name]
+                    for name, file in candidates.items()
+                }
+            )
 
-    def measurement(self, variant: str) -> Measurement:
-        """Of the file of a variant."""
-        return self._again if variant == AGAIN else self._by_file[self._written.files[variant]]
+    def measurements(self, *variants: str) -> tuple[Measurement, ...]:
+        """Of the files of variants that ran in one race."""
+        files = [AGAIN if name == AGAIN else self._written.files[name] for name in variants]
+        measured = next(race for race in self._measured if race.keys() >= set(files))
+        return tuple(measured[file] for file in files)
 
     def ratio(self, over: str, under: str) -> Estimate:
-        """How many times as long the first variant takes."""
-        first, second = self.measurement(over), self.measurement(under)
+        """How many times as long the first variant takes.
+
+        Raises:
+            InputError: if one of them gave too few figures.
+        """
+        first, second = self.measurements(over, under)
         found = paired_ratio(first.samples, second.samples)
         if found is None:
             failed = first if first.error or not second.error else second

@@ -48,11 +48,13 @@ class Network:
         name: a word for tables and folders.
         full: the size to measure.
         quick: a size that is exported in a second or two, to see whether everything works.
+        each: whether each pass is measured on it, or all of them together only.
     """
 
     name: str
     full: Size
     quick: Size
+    each: bool = True
 
     def deployable(self, quick: bool = False) -> Deployable:
         """The trained network with an example of its input.
@@ -103,6 +105,7 @@ NETWORKS = (
         "slide_swin_small",
         _slide_swin("small", (224, 224)),
         _slide_swin("small", (64, 64)),
+        each=False,  # more of the same blocks as the tiny one has
     ),
     Network(
         "detector",

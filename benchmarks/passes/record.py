@@ -9,7 +9,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.tuning.strict import decode
 from slide_deploy.writing import write_text
 
-FILES, RUN = "files.json", "run.json"
+FILES = "files.json"
 # What other tools write of the same network.
 PLAIN = "plain"
 

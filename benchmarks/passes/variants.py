@@ -36,20 +36,23 @@ def measured_passes(passes: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in passes if name not in ALWAYS)
 
 
-def variants(passes: Sequence[str]) -> tuple[Variant, ...]:
+def variants(passes: Sequence[str], each: bool = True) -> tuple[Variant, ...]:
     """Every variant of a format's files.
 
     Args:
         passes: of the format, in order.
+        each: whether each pass is of interest, or all of them together only.
     """
 
     def kept(*names: str) -> tuple[str, ...]:
         return tuple(each for each in passes if each in names or each in ALWAYS)
 
     measured = measured_passes(passes)
+    together = (Variant(ALL, tuple(passes)), Variant(NONE, kept()))
+    if not each:
+        return together
     return (
-        Variant(ALL, tuple(passes)),
-        Variant(NONE, kept()),
+        *together,
         *(Variant(only(name), kept(name)) for name in measured),
         *(
             Variant(without(name), kept(*(each for each in measured if each != name)))

@@ -118,7 +118,7 @@ def _write_format(each: Subject, job: Job, folder: Path, step: Step) -> None:
     each.prove(plain)
     known: dict[str, Path] = {}
     files, changes, refused = {PLAIN: plain.name}, {}, {}
-    for variant, request in _requests(job.request, variants(exporter.passes)):
+    for variant, request in _requests(job.request, variants(exporter.passes, each.network.each)):
         step(f"{each.network.name}: {variant.name} {exporter.format}")
         try:
             with interruption.unswallowed(), quiet():
@@ -171,6 +171,10 @@ def _fingerprint(program: ExportedProgram) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+def _steps(network: Network, format: str) -> int:
+    return 1 + len(variants(exporter_for(format).passes, network.each))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 2 if a file could not be written or is wrong."""
     parser = argparse.ArgumentParser(prog="python -m slide_deploy.tasks.pass_files")
@@ -182,8 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     formats = chosen.format or FORMATS
     try:
         networks = networks_named(tuple(chosen.network))
-        files = sum(1 + len(variants(exporter_for(format).passes)) for format in formats)
-        with Steps(False, len(networks) * (1 + files)) as step:
+        steps = sum(_steps(network, format) for network in networks for format in formats)
+        with Steps(False, steps + len(networks)) as step:
             for network in networks:
                 write_files(subject(network, chosen.quick), formats, chosen.folder, step)
     except SlideDeployError as error:

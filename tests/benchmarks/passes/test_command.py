@@ -85,7 +85,7 @@ def test_the_commands_write_race_and_show(tmp_path, with_passes, capsys) -> None
     assert "| clamp | repvgg | 5 |" in text
     assert "| idle | Find nothing. |  |  | changes nothing here |" in text
     assert "| too small to say anything | repvgg |" in text
-    raced = json.loads((folder / "run.json").read_text())["measurements"]
+    raced = json.loads((folder / "left-out.run.json").read_text())["measurements"]
     assert [each["candidate"]["name"] for each in raced] == ["all", "plain", "none", AGAIN]
 
     capsys.readouterr()
