@@ -8,7 +8,7 @@ JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo detector picture test test-all lint types unit long mutants traps tune bench-trust bench-export \
-	bench-forms format train clean
+	bench-forms bench-passes format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-trust  measure the benchmark itself, for half an hour; see docs/trust.md"
 	@echo "make bench-export  race our files against their peers, for half an hour; see docs/performance.md"
 	@echo "make bench-forms  race small networks in every form, for half an hour; see docs/tuning.md"
+	@echo "make bench-passes  race networks with and without each pass, for half an hour; see docs/passes.md"
 	@echo "make picture draw the picture at the top of the README"
 	@echo "make format  format the code"
 	@echo "make train   train the digits model again"
@@ -102,6 +103,14 @@ bench-forms: $(VENV)/.installed
 			--json build/forms/$$suite.json || test $$? -eq 1 || exit; \
 	done
 	$(BIN)/python -m benchmarks.forms build/forms --out docs/tuning.md
+
+# What does each rewrite of a traced network give? PASS_NETWORKS="--network vit_small" for some.
+PASS_NETWORKS ?=
+PASS_FLAGS ?= --rounds 24 --seconds 4
+bench-passes: $(VENV)/.installed
+	$(BIN)/python -m slide_deploy.tasks.pass_files build/passes $(PASS_NETWORKS)
+	$(BIN)/python -m benchmarks.passes build/passes $(PASS_NETWORKS) $(PASS_FLAGS) \
+		--out docs/passes.md
 
 # Half an hour on an idle machine. Strips cost synchronisation and pay at high resolution, where
 # each makes the export longer: there the two forms that lead elsewhere are raced.
