@@ -17,15 +17,18 @@ from tests.support import verify_file
 
 
 def files() -> Iterator[object]:
-    """Every kind in every format. Quick are damaged files, weights in one format, one network."""
+    """Every kind in every format. Quick are damaged files, weights in one format, one network; the
+    long tests have weights in every format, and each network in one.
+    """
     for number, mutant in enumerate(CATALOGUE):
         turn = mutant.formats[number % len(mutant.formats)]
         for format in mutant.formats:
-            if mutant.exports:
-                is_slow = mutant.name != "dense-convolution" or format != turn
+            if mutant.exports and format != turn:
+                marks = [pytest.mark.full]
+            elif mutant.exports:
+                marks = [] if mutant.name == "dense-convolution" else [pytest.mark.slow]
             else:
-                is_slow = mutant in WEIGHTS and format != turn
-            marks = [pytest.mark.slow] if is_slow else []
+                marks = [pytest.mark.slow] if mutant in WEIGHTS and format != turn else []
             yield pytest.param(mutant, format, id=f"{mutant.name}-{format}", marks=marks)
 
 
