@@ -25,7 +25,7 @@ from tests.hosts.plain import NAMED
 from tests.support import image_request
 
 FORMATS = ("onnx", "openvino", "coreml")
-QUICK = ("plain CNN", "queries", "MobileOne", "upsampler")
+QUICK = ("plain CNN", "MobileOne", "upsampler")
 
 
 def written(name: str, format: str) -> Path:

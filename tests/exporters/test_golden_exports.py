@@ -291,10 +291,10 @@ def test_one_shared_projection_is_one_convolution(tmp_path: Path) -> None:
     ("format", "precision"), [("openvino", "float16"), ("coreml", "float16"), ("coreml", "mixed")]
 )
 def test_half_precision_keeps_40_db_and_the_best_class(
-    name: str, format: str, precision: str, tmp_path: Path
+    name: str, format: str, precision: str
 ) -> None:
     golden = golden_swin(name)
-    result = export(golden.load(), ExportOptions((format,), tmp_path, precision=precision))
+    result = exported(golden.load(), formats=(format,), precision=precision)
     assert result.passed
     image, expected = (golden.expected[name].numpy() for name in ("image", "logits"))
     agreement = compare(answers(result.files[0].paths[0], image)["logits"], expected)

@@ -12,6 +12,8 @@ from torch import nn
 from exporters.base import ExportRequest
 from exporters.outcome import ExportResult
 from exporters.registry import exporter_for
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.graph_checks.readers import read_graph
 from slide_deploy.hosts import Checkpoint
 from slide_deploy.lowerings import Lowering, lower
@@ -43,6 +45,11 @@ class Base:
     def lowered(self) -> nn.Module:
         """The model as it is written in formats without traits of their own."""
         return lower(reparameterize(self.checkpoint.model)[0], LOWERING)
+
+    @functools.cached_property
+    def trained(self) -> Deployable:
+        """The classifier that every file, damaged or not, is held against."""
+        return deployable_checkpoint(self.checkpoint)
 
     def written(self, format: str) -> nn.Module:
         """The model as it is written in a format."""
