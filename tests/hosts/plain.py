@@ -63,13 +63,7 @@ def _half() -> tuple[nn.Module, Tensor]:
     return model.half(), noise(1, *shape).half()
 
 
-_QUICK = {
-    "ViT": ("onnx", "coreml"),
-    "U-Net": ("onnx",),
-    "RepVGG": ("onnx",),
-    "1-D": ("onnx",),
-    "RMS": ("coreml",),
-}
+_QUICK = {"ViT": ("onnx",), "U-Net": ("openvino",), "RepVGG": ("onnx",), "1-D": ("coreml",)}
 
 # The networks that graph rules are tried on, by their names there.
 NAMED = {
