@@ -8,22 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from exporters.outcome import ExportOptions, ExportResult
+from exporters.outcome import ExportOptions
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.hosts.slide_swin.published import ARCHITECTURES
 from slide_deploy.models.slide_swin import SlideSwin
-from tests.support import FORMATS, GOLDEN, answers, export, exported, randomise
+from tests.support import FORMATS, GOLDEN, answers, export, randomise
 
 LARGEST = ARCHITECTURES[-1]
-
-
-def exported_tiny(make_checkpoint, folder: Path) -> tuple[ExportResult, np.ndarray]:
-    """Slide-Swin-T in all formats, once for all tests, and the image of its known logits."""
-    image = write_tiny(make_checkpoint, "plain", folder / "tiny.pth")
-    checkpoint = load_checkpoint(folder / "tiny.pth")
-    assert checkpoint.architecture == "slide_swin_tiny"
-    assert checkpoint.config.image_size == (224, 224)
-    return exported(checkpoint), image
 
 
 def write_tiny(make_checkpoint, layout: str, path: Path) -> np.ndarray:
@@ -57,8 +48,12 @@ def test_tiny_in_other_layouts(make_checkpoint, layout: str, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_tiny(make_checkpoint, tmp_path: Path) -> None:
-    result, image = exported_tiny(make_checkpoint, tmp_path)
+    image = write_tiny(make_checkpoint, "plain", tmp_path / "tiny.pth")
     expected = np.load(GOLDEN / "slide_swin_tiny.expected.npz")["logits"]
+    checkpoint = load_checkpoint(tmp_path / "tiny.pth")
+    assert checkpoint.architecture == "slide_swin_tiny"
+    assert checkpoint.config.image_size == (224, 224)
+    result = export(checkpoint, ExportOptions(FORMATS, tmp_path / "out"))
     assert result.passed
     assert result.certificate.error < 1e-12
     assert len(result.certificate.folded) == 4

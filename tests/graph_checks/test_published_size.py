@@ -6,9 +6,10 @@ import pytest
 
 from slide_deploy.graph_checks import inspect, read_graph
 from slide_deploy.hosts.slide_swin.published import ARCHITECTURES
-from tests.exporters.test_full_size import exported_tiny
+from slide_deploy.models.slide_swin import SlideSwin
 from tests.graph_checks.measure import command_line, on_linux
-from tests.graph_checks.small_models import Files
+from tests.graph_checks.small_models import Files, export
+from tests.support import randomise
 
 pytestmark = pytest.mark.slow
 
@@ -16,9 +17,10 @@ SECONDS, KILOBYTES = 3.0, 1_000_000
 
 
 @pytest.fixture(scope="module")
-def tiny(make_checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Files:
-    result, _ = exported_tiny(make_checkpoint, tmp_path_factory.mktemp("tiny"))
-    return {file.format: file.paths[0] for file in result.files}
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    model = randomise(SlideSwin(ARCHITECTURES[0].config))
+    assert isinstance(model, SlideSwin)
+    return export(model, tmp_path_factory.mktemp("tiny"))
 
 
 def test_macs_are_close_to_the_paper_and_alike_in_all_formats(tiny: Files) -> None:
