@@ -7,14 +7,15 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo detector picture test test-all lint types unit long mutants traps tune bench-trust bench-export \
-	bench-forms bench-passes format train clean
+.PHONY: help demo detector picture test test-all lint types unit long full mutants traps tune \
+	bench-trust bench-export bench-forms bench-passes format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
 	@echo "make detector  deploy a detector written in PyTorch, through the Python API"
 	@echo "make test    lint, check types and run the tests that tell whether anything broke"
 	@echo "make test-all  the same, then the long tests: sweeps, full sizes, all mutants"
+	@echo "make full    run every pair of network, form and format, for an hour; see docs/architecture.md"
 	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make traps   run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
@@ -62,10 +63,14 @@ types: $(VENV)/.installed
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 unit: $(VENV)/.installed
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not full"
 
 long: $(VENV)/.installed
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not full"
+
+# Rarely finds more than the above, which meets whatever is paired here with something else.
+full: $(VENV)/.installed
+	$(PYTEST) -m full
 
 mutants: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants

@@ -76,7 +76,12 @@ LAYOUT = {"Pad", "Reshape", "Slice", "Transpose"}
 
 
 @pytest.mark.parametrize(
-    ("kernel_size", "strips"), [(3, 1), (3, 2), pytest.param(5, 3, marks=pytest.mark.slow)]
+    ("kernel_size", "strips"),
+    [
+        (3, 2),
+        pytest.param(3, 1, marks=pytest.mark.slow),
+        pytest.param(5, 3, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("form", FORMS)
 def test_onnx_files_hold_the_operators_of_the_formula(

@@ -13,6 +13,8 @@ from torch.export import ExportedProgram
 from exporters.base import ExportRequest, Traces
 from exporters.outcome import ExportResult
 from exporters.registry import exporter_for
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.graph_checks.readers import read_graph
 from slide_deploy.hosts import Checkpoint
 from slide_deploy.lowerings import Lowering, lower
@@ -45,6 +47,11 @@ class Base:
     def lowered(self) -> nn.Module:
         """The model with its attentions as they are written."""
         return lowered(self.checkpoint.model)
+
+    @functools.cached_property
+    def trained(self) -> Deployable:
+        """The classifier that every file, damaged or not, is held against."""
+        return deployable_checkpoint(self.checkpoint)
 
     @functools.cached_property
     def _trace(self) -> ExportedProgram:

@@ -36,10 +36,10 @@ ON_MAPS = {
 
 
 def places() -> Iterator[object]:
-    """Every layer in every format, in one of them also in quick runs."""
+    """Every layer in every format, in one of them also in quick runs, which meet every format."""
     for number, parameter in enumerate(LAYERS):
         for index, format in enumerate(FORMATS):
-            marks = [] if index == number % len(FORMATS) else [pytest.mark.slow]
+            marks = [] if index == number % len(FORMATS) else [pytest.mark.full]
             yield pytest.param(parameter, format, id=f"{parameter}-{format}", marks=marks)
 
 
