@@ -28,6 +28,7 @@ def run_passes(
     """
     program = duplicate(program)
     editor = Editor(program)
+    editor.forget_strides()
     reports = []
     for name in names:
         report = PassReport(name)
