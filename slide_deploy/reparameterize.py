@@ -97,26 +97,6 @@ class Certificate:
     not_merged: tuple[Refusal, ...] = ()
 
     @property
-    def attentions(self) -> str:
-        """What happened to slide attentions: "folded", "already folded" or "nothing to fold"."""
-        if self.folded:
-            return "folded"
-        return "already folded" if self.already_folded else "nothing to fold"
-
-    def with_branches(self, reports: Iterable[PassReport]) -> "Certificate":
-        """The same with what passes over the traced network put together.
-
-        Args:
-            reports: of all passes that ran.
-        """
-        found = [report for report in reports if report.name == BRANCHES]
-        return replace(
-            self,
-            merged=tuple(change for report in found for change in report.changes),
-            not_merged=tuple(refusal for report in found for refusal in report.refusals),
-        )
-
-    @property
     def error(self) -> float:
         """The largest error of any layer, in float64."""
         merged = (change.error or 0.0 for change in self.merged)
@@ -130,7 +110,9 @@ class Certificate:
         merged".
         """
         if not self.left and not self.merged:
-            return self.attentions
+            if self.folded:
+                return "folded"
+            return "already folded" if self.already_folded else "nothing to fold"
         counts = (
             (len(self.folded), "folded"),
             (len(self.already_folded), "already folded"),
@@ -138,6 +120,21 @@ class Certificate:
             (len(self.merged), "merged"),
         )
         return ", ".join(f"{count} {what}" for count, what in counts if count)
+
+
+def with_branches(certificate: Certificate, reports: Iterable[PassReport]) -> Certificate:
+    """A certificate with what passes over the traced network put together.
+
+    Args:
+        certificate: of the slide attentions.
+        reports: of all passes that ran.
+    """
+    found = [report for report in reports if report.name == BRANCHES]
+    return replace(
+        certificate,
+        merged=tuple(change for report in found for change in report.changes),
+        not_merged=tuple(refusal for report in found for refusal in report.refusals),
+    )
 
 
 @torch_defaults()

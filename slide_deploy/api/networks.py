@@ -17,7 +17,7 @@ from slide_deploy.hosts import Overrides, load_checkpoint
 from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering, chosen
 from slide_deploy.lowerings import lower as lower_folded
 from slide_deploy.merging import merge_branches
-from slide_deploy.reparameterize import Certificate, reparameterize
+from slide_deploy.reparameterize import Certificate, reparameterize, with_branches
 
 # A module, the path of a checkpoint, or what `load` gave.
 Model = nn.Module | Deployable | PathLike
@@ -93,8 +93,8 @@ def fold(model: Model, inputs: Inputs | None = None) -> tuple[nn.Module, Certifi
         A folded copy in evaluation mode, of the same type and on the same device, and the
         certificate: what was folded in each layer and how exactly. Without inputs it is the same
         module with other slide attentions. With inputs, sums and chains of convolutions anywhere
-        become one convolution each, as in exported files: it is a traced graph of operators then,
-        which is called alike, with inputs of these sizes.
+        become one convolution each, as in exported files. It is a traced graph of operators then,
+        which is called as in the example; sizes above 1 may be others where the network allows.
 
     Raises:
         InputError: if the network cannot be read or copied, a layer cannot be folded, or the
@@ -112,7 +112,7 @@ def fold(model: Model, inputs: Inputs | None = None) -> tuple[nn.Module, Certifi
         raise InputError(
             f"{name} {error}: give no inputs, to fold slide attentions alone."
         ) from error
-    return merged, certificate.with_branches(reports)
+    return merged, with_branches(certificate, reports)
 
 
 @public

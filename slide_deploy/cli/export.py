@@ -218,12 +218,13 @@ def _exported(
 ) -> tuple["Certificate", tuple[str, ...]]:
     """The certificate that an export would give, and why it is not known where it is not."""
     from slide_deploy.merging import merge_branches
+    from slide_deploy.reparameterize import with_branches
 
     try:
         _, reports = merge_branches(folded, *trained.call.arguments(trained.examples))
     except InputError as error:
         return certificate, (f"branches were not looked for: {trained.origin.name} {error}",)
-    return certificate.with_branches(reports), ()
+    return with_branches(certificate, reports), ()
 
 
 def _describe(trained: "Deployable") -> None:
