@@ -7,20 +7,22 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo detector picture test test-all lint types unit long mutants traps tune bench-trust bench-export \
-	bench-forms format train clean
+.PHONY: help demo detector picture test test-all lint types unit long full mutants traps tune \
+	bench-trust bench-export bench-forms bench-passes format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
 	@echo "make detector  deploy a detector written in PyTorch, through the Python API"
 	@echo "make test    lint, check types and run the tests that tell whether anything broke"
 	@echo "make test-all  the same, then the long tests: sweeps, full sizes, all mutants"
+	@echo "make full    run every pair of network, form and format, for an hour; see docs/architecture.md"
 	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make traps   run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
 	@echo "make bench-trust  measure the benchmark itself, for half an hour; see docs/trust.md"
 	@echo "make bench-export  race our files against their peers, for half an hour; see docs/performance.md"
 	@echo "make bench-forms  race small networks in every form, for half an hour; see docs/tuning.md"
+	@echo "make bench-passes  race networks with and without each pass, for half an hour; see docs/passes.md"
 	@echo "make picture draw the picture at the top of the README"
 	@echo "make format  format the code"
 	@echo "make train   train the digits model again"
@@ -61,10 +63,14 @@ types: $(VENV)/.installed
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 unit: $(VENV)/.installed
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not full"
 
 long: $(VENV)/.installed
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not full"
+
+# Rarely finds more than the above, which meets whatever is paired here with something else.
+full: $(VENV)/.installed
+	$(PYTEST) -m full
 
 mutants: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
@@ -102,6 +108,14 @@ bench-forms: $(VENV)/.installed
 			--json build/forms/$$suite.json || test $$? -eq 1 || exit; \
 	done
 	$(BIN)/python -m benchmarks.forms build/forms --out docs/tuning.md
+
+# What does each rewrite of a traced network give? PASS_NETWORKS="--network vit_small" for some.
+PASS_NETWORKS ?=
+PASS_FLAGS ?= --rounds 24 --seconds 4
+bench-passes: $(VENV)/.installed
+	$(BIN)/python -m slide_deploy.tasks.pass_files build/passes $(PASS_NETWORKS)
+	$(BIN)/python -m benchmarks.passes build/passes $(PASS_NETWORKS) $(PASS_FLAGS) \
+		--out docs/passes.md
 
 # Half an hour on an idle machine. Strips cost synchronisation and pay at high resolution, where
 # each makes the export longer: there the two forms that lead elsewhere are raced.

@@ -35,7 +35,6 @@ LIGHT = (
     "slide_deploy/input_shapes.py",
     "slide_deploy/interruption.py",
     "slide_deploy/machine",
-    "slide_deploy/traits.py",
     "slide_deploy/writing.py",
 )
 # What reads checkpoints, for candidates that run one with torch.

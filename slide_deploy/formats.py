@@ -107,7 +107,24 @@ ONNX = Format(
     extra="onnx",
     target="onnxruntime:cpu",
     default_form="broadcast",
-    passes=("common_operators", "parallel_branches"),
+    passes=(
+        "common_operators",
+        "parallel_branches",
+        "duplicates",
+        "rolls",
+        "constants",
+        "normalised_projections",
+        "channels_first",
+        "patch_merging",
+        "written_attention",
+        "packed_projections",
+        "factors",
+        "added_constants",
+        "movements",
+        "absorbed_biases",
+        "head_products",
+        "biases_apart",
+    ),
 )
 
 # OpenVINO neither gains nor loses by bare products, and has normalisations as one operator. Its
@@ -126,6 +143,19 @@ OPENVINO = Format(
     default_form="per-offset",
     precisions=("float32", "float16"),
     companions=(".bin",),
+    passes=(
+        "common_operators",
+        "parallel_branches",
+        "duplicates",
+        "rolls",
+        "constants",
+        "patch_merging",
+        "packed_projections",
+        "factors",
+        "added_constants",
+        "movements",
+        "normalised_projections",
+    ),
 )
 
 # What Apple's compiler makes of the traits was not measured. The Neural Engine computes on tensors
@@ -150,6 +180,19 @@ COREML = Format(
     default_form="per-offset",
     precisions=("float32", "float16", "mixed"),
     is_folder=True,
+    passes=(
+        "common_operators",
+        "parallel_branches",
+        "duplicates",
+        "rolls",
+        "constants",
+        "patch_merging",
+        "packed_projections",
+        "factors",
+        "added_constants",
+        "movements",
+        "normalised_projections",
+    ),
     max_rank=5,
 )
 

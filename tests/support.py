@@ -75,18 +75,21 @@ def exported(
     dynamic_batch: bool = False,
     lowering: Lowering = DEFAULT_LOWERING,
     features: bool = False,
+    formats: tuple[str, ...] = FORMATS,
+    precision: str = "float32",
 ) -> ExportResult:
-    """A checkpoint in all formats, exported once in a run of the tests, whoever asks first.
+    """A checkpoint in some formats, exported once in a run of the tests, whoever asks first.
 
     The files are shared: a test that changes one makes a `copied` one.
     """
 
     def write(folder: Path) -> ExportResult:
-        options = ExportOptions(FORMATS, folder, lowering)
+        options = ExportOptions(formats, folder, lowering, precision=precision)
         return export(checkpoint, options, features=features, dynamic_batch=dynamic_batch)
 
     network = (checkpoint.path.name, checkpoint.sha256, checkpoint.config, checkpoint.resized)
-    return once(("exported", *network, dynamic_batch, str(lowering), features), write)
+    asked = (dynamic_batch, str(lowering), features, formats, precision)
+    return once(("exported", *network, *asked), write)
 
 
 def export(

@@ -11,10 +11,9 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.result import read
-from exporters.outcome import ExportOptions
 from slide_deploy import cli
 from slide_deploy.hosts import load_checkpoint
-from tests.support import GOLDEN, export
+from tests.support import GOLDEN, exported, exported_path
 
 NANO = str(GOLDEN / "slide_swin_nano.pth")
 ROOT = Path(__file__).parents[1]
@@ -38,10 +37,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 
 @pytest.fixture(scope="module")
-def onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("exported")
-    export(load_checkpoint(Path(NANO)), ExportOptions(("onnx",), out))
-    return out / "slide_swin_nano.onnx"
+def onnx() -> Path:
+    return exported_path(exported(load_checkpoint(Path(NANO))), "onnx")
 
 
 @pytest.fixture

@@ -93,8 +93,9 @@ def written(path: Path, suffix: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("batch", [1, 3, None])
+@pytest.mark.parametrize(
+    ("suffix", "batch"), [(".onnx", 1), (".onnx", 3), (".onnx", None), (".xml", 3), (".xml", None)]
+)
 @pytest.mark.parametrize("last", [False, True], ids=["NCHW", "NHWC"])
 @pytest.mark.parametrize("dtype", TYPES)
 def test_types_and_orders(

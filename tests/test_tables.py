@@ -1,9 +1,6 @@
 """Tables fit the width that there is; figures and names stay whole, and no column vanishes."""
 
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -103,16 +100,13 @@ def test_the_environment_sets_the_width_without_a_terminal(
 
 @pytest.mark.parametrize("command", ["models", "doctor", "fold"])
 @pytest.mark.parametrize("width", [60, 80, 100])
-def test_commands_keep_the_width(tmp_path: Path, command: str, width: int) -> None:
+def test_commands_keep_the_width(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
     arguments = {"fold": [GOLDEN / "slide_swin_nano.pth", "-o", tmp_path / "f.safetensors"]}
-    out = subprocess.run(
-        [sys.executable, "-m", "slide_deploy", command, *map(str, arguments.get(command, []))],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"COLUMNS": str(width)},
-        cwd=tmp_path,
-    ).stdout
+    code, out, err = run(command, *arguments.get(command, []))
+    assert code == 0, err
     lines = [line for line in out.splitlines() if "written" not in line and "pixels" not in line]
     assert max(map(len, lines)) <= width
     if command == "fold":

@@ -142,7 +142,7 @@ def test_what_was_decided_outlives_a_table_that_cannot_be_written(
 
 def test_what_another_process_decided_meanwhile_stays(run, decide, monkeypatch, tmp_path) -> None:
     out, other = tmp_path / "table.json", tmp_path / "other.json"
-    arguments = ("--target", "onnxruntime:cpu", "--form", "dual", "--out")
+    arguments = ("--target", "onnxruntime:cpu", "--form", "depthwise", "--out")
     assert run("tune", "--attention", "32x4x4", *arguments, other)[0] == 0
 
     def meanwhile(*given) -> Decision:

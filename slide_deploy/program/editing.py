@@ -5,7 +5,7 @@ layer of the network that it belongs to.
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -124,12 +124,22 @@ class Editor:
         with self._fake_mode, torch.no_grad():
             node.meta["val"] = node.target(*args, **kwargs)  # type: ignore[operator]
 
-    def replace(self, old: Node, new: Node) -> None:
-        """Let all who read a value read another one, answers of the network included."""
-        old.replace_all_uses_with(new, propagate_meta=False)
-        for spec in self.program.graph_signature.output_specs:
-            if spec.arg.name == old.name:
-                spec.arg.name = new.name
+    def replace(self, old: Node, new: Node, readers: Collection[Node] | None = None) -> None:
+        """Let those who read a value read another one, answers of the network included.
+
+        Args:
+            old: the value.
+            new: the other one.
+            readers: who is to read it; all who read the old one if left out.
+        """
+        for reader in list(old.users):
+            if readers is not None and reader not in readers:
+                continue
+            reader.replace_input_with(old, new)
+            if reader.op == "output":
+                for spec in self.program.graph_signature.output_specs:
+                    if spec.arg.name == old.name:
+                        spec.arg.name = new.name
 
     def clean(self) -> None:
         """Remove what no answer depends on, unused weights included."""

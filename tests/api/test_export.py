@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 import slide_deploy
 from slide_deploy import CheckFailed, ExportResult, InputError
+from slide_deploy.lowerings import FORMS
 from slide_deploy.runtimes import open_file
+from slide_deploy.tasks import contests, tune_first
 from tests.api.networks import IMAGE, network, state
 from tests.foreign.written_otherwise import OneBranch
 from tests.support import GOLDEN
@@ -167,6 +169,10 @@ def test_the_forms_are_raced_first_where_that_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    # A real race, of two forms.
+    monkeypatch.setattr(contests, "FORMS", {name: FORMS[name] for name in ("depthwise", "dual")})
+    monkeypatch.setattr(tune_first, "STRIPS", (1, 2))
+    monkeypatch.setattr(tune_first, "SECONDS", 0.1)
     done = slide_deploy.export(
         network(), IMAGE, to="onnx", out=tmp_path / "out", output_names="logits", tune=True
     )

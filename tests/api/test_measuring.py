@@ -8,22 +8,23 @@ import pytest
 import slide_deploy
 from benchmarks.result import read
 from slide_deploy import BenchResult, InputError
-from tests.support import GOLDEN
+from slide_deploy.hosts import load_checkpoint
+from tests.support import GOLDEN, exported, exported_path
 
 NANO = GOLDEN / "slide_swin_nano.pth"
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    out = tmp_path_factory.mktemp("files")
-    return list(slide_deploy.export(NANO, to=["onnx", "openvino"], out=out).paths.values())
+def files() -> list[Path]:
+    result = exported(load_checkpoint(NANO))
+    return [exported_path(result, format) for format in ("onnx", "openvino")]
 
 
 @pytest.fixture(scope="module")
 def result(files: list[Path]) -> BenchResult:
     steps: list[str] = []
     done = slide_deploy.bench(
-        [files[0], files[1], files[0]], seconds=0.3, rounds=6, threads=1, progress=steps.append
+        [files[0], files[1], files[0]], seconds=0.1, rounds=6, threads=1, progress=steps.append
     )
     assert any("slide_swin_nano.onnx" in step for step in steps)
     return done

@@ -49,7 +49,7 @@ def measured(nano: Path, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("bench")
     (out / "sitecustomize.py").write_text(WITHOUT_TORCH)
     answer = run(
-        *("bench", nano, nano, "--target", "onnxruntime:cpu", "--seconds", 0.5, "--rounds", 6),
+        *("bench", nano, nano, "--target", "onnxruntime:cpu", "--seconds", 0.1, "--rounds", 6),
         *("--json", "run.json", "--html", "run.html", "--markdown", "run.md"),
         cwd=out,
     )
@@ -102,7 +102,7 @@ def test_a_candidate_that_fails_leaves_exit_code_1(nano: Path, tmp_path: Path) -
     (tmp_path / "broken.onnx").write_bytes(nano.read_bytes()[:5000])
     answer = run(
         *("bench", nano, "broken.onnx", "--target", "onnxruntime:cpu"),
-        *("--seconds", 0.2, "--rounds", 6, "--json", "run.json"),
+        *("--seconds", 0.1, "--rounds", 6, "--json", "run.json"),
         cwd=tmp_path,
     )
     assert answer.returncode == 1

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from exporters.census import census
 from exporters.declarations import request_declarations
 from exporters.epsilons import epsilons
+from exporters.outcome import ExportResult
 from exporters.registry import exporter_for
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
@@ -19,21 +20,19 @@ from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.mixing import Geometry, mixings
 from slide_deploy.graph_checks.normalisations import Declared, normalisations
 from tests.graph_checks.networks import NETWORKS, network
-from tests.shared import once
+from tests.hosts.outcome import outcome
+from tests.hosts.plain import NAMED
 from tests.support import image_request
 
 FORMATS = ("onnx", "openvino", "coreml")
-QUICK = ("plain CNN", "queries", "MobileOne", "upsampler")
+QUICK = ("plain CNN", "MobileOne", "upsampler")
 
 
-def written(name: str) -> dict[str, Path]:
-    """A network in all formats, written once for all test processes."""
-
-    def write(folder: Path) -> dict[str, Path]:
-        model, shape = network(name)
-        return write_all(model, shape, folder)
-
-    return once(("network", name), write)
+def written(name: str, format: str) -> Path:
+    """The file of a network, as the tests of all hosts export it."""
+    result = outcome(NAMED[name], format)
+    assert isinstance(result, ExportResult), result
+    return result.files[0].paths[0]
 
 
 def write_all(model: nn.Module, shape: tuple[int, ...], folder: Path) -> dict[str, Path]:
@@ -59,13 +58,13 @@ NAMES = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_right_file_keeps_every_rule(name: str, format: str) -> None:
-    assert says(read_graph(written(name)[format])) == []
+    assert says(read_graph(written(name, format))) == []
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("name", NAMES)
 def test_an_operator_that_is_lost_is_seen(name: str, format: str) -> None:
-    graph = read_graph(written(name)[format])
+    graph = read_graph(written(name, format))
     counts = census(program(name)).mixings
     present = list(mixings(graph))
     assert present
@@ -181,7 +180,7 @@ def test_epsilons_are_those_of_the_program() -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_group_and_instance_normalisations_are_seen_written_out_or_not(format: str) -> None:
-    graph = read_graph(written("upsampler")[format])
+    graph = read_graph(written("upsampler", format))
     found = list(normalisations(graph))
     assert len(found) == 2
     for each in found:

@@ -1,6 +1,8 @@
 """Files of every golden checkpoint answer as they must, on their own runtime."""
 
 import json
+from collections.abc import Collection
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +53,26 @@ MIXES = (
     ("flat/2", "running-mean"),
     ("running-mean/3", "broadcast"),
 )
+# The long tests meet every form with either kernel and with either number of strips.
+LONG = {
+    "slide_swin_nano_k5": MIXES[0:6:2],
+    "slide_swin_nano": MIXES[3:6:2],
+    "slide_swin_nano_shifted": MIXES[1:2],
+    "slide_swin_nano_1stage": MIXES[6:7],
+}
 TRIALS = [
-    pytest.param(name, mix, id=f"{name}-{'-'.join(mix)}", marks=pytest.mark.slow)
+    pytest.param(
+        name,
+        mix,
+        id=f"{name}-{'-'.join(mix)}",
+        marks=pytest.mark.slow if mix in LONG[name] else pytest.mark.full,
+    )
     # Of networks that differ in what is not slide attention a few are enough.
     for name, mixes in (
         ("slide_swin_nano_1stage", MIXES),
         ("slide_swin_nano_k5", MIXES[:6]),
         ("slide_swin_nano_shifted", MIXES[:2]),
-        ("slide_swin_nano", MIXES[2:4]),
+        ("slide_swin_nano", MIXES[2:6]),
     )
     for mix in mixes
 ]
@@ -72,12 +86,30 @@ def test_the_mixes_leave_no_form_out() -> None:
         assert {lowering.form for lowering in tried if lowering.strips > 1} == FORMS.keys()
 
 
-def slow_but_for(*quick: str) -> list[object]:
-    """Every golden checkpoint; those that are not named in the long part."""
-    return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in SWINS]
+def test_the_long_tests_meet_every_form_with_either_kernel_and_either_number_of_strips() -> None:
+    long = {name: [Lowering.parse(each) for mix in LONG[name] for each in mix] for name in LONG}
+    fives = long.pop("slide_swin_nano_k5")
+    # A network of one slide attention takes the first of a mix.
+    threes = [*long.pop("slide_swin_nano_1stage")[:1], *chain(*long.values())]
+    assert {lowering.form for lowering in fives} == FORMS.keys()
+    assert {lowering.form for lowering in threes} == FORMS.keys()
+    assert {lowering.form for lowering in fives + threes if lowering.strips > 1} == FORMS.keys()
+    one_strip = {lowering.form for lowering in fives + threes if lowering.strips == 1}
+    assert one_strip | {DEFAULT_LOWERING.form} == FORMS.keys()
 
 
-@pytest.mark.parametrize("name", slow_but_for("slide_swin_nano", "slide_swin_nano_shifted"))
+def marked(quick: Collection[str], full: Collection[str] = ()) -> list[object]:
+    """Every golden checkpoint, by the tests that it belongs to: quick, long or full ones."""
+    marks = {name: [pytest.mark.slow] for name in SWINS}
+    marks |= {name: [] for name in quick} | {name: [pytest.mark.full] for name in full}
+    return [pytest.param(name, marks=marks[name]) for name in SWINS]
+
+
+# The network of slide_swin_nano, in other layouts of training.
+LAYOUTS = ("slide_swin_nano_ddp", "slide_swin_nano_ema")
+
+
+@pytest.mark.parametrize("name", marked(("slide_swin_nano",), LAYOUTS))
 def test_every_golden_checkpoint(name: str) -> None:
     golden = golden_swin(name)
     check_exports(golden, exported(golden.load()))
@@ -97,8 +129,9 @@ def test_every_lowering(name: str, mix: tuple[str, str], tmp_path: Path) -> None
     "name",
     [
         "slide_swin_nano",
-        pytest.param("slide_swin_nano_shifted", marks=pytest.mark.slow),
-        pytest.param("slide_swin_nano_1stage", marks=pytest.mark.slow),
+        # Shifted windows are met below, one stage of slide attention with a batch of one.
+        pytest.param("slide_swin_nano_shifted", marks=pytest.mark.full),
+        pytest.param("slide_swin_nano_1stage", marks=pytest.mark.full),
     ],
 )
 def test_open_batch(name: str) -> None:
@@ -154,8 +187,19 @@ def check_exports(golden: Golden, result: ExportResult, *, dynamic_batch: bool =
     }
 
 
-@pytest.mark.parametrize("name", ATTENTIONS)
-@pytest.mark.parametrize("format", FORMATS)
+# In every format these are in networks among the hosts, too.
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        pytest.param(
+            name,
+            format,
+            marks=[] if FORMATS[place % len(FORMATS)] == format else pytest.mark.full,
+        )
+        for place, name in enumerate(ATTENTIONS)
+        for format in FORMATS
+    ],
+)
 def test_attention_modules(name: str, format: str, tmp_path: Path) -> None:
     """The NCHW module exports on its own as well."""
     from safetensors.torch import load_file
@@ -253,15 +297,15 @@ def test_one_shared_projection_is_one_convolution(tmp_path: Path) -> None:
     assert len(convolutions) == 4  # the projection, the keys, the values, the last projection
 
 
-@pytest.mark.parametrize("name", slow_but_for("slide_swin_nano"))
+@pytest.mark.parametrize("name", marked(("slide_swin_nano",), LAYOUTS))
 @pytest.mark.parametrize(
     ("format", "precision"), [("openvino", "float16"), ("coreml", "float16"), ("coreml", "mixed")]
 )
 def test_half_precision_keeps_40_db_and_the_best_class(
-    name: str, format: str, precision: str, tmp_path: Path
+    name: str, format: str, precision: str
 ) -> None:
     golden = golden_swin(name)
-    result = export(golden.load(), ExportOptions((format,), tmp_path, precision=precision))
+    result = exported(golden.load(), formats=(format,), precision=precision)
     assert result.passed
     image, expected = (golden.expected[name].numpy() for name in ("image", "logits"))
     agreement = compare(answers(result.files[0].paths[0], image)["logits"], expected)

@@ -76,7 +76,12 @@ LAYOUT = {"Pad", "Reshape", "Slice", "Transpose"}
 
 
 @pytest.mark.parametrize(
-    ("kernel_size", "strips"), [(3, 1), (3, 2), pytest.param(5, 3, marks=pytest.mark.slow)]
+    ("kernel_size", "strips"),
+    [
+        (3, 2),
+        pytest.param(3, 1, marks=pytest.mark.slow),
+        pytest.param(5, 3, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("form", FORMS)
 def test_onnx_files_hold_the_operators_of_the_formula(
@@ -108,7 +113,7 @@ def test_no_form_computes_a_shape_or_has_a_rank_above_four(
 def test_onnx_runtime_makes_one_operator_of_a_product_and_its_bias_only_in_the_head(
     tmp_path: Path,
 ) -> None:
-    """It would copy the bias into every row first, on one thread; see ``lowerings/bias.py``."""
+    """It would copy the bias into every row first, on one thread: ``passes/biases_apart.py``."""
     import onnx
     import onnxruntime
 
@@ -118,10 +123,10 @@ def test_onnx_runtime_makes_one_operator_of_a_product_and_its_bias_only_in_the_h
             random_swin(
                 num_slide_stages=2, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), image_size=(64, 64)
             )
-        )[0],
-        traits=exporter.traits,
+        )[0]
     )
-    exporter.write(image_request(model, (3, 64, 64), False, {}), tmp_path / "model.onnx")
+    request = image_request(model, (3, 64, 64), passes=exporter.passes)
+    exporter.write(request, tmp_path / "model.onnx")
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 3

@@ -19,12 +19,12 @@ from slide_deploy.reparameterize import reparameterize
 from tests.support import answers, image_request, random_attention
 
 SHAPE = (8, 7, 6)
-# Writing takes seconds a form. One mode is read by all forms, the others in the two ways that there
-# are: by convolutions and by slices.
+# Writing takes seconds a form. Every form reads a mode, and every mode is read in one strip and in
+# two; tests/models/test_padding_mode.py holds every pair in PyTorch.
 FORMS_OF_MODES = {
-    "reflect": ("broadcast", "flat"),
+    "reflect": ("running-mean", "per-offset"),
     "replicate": ("broadcast", "flat"),
-    "circular": tuple(FORMS),
+    "circular": ("depthwise", "dual"),
 }
 
 
@@ -43,6 +43,10 @@ class Sum(nn.Module):
         for layer in self.layers:
             out = out + layer(image)[0]
         return out.flatten(1)
+
+
+def test_every_form_reads_a_mode() -> None:
+    assert {form for forms in FORMS_OF_MODES.values() for form in forms} == FORMS.keys()
 
 
 @pytest.mark.parametrize(

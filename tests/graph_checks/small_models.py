@@ -1,15 +1,15 @@
 """Small models of random weights, and how to write them in every format."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from slide_deploy.traits import PLAIN, Traits
 from torch import nn
 
-from exporters.base import ExportRequest
+from exporters.base import ExportRequest, Traces
 from exporters.declarations import request_declarations
 from exporters.registry import exporter_for
-from slide_deploy.formats import format_names
+from slide_deploy.formats import format_named, format_names
 from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, Lowering, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
@@ -28,16 +28,26 @@ def nano() -> SlideSwin:
 def declared_request(
     model: nn.Module,
     shape: tuple[int, int, int],
-    lowering: Lowering | Chooser = DEFAULT_LOWERING,
-    traits: Traits = PLAIN,
+    lowering: Lowering | Chooser | Mapping[str, Lowering] = DEFAULT_LOWERING,
     *,
+    format: str = "",
     dynamic_batch: bool = False,
 ) -> ExportRequest:
-    """A model to write, folded, lowered and declared."""
+    """A model to write, folded, lowered and declared.
+
+    Args:
+        model: as trained.
+        shape: of its image.
+        lowering: of its slide attentions.
+        format: whose passes rewrite it; none do if left out.
+        dynamic_batch: whether the batch is open.
+    """
     folded = reparameterize(model)[0]
-    lowerings = chosen(folded, lowering)
+    lowerings = lowering if isinstance(lowering, Mapping) else chosen(folded, lowering)
     metadata: dict[str, str] = {}
-    request = image_request(lower(folded, lowerings, traits), shape, dynamic_batch, metadata)
+    passes = format_named(format).passes if format else ("common_operators",)
+    lowered = lower(folded, lowerings)
+    request = image_request(lowered, shape, dynamic_batch, metadata, passes=passes)
     metadata.update(request_declarations(request, folded, lowerings))
     return request
 
@@ -51,11 +61,15 @@ def export(
 ) -> Files:
     """Write a model in every format."""
     shape = (model.config.in_channels, *model.config.image_size)
-    request = declared_request(model, shape, lowering, dynamic_batch=dynamic_batch)
     exporters = [exporter_for(name) for name in format_names()]
     files = {exporter.format: exporter.paths(folder / "nano")[0] for exporter in exporters}
-    for exporter in exporters:
-        exporter.write(request, files[exporter.format])
+    folded = reparameterize(model)[0]
+    lowerings = chosen(folded, lowering)
+    for format, path in files.items():
+        request = declared_request(
+            model, shape, lowerings, format=format, dynamic_batch=dynamic_batch
+        )
+        exporter_for(format).write(request, path)
     return files
 
 
@@ -100,6 +114,6 @@ def branched_swin(folder: Path) -> Path:
     model = nano()
     request = declared_request(model, (3, 64, 64))
     path = folder / "branched.onnx"
-    branched = replace(request.deployable, model=model)
-    exporter_for("onnx").write(replace(request, deployable=branched), path)
+    branched = Traces(replace(request.deployable, model=model))
+    exporter_for("onnx").write(replace(request, traces=branched), path)
     return path

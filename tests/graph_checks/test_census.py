@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from slide_deploy.traits import Traits
 
 from exporters.registry import exporter_for
 from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
@@ -133,8 +132,7 @@ def test_heads_of_one_feature(tmp_path: Path) -> None:
 
 def on_maps(model: SlideSwin, lowering: Lowering, folder: Path) -> Graph:
     """An ONNX file as it is shipped: slide stages are maps, normalisations too."""
-    traits = Traits(bare_products=True, map_stages=True)
-    request = declared_request(model, (3, *model.config.image_size), lowering, traits)
+    request = declared_request(model, (3, *model.config.image_size), lowering, format="onnx")
     exporter_for("onnx").write(request, folder / "maps.onnx")
     return read_graph(folder / "maps.onnx")
 

@@ -28,7 +28,6 @@ from slide_deploy.graph_checks.normalisations import (
     read_normalisations,
     same_epsilon,
 )
-from slide_deploy.lowerings import Traits
 from tests.graph_checks.damage import (
     EDITORS,
     Element,
@@ -266,9 +265,8 @@ def test_models_with_several_epsilons_declare_each() -> None:
 @pytest.fixture(scope="module")
 def on_maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file whose slide stages are maps: their normalisations are written out."""
-    traits = Traits(bare_products=True, map_stages=True)
     path = tmp_path_factory.mktemp("maps") / "maps.onnx"
-    exporter_for("onnx").write(declared_request(nano(), (3, 64, 64), traits=traits), path)
+    exporter_for("onnx").write(declared_request(nano(), (3, 64, 64), format="onnx"), path)
     return path
 
 

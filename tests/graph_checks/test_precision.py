@@ -8,13 +8,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from exporters.outcome import ExportOptions
 from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.graph_checks.graph import Graph
+from tests import support
 from tests.graph_checks.damage import EDITORS, declare, node
 from tests.graph_checks.small_models import Files
-from tests.support import Golden, export
+from tests.support import Golden
 
 FORMATS = ("onnx", "openvino", "coreml")
 
@@ -43,10 +43,10 @@ def test_a_claim_of_half_precision_needs_half_precision(
 )
 @pytest.mark.parametrize("open_batch", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_file_of_half_precision_passes_as_what_it_is_only(
-    nano: Golden, tmp_path: Path, format: str, precision: str, open_batch: bool
+    nano: Golden, format: str, precision: str, open_batch: bool
 ) -> None:
-    options = ExportOptions((format,), tmp_path, precision=precision)
-    path = export(nano.load(), options, dynamic_batch=open_batch).files[0].paths[0]
+    asked = {"formats": (format,), "precision": precision, "dynamic_batch": open_batch}
+    path = support.exported(nano.load(), **asked).files[0].paths[0]
     assert check_file(path).violations == ()
     graph = read_graph(path)
     for claim in {"float32", "float16", "mixed"} - {precision}:

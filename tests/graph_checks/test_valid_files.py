@@ -3,13 +3,11 @@
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from slide_deploy.graph_checks import check_file, inspect, read_graph
-from tests.graph_checks.small_models import Files, export, nano
-from tests.support import Golden
+from tests.graph_checks.small_models import Files, nano
 
 FORMATS = ("onnx", "openvino", "coreml")
 
@@ -24,12 +22,6 @@ def test_a_file_with_a_batch_of_one_keeps_every_rule(exported: Files, format: st
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_file_with_an_open_batch_keeps_every_rule(exported_dynamic: Files, format: str) -> None:
     assert check_file(exported_dynamic[format]).violations == ()
-
-
-@pytest.mark.slow
-def test_files_of_every_golden_model_keep_every_rule(golden: Golden, tmp_path: Path) -> None:
-    for path in export(golden.load().model, tmp_path).values():
-        assert check_file(path).violations == ()
 
 
 def test_macs_of_the_nano_model_are_those_of_its_formula(exported: Files) -> None:

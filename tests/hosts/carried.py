@@ -9,7 +9,6 @@ from tests.hosts import authors, carriers
 from tests.hosts.host import Build, Host, drawn, noise
 from tests.support import ATTENTIONS, golden_swin
 
-ALL = ("onnx", "openvino", "coreml")
 # Windows are cut in rank 6.
 SIX_AXES = {"coreml": "computes a tensor of 6 axes, and coreml holds 5 .* leave coreml out"}
 
@@ -69,7 +68,7 @@ CARRIED: tuple[Host, ...] = (
         Host(
             f"{name} in a residual net",
             _golden(name, carriers.ResidualNet, False),
-            quick=("onnx",) if place in (0, 3) else ("coreml",) if place == 2 else (),
+            quick=("onnx",) if place in (0, 3) else (),
         )
         for place, name in enumerate(ATTENTIONS)
     ),
@@ -79,7 +78,7 @@ CARRIED: tuple[Host, ...] = (
     ),
     Host("pyramid on Slide-Swin", _pyramid(64, 8, (1, 1, 1, 1)), 2, refused=SIX_AXES),
     Host("pyramid at 512x512", _pyramid(512, 16, (2, 2, 2, 2)), 4, refused=SIX_AXES, slow=True),
-    Host("detector", image_of(carriers.Detector), 3, quick=ALL),
+    Host("detector", image_of(carriers.Detector), 3, quick=("onnx", "coreml")),
     Host("super-resolution", image_of(carriers.SuperResolution, 1, 3, 12, 10), 2, quick=()),
     Host("segmenter", image_of(carriers.Segmenter)),
     Host("two inputs", _two_inputs),

@@ -69,7 +69,7 @@ OPENED = (
         open_sizes={"image": {0: "batch", 2: "height", 3: "width"}},
         lowering="running-mean",
         refused=RESIZED,
-        quick=("openvino",),
+        quick=(),
     ),
     *(_in_form(form, False) for form in ("depthwise", "per-offset", "broadcast", "running-mean")),
     *(_in_form(form, True) for form in ("dual", "flat")),

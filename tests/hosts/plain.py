@@ -63,19 +63,17 @@ def _half() -> tuple[nn.Module, Tensor]:
     return model.half(), noise(1, *shape).half()
 
 
+_QUICK = {"ViT": ("onnx",), "U-Net": ("openvino",), "RepVGG": ("onnx",), "1-D": ("coreml",)}
+
+# The networks that graph rules are tried on, by their names there.
+NAMED = {
+    name: Host(f"{name} of the graph rules", known(name), 0, quick=_QUICK.get(name, ()))
+    for name in NETWORKS
+}
+
 PLAIN = (
-    Host("plain ViT", known("ViT"), 0, quick=("onnx", "coreml")),
-    Host("plain U-Net", known("U-Net"), 0),
-    Host("RepVGG blocks", known("RepVGG"), 0),
     Host("token ids", _words, 0),
-    Host("1-D signal", known("1-D"), 0),
     Host("outputs of all ranks", _ranks, 0, quick=("openvino", "coreml")),
     Host("U-Net in float16", _half, 0, quick=()),
-    *(
-        Host(
-            f"{name} of the graph rules", known(name), 0, quick=("coreml",) if name == "RMS" else ()
-        )
-        for name in NETWORKS
-        if name not in ("ViT", "U-Net", "RepVGG", "1-D")
-    ),
+    *NAMED.values(),
 )

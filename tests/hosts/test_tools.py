@@ -31,16 +31,24 @@ DAMAGED = (
     ("blocks of tokens", "blocks.1.attn.qkv.bias", "blocks.1.attn"),
     ("shared modules", "down.weight", "down"),
 )
+LOCATED = ("onnx", "openvino")
 # Of these, by their place above, also in quick runs.
 QUICK = {(0, "onnx"), (4, "onnx")}
+
+
+def marks(place: int, format: str) -> object:
+    """The long tests damage each host in one format, and take the formats in turn."""
+    if (place, format) in QUICK:
+        return ()
+    return pytest.mark.slow if LOCATED[(place + 1) % 2] == format else pytest.mark.full
 
 
 @pytest.mark.parametrize(
     ("name", "parameter", "layer", "format"),
     [
-        pytest.param(*each, format, marks=() if (place, format) in QUICK else pytest.mark.slow)
+        pytest.param(*each, format, marks=marks(place, format))
         for place, each in enumerate(DAMAGED)
-        for format in ("onnx", "openvino")
+        for format in LOCATED
     ],
 )
 def test_the_damaged_layer_of_a_host_is_named(
@@ -67,7 +75,7 @@ def test_the_damaged_layer_of_a_host_is_named(
         ("slide_attention_3 in a residual net", {(32, 4, 4, 6, 8)}),
         ("functions", {(12, 3, 4, 6, 8)}),
         ("open super-resolution", {(12, 3, 4, 12, 10)}),
-        ("plain ViT", set()),
+        ("ViT of the graph rules", set()),
     ],
 )
 def test_tune_finds_the_geometries_of_a_host(name: str, geometries: set[tuple[int, ...]]) -> None:
@@ -94,9 +102,6 @@ input = [{inputs}]
         pytest.param(
             *("two", "carriers:TwoInputs", '"image=1x3x24x32", "condition=1x6"', 2),
             marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            *("authors", "authors:SlideSwin", '"image=1x3x64x64"', 1), marks=pytest.mark.slow
         ),
         pytest.param(
             *("open", "carriers:Segmenter", '"image=1x3xheight:32xwidth:48"', 1),

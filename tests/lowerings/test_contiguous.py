@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from slide_deploy.lowerings import FORMS, Lowering, Traits, lower
+from slide_deploy.formats import FORMATS, Format
+from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.models.backbone import backbone_of
 from slide_deploy.models.slide_attention import SlideAttentionConfig
@@ -51,10 +52,9 @@ def test_lowered_models(form: str, settings: dict, strided: bool) -> None:
     if strided:
         model = model.to(memory_format=torch.channels_last)
     folded, _ = reparameterize(model)
-    for traits in (Traits(), Traits(True), Traits(False, True), Traits(True, True)):
-        for trunk in (folded, backbone_of(folded)):
-            lowered = lower(trunk, Lowering(form, 2), traits)
-            assert odd_tensors(lowered) == []
+    for trunk in (folded, backbone_of(folded)):
+        lowered = lower(trunk, Lowering(form, 2))
+        assert odd_tensors(lowered) == []
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -69,15 +69,14 @@ def test_an_attention_on_its_own(form: str, layout: str) -> None:
         assert odd_tensors(written) == []
 
 
-@pytest.mark.parametrize(
-    ("traits", "open_batch"), [(Traits(), False), (Traits(True, True), True)], ids=["plain", "all"]
-)
-def test_exported_programs(traits: Traits, open_batch: bool) -> None:
-    """Weights and lifted constants, of all forms in one model."""
+@pytest.mark.parametrize("open_batch", [False, True])
+@pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
+def test_exported_programs(format: Format, open_batch: bool) -> None:
+    """Weights and lifted constants, of all forms in one model, those that passes make included."""
     model = random_swin(depths=(6, 1, 2), num_heads=(2, 2, 4), image_size=(32, 64), ape=True)
     forms = iter([*FORMS, "flat"])
-    lowered = lower(reparameterize(model)[0], lambda _: Lowering(next(forms)), traits)
-    program = image_request(lowered, (3, 32, 64), open_batch, {}).program
+    lowered = lower(reparameterize(model)[0], lambda _: Lowering(next(forms)))
+    program = image_request(lowered, (3, 32, 64), open_batch, passes=format.passes).program
     held = {**program.state_dict, **program.constants}
     tensors = {key: each for key, each in held.items() if isinstance(each, torch.Tensor)}
     assert len(tensors) > 100

@@ -6,11 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slide_deploy.lowerings.normalised import Rewrite, absorb_bias, fold_affine
-from slide_deploy.lowerings.window import HeadProductAttention, StaticWindowAttention
 
 from slide_deploy.errors import InputError
-from slide_deploy.lowerings import FORMS, Lowering, Traits, lower
+from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.lowerings.bands import bands
 from slide_deploy.lowerings.running_mean import RunningMean
 from slide_deploy.models.slide_attention import SlideAttentionConfig
@@ -54,66 +52,12 @@ def test_attention(form, kernel_size, heads, reduction, flags, size, strips, see
     ],
     ids=lambda settings: "-".join(settings) or "plain",
 )
-@pytest.mark.parametrize("bare_products", [False, True])
-def test_whole_models(form: str, settings: dict, bare_products: bool) -> None:
+def test_whole_models(form: str, settings: dict) -> None:
     model = random_swin(**settings).double()
     image = torch.randn(3, 3, *model.config.image_size, dtype=torch.float64)
-    lowered = lower(reparameterize(model)[0], Lowering(form, 2), Traits(bare_products))
+    lowered = lower(reparameterize(model)[0], Lowering(form, 2))
     with torch.no_grad():
         assert (lowered(image) - model(image)).abs().max() < 1e-12
-    biases = {
-        name: module.bias is not None
-        for name, module in lowered.named_modules()
-        if name.endswith(("mlp.fc1", "attn.qkv", "downsample.reduction"))
-    }
-    assert biases and set(biases.values()) == {not bare_products}
-
-
-@pytest.mark.parametrize("rewrite", [fold_affine, absorb_bias])
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_projection_takes_over_from_the_normalisation(rewrite: Rewrite, bias: bool) -> None:
-    """In float64; a feature without weight too, which no division by the weight would survive."""
-    torch.manual_seed(0)
-    norm, linear = torch.nn.LayerNorm(6, eps=1e-3), torch.nn.Linear(6, 11, bias=bias)
-    with torch.no_grad():
-        for parameter in (*norm.parameters(), *linear.parameters()):
-            parameter.normal_()
-        norm.weight[2] = 0
-    trained = torch.nn.Sequential(norm, linear).double()
-    tokens = torch.randn(2, 5, 6, dtype=torch.float64)
-    expected = trained(tokens)
-    written = rewrite(norm, linear)
-    assert (written[0].bias is None) == (rewrite is fold_affine)
-    assert (written[1].bias is None) == (rewrite is absorb_bias)
-    assert (torch.nn.Sequential(*written)(tokens) - expected).abs().max() < 1e-14
-    assert torch.equal(trained(tokens), expected)
-
-
-@pytest.mark.parametrize("qkv_bias", [True, False])
-def test_windows_with_a_product_for_each_head(qkv_bias: bool) -> None:
-    """Windows of 144 positions, shifted and not, on a map that is not square; three images."""
-    settings = {"depths": (2,), "num_heads": (2,), "num_slide_stages": 0, "window_size": 12}
-    model = random_swin(image_size=(96, 144), qkv_bias=qkv_bias, **settings).double()
-    assert [block.shift for block in model.layers[0].blocks] == [0, 6]
-    image = torch.randn(3, 3, 96, 144, dtype=torch.float64)
-    lowered = lower(reparameterize(model)[0], traits=Traits(bare_products=True))
-    found = [module for module in lowered.modules() if isinstance(module, HeadProductAttention)]
-    assert len(found) == 2
-    with torch.no_grad():
-        assert (lowered(image) - model(image)).abs().max() < 1e-12
-
-
-def test_products_for_each_head_only_where_they_pay_and_are_answered_rightly() -> None:
-    def forms(side: int, **settings) -> list[type]:
-        heads = {"depths": (1,), "num_slide_stages": 0, "image_size": (4 * side, 4 * side)}
-        model = random_swin(**heads, **settings)
-        lowered = lower(reparameterize(model)[0], traits=Traits(bare_products=True))
-        return [type(block.attn) for block in lowered.layers[0].blocks]
-
-    assert forms(12, num_heads=(2,)) == [HeadProductAttention]
-    assert forms(11, num_heads=(2,)) == [StaticWindowAttention]
-    # As many heads as positions: the trap of OpenVINO.
-    assert forms(12, num_heads=(144,), embed_dim=144) == [StaticWindowAttention]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -10,7 +10,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.hosts import Checkpoint, load_checkpoint
 from slide_deploy.hosts.load import settings_of
 from slide_deploy.hosts.registry import architecture_name
-from slide_deploy.lowerings import FORMS, Lowering, Traits, lower
+from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.models.slide_swin import SlideSwinConfig
 from slide_deploy.models.window_attention import WindowAttention
@@ -69,8 +69,7 @@ def test_what_is_no_number_is_refused(wrong: object) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("qk_scale", [0.9, SCALE])
-@pytest.mark.parametrize("traits", [Traits(), Traits(True, True)], ids=["plain", "all"])
-def test_every_form_of_a_whole_model(form: str, qk_scale: float, traits: Traits) -> None:
+def test_every_form_of_a_whole_model(form: str, qk_scale: float) -> None:
     """Slide attention, windows in one piece, shifted windows and head products."""
     settings = {"depths": (1, 2), "num_heads": (2, 2), "num_slide_stages": 1, "qk_scale": qk_scale}
     for size, window in (((32, 32), 2), ((96, 96), 12)):
@@ -78,7 +77,7 @@ def test_every_form_of_a_whole_model(form: str, qk_scale: float, traits: Traits)
         image = torch.randn(1, 3, *size, dtype=torch.float64)
         folded, certificate = reparameterize(model)
         assert [layer.scale for layer in certificate.folded] == [qk_scale]
-        lowered = lower(folded, Lowering(form, 2), traits)
+        lowered = lower(folded, Lowering(form, 2))
         plain = random_swin(image_size=size, window_size=window, **settings | {"qk_scale": None})
         with torch.no_grad():
             answer = model(image)

@@ -3,19 +3,24 @@
 import copy
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.export import ExportedProgram
 
-from exporters.base import ExportRequest
+from exporters.base import ExportRequest, Traces
 from exporters.outcome import ExportResult
 from exporters.registry import exporter_for
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.graph_checks.readers import read_graph
 from slide_deploy.hosts import Checkpoint
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.models.slide_swin import SlideSwin
+from slide_deploy.passes.running import run_passes
+from slide_deploy.program.editing import duplicate
 from slide_deploy.reparameterize import reparameterize
 from tests.support import copied, exported, exported_path, golden_swin, image_request
 
@@ -37,18 +42,30 @@ class Base:
 
     checkpoint: Checkpoint
     open_batch: bool = False
-    _written: dict[str, nn.Module] = field(default_factory=dict)
 
     @functools.cached_property
     def lowered(self) -> nn.Module:
-        """The model as it is written in formats without traits of their own."""
-        return lower(reparameterize(self.checkpoint.model)[0], LOWERING)
+        """The model with its attentions as they are written."""
+        return lowered(self.checkpoint.model)
 
-    def written(self, format: str) -> nn.Module:
-        """The model as it is written in a format."""
-        if format not in self._written:
-            self._written[format] = lowered(self.checkpoint.model, format)
-        return self._written[format]
+    @functools.cached_property
+    def trained(self) -> Deployable:
+        """The classifier that every file, damaged or not, is held against."""
+        return deployable_checkpoint(self.checkpoint)
+
+    @functools.cached_property
+    def _trace(self) -> ExportedProgram:
+        shape = (self.checkpoint.config.in_channels, *self.checkpoint.config.image_size)
+        return image_request(self.lowered, shape, self.open_batch).program
+
+    def weights(self, format: str, model: nn.Module) -> dict[str, Tensor]:
+        """The numbers in a file of a lowered model with other weights, by name."""
+        program = duplicate(self._trace)
+        for name, tensor in model.state_dict().items():
+            if f"module.{name}" in program.state_dict:
+                program.state_dict[f"module.{name}"] = tensor
+        written, _ = run_passes(program, exporter_for(format).passes)
+        return dict(written.state_dict)
 
     def path(self, format: str) -> Path:
         """The valid file."""
@@ -75,17 +92,15 @@ class Base:
         shape = (config.in_channels, *config.image_size)
         metadata = read_graph(self.path(format)).metadata
         declared = {key: text for key, text in metadata.items() if key.startswith("slide_deploy.")}
-        request = image_request(model, shape, self.open_batch, declared)
         # A network is traced once for all formats.
-        request.__dict__["single"] = _traced(model, shape)
-        return request
+        traces = _traces(model, shape, self.open_batch)
+        return ExportRequest(traces, declared, passes=exporter_for(format).passes)
 
 
-def lowered(trained: nn.Module, format: str) -> nn.Module:
-    """A trained model, folded and lowered for a format."""
-    exporter = exporter_for(format)
+def lowered(trained: nn.Module) -> nn.Module:
+    """A trained model, folded and lowered."""
     folded, _ = reparameterize(trained)
-    return lower(folded, LOWERING, exporter.traits)
+    return lower(folded, LOWERING)
 
 
 @functools.lru_cache(maxsize=1)
@@ -95,8 +110,8 @@ def _rebuilt(base: Base, rebuild: Rebuild) -> nn.Module:
 
 
 @functools.lru_cache(maxsize=1)
-def _traced(model: nn.Module, shape: tuple[int, int, int]) -> torch.export.ExportedProgram:
-    return image_request(model, shape, False, {}).single
+def _traces(model: nn.Module, shape: tuple[int, int, int], open_batch: bool) -> Traces:
+    return image_request(model, shape, open_batch).traces
 
 
 def base(open_batch: bool = False) -> Base:

@@ -6,9 +6,9 @@ from pathlib import Path
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file, standard_ops
 from slide_deploy.parity import Verification
+from slide_deploy.verification import verify_file
 from tests.mutants.bases import base
 from tests.mutants.mutant import REFUSED, Catcher, Mutant
-from tests.support import verify_file
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def judge(mutant: Mutant, format: str, folder: Path) -> Outcome:
     path = mutant.damage(valid, format, folder)
     check = check_outcome(path)
     try:
-        verification = verify_file(path, valid.checkpoint)
+        verification = verify_file(path, valid.trained)
     except InputError:
         return Outcome(check, REFUSED)
     except Exception as error:  # what a runtime raises when it stops

@@ -9,7 +9,6 @@ from slide_deploy.graph_checks import check_file
 from tests.mutants.__main__ import main
 from tests.mutants.bases import base
 from tests.mutants.catalogue import CATALOGUE
-from tests.mutants.catalogue_models import WEIGHTS
 from tests.mutants.judge import Outcome, judge
 from tests.mutants.mutant import FORMATS, Mutant
 from tests.mutants.report import cell
@@ -17,15 +16,18 @@ from tests.support import verify_file
 
 
 def files() -> Iterator[object]:
-    """Every kind in every format. Quick are damaged files, weights in one format, one network."""
+    """Every kind in every format. Quick are damaged files and weights, each in one format in turn,
+    and one network; the long tests have them in every format, and each network in one.
+    """
     for number, mutant in enumerate(CATALOGUE):
         turn = mutant.formats[number % len(mutant.formats)]
         for format in mutant.formats:
-            if mutant.exports:
-                is_slow = mutant.name != "dense-convolution" or format != turn
+            if mutant.exports and format != turn:
+                marks = [pytest.mark.full]
+            elif mutant.exports:
+                marks = [] if mutant.name == "dense-convolution" else [pytest.mark.slow]
             else:
-                is_slow = mutant in WEIGHTS and format != turn
-            marks = [pytest.mark.slow] if is_slow else []
+                marks = [pytest.mark.slow] if format != turn else []
             yield pytest.param(mutant, format, id=f"{mutant.name}-{format}", marks=marks)
 
 

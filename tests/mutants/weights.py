@@ -22,7 +22,7 @@ def in_weights(edit: Edit) -> Damage:
     """Damage to the lowered model's weights; ``edit`` gets a copy of it, and the trained model."""
 
     def damage(base: Base, format: str, folder: Path) -> Path:
-        damaged = copy.deepcopy(base.written(format))
+        damaged = copy.deepcopy(base.lowered)
         with torch.no_grad():
             edit(damaged, base.checkpoint.model)
         return patched(base, format, folder, damaged)
@@ -37,7 +37,7 @@ def before_folding(edit: Callable[[SlideSwin], object]) -> Damage:
         trained = copy.deepcopy(base.checkpoint.model)
         with torch.no_grad():
             edit(trained)
-        return patched(base, format, folder, lowered(trained, format))
+        return patched(base, format, folder, lowered(trained))
 
     return damage
 
@@ -45,7 +45,7 @@ def before_folding(edit: Callable[[SlideSwin], object]) -> Damage:
 def patched(base: Base, format: str, folder: Path, damaged: nn.Module) -> Path:
     """A copy of the valid file with the weights of a damaged model."""
     path = base.copy(format, folder)
-    overwrite(path, base.written(format).state_dict(), damaged.state_dict())
+    overwrite(path, base.weights(format, base.lowered), base.weights(format, damaged))
     return path
 
 

@@ -5,14 +5,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import torch
-from slide_deploy.lowerings.map_stages import MapBlock, MapPatchMerging
-from torch import Tensor, nn
+from torch import nn
 
-from exporters.base import Exporter
+from exporters.base import Exporter, ExportRequest
 from exporters.registry import exporter_for
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.formats import format_names
@@ -20,12 +18,9 @@ from slide_deploy.lowerings import (
     DEFAULT_LOWERING,
     FORMS,
     Lowering,
-    Traits,
     lower,
-    window,
 )
 from slide_deploy.models.slide_attention import FoldedSlideAttention
-from slide_deploy.models.slide_swin import Block, PatchMerging
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import Session, open_on, runtime_for
@@ -81,12 +76,8 @@ EXPORTERS = tuple(exporter_for(name) for name in format_names())
 def sweep(map: Map, trained: Parts) -> Iterator[Outcome]:
     """Parts of a map in every format on all runtimes, with a fixed and with an open batch."""
     written = written_parts(trained)
-    onnx = as_onnx(trained)
     for open_batch in (False, True):
         yield from run_everywhere(map, trained, written, open_batch)
-        if onnx:
-            only = tuple(exporter for exporter in EXPORTERS if exporter.traits.map_stages)
-            yield from run_everywhere(map, trained, onnx, open_batch, only)
 
 
 def written_parts(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
@@ -99,40 +90,6 @@ def written_parts(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
                 written[f"{name}, {lowering}"] = name, lower(part, lowering)
         else:
             written[name] = name, lower(part)
-    return written
-
-
-class OnMaps(nn.Module):
-    """What takes and gives maps, on tokens."""
-
-    def __init__(self, part: nn.Module, resolution: tuple[int, int]) -> None:
-        super().__init__()
-        self.part, self.resolution = part, resolution
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        maps: Tensor = self.part(tokens.transpose(1, 2).unflatten(2, self.resolution))
-        return maps.flatten(2).transpose(1, 2)
-
-
-def as_onnx(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
-    """What only ONNX files hold: blocks and patch merging with bare products, and on maps; blocks
-    once more with a product for each head where that form applies, in windows of any size.
-    """
-    written: dict[str, tuple[str, nn.Module]] = {}
-    folded, _ = reparameterize(trained)
-    for name, part in folded.parts.items():
-        if isinstance(part, Block | PatchMerging):
-            written[f"{name}, bare"] = name, lower(part, traits=Traits(bare_products=True))
-        if isinstance(part, PatchMerging):
-            written[f"{name}, on maps"] = name, OnMaps(MapPatchMerging(part), part.resolution)
-        if isinstance(part, Block) and isinstance(part.attn, FoldedSlideAttention):
-            maps = MapBlock(part, name, Lowering("running-mean"))
-            written[f"{name}, on maps"] = name, OnMaps(maps, part.resolution)
-        elif isinstance(part, Block):
-            with patch.object(window, "LEAST_POSITIONS", 1):
-                block = lower(part, traits=Traits(bare_products=True))
-            if isinstance(block.attn, window.HeadProductAttention):
-                written[f"{name}, a product a head"] = name, block
     return written
 
 
@@ -193,10 +150,10 @@ def write(
     exporters: Sequence[Exporter],
 ) -> dict[str, Path]:
     """One file a format, by our own exporters: they do not ask that an image has rank 4."""
-    request = image_request(model, shape, open_batch, {})
+    traces = image_request(model, shape, open_batch).traces
     files = {exporter.format: folder / f"parts{exporter.suffix}" for exporter in exporters}
     for exporter in exporters:
-        exporter.write(request, files[exporter.format])
+        exporter.write(ExportRequest(traces, {}, passes=exporter.passes), files[exporter.format])
     return files
 
 

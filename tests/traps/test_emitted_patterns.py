@@ -1,6 +1,7 @@
 """No pattern that the exporters write is answered wrongly, whatever sizes coincide.
 
-One of each kind at once is quick; three maps are slow; ``make traps`` sweeps all of them.
+The long tests run three maps, and of slide attention every form and every number of heads with
+either batch; ``make traps`` sweeps all maps, and pairs everything.
 """
 
 from collections.abc import Callable
@@ -9,8 +10,9 @@ import pytest
 from torch import Tensor, nn
 
 from slide_deploy.graph_checks.traps import TRAPS
+from slide_deploy.lowerings import FORMS
 from tests.traps.patterns import Head, Map, other_parts, slide_parts, trained, window_parts
-from tests.traps.sweep import Outcome, run_everywhere, sweep
+from tests.traps.sweep import Outcome, run_everywhere, sweep, written_parts
 
 pytest.importorskip("onnxruntime")
 openvino = pytest.importorskip("openvino")
@@ -37,28 +39,34 @@ class HeadsFirst(nn.Module):
         return ((q @ k.transpose(2, 3)).softmax(dim=-1) @ v).transpose(1, 2)
 
 
-def slide_heads(map: Map) -> dict[str, nn.Module]:
-    """Every form for every number of heads; ``make traps`` has the variants and the strips."""
-    return {name: part for name, part in slide_parts(map).items() if "heads" in name}
-
-
 def wrong(outcomes: list[Outcome]) -> list[str]:
     return [str(outcome) for outcome in outcomes if not outcome.right]
 
 
-def one_of_each(map: Map) -> dict[str, nn.Module]:
-    """A slide attention, a shifted window with as many heads as positions, and a merging layer."""
-    parts = {**slide_parts(map), **window_parts(map), **other_parts(map)}
-    names = ("slide without biases", "window 2 shift 1 heads 4", "merge patches")
-    return {name: parts[name] for name in names}
+@pytest.mark.slow
+@pytest.mark.parametrize("open_batch", [False, True])
+def test_every_runtime_answers_slide_attention(open_batch: bool) -> None:
+    """As many positions as channels and as offsets; two thirds of the pairs of form and heads."""
+    map = Map(3, 3, 9)
+    every = slide_parts(map)
+    heads = [name for name in every if "heads" in name]
+    assert len(heads) == 3
+    parts = trained({name: every[name] for name in (*heads, "slide without biases")})
+    written = written_parts(parts)
+    for turn, form in enumerate(FORMS):
+        for place, name in enumerate(heads):
+            if (turn + place) % 3 != open_batch:
+                del written[f"{name}, {form}"]
+    assert len(written) == len(FORMS) + 1
+    assert {name for name, _ in written.values()} == parts.parts.keys()
+    outcomes = list(run_everywhere(map, parts, written, open_batch))
+    assert len({outcome.runtime for outcome in outcomes}) == (6 if open_batch else 4)
+    assert wrong(outcomes) == []
 
 
 @pytest.mark.parametrize(
     ("map", "patterns"),
     [
-        pytest.param(Map(4, 4, 4), one_of_each, id="one of each", marks=pytest.mark.slow),
-        # As many positions as channels and as offsets.
-        pytest.param(Map(3, 3, 9), slide_heads, id="slide", marks=pytest.mark.slow),
         # As many heads as positions; as many windows as positions in each.
         pytest.param(Map(4, 4, 16), window_parts, id="windows", marks=pytest.mark.slow),
         pytest.param(Map(2, 2, 4), other_parts, id="others", marks=pytest.mark.slow),

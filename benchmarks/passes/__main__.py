@@ -1,0 +1,149 @@
+"""``python -m benchmarks.passes FOLDER --out PAGE``: race files with and without passes.
+
+The files come from ``python -m slide_deploy.tasks.pass_files``.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks import result
+from benchmarks.artifact import describe_artifact
+from benchmarks.generated_page import GeneratedPage
+from benchmarks.grid import Grid
+from benchmarks.measuring.race import Plan, race
+from benchmarks.passes import tables
+from benchmarks.passes.gains import ALONE, LEAST, LEFT_OUT, gains, races, standing
+from benchmarks.passes.record import Written, folders, read
+from benchmarks.record import Candidate, Configuration, Run
+from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.machine import usable_threads
+from slide_deploy.progress import Steps
+from slide_deploy.writing import require_writable
+
+COMMAND = "make bench-passes"
+INTERRUPTED = 130
+# The files of a network in one format, and its races by name.
+_Raced = tuple[Written, dict[str, Run]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 1 if a network is too slow beyond doubt, 2 if a result cannot be used."""
+    chosen = _parser().parse_args(arguments)
+    page = None if chosen.out is None else GeneratedPage(chosen.out, COMMAND)
+    try:
+        if page is not None:
+            page.around()  # before minutes are spent on what goes there
+            require_writable(page.path)
+        places = list(folders(chosen.folder))
+        raced = [] if chosen.no_race else _asked_for(places, chosen.network)
+        with Steps(False, sum(_steps(place, chosen.rounds) for place in raced)) as step:
+            for place in raced:
+                _race(place, chosen, step)
+        runs = [(read(place), _runs(place)) for place in places if _runs(place)]
+        if not runs:
+            raise InputError(f"{chosen.folder} holds no result of a race: leave out --no-race.")
+        found = [standing(*each) for each in runs]
+        for grid in (grids := _grids(runs)):
+            grid.print()
+        if page is not None:
+            page.update(grids, _conditions(runs))
+            print(f"written: {page.path}")
+    except SlideDeployError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the page is as it was.", file=sys.stderr)
+        return INTERRUPTED
+    return int(any(each.against_plain.interval.high < LEAST for each in found))
+
+
+def _asked_for(places: Sequence[Path], networks: Sequence[str]) -> list[Path]:
+    known = {place.parent.name for place in places}
+    for name in networks:
+        if name not in known:
+            raise InputError(f"There are no files of {name}: write them first.")
+    return [place for place in places if not networks or place.parent.name in networks]
+
+
+def _run(place: Path, race: str) -> Path:
+    """Where the result of a race is kept."""
+    return place / f"{race.replace(' ', '-')}.run.json"
+
+
+def _runs(place: Path) -> dict[str, Run]:
+    """The results of the races of a folder, by name."""
+    names = (LEFT_OUT, ALONE)
+    return {name: result.read(_run(place, name)) for name in names if _run(place, name).exists()}
+
+
+def _steps(place: Path, rounds: int) -> int:
+    return sum(len(candidates) + rounds for candidates in races(read(place)).values())
+
+
+def _race(place: Path, chosen: argparse.Namespace, step: Callable[[str], None]) -> None:
+    """Race the files of one network in one format, and keep the results beside them."""
+    written = read(place)
+    configuration = Configuration(threads=chosen.threads)
+    for name, files in races(written).items():
+        candidates = tuple(
+            Candidate(variant, str(place / file), written.target, configuration)
+            for variant, file in files.items()
+        )
+        plan = Plan(
+            candidates,
+            {each.name: describe_artifact(Path(each.path)) for each in candidates},
+            seconds=chosen.seconds,
+            rounds=chosen.rounds,
+            warm_up=chosen.warm_up,
+        )
+        run = race(plan, lambda text: step(f"{written.network} on {written.target}: {text}"))
+        if run.interrupted:
+            raise KeyboardInterrupt
+        result.write(run, _run(place, name))
+
+
+def _grids(runs: Sequence[_Raced]) -> list[Grid]:
+    found = [gain for each in runs for gain in gains(*each)]
+    names = list(dict.fromkeys(name for written, _ in runs for name in written.passes))
+    targets = dict.fromkeys(written.target for written, _ in runs)
+    return [
+        tables.standings([standing(*each) for each in runs]),
+        tables.passes(names, found),
+        *(tables.gains(target, names, found) for target in targets),
+    ]
+
+
+def _conditions(runs: Sequence[_Raced]) -> dict[str, str]:
+    every = [run for _, races in runs for run in races.values()]
+    measured = [each for run in every for each in run.measurements]
+    threads = {each.candidate.configuration.threads for each in measured}
+    rounds = {len(each.rounds) for each in measured}
+    small = [written.network for written, _ in runs if written.quick]
+    return {
+        "command": f"`{COMMAND}`, a run for each network on each runtime",
+        **({"too small to say anything": ", ".join(dict.fromkeys(small))} if small else {}),
+        "threads": ", ".join(map(str, sorted(threads))),
+        "rounds": ", ".join(map(str, sorted(rounds))),
+        **every[0].machine,
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.passes")
+    parser.add_argument("folder", type=Path, help="of the files")
+    parser.add_argument("--out", type=Path, help="page whose figures are replaced")
+    parser.add_argument(
+        "--network", action="append", default=[], help="to race, once for each; or all"
+    )
+    parser.add_argument("--no-race", action="store_true", help="show what was measured before")
+    parser.add_argument("--rounds", type=int, default=24, help="of each race; at least 6")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of measuring a candidate")
+    parser.add_argument("--warm-up", type=float, default=2.0, help="most seconds to settle")
+    parser.add_argument("--threads", type=int, default=usable_threads(), help="of a call")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

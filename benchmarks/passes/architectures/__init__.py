@@ -1,0 +1,1 @@
+"""Networks of several families, written as their authors publish them."""

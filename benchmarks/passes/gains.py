@@ -1,0 +1,200 @@
+"""A run of a network's files to what each pass gives, and how ours stand against other tools'."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.passes.record import PLAIN, Written
+from benchmarks.passes.variants import ALL, NONE, only, without
+from benchmarks.record import Measurement, Run
+from benchmarks.statistics import Estimate, paired_ratio
+from slide_deploy.errors import InputError
+
+# The file with all passes once more, in a process of its own: what equal files differ by.
+AGAIN = "all again"
+# The races of a network on a runtime.
+LEFT_OUT, ALONE = "left out", "alone"
+# A file must run at least so many times as fast as what other tools write.
+LEAST = 0.98
+# A pass is kept if some network runs so many times as fast by it.
+PAYS = 1.01
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What one pass gives one network on one runtime.
+
+    Attributes:
+        name: of the pass.
+        network: its name.
+        target: that runs it.
+        changes: how many places it changes among all passes, or alone where it changes none then.
+        left_out: time without it over time with all passes; None where that is the same file.
+        alone: time without any pass over time with it alone; None where that is the same file.
+        invalid: why there is no file without it, a sentence; empty where there is one.
+    """
+
+    name: str
+    network: str
+    target: str
+    changes: int
+    left_out: Estimate | None
+    alone: Estimate | None
+    invalid: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A network's file with all passes on one runtime.
+
+    Attributes:
+        network: its name.
+        target: that runs it.
+        plain_seconds: median of what the other tool writes.
+        seconds: median of ours.
+        against_plain: time of the other tool's file over that of ours.
+        against_none: time of ours without any pass over that with all; None where there is no
+            file without, or no pass changed anything.
+        noise: time of ours over that of the same file in another process.
+    """
+
+    network: str
+    target: str
+    plain_seconds: float
+    seconds: float
+    against_plain: Estimate
+    against_none: Estimate | None
+    noise: Estimate
+
+    @property
+    def verdict(self) -> str:
+        """Where all of the interval lies; in words."""
+        interval = self.against_plain.interval
+        if interval.high < LEAST:
+            return "slower"
+        return "reached" if interval.low >= LEAST else "cannot tell"
+
+
+def races(written: Written) -> dict[str, dict[str, str]]:
+    """Which files are raced against each other, by the name of the race.
+
+    All in one race would be too many processes at a time.
+
+    Returns:
+        For each race the file of each candidate, by the first variant that it belongs to.
+    """
+    left_out = _files(written, (ALL, PLAIN, NONE, *map(without, written.passes)))
+    alone = _files(written, (NONE, *map(only, written.passes)))
+    found = {LEFT_OUT: {**left_out, AGAIN: written.files[ALL]}}
+    if NONE in alone and not set(alone.values()) <= set(left_out.values()):
+        found[ALONE] = alone
+    return found
+
+
+def _files(written: Written, names: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in names:
+        file = written.files.get(name)
+        if file is not None and file not in found.values():
+            found[name] = file
+    return found
+
+
+def standing(written: Written, runs: Mapping[str, Run]) -> Standing:
+    """How the file with all passes stands.
+
+    Args:
+        written: the files.
+        runs: by the name of the race.
+
+    Raises:
+        InputError: if a file gave too few figures.
+    """
+    race = _Races(written, runs)
+    against_plain = race.ratio(PLAIN, ALL)
+    plain, ours = race.measurements(PLAIN, ALL)
+    return Standing(
+        written.network,
+        written.target,
+        median(plain.pooled_samples) / 1e9,
+        median(ours.pooled_samples) / 1e9,
+        against_plain,
+        race.difference(NONE, ALL),
+        race.ratio(ALL, AGAIN),
+    )
+
+
+def gains(written: Written, runs: Mapping[str, Run]) -> tuple[Gain, ...]:
+    """What each pass gives that changed anything, in their order.
+
+    Args:
+        written: the files.
+        runs: by the name of the race.
+
+    Raises:
+        InputError: if a file gave too few figures.
+    """
+    race = _Races(written, runs)
+    found = []
+    for name in written.passes:
+        changed = [written.changes.get(variant, {}).get(name, 0) for variant in (ALL, only(name))]
+        left_out, alone = race.difference(without(name), ALL), race.difference(NONE, only(name))
+        invalid = written.refused.get(without(name), "")
+        if left_out or alone or invalid or any(changed):
+            changes = changed[0] or changed[1]
+            found.append(
+                Gain(name, written.network, written.target, changes, left_out, alone, invalid)
+            )
+    return tuple(found)
+
+
+class _Races:
+    """The measurements of the runs by the files that they are of."""
+
+    def __init__(self, written: Written, runs: Mapping[str, Run]) -> None:
+        self._written = written
+        self._measured: list[dict[str, Measurement]] = []
+        for race, candidates in races(written).items():
+            raced = runs[race].measurements if race in runs else ()
+            by_name = {each.candidate.name: each for each in raced}
+            for name in candidates:
+                if name not in by_name:
+                    raise InputError(
+                        f"No {name} of {written.network} was raced on {written.target}: race it "
+                        f"again."
+                    )
+            self._measured.append(
+                {
+                    AGAIN if name == AGAIN else file: by_name[name]
+                    for name, file in candidates.items()
+                }
+            )
+
+    def measurements(self, *variants: str) -> tuple[Measurement, ...]:
+        """Of the files of variants that ran in one race."""
+        files = [AGAIN if name == AGAIN else self._written.files[name] for name in variants]
+        measured = next(race for race in self._measured if race.keys() >= set(files))
+        return tuple(measured[file] for file in files)
+
+    def ratio(self, over: str, under: str) -> Estimate:
+        """How many times as long the first variant takes.
+
+        Raises:
+            InputError: if one of them gave too few figures.
+        """
+        first, second = self.measurements(over, under)
+        found = paired_ratio(first.samples, second.samples)
+        if found is None:
+            failed = first if first.error or not second.error else second
+            raise InputError(
+                f"{failed.candidate.name} of {self._written.network} on {self._written.target} "
+                f"gave too few figures ({failed.error or 'too few rounds'}): race it again."
+            )
+        return found
+
+    def difference(self, over: str, under: str) -> Estimate | None:
+        """The ratio; None where both are the same file, or one does not exist."""
+        files: Mapping[str, str] = self._written.files
+        if over not in files or under not in files or files[over] == files[under]:
+            return None
+        return self.ratio(over, under)

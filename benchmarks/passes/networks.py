@@ -1,0 +1,153 @@
+"""The networks that passes are measured on, as if trained: random weights, the same every time.
+
+Random numbers stand in biases and statistics as well: runtimes leave out what adds zero or
+multiplies by one, which a trained network does not have.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.passes.architectures.convnext import ConvNeXt
+from benchmarks.passes.architectures.pyramid import FeaturePyramid
+from benchmarks.passes.architectures.repvgg import RepVGG
+from benchmarks.passes.architectures.segmenter import Segmenter
+from benchmarks.passes.architectures.vit import VisionTransformer
+from benchmarks.peers.subject import as_if_trained, network
+from slide_deploy.deployable.model_text import ModelText
+from slide_deploy.deployable.module import deployable_of
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.deployable.user_code import build
+from slide_deploy.errors import InputError
+
+_ROOT = Path(__file__).parents[2]
+_DETECTOR = "examples/deploy_detector.py:trained"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How a network is built.
+
+    Attributes:
+        build: gives the network; random numbers start from a seed.
+        image: height and width of its input.
+    """
+
+    build: Callable[[], nn.Module]
+    image: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network in two sizes.
+
+    Attributes:
+        name: a word for tables and folders.
+        full: the size to measure.
+        quick: a size that is exported in a second or two, to see whether everything works.
+        each: whether each pass is measured on it, or all of them together only.
+    """
+
+    name: str
+    full: Size
+    quick: Size
+    each: bool = True
+
+    def deployable(self, quick: bool = False) -> Deployable:
+        """The trained network with an example of its input.
+
+        Raises:
+            InputError: if its code is not there.
+        """
+        size = self.quick if quick else self.full
+        torch.manual_seed(0)
+        image = torch.randn(1, 3, *size.image)
+        return deployable_of(size.build(), {"image": image}, name=self.name, stem=self.name)
+
+
+def _detector() -> nn.Module:
+    if not (_ROOT / "examples").is_dir():
+        raise InputError("The detector is part of the repository: run the command there.")
+    return as_if_trained(build(ModelText.parse(_DETECTOR), None, _ROOT))
+
+
+def _slide_swin(size: str, image: tuple[int, int]) -> Size:
+    return Size(lambda: network(f"slide_swin_{size}", image).branched(), image)
+
+
+def _fresh(make: Callable[[], nn.Module], side: int) -> Size:
+    """A network whose code leaves its weights as they begin."""
+    image = (side, side)
+    return Size(lambda: as_if_trained(_with_statistics(make(), torch.randn(4, 3, *image))), image)
+
+
+@torch.no_grad()
+def _with_statistics(model: nn.Module, images: Tensor) -> nn.Module:
+    """Give batch normalisations the statistics of what they see, as training does."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0  # what was seen last counts alone
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+    model.train()(images)
+    return model.eval()
+
+
+NETWORKS = (
+    Network(
+        "slide_swin_tiny",
+        _slide_swin("tiny", (224, 224)),
+        _slide_swin("tiny", (64, 64)),
+    ),
+    Network(
+        "slide_swin_small",
+        _slide_swin("small", (224, 224)),
+        _slide_swin("small", (64, 64)),
+        each=False,  # more of the same blocks as the tiny one has
+    ),
+    Network(
+        "detector",
+        Size(_detector, (384, 512)),
+        Size(_detector, (96, 128)),
+    ),
+    Network(
+        "pyramid",
+        _fresh(lambda: FeaturePyramid((32, 64, 128, 256), 2, 128), 320),
+        _fresh(lambda: FeaturePyramid((8, 16, 16, 24), 1, 16), 64),
+    ),
+    Network(
+        "segmenter",
+        _fresh(lambda: Segmenter((32, 64, 160, 256), (1, 2, 5, 8), 2, 256, 19), 256),
+        _fresh(lambda: Segmenter((8, 16), (1, 2), 1, 16, 5), 32),
+    ),
+    Network(
+        "vit_small",
+        _fresh(lambda: VisionTransformer(224, 384, 12, 6, 1000), 224),
+        _fresh(lambda: VisionTransformer(64, 24, 2, 2, 10), 64),
+    ),
+    Network(
+        "repvgg",
+        _fresh(lambda: RepVGG(48, (48, 96, 192, 1280), (2, 4, 14, 1), 1000), 224),
+        _fresh(lambda: RepVGG(8, (8, 16), (2, 2), 10), 32),
+    ),
+    Network(
+        "convnext",
+        _fresh(lambda: ConvNeXt((40, 80, 160, 320), (2, 2, 6, 2), 1000), 224),
+        _fresh(lambda: ConvNeXt((8, 16), (1, 1), 10), 32),
+    ),
+)
+
+
+def networks_named(names: tuple[str, ...]) -> tuple[Network, ...]:
+    """Networks by their names, in the order of ``NETWORKS``; all without names.
+
+    Raises:
+        InputError: if there is no such network.
+    """
+    known = [each.name for each in NETWORKS]
+    for name in names:
+        if name not in known:
+            raise InputError(f"There is no network {name}: choose one of {', '.join(known)}.")
+    return tuple(each for each in NETWORKS if not names or each.name in names)

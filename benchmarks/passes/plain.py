@@ -1,0 +1,61 @@
+"""Networks as other tools write them, without any help of ours."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.errors import InputError
+
+
+def write_onnx(deployable: Deployable, path: Path) -> None:
+    """Write the trained network with ``torch.onnx.export(dynamo=True)``."""
+    program = torch.onnx.export(
+        deployable.network(),
+        deployable.examples,
+        dynamo=True,
+        input_names=[each.name for each in deployable.inputs],
+        output_names=list(deployable.outputs),
+        verbose=False,
+    )
+    assert program is not None
+    program.save(str(path), external_data=False)
+
+
+def write_openvino(deployable: Deployable, path: Path) -> None:
+    """Write the trained network with OpenVINO's own conversion, its input of one size."""
+    import openvino
+
+    examples = deployable.examples
+    shapes: Any = [tuple(each.shape) for each in examples]
+    model = openvino.convert_model(deployable.network(), example_input=examples, input=shapes)
+    for place, each in enumerate(deployable.inputs):
+        model.input(place).get_tensor().set_names({each.name})
+    for place, name in enumerate(deployable.outputs):
+        model.output(place).get_tensor().set_names({name})
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+_WRITERS: dict[str, Callable[[Deployable, Path], None]] = {
+    "onnx": write_onnx,
+    "openvino": write_openvino,
+}
+FORMATS = tuple(_WRITERS)
+
+
+def write_plain(deployable: Deployable, format: str, path: Path) -> None:
+    """Write the trained network as the format's own converter has it.
+
+    Args:
+        deployable: as trained; left as it is.
+        format: one of ``FORMATS``.
+        path: where to; ends in the format's suffix.
+
+    Raises:
+        InputError: if the format has no other converter.
+    """
+    if format not in _WRITERS:
+        raise InputError(f"Nothing else writes {format}: choose one of {', '.join(FORMATS)}.")
+    _WRITERS[format](deployable, path)

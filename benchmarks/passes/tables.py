@@ -1,0 +1,117 @@
+"""What passes give as tables."""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from benchmarks.grid import Grid
+from benchmarks.passes.gains import LEAST, PAYS, Gain, Standing
+from benchmarks.statistics import Estimate
+
+RUNTIMES = {"onnxruntime:cpu": "ONNX Runtime", "openvino:cpu": "OpenVINO"}
+
+_STANDINGS = (
+    *(("network", False), ("runtime", False), ("theirs, ms", True), ("ours, ms", True)),
+    *(("theirs / ours", True), ("from", True), ("to", True), ("", False)),
+    *(("no pass / all", True), ("from", True), ("to", True), ("same / same", True)),
+)
+_GAINS = (
+    *(("pass", False), ("network", False), ("changes", True)),
+    *(("left out", True), ("from", True), ("to", True)),
+    *(("alone", True), ("from", True), ("to", True)),
+)
+_PASSES = (("pass", False), ("what it does", False), ("most", True), ("where", False), ("", False))
+
+
+def standings(found: Sequence[Standing]) -> Grid:
+    """Every network on every runtime against what other tools write of it."""
+    return Grid(
+        "Against torch.onnx.export and OpenVINO's own conversion of the same trained network",
+        _STANDINGS,
+        tuple(map(_standing, found)),
+        "Medians over the rounds of the ratio of both candidates' medians, with 95 % intervals. "
+        f"*Theirs / ours* must be {LEAST:g} at least. *No pass / all* is what the passes give "
+        "together. *Same / same* is the file with all passes against itself in another process: "
+        "what is closer to 1 than that says nothing.",
+    )
+
+
+def _standing(each: Standing) -> tuple[str, ...]:
+    return (
+        each.network,
+        RUNTIMES.get(each.target, each.target),
+        f"{each.plain_seconds * 1e3:.2f}",
+        f"{each.seconds * 1e3:.2f}",
+        *_cells(each.against_plain),
+        each.verdict,
+        *_cells(each.against_none),
+        f"{each.noise.value:.3f}",
+    )
+
+
+def passes(names: Sequence[str], found: Sequence[Gain]) -> Grid:
+    """Every pass with the most that it gives anywhere."""
+    return Grid(
+        "The passes",
+        _PASSES,
+        tuple(_pass(name, [each for each in found if each.name == name]) for name in names),
+        f"*Most* is the largest ratio of the tables below, so that it errs upwards. A pass *pays* "
+        f"where all of that ratio's interval lies above {PAYS:g}.",
+    )
+
+
+def _pass(name: str, found: Sequence[Gain]) -> tuple[str, ...]:
+    does = _first_line(name)
+    if any(each.invalid for each in found):
+        where = next(each for each in found if each.invalid)
+        return name, does, "", _place(where), "no file without it"
+    ratios = [
+        (ratio, f"{_place(each)}, {how}")
+        for each in found
+        for how, ratio in (("left out", each.left_out), ("alone", each.alone))
+        if ratio is not None
+    ]
+    if not ratios:
+        return name, does, "", "", "changes nothing here"
+    most, where_most = max(ratios, key=lambda each: each[0].value)
+    return name, does, f"{most.value:.3f}", where_most, verdict(most)
+
+
+def verdict(ratio: Estimate) -> str:
+    """Whether a pass pays, by the ratio that it gives; in words."""
+    if ratio.interval.low > PAYS:
+        return "pays"
+    return "cannot tell" if ratio.interval.high > PAYS else "does not pay"
+
+
+def _place(each: Gain) -> str:
+    return f"{each.network} on {RUNTIMES.get(each.target, each.target)}"
+
+
+def _first_line(name: str) -> str:
+    text = import_module(f"slide_deploy.passes.{name}").__doc__ or ""
+    return text.strip().partition("\n\n")[0].replace("\n", " ")
+
+
+def gains(target: str, names: Sequence[str], found: Sequence[Gain]) -> Grid:
+    """Every pass, in their order, in every network that it changes, on one runtime."""
+    here = [each for each in found if each.target == target]
+    return Grid(
+        f"What each pass gives on {RUNTIMES.get(target, target)}",
+        _GAINS,
+        tuple(_gain(each) for name in names for each in here if each.name == name),
+        "*Left out* is the time without the pass over the time with all. *Alone* is the time "
+        "without any pass over the time with this one. Above 1 the pass gains. A cell is empty "
+        "where both files are the same.",
+    )
+
+
+def _gain(each: Gain) -> tuple[str, ...]:
+    left_out = ("no file", "", "") if each.invalid else _cells(each.left_out)
+    return (each.name, each.network, str(each.changes or ""), *left_out, *_cells(each.alone))
+
+
+def _cells(ratio: Estimate | None) -> tuple[str, str, str]:
+    if ratio is None:
+        return "", "", ""
+    interval = ratio.interval
+    return f"{ratio.value:.3f}", f"{interval.low:.3f}", f"{interval.high:.3f}"

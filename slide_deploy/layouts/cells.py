@@ -1,0 +1,96 @@
+"""Cells of k x k positions whose channels stand side by side, as patch merging has them.
+
+cat(x[:, r::k, c::k] for every row r and column c of a cell, in any order)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch.fx import Node
+
+from slide_deploy.layouts.roles import Role
+from slide_deploy.program.traced import shape
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What a projection of cells reads.
+
+    Attributes:
+        source: the rows that are cut into cells.
+        places: row and column in a cell of each group of channels, in their order.
+        norm: the normalisation between, without weights; None where there is none.
+    """
+
+    source: Node
+    places: list[tuple[int, int]]
+    norm: Node | None
+
+    @property
+    def side(self) -> int:
+        """How many rows and columns a cell has, k."""
+        return 1 + max(row for row, _ in self.places)
+
+
+def cells_of(value: Node, roles: Mapping[Node, Role]) -> Cells | None:
+    """The cells that a value holds, normalised or not; None if it holds none.
+
+    Args:
+        value: what a projection reads.
+        roles: of operators that work on maps.
+    """
+    norm = None
+    value = behind_reshapes(value, roles)
+    role = roles.get(value)
+    if role is not None and is_plain_norm(role):
+        norm, value = value, behind_reshapes(role.data[0], roles)
+        role = roles.get(value)
+    if role is None or role.kind != "cat" or len(shape(value)) != 4:
+        return None
+    if int(role.call.arguments["dim"]) % 4 != 3:
+        return None
+    found = [_strided(part, roles) for part in role.data]
+    sides = {each[1] for each in found if each is not None}
+    sources = {each[0] for each in found if each is not None}
+    if None in found or len(sides) != 1 or len(sources) != 1:
+        return None
+    (source,), (side,) = sources, sides
+    places = [each[2] for each in found if each is not None]
+    wanted = [(row, column) for row in range(side) for column in range(side)]
+    is_cut = all(isinstance(size, int) and size % side == 0 for size in shape(source)[1:3])
+    return Cells(source, places, norm) if sorted(places) == wanted and is_cut else None
+
+
+def behind_reshapes(value: Node, roles: Mapping[Node, Role]) -> Node:
+    """The value that reshapes between rows and tokens were made of."""
+    while (role := roles.get(value)) is not None and role.kind == "rows":
+        (value,) = role.data
+    return value
+
+
+def is_plain_norm(role: Role) -> bool:
+    """Whether it is a normalisation whose answer sums to zero at every position."""
+    arguments = role.call.arguments
+    return role.kind == "norm" and arguments["weight"] is None and arguments["bias"] is None
+
+
+def _strided(part: Node, roles: Mapping[Node, Role]) -> tuple[Node, int, tuple[int, int]] | None:
+    """The source of every k-th row and column, k, and the first of them."""
+    starts: dict[int, int] = {}
+    sides: set[int] = set()
+    while (role := roles.get(part)) is not None and role.kind == "slice":
+        arguments = role.call.arguments
+        axis, step = int(arguments["dim"]) % 4, int(arguments["step"])
+        (whole,) = role.data
+        if step > 1:
+            end, size = arguments["end"], shape(whole)[axis]
+            if axis not in (1, 2) or axis in starts or not (end is None or end >= size):
+                return None
+            starts[axis] = int(arguments["start"] or 0)
+            sides.add(step)
+        elif shape(whole) != shape(part):
+            return None
+        part = whole
+    if len(starts) != 2 or len(sides) != 1:
+        return None
+    return part, sides.pop(), (starts[1], starts[2])

@@ -1,0 +1,261 @@
+"""Operators that work on maps with the channels last, as tokens do, and could have them first.
+
+A value is *rows* (batch, H, W, C) or *tokens* (batch, H*W, C). With the channels first both are a
+map (batch, C, H, W). Tokens do not say what H and W are: a reshape to rows or from them does, or
+the map that they were made of.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+from slide_deploy.program.traced import Call, call, shape
+
+Size = tuple[int, int]
+"""Height and width of a map."""
+
+Weights = Mapping[Node, torch.Tensor]
+"""Numbers of parameters, buffers and constants, by their node."""
+
+TO_ROWS, TO_MAP = (0, 2, 3, 1), (0, 3, 1, 2)
+
+# One value in, each element by itself.
+_EACH = {
+    *("gelu", "relu", "relu6", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "hardtanh"),
+    *("leaky_relu", "elu", "selu", "celu", "mish", "softplus", "abs", "neg", "exp", "log", "erf"),
+    *("sqrt", "rsqrt", "reciprocal", "square", "clamp", "clamp_min", "clamp_max", "log_sigmoid"),
+}
+# Nothing but the value.
+SAME = {"clone", "contiguous", "alias", "detach", "dropout"}
+_PAIRED = {"add", "sub", "rsub", "mul", "div", "maximum", "minimum"}
+_RESHAPES = {"view", "reshape", "flatten", "unflatten", "_unsafe_view"}
+
+
+@dataclass(frozen=True)
+class Role:
+    """What an operator does to maps.
+
+    Attributes:
+        kind: "each", "pair", "rows", "norm", "linear", "slice", "narrow", "cat" or "pad";
+            "enter" where a map
+            with the channels first becomes rows or tokens, "leave" where it is one again, "mean"
+            where the positions are averaged.
+        data: the values of the network that it takes; a reshape between rows and tokens, one.
+        call: the operator.
+    """
+
+    kind: str
+    data: tuple[Node, ...]
+    call: Call
+
+
+def role_of(node: Node, weights: Weights) -> Role | None:
+    """What an operator does to maps; None where nothing is known of it.
+
+    Args:
+        node: an operator.
+        weights: numbers of the nodes that have some.
+    """
+    found = call(node)
+    if found is None or not isinstance(node.meta.get("val"), torch.Tensor):
+        return None
+    first = found.arguments.get("self", found.arguments.get("input"))
+    if found.name == "cat":
+        return _concatenation(found, weights)
+    if not isinstance(first, Node) or first in weights:
+        return _pair(found, weights) if found.name in _PAIRED else None
+    axes = _axes(found, first)
+    if axes is not None:
+        return _transpose(found, first, axes)
+    if found.name in _RESHAPES:
+        return _reshape(found, first)
+    if found.name in _PAIRED:
+        return _pair(found, weights)
+    return _single(found, first, weights)
+
+
+def _single(found: Call, first: Node, weights: Weights) -> Role | None:
+    """An operator with one value of the network."""
+    node, rank = found.node, len(shape(first))
+    if rank not in (3, 4):
+        return None
+    others = [each for each in node.all_input_nodes if each is not first]
+    if found.name in _EACH or found.name in SAME or _is_power(found):
+        return None if others or not _keeps_type(node, first) else Role("each", (first,), found)
+    if found.name == "layer_norm":
+        is_last = list(found.arguments["normalized_shape"]) == [shape(first)[-1]]
+        fixed = isinstance(shape(first)[-1], int) and all(each in weights for each in others)
+        return Role("norm", (first,), found) if is_last and fixed else None
+    if found.name == "linear":
+        weight = found.arguments["weight"]
+        fixed = all(each in weights for each in others) and len(shape(weight)) == 2
+        return Role("linear", (first,), found) if fixed else None
+    if found.name == "slice" and rank == 4 and not others:
+        bounds = (found.arguments[name] for name in ("start", "end", "step"))
+        is_inside = int(found.arguments["dim"]) % 4 != 0
+        known = all(each is None or isinstance(each, int) for each in bounds)
+        return Role("slice", (first,), found) if is_inside and known else None
+    if found.name == "narrow" and rank == 4 and not others:
+        bounds = (found.arguments[name] for name in ("start", "length"))
+        known = all(isinstance(each, int) for each in bounds)
+        return Role("narrow", (first,), found) if known and found.arguments["dim"] % 4 else None
+    if found.name == "constant_pad_nd" and rank == 4 and not others:
+        return Role("pad", (first,), found) if len(found.arguments["pad"]) <= 6 else None
+    if found.name == "mean" and not others and not found.arguments["keepdim"]:
+        averaged = found.arguments.get("dim")
+        dims = [] if averaged is None else sorted(int(each) % rank for each in averaged)
+        return Role("mean", (first,), found) if dims == list(range(1, rank - 1)) else None
+    return None
+
+
+def _is_power(found: Call) -> bool:
+    return found.name == "pow" and isinstance(found.arguments.get("exponent"), int | float)
+
+
+def _keeps_type(node: Node, first: Node) -> bool:
+    return bool(node.meta["val"].dtype == first.meta["val"].dtype)
+
+
+def _pair(found: Call, weights: Weights) -> Role | None:
+    """A sum, a product or the like of two values of one shape, or of one and a constant."""
+    node = found.node
+    sides = [found.arguments["self"], found.arguments["other"]]
+    data = tuple(each for each in sides if isinstance(each, Node) and each not in weights)
+    if found.arguments.get("rounding_mode") is not None or not data:
+        return None
+    wanted = shape(node)
+    if len(wanted) not in (3, 4) or any(shape(each) != wanted for each in data):
+        return None
+    for each in sides:
+        if isinstance(each, Node) and each in weights and not _spreads(shape(each), wanted):
+            return None
+    return Role("pair", data, found)
+
+
+def _spreads(given: Sequence[Any], wanted: Sequence[Any]) -> bool:
+    """Whether a constant is one number, one a channel, or one for each position and channel."""
+    if all(size == 1 for size in given):
+        return len(given) <= len(wanted)
+    if given[-1] not in (1, wanted[-1]) or len(given) > len(wanted):
+        return False
+    positions = tuple(given[:-1])
+    if all(size == 1 for size in positions):
+        return True
+    whole = (1, *wanted[1:-1])
+    return positions in (whole, whole[1:])
+
+
+def _axes(found: Call, first: Node) -> tuple[int, ...] | None:
+    """The order that an operator puts the axes into; None if it is no such operator."""
+    rank = len(shape(first))
+    if found.name == "permute":
+        return tuple(int(axis) % rank for axis in found.arguments["dims"])
+    if found.name == "transpose":
+        order = list(range(rank))
+        one, other = (int(found.arguments[name]) % rank for name in ("dim0", "dim1"))
+        order[one], order[other] = order[other], order[one]
+        return tuple(order)
+    return None
+
+
+def _transpose(found: Call, first: Node, axes: tuple[int, ...]) -> Role | None:
+    if axes == TO_ROWS:
+        return Role("enter", (first,), found)
+    if axes == TO_MAP:
+        return Role("leave", (first,), found)
+    if axes != (0, 2, 1):
+        return None
+    source = call(first)
+    if source is not None and source.name in _RESHAPES:
+        maps = source.arguments["self"]
+        whole, flat = shape(maps), shape(first)
+        if len(whole) == 4 and whole[:2] == flat[:2] and _is_product(whole[2:], flat[2]):
+            return Role("enter", (maps,), found)
+    # Back to a map, where all who read it want one.
+    if found.node.users and all(_gives_map(user, found.node) for user in found.node.users):
+        return Role("leave", (first,), found)
+    return None
+
+
+def _gives_map(user: Node, flat: Node) -> bool:
+    """Whether a node reshapes (batch, C, H*W) to (batch, C, H, W)."""
+    found = call(user)
+    if found is None or found.name not in _RESHAPES:
+        return False
+    whole = shape(user)
+    return len(whole) == 4 and whole[:2] == shape(flat)[:2] and _all_known(whole[2:])
+
+
+def _reshape(found: Call, first: Node) -> Role | None:
+    """Between rows and tokens, or to what is there already."""
+    before, after = shape(first), shape(found.node)
+    if before == after and len(before) in (3, 4):
+        return Role("rows", (first,), found)
+    if sorted((len(before), len(after))) != [3, 4]:
+        return None
+    rows, tokens = (before, after) if len(before) == 4 else (after, before)
+    same = rows[0] == tokens[0] and rows[3] == tokens[2]
+    return Role("rows", (first,), found) if same and _is_product(rows[1:3], tokens[1]) else None
+
+
+def _is_product(sizes: Sequence[Any], product: Any) -> bool:
+    return _all_known((*sizes, product)) and sizes[0] * sizes[1] == product
+
+
+def _all_known(sizes: Sequence[Any]) -> bool:
+    return all(isinstance(size, int) for size in sizes)
+
+
+def _concatenation(found: Call, weights: Weights) -> Role | None:
+    parts = tuple(found.arguments["tensors"])
+    rank = len(shape(found.node))
+    axis = int(found.arguments["dim"]) % rank if rank else 0
+    if rank not in (3, 4) or any(each in weights for each in parts) or axis == 0:
+        return None
+    if any(len(shape(each)) != rank for each in parts) or (rank == 3 and axis == 1):
+        return None
+    return Role("cat", parts, found)
+
+
+def map_sizes(roles: Mapping[Node, Role]) -> dict[Node, Size]:
+    """Height and width of every map, of those of which they are known.
+
+    Args:
+        roles: of operators, in the order of the program.
+    """
+    sizes: dict[Node, Size] = {}
+    changed = True
+    while changed:
+        before = len(sizes)
+        for node, role in (*roles.items(), *reversed(list(roles.items()))):
+            _learn(node, role, sizes)
+        changed = len(sizes) != before
+    return sizes
+
+
+def _learn(node: Node, role: Role, sizes: dict[Node, Size]) -> None:
+    for each in (node, *role.data):
+        whole = shape(each)
+        is_rows = len(whole) == 4 and not (role.kind == "leave" and each is node)
+        if role.kind == "enter" and each is not node:
+            continue
+        if is_rows and role.kind != "mean" and _all_known(whole[1:3]):
+            sizes.setdefault(each, (int(whole[1]), int(whole[2])))
+    if role.kind == "enter":
+        height, width = shape(role.data[0])[2:]
+        if _all_known((height, width)):
+            sizes.setdefault(node, (int(height), int(width)))
+    elif role.kind == "leave":
+        whole = shape(node) if len(shape(node)) == 4 else shape(next(iter(node.users)))
+        if _all_known(whole[2:]):
+            sizes.setdefault(role.data[0], (int(whole[2]), int(whole[3])))
+    elif role.kind in ("each", "pair", "rows", "norm", "linear") or (
+        role.kind == "cat" and len(shape(node)) == 3
+    ):
+        known = next((sizes[each] for each in (node, *role.data) if each in sizes), None)
+        if known is not None:
+            for each in (node, *role.data):
+                sizes.setdefault(each, known)

@@ -1,0 +1,90 @@
+"""What is computed from weights alone is computed once, before the file is written.
+
+Position biases that a table of indices picks, masks, ranges, normalised or clamped weights, resized
+embeddings: every value that no input reaches becomes a constant, if some operator that an input
+does reach reads it. It is evaluated in the network's own type, by the operators that the network
+has. Random numbers are left alone, and so is what would make the file larger: by more than
+``MOST_GROWTH`` for one value, or by more than all weights together. A weight repeated along an
+axis, for example, stays a repetition.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+from torch.fx.node import map_arg
+
+from slide_deploy.passes.report import PassReport
+from slide_deploy.program.editing import Editor
+from slide_deploy.program.traced import Traced, layer_of
+
+# Bytes: twice the position bias of windows of 14x14 with 12 heads.
+MOST_GROWTH = 4 * 2**20
+# Bytes of constants that are never worth an operator.
+SMALL = 2**10
+
+
+def rewrite(editor: Editor, report: PassReport) -> None:
+    """Evaluate what no input reaches; see above."""
+    traced = Traced(editor.program)
+    computed = {node for node in traced.constant if node.op == "call_function"}
+    weights = {
+        node: held
+        for node in traced.constant
+        if node not in computed and (held := traced.weight(node)) is not None
+    }
+    left = sum(map(_bytes, weights.values()))
+    numbers: dict[Node, Any] = dict(weights)
+    for node in [each for each in traced.live if each in computed]:
+        value = node.meta.get("val")
+        is_read = any(user not in computed for user in node.users)
+        if not is_read or not isinstance(value, Tensor) or editor.is_answer(node):
+            continue
+        needed = _ancestors(node)
+        if not all(map(_is_determined, needed)):
+            continue
+        freed = (each for each in needed if computed.issuperset(each.users))
+        growth = _bytes(value) - sum(_bytes(weights[each]) for each in freed if each in weights)
+        if _bytes(value) > SMALL and growth > min(MOST_GROWTH, left):
+            report.refuse(layer_of(node), f"would take {_bytes(value) / 2**20:.1f} MiB")
+            continue
+        left -= max(0, growth)
+        _evaluate((each for each in traced.live if each in needed), numbers)
+        report.change(layer_of(node), "a value that no input reaches became a constant")
+        editor.replace(node, editor.constant(numbers[node], "constant"))
+
+
+def _ancestors(node: Node) -> set[Node]:
+    """A node and what it is computed from."""
+    waiting, seen = [node], {node}
+    while waiting:
+        fresh = set(waiting.pop().all_input_nodes) - seen
+        seen |= fresh
+        waiting.extend(fresh)
+    return seen
+
+
+def _is_determined(node: Node) -> bool:
+    """Whether a value is the same in every run: a weight, or no random numbers and open sizes."""
+    if node.op != "call_function":
+        return node.op == "placeholder"
+    value = node.meta.get("val")
+    sizes: Iterable[object] = value.shape if isinstance(value, Tensor) else [value]
+    is_random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+    is_open = any(isinstance(size, torch.SymInt) for size in sizes)
+    return not (is_random or is_open or node.is_impure())
+
+
+def _evaluate(nodes: Iterable[Node], numbers: dict[Node, Any]) -> None:
+    """Compute nodes in their order; ``numbers`` holds those of weights, and gets the others."""
+    for node in nodes:
+        if node not in numbers:
+            args, kwargs = map_arg((node.args, node.kwargs), numbers.__getitem__)
+            with torch.no_grad():
+                numbers[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def _bytes(held: Tensor) -> int:
+    return held.numel() * held.element_size()

@@ -1,0 +1,202 @@
+"""Patches joined by one transpose, whatever their order; the weights behind are put into it.
+
+    cat(x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2])     of (B, H, W, C)
+    (B H/2, 2, W/2, 2 C) -> transpose (1, 2) -> (B, H/2, W/2, 4 C)
+
+The second has the four positions of a cell row by row, and reads and writes once. If the network
+has them in another order, linear layers, convolutions and layer normalisations must be all that
+reads them, and their weights are put into the new one. Cells may have any sides. The same is done
+for the order of a cell in chains of reshapes and permutations, if they take fewer axes so.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from slide_deploy.passes.report import PassReport
+from slide_deploy.program.arrangement import Arrangement
+from slide_deploy.program.editing import Editor
+from slide_deploy.program.movement import chain_to, is_movement, moved_along, plan, write
+from slide_deploy.program.projections import (
+    Projection,
+    Unreadable,
+    is_read_by,
+    projection,
+    projections_behind,
+)
+from slide_deploy.program.selection import is_selection, parts
+from slide_deploy.program.traced import call, layer_of, shape
+
+_NORMALISATION = "layer_norm"
+_RANK = 4
+
+
+def rewrite(editor: Editor, report: PassReport) -> None:
+    """Join patches by one transpose; see above."""
+    for node in list(editor.program.graph.nodes):
+        found = None if node._erased else call(node)
+        if found is None:
+            continue
+        if found.name in ("cat", "concat"):
+            _join(editor, node, found.arguments["dim"] % len(shape(node)), report)
+        elif is_movement(node):
+            _sort(editor, node, report)
+
+
+def _join(editor: Editor, cat: Node, axis: int, report: PassReport) -> None:
+    """Rewrite patches that strided slices take."""
+    cells = _cells(cat.args[0], axis)  # type: ignore[arg-type]
+    if cells is None:
+        return
+    source, held, numbers = cells
+    cell = tuple(piece for piece in held.source_order if piece in held.fixed)
+    axes = [(*cell, *pieces) if at == axis else pieces for at, pieces in enumerate(held.axes)]
+    wanted = Arrangement(held.sizes, held.source, tuple(axes), {})
+    # Where each column of the old order stands in the new one.
+    width = int(held.size(held.axes[axis]))
+    columns = torch.cat([number * width + torch.arange(width) for number in numbers])
+    _write(editor, cat, source, wanted, axis, columns, report)
+
+
+def _cells(values: Sequence[Node], axis: int) -> tuple[Node, Arrangement, list[int]] | None:
+    """What slices are joined.
+
+    Returns:
+        Their source, the arrangement of one of them, and the number of each in the order of the
+        cell, row by row. None if they are not all positions of a cell.
+    """
+    found = [_slice(value) for value in values]
+    sources = {each[0] for each in found if each is not None}
+    if None in found or len(sources) != 1 or len(found) < 2:
+        return None
+    helds = [each[1] for each in found if each is not None]
+    first = helds[0]
+    if not first.fixed or not isinstance(first.size(first.axes[axis]), int):
+        return None
+    numbers = []
+    for held in helds:
+        if (held.sizes, held.axes) != (first.sizes, first.axes):
+            return None
+        number = 0
+        for piece in held.source_order:
+            if piece in held.fixed:
+                number = number * int(held.sizes[piece]) + held.fixed[piece]
+        numbers.append(number)
+    is_complete = sorted(numbers) == list(range(int(first.size(tuple(first.fixed)))))
+    return (sources.pop(), first, numbers) if is_complete else None
+
+
+def _slice(value: Node) -> tuple[Node, Arrangement] | None:
+    """The value that strided slices are taken of, and the arrangement of what they take."""
+    way: list[Node] = []
+    while isinstance(value, Node) and is_selection(value) and value.target is not None:
+        found = call(value)
+        if found is None or found.name != "slice":
+            break
+        way.insert(0, value)
+        value = value.all_input_nodes[0]
+    held = Arrangement.of(shape(value))
+    # Cuts of axes are made in one order, so that slices of either axis first have the same pieces.
+    for node in sorted(way, key=lambda node: call(node).arguments["dim"] % len(shape(node))):  # type: ignore[union-attr]
+        made = parts(node, held)
+        if made is None:
+            return None
+        ((_, held),) = made
+    return (value, held) if way else None
+
+
+def _sort(editor: Editor, node: Node, report: PassReport) -> None:
+    """Rewrite patches that reshapes and permutations join."""
+    chain = chain_to(editor, node)
+    if chain is None:
+        return
+    wanted = moved_along(chain)
+    axis = len(shape(node)) - 1
+    before = plan(wanted) if wanted is not None else None
+    if wanted is None or before is None or len(before[0]) <= _RANK or axis < 0:
+        return
+    place = {piece: at for at, piece in enumerate(wanted.source_order)}
+    pieces = wanted.axes[axis]
+    ordered = tuple(sorted(pieces, key=place.__getitem__))
+    new = wanted.with_axes([*wanted.axes[:-1], ordered])
+    after = plan(new)
+    if after is None or len(after[0]) > _RANK or ordered == pieces:
+        return
+    sizes = [wanted.sizes[piece] for piece in ordered]
+    if not all(isinstance(size, int) for size in sizes):
+        return
+    numbers = torch.arange(int(wanted.size(pieces))).reshape([int(size) for size in sizes])
+    columns = numbers.permute([ordered.index(piece) for piece in pieces]).flatten()
+    _write(editor, node, chain[0].all_input_nodes[0], new, axis, columns, report)
+
+
+def _write(
+    editor: Editor,
+    old: Node,
+    source: Node,
+    wanted: Arrangement,
+    axis: int,
+    columns: Tensor,
+    report: PassReport,
+) -> None:
+    """Write patches row by row, and the weights that read them.
+
+    Args:
+        editor: of the program.
+        old: the patches.
+        source: the map.
+        wanted: what is written in place of them.
+        axis: of the features of patches.
+        columns: where each of the old ones stands among the new ones.
+        report: of the pass.
+    """
+    layer = layer_of(old)
+    found = plan(wanted)
+    if found is None or len(found[0]) > _RANK:
+        return
+    readers: list[Node] = []
+    if not torch.equal(columns, torch.arange(len(columns))):
+        try:
+            readers = projections_behind(editor, old, axis, frozenset({_NORMALISATION}))
+        except Unreadable as reason:
+            report.refuse(layer, f"patches are joined in another order, and {reason}")
+            return
+        if not all(_can_reorder(editor, reader, set(readers)) for reader in readers):
+            report.refuse(layer, "weights of another order are shared or computed from inputs")
+            return
+    new = write(editor, old, source, wanted)
+    if new is None:
+        report.refuse(layer, "several sizes of a reshape are open")
+        return
+    order = columns.argsort()
+    for reader in readers:
+        _reorder(editor, reader, order)
+    editor.replace(old, new)
+    report.change(layer, "patches joined by one transpose")
+
+
+def _can_reorder(editor: Editor, reader: Node, readers: set[Node]) -> bool:
+    found = call(reader)
+    if found is not None and found.name == _NORMALISATION:
+        given = [found.arguments[name] for name in ("weight", "bias")]
+        held = [editor.weight(each) for each in given if each is not None]
+        return all(each is not None and each.ndim == 1 for each in held)
+    known = projection(editor, reader)
+    return known is not None and known.groups == 1 and is_read_by(reader.args[1], readers)
+
+
+def _reorder(editor: Editor, reader: Node, order: Tensor) -> None:
+    """Put the inputs of a reader in order, which says where each new one was."""
+    known = projection(editor, reader)
+    if isinstance(known, Projection):
+        known.rewritten(editor, known.weight[:, order], known.bias)
+        return
+    found = call(reader)
+    assert found is not None
+    given = [editor.weight(found.arguments[name]) for name in ("weight", "bias")]
+    held = [each if each is None else editor.constant(each[order], "norm") for each in given]
+    rest = (found.arguments["normalized_shape"], *held, found.arguments["eps"])
+    new = editor.insert(reader, reader.target, reader.args[0], *rest)
+    editor.replace(reader, new)

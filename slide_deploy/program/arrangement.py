@@ -1,0 +1,192 @@
+"""How the axes of a value are those of another, cut, put in order and joined.
+
+What reshapes, permutations and regular slices make of a value is written in pieces: every axis of
+the source is cut into pieces, outermost first, and every axis of the result is a row of pieces.
+
+    (B, N, 3 h d) -> reshape (B, N, 3, h, d) -> permute (3, B, h, N, d) -> [0]
+
+has the source (B)(N)(p h d), the result (B)(h)(N)(d), and the piece p fixed at 0. Two chains of
+operators that end in the same pieces compute the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import torch
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+Size = int | torch.SymInt
+Pieces = tuple[int, ...]
+
+
+def same_size(one: Size, other: Size) -> bool:
+    """Whether two sizes are the same whatever the open ones are."""
+    return bool(statically_known_true(one == other))
+
+
+def same_shape(one: Sequence[Size], other: Sequence[Size]) -> bool:
+    """Whether two shapes are the same whatever the open sizes are."""
+    return len(one) == len(other) and all(map(same_size, one, other))
+
+
+def divides(part: Size, whole: Size) -> bool:
+    """Whether a size is a multiple of another whatever the open ones are."""
+    return bool(statically_known_true(whole % part == 0))  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """The axes of a value in pieces of those of its source.
+
+    Attributes:
+        sizes: of each piece.
+        source: the pieces of each axis of the source, outermost first. Axes of one element have
+            none, other than the first: a batch of one is treated as any batch.
+        axes: the pieces of each axis of the value.
+        fixed: pieces of the source of which the value holds one position, and which one.
+    """
+
+    sizes: Mapping[int, Size]
+    source: tuple[Pieces, ...]
+    axes: tuple[Pieces, ...]
+    fixed: Mapping[int, int]
+
+    @classmethod
+    def of(cls, shape: Sequence[Size]) -> "Arrangement":
+        """A value as its own source."""
+        sizes = {
+            axis: size for axis, size in enumerate(shape) if axis == 0 or not same_size(size, 1)
+        }
+        axes = tuple((axis,) if axis in sizes else () for axis in range(len(shape)))
+        return cls(sizes, axes, axes, {})
+
+    @property
+    def shape(self) -> tuple[Size, ...]:
+        """The sizes of the value."""
+        return tuple(self.size(axis) for axis in self.axes)
+
+    @property
+    def order(self) -> Pieces:
+        """The pieces of the value as they lie in memory."""
+        return tuple(piece for axis in self.axes for piece in axis)
+
+    @property
+    def source_order(self) -> Pieces:
+        """The pieces of the source as they lie in memory."""
+        return tuple(piece for axis in self.source for piece in axis)
+
+    def size(self, pieces: Pieces) -> Size:
+        """The size of an axis of these pieces."""
+        return prod(self.sizes[piece] for piece in pieces)
+
+    def with_axes(self, axes: Sequence[Pieces]) -> "Arrangement":
+        """A value of other axes of the same source."""
+        return replace(self, axes=tuple(axes))
+
+    def permuted(self, order: Sequence[int]) -> "Arrangement":
+        """Behind a permutation of axes."""
+        return self.with_axes([self.axes[axis] for axis in order])
+
+    def cut(self, piece: int, inner: Size) -> "Arrangement":
+        """The same with a piece cut in two, of which the inner one has this size."""
+        outer_id, inner_id = max(self.sizes) + 1, max(self.sizes) + 2
+        sizes = dict(self.sizes)
+        sizes[outer_id], sizes[inner_id] = sizes.pop(piece) // inner, inner
+
+        def pieces(axis: Pieces) -> Pieces:
+            at = axis.index(piece) if piece in axis else len(axis)
+            parts = (outer_id, inner_id) if piece in axis else ()
+            return (*axis[:at], *parts, *axis[at + 1 :])
+
+        return Arrangement(
+            sizes, tuple(map(pieces, self.source)), tuple(map(pieces, self.axes)), self.fixed
+        )
+
+    def reshaped(self, shape: Sequence[Size]) -> "Arrangement | None":
+        """Behind a reshape to as many elements; None if its axes are no products of pieces."""
+        sizes = [*self.sizes.values(), *shape]
+        if any(isinstance(size, int) and size < 1 for size in sizes):
+            return None
+        held, waiting = self, list(self.order)
+        axes: list[Pieces | None] = [None] * len(shape)
+        open_axis = -1
+        tail: Pieces = ()
+        for axis in reversed(range(len(shape))):
+            held, taken, is_whole = _take(held, waiting, shape[axis], from_right=True)
+            if not is_whole:
+                open_axis, tail = axis, taken
+                break
+            axes[axis] = taken
+        for axis in range(open_axis):
+            held, taken, is_whole = _take(held, waiting, shape[axis], from_right=False)
+            if not is_whole:
+                return None
+            axes[axis] = taken
+        if open_axis >= 0:
+            axes[open_axis] = (*waiting, *tail)
+        elif axes and axes[0] is not None:  # what is left has one element
+            axes[0] = (*waiting, *axes[0])
+        found = held.with_axes([axis for axis in axes if axis is not None])
+        return found if same_shape(found.shape, shape) else None
+
+    def sliced(self, axis: int, start: int, step: int) -> "Arrangement | None":
+        """Behind a slice that takes each ``step``-th position of an axis, to its end."""
+        size = self.size(self.axes[axis])
+        if step < 2 or not 0 <= start < step or not isinstance(size, int) or size % step:
+            return None
+        shape = self.shape
+        cut = self.reshaped((*shape[:axis], size // step, step, *shape[axis + 1 :]))
+        return None if cut is None else cut.selected(axis + 1, start)
+
+    def narrowed(self, axis: int, start: int, length: int) -> "Arrangement | None":
+        """Behind a cut of an axis into parts of one length, of which one is taken."""
+        size = self.size(self.axes[axis])
+        if not isinstance(size, int) or length < 1 or size % length or start % length:
+            return None
+        shape = self.shape
+        cut = self.reshaped((*shape[:axis], size // length, length, *shape[axis + 1 :]))
+        return None if cut is None else cut.selected(axis, start // length)
+
+    def selected(self, axis: int, index: int) -> "Arrangement | None":
+        """Behind the choice of one position of an axis; None if the axis is open."""
+        fixed = dict(self.fixed)
+        for piece in reversed(self.axes[axis]):
+            size = self.sizes[piece]
+            if not isinstance(size, int):
+                return None
+            index, fixed[piece] = divmod(index, size)
+        axes = (*self.axes[:axis], *self.axes[axis + 1 :])
+        return Arrangement(self.sizes, self.source, axes, fixed)
+
+
+def _take(
+    held: Arrangement, waiting: list[int], size: Size, *, from_right: bool
+) -> tuple[Arrangement, Pieces, bool]:
+    """Take pieces from one end for an axis; cuts a piece where that is needed.
+
+    Returns:
+        The arrangement, the pieces in their order, and whether they have the size.
+    """
+    taken: list[int] = []
+    at = -1 if from_right else 0
+    if same_size(size, 1):  # a batch of one, where it stands next
+        is_next = waiting and same_size(held.sizes[waiting[at]], 1)
+        return held, (waiting.pop(at),) if is_next else (), True
+    while not same_size(size, 1):
+        if not waiting:
+            return held, tuple(taken), False
+        piece = waiting[at]
+        own = held.sizes[piece]
+        if divides(own, size):
+            size = size // own
+            waiting.pop(at)
+        elif divides(size, own):
+            held = held.cut(piece, size if from_right else own // size)
+            outer, inner = max(held.sizes) - 1, max(held.sizes)
+            waiting[at : len(waiting) if from_right else 1] = [outer if from_right else inner]
+            piece, size = (inner if from_right else outer), 1
+        else:
+            return held, tuple(taken), False
+        taken.insert(0 if from_right else len(taken), piece)
+    return held, tuple(taken), True

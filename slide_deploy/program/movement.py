@@ -1,0 +1,223 @@
+"""Operators that only move elements: what they do to axes, and how to write what they do."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import ops
+from torch.fx import Node
+
+from slide_deploy.program.arrangement import Arrangement, Pieces, Size, same_shape
+from slide_deploy.program.editing import Editor
+from slide_deploy.program.traced import Call, call, shape
+
+aten = ops.aten
+_RESHAPES = {
+    *("reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze"),
+}
+_SAME = {
+    *("contiguous", "clone", "alias", "detach", "detach_", "lift_fresh_copy", "lift_fresh"),
+    *("_to_copy", "to", "type_as", "expand", "expand_as", "pin_memory"),
+}
+_DROPOUTS = {"dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"}
+
+
+def is_same(found: Call) -> bool:
+    """Whether an operator gives the very value that it gets: copies, casts to the own type."""
+    source = found.node.args[0] if found.node.args else None
+    if found.name in _DROPOUTS:
+        return not found.arguments["train"]
+    if found.name not in _SAME or not isinstance(source, Node):
+        return False
+    before, after = source.meta.get("val"), found.node.meta.get("val")
+    return (
+        isinstance(before, torch.Tensor)
+        and isinstance(after, torch.Tensor)
+        and (before.dtype, before.device) == (after.dtype, after.device)
+        and same_shape(before.shape, after.shape)
+    )
+
+
+def is_reshape(found: Call) -> bool:
+    """Whether an operator keeps all elements in their order in memory and changes the shape."""
+    value = found.node.meta.get("val")
+    return found.name in _RESHAPES and isinstance(value, torch.Tensor)
+
+
+def permutation(found: Call) -> tuple[int, ...] | None:
+    """The axes in their new order; None if the operator is no permutation of them."""
+    if not found.node.args:
+        return None
+    rank = len(shape(found.node.args[0]))
+    order = list(range(rank))
+    if found.name == "permute":
+        return tuple(axis % rank for axis in found.arguments["dims"])
+    if found.name in ("transpose", "swapaxes", "swapdims"):
+        one, other = (int(axis) % rank for axis in found.node.args[1:3])  # type: ignore[arg-type]
+    elif found.name == "t" and rank == 2:
+        one, other = 0, 1
+    elif found.name == "mT" and rank >= 2:
+        one, other = rank - 2, rank - 1
+    elif found.name in ("numpy_T", "T"):
+        return tuple(reversed(order))
+    elif found.name in ("movedim", "moveaxis"):
+        return _moved_axes(found, rank)
+    else:
+        return None
+    order[one], order[other] = order[other], order[one]
+    return tuple(order)
+
+
+def _moved_axes(found: Call, rank: int) -> tuple[int, ...]:
+    def axes(given: int | Sequence[int]) -> list[int]:
+        return [axis % rank for axis in ([given] if isinstance(given, int) else given)]
+
+    sources, targets = axes(found.arguments["source"]), axes(found.arguments["destination"])
+    rest = iter(axis for axis in range(rank) if axis not in sources)
+    given = dict(zip(targets, sources, strict=True))
+    return tuple(given[axis] if axis in given else next(rest) for axis in range(rank))
+
+
+def is_movement(node: object) -> bool:
+    """Whether a node is a reshape, a permutation of axes or a copy."""
+    found = call(node)
+    return found is not None and (
+        is_same(found) or is_reshape(found) or permutation(found) is not None
+    )
+
+
+def moved(node: Node, source: Arrangement) -> Arrangement | None:
+    """What a movement makes of the arrangement of what it reads; None if it cannot be said."""
+    found = call(node)
+    if found is None:
+        return None
+    if is_same(found):
+        return source
+    if is_reshape(found):
+        return source.reshaped(shape(node))
+    order = permutation(found)
+    return None if order is None else source.permuted(order)
+
+
+def chain_to(editor: Editor, last: Node) -> list[Node] | None:
+    """The movements that lead to one, and to nothing else, it included.
+
+    Returns:
+        None if it is no movement, or leads to nothing but another one.
+    """
+    if not is_movement(last) or _goes_on(editor, last):
+        return None
+    chain = [last]
+    while is_movement(before := chain[0].all_input_nodes[0]) and _goes_on(editor, before):
+        chain.insert(0, before)
+    return chain
+
+
+def _goes_on(editor: Editor, node: Node) -> bool:
+    """Whether a movement only leads to another one."""
+    (user, *others) = node.users or (None,)
+    return not others and not editor.is_answer(node) and is_movement(user)
+
+
+def moved_along(chain: Sequence[Node]) -> Arrangement | None:
+    """What a chain of movements makes of the arrangement of the value that it starts from."""
+    held: Arrangement | None = Arrangement.of(shape(chain[0].all_input_nodes[0]))
+    for node in chain:
+        held = None if held is None else moved(node, held)
+    return held
+
+
+def told(sizes: Sequence[Size]) -> list[int] | None:
+    """Sizes as arguments of a reshape, the open one as -1; None if several are open."""
+    numbers = [size if isinstance(size, int) else -1 for size in sizes]
+    return numbers if numbers.count(-1) <= 1 else None
+
+
+def reshape(editor: Editor, like: Node, value: Node, sizes: Sequence[Size]) -> Node | None:
+    """A reshape, or the value itself if it has that shape; None if several sizes are open."""
+    if same_shape(shape(value), sizes):
+        return value
+    numbers = told(sizes)
+    return None if numbers is None else editor.insert(like, aten.reshape.default, value, numbers)
+
+
+def permute(editor: Editor, like: Node, value: Node, order: Sequence[int]) -> Node:
+    """A permutation of axes, or the value itself if it moves none."""
+    if list(order) == list(range(len(order))):
+        return value
+    moving = [axis for axis, other in enumerate(order) if axis != other]
+    if len(moving) == 2:
+        return editor.insert(like, aten.transpose.int, value, *moving)
+    return editor.insert(like, aten.permute.default, value, list(order))
+
+
+def plan(wanted: Arrangement) -> tuple[tuple[Size, ...], tuple[int, ...]] | None:
+    """A shape of the source and an order of its axes that lead to an arrangement.
+
+    The source keeps its axes if none is cut, otherwise pieces that stay neighbours are one axis.
+
+    Args:
+        wanted: all pieces of its source, in any order.
+    """
+    order, source = wanted.order, wanted.source_order
+    if sorted(order) != sorted(source):
+        return None
+    place = {piece: index for index, piece in enumerate(order)}
+    natural = [axis for axis in wanted.source if axis]
+    if _are_rows(natural, order):
+        shown = tuple(map(wanted.size, wanted.source))
+        starts = [place[axis[0]] if axis else None for axis in wanted.source]
+        return shown, _sorted_with_gaps(starts)
+    blocks: list[list[int]] = []
+    for piece in source:
+        if blocks and place[piece] == place[blocks[-1][-1]] + 1:
+            blocks[-1].append(piece)
+        else:
+            blocks.append([piece])
+    joined = [tuple(block) for block in blocks]
+    axes = sorted(range(len(joined)), key=lambda axis: place[joined[axis][0]])
+    return tuple(map(wanted.size, joined)), tuple(axes)
+
+
+def _are_rows(axes: Sequence[Pieces], order: Pieces) -> bool:
+    """Whether the pieces of every axis stand side by side in an order."""
+    text = list(order)
+    starts = [text.index(axis[0]) for axis in axes]
+    return all(
+        tuple(text[start : start + len(axis)]) == axis
+        for start, axis in zip(starts, axes, strict=True)
+    )
+
+
+def _sorted_with_gaps(starts: Sequence[int | None]) -> tuple[int, ...]:
+    """Axes by where they start; those without a start stay behind the axis in front of them."""
+    keys: list[int] = []
+    for start in starts:
+        keys.append(start if start is not None else keys[-1] if keys else -1)
+    return tuple(sorted(range(len(keys)), key=keys.__getitem__))
+
+
+def write(editor: Editor, like: Node, source: Node, wanted: Arrangement) -> Node | None:
+    """An arrangement of a value by a reshape, a permutation and a reshape at most.
+
+    Args:
+        editor: of the program.
+        like: the new operators stand in front of it.
+        source: the value that the arrangement is of; none of its pieces are fixed.
+        wanted: the arrangement.
+
+    Returns:
+        The new value; None if it cannot be written so, as a reshape would have several open sizes.
+    """
+    found = plan(wanted)
+    if found is None:
+        return None
+    first, order = found
+    last = wanted.shape
+    if any(
+        told(after) is None and not same_shape(before, after)
+        for before, after in ((shape(source), first), (tuple(first[axis] for axis in order), last))
+    ):
+        return None
+    cut = reshape(editor, like, source, first)
+    assert cut is not None
+    return reshape(editor, like, permute(editor, like, cut, order), last)

@@ -1,0 +1,200 @@
+"""``python -m slide_deploy.tasks.pass_files FOLDER``: files that show what each pass gives.
+
+A network is written with all passes of its format, with none, with each alone and with each left
+out, and as the format's own converter has it. Each file is held against the trained network in
+float64. ``python -m benchmarks.passes`` races them.
+"""
+
+import argparse
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch.export import ExportedProgram
+
+from benchmarks.passes.networks import Network, networks_named
+from benchmarks.passes.plain import FORMATS, write_plain
+from benchmarks.passes.record import PLAIN, Written
+from benchmarks.passes.variants import Variant, measured_passes, variants
+from exporters.base import ExportRequest
+from exporters.jobs import Job, jobs_of
+from exporters.outcome import ExportOptions
+from exporters.quiet import quiet
+from exporters.registry import exporter_for
+from slide_deploy import interruption
+from slide_deploy.cases import Case, verification_cases
+from slide_deploy.deployable.map_sizes import learn_map_sizes
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.parity import LIMITS, Answers, verify
+from slide_deploy.program.traced import Traced
+from slide_deploy.progress import Steps
+from slide_deploy.reference import reference_answers
+from slide_deploy.reparameterize import reparameterize
+from slide_deploy.runtimes import open_file
+from slide_deploy.tasks.options import AUTO, read_lowering
+from slide_deploy.torch_defaults import torch_defaults
+from slide_deploy.verification import answers_of
+
+PRECISION = "float32"
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network with the answers that its files must give.
+
+    Attributes:
+        network: what it is.
+        quick: whether it is the small one.
+        deployable: as trained.
+        cases: inputs to compare files on.
+        answers: the true ones to them.
+    """
+
+    network: Network
+    quick: bool
+    deployable: Deployable
+    cases: tuple[Case, ...]
+    answers: tuple[Answers, ...]
+
+    def prove(self, path: Path) -> None:
+        """Hold a file against the trained network.
+
+        Raises:
+            InputError: if it does not run, or disagrees.
+        """
+        session = open_file(path)
+        verdict = verify(
+            lambda feeds: answers_of(session, self.deployable, feeds),
+            self.cases,
+            self.answers,
+            runtime=session.runtime,
+            version=session.version,
+            limit=LIMITS[PRECISION],
+        )
+        if not verdict.passed:
+            raise InputError(
+                f"{path.name} disagrees with {self.network.name} on: {', '.join(verdict.failures)}."
+            )
+
+
+def subject(network: Network, quick: bool) -> Subject:
+    """A network and its true answers."""
+    deployable = network.deployable(quick)
+    cases = verification_cases(deployable.inputs)
+    return Subject(network, quick, deployable, cases, reference_answers(deployable, cases).answers)
+
+
+@torch_defaults()
+def write_files(each: Subject, formats: Sequence[str], place: Path, step: Step) -> None:
+    """Write the files of a network into ``place/NETWORK/FORMAT``, in the place of older ones.
+
+    Raises:
+        InputError: if a file with all passes cannot be written or is wrong, or that of the other
+            converter.
+    """
+    step(f"{each.network.name}: fold")
+    folded, _ = reparameterize(each.deployable.model)
+    learn_map_sizes(each.deployable, folded)
+    exporters = [exporter_for(format) for format in formats]
+    options = ExportOptions(tuple(formats), place, lowering=read_lowering(AUTO))
+    for job in jobs_of(each.deployable, folded, exporters, options):
+        folder = place / each.network.name / job.exporter.format
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        _write_format(each, job, folder, step)
+
+
+def _write_format(each: Subject, job: Job, folder: Path, step: Step) -> None:
+    exporter = job.exporter
+    step(f"{each.network.name}: {PLAIN} {exporter.format}")
+    (plain, *_) = exporter.paths(folder / PLAIN)
+    with interruption.unswallowed(), quiet():
+        write_plain(each.deployable, exporter.format, plain)
+    each.prove(plain)
+    known: dict[str, Path] = {}
+    files, changes, refused = {PLAIN: plain.name}, {}, {}
+    for variant, request in _requests(job.request, variants(exporter.passes, each.network.each)):
+        step(f"{each.network.name}: {variant.name} {exporter.format}")
+        try:
+            with interruption.unswallowed(), quiet():
+                key = _fingerprint(request.program)
+            if key not in known:
+                (path, *_) = exporter.paths(folder / variant.name.replace(" ", "-"))
+                exporter.write(request, path)
+                each.prove(path)
+                known[key] = path
+        except InputError as error:
+            interruption.check()  # a library may have made this error of a Ctrl-C
+            if variant.passes == exporter.passes:
+                raise
+            refused[variant.name] = str(error)
+            continue
+        files[variant.name] = known[key].name
+        changes[variant.name] = {
+            report.name: len(report.changes) for report in request.reports if report.changes
+        }
+    Written(
+        each.network.name,
+        exporter.format,
+        exporter.record.target,
+        each.quick,
+        measured_passes(exporter.passes),
+        files,
+        changes,
+        refused,
+    ).write(folder)
+
+
+def _requests(
+    request: ExportRequest, wanted: Sequence[Variant]
+) -> Iterator[tuple[Variant, ExportRequest]]:
+    """One at a time: each holds weights of its own."""
+    for variant in wanted:
+        yield variant, replace(request, passes=variant.passes)
+
+
+def _fingerprint(program: ExportedProgram) -> str:
+    """A text that is the same for two programs of the same operators on the same numbers."""
+    traced = Traced(program)
+    answers = [
+        traced.identity[node]
+        for node in program.graph.output_node().all_input_nodes
+        if node in traced.identity
+    ]
+    # How often each is computed counts, too.
+    content = f"{answers} {sorted(traced.identity.values())}"
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _steps(network: Network, format: str) -> int:
+    return 1 + len(variants(exporter_for(format).passes, network.each))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 2 if a file could not be written or is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m slide_deploy.tasks.pass_files")
+    parser.add_argument("folder", type=Path, help="to write into")
+    parser.add_argument("--network", action="append", default=[], help="once for each; or all")
+    parser.add_argument("--format", action="append", default=[], choices=FORMATS)
+    parser.add_argument("--quick", action="store_true", help="small networks, to try the command")
+    chosen = parser.parse_args(arguments)
+    formats = chosen.format or FORMATS
+    try:
+        networks = networks_named(tuple(chosen.network))
+        steps = sum(_steps(network, format) for network in networks for format in formats)
+        with Steps(False, steps + len(networks)) as step:
+            for network in networks:
+                write_files(subject(network, chosen.quick), formats, chosen.folder, step)
+    except SlideDeployError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
