@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 from slide_deploy.cases import Case
@@ -15,15 +16,13 @@ from slide_deploy.deployable.network import Network
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.foreign import find_candidates
-from slide_deploy.hosts.registry import known_hosts
 from slide_deploy.locate import LayerOutput
 from slide_deploy.models.slide_attention import SlideAttentionBase
 from slide_deploy.models.window_attention import WindowAttention
 from slide_deploy.parity import Answers
 from slide_deploy.torch_defaults import float64_by_default
 
-# Lowered, their inner values are arranged differently: they are looked at from outside, as are the
-# layers that the host families name.
+# In files their inner values are arranged differently: they are looked at from outside.
 _WHOLE = (SlideAttentionBase, WindowAttention, nn.MultiheadAttention)
 
 
@@ -113,7 +112,7 @@ def _layer_outputs(deployable: Deployable, case: Case, recorded: bool) -> list[L
     outputs: list[LayerOutput] = []
     nodes: list[Recorded] = []
     handles = [
-        module.register_forward_hook(_keeper(name, _parent(exact.module, name), outputs, nodes))
+        module.register_forward_hook(_keeper(name, outputs, nodes))
         for name, module in _watched(exact.module)
     ]
     tensors = _tensors(deployable.inputs, case, torch.float64)
@@ -140,10 +139,9 @@ def _watched(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Layers whose outputs a written file holds somewhere."""
     # The innermost: what a candidate may be instead holds layers that files have as they are.
     foreign = {candidate.names[0] for candidate in find_candidates(model)}
-    whole = (*_WHOLE, *(kind for host in known_hosts() for kind in host.whole))
     inside: set[str] = set()
     for name, module in model.named_modules():
-        if isinstance(module, whole) or name in foreign:
+        if isinstance(module, _WHOLE) or name in foreign:
             inside |= {f"{name}.{below}" for below, _ in module.named_modules() if below}
     return [
         (name, module)
@@ -154,26 +152,50 @@ def _watched(model: nn.Module) -> list[tuple[str, nn.Module]]:
     ]
 
 
-def _parent(model: nn.Module, name: str) -> nn.Module:
-    return model.get_submodule(name.rpartition(".")[0])
-
-
 def _keeper(  # type: ignore[no-untyped-def]
-    name: str, parent: nn.Module, outputs: list[LayerOutput], nodes: list[Recorded]
+    name: str, outputs: list[LayerOutput], nodes: list[Recorded]
 ):
     """A hook that keeps the tensors that a layer answers, and what computed them."""
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], given: object) -> None:
         tensors = [leaf for leaf in pytree.tree_leaves(given) if isinstance(leaf, Tensor)]
-        otherwise: list[Tensor] = []
-        if tensors and inputs and isinstance(inputs[0], Tensor):
-            for host in known_hosts():
-                otherwise += host.rewritten(module, parent, inputs[0], tensors[0])
+        if isinstance(module, nn.LayerNorm) and _is_of_cells(inputs[0], outputs):
+            return
         for tensor in tensors:
             if tensor.is_floating_point():
                 value = tensor.detach().numpy().copy()
-                others = tuple(other.detach().numpy() for other in otherwise)
+                others = tuple(
+                    other.detach().numpy() for other in _rewritten(module, inputs[0], tensor)
+                )
                 outputs.append(LayerOutput(name, value, others))
                 nodes.append(tensor.grad_fn)
 
     return keep
+
+
+def _is_of_cells(given: Tensor, outputs: Sequence[LayerOutput]) -> bool:
+    """Whether a normalisation takes the positions of a cell side by side, in an order of its own.
+
+    Files may have them in another one.
+    """
+    before = outputs[-1].value if outputs else None
+    return (
+        before is not None
+        and before.size == given.numel()
+        and before.shape[-1] < given.shape[-1]
+        and before.ndim == given.ndim
+    )
+
+
+def _rewritten(module: nn.Module, given: Tensor, answer: Tensor) -> tuple[Tensor, ...]:
+    """What a file may hold in the place of an answer, as the passes leave it."""
+    if isinstance(module, nn.LayerNorm):
+        # Its weights are in the projection behind it, whose bias it may add (absorbed_biases).
+        plain = functional.layer_norm(given, module.normalized_shape, eps=module.eps)
+        return plain, plain + 1
+    if isinstance(module, nn.Conv2d) and answer.dim() == 4:
+        # The mean that a normalisation would take off is not there (channels_first).
+        return (answer - answer.mean(dim=1, keepdim=True),)
+    if isinstance(module, nn.Linear):
+        return (answer - answer.mean(dim=-1, keepdim=True),)
+    return ()

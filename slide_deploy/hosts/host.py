@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
@@ -104,12 +104,6 @@ def _nothing(*arguments: Any) -> tuple[str, ...]:
     return ()
 
 
-def _not_rewritten(
-    module: nn.Module, parent: nn.Module, given: Tensor, answer: Tensor
-) -> tuple[()]:
-    return ()
-
-
 @dataclass(frozen=True)
 class Host:
     """A family: everything that the rest of the product asks of it.
@@ -137,9 +131,6 @@ class Host:
         changes: what else is not as in training, as sentences without a full stop.
         plain: the settings of the same network without slide attention, which races in benchmarks;
             None where there is none.
-        whole: layers that are written otherwise inside: ``--locate`` looks at what they answer.
-        rewritten: of a layer, its parent, its input and its answer: what written files may hold in
-            the place of the answer.
     """
 
     name: str
@@ -159,8 +150,6 @@ class Host:
     ] = _same_tensors
     changes: Callable[[Any, Any], tuple[str, ...]] = _nothing
     plain: Callable[[Any], Any] | None = None
-    whole: tuple[type[nn.Module], ...] = ()
-    rewritten: Callable[[nn.Module, nn.Module, Tensor, Tensor], tuple[Tensor, ...]] = _not_rewritten
 
     @property
     def title(self) -> str:

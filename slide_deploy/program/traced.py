@@ -53,6 +53,9 @@ class Traced:
     def constant(self) -> frozenset[Node]:
         """The nodes whose values no input changes: weights, and what is computed from them."""
         inputs = set(self.program.graph_signature.user_inputs)
+        changed = self.program.graph_signature.buffers_to_mutate.values()
+        buffers = self.program.graph_signature.inputs_to_buffers
+        inputs |= {name for name, buffer in buffers.items() if buffer in changed}
         constant: set[Node] = set()
         for node in self.live:
             is_source = node.op in ("placeholder", "get_attr") and node.name not in inputs
@@ -83,7 +86,10 @@ class Traced:
                 yield found
 
     def weight(self, node: object) -> torch.Tensor | None:
-        """The numbers of a parameter, a buffer or a constant; None for any other node."""
+        """The numbers of a parameter, a buffer or a constant; None for any other node.
+
+        A buffer that the network changes is none.
+        """
         if not isinstance(node, Node):
             return None
         signature = self.program.graph_signature
@@ -93,7 +99,7 @@ class Traced:
             or signature.inputs_to_lifted_tensor_constants.get(node.name)
         )
         held = None
-        if name is not None:
+        if name is not None and name not in signature.buffers_to_mutate.values():
             held = self.program.state_dict.get(name, self.program.constants.get(name))
         return held.detach() if isinstance(held, torch.Tensor) else None
 

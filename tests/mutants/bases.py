@@ -61,11 +61,13 @@ class Base:
     def weights(self, format: str, model: nn.Module) -> dict[str, Tensor]:
         """The numbers in a file of a lowered model with other weights, by name."""
         program = duplicate(self._trace)
-        for name, tensor in model.state_dict().items():
-            if f"module.{name}" in program.state_dict:
-                program.state_dict[f"module.{name}"] = tensor
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            for held in (program.state_dict, program.constants):
+                if f"module.{name}" in held:
+                    held[f"module.{name}"] = tensor
         written, _ = run_passes(program, exporter_for(format).passes)
-        return dict(written.state_dict)
+        held = {**written.state_dict, **written.constants}
+        return {name: each.detach() for name, each in held.items() if isinstance(each, Tensor)}
 
     def path(self, format: str) -> Path:
         """The valid file."""

@@ -4,16 +4,13 @@ One layer is damaged where one is enough: that is harder to see than all of them
 """
 
 import torch
-from slide_deploy.lowerings.bias import BiasApart
-from slide_deploy.lowerings.map_stages import MapPatchMerging
-from slide_deploy.lowerings.merging import TransposedPatchMerging
-from slide_deploy.lowerings.window import StaticWindowAttention
 from torch import Tensor, nn
 
 from slide_deploy.lowerings.depthwise import Depthwise
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.models.slide_attention import SlideAttention
-from slide_deploy.models.slide_swin import SlideSwin
+from slide_deploy.models.slide_swin import PatchMerging, SlideSwin
+from slide_deploy.models.window_attention import WindowAttention
 
 # The slide attention with two heads, and a window attention whose windows are shifted.
 SLIDE = "layers.1.blocks.0.attn"
@@ -32,9 +29,9 @@ def slide(model: nn.Module) -> Depthwise:
     return form
 
 
-def window(model: nn.Module) -> StaticWindowAttention:
+def window(model: nn.Module) -> WindowAttention:
     found = model.get_submodule(WINDOW)
-    assert isinstance(found, StaticWindowAttention)
+    assert isinstance(found, WindowAttention)
     return found
 
 
@@ -44,19 +41,19 @@ def branches(trained: SlideSwin) -> SlideAttention:
     return found
 
 
-def linear(model: nn.Module, name: str) -> nn.Linear | BiasApart:
+def linear(model: nn.Module, name: str) -> nn.Linear:
     found = model.get_submodule(name)
-    assert isinstance(found, nn.Linear | BiasApart)
+    assert isinstance(found, nn.Linear)
     return found
 
 
-def merging(model: nn.Module) -> TransposedPatchMerging | MapPatchMerging:
+def merging(model: nn.Module) -> PatchMerging:
     found = model.get_submodule("layers.0.downsample")
-    assert isinstance(found, TransposedPatchMerging | MapPatchMerging)
+    assert isinstance(found, PatchMerging)
     return found
 
 
-def bias(module: nn.Conv2d | nn.Linear | BiasApart) -> Tensor:
+def bias(module: nn.Conv2d | nn.Linear) -> Tensor:
     assert module.bias is not None
     return module.bias
 
@@ -218,39 +215,36 @@ def _table(trained: SlideSwin) -> Tensor:
     return table
 
 
-# Window attention. ``bias`` is (1, window * head, w*w, w*w): position bias and mask.
+# Window attention.
 
 
-def masks(model: nn.Module, trained: SlideSwin) -> tuple[Tensor, Tensor]:
-    """The bias of a window attention as (window, head, w*w, w*w), and its mask without heads."""
-    mask = trained.get_submodule(WINDOW.removesuffix(".attn")).attn_mask
-    assert isinstance(mask, Tensor)
-    return window(model).bias[0].unflatten(0, (mask.shape[0], -1)), mask[:, None]
+def mask(model: nn.Module) -> Tensor:
+    """What keeps positions of a shifted window apart: (window, w*w, w*w)."""
+    found = model.get_submodule(WINDOW.removesuffix(".attn")).attn_mask
+    assert isinstance(found, Tensor)
+    return found
 
 
 def mask_left_out(model: nn.Module, trained: SlideSwin) -> None:
-    bias, mask = masks(model, trained)
-    bias.sub_(mask)
+    mask(model).zero_()
 
 
 def mask_of_other_windows(model: nn.Module, trained: SlideSwin) -> None:
-    bias, mask = masks(model, trained)
-    bias.add_(mask.flip(0) - mask)
+    mask(model).copy_(mask(model).flip(0))
 
 
 def mask_of_the_opposite_shift(model: nn.Module, trained: SlideSwin) -> None:
-    bias, mask = masks(model, trained)
     # Turning the map by half a turn reverses windows and the positions inside each.
-    bias.add_(mask.flip(0, 2, 3) - mask)
+    mask(model).copy_(mask(model).flip(0, 1, 2))
 
 
 def mask_too_weak(model: nn.Module, trained: SlideSwin) -> None:
-    bias, mask = masks(model, trained)
-    bias.sub_(0.9 * mask)
+    mask(model).mul_(0.1)
 
 
 def position_index_transposed(model: nn.Module, trained: SlideSwin) -> None:
-    window(model).bias.copy_(window(model).bias.transpose(2, 3).clone())
+    table = window(model).relative_position_bias_table
+    table.copy_(table.flip(0))
 
 
 def position_index_column_by_column(trained: SlideSwin) -> None:
@@ -275,13 +269,8 @@ def square_matrix_transposed(model: nn.Module, trained: SlideSwin) -> None:
 
 
 def merged_row_by_row(model: nn.Module, trained: SlideSwin) -> None:
-    step = merging(model)
-    if isinstance(step, MapPatchMerging):  # (2C, C, row, column)
-        swap(step.reduction.weight[..., 0, 1], step.reduction.weight[..., 1, 0])
-        return
-    # Cells stand in the order (row, column) 00 01 10 11, and the weights go back to the trained
-    # order 00 10 01 11.
-    cells = step.reduction.weight.unflatten(-1, (4, -1))
+    # Cells stand in the order (row, column) 00 10 01 11.
+    cells = merging(model).reduction.weight.unflatten(-1, (4, -1))
     swap(cells[..., 1, :], cells[..., 2, :])
 
 
@@ -345,9 +334,8 @@ def one_sign_flipped(model: nn.Module, trained: SlideSwin) -> None:
 
 
 def rounded_to_float16(model: nn.Module, trained: SlideSwin) -> None:
-    for name, parameter in model.state_dict().items():
-        if not name.endswith("power.bias"):  # an epsilon: the same number in many places
-            parameter.copy_(parameter.half())
+    for parameter in model.state_dict().values():
+        parameter.copy_(parameter.half())
 
 
 def one_layer_rounded_to_float16(model: nn.Module, trained: SlideSwin) -> None:

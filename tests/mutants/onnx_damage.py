@@ -185,7 +185,10 @@ def stale_constant(model: ModelProto) -> None:
 
 def duplicated_constant(model: ModelProto) -> None:
     """The position bias of windows is stored twice; the difference of the two is added."""
-    wide = "layers.3.blocks.0.attn.bias"
+    logits = node(model, "Softmax", -1).input[0]
+    (addition,) = (each for each in model.graph.node if logits in each.output)
+    held = {each.name for each in model.graph.initializer}
+    (wide,) = (name for name in addition.input if name in held)
     twin = constant(model, "twin", numpy_helper.to_array(tensor(model, wide)))
     model.graph.node.insert(0, helper.make_node("Sub", [wide, twin], ["nothing"]))
     detour(model, node(model, "Softmax", -1), helper.make_node("Add", ["nothing"], ["sum"]))

@@ -18,20 +18,14 @@ LAYERS = {
     "patch_embed.norm.bias": "patch_embed.norm",
     "layers.0.blocks.0.attn.form.key_conv.bias": "layers.0.blocks.0.attn",
     "layers.0.blocks.0.mlp.fc2.bias": "layers.0.blocks.0.mlp.fc2",
-    "layers.0.downsample.reduction.weight": "layers.0.downsample",
+    "layers.0.downsample.reduction.weight": "layers.0.downsample.reduction",
     "layers.1.blocks.0.attn.form.value_conv.weight": "layers.1.blocks.0.attn",
     "layers.1.blocks.0.mlp.fc1.weight": "layers.1.blocks.0.mlp.fc1",
-    "layers.1.downsample.reduction.weight": "layers.1.downsample",
-    "layers.2.blocks.1.attn.bias": "layers.2.blocks.1.attn",
+    "layers.1.downsample.reduction.weight": "layers.1.downsample.reduction",
+    "layers.2.blocks.1.attn.relative_position_bias_table": "layers.2.blocks.1.attn",
     "layers.3.blocks.0.attn.proj.weight": "layers.3.blocks.0.attn",
     "norm.weight": "norm",
     "head.bias": "head",
-}
-
-# What a parameter is called where slide stages are written on maps.
-ON_MAPS = {
-    "patch_embed.norm.bias": "patch_embed.scale.shift.bias",
-    "layers.1.downsample.reduction.weight": "layers.1.downsample.0.reduction.weight",
 }
 
 

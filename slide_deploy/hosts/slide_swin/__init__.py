@@ -3,7 +3,6 @@
 from slide_deploy.hosts.host import Host
 from slide_deploy.hosts.slide_swin.carry import carried, carried_tensors, changes
 from slide_deploy.hosts.slide_swin.infer import settings_fit, trained_config
-from slide_deploy.hosts.slide_swin.located import WHOLE, rewritten
 from slide_deploy.hosts.slide_swin.networks import NETWORKS
 from slide_deploy.hosts.slide_swin.published import ARCHITECTURES, plain_swin, published_as
 from slide_deploy.models.backbone import SlideSwinBackbone, backbone_of
@@ -33,6 +32,4 @@ SLIDE_SWIN = Host(
     carry_tensors=carried_tensors,
     changes=changes,
     plain=plain_swin,
-    whole=WHOLE,
-    rewritten=rewritten,
 )

@@ -1,0 +1,55 @@
+"""Every network of every style computes the same behind every pass, alone and in order."""
+
+from functools import cache
+
+import pytest
+from torch.export import ExportedProgram
+
+from slide_deploy.formats import COREML, ONNX, OPENVINO
+from tests.passes.rewriting import LIMIT, program, ranks, rewritten
+from tests.passes.transformers import NETWORKS
+from tests.support import random_swin
+
+OWN = {
+    "slide windows": (lambda: random_swin(num_slide_stages=0, window_size=4), (3, 32, 32)),
+    "slide heads": (
+        lambda: random_swin(
+            image_size=(16, 16),
+            num_slide_stages=0,
+            depths=(2,),
+            num_heads=(4,),
+            embed_dim=16,
+            window_size=2,
+        ),
+        (3, 16, 16),
+    ),
+}
+ALL = NETWORKS | OWN
+
+
+@cache
+def traced(name: str, batch: int) -> ExportedProgram:
+    """A network, with an open batch if there are several images."""
+    make, shape = ALL[name]
+    return program(make(), (batch, *shape), open_batch=batch > 1)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", ALL)
+def test_every_format_keeps_what_a_network_computes(name: str, batch: int) -> None:
+    for format in (ONNX, OPENVINO, COREML):
+        found = rewritten(traced(name, batch), *format.passes)
+        assert found.error < LIMIT
+        assert ranks(found.program) <= 4
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_pass_alone_keeps_what_a_network_computes(name: str) -> None:
+    for each in ONNX.passes:
+        assert rewritten(traced(name, 3), each).error < LIMIT
+
+
+def test_an_open_batch_stays_open() -> None:
+    _, shape = ALL["windows"]
+    for format in (ONNX, OPENVINO, COREML):
+        assert rewritten(traced("windows", 3), *format.passes, shapes=[(5, *shape)]).error < LIMIT
