@@ -52,14 +52,16 @@ def explanation(files: Sequence[ExportedFile], width: int) -> str:
 
 def _filled(text: str, indent: int, width: int) -> list[str]:
     start, below = " " * indent, " " * (indent + 4)
-    return wrap(
-        text,
+    # A layer and its class stay together.
+    lines = wrap(
+        text.replace(" (", "\xa0("),
         width,
         initial_indent=start,
         subsequent_indent=below,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 def _alike(files: Sequence[ExportedFile]) -> list[tuple[str, tuple[PassReport, ...]]]:

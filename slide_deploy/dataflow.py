@@ -34,9 +34,9 @@ def ancestors(layers: Sequence[Recorded], answers: Sequence[Recorded]) -> list[f
     return [_places(mask) for mask in (*found, reached)]
 
 
-# What autograd calls operators that only move values, and those that project them.
+# What autograd calls operators that treat all features alike, and those that project them.
 _MOVES = ("View", "Unsafe", "Reshape", "Permute", "Transpose", "TBackward", "Clone", "Alias")
-_CUTS = ("Slice", "Cat", "Squeeze", "Unsqueeze", "Expand", "Roll", "AsStrided")
+_CUTS = ("Slice", "Cat", "Mean", "Squeeze", "Unsqueeze", "Expand", "Roll", "AsStrided")
 _PRODUCTS = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Linear")
 
 

@@ -1,11 +1,13 @@
 """The arrows between the rooms point one way."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 import slide_deploy
+from slide_deploy.formats import Format, known_formats
 
 ROOT = Path(__file__).parents[1]
 
@@ -13,8 +15,7 @@ ROOT = Path(__file__).parents[1]
 ARROWS = {
     "slide_deploy.errors": set(),
     "slide_deploy.hashing": {"slide_deploy"},
-    "slide_deploy.traits": set(),
-    "slide_deploy.formats": {"slide_deploy.errors", "slide_deploy.traits"},
+    "slide_deploy.formats": {"slide_deploy.errors"},
     "slide_deploy.precisions": {"slide_deploy.errors"},
     "slide_deploy.model_files": {"slide_deploy.errors", "slide_deploy.formats"},
     "slide_deploy.surgery": set(),
@@ -63,13 +64,30 @@ ARROWS = {
         "slide_deploy.torch_defaults",
         "slide_deploy.wrappers",
     },
-    "slide_deploy.program": {"slide_deploy.deployable", "slide_deploy.errors"},
+    "slide_deploy.passes.report": set(),
+    "slide_deploy.lowerings": {
+        "slide_deploy.errors",
+        "slide_deploy.models",
+        "slide_deploy.surgery",
+    },
+    "slide_deploy.program": set(),
+    # Tracing takes a deployable; what asks and changes a program knows no network.
+    "slide_deploy.program.tracing": {
+        "slide_deploy.deployable",
+        "slide_deploy.errors",
+        "slide_deploy.program",
+    },
+    "slide_deploy.branches": {"slide_deploy.folding", "slide_deploy.program"},
+    "slide_deploy.layouts": {"slide_deploy.program"},
     "slide_deploy.passes": {
         "slide_deploy.branches",
+        "slide_deploy.errors",
+        "slide_deploy.folding",
+        "slide_deploy.layouts",
         "slide_deploy.passes.report",
         "slide_deploy.program",
     },
-    "slide_deploy.passes.report": set(),
+    # Passes over a network in memory, for who folds without writing a file.
     "slide_deploy.merging": {
         "slide_deploy.errors",
         "slide_deploy.passes",
@@ -77,13 +95,6 @@ ARROWS = {
         "slide_deploy.program",
         "slide_deploy.reparameterize",
         "slide_deploy.torch_defaults",
-    },
-    "slide_deploy.branches": {"slide_deploy.folding", "slide_deploy.program"},
-    "slide_deploy.lowerings": {
-        "slide_deploy.errors",
-        "slide_deploy.models",
-        "slide_deploy.surgery",
-        "slide_deploy.traits",
     },
     "slide_deploy.tuning": {
         "slide_deploy.errors",
@@ -242,11 +253,11 @@ def test_arrows(module: str) -> None:
         assert target == home or target in ARROWS[home], f"{module} must not import {name}"
 
 
-# The modules of a family, and who may know them: the family itself, the tuple that names all
-# families, and rewrites of single layers.
+# The modules of a family, and who may know them: the family itself, and the tuple that names all
+# families.
 FAMILY = ("slide_deploy.hosts.slide_swin", "slide_deploy.models.slide_swin")
 FAMILY += ("slide_deploy.models.backbone",)
-KNOW_FAMILIES = (*FAMILY, "slide_deploy.hosts.registry", "slide_deploy.lowerings")
+KNOW_FAMILIES = (*FAMILY, "slide_deploy.hosts.registry")
 
 
 @pytest.mark.parametrize("module", sorted(modules()))
@@ -255,6 +266,83 @@ def test_nobody_else_knows_a_family(module: str) -> None:
         return
     known = [name for name in imported(modules()[module]) if room(name, FAMILY)]
     assert not known, f"{module} imports {known}: ask the record of the host family"
+
+
+# What rewrites traced programs: operators and their values are all that it looks at.
+REWRITES = (
+    *("slide_deploy.program", "slide_deploy.branches", "slide_deploy.layouts"),
+    "slide_deploy.passes",
+)
+
+
+def classes_of(*rooms: str) -> set[str]:
+    """Names of the classes that some rooms define."""
+    return {
+        node.name
+        for module, path in modules().items()
+        if room(module, rooms)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+def words_of(path: Path) -> set[str]:
+    """Names and texts in the code of a file; docstrings and comments say what they like."""
+    tree = ast.parse(path.read_text())
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    words = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            words.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            words.add(node.attr)
+        elif isinstance(node, ast.alias):
+            words |= {node.name.rpartition(".")[2], node.asname or ""}
+        elif isinstance(node, ast.Constant) and id(node) not in docstrings:
+            words |= set(re.findall(r"\w+", str(node.value)))
+    return words
+
+
+@pytest.mark.parametrize("module", sorted(each for each in modules() if room(each, REWRITES)))
+def test_rewrites_know_no_host_and_no_format(module: str) -> None:
+    formats = {word for each in known_formats() for word in (each.name, *_runtimes(each))}
+    known = classes_of("slide_deploy.hosts", "slide_deploy.models") | formats
+    named = words_of(modules()[module]) & known
+    assert not named, f"{module} names {named}: a rewrite looks at operators and their values only"
+
+
+def _runtimes(format: Format) -> set[str]:
+    return {runtime.name for runtime in format.runtimes}
+
+
+def test_the_test_of_rewrites_sees_names(tmp_path: Path) -> None:
+    path = tmp_path / "of_a_host.py"
+    path.write_text('"""Only for onnx files, see SlideSwin."""\nkind = "a SlideSwin" # openvino\n')
+    assert words_of(path) & classes_of("slide_deploy.models") == {"SlideSwin"}
+    assert not words_of(path) & {"onnx", "openvino"}
+    path.write_text("if layer.format == 'onnx': WindowAttention(layer)\n")
+    assert {"onnx", "WindowAttention"} <= words_of(path)
+
+
+def test_every_pass_is_named_by_a_format() -> None:
+    named = {name for format in known_formats() for name in format.passes}
+    rewrites = {
+        module.rpartition(".")[2]
+        for module, path in modules().items()
+        if module.startswith("slide_deploy.passes.") and "\ndef rewrite(" in path.read_text()
+    }
+    assert rewrites == named, "a pass that no format names is dead; one that is named must exist"
+
+
+def test_traits_are_gone() -> None:
+    assert "slide_deploy.traits" not in modules()
+    named = [str(path) for path in modules().values() if "Traits" in words_of(path)]
+    assert not named
 
 
 def test_rooms_for_devices_import_without_torch() -> None:

@@ -35,7 +35,10 @@ def rewrite(editor: Editor, report: PassReport) -> None:
     sizes = map_sizes(roles)
     first = channels_first(roles, sizes)
     MapWriter(editor, roles, sizes, first, weights).write()
-    written = (node for node in nodes if node in first and roles[node].kind not in _VANISHING)
+    changed = [node for node in nodes if node in first]
+    written = [node for node in changed if roles[node].kind not in _VANISHING]
+    if changed and not written:
+        report.change(layer_of(changed[-1]), "transposes there and back are gone")
     layers = Counter(map(layer_of, written))
     for layer, count in layers.items():
         report.change(layer, f"{count} operator{'s' if count > 1 else ''} on maps")

@@ -1,6 +1,5 @@
 """What every pass must leave as it was, whatever the program."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -141,36 +140,27 @@ def hold_each_alone(source: Source, passes: Sequence[str]) -> set[str]:
     return fired
 
 
-# Passes that a second run of all has something to do for: absorbed_biases lets a normalisation add
-# 1, normalised_projections takes that for a bias as any other, and absorbed_biases does it again.
-UNDO_EACH_OTHER = frozenset({"normalised_projections", "absorbed_biases"})
-
-
 def hold_all_together(source: Source, passes: Sequence[str]) -> set[str]:
-    """Run passes one after the other, twice; the second time there is nothing left to change.
+    """Run passes one after the other, twice; gives the names of those that changed something.
 
-    Gives the names of those that changed something.
+    The second time an early pass may find what a later one made: a bias that is added apart and
+    then meets another constant, or projections on maps that stand one behind the other. Two undo
+    each other: absorbed_biases lets a normalisation add 1, which normalised_projections takes for a
+    bias as any other. So what is held of a second run is that it makes no operator more.
     """
     program, reports = run_passes(source.program, passes)
     what = " + ".join(passes)
     hold_rewritten(source, program, reports, what)
-    before = census(program)
-    editor = Editor(program)
-    for name in passes:
-        report = run_pass(editor, name)
-        assert name in UNDO_EACH_OTHER or not report.changes, (
-            f"{what}, a second time: {name}: {report.changes}"
-        )
-    editor.finish()
-    assert census(program) == before, f"{what} changed something a second time"
+    again, _ = run_passes(program, passes)
+    assert operators(again) <= operators(program), f"{what}: a second time makes operators more"
     for x, wanted in zip(source.inputs, source.wanted, strict=True):
-        hold(answers(program, x), wanted, f"{what}, a second time,")
+        hold(answers(again, x), wanted, f"{what}, a second time,")
     return {report.name for report in reports if report.changes}
 
 
-def census(program: ExportedProgram) -> Counter[str]:
-    """How often each operator occurs."""
-    return Counter(str(node.target) for node in program.graph.nodes if node.op == "call_function")
+def operators(program: ExportedProgram) -> int:
+    """How many operators a program has."""
+    return sum(node.op == "call_function" for node in program.graph.nodes)
 
 
 def hold_rewritten(
