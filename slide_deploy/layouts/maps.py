@@ -140,7 +140,7 @@ class MapWriter:
             for name, held in names.items()
         }
         arguments = {**found.arguments, **constants}
-        return self._editor.insert(node, maps.target, *arguments.values())
+        return self._editor.insert(maps, maps.target, *arguments.values())
 
     def _map_of(self, value: Node, like: Node) -> Node:
         """A value with the channels first."""

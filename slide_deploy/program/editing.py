@@ -5,6 +5,7 @@ layer of the network that it belongs to.
 """
 
 import copy
+import itertools
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from slide_deploy.program.constants import is_random
-from slide_deploy.program.traced import Call, Traced, call
+from slide_deploy.program.traced import Call, Traced, call, layer_path
 
 _LAYER = ("nn_module_stack", "stack_trace", "source_fn_stack")
 
@@ -53,7 +54,7 @@ class Editor:
 
     def __init__(self, program: ExportedProgram) -> None:
         self.program = program
-        self._count = 0
+        self._made: dict[Node, str] = {}
         values = (node.meta.get("val") for node in program.graph.nodes)
         modes = (value.fake_mode for value in values if hasattr(value, "fake_mode"))
         self._fake_mode = next(modes, None) or FakeTensorMode()
@@ -91,13 +92,12 @@ class Editor:
 
         Args:
             tensor: its numbers; it is copied, row by row.
-            name: of what it is, a word or two joined by underscores; a number makes it unique.
+            name: of what it is, a word or two joined by underscores. ``finish`` puts the layer
+                that reads it in front: "blocks.0.mlp.fc1.weight".
         """
         held = tensor.detach().clone(memory_format=torch.contiguous_format)
         signature = self.program.graph_signature
-        taken = {spec.target for spec in signature.input_specs}
-        while (target := f"{name}_{self._count}") in taken:
-            self._count += 1
+        target = self._free(name)
         graph = self.program.graph
         first = next(node for node in graph.nodes)
         with graph.inserting_before(first):
@@ -106,7 +106,14 @@ class Editor:
         spec = InputSpec(InputKind.BUFFER, TensorArgument(node.name), target, persistent=True)
         signature.input_specs.insert(0, spec)
         self.program.state_dict[target] = held
+        self._made[node] = name
         return node
+
+    def _free(self, name: str) -> str:
+        """A name of a weight that none has yet: the one that is given, or with a number."""
+        taken = {spec.target for spec in self.program.graph_signature.input_specs}
+        numbered = (f"{name}_{number}" for number in itertools.count(1))
+        return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
     def insert(self, like: Node, operator: Any, *args: Any, **kwargs: Any) -> Node:
         """A new operator.
@@ -165,7 +172,18 @@ class Editor:
                 graph.erase_node(node)
 
     def finish(self) -> None:
-        """Check the program, and let it run as it stands now."""
+        """Check the program, name its new constants, and let it run as it stands now."""
+        signature = self.program.graph_signature
+        specs = {spec.arg.name: spec for spec in signature.input_specs}
+        for node, name in self._made.items():
+            path = "" if node._erased else layer_path(next(iter(node.users)))
+            if not node._erased and path:
+                spec = specs[node.name]
+                held = self.program.state_dict.pop(spec.target)
+                spec.target = None
+                spec.target = self._free(f"{path}.{name}")
+                self.program.state_dict[spec.target] = held
+        self._made.clear()
         self.program.graph.lint()
         self.program.graph_module.recompile()
 

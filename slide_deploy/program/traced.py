@@ -130,6 +130,13 @@ def _number(size: int | torch.SymInt) -> int | torch.SymInt:
     return size if is_open else int(size)
 
 
+def layer_path(node: Node) -> str:
+    """The name of the layer that a node belongs to, as torch has it in the names of its weights."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path, _ = next(reversed(stack.values()), ("", ""))
+    return str(path)
+
+
 def layer_of(node: Node) -> str:
     """The layer of the user's network that a node belongs to, with its class."""
     stack = node.meta.get("nn_module_stack") or {}

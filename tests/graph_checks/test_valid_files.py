@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from slide_deploy.graph_checks import check_file, inspect, read_graph
-from tests.graph_checks.small_models import Files, nano
+from slide_deploy.program.traced import Traced
+from tests.graph_checks.small_models import PASSES_OF, Files, declared_request, nano
 
 FORMATS = ("onnx", "openvino", "coreml")
 
@@ -55,13 +56,10 @@ def test_all_formats_of_a_model_cost_the_same(files: str, request: pytest.Fixtur
     assert found["onnx"].parameters == found["openvino"].parameters + 8 + 16 + 32 + 64 + 128
 
 
-def test_parameters_are_those_of_the_lowered_model(exported: Files) -> None:
-    from slide_deploy.lowerings import lower
-    from slide_deploy.reparameterize import reparameterize
-
-    lowered = lower(reparameterize(nano())[0])
-    tensors = (*lowered.parameters(), *lowered.buffers())
-    expected = sum(math.prod(tensor.shape) for tensor in tensors)
+def test_parameters_are_those_of_the_program(exported: Files) -> None:
+    program = declared_request(nano(), (3, 64, 64), format=PASSES_OF).program
+    weights = map(Traced(program).weight, program.graph.nodes)
+    expected = sum(math.prod(weight.shape) for weight in weights if weight is not None)
     assert inspect(read_graph(exported["openvino"])).parameters == expected
 
 

@@ -13,6 +13,7 @@ import torch
 
 from exporters.base import ExportRequest
 from slide_deploy.errors import InputError
+from slide_deploy.program.traced import Traced
 
 VERSION = 3
 
@@ -34,17 +35,16 @@ class _Writer:
     def write(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The program as plain data, and the weights that it uses."""
         program = self._request.single
-        signature = program.graph_signature
-        stored = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+        traced = Traced(program)
         inputs = iter([each.name for each in self._request.inputs])
         operators: list[dict[str, Any]] = []
         outputs: list[str] = []
         for node in program.graph.nodes:
             if node.op == "placeholder":
-                if node.name in stored and node.users:
-                    tensor = program.state_dict[stored[node.name]]
-                    self._weights[node.name] = tensor.detach().numpy()
-                self._names[node.name] = node.name if node.name in stored else next(inputs)
+                weight = traced.weight(node)
+                if weight is not None and node.users:
+                    self._weights[node.name] = weight.numpy()
+                self._names[node.name] = node.name if weight is not None else next(inputs)
             elif node.op == "output":
                 outputs = [self._names[result.name] for result in node.args[0]]
             elif node.target.__name__ == "getitem":
