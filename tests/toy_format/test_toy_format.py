@@ -20,7 +20,7 @@ from slide_deploy.cli import completion
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.doctor import examine
 from slide_deploy.errors import InputError
-from slide_deploy.formats import ONNX, Format, Runtime
+from slide_deploy.formats import ONNX, OPENVINO, Format, Runtime
 from slide_deploy.graph_checks import check_file, inspect, load_policy, read_graph, read_sized
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.lowerings import Lowering
@@ -45,6 +45,7 @@ TOY = Format(
     extra="all",
     target="tests.toy_format.runtime:TARGET",
     default_form="dual",
+    passes=OPENVINO.passes,
 )
 NANO = golden_swin("slide_swin_nano")
 
