@@ -24,10 +24,16 @@ _LAYER = ("nn_module_stack", "stack_trace", "source_fn_stack")
 def duplicate(program: ExportedProgram) -> ExportedProgram:
     """A copy whose graph can be changed; the weights are shared."""
     graph = copy.deepcopy(program.graph)
+    signature = copy.deepcopy(program.graph_signature)
+    # A copy has other names for what Python has a word for, as "input".
+    names = {old.name: new.name for old, new in zip(program.graph.nodes, graph.nodes, strict=True)}
+    for spec in (*signature.input_specs, *signature.output_specs):
+        if hasattr(spec.arg, "name"):
+            spec.arg.name = names.get(spec.arg.name, spec.arg.name)
     return ExportedProgram(
         root=torch.fx.GraphModule(program.graph_module, graph),
         graph=graph,
-        graph_signature=copy.deepcopy(program.graph_signature),
+        graph_signature=signature,
         state_dict=dict(program.state_dict),
         range_constraints=copy.deepcopy(program.range_constraints),
         module_call_graph=copy.deepcopy(program.module_call_graph),
