@@ -6,9 +6,10 @@ adds 1 to every feature,
 
     (x + 1) · (w + r) = x · w + sum(w) + features * r
 
-the number becomes a bias. r = (bias - sum(w)) / features makes it the bias of the projection. The
-new weights of an output then sum to its bias, and are no larger than the old ones and the bias are
-together, so that rounding leaves no more than before.
+the number becomes a bias. r = (bias - sum(w)) / features makes it the bias of the projection. As
+the bias is then summed up in as many steps as there are features, rounding leaves more of it: less
+than twice as much as before where biases are at most ``MOST_BIAS`` times as large as weights are
+together, root mean squares of all outputs. Projections of larger biases are left as they are.
 
 Some runtimes add biases in passes of their own, and the 1 of a normalisation for nothing. All who
 read the normalisation must be linear layers; between may stand what moves elements or takes means
@@ -30,6 +31,8 @@ from slide_deploy.program.projections import (
 )
 from slide_deploy.program.traced import Call, layer_of, shape
 
+MOST_BIAS = 2
+
 
 def rewrite(editor: Editor, report: PassReport) -> None:
     """Move biases into weights; see above."""
@@ -40,6 +43,9 @@ def rewrite(editor: Editor, report: PassReport) -> None:
             continue
         readers = _readers(editor, found.node)
         if not any(reader.bias is not None for reader in readers):
+            continue
+        if any(_is_large(reader) for reader in readers):
+            report.refuse(layer_of(found.node), "biases behind it are large beside the weights")
             continue
         for reader in readers:
             reader.rewritten(editor, _absorbed(reader), None)
@@ -57,6 +63,13 @@ def _readers(editor: Editor, node: Node) -> list[Projection]:
     are_own = all(is_read_by(each.args[1], set(nodes)) for each in nodes)
     are_linear = len(readers) == len(nodes) and all(reader.is_linear for reader in readers)
     return readers if are_own and are_linear else []
+
+
+def _is_large(reader: Projection) -> bool:
+    """Whether rounding would grow with the bias."""
+    if reader.bias is None:
+        return False
+    return not bool(reader.bias.double().norm() <= MOST_BIAS * reader.weight.double().norm())
 
 
 def _absorbed(reader: Projection) -> Tensor:

@@ -23,7 +23,7 @@ from slide_deploy.program.traced import Traced, layer_of
 # Bytes: twice the position bias of windows of 14x14 with 12 heads.
 MOST_GROWTH = 4 * 2**20
 # Bytes of constants that are never worth an operator.
-SMALL = 2**10
+SMALL = 2**16
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:

@@ -30,14 +30,15 @@ def rewrite(editor: Editor, report: PassReport) -> None:
     """Remove what computes nothing or the same as another; see above."""
     known: dict[Hashable, Node] = {}
     for node in list(editor.program.graph.nodes):
-        if node.op != "call_function" or editor.is_answer(node) or node.is_impure():
+        if node._erased or node.op != "call_function" or editor.is_answer(node):
             continue
         source = _source(editor, node)
         if source is not None:
             report.change(layer_of(node), f"{_name(node)} computes nothing")
             editor.replace(node, source)
+            editor.drop(node)
             continue
-        key = _key(node)
+        key = None if node.is_impure() else _key(node)
         if key is None:
             continue
         first = known.setdefault(key, node)

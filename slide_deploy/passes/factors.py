@@ -40,6 +40,7 @@ def rewrite(editor: Editor, report: PassReport) -> None:
         # The value may have been the projection itself, which is another node now.
         current = next(each for each in found.node.all_input_nodes if editor.weight(each) is None)
         editor.replace(found.node, current)
+        editor.drop(found.node)
         report.change(layer_of(found.node), f"a factor moved into {layer_of(reader.node)}")
 
 

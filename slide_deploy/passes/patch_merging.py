@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.fx import Node
 
 from slide_deploy.passes.report import PassReport
-from slide_deploy.program.arrangement import Arrangement
+from slide_deploy.program.arrangement import Arrangement, Pieces
 from slide_deploy.program.editing import Editor
-from slide_deploy.program.movement import chain_to, is_movement, moved_along, plan, write
+from slide_deploy.program.movement import plan, write
 from slide_deploy.program.projections import (
     Projection,
     Unreadable,
@@ -41,8 +41,6 @@ def rewrite(editor: Editor, report: PassReport) -> None:
             continue
         if found.name in ("cat", "concat"):
             _join(editor, node, found.arguments["dim"] % len(shape(node)), report)
-        elif is_movement(node):
-            _sort(editor, node, report)
 
 
 def _join(editor: Editor, cat: Node, axis: int, report: PassReport) -> None:
@@ -51,13 +49,27 @@ def _join(editor: Editor, cat: Node, axis: int, report: PassReport) -> None:
     if cells is None:
         return
     source, held, numbers = cells
-    cell = tuple(piece for piece in held.source_order if piece in held.fixed)
-    axes = [(*cell, *pieces) if at == axis else pieces for at, pieces in enumerate(held.axes)]
-    wanted = Arrangement(held.sizes, held.source, tuple(axes), {})
-    # Where each column of the old order stands in the new one.
+    rows = tuple(piece for piece in held.source_order if piece in held.fixed)
     width = int(held.size(held.axes[axis]))
+    columns_first = rows[::-1]
+    is_columns_first = numbers == _numbers(held, columns_first)
+    fallback = _with_cell(held, axis, columns_first) if is_columns_first else None
+    # Where each column of the old order stands in the new one.
     columns = torch.cat([number * width + torch.arange(width) for number in numbers])
-    _write(editor, cat, source, wanted, axis, columns, report)
+    _write(editor, cat, source, _with_cell(held, axis, rows), axis, columns, fallback, report)
+
+
+def _numbers(held: Arrangement, cell: Pieces) -> list[int]:
+    """The positions of a cell, numbered row by row, in the order of these pieces."""
+    rows = [piece for piece in held.source_order if piece in held.fixed]
+    numbers = torch.arange(int(held.size(cell))).reshape([int(held.sizes[each]) for each in rows])
+    return [int(each) for each in numbers.permute([rows.index(each) for each in cell]).flatten()]
+
+
+def _with_cell(held: Arrangement, axis: int, cell: Pieces) -> Arrangement:
+    """Patches whose features are those of the positions of a cell, one after the other."""
+    axes = [(*cell, *pieces) if at == axis else pieces for at, pieces in enumerate(held.axes)]
+    return Arrangement(held.sizes, held.source, tuple(axes), {})
 
 
 def _cells(values: Sequence[Node], axis: int) -> tuple[Node, Arrangement, list[int]] | None:
@@ -107,31 +119,6 @@ def _slice(value: Node) -> tuple[Node, Arrangement] | None:
     return (value, held) if way else None
 
 
-def _sort(editor: Editor, node: Node, report: PassReport) -> None:
-    """Rewrite patches that reshapes and permutations join."""
-    chain = chain_to(editor, node)
-    if chain is None:
-        return
-    wanted = moved_along(chain)
-    axis = len(shape(node)) - 1
-    before = plan(wanted) if wanted is not None else None
-    if wanted is None or before is None or len(before[0]) <= _RANK or axis < 0:
-        return
-    place = {piece: at for at, piece in enumerate(wanted.source_order)}
-    pieces = wanted.axes[axis]
-    ordered = tuple(sorted(pieces, key=place.__getitem__))
-    new = wanted.with_axes([*wanted.axes[:-1], ordered])
-    after = plan(new)
-    if after is None or len(after[0]) > _RANK or ordered == pieces:
-        return
-    sizes = [wanted.sizes[piece] for piece in ordered]
-    if not all(isinstance(size, int) for size in sizes):
-        return
-    numbers = torch.arange(int(wanted.size(pieces))).reshape([int(size) for size in sizes])
-    columns = numbers.permute([ordered.index(piece) for piece in pieces]).flatten()
-    _write(editor, node, chain[0].all_input_nodes[0], new, axis, columns, report)
-
-
 def _write(
     editor: Editor,
     old: Node,
@@ -139,9 +126,10 @@ def _write(
     wanted: Arrangement,
     axis: int,
     columns: Tensor,
+    fallback: Arrangement | None,
     report: PassReport,
 ) -> None:
-    """Write patches row by row, and the weights that read them.
+    """Write patches row by row, and the weights that read them; or else as they are.
 
     Args:
         editor: of the program.
@@ -150,6 +138,7 @@ def _write(
         wanted: what is written in place of them.
         axis: of the features of patches.
         columns: where each of the old ones stands among the new ones.
+        fallback: what is written if the weights cannot be; None if that takes several transposes.
         report: of the pass.
     """
     layer = layer_of(old)
@@ -159,13 +148,12 @@ def _write(
     readers: list[Node] = []
     if not torch.equal(columns, torch.arange(len(columns))):
         try:
-            readers = projections_behind(editor, old, axis, frozenset({_NORMALISATION}))
+            readers = _readers(editor, old, axis)
         except Unreadable as reason:
-            report.refuse(layer, f"patches are joined in another order, and {reason}")
-            return
-        if not all(_can_reorder(editor, reader, set(readers)) for reader in readers):
-            report.refuse(layer, "weights of another order are shared or computed from inputs")
-            return
+            if fallback is None:
+                report.refuse(layer, f"patches are joined in another order, and {reason}")
+                return
+            wanted = fallback
     new = write(editor, old, source, wanted)
     if new is None:
         report.refuse(layer, "several sizes of a reshape are open")
@@ -175,6 +163,19 @@ def _write(
         _reorder(editor, reader, order)
     editor.replace(old, new)
     report.change(layer, "patches joined by one transpose")
+
+
+def _readers(editor: Editor, patches: Node, axis: int) -> list[Node]:
+    """All that reads patches, if its weights can be put in order.
+
+    Raises:
+        Unreadable: if they cannot.
+    """
+    readers = projections_behind(editor, patches, axis, frozenset({_NORMALISATION}))
+    for reader in readers:
+        if not _can_reorder(editor, reader, set(readers)):
+            raise Unreadable(f"the weights of {layer_of(reader)} are shared or computed")
+    return readers
 
 
 def _can_reorder(editor: Editor, reader: Node, readers: set[Node]) -> bool:

@@ -63,6 +63,7 @@ def _write(editor: Editor, found: Call) -> str | None:
         logits = editor.insert(node, aten.add.Tensor, logits, mask)
     weights = editor.insert(node, aten.softmax.int, logits, -1)
     editor.replace(node, editor.insert(node, aten.matmul.default, weights, value))
+    editor.drop(node)
     return None
 
 

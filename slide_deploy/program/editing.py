@@ -155,6 +155,15 @@ class Editor:
                     if spec.arg.name == old.name:
                         spec.arg.name = new.name
 
+    def drop(self, node: Node) -> None:
+        """Remove an operator that nobody reads, with what only it read."""
+        if node._erased or node.users or node.op != "call_function":
+            return
+        sources = node.all_input_nodes
+        self.program.graph.erase_node(node)
+        for source in sources:
+            self.drop(source)
+
     def clean(self) -> None:
         """Remove what no answer depends on, unused weights included."""
         graph, signature = self.program.graph, self.program.graph_signature

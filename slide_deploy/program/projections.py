@@ -66,6 +66,7 @@ class Projection:
         args[2:3] = [held]
         new = editor.insert(self.node, self.node.target, *args, **kwargs)
         editor.replace(self.node, new)
+        editor.drop(self.node)
         return new
 
 

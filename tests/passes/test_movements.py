@@ -1,0 +1,139 @@
+"""Chains of reshapes and permutations in as few operators and axes as they need."""
+
+import random
+from math import prod
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from slide_deploy.program.arrangement import Arrangement
+from slide_deploy.program.movement import plan
+from tests.passes.rewriting import program, ranks, rewritten
+
+NAME = "movements"
+
+
+class Moved(nn.Module):
+    def __init__(self, way) -> None:
+        super().__init__()
+        self.way = way
+
+    def forward(self, x: Tensor):
+        return self.way(x.sin())
+
+
+SHAPE = (3, 8, 4, 5)
+
+# What is moved, and how many permutations and reshapes are left.
+MOVED = {
+    "windows": (
+        lambda x: x.view(-1, 2, 4, 2, 2, 5).permute(0, 1, 3, 2, 4, 5).reshape(-1, 8, 5).cos(),
+        (1, 2),
+    ),
+    "windows and back": (
+        lambda x: (
+            x.view(-1, 2, 4, 2, 2, 5)
+            .permute(0, 1, 3, 2, 4, 5)
+            .reshape(-1, 8, 5)
+            .reshape(-1, 2, 2, 4, 2, 5)
+            .permute(0, 1, 3, 2, 4, 5)
+            .reshape(-1, 8, 4, 5)
+            .cos()
+        ),
+        (0, 0),
+    ),
+    "a shuffle of groups": (
+        lambda x: x.reshape(-1, 2, 4, 4, 5).transpose(1, 2).flatten(1, 2).cos(),
+        (1, 2),
+    ),
+    "patches joined column by column": (
+        lambda x: x.reshape(-1, 4, 2, 2, 2, 5).permute(0, 1, 3, 4, 2, 5).flatten(3).cos(),
+        (1, 2),
+    ),
+    "transposed twice": (lambda x: x.transpose(1, 2).permute(0, 2, 1, 3).cos(), (0, 0)),
+    "tokens made a map": (
+        lambda x: x.flatten(2).transpose(1, 2).reshape(-1, 4, 5, 8).cos(),
+        (1, 0),
+    ),
+    "reshaped twice": (lambda x: x.flatten(1).reshape(-1, 4, 40).cos(), (0, 1)),
+    "axes of one": (lambda x: x.unsqueeze(1).squeeze(1).cos(), (0, 0)),
+    "an answer": (lambda x: x.flatten(1).reshape(-1, 4, 40), (0, 1)),
+}
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", MOVED)
+def test_it_is_written_anew(name: str, batch: int) -> None:
+    way, (permutations, reshapes) = MOVED[name]
+    given = program(Moved(way), (batch, *SHAPE[1:]), open_batch=batch > 1)
+    found = rewritten(given, NAME, shapes=[(batch * 2 if batch > 1 else 1, *SHAPE[1:])])
+    assert found.report.changes
+    assert found.after["permute"] + found.after["transpose"] == permutations
+    assert found.after["reshape"] + found.after["flatten"] + found.after["view"] == reshapes
+    assert ranks(found.program) <= 4
+    assert found.error == 0
+
+
+LEFT = {
+    "maps made tokens": lambda x: x.permute(0, 2, 3, 1).flatten(1, 2).cos(),
+    "read between": lambda x: (flat := x.flatten(1)).cos().sum() + flat.reshape(-1, 4, 40),
+    "axes that cannot be joined": lambda x: x.permute(3, 2, 1, 0).cos(),
+    "nothing": lambda x: x.cos(),
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_it_is_left(name: str) -> None:
+    found = rewritten(program(Moved(LEFT[name]), SHAPE, open_batch=True), NAME)
+    assert not found.report.changes and found.error == 0
+
+
+def test_two_open_sizes_are_kept() -> None:
+    class Flat(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sin().flatten(2).transpose(1, 2).unflatten(2, (2, 2)).flatten(2).cos()
+
+    sizes = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC}
+    shape = (3, 4, 6, 5)
+    given = torch.export.export(
+        Flat(), (torch.randn(shape, dtype=torch.float64),), dynamic_shapes=(sizes,)
+    )
+    found = rewritten(given, NAME, shapes=[(2, 4, 3, 5)])
+    assert found.error == 0
+
+
+def test_random_chains_are_what_an_arrangement_says() -> None:
+    """Every chain whose axes can be cut, by the reshape, the permutation and the reshape of it."""
+    draw = random.Random(0)
+    planned = 0
+    for _ in range(500):
+        shape = [draw.choice((1, 2, 3, 4, 6, 8)) for _ in range(draw.randint(2, 4))]
+        source = torch.arange(prod(shape)).reshape(shape)
+        value, held = source, Arrangement.of(shape)
+        for _ in range(draw.randint(1, 4)):
+            if draw.random() < 0.5:
+                order = draw.sample(range(value.ndim), value.ndim)
+                value, held = value.permute(order), held.permuted(order)
+            else:
+                sizes = factors(value.numel(), draw.randint(1, 5), draw)
+                value, found = value.reshape(sizes), held.reshaped(sizes)
+                if found is None:
+                    break
+                held = found
+        else:
+            first, order = plan(held)
+            planned += 1
+            assert torch.equal(source.reshape(first).permute(order).reshape(held.shape), value)
+    assert planned > 250
+
+
+def factors(number: int, count: int, draw: random.Random) -> list[int]:
+    sizes, prime = [1] * count, 2
+    while number > 1:
+        if number % prime:
+            prime += 1
+        else:
+            sizes[draw.randrange(count)] *= prime
+            number //= prime
+    return sizes
