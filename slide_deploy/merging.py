@@ -1,6 +1,7 @@
 """Parallel branches of a module put together in memory, by the pass that exports use."""
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,9 +37,11 @@ def merge_branches(
     Raises:
         InputError: if ``torch.export`` cannot trace the module; the text is a clause.
     """
-    program = without_changes_in_place(_traced(model, tuple(args), dict(kwargs)))
-    merged, reports = run_passes(program, (BRANCHES,))
-    return merged.module(), reports
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own parts about each other
+        program = without_changes_in_place(_traced(model, tuple(args), dict(kwargs)))
+        merged, reports = run_passes(program, (BRANCHES,))
+        return merged.module(), reports
 
 
 def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram:

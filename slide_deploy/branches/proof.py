@@ -64,8 +64,10 @@ def measure(
     sizes = (1, kernel.shape.inputs, *_sizes(source, kernel.shape))
     maps = torch.randn(sizes, generator=generator, dtype=torch.float64)
 
+    numbers: dict[Node, Tensor | None] = {}
+
     def run(of: torch.dtype) -> Tensor:
-        runner = _Runner(source, maps.to(of), values, constants)
+        runner = _Runner(source, maps.to(of), values, constants, numbers)
         parts = [factor * runner(node).double() for node, factor in terms]
         return torch.stack(parts).sum(0)
 
@@ -93,8 +95,15 @@ def _sizes(source: Node, of: Shape) -> list[int]:
 class _Runner:
     """Runs the operators between a source and a value."""
 
-    def __init__(self, source: Node, maps: Tensor, values: Values, constants: Constants) -> None:
-        self._values, self._constants = values, constants
+    def __init__(
+        self,
+        source: Node,
+        maps: Tensor,
+        values: Values,
+        constants: Constants,
+        numbers: dict[Node, Tensor | None],
+    ) -> None:
+        self._values, self._constants, self._numbers = values, constants, numbers
         self._source, self._maps = source, maps
         self._known: dict[Node, Any] = {}
 
@@ -109,7 +118,9 @@ class _Runner:
         if is_same(node):
             return self._of(node.all_input_nodes[0])
         if node not in self._known:
-            constant = self._constants.value(node)
+            if node not in self._numbers:
+                self._numbers[node] = self._constants.value(node)
+            constant = self._numbers[node]
             if constant is not None:
                 is_float = constant.is_floating_point()
                 self._known[node] = constant.to(self._maps.dtype) if is_float else constant

@@ -91,7 +91,9 @@ def is_same(node: Node) -> bool:
     if found is None or not node.args or not isinstance(node.args[0], Node):
         return False
     ours, theirs = (each.meta.get("val") for each in (node, node.args[0]))
-    if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor) or ours.dtype != theirs.dtype:
+    if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor):
+        return False
+    if (ours.dtype, ours.device) != (theirs.dtype, theirs.device):
         return False
     if found.name in ("add", "sub") and found.arguments["other"] in (0, 0.0):
         return True  # as Python's sum begins
@@ -302,7 +304,11 @@ class Steps:
             return None
 
         def numbers(of: object) -> Tensor:
-            held = self._constants.value(of) if isinstance(of, Node) else torch.tensor(of)
+            held = (
+                self._constants.value(of)
+                if isinstance(of, Node)
+                else torch.tensor(of, dtype=torch.float64)
+            )
             assert held is not None
             return held.double().reshape(-1).expand(channels)
 

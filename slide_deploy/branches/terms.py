@@ -39,6 +39,7 @@ class Way:
         kernel: computes it.
         inner: nodes that nobody needs any more once the value is computed so.
         cost: products that a position of the value takes without it, at best.
+        is_itself: whether the value is the source, times 1.
     """
 
     source: Node
@@ -46,6 +47,7 @@ class Way:
     kernel: Callable[[], Kernel]
     inner: frozenset[Node] = frozenset()
     cost: int = 0
+    is_itself: bool = False
 
     @property
     def lowest_cost(self) -> int:
@@ -86,7 +88,7 @@ class Value:
 
 @dataclass
 class Values:
-    """All values of a program.
+    """All values of a program; ``needed`` holds the nodes that an answer or a check depends on.
 
     Args:
         steps: reads its operators.
@@ -97,6 +99,7 @@ class Values:
     steps: Steps
     nodes: Sequence[Node]
     merged: "Callable[[Value, Values], Way | None]"
+    needed: set[Node] = field(default_factory=set)
     _values: dict[Node, Value] = field(default_factory=dict)
     _found: dict[Node, Step | Sum | Blocked] = field(default_factory=dict)
     _readers: dict[Node, set[Node]] = field(default_factory=dict)
@@ -104,9 +107,12 @@ class Values:
 
     def __post_init__(self) -> None:
         alike: dict[object, Node] = {}
+        for node in reversed(self.nodes):
+            if self.needed.intersection(node.users) or _has_effects(node):
+                self.needed.add(node)
         for node in self.nodes:
             self._first[node] = alike.setdefault(self._key(node), node)
-            if not is_same(node):
+            if node in self.needed and not is_same(node):
                 for source in node.all_input_nodes:
                     self._readers.setdefault(stripped(source), set()).add(node)
         for node in self.nodes:
@@ -156,7 +162,8 @@ class Values:
         """A value as it is."""
         channels, axes = shape(node)[1], len(shape(node)) - 2
         assert isinstance(channels, int)
-        return Way(self.first(node), pointwise(channels, axes), partial(identity, channels, axes))
+        kernel = partial(identity, channels, axes)
+        return Way(self.first(node), pointwise(channels, axes), kernel, is_itself=True)
 
     def _read(self, operand: Node, reader: Node) -> Value:
         """An operand as a sum of terms; as it is if somebody else needs it."""
@@ -201,6 +208,12 @@ class Values:
         return Value(tuple(terms), frozenset(spine))
 
 
+def _has_effects(node: Node) -> bool:
+    """Whether something depends on a node that nobody reads: an answer, or a check."""
+    is_call = node.op == "call_function"
+    return node.op == "output" or (is_call and node.is_impure() and not is_random(node))
+
+
 def _times(way: Way, factor: float) -> Way:
     """A way to read a value times a number."""
     if factor == 1:
@@ -210,7 +223,7 @@ def _times(way: Way, factor: float) -> Way:
         given = way.kernel()
         return Kernel(given.shape, given.weight * factor, given.bias * factor)
 
-    return replace(way, kernel=kernel)
+    return replace(way, kernel=kernel, is_itself=False)
 
 
 def _composed(
@@ -232,7 +245,7 @@ def _composed(
         yield Way(
             source=way.source,
             shape=shape,
-            kernel=partial(_chain, kernel, way.kernel, shape),
+            kernel=kernel if way.is_itself else partial(_chain, kernel, way.kernel, shape),
             inner=nodes | way.inner,
             cost=step.cost + math.prod(step.shape.stride) * way.lowest_cost,
         )

@@ -72,8 +72,8 @@ class _Rewriting:
     def all(self) -> None:
         # From the end, so that a value is seen as part of the largest sum that it belongs to.
         for node in reversed(self.nodes):
-            is_open = node.users and node not in self.gone and not self.constants.holds(node)
-            if is_open and self.values.found(node) is not None:
+            is_open = node in self.values.needed and node not in self.gone
+            if is_open and not self.constants.holds(node) and self.values.found(node) is not None:
                 self._rewrite(node, self.values[node])
 
     def _rewrite(self, node: Node, value: Value) -> None:

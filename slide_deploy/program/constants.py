@@ -5,10 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
 from torch.fx import Node
 from torch.fx.node import map_arg
-
-from slide_deploy.program.traced import Traced
 
 _RANDOM = torch.Tag.nondeterministic_seeded
 
@@ -22,11 +21,20 @@ class Constants:
     """What in a program is constant, and its numbers.
 
     Args:
-        program: as it stands when something is asked; changes that come later count.
+        program: as it stands. Nodes that are made later are unknown.
     """
 
     def __init__(self, program: ExportedProgram) -> None:
-        self.program = program
+        signature = program.graph_signature
+        changed = set(signature.buffers_to_mutate.values())
+        numbers = {**program.constants, **program.state_dict}
+        self._weights = {
+            spec.arg.name: numbers[spec.target]
+            for spec in signature.input_specs
+            if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+            and spec.target in numbers
+            and spec.target not in changed
+        }
         self._known: dict[Node, bool] = {}
 
     def holds(self, node: object) -> bool:
@@ -37,7 +45,7 @@ class Constants:
         while waiting:
             each = waiting[-1]
             sources = [source for source in each.all_input_nodes if source not in self._known]
-            if each not in self._known and sources and each.op == "call_function":
+            if sources and each.op == "call_function" and each not in self._known:
                 waiting += sources
                 continue
             waiting.pop()
@@ -48,28 +56,23 @@ class Constants:
         if node.op == "call_function":
             is_known = all(self._known[source] for source in node.all_input_nodes)
             return is_known and not is_random(node)
-        signature = self.program.graph_signature
-        buffer = signature.inputs_to_buffers.get(node.name)
-        changes = buffer is not None and buffer in signature.buffers_to_mutate.values()
-        return not changes and Traced(self.program).weight(node) is not None
+        return node.name in self._weights
 
+    @torch.no_grad()
     def value(self, node: object) -> Tensor | None:
         """The numbers of a constant, on the CPU, floating point in float64; None if it is none."""
         if not isinstance(node, Node) or not self.holds(node):
             return None
-        value = _value(Traced(self.program), node)
+        value = self._value(node)
         return value.cpu() if isinstance(value, Tensor) else None
 
-
-def _value(traced: Traced, node: Node) -> Any:
-    if node.op != "call_function":
-        return in_float64(traced.weight(node))
-    given = {source: _value(traced, source) for source in node.all_input_nodes}
-    args, kwargs = map_arg((node.args, node.kwargs), given.__getitem__)
-    with torch.no_grad():
-        return in_float64(node.target(*args, **kwargs))  # type: ignore[operator]
+    def _value(self, node: Node) -> Any:
+        if node.op != "call_function":
+            return _in_float64(self._weights[node.name])
+        given = {source: self._value(source) for source in node.all_input_nodes}
+        args, kwargs = map_arg((node.args, node.kwargs), given.__getitem__)
+        return _in_float64(node.target(*args, **kwargs))  # type: ignore[operator]
 
 
-def in_float64(value: object) -> object:
-    """A tensor of floating point numbers in float64; anything else as it is."""
+def _in_float64(value: Any) -> Any:
     return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
