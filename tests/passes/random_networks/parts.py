@@ -409,7 +409,10 @@ def to_tokens(b: Builder, x: Value) -> Value:
 
 
 def unflatten(b: Builder, x: Value) -> Value:
+    """Tokens as a map: of the sizes that they come from, rarely of others."""
     grid = x.grid
+    if b.chance(0.15):
+        grid = b.choose((grid[::-1], (1,) * (len(grid) - 1) + (math.prod(grid),)))
     if b.chance(0.3):
         order = (0, len(grid) + 1, *range(1, len(grid) + 1))
         return b.apply(
