@@ -23,7 +23,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.folders import require_writable_folder, working_folder
 from slide_deploy.lowerings import Lowering, refuse_strips
 from slide_deploy.reference import reference_answers
-from slide_deploy.reparameterize import reparameterize
+from slide_deploy.reparameterize import reparameterize, with_branches
 from slide_deploy.torch_defaults import torch_defaults
 
 
@@ -57,6 +57,8 @@ def export(
     folded, certificate = reparameterize(deployable.model)
     learn_map_sizes(deployable, folded)
     jobs = jobs_of(deployable, folded, exporters, options)
+    # Formats differ in how attentions are written, which holds no such branches.
+    certificate = with_branches(certificate, jobs[0].request.reports)
     del folded
     progress("reference answers in float64")
     cases = verification_cases(deployable.inputs, deployable.sizes)

@@ -1,6 +1,7 @@
 """The outcome of an export as people read it: on a terminal and in a notebook."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html import escape
 
 from exporters.explained import rewrite_lines
@@ -17,7 +18,7 @@ def as_terminal(result: ExportResult) -> str:
     grid = verification_table(
         _title(result), [(file.format, file.verification) for file in result.files]
     )
-    lines = [_fold(result)]
+    lines = [_fold(result), *branch_lines(result.certificate)]
     for file in result.files:
         lines += lowering_lines(file)
     lines += rewrite_lines(result.files, "explain()")
@@ -33,8 +34,9 @@ def as_html(result: ExportResult) -> str:
     lowerings = (line for file in result.files for line in lowering_lines(file))
     left = left_lines(result.certificate)
     rewrites = rewrite_lines(result.files, "explain()")
+    folds = (_fold(result), *branch_lines(result.certificate))
     manifest = f"manifest: {result.manifest}"
-    notes = (_fold(result), *left, *lowerings, *rewrites, *result.remarks, manifest)
+    notes = (*folds, *left, *lowerings, *rewrites, *result.remarks, manifest)
     problems = "".join(f"<p><b>{escape(problem)}</b></p>" for problem in result.problems)
     small = "<br>".join(map(escape, notes))
     return (
@@ -59,6 +61,21 @@ def left_lines(certificate: Certificate) -> Iterator[str]:
         yield f"{layer.name} ({layer.kind}) stays as it is: {layer.reason}"
 
 
+def branch_lines(certificate: Certificate) -> Iterator[str]:
+    """What became of parallel branches, in one line for all that were put together."""
+    merged = certificate.merged
+    if merged:
+        error = max(change.error or 0.0 for change in merged)
+        rounding = max(change.rounding or 0.0 for change in merged)
+        places = f"{len(merged)} place{'s' if len(merged) > 1 else ''}"
+        yield (
+            f"branches: one convolution each in {places}, error in float64 at most {error:.1e}, "
+            f"after rounding {rounding:.1e}"
+        )
+    for refusal in certificate.not_merged:
+        yield f"branches: {refusal.layer} stays as it is: {refusal.why}"
+
+
 def _why(sources: Sequence[str]) -> str:
     """Why a form was chosen for some attentions, in brackets; the manifest has it for each."""
     if len(set(sources)) == 1:
@@ -76,10 +93,11 @@ def _title(result: ExportResult) -> str:
 def _fold(result: ExportResult) -> str:
     certificate = result.certificate
     if not certificate.folded:
-        return f"fold: {certificate.status}"
+        return f"fold: {replace(certificate, merged=()).status}"
     count = len(certificate.folded)
     layers = f"{count} slide attention{'s' if count > 1 else ''}"
-    return f"fold: {layers}, error in float64 at most {certificate.error:.1e}"
+    error = max(layer.error for layer in certificate.folded)
+    return f"fold: {layers}, error in float64 at most {error:.1e}"
 
 
 def _cells(file: ExportedFile) -> tuple[str, ...]:

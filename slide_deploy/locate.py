@@ -25,6 +25,7 @@ class LayerOutput:
         otherwise: what a file may hold in its place: the layer as a lowering leaves it.
         ancestors: places of the layers that it was computed from; None for all in front of it.
         is_answered: whether an answer of the network is known to be computed from it.
+        is_norm: whether it is a normalisation, whose weights may be in what reads it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class LayerOutput:
     otherwise: tuple[np.ndarray, ...] = ()
     ancestors: frozenset[int] | None = None
     is_answered: bool = False
+    is_norm: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 from slide_deploy.cases import Case
-from slide_deploy.dataflow import Recorded, ancestors
+from slide_deploy.dataflow import Recorded, ancestors, are_only_projected
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.network import Network
 from slide_deploy.deployable.record import Deployable
@@ -128,10 +128,20 @@ def _layer_outputs(deployable: Deployable, case: Case, recorded: bool) -> list[L
         handle.remove()
     if not recorded:
         return outputs
-    *found, answered = ancestors(nodes, [tensor.grad_fn for tensor in given])
+    answers = [tensor.grad_fn for tensor in given]
+    *found, answered = ancestors(nodes, answers)
+    projected = are_only_projected(nodes, answers)
     return [
-        replace(output, ancestors=behind, is_answered=place in answered)
-        for place, (output, behind) in enumerate(zip(outputs, found, strict=True))
+        replace(
+            output,
+            ancestors=behind,
+            is_answered=place in answered,
+            # The weights of other normalisations stay where they are.
+            otherwise=() if output.is_norm and not is_projected else output.otherwise,
+        )
+        for place, (output, behind, is_projected) in enumerate(
+            zip(outputs, found, projected, strict=True)
+        )
     ]
 
 
@@ -167,7 +177,8 @@ def _keeper(  # type: ignore[no-untyped-def]
                 others = tuple(
                     other.detach().numpy() for other in _rewritten(module, inputs[0], tensor)
                 )
-                outputs.append(LayerOutput(name, value, others))
+                is_norm = isinstance(module, nn.LayerNorm)
+                outputs.append(LayerOutput(name, value, others, is_norm=is_norm))
                 nodes.append(tensor.grad_fn)
 
     return keep

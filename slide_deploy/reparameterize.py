@@ -2,8 +2,8 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -26,6 +26,7 @@ from slide_deploy.models.slide_attention import (
     SlideAttention,
     SlideAttentionBase,
 )
+from slide_deploy.passes.report import Change, PassReport, Refusal
 from slide_deploy.surgery import replace_module
 from slide_deploy.torch_defaults import torch_defaults
 from slide_deploy.wrappers import unwrapped
@@ -33,6 +34,9 @@ from slide_deploy.wrappers import unwrapped
 # Folding is exact; float64 leaves 1e-14 of the largest output. What is a thousand times that off is
 # not the same function.
 LARGEST_ERROR = 1e-11
+
+# The pass that puts branches together.
+BRANCHES = "parallel_branches"
 
 
 @dataclass(frozen=True)
@@ -81,24 +85,31 @@ class Certificate:
         already_folded: names of layers that were folded before.
         left: layers of other classes that look like a slide attention and stay as they are, in
             the model's order, each with its reason.
+        merged: sums and chains of convolutions that became one convolution each in the traced
+            network, in its order; see ``slide_deploy.passes.parallel_branches``.
+        not_merged: those that look alike and stay as they are, each with its reason.
     """
 
     folded: tuple[FoldedLayer, ...]
     already_folded: tuple[str, ...]
     left: tuple[LeftLayer, ...] = ()
+    merged: tuple[Change, ...] = ()
+    not_merged: tuple[Refusal, ...] = ()
 
     @property
     def error(self) -> float:
         """The largest error of any layer, in float64."""
-        return max((layer.error for layer in self.folded), default=0.0)
+        merged = (change.error or 0.0 for change in self.merged)
+        return max((*(layer.error for layer in self.folded), *merged), default=0.0)
 
     @property
     def status(self) -> str:
         """What happened, such as "folded", "already folded", "nothing to fold", "2 folded, 1 left".
 
-        Layers are counted where some of them were left.
+        Layers are counted where some of them were left, or branches were merged: "1 folded, 12
+        merged".
         """
-        if not self.left:
+        if not self.left and not self.merged:
             if self.folded:
                 return "folded"
             return "already folded" if self.already_folded else "nothing to fold"
@@ -106,8 +117,24 @@ class Certificate:
             (len(self.folded), "folded"),
             (len(self.already_folded), "already folded"),
             (len(self.left), "left"),
+            (len(self.merged), "merged"),
         )
         return ", ".join(f"{count} {what}" for count, what in counts if count)
+
+
+def with_branches(certificate: Certificate, reports: Iterable[PassReport]) -> Certificate:
+    """A certificate with what passes over the traced network put together.
+
+    Args:
+        certificate: of the slide attentions.
+        reports: of all passes that ran.
+    """
+    found = [report for report in reports if report.name == BRANCHES]
+    return replace(
+        certificate,
+        merged=tuple(change for report in found for change in report.changes),
+        not_merged=tuple(refusal for report in found for refusal in report.refusals),
+    )
 
 
 @torch_defaults()

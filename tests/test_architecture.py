@@ -59,10 +59,12 @@ ARROWS = {
         "slide_deploy.folding",
         "slide_deploy.foreign",
         "slide_deploy.models",
+        "slide_deploy.passes.report",
         "slide_deploy.surgery",
         "slide_deploy.torch_defaults",
         "slide_deploy.wrappers",
     },
+    "slide_deploy.passes.report": set(),
     "slide_deploy.lowerings": {
         "slide_deploy.errors",
         "slide_deploy.models",
@@ -82,7 +84,17 @@ ARROWS = {
         "slide_deploy.errors",
         "slide_deploy.folding",
         "slide_deploy.layouts",
+        "slide_deploy.passes.report",
         "slide_deploy.program",
+    },
+    # Passes over a network in memory, for who folds without writing a file.
+    "slide_deploy.merging": {
+        "slide_deploy.errors",
+        "slide_deploy.passes",
+        "slide_deploy.passes.report",
+        "slide_deploy.program",
+        "slide_deploy.reparameterize",
+        "slide_deploy.torch_defaults",
     },
     "slide_deploy.tuning": {
         "slide_deploy.errors",

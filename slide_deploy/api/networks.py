@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 from slide_deploy.api.arguments import PathLike, Size, path_of, public, size_of, texts_of
 from slide_deploy.checkpoint.choice import WeightChoice
-from slide_deploy.deployable.module import deployable_of, own_copy
+from slide_deploy.deployable.module import arguments_of, deployable_of, own_copy
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import Overrides, load_checkpoint
 from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering, chosen
 from slide_deploy.lowerings import lower as lower_folded
-from slide_deploy.reparameterize import Certificate, reparameterize
+from slide_deploy.merging import merge_branches
+from slide_deploy.reparameterize import Certificate, reparameterize, with_branches
 
 # A module, the path of a checkpoint, or what `load` gave.
 Model = nn.Module | Deployable | PathLike
@@ -80,20 +81,38 @@ def _choice(weights: str) -> WeightChoice:
 
 
 @public
-def fold(model: Model) -> tuple[nn.Module, Certificate]:
-    """Add up the parallel branches of every slide attention of a network.
+def fold(model: Model, inputs: Inputs | None = None) -> tuple[nn.Module, Certificate]:
+    """Add up the parallel branches of a network: of slide attentions, or of all convolutions.
 
     Args:
         model: a module, the path of a checkpoint, or what ``load`` gave; it is left as it is.
+        inputs: an example of what its ``forward`` takes: a tensor, a sequence of positional
+            arguments or a mapping of keyword arguments.
 
     Returns:
         A folded copy in evaluation mode, of the same type and on the same device, and the
-        certificate: what was folded in each layer and how exactly.
+        certificate: what was folded in each layer and how exactly. Without inputs it is the same
+        module with other slide attentions. With inputs, sums and chains of convolutions anywhere
+        become one convolution each, as in exported files. It is a traced graph of operators then,
+        which is called as in the example; sizes above 1 may be others where the network allows.
 
     Raises:
-        InputError: if the network cannot be read or copied, or a layer cannot be folded.
+        InputError: if the network cannot be read or copied, a layer cannot be folded, or the
+            network does not take the inputs or cannot be traced with them.
     """
-    return reparameterize(_module(model))
+    own = _module(model)
+    folded, certificate = reparameterize(own)
+    if inputs is None:
+        return folded, certificate
+    name = type(own).__name__
+    args, kwargs = arguments_of(own, inputs, name)
+    try:
+        merged, reports = merge_branches(folded, args, kwargs)
+    except InputError as error:
+        raise InputError(
+            f"{name} {error}: give no inputs, to fold slide attentions alone."
+        ) from error
+    return merged, with_branches(certificate, reports)
 
 
 @public

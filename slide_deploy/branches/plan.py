@@ -1,11 +1,12 @@
 """Which terms of a sum become one convolution: those of one source, where it does not cost more.
 
-The measure is the products that a position of the output takes. One convolution must take no more
-than all that it replaces: 3x3 and 1x1 become 3x3, while a dense 1x1 beside a depthwise 3x3 stays,
-as both together would be a dense 3x3. Factors, normalisations and additions count as nothing.
+The measure is the products that a position of the output takes. Two convolutions become one if that
+takes no more than both: 3x3 and 1x1 become 3x3, while a dense 1x1 beside a depthwise 3x3 stays, as
+both together would be a dense 3x3. The costliest takes in the others, one after the other; what is
+left is put together if all of it pays. Factors, normalisations and additions count as nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,11 +55,14 @@ def plan(value: Value, values: Values) -> list[Merge]:
     Returns:
         Merges of different terms; none where nothing is to be done.
     """
-    left = list(range(len(value.terms)))
+    left = set(range(len(value.terms)))
     merges: list[Merge] = []
-    while (found := next(_candidates(value.terms, left, values), None)) is not None:
-        merges.append(found)
-        left = [each for each in left if each not in found.terms]
+    for source, ways in _by_source(value.terms).items():
+        held = {index: way for index, way in ways.items() if index in left}
+        if len(held) > 1 or len(value.terms) == 1:  # a chain in a sum is looked at where it ends
+            found = _merges(source, held, values)
+            merges += found
+            left -= {index for merge in found for index in merge.terms}
     is_full = not left and len(merges) == 1
     if is_full or all(term.is_whole for term in value.terms):
         return merges
@@ -71,20 +75,21 @@ def merged(value: Value, values: Values) -> Way | None:
     if len(merges) != 1 or len(merges[0].terms) != len(value.terms):
         return None
     (merge,) = merges
-    cost = sum(way.cost for way in merge.ways)
-    return Way(merge.source, merge.shape, merge.kernel, merge.inner | value.spine, cost)
+    nodes = merge.inner | value.spine
+    return Way(merge.source, merge.shape, merge.kernel, nodes, merge.shape.weights)
 
 
 def why_not(terms: Sequence[Term], values: Values) -> str | None:
     """Why terms of one source are not put together; None if they have no source in common."""
-    for source, held in _by_source(terms, range(len(terms))):
-        if len(held) < 2 or not _holds_convolution([way for _, way in held], values):
+    for source, ways in _by_source(terms).items():
+        held = list(ways.values())
+        if len(held) < 2 or not _holds_convolution(held, values):
             continue
         try:
-            shape = summed([way.shape for _, way in held], _is_closed(source))
+            shape = summed([way.shape for way in held], _is_closed(source))
         except Different as error:
             return str(error)
-        before = sum(way.cost for _, way in held)
+        before = sum(way.lowest_cost for way in held)
         if shape.weights > before:
             return (
                 f"one convolution would take {shape.weights} products a position in place of "
@@ -93,52 +98,64 @@ def why_not(terms: Sequence[Term], values: Values) -> str | None:
     return None
 
 
-def _candidates(terms: Sequence[Term], left: Sequence[int], values: Values) -> Iterator[Merge]:
-    """What may be put together and pays, the most terms first."""
-    for source, held in _by_source(terms, left):
-        if len(held) < 2 and len(terms) > 1:
-            return  # a chain of its own is looked at where it ends
-        merge = _merge(source, held, values) or _greedy(source, held, values)
-        if merge is not None:
-            yield merge
+def _by_source(terms: Sequence[Term]) -> dict[Node, dict[int, Way]]:
+    """The terms that are convolutions of each source, by their place.
 
-
-def _by_source(
-    terms: Sequence[Term], left: Sequence[int]
-) -> list[tuple[Node, list[tuple[int, Way]]]]:
-    """Sources with the terms that are convolutions of them; most terms first, then farthest."""
+    Sources of the most terms come first; of those, the farthest.
+    """
     held: dict[Node, dict[int, Way]] = {}
-    for index in left:
-        for way in terms[index].ways:
+    for index, term in enumerate(terms):
+        for way in term.ways:
             held.setdefault(way.source, {}).setdefault(index, way)
     # Ways run from the nearest source to the farthest.
-    sources = [(source, list(ways.items())) for source, ways in reversed(held.items())]
-    return sorted(sources, key=lambda each: -len(each[1]))
+    sources = list(held.items())
+    sources.reverse()
+    sources.sort(key=lambda each: -len(each[1]))
+    return dict(sources)
 
 
-def _merge(source: Node, held: Sequence[tuple[int, Way]], values: Values) -> Merge | None:
-    """All of some terms as one convolution; None where it is not exact or costs more."""
-    ways = [way for _, way in held]
-    if not _holds_convolution(ways, values):
-        return None
+@dataclass(frozen=True)
+class _Group:
+    """Terms that are one convolution, and the products that it takes."""
+
+    ways: Mapping[int, Way]
+    shape: Shape
+    cost: int
+
+
+def _merges(source: Node, held: Mapping[int, Way], values: Values) -> list[Merge]:
+    """What becomes one of some terms of a source."""
+    groups = [_Group({index: way}, way.shape, way.lowest_cost) for index, way in held.items()]
+    groups.sort(key=lambda group: -group.cost)
+    done: list[_Group] = []
+    while groups:
+        first, *groups = groups
+        for other in list(groups):
+            both = _together(source, (first, other))
+            if both is not None:
+                first = both
+                groups.remove(other)
+        done.append(first)
+    rest = _together(source, done) if len(done) > 2 else None
+    merges = []
+    for group in done if rest is None else [rest]:
+        ways = list(group.ways.values())
+        if (len(ways) > 1 or len(held) == 1) and _holds_convolution(ways, values):
+            alone = _together(source, [group])  # a chain of its own is padded alike as well
+            if alone is not None:
+                merges.append(Merge(source, alone.shape, tuple(group.ways), tuple(ways)))
+    return merges
+
+
+def _together(source: Node, groups: Sequence[_Group]) -> _Group | None:
+    """One convolution for all; None where it is not exact or costs more."""
+    ways = {index: way for group in groups for index, way in group.ways.items()}
     try:
-        shape = summed([way.shape for way in ways], _is_closed(source))
+        shape = summed([way.shape for way in ways.values()], _is_closed(source))
     except Different:
         return None
-    if shape.weights > sum(way.cost for way in ways):
-        return None
-    return Merge(source, shape, tuple(index for index, _ in held), tuple(ways))
-
-
-def _greedy(source: Node, held: Sequence[tuple[int, Way]], values: Values) -> Merge | None:
-    """The costliest term with those that it takes in for nothing."""
-    first, *others = sorted(held, key=lambda each: -each[1].cost)
-    taken, found = [first], None
-    for each in others:
-        merge = _merge(source, [*taken, each], values)
-        if merge is not None:
-            taken, found = [*taken, each], merge
-    return found
+    cost = sum(group.cost for group in groups)
+    return _Group(ways, shape, shape.weights) if shape.weights <= cost else None
 
 
 def _holds_convolution(ways: Sequence[Way], values: Values) -> bool:

@@ -15,7 +15,7 @@ from torch.fx import Node
 from slide_deploy.branches.kernels import Kernel, diagonal, identity
 from slide_deploy.branches.shapes import Axes, Shape, pointwise
 from slide_deploy.program.constants import Constants
-from slide_deploy.program.traced import Call, call, same_shape, shape
+from slide_deploy.program.traced import Call, call, same_shape, same_size, shape
 
 _CONVOLUTIONS = {"conv1d": 1, "conv2d": 2, "conv3d": 3, "convolution": None}
 _TRANSPOSED = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
@@ -272,7 +272,8 @@ class Steps:
             return self._scaled(other, found.node, one, 0.0)
         for value, factor in ((one, other), (other, one)):
             # A number for each channel, as squeeze and excitation gives it.
-            is_factor = set(shape(factor)[2:]) <= {1} and len(shape(factor)) == len(shape(value))
+            sizes = shape(factor)
+            is_factor = len(sizes) > 2 and all(same_size(each, 1) for each in sizes[2:])
             if is_factor and same_shape(value, found.node):
                 return _blocked(value, "its factors depend on the input")
         return None

@@ -38,7 +38,7 @@ class Way:
         shape: of the convolution.
         kernel: computes it.
         inner: nodes that nobody needs any more once the value is computed so.
-        cost: products that a position of the value takes as the program computes it.
+        cost: products that a position of the value takes without it, at best.
     """
 
     source: Node
@@ -46,6 +46,11 @@ class Way:
     kernel: Callable[[], Kernel]
     inner: frozenset[Node] = frozenset()
     cost: int = 0
+
+    @property
+    def lowest_cost(self) -> int:
+        """Products that a position takes at best, as it is or as this convolution."""
+        return min(self.cost, self.shape.weights)
 
 
 @dataclass(frozen=True)
@@ -229,7 +234,7 @@ def _composed(
             shape=shape,
             kernel=partial(_chain, kernel, way.kernel, shape),
             inner=nodes | way.inner,
-            cost=step.cost + math.prod(step.shape.stride) * way.cost,
+            cost=step.cost + math.prod(step.shape.stride) * way.lowest_cost,
         )
 
 

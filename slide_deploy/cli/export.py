@@ -1,11 +1,13 @@
 """The commands that write files: export and fold."""
 
+from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slide_deploy.cli.branches import print_branches
 from slide_deploy.cli.completion import formats as complete_formats
 from slide_deploy.cli.options import (
     DEFAULT_PRECISION,
@@ -31,6 +33,8 @@ from slide_deploy.tasks.options import (
 )
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from slide_deploy.deployable.record import Deployable
     from slide_deploy.reparameterize import Certificate
 
@@ -142,6 +146,7 @@ def export(
         console = stdout()
         _describe(trained)
         _print_certificate(result.certificate)
+        print_branches(result.certificate, "Branches, one convolution each in the files")
         console.print(
             verification_table(
                 "Verification against the trained model in float64",
@@ -191,7 +196,7 @@ def fold(
 
     require_suffix(output)
     outputs = Outputs({"--output": output, "--json": json_to}, quiet, source.files)
-    with Steps(outputs.quiet, 3) as step:
+    with Steps(outputs.quiet, 4) as step:
         step(f"load {source.title}")
         trained = source.load(features=None)
 
@@ -202,13 +207,36 @@ def fold(
         folded, certificate = reparameterize(trained.model)
         step(f"write {output.name}")
         save_folded(folded, trained, output)
-    content = {"status": certificate.status, "certificate": certificate}
+        step("look for branches that export puts together")
+        exported, remark = _exported(certificate, folded, trained)
+    content = {
+        "status": certificate.status,
+        "certificate": certificate,
+        "merged_by_export": {"merged": exported.merged, "not_merged": exported.not_merged},
+    }
     outputs.write("--json", lambda: to_json(content))
     if not outputs.quiet:
         _describe(trained)
         _print_certificate(certificate)
+        print_branches(exported, f"As trained in {output.name}, put together by export")
+        for line in remark:
+            typer.echo(f"note: {line}")
         typer.echo(f"written: {output}")
     outputs.finish()
+
+
+def _exported(
+    certificate: "Certificate", folded: "nn.Module", trained: "Deployable"
+) -> tuple["Certificate", tuple[str, ...]]:
+    """The certificate that an export would give, and why it is not known where it is not."""
+    from slide_deploy.merging import merge_branches
+    from slide_deploy.reparameterize import with_branches
+
+    try:
+        _, reports = merge_branches(folded, *trained.call.arguments(trained.examples))
+    except InputError as error:
+        return certificate, (f"branches were not looked for: {trained.origin.name} {error}",)
+    return with_branches(certificate, reports), ()
 
 
 def _describe(trained: "Deployable") -> None:
@@ -230,7 +258,7 @@ def _print_certificate(certificate: "Certificate") -> None:
     from slide_deploy.console import stdout, table
 
     if not certificate.folded:
-        typer.echo(f"fold: {certificate.status}")
+        typer.echo(f"fold: {replace(certificate, merged=()).status}")
     for line in left_lines(certificate):
         typer.echo(f"note: {line}")
     if not certificate.folded:

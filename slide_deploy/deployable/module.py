@@ -63,7 +63,7 @@ def deployable_of(
     """
     own = own_copy(model, name).cpu().float().requires_grad_(False)
     name = name or type(own).__name__
-    args, kwargs = _arguments(own, inputs, name)
+    args, kwargs = arguments_of(own, inputs, name)
     leaves, spec = pytree.tree_flatten((args, kwargs))
     places = tuple(
         place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor | np.ndarray)
@@ -142,8 +142,19 @@ def own_copy(model: nn.Module, name: str = "") -> nn.Module:
     return unwrapped(model).eval()
 
 
-def _arguments(model: nn.Module, inputs: Any, title: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments, both in the order of ``forward``."""
+def arguments_of(
+    model: nn.Module, inputs: Any, title: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments, both in the order of ``forward``.
+
+    Args:
+        model: whose forward takes them.
+        inputs: see ``deployable_of``.
+        title: what messages call the model.
+
+    Raises:
+        InputError: if it does not take them.
+    """
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
     if isinstance(inputs, Tensor | np.ndarray):

@@ -132,11 +132,11 @@ class _Rewriting:
         return [(node, step) for node, step in found if isinstance(step, Step) and step.is_part]
 
     def _convolution(self, node: Node, source: Node, kernel: Kernel) -> Node:
-        shape, dtype = kernel.shape, node.meta["val"].dtype
-        weight = self.editor.constant(kernel.weight.to(dtype), "merged_weight")
+        shape, like = kernel.shape, node.meta["val"]
+        weight = self.editor.constant(kernel.weight.to(like.device, like.dtype), "merged_weight")
         bias = None
         if kernel.bias.any():
-            bias = self.editor.constant(kernel.bias.to(dtype), "merged_bias")
+            bias = self.editor.constant(kernel.bias.to(like.device, like.dtype), "merged_bias")
         settings = (list(shape.stride), list(shape.before), list(shape.dilation), shape.groups)
         operator = _OPERATORS[len(shape.taps)]
         return self.editor.insert(node, operator, source, weight, bias, *settings)

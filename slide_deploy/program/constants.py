@@ -54,11 +54,11 @@ class Constants:
         return not changes and Traced(self.program).weight(node) is not None
 
     def value(self, node: object) -> Tensor | None:
-        """The numbers of a constant, floating point in float64; None for any other node."""
+        """The numbers of a constant, on the CPU, floating point in float64; None if it is none."""
         if not isinstance(node, Node) or not self.holds(node):
             return None
         value = _value(Traced(self.program), node)
-        return value if isinstance(value, Tensor) else None
+        return value.cpu() if isinstance(value, Tensor) else None
 
 
 def _value(traced: Traced, node: Node) -> Any:

@@ -151,7 +151,10 @@ class Editor:
     def clean(self) -> None:
         """Remove what no answer depends on, unused weights included."""
         graph, signature = self.program.graph, self.program.graph_signature
-        inputs = set(signature.user_inputs)
+        # The signature names tensors alone; other arguments are inputs of the graph as well.
+        inputs = {
+            spec.arg.name for spec in signature.input_specs if spec.kind == InputKind.USER_INPUT
+        }
         for node in reversed(list(graph.nodes)):
             is_needed = node.users or node.op == "output" or node.name in inputs
             # Random numbers that nobody reads are none that anybody misses.

@@ -121,7 +121,13 @@ def call(node: object) -> Call | None:
 def shape(node: object) -> tuple[int | torch.SymInt, ...]:
     """The sizes of a value; () where it is no tensor."""
     held = node.meta.get("val") if isinstance(node, Node) else None
-    return tuple(held.shape) if isinstance(held, torch.Tensor) else ()
+    return tuple(map(_number, held.shape)) if isinstance(held, torch.Tensor) else ()
+
+
+def _number(size: int | torch.SymInt) -> int | torch.SymInt:
+    """A size; one that tracing left open and then found to be a number as that number."""
+    is_open = isinstance(size, torch.SymInt) and not size.node.expr.is_number
+    return size if is_open else int(size)
 
 
 def layer_of(node: Node) -> str:

@@ -63,10 +63,10 @@ def traced(deployable: Deployable, dimensions: Mapping[str, Any]) -> ExportedPro
         )
     except Exception as error:  # torch.export raises errors of many kinds
         raise InputError(_refusal(deployable, dimensions, error)) from error
-    return _without_changes_in_place(program)
+    return without_changes_in_place(program)
 
 
-def _without_changes_in_place(program: ExportedProgram) -> ExportedProgram:
+def without_changes_in_place(program: ExportedProgram) -> ExportedProgram:
     """The same where every operator gives a value of its own, as passes take it for granted."""
     for node in program.graph.nodes:
         if isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable:

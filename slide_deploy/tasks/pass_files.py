@@ -117,6 +117,7 @@ def _write_format(each: Subject, job: Job, folder: Path, step: Step) -> None:
         write_plain(each.deployable, exporter.format, plain)
     each.prove(plain)
     known: dict[str, Path] = {}
+    measured = measured_passes(exporter.passes)
     files, changes, refused = {PLAIN: plain.name}, {}, {}
     for variant, request in _requests(job.request, variants(exporter.passes, each.network.each)):
         step(f"{each.network.name}: {variant.name} {exporter.format}")
@@ -136,14 +137,16 @@ def _write_format(each: Subject, job: Job, folder: Path, step: Step) -> None:
             continue
         files[variant.name] = known[key].name
         changes[variant.name] = {
-            report.name: len(report.changes) for report in request.reports if report.changes
+            report.name: len(report.changes)
+            for report in request.reports
+            if report.changes and report.name in measured
         }
     Written(
         each.network.name,
         exporter.format,
         exporter.record.target,
         each.quick,
-        measured_passes(exporter.passes),
+        measured,
         files,
         changes,
         refused,

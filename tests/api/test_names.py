@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 SIGNATURES = {
     "load": "path, *, weights='auto', entry=None, leave_out=(), image_size=None, window_size=None, "
     "keep_windows=False, resize_position_tables=False, features=False, dynamic_batch=False",
-    "fold": "model",
+    "fold": "model, inputs=None",
     "lower": "model, lowering='depthwise'",
     "export": "model, inputs=None, *, to, out='exported', name=None, input_names=(), "
     "output_names=(), open_sizes=None, dynamic_batch=False, precision='float32', lowering='auto', "
@@ -30,7 +30,7 @@ SIGNATURES = {
 # What can be asked of each result.
 RESULTS = {
     "Deployable": "call double examples inputs model network open_names origin outputs sizes",
-    "Certificate": "already_folded error folded left status",
+    "Certificate": "already_folded error folded left merged not_merged status",
     "ExportResult": "certificate explain file files manifest network passed paths problems "
     "raise_if_failed remarks to_dict",
     "ExportedFile": "format lowerings operators passed paths rewrites seconds sha256 size "

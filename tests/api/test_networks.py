@@ -11,6 +11,7 @@ from slide_deploy.foreign import HostedAttention
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from tests.api.networks import IMAGE, Classifier, network, state
+from tests.passes.blocks import drawn, rep_vgg
 from tests.support import GOLDEN, Golden
 
 NANO = GOLDEN / "slide_swin_nano.pth"
@@ -107,6 +108,71 @@ def test_fold_says_when_there_is_nothing_to_fold() -> None:
     folded, certificate = slide_deploy.fold(nn.Sequential(nn.Conv2d(3, 4, 3)))
     assert certificate.status == "nothing to fold" and certificate.folded == ()
     assert answer(folded).shape == (1, 4, 14, 22)
+
+
+class Branched(nn.Module):
+    """The classifier behind parallel branches, with arguments and outputs of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rest, self.branches = Classifier(), rep_vgg(3, 3)
+
+    def forward(self, image: torch.Tensor, twice: bool = False) -> dict[str, object]:
+        x = self.branches(image * 2 if twice else image).relu()
+        return {"logits": self.rest(x), "maps": [x]}
+
+
+def test_fold_with_inputs_merges_branches_and_is_called_alike() -> None:
+    model = drawn(Branched()).train()
+    before = state(model)
+    folded, certificate = slide_deploy.fold(model, IMAGE)
+    assert state(model) == before
+    assert certificate.status == "1 folded, 1 merged" and certificate.error < 1e-12
+    assert [change.layer for change in certificate.merged] == ["branches (Added)"]
+    kernels = [each for each in folded.state_dict() if "merged" in each]
+    assert len(kernels) == 2  # a weight and a bias
+    model.eval()
+    for batch in (IMAGE, torch.cat([IMAGE, 2 * IMAGE])[:1]):
+        ours, theirs = folded(batch), model(batch)
+        assert ours.keys() == theirs.keys()
+        assert torch.allclose(ours["logits"], theirs["logits"], atol=1e-4)
+        assert torch.allclose(ours["maps"][0], theirs["maps"][0], atol=1e-4)
+
+
+def test_fold_with_inputs_takes_other_sizes_and_keyword_arguments() -> None:
+    model = drawn(Branched())
+    example = {"image": torch.cat([IMAGE, IMAGE]), "twice": True}
+    folded, _ = slide_deploy.fold(model, example)
+    image = torch.randn(3, 3, 24, 32)
+    ours, theirs = (each(image=image, twice=True) for each in (folded, model))
+    assert torch.allclose(ours["logits"], theirs["logits"], atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_fold_with_inputs_keeps_the_type(dtype: torch.dtype) -> None:
+    model = drawn(rep_vgg(3, 3)).to(dtype)
+    folded, certificate = slide_deploy.fold(model, IMAGE.to(dtype))
+    assert len(certificate.merged) == 1
+    assert {each.dtype for each in folded.state_dict().values()} == {dtype}
+    assert folded(IMAGE.to(dtype)).dtype == dtype
+
+
+def test_fold_with_inputs_takes_checkpoints() -> None:
+    folded, certificate = slide_deploy.fold(NANO, torch.zeros(1, 3, 64, 64))
+    assert len(certificate.folded) == 2 and certificate.merged == ()
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert np.allclose(answer(folded, image), answer(slide_deploy.fold(NANO)[0], image), atol=1e-4)
+
+
+def test_fold_refuses_what_cannot_be_traced() -> None:
+    class Deciding(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(InputError, match=r"Deciding cannot be traced .*: give no inputs, to fold"):
+        slide_deploy.fold(Deciding(), IMAGE)
+    with pytest.raises(InputError, match="Branched does not take these inputs"):
+        slide_deploy.fold(drawn(Branched()), {"picture": IMAGE})
 
 
 @pytest.mark.parametrize("form", ["depthwise", "per-offset/2", "flat", "FLAT"])

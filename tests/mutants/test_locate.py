@@ -24,7 +24,7 @@ LAYERS = {
     "layers.1.downsample.reduction.weight": "layers.1.downsample.reduction",
     "layers.2.blocks.1.attn.relative_position_bias_table": "layers.2.blocks.1.attn",
     "layers.3.blocks.0.attn.proj.weight": "layers.3.blocks.0.attn",
-    "norm.weight": "norm",
+    "norm.weight": "head",  # which holds it
     "head.bias": "head",
 }
 

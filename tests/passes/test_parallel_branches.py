@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slide_deploy.passes import parallel_branches
-from slide_deploy.program.tracing import _without_changes_in_place
+from slide_deploy.program.tracing import without_changes_in_place
 from tests.passes.blocks import (
     CONVS,
     Added,
@@ -208,7 +208,7 @@ WRITTEN: dict[str, Callable[[Written, Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", WRITTEN)
 def test_ways_to_write_a_sum(name: str) -> None:
     model, x = drawn(Written(WRITTEN[name])).double(), maps(2, 8, 7, 6)
-    before = _without_changes_in_place(program_of(model, x))
+    before = without_changes_in_place(program_of(model, x))
     after, report = rewritten(before, PASS)
     assert [each for each in names(after) if each != "relu" and each[0] != "_"] == ["conv2d"]
     assert largest_difference(before, after, x) < 1e-12
@@ -282,7 +282,7 @@ def test_open_sizes_stay_open() -> None:
 
     model, x = drawn(Net()).double(), maps(2, 3, 32, 24)
     dynamic = torch.export.Dim.DYNAMIC
-    before = _without_changes_in_place(
+    before = without_changes_in_place(
         program_of(model, x, dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},))
     )
     after, _ = rewritten(before, PASS)
@@ -306,6 +306,28 @@ def test_the_largest_sum_wins_over_its_parts() -> None:
     model, x = drawn(Net()).double(), maps(1, 8, 9, 9)
     after, report = rewritten(program_of(model, x), PASS)
     assert names(after) == ["conv2d"] and not report.refusals
+
+
+def test_what_costs_least_is_made() -> None:
+    """Depthwise copies go together; a dense 1x1 beside them would make all of it dense."""
+    layers = [nn.Conv2d(8, 8, 3, padding=1, groups=8) for _ in range(10)]
+    model = drawn(Added([*layers, nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)])).double()
+    x = maps(1, 8, 9, 9)
+    before = program_of(model, x)
+    after, _ = rewritten(before, PASS)
+    assert sorted(names(after)) == ["add", "conv2d", "conv2d"]
+    shapes = {tuple(tensor.shape) for tensor in after.state_dict.values() if tensor.ndim > 1}
+    assert shapes == {(8, 1, 3, 3), (8, 8, 1, 1)}
+    assert largest_difference(before, after, x) < 1e-12
+
+
+def test_a_sum_is_no_reason_for_a_chain_that_costs_more() -> None:
+    """Depthwise kernels before a dense one: one depthwise and one dense cost less than one."""
+    layers = [nn.Conv2d(8, 8, 3, padding=1, groups=8) for _ in range(10)]
+    model = drawn(nn.Sequential(Added(layers), nn.Conv2d(8, 8, 4, stride=4))).double()
+    x = maps(1, 8, 16, 16)
+    after, report = rewritten(program_of(model, x), PASS)
+    assert names(after) == ["conv2d", "conv2d"] and len(report.changes) == 1
 
 
 def test_terms_of_other_values_stay_in_the_sum() -> None:
