@@ -60,3 +60,11 @@ def test_what_nobody_reads_is_no_change() -> None:
     program, (report,) = run_passes(source.program, ("common_operators",))
     assert not report.changes
     assert "max_pool2d" not in text(program)
+
+
+def test_movements_that_end_in_five_axes_are_written_once() -> None:
+    def cut(x: Tensor) -> Tensor:
+        return x.transpose(1, 2).relu().transpose(1, 2).reshape(x.shape[0], 8, 2, 2, 2)
+
+    for is_open in (False, True):
+        assert not hold_each_alone(source_of(network(cut, 2, 8, 8), is_open), ["movements"])

@@ -146,13 +146,15 @@ def hold_all_together(source: Source, passes: Sequence[str]) -> set[str]:
     The second time an early pass may find what a later one made: a bias that is added apart and
     then meets another constant, or projections on maps that stand one behind the other. Two undo
     each other: absorbed_biases lets a normalisation add 1, which normalised_projections takes for a
-    bias as any other. So what is held of a second run is that it makes no operator more.
+    bias as any other. So what is held of a second run is that it makes no operator more. One pass
+    may: channels_first writes a normalisation on maps as several.
     """
     program, reports = run_passes(source.program, passes)
     what = " + ".join(passes)
     hold_rewritten(source, program, reports, what)
-    again, _ = run_passes(program, passes)
-    assert operators(again) <= operators(program), f"{what}: a second time makes operators more"
+    again, further = run_passes(program, passes)
+    if not any(report.changes for report in further if report.name == "channels_first"):
+        assert operators(again) <= operators(program), f"{what}: a second time makes more"
     for x, wanted in zip(source.inputs, source.wanted, strict=True):
         hold(answers(again, x), wanted, f"{what}, a second time,")
     return {report.name for report in reports if report.changes}
