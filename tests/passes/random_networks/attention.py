@@ -122,7 +122,7 @@ def attention(b: Builder, x: Value) -> Value:
         bias=not b.chance(0.3),
         table=table,
         mask=mask,
-        fused=b.chance(0.2),
+        fused=b.chance(0.35),
     )
     before = layer.table, layer.mask
     layer = b.trained(layer)
