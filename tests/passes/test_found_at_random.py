@@ -68,3 +68,10 @@ def test_movements_that_end_in_five_axes_are_written_once() -> None:
 
     for is_open in (False, True):
         assert not hold_each_alone(source_of(network(cut, 2, 8, 8), is_open), ["movements"])
+
+
+def test_a_shift_by_the_whole_axis_is_reported_and_an_answer_stays_an_operator() -> None:
+    inside = source_of(network(lambda x: x.roll(4, 2).relu(), 2, 2, 4, 6), is_open=False)
+    assert hold_each_alone(inside, ["rolls"]) == {"rolls"}
+    answer = source_of(network(lambda x: x.roll(4, 2), 2, 2, 4, 6), is_open=False)
+    assert not hold_each_alone(answer, ["rolls"])

@@ -147,6 +147,11 @@ def patch_merging(b: Builder, x: Value) -> Value:
     return parts.linear(b, value, b.choose((8, 4)))
 
 
+def patch_merging_of_maps(b: Builder, x: Value) -> Value:
+    """The same behind a transpose."""
+    return patch_merging(b, parts.to_last(b, x))
+
+
 def patches(b: Builder, x: Value) -> Value:
     """A convolution of cells beside one another, to normalised tokens."""
     if min(x.grid) < 2:

@@ -454,7 +454,7 @@ def there_and_back(b: Builder, x: Value) -> Value:
 
 def mean_token(b: Builder, x: Value) -> Value:
     """Every position beside the mean of all."""
-    mean = b.apply("mean over positions", lambda x: x.mean(1, keepdim=True), x)
+    mean = b.apply("mean over positions", lambda x: x.mean(1, keepdim=True), x, grid=(1,))
     return b.apply("sub", torch.sub, x, mean)
 
 
@@ -473,7 +473,7 @@ def nothing(b: Builder, x: Value) -> Value:
     if kind == "twins":
         return twins(b, x)
     if kind == "unread":
-        b.apply("unread", lambda x: x.mean(1, keepdim=True), x)
+        b.apply("unread", lambda x: x.mean(1, keepdim=True), x, grid=(1,))
         return x
     constant = torch.zeros(1) if kind == "zero" else torch.ones(1)
     value = b.apply(kind, WithConstant(torch.mul, constant.double(), False), x)
