@@ -189,7 +189,7 @@ def factors(b: Builder, x: Value) -> Value:
     else:
         shape = (value.channels,) if kind == "channels" else (*value.example.shape[1:-1], 1)
         value = b.apply(kind, parts.WithConstant(torch.mul, b.normal(*shape), False), value)
-    for _ in range(b.choose((0, 1, 2))):
+    for _ in range(b.choose((0, 1, 2, 2))):
         shape = b.choose(((value.channels,), value.example.shape[1:]))
         value = b.apply("add", parts.WithConstant(torch.add, b.normal(*shape), False), value)
     return value

@@ -41,6 +41,7 @@ BLOCKS: dict[str, tuple[Part, ...]] = {
         *(blocks.patches, blocks.patch_merging_of_maps) * 2,
         *(blocks.convolution_and_norm, blocks.again, attention.slide_attention),
         *(blocks.pooled,) * 2,
+        parts.roll,
         *(parts.to_last,) * 3,
         *(parts.to_tokens,) * 3,
     ),
