@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo detector picture test test-all lint types unit long full mutants traps tune \
+.PHONY: help demo detector picture test test-all lint types unit long full mutants random traps tune \
 	bench-trust bench-export bench-forms bench-passes format train clean
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test-all  the same, then the long tests: sweeps, full sizes, all mutants"
 	@echo "make full    run every pair of network, form and format, for an hour; see docs/architecture.md"
 	@echo "make mutants damage valid files in every way and print who sees it"
+	@echo "make random  a thousand random networks that no test has seen, through all passes"
 	@echo "make traps   run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
 	@echo "make bench-trust  measure the benchmark itself, for half an hour; see docs/trust.md"
@@ -74,6 +75,11 @@ full: $(VENV)/.installed
 
 mutants: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
+
+# Other programs each time, or those of a seed again: make random SEED=7.
+SEED ?= random
+random: $(VENV)/.installed
+	SLIDE_DEPLOY_SEED=$(SEED) $(PYTEST) tests/passes/test_random_programs.py
 
 traps: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.traps

@@ -93,6 +93,7 @@ ARROWS = {
         "slide_deploy.passes",
         "slide_deploy.passes.report",
         "slide_deploy.program",
+        "slide_deploy.program.tracing",
         "slide_deploy.reparameterize",
         "slide_deploy.torch_defaults",
     },

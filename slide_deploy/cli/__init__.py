@@ -31,6 +31,7 @@ COMMANDS = (
         export.export,
         "slide-deploy export model.pth --to onnx --to coreml --out exported\n\n"
         "As a backbone: slide-deploy export model.pth --to onnx --features --out backbone\n\n"
+        "What was rewritten: slide-deploy export model.pth --to onnx --explain\n\n"
         "For larger images: slide-deploy export model.pth --to onnx --image-size 448 "
         "--keep-windows\n\n"
         "A network of your own: slide-deploy export --model net:build --model-args "

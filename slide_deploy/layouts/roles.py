@@ -31,6 +31,8 @@ _EACH = {
 # Nothing but the value.
 SAME = {"clone", "contiguous", "alias", "detach", "dropout"}
 _PAIRED = {"add", "sub", "rsub", "mul", "div", "maximum", "minimum"}
+# Height and width stay what they are.
+_OF_ONE_MAP = {"each", "pair", "rows", "norm", "linear"}
 _RESHAPES = {"view", "reshape", "flatten", "unflatten", "_unsafe_view"}
 
 
@@ -252,10 +254,33 @@ def _learn(node: Node, role: Role, sizes: dict[Node, Size]) -> None:
         whole = shape(node) if len(shape(node)) == 4 else shape(next(iter(node.users)))
         if _all_known(whole[2:]):
             sizes.setdefault(role.data[0], (int(whole[2]), int(whole[3])))
-    elif role.kind in ("each", "pair", "rows", "norm", "linear") or (
-        role.kind == "cat" and len(shape(node)) == 3
-    ):
+    elif role.kind in _OF_ONE_MAP or (role.kind == "cat" and len(shape(node)) == 3):
         known = next((sizes[each] for each in (node, *role.data) if each in sizes), None)
         if known is not None:
             for each in (node, *role.data):
                 sizes.setdefault(each, known)
+
+
+def agreeing(roles: Mapping[Node, Role], sizes: Mapping[Node, Size]) -> dict[Node, Role]:
+    """Roles without those where maps of different sizes meet: tokens of 4 x 6 become one of 6 x 4.
+
+    Args:
+        roles: of operators.
+        sizes: height and width of maps, see ``map_sizes``.
+    """
+    return {node: role for node, role in roles.items() if len(_met(node, role, sizes)) <= 1}
+
+
+def _met(node: Node, role: Role, sizes: Mapping[Node, Size]) -> set[tuple[Any, ...]]:
+    """The known sizes of all maps that are one and the same to an operator."""
+    values, maps = (node, *role.data), list[Node]()
+    if role.kind == "enter":
+        values, maps = (node,), [role.data[0]]
+    elif role.kind == "leave":
+        values, maps = role.data, [node] if len(shape(node)) == 4 else list(node.users)
+    elif role.kind not in _OF_ONE_MAP and not (role.kind == "cat" and len(shape(node)) == 3):
+        return set()
+    given = (shape(each)[2:] for each in maps)
+    return {sizes[each] for each in values if each in sizes} | {
+        size for size in given if _all_known(size)
+    }

@@ -15,7 +15,7 @@ open, and operators that mix positions, such as an attention between tokens.
 from collections import Counter
 
 from slide_deploy.layouts.maps import MapWriter
-from slide_deploy.layouts.roles import map_sizes, role_of
+from slide_deploy.layouts.roles import agreeing, map_sizes, role_of
 from slide_deploy.layouts.stretches import channels_first
 from slide_deploy.passes.report import PassReport
 from slide_deploy.program.editing import Editor
@@ -33,6 +33,7 @@ def rewrite(editor: Editor, report: PassReport) -> None:
     if not any(role.kind in ("enter", "leave") for role in roles.values()):
         return
     sizes = map_sizes(roles)
+    roles = agreeing(roles, sizes)
     first = channels_first(roles, sizes)
     MapWriter(editor, roles, sizes, first, weights).write()
     changed = [node for node in nodes if node in first]

@@ -48,7 +48,8 @@ def _gains(chain: Sequence[Node], wanted: Arrangement) -> bool:
     permuted = tuple(first[axis] for axis in order)
     reshapes = (not same_shape(source, first)) + (not same_shape(permuted, wanted.shape))
     permutations = int(order != tuple(range(len(order))))
-    new = (max(_RANK, len(first)), permutations, reshapes + permutations)
+    rank = max(_RANK, len(first), len(wanted.shape))
+    new = (rank, permutations, reshapes + permutations)
     calls = [each for node in chain if (each := call(node)) is not None]
     moving = sum(permutation(each) is not None for each in calls)
     old = (max(_RANK, *(len(shape(node)) for node in chain)), moving, len(chain))

@@ -147,6 +147,11 @@ def patch_merging(b: Builder, x: Value) -> Value:
     return parts.linear(b, value, b.choose((8, 4)))
 
 
+def patch_merging_of_maps(b: Builder, x: Value) -> Value:
+    """The same behind a transpose."""
+    return patch_merging(b, parts.to_last(b, x))
+
+
 def patches(b: Builder, x: Value) -> Value:
     """A convolution of cells beside one another, to normalised tokens."""
     if min(x.grid) < 2:
@@ -184,7 +189,7 @@ def factors(b: Builder, x: Value) -> Value:
     else:
         shape = (value.channels,) if kind == "channels" else (*value.example.shape[1:-1], 1)
         value = b.apply(kind, parts.WithConstant(torch.mul, b.normal(*shape), False), value)
-    for _ in range(b.choose((0, 1, 2))):
+    for _ in range(b.choose((0, 1, 2, 2))):
         shape = b.choose(((value.channels,), value.example.shape[1:]))
         value = b.apply("add", parts.WithConstant(torch.add, b.normal(*shape), False), value)
     return value

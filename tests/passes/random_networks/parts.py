@@ -1,6 +1,7 @@
 """Single operators at random: each takes a value and gives another one."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -133,15 +134,16 @@ class _Product(nn.Module):
 
 
 class WithConstant(nn.Module):
-    """An operator of a value and a constant, which stands left or right."""
+    """An operator of a value and a constant, which stands left or right and may be computed."""
 
-    def __init__(self, operator, constant: Tensor, is_left: bool) -> None:
+    def __init__(self, operator, constant: Tensor, is_left: bool, computed: bool = False) -> None:
         super().__init__()
-        self.operator, self.is_left = operator, is_left
+        self.operator, self.is_left, self.computed = operator, is_left, computed
         self.register_buffer("constant", constant)
 
     def forward(self, x: Tensor) -> Tensor:
-        pair = (self.constant, x) if self.is_left else (x, self.constant)
+        constant = self.constant.tanh() + 0.1 if self.computed else self.constant
+        pair = (constant, x) if self.is_left else (x, constant)
         return self.operator(*pair)
 
 
@@ -169,8 +171,9 @@ def with_constant(b: Builder, x: Value) -> Value:
     else:
         shape = full if which == "full" else [1]
     constant = b.normal(*shape)
-    layer = WithConstant(OPERATORS[name], constant, b.chance(0.3))
-    return b.apply(f"{name} with {tuple(shape)}, left: {layer.is_left}", layer, x)
+    layer = WithConstant(OPERATORS[name], constant, b.chance(0.3), b.chance(0.4))
+    text = f"{name} with {tuple(shape)}, left: {layer.is_left}, computed: {layer.computed}"
+    return b.apply(text, layer, x)
 
 
 def with_number(b: Builder, x: Value) -> Value:
@@ -409,6 +412,14 @@ def to_tokens(b: Builder, x: Value) -> Value:
 
 
 def unflatten(b: Builder, x: Value) -> Value:
+    """Tokens as a map: of the sizes that they come from, rarely of others."""
+    if b.chance(0.15):
+        flat = (1,) * (x.dims - 1) + (math.prod(x.grid),)
+        return unflatten_alike(b, replace(x, grid=b.choose((x.grid[::-1], flat))))
+    return unflatten_alike(b, x)
+
+
+def unflatten_alike(b: Builder, x: Value) -> Value:
     grid = x.grid
     if b.chance(0.3):
         order = (0, len(grid) + 1, *range(1, len(grid) + 1))
@@ -443,7 +454,7 @@ def there_and_back(b: Builder, x: Value) -> Value:
 
 def mean_token(b: Builder, x: Value) -> Value:
     """Every position beside the mean of all."""
-    mean = b.apply("mean over positions", lambda x: x.mean(1, keepdim=True), x)
+    mean = b.apply("mean over positions", lambda x: x.mean(1, keepdim=True), x, grid=(1,))
     return b.apply("sub", torch.sub, x, mean)
 
 
@@ -462,7 +473,7 @@ def nothing(b: Builder, x: Value) -> Value:
     if kind == "twins":
         return twins(b, x)
     if kind == "unread":
-        b.apply("unread", lambda x: x.mean(1, keepdim=True), x)
+        b.apply("unread", lambda x: x.mean(1, keepdim=True), x, grid=(1,))
         return x
     constant = torch.zeros(1) if kind == "zero" else torch.ones(1)
     value = b.apply(kind, WithConstant(torch.mul, constant.double(), False), x)
