@@ -117,7 +117,7 @@ bench-forms: $(VENV)/.installed
 
 # What does each rewrite of a traced network give? PASS_NETWORKS="--network vit_small" for some.
 PASS_NETWORKS ?=
-PASS_FLAGS ?= --rounds 24 --seconds 4
+PASS_FLAGS ?= --processes 3 --rounds 8 --seconds 1.6
 bench-passes: $(VENV)/.installed
 	$(BIN)/python -m slide_deploy.tasks.pass_files build/passes $(PASS_NETWORKS)
 	$(BIN)/python -m benchmarks.passes build/passes $(PASS_NETWORKS) $(PASS_FLAGS) \

@@ -6,6 +6,7 @@ The files come from ``python -m slide_deploy.tasks.pass_files``.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import result
@@ -15,8 +16,10 @@ from benchmarks.grid import Grid
 from benchmarks.measuring.race import Plan, race
 from benchmarks.passes import tables
 from benchmarks.passes.gains import ALONE, LEAST, LEFT_OUT, gains, races, standing
+from benchmarks.passes.levels import LEAST_PROCESSES
 from benchmarks.passes.record import Written, folders, read
 from benchmarks.record import Candidate, Configuration, Run
+from benchmarks.statistics import LEAST_ROUNDS
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.machine import usable_threads
 from slide_deploy.progress import Steps
@@ -24,13 +27,16 @@ from slide_deploy.writing import require_writable
 
 COMMAND = "make bench-passes"
 INTERRUPTED = 130
-# The files of a network in one format, and its races by name.
-_Raced = tuple[Written, dict[str, Run]]
+# The files of a network in one format, and the runs of its races by name.
+_Raced = tuple[Written, dict[str, list[Run]]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 1 if a network is too slow beyond doubt, 2 if a result cannot be used."""
-    chosen = _parser().parse_args(arguments)
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.processes < LEAST_PROCESSES or chosen.rounds < LEAST_ROUNDS:
+        parser.error(f"give {LEAST_PROCESSES} --processes and {LEAST_ROUNDS} --rounds at least")
     page = None if chosen.out is None else GeneratedPage(chosen.out, COMMAND)
     try:
         if page is not None:
@@ -38,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             require_writable(page.path)
         places = list(folders(chosen.folder))
         raced = [] if chosen.no_race else _asked_for(places, chosen.network)
-        with Steps(False, sum(_steps(place, chosen.rounds) for place in raced)) as step:
+        with Steps(False, sum(_steps(place, chosen) for place in raced)) as step:
             for place in raced:
                 _race(place, chosen, step)
         runs = [(read(place), _runs(place)) for place in places if _runs(place)]
@@ -67,19 +73,20 @@ def _asked_for(places: Sequence[Path], networks: Sequence[str]) -> list[Path]:
     return [place for place in places if not networks or place.parent.name in networks]
 
 
-def _run(place: Path, race: str) -> Path:
-    """Where the result of a race is kept."""
-    return place / f"{race.replace(' ', '-')}.run.json"
+def _results(place: Path, race: str) -> list[Path]:
+    """Where the results of a race are kept."""
+    return sorted(place.glob(f"{race.replace(' ', '-')}.*.run.json"))
 
 
-def _runs(place: Path) -> dict[str, Run]:
+def _runs(place: Path) -> dict[str, list[Run]]:
     """The results of the races of a folder, by name."""
-    names = (LEFT_OUT, ALONE)
-    return {name: result.read(_run(place, name)) for name in names if _run(place, name).exists()}
+    found = {race: _results(place, race) for race in (LEFT_OUT, ALONE)}
+    return {race: list(map(result.read, paths)) for race, paths in found.items() if paths}
 
 
-def _steps(place: Path, rounds: int) -> int:
-    return sum(len(candidates) + rounds for candidates in races(read(place)).values())
+def _steps(place: Path, chosen: argparse.Namespace) -> int:
+    raced = races(read(place)).values()
+    return int(chosen.processes * sum(len(candidates) + chosen.rounds for candidates in raced))
 
 
 def _race(place: Path, chosen: argparse.Namespace, step: Callable[[str], None]) -> None:
@@ -98,10 +105,16 @@ def _race(place: Path, chosen: argparse.Namespace, step: Callable[[str], None]) 
             rounds=chosen.rounds,
             warm_up=chosen.warm_up,
         )
-        run = race(plan, lambda text: step(f"{written.network} on {written.target}: {text}"))
-        if run.interrupted:
-            raise KeyboardInterrupt
-        result.write(run, _run(place, name))
+        for old in _results(place, name):
+            old.unlink()
+        for turn in range(chosen.processes):
+            run = race(
+                replace(plan, seed=turn),
+                lambda text: step(f"{written.network} on {written.target}: {text}"),
+            )
+            if run.interrupted:
+                raise KeyboardInterrupt
+            result.write(run, place / f"{name.replace(' ', '-')}.{turn}.run.json")
 
 
 def _grids(runs: Sequence[_Raced]) -> list[Grid]:
@@ -116,16 +129,18 @@ def _grids(runs: Sequence[_Raced]) -> list[Grid]:
 
 
 def _conditions(runs: Sequence[_Raced]) -> dict[str, str]:
-    every = [run for _, races in runs for run in races.values()]
+    every = [run for _, raced in runs for repeated in raced.values() for run in repeated]
     measured = [each for run in every for each in run.measurements]
     threads = {each.candidate.configuration.threads for each in measured}
     rounds = {len(each.rounds) for each in measured}
+    processes = {len(repeated) for _, raced in runs for repeated in raced.values()}
     small = [written.network for written, _ in runs if written.quick]
     return {
         "command": f"`{COMMAND}`, a run for each network on each runtime",
         **({"too small to say anything": ", ".join(dict.fromkeys(small))} if small else {}),
         "threads": ", ".join(map(str, sorted(threads))),
-        "rounds": ", ".join(map(str, sorted(rounds))),
+        "processes of each file": ", ".join(map(str, sorted(processes))),
+        "rounds of each process": ", ".join(map(str, sorted(rounds))),
         **every[0].machine,
     }
 
@@ -138,9 +153,12 @@ def _parser() -> argparse.ArgumentParser:
         "--network", action="append", default=[], help="to race, once for each; or all"
     )
     parser.add_argument("--no-race", action="store_true", help="show what was measured before")
-    parser.add_argument("--rounds", type=int, default=24, help="of each race; at least 6")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of measuring a candidate")
-    parser.add_argument("--warm-up", type=float, default=2.0, help="most seconds to settle")
+    parser.add_argument(
+        "--processes", type=int, default=3, help="one after the other, of each file; at least 2"
+    )
+    parser.add_argument("--rounds", type=int, default=8, help="of each process; at least 6")
+    parser.add_argument("--seconds", type=float, default=1.6, help="of measuring a process")
+    parser.add_argument("--warm-up", type=float, default=1.0, help="most seconds to settle")
     parser.add_argument("--threads", type=int, default=usable_threads(), help="of a call")
     return parser
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from benchmarks.passes.levels import LEAST_PROCESSES, Levels
 from benchmarks.passes.record import PLAIN, Written
 from benchmarks.passes.variants import ALL, NONE, only, without
-from benchmarks.record import Measurement, Run
-from benchmarks.statistics import Estimate, paired_ratio
+from benchmarks.record import Run
+from benchmarks.statistics import Estimate, Rounds
 from slide_deploy.errors import InputError
 
 # The file with all passes once more, in a process of its own: what equal files differ by.
@@ -100,39 +101,37 @@ def _files(written: Written, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def standing(written: Written, runs: Mapping[str, Run]) -> Standing:
+def standing(written: Written, runs: Mapping[str, Sequence[Run]]) -> Standing:
     """How the file with all passes stands.
 
     Args:
         written: the files.
-        runs: by the name of the race.
+        runs: of each race, by its name; each run has processes of its own.
 
     Raises:
-        InputError: if a file gave too few figures.
+        InputError: if a file failed, or was raced too few times.
     """
     race = _Races(written, runs)
-    against_plain = race.ratio(PLAIN, ALL)
-    plain, ours = race.measurements(PLAIN, ALL)
     return Standing(
         written.network,
         written.target,
-        median(plain.pooled_samples) / 1e9,
-        median(ours.pooled_samples) / 1e9,
-        against_plain,
+        race.seconds(PLAIN),
+        race.seconds(ALL),
+        race.ratio(PLAIN, ALL),
         race.difference(NONE, ALL),
         race.ratio(ALL, AGAIN),
     )
 
 
-def gains(written: Written, runs: Mapping[str, Run]) -> tuple[Gain, ...]:
+def gains(written: Written, runs: Mapping[str, Sequence[Run]]) -> tuple[Gain, ...]:
     """What each pass gives that changed anything, in their order.
 
     Args:
         written: the files.
-        runs: by the name of the race.
+        runs: of each race, by its name; each run has processes of its own.
 
     Raises:
-        InputError: if a file gave too few figures.
+        InputError: if a file failed, or was raced too few times.
     """
     race = _Races(written, runs)
     found = []
@@ -149,52 +148,55 @@ def gains(written: Written, runs: Mapping[str, Run]) -> tuple[Gain, ...]:
 
 
 class _Races:
-    """The measurements of the runs by the files that they are of."""
+    """The runs of a network's files in one format."""
 
-    def __init__(self, written: Written, runs: Mapping[str, Run]) -> None:
+    def __init__(self, written: Written, runs: Mapping[str, Sequence[Run]]) -> None:
         self._written = written
-        self._measured: list[dict[str, Measurement]] = []
+        self._levels: list[tuple[frozenset[str], Levels]] = []
+        self._samples: dict[str, list[int]] = {}
         for race, candidates in races(written).items():
-            raced = runs[race].measurements if race in runs else ()
-            by_name = {each.candidate.name: each for each in raced}
-            for name in candidates:
-                if name not in by_name:
-                    raise InputError(
-                        f"No {name} of {written.network} was raced on {written.target}: race it "
-                        f"again."
-                    )
-            self._measured.append(
-                {
-                    AGAIN if name == AGAIN else file: by_name[name]
-                    for name, file in candidates.items()
-                }
-            )
+            found = [self._samples_of(run, candidates) for run in runs.get(race, ())]
+            if len(found) < LEAST_PROCESSES:
+                raise InputError(
+                    f"{written.network} was not raced {LEAST_PROCESSES} times on "
+                    f"{written.target}: race it again."
+                )
+            self._levels.append((frozenset(found[0]), Levels(found)))
 
-    def measurements(self, *variants: str) -> tuple[Measurement, ...]:
-        """Of the files of variants that ran in one race."""
-        files = [AGAIN if name == AGAIN else self._written.files[name] for name in variants]
-        measured = next(race for race in self._measured if race.keys() >= set(files))
-        return tuple(measured[file] for file in files)
+    def _samples_of(self, run: Run, candidates: Mapping[str, str]) -> dict[str, Rounds]:
+        """The samples of each file, round by round."""
+        by_name = {each.candidate.name: each for each in run.measurements}
+        found: dict[str, Rounds] = {}
+        for name, file in candidates.items():
+            measurement = by_name.get(name)
+            if measurement is None or measurement.error or not measurement.rounds:
+                reason = (measurement and measurement.error) or "there are no figures"
+                raise InputError(
+                    f"{name} of {self._written.network} on {self._written.target} failed "
+                    f"({reason}): race it again."
+                )
+            key = AGAIN if name == AGAIN else file
+            found[key] = measurement.samples
+            self._samples.setdefault(key, []).extend(measurement.pooled_samples)
+        return found
+
+    def _file(self, variant: str) -> str:
+        return AGAIN if variant == AGAIN else self._written.files[variant]
+
+    def seconds(self, variant: str) -> float:
+        """The median of a call of a variant's file."""
+        return median(self._samples[self._file(variant)]) / 1e9
 
     def ratio(self, over: str, under: str) -> Estimate:
-        """How many times as long the first variant takes.
-
-        Raises:
-            InputError: if one of them gave too few figures.
-        """
-        first, second = self.measurements(over, under)
-        found = paired_ratio(first.samples, second.samples)
-        if found is None:
-            failed = first if first.error or not second.error else second
-            raise InputError(
-                f"{failed.candidate.name} of {self._written.network} on {self._written.target} "
-                f"gave too few figures ({failed.error or 'too few rounds'}): race it again."
-            )
-        return found
+        """How many times as long the first variant takes."""
+        files = self._file(over), self._file(under)
+        return next(
+            levels.ratio(*files) for raced, levels in self._levels if raced.issuperset(files)
+        )
 
     def difference(self, over: str, under: str) -> Estimate | None:
         """The ratio; None where both are the same file, or one does not exist."""
-        files: Mapping[str, str] = self._written.files
+        files = self._written.files
         if over not in files or under not in files or files[over] == files[under]:
             return None
         return self.ratio(over, under)

@@ -28,10 +28,9 @@ def standings(found: Sequence[Standing]) -> Grid:
         "Against torch.onnx.export and OpenVINO's own conversion of the same trained network",
         _STANDINGS,
         tuple(map(_standing, found)),
-        "Medians over the rounds of the ratio of both candidates' medians, with 95 % intervals. "
+        "Ratios of times with 95 % intervals, which hold for the scatter between processes. "
         f"*Theirs / ours* must be {LEAST:g} at least. *No pass / all* is what the passes give "
-        "together. *Same / same* is the file with all passes against itself in another process: "
-        "what is closer to 1 than that says nothing.",
+        "together. *Same / same* is the file with all passes against itself.",
     )
 
 

@@ -77,7 +77,18 @@ def test_the_commands_write_race_and_show(tmp_path, with_passes, capsys) -> None
 
     page = tmp_path / "page.md"
     page.write_text(PAGE)
-    few = ["--rounds", "6", "--seconds", "0.1", "--warm-up", "0.1", "--threads", "1"]
+    few = [
+        "--processes",
+        "2",
+        "--rounds",
+        "6",
+        "--seconds",
+        "0.1",
+        "--warm-up",
+        "0.1",
+        "--threads",
+        "1",
+    ]
     assert command.main([str(tmp_path), *few, "--out", str(page)]) in (0, 1)  # noise may slow it
     text = page.read_text()
     assert text.startswith("before") and text.endswith("after\n")
@@ -85,7 +96,7 @@ def test_the_commands_write_race_and_show(tmp_path, with_passes, capsys) -> None
     assert "| clamp | repvgg | 5 |" in text
     assert "| idle | Find nothing. |  |  | changes nothing here |" in text
     assert "| too small to say anything | repvgg |" in text
-    raced = json.loads((folder / "left-out.run.json").read_text())["measurements"]
+    raced = json.loads((folder / "left-out.1.run.json").read_text())["measurements"]
     assert [each["candidate"]["name"] for each in raced] == ["all", "plain", "none", AGAIN]
 
     capsys.readouterr()

@@ -1,0 +1,54 @@
+"""How long files take, each in several processes, and ratios with intervals that hold for all.
+
+Where the memory of a process lies makes it faster or slower than another one of the same file, for
+as long as it lives: by one or two per cent, as much as a pass gives. More rounds do not help. So
+each file is raced in several processes. A level is the logarithm of a time, after what all
+candidates of a round have in common is taken off:
+
+    level of file c in process p = effect of c + effect of the race p + noise,
+
+and the interval of a difference is that of Student's t, with the variance of the noise estimated
+from all files of the races together (two-way analysis of variance without interaction).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from benchmarks.statistics import CONFIDENCE, Estimate, Interval, Rounds
+
+# Fewer say nothing of what processes differ by.
+LEAST_PROCESSES = 2
+
+
+class Levels:
+    """The levels of files that were raced several times.
+
+    Args:
+        races: the samples of each race: for each file, by its name, the samples of each round. All
+            races have the same files, two or more, and there are two races or more.
+    """
+
+    def __init__(self, races: Sequence[Mapping[str, Rounds]]) -> None:
+        self._names = list(races[0])
+        self._levels = np.stack([self._of_race(race) for race in races], axis=1)  # (file, race)
+
+    def _of_race(self, race: Mapping[str, Rounds]) -> np.ndarray:
+        rounds = min(len(race[name]) for name in self._names)
+        logs = np.log(
+            [[np.median(samples) for samples in race[name][:rounds]] for name in self._names]
+        )
+        return np.asarray(np.median(logs - logs.mean(axis=0), axis=1))
+
+    def ratio(self, over: str, under: str) -> Estimate:
+        """How many times as long the first file takes as the second."""
+        files, races = self._levels.shape
+        means = self._levels.mean(axis=1)
+        value = means[self._names.index(over)] - means[self._names.index(under)]
+        noise = self._levels - means[:, None] - self._levels.mean(axis=0) + self._levels.mean()
+        freedom = (files - 1) * (races - 1)
+        error = np.sqrt(2 * np.sum(noise**2) / freedom / races)
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * error)
+        low, middle, high = (float(np.exp(each)) for each in (value - half, value, value + half))
+        return Estimate(middle, Interval(low, high))
