@@ -36,15 +36,18 @@ class _Writer:
         """The program as plain data, and the weights that it uses."""
         program = self._request.single
         traced = Traced(program)
+        targets = {spec.arg.name: spec.target for spec in program.graph_signature.input_specs}
         inputs = iter([each.name for each in self._request.inputs])
         operators: list[dict[str, Any]] = []
         outputs: list[str] = []
         for node in program.graph.nodes:
             if node.op == "placeholder":
                 weight = traced.weight(node)
-                if weight is not None and node.users:
-                    self._weights[node.name] = weight.numpy()
-                self._names[node.name] = node.name if weight is not None else next(inputs)
+                if weight is not None:
+                    self._names[node.name] = str(targets[node.name]).replace(".", "_")
+                    self._weights[self._names[node.name]] = weight.numpy()
+                else:
+                    self._names[node.name] = next(inputs)
             elif node.op == "output":
                 outputs = [self._names[result.name] for result in node.args[0]]
             elif node.target.__name__ == "getitem":
