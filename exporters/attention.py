@@ -70,21 +70,20 @@ def deployable_attention(
     )
 
 
-def attention_request(
+def attention_traces(
     folded: FoldedSlideAttention,
     map_size: tuple[int, int],
     lowering: Lowering | Chooser,
-    precision: str = "float32",
     dynamic_batch: bool = False,
-) -> ExportRequest:
-    """What an exporter writes for one attention.
+) -> Traces:
+    """One attention in a form, ready to be traced.
 
     Raises:
         InputError: if the form cannot write it.
     """
     whole = deployable_attention(folded, map_size, dynamic_batch)
     lowered = Alone(lower(folded, lowering), folded.layout).eval()
-    return ExportRequest(Traces(replace(whole, model=lowered)), {}, precision)
+    return Traces(replace(whole, model=lowered))
 
 
 class AttentionFiles:
@@ -113,7 +112,7 @@ class AttentionFiles:
         self._cases = verification_cases(whole.inputs)
         self._references = reference_answers(whole, self._cases).answers
         # Tracing takes a third of the time: once for all formats.
-        self._requests: dict[Lowering, ExportRequest] = {}
+        self._traces: dict[Lowering, Traces] = {}
 
     def write(self, lowering: Lowering, format: str) -> Path:
         """Write one and hold it against the folded attention in float64.
@@ -123,12 +122,11 @@ class AttentionFiles:
         """
         exporter = exporter_for(format)
         exporter.require(self._precision)
-        if lowering not in self._requests:
-            self._requests[lowering] = attention_request(
-                self._folded, self._map_size, lowering, self._precision
-            )
+        if lowering not in self._traces:
+            self._traces[lowering] = attention_traces(self._folded, self._map_size, lowering)
+        traces = self._traces[lowering]
         (path, *_) = exporter.paths(self._folder / str(lowering).replace("/", "-"))
-        exporter.write(self._requests[lowering], path)
+        exporter.write(ExportRequest(traces, {}, self._precision, exporter.passes), path)
         self._prove(path)
         return path
 

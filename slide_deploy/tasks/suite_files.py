@@ -89,7 +89,8 @@ def _random_checkpoint(wanted: "Wanted", folder: Path) -> Path:
 def _attention(wanted: "Wanted", folder: Path) -> Path:
     """One attention, folded and lowered; maps in, maps out."""
     from benchmarks.peers.subject import attention
-    from exporters.attention import attention_request
+    from exporters.attention import attention_traces
+    from exporters.base import ExportRequest
     from exporters.registry import exporter_for
     from slide_deploy.folders import working_folder
     from slide_deploy.lowerings import for_file
@@ -104,15 +105,15 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     height, width = subject.shape[2:]
     precision = str(wanted.options.get("precision", "float32"))
     lowering = read_lowering(str(wanted.options.get("lowering", AUTO)), (height, width))
-    request = attention_request(
+    exporter = exporter_for(wanted.format)
+    exporter.require(precision)
+    traces = attention_traces(
         folded,
         (height, width),
         for_file(lowering, wanted.format, precision),
-        precision,
         bool(wanted.options.get("dynamic_batch", False)),
     )
-    exporter = exporter_for(wanted.format)
-    exporter.require(request.precision)
+    request = ExportRequest(traces, {}, precision, exporter.passes)
     with working_folder(folder) as work:  # a half-written file would be taken for made next time
         drafts = exporter.paths(work / "attention")
         exporter.write(request, drafts[0])

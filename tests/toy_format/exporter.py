@@ -44,7 +44,7 @@ class _Writer:
             if node.op == "placeholder":
                 weight = traced.weight(node)
                 if weight is not None:
-                    self._names[node.name] = str(targets[node.name]).replace(".", "_")
+                    self._names[node.name] = f"{targets[node.name]}"
                     self._weights[self._names[node.name]] = weight.numpy()
                 else:
                     self._names[node.name] = next(inputs)

@@ -135,7 +135,7 @@ def test_verify_tells_right_from_wrong_and_locates(run, toy: Path, tmp_path: Pat
     assert (code, "layers: all" in out) == (0, True), err
 
     def wrong(program, weights) -> None:
-        name = next(name for name in weights if "layers_1_blocks_0_mlp_fc1_weight" in name)
+        name = next(name for name in weights if "layers.1.blocks.0.mlp.fc1.weight" in name)
         weights[name] = weights[name] * 1.1
 
     damaged = edited(toy, tmp_path, wrong)
