@@ -14,11 +14,11 @@ import torch
 from torch.fx import Node
 
 from slide_deploy.branches.kernels import Kernel, chain, identity
+from slide_deploy.branches.operators import Steps
 from slide_deploy.branches.shapes import Different, Shape, chained, pointwise
 from slide_deploy.branches.steps import (
     Blocked,
     Step,
-    Steps,
     Sum,
     is_map,
     is_same,

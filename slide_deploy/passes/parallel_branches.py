@@ -31,9 +31,10 @@ from torch.fx import Node
 
 from slide_deploy.branches import refusals
 from slide_deploy.branches.kernels import Kernel
+from slide_deploy.branches.operators import Steps
 from slide_deploy.branches.plan import Merge, merged, plan
 from slide_deploy.branches.proof import is_small, measure
-from slide_deploy.branches.steps import Step, Steps, is_same
+from slide_deploy.branches.steps import Step, is_same
 from slide_deploy.branches.terms import Term, Value, Values
 from slide_deploy.passes.report import PassReport
 from slide_deploy.program.constants import Constants
