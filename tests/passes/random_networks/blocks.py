@@ -191,5 +191,6 @@ def factors(b: Builder, x: Value) -> Value:
         value = b.apply(kind, parts.WithConstant(torch.mul, b.normal(*shape), False), value)
     for _ in range(b.choose((0, 1, 2, 2))):
         shape = b.choose(((value.channels,), value.example.shape[1:]))
-        value = b.apply("add", parts.WithConstant(torch.add, b.normal(*shape), False), value)
+        layer = parts.WithConstant(torch.add, b.normal(*shape), False, b.chance())
+        value = b.apply(f"add, computed: {layer.computed}", layer, value)
     return value

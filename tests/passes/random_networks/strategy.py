@@ -47,7 +47,7 @@ BLOCKS: dict[str, tuple[Part, ...]] = {
     ),
     "last": (
         *(blocks.normalised_projections,) * 2,
-        *(blocks.multilayer, blocks.again, blocks.factors),
+        *(blocks.multilayer, blocks.again, blocks.factors, blocks.factors),
         *(blocks.patch_merging,) * 5,
         *(attention.windows,) * 3,
         *(parts.to_first,) * 3,
@@ -55,7 +55,7 @@ BLOCKS: dict[str, tuple[Part, ...]] = {
     ),
     "tokens": (
         *(blocks.normalised_projections,) * 2,
-        *(blocks.multilayer, blocks.again, blocks.factors),
+        *(blocks.multilayer, blocks.again, blocks.factors, blocks.factors),
         *(attention.attention,) * 4,
         attention.slide_attention,
         *(parts.to_first,) * 3,
