@@ -93,10 +93,26 @@ class Format:
     max_rank: int | None = None
 
 
-# ONNX Runtime gains by bare products what it takes for adding biases, a split and transposes, and
-# by slide stages on maps what it takes to leave its layout of convolutions. Its blocked depthwise
-# kernel computes one output a channel. Attention is broadcast, since the sum over features leaves
-# the blocked layout anyway.
+# What pays or is needed wherever a file runs: one operator for many, four axes at most, nothing that
+# is computed twice. ``docs/passes.md`` says what each gives.
+PASSES = (
+    "common_operators",
+    "parallel_branches",
+    "duplicates",
+    "rolls",
+    "constants",
+    "patch_merging",
+    "packed_projections",
+    "factors",
+    "added_constants",
+    "movements",
+    "normalised_projections",
+)
+
+# ONNX Runtime keeps maps between convolutions in a layout of its own, and gains where tokens are
+# written on maps; it adds biases in passes of their own, and gains where there are none. Its blocked
+# depthwise kernel computes one output a channel. Attention is broadcast, since the sum over features
+# leaves the blocked layout anyway.
 ONNX = Format(
     name="onnx",
     suffix=".onnx",
@@ -127,10 +143,9 @@ ONNX = Format(
     ),
 )
 
-# OpenVINO neither gains nor loses by bare products, and has normalisations as one operator. Its
-# depthwise kernel as well computes one output a channel; with K of them a convolution takes the
-# slow path of general groups. Its float16 files hold float16 weights and compute as the device
-# likes.
+# OpenVINO has normalisations as one operator, and adds biases for nothing. Its depthwise kernel as
+# well computes one output a channel; with K of them a convolution takes the slow path of general
+# groups. Its float16 files hold float16 weights and compute as the device likes.
 OPENVINO = Format(
     name="openvino",
     suffix=".xml",
@@ -143,22 +158,10 @@ OPENVINO = Format(
     default_form="per-offset",
     precisions=("float32", "float16"),
     companions=(".bin",),
-    passes=(
-        "common_operators",
-        "parallel_branches",
-        "duplicates",
-        "rolls",
-        "constants",
-        "patch_merging",
-        "packed_projections",
-        "factors",
-        "added_constants",
-        "movements",
-        "normalised_projections",
-    ),
+    passes=PASSES,
 )
 
-# What Apple's compiler makes of the traits was not measured. The Neural Engine computes on tensors
+# What Apple's compiler makes of the passes was not measured. The Neural Engine computes on tensors
 # of rank 4 with the channels in the second axis, and gathers and slices along it fall back to the
 # processor. The per-offset form has no others, and is the only one whose convolutions are depthwise
 # in the engine's sense, one output a channel. Core ML's float16 is that of weights and arithmetic,
@@ -180,19 +183,7 @@ COREML = Format(
     default_form="per-offset",
     precisions=("float32", "float16", "mixed"),
     is_folder=True,
-    passes=(
-        "common_operators",
-        "parallel_branches",
-        "duplicates",
-        "rolls",
-        "constants",
-        "patch_merging",
-        "packed_projections",
-        "factors",
-        "added_constants",
-        "movements",
-        "normalised_projections",
-    ),
+    passes=PASSES,
     max_rank=5,
 )
 

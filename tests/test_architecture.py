@@ -340,12 +340,6 @@ def test_every_pass_is_named_by_a_format() -> None:
     assert rewrites == named, "a pass that no format names is dead; one that is named must exist"
 
 
-def test_traits_are_gone() -> None:
-    assert "slide_deploy.traits" not in modules()
-    named = [str(path) for path in modules().values() if "Traits" in words_of(path)]
-    assert not named
-
-
 def test_rooms_for_devices_import_without_torch() -> None:
     import subprocess
     import sys

@@ -254,7 +254,7 @@ def test_two_depthwise_convolutions_for_each_slide_attention(nano: Golden) -> No
         for node in onnx.load(path).graph.node
         if node.op_type == "Conv"
     ]
-    # Grouped convolutions of 1x1 add a bias; see map_stages.
+    # Grouped convolutions of 1x1 add a bias; see ``layouts.normalisation``.
     groups = [
         held["group"].i
         for held in convolutions

@@ -124,7 +124,7 @@ def test_check_passes_and_the_rules_see_damage(run, toy: Path, tmp_path: Path) -
 def test_inspect_counts_what_it_counts_of_the_same_model_in_another_format(run, toy: Path) -> None:
     code, out, err = run("inspect", toy, "--json", "-")
     assert code == 0, err
-    # OpenVINO files have no traits either.
+    # OpenVINO files are rewritten alike.
     other = exported_path(exported(NANO.load(), lowering=Lowering("dual")), "openvino")
     assert json.loads(out)["macs"] == inspect(read_graph(other)).macs
     assert read_sized(toy, {"image": (1, 3, 64, 64)}).inputs == read_graph(toy).inputs
