@@ -93,8 +93,8 @@ class Format:
     max_rank: int | None = None
 
 
-# What pays or is needed wherever a file runs: one operator for many, four axes at most, nothing that
-# is computed twice. ``docs/passes.md`` says what each gives.
+# What pays or is needed wherever a file runs: one operator for many, four axes at most, nothing
+# that is computed twice. ``docs/passes.md`` says what each gives.
 PASSES = (
     "common_operators",
     "parallel_branches",
@@ -110,9 +110,9 @@ PASSES = (
 )
 
 # ONNX Runtime keeps maps between convolutions in a layout of its own, and gains where tokens are
-# written on maps; it adds biases in passes of their own, and gains where there are none. Its blocked
-# depthwise kernel computes one output a channel. Attention is broadcast, since the sum over features
-# leaves the blocked layout anyway.
+# written on maps. It adds biases in passes of their own, and gains where there are none. Its
+# blocked depthwise kernel computes one output a channel. Attention is broadcast, since the sum over
+# features leaves the blocked layout anyway.
 ONNX = Format(
     name="onnx",
     suffix=".onnx",
