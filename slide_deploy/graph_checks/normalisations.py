@@ -4,7 +4,8 @@
 
 Epsilon is an attribute of the operator in every format, under two names. Where a normalisation is
 written out, it is a constant in the sum under the root, or the bias of the convolution that
-computes the mean of the squares, as on maps (``layouts.normalisation``). A wrong one deep inside a network changes the answers less than rounding may change them, so that only a rule
+computes the mean of the squares, as on maps (``layouts.normalisation``). A wrong one
+deep inside a network changes the answers less than rounding may change them, so that only a rule
 can see it. The exporter declares how many normalisations there are of each epsilon: one that was
 written in other operators, or left out, is missed then.
 """
