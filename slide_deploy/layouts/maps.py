@@ -180,7 +180,9 @@ class MapWriter:
     def _pad(self, node: Node, role: Role, maps: Node) -> Node:
         named = role.call.arguments
         pad = [*named["pad"], *[0] * (6 - len(named["pad"]))]
-        return self._editor.insert(node, node.target, maps, [*pad[2:], *pad[:2]], named["value"])
+        value = 0 if named["value"] is None else named["value"]
+        pads = [*pad[2:], *pad[:2]]
+        return self._editor.insert(node, aten.constant_pad_nd.default, maps, pads, value)
 
     def _pair(self, node: Node, role: Role, *maps: Node) -> Node:
         by_value = dict(zip(role.data, maps, strict=True))

@@ -104,9 +104,11 @@ def _single(found: Call, first: Node, weights: Weights) -> Role | None:
         bounds = (found.arguments[name] for name in ("start", "length"))
         known = all(isinstance(each, int) for each in bounds)
         return Role("narrow", (first,), found) if known and found.arguments["dim"] % 4 else None
-    if found.name == "constant_pad_nd" and rank == 4 and not others:
-        return Role("pad", (first,), found) if len(found.arguments["pad"]) <= 6 else None
-    if found.name == "mean" and not others and not found.arguments["keepdim"]:
+    if found.name in ("constant_pad_nd", "pad") and rank == 4 and not others:
+        is_constant = found.arguments.get("mode", "constant") == "constant"
+        fits = is_constant and len(found.arguments["pad"]) <= 6
+        return Role("pad", (first,), found) if fits else None
+    if found.name == "mean" and not others and found.arguments.get("keepdim") is False:
         averaged = found.arguments.get("dim")
         dims = [] if averaged is None else sorted(int(each) % rank for each in averaged)
         return Role("mean", (first,), found) if dims == list(range(1, rank - 1)) else None

@@ -102,6 +102,7 @@ class Editor:
         first = next(node for node in graph.nodes)
         with graph.inserting_before(first):
             node = graph.placeholder(f"b_{target}")
+        node.target = node.name  # which is its own; the code of the graph calls it by this
         node.meta["val"] = self._fake_mode.from_tensor(held, static_shapes=True)
         spec = InputSpec(InputKind.BUFFER, TensorArgument(node.name), target, persistent=True)
         signature.input_specs.insert(0, spec)

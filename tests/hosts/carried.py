@@ -9,9 +9,6 @@ from tests.hosts import authors, carriers
 from tests.hosts.host import Build, Host, drawn, noise
 from tests.support import ATTENTIONS, golden_swin
 
-# Windows are cut in rank 6.
-SIX_AXES = {"coreml": "computes a tensor of 6 axes, and coreml holds 5 .* leave coreml out"}
-
 
 def image_of(make: Callable[[], nn.Module], *shape: int) -> Build:
     """A network with every number drawn, and one image."""
@@ -76,8 +73,8 @@ CARRIED: tuple[Host, ...] = (
         Host(f"{name} in a dense net", _golden(name, carriers.DenseNet, False), quick=())
         for name in ATTENTIONS
     ),
-    Host("pyramid on Slide-Swin", _pyramid(64, 8, (1, 1, 1, 1)), 2, refused=SIX_AXES),
-    Host("pyramid at 512x512", _pyramid(512, 16, (2, 2, 2, 2)), 4, refused=SIX_AXES, slow=True),
+    Host("pyramid on Slide-Swin", _pyramid(64, 8, (1, 1, 1, 1)), 2),
+    Host("pyramid at 512x512", _pyramid(512, 16, (2, 2, 2, 2)), 4, slow=True),
     Host("detector", image_of(carriers.Detector), 3, quick=("onnx", "coreml")),
     Host("super-resolution", image_of(carriers.SuperResolution, 1, 3, 12, 10), 2, quick=()),
     Host("segmenter", image_of(carriers.Segmenter)),
@@ -85,12 +82,11 @@ CARRIED: tuple[Host, ...] = (
     Host("shared modules", image_of(carriers.Shared)),
     Host("blocks of tokens", image_of(carriers.Tokens), 2, quick=()),
     Host("nested outputs", image_of(carriers.Everything), quick=("onnx", "coreml")),
-    Host("authors' Slide-Swin", _known_swin, 2, refused=SIX_AXES, quick=("onnx", "coreml")),
+    Host("authors' Slide-Swin", _known_swin, 2, quick=("onnx", "coreml")),
     Host(
         "authors' Slide-Swin with shifted windows",
         image_of(_windows, 1, 3, 64, 64),
         1,
-        refused=SIX_AXES,
         quick=(),
     ),
 )

@@ -76,8 +76,17 @@ def test_a_host_is_exported_and_proved_or_refused(host: Host, format: str) -> No
     entries = json.loads(result.manifest.read_text())
     assert [entry["format"] for entry in entries["files"]] == [format]
     status = entries["certificate"]["status"]
-    left = f"{len(host.left)} left" if host.left else "nothing to fold"
-    assert status == ("folded" if host.folds else left)
+    merged = len(result.certificate.merged)
+    assert status == expected_status(host, merged)
+
+
+def expected_status(host: Host, merged: int) -> str:
+    """What the certificate says where so many branches became one convolution."""
+    counts = ((host.folds, "folded"), (merged, "merged"), (len(host.left), "left"))
+    said = [f"{count} {what}" for count, what in counts if count]
+    if said == [f"{host.folds} folded"]:
+        return "folded"
+    return ", ".join(said) or "nothing to fold"
 
 
 def open_hosts(format: str) -> list[object]:

@@ -129,15 +129,17 @@ def test_suites_take_a_host(
 def test_a_layer_beside_an_attention_in_functions_is_named(tmp_path: Path) -> None:
     torch.manual_seed(0)
     attention = BY_NAME["functions"].deployable().model.attention
-    behind = torch.nn.Sequential(torch.nn.Conv2d(12, 24, 1), torch.nn.Conv2d(24, 12, 1))
+    behind = torch.nn.Sequential(  # apart, or all of it would be one convolution in the file
+        torch.nn.ReLU(), torch.nn.Conv2d(12, 24, 1), torch.nn.ReLU(), torch.nn.Conv2d(24, 12, 1)
+    )
     block = torch.nn.Sequential(attention, behind)
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 1), block)
     whole = deployable_of(model, torch.randn(1, 3, 6, 8))
     damaged = copy.deepcopy(whole.model)
     with torch.no_grad():
-        damaged[1][1][0].weight.mul_(1.1)
+        damaged[1][1][1].weight.mul_(1.1)
     options = ExportOptions(("onnx",), tmp_path, Lowering("depthwise"))
     result = pipeline.export(replace(whole, model=damaged), options)
     assert len(result.certificate.folded) == 1
     (file,) = result.files
-    assert verification.locate(file.paths[0], whole).first_wrong == "1.1.0"
+    assert verification.locate(file.paths[0], whole).first_wrong == "1.1.1"

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from tests.foreign import classes, written_otherwise
 from tests.hosts import carriers
-from tests.hosts.carried import SIX_AXES
 from tests.hosts.host import Build, Host, drawn, noise
+
+# What stays as it is has branches in rank 6.
+SIX_AXES = {"coreml": "computes a tensor of 6 axes, and coreml holds 5 .* leave coreml out"}
 
 
 def around(make: Callable[[], nn.Module], draw: Callable[[nn.Module], Any] = drawn) -> Build:
