@@ -82,7 +82,7 @@ def test_a_host_is_exported_and_proved_or_refused(host: Host, format: str) -> No
 
 def expected_status(host: Host, merged: int) -> str:
     """What the certificate says where so many branches became one convolution."""
-    counts = ((host.folds, "folded"), (merged, "merged"), (len(host.left), "left"))
+    counts = ((host.folds, "folded"), (len(host.left), "left"), (merged, "merged"))
     said = [f"{count} {what}" for count, what in counts if count]
     if said == [f"{host.folds} folded"]:
         return "folded"
