@@ -15,7 +15,7 @@ from torch.fx import Node
 from slide_deploy.branches.kernels import Kernel, diagonal, identity
 from slide_deploy.branches.shapes import Axes, Shape, pointwise
 from slide_deploy.program.constants import Constants
-from slide_deploy.program.traced import Call, call, same_shape, same_size, shape
+from slide_deploy.program.traced import Call, call, is_laid_out, same_shape, same_size, shape
 
 _CONVOLUTIONS = {"conv1d": 1, "conv2d": 2, "conv3d": 3, "convolution": None}
 _TRANSPOSED = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
@@ -88,7 +88,7 @@ class Blocked:
 def is_same(node: Node) -> bool:
     """Whether a node gives the very values of its first argument, in the same type."""
     found = call(node)
-    if found is None or not node.args or not isinstance(node.args[0], Node):
+    if found is None or not node.args or not isinstance(node.args[0], Node) or is_laid_out(node):
         return False
     ours, theirs = (each.meta.get("val") for each in (node, node.args[0]))
     if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor):
@@ -324,7 +324,7 @@ def is_map(node: object) -> bool:
     sizes = shape(node)
     if not isinstance(node, Node) or not 3 <= len(sizes) <= 5 or not isinstance(sizes[1], int):
         return False
-    return bool(node.meta["val"].is_floating_point())
+    return bool(sizes[1] > 0 and node.meta["val"].is_floating_point())
 
 
 def _is_for_each_channel(constant: object, channels: int, axes: int) -> bool:
