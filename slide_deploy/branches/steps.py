@@ -10,7 +10,7 @@ from torch.fx import Node
 
 from slide_deploy.branches.kernels import Kernel
 from slide_deploy.branches.shapes import Shape
-from slide_deploy.program.traced import call, shape
+from slide_deploy.program.traced import call, is_laid_out, shape
 
 _SAME = {"alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh_copy"}
 _CASTS = {"to", "_to_copy", "type_as"}
@@ -77,7 +77,7 @@ class Blocked:
 def is_same(node: Node) -> bool:
     """Whether a node gives the very values of its first argument, in the same type."""
     found = call(node)
-    if found is None or not node.args or not isinstance(node.args[0], Node):
+    if found is None or not node.args or not isinstance(node.args[0], Node) or is_laid_out(node):
         return False
     ours, theirs = (each.meta.get("val") for each in (node, node.args[0]))
     if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor):
@@ -103,7 +103,7 @@ def is_map(node: object) -> bool:
     sizes = shape(node)
     if not isinstance(node, Node) or not 3 <= len(sizes) <= 5 or not isinstance(sizes[1], int):
         return False
-    return bool(node.meta["val"].is_floating_point())
+    return bool(sizes[1] > 0 and node.meta["val"].is_floating_point())
 
 
 def linear_part(kernel: Callable[[], Kernel]) -> Callable[[], Kernel]:

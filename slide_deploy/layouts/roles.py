@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from slide_deploy.program.traced import Call, call, shape
+from slide_deploy.program.traced import Call, call, is_laid_out, reads_memory, shape
 
 Size = tuple[int, int]
 """Height and width of a map."""
@@ -64,6 +64,8 @@ def role_of(node: Node, weights: Weights) -> Role | None:
     found = call(node)
     if found is None or not isinstance(node.meta.get("val"), torch.Tensor):
         return None
+    if reads_memory(node) or is_laid_out(node):
+        return None
     first = found.arguments.get("self", found.arguments.get("input"))
     if found.name == "cat":
         return _concatenation(found, weights)
@@ -109,7 +111,7 @@ def _single(found: Call, first: Node, weights: Weights) -> Role | None:
         fits = is_constant and len(found.arguments["pad"]) <= 6
         return Role("pad", (first,), found) if fits else None
     if found.name == "mean" and not others and found.arguments.get("keepdim") is False:
-        averaged = found.arguments.get("dim")
+        averaged = found.arguments.get("dim") if _keeps_type(node, first) else None
         dims = [] if averaged is None else sorted(int(each) % rank for each in averaged)
         return Role("mean", (first,), found) if dims == list(range(1, rank - 1)) else None
     return None

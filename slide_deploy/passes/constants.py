@@ -53,7 +53,9 @@ def rewrite(editor: Editor, report: PassReport) -> None:
         left -= max(0, growth)
         _evaluate((each for each in traced.live if each in needed), numbers)
         report.change(layer_of(node), "a value that no input reaches became a constant")
-        editor.replace(node, editor.constant(numbers[node], "constant"))
+        constant = editor.constant(numbers[node], "constant")
+        numbers[constant] = numbers[node]  # constants that come later read it as well
+        editor.replace(node, constant)
 
 
 def _ancestors(node: Node) -> set[Node]:

@@ -18,7 +18,7 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from slide_deploy.program.constants import is_random
-from slide_deploy.program.traced import Call, Traced, call, layer_path
+from slide_deploy.program.traced import Call, Traced, call, layer_path, reads_memory
 
 _LAYER = ("nn_module_stack", "stack_trace", "source_fn_stack")
 
@@ -60,11 +60,19 @@ class Editor:
         self._fake_mode = next(modes, None) or FakeTensorMode()
 
     def forget_strides(self) -> None:
-        """Let views be reshapes, which take values as they lie: passes change how they do."""
+        """Let views be reshapes, which take values as they lie: passes change how they do.
+
+        What is read as it lies in memory is laid out anew, which no pass removes.
+        """
         aten = torch.ops.aten
-        for node in self.program.graph.nodes:
+        for node in list(self.program.graph.nodes):
             if node.target in (aten.view.default, aten._unsafe_view.default):
                 node.target = aten.reshape.default
+            elif reads_memory(node):
+                (source, *_) = node.all_input_nodes
+                is_new = source.target is not aten.contiguous.default
+                if is_new and source.meta["val"].is_contiguous():
+                    node.update_arg(0, self.insert(node, aten.contiguous.default, source))
 
     def calls(self, *names: str) -> Iterator[Call]:
         """The operators of ATen, in the order in which they run.
@@ -172,6 +180,9 @@ class Editor:
         inputs = {
             spec.arg.name for spec in signature.input_specs if spec.kind == InputKind.USER_INPUT
         }
+        # Nor does anybody read a buffer that the network only writes.
+        changed = signature.buffers_to_mutate.values()
+        inputs |= {spec.arg.name for spec in signature.input_specs if spec.target in changed}
         for node in reversed(list(graph.nodes)):
             is_needed = node.users or node.op == "output" or node.name in inputs
             # Random numbers that nobody reads are none that anybody misses.

@@ -8,7 +8,7 @@ from torch.fx import Node
 
 from slide_deploy.program.arrangement import Arrangement, Pieces, Size, same_shape
 from slide_deploy.program.editing import Editor
-from slide_deploy.program.traced import Call, call, shape
+from slide_deploy.program.traced import Call, call, is_laid_out, reads_memory, shape
 
 aten = ops.aten
 _RESHAPES = {
@@ -26,7 +26,7 @@ def is_same(found: Call) -> bool:
     source = found.node.args[0] if found.node.args else None
     if found.name in _DROPOUTS:
         return not found.arguments["train"]
-    if found.name not in _SAME or not isinstance(source, Node):
+    if found.name not in _SAME or not isinstance(source, Node) or is_laid_out(found.node):
         return False
     before, after = source.meta.get("val"), found.node.meta.get("val")
     return (
@@ -40,7 +40,8 @@ def is_same(found: Call) -> bool:
 def is_reshape(found: Call) -> bool:
     """Whether an operator keeps all elements in their order in memory and changes the shape."""
     value = found.node.meta.get("val")
-    return found.name in _RESHAPES and isinstance(value, torch.Tensor)
+    is_named = found.name in _RESHAPES and not reads_memory(found.node)
+    return is_named and isinstance(value, torch.Tensor)
 
 
 def permutation(found: Call) -> tuple[int, ...] | None:

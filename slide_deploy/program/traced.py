@@ -130,6 +130,19 @@ def _number(size: int | torch.SymInt) -> int | torch.SymInt:
     return size if is_open else int(size)
 
 
+def reads_memory(node: Node) -> bool:
+    """Whether an operator reads its operand as it lies in memory, not as what its axes say."""
+    aten = torch.ops.aten
+    return node.target in (
+        *(aten.as_strided.default, aten.view_as_complex.default, aten.view.dtype),
+    )
+
+
+def is_laid_out(node: Node) -> bool:
+    """Whether somebody reads a value as it lies in memory."""
+    return any(map(reads_memory, node.users))
+
+
 def layer_path(node: Node) -> str:
     """The name of the layer that a node belongs to, as torch has it in the names of its weights."""
     stack = node.meta.get("nn_module_stack") or {}

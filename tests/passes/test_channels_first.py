@@ -46,7 +46,7 @@ def rewritten(model: nn.Module, *inputs: Tensor, batch: bool = False) -> Counter
         answers = answers if isinstance(answers, tuple | list) else [answers]
         expected = expected if isinstance(expected, tuple | list) else [expected]
         for ours, theirs in zip(answers, expected, strict=True):
-            assert ours.shape == theirs.shape
+            assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
             assert (ours - theirs).abs().max() < 1e-12 * max(1, theirs.abs().max())
     again, (report,) = run_passes(written, ("channels_first",))
     assert not report.changes, "what is on maps is not rewritten again"
@@ -318,3 +318,31 @@ def test_a_mean_that_is_far_larger_than_the_deviation(mean: float, affine: bool)
     with torch.no_grad():
         off = (program.module()(maps) - exact).abs().max()
     assert off < 16 * torch.finfo(torch.float32).eps * (abs(mean) + 4)
+
+
+class Means(nn.Module):
+    """Rows between a map and a map, and means of all, of a part and of another type."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.linear = nn.LayerNorm(6), nn.Linear(6, 6)
+        self.convolution = nn.Conv2d(6, 6, 1)
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, ...]:
+        rows = self.linear(self.norm(self.convolution(maps).permute(0, 2, 3, 1)))
+        means = rows.mean(), rows.mean((1,)), rows.mean((1, 2))
+        single = rows.mean((1, 2), dtype=torch.float32).round()  # which is as exact as it is here
+        return *means, single, rows.permute(0, 3, 1, 2) + maps
+
+
+def test_means_of_all_kinds() -> None:
+    rewritten(Means(), torch.randn(2, 6, 4, 4, generator=torch.Generator().manual_seed(0)))
+
+
+def test_what_is_read_as_it_lies_in_memory() -> None:
+    class Windows(nn.Module):
+        def forward(self, maps: Tensor) -> tuple[Tensor, ...]:
+            rows = maps.exp().permute(0, 2, 3, 1).neg().contiguous()
+            return rows.as_strided((2, 4, 4), (96, 6, 1)).exp(), rows.permute(0, 3, 1, 2) + maps
+
+    rewritten(Windows(), torch.randn(2, 6, 4, 4, generator=torch.Generator().manual_seed(0)))

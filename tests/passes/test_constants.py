@@ -31,6 +31,16 @@ COMPUTED = {
 }
 
 
+def test_a_constant_is_read_by_what_is_computed_of_it_as_well() -> None:
+    def way(net, x):
+        mask = torch.where(net.index > 3, 0.0, -100.0).to(x.dtype)
+        large = mask.repeat(64, 64)  # more than the file may grow by
+        return x + mask, (large * x.mean()).sum() + mask.exp().sum() * x
+
+    found = rewritten(program(With(way), (2, 4, 6, 6)), "constants")
+    assert len(found.report.changes) >= 2 and found.error <= LIMIT
+
+
 @pytest.mark.parametrize("name", COMPUTED)
 def test_it_becomes_a_constant(name: str) -> None:
     found = rewritten(program(With(COMPUTED[name]), (2, 4, 6, 6), open_batch=True), "constants")

@@ -102,3 +102,42 @@ def test_a_view_of_what_lies_otherwise_behind_a_copy() -> None:
     way = lambda net, x: x.transpose(1, 2).contiguous().view(-1, 12).sin()  # noqa: E731
     found = rewritten(program(Way(way), SHAPE, open_batch=True), NAME)
     assert found.report.changes and found.error == 0
+
+
+MEMORY = {
+    "windows that overlap": lambda x: x.as_strided((2, 6, 2, 2), (24, 4, 2, 1)),
+    "complex numbers": lambda x: torch.view_as_real(torch.view_as_complex(x.unflatten(2, (2, 2)))),
+    "other numbers": lambda x: x.view(torch.int64).bitwise_and(-2).view(torch.float64),
+}
+
+
+@pytest.mark.parametrize("name", MEMORY)
+@pytest.mark.parametrize("passed", [NAME, "movements"])
+def test_a_copy_stays_where_it_is_read_as_it_lies_in_memory(name: str, passed: str) -> None:
+    def way(net, x):
+        return MEMORY[name](x.transpose(1, 2).contiguous().sin().clone()) * 2
+
+    found = rewritten(program(Way(way), SHAPE), passed)
+    assert found.error == 0
+
+
+def test_what_is_read_as_it_lies_in_memory_is_laid_out_anew() -> None:
+    def way(net, x):
+        return x.transpose(1, 2).contiguous().as_strided((2, 6, 2, 2), (24, 4, 2, 1)) * 2
+
+    found = rewritten(program(Way(way), SHAPE), NAME)
+    assert found.error == 0 and found.after["contiguous"] == 1
+
+
+def test_a_buffer_that_is_only_written_stays() -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("last", torch.zeros(6))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.last.copy_(x.mean((0, 1)))
+            return x * 2 + 0
+
+    given = program(Last(), SHAPE).run_decompositions({})  # without changes in place
+    assert rewritten(given, NAME).error == 0

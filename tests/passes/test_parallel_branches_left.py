@@ -250,3 +250,13 @@ def test_folded_attentions_stay() -> None:
     before = program_of(folded, maps(1, 3, 32, 32, dtype=torch.float32))
     after, report = rewritten(before, PASS)
     assert is_unchanged(before, after) and not report.changes and not report.refusals
+
+
+def test_maps_without_channels_stay() -> None:
+    class Without(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([x[:, :0] * 2 + 1, x], 1)
+
+    given = program_of(Without(), maps(1, 2, 4, 4))
+    new, _ = rewritten(given, PASS)
+    assert is_unchanged(given, new)
