@@ -53,8 +53,8 @@ def passes(names: Sequence[str], found: Sequence[Gain]) -> Grid:
         "The passes",
         _PASSES,
         tuple(_pass(name, [each for each in found if each.name == name]) for name in names),
-        f"*Most* is the largest ratio of the tables below, so that it errs upwards. A pass *pays* "
-        f"where all of that ratio's interval lies above {PAYS:g}.",
+        f"*Most* is the ratio of the tables below whose interval begins highest; being the best of "
+        f"many, it errs upwards. A pass *pays* where all of that interval lies above {PAYS:g}.",
     )
 
 
@@ -71,7 +71,7 @@ def _pass(name: str, found: Sequence[Gain]) -> tuple[str, ...]:
     ]
     if not ratios:
         return name, does, "", "", "changes nothing here"
-    most, where_most = max(ratios, key=lambda each: each[0].value)
+    most, where_most = max(ratios, key=lambda each: each[0].interval.low)
     return name, does, f"{most.value:.3f}", where_most, verdict(most)
 
 
