@@ -269,7 +269,14 @@ SETTINGS = [
 
 @pytest.mark.parametrize(
     ("form", "settings"),
-    [(form, SETTINGS[place % len(SETTINGS)]) for place, form in enumerate([*FORMS, *FORMS])],
+    [
+        pytest.param(
+            form,
+            SETTINGS[place % len(SETTINGS)],
+            marks=pytest.mark.slow if place >= len(FORMS) else (),
+        )
+        for place, form in enumerate([*FORMS, *FORMS])
+    ],
 )
 def test_slide_swin(form: str, settings: dict) -> None:
     model = random_swin(**{"window_size": 1} | settings).double()
