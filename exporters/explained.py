@@ -1,6 +1,6 @@
 """What the passes did to a network, in words: one line a pass, and what it changed and left."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 
 from exporters.outcome import ExportedFile
@@ -25,7 +25,7 @@ def rewrite_lines(files: Sequence[ExportedFile], more: str) -> Iterator[str]:
         if changes or refusals:
             left = f" and left {_count(refusals, 'place')} as they were" if refusals else ""
             done = f"{_count(passes, 'pass', 'passes')} changed {_count(changes, 'place')}{left}"
-            lines.append(f"rewrites of {formats}: {done}")
+            lines.append(f"rewrites of {_listed(formats)}: {done}")
     if lines:
         lines[-1] += f"; {more} lists them"
     yield from lines
@@ -40,13 +40,13 @@ def explanation(files: Sequence[ExportedFile], width: int) -> str:
     """
     lines: list[str] = []
     for formats, reports in _alike(files):
-        lines.append(f"Rewrites of {formats}:")
-        if not reports:
-            lines.append("  no passes")
+        lines.append(f"Rewrites of {_listed(formats)}:")
         for report in reports:
             lines += _filled(f"{report.name}: {_outcome(report)}", 2, width)
             for text in (*_changes(report.changes), *_refusals(report.refusals)):
                 lines += _filled(text, 4, width)
+        idle = ", ".join(_idle(file for file in files if file.format in formats))
+        lines += _filled(f"nothing to change: {idle}", 2, width) if idle else []
     return "\n".join(lines)
 
 
@@ -64,23 +64,32 @@ def _filled(text: str, indent: int, width: int) -> list[str]:
     return [line.replace("\xa0", " ") for line in lines]
 
 
-def _alike(files: Sequence[ExportedFile]) -> list[tuple[str, tuple[PassReport, ...]]]:
-    """Names of the formats that had the same passes with the same outcome, and that outcome."""
-    groups: list[tuple[list[str], tuple[PassReport, ...]]] = []
+Reports = tuple[PassReport, ...]
+
+
+def _alike(files: Sequence[ExportedFile]) -> list[tuple[list[str], Reports]]:
+    """Names of the formats in which the same was changed and left, and the reports of it."""
+    groups: list[tuple[list[str], Reports]] = []
     for file in files:
+        busy = tuple(report for report in file.rewrites if report.changes or report.refusals)
         for formats, reports in groups:
-            if reports == file.rewrites:
+            if reports == busy:
                 formats.append(file.format)
                 break
         else:
-            groups.append(([file.format], file.rewrites))
-    return [(_listed(formats), reports) for formats, reports in groups]
+            groups.append(([file.format], busy))
+    return groups
+
+
+def _idle(files: Iterable[ExportedFile]) -> list[str]:
+    """Names of the passes that changed and left nothing in some files, each once."""
+    reports = (report for file in files for report in file.rewrites)
+    idle = (report.name for report in reports if not report.changes and not report.refusals)
+    return list(dict.fromkeys(idle))
 
 
 def _outcome(report: PassReport) -> str:
     changed, left = len(report.changes), len(report.refusals)
-    if not changed and not left:
-        return "nothing to change"
     outcome = f"{_count(changed, 'place')} changed" if changed else "nothing changed"
     return f"{outcome}, {left} left" if left else outcome
 

@@ -1,7 +1,6 @@
 """The outcome of an export as people read it: on a terminal and in a notebook."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from html import escape
 
 from exporters.explained import rewrite_lines
@@ -93,7 +92,7 @@ def _title(result: ExportResult) -> str:
 def _fold(result: ExportResult) -> str:
     certificate = result.certificate
     if not certificate.folded:
-        return f"fold: {replace(certificate, merged=()).status}"
+        return f"fold: {certificate.status}"
     count = len(certificate.folded)
     layers = f"{count} slide attention{'s' if count > 1 else ''}"
     error = max(layer.error for layer in certificate.folded)

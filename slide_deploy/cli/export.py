@@ -1,6 +1,5 @@
 """The commands that write files: export and fold."""
 
-from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
@@ -258,7 +257,7 @@ def _print_certificate(certificate: "Certificate") -> None:
     from slide_deploy.console import stdout, table
 
     if not certificate.folded:
-        typer.echo(f"fold: {replace(certificate, merged=()).status}")
+        typer.echo(f"fold: {certificate.status}")
     for line in left_lines(certificate):
         typer.echo(f"note: {line}")
     if not certificate.folded:

@@ -64,8 +64,8 @@ def test_formats_that_were_rewritten_alike_stand_together() -> None:
         "Rewrites of onnx and coreml:",
         "Rewrites of openvino:",
     ]
-    assert lines[-1] == "  rolls: nothing to change"
-    assert explanation([file("onnx")], 100) == "Rewrites of onnx:\n  no passes"
+    assert lines[-1] == "  nothing to change: rolls"
+    assert explanation([file("onnx")], 100) == "Rewrites of onnx:"
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
@@ -115,8 +115,7 @@ def test_the_command_line_lists_every_pass(run, written: Path) -> None:
     code, out, _ = run("export", *network, "--out", written / "out", "--explain")
     assert code == 0
     lines = out.splitlines()
-    listed = {line.split(":")[0].strip() for line in lines if line.startswith("  ")}
-    assert {*ONNX.passes, *OPENVINO.passes} <= listed
+    assert all(name in out for name in (*ONNX.passes, *OPENVINO.passes))
     assert "adaptive average pooling became a mean: pool (AdaptiveAvgPool2d)" in out
     assert "--explain" not in out and "\x1b" not in out
     assert max(len(line) for line in lines if line.startswith("  ")) <= 100
