@@ -90,7 +90,7 @@ class Traced:
 
         A buffer that the network changes is none.
         """
-        if not isinstance(node, Node):
+        if not isinstance(node, Node) or node.op != "placeholder":
             return None
         signature = self.program.graph_signature
         name = (
