@@ -54,7 +54,8 @@ def passes(names: Sequence[str], found: Sequence[Gain]) -> Grid:
         _PASSES,
         tuple(_pass(name, [each for each in found if each.name == name]) for name in names),
         f"*Most* is the ratio of the tables below whose interval begins highest; being the best of "
-        f"many, it errs upwards. A pass *pays* where all of that interval lies above {PAYS:g}.",
+        f"many, it errs upwards. A pass *pays* if all of an interval lies above {PAYS:g}, and does "
+        "not if no interval reaches there.",
     )
 
 
@@ -72,14 +73,15 @@ def _pass(name: str, found: Sequence[Gain]) -> tuple[str, ...]:
     if not ratios:
         return name, does, "", "", "changes nothing here"
     most, where_most = max(ratios, key=lambda each: each[0].interval.low)
-    return name, does, f"{most.value:.3f}", where_most, verdict(most)
+    return name, does, f"{most.value:.3f}", where_most, verdict([ratio for ratio, _ in ratios])
 
 
-def verdict(ratio: Estimate) -> str:
-    """Whether a pass pays, by the ratio that it gives; in words."""
-    if ratio.interval.low > PAYS:
+def verdict(ratios: Sequence[Estimate]) -> str:
+    """Whether a pass pays somewhere, by all ratios that it gives; in words."""
+    if any(ratio.interval.low > PAYS for ratio in ratios):
         return "pays"
-    return "cannot tell" if ratio.interval.high > PAYS else "does not pay"
+    may = any(ratio.interval.high > PAYS for ratio in ratios)
+    return "cannot tell" if may else "does not pay"
 
 
 def _place(each: Gain) -> str:
