@@ -15,9 +15,10 @@ from torch.fx import Node
 from slide_deploy.layouts.roles import Role, Size
 from slide_deploy.program.traced import shape
 
-# What a normalisation with the channels first costs more, in transposes of its map: less than the
-# one that it saves where it stands between a convolution and another one.
-_NORMALISATION = 0.5
+# What a normalisation with the channels first costs more, in transposes of its map. A block with
+# one between two convolutions, as ConvNeXt has it, gains then. The blocks of Slide-Swin, with two,
+# stay tokens, which is faster (docs/passes.md).
+_NORMALISATION = 1.0
 
 _FIRST, _LAST = "first", "last"
 

@@ -1,15 +1,18 @@
 """Small models of random weights, and how to write them in every format."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from torch import nn
 
 from exporters.base import ExportRequest, Traces
 from exporters.declarations import request_declarations
 from exporters.registry import exporter_for
 from slide_deploy.formats import format_named, format_names
+from slide_deploy.layouts import stretches
 from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, Lowering, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
@@ -26,6 +29,14 @@ def nano() -> SlideSwin:
     return random_swin(
         image_size=(64, 64), depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8), num_classes=4
     )
+
+
+@contextmanager
+def on_maps_at_any_price() -> Iterator[None]:
+    """Slide stages are written on maps, as if a normalisation there cost next to nothing."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stretches, "_NORMALISATION", 0.2)
+        yield
 
 
 def declared_request(
