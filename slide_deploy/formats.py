@@ -99,7 +99,6 @@ PASSES = (
     "common_operators",
     "parallel_branches",
     "duplicates",
-    "rolls",
     "constants",
     "patch_merging",
     "packed_projections",
@@ -127,12 +126,10 @@ ONNX = Format(
         "common_operators",
         "parallel_branches",
         "duplicates",
-        "rolls",
         "constants",
         "normalised_projections",
         "channels_first",
         "patch_merging",
-        "written_attention",
         "packed_projections",
         "factors",
         "added_constants",
@@ -183,7 +180,8 @@ COREML = Format(
     default_form="per-offset",
     precisions=("float32", "float16", "mixed"),
     is_folder=True,
-    passes=PASSES,
+    # First: where its converter makes a gather of a shift.
+    passes=("rolls", *PASSES),
     max_rank=5,
 )
 

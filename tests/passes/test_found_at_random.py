@@ -43,14 +43,6 @@ def test_transposes_that_undo_each_other_are_reported() -> None:
     assert hold_each_alone(source, ["channels_first"]) == {"channels_first"}
 
 
-def test_an_attention_that_was_written_out_is_gone() -> None:
-    fused = network(lambda x: functional.scaled_dot_product_attention(x, x, x), 2, 2, 6, 4)
-    source = source_of(fused, is_open=False)
-    assert hold_each_alone(source, ["written_attention"]) == {"written_attention"}
-    program, _ = run_passes(source.program, ("written_attention",))
-    assert "scaled_dot_product_attention" not in text(program)
-
-
 def test_what_nobody_reads_is_no_change() -> None:
     def unread(x: Tensor) -> Tensor:
         functional.max_pool2d(x, 2)
