@@ -43,6 +43,7 @@ class Deciding(Net):
 def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, ...]]:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
     (tmp_path / "own_branched_net.py").write_text(NET)
     yield ("--input", "image=1x3x16x16", "-o", "folded.safetensors", "--model")
     sys.modules.pop("own_branched_net", None)

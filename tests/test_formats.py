@@ -76,6 +76,7 @@ def test_formats_and_precisions_are_known_without_any_library() -> None:
 ABOUT_RUNTIMES = {
     "slide_deploy.graph_checks.traps",
     "benchmarks.bundle",
+    "benchmarks.passes.plain",
     "benchmarks.trust.vendors",
 }
 

@@ -112,7 +112,7 @@ def format_of_the_future(model: ModelProto) -> None:
 
 def rank_6(model: ModelProto) -> None:
     up = reshape(model, "up", (1, 2, 4, 4, 32, 32))
-    detour(model, node(model, "Gelu"), up, reshape(model, "down", (1, 32, 32, 32)))
+    detour(model, node(model, "Gelu"), up, reshape(model, "down", (1, 32 * 32, 32)))
 
 
 def rank_5_in_slide_attention(model: ModelProto) -> None:
