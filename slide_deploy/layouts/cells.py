@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch.fx import Node
 
 from slide_deploy.layouts.roles import Role
-from slide_deploy.program.traced import shape
+from slide_deploy.program.traced import same_shape, shape
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,12 @@ def _strided(part: Node, roles: Mapping[Node, Role]) -> tuple[Node, int, tuple[i
         (whole,) = role.data
         if step > 1:
             end, size = arguments["end"], shape(whole)[axis]
-            if axis not in (1, 2) or axis in starts or not (end is None or end >= size):
+            known = end is None or (isinstance(size, int) and end >= size)
+            if axis not in (1, 2) or axis in starts or not known:
                 return None
             starts[axis] = int(arguments["start"] or 0)
             sides.add(step)
-        elif shape(whole) != shape(part):
+        elif not same_shape(whole, part):
             return None
         part = whole
     if len(starts) != 2 or len(sides) != 1:

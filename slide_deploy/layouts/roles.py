@@ -12,7 +12,15 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from slide_deploy.program.traced import Call, call, is_laid_out, reads_memory, shape
+from slide_deploy.program.traced import (
+    Call,
+    call,
+    is_laid_out,
+    reads_memory,
+    same_shape,
+    same_size,
+    shape,
+)
 
 Size = tuple[int, int]
 """Height and width of a map."""
@@ -90,7 +98,8 @@ def _single(found: Call, first: Node, weights: Weights) -> Role | None:
     if found.name in _EACH or found.name in SAME or _is_power(found):
         return None if others or not _keeps_type(node, first) else Role("each", (first,), found)
     if found.name == "layer_norm":
-        is_last = list(found.arguments["normalized_shape"]) == [shape(first)[-1]]
+        (*_, last), normalised = shape(first), found.arguments["normalized_shape"]
+        is_last = len(normalised) == 1 and same_size(normalised[0], last)
         fixed = isinstance(shape(first)[-1], int) and all(each in weights for each in others)
         return Role("norm", (first,), found) if is_last and fixed else None
     if found.name == "linear":
@@ -133,7 +142,7 @@ def _pair(found: Call, weights: Weights) -> Role | None:
     if found.arguments.get("rounding_mode") is not None or not data:
         return None
     wanted = shape(node)
-    if len(wanted) not in (3, 4) or any(shape(each) != wanted for each in data):
+    if len(wanted) not in (3, 4) or not all(same_shape(each, node) for each in data):
         return None
     for each in sides:
         if isinstance(each, Node) and each in weights and not _spreads(shape(each), wanted):
@@ -143,15 +152,21 @@ def _pair(found: Call, weights: Weights) -> Role | None:
 
 def _spreads(given: Sequence[Any], wanted: Sequence[Any]) -> bool:
     """Whether a constant is one number, one a channel, or one for each position and channel."""
-    if all(size == 1 for size in given):
-        return len(given) <= len(wanted)
-    if given[-1] not in (1, wanted[-1]) or len(given) > len(wanted):
+    if len(given) > len(wanted):
         return False
-    positions = tuple(given[:-1])
+    if all(size == 1 for size in given):
+        return True
+    (*positions, channels), whole = given, (1, *wanted[1:-1])
+    if channels != 1 and not same_size(channels, wanted[-1]):
+        return False
     if all(size == 1 for size in positions):
         return True
-    whole = (1, *wanted[1:-1])
-    return positions in (whole, whole[1:])
+    return _are_same(positions, whole) or _are_same(positions, whole[1:])
+
+
+def _are_same(ones: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Whether sizes are known to be equal; asking with == would close those that are open."""
+    return len(ones) == len(others) and all(map(same_size, ones, others))
 
 
 def _axes(found: Call, first: Node) -> tuple[int, ...] | None:
@@ -178,7 +193,8 @@ def _transpose(found: Call, first: Node, axes: tuple[int, ...]) -> Role | None:
     if source is not None and source.name in _RESHAPES:
         maps = source.arguments["self"]
         whole, flat = shape(maps), shape(first)
-        if len(whole) == 4 and whole[:2] == flat[:2] and _is_product(whole[2:], flat[2]):
+        is_kept = len(whole) == 4 and _are_same(whole[:2], flat[:2])
+        if is_kept and _is_product(whole[2:], flat[2]):
             return Role("enter", (maps,), found)
     # Back to a map, where all who read it want one.
     if found.node.users and all(_gives_map(user, found.node) for user in found.node.users):
@@ -192,18 +208,19 @@ def _gives_map(user: Node, flat: Node) -> bool:
     if found is None or found.name not in _RESHAPES:
         return False
     whole = shape(user)
-    return len(whole) == 4 and whole[:2] == shape(flat)[:2] and _all_known(whole[2:])
+    is_kept = len(whole) == 4 and _are_same(whole[:2], shape(flat)[:2])
+    return is_kept and _all_known(whole[2:])
 
 
 def _reshape(found: Call, first: Node) -> Role | None:
     """Between rows and tokens, or to what is there already."""
     before, after = shape(first), shape(found.node)
-    if before == after and len(before) in (3, 4):
+    if _are_same(before, after) and len(before) in (3, 4):
         return Role("rows", (first,), found)
     if sorted((len(before), len(after))) != [3, 4]:
         return None
     rows, tokens = (before, after) if len(before) == 4 else (after, before)
-    same = rows[0] == tokens[0] and rows[3] == tokens[2]
+    same = same_size(rows[0], tokens[0]) and same_size(rows[3], tokens[2])
     return Role("rows", (first,), found) if same and _is_product(rows[1:3], tokens[1]) else None
 
 

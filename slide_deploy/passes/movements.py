@@ -28,7 +28,7 @@ def rewrite(editor: Editor, report: PassReport) -> None:
     for node in list(editor.program.graph.nodes):
         chain = None if node._erased else chain_to(editor, node)
         wanted = None if chain is None else moved_along(chain)
-        if chain is None or wanted is None or not _gains(chain, wanted):
+        if chain is None or wanted is None or _turns_a_vector(chain) or not _gains(chain, wanted):
             continue
         source = chain[0].all_input_nodes[0]
         new = write(editor, node, source, wanted)
@@ -37,6 +37,22 @@ def rewrite(editor: Editor, report: PassReport) -> None:
             continue
         editor.replace(node, new)
         report.change(layer_of(node), f"{len(chain)} movements written anew")
+
+
+def _turns_a_vector(chain: Sequence[Node]) -> bool:
+    """Whether a product reads what is turned from a row into a column, or the other way round.
+
+    A reshape would do. But with as many heads as tokens OpenVINO answers wrongly where of all that
+    an attention transposes only its result is left (2026.4.1, on the CPU).
+    """
+    sizes = shape(chain[-1])
+    found = call(chain[-1])
+    order = None if found is None else permutation(found)
+    turned = order is not None and order[-2:] == (len(order) - 1, len(order) - 2)
+    is_vector = len(sizes) == 4 and 1 in sizes[-2:]
+    readers = (call(user) for user in chain[-1].users)
+    products = [each for each in readers if each is not None and each.name in ("matmul", "bmm")]
+    return turned and is_vector and bool(products)
 
 
 def _gains(chain: Sequence[Node], wanted: Arrangement) -> bool:

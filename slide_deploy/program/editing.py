@@ -38,7 +38,7 @@ def duplicate(program: ExportedProgram) -> ExportedProgram:
         graph_signature=signature,
         state_dict=dict(program.state_dict),
         range_constraints=copy.deepcopy(program.range_constraints),
-        module_call_graph=copy.deepcopy(program.module_call_graph),
+        module_call_graph=list(program.module_call_graph),
         example_inputs=program.example_inputs,
         constants=dict(program.constants),
         verifiers=program.verifiers,
