@@ -196,9 +196,9 @@ def _separated(held: Arrangement, first: int) -> list[Pieces]:
 
 def _features_first(held: Arrangement, own: Pieces) -> list[Pieces] | None:
     """(batch, heads and features, positions), where there are as many heads as positions."""
-    if len(held.axes) != 4 or len(own) != 2 or held.axes[1] != own[:1] or held.axes[3] != own[1:]:
+    if len(held.axes) != 4 or len(held.axes[1]) != 1 or held.axes[1] + held.axes[3] != own:
         return None
-    batch, heads, positions, features = held.axes
+    batch, heads, positions, features = held.axes  # of a head of one feature, no piece
     if not positions or held.size(heads) != held.size(positions):
         return None
     return [batch, (*heads, *features), positions]
