@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_detector_is_deployed(tmp_path: Path) -> None:
     out = tmp_path / "detector"
     done = subprocess.run(

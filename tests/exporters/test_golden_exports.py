@@ -139,8 +139,14 @@ def test_open_batch(name: str) -> None:
     check_exports(golden, exported(golden.load(), dynamic_batch=True), dynamic_batch=True)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("mix", MIXES[1:3], ids=",".join)
+@pytest.mark.parametrize(
+    "mix",
+    [
+        pytest.param(MIXES[1], marks=pytest.mark.slow),
+        pytest.param(MIXES[2], marks=pytest.mark.full),
+    ],
+    ids=",".join,
+)
 def test_open_batch_in_other_lowerings(mix: tuple[str, str], tmp_path: Path) -> None:
     golden = golden_swin("slide_swin_nano_shifted")
     options = ExportOptions(FORMATS, tmp_path, lowering=asked_in_turn(*mix))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn import functional
 
+from slide_deploy.formats import known_formats
 from slide_deploy.layouts import stretches
 from slide_deploy.layouts.normalisation import Normaliser
 from slide_deploy.lowerings import FORMS, Lowering, lower
@@ -257,6 +258,27 @@ def test_maps_of_open_sizes_are_left() -> None:
     written, (report,) = run_passes(program, ("channels_first",))
     assert not report.changes
     assert names(written) == names(program)
+
+
+class Placed(nn.Module):
+    """Two tokens, to which as many computed rows are added as the batch that was traced has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.rows = nn.Conv2d(3, 4, 1), nn.Parameter(torch.randn(2, 4))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        tokens = self.conv(maps).flatten(2).transpose(1, 2)
+        return (tokens + self.rows * 2).transpose(1, 2).reshape(-1, 4, 1, 2)
+
+
+def test_an_open_batch_stays_open() -> None:
+    """Also where a size of something else is that of the batch of the trace."""
+    program = program_of(Placed(), torch.randn(2, 3, 1, 2), batch=True)
+    for passes in (("channels_first",), *(format.passes for format in known_formats())):
+        written, _ = run_passes(program, passes)
+        (image,) = (node for node in written.graph.nodes if node.name == "maps")
+        assert not image.meta["val"].shape[0].node.expr.is_number
 
 
 SETTINGS = [
