@@ -49,11 +49,11 @@ def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     try:
         sizes = pytree.tree_map(_open_sizes, dict(given))
         return torch.export.export(model, args, kwargs, dynamic_shapes=sizes)
-    except Exception:  # of any kind; some networks know the sizes of the example alone
+    except Exception:  # of many kinds, where a network works for the sizes of the example alone
         pass
     try:
         return torch.export.export(model, args, kwargs)
-    except Exception as error:
+    except Exception as error:  # torch.export raises errors of many kinds
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0][:300] if lines else type(error).__name__
         raise InputError(f"cannot be traced by torch.export ({reason})") from error

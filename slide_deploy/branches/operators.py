@@ -11,8 +11,9 @@ from torch.fx import Node
 
 from slide_deploy.branches.kernels import Kernel, diagonal, identity
 from slide_deploy.branches.shapes import Axes, Shape, pointwise
-from slide_deploy.branches.steps import DROPOUTS, Blocked, Step, Sum, is_map, stripped
+from slide_deploy.branches.steps import Blocked, Step, Sum, is_map, stripped
 from slide_deploy.program.constants import Constants
+from slide_deploy.program.movement import DROPOUTS
 from slide_deploy.program.traced import Call, call, same_shape, same_size, shape
 
 _CONVOLUTIONS = {"conv1d": 1, "conv2d": 2, "conv3d": 3, "convolution": None}

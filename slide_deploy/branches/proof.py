@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import Node
-from torch.fx.node import map_arg
 
 from slide_deploy.branches.kernels import Kernel
 from slide_deploy.branches.shapes import Shape
@@ -16,7 +15,7 @@ from slide_deploy.branches.steps import is_same
 from slide_deploy.branches.terms import Values
 from slide_deploy.folding import difference
 from slide_deploy.program.constants import Constants
-from slide_deploy.program.traced import shape
+from slide_deploy.program.traced import evaluated, shape
 
 # What one convolution may lose by the rounding of its weights, in what the layers lose by computing
 # in their type. Over nine kinds of blocks, with variances of normalisations from 0 to 1e6 and means
@@ -125,8 +124,7 @@ class _Runner:
                 is_float = constant.is_floating_point()
                 self._known[node] = constant.to(self._maps.dtype) if is_float else constant
             else:
-                args, kwargs = map_arg((node.args, node.kwargs), self._of)
-                self._known[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+                self._known[node] = evaluated(node, self._of)
         return self._known[node]
 
 

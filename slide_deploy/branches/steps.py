@@ -5,16 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
 from torch.fx import Node
 
 from slide_deploy.branches.kernels import Kernel
 from slide_deploy.branches.shapes import Shape
-from slide_deploy.program.traced import call, is_laid_out, shape
-
-_SAME = {"alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh_copy"}
-_CASTS = {"to", "_to_copy", "type_as"}
-DROPOUTS = {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"}
+from slide_deploy.program import movement
+from slide_deploy.program.traced import call, shape
 
 
 @dataclass(frozen=True)
@@ -77,18 +73,12 @@ class Blocked:
 def is_same(node: Node) -> bool:
     """Whether a node gives the very values of its first argument, in the same type."""
     found = call(node)
-    if found is None or not node.args or not isinstance(node.args[0], Node) or is_laid_out(node):
+    if found is None or not node.args or not isinstance(node.args[0], Node):
         return False
-    ours, theirs = (each.meta.get("val") for each in (node, node.args[0]))
-    if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor):
-        return False
-    if (ours.dtype, ours.device) != (theirs.dtype, theirs.device):
-        return False
-    if found.name in ("add", "sub") and found.arguments["other"] in (0, 0.0):
-        return True  # as Python's sum begins
-    if found.name in DROPOUTS:
-        return found.arguments["train"] is False or found.arguments["p"] == 0
-    return found.name in _SAME or found.name in _CASTS
+    if found.name in ("add", "sub") and found.arguments["other"] in (0, 0.0):  # as sum() begins
+        ours, theirs = (each.meta["val"] for each in (node, node.args[0]))
+        return bool(ours.dtype == theirs.dtype)
+    return movement.is_same(found)
 
 
 def stripped(node: Node) -> Node:

@@ -9,8 +9,9 @@ from torch.fx import Node
 
 from slide_deploy.layouts.cells import Cells, behind_reshapes, cells_of, is_plain_norm
 from slide_deploy.layouts.normalisation import Affine, Normaliser, cell_kernel, centred
-from slide_deploy.layouts.roles import SAME, TO_MAP, TO_ROWS, Role, Size, Weights
+from slide_deploy.layouts.roles import TO_MAP, TO_ROWS, Role, Size, Weights
 from slide_deploy.program.editing import Editor
+from slide_deploy.program.movement import is_same
 from slide_deploy.program.traced import Call, call, shape
 
 aten = torch.ops.aten
@@ -120,7 +121,7 @@ class MapWriter:
         if role.kind == "enter":
             return self._entered(node, role)
         given = [self._map_of(each, node) for each in role.data]
-        if role.kind == "rows" or role.call.name in SAME:
+        if role.kind == "rows" or is_same(role.call):
             return given[0]
         write = getattr(self, f"_{role.kind}")
         written: Node = write(node, role, *given)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from slide_deploy.program.movement import is_reshape, is_same, permutation
 from slide_deploy.program.traced import (
     Call,
     call,
@@ -19,6 +20,7 @@ from slide_deploy.program.traced import (
     reads_memory,
     same_shape,
     same_size,
+    same_sizes,
     shape,
 )
 
@@ -36,12 +38,9 @@ _EACH = {
     *("leaky_relu", "elu", "selu", "celu", "mish", "softplus", "abs", "neg", "exp", "log", "erf"),
     *("sqrt", "rsqrt", "reciprocal", "square", "clamp", "clamp_min", "clamp_max", "log_sigmoid"),
 }
-# Nothing but the value.
-SAME = {"clone", "contiguous", "alias", "detach", "dropout"}
 _PAIRED = {"add", "sub", "rsub", "mul", "div", "maximum", "minimum"}
 # Height and width stay what they are.
 _OF_ONE_MAP = {"each", "pair", "rows", "norm", "linear"}
-_RESHAPES = {"view", "reshape", "flatten", "unflatten", "_unsafe_view"}
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,8 @@ class Role:
 
     Attributes:
         kind: "each", "pair", "rows", "norm", "linear", "slice", "narrow", "cat" or "pad";
-            "enter" where a map
-            with the channels first becomes rows or tokens, "leave" where it is one again, "mean"
-            where the positions are averaged.
+            "enter" where a map with the channels first becomes rows or tokens, "leave" where it is
+            one again, "mean" where the positions are averaged.
         data: the values of the network that it takes; a reshape between rows and tokens, one.
         call: the operator.
     """
@@ -79,10 +77,10 @@ def role_of(node: Node, weights: Weights) -> Role | None:
         return _concatenation(found, weights)
     if not isinstance(first, Node) or first in weights:
         return _pair(found, weights) if found.name in _PAIRED else None
-    axes = _axes(found, first)
+    axes = permutation(found)
     if axes is not None:
         return _transpose(found, first, axes)
-    if found.name in _RESHAPES:
+    if is_reshape(found):
         return _reshape(found, first)
     if found.name in _PAIRED:
         return _pair(found, weights)
@@ -95,7 +93,7 @@ def _single(found: Call, first: Node, weights: Weights) -> Role | None:
     if rank not in (3, 4):
         return None
     others = [each for each in node.all_input_nodes if each is not first]
-    if found.name in _EACH or found.name in SAME or _is_power(found):
+    if is_same(found) or found.name in _EACH or _is_power(found):
         return None if others or not _keeps_type(node, first) else Role("each", (first,), found)
     if found.name == "layer_norm":
         (*_, last), normalised = shape(first), found.arguments["normalized_shape"]
@@ -161,25 +159,7 @@ def _spreads(given: Sequence[Any], wanted: Sequence[Any]) -> bool:
         return False
     if all(size == 1 for size in positions):
         return True
-    return _are_same(positions, whole) or _are_same(positions, whole[1:])
-
-
-def _are_same(ones: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Whether sizes are known to be equal; asking with == would close those that are open."""
-    return len(ones) == len(others) and all(map(same_size, ones, others))
-
-
-def _axes(found: Call, first: Node) -> tuple[int, ...] | None:
-    """The order that an operator puts the axes into; None if it is no such operator."""
-    rank = len(shape(first))
-    if found.name == "permute":
-        return tuple(int(axis) % rank for axis in found.arguments["dims"])
-    if found.name == "transpose":
-        order = list(range(rank))
-        one, other = (int(found.arguments[name]) % rank for name in ("dim0", "dim1"))
-        order[one], order[other] = order[other], order[one]
-        return tuple(order)
-    return None
+    return same_sizes(positions, whole) or same_sizes(positions, whole[1:])
 
 
 def _transpose(found: Call, first: Node, axes: tuple[int, ...]) -> Role | None:
@@ -190,10 +170,10 @@ def _transpose(found: Call, first: Node, axes: tuple[int, ...]) -> Role | None:
     if axes != (0, 2, 1):
         return None
     source = call(first)
-    if source is not None and source.name in _RESHAPES:
+    if source is not None and is_reshape(source):
         maps = source.arguments["self"]
         whole, flat = shape(maps), shape(first)
-        is_kept = len(whole) == 4 and _are_same(whole[:2], flat[:2])
+        is_kept = len(whole) == 4 and same_sizes(whole[:2], flat[:2])
         if is_kept and _is_product(whole[2:], flat[2]):
             return Role("enter", (maps,), found)
     # Back to a map, where all who read it want one.
@@ -205,17 +185,17 @@ def _transpose(found: Call, first: Node, axes: tuple[int, ...]) -> Role | None:
 def _gives_map(user: Node, flat: Node) -> bool:
     """Whether a node reshapes (batch, C, H*W) to (batch, C, H, W)."""
     found = call(user)
-    if found is None or found.name not in _RESHAPES:
+    if found is None or not is_reshape(found):
         return False
     whole = shape(user)
-    is_kept = len(whole) == 4 and _are_same(whole[:2], shape(flat)[:2])
+    is_kept = len(whole) == 4 and same_sizes(whole[:2], shape(flat)[:2])
     return is_kept and _all_known(whole[2:])
 
 
 def _reshape(found: Call, first: Node) -> Role | None:
     """Between rows and tokens, or to what is there already."""
     before, after = shape(first), shape(found.node)
-    if _are_same(before, after) and len(before) in (3, 4):
+    if same_sizes(before, after) and len(before) in (3, 4):
         return Role("rows", (first,), found)
     if sorted((len(before), len(after))) != [3, 4]:
         return None

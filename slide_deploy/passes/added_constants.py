@@ -20,10 +20,10 @@ from torch.fx import Node
 
 from slide_deploy.passes.constants import MOST_GROWTH
 from slide_deploy.passes.report import PassReport
-from slide_deploy.program.arrangement import Arrangement, Pieces, Size, same_shape
+from slide_deploy.program.arrangement import Arrangement, Pieces, Size
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.movement import is_reshape, is_same, moved, reshape, told
-from slide_deploy.program.traced import Call, call, layer_of, shape
+from slide_deploy.program.traced import Call, call, layer_of, same_sizes, shape
 
 aten = ops.aten
 _RANK = 4
@@ -85,7 +85,7 @@ def _sum(editor: Editor, found: Call) -> _Sum | None:
         before, after = value.meta["val"], found.node.meta["val"]
         if not before.is_floating_point() or held.is_complex():
             continue
-        if before.dtype != after.dtype or not same_shape(before.shape, after.shape):
+        if before.dtype != after.dtype or not same_sizes(before.shape, after.shape):
             continue
         held = held.double() if found.name == "add" else -held.double()
         held = held.reshape(*[1] * (before.ndim - held.ndim), *held.shape)

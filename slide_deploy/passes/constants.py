@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import Node
-from torch.fx.node import map_arg
 
 from slide_deploy.passes.report import PassReport
+from slide_deploy.program.constants import is_random
 from slide_deploy.program.editing import Editor
-from slide_deploy.program.traced import Traced, layer_of
+from slide_deploy.program.traced import Traced, evaluated, layer_of
 
 # Bytes: twice the position bias of windows of 14x14 with 12 heads.
 MOST_GROWTH = 4 * 2**20
@@ -74,18 +74,16 @@ def _is_determined(node: Node) -> bool:
         return node.op == "placeholder"
     value = node.meta.get("val")
     sizes: Iterable[object] = value.shape if isinstance(value, Tensor) else [value]
-    is_random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
     is_open = any(isinstance(size, torch.SymInt) for size in sizes)
-    return not (is_random or is_open or node.is_impure())
+    return not (is_random(node) or is_open or node.is_impure())
 
 
 def _evaluate(nodes: Iterable[Node], numbers: dict[Node, Any]) -> None:
     """Compute nodes in their order; ``numbers`` holds those of weights, and gets the others."""
     for node in nodes:
         if node not in numbers:
-            args, kwargs = map_arg((node.args, node.kwargs), numbers.__getitem__)
             with torch.no_grad():
-                numbers[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+                numbers[node] = evaluated(node, numbers.__getitem__)
 
 
 def _bytes(held: Tensor) -> int:

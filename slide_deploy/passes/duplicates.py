@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.fx import Node
 
 from slide_deploy.passes.report import PassReport
-from slide_deploy.program.arrangement import same_shape
+from slide_deploy.program.constants import is_random
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.movement import is_reshape, is_same, permutation
-from slide_deploy.program.traced import Call, call, layer_of, shape
+from slide_deploy.program.traced import Call, call, layer_of, same_sizes, shape
 
 _NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1}
 
@@ -97,7 +97,7 @@ def _same_value_type(source: Node, node: Node) -> bool:
         isinstance(before, Tensor)
         and isinstance(after, Tensor)
         and before.dtype == after.dtype
-        and same_shape(shape(source), shape(node))
+        and same_sizes(shape(source), shape(node))
     )
 
 
@@ -115,8 +115,7 @@ def _is_neutral(editor: Editor, found: Call, operand: object) -> bool:
 def _key(node: Node) -> Hashable | None:
     """What an operator computes; None if it must not be merged with another."""
     if isinstance(node.target, torch._ops.OpOverload):
-        is_random = torch.Tag.nondeterministic_seeded in node.target.tags
-        if is_random or node.target._schema.is_mutable:
+        if is_random(node) or node.target._schema.is_mutable:
             return None
     elif node.target is not operator.getitem and not isinstance(
         node.meta.get("val"), (int, torch.SymInt)

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.fx import Node
 
 from slide_deploy.passes.report import PassReport
-from slide_deploy.program.arrangement import Arrangement, same_shape
+from slide_deploy.program.arrangement import Arrangement
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.projections import Projection, is_read_by, projection
 from slide_deploy.program.selection import arranged, way_to
-from slide_deploy.program.traced import Call, layer_of
+from slide_deploy.program.traced import Call, layer_of, same_sizes
 
 _PROJECTIONS = ("linear", "conv1d", "conv2d", "conv3d")
 _PRODUCTS = ("matmul", "bmm")
@@ -73,7 +73,7 @@ def _keeps(value: Node, node: Node) -> bool:
         isinstance(before, Tensor)
         and isinstance(after, Tensor)
         and before.dtype == after.dtype
-        and same_shape(before.shape, after.shape)
+        and same_sizes(before.shape, after.shape)
     )
 
 

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from torch.fx import Node
 
 from slide_deploy.passes.report import PassReport
-from slide_deploy.program.arrangement import Arrangement, same_shape
+from slide_deploy.program.arrangement import Arrangement
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.movement import chain_to, moved_along, permutation, plan, write
-from slide_deploy.program.traced import call, layer_of, shape
+from slide_deploy.program.traced import call, layer_of, same_sizes, shape
 
 # Axes that every format holds, Apple's engines and the fast paths of all runtimes included.
 _RANK = 4
@@ -62,7 +62,7 @@ def _gains(chain: Sequence[Node], wanted: Arrangement) -> bool:
     first, order = found
     source = shape(chain[0].all_input_nodes[0])
     permuted = tuple(first[axis] for axis in order)
-    reshapes = (not same_shape(source, first)) + (not same_shape(permuted, wanted.shape))
+    reshapes = (not same_sizes(source, first)) + (not same_sizes(permuted, wanted.shape))
     permutations = int(order != tuple(range(len(order))))
     rank = max(_RANK, len(first), len(wanted.shape))
     new = (rank, permutations, reshapes + permutations)

@@ -27,7 +27,7 @@ from slide_deploy.program.projections import (
     projections_behind,
 )
 from slide_deploy.program.selection import is_selection, parts
-from slide_deploy.program.traced import call, layer_of, shape
+from slide_deploy.program.traced import Call, call, layer_of, shape
 
 _NORMALISATION = "layer_norm"
 _RANK = 4
@@ -40,12 +40,14 @@ def rewrite(editor: Editor, report: PassReport) -> None:
         if found is None:
             continue
         if found.name in ("cat", "concat"):
-            _join(editor, node, found.arguments["dim"] % len(shape(node)), report)
+            _join(editor, found, report)
 
 
-def _join(editor: Editor, cat: Node, axis: int, report: PassReport) -> None:
+def _join(editor: Editor, found: Call, report: PassReport) -> None:
     """Rewrite patches that strided slices take."""
-    cells = _cells(cat.args[0], axis)  # type: ignore[arg-type]
+    cat = found.node
+    axis = found.arguments["dim"] % len(shape(cat))
+    cells = _cells(found.arguments["tensors"], axis)
     if cells is None:
         return
     source, held, numbers = cells
@@ -102,17 +104,17 @@ def _cells(values: Sequence[Node], axis: int) -> tuple[Node, Arrangement, list[i
 
 def _slice(value: Node) -> tuple[Node, Arrangement] | None:
     """The value that strided slices are taken of, and the arrangement of what they take."""
-    way: list[Node] = []
+    way: list[Call] = []
     while isinstance(value, Node) and is_selection(value) and value.target is not None:
         found = call(value)
         if found is None or found.name != "slice":
             break
-        way.insert(0, value)
+        way.insert(0, found)
         value = value.all_input_nodes[0]
     held = Arrangement.of(shape(value))
     # Cuts of axes are made in one order, so that slices of either axis first have the same pieces.
-    for node in sorted(way, key=lambda node: call(node).arguments["dim"] % len(shape(node))):  # type: ignore[union-attr]
-        made = parts(node, held)
+    for each in sorted(way, key=lambda each: each.arguments["dim"] % len(shape(each.node))):
+        made = parts(each.node, held)
         if made is None:
             return None
         ((_, held),) = made

@@ -16,22 +16,15 @@ from math import prod
 import torch
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
+from slide_deploy.program.traced import same_size, same_sizes
+
 Size = int | torch.SymInt
 Pieces = tuple[int, ...]
 
 
-def same_size(one: Size, other: Size) -> bool:
-    """Whether two sizes are the same whatever the open ones are."""
-    return bool(statically_known_true(one == other))
-
-
-def same_shape(one: Sequence[Size], other: Sequence[Size]) -> bool:
-    """Whether two shapes are the same whatever the open sizes are."""
-    return len(one) == len(other) and all(map(same_size, one, other))
-
-
 def divides(part: Size, whole: Size) -> bool:
     """Whether a size is a multiple of another whatever the open ones are."""
+    # torch does not declare that a number can be divided by an open size.
     return bool(statically_known_true(whole % part == 0))  # type: ignore[operator]
 
 
@@ -128,7 +121,7 @@ class Arrangement:
         elif axes and axes[0] is not None:  # what is left has one element
             axes[0] = (*waiting, *axes[0])
         found = held.with_axes([axis for axis in axes if axis is not None])
-        return found if same_shape(found.shape, shape) else None
+        return found if same_sizes(found.shape, shape) else None
 
     def sliced(self, axis: int, start: int, step: int) -> "Arrangement | None":
         """Behind a slice that takes each ``step``-th position of an axis, to its end."""

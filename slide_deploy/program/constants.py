@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import Node
-from torch.fx.node import map_arg
+
+from slide_deploy.program.traced import evaluated
 
 _RANDOM = torch.Tag.nondeterministic_seeded
 
@@ -70,8 +71,7 @@ class Constants:
         if node.op != "call_function":
             return _in_float64(self._weights[node.name])
         given = {source: self._value(source) for source in node.all_input_nodes}
-        args, kwargs = map_arg((node.args, node.kwargs), given.__getitem__)
-        return _in_float64(node.target(*args, **kwargs))  # type: ignore[operator]
+        return _in_float64(evaluated(node, given.__getitem__))
 
 
 def _in_float64(value: Any) -> Any:

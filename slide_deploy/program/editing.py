@@ -6,7 +6,7 @@ layer of the network that it belongs to.
 
 import copy
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -15,10 +15,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, InputSpec, TensorArgument
 from torch.fx import Node
-from torch.fx.node import map_arg
 
 from slide_deploy.program.constants import is_random
-from slide_deploy.program.traced import Call, Traced, call, layer_path, reads_memory
+from slide_deploy.program.traced import Call, Traced, call, evaluated, layer_path, reads_memory
 
 _LAYER = ("nn_module_stack", "stack_trace", "source_fn_stack")
 
@@ -27,7 +26,7 @@ def duplicate(program: ExportedProgram) -> ExportedProgram:
     """A copy whose graph can be changed; the weights are shared."""
     graph = copy.deepcopy(program.graph)
     signature = copy.deepcopy(program.graph_signature)
-    # A copy has other names for what Python has a word for, as "input".
+    # Copying renames a node whose name is that of a Python builtin, such as "input".
     names = {old.name: new.name for old, new in zip(program.graph.nodes, graph.nodes, strict=True)}
     for spec in (*signature.input_specs, *signature.output_specs):
         if hasattr(spec.arg, "name"):
@@ -60,9 +59,10 @@ class Editor:
         self._fake_mode = next(modes, None) or FakeTensorMode()
 
     def forget_strides(self) -> None:
-        """Let views be reshapes, which take values as they lie: passes change how they do.
+        """Turn views into reshapes, since passes may change the strides of what they read.
 
-        What is read as it lies in memory is laid out anew, which no pass removes.
+        An operator that reads memory directly, such as ``as_strided``, gets a contiguous copy,
+        which no pass removes.
         """
         aten = torch.ops.aten
         for node in list(self.program.graph.nodes):
@@ -110,7 +110,7 @@ class Editor:
         first = next(node for node in graph.nodes)
         with graph.inserting_before(first):
             node = graph.placeholder(f"b_{target}")
-        node.target = node.name  # which is its own; the code of the graph calls it by this
+        node.target = node.name  # the generated code uses it as an argument name: it is unique
         node.meta["val"] = self._fake_mode.from_tensor(held, static_shapes=True)
         spec = InputSpec(InputKind.BUFFER, TensorArgument(node.name), target, persistent=True)
         signature.input_specs.insert(0, spec)
@@ -143,9 +143,8 @@ class Editor:
 
     def _infer(self, node: Node) -> None:
         """Note the value of a node, without numbers."""
-        args, kwargs = map_arg((node.args, node.kwargs), lambda each: each.meta["val"])
         with self._fake_mode, torch.no_grad():
-            node.meta["val"] = node.target(*args, **kwargs)  # type: ignore[operator]
+            node.meta["val"] = evaluated(node, lambda each: each.meta["val"])
 
     def replace(self, old: Node, new: Node, readers: Collection[Node] | None = None) -> None:
         """Let those who read a value read another one, answers of the network included.
@@ -180,12 +179,12 @@ class Editor:
         inputs = {
             spec.arg.name for spec in signature.input_specs if spec.kind == InputKind.USER_INPUT
         }
-        # Nor does anybody read a buffer that the network only writes.
+        # A buffer that the network only writes has no reader either.
         changed = signature.buffers_to_mutate.values()
         inputs |= {spec.arg.name for spec in signature.input_specs if spec.target in changed}
         for node in reversed(list(graph.nodes)):
             is_needed = node.users or node.op == "output" or node.name in inputs
-            # Random numbers that nobody reads are none that anybody misses.
+            # An operator that only draws random numbers has no other effect.
             is_kept = node.op == "call_function" and node.is_impure() and not is_random(node)
             if not is_needed and not is_kept:
                 if node.op == "placeholder":
@@ -217,8 +216,3 @@ class Editor:
             if spec.target not in held:
                 self.program.state_dict.pop(spec.target, None)
                 self.program.constants.pop(spec.target, None)
-
-
-def sizes(node: Node) -> Sequence[int | torch.SymInt]:
-    """The sizes of a value."""
-    return tuple(node.meta["val"].shape)

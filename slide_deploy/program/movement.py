@@ -6,9 +6,9 @@ import torch
 from torch import ops
 from torch.fx import Node
 
-from slide_deploy.program.arrangement import Arrangement, Pieces, Size, same_shape
+from slide_deploy.program.arrangement import Arrangement, Pieces, Size
 from slide_deploy.program.editing import Editor
-from slide_deploy.program.traced import Call, call, is_laid_out, reads_memory, shape
+from slide_deploy.program.traced import Call, call, is_laid_out, reads_memory, same_sizes, shape
 
 aten = ops.aten
 _RESHAPES = {
@@ -18,14 +18,14 @@ _SAME = {
     *("contiguous", "clone", "alias", "detach", "detach_", "lift_fresh_copy", "lift_fresh"),
     *("_to_copy", "to", "type_as", "expand", "expand_as", "pin_memory"),
 }
-_DROPOUTS = {"dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"}
+DROPOUTS = {"dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"}
 
 
 def is_same(found: Call) -> bool:
     """Whether an operator gives the very value that it gets: copies, casts to the own type."""
     source = found.node.args[0] if found.node.args else None
-    if found.name in _DROPOUTS:
-        return not found.arguments["train"]
+    if found.name in DROPOUTS:
+        return not found.arguments["train"] or found.arguments["p"] == 0
     if found.name not in _SAME or not isinstance(source, Node) or is_laid_out(found.node):
         return False
     before, after = source.meta.get("val"), found.node.meta.get("val")
@@ -33,7 +33,7 @@ def is_same(found: Call) -> bool:
         isinstance(before, torch.Tensor)
         and isinstance(after, torch.Tensor)
         and (before.dtype, before.device) == (after.dtype, after.device)
-        and same_shape(before.shape, after.shape)
+        and same_sizes(before.shape, after.shape)
     )
 
 
@@ -135,7 +135,7 @@ def told(sizes: Sequence[Size]) -> list[int] | None:
 
 def reshape(editor: Editor, like: Node, value: Node, sizes: Sequence[Size]) -> Node | None:
     """A reshape, or the value itself if it has that shape; None if several sizes are open."""
-    if same_shape(shape(value), sizes):
+    if same_sizes(shape(value), sizes):
         return value
     numbers = told(sizes)
     return None if numbers is None else editor.insert(like, aten.reshape.default, value, numbers)
@@ -215,7 +215,7 @@ def write(editor: Editor, like: Node, source: Node, wanted: Arrangement) -> Node
     first, order = found
     last = wanted.shape
     if any(
-        told(after) is None and not same_shape(before, after)
+        told(after) is None and not same_sizes(before, after)
         for before, after in ((shape(source), first), (tuple(first[axis] for axis in order), last))
     ):
         return None

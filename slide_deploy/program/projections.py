@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor, ops
 from torch.fx import Node
 
-from slide_deploy.program.arrangement import Arrangement, Pieces, same_size
+from slide_deploy.program.arrangement import Arrangement, Pieces
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.movement import is_reshape, is_same, permutation
-from slide_deploy.program.traced import Call, call, layer_of, shape
+from slide_deploy.program.traced import Call, call, layer_of, same_size, shape
 
 aten = ops.aten
 _CONVOLUTIONS = {"conv1d": 1, "conv2d": 2, "conv3d": 3}
@@ -181,7 +181,7 @@ def _reads_whole(node: Node, places: Mapping[Node, Place]) -> bool:
     found = call(node)
     if found is None or [each in places for each in node.all_input_nodes].count(True) != 1:
         return False
-    place = places.get(node.args[0])  # type: ignore[arg-type]
+    place = places.get(node.all_input_nodes[0])
     if place is None or not place.is_whole:
         return False
     if found.name == "linear":
@@ -195,16 +195,17 @@ def _reads_whole(node: Node, places: Mapping[Node, Place]) -> bool:
 def _place_behind(node: Node, places: Mapping[Node, Place], features: Any) -> Place | None:
     """Where the features are behind an operator; None if it does something to them."""
     if node.target is operator.getitem:
-        return places[node.args[0]]  # type: ignore[index]
+        return places[node.all_input_nodes[0]]
     found = call(node)
     if found is None:
         return None
     if found.name in ("cat", "concat"):
-        parts = [places.get(part) for part in node.args[0]]  # type: ignore[union-attr, arg-type]
+        parts = [places.get(part) for part in found.arguments["tensors"]]
         axis = found.arguments["dim"] % len(shape(node))
         first = parts[0]
         return first if first and set(parts) == {first} and axis != first.axis else None
-    place = places.get(node.args[0]) if node.args else None  # type: ignore[arg-type]
+    source = node.args[0] if node.args else None
+    place = places.get(source) if isinstance(source, Node) else None
     if place is None or sum(each in places for each in node.all_input_nodes) != 1:
         return None
     if is_same(found):

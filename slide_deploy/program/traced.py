@@ -1,7 +1,7 @@
 """A traced program as a graph: what reaches an answer, what is constant, what is alike."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+from torch.fx.node import map_arg
 
 
 @dataclass(frozen=True)
@@ -153,9 +155,9 @@ def layer_path(node: Node) -> str:
 def layer_of(node: Node) -> str:
     """The layer of the user's network that a node belongs to, with its class."""
     stack = node.meta.get("nn_module_stack") or {}
-    path, kind = next(reversed(stack.values()), ("", "the network"))
+    _, kind = next(reversed(stack.values()), ("", "the network"))
     kind = kind if isinstance(kind, str) else kind.__qualname__
-    name = str(path).removeprefix("module").removeprefix(".")
+    name = layer_path(node).removeprefix("module").removeprefix(".")
     return f"{name} ({kind.rpartition('.')[2]})" if name else kind.rpartition(".")[2]
 
 
@@ -175,14 +177,31 @@ def user_outputs(program: ExportedProgram) -> list[torch.Tensor]:
     return [held[name] for name in names if isinstance(held.get(name), torch.Tensor)]
 
 
-def same_size(one: object, other: object) -> bool:
-    """Whether two sizes are known to be equal: numbers, or one expression of open sizes."""
-    if isinstance(one, torch.SymInt) and isinstance(other, torch.SymInt):
-        return bool(one.node.expr == other.node.expr)
-    return isinstance(one, int) and isinstance(other, int) and one == other
+def same_size(one: int | torch.SymInt, other: int | torch.SymInt) -> bool:
+    """Whether two sizes are equal whatever the open ones are.
+
+    A comparison with == would make torch close an open size that happens to be equal in the trace.
+    """
+    return bool(statically_known_true(one == other))
+
+
+def same_sizes(ones: Sequence[int | torch.SymInt], others: Sequence[int | torch.SymInt]) -> bool:
+    """Whether two shapes are equal whatever the open sizes are."""
+    return len(ones) == len(others) and all(map(same_size, ones, others))
 
 
 def same_shape(one: object, other: object) -> bool:
-    """Whether two values are tensors that are known to be of one shape."""
-    ours, theirs = shape(one), shape(other)
-    return len(ours) == len(theirs) and all(map(same_size, ours, theirs)) and bool(ours)
+    """Whether two values are tensors of the same shape, which has axes."""
+    return bool(shape(one)) and same_sizes(shape(one), shape(other))
+
+
+def evaluated(node: Node, value_of: Callable[[Node], Any]) -> Any:
+    """What an operator gives.
+
+    Args:
+        node: the operator.
+        value_of: gives the value of each node that it reads.
+    """
+    args, kwargs = map_arg((node.args, node.kwargs), value_of)
+    assert callable(node.target)  # torch.fx keeps the names of modules and inputs there as well
+    return node.target(*args, **kwargs)

@@ -238,6 +238,23 @@ def test_maps_that_are_answers() -> None:
     rewritten(Returned(), torch.randn(1, 3, 6, 5))
 
 
+class Dropping(nn.Module):
+    """A dropout that is active whatever the mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        rows = functional.dropout(self.linear(maps.permute(0, 2, 3, 1)), 0.5, training=True)
+        return rows.permute(0, 3, 1, 2)
+
+
+def test_an_active_dropout_stays() -> None:
+    program = program_of(Dropping(), torch.randn(1, 4, 6, 5))
+    assert names(run_passes(program, ("channels_first",))[0])["dropout"] == 1
+
+
 class Open(nn.Module):
     """Maps whose height and width are open, from which tokens are made."""
 
