@@ -38,7 +38,7 @@ def merge_branches(
         InputError: if ``torch.export`` cannot trace the module; the text is a clause.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own parts about each other
+        warnings.simplefilter("ignore")  # torch warns of its own internals
         program = without_changes_in_place(_traced(model, tuple(args), dict(kwargs)))
         merged, reports = run_passes(program, (BRANCHES,))
         return merged.module(), reports

@@ -169,13 +169,15 @@ def _keeper(  # type: ignore[no-untyped-def]
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], given: object) -> None:
         tensors = [leaf for leaf in pytree.tree_leaves(given) if isinstance(leaf, Tensor)]
-        if isinstance(module, nn.LayerNorm) and _is_of_cells(inputs[0], outputs):
+        # Modules may be called by keyword alone.
+        first = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
+        if isinstance(module, nn.LayerNorm) and _is_of_cells(first, outputs):
             return
         for tensor in tensors:
             if tensor.is_floating_point():
                 value = tensor.detach().numpy().copy()
                 others = tuple(
-                    other.detach().numpy() for other in _rewritten(module, inputs[0], tensor)
+                    other.detach().numpy() for other in _rewritten(module, first, tensor)
                 )
                 is_norm = isinstance(module, nn.LayerNorm)
                 outputs.append(LayerOutput(name, value, others, is_norm=is_norm))
@@ -184,28 +186,29 @@ def _keeper(  # type: ignore[no-untyped-def]
     return keep
 
 
-def _is_of_cells(given: Tensor, outputs: Sequence[LayerOutput]) -> bool:
-    """Whether a normalisation takes the positions of a cell side by side, in an order of its own.
+def _is_of_cells(given: Tensor | None, outputs: Sequence[LayerOutput]) -> bool:
+    """Whether a normalisation reads the positions of a cell as channels.
 
-    Files may have them in another one.
+    Their order in a file may be another one.
     """
     before = outputs[-1].value if outputs else None
     return (
         before is not None
+        and given is not None
         and before.size == given.numel()
         and before.shape[-1] < given.shape[-1]
         and before.ndim == given.ndim
     )
 
 
-def _rewritten(module: nn.Module, given: Tensor, answer: Tensor) -> tuple[Tensor, ...]:
-    """What a file may hold in the place of an answer, as the passes leave it."""
-    if isinstance(module, nn.LayerNorm):
-        # Its weights are in the projection behind it, whose bias it may add (absorbed_biases).
+def _rewritten(module: nn.Module, given: Tensor | None, answer: Tensor) -> tuple[Tensor, ...]:
+    """What a file may hold instead of the output of a layer, after the passes."""
+    if isinstance(module, nn.LayerNorm) and given is not None:
+        # The projection behind it has its weights; it may add 1 (absorbed_biases).
         plain = functional.layer_norm(given, module.normalized_shape, eps=module.eps)
         return plain, plain + 1
     if isinstance(module, nn.Conv2d) and answer.dim() == 4:
-        # The mean that a normalisation would take off is not there (channels_first).
+        # The weights may already subtract the mean over the channels (channels_first).
         return (answer - answer.mean(dim=1, keepdim=True),)
     if isinstance(module, nn.Linear):
         return (answer - answer.mean(dim=-1, keepdim=True),)

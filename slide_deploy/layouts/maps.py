@@ -45,9 +45,9 @@ class MapWriter:
         self._first = first
         self._weights = weights
         self._maps: dict[Node, Node] = {}
-        # Users are asked for before anything changes.
+        # The readers as they are before anything changes.
         self._users = {node: tuple(node.users) for node in editor.program.graph.nodes}
-        # What a normalisation alone reads may have its mean taken off by its own weights.
+        # A layer that only a normalisation reads can subtract the mean by its own weights.
         norms = (node for node in first if roles[node].kind == "norm")
         self._centring = {norm: found for norm in norms if (found := self._producer(norm))}
 
@@ -214,7 +214,7 @@ class MapWriter:
             return self._merged(writer, cells, Affine(weight, bias), node)
         behind = self._roles.get(behind_reshapes(source, self._roles))
         if behind is not None and is_plain_norm(behind):
-            # What rounding leaves of the mean, alike in all channels, it then does not see.
+            # Centred weights cancel a rounding error that is the same in all channels.
             weight = centred(weight, 1)
         if node in self._centring.values():
             weight, bias = centred(weight, 0), None if bias is None else centred(bias, 0)

@@ -50,7 +50,7 @@ def channels_first(roles: Mapping[Node, Role], sizes: Mapping[Node, Size]) -> fr
         if value in flexible and roles[value].kind == "mean":
             continue
         _add_value(graph, value, roles, flexible)
-    # Of cuts that cost the same, the one that leaves the most as it is: that nearest to the first.
+    # Of several minimum cuts this one, nearest to the source, rewrites the fewest operators.
     _, (_, first) = networkx.minimum_cut(graph.reverse(), _LAST, _FIRST, capacity="capacity")
     return frozenset(node for node in flexible if node in first)
 
@@ -58,7 +58,7 @@ def channels_first(roles: Mapping[Node, Role], sizes: Mapping[Node, Size]) -> fr
 def _add_value(
     graph: networkx.DiGraph, value: Node, roles: Mapping[Node, Role], flexible: set[Node]
 ) -> None:
-    """What it costs to have a value on one side and those who read it on the other."""
+    """Charge for a transpose where a value and its readers are on different sides."""
     here = value if value in flexible else _LAST
     cost = _elements(value)
     # One transpose serves all readers on the other side.
@@ -78,7 +78,7 @@ def _add_value(
 
 
 def _add(graph: networkx.DiGraph, source: object, target: object, capacity: float) -> None:
-    """One more reason to keep ``target`` on the side of the first where ``source`` is."""
+    """Charge ``capacity`` where ``source`` has the channels first and ``target`` has not."""
     if source is target or source is _LAST or target is _FIRST:
         return
     if graph.has_edge(source, target):
@@ -88,5 +88,5 @@ def _add(graph: networkx.DiGraph, source: object, target: object, capacity: floa
 
 
 def _elements(node: Node) -> float:
-    """Of one image."""
+    """How many elements a value has for one image."""
     return float(math.prod(size for size in shape(node)[1:] if isinstance(size, int)))

@@ -28,7 +28,7 @@ def run_passes(
     """
     program = duplicate(program)
     editor = Editor(program)
-    editor.clean()  # tracing leaves what nobody reads, which no pass needs to see
+    editor.clean()  # tracing leaves dead code, which passes need not see
     editor.forget_strides()
     reports = tuple(run_pass(editor, name) for name in names)
     editor.finish()

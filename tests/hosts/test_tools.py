@@ -143,3 +143,23 @@ def test_a_layer_beside_an_attention_in_functions_is_named(tmp_path: Path) -> No
     assert len(result.certificate.folded) == 1
     (file,) = result.files
     assert verification.locate(file.paths[0], whole).first_wrong == "1.1.1"
+
+
+class ByKeyword(torch.nn.Module):
+    """Its layers are called by keyword alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(3, 8, 3), torch.nn.LayerNorm(8)
+        self.head = torch.nn.Linear(8, 4)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        tokens = self.conv(input=image).flatten(2).transpose(1, 2)
+        return self.head(input=self.norm(input=tokens))
+
+
+def test_layers_that_are_called_by_keyword_are_located(tmp_path: Path) -> None:
+    whole = deployable_of(ByKeyword(), torch.randn(1, 3, 6, 8))
+    (file,) = pipeline.export(whole, ExportOptions(("onnx",), tmp_path)).files
+    parting = verification.locate(file.paths[0], whole)
+    assert parting.first_wrong is None and parting.last_right == "head"
