@@ -50,7 +50,10 @@ def rewrite(editor: Editor, report: PassReport) -> None:
         for reader in readers:
             reader.rewritten(editor, _absorbed(reader), None)
         editor.replace(found.node, _adding_one(editor, found, readers[0].weight.dtype))
-        report.change(layer_of(found.node), f"took the biases of {len(readers)} projections")
+        report.change(
+            layer_of(found.node),
+            f"took the bias of {len(readers)} projection{'s' if len(readers) > 1 else ''}",
+        )
 
 
 def _readers(editor: Editor, node: Node) -> list[Projection]:

@@ -41,7 +41,8 @@ def rewrite(editor: Editor, report: PassReport) -> None:
         current = next(each for each in found.node.all_input_nodes if editor.weight(each) is None)
         editor.replace(found.node, current)
         editor.drop(found.node)
-        report.change(layer_of(found.node), f"a factor moved into {layer_of(reader.node)}")
+        parts = (layer_of(reader.node),)
+        report.change(layer_of(found.node), "a factor moved into a projection", parts=parts)
 
 
 def _operands(editor: Editor, found: Call) -> tuple[Node | None, Tensor | None]:
