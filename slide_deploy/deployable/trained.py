@@ -29,7 +29,7 @@ def deployable_checkpoint(
     """
     config = checkpoint.config
     if features or (features is None and not checkpoint.model.is_classifier):
-        model = checkpoint.host.backbone_of(checkpoint.model)
+        model = checkpoint.model.backbone()
     else:
         model = checkpoint.classifier()
     image = np.zeros((1, config.in_channels, *config.image_size), np.float32)

@@ -119,8 +119,7 @@ class Host:
             them. Raises InputError where they cannot be known; errors of looking up what is not
             there become one.
         fits: whether settings that a folded file states are those that its shapes tell.
-        build: a network of these settings: folded or branched, a backbone or a classifier.
-        backbone_of: a classifier without its head, layers shared; a backbone as it is.
+        build: the network of some settings: folded or branched, a backbone or a classifier.
         published: the sizes, the smallest first.
         published_as: settings with what may be other in a published size taken from that.
         summary: what a user wants to know of the settings beside image size and classes.
@@ -139,7 +138,6 @@ class Host:
     infer: Callable[[StoredWeights, Overrides], tuple[Any, tuple[str, ...]]]
     fits: Callable[[StoredWeights, Any], bool]
     build: Callable[[Any, bool, bool], HostNetwork]
-    backbone_of: Callable[[Any], HostNetwork]
     summary: Callable[[Any], str]
     published: tuple[Architecture, ...] = ()
     published_as: Callable[[Any, Any], Any] = _same_settings

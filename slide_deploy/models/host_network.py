@@ -1,29 +1,78 @@
 """What the networks of all host families have in common: how they are asked, what they answer."""
 
 from collections.abc import Sequence
+from typing import Any, Self
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 LOGITS = ("logits",)
-"""What the answer of a classifier is called."""
+"""What the output of a classifier is called."""
 
 
 class HostNetwork(nn.Module):
     """A whole network that carries slide attention, as a classifier or as a backbone.
 
     It takes an image, (batch, channels, H, W). A classifier answers logits, (batch, classes); a
-    backbone a tuple of maps (batch, C, h, w), one of every stage.
+    backbone a tuple of feature maps (batch, C, h, w), one of every stage. A family writes
+    ``stages``; its classifier has a ``norm`` and a ``head``, and is the same class as its backbone.
+
+    Args:
+        config: its settings, see ``slide_deploy.hosts.host.Settings``.
+        features: build the backbone, without what only the classifier uses.
     """
+
+    def __init__(self, config: Any, features: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.features = features
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """What the answers are called, in their order: ``LOGITS``, or ``feature_names``."""
-        raise NotImplementedError
+        """What the outputs are called, in their order: ``LOGITS``, or ``feature_names``."""
+        return feature_names(len(self.config.depths)) if self.features else LOGITS
 
     @property
     def is_classifier(self) -> bool:
         """Whether it answers logits."""
-        return self.output_names == LOGITS
+        return not self.features
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Classify or extract: (batch, channels, H, W) to logits or to the maps of the stages."""
+        stages = self.stages(image)
+        if not self.features:
+            return self.logits(stages[-1])
+        return tuple(self.feature_map(stage, tokens) for stage, tokens in enumerate(stages))
+
+    def stages(self, image: Tensor) -> list[Tensor]:
+        """Tokens as the blocks of each stage leave them, each (batch, positions, channels)."""
+        raise NotImplementedError
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Classify the tokens of the last stage: (batch, positions, C) to (batch, classes)."""
+        norm, head = self.get_submodule("norm"), self.get_submodule("head")
+        return head(norm(tokens).mean(dim=1))
+
+    def feature_map(self, stage: int, tokens: Tensor) -> Tensor:
+        """The feature map of a stage: (batch, h * w, C) to (batch, C, h, w).
+
+        A layer ``norm{stage}`` normalises it, where detectors have one; the next stage gets the
+        tokens as they were.
+        """
+        if f"norm{stage}" in self._modules:
+            tokens = self.get_submodule(f"norm{stage}")(tokens)
+        height, width = self.config.resolution(stage)
+        return tokens.transpose(1, 2).reshape(-1, tokens.shape[-1], height, width)
+
+    def backbone(self) -> Self:
+        """The network without its classifier; layers are shared, not copied."""
+        if self.features:
+            return self
+        with torch.device("meta"):  # every layer and parameter of it is replaced
+            backbone = type(self)(self.config, features=True)
+        for name in (*backbone._modules, *backbone._parameters):
+            setattr(backbone, name, getattr(self, name))
+        return backbone.train(self.training)
 
 
 def feature_names(stages: int) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
-from slide_deploy.models.host_network import LOGITS, HostNetwork
+from slide_deploy.models.host_network import HostNetwork
 from slide_deploy.models.query_scale import check_scale
 from slide_deploy.models.slide_attention import (
     FoldedSlideAttention,
@@ -279,7 +279,7 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-    """The blocks of one resolution and the step to the next."""
+    """The blocks of one resolution and the step to the next; neither is called through it."""
 
     def __init__(self, config: SlideSwinConfig, stage: int, folded: bool) -> None:
         super().__init__()
@@ -291,29 +291,20 @@ class Stage(nn.Module):
             None if last else PatchMerging(config.dim(stage), config.resolution(stage))
         )
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(batch, H*W, C) to (batch, H*W/4, 2C), or the same shape in the last stage."""
-        tokens = self.attend(tokens)
-        return tokens if self.downsample is None else self.downsample(tokens)
 
-    def attend(self, tokens: Tensor) -> Tensor:
-        """What the blocks answer: (batch, H*W, C), kept."""
-        for block in self.blocks:
-            tokens = block(tokens)
-        return tokens
-
-
-class SlideSwinTrunk(HostNetwork):
-    """Patches and stages: what a classifier and a backbone have in common.
+class SlideSwin(HostNetwork):
+    """The classifier or the backbone.
 
     Args:
-        config: its settings.
+        config: its settings. ``feature_norms`` names the stages whose map a backbone normalises.
         folded: build ``FoldedSlideAttention`` in place of the branched form.
+        features: build the backbone.
     """
 
-    def __init__(self, config: SlideSwinConfig, folded: bool = False) -> None:
-        super().__init__()
-        self.config = config
+    def __init__(
+        self, config: SlideSwinConfig, folded: bool = False, features: bool = False
+    ) -> None:
+        super().__init__(config, features)
         self.patch_embed = PatchEmbed(config)
         height, width = config.resolution(0)
         self.absolute_pos_embed = (
@@ -322,41 +313,26 @@ class SlideSwinTrunk(HostNetwork):
         self.layers = nn.ModuleList(
             Stage(config, stage, folded) for stage in range(len(config.depths))
         )
-
-    def embed(self, image: Tensor) -> Tensor:
-        """What the first stage gets: (batch, channels, H, W) to (batch, tokens, embed_dim)."""
-        tokens = self.patch_embed(image)
-        return tokens if self.absolute_pos_embed is None else tokens + self.absolute_pos_embed
-
-
-class SlideSwin(SlideSwinTrunk):
-    """The classifier.
-
-    Args:
-        config: its settings.
-        folded: build ``FoldedSlideAttention`` in place of the branched form.
-    """
-
-    def __init__(self, config: SlideSwinConfig, folded: bool = False) -> None:
-        super().__init__(config, folded)
-        width = config.dim(len(config.depths) - 1)
-        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
-        self.head = nn.Linear(width, config.num_classes)
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """What the answer is called."""
-        return LOGITS
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Classify: (batch, channels, H, W) to logits (batch, num_classes)."""
-        return self.head(self.norm(self.stages(image)[-1]).mean(dim=1))
+        if features:
+            for stage in config.feature_norms:
+                norm = nn.LayerNorm(config.dim(stage), eps=LAYER_NORM_EPS)
+                self.add_module(f"norm{stage}", norm)
+        else:
+            width = config.dim(len(config.depths) - 1)
+            self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+            self.head = nn.Linear(width, config.num_classes)
 
     def stages(self, image: Tensor) -> list[Tensor]:
-        """Tokens after each stage and its merging, each (batch, positions, channels)."""
-        tokens = self.embed(image)
+        """See ``HostNetwork``."""
+        tokens = self.patch_embed(image)
+        if self.absolute_pos_embed is not None:
+            tokens = tokens + self.absolute_pos_embed
         outputs = []
-        for layer in self.layers:
-            tokens = layer(tokens)
+        for stage in self.layers:
+            assert isinstance(stage, Stage)
+            for block in stage.blocks:
+                tokens = block(tokens)
             outputs.append(tokens)
+            if stage.downsample is not None:
+                tokens = stage.downsample(tokens)
         return outputs

@@ -65,8 +65,8 @@ def test_slide_stages_carry_over_exactly(save: Save) -> None:
     # The interior of a larger map answers as the whole of a smaller one does where the smaller
     # one's surroundings are the same: here a map of one colour, far from every border.
     colour = torch.randn(1, 3, 1, 1).expand(1, 3, 64, 96)
-    tokens = loaded.classifier().double().stages(colour.double())[0].unflatten(1, (8, 12))
-    assert torch.allclose(tokens[0, 3, 3], tokens[0, 4, 7])
+    tokens = loaded.classifier().double().stages(colour.double())[0].unflatten(1, (16, 24))
+    assert torch.allclose(tokens[0, 6, 7], tokens[0, 9, 15])
 
 
 def test_windows_that_stay_as_they_are_carry_over_exactly() -> None:

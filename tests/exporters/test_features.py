@@ -14,7 +14,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file, load_policy, read_graph
 from slide_deploy.graph_checks.interface import INTERFACE_KEY, read_interface
 from slide_deploy.hosts import Overrides, load_checkpoint
-from slide_deploy.models.backbone import SlideSwinBackbone, backbone_of
+from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.prediction import predict
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.runtimes import open_image_file
@@ -96,7 +96,7 @@ def test_the_maps_are_what_the_next_stage_merges(nano: Golden) -> None:
     model = nano.load().classifier()
     image = nano.expected["image"]
     with torch.no_grad():
-        maps = backbone_of(model)(image)
+        maps = model.backbone()(image)
         for index, stage in enumerate(list(model.layers)[:-1]):
             merged = stage.downsample(maps[index].flatten(2).transpose(1, 2))
             assert torch.allclose(merged, nano.expected[f"stage{index}"], atol=1e-4)
@@ -218,17 +218,17 @@ def test_a_folded_checkpoint_has_the_same_maps(nano: Golden, tmp_path: Path) -> 
     image = nano.expected["image"]
     with torch.no_grad():
         for ours, theirs in zip(
-            backbone_of(again.model)(image), backbone_of(trained.model)(image), strict=True
+            again.model.backbone()(image), trained.model.backbone()(image), strict=True
         ):
             assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture
-def detector(tmp_path: Path) -> tuple[SlideSwinBackbone, Path]:
+def detector(tmp_path: Path) -> tuple[SlideSwin, Path]:
     """A backbone with normalised maps, and the checkpoint of a detector that it is a part of."""
     settings = random_swin(window_size=2, depths=(1, 1, 2)).config
-    backbone = randomise(SlideSwinBackbone(replace(settings, num_classes=0, feature_norms=(1, 2))))
-    assert isinstance(backbone, SlideSwinBackbone)
+    settings = replace(settings, num_classes=0, feature_norms=(1, 2))
+    backbone = randomise(SlideSwin(settings, features=True))
     state = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
     state["neck.convs.0.weight"] = torch.zeros(3, 3, 1, 1)
     torch.save({"meta": {"epoch": 12}, "state_dict": state}, tmp_path / "detector.pth")
@@ -237,7 +237,7 @@ def detector(tmp_path: Path) -> tuple[SlideSwinBackbone, Path]:
 
 @pytest.mark.slow
 def test_the_backbone_of_a_detector_gives_the_maps_that_the_detector_gets(
-    detector: tuple[SlideSwinBackbone, Path], tmp_path: Path
+    detector: tuple[SlideSwin, Path], tmp_path: Path
 ) -> None:
     _, path = detector
     checkpoint = load_checkpoint(path, Overrides(image_size=(64, 32)))
@@ -248,7 +248,7 @@ def test_the_backbone_of_a_detector_gives_the_maps_that_the_detector_gets(
     assert result.passed
     image = torch.randn(1, 3, 64, 32)
     model = checkpoint.model
-    assert isinstance(model, SlideSwinBackbone)
+    assert isinstance(model, SlideSwin)
     with torch.no_grad():
         raw = without_norms(model)(image)
         tokens = raw[1].flatten(2).transpose(1, 2)
@@ -260,15 +260,15 @@ def test_the_backbone_of_a_detector_gives_the_maps_that_the_detector_gets(
         assert np.abs(given["stage1"] - normed.numpy()).max() < 1e-4
 
 
-def without_norms(model: SlideSwinBackbone) -> SlideSwinBackbone:
+def without_norms(model: SlideSwin) -> SlideSwin:
     """The same layers without the normalisations of maps."""
-    bare = SlideSwinBackbone(replace(model.config, feature_norms=()))
+    bare = SlideSwin(replace(model.config, feature_norms=()), features=True)
     state = model.state_dict()
     bare.load_state_dict({name: state[name] for name in bare.state_dict()})
     return bare.eval()
 
 
-def test_a_backbone_has_no_logits(detector: tuple[SlideSwinBackbone, Path], tmp_path: Path) -> None:
+def test_a_backbone_has_no_logits(detector: tuple[SlideSwin, Path], tmp_path: Path) -> None:
     _, path = detector
     with pytest.raises(InputError, match="--image-size 224"):
         load_checkpoint(path)
@@ -278,9 +278,7 @@ def test_a_backbone_has_no_logits(detector: tuple[SlideSwinBackbone, Path], tmp_
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folded_backbone_is_read_again(
-    detector: tuple[SlideSwinBackbone, Path], tmp_path: Path
-) -> None:
+def test_a_folded_backbone_is_read_again(detector: tuple[SlideSwin, Path], tmp_path: Path) -> None:
     _, path = detector
     trained = load_checkpoint(path, Overrides(image_size=(32, 32)))
     save_folded(reparameterize(trained.model)[0], trained, tmp_path / "folded.safetensors")
@@ -294,8 +292,8 @@ def test_a_folded_backbone_is_read_again(
 
 def test_a_backbone_shares_its_layers_with_the_classifier() -> None:
     model = random_swin(ape=True)
-    backbone = backbone_of(model)
-    assert isinstance(backbone, SlideSwinBackbone)
+    backbone = model.backbone()
+    assert backbone.backbone() is backbone
     assert backbone.layers is model.layers
     assert backbone.absolute_pos_embed is model.absolute_pos_embed
     assert not any(p.is_meta for p in backbone.parameters())

@@ -9,7 +9,6 @@ import torch
 from slide_deploy.formats import FORMATS, Format
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
-from slide_deploy.models.backbone import backbone_of
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.reparameterize import fold_attention, reparameterize
 from tests.support import image_request, random_attention, random_swin
@@ -52,7 +51,7 @@ def test_lowered_models(form: str, settings: dict, strided: bool) -> None:
     if strided:
         model = model.to(memory_format=torch.channels_last)
     folded, _ = reparameterize(model)
-    for trunk in (folded, backbone_of(folded)):
+    for trunk in (folded, folded.backbone()):
         lowered = lower(trunk, Lowering(form, 2))
         assert odd_tensors(lowered) == []
 

@@ -25,11 +25,13 @@ def test_logits_and_first_attention(golden: Golden, dtype: torch.dtype, limit: f
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_tokens_after_each_stage(golden: Golden, dtype: torch.dtype) -> None:
+def test_tokens_after_each_stage_and_its_merging(golden: Golden, dtype: torch.dtype) -> None:
     # The stored stages come from a float32 run, so that float64 differs from them by that run's
     # rounding: up to 2.6e-5 where values reach 20. The bound is relative to the largest value.
     model = golden.load().model.to(dtype)
-    for index, tokens in enumerate(model.stages(golden.expected["image"].to(dtype))):
+    for index, left in enumerate(model.stages(golden.expected["image"].to(dtype))):
+        downsample = model.layers[index].downsample
+        tokens = left if downsample is None else downsample(left)
         reference = golden.expected[f"stage{index}"]
         error = (tokens - reference).abs().max()
         assert error <= 1e-4

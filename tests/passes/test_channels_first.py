@@ -12,7 +12,6 @@ from slide_deploy.formats import known_formats
 from slide_deploy.layouts import stretches
 from slide_deploy.layouts.normalisation import Normaliser
 from slide_deploy.lowerings import FORMS, Lowering, lower
-from slide_deploy.models.backbone import backbone_of
 from slide_deploy.passes.running import run_passes
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.traced import call
@@ -328,8 +327,8 @@ def test_slide_swin(form: str, settings: dict, monkeypatch: pytest.MonkeyPatch) 
         norm.eps = 1e-3 * (index + 1)
     folded, _ = reparameterize(model)
     image = torch.randn(1, 3, *model.config.image_size, dtype=torch.float64)
-    for trunk in (model, backbone_of(model)):
-        whole = folded if trunk is model else backbone_of(folded)
+    for trunk in (model, model.backbone()):
+        whole = folded if trunk is model else folded.backbone()
         program = program_of(lower(whole, Lowering(form, 2)), image)
         written, _ = run_passes(program, ("channels_first",))
         with torch.no_grad():

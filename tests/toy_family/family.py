@@ -6,7 +6,6 @@
 import re
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from slide_deploy.checkpoint.overrides import Overrides
@@ -15,7 +14,7 @@ from slide_deploy.checkpoint.stated import Vocabulary
 from slide_deploy.errors import InputError
 from slide_deploy.hosts.host import Architecture, Host
 from slide_deploy.hosts.named_networks import NamedNetworks
-from slide_deploy.models.host_network import LOGITS, HostNetwork, feature_names
+from slide_deploy.models.host_network import HostNetwork
 from slide_deploy.models.slide_attention import (
     FoldedSlideAttention,
     SlideAttention,
@@ -64,12 +63,11 @@ class Block(nn.Module):
         return tokens + self.attn(self.norm(tokens))
 
 
-class Trunk(HostNetwork):
-    def __init__(self, config: ToyConfig, folded: bool = False) -> None:
-        super().__init__()
-        self.config = config
+class Toy(HostNetwork):
+    def __init__(self, config: ToyConfig, folded: bool = False, features: bool = False) -> None:
+        super().__init__(config, features)
         self.stem = nn.Conv2d(config.in_channels, config.embed_dim, PATCH, stride=PATCH)
-        self.stages = nn.ModuleList(
+        self.levels = nn.ModuleList(
             nn.Sequential(*(Block(config, stage, folded) for _ in range(depth)))
             for stage, depth in enumerate(config.depths)
         )
@@ -77,56 +75,26 @@ class Trunk(HostNetwork):
             nn.Conv2d(config.dim(stage), config.dim(stage + 1), 2, stride=2)
             for stage in range(len(config.depths) - 1)
         )
+        if not features:
+            self.norm = nn.LayerNorm(config.dim(len(config.depths) - 1))
+            self.head = nn.Linear(self.norm.normalized_shape[0], config.num_classes)
 
-    def maps(self, image: Tensor) -> list[Tensor]:
-        maps = [self.stem(image)]
-        for stage, blocks in enumerate(self.stages):
+    def stages(self, image: Tensor) -> list[Tensor]:
+        maps = self.stem(image)
+        stages: list[Tensor] = []
+        for stage, blocks in enumerate(self.levels):
             if stage:
-                maps.append(self.down[stage - 1](maps[-1]))
-            tokens = blocks(maps[-1].flatten(2).transpose(1, 2))
-            shape = (-1, self.config.dim(stage), *self.config.resolution(stage))
-            maps[-1] = tokens.transpose(1, 2).reshape(shape)
-        return maps
-
-
-class Toy(Trunk):
-    def __init__(self, config: ToyConfig, folded: bool = False) -> None:
-        super().__init__(config, folded)
-        self.norm = nn.LayerNorm(config.dim(len(config.depths) - 1))
-        self.head = nn.Linear(self.norm.normalized_shape[0], config.num_classes)
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        return LOGITS
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.head(self.norm(self.maps(image)[-1].mean(dim=(2, 3))))
-
-
-class ToyBackbone(Trunk):
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        return feature_names(len(self.config.depths))
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.maps(image))
-
-
-def backbone_of(model: Trunk) -> ToyBackbone:
-    if isinstance(model, ToyBackbone):
-        return model
-    with torch.device("meta"):
-        backbone = ToyBackbone(model.config)
-    backbone.stem, backbone.stages, backbone.down = model.stem, model.stages, model.down
-    return backbone.train(model.training)
+                maps = self.down[stage - 1](self.feature_map(stage - 1, stages[-1]))
+            stages.append(blocks(maps.flatten(2).transpose(1, 2)))
+        return stages
 
 
 def shown(stored: StoredWeights) -> dict[str, object]:
     """The settings that shapes tell."""
     shapes = {name: tuple(tensor.shape) for name, tensor in stored.tensors.items()}
-    blocks = {re.match(r"stages\.(\d+)\.(\d+)\.", name) for name in shapes} - {None}
+    blocks = {re.match(r"levels\.(\d+)\.(\d+)\.", name) for name in shapes} - {None}
     stages = sorted({int(found[1]) for found in blocks})
-    attention = "stages.0.0.attn"
+    attention = "levels.0.0.attn"
     kernels = [f"{attention}.{name}.weight" for name in ("dep_conv1", "key_conv")]
     kernel = next(shapes[name] for name in kernels if name in shapes)
     return {
@@ -145,7 +113,7 @@ def infer(stored: StoredWeights, wanted: Overrides) -> tuple[ToyConfig, tuple[st
         raise InputError(f"{stored.path} does not tell the image size: give it with --image-size.")
     told = shown(stored)
     heads = tuple(
-        stored.tensors[f"stages.{stage}.0.attn.relative_position_bias_table"].shape[1]
+        stored.tensors[f"levels.{stage}.0.attn.relative_position_bias_table"].shape[1]
         for stage in range(len(told["depths"]))
     )
     return ToyConfig(image_size=size, num_heads=heads, **told), ()
@@ -161,17 +129,16 @@ TOY = Host(
         family="Toy",
         first_layer="stem",
         names=re.compile(
-            r"(?:stem|down\.\d|stages\.\d\.\d\.(?:norm|attn\.(?:qkv|proj|dep_conv1?|key_conv"
+            r"(?:stem|down\.\d|levels\.\d\.\d\.(?:norm|attn\.(?:qkv|proj|dep_conv1?|key_conv"
             r"|value_conv))|norm|head)\.(?:weight|bias)"
-            r"|stages\.\d\.\d\.attn\.relative_position_bias_table"
+            r"|levels\.\d\.\d\.attn\.relative_position_bias_table"
         ),
         vocabulary=Vocabulary(kinds=("toy",), shown={"DATA.IMG_SIZE": "image_size"}),
     ),
     settings=ToyConfig,
     infer=infer,
     fits=fits,
-    build=lambda config, folded, features: (ToyBackbone if features else Toy)(config, folded),
-    backbone_of=backbone_of,
+    build=Toy,
     summary=lambda config: f"depths {' '.join(map(str, config.depths))}",
     published=(Architecture("toy_small", ToyConfig(), 3_955),),
 )

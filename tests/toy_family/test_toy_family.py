@@ -21,7 +21,7 @@ from slide_deploy.runtimes import open_file
 from slide_deploy.tasks.contests import find_attentions
 from slide_deploy.tasks.suite_files import export_for_suite
 from tests.support import GOLDEN, random_swin, randomise
-from tests.toy_family.family import TOY, Toy, ToyBackbone, ToyConfig
+from tests.toy_family.family import TOY, Toy, ToyConfig
 
 TABLE = "attn.relative_position_bias_table"
 CONFIG = {"DATA": {"IMG_SIZE": 32}, "MODEL": {"TYPE": "toy"}}
@@ -79,7 +79,7 @@ def test_export_and_verify_logits_and_maps(run, toy: Toy, path: Path, tmp_path: 
     given = answer(logits, image())
     assert np.allclose(given["logits"], toy(image()).numpy(), atol=1e-5)
     given = answer(maps, image())
-    for name, truth in zip(("stage0", "stage1"), TOY.backbone_of(toy)(image()), strict=True):
+    for name, truth in zip(("stage0", "stage1"), toy.backbone()(image()), strict=True):
         assert np.allclose(given[name], truth.numpy(), atol=1e-5)
 
 
@@ -87,10 +87,10 @@ def test_verify_sees_another_checkpoint(run, toy: Toy, path: Path, tmp_path: Pat
     code, _, err = run("export", path, "--to", "onnx", "--out", tmp_path)
     assert code == 0, err
     with torch.no_grad():
-        toy.stages[1][0].attn.proj.weight[0] *= 1.5
+        toy.levels[1][0].attn.proj.weight[0] *= 1.5
     torch.save({"model": toy.state_dict(), "config": CONFIG}, path)
     code, out, _ = run("verify", tmp_path / "toy.onnx", "--against", path, "--locate")
-    assert (code, "stages.1.0.attn" in out) == (1, True), out
+    assert (code, "levels.1.0.attn" in out) == (1, True), out
 
 
 @torch.no_grad()
@@ -111,7 +111,7 @@ def test_a_backbone_has_maps_only(toy: Toy, path: Path) -> None:
     weights = {name: each for name, each in toy.state_dict().items() if "head" not in name}
     torch.save({"model": weights, "config": CONFIG}, path)
     loaded = load_checkpoint(path)
-    assert isinstance(loaded.model, ToyBackbone)
+    assert isinstance(loaded.model, Toy)
     assert loaded.left_out == ("norm.weight", "norm.bias")
     assert deployable_checkpoint(loaded, features=None).outputs == ("stage0", "stage1")
     with pytest.raises(InputError, match="a backbone without a classifier"):
@@ -152,11 +152,11 @@ def test_a_suite_makes_its_files_and_peers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "sentence"),
     [
-        (lambda state: state.pop("stages.1.0.attn.proj.bias"), "not a whole Toy checkpoint"),
-        (lambda state: state.update({"stages.0.0.attn.more": torch.ones(2)}), "a Toy of these"),
+        (lambda state: state.pop("levels.1.0.attn.proj.bias"), "not a whole Toy checkpoint"),
+        (lambda state: state.update({"levels.0.0.attn.more": torch.ones(2)}), "a Toy of these"),
         (lambda state: state.pop("stem.weight"), "is not a Slide-Swin or a Toy: it has"),
         (lambda state: state.update({"head.bias": torch.full((5,), torch.nan)}), "holds NaN"),
-        (lambda state: state.pop(f"stages.1.0.{TABLE}"), "missing some of a Toy's"),
+        (lambda state: state.pop(f"levels.1.0.{TABLE}"), "missing some of a Toy's"),
         (
             lambda state: [state.pop(name) for name in list(state) if ".dep_conv." in name],
             "no shift branch",

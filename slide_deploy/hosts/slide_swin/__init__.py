@@ -5,12 +5,7 @@ from slide_deploy.hosts.slide_swin.carry import carried, carried_tensors, change
 from slide_deploy.hosts.slide_swin.infer import settings_fit, trained_config
 from slide_deploy.hosts.slide_swin.networks import NETWORKS
 from slide_deploy.hosts.slide_swin.published import ARCHITECTURES, plain_swin, published_as
-from slide_deploy.models.backbone import SlideSwinBackbone, backbone_of
-from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig, SlideSwinTrunk
-
-
-def _build(config: SlideSwinConfig, folded: bool, features: bool) -> SlideSwinTrunk:
-    return (SlideSwinBackbone if features else SlideSwin)(config, folded)
+from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
 
 
 def _summary(config: SlideSwinConfig) -> str:
@@ -23,8 +18,7 @@ SLIDE_SWIN = Host(
     settings=SlideSwinConfig,
     infer=trained_config,
     fits=settings_fit,
-    build=_build,
-    backbone_of=backbone_of,
+    build=SlideSwin,
     summary=_summary,
     published=ARCHITECTURES,
     published_as=published_as,
