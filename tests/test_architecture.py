@@ -256,7 +256,10 @@ def test_arrows(module: str) -> None:
 
 # The modules of a family, and who may know them: the family itself, and the tuple that names all
 # families.
-FAMILY = ("slide_deploy.hosts.slide_swin", "slide_deploy.models.slide_swin")
+FAMILIES = ("slide_swin", "pvt", "pvt_v2", "cswin", "nat")
+FAMILY = tuple(
+    f"slide_deploy.{room}.{family}" for room in ("hosts", "models") for family in FAMILIES
+)
 KNOW_FAMILIES = (*FAMILY, "slide_deploy.hosts.registry")
 
 

@@ -15,6 +15,8 @@ class Overrides:
         window_size: largest side of an attention window, in positions; None for that of training.
         keep_windows: tile larger maps with the windows of training.
         resize_position_tables: interpolate position tables that do not fit.
+        heads: of each stage, where the file does not tell.
+        stripes: widths of the stripes of each stage, where the file does not tell.
         entry: the network that is meant, where the file holds several.
         leave_out: beginnings of the names of tensors that are not part of the network.
     """
@@ -24,5 +26,7 @@ class Overrides:
     window_size: int | None = None
     keep_windows: bool = False
     resize_position_tables: bool = False
+    heads: tuple[int, ...] | None = None
+    stripes: tuple[int, ...] | None = None
     entry: str | None = None
     leave_out: tuple[str, ...] = ()

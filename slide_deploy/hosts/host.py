@@ -56,31 +56,36 @@ class Architecture:
         name: as users give it.
         config: its settings, for images of the published size.
         parameters: how many there are.
-        paper_gflops: 10^9 multiply-adds as the paper has them; None where it has none.
+        gmacs: 10^9 multiply-adds of its convolutions, linear layers and attentions, the slide
+            attentions folded; None where nobody counted them.
+        paper_parameters: as published; empty where they are not.
+        paper_gflops: 10^9 multiply-adds as published; None where they are not.
     """
 
     name: str
     config: Any
     parameters: int
+    gmacs: float | None = None
+    paper_parameters: str = ""
     paper_gflops: float | None = None
+
+
+OPTIONS = {
+    "window_size": "--window-size",
+    "keep_windows": "--keep-windows",
+    "resize_position_tables": "--resize-position-tables",
+    "heads": "--heads",
+    "stripes": "--stripes",
+}
+"""What the user may say of some families only: fields of ``Overrides``, and their options."""
 
 
 def any_size(path: Path, trained: Any, wanted: Overrides) -> Any:
     """The settings at another image size, of a network that nothing ties to that of training.
 
     Raises:
-        InputError: if something is wanted that only other families have.
+        InputError: if the network does not take images of that size.
     """
-    options = {
-        "--window-size": wanted.window_size is not None,
-        "--keep-windows": wanted.keep_windows,
-        "--resize-position-tables": wanted.resize_position_tables,
-    }
-    for option, given in options.items():
-        if given:
-            raise InputError(
-                f"{path} holds a network without windows and position tables: leave out {option}."
-            )
     if wanted.image_size in (None, trained.image_size):
         return trained
     try:
@@ -128,6 +133,9 @@ class Host:
             no exact way leads there and none was chosen.
         carry_tensors: tensors for these settings, and the names of those that are interpolated.
         changes: what else is not as in training, as sentences without a full stop.
+        resizes: what the interpolation of position tables means, as the end of a sentence: most
+            networks are others then, and some do it themselves whenever an image has another size.
+        options: which of the options in ``OPTIONS`` mean something to it.
         plain: the settings of the same network without slide attention, which races in benchmarks;
             None where there is none.
     """
@@ -148,6 +156,8 @@ class Host:
     ] = _same_tensors
     changes: Callable[[Any, Any], tuple[str, ...]] = _nothing
     plain: Callable[[Any], Any] | None = None
+    resizes: str = "this is not the function that was trained"
+    options: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -15,7 +15,7 @@ from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.errors import InputError
 from slide_deploy.hosts.find import find_network
-from slide_deploy.hosts.host import Host, Settings
+from slide_deploy.hosts.host import OPTIONS, Host, Settings
 from slide_deploy.hosts.registry import architecture_name, host_of
 from slide_deploy.model_files import checkpoint_stem
 from slide_deploy.models.host_network import HostNetwork
@@ -90,10 +90,11 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
     """
     overrides = overrides or Overrides()
     host, stored = find_network(Path(path), overrides)
+    _refuse_options(stored.path, host, overrides)
     if stored.settings is None:
         trained, remarks = _inferred(host, stored, overrides)
     else:
-        trained, remarks = _stored_config(host, stored), ()
+        trained, remarks = _stored_config(host, stored, overrides), ()
     remarks = (*stored.remarks, *remarks)
     config = host.carry(stored.path, trained, overrides)
     folded = any(name.endswith(".attn.key_conv.weight") for name in stored.tensors)
@@ -146,10 +147,7 @@ def _changes(
         yield f"trained on {height}x{width} images"
     yield from host.changes(trained, config)
     if resized:
-        yield (
-            f"{len(resized)} position tables were interpolated: this is not the function that was "
-            f"trained"
-        )
+        yield (f"{len(resized)} position tables were interpolated: {host.resizes}")
 
 
 def _inferred(host: Host, stored: StoredWeights, wanted: Overrides) -> tuple[Any, tuple[str, ...]]:
@@ -162,13 +160,18 @@ def _inferred(host: Host, stored: StoredWeights, wanted: Overrides) -> tuple[Any
         ) from error
 
 
-def _stored_config(host: Host, stored: StoredWeights) -> Any:
+def _refuse_options(path: Path, host: Host, wanted: Overrides) -> None:
+    for name, option in OPTIONS.items():
+        if name not in host.options and getattr(wanted, name) not in (None, False):
+            raise InputError(
+                f"{path} holds a {host.title}, to which {option} means nothing: leave out {option}."
+            )
+
+
+def _stored_config(host: Host, stored: StoredWeights, wanted: Overrides) -> Any:
     assert stored.settings is not None
     try:
-        settings: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in stored.settings.items()
-        }
+        settings = {name: _frozen(value) for name, value in stored.settings.items()}
         counts = _counts(host.settings)
         if any(name in counts and _is_fraction(value) for name, value in settings.items()):
             raise ValueError
@@ -178,7 +181,14 @@ def _stored_config(host: Host, stored: StoredWeights) -> Any:
         raise InputError(f"{stored.path} has settings that do not fit: fold it again.") from error
     if not fits:
         raise InputError(f"{stored.path} has settings of another model: fold it again.")
+    if wanted.heads not in (None, config.num_heads):
+        raise InputError(f"{stored.path} was folded with its heads: leave out --heads.")
     return config
+
+
+def _frozen(value: Any) -> Any:
+    """A value of JSON as settings have it: tuples for lists."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _counts(settings: type) -> set[str]:
@@ -189,7 +199,9 @@ def _counts(settings: type) -> set[str]:
 
 def _is_fraction(value: Any) -> bool:
     """Whether a setting that counts something does not: 4.0 passes for 4 until a shape needs it."""
-    return any(isinstance(item, float) for item in (value if isinstance(value, tuple) else [value]))
+    if isinstance(value, tuple):
+        return any(map(_is_fraction, value))
+    return isinstance(value, float)
 
 
 def _check(

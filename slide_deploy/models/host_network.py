@@ -6,6 +6,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from slide_deploy.models.parts import as_map
+
 LOGITS = ("logits",)
 """What the output of a classifier is called."""
 
@@ -54,15 +56,18 @@ class HostNetwork(nn.Module):
         return head(norm(tokens).mean(dim=1))
 
     def feature_map(self, stage: int, tokens: Tensor) -> Tensor:
-        """The feature map of a stage: (batch, h * w, C) to (batch, C, h, w).
+        """The feature map of a stage: (batch, h * w, C) to (batch, C, h, w)."""
+        norm = self._modules.get(self.feature_norm(stage))
+        if norm is not None:
+            tokens = norm(tokens)
+        return as_map(tokens, self.config.resolution(stage))
 
-        A layer ``norm{stage}`` normalises it, where detectors have one; the next stage gets the
-        tokens as they were.
+    def feature_norm(self, stage: int) -> str:
+        """What a layer is called that normalises the map of a stage, where detectors have one.
+
+        The next stage gets the tokens as they were.
         """
-        if f"norm{stage}" in self._modules:
-            tokens = self.get_submodule(f"norm{stage}")(tokens)
-        height, width = self.config.resolution(stage)
-        return tokens.transpose(1, 2).reshape(-1, tokens.shape[-1], height, width)
+        return f"norm{stage}"
 
     def backbone(self) -> Self:
         """The network without its classifier; layers are shared, not copied."""

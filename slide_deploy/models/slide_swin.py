@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
 from slide_deploy.models.host_network import HostNetwork
+from slide_deploy.models.parts import Mlp, as_tokens
 from slide_deploy.models.query_scale import check_scale
 from slide_deploy.models.slide_attention import (
     FoldedSlideAttention,
@@ -189,23 +190,8 @@ class PatchEmbed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Embed: (batch, channels, H, W) to (batch, tokens, embed_dim)."""
-        # Not flattened first: runtimes leave the layout of convolutions and transpose in one pass.
-        tokens = self.proj(image).permute(0, 2, 3, 1).flatten(1, 2)
+        tokens = as_tokens(self.proj(image))
         return tokens if self.norm is None else self.norm(tokens)
-
-
-class Mlp(nn.Module):
-    """Two projections with the exact GELU between them."""
-
-    def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.act = nn.GELU()
-        self.fc2 = nn.Linear(hidden, dim)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Keep the shape (..., dim)."""
-        return self.fc2(self.act(self.fc1(tokens)))
 
 
 class PatchMerging(nn.Module):

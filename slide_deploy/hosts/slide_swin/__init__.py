@@ -26,4 +26,5 @@ SLIDE_SWIN = Host(
     carry_tensors=carried_tensors,
     changes=changes,
     plain=plain_swin,
+    options=("window_size", "keep_windows", "resize_position_tables"),
 )

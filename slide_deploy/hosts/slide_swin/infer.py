@@ -16,6 +16,7 @@ from typing import Any
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.errors import InputError
+from slide_deploy.hosts.staged import differences
 from slide_deploy.models.slide_swin import SlideSwinConfig
 
 PUBLISHED_WINDOW = 56
@@ -227,19 +228,10 @@ def _heads(stage: _Stage, dim: int, settings: Mapping[str, Any]) -> int:
 
 
 def _differences(settings: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
-    remarks = []
-    for name, value in config.items():
-        said = tuple(value) if isinstance(value, list | tuple) else value
-        if name == "mlp_ratio":  # hidden widths are rounded down, so that shapes tell it roughly
-            differs = abs(said - settings[name]) * settings["embed_dim"] >= 1
-        else:
-            differs = name in settings and said != settings[name]
-        if differs:
-            remarks.append(
-                f"the stored configuration says {name} {said}, the tensors say {settings[name]}: "
-                f"the tensors count"
-            )
-    return tuple(remarks)
+    ratio = config.get("mlp_ratio", settings["mlp_ratio"])
+    # Hidden widths are rounded down, so that shapes tell the ratio roughly.
+    rounded = abs(ratio - settings["mlp_ratio"]) * settings["embed_dim"] < 1
+    return differences({**settings, "mlp_ratio": ratio} if rounded else settings, config)
 
 
 def _image_size(

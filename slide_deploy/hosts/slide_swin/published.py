@@ -9,12 +9,16 @@ from slide_deploy.models.slide_swin import SlideSwinConfig
 _SWIN_WINDOW = 7
 
 ARCHITECTURES = (
-    Architecture("slide_swin_tiny", SlideSwinConfig(), 28_348_834, 4.6),
-    Architecture("slide_swin_small", SlideSwinConfig(depths=(2, 2, 18, 2)), 49_747_378, 8.9),
+    Architecture("slide_swin_tiny", SlideSwinConfig(), 28_348_834, 4.57, "29M", 4.6),
+    Architecture(
+        "slide_swin_small", SlideSwinConfig(depths=(2, 2, 18, 2)), 49_747_378, 8.82, "51M", 8.9
+    ),
     Architecture(
         "slide_swin_base",
         SlideSwinConfig(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
         87_948_704,
+        15.53,
+        "89M",
         15.5,
     ),
 )

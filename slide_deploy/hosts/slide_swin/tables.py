@@ -7,26 +7,17 @@ where a trained model is tuned at another size. The result is another function t
 
 import math
 
-import torch
 from torch import Tensor
-from torch.nn import functional
+
+from slide_deploy.hosts.position_tables import resized_table
 
 
 def resize_window_table(table: Tensor, window: int) -> Tensor:
     """Interpolate a table of offsets: ((2w - 1)^2, heads) to ((2 * window - 1)^2, heads)."""
-    side = math.isqrt(table.shape[0])
-    return _resize(table, (side, side), (2 * window - 1, 2 * window - 1))
+    side, wanted = math.isqrt(table.shape[0]), 2 * window - 1
+    return resized_table(table[None], (side, side), (wanted, wanted), "bicubic")[0]
 
 
 def resize_embedding(embedding: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
     """Interpolate an absolute embedding: (1, h * w, C) to that of another map, row by row."""
-    return _resize(embedding[0], old, new)[None]
-
-
-def _resize(entries: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """Entries of a grid, (rows * columns, channels), to those of another."""
-    if old == new:
-        return entries
-    picture = entries.double().T.reshape(1, -1, *old)
-    resized = functional.interpolate(picture, size=new, mode="bicubic", align_corners=False)
-    return resized.flatten(2)[0].T.to(entries.dtype, memory_format=torch.contiguous_format)
+    return resized_table(embedding, old, new, "bicubic")

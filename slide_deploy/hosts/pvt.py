@@ -1,0 +1,152 @@
+"""PVT, plain and with slide stages."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.read import StoredWeights
+from slide_deploy.checkpoint.stated import Vocabulary
+from slide_deploy.errors import InputError
+from slide_deploy.hosts import staged
+from slide_deploy.hosts.host import Architecture, Host
+from slide_deploy.hosts.named_networks import NamedNetworks
+from slide_deploy.hosts.position_tables import resized_table
+from slide_deploy.hosts.shapes import Block, Stages
+from slide_deploy.models.pvt import Pvt, PvtConfig
+
+_FAMILY = "PVT"
+_PUBLISHED_RATIOS = (8, 4, 2, 1)
+_BLOCK = r"block(\d)\.(\d{1,9})\."
+
+
+def pyramid_settings(stages: Stages) -> dict[str, Any]:
+    """What shapes tell of the settings that both versions of PVT have, but for the heads."""
+    shapes = stages.shapes
+    dims = [shapes[f"patch_embed{stage + 1}.proj.weight"][0] for stage in range(len(stages))]
+    hidden = [each[0] for each in stages.of_all("mlp.fc1.weight")]
+    return {
+        **staged.common_settings(stages),
+        "in_channels": shapes["patch_embed1.proj.weight"][1],
+        "embed_dims": tuple(dims),
+        "mlp_ratios": tuple(rows / dim for rows, dim in zip(hidden, dims, strict=True)),
+        "sr_ratios": tuple(_ratio(stage, blocks) for stage, blocks in enumerate(stages)),
+    }
+
+
+def _ratio(stage: int, blocks: Sequence[Block]) -> int:
+    """By how much a stage reduces; as published where all of its blocks slide and nothing tells."""
+    for block in blocks:
+        if not block.kernel_size:
+            return block["attn.sr.weight"][2] if "attn.sr.weight" in block else 1
+    return _PUBLISHED_RATIOS[stage] if stage < len(_PUBLISHED_RATIOS) else 1
+
+
+def _stages(stored: StoredWeights) -> Stages:
+    return Stages(stored, _FAMILY, _BLOCK, first=1)
+
+
+def _told(stored: StoredWeights) -> Mapping[str, Any]:
+    return pyramid_settings(_stages(stored))
+
+
+def _asked(stored: StoredWeights, wanted: Overrides) -> Mapping[str, Any]:
+    dims = _told(stored)["embed_dims"]
+    return {"num_heads": staged.heads_of(_stages(stored), dims, wanted, _PUBLISHED)}
+
+
+def _side(stored: StoredWeights) -> int:
+    """Side of the image, from the position table of the first stage: a square of 4x4 patches."""
+    positions = stored.tensors["pos_embed1"].shape[1]
+    side = math.isqrt(positions)
+    if side**2 != positions:
+        raise InputError(
+            f"{stored.path} has a position table of {positions} entries, which are no square: fold "
+            f"it again, or use the file of training."
+        )
+    return 4 * side
+
+
+def _carry_tensors(
+    tensors: Mapping[str, Tensor], trained: PvtConfig, target: PvtConfig
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Resize the position tables as the host does it: bilinear, the class token's row apart."""
+    result, resized = dict(tensors), []
+    for stage in range(len(trained.depths)):
+        name, old, new = (
+            f"pos_embed{stage + 1}",
+            trained.resolution(stage),
+            target.resolution(stage),
+        )
+        if old == new:
+            continue
+        table = tensors[name]
+        first = table.shape[1] - old[0] * old[1]
+        result[name] = resized_table(table, old, new, "bilinear", apart=first)
+        resized.append(name)
+    return result, tuple(resized)
+
+
+_DEPTHS = {
+    "tiny": (2, 2, 2, 2),
+    "small": (3, 4, 6, 3),
+    "medium": (3, 4, 18, 3),
+    "large": (3, 8, 27, 3),
+}
+
+
+def _plain(size: str, *figures: Any) -> Architecture:
+    return Architecture(f"pvt_{size}", PvtConfig(depths=_DEPTHS[size]), *figures)
+
+
+def _slide(size: str, *figures: Any) -> Architecture:
+    config = PvtConfig(depths=_DEPTHS[size], slide=(3, 3, 0, 0))
+    return Architecture(f"slide_pvt_{size}", config, *figures)
+
+
+_PUBLISHED = (
+    _plain("tiny", 13_229_288, 1.93, "13.2M", 1.9),
+    _plain("small", 24_485_864, 3.82, "24.5M", 3.8),
+    _plain("medium", 44_208_104, 6.66, "44.2M", 6.7),
+    _plain("large", 61_369_320, 9.81, "61.4M", 9.8),
+    _slide("tiny", 12_225_694, 2.03, "12.2M", 2.0),
+    _slide("small", 22_729_483, 3.98, "22.7M", 4.0),
+    _slide("medium", 42_451_723, 6.82),
+    _slide("large", 58_608_979, 10.06),
+)
+
+PVT = Host(
+    name="pvt",
+    sought=NamedNetworks(
+        family=_FAMILY,
+        first_layer="patch_embed1.proj",
+        names=re.compile(
+            r"patch_embed\d\.(?:proj|norm)\.(?:weight|bias)|pos_embed\d|cls_token"
+            r"|block\d\.\d{1,9}\.(?:norm1|norm2|mlp\.fc1|mlp\.fc2|attn\."
+            r"(?:q|kv|sr|norm|qkv|proj|dep_conv1?|key_conv|value_conv))\.(?:weight|bias)"
+            r"|block\d\.\d{1,9}\.attn\.relative_position_bias_table"
+            r"|(?:norm|head)\.(?:weight|bias)"
+        ),
+        vocabulary=Vocabulary(
+            config="PvtConfig",
+            kinds=("pvt", "slide_pvt"),
+            shown={"DATA.IMG_SIZE": "image_size", "MODEL.NUM_CLASSES": "num_classes"},
+            without_effect=frozenset(("MODEL.TYPE", "MODEL.NAME")),
+        ),
+    ),
+    settings=PvtConfig,
+    infer=staged.infer_by(PvtConfig, _told, _asked, _side),
+    fits=staged.fits_by(_told),
+    build=Pvt,
+    summary=staged.summary,
+    published=_PUBLISHED,
+    classifier_only=("cls_token", "norm.weight", "norm.bias"),
+    carry_tensors=_carry_tensors,
+    plain=lambda config: replace(config, slide=(0,) * len(config.depths)),
+    resizes="the host does so itself with images of another size than in training",
+    options=("heads",),
+)

@@ -1,0 +1,111 @@
+"""What the names and shapes of a file's tensors tell of a network of stages and blocks."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from slide_deploy.checkpoint.read import StoredWeights
+from slide_deploy.errors import InputError
+from slide_deploy.models.staged import Slide
+
+Shape = tuple[int, ...]
+
+
+class Block:
+    """Shapes of the tensors of one block, by their names behind its own; () where it has none."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[str, Shape] = {}
+
+    def __getitem__(self, name: str) -> Shape:
+        return self._shapes.get(name, ())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._shapes
+
+    def add(self, name: str, shape: Shape) -> None:
+        """Take another tensor."""
+        self._shapes[name] = shape
+
+    @property
+    def kernel_size(self) -> int:
+        """Side of the neighbourhood of slide attention; 0 where the block has the host's own."""
+        kernel = self["attn.dep_conv.weight"] or self["attn.key_conv.weight"]
+        return kernel[3] if kernel else 0
+
+    @property
+    def head_dim(self) -> int:
+        """Features of a head of slide attention, where its branches tell; 0 otherwise."""
+        outputs = self["attn.dep_conv.weight"]
+        return outputs[0] // self.kernel_size**2 if outputs else 0
+
+
+class Stages:
+    """The blocks of a network, stage by stage.
+
+    Args:
+        stored: the tensors of a file.
+        family: for messages.
+        pattern: matches the beginning of the name of a block's tensor; its groups are the number
+            of the stage and that of the block.
+        first: the number of the first stage.
+
+    Raises:
+        InputError: if there is no block, or if a stage or a block is missing before the last one.
+    """
+
+    def __init__(self, stored: StoredWeights, family: str, pattern: str, first: int = 0) -> None:
+        self.path = stored.path
+        self.shapes: Mapping[str, Shape] = {
+            name: tuple(tensor.shape) for name, tensor in stored.tensors.items()
+        }
+        found: dict[int, dict[int, Block]] = {}
+        for name, shape in self.shapes.items():
+            match = re.match(pattern, name)
+            if match:
+                stage, block = int(match[1]) - first, int(match[2])
+                found.setdefault(stage, {}).setdefault(block, Block()).add(
+                    name[match.end() :], shape
+                )
+        if sorted(found) != list(range(len(found))) or not found:
+            named = [stage + first for stage in sorted(found)]
+            raise InputError(f"{self.path} names stages {named} only: it is not a whole {family}.")
+        for stage, blocks in found.items():
+            if sorted(blocks) != list(range(len(blocks))):
+                raise InputError(
+                    f"{self.path} lacks blocks of stage {stage + first}: it is not a whole "
+                    f"{family}."
+                )
+        self._blocks = [
+            [found[stage][block] for block in sorted(found[stage])] for stage in sorted(found)
+        ]
+
+    def __iter__(self) -> Iterator[list[Block]]:
+        return iter(self._blocks)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __getitem__(self, stage: int) -> list[Block]:
+        return self._blocks[stage]
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Blocks of each stage."""
+        return tuple(map(len, self._blocks))
+
+    @property
+    def slide(self) -> Slide:
+        """Where and how the blocks slide; see ``StagedConfig``."""
+        kernels = [tuple(block.kernel_size for block in stage) for stage in self._blocks]
+        return tuple(each[0] if len(set(each)) == 1 else each for each in kernels)
+
+    def of_hosts(self, name: str) -> list[Shape]:
+        """Shapes of a tensor in each stage's first block with the host's own attention, or ()."""
+        return [
+            next((block[name] for block in stage if not block.kernel_size), ())
+            for stage in self._blocks
+        ]
+
+    def of_all(self, name: str) -> list[Shape]:
+        """Shapes of a tensor in the first block of each stage."""
+        return [stage[0][name] for stage in self._blocks]

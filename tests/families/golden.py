@@ -1,0 +1,66 @@
+"""Checkpoints of the families with known answers; see ``tests/golden/README.md``."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from slide_deploy.hosts import Checkpoint, Overrides, load_checkpoint
+from tests.support import GOLDEN
+
+FOLDER = GOLDEN / "hosts"
+# What settings are called in the reference files, where it is not what they are called here.
+_NAMES = {"img_size": "image_size", "split_size": "stripes"}
+
+
+@dataclass(frozen=True)
+class FamilyGolden:
+    """A checkpoint with known answers.
+
+    Attributes:
+        name: of its files.
+        family: as ``Host.name`` has it.
+        settings: those of the network, by the names that they have here.
+        expected: the image, what the blocks of each stage leave, the logits, and what the first
+            slide attention makes of what.
+    """
+
+    name: str
+    family: str
+    settings: dict[str, Any]
+    expected: dict[str, torch.Tensor]
+
+    @property
+    def path(self) -> Path:
+        return FOLDER / f"{self.name}.pth"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.settings["image_size"]
+
+    def load(self) -> Checkpoint:
+        return load_checkpoint(self.path, Overrides(image_size=self.size))
+
+
+def family_golden(name: str) -> FamilyGolden:
+    said = json.loads((FOLDER / f"{name}.json").read_text())
+    family = said.pop("arch").removeprefix("slide_")
+    settings = {
+        _NAMES.get(key, key): tuple(value) if isinstance(value, list) else value
+        for key, value in said.items()
+    }
+    settings["image_size"] = (settings["image_size"],) * 2
+    return FamilyGolden(name, family, settings, load_file(FOLDER / f"{name}.expected.safetensors"))
+
+
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def goldens(*families: str) -> pytest.MarkDecorator:
+    """Run a test with every golden checkpoint, or with those of some families."""
+    names = [name for name in NAMES if not families or family_golden(name).family in families]
+    return pytest.mark.parametrize("name", names)

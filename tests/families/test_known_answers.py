@@ -1,0 +1,107 @@
+"""Every family computes what its trained networks computed, and so do its files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.errors import InputError
+from slide_deploy.hosts import load_checkpoint
+from slide_deploy.hosts.registry import known_hosts
+from slide_deploy.models.slide_attention import SlideAttention
+from slide_deploy.reparameterize import reparameterize
+from tests.families.golden import family_golden, goldens
+from tests.support import FORMATS, answers, exported, locate, save_folded
+
+
+@goldens()
+def test_settings_are_read_from_the_file(name: str) -> None:
+    golden = family_golden(name)
+    loaded = golden.load()
+    assert loaded.host.name == golden.family
+    for setting, value in golden.settings.items():
+        assert getattr(loaded.config, setting) == value, setting
+    assert not any("configuration" in each for each in loaded.remarks)
+
+
+@goldens()
+@torch.no_grad()
+def test_answers(name: str) -> None:
+    """In float64; the stored answers are rounded to float32, as is what the attention gets."""
+    golden = family_golden(name)
+    model, expected = golden.load().model.double(), golden.expected
+    image = expected["image"].double()
+    stages = model.stages(image)
+    found = {f"stage{stage}": tokens for stage, tokens in enumerate(stages)}
+    found["logits"] = model(image)
+    slide = next(each for each in model.modules() if isinstance(each, SlideAttention))
+    found["attn_out"] = slide(expected["attn_in"].double())
+    for key, value in found.items():
+        largest = max(1.0, expected[key].abs().max().item())
+        assert (value - expected[key]).abs().max() <= 1e-6 * largest, key
+
+
+@goldens()
+@torch.no_grad()
+def test_the_backbone_gives_the_maps_of_the_stages(name: str) -> None:
+    golden = family_golden(name)
+    model = golden.load().model.double()
+    maps = model.backbone()(golden.expected["image"].double())
+    for stage, (found, dim) in enumerate(zip(maps, map(model.config.dim, range(4)), strict=True)):
+        assert found.shape == (2, dim, *model.config.resolution(stage))
+
+
+@goldens()
+def test_files(name: str) -> None:
+    golden = family_golden(name)
+    checkpoint = golden.load()
+    result = exported(checkpoint)
+    image, logits = golden.expected["image"].numpy(), golden.expected["logits"].numpy()
+    assert [each.format for each in result.files] == list(FORMATS)
+    for file in result.files:
+        assert file.violations == ()
+        found = answers(file.paths[0], image)["logits"]
+        assert np.abs(found - logits).max() < 1e-4, file.format
+        parting = locate(file.paths[0], checkpoint)
+        assert parting.first_wrong is None
+
+
+@goldens()
+@pytest.mark.slow
+def test_files_of_the_maps_with_an_open_batch(name: str) -> None:
+    golden = family_golden(name)
+    checkpoint = golden.load()
+    result = exported(checkpoint, features=True, dynamic_batch=True)
+    image = golden.expected["image"].numpy()
+    with torch.no_grad():
+        maps = checkpoint.model.backbone()(golden.expected["image"])
+    for file in result.files:
+        assert file.violations == ()
+        for found, wanted in zip(answers(file.paths[0], image).values(), maps, strict=True):
+            assert np.abs(found - wanted.numpy()).max() < 1e-4, file.format
+
+
+@goldens()
+def test_folded_weights_are_read_back(name: str, tmp_path: Path) -> None:
+    golden = family_golden(name)
+    trained = golden.load()
+    folded = tmp_path / "folded.safetensors"
+    save_folded(reparameterize(trained.model)[0], trained, folded)
+    again = load_checkpoint(folded)
+    assert again.config == trained.config
+    image = golden.expected["image"]
+    with torch.no_grad():
+        assert torch.allclose(again.model(image), trained.model(image), atol=1e-4)
+    with pytest.raises(InputError, match="leave out --heads"):
+        load_checkpoint(folded, Overrides(heads=(1,)))
+
+
+def test_published_sizes_have_the_parameters_that_the_record_says() -> None:
+    for host in known_hosts():
+        for each in host.published:
+            with torch.device("meta"):
+                model = host.build(each.config, False, False)
+            assert sum(p.numel() for p in model.parameters()) == each.parameters, each.name
+            assert host.architecture(each.config) == each.name
