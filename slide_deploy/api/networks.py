@@ -36,6 +36,8 @@ def load(
     window_size: int | None = None,
     keep_windows: bool = False,
     resize_position_tables: bool = False,
+    heads: Sequence[int] | None = None,
+    stripes: Sequence[int] | None = None,
     features: bool | None = False,
     dynamic_batch: bool = False,
 ) -> Deployable:
@@ -50,6 +52,8 @@ def load(
         window_size: largest attention window; that of training if left out.
         keep_windows: tile larger maps with the windows of training.
         resize_position_tables: interpolate position tables for another image or window size.
+        heads: of each stage, where the file does not tell.
+        stripes: widths of the stripes of each stage of a CSWin, where they are not as published.
         features: take the maps of all stages in place of the logits; None takes what the file has.
         dynamic_batch: leave the batch size open in files that are written.
 
@@ -65,6 +69,8 @@ def load(
         window_size=window_size,
         keep_windows=keep_windows,
         resize_position_tables=resize_position_tables,
+        heads=None if heads is None else tuple(heads),
+        stripes=None if stripes is None else tuple(stripes),
         entry=entry,
         leave_out=texts_of(leave_out),
     )

@@ -2,42 +2,74 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slide_deploy.cli.options import JsonOption
 from slide_deploy.cli.outputs import Outputs
 
 if TYPE_CHECKING:
     from slide_deploy.doctor import Finding
+    from slide_deploy.hosts.host import Architecture, Host
 
 
-def models() -> None:
-    """List the published architectures; any other setting of them is read from the file."""
+def models(json_to: JsonOption = None) -> None:
+    """List the families and their published sizes; other settings are read from the file.
+
+    Multiply-adds are those of one image of the published size, slide attentions folded.
+    """
     from slide_deploy.console import stdout, table
     from slide_deploy.hosts.registry import known_hosts
 
-    grid = table(
-        "",
-        [
-            ("architecture", False),
-            ("width", True),
-            ("depths", True),
-            ("heads", True),
-            ("parameters", True),
-            ("GFLOPs (paper)", True),
-        ],
-    )
-    for architecture in (each for host in known_hosts() for each in host.published):
-        config = architecture.config
-        grid.add_row(
-            architecture.name,
-            str(config.dim(0)),
-            " ".join(map(str, config.depths)),
-            " ".join(map(str, config.num_heads)),
-            f"{architecture.parameters:,}",
-            f"{architecture.paper_gflops or ''}",
+    outputs = Outputs({"--json": json_to})
+    listed = [(host, each) for host in known_hosts() for each in host.published]
+    outputs.write("--json", lambda: json.dumps([_size(*each) for each in listed], indent=2) + "\n")
+    if not outputs.quiet:
+        grid = table(
+            "",
+            [
+                ("architecture", False),
+                ("width", True),
+                ("depths", True),
+                ("heads", True),
+                ("parameters", True),
+                ("published", True),
+                ("GMACs", True),
+                ("published", True),
+            ],
         )
-    stdout().print(grid)
+        for host in known_hosts():
+            for each in host.published:
+                size = _size(host, each)
+                grid.add_row(
+                    each.name,
+                    str(size["widths"][0]),
+                    " ".join(map(str, size["depths"])),
+                    " ".join(map(str, size["heads"])),
+                    f"{each.parameters:,}",
+                    each.paper_parameters,
+                    f"{each.gmacs or ''}",
+                    f"{each.paper_gflops or ''}",
+                )
+            grid.add_section()
+        stdout().print(grid)
+    outputs.finish()
+
+
+def _size(host: "Host", size: "Architecture") -> dict[str, Any]:
+    """What is known of a published size, as plain data."""
+    config = size.config
+    return {
+        "architecture": size.name,
+        "family": host.title,
+        "image_size": list(config.image_size),
+        "widths": [config.dim(stage) for stage in range(len(config.depths))],
+        "depths": list(config.depths),
+        "heads": list(config.num_heads),
+        "parameters": size.parameters,
+        "published_parameters": size.paper_parameters or None,
+        "gmacs": size.gmacs,
+        "published_gmacs": size.paper_gflops,
+    }
 
 
 def doctor(json_to: JsonOption = None) -> None:

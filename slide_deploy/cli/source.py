@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slide_deploy.errors import InputError
-from slide_deploy.image_size import parse_size
+from slide_deploy.image_size import parse_numbers, parse_size
 from slide_deploy.tasks.options import require
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Source:
     window_size: int | None = None
     keep_windows: bool = False
     resize_position_tables: bool = False
+    heads: str | None = None
+    stripes: str | None = None
     folder: Path = Path()
 
     @property
@@ -99,6 +101,8 @@ class Source:
             "--window-size": self.window_size is not None,
             "--keep-windows": self.keep_windows,
             "--resize-position-tables": self.resize_position_tables,
+            "--heads": self.heads is not None,
+            "--stripes": self.stripes is not None,
         }
         for option, given in theirs.items():
             if given:
@@ -162,6 +166,8 @@ class Source:
             window_size=self.window_size,
             keep_windows=self.keep_windows,
             resize_position_tables=self.resize_position_tables,
+            heads=parse_numbers(self.heads, "--heads"),
+            stripes=parse_numbers(self.stripes, "--stripes"),
             entry=self.entry,
             leave_out=self.leave_out,
         )
@@ -275,6 +281,25 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
             ),
         ],
         False,
+    ),
+    "heads": (
+        Annotated[
+            str | None,
+            typer.Option(
+                help="Heads of each stage, where the file does not tell.", metavar="1,2,5,8"
+            ),
+        ],
+        None,
+    ),
+    "stripes": (
+        Annotated[
+            str | None,
+            typer.Option(
+                help="Widths of the stripes of each stage, where they are not as published.",
+                metavar="1,2,7,7",
+            ),
+        ],
+        None,
     ),
 }
 

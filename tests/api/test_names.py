@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 SIGNATURES = {
     "load": "path, *, weights='auto', entry=None, leave_out=(), image_size=None, window_size=None, "
-    "keep_windows=False, resize_position_tables=False, features=False, dynamic_batch=False",
+    "keep_windows=False, resize_position_tables=False, heads=None, stripes=None, features=False, "
+    "dynamic_batch=False",
     "fold": "model, inputs=None",
     "lower": "model, lowering='depthwise'",
     "export": "model, inputs=None, *, to, out='exported', name=None, input_names=(), "

@@ -14,7 +14,7 @@ from slide_deploy.hosts.slide_swin.published import ARCHITECTURES
 from slide_deploy.models.slide_swin import SlideSwin
 from tests.support import FORMATS, GOLDEN, answers, export, randomise
 
-LARGEST = ARCHITECTURES[-1]
+LARGEST = ARCHITECTURES[2]
 
 
 def write_tiny(make_checkpoint, layout: str, path: Path) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_tiny(make_checkpoint, tmp_path: Path) -> None:
     "architecture",
     [
         pytest.param(each, marks=pytest.mark.slow if each is LARGEST else pytest.mark.full)
-        for each in ARCHITECTURES[1:]
+        for each in ARCHITECTURES[1:3]
     ],
     ids=lambda architecture: architecture.name,
 )

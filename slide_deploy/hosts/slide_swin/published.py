@@ -8,19 +8,23 @@ from slide_deploy.models.slide_swin import SlideSwinConfig
 # What Swin-T, -S and -B are published with.
 _SWIN_WINDOW = 7
 
+_TINY = SlideSwinConfig()
+_SMALL = SlideSwinConfig(depths=(2, 2, 18, 2))
+_BASE = SlideSwinConfig(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32))
+
+
+def plain_swin(config: SlideSwinConfig) -> SlideSwinConfig:
+    """No slide stage, windows of 7: the same code base, the same projections."""
+    return replace(config, num_slide_stages=0, window_size=_SWIN_WINDOW)
+
+
 ARCHITECTURES = (
-    Architecture("slide_swin_tiny", SlideSwinConfig(), 28_348_834, 4.57, "29M", 4.6),
-    Architecture(
-        "slide_swin_small", SlideSwinConfig(depths=(2, 2, 18, 2)), 49_747_378, 8.82, "51M", 8.9
-    ),
-    Architecture(
-        "slide_swin_base",
-        SlideSwinConfig(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
-        87_948_704,
-        15.53,
-        "89M",
-        15.5,
-    ),
+    Architecture("slide_swin_tiny", _TINY, 28_348_834, 4.57, "29M", 4.6),
+    Architecture("slide_swin_small", _SMALL, 49_747_378, 8.82, "51M", 8.9),
+    Architecture("slide_swin_base", _BASE, 87_948_704, 15.53, "89M", 15.5),
+    Architecture("swin_tiny", plain_swin(_TINY), 28_288_354, 4.49, "29M", 4.5),
+    Architecture("swin_small", plain_swin(_SMALL), 49_606_258, 8.74, "50M", 8.7),
+    Architecture("swin_base", plain_swin(_BASE), 87_768_224, 15.43, "88M", 15.4),
 )
 
 
@@ -40,8 +44,3 @@ def published_as(published: SlideSwinConfig, config: SlideSwinConfig) -> SlideSw
         feature_norms=(),
         qk_scale=config.qk_scale or None,  # 0 is the default as well
     )
-
-
-def plain_swin(config: SlideSwinConfig) -> SlideSwinConfig:
-    """No slide stage, windows of 7: the same code base, the same projections."""
-    return replace(config, num_slide_stages=0, window_size=_SWIN_WINDOW)
