@@ -8,7 +8,7 @@ JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo detector picture test test-all lint types unit long full mutants random traps tune \
-	bench-trust bench-export bench-forms bench-passes format train clean
+	bench-trust bench-export bench-forms bench-passes bench-sizes format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench-export  race our files against their peers, for half an hour; see docs/performance.md"
 	@echo "make bench-forms  race small networks in every form, for half an hour; see docs/tuning.md"
 	@echo "make bench-passes  race networks with and without each pass, for half an hour; see docs/passes.md"
+	@echo "make bench-sizes  export every published size to every format, for an hour; see docs/models.md"
 	@echo "make picture draw the picture at the top of the README"
 	@echo "make format  format the code"
 	@echo "make train   train the digits model again"
@@ -102,6 +103,11 @@ bench-export: $(VENV)/.installed
 	done
 	$(BIN)/python -m benchmarks.performance build/performance --out docs/performance.md \
 		--headline README.md
+
+# Every published size to every format, for an hour or two. What was finished before is not made again.
+bench-sizes: $(VENV)/.installed
+	mkdir -p build/sizes
+	$(BIN)/python -m benchmarks.sizes build/sizes --out docs/models.md $(SIZE_FLAGS)
 
 # Is what auto takes the fastest form of the whole network? A candidate that fails does not stop the
 # rest; the page names it.

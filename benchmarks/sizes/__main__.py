@@ -1,0 +1,112 @@
+"""``python -m benchmarks.sizes FOLDER --out PAGE``: export every published size to every format."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.generated_page import GeneratedPage
+from benchmarks.grid import Grid
+from benchmarks.sizes.exported import Exported, export_size, load, save
+from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.hosts.host import Architecture
+from slide_deploy.hosts.registry import known_hosts
+from slide_deploy.machine import describe
+from slide_deploy.progress import Steps
+
+COMMAND = "make bench-sizes"
+# How far the counted work may be from that of the record.
+_MOST_APART = 0.01
+_GIB = 2**30
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 1 if a size has other parameters or other work than its record says."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sizes")
+    parser.add_argument("folder", type=Path, help="of the results, NAME.json each")
+    parser.add_argument("--out", type=Path, help="page whose figures are replaced")
+    parser.add_argument("--only", action="append", default=[], help="a size, once for each; or all")
+    parser.add_argument("--again", action="store_true", help="those too whose result is there")
+    chosen = parser.parse_args(arguments)
+    try:
+        sizes = _sizes()
+        _refuse_unknown(sizes, chosen.only)
+        wanted = [each for each in sizes if not chosen.only or each.name in chosen.only]
+        kept = {each.name: chosen.folder / f"{each.name}.json" for each in sizes}
+        missing = [each for each in wanted if chosen.again or not kept[each.name].exists()]
+        with Steps(False, len(missing)) as step:
+            for size in missing:
+                step(size.name)
+                work = chosen.folder / size.name
+                save(export_size(size, work), kept[size.name])
+                shutil.rmtree(work)
+        found = [(size, load(kept[size.name])) for size in sizes if kept[size.name].exists()]
+        grid = table(found)
+        grid.print()
+        if chosen.out is not None:
+            conditions = {"command": f"`{COMMAND}`, a process for each size"}
+            GeneratedPage(chosen.out, COMMAND).update([grid], conditions | describe())
+            print(f"written: {chosen.out}")
+    except SlideDeployError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept.", file=sys.stderr)
+        return INTERRUPTED
+    return int(not all(as_recorded(*each) for each in found))
+
+
+def _sizes() -> list[Architecture]:
+    return [each for host in known_hosts() for each in host.published]
+
+
+def _refuse_unknown(sizes: Sequence[Architecture], names: Sequence[str]) -> None:
+    known = {each.name for each in sizes}
+    for name in names:
+        if name not in known:
+            raise InputError(f"There is no published size {name}: see slide-deploy models.")
+
+
+def as_recorded(size: Architecture, found: Exported) -> bool:
+    """Whether a size has the parameters and the work that its record says."""
+    if size.gmacs is None or found.parameters != size.parameters:
+        return found.parameters == size.parameters
+    return abs(found.macs / 1e9 / size.gmacs - 1) <= _MOST_APART
+
+
+def table(found: Sequence[tuple[Architecture, Exported]]) -> Grid:
+    """All sizes."""
+    headers = (
+        *(("size", False), ("parameters", True), ("published", True), ("GMACs", True)),
+        *(("in the file", True), ("published", True), ("seconds", True), ("peak, GiB", True)),
+        *(("worst error", True), ("", False)),
+    )
+    return Grid(
+        "Every published size, exported to every format and verified",
+        headers,
+        tuple(_row(*each) for each in found),
+        "Parameters of the trained network. GMACs are 10^9 multiply-adds of the folded network, as "
+        "the record says, and in an ONNX file with the depthwise form, which papers count. The "
+        "worst error is that of any file against float64, over the largest output.",
+    )
+
+
+def _row(size: Architecture, found: Exported) -> tuple[str, ...]:
+    return (
+        size.name,
+        f"{found.parameters:,}",
+        size.paper_parameters,
+        "" if size.gmacs is None else f"{size.gmacs:.2f}",
+        f"{found.macs / 1e9:.2f}",
+        "" if size.paper_gflops is None else f"{size.paper_gflops:.1f}",
+        f"{found.seconds:.0f}",
+        f"{found.peak_bytes / _GIB:.1f}",
+        f"{found.worst:.0e}",
+        "" if as_recorded(size, found) else "differs",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

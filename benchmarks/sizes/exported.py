@@ -1,0 +1,118 @@
+"""Exports one published size with random weights, in a process of its own; keeps what it cost."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.peers.subject import network
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks import inspect, read_graph
+from slide_deploy.hosts.host import Architecture
+from slide_deploy.writing import write_text
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One size.
+
+    Attributes:
+        name: of the published size.
+        formats: that were written and verified.
+        seconds: that the export took, with loading, folding and verifying.
+        peak_bytes: the highest resident memory of its process.
+        parameters: of the trained network.
+        macs: multiply-accumulates of its folded form, counted in a written ONNX file.
+        worst: the largest error of any file against the trained network in float64, over the
+            largest output.
+    """
+
+    name: str
+    formats: tuple[str, ...]
+    seconds: float
+    peak_bytes: int
+    parameters: int
+    macs: int
+    worst: float
+
+
+def export_size(size: Architecture, folder: Path) -> Exported:
+    """Export a size to all formats as the command line does it, and count it.
+
+    Args:
+        size: whose files and figures are made; files that are left there are replaced.
+        folder: where they go.
+
+    Raises:
+        InputError: if a file was refused or is wrong; the text is that of the command.
+    """
+    config = size.config
+    model = network(size.name, config.image_size).branched()
+    checkpoint = folder / f"{size.name}.pth"
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = sum(each.numel() for each in model.parameters())
+    torch.save({"model": model.state_dict()}, checkpoint)
+    del model
+    started = time.perf_counter()
+    peak = _run("export", checkpoint, "--to", "all", "--out", folder / "files")
+    seconds = time.perf_counter() - started
+    manifest = json.loads((folder / "files" / "manifest.json").read_text(encoding="utf-8"))
+    # Other forms of slide attention do other work than the one that papers count.
+    _run("export", checkpoint, "--to", "onnx", "--out", folder / "plain", "--lowering", "depthwise")
+    macs = inspect(read_graph(folder / "plain" / f"{size.name}.onnx")).counted_macs
+    files = manifest["files"]
+    return Exported(
+        name=size.name,
+        formats=tuple(each["format"] for each in files),
+        seconds=seconds,
+        peak_bytes=peak,
+        parameters=parameters,
+        macs=macs,
+        worst=max(case["agreement"]["max_relative"] for each in files for case in _cases(each)),
+    )
+
+
+def _cases(file: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(file["verification"]["cases"])
+
+
+def _run(*arguments: object) -> int:
+    """Run a command of slide-deploy; its highest resident memory in bytes.
+
+    Raises:
+        InputError: if it fails.
+    """
+    command = [sys.executable, "-m", "slide_deploy", *map(str, arguments), "--force", "--quiet"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        last = said.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+        raise InputError(f"{' '.join(command[2:])}: {last[0]}")
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def save(found: Exported, path: Path) -> None:
+    """Keep a result."""
+    write_text(path, json.dumps(asdict(found), indent=2) + "\n")
+
+
+def load(path: Path) -> Exported:
+    """Read a result back.
+
+    Raises:
+        InputError: if it is not one.
+    """
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        return Exported(**{**said, "formats": tuple(said["formats"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is no result of make bench-sizes: delete it.") from error
