@@ -299,6 +299,20 @@ def slice_positions(b: Builder, x: Value) -> Value:
     return b.apply(f"from {start} by {step} along {axis}", lambda x: x[where], x)
 
 
+def few_positions(b: Builder, x: Value) -> Value:
+    """The first or the last positions of some axis, of what may be much."""
+    axis = b.choose(space(x))
+    size = x.example.shape[axis]
+    if size < 2:
+        return x
+    length = b.integer(1, max(1, size // 2))
+    start = b.choose((0, size - length))
+    changes = {"grid": (length,)} if x.layout == "tokens" else {}
+    return b.apply(
+        f"{length} from {start} along {axis}", lambda x: x.narrow(axis, start, length), x, **changes
+    )
+
+
 def roll(b: Builder, x: Value) -> Value:
     if x.layout == "tokens":
         return x

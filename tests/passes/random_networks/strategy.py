@@ -16,7 +16,15 @@ OPERATORS: dict[str, tuple[Part, ...]] = {
         *(parts.with_value, parts.mean_pool, parts.max_pool, parts.adaptive_pool, parts.pad),
         *(parts.slice_channels, parts.slice_positions, parts.roll, parts.roll, parts.concatenate),
         *(parts.with_number, parts.squeeze_and_excite, parts.swap_halves, parts.group_norm),
-        *(parts.resize, parts.upsample, parts.shuffle, parts.flip, parts.gate, parts.softmax),
+        *(
+            parts.few_positions,
+            parts.resize,
+            parts.upsample,
+            parts.shuffle,
+            parts.flip,
+            parts.gate,
+            parts.softmax,
+        ),
         *(parts.transposed_convolution, parts.nothing),
     ),
     "last": (
@@ -25,6 +33,7 @@ OPERATORS: dict[str, tuple[Part, ...]] = {
         *(parts.roll, parts.roll, parts.with_constant),
         *(parts.concatenate, parts.softmax, parts.matrix_product, parts.with_number),
         *(parts.swap_halves, parts.gate, parts.rms_norm, parts.flip, parts.nothing),
+        parts.few_positions,
     ),
     "tokens": (
         *(parts.layer_norm, parts.linear, parts.activation),
@@ -32,6 +41,7 @@ OPERATORS: dict[str, tuple[Part, ...]] = {
         *(parts.with_value, parts.slice_channels, parts.concatenate, parts.softmax),
         *(parts.matrix_product, parts.with_number, parts.swap_halves, parts.gate),
         *(parts.rms_norm, parts.there_and_back, parts.mean_token, parts.flip, parts.nothing),
+        *(parts.few_positions,) * 2,
     ),
 }
 BLOCKS: dict[str, tuple[Part, ...]] = {

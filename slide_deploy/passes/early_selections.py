@@ -1,0 +1,205 @@
+"""What is taken of a result is all that is computed of it: selections move in front of the work.
+
+    f(x)[i] = f(x[i])        where f does the same to every position of that axis
+    (A B)[i] = A[i] B        where i is a row of A
+
+A classifier that reads its class token, ``norm(tokens)[:, 0]``, needs one row of its last block:
+one query, one row of its MLP; keys and values come from all tokens as before. A selection moves as
+far as the values on its way have no other reader. It moves at all if it takes at most half of its
+axis and passes a product, a normalisation, a softmax or an activation. No number is computed
+otherwise.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch.fx import Node
+
+from slide_deploy.passes.report import PassReport
+from slide_deploy.program.editing import Editor
+from slide_deploy.program.movement import is_reshape, is_same, permutation, told
+from slide_deploy.program.traced import Call, call, layer_of, same_size, same_sizes, shape
+
+aten = torch.ops.aten
+
+_SELECTIONS = ("select", "slice", "narrow")
+_ELEMENTWISE = {
+    *("relu", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "elu", "leaky_relu"),
+    *("softplus", "erf", "exp", "log", "sqrt", "rsqrt", "neg", "abs", "pow", "clamp", "mish"),
+    *("add", "sub", "mul", "div"),
+}
+# What moves or adds costs next to nothing: a selection behind it may stay where it is.
+_WORK = {
+    *("linear", "matmul", "layer_norm", "softmax", "_softmax", "scaled_dot_product_attention"),
+    *("gelu", "silu", "mish", "tanh", "erf", "exp", "sigmoid", "softplus"),
+}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Consecutive positions of one axis."""
+
+    axis: int
+    start: int
+    length: int
+
+
+# Operands of an operator that are to be selected, each with what of it.
+_Operands = dict[Node, _Part]
+
+
+def rewrite(editor: Editor, report: PassReport) -> None:
+    """Move selections in front of what they follow; see above."""
+    # What becomes of two readers of a value may be selections of the same, which go on together.
+    while any(_moved(editor, found, report) for found in editor.calls(*_SELECTIONS)):
+        pass
+
+
+def _moved(editor: Editor, found: Call, report: PassReport) -> bool:
+    """Whether a selection could be moved, with all others of the same part."""
+    part = None if found.node._erased else _part(found)
+    value = found.arguments["self"]
+    if part is None or editor.is_answer(value):
+        return False
+    alike = [each for user in value.users if (each := _same_selection(user, value, part))]
+    if len(alike) < len(value.users) or not _passes_work(editor, value, part):
+        return False
+    size = shape(value)[part.axis]
+    early = _computed(editor, value, part, _operands_of(value, part))
+    for each in alike:
+        new = early
+        if each.name == "select":
+            new = editor.insert(each.node, aten.select.int, early, part.axis, 0)
+        editor.replace(each.node, new)
+        editor.drop(each.node)
+    what = f"{part.length} of {size} positions are computed, as nobody reads the others"
+    report.change(layer_of(early), what)
+    return True
+
+
+def _same_selection(user: Node, value: Node, part: _Part) -> Call | None:
+    """A reader of a value, if it takes this part of it."""
+    found = call(user)
+    if found is None or found.name not in _SELECTIONS or found.arguments["self"] is not value:
+        return None
+    return found if _part(found) == part else None
+
+
+def _part(found: Call) -> _Part | None:
+    """What a selection takes; None if that is not known, or more than half of its axis."""
+    given = found.arguments
+    sizes = shape(given["self"])
+    axis = int(given["dim"]) % max(1, len(sizes))
+    size = sizes[axis] if sizes else None
+    is_one = found.name == "select"
+    start = given["index"] if is_one else given["start"] or 0
+    length = 1 if is_one else shape(found.node)[axis]
+    if not isinstance(size, int) or given.get("step", 1) != 1:
+        return None
+    if not isinstance(start, int) or not isinstance(length, int) or 2 * length > size:
+        return None
+    return _Part(axis, start % size, length)
+
+
+def _passes_work(editor: Editor, value: Node, part: _Part) -> bool:
+    """Whether a selection of a value would spare work on its way."""
+    found, operands = call(value), _operands_of(value, part)
+    if found is None or operands is None:
+        return False
+    return found.name in _WORK or any(
+        _is_read_once(editor, each) and _passes_work(editor, each, one)
+        for each, one in operands.items()
+    )
+
+
+def _is_read_once(editor: Editor, value: Node) -> bool:
+    return len(value.users) == 1 and not editor.is_answer(value)
+
+
+def _selected(editor: Editor, value: Node, part: _Part, reader: Node) -> Node:
+    """A part of a value, computed from parts of what it is computed from as far as that goes."""
+    operands = _operands_of(value, part) if _is_read_once(editor, value) else None
+    if operands is not None:
+        return _computed(editor, value, part, operands)
+    end = part.start + part.length
+    return editor.insert(reader, aten.slice.Tensor, value, part.axis, part.start, end)
+
+
+def _computed(editor: Editor, value: Node, part: _Part, operands: _Operands | None) -> Node:
+    """The operator that makes a value, on parts of its operands."""
+    found = call(value)
+    assert found is not None
+    assert operands is not None
+    known = {each: _selected(editor, each, one, value) for each, one in operands.items()}
+    if is_same(found):
+        return next(iter(known.values()))
+    if is_reshape(found):
+        sizes = told(_cut(shape(value), part))
+        return editor.insert(value, aten.reshape.default, *known.values(), sizes)
+    args, kwargs = torch.fx.map_arg((value.args, value.kwargs), lambda each: known.get(each, each))
+    return editor.insert(value, value.target, *args, **kwargs)
+
+
+def _cut(sizes: tuple[int | torch.SymInt, ...], part: _Part) -> tuple[int | torch.SymInt, ...]:
+    """The shape of a part."""
+    return (*sizes[: part.axis], part.length, *sizes[part.axis + 1 :])
+
+
+def _operands_of(value: Node, part: _Part) -> _Operands | None:
+    """What a part of a value needs of the operands of the operator that makes it.
+
+    Returns:
+        None if a selection cannot pass that operator.
+    """
+    found = call(value)
+    if found is None:
+        return None
+    given, sources = found.arguments, value.all_input_nodes
+    rank = len(shape(value))
+    behind = rank - 1 - part.axis
+    order = permutation(found)
+    if is_same(found):
+        return {sources[0]: part}
+    if order is not None:
+        return {sources[0]: replace(part, axis=order[part.axis])}
+    if is_reshape(found):
+        return _of_reshape(value, part)
+    if found.name in _ELEMENTWISE:
+        return _of_all(value, part)
+    if found.name == "layer_norm":
+        is_normalised = behind < len(given["normalized_shape"])
+        return None if is_normalised else {given["input"]: part}
+    if found.name in ("softmax", "_softmax"):
+        return None if int(given["dim"]) % rank == part.axis else {given["self"]: part}
+    if found.name == "linear":
+        return None if behind == 0 else {given["input"]: part}
+    if found.name == "matmul":
+        rows = behind == 1 and len(shape(given["self"])) == rank
+        return {given["self"]: part} if rows and given["self"] is not given["other"] else None
+    if found.name == "scaled_dot_product_attention":
+        plain = given["attn_mask"] is None and not given["is_causal"] and not given["dropout_p"]
+        apart = given["query"] not in (given["key"], given["value"])
+        rows = behind == 1 and len(shape(given["query"])) == rank
+        return {given["query"]: part} if plain and apart and rows else None
+    return None
+
+
+def _of_reshape(node: Node, part: _Part) -> _Operands | None:
+    """A reshape keeps the axes up to and with the selected one."""
+    source, *_ = node.all_input_nodes
+    before, after = shape(source), shape(node)
+    upto = part.axis + 1
+    if not same_sizes(before[:upto], after[:upto]) or told(_cut(after, part)) is None:
+        return None
+    return {source: part}
+
+
+def _of_all(node: Node, part: _Part) -> _Operands | None:
+    """Operands of an elementwise operator; those that are the same everywhere stay as they are."""
+    sizes, operands = shape(node), _Operands()
+    for each in node.all_input_nodes:
+        axis = part.axis - (len(sizes) - len(shape(each)))
+        if axis < 0 or same_size(shape(each)[axis], 1):
+            continue
+        operands[each] = replace(part, axis=axis)
+    return operands or None
