@@ -60,11 +60,12 @@ def export_size(size: Architecture, folder: Path) -> Exported:
     torch.save({"model": model.state_dict()}, checkpoint)
     del model
     started = time.perf_counter()
-    peak = _run("export", checkpoint, "--to", "all", "--out", folder / "files")
+    sized = ("export", checkpoint, "--image-size", "x".join(map(str, config.image_size)))
+    peak = _run(*sized, "--to", "all", "--out", folder / "files")
     seconds = time.perf_counter() - started
     manifest = json.loads((folder / "files" / "manifest.json").read_text(encoding="utf-8"))
     # Other forms of slide attention do other work than the one that papers count.
-    _run("export", checkpoint, "--to", "onnx", "--out", folder / "plain", "--lowering", "depthwise")
+    _run(*sized, "--to", "onnx", "--out", folder / "plain", "--lowering", "depthwise")
     macs = inspect(read_graph(folder / "plain" / f"{size.name}.onnx")).counted_macs
     files = manifest["files"]
     return Exported(
