@@ -41,7 +41,7 @@ def pyramid_settings(stages: Stages) -> dict[str, Any]:
 def _ratio(stage: int, blocks: Sequence[Block]) -> int:
     """By how much a stage reduces; as published where all of its blocks slide and nothing tells."""
     for block in blocks:
-        if not block.kernel_size:
+        if not block.slide_kernel:
             return block["attn.sr.weight"][2] if "attn.sr.weight" in block else 1
     return _PUBLISHED_RATIOS[stage] if stage < len(_PUBLISHED_RATIOS) else 1
 

@@ -27,7 +27,7 @@ class Block:
         self._shapes[name] = shape
 
     @property
-    def kernel_size(self) -> int:
+    def slide_kernel(self) -> int:
         """Side of the neighbourhood of slide attention; 0 where the block has the host's own."""
         kernel = self["attn.dep_conv.weight"] or self["attn.key_conv.weight"]
         return kernel[3] if kernel else 0
@@ -36,7 +36,7 @@ class Block:
     def head_dim(self) -> int:
         """Features of a head of slide attention, where its branches tell; 0 otherwise."""
         outputs = self["attn.dep_conv.weight"]
-        return outputs[0] // self.kernel_size**2 if outputs else 0
+        return outputs[0] // self.slide_kernel**2 if outputs else 0
 
 
 class Stages:
@@ -96,13 +96,13 @@ class Stages:
     @property
     def slide(self) -> Slide:
         """Where and how the blocks slide; see ``StagedConfig``."""
-        kernels = [tuple(block.kernel_size for block in stage) for stage in self._blocks]
+        kernels = [tuple(block.slide_kernel for block in stage) for stage in self._blocks]
         return tuple(each[0] if len(set(each)) == 1 else each for each in kernels)
 
     def of_hosts(self, name: str) -> list[Shape]:
         """Shapes of a tensor in each stage's first block with the host's own attention, or ()."""
         return [
-            next((block[name] for block in stage if not block.kernel_size), ())
+            next((block[name] for block in stage if not block.slide_kernel), ())
             for stage in self._blocks
         ]
 

@@ -17,8 +17,8 @@ _PUBLISHED_SIZE = (224, 224)
 
 def common_settings(stages: Stages) -> dict[str, Any]:
     """What shapes tell of the settings of a ``StagedConfig``, but for the heads."""
-    qkv = [block for stage in stages for block in stage if block.kernel_size]
-    hosts = [block for stage in stages for block in stage if not block.kernel_size]
+    qkv = [block for stage in stages for block in stage if block.slide_kernel]
+    hosts = [block for stage in stages for block in stage if not block.slide_kernel]
     biased = any("attn.qkv.bias" in block for block in qkv) or any(
         name in block for block in hosts for name in ("attn.q.bias", "attn.qkv.bias", "qkv.bias")
     )
@@ -94,7 +94,7 @@ def heads_of(
 def _told_heads(stage: Sequence[Any], dim: int) -> int:
     for block in stage:
         table = block["attn.relative_position_bias_table"]
-        if table and block.kernel_size:
+        if table and block.slide_kernel:
             return table[1]
         if block.head_dim:
             return dim // block.head_dim

@@ -54,7 +54,7 @@ class PyramidConfig(StagedConfig):
 
     def _check_reduction(self, stage: int) -> None:
         (height, width), ratio = self.resolution(stage), self.sr_ratios[stage]
-        slides = all(self.kernel_size(stage, block) for block in range(self.depths[stage]))
+        slides = all(self.slide_kernel(stage, block) for block in range(self.depths[stage]))
         if min(height, width) < ratio and not slides:
             raise InputError(
                 f"Stage {stage} has a map of {height}x{width}, which is too small to be reduced "
@@ -77,7 +77,7 @@ class PvtConfig(PyramidConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         last = len(self.depths) - 1
-        if any(self.kernel_size(last, block) for block in range(self.depths[last])):
+        if any(self.slide_kernel(last, block) for block in range(self.depths[last])):
             raise InputError(
                 f"Stage {last} of a PVT has a class token, which is on no map: slide attention "
                 f"cannot stand there."

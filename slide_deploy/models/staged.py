@@ -77,7 +77,7 @@ class StagedConfig:
                 f"Stage {stage} has {self.depths[stage]} blocks, and slide gives {len(kernels)}."
             )
         for block in range(self.depths[stage]):
-            if self.kernel_size(stage, block):
+            if self.slide_kernel(stage, block):
                 self.slide_attention(stage, block)  # its settings check themselves
 
     def dim(self, stage: int) -> int:
@@ -93,7 +93,7 @@ class StagedConfig:
         height, width = self.image_size
         return self.side(height, stage), self.side(width, stage)
 
-    def kernel_size(self, stage: int, block: int) -> int:
+    def slide_kernel(self, stage: int, block: int) -> int:
         """Side of the neighbourhood of a block; 0 where it attends as the host does."""
         kernels = self.slide[stage]
         return kernels if isinstance(kernels, int) else kernels[block]
@@ -103,7 +103,7 @@ class StagedConfig:
         return SlideAttentionConfig(
             self.dim(stage),
             self.num_heads[stage],
-            self.kernel_size(stage, block),
+            self.slide_kernel(stage, block),
             qkv_bias=self.qkv_bias,
         )
 
@@ -118,7 +118,7 @@ class StagedConfig:
             folded: build ``FoldedSlideAttention`` in place of the branched form.
             host: builds the host's own attention.
         """
-        if not self.kernel_size(stage, block):
+        if not self.slide_kernel(stage, block):
             return host()
         form = FoldedSlideAttention if folded else SlideAttention
         return form(self.slide_attention(stage, block), "tokens", self.resolution(stage))
