@@ -35,7 +35,10 @@ class GridPool(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Pool: (batch, C, h, w) to (batch, C, side, side)."""
         if self.rows is not None and self.columns is not None:
-            return _averages(self.rows) @ (maps @ _averages(self.columns).T)
+            # Projections of one axis after the other: products of maps with one matrix for all
+            # channels are broadcast first, which OpenVINO gets wrong where the batch is open.
+            narrow = functional.linear(maps, _averages(self.columns)).transpose(2, 3)
+            return functional.linear(narrow, _averages(self.rows)).transpose(2, 3)
         return maps if self.window == (1, 1) else functional.avg_pool2d(maps, self.window)
 
 
