@@ -139,7 +139,8 @@ class NamedNetworks:
 
     def channels(self, network: Network) -> tuple[int, ...]:
         """See ``Sought``."""
-        return network.tensors[f"{self.first_layer}.weight"].shape[1:2]
+        first = network.tensors.get(f"{self.first_layer}.weight")
+        return () if first is None else first.shape[1:2]
 
     def stated(self, path: FilePath, content: Any, hub: Mapping[str, Any] | None) -> Stated:
         """See ``Sought``."""

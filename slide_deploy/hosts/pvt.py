@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,47 +16,25 @@ from slide_deploy.hosts import staged
 from slide_deploy.hosts.host import Architecture, Host
 from slide_deploy.hosts.named_networks import NamedNetworks
 from slide_deploy.hosts.position_tables import resized_table
-from slide_deploy.hosts.shapes import Block, Stages
+from slide_deploy.hosts.pyramid import (
+    BLOCK_NAMES,
+    PATCH_NAMES,
+    pyramid_settings,
+    pyramid_stages,
+    stage_widths,
+)
 from slide_deploy.models.pvt import Pvt, PvtConfig
 
 _FAMILY = "PVT"
-_PUBLISHED_RATIOS = (8, 4, 2, 1)
-_BLOCK = r"block(\d)\.(\d{1,9})\."
-
-
-def pyramid_settings(stages: Stages) -> dict[str, Any]:
-    """What shapes tell of the settings that both versions of PVT have, but for the heads."""
-    shapes = stages.shapes
-    dims = [shapes[f"patch_embed{stage + 1}.proj.weight"][0] for stage in range(len(stages))]
-    hidden = [each[0] for each in stages.of_all("mlp.fc1.weight")]
-    return {
-        **staged.common_settings(stages),
-        "in_channels": shapes["patch_embed1.proj.weight"][1],
-        "embed_dims": tuple(dims),
-        "mlp_ratios": tuple(rows / dim for rows, dim in zip(hidden, dims, strict=True)),
-        "sr_ratios": tuple(_ratio(stage, blocks) for stage, blocks in enumerate(stages)),
-    }
-
-
-def _ratio(stage: int, blocks: Sequence[Block]) -> int:
-    """By how much a stage reduces; as published where all of its blocks slide and nothing tells."""
-    for block in blocks:
-        if not block.slide_kernel:
-            return block["attn.sr.weight"][2] if "attn.sr.weight" in block else 1
-    return _PUBLISHED_RATIOS[stage] if stage < len(_PUBLISHED_RATIOS) else 1
-
-
-def _stages(stored: StoredWeights) -> Stages:
-    return Stages(stored, _FAMILY, _BLOCK, first=1)
 
 
 def _told(stored: StoredWeights) -> Mapping[str, Any]:
-    return pyramid_settings(_stages(stored))
+    return pyramid_settings(pyramid_stages(stored, _FAMILY))
 
 
 def _asked(stored: StoredWeights, wanted: Overrides) -> Mapping[str, Any]:
-    dims = _told(stored)["embed_dims"]
-    return {"num_heads": staged.heads_of(_stages(stored), dims, wanted, _PUBLISHED)}
+    stages = pyramid_stages(stored, _FAMILY)
+    return {"num_heads": staged.heads_of(stages, stage_widths(stages), wanted, _PUBLISHED)}
 
 
 def _side(stored: StoredWeights) -> int:
@@ -125,11 +103,7 @@ PVT = Host(
         family=_FAMILY,
         first_layer="patch_embed1.proj",
         names=re.compile(
-            r"patch_embed\d\.(?:proj|norm)\.(?:weight|bias)|pos_embed\d|cls_token"
-            r"|block\d\.\d{1,9}\.(?:norm1|norm2|mlp\.fc1|mlp\.fc2|attn\."
-            r"(?:q|kv|sr|norm|qkv|proj|dep_conv1?|key_conv|value_conv))\.(?:weight|bias)"
-            r"|block\d\.\d{1,9}\.attn\.relative_position_bias_table"
-            r"|(?:norm|head)\.(?:weight|bias)"
+            rf"{PATCH_NAMES}|{BLOCK_NAMES}|pos_embed\d|cls_token|(?:norm|head)\.(?:weight|bias)"
         ),
         vocabulary=Vocabulary(
             config="PvtConfig",

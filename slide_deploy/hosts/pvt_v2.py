@@ -1,0 +1,166 @@
+"""PVTv2, plain and with slide stages, by its authors' names and by timm's."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from slide_deploy.checkpoint.entries import Path
+from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.read import StoredWeights
+from slide_deploy.checkpoint.stated import Vocabulary
+from slide_deploy.hosts import staged
+from slide_deploy.hosts.host import Architecture, Host
+from slide_deploy.hosts.named_networks import NamedNetworks
+from slide_deploy.hosts.pyramid import (
+    BLOCK_NAMES,
+    PATCH_NAMES,
+    published_ratio,
+    pyramid_settings,
+    pyramid_stages,
+    stage_widths,
+)
+from slide_deploy.hosts.shapes import Stages
+from slide_deploy.models.pvt_v2 import PvtV2, PvtV2Config
+
+_FAMILY = "PVTv2"
+
+# timm calls the patches of the image as many networks do. This one no other has; where timm gives
+# the maps of the stages, it writes stages_0.
+_OF_TIMM = re.compile(r"stages[._]0\.blocks\.0\.mlp\.dwconv\.weight")
+_STAGE_OF_TIMM = re.compile(r"stages[._](\d)\.(downsample|blocks|norm)\.(.+)")
+_HERE = {"downsample": "patch_embed{}.", "blocks": "block{}.", "norm": "norm{}."}
+
+
+class PvtV2Networks(NamedNetworks):
+    """See ``NamedNetworks``."""
+
+    def root_of(self, path: Path) -> Path | None:
+        """See ``NamedNetworks``. timm's networks have another mark."""
+        for parts in (6, 7):
+            if _OF_TIMM.fullmatch(".".join(path[-parts:])):
+                return path[:-parts]
+        return super().root_of(path)
+
+    def name_of(self, relative: Path) -> str | None:
+        """See ``NamedNetworks``."""
+        return super().name_of(tuple(_authors_name(".".join(relative)).split(".")))
+
+
+def _authors_name(name: str) -> str:
+    """The authors' name of a tensor that timm names; any other name as it is.
+
+    timm has all that belongs to a stage in one module, the patches before it included, apart from
+    the patches of the image.
+    """
+    if name.startswith("patch_embed."):
+        return name.replace("patch_embed.", "patch_embed1.", 1)
+    found = _STAGE_OF_TIMM.fullmatch(name)
+    if not found:
+        return name
+    stage, kind, rest = int(found[1]) + 1, found[2], found[3]
+    return _HERE[kind].format(stage) + rest.replace("mlp.dwconv.", "mlp.dwconv.dwconv.", 1)
+
+
+def _is_linear(stages: Stages) -> bool | None:
+    """Whether it is the linear version; None where every block slides, so that nothing tells."""
+    reductions = [
+        block["attn.sr.weight"] for stage in stages for block in stage if not block.slide_kernel
+    ]
+    return any(each[2:] == (1, 1) for each in reductions) if reductions else None
+
+
+def _told(stored: StoredWeights) -> Mapping[str, Any]:
+    stages = pyramid_stages(stored, _FAMILY)
+    told = pyramid_settings(stages)
+    linear = _is_linear(stages)
+    if linear:
+        del told["sr_ratios"]  # without a meaning
+    return told if linear is None else {**told, "li": linear}
+
+
+def _asked(stored: StoredWeights, wanted: Overrides) -> Mapping[str, Any]:
+    stages = pyramid_stages(stored, _FAMILY)
+    heads = staged.heads_of(stages, stage_widths(stages), wanted, _PUBLISHED)
+    if _is_linear(stages):
+        ratios = tuple(map(published_ratio, range(len(stages))))
+        return {"num_heads": heads, "sr_ratios": ratios}
+    return {"num_heads": heads}
+
+
+def _infer(stored: StoredWeights, wanted: Overrides) -> tuple[PvtV2Config, tuple[str, ...]]:
+    config, remarks = staged.infer_by(PvtV2Config, _told, _asked)(stored, wanted)
+    if _is_linear(pyramid_stages(stored, _FAMILY)) is None:
+        remarks = (
+            *remarks,
+            "every block slides, so that the file does not tell whether its MLPs have the ReLU of "
+            "the linear version (li): none is taken",
+        )
+    return config, remarks
+
+
+_DEPTHS = {
+    "b0": (2, 2, 2, 2),
+    "b1": (2, 2, 2, 2),
+    "b2": (3, 4, 6, 3),
+    "b3": (3, 4, 18, 3),
+    "b4": (3, 8, 27, 3),
+    "b5": (3, 6, 40, 3),
+}
+_CONFIGS = {size: PvtV2Config(depths=depths) for size, depths in _DEPTHS.items()}
+_CONFIGS["b0"] = replace(_CONFIGS["b0"], embed_dims=(32, 64, 160, 256))
+_CONFIGS["b5"] = replace(_CONFIGS["b5"], mlp_ratios=(4, 4, 4, 4))
+_CONFIGS["b2_li"] = replace(_CONFIGS["b2"], li=True)
+
+
+def _plain(size: str, *figures: Any) -> Architecture:
+    return Architecture(f"pvt_v2_{size}", _CONFIGS[size], *figures)
+
+
+def _slide(size: str, *figures: Any) -> Architecture:
+    config = replace(_CONFIGS[size], slide=(3, 3, 0, 0))
+    return Architecture(f"slide_pvt_v2_{size}", config, *figures)
+
+
+_PUBLISHED = (
+    _plain("b0", 3_666_760, 0.57, "3.7M", 0.6),
+    _plain("b1", 14_009_000, 2.11, "14.0M", 2.1),
+    _plain("b2", 25_362_856, 4.03, "25.4M", 4.0),
+    _plain("b2_li", 22_553_512, 3.89, "22.6M", 3.9),
+    _plain("b3", 45_238_696, 6.90, "45.2M", 6.9),
+    _plain("b4", 62_556_072, 10.10, "62.6M", 10.1),
+    _plain("b5", 81_956_008, 11.72, "82.0M", 11.8),
+    _slide("b0", 3_427_134, 0.60),
+    _slide("b1", 13_005_406, 2.21, "13.0M", 2.2),
+    _slide("b2", 23_606_475, 4.19, "22.8M", 4.2),
+    _slide("b3", 43_482_315, 7.06),
+    _slide("b4", 59_795_731, 10.34),
+)
+
+PVT_V2 = Host(
+    name="pvt_v2",
+    sought=PvtV2Networks(
+        family=_FAMILY,
+        first_layer="patch_embed1.proj",
+        names=re.compile(
+            rf"{PATCH_NAMES}|{BLOCK_NAMES}"
+            r"|block\d\.\d{1,9}\.mlp\.dwconv\.dwconv\.(?:weight|bias)"
+            r"|(?:norm\d|head)\.(?:weight|bias)"
+        ),
+        vocabulary=Vocabulary(
+            config="PvtV2Config",
+            kinds=("pvt_v2", "slide_pvt_v2"),
+            shown={"DATA.IMG_SIZE": "image_size", "MODEL.NUM_CLASSES": "num_classes"},
+            without_effect=frozenset(("MODEL.TYPE", "MODEL.NAME")),
+        ),
+    ),
+    settings=PvtV2Config,
+    infer=_infer,
+    fits=staged.fits_by(_told),
+    build=PvtV2,
+    summary=staged.summary,
+    published=_PUBLISHED,
+    classifier_only=(),
+    plain=lambda config: replace(config, slide=(0,) * len(config.depths)),
+    options=("heads",),
+)

@@ -1,0 +1,166 @@
+"""PVTv2: PVT with overlapping patches and a depthwise convolution in every MLP.
+
+State-dict names are those of the host (PVT v2, arXiv 2106.13797); slide stages hold slide attention
+under ``attn``, with the names of Slide-Swin. There is no class token and no position table.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from slide_deploy.models.host_network import HostNetwork
+from slide_deploy.models.parts import as_map, as_tokens
+from slide_deploy.models.pooling import GridPool
+from slide_deploy.models.pyramid import (
+    BLOCK_EPS,
+    PATCH_EPS,
+    Block,
+    PatchEmbed,
+    PyramidConfig,
+    ReducedAttention,
+    reduced_attention,
+)
+
+# Cells along each side of the map that the linear version attends to.
+POOLED_SIDE = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class PvtV2Config(PyramidConfig):
+    """What fixes the shapes and the arithmetic of a PVTv2; see ``PyramidConfig``.
+
+    Args:
+        li: whether it is the linear version. There the host's attention reads a map that is pooled
+            to 7x7 in every stage, so that ``sr_ratios`` mean nothing, and every MLP, that of slide
+            blocks as well, has a ReLU before its depthwise convolution.
+    """
+
+    li: bool = False
+
+    def side(self, pixels: int, stage: int) -> int:
+        """See ``StagedConfig``. Patches overlap, so that sides are rounded up."""
+        return -(-pixels // 2 ** (stage + 2))
+
+    def _check_reduction(self, stage: int) -> None:
+        if not self.li:
+            super()._check_reduction(stage)
+
+
+class PooledAttention(ReducedAttention):
+    """Attention of all tokens to those of the map pooled to 7x7: that of the linear version.
+
+    Args:
+        dim: channels.
+        num_heads: heads.
+        resolution: height and width of the map.
+        bias: whether the projections of q, k and v carry a bias.
+    """
+
+    sr: nn.Conv2d
+    norm: nn.LayerNorm
+
+    def __init__(self, dim: int, num_heads: int, resolution: tuple[int, int], bias: bool) -> None:
+        super().__init__(dim, num_heads, 1, resolution, bias)
+        self.pool = GridPool(resolution, POOLED_SIDE)
+        self.sr = nn.Conv2d(dim, dim, 1)
+        self.norm = nn.LayerNorm(dim, eps=PATCH_EPS)
+        self.act = nn.GELU()
+
+    def reduced(self, tokens: Tensor) -> Tensor:
+        """See ``ReducedAttention``: (batch, h * w, dim) to (batch, 49, dim)."""
+        maps = self.sr(self.pool(as_map(tokens, self.resolution)))
+        return self.act(self.norm(as_tokens(maps)))
+
+
+class DepthwiseConv(nn.Module):
+    """A depthwise convolution of 3x3 on the map of tokens (batch, h * w, C)."""
+
+    def __init__(self, dim: int, resolution: tuple[int, int]) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.dwconv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Keep the shape (batch, h * w, C)."""
+        return as_tokens(self.dwconv(as_map(tokens, self.resolution)))
+
+
+class ConvMlp(nn.Module):
+    """Two projections with a depthwise convolution and the exact GELU between them.
+
+    Args:
+        dim: channels.
+        hidden: those between the projections.
+        resolution: height and width of the map.
+        relu: whether a ReLU stands before the convolution.
+    """
+
+    def __init__(self, dim: int, hidden: int, resolution: tuple[int, int], relu: bool) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.relu = nn.ReLU() if relu else nn.Identity()
+        self.dwconv = DepthwiseConv(hidden, resolution)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Keep the shape (batch, h * w, dim)."""
+        return self.fc2(self.act(self.dwconv(self.relu(self.fc1(tokens)))))
+
+
+def _block(config: PvtV2Config, stage: int, block: int, folded: bool) -> Block:
+    dim, resolution = config.dim(stage), config.resolution(stage)
+
+    def of_host() -> ReducedAttention:
+        if config.li:
+            return PooledAttention(dim, config.num_heads[stage], resolution, config.qkv_bias)
+        return reduced_attention(config, stage)
+
+    attention = config.attention(stage, block, folded, of_host)
+    return Block(dim, attention, ConvMlp(dim, config.hidden(stage), resolution, config.li))
+
+
+class PvtV2(HostNetwork):
+    """The classifier or the backbone.
+
+    Args:
+        config: its settings.
+        folded: build ``FoldedSlideAttention`` in place of the branched form.
+        features: build the backbone.
+    """
+
+    def __init__(self, config: PvtV2Config, folded: bool = False, features: bool = False) -> None:
+        super().__init__(config, features)
+        channels = config.in_channels
+        for stage, depth in enumerate(config.depths):
+            dim = config.dim(stage)
+            kernel, stride, padding = (3, 2, 1) if stage else (7, 4, 3)
+            patches = PatchEmbed(channels, dim, kernel, stride, padding)
+            blocks = nn.ModuleList(_block(config, stage, each, folded) for each in range(depth))
+            self.add_module(f"patch_embed{stage + 1}", patches)
+            self.add_module(f"block{stage + 1}", blocks)
+            self.add_module(f"norm{stage + 1}", nn.LayerNorm(dim, eps=BLOCK_EPS))
+            channels = dim
+        if not features:
+            self.head = nn.Linear(channels, config.num_classes)
+
+    def stages(self, image: Tensor) -> list[Tensor]:
+        """See ``HostNetwork``; the tokens are normalised, and the next stage gets them so."""
+        maps = image
+        outputs: list[Tensor] = []
+        for stage in range(len(self.config.depths)):
+            if stage:
+                maps = self.feature_map(stage - 1, outputs[-1])
+            tokens = self.get_submodule(f"patch_embed{stage + 1}")(maps)
+            for block in self.get_submodule(f"block{stage + 1}").children():
+                tokens = block(tokens)
+            outputs.append(self.get_submodule(f"norm{stage + 1}")(tokens))
+        return outputs
+
+    def feature_map(self, stage: int, tokens: Tensor) -> Tensor:
+        """See ``HostNetwork``; the tokens of every stage are normalised already."""
+        return as_map(tokens, self.config.resolution(stage))
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """See ``HostNetwork``: the mean of the tokens tells."""
+        return self.head(tokens.mean(dim=1))
