@@ -68,9 +68,14 @@ class Checkpoint:
         """The model, which answers logits.
 
         Raises:
-            InputError: if it is a detector's backbone, without a classifier.
+            InputError: if it is a detector's backbone, without a classifier, or if it does not
+                classify images of this size.
         """
         if self.model.is_classifier:
+            try:
+                self.model.refuse_classifying()
+            except InputError as error:
+                raise InputError(f"{self.path}: {error}") from error
             return self.model
         raise InputError(
             f"{self.path} is a backbone without a classifier: it has the maps of its stages only, "
