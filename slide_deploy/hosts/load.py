@@ -188,6 +188,9 @@ def _stored_config(host: Host, stored: StoredWeights, wanted: Overrides) -> Any:
         raise InputError(f"{stored.path} has settings of another model: fold it again.")
     if wanted.heads not in (None, config.num_heads):
         raise InputError(f"{stored.path} was folded with its heads: leave out --heads.")
+    known = getattr(config, "stripes", ())
+    if wanted.stripes not in (None, known, known[:-1]):  # the last may be left out
+        raise InputError(f"{stored.path} was folded with its stripes: leave out --stripes.")
     return config
 
 
