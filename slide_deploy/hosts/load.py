@@ -68,9 +68,14 @@ class Checkpoint:
         """The model, which answers logits.
 
         Raises:
-            InputError: if it is a detector's backbone, without a classifier.
+            InputError: if it is a detector's backbone, without a classifier, or if it does not
+                classify images of this size.
         """
         if self.model.is_classifier:
+            try:
+                self.model.refuse_classifying()
+            except InputError as error:
+                raise InputError(f"{self.path}: {error}") from error
             return self.model
         raise InputError(
             f"{self.path} is a backbone without a classifier: it has the maps of its stages only, "
@@ -183,6 +188,9 @@ def _stored_config(host: Host, stored: StoredWeights, wanted: Overrides) -> Any:
         raise InputError(f"{stored.path} has settings of another model: fold it again.")
     if wanted.heads not in (None, config.num_heads):
         raise InputError(f"{stored.path} was folded with its heads: leave out --heads.")
+    known = getattr(config, "stripes", ())
+    if wanted.stripes not in (None, known, known[:-1]):  # the last may be left out
+        raise InputError(f"{stored.path} was folded with its stripes: leave out --stripes.")
     return config
 
 

@@ -46,9 +46,9 @@ def heads_of(
 ) -> tuple[int, ...]:
     """The heads of each stage.
 
-    A slide stage tells its own, by its position table or by the width of its branches. All other
-    stages have heads of as many features, as in the published sizes. Without a slide stage a
-    published size with these widths and depths tells, or the user.
+    A slide stage tells its own, by its position table or by the width of its branches. A published
+    size with these widths and depths, and with those heads, tells the others. Elsewhere they have
+    heads of as many features. Where there is no slide stage either, the user tells.
 
     Args:
         stages: shapes of the blocks.
@@ -69,7 +69,7 @@ def heads_of(
                 f"{stages.path} has {len(dims)} stages and --heads names {len(given)}: give a "
                 f"number for each."
             )
-        if any(one not in (0, other) for one, other in zip(told, given, strict=True)):
+        if not _agree(told, given):
             raise InputError(
                 f"{stages.path} has {_listed(told)} heads (0 where the file does not tell) and "
                 f"--heads says {_listed(given)}: leave the option out."
@@ -77,18 +77,23 @@ def heads_of(
         return tuple(given)
     if all(told):
         return tuple(told)
-    widths = {dim // heads for dim, heads in zip(dims, told, strict=True) if heads}
-    if len(widths) == 1 and all(dim % min(widths) == 0 for dim in dims):
-        return tuple(dim // min(widths) for dim in dims)
     for each in published:
         config = each.config
         same = [config.dim(stage) for stage in range(len(config.depths))] == list(dims)
-        if same and config.depths == stages.depths:
+        if same and config.depths == stages.depths and _agree(told, config.num_heads):
             return tuple(config.num_heads)
+    widths = {dim // heads for dim, heads in zip(dims, told, strict=True) if heads}
+    if len(widths) == 1 and all(dim % min(widths) == 0 for dim in dims):
+        return tuple(dim // min(widths) for dim in dims)
     raise InputError(
         f"{stages.path} does not tell how many heads its stages of {_listed(dims)} channels have: "
         f"give them with --heads, for example --heads {_listed([max(1, d // 32) for d in dims])}."
     )
+
+
+def _agree(told: Sequence[int], heads: Sequence[int]) -> bool:
+    """Whether these are the heads that a file tells, where it does; 0 stands where it does not."""
+    return all(one in (0, other) for one, other in zip(told, heads, strict=True))
 
 
 def _told_heads(stage: Sequence[Any], dim: int) -> int:

@@ -55,6 +55,13 @@ class HostNetwork(nn.Module):
         norm, head = self.get_submodule("norm"), self.get_submodule("head")
         return head(norm(tokens).mean(dim=1))
 
+    def refuse_classifying(self) -> None:
+        """Refuse an image size at which the host extracts maps and does not classify.
+
+        Raises:
+            InputError: if it is such a size.
+        """
+
     def feature_map(self, stage: int, tokens: Tensor) -> Tensor:
         """The feature map of a stage: (batch, h * w, C) to (batch, C, h, w)."""
         norm = self._modules.get(self.feature_norm(stage))

@@ -120,5 +120,9 @@ class StagedConfig:
         """
         if not self.slide_kernel(stage, block):
             return host()
+        return self.slide_module(stage, block, folded)
+
+    def slide_module(self, stage: int, block: int, folded: bool) -> nn.Module:
+        """The slide attention of a block that slides, on tokens; see ``attention``."""
         form = FoldedSlideAttention if folded else SlideAttention
         return form(self.slide_attention(stage, block), "tokens", self.resolution(stage))

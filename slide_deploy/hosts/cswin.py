@@ -1,0 +1,173 @@
+"""CSWin, plain and with slide stages."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.read import StoredWeights
+from slide_deploy.checkpoint.stated import Vocabulary
+from slide_deploy.errors import InputError
+from slide_deploy.hosts import staged
+from slide_deploy.hosts.host import Architecture, Host
+from slide_deploy.hosts.named_networks import NamedNetworks
+from slide_deploy.hosts.shapes import Block, Stages
+from slide_deploy.models.cswin import Cswin, CswinConfig
+
+_FAMILY = "CSWin"
+_BLOCK = r"stage(\d)\.(\d{1,9})\."
+# The published stripes of the first two stages, at any image size.
+_NARROW = (1, 2)
+# Backbones keep the stripes of the classifiers that they began as, whatever their images are.
+_PUBLISHED_STRIPE = 7
+
+
+def _stages(stored: StoredWeights) -> Stages:
+    return Stages(stored, _FAMILY, _BLOCK, first=1)
+
+
+def _told(stored: StoredWeights) -> Mapping[str, Any]:
+    stages = _stages(stored)
+    shapes = stages.shapes
+    embed_dim = shapes["stage1_conv_embed.0.weight"][0]
+    hidden = [each[0] for each in stages.of_all("mlp.fc1.weight")]
+    return {
+        **staged.common_settings(stages),
+        "in_channels": shapes["stage1_conv_embed.0.weight"][1],
+        "embed_dim": embed_dim,
+        # Hidden widths are rounded down, so that the largest is the nearest.
+        "mlp_ratio": max(rows / (embed_dim * 2**stage) for stage, rows in enumerate(hidden)),
+        "whole_map": tuple(_whole_map(stages, stage) for stage in range(len(stages))),
+        "feature_norms": _feature_norms(stages),
+    }
+
+
+def _whole_map(stages: Stages, stage: int) -> bool:
+    """Whether a stage has one branch; as published where all of its blocks slide."""
+    hosts: list[Block] = [block for block in stages[stage] if not block.slide_kernel]
+    if not hosts:
+        return stage == len(stages) - 1
+    return "attns.1.get_v.weight" not in hosts[0]
+
+
+def _feature_norms(stages: Stages) -> tuple[int, ...]:
+    """Stages whose map is normalised; none in a classifier, which would have no use for them."""
+    if "head.weight" in stages.shapes:
+        return ()
+    return tuple(
+        stage for stage in range(len(stages)) if f"norm{stage + 1}.weight" in stages.shapes
+    )
+
+
+def _asked(stored: StoredWeights, wanted: Overrides) -> Mapping[str, Any]:
+    stages, embed_dim = _stages(stored), _told(stored)["embed_dim"]
+    dims = [embed_dim * 2**stage for stage in range(len(stages))]
+    return {
+        "num_heads": staged.heads_of(stages, dims, wanted, _PUBLISHED),
+        "stripes": _stripes(stored, stages, wanted),
+    }
+
+
+def _stripes(stored: StoredWeights, stages: Stages, wanted: Overrides) -> tuple[int, ...]:
+    """The width of the stripes of each stage: no shape tells it."""
+    count, given = len(stages), wanted.stripes
+    if given is None:
+        widest = _PUBLISHED_STRIPE
+        if "head.weight" in stages.shapes:
+            (height, width), _ = staged.image_size(stored, wanted)
+            widest = max(1, min(height, width) // 32)
+        return (*_NARROW, *[widest] * count)[:count]
+    if len(given) == count - 1:  # the last stage attends to the whole map
+        return (*given, *given[-1:])
+    if len(given) != count:
+        raise InputError(
+            f"{stored.path} has {count} stages and --stripes names {len(given)}: give a number "
+            f"for each but the last, which attends to the whole map."
+        )
+    return given
+
+
+_settings = staged.infer_by(CswinConfig, _told, _asked)
+
+
+def _infer(stored: StoredWeights, wanted: Overrides) -> tuple[CswinConfig, tuple[str, ...]]:
+    """See ``Host.infer``; with a remark where the stripes are a guess."""
+    config, remarks = _settings(stored, wanted)
+    striped = [stage for stage in range(len(config.depths)) if config.striped(stage)]
+    if wanted.stripes is not None or not striped:
+        return config, remarks
+    widths = ", ".join(f"{config.stripes[stage]} in stage {stage + 1}" for stage in striped)
+    remark = (
+        f"the file does not tell the width of the stripes: {widths} is taken, as in the published "
+        f"sizes; --stripes gives others"
+    )
+    return config, (*remarks, remark)
+
+
+def _published_as(published: CswinConfig, settings: CswinConfig) -> CswinConfig:
+    """Settings with what another image size or a detector has in a published size."""
+    return replace(
+        settings,
+        image_size=published.image_size,
+        num_classes=published.num_classes,
+        stripes=published.stripes,
+        feature_norms=(),
+    )
+
+
+_SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {},
+    "small": {"depths": (2, 4, 32, 2)},
+    "base": {"embed_dim": 96, "depths": (2, 4, 32, 2), "num_heads": (4, 8, 16, 32)},
+    "large": {"embed_dim": 144, "depths": (2, 4, 32, 2), "num_heads": (6, 12, 24, 24)},
+}
+
+
+def _plain(size: str, *figures: Any) -> Architecture:
+    return Architecture(f"cswin_{size}", CswinConfig(**_SIZES[size]), *figures)
+
+
+def _slide(size: str, *figures: Any) -> Architecture:
+    config = CswinConfig(**_SIZES[size], slide=(3, 3, 0, 0))
+    return Architecture(f"slide_cswin_{size}", config, *figures)
+
+
+_PUBLISHED = (
+    _plain("tiny", 22_320_552, 4.32, "23M", 4.3),
+    _plain("small", 34_643_304, 6.80, "35M", 6.9),
+    _plain("base", 77_382_184, 14.96, "78M", 15.0),
+    _plain("large", 173_262_664, 33.1, "173M", 31.5),
+    _slide("tiny", 22_334_722, 4.35),
+    _slide("small", 34_671_644, 6.85, "35M", 6.9),
+    _slide("base", 77_398_864, 15.03, "78M", 15.0),
+)
+
+CSWIN = Host(
+    name="cswin",
+    sought=NamedNetworks(
+        family=_FAMILY,
+        first_layer="stage1_conv_embed.0",
+        names=re.compile(
+            r"(?:stage1_conv_embed\.[02]|merge\d\.(?:conv|norm)|norm\d?|head"
+            r"|stage\d\.\d{1,9}\.(?:norm1|norm2|mlp\.fc1|mlp\.fc2|qkv|proj|attns\.\d\.get_v"
+            r"|attn\.(?:qkv|proj|dep_conv1?|key_conv|value_conv)))\.(?:weight|bias)"
+            r"|stage\d\.\d{1,9}\.attn\.relative_position_bias_table"
+        ),
+        vocabulary=Vocabulary(
+            config="CswinConfig",
+            kinds=("cswin", "slide_cswin"),
+            shown={"DATA.IMG_SIZE": "image_size", "MODEL.NUM_CLASSES": "num_classes"},
+            without_effect=frozenset(("MODEL.TYPE", "MODEL.NAME")),
+        ),
+    ),
+    settings=CswinConfig,
+    infer=_infer,
+    fits=staged.fits_by(_told),
+    build=Cswin,
+    summary=staged.summary,
+    published=_PUBLISHED,
+    published_as=_published_as,
+    plain=lambda config: replace(config, slide=(0,) * len(config.depths)),
+    options=("heads", "stripes"),
+)

@@ -1,0 +1,265 @@
+"""CSWin: attention in stripes of the map, upright ones beside lying ones; or slide attention.
+
+State-dict names are those of the host (CSWin Transformer, arXiv 2107.00652); slide stages hold
+slide attention under ``attn``, with the names of Slide-Swin.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from slide_deploy.errors import InputError
+from slide_deploy.models.host_network import HostNetwork
+from slide_deploy.models.parts import Mlp, as_map, as_tokens
+from slide_deploy.models.staged import MAX_IMAGE_SIDE, StagedConfig
+from slide_deploy.models.stripe_attention import StripeAttention
+
+LAYER_NORM_EPS = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CswinConfig(StagedConfig):
+    """What fixes the shapes and the arithmetic of a CSWin; see ``StagedConfig``.
+
+    Args:
+        embed_dim: channels of the first stage; they double from stage to stage.
+        mlp_ratio: hidden width of the MLPs over their input's.
+        stripes: width of the stripes of each stage, in positions. It means nothing to blocks that
+            attend to the whole map or slide.
+        whole_map: the stages whose own attention is to the whole map. It has one branch then,
+            where stripes have two.
+        feature_norms: stages whose map a backbone normalises, as in detectors.
+
+    Raises:
+        InputError: if the numbers do not fit together.
+    """
+
+    depths: tuple[int, ...] = (1, 2, 21, 1)
+    num_heads: tuple[int, ...] = (2, 4, 8, 16)
+    slide: tuple[int | tuple[int, ...], ...] = (0, 0, 0, 0)
+    embed_dim: int = 64
+    mlp_ratio: float = 4.0
+    stripes: tuple[int, ...] = (1, 2, 7, 7)
+    whole_map: tuple[bool, ...] = (False, False, False, True)
+    feature_norms: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        stages = len(self.depths)
+        if len(self.stripes) != stages or len(self.whole_map) != stages:
+            raise InputError(
+                f"Stripes {self.stripes} and whole maps {self.whole_map} do not name the {stages} "
+                f"stages of the depths."
+            )
+        if min(self.embed_dim, *self.stripes) < 1 or int(self.embed_dim * self.mlp_ratio) < 1:
+            raise InputError("Widths, MLP ratios and stripes must be at least 1.")
+        if not set(self.feature_norms) <= set(range(stages)):
+            raise InputError(f"Norms of stages {self.feature_norms} do not name stages of these.")
+        super().__post_init__()
+        for stage in range(stages):
+            self._check_branches(stage)
+
+    def _check_branches(self, stage: int) -> None:
+        if self.striped(stage) and (self.dim(stage) % 2 or self.num_heads[stage] % 2):
+            raise InputError(
+                f"Stage {stage} has {self.dim(stage)} channels and {self.num_heads[stage]} heads, "
+                f"which do not divide into upright and lying stripes: check the heads."
+            )
+
+    def dim(self, stage: int) -> int:
+        """See ``StagedConfig``."""
+        return self.embed_dim * 2**stage
+
+    def side(self, pixels: int, stage: int) -> int:
+        """See ``StagedConfig``."""
+        patches = (pixels - 3) // 4 + 1  # 7 wide, every 4 pixels, with 2 pixels of padding
+        return -(-patches // 2**stage)  # each convolution between stages halves and rounds up
+
+    def striped(self, stage: int) -> bool:
+        """Whether blocks of a stage attend in stripes."""
+        slides = all(self.slide_kernel(stage, block) for block in range(self.depths[stage]))
+        return not slides and not self.whole_map[stage]
+
+    def tiled(self, pixels: int) -> bool:
+        """Whether the stripes tile the maps along a side of the image of so many pixels."""
+        return not any(
+            self.side(pixels, stage) % self.stripes[stage]
+            for stage in range(len(self.depths))
+            if self.striped(stage)
+        )
+
+
+class ConvEmbed(nn.Sequential):
+    """An image to tokens, (batch, h * w, dim); the layers are numbered as in the host."""
+
+    def __init__(self, channels: int, dim: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels, dim, 7, stride=4, padding=2),
+            nn.Identity(),  # the host has a layer without weights here
+            nn.LayerNorm(dim, eps=LAYER_NORM_EPS),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Embed: (batch, channels, H, W) to (batch, h * w, dim)."""
+        return self[2](as_tokens(self[0](image)))
+
+
+class MapMerging(nn.Module):
+    """Halve the map of a stage and double its channels."""
+
+    def __init__(self, config: CswinConfig, stage: int) -> None:
+        super().__init__()
+        self.resolution = config.resolution(stage)
+        dim = config.dim(stage)
+        self.conv = nn.Conv2d(dim, 2 * dim, 3, stride=2, padding=1)
+        self.norm = nn.LayerNorm(2 * dim, eps=LAYER_NORM_EPS)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Merge: (batch, h * w, C) to (batch, h/2 * w/2, 2C), sides rounded up."""
+        return self.norm(as_tokens(self.conv(as_map(tokens, self.resolution))))
+
+
+class Block(nn.Module):
+    """x + attend(norm1(x)), then x + mlp(norm2(x)), on tokens (batch, positions, C)."""
+
+    def __init__(self, config: CswinConfig, stage: int) -> None:
+        super().__init__()
+        dim = config.dim(stage)
+        self.norm1 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        # The small addition keeps 2073 / 768 * 768 from being rounded down to 2072.
+        self.mlp = Mlp(dim, int(dim * config.mlp_ratio + 1e-6))
+
+    def attend(self, tokens: Tensor) -> Tensor:
+        """Keep the shape (batch, positions, C)."""
+        raise NotImplementedError
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Keep the shape (batch, positions, C)."""
+        tokens = tokens + self.attend(self.norm1(tokens))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class SlideBlock(Block):
+    """A block whose attention slides."""
+
+    def __init__(self, config: CswinConfig, stage: int, block: int, folded: bool) -> None:
+        super().__init__(config, stage)
+        self.attn = config.slide_module(stage, block, folded)
+
+    def attend(self, tokens: Tensor) -> Tensor:
+        """Keep the shape (batch, positions, C)."""
+        return self.attn(tokens)
+
+
+class StripedBlock(Block):
+    """A block that attends in stripes: half of the heads in upright ones, half in lying ones.
+
+    Where the stage attends to the whole map, all heads do so in one branch.
+    """
+
+    def __init__(self, config: CswinConfig, stage: int) -> None:
+        super().__init__(config, stage)
+        dim, size = config.dim(stage), config.resolution(stage)
+        width, (height, across) = config.stripes[stage], size
+        stripes = [size] if config.whole_map[stage] else [(height, width), (width, across)]
+        share = len(stripes)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=config.qkv_bias)
+        self.attns = nn.ModuleList(
+            StripeAttention(dim // share, config.num_heads[stage] // share, size, stripe)
+            for stripe in stripes
+        )
+        self.proj = nn.Linear(dim, dim)
+
+    def attend(self, tokens: Tensor) -> Tensor:
+        """Keep the shape (batch, positions, C)."""
+        q, k, v = (
+            each.chunk(len(self.attns), dim=-1) for each in self.qkv(tokens).chunk(3, dim=-1)
+        )
+        parts = [branch(*qkv) for branch, *qkv in zip(self.attns, q, k, v, strict=True)]
+        return self.proj(torch.cat(parts, dim=-1))
+
+
+class Cswin(HostNetwork):
+    """The classifier or the backbone.
+
+    Args:
+        config: its settings. ``feature_norms`` names the stages whose map a backbone normalises.
+        folded: build ``FoldedSlideAttention`` in place of the branched form.
+        features: build the backbone.
+    """
+
+    def __init__(self, config: CswinConfig, folded: bool = False, features: bool = False) -> None:
+        super().__init__(config, features)
+        self.stage1_conv_embed = ConvEmbed(config.in_channels, config.embed_dim)
+        last = len(config.depths) - 1
+        for stage, depth in enumerate(config.depths):
+            blocks = nn.ModuleList(
+                SlideBlock(config, stage, block, folded)
+                if config.slide_kernel(stage, block)
+                else StripedBlock(config, stage)
+                for block in range(depth)
+            )
+            self.add_module(f"stage{stage + 1}", blocks)
+            if stage < last:
+                self.add_module(f"merge{stage + 1}", MapMerging(config, stage))
+        if features:
+            for stage in config.feature_norms:
+                norm = nn.LayerNorm(config.dim(stage), eps=LAYER_NORM_EPS)
+                self.add_module(self.feature_norm(stage), norm)
+        else:
+            self.norm = nn.LayerNorm(config.dim(last), eps=LAYER_NORM_EPS)
+            self.head = nn.Linear(config.dim(last), config.num_classes)
+
+    def stages(self, image: Tensor) -> list[Tensor]:
+        """See ``HostNetwork``."""
+        tokens = self.stage1_conv_embed(image)
+        outputs: list[Tensor] = []
+        for stage in range(len(self.config.depths)):
+            if stage:
+                tokens = self.get_submodule(f"merge{stage}")(tokens)
+            for block in self.get_submodule(f"stage{stage + 1}").children():
+                tokens = block(tokens)
+            outputs.append(tokens)
+        return outputs
+
+    def feature_norm(self, stage: int) -> str:
+        """See ``HostNetwork``; the host counts stages from one."""
+        return f"norm{stage + 1}"
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """See ``HostNetwork``."""
+        self.refuse_classifying()
+        return super().logits(tokens)
+
+    def refuse_classifying(self) -> None:
+        """See ``HostNetwork``. The host pads the maps of its backbones only."""
+        config = self.config
+        if all(map(config.tiled, config.image_size)):
+            return
+        height, width = config.image_size
+        sizes = [f"{one}x{other}" for one, other in _tiled_sizes(config)]
+        stripes = ", ".join(
+            f"{config.stripes[stage]} in stage {stage + 1}"
+            for stage in range(len(config.depths))
+            if config.striped(stage)
+        )
+        raise InputError(
+            f"An image of {height}x{width} has maps that the stripes ({stripes}) do not tile: give "
+            f"--image-size {' or '.join(sizes)}, or take the maps of the stages, which are padded."
+        )
+
+
+def _tiled_sizes(config: CswinConfig) -> list[tuple[int, int]]:
+    """The nearest sizes of the image whose maps the stripes tile: one smaller, one larger.
+
+    Whole patches of the last stage only, although some sizes between them give the same maps.
+    """
+    step = 4 * 2 ** (len(config.depths) - 1)
+    fitting = [size for size in range(step, MAX_IMAGE_SIDE + 1, step) if config.tiled(size)]
+    smaller, larger = [], []
+    for pixels in config.image_size:
+        same = [pixels] if config.tiled(pixels) else []
+        smaller.append((same or [size for size in fitting if size < pixels])[-1:])
+        larger.append((same or [size for size in fitting if size > pixels])[:1])
+    return [(one[0], other[0]) for one, other in (smaller, larger) if one and other]
