@@ -47,7 +47,7 @@ def models(json_to: JsonOption = None) -> None:
                     " ".join(map(str, size["heads"])),
                     f"{each.parameters:,}",
                     each.paper_parameters,
-                    f"{each.gmacs or ''}",
+                    "" if each.gmacs is None else f"{each.gmacs:.2f}",
                     f"{each.paper_gflops or ''}",
                 )
             grid.add_section()
