@@ -2,10 +2,11 @@
 
 from slide_deploy.errors import InputError
 from slide_deploy.hosts.host import Architecture, Host, Settings
+from slide_deploy.hosts.nat import NAT
 from slide_deploy.hosts.pvt import PVT
 from slide_deploy.hosts.slide_swin import SLIDE_SWIN
 
-HOSTS: tuple[Host, ...] = (SLIDE_SWIN, PVT)
+HOSTS: tuple[Host, ...] = (SLIDE_SWIN, PVT, NAT)
 
 
 def known_hosts() -> tuple[Host, ...]:
