@@ -3,11 +3,12 @@
 from slide_deploy.errors import InputError
 from slide_deploy.hosts.cswin import CSWIN
 from slide_deploy.hosts.host import Architecture, Host, Settings
+from slide_deploy.hosts.nat import NAT
 from slide_deploy.hosts.pvt import PVT
 from slide_deploy.hosts.pvt_v2 import PVT_V2
 from slide_deploy.hosts.slide_swin import SLIDE_SWIN
 
-HOSTS: tuple[Host, ...] = (SLIDE_SWIN, PVT, PVT_V2, CSWIN)
+HOSTS: tuple[Host, ...] = (SLIDE_SWIN, PVT, PVT_V2, CSWIN, NAT)
 
 
 def known_hosts() -> tuple[Host, ...]:

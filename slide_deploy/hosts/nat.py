@@ -1,0 +1,121 @@
+"""NAT, plain and with slide stages."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.read import StoredWeights
+from slide_deploy.checkpoint.stated import Vocabulary
+from slide_deploy.hosts import staged
+from slide_deploy.hosts.host import Architecture, Host
+from slide_deploy.hosts.named_networks import NamedNetworks
+from slide_deploy.hosts.shapes import Stages
+from slide_deploy.models.nat import Nat, NatConfig
+
+_FAMILY = "NAT"
+_BLOCK = r"levels\.(\d{1,9})\.blocks\.(\d{1,9})\."
+_PUBLISHED_KERNEL = 7
+
+
+def _stages(stored: StoredWeights) -> Stages:
+    return Stages(stored, _FAMILY, _BLOCK)
+
+
+def _told(stored: StoredWeights) -> Mapping[str, Any]:
+    stages = _stages(stored)
+    shapes = stages.shapes
+    dim = shapes["patch_embed.proj.1.weight"][0]
+    tables = [table for table in stages.of_hosts("attn.rpb") if table]
+    classifier = "head.weight" in shapes
+    return {
+        **staged.common_settings(stages),
+        "in_channels": shapes["patch_embed.proj.0.weight"][1],
+        "embed_dim": dim,
+        "mlp_ratio": stages.of_all("mlp.fc1.weight")[0][0] / dim,
+        # Where all stages slide, nothing tells it, and nothing has it.
+        "kernel_size": (tables[0][2] + 1) // 2 if tables else _PUBLISHED_KERNEL,
+        "layer_scale": "gamma1" in stages[0][0],
+        "feature_norms": ()
+        if classifier
+        else tuple(stage for stage in range(len(stages)) if f"norm{stage}.weight" in shapes),
+    }
+
+
+def _asked(stored: StoredWeights, wanted: Overrides) -> Mapping[str, Any]:
+    stages, dim = _stages(stored), _told(stored)["embed_dim"]
+    dims = [dim * 2**stage for stage in range(len(stages))]
+    hosts = [table[0] if table else 0 for table in stages.of_hosts("attn.rpb")]
+    return {"num_heads": staged.heads_of(stages, dims, wanted, _PUBLISHED, hosts)}
+
+
+_SIZES: Mapping[str, Mapping[str, Any]] = {
+    "mini": {"depths": (3, 4, 6, 5)},
+    "tiny": {"depths": (3, 4, 18, 5)},
+    "small": {
+        "depths": (3, 4, 18, 5),
+        "embed_dim": 96,
+        "num_heads": (3, 6, 12, 24),
+        "mlp_ratio": 2.0,
+        "layer_scale": True,
+    },
+    "base": {
+        "depths": (3, 4, 18, 5),
+        "embed_dim": 128,
+        "num_heads": (4, 8, 16, 32),
+        "mlp_ratio": 2.0,
+        "layer_scale": True,
+    },
+}
+
+
+def _plain(size: str, *figures: Any) -> Architecture:
+    return Architecture(f"nat_{size}", NatConfig(**_SIZES[size]), *figures)
+
+
+def _slide(size: str, *figures: Any) -> Architecture:
+    config = NatConfig(**_SIZES[size], slide=(3, 0, 0, 0))
+    return Architecture(f"slide_nat_{size}", config, *figures)
+
+
+_PUBLISHED = (
+    _plain("mini", 19_984_174, 2.70, "20M", 2.7),
+    _plain("tiny", 27_901_582, 4.30, "28M", 4.3),
+    _plain("small", 50_743_297, 7.77, "51M", 7.8),
+    _plain("base", 89_769_652, 13.68, "90M", 13.7),
+    _slide("mini", 20_000_494, 2.74),
+    _slide("tiny", 27_917_902, 4.35, "28M", 4.3),
+    _slide("small", 50_759_137, 7.85, "51M", 7.8),
+)
+
+NAT = Host(
+    name="nat",
+    sought=NamedNetworks(
+        family=_FAMILY,
+        first_layer="patch_embed.proj.0",
+        names=re.compile(
+            r"patch_embed\.(?:proj\.[01]|norm)\.(?:weight|bias)"
+            r"|levels\.\d{1,9}\.blocks\.\d{1,9}\.(?:norm1|norm2|mlp\.fc1|mlp\.fc2|attn\."
+            r"(?:qkv|proj|dep_conv1?|key_conv|value_conv))\.(?:weight|bias)"
+            r"|levels\.\d{1,9}\.blocks\.\d{1,9}\."
+            r"(?:gamma[12]|attn\.rpb|attn\.relative_position_bias_table)"
+            r"|levels\.\d{1,9}\.downsample\.(?:reduction\.weight|norm\.weight|norm\.bias)"
+            r"|(?:norm\d?|head)\.(?:weight|bias)"
+        ),
+        vocabulary=Vocabulary(
+            config="NatConfig",
+            kinds=("nat", "slide_nat"),
+            shown={"DATA.IMG_SIZE": "image_size", "MODEL.NUM_CLASSES": "num_classes"},
+            without_effect=frozenset(("MODEL.TYPE", "MODEL.NAME")),
+        ),
+    ),
+    settings=NatConfig,
+    infer=staged.infer_by(NatConfig, _told, _asked),
+    fits=staged.fits_by(_told),
+    build=Nat,
+    summary=staged.summary,
+    published=_PUBLISHED,
+    plain=lambda config: replace(config, slide=(0,) * len(config.depths)),
+    options=("heads",),
+)

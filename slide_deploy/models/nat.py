@@ -1,0 +1,199 @@
+"""NAT: stages whose attention reads a neighbourhood of each position; plain or with slide stages.
+
+State-dict names are those of the host (Neighborhood Attention Transformer, arXiv 2204.07143); slide
+stages hold slide attention under ``attn``, with the names of Slide-Swin.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from slide_deploy.errors import InputError
+from slide_deploy.models.host_network import HostNetwork
+from slide_deploy.models.neighbourhood import NeighbourhoodAttention
+from slide_deploy.models.parts import Mlp, as_map, as_tokens
+from slide_deploy.models.staged import Slide, StagedConfig
+
+# Of every normalisation.
+EPS = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class NatConfig(StagedConfig):
+    """What fixes the shapes and the arithmetic of a NAT; see ``StagedConfig``.
+
+    Args:
+        embed_dim: channels of the first stage; they double from stage to stage.
+        mlp_ratio: hidden width of the MLP over its input's.
+        kernel_size: side of the neighbourhood of the host's own attention, in positions.
+        layer_scale: whether each channel of what a block adds has a factor.
+        feature_norms: stages whose map has a normalisation of its own, as in detectors.
+
+    Raises:
+        InputError: if the numbers do not fit together.
+    """
+
+    embed_dim: int = 64
+    num_heads: tuple[int, ...] = (2, 4, 8, 16)
+    mlp_ratio: float = 3.0
+    kernel_size: int = 7
+    layer_scale: bool = False
+    slide: Slide = (0, 0, 0, 0)
+    feature_norms: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.embed_dim < 2 or self.embed_dim % 2:
+            raise InputError(
+                f"The first stage has {self.embed_dim} channels, and the convolution in front of "
+                f"it half as many: their number must be even."
+            )
+        if not self.hidden(0) >= 1:
+            raise InputError(f"An MLP ratio of {self.mlp_ratio} leaves no hidden channels.")
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise InputError(
+                f"A neighbourhood of {self.kernel_size} positions has no middle: it must be odd."
+            )
+        if any(not 0 <= stage < len(self.depths) for stage in self.feature_norms):
+            raise InputError(
+                f"Normalised maps {self.feature_norms} are not of the {len(self.depths)} stages."
+            )
+        super().__post_init__()
+
+    def dim(self, stage: int) -> int:
+        """See ``StagedConfig``."""
+        return self.embed_dim * 2**stage
+
+    def hidden(self, stage: int) -> int:
+        """Hidden width of the MLPs of a stage."""
+        # The small addition keeps 2073 / 768 * 768 from being rounded down to 2072.
+        return int(self.dim(stage) * self.mlp_ratio + 1e-6)
+
+    def side(self, pixels: int, stage: int) -> int:
+        """See ``StagedConfig``. Each step of two rounds up."""
+        return -(-pixels // 2 ** (stage + 2))
+
+
+class Tokenizer(nn.Module):
+    """Two convolutions that halve the map, and a normalisation.
+
+    Args:
+        channels: of the image.
+        dim: of the tokens.
+    """
+
+    def __init__(self, channels: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Sequential(
+            nn.Conv2d(channels, dim // 2, 3, stride=2, padding=1),
+            nn.Conv2d(dim // 2, dim, 3, stride=2, padding=1),
+        )
+        self.norm = nn.LayerNorm(dim, eps=EPS)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Embed: (batch, channels, H, W) to (batch, h * w, dim)."""
+        return self.norm(as_tokens(self.proj(image)))
+
+
+class Downsampler(nn.Module):
+    """Half the map and twice the channels: (batch, H * W, C) to (batch, h * w, 2C).
+
+    Args:
+        dim: channels of the tokens that come.
+        resolution: height and width of their map.
+    """
+
+    def __init__(self, dim: int, resolution: tuple[int, int]) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.reduction = nn.Conv2d(dim, 2 * dim, 3, stride=2, padding=1, bias=False)
+        self.norm = nn.LayerNorm(2 * dim, eps=EPS)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Halve the map, whose sides round up."""
+        return self.norm(as_tokens(self.reduction(as_map(tokens, self.resolution))))
+
+
+class Block(nn.Module):
+    """x + gamma1 * attn(norm1(x)), then x + gamma2 * mlp(norm2(x)), on (batch, positions, C).
+
+    Without layer scale there are no factors.
+    """
+
+    def __init__(self, config: NatConfig, stage: int, block: int, folded: bool) -> None:
+        super().__init__()
+        dim = config.dim(stage)
+        self.norm1 = nn.LayerNorm(dim, eps=EPS)
+        self.attn = config.attention(
+            stage,
+            block,
+            folded,
+            lambda: NeighbourhoodAttention(
+                dim,
+                config.num_heads[stage],
+                config.kernel_size,
+                config.resolution(stage),
+                config.qkv_bias,
+            ),
+        )
+        self.norm2 = nn.LayerNorm(dim, eps=EPS)
+        self.mlp = Mlp(dim, config.hidden(stage))
+        self.gamma1 = nn.Parameter(torch.ones(dim)) if config.layer_scale else None
+        self.gamma2 = nn.Parameter(torch.ones(dim)) if config.layer_scale else None
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Keep the shape (batch, positions, C)."""
+        attended = self.attn(self.norm1(tokens))
+        tokens = tokens + (attended if self.gamma1 is None else self.gamma1 * attended)
+        hidden = self.mlp(self.norm2(tokens))
+        return tokens + (hidden if self.gamma2 is None else self.gamma2 * hidden)
+
+
+class Level(nn.Module):
+    """The blocks of one resolution and the step to the next; neither is called through it."""
+
+    def __init__(self, config: NatConfig, stage: int, folded: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            Block(config, stage, block, folded) for block in range(config.depths[stage])
+        )
+        last = stage == len(config.depths) - 1
+        self.downsample = None if last else Downsampler(config.dim(stage), config.resolution(stage))
+
+
+class Nat(HostNetwork):
+    """The classifier or the backbone.
+
+    Args:
+        config: its settings. ``feature_norms`` names the stages whose map a backbone normalises.
+        folded: build ``FoldedSlideAttention`` in place of the branched form.
+        features: build the backbone.
+    """
+
+    def __init__(self, config: NatConfig, folded: bool = False, features: bool = False) -> None:
+        super().__init__(config, features)
+        self.patch_embed = Tokenizer(config.in_channels, config.embed_dim)
+        self.levels = nn.ModuleList(
+            Level(config, stage, folded) for stage in range(len(config.depths))
+        )
+        if features:
+            for stage in config.feature_norms:
+                norm = nn.LayerNorm(config.dim(stage), eps=EPS)
+                self.add_module(self.feature_norm(stage), norm)
+        else:
+            width = config.dim(len(config.depths) - 1)
+            self.norm = nn.LayerNorm(width, eps=EPS)
+            self.head = nn.Linear(width, config.num_classes)
+
+    def stages(self, image: Tensor) -> list[Tensor]:
+        """See ``HostNetwork``."""
+        tokens = self.patch_embed(image)
+        outputs = []
+        for level in self.levels:
+            assert isinstance(level, Level)
+            for block in level.blocks:
+                tokens = block(tokens)
+            outputs.append(tokens)
+            if level.downsample is not None:
+                tokens = level.downsample(tokens)
+        return outputs
