@@ -20,8 +20,36 @@ def write(request: ExportRequest, path: Path) -> None:
     by_constants = request.deployable.open_names == (BATCH_NAME,) and keeps_batch_first(
         request.open
     )
-    is_open = bool(request.deployable.open_names) and not by_constants
-    model = openvino.convert_model(request.open if is_open else request.single)
+    if by_constants:
+        model = _converted(request, request.single, by_constants)
+        if not _is_batch_first(model):  # rewrites for one image moved the axis that holds the batch
+            model = _converted(request, request.open, by_constants)
+    else:
+        is_open = bool(request.deployable.open_names)
+        model = _converted(request, request.open if is_open else request.single, by_constants)
+    # Giving the input a size lets reshapes before products compute their sizes from the weights'.
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
+    clip_products(model)
+    for key, value in request.metadata.items():
+        model.set_rt_info(value, key.split("."))
+    openvino.save_model(model, path, compress_to_fp16=request.precision == "float16")
+
+
+def _converted(
+    request: ExportRequest, program: torch.export.ExportedProgram, by_constants: bool
+) -> Any:
+    """A program as a model of OpenVINO with the request's inputs and outputs, open ones open.
+
+    Args:
+        request: what is written.
+        program: the network.
+        by_constants: let constants tell the sizes of reshapes, see ``_open_batch``.
+    """
+    import openvino
+
+    model = openvino.convert_model(program)
     for index, ours in enumerate(request.inputs):
         model.input(index).get_tensor().set_names({ours.name})
     for index, name in enumerate(request.outputs):
@@ -33,14 +61,17 @@ def write(request: ExportRequest, path: Path) -> None:
         model.reshape({ours.name: _shape(ours, is_open=False) for ours in request.inputs})
         _open_batch(model)
     model.reshape({ours.name: _shape(ours) for ours in request.inputs})
-    # Giving the input a size lets reshapes before products compute their sizes from the weights'.
-    passes = Manager()
-    passes.register_pass(ConstantFolding())
-    passes.run_passes(model)
-    clip_products(model)
-    for key, value in request.metadata.items():
-        model.set_rt_info(value, key.split("."))
-    openvino.save_model(model, path, compress_to_fp16=request.precision == "float16")
+    return model
+
+
+def _is_batch_first(model: Any) -> bool:
+    """Whether the batch opens the first size of every value that is computed, and no other."""
+    shapes = (
+        list(value.get_partial_shape())
+        for operation in model.get_ordered_ops()
+        for value in operation.outputs()
+    )
+    return not any(size.is_dynamic for sizes in shapes for size in sizes[1:])
 
 
 def _shape(ours: Input, is_open: bool = True) -> Any:
