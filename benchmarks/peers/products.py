@@ -1,18 +1,24 @@
 """A network's matrix products and nothing else: what is left when all else costs nothing.
 
-Each projection of the network multiplies an input of the size that it has there by weights of its
-own, and so do the two products of window attention, by an input of their own. Inputs come from
-outside and results go out, and no two products have both sides in common, so that no runtime can
-leave a product away. Normalisation, activations, softmax, slide attention's neighbours and all
-movement of data are gone.
+The products are read from the network as ``torch.export`` traces it: projections, the products of
+its attentions with each other, and dense convolutions, which multiply the pixels under the kernel,
+side by side for every position, by their weights. Depthwise convolutions are none.
+
+Each multiplies an input of the size that it has there by weights of its own, or by an input of its
+own. Inputs come from outside, and no two products have both sides in common, so that no runtime can
+leave one away. Of each result only the first row goes out: whole results would all have to stay in
+memory until the end, which no network asks for and which takes a tenth of the time. Normalisation,
+activations, softmax, slide attention's neighbours and all movement of data are gone.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from slide_deploy.models.window_attention import WindowAttention
+from slide_deploy.program.traced import Call, Traced, shape
 
 Shape = tuple[int, ...]
 
@@ -22,8 +28,9 @@ class Product:
     """One matrix product.
 
     Attributes:
-        left: shape of what comes in; the batch of one image first.
-        right: shape of the weights, or of the other input.
+        left: shape of what comes in, (1, rows, inputs) or (1, matrices, rows, inputs).
+        right: shape of the weights, (inputs, outputs), or of the other input, (1, matrices,
+            inputs, outputs).
         learned: whether the right side is a weight.
     """
 
@@ -56,54 +63,43 @@ class MatrixProducts(nn.Module):
         )
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Multiply: one input for each of ``shapes``, one result for each product."""
+        """Multiply: one input for each of ``shapes``; the first row, or matrix, of each result."""
         count = len(self._lefts)
         given = dict(zip(self._lefts, inputs[:count], strict=True))
         rights, weights = iter(inputs[count:]), iter(self.weights)
         return tuple(
-            given[each.left] @ next(weights if each.learned else rights) for each in self.products
+            (given[each.left] @ next(weights if each.learned else rights))[:, :1]
+            for each in self.products
         )
 
 
 def products_of(model: nn.Module, image: Tensor) -> tuple[Product, ...]:
-    """What a network multiplies for an image (batch, channels, height, width)."""
-    found: list[Product] = []
+    """What a network multiplies for one image (1, channels, height, width), in its order."""
+    traced = Traced(torch.export.export(model, (image,)))
+    return tuple(found for each in traced.calls() for found in _products(traced, each))
 
-    def linear(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(module, nn.Linear)
-        rows = inputs[0].numel() // module.in_features
-        found.append(
-            Product((1, rows, module.in_features), (module.in_features, module.out_features), True)
-        )
 
-    def patches(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        # Patches do not overlap: the convolution is a product of (positions, pixels of a patch).
-        assert isinstance(module, nn.Conv2d)
-        pixels = module.weight[0].numel()
-        rows = inputs[0].numel() // pixels
-        found.append(Product((1, rows, pixels), (pixels, module.out_channels), True))
+def _products(traced: Traced, each: Call) -> Iterator[Product]:
+    results = math.prod(_sizes(each.node))
+    if each.name == "linear":
+        outputs, inputs = _sizes(each.arguments["weight"])
+        yield _learned(results // outputs, inputs, outputs)
+    elif each.name.startswith("conv") and each.arguments["groups"] == 1:
+        outputs, *kernel = _sizes(each.arguments["weight"])
+        yield _learned(results // outputs, math.prod(kernel), outputs)
+    elif each.name == "matmul":
+        (*_, rows, inputs), (*_, outputs) = (_sizes(each.arguments[x]) for x in ("self", "other"))
+        if each.arguments["other"] in traced.constant:
+            yield _learned(results // outputs, inputs, outputs)
+        else:
+            matrices = results // (rows * outputs)
+            left, right = (1, matrices, rows, inputs), (1, matrices, inputs, outputs)
+            yield Product(left, right, learned=False)
 
-    def window(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(module, WindowAttention)
-        windows, positions, dim = inputs[0].shape
-        heads, width = module.num_heads, dim // module.num_heads
-        queries = (1, windows * heads, positions, width)
-        scores = (1, windows * heads, positions, positions)
-        found.append(Product(queries, (1, windows * heads, width, positions), False))
-        found.append(Product(scores, queries, False))
 
-    hooks = []
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            hooks.append(module.register_forward_pre_hook(linear))
-        elif isinstance(module, WindowAttention):
-            hooks.append(module.register_forward_pre_hook(window))
-        elif isinstance(module, nn.Conv2d) and module.groups == 1:
-            hooks.append(module.register_forward_pre_hook(patches))
-    try:
-        with torch.no_grad():
-            model(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return tuple(found)
+def _sizes(node: object) -> list[int]:
+    return [int(size) for size in shape(node)]
+
+
+def _learned(rows: int, inputs: int, outputs: int) -> Product:
+    return Product((1, rows, inputs), (inputs, outputs), learned=True)

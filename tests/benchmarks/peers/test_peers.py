@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
-from benchmarks.peers.products import MatrixProducts, products_of
+from benchmarks.peers.products import MatrixProducts, Product, products_of
 from benchmarks.peers.registry import PEERS, peer_named, write_peer
 from benchmarks.peers.subject import attention, network
 from benchmarks.peers.unfold import UnfoldAttention
@@ -32,7 +33,7 @@ def test_the_products_of_one_attention_are_its_projections(tmp_path):
     write_peer(peer_named("products"), subject, path)
     found = inspect(read_graph(path))
     assert found.macs == 14 * 14 * (96 * 3 * 96 + 96 * 96)
-    assert dict(found.operators) == {"MatMul": 2}
+    assert dict(found.operators) == {"MatMul": 2, "Slice": 2}
 
 
 def test_the_products_of_a_network_are_all_its_multiplications_but_the_neighbours():
@@ -45,6 +46,58 @@ def test_the_products_of_a_network_are_all_its_multiplications_but_the_neighbour
     assert len(MatrixProducts(products).shapes) < len(products)
 
 
+# Blocks, channels, side of the map, width of the MLP over its input's, numbers of a patch.
+SLIDE_PVT_SMALL = (
+    *((3, 64, 56, 8, 48), (4, 128, 28, 8, 256)),
+    *((6, 320, 14, 4, 512), (3, 512, 7, 4, 1280)),
+)
+
+
+def test_the_products_of_reduced_attention_and_its_reductions_are_among_them():
+    """Keys and values are made of maps that convolutions reduce, and meet the queries."""
+    subject = network("slide_pvt_small", (224, 224))
+    products = products_of(subject.branched(), subject.example())
+    macs = sum(torch.Size(each.left).numel() * each.right[-1] for each in products)
+    expected = 512 * 1000  # the classifier
+    for depth, dim, side, wide, patch in SLIDE_PVT_SMALL[:2]:  # stages that slide
+        block = dim**2 * (4 + 2 * wide)  # q, k, v and what joins the heads; the MLP
+        expected += side**2 * (depth * block + dim * patch)
+    for depth, dim, side, wide, patch in SLIDE_PVT_SMALL[2:]:
+        queries = side**2 + (side == 7)  # a class token in the last stage
+        keys = 49 if side == 14 else queries
+        reduction = 4 * dim**2 * 49 if side == 14 else 0
+        attention = dim**2 * (2 * queries + 2 * keys) + 2 * queries * keys * dim
+        block = attention + reduction + 2 * wide * dim**2 * queries
+        expected += depth * block + dim * patch * side**2
+    assert macs == expected
+    # Five heads of the third stage: 196 queries, 49 keys.
+    assert Product((1, 5, 196, 64), (1, 5, 64, 49), learned=False) in products
+    # Its reduction, 2 x 2 pixels of 320 channels.
+    assert Product((1, 49, 1280), (1280, 320), learned=True) in products
+
+
+class Mixed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.overlapping = nn.Conv2d(3, 8, 7, stride=4, padding=3)
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.table = nn.Parameter(torch.ones(8, 5))
+
+    def forward(self, image):
+        maps = self.depthwise(self.overlapping(image))
+        tokens = maps.flatten(2).transpose(1, 2)
+        return tokens @ self.table, (tokens @ tokens.transpose(1, 2)).softmax(-1) @ tokens
+
+
+def test_a_convolution_multiplies_the_pixels_under_its_kernel_once_for_each_position():
+    assert products_of(Mixed().eval(), torch.zeros(1, 3, 32, 24)) == (
+        Product((1, 48, 147), (147, 8), learned=True),
+        Product((1, 48, 8), (8, 5), learned=True),
+        Product((1, 1, 48, 8), (1, 1, 8, 48), learned=False),
+        Product((1, 1, 48, 48), (1, 1, 48, 8), learned=False),
+    )
+
+
 def test_no_product_is_computed_twice():
     """A runtime that sees two alike computes one of them."""
     settings = {"depths": (1, 3), "num_heads": (1, 2), "num_slide_stages": 1}
@@ -55,7 +108,7 @@ def test_no_product_is_computed_twice():
     sides = [node.args for node in program.graph.nodes if "matmul" in str(node.target)]
     assert len(sides) == len(products.products) == len(set(sides))
     for answer, each in zip(products(*inputs), products.products, strict=True):
-        assert answer.shape == (*each.left[:-1], each.right[-1])
+        assert answer.shape == (1, 1, *each.left[2:-1], each.right[-1])
 
 
 @pytest.mark.parametrize("name", ["branched", "swin", "unfold"])
