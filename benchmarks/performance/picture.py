@@ -22,7 +22,7 @@ from slide_deploy.errors import InputError, MissingExtra, SlideDeployError
 from slide_deploy.writing import write_bytes
 
 # Laid out as on a narrow page and shown larger: so letters can be read on a phone, too.
-_WIDTH, _HEIGHT, _SCALE = 520, 380, 1.4
+_WIDTH, _HEIGHT, _SCALE = 520, 420, 1.4
 _TITLE = 34
 
 

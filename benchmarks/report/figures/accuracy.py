@@ -93,15 +93,15 @@ def _figure(title: str, points: Sequence[_Point], lines: Lines) -> Figure:
         traces = [_front(points, unit)]
     traces += [_mark(point, lines, unit) for point in points]
     shares = [point.share for point in points]
-    pad = max(0.2 * (max(shares) - min(shares)), 0.002)
+    pad = max(0.12 * (max(shares) - min(shares)), 0.002)
     is_published = all(point.is_published for point in points)
     vertical = {
         "title": "accuracy, as published" if is_published else "accuracy",
-        "tickformat": ".1%",
+        "tickformat": ".1~%",
         "range": [min(shares) - pad, max(shares) + pad],
     }
     layout = base_layout(
-        height=380 if lines.names else 300,
+        height=420 if lines.names else 300,
         xaxis=x_axis({"title": f"{unit.name} an image", "rangemode": "tozero"}),
         yaxis=axis(vertical),
     )
@@ -165,8 +165,9 @@ def _path(points: Sequence[_Point], unit: Unit) -> Spec:
 
 def _mark(point: _Point, lines: Lines, unit: Unit) -> Spec:
     row, colour = point.row, series(point.row.number).light
-    fill, ink, edge = colour, SURFACE.light, SURFACE.light
+    fill, ink, edge, size = colour, SURFACE.light, SURFACE.light, 22
     if point.line:
+        size = 18  # letters need less room than numbers, and members of families come close
         colour, fill = lines.colour(point.line), lines.fill(point.line)
         ink, edge = (colour, colour) if lines.is_host(point.line) else (ink, edge)
     return {
@@ -176,7 +177,7 @@ def _mark(point: _Point, lines: Lines, unit: Unit) -> Spec:
         "y": [point.share],
         "text": [label(point.letters)],
         "textfont": {"color": ink, "size": 11},
-        "marker": {"color": fill, "size": 22, "line": {"color": edge, "width": 1.5}},
+        "marker": {"color": fill, "size": size, "line": {"color": edge, "width": 1.5}},
         "cliponaxis": False,
         "showlegend": False,
         "hoverinfo": "text",
