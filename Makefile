@@ -8,7 +8,7 @@ JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo detector picture test test-all lint types unit long full mutants random traps tune \
-	bench-trust bench-export bench-forms bench-passes bench-sizes format train clean
+	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-sizes format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
@@ -21,7 +21,8 @@ help:
 	@echo "make traps   run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
 	@echo "make bench-trust  measure the benchmark itself, for half an hour; see docs/trust.md"
-	@echo "make bench-export  race our files against their peers, for half an hour; see docs/performance.md"
+	@echo "make bench-export  race our files against their peers, for an hour; see docs/performance.md"
+	@echo "make accuracy-plot  race networks of known accuracy and draw it beside their latency"
 	@echo "make bench-forms  race small networks in every form, for half an hour; see docs/tuning.md"
 	@echo "make bench-passes  race networks with and without each pass, for half an hour; see docs/passes.md"
 	@echo "make bench-sizes  export every published size to every format, for an hour; see docs/models.md"
@@ -102,7 +103,15 @@ bench-export: $(VENV)/.installed
 			--json build/performance/$$suite.json || test $$? -eq 1 || exit; \
 	done
 	$(BIN)/python -m benchmarks.performance build/performance --out docs/performance.md \
-		--headline README.md
+		--headline README.md --pictures docs/images
+
+# The plots of accuracy alone.
+accuracy-plot: $(VENV)/.installed
+	mkdir -p build/performance
+	$(BIN)/slide-deploy bench --suite benchmarks/peers/accuracy.toml $(BENCH_FLAGS) \
+		--json build/performance/accuracy.json || test $$? -eq 1
+	$(BIN)/python -m benchmarks.performance.picture build/performance/accuracy.json \
+		--out docs/images
 
 # Every published size to every format, for an hour or two. What was finished before is not made again.
 bench-sizes: $(VENV)/.installed

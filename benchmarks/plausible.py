@@ -96,8 +96,10 @@ def _of_counts(measurement: Measurement) -> Iterator[str]:
             f"artifact.{name}": getattr(artifact, name)
             for name in ("size", "macs", "parameters", "traffic")
         }
-        if artifact.accuracy is not None and not 0 <= artifact.accuracy <= 1:
-            yield f"artifact.accuracy: {artifact.accuracy:g} is not a share of 1"
+        for name in ("accuracy", "published_accuracy"):
+            share = getattr(artifact, name)
+            if share is not None and not 0 <= share <= 1:
+                yield f"artifact.{name}: {share:g} is not a share of 1"
     if memory:
         counts |= {
             f"memory.{name}": getattr(memory, name) for name in ("imported", "loaded", "peak")

@@ -45,7 +45,10 @@ class Artifact:
         macs: multiply-accumulates of one image; None where they cannot be counted.
         parameters: numbers held as weights; None where they cannot be counted.
         traffic: bytes that one image must move at the very least: weights, input and output.
-        accuracy: share of right answers that the manifest states, for the plot beside latency.
+        accuracy: share of right answers that the manifest or a suite states of this file, for the
+            plot beside latency.
+        published_accuracy: share of right answers that was published of the network, with weights
+            that this file need not hold.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Artifact:
     parameters: int | None = None
     traffic: int | None = None
     accuracy: float | None = None
+    published_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Candidate:
         configuration: how it runs.
         extra_work: share of each call's time that is spent again, busily, inside the timed region;
             for tests of the gate.
+        line: family that it belongs to, whose members a plot joins; empty without one.
     """
 
     name: str
@@ -75,6 +80,7 @@ class Candidate:
     target: str
     configuration: Configuration = Configuration()
     extra_work: float = 0.0
+    line: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@
     name = "ours"
     checkpoint = "model.pth"               # or architecture = "slide_swin_tiny", random weights
     export = { precision = "float32" }     # as the options of slide-deploy export
-    accuracy = 0.813                       # optional, for the plot beside latency
+    accuracy = 0.813                       # optional, for the plot beside latency;
+                                           # published_accuracy where it is that of a publication
+    line = "Slide-Swin"                    # optional: the plot joins candidates of one line
 
     [[candidate]]
     name = "a network of one's own"
@@ -46,7 +48,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from benchmarks.candidates import Sweep, candidate_name
 from benchmarks.own_network import OwnNetwork, as_json
-from benchmarks.record import Candidate
+from benchmarks.record import Artifact, Candidate
 from benchmarks.targets.registry import target_named
 from slide_deploy import __version__
 from slide_deploy.errors import InputError
@@ -76,6 +78,8 @@ class Entry(_Strict):
     export: dict[str, str | bool] = Field(default_factory=dict)
     targets: list[str] | None = None
     accuracy: float | None = Field(None, ge=0, le=1)
+    published_accuracy: float | None = Field(None, ge=0, le=1)
+    line: str = ""
 
     @model_validator(mode="after")
     def _one_source(self) -> "Entry":
@@ -90,6 +94,8 @@ class Entry(_Strict):
             raise ValueError("model_args, weights_file and input are for a model")
         if self.peer is not None and self.architecture is None and self.attention is None:
             raise ValueError("a peer is made of an architecture or an attention")
+        if self.accuracy is not None and self.published_accuracy is not None:
+            raise ValueError("give accuracy, of this file, or published_accuracy, of the network")
         return self
 
 
@@ -170,11 +176,19 @@ class Member:
 
     Attributes:
         candidate: with its file made.
-        accuracy: as stated; None if it is not.
+        accuracy: of its file, as stated; None if it is not.
+        published_accuracy: of its network, as stated; None if it is not.
     """
 
     candidate: Candidate
-    accuracy: float | None
+    accuracy: float | None = None
+    published_accuracy: float | None = None
+
+    def stated_of(self, artifact: Artifact) -> Artifact:
+        """What is known of the file, with the accuracy that the suite states, if it states one."""
+        if self.published_accuracy is not None:
+            return replace(artifact, accuracy=None, published_accuracy=self.published_accuracy)
+        return artifact if self.accuracy is None else replace(artifact, accuracy=self.accuracy)
 
 
 def members(path: Path, work: Path, sweep: Sweep, export: Export) -> tuple[Member, ...]:
@@ -192,7 +206,7 @@ def members(path: Path, work: Path, sweep: Sweep, export: Export) -> tuple[Membe
     suite = read_suite(path)
     targets = sweep.targets or tuple(suite.targets)
     found = [
-        Member(candidate, entry.accuracy)
+        Member(candidate, entry.accuracy, entry.published_accuracy)
         for size in suite.image_sizes
         for entry in suite.candidate
         for target in entry.targets or targets
@@ -224,7 +238,7 @@ def _candidates(
     for batch, stream in product(batches, streams):
         configuration = replace(sweep.configuration, batch=batch, streams=stream)
         name = candidate_name(entry.name, target, configuration, size if sized else "")
-        yield Candidate(name, str(file), target, configuration)
+        yield Candidate(name, str(file), target, configuration, line=entry.line)
 
 
 def _file(entry: Entry, target: str, size: str, base: Path, work: Path, export: Export) -> Path:

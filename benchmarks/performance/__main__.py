@@ -8,8 +8,9 @@ from pathlib import Path
 from benchmarks import result
 from benchmarks.generated_page import GeneratedPage
 from benchmarks.performance.headline import headline
+from benchmarks.performance.picture import draw
 from benchmarks.performance.ratios import find
-from benchmarks.performance.rows import ROWS, SUITES
+from benchmarks.performance.rows import ACCURACY, ROWS, SUITES
 from benchmarks.performance.tables import medians, ratios
 from slide_deploy.errors import InputError, SlideDeployError
 
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="of the results, SUITE.json each")
     parser.add_argument("--out", type=Path, help="page whose figures are replaced")
     parser.add_argument("--headline", type=Path, help="page that shows a few of them, the README")
+    parser.add_argument("--pictures", type=Path, help="folder of the plots of accuracy")
     chosen = parser.parse_args(arguments)
     try:
         runs = {
@@ -46,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             few = headline(chosen.out.read_text(encoding="utf-8"))
             GeneratedPage(chosen.headline, COMMAND).update([few])
             print(f"written: {chosen.headline}")
+        if chosen.pictures is not None and ACCURACY in runs:
+            for path in draw(runs[ACCURACY], chosen.pictures):
+                print(f"written: {path}")
     except SlideDeployError as error:
         print(error, file=sys.stderr)
         return 2

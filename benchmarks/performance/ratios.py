@@ -31,6 +31,8 @@ class Found:
         """Where the ratio stands."""
         if self.value is None:
             return "not measured"
+        if self.row.least is None or self.row.aim is None:
+            return ""
         if self.row.reached(self.value, self.row.aim):
             return "aim"
         return "reached" if self.row.reached(self.value, self.row.least) else "below"

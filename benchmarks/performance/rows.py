@@ -1,10 +1,15 @@
 """The ratios that are asked for, each from two candidates of one run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 ONNX_RUNTIME, OPENVINO = "onnxruntime:cpu", "openvino:cpu"
 RUNTIMES = {ONNX_RUNTIME: "ONNX Runtime", OPENVINO: "OpenVINO"}
+
+# What is asked for and what is wished for; neither of a ratio that is shown and nothing more.
+Wanted = tuple[float | None, float | None]
+SHOWN: Wanted = (None, None)
 
 # Small and base may stay behind tiny by a tenth.
 _LARGER = 0.9
@@ -26,8 +31,8 @@ class Row:
         subject: what it measures, for people.
         target: on which.
         peer: the candidate that ours is compared with.
-        least: the ratio that is asked for.
-        aim: the ratio that is wished for.
+        least: the ratio that is asked for; None for one that is shown and nothing more.
+        aim: the ratio that is wished for; None like the other.
         ours_on_top: whether the ratio is ours to the peer, and small is good.
         is_network: whether it is a whole network; most of its work are matrix products.
         kind: what is compared.
@@ -37,8 +42,8 @@ class Row:
     subject: str
     target: str
     peer: str
-    least: float
-    aim: float
+    least: float | None
+    aim: float | None
     ours_on_top: bool = False
     is_network: bool = False
     kind: Kind = Kind.time
@@ -55,23 +60,48 @@ class Row:
         return value <= wanted if self.ours_on_top else value >= wanted
 
 
-def _network(suite: str, subject: str, share: float) -> list[Row]:
-    def row(target: str, peer: str, least: float, aim: float) -> Row:
-        return Row(suite, subject, target, peer, least * share, aim * share, is_network=True)
-
-    def products(target: str) -> Row:
-        least, aim = 1.35 / share, 1.15 / share
-        return Row(
-            suite, subject, target, "products", least, aim, ours_on_top=True, is_network=True
-        )
-
+def _whole(
+    suite: str, subject: str, peer: str, wanted: Mapping[str, Wanted], ours_on_top: bool = False
+) -> list[Row]:
+    """One ratio of a whole network on each runtime."""
     return [
-        row(ONNX_RUNTIME, "branched", 1.35, 1.6),
-        row(OPENVINO, "branched", 2.2, 2.8),
-        row(ONNX_RUNTIME, "swin", 0.95, 1.05),
-        row(OPENVINO, "swin", 0.95, 1.05),
-        products(ONNX_RUNTIME),
-        products(OPENVINO),
+        Row(suite, subject, target, peer, least, aim, ours_on_top, is_network=True)
+        for target, (least, aim) in wanted.items()
+    ]
+
+
+def _swin(suite: str, subject: str, share: float) -> list[Row]:
+    """A slide version of Swin, whose ratios may be a share of what is asked of tiny."""
+    swin, products = (0.95 * share, 1.05 * share), (1.35 / share, 1.15 / share)
+    branched = {
+        ONNX_RUNTIME: (1.35 * share, 1.6 * share),
+        OPENVINO: (2.2 * share, 2.8 * share),
+    }
+    return [
+        *_whole(suite, subject, "branched", branched),
+        *_whole(suite, subject, "swin", dict.fromkeys(RUNTIMES, swin)),
+        *_whole(suite, subject, "products", dict.fromkeys(RUNTIMES, products), ours_on_top=True),
+    ]
+
+
+def _unfold(suite: str, subject: str, wanted: Mapping[str, Wanted]) -> list[Row]:
+    """Against the same network with local attention by unfold in the stages that slide."""
+    return _whole(suite, subject, "unfold", wanted)
+
+
+def _equal(suite: str, subject: str, peer: str, wanted: Mapping[str, Wanted]) -> list[Row]:
+    """Against a network of equal published accuracy, plainly exported; then by our own export."""
+    return [
+        *_whole(suite, subject, peer, wanted),
+        *_whole(suite, subject, f"{peer}, ours", dict.fromkeys(wanted, SHOWN)),
+    ]
+
+
+def _other_host(suite: str, subject: str) -> list[Row]:
+    """A slide version of a host other than Swin."""
+    return [
+        *_whole(suite, subject, "branched", dict.fromkeys(RUNTIMES, (1.3, 1.6))),
+        *_whole(suite, subject, "products", dict.fromkeys(RUNTIMES, (1.5, 1.25)), ours_on_top=True),
     ]
 
 
@@ -94,10 +124,27 @@ def _attention(channels: int, share: float) -> list[Row]:
 
 
 ROWS: tuple[Row, ...] = (
-    *_network("slide_swin_tiny", "Slide-Swin-T, 224", 1),
+    *_swin("slide_swin_tiny", "Slide-Swin-T, 224", 1),
+    *_unfold(
+        "slide_swin_tiny", "Slide-Swin-T, 224", {ONNX_RUNTIME: (1.7, 2.2), OPENVINO: (1.3, 1.6)}
+    ),
     *_attention(96, 1),  # of tiny and small
-    *_network("slide_swin_small", "Slide-Swin-S, 224", _LARGER),
-    *_network("slide_swin_base", "Slide-Swin-B, 224", _LARGER),
+    *_swin("slide_swin_small", "Slide-Swin-S, 224", _LARGER),
+    *_swin("slide_swin_base", "Slide-Swin-B, 224", _LARGER),
     *_attention(128, _LARGER),  # of base
+    *_equal(
+        *("equal_accuracy_swin", "Slide-Swin-S, 224", "Swin-B"),
+        {ONNX_RUNTIME: (1.4, 1.7), OPENVINO: (1.3, 1.5)},
+    ),
+    *_equal(
+        *("equal_accuracy_pvt", "Slide-PVT-S, 224", "PVT-L"),
+        {ONNX_RUNTIME: (2.0, 2.3), OPENVINO: (2.0, 2.3)},
+    ),
+    *_unfold("equal_accuracy_pvt", "Slide-PVT-S, 224", dict.fromkeys(RUNTIMES, SHOWN)),
+    *_other_host("equal_accuracy_pvt", "Slide-PVT-S, 224"),
+    *_other_host("slide_pvt_v2_b1", "Slide-PVTv2-B1, 224"),
+    *_other_host("slide_cswin_small", "Slide-CSWin-S, 224"),
 )
-SUITES: tuple[str, ...] = tuple(dict.fromkeys(row.suite for row in ROWS))
+# Accuracy beside latency: a run of its own, for a plot, with no ratio that is asked for.
+ACCURACY = "accuracy"
+SUITES: tuple[str, ...] = (*dict.fromkeys(row.suite for row in ROWS), ACCURACY)

@@ -35,8 +35,8 @@ def _ratio(found: Found) -> tuple[str, ...]:
         row.ratio,
         "–" if found.value is None else f"{found.value:.2f}",
         *ends,
-        f"{row.least:.2f}",
-        f"{row.aim:.2f}",
+        "" if row.least is None else f"{row.least:.2f}",
+        "" if row.aim is None else f"{row.aim:.2f}",
         "" if found.limit is None else f"{found.limit:.2f}",
         found.verdict,
     )

@@ -72,6 +72,8 @@ def settings(row: Row) -> Iterator[tuple[str, str]]:
         yield "sha256", artifact.sha256[:16]
         if artifact.accuracy is not None:
             yield "accuracy", f"{artifact.accuracy:.1%}"
+        if artifact.published_accuracy is not None:
+            yield "accuracy, as published", f"{artifact.published_accuracy:.1%}"
     yield "precision", candidate.configuration.precision
     if candidate.configuration.pinned:
         yield "pinned to processors", ", ".join(map(str, candidate.configuration.pinned))

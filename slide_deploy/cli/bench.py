@@ -111,17 +111,16 @@ def bench(
     from benchmarks.gate import require_comparable
     from benchmarks.measuring.race import Plan
     from benchmarks.result import encode
+    from benchmarks.suite import Member
 
     sweep = _sweep(target, batch, streams, threads, pin, precision, shape, option)
-    accuracy: dict[str, float | None] = {}
     if suite is not None and not files:
         members = _members(suite, work, sweep, outputs.quiet, gated=limit is not None)
-        found = tuple(member.candidate for member in members)
-        accuracy = {member.candidate.name: member.accuracy for member in members}
     elif files and suite is None:
-        found = candidates(files, sweep)
+        members = tuple(map(Member, candidates(files, sweep)))
     else:
         raise InputError("Give either files to measure or a --suite.")
+    found = tuple(member.candidate for member in members)
     if limit is not None:
         require_comparable(found)
     if calibrate:
@@ -130,7 +129,7 @@ def bench(
         require_memory()
     plan = Plan(
         found,
-        {each.name: _artifact(each, accuracy.get(each.name)) for each in found},
+        {each.candidate.name: _artifact(each) for each in members},
         seconds=seconds,
         rounds=rounds,
         sustained=sustained,
@@ -254,14 +253,11 @@ def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
     return closed(gated)
 
 
-def _artifact(candidate: "Candidate", accuracy: float | None) -> "Artifact":
+def _artifact(member: "Member") -> "Artifact":
     """What is known of a file; the accuracy that a suite states comes first."""
-    from dataclasses import replace
-
     from benchmarks.artifact import describe_artifact
 
-    artifact = describe_artifact(Path(candidate.path))
-    return artifact if accuracy is None else replace(artifact, accuracy=accuracy)
+    return member.stated_of(describe_artifact(Path(member.candidate.path)))
 
 
 def _members(

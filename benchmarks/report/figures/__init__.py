@@ -18,8 +18,12 @@ def figures(view: RunView) -> Iterator[Figure]:
     for group in view.groups:
         if any(row.samples for row in group.rows):
             yield distribution(group)
-    for whole in (ratios, accuracy, drift, sustained):
-        figure = whole(view)
+    compared = ratios(view)
+    if compared:
+        yield compared
+    yield from accuracy(view)
+    for over_time in (drift, sustained):
+        figure = over_time(view)
         if figure:
             yield figure
     for row in view.rows:
