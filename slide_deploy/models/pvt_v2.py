@@ -7,6 +7,7 @@ under ``attn``, with the names of Slide-Swin. There is no class token and no pos
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from slide_deploy.models.host_network import HostNetwork
 from slide_deploy.models.parts import as_map, as_tokens
@@ -46,6 +47,14 @@ class PvtV2Config(PyramidConfig):
             super()._check_reduction(stage)
 
 
+class PointwiseConv(nn.Conv2d):
+    """A convolution of 1x1 that is applied to tokens: a linear layer with weights (C, C, 1, 1)."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Project: (batch, positions, C) to the same shape."""
+        return functional.linear(tokens, self.weight.flatten(1), self.bias)
+
+
 class PooledAttention(ReducedAttention):
     """Attention of all tokens to those of the map pooled to 7x7: that of the linear version.
 
@@ -56,20 +65,19 @@ class PooledAttention(ReducedAttention):
         bias: whether the projections of q, k and v carry a bias.
     """
 
-    sr: nn.Conv2d
+    sr: PointwiseConv
     norm: nn.LayerNorm
 
     def __init__(self, dim: int, num_heads: int, resolution: tuple[int, int], bias: bool) -> None:
         super().__init__(dim, num_heads, 1, resolution, bias)
         self.pool = GridPool(resolution, POOLED_SIDE)
-        self.sr = nn.Conv2d(dim, dim, 1)
+        self.sr = PointwiseConv(dim, dim, 1)
         self.norm = nn.LayerNorm(dim, eps=PATCH_EPS)
         self.act = nn.GELU()
 
     def reduced(self, tokens: Tensor) -> Tensor:
         """See ``ReducedAttention``: (batch, h * w, dim) to (batch, 49, dim)."""
-        maps = self.sr(self.pool(as_map(tokens, self.resolution)))
-        return self.act(self.norm(as_tokens(maps)))
+        return self.act(self.norm(self.sr(self.pool(tokens))))
 
 
 class DepthwiseConv(nn.Module):

@@ -14,6 +14,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.hosts import Checkpoint, Overrides, load_checkpoint
 from slide_deploy.hosts.find import find_network
 from slide_deploy.hosts.registry import published_named
+from slide_deploy.models.parts import as_tokens
 from slide_deploy.models.pooling import GridPool
 from slide_deploy.models.pvt_v2 import PvtV2, PvtV2Config
 from tests.families.golden import family_golden
@@ -130,8 +131,10 @@ def test_every_normalisation_has_the_epsilon_of_the_host() -> None:
 )
 def test_maps_are_pooled_as_adaptive_pooling_does(size: tuple[int, int]) -> None:
     maps = torch.randn(2, 3, *size, dtype=torch.float64)
-    wanted = nn.functional.adaptive_avg_pool2d(maps, 7)
-    assert (GridPool(size, 7).double()(maps) - wanted).abs().max() < 1e-12
+    found = GridPool(size, 7).double()(as_tokens(maps))
+    wanted = as_tokens(nn.functional.adaptive_avg_pool2d(maps, 7))
+    assert found.shape == wanted.shape
+    assert (found - wanted).abs().max() < 1e-12
 
 
 # Reading a file.
