@@ -99,7 +99,7 @@ def _infer(stored: StoredWeights, wanted: Overrides) -> tuple[CswinConfig, tuple
         return config, remarks
     widths = ", ".join(f"{config.stripes[stage]} in stage {stage + 1}" for stage in striped)
     remark = (
-        f"the file does not tell the width of the stripes: {widths} is taken, as in the published "
+        f"the file does not tell how wide the stripes are: {widths} are taken, as in the published "
         f"sizes; --stripes gives others"
     )
     return config, (*remarks, remark)

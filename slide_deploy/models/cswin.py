@@ -173,10 +173,12 @@ class StripedBlock(Block):
 
     def attend(self, tokens: Tensor) -> Tensor:
         """Keep the shape (batch, positions, C)."""
-        q, k, v = (
-            each.chunk(len(self.attns), dim=-1) for each in self.qkv(tokens).chunk(3, dim=-1)
-        )
-        parts = [branch(*qkv) for branch, *qkv in zip(self.attns, q, k, v, strict=True)]
+        # (q|k|v, branch), each (batch, positions, C / branches)
+        qkv = self.qkv(tokens).chunk(3 * len(self.attns), dim=-1)
+        parts = [
+            attention(*qkv[branch :: len(self.attns)])
+            for branch, attention in enumerate(self.attns)
+        ]
         return self.proj(torch.cat(parts, dim=-1))
 
 
