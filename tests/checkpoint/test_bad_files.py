@@ -74,7 +74,7 @@ def test_no_state_dict(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "lr": 0.1}, tmp_path / "log.pth")
     assert "no state dict (found epoch, lr)" in refusal(tmp_path / "log.pth")
     torch.save([torch.zeros(3)], tmp_path / "list.pth")
-    assert "is not a Slide-Swin: it has 0" in refusal(tmp_path / "list.pth")
+    assert "is not a Slide-Swin, a PVT, a PVTv2, a CSWin or a NAT: it has 0" in refusal(tmp_path / "list.pth")
     torch.save([3], tmp_path / "numbers.pth")
     assert "holds a list" in refusal(tmp_path / "numbers.pth")
     torch.save({}, tmp_path / "nothing.pth")
@@ -84,9 +84,9 @@ def test_no_state_dict(tmp_path: Path) -> None:
 def test_another_architecture(tmp_path: Path) -> None:
     other = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
     torch.save(other.state_dict(), tmp_path / "other.pth")
-    assert "is not a Slide-Swin" in refusal(tmp_path / "other.pth")
+    assert "is not a Slide-Swin, " in refusal(tmp_path / "other.pth")
     save_file({"weight": torch.zeros(3)}, tmp_path / "other.safetensors")
-    assert "is not a Slide-Swin" in refusal(tmp_path / "other.safetensors")
+    assert "is not a Slide-Swin, " in refusal(tmp_path / "other.safetensors")
 
 
 def test_missing_extra_and_misshapen_tensors(tmp_path: Path) -> None:
