@@ -53,9 +53,10 @@ def as_if_trained(model: nn.Module) -> nn.Module:
     position biases would cost nothing, and those of a trained network do.
     """
     for name, parameter in model.named_parameters():
-        if "position_bias" in name:
+        if "position_bias" in name or name.endswith(".rpb"):
             nn.init.normal_(parameter, std=0.5)
-        elif parameter.ndim == 1:  # biases, and the weights of normalisations
+        elif parameter.ndim == 1 or (parameter == 0).all():
+            # Biases, the weights of normalisations, position tables and class tokens.
             parameter.add_(0.1 * torch.randn_like(parameter))
     return model.eval()
 
