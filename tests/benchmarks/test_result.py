@@ -161,6 +161,7 @@ DAMAGE: tuple[tuple[str, Any, str], ...] = (
     ("measurements.0.artifact.size", -1, "artifact.size"),
     ("measurements.0.artifact.macs", 10**400, "artifact.macs"),
     ("measurements.0.artifact.accuracy", 82.3, "accuracy"),
+    ("measurements.0.artifact.published_accuracy", 82.3, "published_accuracy"),
     ("measurements.0.memory.peak", -5, "memory.peak"),
     ("measurements.0.cold.stages", {"import": -0.1}, "cold.import"),
     ("measurements.0.repetitions", 0, "repetitions"),

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from benchmarks.candidates import Sweep
+from benchmarks.record import Artifact
 from benchmarks.suite import members, read_suite
 from slide_deploy.errors import InputError
 from slide_deploy.tasks.suite_files import export_for_suite
@@ -85,6 +86,8 @@ def test_an_export_that_fails_is_made_again(tmp_path):
         (CANDIDATE + 'model = "net"\ninput = ["1x3"]', "names no factory"),
         (CANDIDATE + 'model = "n:b"\ninput = ["1x3"]\nweights_file = "w.pth"', "w.pth does not"),
         (CANDIDATE + 'model = "n:b"\ninput = ["1x3"]\nmodel_args = [2026-01-01]', "as JSON"),
+        (CANDIDATE + 'file = "a"\naccuracy = 0.8\npublished_accuracy = 0.8', "give accuracy, of"),
+        (CANDIDATE + 'file = "a"\npublished_accuracy = 81.7', "published_accuracy"),
         (CANDIDATE + 'file = "a.onnx"', "does not exist"),
         (CANDIDATE + 'checkpoint = "a.pth"', "does not exist"),
         (CANDIDATE + 'attention = "7x8x8"\npeer = "unfold"', "is no size"),
@@ -96,6 +99,21 @@ def test_what_a_suite_does_not_say_is_refused(tmp_path, text, sentence):
     suite.write_text(text)
     with pytest.raises(InputError, match=sentence):
         members(suite, tmp_path / "work", Sweep(), lambda wanted, folder: folder)
+
+
+def test_what_is_known_of_a_network_comes_with_its_file(tmp_path):
+    (tmp_path / "a.onnx").touch()
+    entry = CANDIDATE + 'file = "a.onnx"\nline = "Swin"\n'
+    of_the_manifest = Artifact("a.onnx", "0" * 64, 1, accuracy=0.75)
+    wanted = {"": (0.75, None), "accuracy = 0.5": (0.5, None)}
+    wanted["published_accuracy = 0.8"] = (None, 0.8)
+    for stated, (accuracy, published) in wanted.items():
+        suite = tmp_path / "suite.toml"
+        suite.write_text(entry + stated)
+        (member,) = members(suite, tmp_path, Sweep(), lambda wanted, folder: folder)
+        assert member.candidate.line == "Swin"
+        artifact = member.stated_of(of_the_manifest)
+        assert (artifact.accuracy, artifact.published_accuracy) == (accuracy, published)
 
 
 OWN = """

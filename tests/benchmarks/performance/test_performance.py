@@ -18,7 +18,8 @@ from benchmarks.suite import read_suite
 from slide_deploy.errors import InputError
 from tests.benchmarks.synthetic import run as synthetic_run
 
-PEERS = Path(__file__).parents[3] / "benchmarks" / "peers"
+ROOT = Path(__file__).parents[3]
+PEERS = ROOT / "benchmarks" / "peers"
 ROW = Row("s", "subject", "onnxruntime:cpu", "branched", 1.5, 2.5)
 
 
@@ -70,6 +71,45 @@ def test_ours_on_top(ours, verdict) -> None:
     assert find(row, run).verdict == verdict
 
 
+def test_a_ratio_without_demand_is_shown_without_verdict() -> None:
+    found = find(
+        dataclasses.replace(ROW, least=None, aim=None),
+        a_run(measured("ours", 2.0), measured("branched", 4.0)),
+    )
+    assert found.value == pytest.approx(2.0) and found.verdict == ""
+    (shown,) = ratios([found]).rows
+    assert shown[3] == "2.00" and shown[6:] == ("", "", "", "")
+
+
+def test_networks_of_equal_accuracy_are_rows_that_name_both() -> None:
+    asked = {
+        (row.subject, row.ratio, RUNTIMES[row.target]): (row.least, row.aim)
+        for row in ROWS
+        if row.suite.startswith("equal_accuracy")
+    }
+    slide, swin = "Slide-PVT-S, 224", "Slide-Swin-S, 224"
+    assert asked[slide, "PVT-L / ours", "ONNX Runtime"] == (2.0, 2.3)
+    assert asked[slide, "PVT-L / ours", "OpenVINO"] == (2.0, 2.3)
+    assert asked[swin, "Swin-B / ours", "ONNX Runtime"] == (1.4, 1.7)
+    assert asked[swin, "Swin-B / ours", "OpenVINO"] == (1.3, 1.5)
+    assert asked[slide, "unfold / ours", "OpenVINO"] == (None, None)
+
+
+def test_every_slide_version_of_the_accuracy_suite_races_its_host() -> None:
+    entries = read_suite(PEERS / "accuracy.toml").candidate
+    shares = {entry.name: entry.published_accuracy for entry in entries}
+    lines = {entry.line for entry in entries}
+    assert {line.removeprefix("Slide-") for line in lines} <= lines
+    assert all(entry.name.startswith(f"{entry.line}-") for entry in entries)
+    for name, share in shares.items():
+        assert share is not None and 0.7 < share < 0.9
+        host = shares.get(name.removeprefix("Slide-"))
+        assert host is not None and host <= share
+    # The pairs of equal accuracy that the other suites race.
+    assert shares["PVT-L"] == shares["Slide-PVT-S"] == 0.817
+    assert (shares["Swin-B"], shares["Slide-Swin-S"]) == (0.835, 0.837)
+
+
 def test_memory_counts_what_running_adds() -> None:
     row = dataclasses.replace(ROW, kind=Kind.memory)
     found = find(row, a_run(measured("ours", 1.0, 50), measured("branched", 1.0, 200)))
@@ -96,7 +136,9 @@ def test_every_row_has_a_suite_with_its_candidates() -> None:
         names = {entry.name for entry in suite.candidate}
         wanted = {"ours", row.peer, *(("products",) if row.is_network else ())}
         assert wanted <= names and row.target in suite.targets
-        assert row.reached(row.aim, row.least) and not row.reached(row.least, row.aim)
+        assert (row.least is None) == (row.aim is None)
+        if row.least is not None and row.aim is not None:
+            assert row.reached(row.aim, row.least) and not row.reached(row.least, row.aim)
         assert row.target in RUNTIMES
 
 
@@ -124,15 +166,23 @@ def test_the_page(tmp_path, capsys) -> None:
     assert max(map(len, shown)) <= 100 and written.startswith("written: ")
 
 
+def test_the_page_and_the_pictures_of_one_command(tmp_path, monkeypatch) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text((ROOT / "docs" / "performance.md").read_text())
+    drawn = []
+    monkeypatch.setattr(command, "draw", lambda run, folder: drawn.append(folder) or [])
+    result.write(a_run(measured("PVT-T", 1.0)), tmp_path / "accuracy.json")
+    arguments = [str(tmp_path), "--out", str(page), "--pictures", str(tmp_path / "images")]
+    assert command.main(arguments) == 0
+    assert drawn == [tmp_path / "images"] and "**accuracy**" in page.read_text()
+
+
 def test_without_results_the_page_stays_as_it_is(tmp_path, capsys) -> None:
     page = tmp_path / "performance.md"
     page.write_text("as it was")
     assert command.main([str(tmp_path), "--out", str(page)]) == 2
     assert "holds no result of a suite: run make bench-export." in capsys.readouterr().err
     assert page.read_text() == "as it was"
-
-
-ROOT = Path(__file__).parents[3]
 
 
 def test_the_readme_shows_the_figures_of_the_page(tmp_path: Path) -> None:

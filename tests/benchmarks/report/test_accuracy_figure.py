@@ -1,0 +1,115 @@
+"""The plot of accuracy beside latency: numbers, families as lines, and whose accuracy it is."""
+
+from dataclasses import replace
+
+import plotly.graph_objects
+
+from benchmarks.record import Measurement
+from benchmarks.report.figures import Figure, figures
+from benchmarks.report.figures.lines import Lines
+from benchmarks.report.html import render_html
+from benchmarks.report.notes import settings
+from benchmarks.report.palette import SURFACE
+from benchmarks.report.summary import summarise
+from tests.benchmarks import synthetic
+
+RUNTIMES = ("onnxruntime:cpu", "openvino:cpu")
+FAMILIES = (
+    *(("Swin-T", "Swin", 30, 0.813), ("Swin-S", "Swin", 55, 0.830)),
+    *(("Slide-Swin-T", "Slide-Swin", 29, 0.823), ("Slide-Swin-S", "Slide-Swin", 56, 0.837)),
+    ("PVT-L", "PVT", 60, 0.817),
+)
+
+
+def member(name: str, line: str, milliseconds: float, share: float, target: str) -> Measurement:
+    made = synthetic.measurement(f"{name} on {target}", target, milliseconds)
+    assert made.artifact is not None
+    return replace(
+        made,
+        candidate=replace(made.candidate, line=line),
+        artifact=replace(made.artifact, published_accuracy=share),
+    )
+
+
+def plots(*measurements: Measurement) -> list[Figure]:
+    view = summarise([synthetic.run(measurements)]).sections[0].views[0]
+    return [each for each in figures(view) if each.title.startswith("Accuracy")]
+
+
+def families() -> list[Figure]:
+    return plots(*(member(*each, target) for target in RUNTIMES for each in FAMILIES))
+
+
+def test_families_are_lines_in_a_plot_for_each_target() -> None:
+    found = families()
+    assert [each.title for each in found] == [f"Accuracy against latency on {x}" for x in RUNTIMES]
+    for plot in found:
+        plotly.graph_objects.Figure(plot.spec)
+        lines = {trace["name"]: trace for trace in plot.spec["data"] if trace["mode"] == "lines"}
+        assert list(lines) == ["Swin", "Slide-Swin", "PVT"]
+        assert lines["Slide-Swin"]["y"] == [0.823, 0.837]
+        assert plot.spec["layout"]["showlegend"]
+
+
+def test_marks_show_what_a_name_adds_to_its_line() -> None:
+    marks = [each for each in families()[0].spec["data"] if "marker" in each]
+    assert sorted(each["text"][0] for each in marks) == ["L", "S", "S", "T", "T"]
+
+
+def test_a_name_that_is_not_that_of_its_line_is_a_number() -> None:
+    odd = (("resnet", 3), ("Swin-", 4), ("Swin-T-distilled", 5), ("SwinV2", 6))
+    made = [member(name, "Swin", time, 0.8, RUNTIMES[0]) for name, time in odd]
+    (plot,) = plots(*made)
+    texts = [each["text"][0] for each in plot.spec["data"] if "marker" in each]
+    assert texts == ["1", "2", "3", "4"]
+
+
+def test_a_variant_has_the_colour_of_its_host_and_the_host_is_hollow() -> None:
+    lines = Lines(("Slide-Swin", "PVT", "Swin", "CSWin"))
+    assert lines.colour("Slide-Swin") == lines.colour("Swin")
+    assert len({lines.colour(each) for each in ("PVT", "Swin", "CSWin")}) == 3
+    assert [lines.is_host(each) for each in lines.names] == [False, False, True, False]
+    assert lines.fill("Swin") == SURFACE.light != lines.fill("Slide-Swin")
+
+
+def test_lines_named_after_each_other_all_have_a_colour() -> None:
+    lines = Lines(("a-b-c", "b-c", "c", "-c", "c-c"))
+    assert len({lines.colour(each) for each in lines.names}) == 1
+
+
+def test_published_accuracies_are_told_from_measured_ones() -> None:
+    plot = families()[0]
+    assert plot.spec["layout"]["yaxis"]["title"]["text"] == "accuracy, as published"
+    assert "Accuracy is as published of the network, not measured with these files" in str(
+        plot.caption
+    )
+    hovers = [each["hovertext"] for each in plot.spec["data"] if "marker" in each]
+    assert all("%, as published" in each for each in hovers)
+
+
+def test_a_mixed_plot_names_whose_accuracy_was_published() -> None:
+    own = synthetic.measurement("own", milliseconds=20, accuracy=0.79)
+    (plot,) = plots(own, member("Swin-T", "", 30, 0.813, RUNTIMES[0]))
+    assert plot.title == "Accuracy against latency"
+    assert plot.spec["layout"]["yaxis"]["title"]["text"] == "accuracy"
+    assert "Accuracy of 2 is as published" in str(plot.caption)
+    assert "as published" not in str(plots(own, own)[0].caption)
+
+
+def test_one_accuracy_is_no_plot() -> None:
+    assert not plots(member("Swin-T", "Swin", 30, 0.813, RUNTIMES[0]))
+    one_each = [member("Swin-T", "Swin", 30, 0.813, target) for target in RUNTIMES]
+    assert not plots(*one_each)
+
+
+def test_the_settings_of_a_candidate_say_that_its_accuracy_was_published() -> None:
+    run = synthetic.run([member("Swin-T", "Swin", 30, 0.813, RUNTIMES[0])])
+    (row,) = summarise([run]).sections[0].views[0].rows
+    assert ("accuracy, as published", "81.3%") in list(settings(row))
+    assert "<dt>accuracy, as published</dt><dd>81.3%</dd>" in render_html([run])
+
+
+def test_a_line_of_a_stranger_is_text_and_short() -> None:
+    made = [member(f"x-{i}", "<b>" + "y" * 300, 5 + i, 0.5, RUNTIMES[0]) for i in range(2)]
+    names = [each["name"] for each in plots(*made)[0].spec["data"] if each["mode"] == "lines"]
+    assert names[0].startswith("&lt;b&gt;") and len(names[0]) < 40
