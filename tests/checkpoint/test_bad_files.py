@@ -74,7 +74,9 @@ def test_no_state_dict(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "lr": 0.1}, tmp_path / "log.pth")
     assert "no state dict (found epoch, lr)" in refusal(tmp_path / "log.pth")
     torch.save([torch.zeros(3)], tmp_path / "list.pth")
-    assert "is not a Slide-Swin, a PVT, a PVTv2, a CSWin or a NAT: it has 0" in refusal(tmp_path / "list.pth")
+    assert "is not a Slide-Swin, a PVT, a PVTv2, a CSWin or a NAT: it has 0" in refusal(
+        tmp_path / "list.pth"
+    )
     torch.save([3], tmp_path / "numbers.pth")
     assert "holds a list" in refusal(tmp_path / "numbers.pth")
     torch.save({}, tmp_path / "nothing.pth")

