@@ -98,5 +98,5 @@ def test_safetensors_under_another_name_is_read_by_its_bytes(tmp_path: Path) -> 
     from safetensors.torch import save_file
 
     save_file({"weight": torch.zeros(2)}, tmp_path / "weights.bin")
-    with pytest.raises(InputError, match="is not a Slide-Swin, .*: it has weight"):
+    with pytest.raises(InputError, match=r"is not a Slide-Swin, .*: it has weight"):
         read_checkpoint(tmp_path / "weights.bin")
