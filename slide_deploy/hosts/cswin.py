@@ -39,7 +39,7 @@ def _told(stored: StoredWeights) -> Mapping[str, Any]:
         # Hidden widths are rounded down, so that the largest is the nearest.
         "mlp_ratio": max(rows / (embed_dim * 2**stage) for stage, rows in enumerate(hidden)),
         "whole_map": tuple(_whole_map(stages, stage) for stage in range(len(stages))),
-        "feature_norms": _feature_norms(stages),
+        "feature_norms": stages.feature_norms(first=1),
     }
 
 
@@ -49,15 +49,6 @@ def _whole_map(stages: Stages, stage: int) -> bool:
     if not hosts:
         return stage == len(stages) - 1
     return "attns.1.get_v.weight" not in hosts[0]
-
-
-def _feature_norms(stages: Stages) -> tuple[int, ...]:
-    """Stages whose map is normalised; none in a classifier, which would have no use for them."""
-    if "head.weight" in stages.shapes:
-        return ()
-    return tuple(
-        stage for stage in range(len(stages)) if f"norm{stage + 1}.weight" in stages.shapes
-    )
 
 
 def _asked(stored: StoredWeights, wanted: Overrides) -> Mapping[str, Any]:

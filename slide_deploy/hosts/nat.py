@@ -28,7 +28,6 @@ def _told(stored: StoredWeights) -> Mapping[str, Any]:
     shapes = stages.shapes
     dim = shapes["patch_embed.proj.1.weight"][0]
     tables = [table for table in stages.of_hosts("attn.rpb") if table]
-    classifier = "head.weight" in shapes
     return {
         **staged.common_settings(stages),
         "in_channels": shapes["patch_embed.proj.0.weight"][1],
@@ -37,9 +36,7 @@ def _told(stored: StoredWeights) -> Mapping[str, Any]:
         # Where all stages slide, nothing tells it, and nothing has it.
         "kernel_size": (tables[0][2] + 1) // 2 if tables else _PUBLISHED_KERNEL,
         "layer_scale": "gamma1" in stages[0][0],
-        "feature_norms": ()
-        if classifier
-        else tuple(stage for stage in range(len(stages)) if f"norm{stage}.weight" in shapes),
+        "feature_norms": stages.feature_norms(),
     }
 
 

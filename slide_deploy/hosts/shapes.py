@@ -99,6 +99,18 @@ class Stages:
         kernels = [tuple(block.slide_kernel for block in stage) for stage in self._blocks]
         return tuple(each[0] if len(set(each)) == 1 else each for each in kernels)
 
+    def feature_norms(self, first: int = 0) -> tuple[int, ...]:
+        """Stages whose map has a normalisation of its own, as in detectors.
+
+        Args:
+            first: the number that the normalisation of the first stage has in its name.
+        """
+        if "head.weight" in self.shapes:  # a classifier has no use for them
+            return ()
+        return tuple(
+            stage for stage in range(len(self)) if f"norm{stage + first}.weight" in self.shapes
+        )
+
     def of_hosts(self, name: str) -> list[Shape]:
         """Shapes of a tensor in each stage's first block with the host's own attention, or ()."""
         return [

@@ -205,13 +205,7 @@ class Cswin(HostNetwork):
             self.add_module(f"stage{stage + 1}", blocks)
             if stage < last:
                 self.add_module(f"merge{stage + 1}", MapMerging(config, stage))
-        if features:
-            for stage in config.feature_norms:
-                norm = nn.LayerNorm(config.dim(stage), eps=LAYER_NORM_EPS)
-                self.add_module(self.feature_norm(stage), norm)
-        else:
-            self.norm = nn.LayerNorm(config.dim(last), eps=LAYER_NORM_EPS)
-            self.head = nn.Linear(config.dim(last), config.num_classes)
+        self.add_ends(LAYER_NORM_EPS)
 
     def stages(self, image: Tensor) -> list[Tensor]:
         """See ``HostNetwork``."""

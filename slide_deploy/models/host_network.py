@@ -29,6 +29,22 @@ class HostNetwork(nn.Module):
         self.config = config
         self.features = features
 
+    def add_ends(self, eps: float) -> None:
+        """Add what a classifier ends with, or the normalisations of the maps of a backbone.
+
+        Args:
+            eps: of the normalisations.
+        """
+        config = self.config
+        if self.features:
+            for stage in config.feature_norms:
+                norm = nn.LayerNorm(config.dim(stage), eps=eps)
+                self.add_module(self.feature_norm(stage), norm)
+            return
+        width = config.dim(len(config.depths) - 1)
+        self.norm = nn.LayerNorm(width, eps=eps)
+        self.head = nn.Linear(width, config.num_classes)
+
     @property
     def output_names(self) -> tuple[str, ...]:
         """What the outputs are called, in their order: ``LOGITS``, or ``feature_names``."""

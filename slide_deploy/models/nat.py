@@ -176,14 +176,7 @@ class Nat(HostNetwork):
         self.levels = nn.ModuleList(
             Level(config, stage, folded) for stage in range(len(config.depths))
         )
-        if features:
-            for stage in config.feature_norms:
-                norm = nn.LayerNorm(config.dim(stage), eps=EPS)
-                self.add_module(self.feature_norm(stage), norm)
-        else:
-            width = config.dim(len(config.depths) - 1)
-            self.norm = nn.LayerNorm(width, eps=EPS)
-            self.head = nn.Linear(width, config.num_classes)
+        self.add_ends(EPS)
 
     def stages(self, image: Tensor) -> list[Tensor]:
         """See ``HostNetwork``."""

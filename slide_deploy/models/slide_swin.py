@@ -299,14 +299,7 @@ class SlideSwin(HostNetwork):
         self.layers = nn.ModuleList(
             Stage(config, stage, folded) for stage in range(len(config.depths))
         )
-        if features:
-            for stage in config.feature_norms:
-                norm = nn.LayerNorm(config.dim(stage), eps=LAYER_NORM_EPS)
-                self.add_module(f"norm{stage}", norm)
-        else:
-            width = config.dim(len(config.depths) - 1)
-            self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
-            self.head = nn.Linear(width, config.num_classes)
+        self.add_ends(LAYER_NORM_EPS)
 
     def stages(self, image: Tensor) -> list[Tensor]:
         """See ``HostNetwork``."""
