@@ -1,0 +1,263 @@
+"""PVT: position tables, the class token, what a file tells and what is refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from exporters.outcome import ExportOptions
+from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.errors import InputError
+from slide_deploy.hosts import Checkpoint, load_checkpoint
+from slide_deploy.hosts.registry import published_named
+from slide_deploy.models.parts import as_map
+from slide_deploy.models.pvt import Pvt, PvtConfig
+from slide_deploy.models.pvt_v2 import PvtV2, PvtV2Config
+from tests.families.golden import family_golden
+from tests.support import FORMATS, answers, export, randomise
+
+SMALL = PvtConfig(
+    image_size=(64, 64),
+    num_classes=3,
+    embed_dims=(8, 16, 24, 32),
+    depths=(1, 2, 1, 1),
+    num_heads=(1, 2, 3, 4),
+    slide=(3, (0, 5), 0, 0),
+)
+NAMES = tuple(f"pos_embed{stage}" for stage in (1, 2, 3, 4))
+
+
+@pytest.fixture
+def trained() -> Pvt:
+    return randomise(Pvt(SMALL)).eval()
+
+
+@pytest.fixture
+def path(trained: Pvt, tmp_path: Path) -> Path:
+    path = tmp_path / "pvt.pth"
+    torch.save(trained.state_dict(), path)
+    return path
+
+
+def image(height: int, width: int) -> Tensor:
+    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def by_hand(model: Pvt, tables: dict[str, Tensor], pixels: Tensor, token: bool) -> list[Tensor]:
+    """The tokens of each stage, with the class token written as the host has it: put in front."""
+    maps, stages = pixels, []
+    for stage in range(4):
+        tokens = model.get_submodule(f"patch_embed{stage + 1}")(maps)
+        table = tables[NAMES[stage]]
+        if stage == 3 and token:
+            tokens = torch.cat((model.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
+        elif stage == 3:
+            table = table[:, 1:]
+        tokens = tokens + table
+        for block in model.get_submodule(f"block{stage + 1}").children():
+            tokens = tokens + block.attn(block.norm1(tokens))
+            tokens = tokens + block.mlp(block.norm2(tokens))
+        stages.append(tokens)
+        if stage < 3:
+            maps = as_map(tokens, model.config.resolution(stage))
+    return stages
+
+
+@torch.no_grad()
+def test_the_class_token_stands_in_front(trained: Pvt) -> None:
+    model, pixels = trained.double(), image(64, 64).double()
+    stages = by_hand(model, dict(model.named_parameters()), pixels, token=True)
+    for found, wanted in zip(model.stages(pixels), stages, strict=True):
+        assert (found - wanted).abs().max() < 1e-12
+    logits = model.head(model.norm(stages[-1])[:, 0])
+    assert (model(pixels) - logits).abs().max() < 1e-12
+
+
+@torch.no_grad()
+def test_a_backbone_has_no_class_token(trained: Pvt) -> None:
+    model, pixels = trained.double(), image(64, 64).double()
+    stages = by_hand(model, dict(model.named_parameters()), pixels, token=False)
+    for stage, found in enumerate(model.backbone()(pixels)):
+        wanted = as_map(stages[stage], SMALL.resolution(stage))
+        assert (found - wanted).abs().max() < 1e-12
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(96, 64), (65, 130), (32, 32)])
+def test_another_size_as_the_host_does_it(trained: Pvt, path: Path, size: tuple[int, int]) -> None:
+    """Bilinear, corners not aligned, the row of the class token as it is."""
+    loaded = load_checkpoint(path, Overrides(image_size=size))
+    tables = {}
+    for stage, name in enumerate(NAMES):
+        table = trained.get_parameter(name).double()
+        first, grid = table[:, : stage == 3], table[:, int(stage == 3) :]
+        side = 16 // 2**stage
+        picture = grid.reshape(1, side, side, -1).permute(0, 3, 1, 2)
+        target = (size[0] // (4 * 2**stage), size[1] // (4 * 2**stage))
+        resized = functional.interpolate(picture, target, mode="bilinear", align_corners=False)
+        tables[name] = torch.cat((first, resized.flatten(2).transpose(1, 2)), dim=1)
+        found = loaded.model.get_parameter(name)
+        assert found.shape == tables[name].shape
+        assert (found - tables[name]).abs().max() < 1e-6
+    assert loaded.resized == NAMES
+    assert "trained on 64x64 images" in loaded.remarks
+    assert any("the host does so itself" in each for each in loaded.remarks)
+    model = loaded.model.double()
+    pixels = image(*size).double()
+    # Blocks of the trained model keep its maps; those of the loaded one know the new ones.
+    stages = by_hand(model, dict(model.named_parameters()), pixels, token=True)
+    assert (model(pixels) - model.logits(stages[-1])).abs().max() < 1e-12
+
+
+def test_the_trained_size_changes_no_table(trained: Pvt, path: Path) -> None:
+    loaded = load_checkpoint(path, Overrides(image_size=(64, 64)))
+    assert loaded.config == SMALL
+    assert (loaded.resized, loaded.trained_size) == ((), (64, 64))
+    for name in NAMES:
+        assert torch.equal(loaded.model.get_parameter(name), trained.get_parameter(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("features", [False, True])
+def test_files_at_another_size(path: Path, tmp_path: Path, features: bool) -> None:
+    loaded = load_checkpoint(path, Overrides(image_size=(96, 72)))
+    options = ExportOptions(FORMATS, tmp_path / "out")
+    result = export(loaded, options, features=features, dynamic_batch=True)
+    assert result.passed
+    pixels = image(96, 72)
+    with torch.no_grad():
+        wanted = loaded.model.backbone()(pixels) if features else (loaded.model(pixels),)
+    for file in result.files:
+        assert file.violations == ()
+        for found, truth in zip(
+            answers(file.paths[0], pixels.numpy()).values(), wanted, strict=True
+        ):
+            assert abs(found - truth.numpy()).max() < 1e-4
+
+
+def test_the_backbone_of_a_detector(trained: Pvt, tmp_path: Path) -> None:
+    unused = ("cls_token", "norm.", "head.")
+    state = {
+        f"backbone.{name}": each
+        for name, each in trained.state_dict().items()
+        if not name.startswith(unused)
+    }
+    torch.save({"state_dict": state}, tmp_path / "detector.pth")
+    loaded = load_checkpoint(tmp_path / "detector.pth")
+    assert not loaded.model.is_classifier
+    assert loaded.config == replace(SMALL, num_classes=0)
+    with pytest.raises(InputError, match="without a classifier"):
+        loaded.classifier()
+
+
+def test_a_classifier_without_its_head_is_a_backbone(trained: Pvt, tmp_path: Path) -> None:
+    state = {name: each for name, each in trained.state_dict().items() if "head" not in name}
+    torch.save(state, tmp_path / "headless.pth")
+    loaded = load_checkpoint(tmp_path / "headless.pth")
+    assert loaded.left_out == ("cls_token", "norm.weight", "norm.bias")
+
+
+def plain(tmp_path: Path, config: PvtConfig) -> Path:
+    torch.save({"model": randomise(Pvt(config)).state_dict()}, tmp_path / "plain.pth")
+    return tmp_path / "plain.pth"
+
+
+def test_heads_of_a_published_size_are_known(tmp_path: Path) -> None:
+    _, size = published_named("pvt_tiny")
+    config = replace(size.config, num_classes=7)
+    loaded: Checkpoint = load_checkpoint(plain(tmp_path, config))
+    assert loaded.config == config
+    assert loaded.architecture == "pvt_tiny"
+
+
+def test_heads_are_given_where_nothing_tells_them(tmp_path: Path) -> None:
+    config = replace(SMALL, slide=(0, 0, 0, 0))
+    path = plain(tmp_path, config)
+    with pytest.raises(InputError, match=r"how many heads its stages of 8,16,24,32 channels"):
+        load_checkpoint(path)
+    assert load_checkpoint(path, Overrides(heads=(1, 2, 3, 4))).config == config
+    other = load_checkpoint(path, Overrides(heads=(2, 4, 6, 8)))
+    assert other.config.num_heads == (2, 4, 6, 8)
+
+
+@pytest.mark.parametrize(
+    ("heads", "sentence"),
+    [
+        ((1, 2, 3), "has 4 stages and --heads names 3"),
+        ((2, 2, 3, 4), "--heads says 2,2,3,4: leave the option out"),
+        ((1, 2, 5, 4), "do not divide into 5 heads"),
+    ],
+)
+def test_heads_that_cannot_be(path: Path, heads: tuple[int, ...], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        load_checkpoint(path, Overrides(heads=heads))
+
+
+def last_slides(state: dict[str, Tensor]) -> None:
+    other = PvtV2Config(
+        embed_dims=SMALL.embed_dims, depths=SMALL.depths, num_heads=(1, 2, 3, 4), slide=(0, 0, 0, 3)
+    )
+    for name in [name for name in state if name.startswith("block4.0.attn")]:
+        del state[name]
+    sliding = randomise(PvtV2(other)).state_dict()
+    state |= {name: each for name, each in sliding.items() if name.startswith("block4.0.attn")}
+
+
+@pytest.mark.parametrize(
+    ("edit", "sentence"),
+    [
+        (last_slides, "a class token, which is on no map: slide attention cannot stand there"),
+        (lambda state: state.update(pos_embed1=torch.zeros(1, 255, 8)), "255 entries"),
+        (lambda state: state.pop("pos_embed2"), "not a whole PVT checkpoint"),
+        (lambda state: state.update(pos_embed2=torch.zeros(1, 63, 16)), "pos_embed2 has the shape"),
+        (lambda state: state.pop("block1.0.norm1.weight"), "not a whole PVT checkpoint"),
+        (
+            lambda state: [state.pop(name) for name in list(state) if name.startswith("block2.0")],
+            "lacks blocks of stage 2",
+        ),
+        (
+            lambda state: [state.pop(name) for name in list(state) if name.startswith("block2")],
+            r"names stages \[1, 3, 4\] only",
+        ),
+        (lambda state: state.update({"block1.0.attn.more": torch.ones(2)}), "a PVT of these"),
+    ],
+)
+def test_files_that_are_none(
+    trained: Pvt, tmp_path: Path, edit: Callable[[dict[str, Tensor]], object], sentence: str
+) -> None:
+    state = dict(trained.state_dict())
+    edit(state)
+    torch.save(state, tmp_path / "other.pth")
+    with pytest.raises(InputError, match=sentence):
+        load_checkpoint(tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        (Overrides(image_size=(16, 64)), "leaves no map for stage 3"),
+        (Overrides(image_size=(10_000, 64)), "beyond what this project computes"),
+        (Overrides(window_size=7), "a PVT, to which --window-size means nothing"),
+        (Overrides(stripes=(1, 2, 7)), "a PVT, to which --stripes means nothing"),
+    ],
+)
+def test_what_it_cannot_be(path: Path, wanted: Overrides, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        load_checkpoint(path, wanted)
+
+
+def test_a_map_that_is_too_small_to_be_reduced() -> None:
+    with pytest.raises(InputError, match="too small to be reduced 16 times"):
+        replace(SMALL, slide=(0, 0, 0, 0), image_size=(32, 64), sr_ratios=(16, 1, 1, 1))
+    # A stage that slides is not reduced.
+    replace(SMALL, slide=(3, 3, 0, 0), image_size=(32, 64), sr_ratios=(99, 99, 1, 1))
+
+
+def test_a_reference_at_its_own_size_is_not_resized() -> None:
+    loaded = family_golden("slide_pvt_nano").load()
+    assert loaded.resized == ()
+    assert loaded.entry == "model"
