@@ -59,6 +59,24 @@ def test_every_command_has_help_with_an_example(run, command: str) -> None:
 def test_version_models_and_doctor(run) -> None:
     assert run("--version") == (0, f"{__version__}\n", "")
     assert "28,348,834" in run("models")[1]
+    code, out, _ = run("models", "--json", "-")
+    sizes = {each["architecture"]: each for each in json.loads(out)}
+    assert code == 0
+    assert sizes["slide_pvt_small"] == {
+        "architecture": "slide_pvt_small",
+        "family": "PVT",
+        "image_size": [224, 224],
+        "widths": [64, 128, 320, 512],
+        "depths": [3, 4, 6, 3],
+        "heads": [1, 2, 5, 8],
+        "parameters": 22_729_483,
+        "published_parameters": "22.7M",
+        "gmacs": 3.98,
+        "published_gmacs": 4.0,
+    }
+    assert {each["family"] for each in sizes.values()} == {
+        *("Slide-Swin", "PVT", "PVTv2", "CSWin", "NAT"),
+    }
     code, out, _ = run("doctor", "--json", "-")
     assert code == 0
     findings = {finding["subject"]: finding for finding in json.loads(out)}
