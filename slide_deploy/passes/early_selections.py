@@ -33,6 +33,8 @@ _WORK = {
     *("linear", "matmul", "layer_norm", "softmax", "_softmax", "scaled_dot_product_attention"),
     *("gelu", "silu", "mish", "tanh", "erf", "exp", "sigmoid", "softplus"),
 }
+# Operators that a selection passes at once. It goes on from there: chains may be of any length.
+_MOST_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -96,18 +98,21 @@ def _part(found: Call) -> _Part | None:
     length = 1 if is_one else shape(found.node)[axis]
     if not isinstance(size, int) or given.get("step", 1) != 1:
         return None
-    if not isinstance(start, int) or not isinstance(length, int) or 2 * length > size:
+    if not isinstance(start, int) or not isinstance(length, int):
         return None
-    return _Part(axis, start % size, length)
+    if not 0 < 2 * length <= size:
+        return None
+    # A slice that starts before the axis starts with it.
+    return _Part(axis, max(start + size, 0) if start < 0 else start, length)
 
 
-def _passes_work(editor: Editor, value: Node, part: _Part) -> bool:
-    """Whether a selection of a value would spare work on its way."""
+def _passes_work(editor: Editor, value: Node, part: _Part, steps: int = _MOST_STEPS) -> bool:
+    """Whether a selection of a value would spare work on the next steps of its way."""
     found, operands = call(value), _operands_of(value, part)
-    if found is None or operands is None:
+    if found is None or operands is None or not steps:
         return False
     return found.name in _WORK or any(
-        _is_read_once(editor, each) and _passes_work(editor, each, one)
+        _is_read_once(editor, each) and _passes_work(editor, each, one, steps - 1)
         for each, one in operands.items()
     )
 
@@ -116,21 +121,28 @@ def _is_read_once(editor: Editor, value: Node) -> bool:
     return len(value.users) == 1 and not editor.is_answer(value)
 
 
-def _selected(editor: Editor, value: Node, part: _Part, reader: Node) -> Node:
+def _selected(editor: Editor, value: Node, part: _Part, reader: Node, steps: int) -> Node:
     """A part of a value, computed from parts of what it is computed from as far as that goes."""
-    operands = _operands_of(value, part) if _is_read_once(editor, value) else None
+    goes_on = steps > 0 and _is_read_once(editor, value)
+    operands = _operands_of(value, part) if goes_on else None
     if operands is not None:
-        return _computed(editor, value, part, operands)
+        return _computed(editor, value, part, operands, steps - 1)
     end = part.start + part.length
     return editor.insert(reader, aten.slice.Tensor, value, part.axis, part.start, end)
 
 
-def _computed(editor: Editor, value: Node, part: _Part, operands: _Operands | None) -> Node:
+def _computed(
+    editor: Editor,
+    value: Node,
+    part: _Part,
+    operands: _Operands | None,
+    steps: int = _MOST_STEPS,
+) -> Node:
     """The operator that makes a value, on parts of its operands."""
     found = call(value)
     assert found is not None
     assert operands is not None
-    known = {each: _selected(editor, each, one, value) for each, one in operands.items()}
+    known = {each: _selected(editor, each, one, value, steps) for each, one in operands.items()}
     if is_same(found):
         return next(iter(known.values()))
     if is_reshape(found):
@@ -168,20 +180,25 @@ def _operands_of(value: Node, part: _Part) -> _Operands | None:
         return _of_all(value, part)
     if found.name == "layer_norm":
         is_normalised = behind < len(given["normalized_shape"])
-        return None if is_normalised else {given["input"]: part}
+        return None if is_normalised else _of_one(value, given["input"], part)
     if found.name in ("softmax", "_softmax"):
         return None if int(given["dim"]) % rank == part.axis else {given["self"]: part}
     if found.name == "linear":
-        return None if behind == 0 else {given["input"]: part}
+        return None if behind == 0 else _of_one(value, given["input"], part)
     if found.name == "matmul":
         rows = behind == 1 and len(shape(given["self"])) == rank
-        return {given["self"]: part} if rows and given["self"] is not given["other"] else None
+        return _of_one(value, given["self"], part) if rows else None
     if found.name == "scaled_dot_product_attention":
         plain = given["attn_mask"] is None and not given["is_causal"] and not given["dropout_p"]
-        apart = given["query"] not in (given["key"], given["value"])
         rows = behind == 1 and len(shape(given["query"])) == rank
-        return {given["query"]: part} if plain and apart and rows else None
+        return _of_one(value, given["query"], part) if plain and rows else None
     return None
+
+
+def _of_one(value: Node, operand: Node, part: _Part) -> _Operands | None:
+    """One operand, if the operator reads it in no other place as well: there it is needed whole."""
+    places = sum(each is operand for each in (*value.args, *value.kwargs.values()))
+    return {operand: part} if places == 1 else None
 
 
 def _of_reshape(node: Node, part: _Part) -> _Operands | None:

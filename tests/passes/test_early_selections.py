@@ -53,6 +53,8 @@ MOVED = {
     "through an activation": lambda net, x: torch.tanh(x)[:, 0],
     "of an image of a batch": lambda net, x: net.one(x.reshape(2, 3, 2, 8))[:, 1],
     "behind a softmax": lambda net, x: x.softmax(-1).exp()[:, 0],
+    "a slice from before the axis": lambda net, x: net.one(x)[:, -8:2],
+    "a slice to behind the axis": lambda net, x: net.one(x)[:, 4:99],
     "twice the same": lambda net, x: net.one(x)[:, 0] + net.one(x)[:, 0].exp(),
 }
 
@@ -92,6 +94,7 @@ STAYS = {
     "rows that are mixed": lambda net, x: x.exp().cumsum(1)[:, 0],
     "columns of a product": lambda net, x: (x @ x.mT)[..., 0],
     "rows turned round": lambda net, x: x.exp().flip(1)[:, 0],
+    "no row": lambda net, x: torch.cat((net.one(x)[:, 2:2], net.two(x)), 1),
     "a sum alone": lambda net, x: (x + 1)[:, 0],
     "every second": lambda net, x: net.one(x)[:, ::2],
     "what else is read": lambda net, x: (lambda y: y[:, 0] + y.mean(1))(net.one(x)),
@@ -127,6 +130,32 @@ def test_the_operand_of_a_product_with_itself_keeps_its_rows() -> None:
     found = rewritten(program(Net(way), TOKENS), NAME)
     assert found.error < LIMIT
     assert rows(found, "linear") == [6]
+
+
+def test_a_value_that_is_its_own_weight_keeps_its_rows() -> None:
+    class Gram(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x.exp()
+            return functional.linear(y, y)[0]
+
+    found = rewritten(program(Gram(), (6, 8)), NAME)
+    assert found.error < LIMIT
+
+
+def test_chains_of_any_length() -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(400))
+
+        def forward(self, x: Tensor) -> Tensor:
+            for layer in self.layers:
+                x = torch.tanh(layer(x))
+            return x[:, 0]
+
+    found = rewritten(program(Deep(), TOKENS), NAME)
+    assert found.error < LIMIT
+    assert set(rows(found, "linear")) == {1}
 
 
 @pytest.mark.parametrize("name", ["vit", "vit flash", "vit h3d"])
