@@ -89,7 +89,7 @@ def table(found: Sequence[tuple[Architecture, Exported]]) -> Grid:
         tuple(_row(*each) for each in found),
         "Parameters of the trained network. GMACs are 10^9 multiply-adds of the folded network, as "
         "the record says, and counted in an ONNX file without passes. The worst "
-        " error is that of any file against float64, over the largest output.",
+        "error is that of any file against float64, over the largest output.",
     )
 
 

@@ -50,6 +50,8 @@ class Vocabulary:
         shown: settings that shapes show too, by their names there, and what they are called here.
         without_effect: settings without a say in what the trained network computes.
         others: beginnings of the names of settings that belong to other networks.
+        unlike: words for networks whose tensors are called alike and that compute otherwise, and
+            what is other, as "dilated neighbourhoods".
     """
 
     config: str = ""
@@ -57,6 +59,7 @@ class Vocabulary:
     shown: Mapping[str, str] = field(default_factory=dict)
     without_effect: frozenset[str] = frozenset()
     others: tuple[str, ...] = ()
+    unlike: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def stated_in(
             _refuse_padding(
                 path, _plain(mapping.get("padding_mode")), "padding_mode", family, known
             )
-    size = hub.get("image_size", hub.get("img_size"))
+    _refuse_unlike(path, found, family, known)
+    size = hub.get("image_size", hub.get("img_size", _size_of_training(mappings)))
     pretrained = hub.get("pretrained_cfg")
     if size is None and isinstance(pretrained, dict):
         shape = pretrained.get("input_size")
@@ -204,6 +208,29 @@ def _refuse_padding(path: Path, mode: Any, name: str, family: str, known: Vocabu
             f"this setting and pads with zeros, other code does not; build such a model in Python, "
             f"with {known.config}(padding_mode=...)."
         )
+
+
+def _refuse_unlike(path: Path, found: Iterable[Any], family: str, known: Vocabulary) -> None:
+    """Refuse a file that says by a word that it is of another network with the same tensors."""
+    texts = [path.name, *(each for each in found if isinstance(each, str))]
+    for word, difference in known.unlike.items():
+        if any(word in text.lower() for text in texts):
+            raise InputError(
+                f"{path} calls itself {word}, a network with the tensors of a {family} and "
+                f"{difference}, which no tensor shows: name what builds it with --model."
+            )
+
+
+def _size_of_training(mappings: Iterable[Mapping[Any, Any]]) -> Any:
+    """The image size among the arguments of a training program; None unless they agree on one."""
+    said = [
+        _plain(mapping[name])
+        for mapping in mappings
+        for name in ("img_size", "input_size")
+        if name in mapping
+    ]
+    sizes = [each[-2:] if isinstance(each, list | tuple) else each for each in said if each]
+    return sizes[0] if sizes and all(each == sizes[0] for each in sizes) else None
 
 
 def _scale(path: Path, found: Iterable[Any]) -> float | None:

@@ -90,8 +90,8 @@ def _infer(stored: StoredWeights, wanted: Overrides) -> tuple[CswinConfig, tuple
         return config, remarks
     widths = ", ".join(f"{config.stripes[stage]} in stage {stage + 1}" for stage in striped)
     remark = (
-        f"the file does not tell how wide the stripes are: {widths} are taken, as in the published "
-        f"sizes; --stripes gives others"
+        f"the file does not tell how wide the stripes are: {widths} are taken, for images of "
+        f"{config.image_size[0]}x{config.image_size[1]}; --stripes gives others"
     )
     return config, (*remarks, remark)
 

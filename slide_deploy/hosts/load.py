@@ -173,6 +173,12 @@ def _refuse_options(path: Path, host: Host, wanted: Overrides) -> None:
             )
 
 
+def _options(host: Host) -> str:
+    """The options that may have made settings that do not fit a file, for a sentence."""
+    ours = [OPTIONS[name] for name in ("window_size", "heads") if name in host.options]
+    return " and ".join(("--image-size", *ours)) + ", or "
+
+
 def _stored_config(host: Host, stored: StoredWeights, wanted: Overrides) -> Any:
     assert stored.settings is not None
     try:
@@ -230,6 +236,6 @@ def _check(
         if tensor.shape != expected[name].shape:
             raise InputError(
                 f"{path}: {name} has the shape {tuple(tensor.shape)} and these settings need "
-                f"{tuple(expected[name].shape)}: check --image-size and --window-size, or the file."
+                f"{tuple(expected[name].shape)}: check {_options(host)}the file."
             )
         refuse_not_finite(f"{path}: {name}", tensor)

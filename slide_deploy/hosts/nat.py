@@ -86,6 +86,17 @@ _PUBLISHED = (
     _slide("small", 50_759_137, 7.85, "51M", 7.8),
 )
 
+
+def _published_as(published: NatConfig, settings: NatConfig) -> NatConfig:
+    """Settings with what another image size or a detector has in a published size."""
+    return replace(
+        settings,
+        image_size=published.image_size,
+        num_classes=published.num_classes,
+        feature_norms=(),
+    )
+
+
 NAT = Host(
     name="nat",
     sought=NamedNetworks(
@@ -102,6 +113,7 @@ NAT = Host(
         ),
         vocabulary=Vocabulary(
             config="NatConfig",
+            unlike={"dinat": "dilated neighbourhoods"},
             kinds=("nat", "slide_nat"),
             shown={"DATA.IMG_SIZE": "image_size", "MODEL.NUM_CLASSES": "num_classes"},
             without_effect=frozenset(("MODEL.TYPE", "MODEL.NAME")),
@@ -113,6 +125,7 @@ NAT = Host(
     build=Nat,
     summary=staged.summary,
     published=_PUBLISHED,
+    published_as=_published_as,
     plain=lambda config: replace(config, slide=(0,) * len(config.depths)),
     options=("heads",),
 )

@@ -37,16 +37,21 @@ def _asked(stored: StoredWeights, wanted: Overrides) -> Mapping[str, Any]:
     return {"num_heads": staged.heads_of(stages, stage_widths(stages), wanted, _PUBLISHED)}
 
 
-def _side(stored: StoredWeights) -> int:
-    """Side of the image, from the position table of the first stage: a square of 4x4 patches."""
+def _size(stored: StoredWeights, wanted: Overrides) -> tuple[int, int]:
+    """The images that the position tables were made for: what is stated, a square, or the user's.
+
+    Raises:
+        InputError: if none of them has as many 4x4 patches as the first table has entries.
+    """
     positions = stored.tensors["pos_embed1"].shape[1]
-    side = math.isqrt(positions)
-    if side**2 != positions:
-        raise InputError(
-            f"{stored.path} has a position table of {positions} entries, which are no square: fold "
-            f"it again, or use the file of training."
-        )
-    return 4 * side
+    side = 4 * math.isqrt(positions)
+    for size in (staged.stated_size(stored), (side, side), wanted.image_size):
+        if size is not None and (size[0] // 4) * (size[1] // 4) == positions:
+            return size
+    raise InputError(
+        f"{stored.path} has a position table of {positions} entries, which are no square: give the "
+        f"size of the images of training with --image-size, for example --image-size 384x192."
+    )
 
 
 def _carry_tensors(
@@ -113,7 +118,7 @@ PVT = Host(
         ),
     ),
     settings=PvtConfig,
-    infer=staged.infer_by(PvtConfig, _told, _asked, _side),
+    infer=staged.infer_by(PvtConfig, _told, _asked, _size),
     fits=staged.fits_by(_told),
     build=Pvt,
     summary=staged.summary,

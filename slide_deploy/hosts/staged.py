@@ -106,24 +106,34 @@ def _told_heads(stage: Sequence[Any], dim: int) -> int:
     return 0
 
 
+def stated_size(stored: StoredWeights) -> tuple[int, int] | None:
+    """The image size that the file states; None where it states none."""
+    match stored.stated.settings.get("image_size"):
+        case int() as side:
+            return side, side
+        case [int() as height, int() as width]:
+            return height, width
+    return None
+
+
 def image_size(
-    stored: StoredWeights, wanted: Overrides, side: int | None = None
+    stored: StoredWeights, wanted: Overrides, told: tuple[int, int] | None = None
 ) -> tuple[tuple[int, int], tuple[str, ...]]:
     """The size of the images in training, and remarks on it.
 
     Args:
         stored: what the file states.
         wanted: the user's word counts where the file has none.
-        side: of the square images that position tables were made for; None without tables.
+        told: of the images that position tables were made for; None without tables.
     """
-    stated = stored.stated.settings.get("image_size")
-    if side is not None:
-        return (side, side), ()
-    match stated:
-        case int():
-            return (stated, stated), ()
-        case [int() as height, int() as width]:
-            return (height, width), ()
+    stated = stated_size(stored)
+    if told is not None:
+        remarks = (
+            () if stated is None else differences({"image_size": told}, {"image_size": stated})
+        )
+        return told, remarks
+    if stated is not None:
+        return stated, ()
     if wanted.image_size is not None:
         return wanted.image_size, ()
     height, width = _PUBLISHED_SIZE
@@ -151,7 +161,7 @@ def infer_by(
     settings: Callable[..., StagedConfig],
     told: Told,
     asked: Callable[[StoredWeights, Overrides], Mapping[str, Any]],
-    side: Callable[[StoredWeights], int | None] = lambda stored: None,
+    size_of: Callable[[StoredWeights, Overrides], tuple[int, int] | None] = lambda *_: None,
 ) -> Callable[[StoredWeights, Overrides], tuple[Any, tuple[str, ...]]]:
     """How the settings of training are read: see ``Host.infer``.
 
@@ -159,16 +169,18 @@ def infer_by(
         settings: the dataclass.
         told: what shapes tell.
         asked: what they do not tell, with the user's help: heads, stripes.
-        side: of the square images that position tables were made for; None without tables.
+        size_of: the images that position tables were made for; None without tables.
     """
 
     def infer(stored: StoredWeights, wanted: Overrides) -> tuple[Any, tuple[str, ...]]:
         known = told(stored)
-        size, remarks = image_size(stored, wanted, side(stored))
+        size, remarks = image_size(stored, wanted, size_of(stored, wanted))
         stated = {k: v for k, v in stored.stated.settings.items() if k != "image_size"}
         remarks = (*stored.stated.remarks, *differences(known, stated), *remarks)
         try:
-            return settings(image_size=size, **known, **asked(stored, wanted)), remarks
+            config = settings(image_size=size, **known, **asked(stored, wanted))
+            _refuse_scale(config, stored)
+            return config, remarks
         except InputError as error:
             text = str(error)
             raise InputError(text if str(stored.path) in text else f"{stored.path}: {text}") from (
@@ -176,6 +188,17 @@ def infer_by(
             )
 
     return infer
+
+
+def _refuse_scale(config: StagedConfig, stored: StoredWeights) -> None:
+    """Refuse a stated factor on the queries that is not the usual one, ``head_dim ** -0.5``."""
+    said = stored.stated.settings.get("qk_scale")
+    widths = [config.dim(stage) // heads for stage, heads in enumerate(config.num_heads)]
+    if said and any(abs(said - width**-0.5) > 1e-6 for width in widths):
+        raise InputError(
+            f"{stored.path} says qk_scale {said}, and checkpoints of this family are read with the "
+            f"usual factor only: name what builds the network with --model."
+        )
 
 
 def summary(config: StagedConfig) -> str:

@@ -240,9 +240,11 @@ class Cswin(HostNetwork):
             for stage in range(len(config.depths))
             if config.striped(stage)
         )
+        ways = [f"--image-size {' or '.join(sizes)}"] if sizes else []
         raise InputError(
             f"An image of {height}x{width} has maps that the stripes ({stripes}) do not tile: give "
-            f"--image-size {' or '.join(sizes)}, or take the maps of the stages, which are padded."
+            f"{', '.join((*ways, 'other --stripes'))}, or take the maps of the stages, which are "
+            f"padded."
         )
 
 

@@ -251,7 +251,9 @@ def test_a_classifier_of_maps_that_stripes_do_not_tile_is_refused(
     config = replace(SMALL, stripes=(1, 2, 4, 2))
     path = saved(tmp_path, random_cswin(config).state_dict())
     checkpoint = load_checkpoint(path, shown(config, image_size=size))
-    with pytest.raises(InputError, match=f"give --image-size {sizes}, or take the maps") as caught:
+    with pytest.raises(
+        InputError, match=f"give --image-size {sizes}, other --stripes, or take"
+    ) as caught:
         deployable_checkpoint(checkpoint)
     assert str(caught.value).startswith(f"{path}: An image of {size[0]}x{size[1]}")
     with pytest.raises(InputError, match=f"--image-size {sizes}"):

@@ -1,5 +1,6 @@
 """NAT: neighbourhood attention against the formula, and what is read from a file or refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import load_checkpoint
-from slide_deploy.hosts.registry import published_named
+from slide_deploy.hosts.registry import architecture_name, published_named
 from slide_deploy.models.nat import Nat, NatConfig
 from slide_deploy.models.neighbourhood import (
     AxisTiles,
@@ -322,3 +323,24 @@ def test_files_of_images_in_tiles_that_do_not_fill_the_map(size: tuple[int, int]
         assert file.violations == ()
         assert np.abs(answers(file.paths[0], image)["logits"] - logits).max() < 1e-4, file.format
         assert locate(file.paths[0], loaded).first_wrong is None
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [
+        ("dinat_mini_in1k_224.pth", {}),
+        ("run.pth", {"arch": "dinat_mini"}),
+        ("run.pth", {"meta": {"config": "backbone = dict(type='DiNAT', dilations=[[1, 8]])"}}),
+    ],
+)
+def test_dilated_neighbourhoods_are_refused(tmp_path: Path, name: str, beside: dict) -> None:
+    state = randomise(Nat(NatConfig(embed_dim=8, depths=(1, 1, 1, 1)))).state_dict()
+    torch.save({"model": state, **beside}, tmp_path / name)
+    with pytest.raises(InputError, match="dilated neighbourhoods, which no tensor shows"):
+        load_checkpoint(tmp_path / name)
+
+
+def test_a_backbone_keeps_the_name_of_its_size() -> None:
+    config = published_named("nat_mini")[1].config
+    detector = replace(config, num_classes=0, feature_norms=(0, 1, 2, 3), image_size=(800, 608))
+    assert architecture_name(detector) == "nat_mini"

@@ -113,6 +113,39 @@ def test_another_size_as_the_host_does_it(trained: Pvt, path: Path, size: tuple[
     assert (model(pixels) - model.logits(stages[-1])).abs().max() < 1e-12
 
 
+def test_tables_of_rectangular_images(tmp_path: Path) -> None:
+    """What is stated counts; a square is likelier than anything else."""
+    config = replace(SMALL, image_size=(32, 128))
+    state = randomise(Pvt(config)).state_dict()
+    torch.save({"model": state, "args": {"input_size": [3, 32, 128]}}, tmp_path / "stated.pth")
+    assert load_checkpoint(tmp_path / "stated.pth").config == config
+    wide = replace(SMALL, image_size=(32, 64))
+    torch.save(randomise(Pvt(wide)).state_dict(), tmp_path / "wide.pth")
+    with pytest.raises(InputError, match="128 entries, which are no square: give the size"):
+        load_checkpoint(tmp_path / "wide.pth")
+    assert load_checkpoint(tmp_path / "wide.pth", Overrides(image_size=(32, 64))).config == wide
+
+
+def test_a_stated_size_that_is_not_that_of_the_tables(trained: Pvt, tmp_path: Path) -> None:
+    content = {"model": trained.state_dict(), "config": {"DATA": {"IMG_SIZE": 96}}}
+    torch.save(content, tmp_path / "tuned.pth")
+    loaded = load_checkpoint(tmp_path / "tuned.pth")
+    assert loaded.config == SMALL
+    assert any("says image_size (96, 96), the tensors say (64, 64)" in e for e in loaded.remarks)
+
+
+@pytest.mark.parametrize(("scale", "fits"), [(None, True), (8**-0.5, True), (0.5, False)])
+def test_a_stated_factor_on_the_queries(
+    trained: Pvt, tmp_path: Path, scale: float | None, fits: bool
+) -> None:
+    torch.save({"model": trained.state_dict(), "args": {"qk_scale": scale}}, tmp_path / "a.pth")
+    if fits:
+        assert load_checkpoint(tmp_path / "a.pth").config == SMALL
+        return
+    with pytest.raises(InputError, match=r"says qk_scale 0\.5, .* the usual factor only"):
+        load_checkpoint(tmp_path / "a.pth")
+
+
 def test_the_trained_size_changes_no_table(trained: Pvt, path: Path) -> None:
     loaded = load_checkpoint(path, Overrides(image_size=(64, 64)))
     assert loaded.config == SMALL
@@ -211,7 +244,10 @@ def last_slides(state: dict[str, Tensor]) -> None:
     ("edit", "sentence"),
     [
         (last_slides, "a class token, which is on no map: slide attention cannot stand there"),
-        (lambda state: state.update(pos_embed1=torch.zeros(1, 255, 8)), "255 entries"),
+        (
+            lambda state: state.update(pos_embed1=torch.zeros(1, 255, 8)),
+            "255 entries, .* --image-size",
+        ),
         (lambda state: state.pop("pos_embed2"), "not a whole PVT checkpoint"),
         (lambda state: state.update(pos_embed2=torch.zeros(1, 63, 16)), "pos_embed2 has the shape"),
         (lambda state: state.pop("block1.0.norm1.weight"), "not a whole PVT checkpoint"),
