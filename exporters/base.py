@@ -83,6 +83,11 @@ class ExportRequest:
     def _open(self) -> _Written:
         return run_passes(self.traces.open, self.passes)
 
+    def forget(self) -> None:
+        """Let go of the rewritten programs, which hold weights of their own."""
+        for name in ("_single", "_open"):
+            self.__dict__.pop(name, None)
+
     @property
     def single(self) -> torch.export.ExportedProgram:
         """The network at the sizes of its examples, rewritten."""

@@ -27,7 +27,7 @@ from slide_deploy.lowerings import (
     for_file,
     lower,
 )
-from slide_deploy.parity import LIMITS, verify
+from slide_deploy.parity import LIMITS, Verification, verify
 from slide_deploy.reference import Reference
 from slide_deploy.runtimes import open_file
 from slide_deploy.verification import answers_of
@@ -71,7 +71,7 @@ def jobs_of(
             traces = (
                 alike[0].traces
                 if alike
-                else Traces(replace(deployable, model=lower(folded, lowerings)))
+                else Traces(replace(deployable, model=lower(folded, lowerings, share_weights=True)))
             )
             request = _request(traces, folded, lowerings, exporter, options)
         jobs.append(Job(exporter, request, lowerings))
@@ -154,28 +154,37 @@ def write_and_verify(
     progress(f"write {exporter.format}")
     paths = exporter.paths(stem)
     exporter.write(request, paths[0])
+    rewrites = request.reports
+    request.forget()
     progress(f"verify {exporter.format}")
-    session = open_file(paths[0])
-    verification = verify(
-        lambda feeds: answers_of(session, request.deployable, feeds),
-        cases,
-        reference.answers,
-        runtime=session.runtime,
-        version=session.version,
-        limit=LIMITS[request.precision],
-    )
+    verification = _verified(paths[0], request, cases, reference)
     graph = read_graph(paths[0])
     return ExportedFile(
         format=exporter.format,
         paths=paths,
         sha256=tuple(sha256(path) for path in paths),
         lowerings=job.lowerings,
-        rewrites=request.reports,
+        rewrites=rewrites,
         size=sum(_size(path) for path in paths),
         operators=inspect(graph).operators,
         violations=tuple(check_graph(graph, options.policy or standard_ops())),
         verification=verification,
         seconds=time.perf_counter() - started,
+    )
+
+
+def _verified(
+    path: Path, request: ExportRequest, cases: Sequence[Case], reference: Reference
+) -> Verification:
+    """Hold a file against the network; its runtime, which has weights of its own, ends with it."""
+    session = open_file(path)
+    return verify(
+        lambda feeds: answers_of(session, request.deployable, feeds),
+        cases,
+        reference.answers,
+        runtime=session.runtime,
+        version=session.version,
+        limit=LIMITS[request.precision],
     )
 
 

@@ -53,6 +53,10 @@ def export(
     if isinstance(options.lowering, Lowering):
         refuse_strips(deployable.model, options.lowering)
 
+    # First: the network in float64 is as large as two of it, and nothing else is there yet.
+    progress("reference answers in float64")
+    cases = verification_cases(deployable.inputs, deployable.sizes)
+    reference = reference_answers(deployable, cases)
     progress("fold")
     folded, certificate = reparameterize(deployable.model)
     learn_map_sizes(deployable, folded)
@@ -60,13 +64,12 @@ def export(
     # Formats differ in how attentions are written, which holds no such branches.
     certificate = with_branches(certificate, jobs[0].request.reports)
     del folded
-    progress("reference answers in float64")
-    cases = verification_cases(deployable.inputs, deployable.sizes)
-    reference = reference_answers(deployable, cases)
     with working_folder(options.out) as work:
-        written = [
-            write_and_verify(job, work / stem, cases, reference, options, progress) for job in jobs
-        ]
+        written = []
+        while jobs:  # what a job holds, weights of its own included, goes with it
+            job = jobs.pop(0)
+            written.append(write_and_verify(job, work / stem, cases, reference, options, progress))
+            del job
         with publication(options.out) as moves:
             # Once more: another export may have published meanwhile.
             others = _entries_to_keep(deployable, exporters, options)

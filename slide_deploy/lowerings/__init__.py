@@ -38,13 +38,17 @@ __all__ = [
 
 
 def lower(
-    model: nn.Module, lowering: Lowering | Chooser | Mapping[str, Lowering] = DEFAULT_LOWERING
+    model: nn.Module,
+    lowering: Lowering | Chooser | Mapping[str, Lowering] = DEFAULT_LOWERING,
+    share_weights: bool = False,
 ) -> nn.Module:
     """Write every slide attention of a folded model in a form of standard operators.
 
     Args:
         model: folded, in evaluation mode; it is left as it is.
         lowering: one for all, a function that is asked for each, or what ``chosen`` gave.
+        share_weights: let the copy have the very tensors of the model where they stay as they are,
+            for who changes neither: a large network takes as much memory again otherwise.
 
     Returns:
         A copy that computes the same; its tensors are contiguous.
@@ -53,7 +57,8 @@ def lower(
         InputError: if an attention is still branched, or cannot be written so.
     """
     lowerings = lowering if isinstance(lowering, Mapping) else chosen(model, lowering)
-    lowered = copy.deepcopy(model)
+    tensors = (*model.parameters(), *model.buffers()) if share_weights else ()
+    lowered = copy.deepcopy(model, {id(each): each for each in tensors})
     for name, module in list(lowered.named_modules()):
         if type(module) is SlideAttention:  # subclasses may compute something else
             raise InputError(f"{name} is still branched: fold the model before lowering it.")

@@ -89,3 +89,14 @@ def test_the_folded_model_keeps_its_own_layout() -> None:
     for ours, theirs in zip(folded.parameters(), before.parameters(), strict=True):
         assert ours.stride() == theirs.stride()
         assert torch.equal(ours, theirs)
+
+
+def test_weights_are_shared_where_that_is_asked_for() -> None:
+    folded, _ = reparameterize(random_swin())
+    named = dict(folded.named_parameters())
+    shared = dict(lower(folded, Lowering("flat"), share_weights=True).named_parameters())
+    apart = dict(lower(folded, Lowering("flat")).named_parameters())
+    common = [name for name in named if name in shared and ".attn." not in name]
+    assert len(common) > 20
+    assert all(shared[name] is named[name] for name in common)
+    assert not any(apart[name] is named[name] for name in common)
