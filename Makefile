@@ -143,7 +143,7 @@ bench-passes: $(VENV)/.installed
 TUNE := slide-deploy tune --target onnxruntime:cpu --target openvino:cpu --threads 2 \
 	--out slide_deploy/tuning/defaults.json
 # Slide stages of PVT, PVTv2-B0, CSWin and NAT.
-OTHER_HOSTS := 64x56x56:d64 128x28x28:d64 32x56x56 64x28x28 64x56x56 128x28x28 96x56x56:d24 \
+OTHER_HOSTS := 64x56x56:d64 128x28x28:d64 32x56x56 64x56x56 128x28x28 96x56x56:d24 \
 	192x28x28:d24
 # Maps for which every operator costs more than its numbers: those of the digits model and of
 # tests/golden, and steps of a factor of four between them and those above.

@@ -26,8 +26,8 @@ def damaged_lowering(monkeypatch: pytest.MonkeyPatch):
     """Make the pipeline write a model in which one thing is wrong."""
 
     def damage(edit) -> None:
-        def lower_and_damage(*arguments):
-            model = lower(*arguments)
+        def lower_and_damage(*arguments, **options):
+            model = lower(*arguments, **options)
             edit(model)
             return model
 
@@ -217,8 +217,8 @@ def test_each_format_is_lowered_as_it_was_chosen_and_alike_ones_share_a_trace(
 ) -> None:
     lowered, asked = [], []
 
-    def counting(*arguments):
-        lowered.append(lower(*arguments))
+    def counting(*arguments, **options):
+        lowered.append(lower(*arguments, **options))
         return lowered[-1]
 
     def choose(format: str, precision: str) -> Chooser:
