@@ -14,8 +14,6 @@ from slide_deploy.hosts.slide_swin.published import ARCHITECTURES
 from slide_deploy.models.slide_swin import SlideSwin
 from tests.support import FORMATS, GOLDEN, answers, export, randomise
 
-LARGEST = ARCHITECTURES[2]
-
 
 def write_tiny(make_checkpoint, layout: str, path: Path) -> np.ndarray:
     """Write the checkpoint and return the image that its known logits belong to."""
@@ -61,14 +59,8 @@ def test_tiny(make_checkpoint, tmp_path: Path) -> None:
         assert np.abs(answers(file.paths[0], image)["logits"] - expected).max() < 1e-4, file.format
 
 
-@pytest.mark.parametrize(
-    "architecture",
-    [
-        pytest.param(each, marks=pytest.mark.slow if each is LARGEST else pytest.mark.full)
-        for each in ARCHITECTURES[1:3]
-    ],
-    ids=lambda architecture: architecture.name,
-)
+@pytest.mark.full
+@pytest.mark.parametrize("architecture", ARCHITECTURES[1:3], ids=lambda each: each.name)
 def test_small_and_base(architecture, tmp_path: Path) -> None:
     model = randomise(SlideSwin(architecture.config))
     path = tmp_path / f"{architecture.name}.pth"

@@ -60,7 +60,15 @@ def family_golden(name: str) -> FamilyGolden:
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
-def goldens(*families: str) -> pytest.MarkDecorator:
-    """Run a test with every golden checkpoint, or with those of some families."""
-    names = [name for name in NAMES if not families or family_golden(name).family in families]
-    return pytest.mark.parametrize("name", names)
+def goldens(others: pytest.MarkDecorator | None = None) -> pytest.MarkDecorator:
+    """Run a test with every golden checkpoint.
+
+    Args:
+        others: a mark for all but the first of each family.
+    """
+    first = {family_golden(name).family: name for name in reversed(NAMES)}.values()
+    marked = [
+        pytest.param(name, marks=[] if name in first or others is None else others)
+        for name in NAMES
+    ]
+    return pytest.mark.parametrize("name", marked)

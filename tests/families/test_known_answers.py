@@ -53,7 +53,7 @@ def test_the_backbone_gives_the_maps_of_the_stages(name: str) -> None:
         assert found.shape == (2, dim, *model.config.resolution(stage))
 
 
-@goldens()
+@goldens(others=pytest.mark.slow)
 def test_files(name: str) -> None:
     golden = family_golden(name)
     checkpoint = golden.load()
@@ -68,7 +68,7 @@ def test_files(name: str) -> None:
         assert parting.first_wrong is None
 
 
-@goldens()
+@goldens(others=pytest.mark.full)
 @pytest.mark.slow
 def test_files_of_the_maps_with_an_open_batch(name: str) -> None:
     golden = family_golden(name)
