@@ -1,7 +1,6 @@
 """Exports one published size with random weights, in a process of its own; keeps what it cost."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -92,6 +91,13 @@ def _macs(size: Architecture, path: Path) -> int:
     return inspect(read_graph(path)).counted_macs
 
 
+# A process counts as its own peak what the one that started it had; so a small one starts it.
+_MEASURED = (
+    "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
+)
+
+
 def _run(*arguments: object) -> int:
     """Run a command of slide-deploy; its highest resident memory in bytes.
 
@@ -99,15 +105,13 @@ def _run(*arguments: object) -> int:
         InputError: if it fails.
     """
     command = [sys.executable, "-m", "slide_deploy", *map(str, arguments), "--force", "--quiet"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        last = said.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURED, *command], capture_output=True, text=True
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise InputError(f"{' '.join(command[2:])}: {last[0]}")
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return int(done.stdout.split()[-1]) * (1 if sys.platform == "darwin" else 1024)
 
 
 def save(found: Exported, path: Path) -> None:
