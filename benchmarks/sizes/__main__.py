@@ -71,9 +71,10 @@ def _refuse_unknown(sizes: Sequence[Architecture], names: Sequence[str]) -> None
 
 def as_recorded(size: Architecture, found: Exported) -> bool:
     """Whether a size has the parameters and the work that its record says."""
-    if size.gmacs is None or found.parameters != size.parameters:
+    expected = size.file_gmacs or size.gmacs
+    if expected is None or found.parameters != size.parameters:
         return found.parameters == size.parameters
-    return abs(found.macs / 1e9 / size.gmacs - 1) <= _MOST_APART
+    return abs(found.macs / 1e9 / expected - 1) <= _MOST_APART
 
 
 def table(found: Sequence[tuple[Architecture, Exported]]) -> Grid:

@@ -60,6 +60,8 @@ class Architecture:
             attentions folded; None where nobody counted them.
         paper_parameters: as published; empty where they are not.
         paper_gflops: 10^9 multiply-adds as published; None where they are not.
+        file_gmacs: 10^9 multiply-adds of a file, where its products hold more than is asked for, as
+            logits of keys that a query does not see; None where the file has those of ``gmacs``.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Architecture:
     gmacs: float | None = None
     paper_parameters: str = ""
     paper_gflops: float | None = None
+    file_gmacs: float | None = None
 
 
 OPTIONS = {

@@ -67,23 +67,24 @@ _SIZES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def _plain(size: str, *figures: Any) -> Architecture:
-    return Architecture(f"nat_{size}", NatConfig(**_SIZES[size]), *figures)
+def _plain(size: str, file_gmacs: float, *figures: Any) -> Architecture:
+    config = NatConfig(**_SIZES[size])
+    return Architecture(f"nat_{size}", config, *figures, file_gmacs=file_gmacs)
 
 
-def _slide(size: str, *figures: Any) -> Architecture:
+def _slide(size: str, file_gmacs: float, *figures: Any) -> Architecture:
     config = NatConfig(**_SIZES[size], slide=(3, 0, 0, 0))
-    return Architecture(f"slide_nat_{size}", config, *figures)
+    return Architecture(f"slide_nat_{size}", config, *figures, file_gmacs=file_gmacs)
 
 
 _PUBLISHED = (
-    _plain("mini", 19_984_174, 2.70, "20M", 2.7),
-    _plain("tiny", 27_901_582, 4.30, "28M", 4.3),
-    _plain("small", 50_743_297, 7.77, "51M", 7.8),
-    _plain("base", 89_769_652, 13.68, "90M", 13.7),
-    _slide("mini", 20_000_494, 2.74),
-    _slide("tiny", 27_917_902, 4.35, "28M", 4.3),
-    _slide("small", 50_759_137, 7.85, "51M", 7.8),
+    _plain("mini", 3.02, 19_984_174, 2.70, "20M", 2.7),
+    _plain("tiny", 4.80, 27_901_582, 4.30, "28M", 4.3),
+    _plain("small", 8.53, 50_743_297, 7.77, "51M", 7.8),
+    _plain("base", 14.69, 89_769_652, 13.68, "90M", 13.7),
+    _slide("mini", 2.92, 20_000_494, 2.74),
+    _slide("tiny", 4.70, 27_917_902, 4.35, "28M", 4.3),
+    _slide("small", 8.37, 50_759_137, 7.85, "51M", 7.8),
 )
 
 
