@@ -68,13 +68,13 @@ _SIZES: Mapping[str, Mapping[str, Any]] = {
 
 
 def _plain(size: str, file_gmacs: float, *figures: Any) -> Architecture:
-    config = NatConfig(**_SIZES[size])
-    return Architecture(f"nat_{size}", config, *figures, file_gmacs=file_gmacs)
+    found = Architecture(f"nat_{size}", NatConfig(**_SIZES[size]), *figures)
+    return replace(found, file_gmacs=file_gmacs)
 
 
 def _slide(size: str, file_gmacs: float, *figures: Any) -> Architecture:
     config = NatConfig(**_SIZES[size], slide=(3, 0, 0, 0))
-    return Architecture(f"slide_nat_{size}", config, *figures, file_gmacs=file_gmacs)
+    return replace(Architecture(f"slide_nat_{size}", config, *figures), file_gmacs=file_gmacs)
 
 
 _PUBLISHED = (
