@@ -76,6 +76,7 @@ def calls(
         "bench": scripted,
         "compare": ("compare", result, result),
         "doctor": ("doctor",),
+        "models": ("models",),
         "tune": tune(tmp_path / "table.json"),
     }
 

@@ -91,6 +91,11 @@ def multilayer(b: Builder, x: Value) -> Value:
     return b.apply("add", torch.add, x, value) if b.chance(0.8) else value
 
 
+def read_in_part(b: Builder, x: Value) -> Value:
+    """Two projections, of which a classifier reads the first positions or the last."""
+    return parts.few_positions(b, multilayer(b, x))
+
+
 def convolution_and_norm(b: Builder, x: Value) -> Value:
     """A convolution, a batch normalisation and an activation, in some order."""
     value = b.apply(

@@ -58,6 +58,7 @@ BLOCKS: dict[str, tuple[Part, ...]] = {
     "last": (
         *(blocks.normalised_projections,) * 2,
         *(blocks.multilayer, blocks.again, blocks.factors, blocks.factors),
+        *(blocks.read_in_part,) * 2,
         *(blocks.patch_merging,) * 5,
         *(attention.windows,) * 3,
         *(parts.to_first,) * 3,
@@ -66,6 +67,7 @@ BLOCKS: dict[str, tuple[Part, ...]] = {
     "tokens": (
         *(blocks.normalised_projections,) * 2,
         *(blocks.multilayer, blocks.again, blocks.factors, blocks.factors),
+        *(blocks.read_in_part,) * 2,
         *(attention.attention,) * 4,
         attention.slide_attention,
         *(parts.to_first,) * 3,
