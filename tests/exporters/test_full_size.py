@@ -31,7 +31,7 @@ def write_tiny(make_checkpoint, layout: str, path: Path) -> np.ndarray:
     return make_checkpoint.image(spec)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("layout", ["ema", "ddp"])
 def test_tiny_in_other_layouts(make_checkpoint, layout: str, tmp_path: Path) -> None:
     """The weights that answer as is known are those that are exported below."""

@@ -53,7 +53,7 @@ def test_the_backbone_gives_the_maps_of_the_stages(name: str) -> None:
         assert found.shape == (2, dim, *model.config.resolution(stage))
 
 
-@goldens(others=pytest.mark.slow)
+@goldens(others=pytest.mark.full)
 def test_files(name: str) -> None:
     golden = family_golden(name)
     checkpoint = golden.load()
