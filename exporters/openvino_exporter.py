@@ -20,13 +20,10 @@ def write(request: ExportRequest, path: Path) -> None:
     by_constants = request.deployable.open_names == (BATCH_NAME,) and keeps_batch_first(
         request.open
     )
-    if by_constants:
-        model = _converted(request, request.single, by_constants)
-        if not _is_batch_first(model):  # rewrites for one image moved the axis that holds the batch
-            model = _converted(request, request.open, by_constants)
-    else:
-        is_open = bool(request.deployable.open_names)
-        model = _converted(request, request.open if is_open else request.single, by_constants)
+    model = _converted(request, request.single if by_constants else request.program, by_constants)
+    if by_constants and not _is_batch_first(model):
+        # Rewrites for one image moved the axis that holds the batch.
+        model = _converted(request, request.open, by_constants)
     # Giving the input a size lets reshapes before products compute their sizes from the weights'.
     passes = Manager()
     passes.register_pass(ConstantFolding())
@@ -65,7 +62,7 @@ def _converted(
 
 
 def _is_batch_first(model: Any) -> bool:
-    """Whether the batch opens the first size of every value that is computed, and no other."""
+    """Whether no value that is computed has an open size behind its first."""
     shapes = (
         list(value.get_partial_shape())
         for operation in model.get_ordered_ops()

@@ -7,7 +7,6 @@ from typing import Any
 
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
-from slide_deploy.checkpoint.stated import Vocabulary
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import staged
 from slide_deploy.hosts.host import Architecture, Host
@@ -145,12 +144,7 @@ CSWIN = Host(
             r"|attn\.(?:qkv|proj|dep_conv1?|key_conv|value_conv)))\.(?:weight|bias)"
             r"|stage\d\.\d{1,9}\.attn\.relative_position_bias_table"
         ),
-        vocabulary=Vocabulary(
-            config="CswinConfig",
-            kinds=("cswin", "slide_cswin"),
-            shown={"DATA.IMG_SIZE": "image_size", "MODEL.NUM_CLASSES": "num_classes"},
-            without_effect=frozenset(("MODEL.TYPE", "MODEL.NAME")),
-        ),
+        vocabulary=staged.vocabulary("CswinConfig", "cswin", "slide_cswin"),
     ),
     settings=CswinConfig,
     infer=_infer,
@@ -159,6 +153,6 @@ CSWIN = Host(
     summary=staged.summary,
     published=_PUBLISHED,
     published_as=_published_as,
-    plain=lambda config: replace(config, slide=(0,) * len(config.depths)),
+    plain=staged.plain,
     options=("heads", "stripes"),
 )

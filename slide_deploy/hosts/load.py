@@ -152,7 +152,7 @@ def _changes(
         yield f"trained on {height}x{width} images"
     yield from host.changes(trained, config)
     if resized:
-        yield (f"{len(resized)} position tables were interpolated: {host.resizes}")
+        yield f"{len(resized)} position tables were interpolated: {host.resizes}"
 
 
 def _inferred(host: Host, stored: StoredWeights, wanted: Overrides) -> tuple[Any, tuple[str, ...]]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
-from slide_deploy.checkpoint.stated import Vocabulary
 from slide_deploy.hosts import staged
 from slide_deploy.hosts.host import Architecture, Host
 from slide_deploy.hosts.named_networks import NamedNetworks
@@ -98,6 +97,23 @@ def _published_as(published: NatConfig, settings: NatConfig) -> NatConfig:
     )
 
 
+def _changes(trained: NatConfig, config: NatConfig) -> tuple[str, ...]:
+    """That maps are padded, which is as in training only where they were as small there."""
+    small = [
+        str(stage + 1)
+        for stage in range(len(config.depths))
+        if 0 in {config.slide_kernel(stage, block) for block in range(config.depths[stage])}
+        and min(config.resolution(stage)) < config.kernel_size
+    ]
+    if not small:
+        return ()
+    side = config.kernel_size
+    return (
+        f"the maps of stage{'s' * (len(small) > 1)} {' and '.join(small)} are smaller than a "
+        f"neighbourhood of {side}x{side}: they are padded with zeros, which take part, as the host does it",
+    )
+
+
 NAT = Host(
     name="nat",
     sought=NamedNetworks(
@@ -112,12 +128,8 @@ NAT = Host(
             r"|levels\.\d{1,9}\.downsample\.(?:reduction\.weight|norm\.weight|norm\.bias)"
             r"|(?:norm\d?|head)\.(?:weight|bias)"
         ),
-        vocabulary=Vocabulary(
-            config="NatConfig",
-            unlike={"dinat": "dilated neighbourhoods"},
-            kinds=("nat", "slide_nat"),
-            shown={"DATA.IMG_SIZE": "image_size", "MODEL.NUM_CLASSES": "num_classes"},
-            without_effect=frozenset(("MODEL.TYPE", "MODEL.NAME")),
+        vocabulary=staged.vocabulary(
+            "NatConfig", "nat", "slide_nat", unlike={"dinat": "dilated neighbourhoods"}
         ),
     ),
     settings=NatConfig,
@@ -127,6 +139,7 @@ NAT = Host(
     summary=staged.summary,
     published=_PUBLISHED,
     published_as=_published_as,
-    plain=lambda config: replace(config, slide=(0,) * len(config.depths)),
+    changes=_changes,
+    plain=staged.plain,
     options=("heads",),
 )

@@ -3,14 +3,12 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
-from slide_deploy.checkpoint.stated import Vocabulary
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import staged
 from slide_deploy.hosts.host import Architecture, Host
@@ -60,17 +58,12 @@ def _carry_tensors(
     """Resize the position tables as the host does it: bilinear, the class token's row apart."""
     result, resized = dict(tensors), []
     for stage in range(len(trained.depths)):
-        name, old, new = (
-            f"pos_embed{stage + 1}",
-            trained.resolution(stage),
-            target.resolution(stage),
-        )
-        if old == new:
-            continue
-        table = tensors[name]
-        first = table.shape[1] - old[0] * old[1]
-        result[name] = resized_table(table, old, new, "bilinear", apart=first)
-        resized.append(name)
+        name = f"pos_embed{stage + 1}"
+        old, new = trained.resolution(stage), target.resolution(stage)
+        if old != new:
+            apart = trained.positions(stage) - old[0] * old[1]
+            result[name] = resized_table(tensors[name], old, new, "bilinear", apart)
+            resized.append(name)
     return result, tuple(resized)
 
 
@@ -110,12 +103,7 @@ PVT = Host(
         names=re.compile(
             rf"{PATCH_NAMES}|{BLOCK_NAMES}|pos_embed\d|cls_token|(?:norm|head)\.(?:weight|bias)"
         ),
-        vocabulary=Vocabulary(
-            config="PvtConfig",
-            kinds=("pvt", "slide_pvt"),
-            shown={"DATA.IMG_SIZE": "image_size", "MODEL.NUM_CLASSES": "num_classes"},
-            without_effect=frozenset(("MODEL.TYPE", "MODEL.NAME")),
-        ),
+        vocabulary=staged.vocabulary("PvtConfig", "pvt", "slide_pvt"),
     ),
     settings=PvtConfig,
     infer=staged.infer_by(PvtConfig, _told, _asked, _size),
@@ -125,7 +113,7 @@ PVT = Host(
     published=_PUBLISHED,
     classifier_only=("cls_token", "norm.weight", "norm.bias"),
     carry_tensors=_carry_tensors,
-    plain=lambda config: replace(config, slide=(0,) * len(config.depths)),
+    plain=staged.plain,
     resizes="the host does so itself with images of another size than in training",
     options=("heads",),
 )

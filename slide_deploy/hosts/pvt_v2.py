@@ -8,7 +8,6 @@ from typing import Any
 from slide_deploy.checkpoint.entries import Path
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
-from slide_deploy.checkpoint.stated import Vocabulary
 from slide_deploy.hosts import staged
 from slide_deploy.hosts.host import Architecture, Host
 from slide_deploy.hosts.named_networks import NamedNetworks
@@ -147,12 +146,7 @@ PVT_V2 = Host(
             r"|block\d\.\d{1,9}\.mlp\.dwconv\.dwconv\.(?:weight|bias)"
             r"|(?:norm\d|head)\.(?:weight|bias)"
         ),
-        vocabulary=Vocabulary(
-            config="PvtV2Config",
-            kinds=("pvt_v2", "slide_pvt_v2"),
-            shown={"DATA.IMG_SIZE": "image_size", "MODEL.NUM_CLASSES": "num_classes"},
-            without_effect=frozenset(("MODEL.TYPE", "MODEL.NAME")),
-        ),
+        vocabulary=staged.vocabulary("PvtV2Config", "pvt_v2", "slide_pvt_v2"),
     ),
     settings=PvtV2Config,
     infer=_infer,
@@ -161,6 +155,6 @@ PVT_V2 = Host(
     summary=staged.summary,
     published=_PUBLISHED,
     classifier_only=(),
-    plain=lambda config: replace(config, slide=(0,) * len(config.depths)),
+    plain=staged.plain,
     options=("heads",),
 )

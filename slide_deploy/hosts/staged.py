@@ -1,10 +1,12 @@
 """The settings that PVT, PVTv2, CSWin and NAT have in common, from a file and from the user."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
+from slide_deploy.checkpoint.stated import Vocabulary
 from slide_deploy.errors import InputError
 from slide_deploy.hosts.host import Architecture
 from slide_deploy.hosts.shapes import Stages
@@ -13,6 +15,22 @@ from slide_deploy.models.staged import StagedConfig
 Told = Callable[[StoredWeights], Mapping[str, Any]]
 
 _PUBLISHED_SIZE = (224, 224)
+
+
+def vocabulary(config: str, *kinds: str, unlike: Mapping[str, str] | None = None) -> Vocabulary:
+    """What the training of a family calls its settings; see ``Vocabulary``."""
+    return Vocabulary(
+        config=config,
+        kinds=kinds,
+        shown={"DATA.IMG_SIZE": "image_size", "MODEL.NUM_CLASSES": "num_classes"},
+        without_effect=frozenset(("MODEL.TYPE", "MODEL.NAME")),
+        unlike=unlike or {},
+    )
+
+
+def plain(config: Any) -> Any:
+    """The same settings without slide attention."""
+    return replace(config, slide=(0,) * len(config.depths))
 
 
 def common_settings(stages: Stages) -> dict[str, Any]:
@@ -46,9 +64,9 @@ def heads_of(
 ) -> tuple[int, ...]:
     """The heads of each stage.
 
-    A slide stage tells its own, by its position table or by the width of its branches. A published
-    size with these widths and depths, and with those heads, tells the others. Elsewhere they have
-    heads of as many features. Where there is no slide stage either, the user tells.
+    A slide stage tells its own, by its position table or by the width of its branches. For the
+    other stages a published size tells, if it has these widths, depths and heads. If there is none,
+    all stages are taken to have heads of as many features. Without a slide stage the user tells.
 
     Args:
         stages: shapes of the blocks.
@@ -128,10 +146,8 @@ def image_size(
     """
     stated = stated_size(stored)
     if told is not None:
-        remarks = (
-            () if stated is None else differences({"image_size": told}, {"image_size": stated})
-        )
-        return told, remarks
+        said = {} if stated is None else {"image_size": stated}
+        return told, differences({"image_size": told}, said)
     if stated is not None:
         return stated, ()
     if wanted.image_size is not None:

@@ -344,3 +344,11 @@ def test_a_backbone_keeps_the_name_of_its_size() -> None:
     config = published_named("nat_mini")[1].config
     detector = replace(config, num_classes=0, feature_norms=(0, 1, 2, 3), image_size=(800, 608))
     assert architecture_name(detector) == "nat_mini"
+
+
+def test_a_map_below_the_neighbourhood_is_named() -> None:
+    padded = family_golden("slide_nat_nano_padded").load().remarks
+    assert any(
+        "maps of stages 3 and 4 are smaller than a neighbourhood of 7x7" in e for e in padded
+    )
+    assert not any("padded" in e for e in family_golden("slide_nat_nano").load().remarks)
