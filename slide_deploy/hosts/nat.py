@@ -110,7 +110,8 @@ def _changes(trained: NatConfig, config: NatConfig) -> tuple[str, ...]:
     side = config.kernel_size
     return (
         f"the maps of stage{'s' * (len(small) > 1)} {' and '.join(small)} are smaller than a "
-        f"neighbourhood of {side}x{side}: they are padded with zeros, which take part, as the host does it",
+        f"neighbourhood of {side}x{side}: they are padded with zeros, which take part, as the host "
+        f"does it",
     )
 
 
