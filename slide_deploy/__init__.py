@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from slide_deploy.errors import SlideDeployError as SlideDeployError
     from slide_deploy.graph_checks.check import Report as Report
     from slide_deploy.graph_checks.policy import Policy as Policy
+    from slide_deploy.images.prediction import Guess as Guess
     from slide_deploy.lowerings.choice import Lowering as Lowering
-    from slide_deploy.prediction import Guess as Guess
     from slide_deploy.reparameterize import Certificate as Certificate
 
 __version__ = "0.1.0"
@@ -60,7 +60,7 @@ _HOMES = {
     "FileVerdict": "slide_deploy.api.files",
     "Report": "slide_deploy.graph_checks.check",
     "BenchResult": "slide_deploy.api.measuring",
-    "Guess": "slide_deploy.prediction",
+    "Guess": "slide_deploy.images.prediction",
     # What options may be.
     "Lowering": "slide_deploy.lowerings.choice",
     "Policy": "slide_deploy.graph_checks.policy",

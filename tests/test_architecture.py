@@ -177,16 +177,9 @@ ARROWS = {
         "slide_deploy.tables",
     },
     "slide_deploy.progress": {"slide_deploy.console", "slide_deploy.interruption"},
-    "slide_deploy.pictures": {"slide_deploy.errors"},
-    "slide_deploy.preprocessing": {
+    "slide_deploy.images": {
         "slide_deploy.errors",
         "slide_deploy.input_shapes",
-        "slide_deploy.pictures",
-    },
-    "slide_deploy.prediction": {
-        "slide_deploy.errors",
-        "slide_deploy.input_shapes",
-        "slide_deploy.preprocessing",
         "slide_deploy.runtimes",
     },
     "slide_deploy.testing": {

@@ -10,9 +10,9 @@ from slide_deploy.api.arguments import PathLike, Size, path_of, paths_of, public
 from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.graph_checks.check import Report, check_file
 from slide_deploy.graph_checks.policy import Policy, named_policy
+from slide_deploy.images.prediction import Guess
 from slide_deploy.locate import Parting
 from slide_deploy.parity import Verification
-from slide_deploy.prediction import Guess
 
 if TYPE_CHECKING:
     from slide_deploy.api.networks import Inputs, Model
@@ -172,8 +172,8 @@ def predict(
     Raises:
         InputError: if the file, a picture or the labels cannot be used.
     """
-    from slide_deploy.prediction import predict as guess
-    from slide_deploy.prediction import read_labels
+    from slide_deploy.images.prediction import predict as guess
+    from slide_deploy.images.prediction import read_labels
     from slide_deploy.runtimes import open_image_file
 
     if top < 1:

@@ -108,8 +108,8 @@ def predict(
 
     from slide_deploy.console import stdout, table
     from slide_deploy.image_size import parse_size
-    from slide_deploy.prediction import predict as guess
-    from slide_deploy.prediction import read_labels
+    from slide_deploy.images.prediction import predict as guess
+    from slide_deploy.images.prediction import read_labels
     from slide_deploy.runtimes import open_image_file
 
     outputs = Outputs({"--json": json_to}, inputs=[file, *images, *([labels] if labels else [])])

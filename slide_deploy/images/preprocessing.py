@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from slide_deploy.errors import InputError
+from slide_deploy.images.pictures import read_picture
 from slide_deploy.input_shapes import written
-from slide_deploy.pictures import read_picture
+from slide_deploy.runtimes import ImageSession
 
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
@@ -94,6 +95,20 @@ class ImageInput:
         values = "pixels from 0 to 255" if self.pixels else "normalised as in ImageNet training"
         order = "NHWC" if self.channels_last else "NCHW"
         return f"middle of {written(self.size)}, RGB, {values}, {self.dtype} {order}"
+
+
+def image_input(file: ImageSession, size: tuple[int, int] | None = None) -> ImageInput:
+    """How pictures are prepared for an opened file.
+
+    Args:
+        file: one that takes images.
+        size: height and width where the file leaves them open.
+
+    Raises:
+        InputError: if it takes no colour pictures, or other sizes.
+    """
+    port = file.image
+    return ImageInput.read(port.shape, port.dtype, port.pixels, size)
 
 
 def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from slide_deploy.errors import InputError
-from slide_deploy.prediction import Guess, are_probabilities, choose_output, predict
+from slide_deploy.images.prediction import Guess, are_probabilities, choose_output, predict
 from slide_deploy.runtimes import open_image_file
 
 COLOUR = np.array([200, 30, 10])
@@ -136,7 +136,7 @@ def test_rows_and_columns_are_not_exchanged(tmp_path: Path, last: bool, suffix: 
     ramp[..., 1] = np.arange(40) * 4
     ramp[..., 2] = 7
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
-    from slide_deploy.preprocessing import ImageInput
+    from slide_deploy.images.preprocessing import ImageInput
 
     image = ImageInput.read(session.image.shape, session.image.dtype, session.image.pixels)
     seen = session.answers(image.load(tmp_path / "ramp.png"))["logits"]

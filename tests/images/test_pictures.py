@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from slide_deploy.errors import InputError
-from slide_deploy.pictures import read_picture
-from slide_deploy.preprocessing import load_pixels
+from slide_deploy.images.pictures import read_picture
+from slide_deploy.images.preprocessing import load_pixels
 
 RAMP = np.linspace(0, 1, 256).reshape(16, 16)
 GREY = np.round(RAMP * 255)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from slide_deploy.errors import InputError
+from slide_deploy.images.preprocessing import image_input
 from slide_deploy.input_shapes import written
-from slide_deploy.preprocessing import ImageInput
 from slide_deploy.runtimes import ImageSession
 
 # What exporters call the answers of a classifier.
@@ -68,7 +68,7 @@ def predict(
             f"The file answers {', '.join(session.outputs)}: predict needs logits, so export the "
             f"model without --features."
         )
-    wanted = ImageInput.read(taken.shape, taken.dtype, taken.pixels, size)
+    wanted = image_input(file, size)
     rows = []
     for image in images:
         answers = file.answers(wanted.load(image))

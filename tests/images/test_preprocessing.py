@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from slide_deploy.errors import InputError
-from slide_deploy.prediction import probabilities
-from slide_deploy.preprocessing import DEVIATION, MEAN, load_image, load_pixels
+from slide_deploy.images.prediction import probabilities
+from slide_deploy.images.preprocessing import DEVIATION, MEAN, load_image, load_pixels
 
 
 def save(pixels: np.ndarray, path: Path) -> Path:

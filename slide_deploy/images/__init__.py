@@ -1,0 +1,1 @@
+"""Pictures to what a model takes, and what it answers to classes."""
