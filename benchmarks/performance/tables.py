@@ -1,5 +1,6 @@
 """The ratios as tables."""
 
+import statistics
 from collections.abc import Sequence
 
 from benchmarks.grid import Grid
@@ -43,17 +44,20 @@ def _ratio(found: Found) -> tuple[str, ...]:
 
 
 def medians(title: str, run: Run) -> Grid:
-    """The candidates of a run in milliseconds."""
+    """The candidates of a run in milliseconds.
+
+    A median has no interval where its rounds are too few for how much they differ.
+    """
     rows = []
     for each in run.measurements:
-        median = percentile(each.samples, 0.5)
+        median, pooled = percentile(each.samples, 0.5), each.pooled_samples
         memory = each.memory
         loaded = memory.loaded if memory else None
         peak = memory.peak if memory else None
         rows.append(
             (
                 each.candidate.name,
-                "–" if median is None else f"{median.value / 1e6:.2f}",
+                f"{statistics.median(pooled) / 1e6:.2f}" if pooled else "–",
                 "–" if median is None else f"{median.interval.low / 1e6:.2f}",
                 "–" if median is None else f"{median.interval.high / 1e6:.2f}",
                 "–" if loaded is None or peak is None else f"{(peak - loaded) / 2**20:.0f}",
