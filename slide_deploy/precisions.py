@@ -87,7 +87,36 @@ MIXED = Precision(
     weight_bits=frozenset({16, 32}),
 )
 
-PRECISIONS = (FLOAT32, FLOAT16, MIXED)
+BFLOAT16 = Precision(
+    name="bfloat16",
+    meaning="everything in float32, to be run in bfloat16",
+    limit=FLOAT16_LIMIT,
+    layer_db=10.0,
+    weight_bits=frozenset({32}),
+)
+INT8 = Precision(
+    name="int8",
+    meaning="weights and activations of 8 bits",
+    limit=FLOAT16_LIMIT,
+    layer_db=10.0,
+    weight_bits=frozenset({8, 32}),
+)
+INT8_WEIGHTS = Precision(
+    name="int8-weights",
+    meaning="weights of 8 bits",
+    limit=FLOAT16_LIMIT,
+    layer_db=10.0,
+    weight_bits=frozenset({8, 32}),
+)
+PALETTES = Precision(
+    name="palettes",
+    meaning="weights as places in a table",
+    limit=FLOAT16_LIMIT,
+    layer_db=10.0,
+    weight_bits=frozenset({8, 32}),
+)
+
+PRECISIONS = (FLOAT32, FLOAT16, MIXED, BFLOAT16, INT8, INT8_WEIGHTS, PALETTES)
 
 
 def known_precisions() -> tuple[Precision, ...]:
