@@ -82,6 +82,7 @@ def _dense(weight: StoredWeight) -> Constant:
         return floats.reshape(-1).view(np.uint8)
 
     size = 4 * int(np.prod(shape, dtype=object))
-    parts = (weight.data, *weight.scales, *weight.zeros)
+    parts = [weight.data, *weight.scales, *weight.zeros]
+    parts += [weight.palette] if weight.palette is not None else []
     source = " ".join(part.source for part in parts)
     return Constant(weight.name, "float32", shape, size, source, load)
