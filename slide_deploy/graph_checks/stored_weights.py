@@ -72,7 +72,19 @@ class StoredWeight:
         Raises:
             ValueError: the parts do not fit together, or have a type that nobody here can read.
         """
-        floats = _evaluated(self.graph, self.name)
+        return self._checked(self.graph.constants)
+
+    def unscaled(self) -> Array:
+        """What is stored less its zero points, as float32: the floats for scales of 1.
+
+        Raises:
+            ValueError: as for ``expand``.
+        """
+        ones = {scale.name: _ones(scale) for scale in self.scales}
+        return self._checked({**self.graph.constants, **ones})
+
+    def _checked(self, constants: Mapping[str, Constant]) -> Array:
+        floats = _evaluated(self.graph, constants, self.name)
         if floats.shape != self.graph.shape(self.name):
             raise ValueError(f"it has the shape {floats.shape}")
         return floats
@@ -194,12 +206,22 @@ def is_narrow(constant: Constant) -> bool:
     return bool(_NARROW.match(constant.dtype))
 
 
-def _evaluated(graph: Graph, name: str) -> Array:
+def _ones(constant: Constant) -> Constant:
+    """A constant of floats of the same shape that are all 1."""
+
+    def load() -> NDArray[np.uint8]:
+        return np.ones(constant.elements, np.float32).view(np.uint8)
+
+    size = 4 * constant.elements
+    return Constant(constant.name, "float32", constant.shape, size, constant.source, load)
+
+
+def _evaluated(graph: Graph, constants: Mapping[str, Constant], name: str) -> Array:
     """The numbers of a value that is computed from constants alone."""
-    if name in graph.constants:
-        return numbers(graph.constants[name])
+    if name in constants:
+        return numbers(constants[name])
     node = graph.producers[name]
-    inputs = [_evaluated(graph, each) if each else None for each in node.inputs]
+    inputs = [_evaluated(graph, constants, each) if each else None for each in node.inputs]
     expand = graph.dialect.expand.get(node.operator)
     if expand is not None:
         return expand(node, inputs)

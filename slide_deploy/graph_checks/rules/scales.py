@@ -29,6 +29,7 @@ from slide_deploy.graph_checks.stored_weights import StoredWeight, numbers, stor
 # Quantisers use at least half of the numbers of a type. A weight whose largest is below a
 # sixteenth of the type's is left with fewer levels than 4 bits have.
 _LEAST_SHARE = 1 / 16
+_NARROW = 8
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
@@ -76,25 +77,20 @@ def _wrong_weight(weight: StoredWeight, may_be_negative: bool) -> str:
 
 def _wrong_numbers(weight: StoredWeight) -> str:
     """A zero point that its type has not, or numbers that are next to nothing."""
-    data = _read(weight.data)
     lowest, highest = _ends(weight)
-    if data is None or lowest == highest:
+    if lowest == highest:
         return ""
-    zeros = [held for zero in weight.zeros if (held := _read(zero)) is not None]
-    for held in zeros:
-        if not np.all((held >= lowest) & (held <= highest)):
+    for zero in weight.zeros:
+        held = _read(zero)
+        if held is not None and not np.all((held >= lowest) & (held <= highest)):
             return f"Its zero points are not numbers of {weight.data.dtype}: {_shown(held)}."
-    if weight.bits > 8:  # a bias, whose scale is that of the product that it is added to
+    if weight.bits > _NARROW:  # a bias, whose scale is that of the product that it is added to
         return ""
-    middle = zeros[0] if len(zeros) == 1 and zeros[0].size == 1 else None
-    if middle is None and zeros:  # by channel: the numbers spread around several
-        largest = float(data.max() - data.min()) if data.size else 0.0
-    else:
-        largest = float(np.abs(data - (0 if middle is None else middle.reshape(()))).max(initial=0))
+    largest = float(np.abs(weight.unscaled()).max(initial=0))
     if not largest >= _LEAST_SHARE * (highest + 1 - lowest) / 2:
         return (
-            f"Its {data.size} numbers of {weight.data.dtype} are all between {data.min():g} and "
-            f"{data.max():g}: its scale leaves nothing of it."
+            f"All of its {weight.data.elements} numbers of {weight.data.dtype} are within "
+            f"{largest:g} of their zero point: its scale leaves nothing of it."
         )
     return ""
 
@@ -177,8 +173,9 @@ def _shown(held: Sequence[float] | NDArray[np.float64]) -> str:
     """The first numbers of some that stand out."""
     flat = np.asarray(held).ravel()
     odd = flat[~(np.isfinite(flat) & (flat > 0))]
-    first = [f"{number:g}" for number in (odd if odd.size else flat)[:3]]
-    return ", ".join(first) + (" and others" if flat.size > len(first) else "")
+    shown = odd if odd.size else flat
+    first = [f"{number:g}" for number in shown[:3]]
+    return ", ".join(first) + (" and others" if shown.size > len(first) else "")
 
 
 RULE = Rule(
