@@ -66,7 +66,7 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
 
 def _floats(graph: Graph, widths: Sequence[Width], precision: Precision) -> Iterator[Violation]:
     """Weights and values of a file of floats that are wider or narrower than it says."""
-    bits = [width.bits for width in widths if width.bits >= 16]
+    bits = [width.bits for width in widths if "int" not in width.dtype and width.bits >= 16]
     if bits and not _fits(set(bits), precision):
         yield RULE.broken(
             f"The file claims {precision.name}; {bits.count(16)} of its {len(bits)} weights have "
