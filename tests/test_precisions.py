@@ -29,8 +29,9 @@ INT4 = Precision(
     value_bits=8,
     measured_as={"openvino:npu": "float16"},
 )
-# Of the smallest file: patches, six in an attention on maps, two of a network behind it, ...
-WEIGHTS = 17
+# Of the smallest file: patches, six of a slide attention, two of a window attention, two of each
+# MLP, patch merging and head.
+WEIGHTS = 1 + 6 + 2 + 2 * 2 + 1 + 1
 NANO = golden_swin("slide_swin_nano")
 
 

@@ -72,7 +72,7 @@ def _passed(graph: Graph, weights: Container[str]) -> dict[str, str]:
 
 def _dense(weight: StoredWeight) -> Constant:
     """A weight as a constant of floats, whose numbers are computed when a rule asks for them."""
-    shape = tuple(size for size in weight.graph.shape(weight.name) or () if isinstance(size, int))
+    shape = tuple(size for size in weight.shape or () if isinstance(size, int))
 
     def load() -> NDArray[np.uint8]:
         try:

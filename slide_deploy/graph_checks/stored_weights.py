@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_deploy.graph_checks.expansion import Array, check_broadcast
-from slide_deploy.graph_checks.graph import Constant, Graph, Node, elements_of
+from slide_deploy.graph_checks.graph import Constant, Graph, Node, Shape, elements_of
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
 from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.shapes import permutation_of
@@ -53,6 +53,13 @@ class StoredWeight:
     length: int = 1
 
     @property
+    def shape(self) -> Shape | None:
+        """Of its floats; that of what is stored where only the standard's own operator has one."""
+        known = self.graph.shape(self.name)
+        is_alike = self.palette is None and self.node.operator in self.graph.dialect.expand
+        return self.data.shape if known is None and is_alike else known
+
+    @property
     def is_cast_only(self) -> bool:
         """Whether nothing scales or shifts what is stored, as where a zero point is cast."""
         return not self.scales and not self.zeros and self.palette is None
@@ -85,7 +92,7 @@ class StoredWeight:
 
     def _checked(self, constants: Mapping[str, Constant]) -> Array:
         floats = _evaluated(self.graph, constants, self.name)
-        if floats.shape != self.graph.shape(self.name):
+        if floats.shape != self.shape:
             raise ValueError(f"it has the shape {floats.shape}")
         return floats
 
@@ -103,7 +110,7 @@ def stored_weights(graph: Graph) -> Mapping[str, StoredWeight]:
     for node in graph.order:
         if len(node.outputs) == 1 and node.inputs and _is_constant(graph, node.inputs, found):
             weight = _next(graph, node, found)
-            if weight is not None and _is_kept(graph, weight):
+            if weight is not None and _is_kept(weight):
                 found[node.outputs[0]] = weight
     return found
 
@@ -127,9 +134,9 @@ def numbers(constant: Constant) -> Array:
     return whole.reshape(constant.shape)
 
 
-def _is_kept(graph: Graph, weight: StoredWeight) -> bool:
+def _is_kept(weight: StoredWeight) -> bool:
     """Whether a weight has a known size and a short chain, as those of all quantisers have."""
-    shape = graph.shape(weight.name)
+    shape = weight.shape
     sizes = [size for size in shape or () if isinstance(size, int)]
     is_known = shape is not None and len(sizes) == len(shape)
     return is_known and elements_of(sizes) <= MAX_DENSE_ELEMENTS and weight.length <= LONGEST_WALK
