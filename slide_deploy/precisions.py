@@ -43,8 +43,13 @@ class Precision:
         meaning: what a file in it holds, a clause.
         limit: how far answers of such a file may be off those of the model in float64.
         layer_db: least signal-to-noise ratio at which a value inside a file is a layer's output.
-        weight_bits: how wide the weights of convolutions and matrix products are: all of these
-            widths occur, and no other. 32 stands for 32 and more.
+        weight_bits: how wide the weights of convolutions and matrix products are: each of these
+            widths occurs. 32 stands for 32 and more, and 8 of palettes for 8 and fewer.
+        spare_bits: widths that may occur beside them, of weights that are better kept so; no other
+            width occurs.
+        has_palettes: whether narrow weights are places in a table of floats, and not numbers.
+        value_bits: how wide values are rounded between operators: some are, and none is rounded to
+            another width; None if none is rounded.
         measured_as: by target, the precision whose speed files of this one have there.
     """
 
@@ -53,6 +58,9 @@ class Precision:
     limit: Limit
     layer_db: float
     weight_bits: frozenset[int]
+    spare_bits: frozenset[int] = frozenset()
+    has_palettes: bool = False
+    value_bits: int | None = None
     measured_as: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -87,7 +95,41 @@ MIXED = Precision(
     weight_bits=frozenset({16, 32}),
 )
 
-PRECISIONS = (FLOAT32, FLOAT16, MIXED)
+BFLOAT16 = Precision(
+    name="bfloat16",
+    meaning="everything in float32, to be run in bfloat16",
+    limit=FLOAT16_LIMIT,
+    layer_db=10.0,
+    weight_bits=frozenset({32}),
+)
+INT8 = Precision(
+    name="int8",
+    meaning="weights and activations of 8 bits",
+    limit=FLOAT16_LIMIT,
+    layer_db=10.0,
+    weight_bits=frozenset({8}),
+    spare_bits=frozenset({16, 32}),
+    value_bits=8,
+)
+INT8_WEIGHTS = Precision(
+    name="int8-weights",
+    meaning="weights of 8 bits",
+    limit=FLOAT16_LIMIT,
+    layer_db=10.0,
+    weight_bits=frozenset({8}),
+    spare_bits=frozenset({16, 32}),
+)
+PALETTES = Precision(
+    name="palettes",
+    meaning="weights as places in a table",
+    limit=FLOAT16_LIMIT,
+    layer_db=10.0,
+    weight_bits=frozenset({8}),
+    spare_bits=frozenset({16, 32}),
+    has_palettes=True,
+)
+
+PRECISIONS = (FLOAT32, FLOAT16, MIXED, BFLOAT16, INT8, INT8_WEIGHTS, PALETTES)
 
 
 def known_precisions() -> tuple[Precision, ...]:

@@ -14,28 +14,34 @@ from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.graph_checks.rules.precision import RULE
 from slide_deploy.precisions import Limit, Precision, precision_named
 from slide_deploy.tuning.defaults import measured_as
+from tests.graph_checks.quantised.quantisers import quietly, static
 from tests.graph_checks.small_models import Files, exported_smallest
 from tests.support import exported, exported_path, golden_swin, verify_file
 from tests.test_architecture import ROOT
 
-INT8 = Precision(
-    name="int8",
-    meaning="weights in int8",
+INT4 = Precision(
+    name="int4",
+    meaning="weights in int4",
     limit=Limit(relative=0.2, snr_db=20.0),
     layer_db=15.0,
-    weight_bits=frozenset({8, 32}),
+    weight_bits=frozenset({4}),
+    spare_bits=frozenset({32}),
+    value_bits=8,
     measured_as={"openvino:npu": "float16"},
 )
+# Of the smallest file: patches, six of a slide attention, two of a window attention, two of each
+# MLP, patch merging and head.
+WEIGHTS = 1 + 6 + 2 + 2 * 2 + 1 + 1
 NANO = golden_swin("slide_swin_nano")
 
 
 @pytest.fixture
 def _one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precisions, "PRECISIONS", (*precisions.PRECISIONS, INT8))
+    monkeypatch.setattr(precisions, "PRECISIONS", (*precisions.PRECISIONS, INT4))
 
 
 def test_an_unknown_one_is_refused_in_a_sentence() -> None:
-    said = "float8 is not a precision: choose one of float32, float16, mixed"
+    said = "float8 is not a precision: choose one of float32, float16, mixed, bfloat16, int8"
     with pytest.raises(InputError, match=said):
         precision_named("float8")
     path = exported_path(exported(NANO.load()), "onnx")
@@ -46,9 +52,9 @@ def test_an_unknown_one_is_refused_in_a_sentence() -> None:
 @pytest.mark.usefixtures("_one_line")
 def test_verification_and_tuning_take_its_record() -> None:
     path = exported_path(exported(NANO.load()), "onnx")
-    assert verify_file(path, NANO.load(), "int8").limit == INT8.limit
-    assert measured_as("openvino:npu", "int8") == "float16"
-    assert measured_as("openvino:cpu", "int8") == "int8"
+    assert verify_file(path, NANO.load(), "int4").limit == INT4.limit
+    assert measured_as("openvino:npu", "int4") == "float16"
+    assert measured_as("openvino:cpu", "int4") == "int4"
 
 
 @pytest.fixture
@@ -65,14 +71,15 @@ def claims(path: Path, precision: str) -> list[str]:
 
 @pytest.mark.usefixtures("_one_line")
 def test_its_files_must_hold_what_it_says(smallest: Files, tmp_path: Path) -> None:
-    from onnxruntime.quantization import quantize_dynamic
-
     quantised = tmp_path / "quantised.onnx"
-    quantize_dynamic(smallest["onnx"], quantised)
-    assert claims(quantised, "int8") == []
+    with quietly():
+        static("QInt4", "QUInt8", op_types_to_quantize=["Conv"])(smallest["onnx"], quantised)
+    assert claims(quantised, "int4") == []
     assert claims(quantised, "float32") != []
-    assert claims(smallest["onnx"], "int8") == [
-        "The file claims int8; none of its numbers is of low precision."
+    assert claims(quantised, "int8")[0].endswith("weights has 8 bits.")
+    assert claims(smallest["onnx"], "int4") == [
+        f"The file claims int4; none of its {WEIGHTS} weights has 4 bits.",
+        "The file claims int4; none of its values is rounded to 8 bits.",
     ]
     assert claims(smallest["onnx"], "float32") == []
 
@@ -80,11 +87,11 @@ def test_its_files_must_hold_what_it_says(smallest: Files, tmp_path: Path) -> No
 _CODE = """
 from slide_deploy import precisions
 limit = precisions.Limit(relative=0.2, snr_db=20.0)
-int8 = precisions.Precision("int8", "weights in int8", limit, 15.0, frozenset({8, 32}))
-precisions.PRECISIONS = (*precisions.PRECISIONS, int8)
+int4 = precisions.Precision("int4", "weights in int4", limit, 15.0, frozenset({4}))
+precisions.PRECISIONS = (*precisions.PRECISIONS, int4)
 from slide_deploy.cli import main
 from slide_deploy.parity import LIMITS
-assert LIMITS["int8"] == limit
+assert LIMITS["int4"] == limit
 main()
 """
 
@@ -92,8 +99,8 @@ main()
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("INT8", "onnx is not written in int8: choose float32 as --precision."),
-        ("int4", "'int4' is not one of 'float32', 'float16', 'mixed', 'int8'"),
+        ("INT4", "onnx is not written in int4: choose float32 as --precision."),
+        ("int3", "'int3' is not one of 'float32', 'float16', 'mixed', 'bfloat16', 'int8'"),
     ],
 )
 def test_the_command_line_takes_it(name: str, said: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks.graph import Graph
+from slide_deploy.graph_checks.in_floats import in_floats
 from slide_deploy.graph_checks.policy import Policy, policy_for
 from slide_deploy.graph_checks.readers import read_graph
 from slide_deploy.graph_checks.readers.limits import short
@@ -72,8 +73,9 @@ def check_files(
 
 def check_graph(graph: Graph, policy: Policy) -> Iterator[Violation]:
     """The violations of every rule, at most ``MAX_VIOLATIONS`` of each."""
+    network = in_floats(graph)
     for rule in RULES:
-        yield from _limited(rule, graph, policy)
+        yield from _limited(rule, network if rule.in_floats else graph, policy)
 
 
 def _limited(rule: Rule, graph: Graph, policy: Policy) -> Iterator[Violation]:

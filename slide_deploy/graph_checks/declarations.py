@@ -13,6 +13,8 @@ PREFIX = "slide_deploy."
 # For whoever reads a file; no rule does. A JSON list with the name, the sizes and the form of each.
 ATTENTIONS_KEY = "slide_deploy.slide_attentions"
 PRECISION_KEY = "slide_deploy.precision"
+# Of a quantised file: a JSON list with the names of the operators whose weights are floats.
+FLOAT_OPERATORS_KEY = "slide_deploy.float_operators"
 
 # A census of a hundred geometries has a tenth of it.
 _LONGEST_TEXT = 200_000
@@ -47,3 +49,15 @@ def read_entries(text: str) -> list[dict[str, Any]]:
     if not isinstance(entries, list):
         raise ValueError("is not a list")
     return [entry if isinstance(entry, dict) else {} for entry in entries]
+
+
+def read_names(text: str) -> tuple[str, ...]:
+    """The texts in a JSON list.
+
+    Raises:
+        ValueError: the text is no such list; its text is a clause.
+    """
+    entries = parsed(text)
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise ValueError("is not a list of names")
+    return tuple(entries)

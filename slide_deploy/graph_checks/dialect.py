@@ -4,9 +4,13 @@ Each reader hands its dialect out with every graph. Rules and walks ask it, and 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Any, TypeAlias
+
+Expand: TypeAlias = Callable[..., Any]
+"""A function of ``expansion``; named loosely here, since the graph that it takes has a dialect."""
 
 
 class Kind(Enum):
@@ -88,6 +92,10 @@ class Dialect:
         default_epsilon: where that attribute is left out; None if the format has no default.
         quantising: finds the operators that are there for numbers of low precision; None if the
             format has none.
+        expand: how operators compute the floats that stored numbers of low precision stand for.
+        palettes: those of them whose numbers are places in a palette.
+        ranges: those that round to levels between two ends.
+        rounding: operators that round a value on its way, or widen what was rounded.
         in_order: whether the order of the file is the order of execution.
         optional_inputs: whether an input without a name is one left out.
         unread_input: operator that the format's converter puts behind an input that nothing reads.
@@ -114,6 +122,10 @@ class Dialect:
     epsilons: Mapping[str, str] = field(default_factory=dict)
     default_epsilon: float | None = None
     quantising: re.Pattern[str] | None = None
+    expand: Mapping[str, Expand] = field(default_factory=dict)
+    palettes: frozenset[str] = frozenset()
+    ranges: frozenset[str] = frozenset()
+    rounding: frozenset[str] = frozenset()
     in_order: bool = True
     optional_inputs: bool = False
     unread_input: str = ""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from slide_deploy.graph_checks.convolutions import convolution
 from slide_deploy.graph_checks.graph import Constant, Graph, Node, elements_of
+from slide_deploy.graph_checks.in_floats import in_floats
 from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.products import product
 from slide_deploy.graph_checks.shapes import Known, at_batch_one
@@ -100,10 +101,13 @@ def inspect(graph: Graph) -> Inspection:
 
 
 def parameters(graph: Graph) -> int:
-    """Numbers that the file holds as weights, each stored number once."""
+    """Numbers that the file holds as weights, each stored number once.
+
+    A weight of low precision counts as its floats do, and its scales and zero points do not.
+    """
     stored = {
         constant.source: constant.elements
-        for constant in graph.constants.values()
+        for constant in in_floats(graph).constants.values()
         if is_weight(constant)
     }
     return sum(stored.values())

@@ -15,8 +15,10 @@ from collections.abc import Iterator
 
 from slide_deploy.graph_checks.graph import Constant, Graph, Node
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
+from slide_deploy.graph_checks.in_floats import rounding
 from slide_deploy.graph_checks.kinds import Kind, kind_of
 
+_ANY_INTEGER = re.compile(r"u?int(\d+)$")
 _SMALL_FLOAT = re.compile(r"n?float[1-9](e|$)")
 _SMALL_INTEGER = re.compile(r"u?int[1-8]$")
 _INTEGER = re.compile(r"u?int([1-8]|16)$")
@@ -33,6 +35,26 @@ def quantising_operators(graph: Graph) -> Counter[str]:
     if pattern is None:
         return Counter()
     return Counter(node.operator for node in graph.nodes if pattern.search(node.operator))
+
+
+def value_widths(graph: Graph) -> Counter[int]:
+    """To how many bits values are rounded on their way, and how many operators do so.
+
+    Operators that compute with integers round what they read, or read what was rounded.
+    """
+    widths: Counter[int] = Counter()
+    for node in rounding(graph):
+        if node.operator in graph.dialect.ranges:
+            levels = (node.integers("levels") or (256,))[0]
+            widths[max((levels - 1).bit_length(), 1)] += 1
+        else:
+            kinds = (_dtype(graph, name) for name in (*node.inputs[:1], *node.outputs[:1]))
+            bits = [int(found[1]) for kind in kinds if (found := _ANY_INTEGER.match(kind))]
+            widths[bits[0] if bits else 8] += 1
+    others = quantising_operators(graph)
+    passed = (*graph.dialect.rounding, *graph.dialect.expand)
+    computing = sum(count for name, count in others.items() if name not in passed)
+    return widths + Counter({8: computing} if computing else {})
 
 
 def small_floats(graph: Graph) -> Counter[str]:

@@ -42,9 +42,10 @@ from slide_deploy.mlpackage.protobuf import model_messages
 
 # Position among the inputs: weights stand second and biases third, as in the other formats.
 _TENSORS = (
-    *("x", "values", "cond", "data", "query", "a", "loop_vars"),
-    *("y", "weight", "key", "b", "indices"),
+    *("x", "values", "cond", "data", "query", "a", "loop_vars", "input", "quantized_data"),
+    *("y", "weight", "key", "b", "indices", "lut", "scale"),
     *("bias", "value", "gamma", "beta", "mean", "variance", "updates", "attn_mask"),
+    *("zero_point", "offset"),
 )
 _NESTED = 10
 # A literal with more elements is a tensor whatever its parameter is called.
@@ -147,8 +148,14 @@ class _Reader:
                     attributes[parameter] = steering
                 else:
                     inputs.extend(self._names(argument, f"{name}.{parameter}", prefix))
-        for parameter, value in operation.attributes.items():  # of old constexpr operators
-            inputs.extend(self._names(value, f"{name}.{parameter}", prefix))
+        # Old constexpr operators have attributes in the place of inputs.
+        for parameter in sorted(operation.attributes, key=_position):
+            value = operation.attributes[parameter]
+            steering = self._attribute(parameter, value, prefix)
+            if steering is not None:
+                attributes[parameter] = steering
+            else:
+                inputs.extend(self._names(value, f"{name}.{parameter}", prefix))
         for block in operation.blocks:
             self._declare(block.inputs, prefix)
             self.bound.update(prefix + value.name for value in block.inputs)

@@ -3,6 +3,7 @@
 import re
 
 from slide_deploy.graph_checks.dialect import Dialect, Kind, PadWords, kinds
+from slide_deploy.graph_checks.expansion import affine, blockwise, palette
 
 DIALECT = Dialect(
     format="coreml",
@@ -29,7 +30,8 @@ DIALECT = Dialect(
             "sub",
             Kind.SAME_SHAPE: "abs batch_norm clip erf exp gelu identity instance_norm inverse "
             "layer_norm leaky_relu log relu rsqrt sigmoid sigmoid_hard silu sqrt square tanh",
-            Kind.CAST: "cast dequantize quantize",
+            Kind.CAST: "cast constexpr_affine_dequantize constexpr_blockwise_shift_scale "
+            "dequantize quantize",
             Kind.RESHAPE: "expand_dims flatten2d reshape squeeze",
             Kind.TRANSPOSE: "transpose",
             Kind.CONCAT: "concat",
@@ -52,4 +54,11 @@ DIALECT = Dialect(
     gather="gather",
     epsilons=dict.fromkeys(("batch_norm", "instance_norm", "layer_norm"), "epsilon"),
     quantising=re.compile(r"^(de)?quantize$|^conv_quantized$|^constexpr_.*(quantize|lut|scale)"),
+    expand={
+        "constexpr_affine_dequantize": affine,
+        "constexpr_blockwise_shift_scale": blockwise,
+        "constexpr_lut_to_dense": palette,
+    },
+    palettes=frozenset({"constexpr_lut_to_dense"}),
+    rounding=frozenset({"quantize", "dequantize"}),
 )

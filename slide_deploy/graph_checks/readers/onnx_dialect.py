@@ -3,6 +3,7 @@
 import re
 
 from slide_deploy.graph_checks.dialect import Dialect, Kind, PadWords, kinds
+from slide_deploy.graph_checks.expansion import dequantize_linear
 
 DIALECT = Dialect(
     format="onnx",
@@ -56,5 +57,7 @@ DIALECT = Dialect(
         r"[Qq]uantize|^QLinear|^QOrdered|^Q(Gemm|Attention|MoE)$|Integer(16|ToFloat)?$"
         r"|NBits|Bnb4$|Fp(Q)?4|Float8$|BFP$"
     ),
+    expand={"DequantizeLinear": dequantize_linear},
+    rounding=frozenset({"QuantizeLinear", "DequantizeLinear"}),
     optional_inputs=True,
 )

@@ -3,6 +3,7 @@
 import re
 
 from slide_deploy.graph_checks.dialect import Dialect, Kind, PadWords, kinds
+from slide_deploy.graph_checks.expansion import fake_quantize
 
 DIALECT = Dialect(
     format="openvino",
@@ -38,5 +39,8 @@ DIALECT = Dialect(
     gather="Gather",
     epsilons={"BatchNormInference": "epsilon", "GroupNormalization": "epsilon", "MVN": "eps"},
     quantising=re.compile(r"^FakeConvert$|[Qq]uantize"),
+    expand={"FakeQuantize": fake_quantize},
+    ranges=frozenset({"FakeQuantize"}),
+    rounding=frozenset({"FakeQuantize"}),
     in_order=False,
 )

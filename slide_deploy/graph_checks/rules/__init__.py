@@ -20,6 +20,7 @@ from slide_deploy.graph_checks.rules import (
     parameter_count,
     precision,
     rank,
+    scales,
     shapes_agree,
     types,
     unfold,
@@ -51,6 +52,7 @@ RULES: tuple[Rule, ...] = (
     norm_epsilon.RULE,
     description.RULE,
     precision.RULE,
+    scales.RULE,
 )
 
 __all__ = ["RULES", "Rule", "Severity", "Violation"]

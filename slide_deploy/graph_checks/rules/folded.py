@@ -80,4 +80,5 @@ RULE = Rule(
     reason="A branch that was left in costs a second convolution; a missing one is a wrong model.",
     remedy="Export the model again with slide-deploy, which folds it first.",
     check=_check,
+    in_floats=True,
 )

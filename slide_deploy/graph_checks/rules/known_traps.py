@@ -32,4 +32,5 @@ RULE = Rule(
     reason="A runtime can answer a correct graph wrongly, and no other check would see it.",
     remedy="Write the pattern another way, and verify on the runtime itself.",
     check=_check,
+    in_floats=True,
 )

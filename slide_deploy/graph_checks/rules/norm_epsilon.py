@@ -88,4 +88,5 @@ RULE = Rule(
     "comes whose variance is small.",
     remedy="Export the model again; where it has another epsilon, name it in the policy.",
     check=_check,
+    in_floats=True,
 )

@@ -1,39 +1,48 @@
 """The numbers of a file have the precision that the file claims.
 
-Told by the weights of convolutions and matrix products, behind casts:
+``slide_deploy.precisions`` has a record of each. Told by the weights of convolutions and matrix
+products, behind casts and whatever makes floats of stored integers:
 
-    float32    none has 16 bits, and no value and no other constant has either
-    float16    all have 16 bits
-    mixed      some have, some have not
+    weight_bits    each of these widths occurs: all have 16 bits in a file of float16; some have
+                   16 and some 32 in one that is mixed; some have 8 in one of int8
+    spare_bits     a weight may have one of these as well, and none has any other width: in a
+                   quantised file some may be kept as floats
+    has_palettes   whether the narrow ones are places in a palette
+    value_bits     values are rounded to so many bits somewhere, and nowhere to others; or to none
 
-``slide_deploy.precisions`` has the widths of each. These three allow no numbers of low precision:
-a quantiser copies the claim of the file that it reads. A precision of narrower weights must have
-some.
+A quantised file may name the operators whose weights it keeps as floats; then no others are. A
+precision of 16 and 32 bits allows no numbers of low precision: a quantiser copies the claim of the
+file that it reads. Without 16 among its widths it allows no value and no constant of 16 bits. A
+file to be run in bfloat16 is one of float32 in all of this.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from slide_deploy.graph_checks.declarations import PRECISION_KEY
-from slide_deploy.graph_checks.graph import Constant, Graph
-from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
-from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.declarations import (
+    FLOAT_OPERATORS_KEY,
+    PRECISION_KEY,
+    read_names,
+)
+from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.low_precision import (
     integer_weights,
     quantising_operators,
     rounded_values,
     small_floats,
+    value_widths,
 )
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
+from slide_deploy.graph_checks.weight_widths import Width, weight_widths
 from slide_deploy.precisions import Precision, known_precisions
 
 _HALF = ("float16", "bfloat16")
+_NARROW = 8
 _QUANTISED = (
     f"Use the file as it was exported, or remove {PRECISION_KEY} from the metadata of the "
     f"quantised file and prove its answers anew."
 )
-_WEIGHTED = (Kind.CONVOLUTION, Kind.PRODUCT, Kind.LINEAR)
 
 
 def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
@@ -44,24 +53,106 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     if claimed not in known:
         yield RULE.broken(f"The file claims {claimed}; known are {', '.join(known)}.")
         return
-    precision, low = known[claimed], list(_low_precision(graph, claimed))
-    if not precision.is_quantised:
-        yield from _widths(graph, precision)
-        yield from low
-    elif not low:
-        yield RULE.broken(f"The file claims {claimed}; none of its numbers is of low precision.")
+    precision, widths = known[claimed], weight_widths(graph)
+    if precision.is_quantised:
+        yield from _quantised_weights(widths, precision)
+        yield from _rounded(graph, precision)
+        yield from _small_floats(graph, claimed)
+        yield from _kept_floats(graph, widths)
+    else:
+        yield from _floats(graph, widths, precision)
+        yield from _low_precision(graph, claimed)
 
 
-def _widths(graph: Graph, precision: Precision) -> Iterator[Violation]:
-    """Weights and values that are wider or narrower than the precision says."""
-    bits = [16 if weight.dtype in _HALF else 32 for weight in _weights(graph)]
-    if bits and set(bits) != precision.weight_bits:
+def _floats(graph: Graph, widths: Sequence[Width], precision: Precision) -> Iterator[Violation]:
+    """Weights and values of a file of floats that are wider or narrower than it says."""
+    bits = [width.bits for width in widths if "int" not in width.dtype and width.bits >= 16]
+    if bits and not _fits(set(bits), precision):
         yield RULE.broken(
             f"The file claims {precision.name}; {bits.count(16)} of its {len(bits)} weights have "
             f"16 bits."
         )
-    if 16 not in precision.weight_bits:
+    if 16 not in precision.weight_bits | precision.spare_bits:
         yield from _narrow_values(graph, precision.name)
+
+
+def _fits(found: set[int], precision: Precision) -> bool:
+    """Whether the widths that must occur do, and others only where they may."""
+    return precision.weight_bits <= found <= precision.weight_bits | precision.spare_bits
+
+
+def _quantised_weights(widths: Sequence[Width], precision: Precision) -> Iterator[Violation]:
+    """Weights of a quantised file that are too few, of another width, or of the other kind."""
+    counts = Counter(_rounded_up(width, precision) for width in widths)
+    for bits in sorted(precision.weight_bits - counts.keys()):
+        yield RULE.broken(
+            f"The file claims {precision.name}; none of its {len(widths)} weights has {bits} bits.",
+            remedy="Quantise it, or claim the precision that it has.",
+        )
+    for bits in sorted(counts.keys() - precision.weight_bits - precision.spare_bits):
+        yield RULE.broken(
+            f"The file claims {precision.name}; {counts[bits]} of its {len(widths)} weights have "
+            f"{bits} bits."
+        )
+    others = [
+        width
+        for width in widths
+        if width.bits <= _NARROW and width.is_palette != precision.has_palettes
+    ]
+    if others:
+        are = "no palettes" if precision.has_palettes else "palettes"
+        yield RULE.broken(
+            f"The file claims {precision.name}; {len(others)} of its weights are {are}.",
+            others[0].node.name,
+        )
+
+
+def _rounded_up(width: Width, precision: Precision) -> int:
+    """How wide a weight is; places in a palette are as good as 8 bits where palettes are meant."""
+    return max(width.bits, _NARROW) if width.is_palette and precision.has_palettes else width.bits
+
+
+def _rounded(graph: Graph, precision: Precision) -> Iterator[Violation]:
+    """Values of a quantised file that are rounded and should not be, or to another width."""
+    found = value_widths(graph)
+    if precision.value_bits is None:
+        if found:
+            yield RULE.broken(
+                f"The file claims {precision.name}; {sum(found.values())} of its operators round "
+                f"values, which that precision keeps as floats."
+            )
+    elif not found:
+        yield RULE.broken(
+            f"The file claims {precision.name}; none of its values is rounded to "
+            f"{precision.value_bits} bits."
+        )
+    elif others := found.keys() - {precision.value_bits}:
+        yield RULE.broken(
+            f"The file claims {precision.name}; {sum(found[bits] for bits in others)} of its "
+            f"operators round values to {' or '.join(map(str, sorted(others)))} bits."
+        )
+
+
+def _kept_floats(graph: Graph, widths: Sequence[Width]) -> Iterator[Violation]:
+    """Operators with weights of floats that the file does not name, or names wrongly."""
+    text = graph.metadata.get(FLOAT_OPERATORS_KEY)
+    if text is None:
+        return
+    try:
+        named = set(read_names(text))
+    except ValueError as error:
+        yield RULE.broken(f"The file's {FLOAT_OPERATORS_KEY} {error}.")
+        return
+    kept = {width.node.name: width for width in widths if width.bits > _NARROW}
+    for name, width in kept.items():
+        if name not in named:
+            yield RULE.broken(
+                f"Its weight is {width.dtype}, and the file does not name it among the operators "
+                f"that are kept as floats.",
+                name,
+            )
+    for name in sorted(named - kept.keys()):
+        yield RULE.broken("The file says that its weight is kept as floats, and it is not.", name)
 
 
 def _low_precision(graph: Graph, claimed: str) -> Iterator[Violation]:
@@ -69,9 +160,7 @@ def _low_precision(graph: Graph, claimed: str) -> Iterator[Violation]:
     operators = quantising_operators(graph)
     if operators:
         yield _quantised(f"{_listed(operators)} compute in low precision", claimed)
-    floats = small_floats(graph)
-    if floats:
-        yield _quantised(f"{_listed(floats)} are among its numbers", claimed)
+    yield from _small_floats(graph, claimed)
     weights = integer_weights(graph)
     if weights:
         kinds = _listed(Counter(weight.dtype for weight in weights))
@@ -82,6 +171,12 @@ def _low_precision(graph: Graph, claimed: str) -> Iterator[Violation]:
         yield _quantised(f"{kinds} read numbers cast to integers", claimed, rounded[0].name)
 
 
+def _small_floats(graph: Graph, claimed: str) -> Iterator[Violation]:
+    floats = small_floats(graph)
+    if floats:
+        yield _quantised(f"{_listed(floats)} are among its numbers", claimed)
+
+
 def _quantised(what: str, claimed: str, node: str = "") -> Violation:
     return RULE.broken(f"{what}, and the file claims {claimed}.", node, remedy=_QUANTISED)
 
@@ -90,24 +185,6 @@ def _listed(counts: Counter[str]) -> str:
     """``20 MatMulInteger, 13 ConvInteger``: the most frequent first."""
     shown = [f"{count} {name}" for name, count in counts.most_common(4)]
     return ", ".join(shown) + (" and others" if len(counts) > len(shown) else "")
-
-
-def _weights(graph: Graph) -> Iterator[Constant]:
-    """The weight of every convolution and matrix product that has a constant one."""
-    for node in graph.nodes:
-        if kind_of(graph, node) in _WEIGHTED and len(node.inputs) > 1:
-            weight = graph.constants.get(_before_casts(graph, node.inputs[1]))
-            if weight is not None:
-                yield weight
-
-
-def _before_casts(graph: Graph, name: str) -> str:
-    for _ in range(LONGEST_WALK):
-        node = graph.producers.get(name)
-        if node is None or not node.inputs or kind_of(graph, node) is not Kind.CAST:
-            break
-        name = node.inputs[0]
-    return name
 
 
 def _narrow_values(graph: Graph, claimed: str) -> Iterator[Violation]:

@@ -83,4 +83,5 @@ RULE = Rule(
     reason="Core ML refuses rank 6, and runtimes have fast layouts up to rank 4 only.",
     remedy="Merge dimensions, heads into the batch for example; the lowerings of slide-deploy do.",
     check=_check,
+    in_floats=True,
 )

@@ -40,6 +40,8 @@ class Rule:
         reason: why, a sentence.
         remedy: what to do where it does not hold.
         check: finds the violations of a graph; must get along with any graph that a reader gives.
+        in_floats: whether it looks at the network, and so at the graph without its numbers of low
+            precision (``in_floats``), or at the file.
     """
 
     id: str
@@ -48,6 +50,7 @@ class Rule:
     reason: str
     remedy: str
     check: Callable[[Graph, Policy], Iterable[Violation]]
+    in_floats: bool = False
 
     def broken(
         self, message: str, node: str = "", *, severity: Severity = "error", remedy: str = ""

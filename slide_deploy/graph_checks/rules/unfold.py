@@ -81,4 +81,5 @@ RULE = Rule(
     "to avoid it.",
     remedy="Export the folded model with slide-deploy, whose lowerings read neighbours in place.",
     check=_check,
+    in_floats=True,
 )

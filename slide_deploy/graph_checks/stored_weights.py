@@ -1,0 +1,251 @@
+"""Weights of low precision: what a file stores of each, and the floats that they stand for.
+
+    data ─► cast ─► - zero point ─► x scale ─► cast, reshape, transpose ─► weight
+
+Every format writes a part of this chain, in operators of its own (``expansion``) or in common ones.
+All that stands in it is constant, so that a chain is one weight to the rules that look at the
+network, and to nobody else.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slide_deploy.graph_checks.expansion import Array, check_broadcast
+from slide_deploy.graph_checks.graph import Constant, Graph, Node, Shape, elements_of
+from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
+from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.shapes import permutation_of
+from slide_deploy.mlpackage.decompression import MAX_DENSE_ELEMENTS
+from slide_deploy.mlpackage.dtypes import unpack
+
+_NARROW = re.compile(r"n?float[1-9](e|$)|u?int([1-8]|16)$")
+_FEW_BITS = re.compile(r"(u?)int([1-7])$")
+_WIDTH = re.compile(r"\d+")
+_DIFFERENCES = ("sub", "subtract")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredWeight:
+    """One weight of low precision.
+
+    Attributes:
+        name: of the value that holds its floats.
+        node: the last operator of its chain.
+        data: what is stored in the place of its floats.
+        scales: what they are multiplied by; both ends of a FakeQuantize are none.
+        zeros: zero points.
+        palette: the floats that ``data`` are places in; None where they are numbers.
+        graph: where it is.
+        length: how many operators its chain has.
+    """
+
+    name: str
+    node: Node
+    data: Constant
+    scales: tuple[Constant, ...]
+    zeros: tuple[Constant, ...]
+    palette: Constant | None
+    graph: Graph
+    length: int = 1
+
+    @property
+    def shape(self) -> Shape | None:
+        """Of its floats; that of what is stored where only the standard's own operator has one."""
+        known = self.graph.shape(self.name)
+        is_alike = self.palette is None and self.node.operator in self.graph.dialect.expand
+        return self.data.shape if known is None and is_alike else known
+
+    @property
+    def is_cast_only(self) -> bool:
+        """Whether nothing scales or shifts what is stored, as where a zero point is cast."""
+        return not self.scales and not self.zeros and self.palette is None
+
+    @property
+    def bits(self) -> int:
+        """How wide a stored number is; of a palette, how many bits count its entries."""
+        if self.palette is not None:
+            entries = self.palette.shape[-2] if self._is_new_palette() else self.palette.elements
+            return max((entries - 1).bit_length(), 1)
+        found = _WIDTH.search(self.data.dtype)
+        return int(found.group()) if found else 32
+
+    def expand(self) -> Array:
+        """The floats that it stands for, as float32.
+
+        Raises:
+            ValueError: the parts do not fit together, or have a type that nobody here can read.
+        """
+        return self._checked(self.graph.constants)
+
+    def unscaled(self) -> Array:
+        """What is stored less its zero points, as float32: the floats for scales of 1.
+
+        Raises:
+            ValueError: as for ``expand``.
+        """
+        ones = {scale.name: _ones(scale) for scale in self.scales}
+        return self._checked({**self.graph.constants, **ones})
+
+    def _checked(self, constants: Mapping[str, Constant]) -> Array:
+        floats = _evaluated(self.graph, constants, self.name)
+        if floats.shape != self.shape:
+            raise ValueError(f"it has the shape {floats.shape}")
+        return floats
+
+    def _is_new_palette(self) -> bool:
+        """Whether the palette has the axes of the blocks, the entries and the vectors."""
+        return self.palette is not None and len(self.palette.shape) > 1
+
+
+def stored_weights(graph: Graph) -> Mapping[str, StoredWeight]:
+    """Every value that is computed from stored numbers of low precision alone, by its name.
+
+    A chain has one for each of its operators; what is read by anything else is a weight.
+    """
+    found: dict[str, StoredWeight] = {}
+    for node in graph.order:
+        if len(node.outputs) == 1 and node.inputs and _is_constant(graph, node.inputs, found):
+            weight = _next(graph, node, found)
+            if weight is not None and _is_kept(weight):
+                found[node.outputs[0]] = weight
+    return found
+
+
+def numbers(constant: Constant) -> Array:
+    """The numbers of a constant, also those of less than a byte.
+
+    Raises:
+        ValueError: they have a type that nobody here can read.
+    """
+    array = constant.array()
+    if array is not None:
+        return array
+    few = _FEW_BITS.match(constant.dtype)
+    if few is None:
+        raise ValueError(f"{constant.dtype} cannot be read")
+    bits = int(few[2])
+    whole = unpack(np.ascontiguousarray(constant.load()), bits, constant.elements).astype(np.int16)
+    if not few[1]:
+        whole = np.where(whole >= 1 << (bits - 1), whole - (1 << bits), whole)
+    return whole.reshape(constant.shape)
+
+
+def _is_kept(weight: StoredWeight) -> bool:
+    """Whether a weight has a known size and a short chain, as those of all quantisers have."""
+    shape = weight.shape
+    sizes = [size for size in shape or () if isinstance(size, int)]
+    is_known = shape is not None and len(sizes) == len(shape)
+    return is_known and elements_of(sizes) <= MAX_DENSE_ELEMENTS and weight.length <= LONGEST_WALK
+
+
+def _is_constant(graph: Graph, names: Iterable[str], found: Mapping[str, StoredWeight]) -> bool:
+    return all(name in graph.constants or name in found for name in names if name)
+
+
+def _next(graph: Graph, node: Node, found: Mapping[str, StoredWeight]) -> StoredWeight | None:
+    """The weight that an operator makes of constants and of weights before it; None if none."""
+    before = [found.get(name) for name in node.inputs]
+    stored = [graph.constants.get(name) for name in node.inputs]
+    kind = kind_of(graph, node)
+    if node.operator in graph.dialect.expand:
+        data, first = stored[0], before[0]
+        parts = [each for each in stored[1:] if each is not None]
+        if node.operator in graph.dialect.palettes:
+            return _made(graph, node, data, palette=parts[0] if parts else None)
+        if first is not None:  # numbers that were cast, in front of a FakeQuantize
+            return _passed_on(node, first)
+        if node.operator in graph.dialect.ranges:
+            return _made(graph, node, data)
+        return _made(graph, node, data, tuple(parts[:1]), tuple(parts[1:2]))
+    origin = next((weight for weight in before if weight is not None), None)
+    narrow = next((each for each in stored if each is not None and is_narrow(each)), None)
+    if kind in (Kind.CAST, Kind.RESHAPE, Kind.TRANSPOSE):
+        if before[0] is not None:
+            return _passed_on(node, before[0])
+        data = stored[0]
+        return _made(graph, node, data) if data is not None and is_narrow(data) else None
+    other = _other(graph, node, origin, found)
+    if origin is None or other is None or narrow is not None:
+        return None
+    if kind is Kind.MULTIPLY:
+        return replace(_passed_on(node, origin), scales=(*origin.scales, other))
+    if node.operator.lower() in _DIFFERENCES and before[0] is origin:
+        return replace(_passed_on(node, origin), zeros=(*origin.zeros, other))
+    return None
+
+
+def _passed_on(node: Node, weight: StoredWeight) -> StoredWeight:
+    """The same weight behind one more operator."""
+    return replace(weight, name=node.outputs[0], node=node, length=weight.length + 1)
+
+
+def _other(
+    graph: Graph, node: Node, origin: StoredWeight | None, found: Mapping[str, StoredWeight]
+) -> Constant | None:
+    """What an operator of two inputs reads beside a weight: a constant, or one that was cast."""
+    names = [name for name in node.inputs if origin is None or name != origin.name]
+    if len(node.inputs) != 2 or len(names) != 1:
+        return None
+    if names[0] in found:
+        return found[names[0]].data if found[names[0]].is_cast_only else None
+    return graph.constants.get(names[0])
+
+
+def _made(
+    graph: Graph,
+    node: Node,
+    data: Constant | None,
+    scales: tuple[Constant, ...] = (),
+    zeros: tuple[Constant, ...] = (),
+    palette: Constant | None = None,
+) -> StoredWeight | None:
+    if data is None:
+        return None
+    return StoredWeight(node.outputs[0], node, data, scales, zeros, palette, graph)
+
+
+def is_narrow(constant: Constant) -> bool:
+    """Whether a constant holds integers or floats of at most 16 and less than 16 bits."""
+    return bool(_NARROW.match(constant.dtype))
+
+
+def _ones(constant: Constant) -> Constant:
+    """A constant of floats of the same shape that are all 1."""
+
+    def load() -> NDArray[np.uint8]:
+        return np.ones(constant.elements, np.float32).view(np.uint8)
+
+    size = 4 * constant.elements
+    return Constant(constant.name, "float32", constant.shape, size, constant.source, load)
+
+
+def _evaluated(graph: Graph, constants: Mapping[str, Constant], name: str) -> Array:
+    """The numbers of a value that is computed from constants alone."""
+    if name in constants:
+        return numbers(constants[name])
+    node = graph.producers[name]
+    inputs = [_evaluated(graph, constants, each) if each else None for each in node.inputs]
+    expand = graph.dialect.expand.get(node.operator)
+    if expand is not None:
+        return expand(node, inputs)
+    first, kind = inputs[0], kind_of(graph, node)
+    if first is None:
+        raise ValueError(f"{node.operator} reads nothing")
+    if kind is Kind.CAST:
+        return first.astype(np.float32)
+    if kind is Kind.RESHAPE:
+        return first.reshape([size for size in graph.shape(name) or () if isinstance(size, int)])
+    if kind is Kind.TRANSPOSE:
+        return first.transpose(permutation_of(graph, node))
+    left, right = (_float(each) for each in inputs)
+    check_broadcast(left, right)
+    with np.errstate(all="ignore"):
+        return left * right if kind is Kind.MULTIPLY else left - right
+
+
+def _float(array: Array | None) -> NDArray[np.float32]:
+    return np.zeros((), np.float32) if array is None else array.astype(np.float32)

@@ -1,0 +1,74 @@
+"""How wide the weights of convolutions and matrix products are stored, operator by operator."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
+from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.stored_weights import StoredWeight, stored_weights
+
+_WEIGHTED = (Kind.CONVOLUTION, Kind.PRODUCT, Kind.LINEAR)
+_PASSED = (Kind.CAST, Kind.RESHAPE, Kind.TRANSPOSE, Kind.EXPAND)
+_WIDTH = re.compile(r"\d+")
+
+
+@dataclass(frozen=True)
+class Width:
+    """How one operator's weight is stored.
+
+    Attributes:
+        node: the operator.
+        bits: of a stored number; 32 stands for 32 and more.
+        is_palette: whether it is stored as places in a palette.
+        dtype: of what is stored.
+    """
+
+    node: Node
+    bits: int
+    is_palette: bool
+    dtype: str
+
+
+def weight_widths(graph: Graph) -> tuple[Width, ...]:
+    """The weight of every convolution and matrix product that has a constant one."""
+    stored = stored_weights(graph)
+    return tuple(filter(None, (_width(graph, node, stored) for node in graph.nodes)))
+
+
+def float_operators(graph: Graph) -> tuple[str, ...]:
+    """The names of the operators whose weights are floats, in the order of the file."""
+    return tuple(width.node.name for width in weight_widths(graph) if width.bits > 8)
+
+
+def _width(graph: Graph, node: Node, stored: Mapping[str, StoredWeight]) -> Width | None:
+    transposed = node.operator in graph.dialect.transposed_convolutions
+    kind = kind_of(graph, node)
+    if (kind not in _WEIGHTED and not transposed) or len(node.inputs) < 2:
+        return None
+    # A product may have its weight on either side.
+    sides = (node.inputs[1], node.inputs[0]) if kind is Kind.PRODUCT else (node.inputs[1],)
+    found = [held for side in sides for held in _held(graph, node, side, stored)]
+    # What only constants go into, one converter folds and another does not.
+    return found[0] if len(found) == 1 else None
+
+
+def _held(
+    graph: Graph, node: Node, name: str, stored: Mapping[str, StoredWeight]
+) -> Iterator[Width]:
+    """The weight that a value is, casts and movements passed over; nothing if it is none."""
+    for _ in range(LONGEST_WALK):
+        if name in stored:
+            weight = stored[name]
+            yield Width(node, weight.bits, weight.palette is not None, weight.data.dtype)
+            return
+        if name in graph.constants:
+            dtype = graph.constants[name].dtype
+            found = _WIDTH.search(dtype)
+            yield Width(node, min(int(found.group()), 32) if found else 32, False, dtype)
+            return
+        producer = graph.producers.get(name)
+        if producer is None or not producer.inputs or kind_of(graph, producer) not in _PASSED:
+            return
+        name = producer.inputs[0]

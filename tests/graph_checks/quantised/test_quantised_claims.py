@@ -1,0 +1,74 @@
+"""SD021: a quantised file passes as what it is, and as nothing else."""
+
+import json
+
+import pytest
+
+from slide_deploy.graph_checks import read_graph
+from slide_deploy.graph_checks.weight_widths import float_operators, weight_widths
+from slide_deploy.precisions import known_precisions
+from tests.graph_checks.quantised.quantisers import QUANTISERS, claiming, quantised, says
+from tests.graph_checks.small_models import exported_smallest
+
+EVERY = pytest.mark.parametrize("name", QUANTISERS)
+CLAIMS = [precision.name for precision in known_precisions()]
+QUANTISED = [precision.name for precision in known_precisions() if precision.is_quantised]
+
+
+@EVERY
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_it_passes_as_what_it_is_only(name: str, claim: str) -> None:
+    assert bool(says(claiming(quantised(name), claim), "SD021")) == (
+        claim != QUANTISERS[name].claim
+    )
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino", "coreml"])
+@pytest.mark.parametrize("claim", QUANTISED)
+def test_a_file_of_floats_claims_in_vain(format: str, claim: str) -> None:
+    graph = claiming(read_graph(exported_smallest()[format]), claim)
+    assert "has 8 bits" in says(graph, "SD021")[0]
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino", "coreml"])
+def test_a_file_to_be_run_in_bfloat16_is_one_of_float32(format: str) -> None:
+    graph = read_graph(exported_smallest()[format])
+    assert says(claiming(graph, "bfloat16"), "SD021") == []
+    assert says(claiming(quantised("ov_by_hand"), "bfloat16"), "SD021")
+
+
+@EVERY
+def test_operators_that_are_kept_as_floats_are_those_that_the_file_names(name: str) -> None:
+    graph, claim = quantised(name), QUANTISERS[name].claim
+    kept = list(float_operators(graph))
+    named = claiming(graph, claim, float_operators=json.dumps(kept))
+    assert says(named, "SD021") == []
+    quantised_one = next(width.node.name for width in weight_widths(graph) if width.bits <= 8)
+    too_many = claiming(graph, claim, float_operators=json.dumps([*kept, quantised_one]))
+    assert says(too_many, "SD021") == [
+        "The file says that its weight is kept as floats, and it is not."
+    ]
+
+
+def test_a_projection_that_was_left_in_float_is_seen() -> None:
+    graph = quantised("ort_products")
+    kept = float_operators(graph)
+    assert any("conv" in name.lower() for name in kept)
+    silent = claiming(graph, "int8", float_operators="[]")
+    lines = says(silent, "SD021")
+    assert len(lines) == len(kept)
+    assert lines[0] == (
+        "Its weight is float32, and the file does not name it among the operators that are kept "
+        "as floats."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("{", "is not JSON"), ("{}", "a list of names"), ("[1]", "a list of names")],
+)
+def test_a_list_of_operators_that_is_none_breaks_the_rule(text: str, reason: str) -> None:
+    graph = claiming(quantised("ort_by_channel"), "int8", float_operators=text)
+    (line,) = says(graph, "SD021")
+    assert line.startswith("The file's slide_deploy.float_operators")
+    assert reason in line
