@@ -20,7 +20,7 @@ from slide_deploy.evaluation import gate, merging, result_file
 from slide_deploy.evaluation.classifier import Classifier, open_classifier
 from slide_deploy.evaluation.figures import Row, rows_of
 from slide_deploy.evaluation.record import Damaged, Record
-from slide_deploy.evaluation.run import Wanted
+from slide_deploy.evaluation.run import Wanted, picture_count
 from slide_deploy.evaluation.run import evaluate as run
 from slide_deploy.evaluation.sharding import WHOLE, Shard
 from slide_deploy.images.collection import read_collection
@@ -153,8 +153,7 @@ def evaluate(
     if against is not None:
         found.append(_trained(against, inputs, output))
     found += [open_classifier(path, size, output) for path in paths]
-    count = len(collection.pictures) if sample is None else min(sample, len(collection.pictures))
-    with _counted(progress, -(-count // wanted.shard.count)) as done:
+    with _counted(progress, picture_count(found, collection, wanted)) as done:
         return EvaluationResult(run(found, collection, wanted, done))
 
 

@@ -219,11 +219,10 @@ def _counted(
     classifiers: "list[Classifier]", collection: "Collection", wanted: "Wanted", quiet: bool
 ) -> "Record":
     from slide_deploy.evaluation.run import evaluate as run
+    from slide_deploy.evaluation.run import picture_count
     from slide_deploy.progress import Counted
 
-    most = len(collection.pictures) if wanted.sample is None else wanted.sample
-    pictures = min(most, len(collection.pictures))
-    with Counted(quiet, -(-pictures // wanted.shard.count), "pictures") as done:
+    with Counted(quiet, picture_count(classifiers, collection, wanted), "pictures") as done:
         return run(classifiers, collection, wanted, done)
 
 

@@ -14,6 +14,9 @@ def merge(records: Mapping[str, Record]) -> Record:
     Args:
         records: by what messages call them, their paths.
 
+    Returns:
+        What one run over all pictures records.
+
     Raises:
         InputError: if they are of different data or files, or a shard is missing or there twice.
     """
@@ -35,7 +38,8 @@ def merge(records: Mapping[str, Record]) -> Record:
     )
     return replace(
         first,
-        parts=tuple(range(1, first.shards + 1)),
+        shards=1,
+        parts=(1,),
         places=tuple(place for place, _, _ in members),
         damaged=tuple(damaged),
         files=tuple(

@@ -7,7 +7,7 @@ whole are those of a single run: counts, intervals and paired tests.
 from dataclasses import dataclass
 
 from slide_deploy.evaluation.classifier import TOP
-from slide_deploy.evaluation.sharding import Shard
+from slide_deploy.evaluation.sharding import MOST_SHARDS, Shard
 
 # 1: the first form.
 RECORD_VERSION = 1
@@ -129,23 +129,24 @@ class Record:
 def _faults(record: Record) -> dict[str, bool]:
     data, files = record.data, record.files
     count = len(record.places)
-    if record.batch < 1 or not 1 <= record.shards <= 10**9 or not 0 <= data.pictures <= 10**9:
+    if record.batch < 1 or not 1 <= record.shards <= MOST_SHARDS or data.pictures < 0:
         return {"a count is absurd": True}
     if list(record.parts) != sorted(set(record.parts)) or not record.parts:
         return {"its shards are not in order": True}
     if not 1 <= record.parts[0] <= record.parts[-1] <= record.shards:
         return {f"it holds a shard beyond {record.shards}": True}
-    expected = {
-        place
-        for part in record.parts
-        for batch in Shard(part, record.shards).batches(data.pictures, record.batch)
-        for place in batch
-    }
+    shards = {part - 1: Shard(part, record.shards) for part in record.parts}
+    expected = sum(each.size(data.pictures, record.batch) for each in shards.values())
     seen = [*record.places, *(each.place for each in record.damaged)]
     known = count if record.has_classes else 0
     return {
         "its pictures are not those of its shards": (
-            len(seen) != len(expected) or set(seen) != expected
+            len(seen) != expected
+            or len(set(seen)) != expected
+            or not all(
+                0 <= place < data.pictures and place // record.batch % record.shards in shards
+                for place in seen
+            )
         ),
         "its pictures are not in order": list(record.places) != sorted(record.places),
         "it holds no file": not files,

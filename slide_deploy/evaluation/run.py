@@ -125,6 +125,16 @@ def evaluate(
     )
 
 
+def picture_count(
+    classifiers: Sequence[Classifier], collection: Collection, wanted: Wanted
+) -> int:
+    """How many pictures ``evaluate`` will read."""
+    drawn = len(collection.pictures)
+    if wanted.sample is not None:
+        drawn = min(drawn, wanted.sample)
+    return wanted.shard.size(drawn, _batch_of(classifiers, wanted.batch))
+
+
 def evaluate_session(
     file: ImageSession,
     collection: Collection,

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from slide_deploy.errors import InputError
 
+MOST_SHARDS = 100_000
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -26,6 +28,8 @@ class Shard:
     count: int = 1
 
     def __post_init__(self) -> None:
+        if self.count > MOST_SHARDS:
+            raise InputError(f"--shard {self} divides too finely: {MOST_SHARDS:,} parts at most.")
         if not 1 <= self.index <= self.count:
             raise InputError(
                 f"--shard {self} is no part: give 1/{self.count} to {self.count}/{self.count}."
@@ -52,6 +56,11 @@ class Shard:
         """
         for start in range((self.index - 1) * batch, pictures, batch * self.count):
             yield range(start, min(start + batch, pictures))
+
+    def size(self, pictures: int, batch: int) -> int:
+        """How many pictures all of its batches have."""
+        rounds, rest = divmod(pictures, batch * self.count)
+        return rounds * batch + min(max(rest - (self.index - 1) * batch, 0), batch)
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
