@@ -17,7 +17,7 @@ from slide_deploy.api.arguments import (
 )
 from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.evaluation import gate, merging, result_file
-from slide_deploy.evaluation.classifier import Classifier, open_classifier
+from slide_deploy.evaluation.classifier import Classifier, names_of, open_classifier
 from slide_deploy.evaluation.figures import Row, rows_of
 from slide_deploy.evaluation.record import Damaged, Record
 from slide_deploy.evaluation.run import Wanted, picture_count
@@ -153,7 +153,10 @@ def evaluate(
     found: list[Classifier] = []
     if against is not None:
         found.append(_trained(against, inputs, output))
-    found += [open_classifier(path, size, output) for path in paths]
+    found += [
+        open_classifier(path, name, size, output)
+        for path, name in zip(paths, names_of(paths), strict=True)
+    ]
     with _counted(progress, picture_count(found, collection, wanted)) as done:
         return EvaluationResult(run(found, collection, wanted, done))
 

@@ -86,9 +86,8 @@ def evaluate(
         _refuse_with_merge(source, data, shard, labels)
         record = _merged(given)
     else:
-        record = _evaluated(
-            given, source, data, labels, shard, sample, seed, batch, output, max_drop, outputs.quiet
-        )
+        wanted = _wanted(source, labels, batch, sample, seed, shard)
+        record = _evaluated(given, source, data, wanted, output, max_drop, outputs.quiet)
     if max_drop is not None:
         from slide_deploy.evaluation.gate import require_gated
 
@@ -122,38 +121,44 @@ def _merged(paths: list[Path]) -> "Record":
     return merge({str(path): read(path) for path in paths})
 
 
-def _evaluated(
-    files: list[Path],
+def _wanted(
     source: Source,
-    data: Path | None,
     labels: Path | None,
-    shard: str | None,
+    batch: int,
     sample: int | None,
     seed: int,
-    batch: int,
-    output: str | None,
-    max_drop: float | None,
-    quiet: bool,
-) -> "Record":
+    shard: str | None,
+) -> "Wanted":
     from slide_deploy.evaluation.run import Wanted
-    from slide_deploy.evaluation.sharding import Shard
-    from slide_deploy.images.collection import read_collection
+    from slide_deploy.evaluation.sharding import WHOLE, Shard
     from slide_deploy.images.prediction import read_labels
 
-    trained = source.checkpoint is not None or source.model is not None
-    _require_network(source, files)
-    if data is None:
-        raise InputError("Give pictures with --data: a folder with one folder for each class.")
-    wanted = Wanted(
+    return Wanted(
         names=tuple(read_labels(labels)) if labels else (),
         batch=batch,
         sample=sample,
         seed=seed,
-        shard=Shard() if shard is None else Shard.parse(shard),
-        trained=trained,
+        shard=WHOLE if shard is None else Shard.parse(shard),
+        trained=source.checkpoint is not None or source.model is not None,
     )
+
+
+def _evaluated(
+    files: list[Path],
+    source: Source,
+    data: Path | None,
+    wanted: "Wanted",
+    output: str | None,
+    max_drop: float | None,
+    quiet: bool,
+) -> "Record":
+    from slide_deploy.images.collection import read_collection
+
+    _require_network(source, files)
+    if data is None:
+        raise InputError("Give pictures with --data: a folder with one folder for each class.")
     collection = read_collection(data)
-    _require_use(collection, len(files) + trained, max_drop, wanted)
+    _require_use(collection, len(files) + wanted.trained, max_drop, wanted)
     classifiers = _opened(files, source, output, quiet)
     return _counted(classifiers, collection, wanted, quiet)
 
@@ -163,7 +168,11 @@ def _require_network(source: Source, files: list[Path]) -> None:
     from dataclasses import replace
 
     from slide_deploy.formats import find_format
+    from slide_deploy.model_files import is_checkpoint_name
 
+    for path in files:
+        if is_checkpoint_name(path):
+            raise InputError(f"{path} is a checkpoint: give it with --against.")
     if source.checkpoint is not None and find_format(source.checkpoint) is not None:
         raise InputError(
             f"--against {source.checkpoint} is a written file: name it first among the files, and "
@@ -194,7 +203,7 @@ def _require_use(
 def _opened(
     files: list[Path], source: Source, output: str | None, quiet: bool
 ) -> "list[Classifier]":
-    from slide_deploy.evaluation.classifier import open_classifier
+    from slide_deploy.evaluation.classifier import names_of, open_classifier
     from slide_deploy.image_size import parse_size
     from slide_deploy.progress import Steps
 
@@ -209,9 +218,9 @@ def _opened(
             from slide_deploy.evaluation.trained import trained_classifier
 
             found.append(trained_classifier(trained, output))
-        for path in files:
+        for path, name in zip(files, names_of(files), strict=True):
             step(f"open {path}")
-            found.append(open_classifier(path, size, output))
+            found.append(open_classifier(path, name, size, output))
     return found
 
 

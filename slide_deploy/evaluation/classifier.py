@@ -95,13 +95,23 @@ class Judgements:
         self.ranks += [int(each) for each in np.where(broken, TOP, np.minimum(before, TOP))]
 
 
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """What tables call files: their names, with their folders where two have one name."""
+    names = [path.name for path in paths]
+    return [
+        str(path) if names.count(name) > 1 else name
+        for path, name in zip(paths, names, strict=True)
+    ]
+
+
 def open_classifier(
-    path: Path, size: tuple[int, int] | None = None, output: str | None = None
+    path: Path, name: str, size: tuple[int, int] | None = None, output: str | None = None
 ) -> Classifier:
     """Open a written file.
 
     Args:
         path: of the file.
+        name: as tables show it.
         size: height and width of pictures where the file leaves them open.
         output: of the file to read; the one that holds classes if left out.
 
@@ -113,4 +123,4 @@ def open_classifier(
         taken = image_input(file, size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return Classifier(path.name, model_digest(path), file, taken, output)
+    return Classifier(name, model_digest(path), file, taken, output)

@@ -94,7 +94,7 @@ def evaluate(
     return Record(
         tool=__version__,
         data=Data(
-            source=str(collection.source),
+            source=as_text(collection.source),
             layout=collection.layout,
             sha256=text_sha256("\n".join([drawn.digest, *map(str, truth)])),
             pictures=len(drawn.pictures),
@@ -255,4 +255,10 @@ def _read(
         try:
             yield place, _prepared(classifiers, pictures[place])
         except InputError as error:
-            damaged.append(Damaged(place, pictures[place].name, str(error)))
+            name, reason = map(as_text, (pictures[place].name, str(error)))
+            damaged.append(Damaged(place, name, reason))
+
+
+def as_text(path: object) -> str:
+    """A path that can be printed; a name that is no text on its own system loses those bytes."""
+    return str(path).encode("utf-8", "replace").decode("utf-8")

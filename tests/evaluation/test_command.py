@@ -1,6 +1,7 @@
 """``slide-deploy evaluate`` as a user runs it, on the trained digits."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -87,6 +88,8 @@ def test_pictures_that_cannot_be_read_are_named_skipped_and_counted(run, tmp_pat
     data = tmp_path / "digits"
     shutil.copytree(digit_pictures(), data)
     whole = next((data / "3").glob("*.png")).read_bytes()
+    # No text in UTF-8: it must not end the command when it is printed.
+    Path(os.fsdecode(os.fsencode(data / "3") + b"/\xff\xfe.png")).touch()
     (data / "3" / "half.png").write_bytes(whole[: len(whole) // 2])
     pictures.damaged(data / "5" / "header.png")
     (data / "5" / "empty.jpg").touch()
@@ -95,11 +98,19 @@ def test_pictures_that_cannot_be_read_are_named_skipped_and_counted(run, tmp_pat
     (data / "Thumbs.db").write_text("")
     code, out, err = run("evaluate", digits_in("onnx"), "--data", data)
     assert code == 0 and "Traceback" not in err
-    assert f"{COUNT} of {COUNT + 4} pictures" in out
+    assert f"{COUNT} of {COUNT + 5} pictures" in out
     assert "2 other files left out" in out
-    assert "4 pictures skipped that cannot be read: " in out
+    assert "5 pictures skipped that cannot be read: " in out
     for name in ("half.png", "header.png", "empty.jpg", "gone.png"):
         assert name in out
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(run, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    files = [digits_in("onnx"), shutil.copy(digits_in("onnx"), tmp_path / "b" / "digits.onnx")]
+    command = ("evaluate", *files, "--data", digit_pictures(40), "--json", tmp_path / "r.json")
+    assert run(*command)[0] == 0
+    assert [each.name for each in read(tmp_path / "r.json").files] == list(map(str, files))
 
 
 def test_a_table_and_names_of_classes(run, tmp_path: Path) -> None:
@@ -169,6 +180,7 @@ REFUSED = {
     ("FILE", "--data", "FLAT"): "says no class of its pictures",
     ("FILE", "FILE", "--data", "DATA", "--shard", "1/2", "--max-drop", "1"): "judges all pictures",
     ("FILE", "--data", "DATA", "--against", "FILE"): "is a written file: name it first",
+    ("model.pth", "--data", "DATA"): "model.pth is a checkpoint: give it with --against",
     ("FILE", "--data", "DATA", "--heads", "1,2"): "the checkpoint with --against",
     ("FILE", "--data", "DATA", "--output", "boxes"): "has no output boxes",
     ("FILE", "--data", "DATA", "--labels", "missing.txt"): "missing.txt is not a readable list",
