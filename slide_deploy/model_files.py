@@ -20,6 +20,11 @@ def checkpoint_stem(path: Path) -> str:
     return name
 
 
+def is_checkpoint_name(path: Path) -> bool:
+    """Whether a file is called as checkpoints are."""
+    return path.name.endswith(_CHECKPOINT_SUFFIXES)
+
+
 def _is_folder(path: Path) -> bool:
     """Whether files of this kind are folders."""
     format = find_format(path)
