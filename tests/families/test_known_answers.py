@@ -54,7 +54,7 @@ def test_the_backbone_gives_the_maps_of_the_stages(name: str) -> None:
 
 
 def file_cases() -> list[object]:
-    """Quick: one network of each family in a format, in turn; long: in the others; full: the rest."""
+    """Quick: one network of each family in a format, in turn; long: in others; full: the rest."""
     cases = []
     firsts = first_names()
     for name in NAMES:
