@@ -86,7 +86,7 @@ def test_openvino_takes_its_other_kernel_for_them() -> None:
     assert sum("mlas" in kernel for kernel in clipped) == count - 3
 
 
-@pytest.mark.parametrize("dynamic_batch", [False, True])
+@pytest.mark.parametrize("dynamic_batch", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_files_hold_them(dynamic_batch: bool, tmp_path: Path) -> None:
     """The four projections of a slide attention; queries, keys and values of windows; the last."""
     settings = {"embed_dim": 64, "num_heads": (2, 2), "depths": (1, 1), "num_slide_stages": 1}

@@ -81,8 +81,8 @@ CARRIED: tuple[Host, ...] = (
     Host("two inputs", _two_inputs),
     Host("shared modules", image_of(carriers.Shared)),
     Host("blocks of tokens", image_of(carriers.Tokens), 2, quick=()),
-    Host("nested outputs", image_of(carriers.Everything), quick=("onnx", "coreml")),
-    Host("authors' Slide-Swin", _known_swin, 2, quick=("onnx", "coreml")),
+    Host("nested outputs", image_of(carriers.Everything)),
+    Host("authors' Slide-Swin", _known_swin, 2),
     Host(
         "authors' Slide-Swin with shifted windows",
         image_of(_windows, 1, 3, 64, 64),
