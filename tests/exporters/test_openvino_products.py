@@ -55,7 +55,7 @@ def test_a_clip_follows_the_products_that_gain() -> None:
         assert clip.get_attributes()["max"] == -clip.get_attributes()["min"] > 3.3e38
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e30])
+@pytest.mark.parametrize("scale", [pytest.param(1.0, marks=pytest.mark.slow), 1e30])
 def test_it_changes_no_finite_number_but_by_rounding(scale: float) -> None:
     tokens = scale * np.random.default_rng(0).normal(size=(1, POSITIONS, LEAST_INPUTS))
     answers = [
