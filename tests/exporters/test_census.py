@@ -22,7 +22,7 @@ from slide_deploy.graph_checks.mixing import Geometry, mixings
 from slide_deploy.graph_checks.normalisations import Declared, normalisations
 from tests.graph_checks.networks import NETWORKS, network
 from tests.hosts.outcome import outcome
-from tests.hosts.plain import NAMED
+from tests.hosts.plain import LONG_FORMATS, NAMED
 from tests.support import image_request
 
 FORMATS = ("onnx", "openvino", "coreml")
@@ -55,17 +55,31 @@ def says(graph: Graph) -> list[str]:
 
 
 POLICY = standard_ops()
-NAMES = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NETWORKS]
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", NAMES)
+def cases() -> list[object]:
+    """Quick: some networks. Long: those files of the others that the long tests of hosts export."""
+    return [
+        pytest.param(
+            name,
+            format,
+            marks=[]
+            if name in QUICK
+            else pytest.mark.slow
+            if format in LONG_FORMATS[name]
+            else pytest.mark.full,
+        )
+        for name in NETWORKS
+        for format in FORMATS
+    ]
+
+
+@pytest.mark.parametrize(("name", "format"), cases())
 def test_a_right_file_keeps_every_rule(name: str, format: str) -> None:
     assert says(read_graph(written(name, format))) == []
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "format"), cases())
 def test_an_operator_that_is_lost_is_seen(name: str, format: str) -> None:
     graph = read_graph(written(name, format))
     declared = read_census(graph.metadata)
