@@ -75,7 +75,7 @@ CARRIED: tuple[Host, ...] = (
     ),
     Host("pyramid on Slide-Swin", _pyramid(64, 8, (1, 1, 1, 1)), 2),
     Host("pyramid at 512x512", _pyramid(512, 16, (2, 2, 2, 2)), 4, slow=True),
-    Host("detector", image_of(carriers.Detector), 3, quick=("onnx", "coreml")),
+    Host("detector", image_of(carriers.Detector), 3),
     Host("super-resolution", image_of(carriers.SuperResolution, 1, 3, 12, 10), 2, quick=()),
     Host("segmenter", image_of(carriers.Segmenter)),
     Host("two inputs", _two_inputs),
