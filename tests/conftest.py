@@ -25,6 +25,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Many quick tests come last: what is left at the end is divided, so that no process waits."""
+    items.sort(key=lambda item: "runtimes" in item.path.parts)
+
+
 def pytest_collection_finish() -> None:
     """Modules and tests stay until the end: no search for garbage need pass them."""
     gc.collect()
