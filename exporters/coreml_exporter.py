@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -14,6 +15,11 @@ from slide_deploy.program.tracing import MAX_BATCH
 _MAX_SIZE = 8192
 
 
+# Programs decomposed in order to look for operators, until they are written: decomposing takes as
+# long as tracing. They share their weights with the programs that they are of.
+_looked_through: WeakKeyDictionary[torch.export.ExportedProgram, torch.export.ExportedProgram] = (
+    WeakKeyDictionary()
+)
 # Converted where the sizes that they compute are numbers, or given as factors.
 _RESIZING = "upsample_"
 
@@ -27,7 +33,8 @@ def refuse(request: ExportRequest) -> None:
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 
     advice = remedy(request.deployable, "coreml")
-    for node in _decomposed(request).graph.nodes:
+    program = _looked_through[request.program] = _decomposed(request)
+    for node in program.graph.nodes:
         if node.op != "call_function" or node.target is torch.ops.aten.alias.default:
             continue
         is_aten = isinstance(node.target, torch._ops.OpOverload)
@@ -44,8 +51,9 @@ def write(request: ExportRequest, path: Path) -> None:
     """Write the package ``path``, a folder; see ``Exporter.write``."""
     import coremltools
 
+    program = _looked_through.pop(request.program, None) or _decomposed(request)
     model = coremltools.convert(
-        _without_aliases(_decomposed(request)),
+        _without_aliases(program),
         convert_to="mlprogram",
         inputs=[_tensor_type(each) for each in request.inputs],
         outputs=[coremltools.TensorType(name=name) for name in request.outputs],

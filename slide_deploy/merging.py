@@ -20,7 +20,7 @@ from slide_deploy.torch_defaults import torch_defaults
 
 @torch_defaults()
 def merge_branches(
-    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
+    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], *, any_size: bool = True
 ) -> tuple[nn.Module, tuple[PassReport, ...]]:
     """Trace a module and put its parallel branches together.
 
@@ -28,29 +28,34 @@ def merge_branches(
         model: in evaluation mode; left as it is.
         args: positional arguments of its ``forward``, as an example.
         kwargs: keyword arguments, the same.
+        any_size: whether the graph takes other sizes than the example has, where the network does.
+            Tracing that takes several times as long.
 
     Returns:
         A graph of operators that is called as in the example, and what was put together and what
-        was not. Sizes that are 0 or 1 in the example stay so; others may be any that the network
-        takes.
+        was not. Sizes that are 0 or 1 in the example stay so; with ``any_size`` others may be any
+        that the network takes.
 
     Raises:
         InputError: if ``torch.export`` cannot trace the module; the text is a clause.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of its own internals
-        program = without_changes_in_place(_traced(model, tuple(args), dict(kwargs)))
+        program = without_changes_in_place(_traced(model, tuple(args), dict(kwargs), any_size))
         merged, reports = run_passes(program, (BRANCHES,))
         return merged.module(), reports
 
 
-def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExportedProgram:
-    given = inspect.signature(model.forward).bind(*args, **kwargs).arguments
-    try:
-        sizes = pytree.tree_map(_open_sizes, dict(given))
-        return torch.export.export(model, args, kwargs, dynamic_shapes=sizes)
-    except Exception:  # of many kinds, where a network works for the sizes of the example alone
-        pass
+def _traced(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], any_size: bool
+) -> ExportedProgram:
+    if any_size:
+        given = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+        try:
+            sizes = pytree.tree_map(_open_sizes, dict(given))
+            return torch.export.export(model, args, kwargs, dynamic_shapes=sizes)
+        except Exception:  # of many kinds, where a network works for the sizes of the example alone
+            pass
     try:
         return torch.export.export(model, args, kwargs)
     except Exception as error:  # torch.export raises errors of many kinds

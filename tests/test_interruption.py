@@ -126,6 +126,7 @@ def test_a_converter_cannot_hide_ctrl_c_from_tune(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_converter_as_well(tmp_path: Path) -> None:
     code = CONVERTER.format(format="onnx", signal="SIGTERM", then="raise RuntimeError")
     process = start("-c", code, "export", NANO, "--to", "onnx", "--out", "out", cwd=tmp_path)
@@ -244,7 +245,9 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("place", ["slow:build", "slow.py:build"])
+@pytest.mark.parametrize(
+    "place", ["slow:build", pytest.param("slow.py:build", marks=pytest.mark.slow)]
+)
 def test_a_module_of_the_users_that_works_while_it_is_imported_is_interrupted(
     place: str, tmp_path: Path
 ) -> None:

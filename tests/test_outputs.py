@@ -267,6 +267,7 @@ def test_what_was_measured_outlives_a_place_that_fails(
     assert "a.json on" in out
 
 
+@pytest.mark.slow
 def test_a_folder_that_vanishes_while_measuring_costs_nothing(
     run: Run, scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +332,7 @@ def test_a_gate_needs_something_to_compare(run: Run, idle: None, scripted, tmp_p
     assert (code, "give one number of --streams" in err) == (2, True), err
 
 
+@pytest.mark.slow
 def test_a_comparison_of_nothing_is_exit_2(run: Run, scripted, tmp_path: Path) -> None:
     result = tmp_path / "run.json"
     assert run(*scripted, "--json", result, "-q")[0] == 0

@@ -99,7 +99,12 @@ def weights(file: Path, seed: int = 0, **settings: Any) -> Path:
     return file
 
 
-@pytest.mark.parametrize("foreign", [False, True], ids=["ours", "foreign"])
+OURS_AND_FOREIGN = pytest.mark.parametrize(
+    "foreign", [pytest.param(False, marks=pytest.mark.slow), True], ids=["ours", "foreign"]
+)
+
+
+@OURS_AND_FOREIGN
 def test_a_network_is_exported_and_verified_with_weights_from_a_file(
     foreign: bool, folder: Path, run: Run
 ) -> None:
@@ -151,7 +156,7 @@ def test_several_inputs_outputs_and_open_sizes_are_proved(run: Run) -> None:
     assert "height of" in sizes and "width of" in sizes
 
 
-@pytest.mark.parametrize("foreign", [False, True], ids=["ours", "foreign"])
+@OURS_AND_FOREIGN
 def test_a_network_is_folded_into_a_file_that_has_its_weights(
     foreign: bool, folder: Path, run: Run
 ) -> None:

@@ -232,7 +232,8 @@ def _exported(
     from slide_deploy.reparameterize import with_branches
 
     try:
-        _, reports = merge_branches(folded, *trained.call.arguments(trained.examples))
+        given = trained.call.arguments(trained.examples)
+        _, reports = merge_branches(folded, *given, any_size=False)
     except InputError as error:
         return certificate, (f"branches were not looked for: {trained.origin.name} {error}",)
     return with_branches(certificate, reports), ()

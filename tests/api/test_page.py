@@ -7,12 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import slide_deploy
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "python.md").read_text()
 
 
+@pytest.mark.slow
 def test_every_snippet_runs(tmp_path: Path) -> None:
     snippets = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert len(snippets) == PAGE.count("```") // 2 >= 8

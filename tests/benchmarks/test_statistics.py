@@ -66,7 +66,9 @@ def test_taking_such_calls_for_independent_would_not_cover():
     assert share_covered < 0.6
 
 
-@pytest.mark.parametrize("pair", [paired_ratio, unpaired_ratio])
+@pytest.mark.parametrize(
+    "pair", [paired_ratio, pytest.param(unpaired_ratio, marks=pytest.mark.slow)]
+)
 def test_intervals_of_ratios_cover(pair):
     draw = np.random.default_rng(3)
 

@@ -41,16 +41,16 @@ def test_alone_it_answers_as_it_does_in_a_network(layout: str) -> None:
 @pytest.mark.parametrize(("layout", "format"), [("nchw", "onnx"), ("tokens", "openvino")])
 def test_a_file_is_written_and_proved(layout: str, format: str, tmp_path: Path) -> None:
     files = AttentionFiles(folded(layout), SIZE, "float32", tmp_path)
-    paths = [files.write(Lowering.parse(text), format) for text in ("dual/2", "flat")]
-    assert [path.stem for path in paths] == ["dual-2", "flat"]
+    paths = [files.write(Lowering.parse(text), format) for text in ("depthwise/2", "per-offset")]
+    assert [path.stem for path in paths] == ["depthwise-2", "per-offset"]
     assert all(path.exists() for path in paths)
 
 
 def test_a_file_that_disagrees_is_refused(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(parity, "compare", lambda *_: Agreement(1.0, 1.0, 3.0, 1.0))
     files = AttentionFiles(folded("tokens"), SIZE, "float32", tmp_path)
-    with pytest.raises(InputError, match=r"flat-2.onnx disagrees .* on noise \(3 dB on onnxrun"):
-        files.write(Lowering("flat", 2), "onnx")
+    with pytest.raises(InputError, match=r"depthwise-2.onnx disagrees .* noise \(3 dB on onnxrun"):
+        files.write(Lowering("depthwise", 2), "onnx")
 
 
 def test_the_attention_of_a_network_is_read_where_it_stands(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from tests.passes.blocks import (
 from tests.shared import once
 from tests.support import FORMATS, exported_path
 
+IN_FILES = pytest.mark.parametrize("to", ["onnx", pytest.param("all", marks=pytest.mark.slow)])
 CONVOLUTIONS = {"Conv", "Convolution", "GroupConvolution", "conv"}
 
 
@@ -65,33 +66,37 @@ class Mixed(Classifier):
         return self.head(self.after(x).relu().mean((2, 3)))
 
 
-def written(model: type[nn.Module]) -> ExportResult:
+def written(model: type[nn.Module], to: str = "onnx") -> ExportResult:
     def write(folder: Path) -> ExportResult:
-        return slide_deploy.export(drawn(model()), IMAGE, to="all", out=folder)
+        return slide_deploy.export(drawn(model()), IMAGE, to=to, out=folder)
 
-    return once(("branches", model.__name__), write)
+    result = once(("branches", model.__name__, to), write)
+    assert tuple(file.format for file in result.files) == (FORMATS if to == "all" else (to,))
+    return result
 
 
 def convolutions(result: ExportResult, format: str) -> int:
     return sum(count for name, count in result.file(format).operators if name in CONVOLUTIONS)
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_every_block_is_one_convolution_in_files(format: str) -> None:
-    result = written(AllBlocks)
-    exported_path(result, format)
+@IN_FILES
+def test_every_block_is_one_convolution_in_files(to: str) -> None:
+    result = written(AllBlocks, to)
     merged = 1 + len(AllBlocks.BLOCKS) + 1 + 1 + 4 + 2
     assert len(result.certificate.merged) == merged
-    assert convolutions(result, format) == merged
-    names = {name.lower() for name, _ in result.file(format).operators}
-    assert not any("norm" in name or "pool" in name for name in names)
+    for file in result.files:
+        exported_path(result, file.format)
+        assert convolutions(result, file.format) == merged
+        names = {name.lower() for name, _ in file.operators}
+        assert not any("norm" in name or "pool" in name for name in names)
     assert result.certificate.error < 1e-12 and not result.certificate.not_merged
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_branches_beside_slide_attention(format: str) -> None:
-    result = written(Mixed)
-    exported_path(result, format)
+@IN_FILES
+def test_branches_beside_slide_attention(to: str) -> None:
+    result = written(Mixed, to)
+    for file in result.files:
+        exported_path(result, file.format)
     certificate = result.certificate
     assert [layer.name for layer in certificate.folded] == ["attn"]
     assert [change.layer for change in certificate.merged] == [

@@ -1,5 +1,6 @@
 """Files of networks of all kinds have what their program has: no right file is refused."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from slide_deploy.graph_checks.mixing import Geometry, mixings
 from slide_deploy.graph_checks.normalisations import Declared, normalisations
 from tests.graph_checks.networks import NETWORKS, network
 from tests.hosts.outcome import outcome
-from tests.hosts.plain import NAMED
+from tests.hosts.plain import LONG_FORMATS, NAMED
 from tests.support import image_request
 
 FORMATS = ("onnx", "openvino", "coreml")
@@ -35,12 +36,14 @@ def written(name: str, format: str) -> Path:
     return result.files[0].paths[0]
 
 
-def write_all(model: nn.Module, shape: tuple[int, ...], folder: Path) -> dict[str, Path]:
+def write(
+    model: nn.Module, shape: tuple[int, ...], folder: Path, formats: Sequence[str]
+) -> dict[str, Path]:
     metadata: dict[str, str] = {}
     request = image_request(model, shape, False, metadata)
     metadata |= request_declarations(request, model, {})
     files = {}
-    for format in FORMATS:
+    for format in formats:
         exporter = exporter_for(format)
         files[format] = folder / f"model{exporter.suffix}"
         exporter.write(request, files[format])
@@ -52,17 +55,31 @@ def says(graph: Graph) -> list[str]:
 
 
 POLICY = standard_ops()
-NAMES = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NETWORKS]
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", NAMES)
+def cases() -> list[object]:
+    """Quick: some networks. Long: those files of the others that the long tests of hosts export."""
+    return [
+        pytest.param(
+            name,
+            format,
+            marks=[]
+            if name in QUICK
+            else pytest.mark.slow
+            if format in LONG_FORMATS[name]
+            else pytest.mark.full,
+        )
+        for name in NETWORKS
+        for format in FORMATS
+    ]
+
+
+@pytest.mark.parametrize(("name", "format"), cases())
 def test_a_right_file_keeps_every_rule(name: str, format: str) -> None:
     assert says(read_graph(written(name, format))) == []
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "format"), cases())
 def test_an_operator_that_is_lost_is_seen(name: str, format: str) -> None:
     graph = read_graph(written(name, format))
     declared = read_census(graph.metadata)
@@ -167,7 +184,9 @@ def test_a_recurrent_cell_may_be_any_number_of_products(tmp_path: Path) -> None:
     model = Recurrent().eval()
     assert census(traced(model, 5, 8)).hidden_products
     with pytest.raises(InputError, match="Unsupported fx node lstm"):
-        write_all(model, (5, 8), tmp_path)  # Core ML's converter has none; the others are written
+        write(
+            model, (5, 8), tmp_path, FORMATS
+        )  # Core ML's converter has none; the others are written
     for path in tmp_path.glob("*.[ox]*"):
         assert not any("SD017" in line for line in says(read_graph(path))), path
 
@@ -212,7 +231,7 @@ class Copying(nn.Module):
 @pytest.mark.parametrize("way", ["unfold", "index", "convolution"])
 def test_a_network_that_copies_neighbours_itself_may(way: str, tmp_path: Path) -> None:
     model = Copying(way).eval().requires_grad_(False)
-    path = write_all(model, (3, 8, 8), tmp_path)["onnx"]
+    path = write(model, (3, 8, 8), tmp_path, ["onnx"])["onnx"]
     assert says(read_graph(path)) == []
     other = onnx.load(path)
     (entry,) = (prop for prop in other.metadata_props if prop.key == CENSUS_KEY)

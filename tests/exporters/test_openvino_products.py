@@ -55,7 +55,7 @@ def test_a_clip_follows_the_products_that_gain() -> None:
         assert clip.get_attributes()["max"] == -clip.get_attributes()["min"] > 3.3e38
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e30])
+@pytest.mark.parametrize("scale", [pytest.param(1.0, marks=pytest.mark.slow), 1e30])
 def test_it_changes_no_finite_number_but_by_rounding(scale: float) -> None:
     tokens = scale * np.random.default_rng(0).normal(size=(1, POSITIONS, LEAST_INPUTS))
     answers = [
@@ -86,7 +86,7 @@ def test_openvino_takes_its_other_kernel_for_them() -> None:
     assert sum("mlas" in kernel for kernel in clipped) == count - 3
 
 
-@pytest.mark.parametrize("dynamic_batch", [False, True])
+@pytest.mark.parametrize("dynamic_batch", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_files_hold_them(dynamic_batch: bool, tmp_path: Path) -> None:
     """The four projections of a slide attention; queries, keys and values of windows; the last."""
     settings = {"embed_dim": 64, "num_heads": (2, 2), "depths": (1, 1), "num_slide_stages": 1}

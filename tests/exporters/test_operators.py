@@ -15,6 +15,7 @@ from slide_deploy.reparameterize import reparameterize
 from tests.support import image_request, random_swin, randomise
 
 SIDE = 6
+QUICK_FORMS = ("depthwise", "flat")
 
 
 def attention(kernel_size: int) -> nn.Module:
@@ -75,15 +76,21 @@ ARITHMETIC = {
 LAYOUT = {"Pad", "Reshape", "Slice", "Transpose"}
 
 
-@pytest.mark.parametrize(
-    ("kernel_size", "strips"),
-    [
-        (3, 2),
-        pytest.param(3, 1, marks=pytest.mark.slow),
-        pytest.param(5, 3, marks=pytest.mark.slow),
-    ],
-)
-@pytest.mark.parametrize("form", FORMS)
+def formula_cases() -> list[object]:
+    """Quick: two forms in two strips. Long: all forms with either kernel. Full: the rest."""
+    long = [(form, *sizes) for form in FORMS for sizes in ((3, 1), (5, 2))]
+    return [
+        *((form, 3, 2) for form in QUICK_FORMS),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in long),
+        *(
+            pytest.param(form, 3, 2, marks=pytest.mark.full)
+            for form in FORMS
+            if form not in QUICK_FORMS
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("form", "kernel_size", "strips"), formula_cases())
 def test_onnx_files_hold_the_operators_of_the_formula(
     form: str, kernel_size: int, strips: int, tmp_path: Path
 ) -> None:
@@ -96,10 +103,7 @@ def test_onnx_files_hold_the_operators_of_the_formula(
 
 @pytest.mark.parametrize(
     "form",
-    [
-        pytest.param(form, marks=[] if form in ("depthwise", "flat") else pytest.mark.slow)
-        for form in FORMS
-    ],
+    [pytest.param(form, marks=[] if form in QUICK_FORMS else pytest.mark.slow) for form in FORMS],
 )
 @pytest.mark.parametrize("format", ["openvino", "coreml"])
 def test_no_form_computes_a_shape_or_has_a_rank_above_four(

@@ -16,7 +16,7 @@ from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY
 from slide_deploy.lowerings import FORMS, Lowering, chosen, lower
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.reparameterize import reparameterize
-from tests.support import answers, image_request, random_attention
+from tests.support import FORMATS, answers, image_request, random_attention
 
 SHAPE = (8, 7, 6)
 # Writing takes seconds a form. Every form reads a mode, and every mode is read in one strip and in
@@ -50,13 +50,14 @@ def test_every_form_reads_a_mode() -> None:
 
 
 @pytest.mark.parametrize(
-    "mode",
+    ("mode", "formats"),
     [
-        pytest.param(mode, marks=[] if mode == "replicate" else pytest.mark.slow)
-        for mode in FORMS_OF_MODES
+        ("replicate", ("onnx",)),
+        pytest.param("replicate", ("openvino", "coreml"), marks=pytest.mark.slow),
+        *(pytest.param(mode, FORMATS, marks=pytest.mark.slow) for mode in ("reflect", "circular")),
     ],
 )
-def test_files_of_all_forms(mode: str, tmp_path: Path) -> None:
+def test_files_of_all_forms(mode: str, formats: tuple[str, ...], tmp_path: Path) -> None:
     forms = FORMS_OF_MODES[mode]
     model = Sum(mode, len(forms)).eval()
     folded, certificate = reparameterize(model)
@@ -70,7 +71,7 @@ def test_files_of_all_forms(mode: str, tmp_path: Path) -> None:
     image = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = copy.deepcopy(model).double()(image.double()).numpy()
-    for format in ("onnx", "openvino", "coreml"):
+    for format in formats:
         path = tmp_path / f"{mode}{exporter_for(format).suffix}"
         exporter_for(format).write(request, path)
         (answer,) = answers(path, image.numpy()).values()

@@ -13,12 +13,22 @@ from exporters.base import Exporter
 from exporters.outcome import ExportOptions
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.formats import ONNX
+from slide_deploy.hosts import Checkpoint
 from slide_deploy.lowerings import Chooser, Lowering, lower
-from tests.support import Golden, answers, export
+from tests.support import Golden, answers, export, random_swin
 
 
 def entries(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def small(nano: Golden) -> Checkpoint:
+    """A golden checkpoint whose network is as small as can be: it is the files that matter."""
+    model = random_swin(
+        image_size=(16, 16), embed_dim=4, depths=(1,), num_heads=(1,), num_slide_stages=1
+    )
+    return replace(nano.load(), model=model, config=model.config)
 
 
 @pytest.fixture
@@ -75,58 +85,58 @@ def test_a_file_that_disagrees_is_removed(
 
 
 def test_a_file_that_disagrees_is_kept_on_request(
-    nano: Golden, tmp_path: Path, damaged_lowering
+    small: Checkpoint, tmp_path: Path, damaged_lowering
 ) -> None:
     damaged_lowering(scale_head)
     options = ExportOptions(("onnx",), tmp_path, keep_failed=True)
-    assert not export(nano.load(), options).passed
+    assert not export(small, options).passed
     assert entries(tmp_path) == ["manifest.json", "slide_swin_nano.onnx"]
 
 
-def test_existing_files_are_refused_without_force(nano: Golden, tmp_path: Path) -> None:
+def test_existing_files_are_refused_without_force(small: Checkpoint, tmp_path: Path) -> None:
     target = tmp_path / "slide_swin_nano.xml"
     target.write_text("precious")
     with pytest.raises(InputError, match=r"slide_swin_nano.xml exists: give --force"):
-        export(nano.load(), ExportOptions(("openvino",), tmp_path))
+        export(small, ExportOptions(("openvino",), tmp_path))
     assert target.read_text() == "precious"
     assert entries(tmp_path) == ["slide_swin_nano.xml"]
 
 
-def test_force_replaces_files_and_packages(nano: Golden, tmp_path: Path) -> None:
+def test_force_replaces_files_and_packages(small: Checkpoint, tmp_path: Path) -> None:
     options = ExportOptions(("onnx", "coreml"), tmp_path, force=True)
     (tmp_path / "slide_swin_nano.mlpackage").mkdir()
     (tmp_path / "slide_swin_nano.mlpackage" / "stale").touch()
     (tmp_path / "slide_swin_nano.onnx").write_text("stale")
-    assert export(nano.load(), options).passed
+    assert export(small, options).passed
     assert not (tmp_path / "slide_swin_nano.mlpackage" / "stale").exists()
     assert (tmp_path / "slide_swin_nano.onnx").read_bytes() != b"stale"
 
 
 def test_a_file_of_an_earlier_export_does_not_pass_for_one_that_failed(
-    nano: Golden, tmp_path: Path, damaged_lowering
+    small: Checkpoint, tmp_path: Path, damaged_lowering
 ) -> None:
     options = ExportOptions(("openvino",), tmp_path, force=True)
-    assert export(nano.load(), options).passed
+    assert export(small, options).passed
     damaged_lowering(scale_head)
-    assert not export(nano.load(), options).passed
+    assert not export(small, options).passed
     assert entries(tmp_path) == ["manifest.json"]
 
 
 def test_formats_can_be_added_later_and_the_manifest_keeps_all(
-    nano: Golden, tmp_path: Path
+    small: Checkpoint, tmp_path: Path
 ) -> None:
-    export(nano.load(), ExportOptions(("openvino",), tmp_path))
-    export(nano.load(), ExportOptions(("onnx",), tmp_path), dynamic_batch=True)
+    export(small, ExportOptions(("openvino",), tmp_path))
+    export(small, ExportOptions(("onnx",), tmp_path), dynamic_batch=True)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     found = [(file["format"], file["inputs"]["image"][0]) for file in manifest["files"]]
     assert found == [("openvino", 1), ("onnx", "batch")]
-    other = replace(nano.load(), sha256="0" * 64, path=tmp_path / "other.pth")
+    other = replace(small, sha256="0" * 64, path=tmp_path / "other.pth")
     with pytest.raises(InputError, match="belongs to another export"):
         export(other, ExportOptions(("onnx",), tmp_path))
 
 
 def test_one_converter_that_fails_leaves_the_other_formats_unwritten_too(
-    nano: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from exporters import coreml_exporter
 
@@ -136,12 +146,12 @@ def test_one_converter_that_fails_leaves_the_other_formats_unwritten_too(
 
     monkeypatch.setattr(coreml_exporter, "write", write)
     with pytest.raises(InputError, match="could not be written as coreml"):
-        export(nano.load(), ExportOptions(("onnx", "coreml"), tmp_path / "new"))
+        export(small, ExportOptions(("onnx", "coreml"), tmp_path / "new"))
     assert entries(tmp_path) == []
 
 
 def test_a_converter_that_fails_leaves_nothing(
-    nano: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from exporters import onnx_exporter
 
@@ -151,12 +161,12 @@ def test_a_converter_that_fails_leaves_nothing(
 
     monkeypatch.setattr(onnx_exporter, "write", write)
     with pytest.raises(InputError, match=r"could not be written as onnx: .*\(no such operator\)"):
-        export(nano.load(), ExportOptions(("onnx",), tmp_path / "new" / "with" / "parents"))
+        export(small, ExportOptions(("onnx",), tmp_path / "new" / "with" / "parents"))
     assert entries(tmp_path) == []
 
 
 def test_a_converter_is_quoted_where_it_says_something(
-    nano: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from exporters import openvino_exporter
 
@@ -171,7 +181,7 @@ def test_a_converter_is_quoted_where_it_says_something(
 
     monkeypatch.setattr(openvino_exporter, "write", write)
     with pytest.raises(InputError, match=r"as openvino: .*\(.*operation view_as_real.*\)"):
-        export(nano.load(), ExportOptions(("openvino",), tmp_path / "new"))
+        export(small, ExportOptions(("openvino",), tmp_path / "new"))
     assert entries(tmp_path) == []
 
 
@@ -192,12 +202,12 @@ def test_an_output_that_cannot_be_made_leaves_no_parents(tmp_path: Path) -> None
     assert entries(tmp_path) == []
 
 
-def test_unwritable_output(nano: Golden, tmp_path: Path) -> None:
+def test_unwritable_output(small: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written to"):
-        export(nano.load(), ExportOptions(("onnx",), tmp_path / "file" / "out"))
+        export(small, ExportOptions(("onnx",), tmp_path / "file" / "out"))
     with pytest.raises(InputError, match="cannot be written to"):
-        export(nano.load(), ExportOptions(("onnx",), tmp_path / "file"))
+        export(small, ExportOptions(("onnx",), tmp_path / "file"))
 
 
 @pytest.mark.parametrize(
@@ -276,8 +286,6 @@ def test_a_folded_checkpoint_exports_and_answers_the_same(nano: Golden, tmp_path
 
 @pytest.mark.slow
 def test_a_model_without_slide_attention_exports(tmp_path: Path, nano: Golden) -> None:
-    from tests.support import random_swin
-
     model = random_swin(num_slide_stages=0, window_size=4, depths=(2, 2, 2))
     checkpoint = replace(nano.load(), model=model, config=model.config)
     result = export(checkpoint, ExportOptions(("onnx", "openvino"), tmp_path))

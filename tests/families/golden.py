@@ -60,15 +60,20 @@ def family_golden(name: str) -> FamilyGolden:
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
+def first_names() -> list[str]:
+    """The first golden checkpoint of each family."""
+    return list({family_golden(name).family: name for name in reversed(NAMES)}.values())
+
+
 def goldens(others: pytest.MarkDecorator | None = None) -> pytest.MarkDecorator:
     """Run a test with every golden checkpoint.
 
     Args:
         others: a mark for all but the first of each family.
     """
-    first = {family_golden(name).family: name for name in reversed(NAMES)}.values()
+    firsts = first_names()
     marked = [
-        pytest.param(name, marks=[] if name in first or others is None else others)
+        pytest.param(name, marks=[] if name in firsts or others is None else others)
         for name in NAMES
     ]
     return pytest.mark.parametrize("name", marked)

@@ -21,7 +21,7 @@ from slide_deploy.models.cswin import Cswin, CswinConfig
 from slide_deploy.reparameterize import reparameterize
 from tests.families.cswin_by_hand import logits_by_hand, maps_by_hand, normed_by_hand
 from tests.families.golden import FOLDER, family_golden
-from tests.support import FORMATS, answers, exported, save_folded
+from tests.support import answers, exported, save_folded
 
 State = dict[str, torch.Tensor]
 
@@ -345,13 +345,11 @@ def operators(path: Path) -> set[str]:
     return {node.op_type for node in onnx.load(path, load_external_data=False).graph.node}
 
 
-@pytest.mark.parametrize(
-    "formats", [("onnx", "openvino"), pytest.param(FORMATS, marks=pytest.mark.slow)]
-)
-def test_files_of_the_plain_host(formats: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_files_of_the_plain_host(tmp_path: Path) -> None:
     """Kernels that are cut to narrow stripes are constants; stripes are part of the open batch."""
     checkpoint = loaded(tmp_path, SMALL)
-    result = exported(checkpoint, formats=formats, dynamic_batch=True)
+    result = exported(checkpoint, dynamic_batch=True)
     image = image_of(SMALL, 3).float()
     for file in result.files:
         assert file.violations == ()
@@ -360,7 +358,9 @@ def test_files_of_the_plain_host(formats: tuple[str, ...], tmp_path: Path) -> No
     assert not operators(result.files[0].paths[0]) & {"Slice", "Gather", "Pad", "Expand", "Shape"}
 
 
-@pytest.mark.parametrize("formats", [("onnx",), pytest.param(FORMATS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "formats", [("onnx",), pytest.param(("openvino", "coreml"), marks=pytest.mark.slow)]
+)
 def test_files_of_padded_maps(formats: tuple[str, ...], tmp_path: Path) -> None:
     config = BACKBONES["one position is missing"]
     checkpoint = loaded(tmp_path, config, features=True)
@@ -371,4 +371,5 @@ def test_files_of_padded_maps(formats: tuple[str, ...], tmp_path: Path) -> None:
         assert file.violations == ()
         for found, wanted in zip(answers(file.paths[0], image.numpy()).values(), maps, strict=True):
             assert np.abs(found - wanted).max() < 1e-4, file.format
-    assert not operators(result.files[0].paths[0]) & {"Expand", "Shape", "Gather"}
+        if file.format == "onnx":
+            assert not operators(file.paths[0]) & {"Expand", "Shape", "Gather"}

@@ -12,7 +12,7 @@ from slide_deploy.hosts import load_checkpoint
 from slide_deploy.hosts.registry import known_hosts
 from slide_deploy.models.slide_attention import SlideAttention
 from slide_deploy.reparameterize import reparameterize
-from tests.families.golden import family_golden, goldens
+from tests.families.golden import NAMES, family_golden, first_names, goldens
 from tests.support import FORMATS, answers, exported, locate, save_folded
 
 
@@ -53,19 +53,30 @@ def test_the_backbone_gives_the_maps_of_the_stages(name: str) -> None:
         assert found.shape == (2, dim, *model.config.resolution(stage))
 
 
-@goldens(others=pytest.mark.full)
-def test_files(name: str) -> None:
+def file_cases() -> list[object]:
+    """Quick: one network of each family in a format, in turn; long: in others; full: the rest."""
+    cases = []
+    firsts = first_names()
+    for name in NAMES:
+        for place, format in enumerate(FORMATS):
+            if name not in firsts:
+                marks = [pytest.mark.full]
+            else:
+                is_turn = firsts.index(name) % len(FORMATS) == place
+                marks = [] if is_turn else [pytest.mark.slow]
+            cases.append(pytest.param(name, format, marks=marks))
+    return cases
+
+
+@pytest.mark.parametrize(("name", "format"), file_cases())
+def test_files(name: str, format: str) -> None:
     golden = family_golden(name)
     checkpoint = golden.load()
-    result = exported(checkpoint)
+    (file,) = exported(checkpoint, formats=(format,)).files
     image, logits = golden.expected["image"].numpy(), golden.expected["logits"].numpy()
-    assert [each.format for each in result.files] == list(FORMATS)
-    for file in result.files:
-        assert file.violations == ()
-        found = answers(file.paths[0], image)["logits"]
-        assert np.abs(found - logits).max() < 1e-4, file.format
-        parting = locate(file.paths[0], checkpoint)
-        assert parting.first_wrong is None
+    assert file.violations == ()
+    assert np.abs(answers(file.paths[0], image)["logits"] - logits).max() < 1e-4
+    assert locate(file.paths[0], checkpoint).first_wrong is None
 
 
 @goldens(others=pytest.mark.full)

@@ -71,6 +71,11 @@ NAMED = {
     for name in NETWORKS
 }
 
+# In which formats the long tests export them; the other pairs are full tests.
+LONG_FORMATS = {
+    name: ("onnx", "coreml" if place % 2 else "openvino") for place, name in enumerate(NETWORKS)
+}
+
 PLAIN = (
     Host("token ids", _words, 0),
     Host("outputs of all ranks", _ranks, 0, quick=("openvino", "coreml")),

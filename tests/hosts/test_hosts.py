@@ -13,6 +13,7 @@ from slide_deploy.runtimes import open_file
 from tests.hosts.host import Host
 from tests.hosts.networks import HOSTS
 from tests.hosts.outcome import outcome
+from tests.hosts.plain import LONG_FORMATS, NAMED
 from tests.hosts.written import WRITTEN
 from tests.support import FORMATS, golden_swin
 
@@ -30,8 +31,12 @@ def formats(host: Host) -> tuple[str, ...]:
 
     However somebody wrote an attention, it is replaced by the same layers before a format matters:
     each way to write one meets one format, in turn. Every trained attention meets each format in
-    one of its two networks. A large map is the same as a small one to converters.
+    one of its two networks. A large map is the same as a small one to converters. The networks of
+    the graph rules are all met as ONNX, and as one of the others in turn.
     """
+    for name, named in NAMED.items():
+        if host is named:
+            return LONG_FORMATS[name]
     if host in WRITTEN[1:]:
         return (FORMATS[WRITTEN.index(host) % len(FORMATS)],)
     if host.name.endswith("in a residual net"):

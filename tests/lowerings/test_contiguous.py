@@ -68,8 +68,20 @@ def test_an_attention_on_its_own(form: str, layout: str) -> None:
         assert odd_tensors(written) == []
 
 
-@pytest.mark.parametrize("open_batch", [False, True])
-@pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
+@pytest.mark.parametrize(
+    ("format", "open_batch"),
+    [
+        # Quick: every format once. The batch is open in every other one.
+        pytest.param(
+            format,
+            open_batch,
+            id=f"{format.name}-{open_batch}",
+            marks=[] if open_batch == bool(place % 2) else pytest.mark.slow,
+        )
+        for place, format in enumerate(FORMATS)
+        for open_batch in (False, True)
+    ],
+)
 def test_exported_programs(format: Format, open_batch: bool) -> None:
     """Weights and lifted constants, of all forms in one model, those that passes make included."""
     model = random_swin(depths=(6, 1, 2), num_heads=(2, 2, 4), image_size=(32, 64), ape=True)

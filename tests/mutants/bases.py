@@ -99,6 +99,12 @@ class Base:
         return ExportRequest(traces, declared, passes=exporter_for(format).passes)
 
 
+@functools.cache
+def valid_weights(base: Base, format: str) -> dict[str, Tensor]:
+    """The numbers in the valid file, by name."""
+    return base.weights(format, base.lowered)
+
+
 def lowered(trained: nn.Module) -> nn.Module:
     """A trained model, folded and lowered."""
     folded, _ = reparameterize(trained)

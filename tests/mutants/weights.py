@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.models.slide_swin import SlideSwin
-from tests.mutants.bases import Base, lowered
+from tests.mutants.bases import Base, lowered, valid_weights
 from tests.mutants.mutant import Damage
 
 Edit = Callable[[nn.Module, SlideSwin], object]
@@ -45,7 +45,7 @@ def before_folding(edit: Callable[[SlideSwin], object]) -> Damage:
 def patched(base: Base, format: str, folder: Path, damaged: nn.Module) -> Path:
     """A copy of the valid file with the weights of a damaged model."""
     path = base.copy(format, folder)
-    overwrite(path, base.weights(format, base.lowered), base.weights(format, damaged))
+    overwrite(path, valid_weights(base, format), base.weights(format, damaged))
     return path
 
 

@@ -297,6 +297,7 @@ def test_an_open_batch_stays_open() -> None:
         assert not image.meta["val"].shape[0].node.expr.is_number
 
 
+QUICK = 4  # of the forms; the last two take longest
 SETTINGS = [
     {},
     {"image_size": (64, 32), "ape": True},
@@ -312,7 +313,7 @@ SETTINGS = [
         pytest.param(
             form,
             SETTINGS[place % len(SETTINGS)],
-            marks=pytest.mark.slow if place >= len(FORMS) else (),
+            marks=() if place < QUICK else pytest.mark.slow,
         )
         for place, form in enumerate([*FORMS, *FORMS])
     ],

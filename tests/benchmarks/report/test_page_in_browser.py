@@ -106,8 +106,15 @@ def visit(browser: Any, tmp_path: Path) -> Iterator[Any]:
         held.page.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(
+    ("width", "theme"),
+    [
+        (1280, "light"),
+        (360, "dark"),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+        pytest.param(360, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_every_plot_is_drawn_in_place(visit: Any, width: int, theme: str) -> None:
     opened, file = visit(render_html([synthetic.server(), synthetic.laptop()]), width, theme)
     drawn = opened.page.evaluate(DRAWN)

@@ -161,12 +161,12 @@ ATTENTION_CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=["float32", "float16"])
+@pytest.fixture(scope="module", params=["float32", pytest.param("float16", marks=pytest.mark.slow)])
 def family(request, run_family):
     return run_family(CASES, request.param)
 
 
-@pytest.fixture(scope="module", params=["float32", "float16"])
+@pytest.fixture(scope="module", params=["float32", pytest.param("float16", marks=pytest.mark.slow)])
 def attention_family(request, run_family):
     return run_family(ATTENTION_CASES, request.param, opset="iOS18")
 

@@ -102,7 +102,7 @@ def plain(convert):
     return {key: (path, reload(path)) for key, path in packages.items()}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", COMPRESSIONS)
 def test_compressed_weight_is_what_coremltools_decompresses(name, dtype, plain, tmp_path):
     import coremltools.optimize.coreml as optimize

@@ -284,7 +284,7 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=["float32", "float16"])
+@pytest.fixture(scope="module", params=["float32", pytest.param("float16", marks=pytest.mark.slow)])
 def family(request, run_family):
     return run_family(CASES, request.param)
 
