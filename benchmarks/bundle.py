@@ -56,7 +56,7 @@ _REQUIREMENTS = {
     "onnxruntime:directml": ("onnxruntime-directml>=1.22",),
     "onnxruntime:openvino": ("onnxruntime-openvino>=1.22",),
     "openvino": ("openvino>=2025.3",),
-    "coreml": ("coremltools>=9.0",),
+    "coreml": ("coremltools>=9.0", "pillow>=10"),
     "torch": ("torch>=2.9",),
 }
 

@@ -9,10 +9,16 @@ import torch
 from exporters.base import ExportRequest
 from exporters.refusals import refuse_node, remedy
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
+from slide_deploy.errors import InputError
+from slide_deploy.images.description import WHITE, read_description
 from slide_deploy.program.tracing import MAX_BATCH
 
 # Largest open size but the batch: Core ML wants to know one.
 _MAX_SIZE = 8192
+# What a classifier answers: the most probable class, and the shares before they have a name each.
+_LABEL, _SHARES = "label", "shares"
+# Tells Xcode to show what the package does to a picture.
+_PREVIEW = "com.apple.coreml.model.preview.type"
 
 
 # Programs decomposed in order to look for operators, until they are written: decomposing takes as
@@ -32,6 +38,7 @@ def refuse(request: ExportRequest) -> None:
     """
     from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 
+    _refuse_several_pictures(request)
     advice = remedy(request.deployable, "coreml")
     program = _looked_through[request.program] = _decomposed(request)
     for node in program.graph.nodes:
@@ -47,22 +54,76 @@ def refuse(request: ExportRequest) -> None:
             raise refuse_node(node, why, advice)
 
 
+def _refuse_several_pictures(request: ExportRequest) -> None:
+    """Refuse what Core ML cannot take as a picture.
+
+    Raises:
+        InputError: if the batch is not one, or the channels are neither colours nor grey.
+    """
+    for each in request.inputs:
+        if each.pixels and (0 in each.open or each.example.shape[0] != 1):
+            raise InputError(
+                "Core ML takes one picture at a time: leave the batch at 1, or leave out "
+                "--embed-preprocessing for coreml."
+            )
+        if each.pixels and each.example.shape[1] not in (1, 3):
+            raise InputError(
+                f"Core ML takes pictures of 1 or 3 channels, not of {each.example.shape[1]}: leave "
+                f"out --embed-preprocessing for coreml."
+            )
+
+
 def write(request: ExportRequest, path: Path) -> None:
     """Write the package ``path``, a folder; see ``Exporter.write``."""
     import coremltools
 
     program = _looked_through.pop(request.program, None) or _decomposed(request)
+    labels = _class_labels(request)
+    outputs = [coremltools.TensorType(name=name) for name in request.outputs]
+    classifier = None
+    if labels:
+        outputs = [coremltools.TensorType(name=_SHARES)]
+        classifier = coremltools.ClassifierConfig(list(labels), _LABEL, _SHARES)
     model = coremltools.convert(
         _without_aliases(program),
         convert_to="mlprogram",
-        inputs=[_tensor_type(each) for each in request.inputs],
-        outputs=[coremltools.TensorType(name=name) for name in request.outputs],
+        inputs=[_input_type(each) for each in request.inputs],
+        outputs=outputs,
+        classifier_config=classifier,
         compute_precision=_precision(request.precision),
         minimum_deployment_target=coremltools.target.iOS16,
         skip_model_load=True,
     )
+    if labels:
+        model = _renamed(model, f"{_LABEL}_probs", request.outputs[0])
+        model.user_defined_metadata[_PREVIEW] = "imageClassifier"
     model.user_defined_metadata.update(request.metadata)
     model.save(str(path))
+
+
+def _class_labels(request: ExportRequest) -> tuple[str, ...]:
+    """The names of classes where the package is a classifier of pictures; else ().
+
+    Core ML shows what a classifier answers as probabilities, so that logits make none.
+    """
+    described = read_description(request.metadata)
+    is_classifier = (
+        described is not None
+        and described.inside
+        and described.probabilities
+        and len(request.inputs) == len(request.outputs) == 1
+    )
+    return described.labels if described is not None and is_classifier else ()
+
+
+def _renamed(model: Any, old: str, new: str) -> Any:
+    """The same model, whose output is called otherwise."""
+    import coremltools
+
+    spec = model.get_spec()
+    coremltools.utils.rename_feature(spec, old, new, rename_inputs=False)
+    spec.description.predictedProbabilitiesName = new
+    return coremltools.models.MLModel(spec, weights_dir=model.weights_dir, skip_model_load=True)
 
 
 def _decomposed(request: ExportRequest) -> torch.export.ExportedProgram:
@@ -87,7 +148,8 @@ def _rms_norm(
     return normalised if weight is None else normalised * weight
 
 
-def _tensor_type(ours: Input) -> Any:
+def _input_type(ours: Input) -> Any:
+    """What the package takes in the place of an input: an array, or a picture."""
     import coremltools
     import numpy as np
 
@@ -99,6 +161,15 @@ def _tensor_type(ours: Input) -> Any:
         else:
             most = MAX_BATCH if name == BATCH_NAME else _MAX_SIZE
             sizes.append(coremltools.RangeDim(1, most, default=size))
+    if ours.pixels:
+        colours = coremltools.colorlayout
+        return coremltools.ImageType(
+            name=ours.name,
+            shape=coremltools.Shape(tuple(sizes)),
+            # Weights that were divided by 255 would fall below what float16 holds.
+            scale=1 / WHITE,
+            color_layout=colours.RGB if ours.example.shape[1] == 3 else colours.GRAYSCALE,
+        )
     whole = ours.example.dtype.kind in "iub"
     return coremltools.TensorType(
         name=ours.name,

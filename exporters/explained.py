@@ -25,7 +25,7 @@ def rewrite_lines(files: Sequence[ExportedFile], more: str) -> Iterator[str]:
         if changes or refusals:
             left = f" and left {_count(refusals, 'place')} as they were" if refusals else ""
             done = f"{_count(passes, 'pass', 'passes')} changed {_count(changes, 'place')}{left}"
-            lines.append(f"rewrites of {_listed(formats)}: {done}")
+            lines.append(f"rewrites of {listed(formats)}: {done}")
     if lines:
         lines[-1] += f"; {more} lists them"
     yield from lines
@@ -40,7 +40,7 @@ def explanation(files: Sequence[ExportedFile], width: int) -> str:
     """
     lines: list[str] = []
     for formats, reports in _alike(files):
-        lines.append(f"Rewrites of {_listed(formats)}:")
+        lines.append(f"Rewrites of {listed(formats)}:")
         for report in reports:
             lines += _filled(f"{report.name}: {_outcome(report)}", 2, width)
             for text in (*_changes(report.changes), *_refusals(report.refusals)):
@@ -122,7 +122,7 @@ def _grouped(what: str, layers: Sequence[str]) -> str:
 def _parts(changes: Sequence[Change]) -> str:
     """What was put together, where that was done once; the layers say it otherwise."""
     parts = changes[0].parts if len(changes) == 1 else ()
-    return f", from {_listed(parts)}" if parts else ""
+    return f", from {listed(parts)}" if parts else ""
 
 
 def _errors(changes: Sequence[Change]) -> str:
@@ -133,7 +133,8 @@ def _errors(changes: Sequence[Change]) -> str:
     return f"{text}; {max(roundings):.1e} after rounding" if roundings else text
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them: "onnx, openvino and coreml"."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from exporters.base import Exporter, ExportRequest, Traces
 from exporters.declarations import request_declarations
+from exporters.images import folded_where, image_metadata, with_ends
 from exporters.metadata import metadata_of
 from exporters.outcome import ExportedFile, ExportOptions
 from exporters.quiet import quiet
@@ -42,6 +43,7 @@ class Job:
     exporter: Exporter
     request: ExportRequest
     lowerings: Mapping[str, Lowering]
+    takes_pictures: bool = False
 
 
 def jobs_of(
@@ -65,20 +67,25 @@ def jobs_of(
     for exporter in exporters:
         lowerings = _lowerings(deployable, folded, exporter, options)
         # Tracing takes seconds: once for all whose layers are written alike.
-        alike = [job.request for job in jobs if job.lowerings == lowerings]
+        pictures = exporter.record.takes_pictures and options.preprocessing.embedded
+        alike = [
+            job.request
+            for job in jobs
+            if job.lowerings == lowerings and job.takes_pictures == pictures
+        ]
         request = next((each for each in alike if each.passes == exporter.passes), None)
         if request is None:
-            traces = (
-                alike[0].traces
-                if alike
-                else Traces(replace(deployable, model=lower(folded, lowerings, share_weights=True)))
-            )
-            request = _request(traces, folded, lowerings, exporter, options)
-        jobs.append(Job(exporter, request, lowerings))
+            traces = alike[0].traces if alike else None
+            if traces is None:
+                lowered = replace(deployable, model=lower(folded, lowerings, share_weights=True))
+                traces = Traces(with_ends(lowered, options, exporter.record))
+            request = _request(deployable, traces, folded, lowerings, exporter, options)
+        jobs.append(Job(exporter, request, lowerings, pictures))
     return jobs
 
 
 def _request(
+    plain: Deployable,
     traces: Traces,
     folded: nn.Module,
     lowerings: Mapping[str, Lowering],
@@ -86,6 +93,7 @@ def _request(
     options: ExportOptions,
 ) -> ExportRequest:
     metadata = metadata_of(traces.deployable)
+    metadata |= image_metadata(plain, traces.deployable, options, exporter.record)
     request = ExportRequest(traces, metadata, options.precision, exporter.passes)
     exporter.refuse(request)
     with interruption.unswallowed(), quiet():
@@ -155,6 +163,7 @@ def write_and_verify(
     paths = exporter.paths(stem)
     exporter.write(request, paths[0])
     rewrites = request.reports
+    preprocessing = folded_where(request.program, rewrites, request.deployable)
     request.forget()
     progress(f"verify {exporter.format}")
     verification = _verified(paths[0], request, cases, reference)
@@ -170,6 +179,7 @@ def write_and_verify(
         violations=tuple(check_graph(graph, options.policy or standard_ops())),
         verification=verification,
         seconds=time.perf_counter() - started,
+        preprocessing=preprocessing,
     )
 
 

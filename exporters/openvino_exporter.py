@@ -49,6 +49,8 @@ def _converted(
     model = openvino.convert_model(program)
     for index, ours in enumerate(request.inputs):
         model.input(index).get_tensor().set_names({ours.name})
+        if ours.pixels:
+            model.get_parameters()[index].set_layout(openvino.Layout(ours.layout.upper()))
     for index, name in enumerate(request.outputs):
         model.output(index).get_tensor().set_names({name})
         model.get_results()[index].set_friendly_name(name)

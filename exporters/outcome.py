@@ -8,6 +8,7 @@ from typing import Any
 from exporters.plain import plain_dict
 from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.graph_checks import Policy, Violation
+from slide_deploy.images.description import AS_TRAINED, Preprocessing
 from slide_deploy.lowerings import DEFAULT_LOWERING, FileChooser, Lowering
 from slide_deploy.parity import Verification
 from slide_deploy.passes.report import PassReport
@@ -26,6 +27,9 @@ class ExportOptions:
         policy: rules that the files must keep; the built-in ones if None.
         force: replace files that exist.
         keep_failed: keep a file that fails verification, under its final name.
+        preprocessing: how pixels become what the network takes, and whether the files do it.
+        labels: name of each class, for the files to hold; may be empty.
+        softmax: whether files answer probabilities in place of logits.
     """
 
     formats: tuple[str, ...]
@@ -35,6 +39,9 @@ class ExportOptions:
     policy: Policy | None = None
     force: bool = False
     keep_failed: bool = False
+    preprocessing: Preprocessing = AS_TRAINED
+    labels: tuple[str, ...] = ()
+    softmax: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class ExportedFile:
         violations: rules of the policy that it breaks.
         verification: the verdict on its answers.
         seconds: writing and verifying.
+        preprocessing: what became of the arithmetic on pixels, a sentence without a full stop;
+            empty where the caller does it.
     """
 
     format: str
@@ -64,6 +73,7 @@ class ExportedFile:
     violations: tuple[Violation, ...]
     verification: Verification
     seconds: float
+    preprocessing: str = ""
 
     @property
     def passed(self) -> bool:

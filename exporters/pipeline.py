@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from exporters.base import Exporter
+from exporters.images import refuse_labels, with_ends
 from exporters.jobs import Progress, jobs_of, write_and_verify
 from exporters.manifest import entries_beside, manifest_of
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
@@ -53,10 +54,13 @@ def export(
     if isinstance(options.lowering, Lowering):
         refuse_strips(deployable.model, options.lowering)
 
+    refuse_labels(deployable, options.labels)
+    # Pixels as a plain tensor, whatever the files take.
+    taken = with_ends(deployable, options)
     # First: the network in float64 is as large as two of it, and nothing else is there yet.
     progress("reference answers in float64")
-    cases = verification_cases(deployable.inputs, deployable.sizes)
-    reference = reference_answers(deployable, cases)
+    cases = verification_cases(taken.inputs, taken.sizes)
+    reference = reference_answers(taken, cases)
     progress("fold")
     folded, certificate = reparameterize(deployable.model)
     learn_map_sizes(deployable, folded)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from exporters.explained import rewrite_lines
+from exporters.explained import listed, rewrite_lines
 from exporters.outcome import ExportedFile, ExportResult
 from slide_deploy.console import as_text, verification_table
 from slide_deploy.reparameterize import Certificate
@@ -20,6 +20,7 @@ def as_terminal(result: ExportResult) -> str:
     lines = [_fold(result), *branch_lines(result.certificate)]
     for file in result.files:
         lines += lowering_lines(file)
+    lines += preprocessing_lines(result.files)
     lines += rewrite_lines(result.files, "explain()")
     lines += [f"note: {remark}" for remark in (*left_lines(result.certificate), *result.remarks)]
     lines += [f"problem: {problem}" for problem in result.problems]
@@ -35,7 +36,8 @@ def as_html(result: ExportResult) -> str:
     rewrites = rewrite_lines(result.files, "explain()")
     folds = (_fold(result), *branch_lines(result.certificate))
     manifest = f"manifest: {result.manifest}"
-    notes = (*folds, *left, *lowerings, *rewrites, *result.remarks, manifest)
+    pixels = preprocessing_lines(result.files)
+    notes = (*folds, *left, *lowerings, *pixels, *rewrites, *result.remarks, manifest)
     problems = "".join(f"<p><b>{escape(problem)}</b></p>" for problem in result.problems)
     small = "<br>".join(map(escape, notes))
     return (
@@ -52,6 +54,16 @@ def lowering_lines(file: ExportedFile) -> Iterator[str]:
     for lowering, sources in alike.items():
         attentions = f"{len(sources)} slide attention{'s' if len(sources) > 1 else ''}"
         yield f"{file.format}: {attentions} {lowering}{_why(sources)}"
+
+
+def preprocessing_lines(files: Sequence[ExportedFile]) -> Iterator[str]:
+    """What became of the arithmetic on pixels, one line for formats that have it alike."""
+    alike: dict[str, list[str]] = {}
+    for file in files:
+        alike.setdefault(file.preprocessing, []).append(file.format)
+    for sentence, formats in alike.items():
+        if sentence:
+            yield f"pixels in {listed(formats)}: {sentence}"
 
 
 def left_lines(certificate: Certificate) -> Iterator[str]:

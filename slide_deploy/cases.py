@@ -9,6 +9,8 @@ from slide_deploy.deployable.inputs import Input
 
 # Width of the frame in "border", in positions: one patch of a vision transformer.
 _FRAME = 4
+# A grey near the mean of photographs, and the brightest pixel.
+_GREY, _WHITE = 118, 255
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ def verification_cases(
     """Inputs that together show what one random input hides.
 
     Inputs are drawn from their ``values`` where they have some. Those of integers are drawn from
-    the values of their examples otherwise, as these may be indices.
+    the values of their examples otherwise, as these may be indices. Pixels are whole numbers from 0
+    to 255.
 
     Args:
         inputs: of the network; their examples say sizes and types.
@@ -50,7 +53,8 @@ def verification_cases(
     ) -> dict[str, np.ndarray]:
         return {each.name: _draw(each.resized(resized or {}), random, factor) for each in inputs}
 
-    border = {name: _border(values) for name, values in drawn().items()}
+    pixels = {each.name for each in inputs if each.pixels}
+    border = {name: _border(values, name in pixels) for name, values in drawn().items()}
     cases = [Case("noise", drawn())]
     if not any(each.values is not None and each.example.dtype.kind == "f" for each in inputs):
         cases += [
@@ -60,6 +64,11 @@ def verification_cases(
             Case("faint", drawn(0.01)),
             Case("zeros", drawn(0.0)),
         ]
+        if pixels:
+            white = {
+                each.name: np.full_like(each.example, _WHITE) for each in inputs if each.pixels
+            }
+            cases.append(Case("white", drawn() | white))
     if any(each.example.size and np.ptp(each.example) for each in inputs):
         cases.insert(0, Case("example", {each.name: each.example for each in inputs}))
     for name, others in (sizes or {}).items():
@@ -69,6 +78,10 @@ def verification_cases(
 
 def _draw(given: Input, random: np.random.Generator, factor: float) -> np.ndarray:
     example = given.example
+    if given.pixels:
+        lowest = _GREY if 0 < factor < 1 else 0
+        count = 1 + int(np.ceil(_WHITE * factor))  # of different values
+        return random.integers(lowest, lowest + count, example.shape).astype(example.dtype)
     if given.values is not None:
         return random.choice(given.values, example.shape)
     if example.dtype.kind == "f":
@@ -79,11 +92,16 @@ def _draw(given: Input, random: np.random.Generator, factor: float) -> np.ndarra
     return random.choice(example.ravel(), example.shape) if example.size else example
 
 
-def _border(values: np.ndarray) -> np.ndarray:
-    """Values inside a map taken away, those at its edge three times as large."""
-    if values.ndim < 4 or values.dtype.kind != "f":
+def _border(values: np.ndarray, pixels: bool) -> np.ndarray:
+    """Values inside a map taken away, those at its edge three times as large; pixels inside grey.
+
+    Args:
+        values: (batch, channels, height, width).
+        pixels: whether they are whole numbers from 0 to 255, which have no larger ones.
+    """
+    if values.ndim < 4 or (values.dtype.kind != "f" and not pixels):
         return values
     frame = _FRAME if min(values.shape[-2:]) > 2 * _FRAME else 1
-    framed = 3 * values
-    framed[..., frame:-frame, frame:-frame] = 0.0
+    framed = values.copy() if pixels else 3 * values
+    framed[..., frame:-frame, frame:-frame] = _GREY if pixels else 0.0
     return framed

@@ -75,6 +75,8 @@ class Format:
         is_folder: whether what other programs open is a folder.
         passes: rewrites of a traced network, in order; modules of ``slide_deploy.passes``.
         max_rank: axes that a tensor may have; None for any number.
+        takes_pictures: whether pixels are given to its files as a picture of the system, whose
+            layout and order of channels are the system's own.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Format:
     is_folder: bool = False
     passes: tuple[str, ...] = ("common_operators", "parallel_branches")
     max_rank: int | None = None
+    takes_pictures: bool = False
 
 
 # What pays or is needed wherever a file runs: one operator for many, four axes at most, nothing
@@ -185,6 +188,7 @@ COREML = Format(
     # First: where its converter makes a gather of a shift.
     passes=("rolls", *PASSES),
     max_rank=5,
+    takes_pictures=True,
 )
 
 FORMATS = (ONNX, OPENVINO, COREML)

@@ -7,11 +7,13 @@ from pathlib import Path
 from slide_deploy import parity
 from slide_deploy.cases import verification_cases
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
+from slide_deploy.deployable.pixels import answers_probabilities, takes_pixels
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.sizes import with_sizes
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.interface import read_interface
+from slide_deploy.images.description import ImageDescription, Preprocessing, read_description
 from slide_deploy.locate import Parting, part
 from slide_deploy.parity import Answers, Verification
 from slide_deploy.precisions import precision_named
@@ -35,7 +37,7 @@ def verify_file(path: Path, deployable: Deployable, precision: str = "float32") 
         InputError: if the file cannot be run or takes other inputs than the network.
     """
     session = open_file(path)
-    adapted = fitted(path, session, deployable)
+    adapted = fitted(path, session, with_ends_of(session, deployable))
     cases = verification_cases(adapted.inputs, adapted.sizes)
     return parity.verify(
         lambda feeds: answers_of(session, adapted, feeds),
@@ -59,9 +61,34 @@ def answers_of(session: Session, deployable: Deployable, feeds: Feeds) -> Answer
     """
     names = [each.name for each in deployable.inputs]
     ports = [port.name for port in session.inputs]
-    taken = {port: feeds[name] for name, port in _paired(names, ports)}
-    given = session(taken)
+    given = session(_as_taken(session, {port: feeds[name] for name, port in _paired(names, ports)}))
     return {name: given[output] for name, output in _paired(deployable.outputs, session.outputs)}
+
+
+def _as_taken(session: Session, feeds: Feeds) -> Feeds:
+    """Pixels (batch, channels, height, width) of RGB as the file takes them; the others as is."""
+    described = read_description(session.metadata)
+    if described is None or not described.inside or described.input not in feeds:
+        return feeds
+    return {**feeds, described.input: described.given(feeds[described.input])}
+
+
+def with_ends_of(session: Session, deployable: Deployable) -> Deployable:
+    """The network with what a file says to have around it: pixels in, probabilities out.
+
+    Pixels are (batch, channels, height, width) of RGB, whatever the file takes.
+
+    Raises:
+        InputError: if the network takes no image, or the file says what no exporter writes.
+    """
+    described = read_description(session.metadata)
+    if described is None:
+        return deployable
+    if described.probabilities and described.output not in deployable.outputs:
+        deployable = answers_probabilities(deployable)
+    if not described.inside or any(each.pixels for each in deployable.inputs):
+        return deployable
+    return takes_pixels(deployable, Preprocessing(described.mean, described.deviation, True))
 
 
 def _paired(
@@ -97,9 +124,12 @@ def fitted(path: Path, session: Session, deployable: Deployable) -> Deployable:
             f"{', '.join(gives)}: name the network that the file was exported from."
         )
     names = [each.name for each in deployable.inputs]
-    ports = {port.name: port for port in session.inputs}
+    described = read_description(session.metadata)
+    ports = {port.name: _channels_first(port, described) for port in session.inputs}
     paired = _paired(names, list(ports))
     declared = _declared(path)
+    if described is not None and described.input in declared:
+        declared[described.input] = described.channels_first(declared[described.input])
     inputs = _named_apart(
         _as_in_file(path, ports[port], each, declared.get(port, ()), deployable.origin.name)
         for each, (_, port) in zip(deployable.inputs, paired, strict=True)
@@ -107,6 +137,13 @@ def fitted(path: Path, session: Session, deployable: Deployable) -> Deployable:
     if [each.shape for each in inputs] == [each.shape for each in deployable.inputs]:
         return deployable
     return with_sizes(replace(deployable, inputs=inputs, sizes={}))
+
+
+def _channels_first(port: Port, described: ImageDescription | None) -> Port:
+    """An input as the network with pixels around it takes it."""
+    if described is None or port.name != described.input:
+        return port
+    return replace(port, shape=described.channels_first(port.shape))
 
 
 def _named_apart(inputs: Iterable[Input]) -> tuple[Input, ...]:
@@ -193,11 +230,11 @@ def locate(path: Path, deployable: Deployable, precision: str = "float32") -> Pa
     """
     same_db = precision_named(precision).layer_db
     session = open_file(path)
-    adapted = fitted(path, session, deployable)
+    adapted = fitted(path, session, with_ends_of(session, deployable))
     case = verification_cases(adapted.inputs)[0]
     names = [each.name for each in adapted.inputs]
     pairs = _paired(names, [port.name for port in session.inputs])
-    feeds = {port: case.inputs[name] for name, port in pairs}
+    feeds = _as_taken(session, {port: case.inputs[name] for name, port in pairs})
     return part(layer_outputs(adapted, case), values_of(path, feeds), same_db)
 
 

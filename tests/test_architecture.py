@@ -114,6 +114,7 @@ ARROWS = {
         "slide_deploy.checkpoint",
         "slide_deploy.errors",
         "slide_deploy.hosts",
+        "slide_deploy.images.description",
         "slide_deploy.interruption",
         "slide_deploy.models",
         "slide_deploy.reparameterize",
@@ -144,6 +145,7 @@ ARROWS = {
         "slide_deploy.deployable",
         "slide_deploy.errors",
         "slide_deploy.graph_checks",
+        "slide_deploy.images.description",
         "slide_deploy.locate",
         "slide_deploy.parity",
         "slide_deploy.precisions",
@@ -197,8 +199,12 @@ ARROWS = {
         "slide_deploy.tables",
     },
     "slide_deploy.progress": {"slide_deploy.console", "slide_deploy.interruption"},
+    "slide_deploy.presets": {"slide_deploy.errors"},
+    # What files say of their image: whoever writes, runs or proves one reads it.
+    "slide_deploy.images.description": {"slide_deploy.errors"},
     "slide_deploy.images": {
         "slide_deploy.errors",
+        "slide_deploy.images.description",
         "slide_deploy.input_shapes",
         "slide_deploy.runtimes",
     },

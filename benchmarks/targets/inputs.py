@@ -17,6 +17,8 @@ from benchmarks.record import Configuration, Tensor
 from slide_deploy.errors import InputError
 from slide_deploy.input_shapes import refuse_other_shapes, written
 
+# The type of pixels from 0 to 255.
+PIXELS = "uint8"
 # What numpy can draw and every runtime can take.
 _TYPES = (
     *("float16", "float32", "float64", "bool"),
@@ -66,7 +68,8 @@ def sized(
 def random_arrays(tensors: Sequence[Tensor]) -> dict[str, Any]:
     """An array for each input, fresh and the same every time, whatever the order of the inputs.
 
-    Floating point is standard normal. Integers are 0 or 1: an index into whatever has two entries.
+    Floating point is standard normal. Images of uint8 are noise from 0 to 255. Other integers are 0
+    or 1: an index into whatever has two entries.
     """
     arrays = {}
     for tensor in tensors:
@@ -74,7 +77,8 @@ def random_arrays(tensors: Sequence[Tensor]) -> dict[str, Any]:
         if tensor.dtype.startswith("float"):
             drawn: Any = generator.standard_normal(tensor.shape)
         else:
-            drawn = generator.integers(0, 2, tensor.shape)
+            is_image = tensor.dtype == PIXELS and len(tensor.shape) == 4
+            drawn = generator.integers(0, 256 if is_image else 2, tensor.shape)
         arrays[tensor.name] = np.asarray(drawn, dtype=tensor.dtype, order="C")
     return arrays
 

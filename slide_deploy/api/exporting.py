@@ -9,7 +9,7 @@ from exporters.outcome import ExportOptions, ExportResult
 from exporters.publishing import refuse_occupied
 from exporters.registry import exporter_for
 from slide_deploy.api.arguments import PathLike, Progress, path_of, public, steps, texts_of
-from slide_deploy.api.files import policy_of
+from slide_deploy.api.files import labels_of, policy_of
 from slide_deploy.api.networks import Inputs, Model, network_of
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -22,17 +22,25 @@ def export(
     model: Model,
     inputs: Inputs | None = None,
     *,
-    to: str | Sequence[str],
+    to: str | Sequence[str] = (),
+    preset: str | None = None,
     out: PathLike = "exported",
     name: str | None = None,
     input_names: str | Sequence[str] = (),
     output_names: str | Sequence[str] = (),
     open_sizes: Mapping[str, Mapping[int, str]] | None = None,
-    dynamic_batch: bool = False,
-    precision: str = "float32",
+    dynamic_batch: bool | None = None,
+    precision: str | None = None,
     lowering: str | Lowering = "auto",
     tune: bool = False,
     features: bool = False,
+    embed_preprocessing: bool | None = None,
+    mean: Sequence[float] | None = None,
+    deviation: Sequence[float] | None = None,
+    input_layout: str | None = None,
+    channel_order: str | None = None,
+    labels: PathLike | Sequence[str] = (),
+    softmax: bool = False,
     policy: PathLike | Policy | None = None,
     force: bool = False,
     keep_failed: bool = False,
@@ -48,6 +56,8 @@ def export(
         inputs: of a module: an example of what its ``forward`` takes: a tensor, a sequence of
             positional arguments or a mapping of keyword arguments.
         to: a format, or several: "onnx", "openvino", "coreml"; "all" for each.
+        preset: options for a kind of machine: "cpu", "intel", "apple", "android", "browser" or
+            "gpu"; what is given beside it wins.
         out: folder to write into.
         name: of the files without their ending; the class, or the checkpoint, if left out.
         input_names: of a module: what files call its inputs; the names of ``forward`` if left out.
@@ -55,10 +65,19 @@ def export(
         open_sizes: of a module: names of the sizes to leave open, by input and axis, as
             ``{"image": {2: "height", 3: "width"}}``.
         dynamic_batch: leave the batch size open.
-        precision: "float32", "float16" or "mixed".
+        precision: "float32", which is the default, "float16" or "mixed".
         lowering: the form of the slide attentions; "auto" takes the fastest by measurement.
         tune: race the forms of each attention here first, which takes a minute for each.
         features: of a checkpoint: write the maps of all stages in place of the logits.
+        embed_preprocessing: let files take pixels from 0 to 255, as uint8 or as a picture.
+        mean: of each channel of the images in training, of pixels from 0 to 1; what the checkpoint
+            says, or that of ImageNet, if left out.
+        deviation: the same.
+        input_layout: of the pixels: "nchw" or "nhwc".
+        channel_order: of the pixels: "rgb" or "bgr".
+        labels: names of the classes for the files to hold, the path of a file with one a line, or
+            "imagenet".
+        softmax: answer probabilities in place of logits.
         policy: rules that the files must keep: a policy, the name of a built-in one, or the path of
             a TOML file; "standard-ops" if left out.
         force: replace files that exist.
@@ -72,11 +91,22 @@ def export(
         InputError: if the network or an argument cannot be used, or a format cannot hold the
             network. Nothing is left behind.
     """
-    from slide_deploy.tasks.options import parse_formats, read_lowering
+    from slide_deploy.tasks.choices import Wishes, chosen
+    from slide_deploy.tasks.options import read_lowering
 
-    formats = parse_formats(texts_of(to))
-    if not formats:
-        raise InputError("--to is empty: name a format, or all of them as all.")
+    wishes = Wishes(
+        preset=preset,
+        to=texts_of(to),
+        precision=precision,
+        dynamic_batch=dynamic_batch,
+        embed_preprocessing=embed_preprocessing,
+        mean=mean,
+        deviation=deviation,
+        input_layout=input_layout,
+        channel_order=channel_order,
+    )
+    choices = chosen(wishes)
+    formats = choices.formats
     how = lowering if isinstance(lowering, Lowering) else read_lowering(lowering)
     if tune and isinstance(how, Lowering):
         raise InputError(
@@ -86,20 +116,23 @@ def export(
         formats=formats,
         out=path_of(out, "--out"),
         lowering=how,
-        precision=precision,
+        precision=choices.precision,
         policy=policy_of(policy),
         force=force,
         keep_failed=keep_failed,
+        preprocessing=choices.preprocessing,
+        labels=labels_of(labels),
+        softmax=softmax,
     )
     for format in formats:
-        exporter_for(format).require(precision)
+        exporter_for(format).require(choices.precision)
     with steps(progress, 3 + 2 * len(formats)) as step:
         step("load the network")
         network = network_of(
             model,
             inputs,
             features=features,
-            dynamic_batch=dynamic_batch,
+            dynamic_batch=choices.dynamic_batch,
             open_sizes=open_sizes,
             input_names=input_names,
             output_names=output_names,

@@ -146,12 +146,25 @@ def policy_of(policy: PathLike | Policy | None) -> Policy | None:
     return named_policy(str(path_of(policy, "--policy")))
 
 
+def labels_of(labels: PathLike | Sequence[str]) -> tuple[str, ...]:
+    """Names of classes that were given as such, by a file, or as "imagenet".
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
+    from slide_deploy.images.labels import labels_named
+
+    if isinstance(labels, str | os.PathLike):
+        return labels_named(path_of(labels, "--labels"))
+    return tuple(labels)
+
+
 @public
 def predict(
     file: PathLike,
     images: PathLike | Sequence[PathLike],
     *,
-    labels: PathLike | Sequence[str] = (),
+    labels: PathLike | Sequence[str] | None = None,
     top: int = 5,
     image_size: Size | None = None,
     output: str | None = None,
@@ -161,7 +174,8 @@ def predict(
     Args:
         file: a written file that takes one image.
         images: a picture, or several.
-        labels: names of the classes, or the path of a file with one a line.
+        labels: names of the classes, the path of a file with one a line, or "imagenet"; those
+            that the file holds if left out.
         top: how many classes to name of each picture.
         image_size: for files that take any size: 224, (512, 768) or "512x768".
         output: of the file, where several could be the classes.
@@ -173,16 +187,11 @@ def predict(
         InputError: if the file, a picture or the labels cannot be used.
     """
     from slide_deploy.images.prediction import predict as guess
-    from slide_deploy.images.prediction import read_labels
     from slide_deploy.runtimes import open_image_file
 
     if top < 1:
         raise InputError(f"--top {top} names no class: give 1 or more.")
     pictures = paths_of(images, "images")
-    names = (
-        read_labels(path_of(labels, "--labels"))
-        if isinstance(labels, str | os.PathLike)
-        else labels
-    )
+    names = None if labels is None else labels_of(labels)
     opened = open_image_file(path_of(file, "file"))
     return tuple(guess(opened, pictures, names, top, size_of(image_size, "--image-size"), output))

@@ -69,10 +69,13 @@ class Stated:
     Args:
         settings: by the names of the family's own, plain numbers and lists of them.
         remarks: what is said and not known.
+        normalisation: mean and deviation of the images in training, channel by channel, of pixels
+            divided by 255; None where nothing is said.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
 def stated_in(
@@ -122,7 +125,30 @@ def stated_in(
     settings |= {name: value for name, value in said.items() if value is not None}
     settings = {name: value for name, value in settings.items() if _is_plain(name, value)}
     scale = _scale(path, found)
-    return Stated(settings if scale is None else settings | {"qk_scale": scale}, remarks)
+    settings = settings if scale is None else settings | {"qk_scale": scale}
+    return Stated(settings, remarks, _normalisation(hub))
+
+
+def _normalisation(
+    hub: Mapping[str, Any],
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and deviation as timm's ``config.json`` has them; None where it says nothing usable."""
+    pretrained = hub.get("pretrained_cfg")
+    for section in (pretrained, hub):
+        if not isinstance(section, dict):
+            continue
+        mean, deviation = _shares(section.get("mean")), _shares(section.get("std"))
+        if mean and len(mean) == len(deviation) and min(deviation) > 0:
+            return mean, deviation
+    return None
+
+
+def _shares(values: Any) -> tuple[float, ...]:
+    """Numbers from 0 to 1, one a channel; () where it is something else."""
+    are_shares = isinstance(values, list | tuple) and all(
+        type(each) in (int, float) and 0 <= each <= 1 for each in values
+    )
+    return tuple(map(float, values)) if are_shares else ()
 
 
 def _inside(content: Any) -> Iterator[Any]:

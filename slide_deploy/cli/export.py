@@ -8,11 +8,18 @@ import typer
 
 from slide_deploy.cli.branches import print_branches
 from slide_deploy.cli.completion import formats as complete_formats
+from slide_deploy.cli.completion import one_of
 from slide_deploy.cli.options import (
     DEFAULT_PRECISION,
+    DeviationOption,
+    EmbedOption,
     ForceOption,
     JsonOption,
+    LabelsOption,
+    LayoutOption,
     LoweringOption,
+    MeanOption,
+    OrderOption,
     PolicyOption,
     Precision,
     QuietOption,
@@ -22,9 +29,9 @@ from slide_deploy.cli.source import Source, takes_source
 from slide_deploy.errors import InputError
 from slide_deploy.formats import format_names
 from slide_deploy.precisions import known_precisions
+from slide_deploy.presets import preset_names
 from slide_deploy.tasks.options import (
     AUTO,
-    parse_formats,
     read_lowering,
     read_policy,
     require,
@@ -42,24 +49,35 @@ if TYPE_CHECKING:
 def export(
     source: Source,
     to: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help=f"{', '.join(format_names())}: one, several with commas, or all.",
             metavar="FORMAT",
             autocompletion=complete_formats,
         ),
-    ],
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("exported"),
-    dynamic_batch: Annotated[
-        bool, typer.Option("--dynamic-batch", help="Leave the batch size open.")
-    ] = False,
-    precision: Annotated[
-        Precision,
+    preset: Annotated[
+        str | None,
         typer.Option(
-            help=" ".join(f"{each.name}: {each.meaning}." for each in known_precisions()),
+            help=f"Options for a kind of machine: {', '.join(preset_names())}. What is given "
+            "beside it wins.",
+            metavar="NAME",
+            autocompletion=one_of(preset_names()),
+        ),
+    ] = None,
+    dynamic_batch: Annotated[
+        bool | None,
+        typer.Option("--dynamic-batch/--no-dynamic-batch", help="Leave the batch size open."),
+    ] = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            help=" ".join(f"{each.name}: {each.meaning}." for each in known_precisions())
+            + f" {DEFAULT_PRECISION} if left out.",
             case_sensitive=False,
         ),
-    ] = DEFAULT_PRECISION,
+    ] = None,
     lowering: LoweringOption = AUTO,
     tune: Annotated[
         bool,
@@ -69,6 +87,15 @@ def export(
     ] = False,
     features: Annotated[
         bool, typer.Option("--features", help="Write the maps of all stages, not the logits.")
+    ] = False,
+    embed_preprocessing: EmbedOption = None,
+    mean: MeanOption = None,
+    deviation: DeviationOption = None,
+    input_layout: LayoutOption = None,
+    channel_order: OrderOption = None,
+    labels: LabelsOption = None,
+    softmax: Annotated[
+        bool, typer.Option("--softmax", help="Answer probabilities in place of logits.")
     ] = False,
     force: ForceOption = False,
     keep_failed: Annotated[
@@ -95,17 +122,34 @@ def export(
     from exporters.explained import explanation, rewrite_lines
     from exporters.publishing import refuse_occupied
     from exporters.registry import exporter_for
-    from exporters.shown import lowering_lines
+    from exporters.shown import lowering_lines, preprocessing_lines
     from slide_deploy.console import stdout, verification_table
     from slide_deploy.folders import require_writable_folder
+    from slide_deploy.images.description import parse_channels
+    from slide_deploy.images.labels import labels_named
     from slide_deploy.progress import Steps
+    from slide_deploy.tasks.choices import Wishes, chosen
 
     outputs = Outputs({"--json": json_to}, quiet, source.files)
     source.require()
-    formats = parse_formats(to)
+    choices = chosen(
+        Wishes(
+            preset=preset,
+            to=to or (),
+            precision=None if precision is None else precision.value,
+            dynamic_batch=dynamic_batch,
+            embed_preprocessing=embed_preprocessing,
+            mean=parse_channels(mean, "--mean"),
+            deviation=parse_channels(deviation, "--deviation"),
+            input_layout=input_layout,
+            channel_order=channel_order,
+        )
+    )
+    formats = choices.formats
+    names = labels_named(labels) if labels else ()
     exporters = [exporter_for(format) for format in formats]
     for exporter in exporters:
-        exporter.require(precision)
+        exporter.require(choices.precision)
     how = read_lowering(lowering)
     if tune:
         if lowering.lower() != AUTO:
@@ -119,13 +163,13 @@ def export(
     rules = read_policy(policy)
     with Steps(outputs.quiet, 3 + 2 * len(formats)) as step:
         step(f"load {source.title}")
-        trained = source.load(features=features, dynamic_batch=dynamic_batch)
+        trained = source.load(features=features, dynamic_batch=choices.dynamic_batch)
 
         unraced: tuple[str, ...] = ()
         if tune:
             from slide_deploy.tasks.tune_first import tune_first
 
-            unraced = tune_first(trained, formats, precision.value, step)
+            unraced = tune_first(trained, formats, choices.precision, step)
 
         from exporters.outcome import ExportOptions
         from exporters.pipeline import export as run_export
@@ -134,10 +178,13 @@ def export(
             formats=formats,
             out=out,
             lowering=how,
-            precision=precision.value,
+            precision=choices.precision,
             policy=rules,
             force=force,
             keep_failed=keep_failed,
+            preprocessing=choices.preprocessing,
+            labels=names,
+            softmax=softmax,
         )
         result = run_export(trained, options, step)
     outputs.write("--json", result.manifest.read_text)
@@ -162,6 +209,8 @@ def export(
         for file in result.files:
             for line in lowering_lines(file):
                 typer.echo(fill(line, console.width, subsequent_indent="  "))
+        for line in preprocessing_lines(result.files):
+            typer.echo(fill(line, console.width, subsequent_indent="  "))
         if explain:
             typer.echo(explanation(result.files, console.width))
         else:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from slide_deploy.cli.completion import FORMS, one_of
+from slide_deploy.images.description import LAYOUTS, ORDERS
 from slide_deploy.precisions import FLOAT32, known_precisions
 from slide_deploy.tasks.options import AUTO
 
@@ -37,6 +38,47 @@ ShapeOption = Annotated[
     list[str] | None,
     typer.Option(
         help="Sizes of an input that has open ones; once for each.", metavar="NAME=1x3x224x224"
+    ),
+]
+EmbedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--embed-preprocessing/--no-embed-preprocessing",
+        help="Let files take pixels from 0 to 255, as uint8 or as a picture.",
+    ),
+]
+MeanOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Of each channel in training, of pixels from 0 to 1. By default what the checkpoint "
+        "says, or ImageNet's.",
+        metavar="R,G,B",
+    ),
+]
+DeviationOption = Annotated[
+    str | None, typer.Option(help="The same for the deviation.", metavar="R,G,B")
+]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the pixels that a file takes: nchw or nhwc.",
+        metavar="LAYOUT",
+        autocompletion=one_of(LAYOUTS),
+    ),
+]
+OrderOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the channels that a file takes: rgb, as in training, or bgr.",
+        metavar="ORDER",
+        autocompletion=one_of(ORDERS),
+    ),
+]
+LabelsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of the classes, one a line; imagenet takes those of ImageNet.",
+        metavar="FILE|imagenet",
     ),
 ]
 PolicyOption = Annotated[

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.options import DEFAULT_PRECISION, JsonOption, Precision, QuietOption
+from slide_deploy.cli.options import (
+    DEFAULT_PRECISION,
+    JsonOption,
+    LabelsOption,
+    Precision,
+    QuietOption,
+)
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, against_source
 from slide_deploy.errors import InputError
@@ -85,7 +91,7 @@ def verify(
 def predict(
     file: Annotated[Path, typer.Argument(help="A written file.", show_default=False)],
     images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
-    labels: Annotated[Path | None, typer.Option(help="Names of the classes, one a line.")] = None,
+    labels: LabelsOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
     image_size: Annotated[
         str | None,
@@ -99,7 +105,8 @@ def predict(
 ) -> None:
     """Name the most probable classes of pictures.
 
-    They are normalised as in ImageNet training, or given as pixels to a file that takes those.
+    They are prepared as the file says: given as pixels, or normalised by its mean and deviation; by
+    those of ImageNet where it says nothing.
     """
     import json
     from dataclasses import asdict
@@ -108,14 +115,15 @@ def predict(
 
     from slide_deploy.console import stdout, table
     from slide_deploy.image_size import parse_size
+    from slide_deploy.images.labels import labels_named
     from slide_deploy.images.prediction import predict as guess
-    from slide_deploy.images.prediction import read_labels
     from slide_deploy.runtimes import open_image_file
 
-    outputs = Outputs({"--json": json_to}, inputs=[file, *images, *([labels] if labels else [])])
+    listed = [Path(labels)] if labels else []
+    outputs = Outputs({"--json": json_to}, inputs=[file, *images, *listed])
     size = None if image_size is None else parse_size(image_size, "--image-size")
     opened = open_image_file(file)
-    names = [] if labels is None else read_labels(labels)
+    names = None if labels is None else labels_named(labels)
     session = opened.session
     guesses = guess(opened, images, names, top, size, output)
     outputs.write("--json", lambda: json.dumps([asdict(row) for row in guesses], indent=2) + "\n")

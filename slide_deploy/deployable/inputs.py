@@ -18,12 +18,17 @@ class Input:
         open: names of the sizes that a written file leaves open, by their axis.
         values: what other inputs are drawn from; None for normal numbers, or the values of the
             example where these are whole numbers.
+        pixels: whether its numbers are those of pixels: whole ones from 0 to 255, or what the
+            format makes of them.
+        layout: of an image: "nchw" or "nhwc".
     """
 
     name: str
     example: np.ndarray
     open: Mapping[int, str] = field(default_factory=dict)
     values: np.ndarray | None = None
+    pixels: bool = False
+    layout: str = "nchw"
 
     @property
     def shape(self) -> tuple[int | str, ...]:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from slide_deploy.deployable.around import Around
+
 
 @dataclass(frozen=True)
 class Call:
@@ -60,18 +62,27 @@ class Network(nn.Module):
     Args:
         module: to call; shared, not copied.
         call: how.
+        around: what stands around it; None for nothing.
     """
 
-    def __init__(self, module: nn.Module, call: Call) -> None:
+    def __init__(self, module: nn.Module, call: Call, around: Around | None = None) -> None:
         super().__init__()
         self.module = module
         self._call = call
+        self._image, self._classes = (0, None) if around is None else (around.image, around.classes)
+        self.pixels = None if around is None else around.copied().pixels
         self.train(module.training)
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Run the module."""
-        args, kwargs = self._call.arguments(tensors)
-        return self._call.outputs(self.module(*args, **kwargs))
+        given = list(tensors)
+        if self.pixels is not None:
+            given[self._image] = self.pixels(given[self._image])
+        args, kwargs = self._call.arguments(given)
+        answers = list(self._call.outputs(self.module(*args, **kwargs)))
+        if self._classes is not None:
+            answers[self._classes] = answers[self._classes].softmax(-1)
+        return tuple(answers)
 
 
 def plain(given: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from slide_deploy.deployable.around import Around
 from slide_deploy.deployable.inputs import Input, open_names
 from slide_deploy.deployable.network import Call, Network
 from slide_deploy.deployable.reasons import reason_of
@@ -53,6 +54,10 @@ class Deployable:
         call: how ``model`` is called.
         origin: where it came from.
         sizes: of each open dimension, by name: further sizes at which files are proved.
+        takes_images: whether its input is known to be a normalised image.
+        normalisation: mean and deviation of each channel of the images in training, of pixels
+            divided by 255; None where nobody says.
+        around: what stands around ``model``; None for nothing.
     """
 
     model: nn.Module
@@ -61,6 +66,9 @@ class Deployable:
     call: Call
     origin: Origin
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    takes_images: bool = False
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    around: Around | None = None
 
     @property
     def open_names(self) -> tuple[str, ...]:
@@ -88,7 +96,7 @@ class Deployable:
             model: one that is called alike, as the folded or the lowered one is; the model itself
                 if left out.
         """
-        return Network(self.model if model is None else model, self.call)
+        return Network(self.model if model is None else model, self.call, self.around)
 
     def double(self) -> Network:
         """A copy with flat ends that computes in float64."""

@@ -64,6 +64,8 @@ def deployable_checkpoint(
         call=Call.of_one_tensor(len(model.output_names)),
         origin=origin,
         sizes={BATCH_NAME: (3,)} if dynamic_batch else {},
+        takes_images=True,
+        normalisation=checkpoint.normalisation,
     )
 
 

@@ -41,6 +41,8 @@ class Checkpoint:
         resized: names of the position tables that were interpolated; empty where the model is
             exactly the trained one.
         left_out: names of all tensors of the file that are not part of the model.
+        normalisation: mean and deviation of the images in training; None where the file does not
+            say.
     """
 
     model: HostNetwork
@@ -53,6 +55,7 @@ class Checkpoint:
     trained_size: tuple[int, int] | None = None
     resized: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     @property
     def stem(self) -> str:
@@ -135,6 +138,7 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
         trained_size=trained.image_size,
         resized=resized,
         left_out=(*stored.left_out, *unused),
+        normalisation=stored.stated.normalisation,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from slide_deploy.errors import InputError
+from slide_deploy.images.description import read_description
 from slide_deploy.images.preprocessing import image_input
 from slide_deploy.input_shapes import written
 from slide_deploy.runtimes import ImageSession
@@ -43,7 +44,7 @@ class Guess:
 def predict(
     file: ImageSession,
     images: Sequence[Path],
-    names: Sequence[str],
+    names: Sequence[str] | None,
     top: int,
     size: tuple[int, int] | None = None,
     output: str | None = None,
@@ -53,7 +54,8 @@ def predict(
     Args:
         file: one that takes three channels.
         images: pictures.
-        names: of the classes, in the order of the logits; may be shorter.
+        names: of the classes, in the order of the logits; may be shorter. None takes those that
+            the file holds.
         top: how many to give of each picture, the most probable first.
         size: height and width where the file leaves them open.
         output: of the file to read; the one that holds classes if left out.
@@ -68,6 +70,10 @@ def predict(
             f"The file answers {', '.join(session.outputs)}: predict needs logits, so export the "
             f"model without --features."
         )
+    described = read_description(session.metadata)
+    known = tuple(names) if names is not None else () if described is None else described.labels
+    if output is None and described is not None and described.output in session.outputs:
+        output = described.output
     wanted = image_input(file, size)
     rows = []
     for image in images:
@@ -82,12 +88,16 @@ def predict(
         rows.append(row)
     whole = np.stack(rows)
     # All pictures decide: a single row of logits may add up to 1 by chance.
-    shares = whole.astype(np.float64) if are_probabilities(whole) else probabilities(whole)
+    if described is not None and described.output == output:
+        are_shares = described.probabilities
+    else:
+        are_shares = are_probabilities(whole)
+    shares = whole.astype(np.float64) if are_shares else probabilities(whole)
     return [
         Guess(
             image=str(image),
             index=int(index),
-            name=names[index] if index < len(names) else str(index),
+            name=known[index] if index < len(known) else str(index),
             probability=float(row[index]),
             output=str(output),
             prepared=str(wanted),
@@ -95,20 +105,6 @@ def predict(
         for image, row in zip(images, shares, strict=True)
         for index in row.argsort()[::-1][:top]
     ]
-
-
-def read_labels(path: Path) -> list[str]:
-    """Names of classes from a file with one a line.
-
-    Raises:
-        InputError: if it cannot be read.
-    """
-    try:
-        return path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a readable list of names: give one name a line.") from (
-            error
-        )
 
 
 def choose_output(answers: Mapping[str, np.ndarray], batch: int, wanted: str | None) -> str:

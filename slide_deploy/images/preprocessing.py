@@ -1,21 +1,26 @@
 """A picture to the tensor that a model was trained on: resize, crop the middle, normalise.
 
-The numbers are those of ImageNet training: channel means and deviations of its pixels, and a short
-side of 256/224 of the image before the middle is cut out.
+The short side is 256/224 of the image before the middle is cut out, as in ImageNet training. Mean
+and deviation are those that the file says, or that are in the file, or those of ImageNet.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from slide_deploy.errors import InputError
+from slide_deploy.images.description import (
+    DEVIATION,
+    MEAN,
+    WHITE,
+    read_description,
+)
 from slide_deploy.images.pictures import read_picture
 from slide_deploy.input_shapes import written
 from slide_deploy.runtimes import ImageSession
 
-MEAN = (0.485, 0.456, 0.406)
-DEVIATION = (0.229, 0.224, 0.225)
 CROP = 224 / 256
 # Of a picture after resizing. A long strip would become gigabytes.
 _MAX_PIXELS = 2**28
@@ -32,12 +37,18 @@ class ImageInput:
         channels_last: whether the channels stand last.
         dtype: as numpy spells it.
         pixels: whether the file takes pixels from 0 to 255, not normalised ones.
+        bgr: whether it takes their channels in the order blue, green, red.
+        mean: of each channel, for files that take normalised pixels.
+        deviation: the same.
     """
 
     size: tuple[int, int]
     channels_last: bool
     dtype: str
     pixels: bool
+    bgr: bool = False
+    mean: tuple[float, ...] = MEAN
+    deviation: tuple[float, ...] = DEVIATION
 
     @classmethod
     def read(
@@ -46,6 +57,7 @@ class ImageInput:
         dtype: str,
         pixels: bool,
         size: tuple[int, int] | None = None,
+        channels_last: bool | None = None,
     ) -> "ImageInput":
         """What the shape and the type of an input ask for.
 
@@ -54,11 +66,16 @@ class ImageInput:
             dtype: as numpy spells it; uint8 is always pixels.
             pixels: whether another type is pixels too.
             size: height and width where the file leaves them open.
+            channels_last: whether the channels stand last; None where only the shape tells.
 
         Raises:
             InputError: if it takes no colour pictures, or other sizes.
         """
-        last = shape[1] != _CHANNELS and shape[3] == _CHANNELS
+        last = (
+            channels_last
+            if channels_last is not None
+            else shape[1] != _CHANNELS and shape[3] == _CHANNELS
+        )
         channels, *sides = (shape[3], *shape[1:3]) if last else shape[1:]
         shown = written(shape)
         if channels not in (_CHANNELS, None):
@@ -86,15 +103,25 @@ class ImageInput:
         """
         image = load_pixels(path, self.size)
         if not self.pixels:
-            image = _normalised(image)
+            image = _normalised(image, self.mean, self.deviation)
+        if self.bgr:
+            image = image[..., ::-1]
         if not self.channels_last:
             image = image.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(image, dtype=self.dtype)
 
     def __str__(self) -> str:
-        values = "pixels from 0 to 255" if self.pixels else "normalised as in ImageNet training"
+        is_usual = (self.mean, self.deviation) == (MEAN, DEVIATION)
+        values = (
+            "pixels from 0 to 255"
+            if self.pixels
+            else "normalised as in ImageNet training"
+            if is_usual
+            else "normalised as the file says"
+        )
+        colours = "BGR" if self.bgr else "RGB"
         order = "NHWC" if self.channels_last else "NCHW"
-        return f"middle of {written(self.size)}, RGB, {values}, {self.dtype} {order}"
+        return f"middle of {written(self.size)}, {colours}, {values}, {self.dtype} {order}"
 
 
 def image_input(file: ImageSession, size: tuple[int, int] | None = None) -> ImageInput:
@@ -108,7 +135,17 @@ def image_input(file: ImageSession, size: tuple[int, int] | None = None) -> Imag
         InputError: if it takes no colour pictures, or other sizes.
     """
     port = file.image
-    return ImageInput.read(port.shape, port.dtype, port.pixels, size)
+    described = read_description(file.session.metadata)
+    if described is None or described.input != port.name:
+        return ImageInput.read(port.shape, port.dtype, port.pixels, size)
+    if len(described.mean) != _CHANNELS:
+        raise InputError(
+            f"The file takes images of {len(described.mean)} channels: pictures have three."
+        )
+    pixels, last = port.pixels or described.inside, described.layout == "nhwc"
+    found = ImageInput.read(port.shape, port.dtype, pixels, size, last)
+    bgr = described.order == "bgr"
+    return replace(found, bgr=bgr, mean=described.mean, deviation=described.deviation)
 
 
 def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
@@ -124,7 +161,8 @@ def load_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     Raises:
         InputError: if it is missing or no picture.
     """
-    return np.ascontiguousarray(_normalised(load_pixels(path, size)).transpose(0, 3, 1, 2))
+    image = _normalised(load_pixels(path, size), MEAN, DEVIATION)
+    return np.ascontiguousarray(image.transpose(0, 3, 1, 2))
 
 
 def load_pixels(path: Path, size: tuple[int, int]) -> np.ndarray:
@@ -156,8 +194,10 @@ def load_pixels(path: Path, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(picture.crop((left, top, left + width, top + height)))[None]
 
 
-def _normalised(pixels: np.ndarray) -> np.ndarray:
-    """Pixels (n, height, width, 3) to what ImageNet models are trained on, float32."""
-    mean, deviation = (np.array(values, dtype=np.float32) for values in (MEAN, DEVIATION))
-    shares = pixels.astype(np.float32) / 255.0
-    return np.asarray((shares - mean) / deviation)
+def _normalised(
+    pixels: np.ndarray, mean: Sequence[float], deviation: Sequence[float]
+) -> np.ndarray:
+    """Pixels (n, height, width, 3) to what networks are trained on, float32."""
+    means, deviations = (np.array(values, dtype=np.float32) for values in (mean, deviation))
+    shares = pixels.astype(np.float32) / WHITE
+    return np.asarray((shares - means) / deviations)

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from slide_deploy.errors import InputError
+from slide_deploy.mlpackage.classifier import as_arrays
 from slide_deploy.mlpackage.decoding import Decoder
 from slide_deploy.mlpackage.features import Feature, read_features
 from slide_deploy.mlpackage.folder import MAX_MODEL_BYTES, damaged, find_model, read_limited
@@ -30,6 +31,8 @@ class Package:
         outputs: what it gets back.
         user_metadata: the texts that the exporter stored with the model.
         weights: the weight files.
+        classes: names of the classes of a classifier, in the order of the array that stands for its
+            dictionary here; else empty.
     """
 
     path: Path
@@ -40,6 +43,7 @@ class Package:
     outputs: tuple[Feature, ...]
     user_metadata: Mapping[str, str]
     weights: Weights
+    classes: tuple[str, ...] = ()
 
 
 def open_package(path: str | os.PathLike[str]) -> Package:
@@ -73,15 +77,22 @@ def open_package(path: str | os.PathLike[str]) -> Package:
     description = _description(spec.description, main.name)
     if max(len(description.input), len(description.output)) > MAX_FEATURES:
         raise damaged(package, f"it has more than {MAX_FEATURES} inputs or outputs")
+    outputs = read_features(description.output)
+    classes: tuple[str, ...] = ()
+    classifier = as_arrays(package, main, outputs)
+    if classifier is not None:
+        main, outputs, classes = classifier.function, classifier.outputs, classifier.classes
+        functions[main.name] = main
     return Package(
         path=package,
         spec=spec,
         functions=functions,
         main=main,
         inputs=read_features(description.input),
-        outputs=read_features(description.output),
+        outputs=outputs,
         user_metadata=dict(spec.description.metadata.userDefined),
         weights=weights,
+        classes=classes,
     )
 
 

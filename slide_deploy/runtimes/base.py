@@ -1,7 +1,7 @@
 """What every runtime answers to."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class Session:
         inputs: in the order of the file.
         outputs: their names, in the order of the file.
         run: a tensor of its type for each input in, every output out, in the order of the names.
+        metadata: what the exporter stored with the file, by key.
     """
 
     runtime: str
@@ -44,6 +45,7 @@ class Session:
     inputs: tuple[Port, ...]
     outputs: tuple[str, ...]
     run: Callable[[Feeds], Sequence[np.ndarray]]
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, feeds: Feeds) -> dict[str, np.ndarray]:
         """Every output by its name.

@@ -43,7 +43,8 @@ def load(path: Path) -> Session:
         )
         for each in session.get_inputs()
     )
-    return Session("onnxruntime", onnxruntime.__version__, ports, outputs, run)
+    metadata = session.get_modelmeta().custom_metadata_map
+    return Session("onnxruntime", onnxruntime.__version__, ports, outputs, run, metadata)
 
 
 def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:

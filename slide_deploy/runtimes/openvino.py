@@ -10,6 +10,8 @@ import numpy as np
 from slide_deploy.errors import InputError
 from slide_deploy.runtimes.base import Feeds, Port, Session, message_lines
 
+# Of the keys that slide-deploy stores with a file.
+PREFIX = "slide_deploy."
 _FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 
 
@@ -22,7 +24,9 @@ def load(path: Path) -> Session:
     import openvino
 
     with _refusals(path):
-        compiled = openvino.Core().compile_model(path, "CPU", _FLOAT32)
+        core = openvino.Core()
+        model = core.read_model(path)
+        compiled = core.compile_model(model, "CPU", _FLOAT32)
         if not compiled.inputs or not compiled.outputs:
             raise InputError(f"{path} has no input or no output: export the model again.")
         ports = tuple(_port(each, index) for index, each in enumerate(compiled.inputs))
@@ -34,7 +38,7 @@ def load(path: Path) -> Session:
         return [request.get_output_tensor(index).data.copy() for index in range(len(outputs))]
 
     version = openvino.__version__.split("-")[0]
-    return Session("openvino", version, ports, outputs, run)
+    return Session("openvino", version, ports, outputs, run, _metadata(model))
 
 
 def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
@@ -64,6 +68,16 @@ def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
             ]
         )
     return {str(index): answers[output] for index, output in enumerate(compiled.outputs)}
+
+
+def _metadata(model: Any) -> dict[str, str]:
+    """What slide-deploy stored with a file; its keys are a tree in OpenVINO."""
+    section = PREFIX.rstrip(".")
+    if not model.has_rt_info([section]):
+        return {}
+    stored = model.get_rt_info([section]).value
+    entries = stored.items() if isinstance(stored, dict) else ()
+    return {f"{PREFIX}{key}": str(getattr(value, "value", value)) for key, value in entries}
 
 
 def _port(value: Any, index: int) -> Port:

@@ -23,7 +23,7 @@ from benchmarks.targets.files import (
     refuse_precision,
     refuse_unusable,
 )
-from benchmarks.targets.inputs import random_arrays, sized
+from benchmarks.targets.inputs import PIXELS, random_arrays, sized
 from slide_deploy.errors import InputError, MissingExtra
 
 SUFFIXES = (".mlpackage",)
@@ -96,12 +96,26 @@ def _open(units: Units, path: Path, hints: dict[str, Any]) -> Any:
 
 
 def _call(model: Any, tensors: Sequence[Tensor]) -> Callable[[], None]:
-    arrays = random_arrays(tensors)
+    types = {tensor.name: tensor.dtype for tensor in tensors}
+    given = {
+        name: _picture(values) if types[name] == PIXELS else values
+        for name, values in random_arrays(tensors).items()
+    }
 
     def run() -> None:
-        model.predict(arrays)
+        model.predict(given)
 
     return run
+
+
+def _picture(values: Any) -> Any:
+    """Pixels (1, channels, height, width) as the picture that coremltools takes."""
+    if find_spec("PIL") is None:
+        raise InputError("A package that takes pictures is fed by pillow: pip install pillow.")
+    from PIL import Image
+
+    pixels = values[0].transpose(1, 2, 0)
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels.copy())
 
 
 def _hints(units: Units, configuration: Configuration) -> dict[str, Any]:

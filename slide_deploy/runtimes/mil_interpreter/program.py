@@ -68,6 +68,7 @@ class MilProgram:
 
     def __init__(self, package: Package) -> None:
         self._path = package.path
+        self._user_metadata = package.user_metadata
         self._engine = _make_engine(package)
         features = {feature.name: feature for feature in (*package.inputs, *package.outputs)}
         self._inputs = {
@@ -98,6 +99,11 @@ class MilProgram:
     def outputs(self) -> Mapping[str, Port]:
         """What ``run`` returns, in the order of the program."""
         return self._outputs
+
+    @property
+    def user_metadata(self) -> Mapping[str, str]:
+        """The texts that the exporter stored with the model, by key."""
+        return self._user_metadata
 
     @property
     def value_names(self) -> frozenset[str]:

@@ -37,7 +37,9 @@ def load(path: Path) -> Session:
         answers = program.run(ordered)
         return [np.asarray(answers[name]) for name in outputs]
 
-    return Session("mil-interpreter", __version__, tuple(ports), outputs, run)
+    return Session(
+        "mil-interpreter", __version__, tuple(ports), outputs, run, program.user_metadata
+    )
 
 
 def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:

@@ -6,9 +6,11 @@ import coremltools
 import numpy as np
 import pytest
 
-from benchmarks.record import Configuration
+from benchmarks.record import Configuration, Tensor
 from benchmarks.targets.base import untimed
 from benchmarks.targets.coreml.description import described
+from benchmarks.targets.coreml.package import _call
+from benchmarks.targets.inputs import random_arrays
 from benchmarks.targets.registry import target_named
 from slide_deploy.errors import InputError
 from tests.benchmarks.targets.cases import case_of
@@ -108,7 +110,34 @@ def test_types_are_those_of_the_format() -> None:
     }
 
 
-def test_a_picture_is_refused(tmp_path) -> None:
-    kind = SimpleNamespace(WhichOneof=lambda name: "imageType")
-    with pytest.raises(InputError, match="takes photo as imageType"):
-        described(tmp_path, [SimpleNamespace(name="photo", type=kind)])
+def test_an_input_that_is_neither_array_nor_picture_is_refused(tmp_path) -> None:
+    kind = SimpleNamespace(WhichOneof=lambda name: "dictionaryType")
+    with pytest.raises(InputError, match="takes words as dictionaryType"):
+        described(tmp_path, [SimpleNamespace(name="words", type=kind)])
+
+
+@pytest.mark.parametrize(("colours", "channels"), [("RGB", 3), ("BGR", 3), ("GRAYSCALE", 1)])
+def test_a_picture_is_fed_as_one(colours, channels, tmp_path) -> None:
+    feature = coremltools.proto.Model_pb2.FeatureDescription(name="photo")
+    image = feature.type.imageType
+    image.height, image.width = 6, 9
+    image.colorSpace = coremltools.proto.FeatureTypes_pb2.ImageFeatureType.ColorSpace.Value(colours)
+    (found,) = described(tmp_path, [feature])
+    assert (found.dtype, found.shape) == ("uint8", (1, channels, 6, 9))
+    fed = []
+    tensor = Tensor("photo", found.dtype, found.shape)
+    _call(SimpleNamespace(predict=fed.append), [tensor])()
+    picture = fed[0]["photo"]
+    assert (picture.size, picture.mode) == ((9, 6), "RGB" if channels == 3 else "L")
+    drawn = random_arrays([tensor])["photo"][0]
+    assert np.array_equal(np.asarray(picture).reshape(6, 9, channels), drawn.transpose(1, 2, 0))
+    assert drawn.max() > 200
+
+
+def test_a_picture_of_several_sizes_is_open(tmp_path) -> None:
+    feature = coremltools.proto.Model_pb2.FeatureDescription(name="photo")
+    for side in (8, 16):
+        size = feature.type.imageType.enumeratedSizes.sizes.add()
+        size.height = size.width = side
+    (found,) = described(tmp_path, [feature])
+    assert found.shape == (1, 3, None, None)

@@ -1,0 +1,43 @@
+"""Names of classes: from a file with one a line, or those of ImageNet, which are built in."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from slide_deploy.errors import InputError
+
+# What the user writes in the place of a file.
+IMAGENET = "imagenet"
+_CLASSES = "imagenet_classes.tsv"
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """The 1000 names of ImageNet's classes, in the order in which networks are trained."""
+    lines = files(__package__).joinpath(_CLASSES).read_text("utf-8").splitlines()
+    return tuple(line.split("\t")[2] for line in lines if not line.startswith("#"))
+
+
+def labels_named(given: str | Path) -> tuple[str, ...]:
+    """Names of classes that a user asks for: those of a file, or "imagenet" for ImageNet's.
+
+    A file called imagenet is given as ./imagenet.
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
+    if str(given) == IMAGENET:
+        return imagenet_labels()
+    return tuple(read_labels(Path(given)))
+
+
+def read_labels(path: Path) -> list[str]:
+    """Names of classes from a file with one a line.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        return path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a readable list of names: give one name a line.") from (
+            error
+        )

@@ -1,0 +1,94 @@
+"""What an export writes: a preset, and what the user says otherwise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slide_deploy.errors import InputError
+from slide_deploy.images.description import LAYOUTS, ORDERS, Preprocessing
+from slide_deploy.precisions import FLOAT32
+from slide_deploy.presets import preset_named
+from slide_deploy.tasks.options import parse_formats
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a user says; None, or nothing, where they leave a choice to the preset.
+
+    Attributes:
+        preset: name of a preset.
+        to: formats, as they are written.
+        precision: name of a precision.
+        dynamic_batch: whether the batch is left open.
+        embed_preprocessing: whether files take pixels.
+        mean: of each channel.
+        deviation: the same.
+        input_layout: of the pixels.
+        channel_order: the same.
+    """
+
+    preset: str | None = None
+    to: Sequence[str] = ()
+    precision: str | None = None
+    dynamic_batch: bool | None = None
+    embed_preprocessing: bool | None = None
+    mean: Sequence[float] | None = None
+    deviation: Sequence[float] | None = None
+    input_layout: str | None = None
+    channel_order: str | None = None
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is written.
+
+    Attributes:
+        formats: names of formats, each once.
+        precision: name of a precision.
+        dynamic_batch: whether the batch is left open.
+        preprocessing: how pixels become what the network takes.
+    """
+
+    formats: tuple[str, ...]
+    precision: str
+    dynamic_batch: bool
+    preprocessing: Preprocessing
+
+
+def chosen(wishes: Wishes) -> Choices:
+    """What a preset says, where the user says nothing else; without a preset, the defaults.
+
+    Raises:
+        InputError: if no format is named, or an option cannot be used.
+    """
+    preset = None if wishes.preset is None else preset_named(wishes.preset)
+    formats = parse_formats(wishes.to)
+    if not formats and preset is None:
+        raise InputError(
+            "--to names no format: name one, or all of them as all, or a --preset that does."
+        )
+    embedded, layout = wishes.embed_preprocessing, wishes.input_layout
+    if embedded is None:
+        embedded = preset is not None and preset.embed_preprocessing
+    if layout is None:
+        layout = preset.input_layout if preset is not None and embedded else LAYOUTS[0]
+    precision, batch = wishes.precision, wishes.dynamic_batch
+    if preset is not None:
+        formats = formats or preset.formats
+        precision = preset.precision if precision is None else precision
+        batch = preset.dynamic_batch if batch is None else batch
+    return Choices(
+        formats=formats,
+        precision=FLOAT32.name if precision is None else precision,
+        dynamic_batch=bool(batch),
+        preprocessing=Preprocessing(
+            mean=_numbers(wishes.mean),
+            deviation=_numbers(wishes.deviation),
+            embedded=embedded,
+            layout=layout.lower(),
+            order=(wishes.channel_order or ORDERS[0]).lower(),
+        ),
+    )
+
+
+def _numbers(values: Sequence[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(map(float, values))
