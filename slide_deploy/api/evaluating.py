@@ -24,7 +24,7 @@ from slide_deploy.evaluation.run import Wanted, picture_count
 from slide_deploy.evaluation.run import evaluate as run
 from slide_deploy.evaluation.sharding import WHOLE, Shard
 from slide_deploy.images.collection import read_collection
-from slide_deploy.images.prediction import read_labels
+from slide_deploy.images.labels import labels_named
 
 if TYPE_CHECKING:
     from slide_deploy.api.networks import Inputs, Model
@@ -187,7 +187,7 @@ def merge_evaluations(
 
 def _names(labels: PathLike | Sequence[str]) -> tuple[str, ...]:
     if isinstance(labels, str | os.PathLike):
-        return tuple(read_labels(path_of(labels, "--labels")))
+        return tuple(labels_named(path_of(labels, "--labels")))
     return tuple(labels)
 
 

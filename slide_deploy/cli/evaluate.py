@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slide_deploy.cli.options import JsonOption, QuietOption
+from slide_deploy.cli.options import JsonOption, LabelsOption, QuietOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, against_source
 from slide_deploy.errors import InputError
@@ -34,10 +34,7 @@ def evaluate(
             metavar="DIR|CSV",
         ),
     ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="Names of the classes, one a line in the order of the logits."),
-    ] = None,
+    labels: LabelsOption = None,
     max_drop: Annotated[
         float | None,
         typer.Option(
@@ -79,7 +76,7 @@ def evaluate(
     if max_drop is not None:
         require_limit(max_drop)
     given = files or []
-    read = [*given, *source.files, *([labels] if labels else [])]
+    read = [*given, *source.files, *([Path(labels)] if labels else [])]
     read += [data] if data is not None and data.is_file() else []
     outputs = Outputs({"--json": json_to}, quiet, read)
     if merge:
@@ -102,7 +99,7 @@ def evaluate(
 
 
 def _refuse_with_merge(
-    source: Source, data: Path | None, shard: str | None, labels: Path | None
+    source: Source, data: Path | None, shard: str | None, labels: str | None
 ) -> None:
     """Results have been computed: what would change them would pass unheard."""
     asked = {"--data": data, "--shard": shard, "--labels": labels, "--against": source.checkpoint}
@@ -123,7 +120,7 @@ def _merged(paths: list[Path]) -> "Record":
 
 def _wanted(
     source: Source,
-    labels: Path | None,
+    labels: str | None,
     batch: int,
     sample: int | None,
     seed: int,
@@ -131,10 +128,10 @@ def _wanted(
 ) -> "Wanted":
     from slide_deploy.evaluation.run import Wanted
     from slide_deploy.evaluation.sharding import WHOLE, Shard
-    from slide_deploy.images.prediction import read_labels
+    from slide_deploy.images.labels import labels_named
 
     return Wanted(
-        names=tuple(read_labels(labels)) if labels else (),
+        names=labels_named(labels) if labels else (),
         batch=batch,
         sample=sample,
         seed=seed,

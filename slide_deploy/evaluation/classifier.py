@@ -8,6 +8,7 @@ import numpy as np
 
 from slide_deploy.companions import model_digest
 from slide_deploy.errors import InputError
+from slide_deploy.images.description import read_description
 from slide_deploy.images.prediction import choose_output
 from slide_deploy.images.preprocessing import ImageInput, image_input
 from slide_deploy.runtimes import ImageSession, open_image_file
@@ -33,6 +34,12 @@ class Classifier:
     file: ImageSession
     taken: ImageInput
     output: str | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes that the file itself holds, in their order; may be empty."""
+        described = read_description(self.file.session.metadata)
+        return () if described is None else described.labels
 
     def rows(self, images: Sequence[np.ndarray], batch: int) -> np.ndarray:
         """The numbers of each class, (image, class).

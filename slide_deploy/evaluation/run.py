@@ -28,7 +28,8 @@ class Wanted:
     """How to evaluate.
 
     Attributes:
-        names: of the classes, in the order of the logits, to match labels with; may be empty.
+        names: of the classes, in the order of the logits, to match labels with; those that a file
+            holds if empty.
         batch: neighbours that are computed together; more where a file has a larger one.
         sample: how many pictures to draw; None for all.
         seed: of the draw.
@@ -86,7 +87,11 @@ def evaluate(
     batch = _batch_of(classifiers, wanted.batch)
     drawn = collection if wanted.sample is None else collection.sample(wanted.sample, wanted.seed)
     classes = _classes(classifiers, drawn, batch)
-    numbering = number_labels(collection, classes, wanted.names) if drawn.has_labels else None
+    numbering = (
+        number_labels(collection, classes, _names(classifiers, wanted.names))
+        if drawn.has_labels
+        else None
+    )
     truth = [] if numbering is None else _truth(drawn, numbering)
     batches = list(wanted.shard.batches(len(drawn.pictures), batch))
     judged = [Judgements() for _ in classifiers]
@@ -147,7 +152,8 @@ def evaluate_session(
     Args:
         file: an opened file that takes pictures.
         collection: pictures whose classes are known.
-        names: of the classes, in the order of the logits, to match labels with; may be empty.
+        names: of the classes, in the order of the logits, to match labels with; those that a file
+            holds if empty.
         size: height and width where the file leaves them open.
         output: of the file to read; the one that holds classes if left out.
         batch: pictures of one call where the file leaves it open.
@@ -163,7 +169,7 @@ def evaluate_session(
         )
     only = [Classifier(str(collection.source), "", file, image_input(file, size), output)]
     batch = _batch_of(only, batch)
-    numbering = number_labels(collection, _classes(only, collection, batch), names)
+    numbering = number_labels(collection, _classes(only, collection, batch), _names(only, names))
     judged = Judgements()
     pictures = collection.pictures
     batches = list(WHOLE.batches(len(pictures), batch))
@@ -195,6 +201,11 @@ def _classes(classifiers: Sequence[Classifier], collection: Collection, batch: i
                 f"evaluate files of one network together."
             )
     return counts[0]
+
+
+def _names(classifiers: Sequence[Classifier], given: Sequence[str]) -> Sequence[str]:
+    """Names of the classes: those that the user gave, else those of the first file that has any."""
+    return given or next((each.labels for each in classifiers if each.labels), ())
 
 
 def _first(classifiers: Sequence[Classifier], collection: Collection) -> _Prepared:
