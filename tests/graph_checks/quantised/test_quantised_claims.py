@@ -1,13 +1,22 @@
 """SD021: a quantised file passes as what it is, and as nothing else."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.weight_widths import float_operators, weight_widths
 from slide_deploy.precisions import known_precisions
-from tests.graph_checks.quantised.quantisers import QUANTISERS, claiming, quantised, says
+from tests.graph_checks.quantised.quantisers import (
+    QUANTISERS,
+    claiming,
+    dynamic,
+    quantised,
+    quietly,
+    says,
+    violations,
+)
 from tests.graph_checks.small_models import exported_smallest
 
 EVERY = pytest.mark.parametrize("name", QUANTISERS)
@@ -21,6 +30,17 @@ def test_it_passes_as_what_it_is_only(name: str, claim: str) -> None:
     assert bool(says(claiming(quantised(name), claim), "SD021")) == (
         claim != QUANTISERS[name].claim
     )
+
+
+def test_a_file_that_computes_with_integers_is_one_of_int8(tmp_path: Path) -> None:
+    """MatMulInteger and ConvInteger, whose values are measured when they run."""
+    path = tmp_path / "dynamic.onnx"
+    with quietly():
+        dynamic(exported_smallest()["onnx"], path)
+    graph = read_graph(path)
+    assert violations(claiming(graph, "int8")) == []
+    for claim in set(CLAIMS) - {"int8"}:
+        assert says(claiming(graph, claim), "SD021"), claim
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino", "coreml"])
