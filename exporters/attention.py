@@ -126,7 +126,9 @@ class AttentionFiles:
             self._traces[lowering] = attention_traces(self._folded, self._map_size, lowering)
         traces = self._traces[lowering]
         (path, *_) = exporter.paths(self._folder / str(lowering).replace("/", "-"))
-        exporter.write(ExportRequest(traces, {}, self._precision, exporter.passes), path)
+        exporter.write(
+            ExportRequest(traces, {}, self._precision, exporter.passes(self._precision)), path
+        )
         self._prove(path)
         return path
 

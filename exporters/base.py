@@ -51,7 +51,7 @@ class ExportRequest:
     Attributes:
         traces: the network, traced when it is first needed.
         metadata: entries to store in the file, by key.
-        precision: "float32", "float16" or "mixed".
+        precision: its name, see ``slide_deploy.precisions``.
         passes: names of the rewrites of the program, in order.
     """
 
@@ -129,10 +129,13 @@ class Exporter:
         """Of the file that other programs open."""
         return self.record.suffix
 
-    @property
-    def passes(self) -> tuple[str, ...]:
-        """Names of the rewrites of a traced network for this format, in order."""
-        return self.record.passes
+    def passes(self, precision: str = "float32") -> tuple[str, ...]:
+        """Names of the rewrites of a traced network for this format, in order.
+
+        Args:
+            precision: of the file.
+        """
+        return self.record.other_passes.get(precision, self.record.passes)
 
     def paths(self, stem: Path) -> tuple[Path, ...]:
         """Every file or folder that is written for a stem, the one that others open first."""

@@ -46,10 +46,11 @@ def with_ends(
     if format is None:
         asked = replace(asked, layout="nchw", order="rgb")
     pictures = format is not None and format.takes_pictures
-    return takes_pixels(deployable, _completed(deployable, asked), as_picture=pictures)
+    return takes_pixels(deployable, completed(deployable, asked), as_picture=pictures)
 
 
-def _completed(deployable: Deployable, asked: Preprocessing) -> Preprocessing:
+def completed(deployable: Deployable, asked: Preprocessing) -> Preprocessing:
+    """What was asked for of images, with numbers for each channel of a network's image."""
     place = image_place(deployable)
     if place is None:  # which ``takes_pixels`` refuses
         return asked.completed(3, deployable.normalisation)
@@ -112,7 +113,7 @@ def image_metadata(
     channels = ours.example.shape[1]
     if channels not in (1, 3) and not asked.is_asked_for:
         return {}
-    known = _completed(plain, asked)
+    known = completed(plain, asked)
     assert known.mean is not None
     assert known.deviation is not None
     pictures = asked.embedded and format.takes_pictures

@@ -12,6 +12,8 @@ from exporters.declarations import request_declarations
 from exporters.images import folded_where, image_metadata, with_ends
 from exporters.metadata import metadata_of
 from exporters.outcome import ExportedFile, ExportOptions
+from exporters.quantisation.calibration import Calibration
+from exporters.quantisation.making import write
 from exporters.quiet import quiet
 from slide_deploy import interruption
 from slide_deploy.cases import Case
@@ -28,12 +30,28 @@ from slide_deploy.lowerings import (
     for_file,
     lower,
 )
-from slide_deploy.parity import LIMITS, Verification, verify
+from slide_deploy.parity import Verification, verify
+from slide_deploy.precisions import precision_named
 from slide_deploy.reference import Reference
 from slide_deploy.runtimes import open_file
 from slide_deploy.verification import answers_of
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What every file of an export must agree with.
+
+    Attributes:
+        cases: inputs to verify with.
+        reference: the true answers to them.
+        calibration: for precisions that measure ranges.
+    """
+
+    cases: Sequence[Case]
+    reference: Reference
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +91,8 @@ def jobs_of(
             for job in jobs
             if job.lowerings == lowerings and job.takes_pictures == pictures
         ]
-        request = next((each for each in alike if each.passes == exporter.passes), None)
+        passes = exporter.passes(options.precision)
+        request = next((each for each in alike if each.passes == passes), None)
         if request is None:
             traces = alike[0].traces if alike else None
             if traces is None:
@@ -94,7 +113,7 @@ def _request(
 ) -> ExportRequest:
     metadata = metadata_of(traces.deployable)
     metadata |= image_metadata(plain, traces.deployable, options, exporter.record)
-    request = ExportRequest(traces, metadata, options.precision, exporter.passes)
+    request = ExportRequest(traces, metadata, options.precision, exporter.passes(options.precision))
     exporter.refuse(request)
     with interruption.unswallowed(), quiet():
         metadata |= request_declarations(request, folded, lowerings)
@@ -139,8 +158,7 @@ def _for_open_maps(lowering: Lowering, exporter: Exporter) -> Lowering:
 def write_and_verify(
     job: Job,
     stem: Path,
-    cases: Sequence[Case],
-    reference: Reference,
+    proof: Proof,
     options: ExportOptions,
     progress: Progress,
 ) -> ExportedFile:
@@ -149,8 +167,7 @@ def write_and_verify(
     Args:
         job: what to write.
         stem: where to, without the suffix.
-        cases: inputs to verify with.
-        reference: the true answers to them.
+        proof: what it must agree with.
         options: of the export.
         progress: told of each step as it starts.
 
@@ -161,12 +178,12 @@ def write_and_verify(
     exporter, request = job.exporter, job.request
     progress(f"write {exporter.format}")
     paths = exporter.paths(stem)
-    exporter.write(request, paths[0])
+    write(exporter, request, paths[0], proof.calibration)
     rewrites = request.reports
     preprocessing = folded_where(request.program, rewrites, request.deployable)
     request.forget()
     progress(f"verify {exporter.format}")
-    verification = _verified(paths[0], request, cases, reference)
+    verification = _verified(paths[0], request, proof)
     graph = read_graph(paths[0])
     return ExportedFile(
         format=exporter.format,
@@ -183,18 +200,17 @@ def write_and_verify(
     )
 
 
-def _verified(
-    path: Path, request: ExportRequest, cases: Sequence[Case], reference: Reference
-) -> Verification:
+def _verified(path: Path, request: ExportRequest, proof: Proof) -> Verification:
     """Hold a file against the network; its runtime, which has weights of its own, ends with it."""
-    session = open_file(path)
+    precision = precision_named(request.precision)
+    session = open_file(path, precision.arithmetic)
     return verify(
         lambda feeds: answers_of(session, request.deployable, feeds),
-        cases,
-        reference.answers,
+        proof.cases,
+        proof.reference.answers,
         runtime=session.runtime,
         version=session.version,
-        limit=LIMITS[request.precision],
+        limit=precision.limit,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
+from exporters.quantisation.calibration import Calibration
 from slide_deploy import __version__
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -81,6 +82,7 @@ def manifest_of(
     result: ExportResult,
     reference_dtype: str,
     others: Sequence[Mapping[str, Any]],
+    calibration: Calibration | None = None,
 ) -> dict[str, Any]:
     """The content of a manifest, before it becomes JSON.
 
@@ -90,7 +92,9 @@ def manifest_of(
         result: what was written.
         reference_dtype: in which the true answers were computed.
         others: entries of files that are there already.
+        calibration: on which ranges were measured; None for precisions that measure none.
     """
+    measured = {} if calibration is None else {"calibration": calibration.summary()}
     origin = deployable.origin
     return {
         "manifest_version": MANIFEST_VERSION,
@@ -102,7 +106,10 @@ def manifest_of(
             **origin.facts,
         },
         "certificate": {"status": result.certificate.status, "layers": result.certificate},
-        "files": [*others, *(_entry(file, deployable, options) for file in result.files)],
+        "files": [
+            *others,
+            *(_entry(file, deployable, options) | measured for file in result.files),
+        ],
         "reference": reference_dtype,
         "versions": library_versions(),
     }

@@ -23,13 +23,14 @@ class ExportOptions:
         formats: names of formats, each once.
         out: the folder to write into; made if missing.
         lowering: of the slide attentions: one for all, or a function that is asked for each file.
-        precision: "float32", "float16" or "mixed".
+        precision: its name, see ``slide_deploy.precisions``.
         policy: rules that the files must keep; the built-in ones if None.
         force: replace files that exist.
         keep_failed: keep a file that fails verification, under its final name.
         preprocessing: how pixels become what the network takes, and whether the files do it.
         labels: name of each class, for the files to hold; may be empty.
         softmax: whether files answer probabilities in place of logits.
+        calibration: a folder of pictures or a ``.npz`` file, for precisions that measure ranges.
     """
 
     formats: tuple[str, ...]
@@ -42,6 +43,7 @@ class ExportOptions:
     preprocessing: Preprocessing = AS_TRAINED
     labels: tuple[str, ...] = ()
     softmax: bool = False
+    calibration: Path | None = None
 
 
 @dataclass(frozen=True)

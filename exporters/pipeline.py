@@ -11,18 +11,20 @@ from typing import Any
 
 from exporters.base import Exporter
 from exporters.images import refuse_labels, with_ends
-from exporters.jobs import Progress, jobs_of, write_and_verify
+from exporters.jobs import Progress, Proof, jobs_of, write_and_verify
 from exporters.manifest import entries_beside, manifest_of
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
 from exporters.plain import to_json
 from exporters.publishing import Publication, publication, refuse_occupied
+from exporters.quantisation.calibration import required_calibration
 from exporters.registry import exporter_for
-from slide_deploy.cases import verification_cases
+from slide_deploy.cases import example_case, verification_cases
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.folders import require_writable_folder, working_folder
 from slide_deploy.lowerings import Lowering, refuse_strips
+from slide_deploy.precisions import precision_named
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import reparameterize, with_branches
 from slide_deploy.torch_defaults import torch_defaults
@@ -57,9 +59,17 @@ def export(
     refuse_labels(deployable, options.labels)
     # Pixels as a plain tensor, whatever the files take.
     taken = with_ends(deployable, options)
+    calibration = None
+    if precision_named(options.precision).is_calibrated:
+        progress(f"find examples in {options.calibration}")
+        calibration = required_calibration(deployable, options)
     # First: the network in float64 is as large as two of it, and nothing else is there yet.
     progress("reference answers in float64")
-    cases = verification_cases(taken.inputs, taken.sizes)
+    cases = (
+        verification_cases(taken.inputs, taken.sizes)
+        if calibration is None
+        else (example_case("examples held back", calibration.held_back),)
+    )
     reference = reference_answers(taken, cases)
     progress("fold")
     folded, certificate = reparameterize(deployable.model)
@@ -72,7 +82,8 @@ def export(
         written = []
         while jobs:  # what a job holds, weights of its own included, goes with it
             job = jobs.pop(0)
-            written.append(write_and_verify(job, work / stem, cases, reference, options, progress))
+            proof = Proof(cases, reference, calibration)
+            written.append(write_and_verify(job, work / stem, proof, options, progress))
             del job
         with publication(options.out) as moves:
             # Once more: another export may have published meanwhile.
@@ -86,7 +97,7 @@ def export(
                 (*deployable.origin.remarks, *reference.remarks),
             )
             draft = work / manifest.name
-            content = manifest_of(deployable, options, result, reference.dtype, others)
+            content = manifest_of(deployable, options, result, reference.dtype, others, calibration)
             draft.write_text(to_json(content))
             moves.put(draft, manifest)
     return result

@@ -1,12 +1,14 @@
 """The inputs on which a file and its network are compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from slide_deploy.deployable.inputs import Input
 
+# Every output of a model by its name.
+Answers = Mapping[str, np.ndarray]
 # Width of the frame in "border", in positions: one patch of a vision transformer.
 _FRAME = 4
 # A grey near the mean of photographs, and the brightest pixel.
@@ -20,10 +22,27 @@ class Case:
     Attributes:
         name: what they show.
         inputs: a tensor for each input, by its name.
+        rows: of examples: how many are run at a time. Answers to all are compared as one, without
+            what they have in common; see ``parity.compare``. None for a case that is run whole.
     """
 
     name: str
     inputs: Mapping[str, np.ndarray]
+    rows: int | None = None
+
+    def run(self, call: Callable[[Mapping[str, np.ndarray]], Answers]) -> Answers:
+        """What something answers to the case.
+
+        Args:
+            call: inputs to answers, both by name.
+        """
+        if self.rows is None:
+            return call(self.inputs)
+        parts = [
+            call({name: each[start : start + self.rows] for name, each in self.inputs.items()})
+            for start in range(0, self.batch, self.rows)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     @property
     def batch(self) -> int:
@@ -74,6 +93,19 @@ def verification_cases(
     for name, others in (sizes or {}).items():
         cases += [Case(f"{name} of {size}", drawn(1.0, {name: size})) for size in others]
     return tuple(cases)
+
+
+def example_case(name: str, examples: Sequence[Mapping[str, np.ndarray]]) -> Case:
+    """Examples of one shape as a case: each is run on its own, and all are compared as one.
+
+    Args:
+        name: what they are.
+        examples: at least one.
+    """
+    first = examples[0]
+    inputs = {each: np.concatenate([example[each] for example in examples]) for each in first}
+    rows = next(iter(first.values())).shape[0]
+    return Case(name, inputs, rows)
 
 
 def _draw(given: Input, random: np.random.Generator, factor: float) -> np.ndarray:

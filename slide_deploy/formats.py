@@ -6,7 +6,8 @@ finds its runtime.
 """
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,6 +76,11 @@ class Format:
         is_folder: whether what other programs open is a folder.
         passes: rewrites of a traced network, in order; modules of ``slide_deploy.passes``.
         max_rank: axes that a tensor may have; None for any number.
+        quantiser: module with a function for each precision that is made of a file in float32; see
+            ``exporters.quantisation``. Empty if there is none.
+        quantised: families of operators that gain where they compute in int8; see
+            ``exporters.quantisation.families``.
+        other_passes: rewrites in the place of ``passes``, by precision.
         takes_pictures: whether pixels are given to its files as a picture of the system, whose
             layout and order of channels are the system's own.
     """
@@ -93,6 +99,9 @@ class Format:
     is_folder: bool = False
     passes: tuple[str, ...] = ("common_operators", "parallel_branches")
     max_rank: int | None = None
+    quantiser: str = ""
+    quantised: tuple[str, ...] = ()
+    other_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     takes_pictures: bool = False
 
 
@@ -143,6 +152,12 @@ ONNX = Format(
         "head_products",
         "biases_apart",
     ),
+    precisions=("float32", "int8", "int8-weights"),
+    quantiser="exporters.quantisation.onnx_file",
+    quantised=("projections", "head"),
+    # Integer products are of tokens: a convolution of integers leaves the layout of convolutions.
+    # Biases stay apart, as a product and a bias in one would be no product of integers any more.
+    other_passes={"int8": (*PASSES, "biases_apart")},
 )
 
 # OpenVINO has normalisations as one operator, and adds biases for nothing. Its depthwise kernel as
@@ -158,9 +173,11 @@ OPENVINO = Format(
     extra="openvino",
     target="openvino:cpu",
     default_form="per-offset",
-    precisions=("float32", "float16"),
+    precisions=("float32", "float16", "bfloat16", "int8", "int8-weights"),
     companions=(".bin",),
     passes=PASSES,
+    quantiser="exporters.quantisation.openvino_file",
+    quantised=("projections", "head"),
 )
 
 # What Apple's compiler makes of the passes was not measured. The Neural Engine computes on tensors

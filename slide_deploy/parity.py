@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slide_deploy.cases import Case
+from slide_deploy.cases import Answers, Case
 from slide_deploy.precisions import FLOAT32_LIMIT, Limit, known_precisions
 
-# Every output of a model by its name.
-Answers = Mapping[str, np.ndarray]
 # Sums of some thousand terms in float64 are off by less, of their largest term.
 _ROUNDING = 1e-12
 Predict = Callable[[Mapping[str, np.ndarray]], Answers]
@@ -41,7 +39,9 @@ class Agreement:
         return self.max_relative <= limit.relative and self.snr_db >= limit.snr_db
 
 
-def compare(answer: np.ndarray, reference: np.ndarray, scale: float = 0.0) -> Agreement:
+def compare(
+    answer: np.ndarray, reference: np.ndarray, scale: float = 0.0, is_centred: bool = False
+) -> Agreement:
     """Compare logits (rows, classes), or maps of any rank, with their reference, in float64.
 
     Args:
@@ -50,6 +50,9 @@ def compare(answer: np.ndarray, reference: np.ndarray, scale: float = 0.0) -> Ag
         scale: the largest absolute value that this output has for other inputs. Where the reference
             is nothing beside it but what float64 rounds, as where a normalisation takes the mean
             off a constant map, figures are relative to it.
+        is_centred: take the mean over the first axis off the reference before its energy and its
+            largest value are taken. A file that answers the same to every image then has a signal
+            of nothing, and not that of the numbers that all answers have in common.
 
     NaN and infinity that the reference holds must stand at the same places of the answer, as where
     logits are masked; the figures are those of the numbers around them. A difference there or in
@@ -66,8 +69,10 @@ def compare(answer: np.ndarray, reference: np.ndarray, scale: float = 0.0) -> Ag
     if not (alike and numbers.any() and np.isfinite(answer[numbers]).all()):
         return nothing
     same = (answer.argmax(-1) == reference.argmax(-1)).mean()
+    difference = answer[numbers].astype(np.float64) - reference[numbers]
+    if is_centred:
+        reference = reference - reference.mean(0, where=numbers, keepdims=True)
     reference = reference[numbers].astype(np.float64)
-    difference = answer[numbers].astype(np.float64) - reference
     worst, largest = float(np.abs(difference).max()), float(np.abs(reference).max())
     noise, signal = float((difference**2).sum()), float((reference**2).sum())
     if largest <= _ROUNDING * scale:
@@ -183,8 +188,9 @@ def verify(
     }
     results = []
     for case, reference in zip(cases, references, strict=True):
-        answers = predict(case.inputs)
+        answers = case.run(predict)
         for output, wanted in reference.items():
-            agreement = compare(answers.get(output, lacking), wanted, scales[output])
+            answer = answers.get(output, lacking)
+            agreement = compare(answer, wanted, scales[output], case.rows is not None)
             results.append(CaseResult(case.name, case.batch, output, agreement))
     return Verification(tuple(results), limit, runtime, version)

@@ -1,6 +1,6 @@
 """What the trained network answers, in float64: the truth that written files are held against."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 
-from slide_deploy.cases import Case
+from slide_deploy.cases import Answers, Case
 from slide_deploy.dataflow import Recorded, ancestors, are_only_projected
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.network import Network
@@ -19,7 +19,6 @@ from slide_deploy.foreign import find_candidates
 from slide_deploy.locate import LayerOutput
 from slide_deploy.models.slide_attention import SlideAttentionBase
 from slide_deploy.models.window_attention import WindowAttention
-from slide_deploy.parity import Answers
 from slide_deploy.torch_defaults import float64_by_default
 
 # In files their inner values are arranged differently: they are looked at from outside.
@@ -73,17 +72,20 @@ def reference_answers(deployable: Deployable, cases: Sequence[Case]) -> Referenc
     return Reference(answers, "float32")
 
 
-def _answers(
-    network: Network, deployable: Deployable, case: Case, dtype: torch.dtype
-) -> dict[str, np.ndarray]:
-    with torch.no_grad():
-        given = network(*_tensors(deployable.inputs, case, dtype))
-    values = [value.numpy() for value in given]
-    return dict(zip(deployable.outputs, values, strict=True))
+def _answers(network: Network, deployable: Deployable, case: Case, dtype: torch.dtype) -> Answers:
+    def call(feeds: Answers) -> Answers:
+        with torch.no_grad():
+            given = network(*_tensors(deployable.inputs, feeds, dtype))
+        values = [value.numpy() for value in given]
+        return dict(zip(deployable.outputs, values, strict=True))
+
+    return case.run(call)
 
 
-def _tensors(inputs: Sequence[Input], case: Case, dtype: torch.dtype) -> list[Tensor]:
-    tensors = [torch.from_numpy(np.ascontiguousarray(case.inputs[each.name])) for each in inputs]
+def _tensors(
+    inputs: Sequence[Input], feeds: Mapping[str, np.ndarray], dtype: torch.dtype
+) -> list[Tensor]:
+    tensors = [torch.from_numpy(np.ascontiguousarray(feeds[each.name])) for each in inputs]
     return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors]
 
 
@@ -115,7 +117,7 @@ def _layer_outputs(deployable: Deployable, case: Case, recorded: bool) -> list[L
         module.register_forward_hook(_keeper(name, outputs, nodes))
         for name, module in _watched(exact.module)
     ]
-    tensors = _tensors(deployable.inputs, case, torch.float64)
+    tensors = _tensors(deployable.inputs, case.inputs, torch.float64)
     with float64_by_default(), torch.set_grad_enabled(recorded):
         # Times one: networks may write into their inputs, and not into what gradients start from.
         given = exact(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slide_deploy import parity
-from slide_deploy.cases import verification_cases
+from slide_deploy.cases import Answers, verification_cases
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.pixels import answers_probabilities, takes_pixels
 from slide_deploy.deployable.record import Deployable
@@ -15,7 +15,7 @@ from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.interface import read_interface
 from slide_deploy.images.description import ImageDescription, Preprocessing, read_description
 from slide_deploy.locate import Parting, part
-from slide_deploy.parity import Answers, Verification
+from slide_deploy.parity import Verification
 from slide_deploy.precisions import precision_named
 from slide_deploy.reference import layer_outputs, reference_answers
 from slide_deploy.runtimes import Port, Session, open_file, values_of
@@ -59,10 +59,21 @@ def answers_of(session: Session, deployable: Deployable, feeds: Feeds) -> Answer
         deployable: whose names are meant.
         feeds: a tensor for each of its inputs.
     """
+    given = session(feeds_of(session, deployable, feeds))
+    return {name: given[output] for name, output in _paired(deployable.outputs, session.outputs)}
+
+
+def feeds_of(session: Session, deployable: Deployable, feeds: Feeds) -> Feeds:
+    """Inputs of a network as a file of it takes them, under the file's names.
+
+    Args:
+        session: of the file.
+        deployable: whose names are meant.
+        feeds: a tensor for each of its inputs.
+    """
     names = [each.name for each in deployable.inputs]
     ports = [port.name for port in session.inputs]
-    given = session(_as_taken(session, {port: feeds[name] for name, port in _paired(names, ports)}))
-    return {name: given[output] for name, output in _paired(deployable.outputs, session.outputs)}
+    return _as_taken(session, {port: feeds[name] for name, port in _paired(names, ports)})
 
 
 def _as_taken(session: Session, feeds: Feeds) -> Feeds:

@@ -31,6 +31,7 @@ def export(
     open_sizes: Mapping[str, Mapping[int, str]] | None = None,
     dynamic_batch: bool | None = None,
     precision: str | None = None,
+    calibration: PathLike | None = None,
     lowering: str | Lowering = "auto",
     tune: bool = False,
     features: bool = False,
@@ -65,7 +66,9 @@ def export(
         open_sizes: of a module: names of the sizes to leave open, by input and axis, as
             ``{"image": {2: "height", 3: "width"}}``.
         dynamic_batch: leave the batch size open.
-        precision: "float32", which is the default, "float16" or "mixed".
+        precision: one of ``slide_deploy.precisions``; "float32" if left out.
+        calibration: a folder of pictures, or a ``.npz`` file with an array for each input, on which
+            ranges of values are measured; for "int8".
         lowering: the form of the slide attentions; "auto" takes the fastest by measurement.
         tune: race the forms of each attention here first, which takes a minute for each.
         features: of a checkpoint: write the maps of all stages in place of the logits.
@@ -123,6 +126,7 @@ def export(
         preprocessing=choices.preprocessing,
         labels=labels_of(labels),
         softmax=softmax,
+        calibration=None if calibration is None else path_of(calibration, "--calibration"),
     )
     for format in formats:
         exporter_for(format).require(choices.precision)

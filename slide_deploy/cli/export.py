@@ -11,6 +11,7 @@ from slide_deploy.cli.completion import formats as complete_formats
 from slide_deploy.cli.completion import one_of
 from slide_deploy.cli.options import (
     DEFAULT_PRECISION,
+    CalibrationOption,
     DeviationOption,
     EmbedOption,
     ForceOption,
@@ -78,6 +79,7 @@ def export(
             case_sensitive=False,
         ),
     ] = None,
+    calibration: CalibrationOption = None,
     lowering: LoweringOption = AUTO,
     tune: Annotated[
         bool,
@@ -130,7 +132,8 @@ def export(
     from slide_deploy.progress import Steps
     from slide_deploy.tasks.choices import Wishes, chosen
 
-    outputs = Outputs({"--json": json_to}, quiet, source.files)
+    read = [*source.files, *([calibration] if calibration is not None else [])]
+    outputs = Outputs({"--json": json_to}, quiet, read)
     source.require()
     choices = chosen(
         Wishes(
@@ -161,7 +164,7 @@ def export(
     for exporter in exporters if source.stem else ():
         refuse_occupied(exporter.paths(out / source.stem), force)
     rules = read_policy(policy)
-    with Steps(outputs.quiet, 3 + 2 * len(formats)) as step:
+    with Steps(outputs.quiet, 3 + 2 * len(formats) + (calibration is not None)) as step:
         step(f"load {source.title}")
         trained = source.load(features=features, dynamic_batch=choices.dynamic_batch)
 
@@ -185,6 +188,7 @@ def export(
             preprocessing=choices.preprocessing,
             labels=names,
             softmax=softmax,
+            calibration=calibration,
         )
         result = run_export(trained, options, step)
     outputs.write("--json", result.manifest.read_text)

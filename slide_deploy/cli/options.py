@@ -74,6 +74,13 @@ OrderOption = Annotated[
         autocompletion=one_of(ORDERS),
     ),
 ]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Pictures, or an array for each input, on which int8 measures ranges of values.",
+        metavar="DIR|FILE.npz",
+    ),
+]
 LabelsOption = Annotated[
     str | None,
     typer.Option(

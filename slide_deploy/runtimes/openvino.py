@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, with float32 enforced: by default it may compute in bfloat16."""
+"""OpenVINO on the CPU. What it computes in is enforced: by default it may take bfloat16."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,20 +13,34 @@ from slide_deploy.runtimes.base import Feeds, Port, Session, message_lines
 # Of the keys that slide-deploy stores with a file.
 PREFIX = "slide_deploy."
 _FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+# As OpenVINO abbreviates them.
+_SHORT = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
 
-def load(path: Path) -> Session:
+def load(path: Path, arithmetic: str = "float32") -> Session:
     """Load an ``.xml`` file and its ``.bin``.
 
+    Args:
+        path: of the ``.xml`` file.
+        arithmetic: what it is to compute in: "float32", "float16" or "bfloat16".
+
     Raises:
-        InputError: if OpenVINO refuses the file.
+        InputError: if OpenVINO refuses the file, or the processor the arithmetic.
     """
     import openvino
+
+    told = _FLOAT32 | {"INFERENCE_PRECISION_HINT": _SHORT[arithmetic]}
 
     with _refusals(path):
         core = openvino.Core()
         model = core.read_model(path)
-        compiled = core.compile_model(model, "CPU", _FLOAT32)
+        compiled = core.compile_model(model, "CPU", told)
+        used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if used != _SHORT[arithmetic]:  # it says nothing where the processor lacks it
+            raise InputError(
+                f"{path} is to be run in {arithmetic}, and OpenVINO computes in {used} on this "
+                f"processor: choose another --precision."
+            )
         if not compiled.inputs or not compiled.outputs:
             raise InputError(f"{path} has no input or no output: export the model again.")
         ports = tuple(_port(each, index) for index, each in enumerate(compiled.inputs))
@@ -38,7 +52,8 @@ def load(path: Path) -> Session:
         return [request.get_output_tensor(index).data.copy() for index in range(len(outputs))]
 
     version = openvino.__version__.split("-")[0]
-    return Session("openvino", version, ports, outputs, run, _metadata(model))
+    name = "openvino" if arithmetic == "float32" else f"openvino in {arithmetic}"
+    return Session(name, version, ports, outputs, run, _metadata(model))
 
 
 def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:

@@ -25,11 +25,11 @@ from exporters.outcome import ExportOptions
 from exporters.quiet import quiet
 from exporters.registry import exporter_for
 from slide_deploy import interruption
-from slide_deploy.cases import Case, verification_cases
+from slide_deploy.cases import Answers, Case, verification_cases
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, SlideDeployError
-from slide_deploy.parity import LIMITS, Answers, verify
+from slide_deploy.parity import LIMITS, verify
 from slide_deploy.program.traced import Traced
 from slide_deploy.progress import Steps
 from slide_deploy.reference import reference_answers
@@ -117,9 +117,9 @@ def _write_format(each: Subject, job: Job, folder: Path, step: Step) -> None:
         write_plain(each.deployable, exporter.format, plain)
     each.prove(plain)
     known: dict[str, Path] = {}
-    measured = measured_passes(exporter.passes)
+    measured = measured_passes(exporter.passes())
     files, changes, refused = {PLAIN: plain.name}, {}, {}
-    for variant, request in _requests(job.request, variants(exporter.passes, each.network.each)):
+    for variant, request in _requests(job.request, variants(exporter.passes(), each.network.each)):
         step(f"{each.network.name}: {variant.name} {exporter.format}")
         try:
             with interruption.unswallowed(), quiet():
@@ -131,7 +131,7 @@ def _write_format(each: Subject, job: Job, folder: Path, step: Step) -> None:
                 known[key] = path
         except InputError as error:
             interruption.check()  # a library may have made this error of a Ctrl-C
-            if variant.passes == exporter.passes:
+            if variant.passes == exporter.passes():
                 raise
             refused[variant.name] = str(error)
             continue

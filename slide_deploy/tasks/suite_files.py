@@ -113,7 +113,7 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
         for_file(lowering, wanted.format, precision),
         bool(wanted.options.get("dynamic_batch", False)),
     )
-    request = ExportRequest(traces, {}, precision, exporter.passes)
+    request = ExportRequest(traces, {}, precision, exporter.passes(precision))
     with working_folder(folder) as work:  # a half-written file would be taken for made next time
         drafts = exporter.paths(work / "attention")
         exporter.write(request, drafts[0])

@@ -1,0 +1,233 @@
+"""Inputs on which a quantiser measures ranges, and others on which the quantised file is proved.
+
+They come from a folder of pictures, or from a NumPy archive with an array for each input whose
+first axis counts the examples. The two sets have no picture in common: a file that is only right
+on what it was measured on is not right.
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from exporters.images import completed, with_ends
+from exporters.outcome import ExportOptions
+from slide_deploy.deployable.inputs import BATCH_NAME
+from slide_deploy.deployable.pixels import image_place
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.errors import InputError
+from slide_deploy.hashing import sha256
+from slide_deploy.images.collection import Picture, read_collection
+from slide_deploy.images.preprocessing import ImageInput
+
+Feeds = Mapping[str, np.ndarray]
+# Ranges of Slide-Swin-T change by less than one percent from here to four times as many pictures.
+MEASURED = 128
+# Enough for the signal-to-noise ratio to within 1 dB.
+HELD_BACK = 16
+_LEAST = 4
+
+
+class Examples(Sequence[Feeds]):
+    """Examples that are made when they are asked for, since all of them may not fit into memory.
+
+    Args:
+        count: how many there are.
+        make: gives one by its place.
+    """
+
+    def __init__(self, count: int, make: Callable[[int], Feeds]) -> None:
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> Feeds: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Examples": ...
+    def __getitem__(self, place: int | slice) -> "Feeds | Examples":
+        if isinstance(place, slice):
+            chosen = range(self._count)[place]
+            return Examples(len(chosen), lambda index: self._make(chosen[index]))
+        return self._make(range(self._count)[place])
+
+    def mapped(self, change: Callable[[Feeds], Feeds]) -> "Examples":
+        """The same examples, each changed when it is asked for."""
+        return Examples(self._count, lambda place: change(self._make(place)))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A calibration set.
+
+    Attributes:
+        source: as the user named it.
+        sha256: of the pictures that are used, or of the archive.
+        seed: of the sample.
+        measured: on which ranges are measured: a tensor for each input of the network, by name.
+        held_back: on which the file is proved.
+        skipped: other files in the folder.
+    """
+
+    source: str
+    sha256: str
+    seed: int
+    measured: Examples
+    held_back: Examples
+    skipped: int = 0
+
+    def summary(self) -> dict[str, object]:
+        """What the manifest says of it."""
+        return {
+            "source": self.source,
+            "sha256": self.sha256,
+            "seed": self.seed,
+            "measured": len(self.measured),
+            "held_back": len(self.held_back),
+        }
+
+
+def required_calibration(deployable: Deployable, options: ExportOptions) -> Calibration:
+    """The calibration set of an export.
+
+    Raises:
+        InputError: if there is none, or it does not fit the network.
+    """
+    if options.calibration is None:
+        raise InputError(
+            f"{options.precision} takes examples, on which ranges of values are measured: give "
+            f"--calibration a folder of some hundred pictures, or a .npz file."
+        )
+    if deployable.open_names and set(deployable.open_names) != {BATCH_NAME}:
+        raise InputError(
+            f"{options.precision} is measured at one size: leave {deployable.open_names[0]} closed."
+        )
+    return read_calibration(options.calibration, deployable, options)
+
+
+def read_calibration(
+    source: Path, deployable: Deployable, options: ExportOptions, seed: int = 0
+) -> Calibration:
+    """Read a calibration set for a network.
+
+    Args:
+        source: a folder of pictures, at any depth, or a ``.npz`` file with an array for each input.
+        deployable: the network as trained.
+        options: of the export, which say whether files take pixels.
+        seed: of the sample of a folder.
+
+    Raises:
+        InputError: if there are too few examples, or they do not fit the network.
+    """
+    if source.suffix.lower() == ".npz":
+        return _of_archive(source, with_ends(deployable, options))
+    place = image_place(deployable)
+    if place is None or len(deployable.inputs) != 1:
+        names = ", ".join(each.name for each in deployable.inputs)
+        raise InputError(
+            f"--calibration {source} is to hold pictures and {deployable.origin.name} takes "
+            f"{names}: give a .npz file with an array for each."
+        )
+    ours = deployable.inputs[place]
+    batch, channels, height, width = ours.example.shape
+    if channels != 3:
+        raise InputError(
+            f"--calibration {source} is to hold pictures and {deployable.origin.name} takes images "
+            f"of {channels} channels: give a .npz file with an array for {ours.name}."
+        )
+    known, pixels = completed(deployable, options.preprocessing), options.preprocessing.embedded
+    assert known.mean is not None
+    assert known.deviation is not None
+    dtype = "uint8" if pixels else ours.example.dtype.name
+    taken = ImageInput((height, width), False, dtype, pixels, False, known.mean, known.deviation)
+    collection = read_collection(source)
+    pictures = collection.sample((MEASURED + HELD_BACK) * batch, seed).pictures
+    shuffled = [pictures[each] for each in np.random.default_rng(seed).permutation(len(pictures))]
+    held_back = _held_back(source, len(pictures) // batch)
+
+    def load(place: int) -> Feeds:
+        members = shuffled[place * batch : (place + 1) * batch]
+        return {ours.name: np.concatenate([taken.load(each.path) for each in members])}
+
+    examples = Examples(len(pictures) // batch, load)
+    return Calibration(
+        source=str(source),
+        sha256=_digest(shuffled),
+        seed=seed,
+        measured=examples[held_back:],
+        held_back=examples[:held_back],
+        skipped=collection.others,
+    )
+
+
+def _held_back(source: Path, examples: int) -> int:
+    """How many of the examples are not used to measure ranges."""
+    if examples < _LEAST:
+        raise InputError(
+            f"--calibration {source} has {examples} examples: give at least {_LEAST}, a hundred if "
+            f"you can."
+        )
+    return min(HELD_BACK, examples // 4)
+
+
+def _digest(pictures: Sequence[Picture]) -> str:
+    digest = hashlib.sha256()
+    for picture in pictures:
+        digest.update(f"{picture.name}\0{sha256(picture.path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _of_archive(source: Path, deployable: Deployable) -> Calibration:
+    try:
+        with np.load(source, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, KeyError, EOFError) as error:
+        raise InputError(
+            f"--calibration {source} is not a NumPy archive: write one with numpy.savez."
+        ) from error
+    wanted = {each.name: each.example for each in deployable.inputs}
+    if set(arrays) != set(wanted):
+        raise InputError(
+            f"--calibration {source} has {', '.join(arrays) or 'no arrays'} and "
+            f"{deployable.origin.name} takes {', '.join(wanted)}: give an array for each."
+        )
+    for name, example in wanted.items():
+        array = arrays[name]
+        fits = array.ndim == example.ndim and array.shape[1:] == example.shape[1:]
+        if not fits or not np.can_cast(array.dtype, example.dtype, "same_kind"):
+            raise InputError(
+                f"--calibration {source} has {name} of {array.dtype} "
+                f"{'x'.join(map(str, array.shape))}: give {example.dtype} of "
+                f"Nx{'x'.join(map(str, example.shape[1:]))}."
+            )
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(f"--calibration {source} has {name} that is not finite: mend it.")
+    counts = {len(array) // max(wanted[name].shape[0], 1) for name, array in arrays.items()}
+    if len(counts) != 1:
+        raise InputError(
+            f"--calibration {source} has arrays of different lengths: give as many examples of "
+            f"each input."
+        )
+    count = min(counts.pop(), MEASURED + HELD_BACK)
+    held_back = _held_back(source, count)
+
+    def load(place: int) -> Feeds:
+        return {
+            name: array[place * rows : (place + 1) * rows].astype(wanted[name].dtype)
+            for name, array in arrays.items()
+            if (rows := wanted[name].shape[0])
+        }
+
+    examples = Examples(count, load)
+    return Calibration(
+        source=str(source),
+        sha256=sha256(source),
+        seed=0,
+        measured=examples[held_back:],
+        held_back=examples[:held_back],
+    )

@@ -1,0 +1,122 @@
+"""Eight bits in ONNX: products as integers, or weights alone.
+
+In int8, QuantizeLinear and DequantizeLinear stand in front of the operators that gain. Weights are
+int8 with a scale for each output, activations uint8 with one scale and a zero point. ONNX Runtime
+multiplies such numbers by the fastest instructions of the processor, and gives floats: nothing is
+rounded behind a product, so that no number is rounded twice.
+
+Constants that are stored as int8 go through Cast and Mul, which ONNX Runtime computes when it loads
+the file. Behind a DequantizeLinear it would compute them again in every call.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporters.quantisation.calibration import Feeds
+from exporters.quantisation.plan import Plan
+from exporters.quantisation.small_constants import addends_of, small, weights_of
+from slide_deploy.graph_checks import read_graph
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def quantise(source: Path, target: Path, plan: Plan) -> None:
+    """Write a file whose weights and activations have 8 bits.
+
+    Args:
+        source: the file in float32.
+        target: the file to write.
+        plan: what to quantise.
+    """
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    class Reader(CalibrationDataReader):
+        """Hands the examples out one after the other."""
+
+        def __init__(self) -> None:
+            self._left: Iterator[Feeds] = iter(plan.examples)
+
+        def get_next(self) -> dict[str, object] | None:
+            feeds = next(self._left, None)
+            return None if feeds is None else dict(feeds)
+
+    kinds = ["MatMul", "Gemm", "Conv"]
+    quantize_static(
+        source,
+        target,
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=kinds,
+        nodes_to_quantize=list(plan.operators),
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+        extra_options={"OpTypesToExcludeOutputQuantization": kinds, "WeightSymmetric": True},
+    )
+    _rewrite(source, target, dict.fromkeys(addends_of(read_graph(target))))
+
+
+def quantise_weights(source: Path, target: Path, plan: Plan) -> None:
+    """Write a file whose weights have 8 bits; it computes in float32.
+
+    Args:
+        source: the file in float32.
+        target: the file to write.
+        plan: whose operators keep their weights as they are, ``others``.
+    """
+    graph = read_graph(source)
+    kept = {name for node in graph.nodes if node.name in plan.others for name in node.inputs}
+    weights = {name: axis for name, axis in weights_of(graph).items() if name not in kept}
+    _rewrite(source, source, weights | dict.fromkeys(addends_of(graph)), target)
+
+
+def _rewrite(
+    named: Path, content: Path, stored: Mapping[str, int | None], target: Path | None = None
+) -> None:
+    """Write a file with some constants as int8, under the name of the file that it is made of.
+
+    Args:
+        named: whose producer, operator sets and metadata the new file has.
+        content: what it computes.
+        stored: names of constants, each with the axis of its scales.
+        target: where to; over ``content`` if None.
+    """
+    import onnx
+
+    before, model = onnx.load(named, load_external_data=False), onnx.load(content)
+    for name, axis in stored.items():
+        _store(model.graph, name, axis)
+    used = {node.domain for node in model.graph.node}
+    for entry in [each for each in model.opset_import if each.domain not in used | {""}]:
+        model.opset_import.remove(entry)
+    model.producer_name, model.producer_version = before.producer_name, before.producer_version
+    model.graph.name = before.graph.name
+    del model.metadata_props[:]
+    model.metadata_props.extend(before.metadata_props)
+    onnx.save(model, target or content)
+
+
+def _store(graph: "onnx.GraphProto", name: str, axis: int | None) -> None:
+    """Put a constant into int8; what reads it reads the product that has its name now."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    constant = next(each for each in graph.initializer if each.name == name)
+    found = small(numpy_helper.to_array(constant), axis)
+    graph.initializer.remove(constant)
+    graph.initializer.append(numpy_helper.from_array(found.values, f"{name}.int8"))
+    graph.initializer.append(numpy_helper.from_array(found.scale, f"{name}.scale"))
+    cast = helper.make_node(
+        "Cast", [f"{name}.int8"], [f"{name}.cast"], f"{name}.cast", to=TensorProto.FLOAT
+    )
+    scaled = helper.make_node("Mul", [f"{name}.cast", f"{name}.scale"], [name], f"{name}.scaled")
+    for node in (scaled, cast):
+        graph.node.insert(0, node)

@@ -1,0 +1,78 @@
+"""Eight bits in OpenVINO: products as integers by NNCF, or weights alone.
+
+In int8, FakeQuantize stands in front of the operators that gain, and their weights are stored as
+int8. Other constants that are stored so go through Convert and Multiply, which the runtime computes
+when it compiles the file.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from exporters.quantisation.plan import Plan
+from exporters.quantisation.small_constants import addends_of, small, weights_of
+from slide_deploy.errors import MissingExtra
+from slide_deploy.graph_checks import read_graph
+
+
+def quantise(source: Path, target: Path, plan: Plan) -> None:
+    """Write a file whose weights and activations have 8 bits.
+
+    Args:
+        source: the file in float32.
+        target: the file to write.
+        plan: what to quantise.
+
+    Raises:
+        MissingExtra: without NNCF.
+    """
+    import openvino
+
+    try:
+        import nncf
+    except ImportError as error:
+        raise MissingExtra("nncf", "int8") from error
+    nncf.set_log_level(logging.ERROR)
+    model = openvino.Core().read_model(source)
+    tables = addends_of(read_graph(source))
+    quantised = nncf.quantize(
+        model,
+        nncf.Dataset(plan.examples),
+        subset_size=len(plan.examples),
+        # Operators that the library never quantises need not be known to it.
+        ignored_scope=nncf.IgnoredScope(names=list(plan.others), validate=False),
+    )
+    for name in tables:
+        _store(quantised, name, None)
+    openvino.save_model(quantised, target, compress_to_fp16=False)
+
+
+def quantise_weights(source: Path, target: Path, plan: Plan) -> None:
+    """Write a file whose weights have 8 bits; it computes in float32.
+
+    Args:
+        source: the file in float32.
+        target: the file to write.
+        plan: whose operators keep their weights as they are, ``others``.
+    """
+    import openvino
+
+    model, graph = openvino.Core().read_model(source), read_graph(source)
+    kept = {name for node in graph.nodes if node.name in plan.others for name in node.inputs}
+    stored = {name: axis for name, axis in weights_of(graph).items() if name not in kept}
+    for name, axis in (stored | dict.fromkeys(addends_of(graph))).items():
+        _store(model, name, axis)
+    openvino.save_model(model, target, compress_to_fp16=False)
+
+
+def _store(model: Any, name: str, axis: int | None) -> None:
+    """Put a constant into int8; what reads it reads a product in its place."""
+    from openvino import Type, opset13
+
+    constant = next(each for each in model.get_ordered_ops() if each.get_friendly_name() == name)
+    found = small(constant.get_data(), axis)
+    cast = opset13.convert(opset13.constant(found.values), Type.f32)
+    scaled = opset13.multiply(cast, opset13.constant(found.scale))
+    scaled.set_friendly_name(name)
+    for reader in list(constant.output(0).get_target_inputs()):
+        reader.replace_source_output(scaled.output(0))

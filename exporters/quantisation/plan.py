@@ -1,0 +1,60 @@
+"""What a quantiser is told."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporters.quantisation.calibration import Examples
+from exporters.quantisation.families import Family, families
+from slide_deploy.formats import Format
+from slide_deploy.graph_checks import read_graph
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which operators of a file in float32 are quantised, and on which inputs.
+
+    Attributes:
+        operators: names of the nodes to quantise, in the order of the file.
+        others: names of all other nodes.
+        examples: inputs on which ranges are measured, as the file takes them.
+    """
+
+    operators: tuple[str, ...]
+    others: tuple[str, ...]
+    examples: Examples
+
+
+def plan_for(
+    path: Path,
+    format: Format,
+    examples: Examples,
+    *,
+    kept: Collection[str] = (),
+    chosen: Collection[Family] | None = None,
+) -> Plan:
+    """What to quantise in a file.
+
+    Args:
+        path: of the file, in float32.
+        format: of the file.
+        examples: inputs, as the file takes them.
+        kept: names of nodes that stay in float.
+        chosen: families to quantise; those of the format's record if None.
+    """
+    wanted = {Family(name) for name in format.quantised} if chosen is None else set(chosen)
+    graph = read_graph(path)
+    found = families(graph)
+    operators = tuple(
+        node.name
+        for node in graph.nodes
+        if found.get(node.name) in wanted and node.name not in kept
+    )
+    inside = set(operators)
+    others = tuple(node.name for node in graph.nodes if node.name not in inside)
+    return Plan(operators, others, examples)
+
+
+def by_family(path: Path) -> Mapping[str, Family]:
+    """The family of each operator of a file in float32, by the name of its node."""
+    return families(read_graph(path))

@@ -1,0 +1,83 @@
+"""Large constants as int8 with scales: a quarter of the bytes, turned back when a file is loaded.
+
+    x  ~  q s,   q = round(x / s),   s = max |x| / 127   for each index of one axis, or for all
+
+Runtimes compute constants from constants once, so that the file runs as fast as in float32.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporters.quantisation.families import LEAST_WEIGHT, Family, families
+from slide_deploy.graph_checks.graph import Constant, Graph, Node
+from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.products import stored_transposed
+
+_HIGHEST = 127
+
+
+@dataclass(frozen=True)
+class Small:
+    """A constant in 8 bits.
+
+    Attributes:
+        values: the whole numbers.
+        scale: what they are multiplied with, float32; it has the rank of the values.
+    """
+
+    values: NDArray[np.int8]
+    scale: NDArray[np.float32]
+
+
+def small(values: NDArray[np.floating], axis: int | None) -> Small:
+    """A constant in 8 bits.
+
+    Args:
+        values: of any shape.
+        axis: whose indices have a scale each; None for one scale.
+    """
+    exact = values.astype(np.float64)
+    others = tuple(each for each in range(exact.ndim) if axis is None or each != axis % exact.ndim)
+    scale = (np.abs(exact).max(axis=others, keepdims=True) / _HIGHEST).astype(np.float32)
+    scale[scale == 0] = 1  # of zeros alone
+    return Small(np.rint(exact / scale).astype(np.int8), scale)
+
+
+def weights_of(graph: Graph) -> dict[str, int | None]:
+    """The axis of the outputs of every weight that is worth 8 bits, by the name of the constant."""
+    found: dict[str, int | None] = {}
+    kinds = families(graph)
+    for node in graph.nodes:
+        if kinds.get(node.name) in (None, Family.ATTENTION):
+            continue
+        name = node.inputs[1]
+        if name in graph.constants:
+            found[name] = _outputs(graph, node)
+    return found
+
+
+def _outputs(graph: Graph, node: Node) -> int:
+    if kind_of(graph, node) is Kind.CONVOLUTION:
+        return 0
+    return 0 if stored_transposed(graph, node)[1] else -1
+
+
+def addends_of(graph: Graph) -> tuple[str, ...]:
+    """Names of the large constants that are added, as tables of position biases are."""
+    return tuple(
+        dict.fromkeys(
+            name
+            for node in graph.nodes
+            if kind_of(graph, node) is Kind.ADD
+            for name in node.inputs
+            if name in graph.constants and _is_table(graph.constants[name])
+        )
+    )
+
+
+def _is_table(constant: Constant) -> bool:
+    """Whether a constant is no scalar and no vector, and large."""
+    axes = [size for size in constant.shape if size > 1]
+    return len(axes) > 1 and constant.elements >= LEAST_WEIGHT and constant.dtype == "float32"
