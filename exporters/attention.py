@@ -7,15 +7,18 @@ import numpy as np
 from torch import Tensor, nn
 
 from exporters.base import ExportRequest, Traces
+from exporters.quantisation.calibration import noise
+from exporters.quantisation.making import write
 from exporters.registry import exporter_for
-from slide_deploy.cases import verification_cases
+from slide_deploy.cases import example_case, verification_cases
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.network import Call
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import Chooser, Lowering, lower
 from slide_deploy.models.slide_attention import FoldedSlideAttention
-from slide_deploy.parity import LIMITS, verify
+from slide_deploy.parity import verify
+from slide_deploy.precisions import precision_named
 from slide_deploy.reference import reference_answers
 from slide_deploy.runtimes import open_file
 from slide_deploy.verification import answers_of
@@ -109,7 +112,13 @@ class AttentionFiles:
         self._folder = folder
         whole = deployable_attention(folded, map_size)
         self._whole = whole
-        self._cases = verification_cases(whole.inputs)
+        record = precision_named(precision)
+        self._calibration = noise(whole) if record.is_calibrated else None
+        self._cases = (
+            verification_cases(whole.inputs)
+            if self._calibration is None
+            else (example_case("noise", self._calibration.held_back),)
+        )
         self._references = reference_answers(whole, self._cases).answers
         # Tracing takes a third of the time: once for all formats.
         self._traces: dict[Lowering, Traces] = {}
@@ -126,15 +135,14 @@ class AttentionFiles:
             self._traces[lowering] = attention_traces(self._folded, self._map_size, lowering)
         traces = self._traces[lowering]
         (path, *_) = exporter.paths(self._folder / str(lowering).replace("/", "-"))
-        exporter.write(
-            ExportRequest(traces, {}, self._precision, exporter.passes(self._precision)), path
-        )
+        request = ExportRequest(traces, {}, self._precision, exporter.passes(self._precision))
+        write(exporter, request, path, self._calibration)
         self._prove(path)
         return path
 
     def _prove(self, path: Path) -> None:
-        session = open_file(path)
-        limit = LIMITS[self._precision]
+        precision = precision_named(self._precision)
+        session, limit = open_file(path, precision.arithmetic), precision.limit
         verification = verify(
             lambda feeds: answers_of(session, self._whole, feeds),
             self._cases,

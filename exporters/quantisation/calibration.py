@@ -30,6 +30,8 @@ MEASURED = 128
 # Enough for the signal-to-noise ratio to within 1 dB.
 HELD_BACK = 16
 _LEAST = 4
+# Noise is the same everywhere, so that few examples have its range.
+_NOISE = 8
 
 
 class Examples(Sequence[Feeds]):
@@ -163,6 +165,25 @@ def read_calibration(
         held_back=examples[:held_back],
         skipped=collection.others,
     )
+
+
+def noise(deployable: Deployable, seed: int = 0) -> Calibration:
+    """Noise in the place of examples, for a layer that is raced on its own.
+
+    Args:
+        deployable: the layer as a network.
+        seed: of the draw.
+    """
+
+    def make(place: int) -> Feeds:
+        random = np.random.default_rng((seed, place))
+        return {
+            each.name: random.standard_normal(each.example.shape).astype(each.example.dtype)
+            for each in deployable.inputs
+        }
+
+    examples = Examples(_NOISE + _LEAST, make)
+    return Calibration("noise", "", seed, examples[_LEAST:], examples[:_LEAST])
 
 
 def _held_back(source: Path, examples: int) -> int:

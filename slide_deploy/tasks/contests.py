@@ -24,6 +24,7 @@ from slide_deploy.formats import Format, format_run_on, known_formats
 from slide_deploy.lowerings import FORMS, Lowering
 from slide_deploy.machine import describe
 from slide_deploy.models.slide_attention import FoldedSlideAttention, Layout, SlideAttention
+from slide_deploy.precisions import precision_named
 from slide_deploy.reparameterize import fold_attention, reparameterize
 from slide_deploy.tuning.choice import choose, geometry_of, sensible_strips
 from slide_deploy.tuning.defaults import measured_as
@@ -138,9 +139,15 @@ def _contest(
 def _arithmetic(target: str, precision: str) -> str:
     """What the target computes in for files of a precision.
 
-    Files whose speed is not that of float32 files leave it to the runtime.
+    Files of low precision compute the rest in float32. Other files whose speed is not that of
+    float32 files leave it to the runtime.
     """
-    return "float32" if measured_as(target, precision) == "float32" else "default"
+    record = precision_named(precision)
+    told = record.arithmetic.get(target.split(":")[0])
+    if told is not None:
+        return told
+    is_float32 = record.is_quantised or measured_as(target, precision) == "float32"
+    return "float32" if is_float32 else "default"
 
 
 def find_attentions(trained: Deployable | None, sizes: Sequence[str]) -> Attentions:

@@ -175,7 +175,7 @@ def _fingerprint(program: ExportedProgram) -> str:
 
 
 def _steps(network: Network, format: str) -> int:
-    return 1 + len(variants(exporter_for(format).passes, network.each))
+    return 1 + len(variants(exporter_for(format).passes(), network.each))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
