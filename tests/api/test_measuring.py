@@ -59,6 +59,7 @@ def test_the_result_is_saved_in_the_form_of_its_ending(result: BenchResult, tmp_
         result.save(tmp_path / "run.txt")
 
 
+@pytest.mark.slow
 def test_a_candidate_that_fails_is_said_to(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"\x08\x07")

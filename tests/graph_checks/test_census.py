@@ -147,7 +147,13 @@ def on_maps(model: SlideSwin, lowering: Lowering, folder: Path) -> Graph:
 ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
 
 
-@pytest.mark.parametrize("form", ON_MAPS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(form, marks=[] if form in ("depthwise", "broadcast") else pytest.mark.slow)
+        for form in ON_MAPS
+    ],
+)
 @pytest.mark.parametrize(
     "settings",
     [
