@@ -10,7 +10,7 @@ from exporters.base import ExportRequest
 from exporters.refusals import refuse_node, remedy
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.errors import InputError
-from slide_deploy.images.description import WHITE, read_description
+from slide_deploy.images.description import PICTURE_SCALE, read_description
 from slide_deploy.program.tracing import MAX_BATCH
 
 # Largest open size but the batch: Core ML wants to know one.
@@ -166,8 +166,7 @@ def _input_type(ours: Input) -> Any:
         return coremltools.ImageType(
             name=ours.name,
             shape=coremltools.Shape(tuple(sizes)),
-            # Weights that were divided by 255 would fall below what float16 holds.
-            scale=1 / WHITE,
+            scale=PICTURE_SCALE,
             color_layout=colours.RGB if ours.example.shape[1] == 3 else colours.GRAYSCALE,
         )
     whole = ours.example.dtype.kind in "iub"

@@ -27,7 +27,7 @@ class Pixels(nn.Module):
 
     Args:
         preprocessing: with numbers for each channel.
-        white: the value of the brightest pixel: 255, or 1 for what is divided already.
+        white: the value of the brightest pixel: 255, or less where pixels are scaled already.
     """
 
     mean: Tensor

@@ -8,7 +8,7 @@ from slide_deploy.deployable.around import Around, Pixels
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.record import Deployable, run
 from slide_deploy.errors import InputError
-from slide_deploy.images.description import WHITE, Preprocessing
+from slide_deploy.images.description import PICTURE_SCALE, WHITE, Preprocessing
 
 PROBABILITIES = "probabilities"
 _RANK = 4
@@ -34,8 +34,8 @@ def takes_pixels(
     Args:
         deployable: takes one image; left as it is.
         preprocessing: how pixels become what it takes, with numbers for each channel.
-        as_picture: whether the format hands over a picture of the system: floats from 0 to 1, in
-            the order and layout of training.
+        as_picture: whether the format hands over a picture of the system: pixels times
+            ``PICTURE_SCALE`` as floats, in the order and layout of training.
 
     Raises:
         InputError: if it takes no image, or several.
@@ -58,7 +58,7 @@ def takes_pixels(
     example = np.ascontiguousarray(example)
     image = Input(ours.name, example, open_sizes, pixels=True, layout=preprocessing.layout)
     inputs = tuple(image if at == place else each for at, each in enumerate(deployable.inputs))
-    pixels = Pixels(preprocessing, 1 if as_picture else WHITE)
+    pixels = Pixels(preprocessing, WHITE * PICTURE_SCALE if as_picture else WHITE)
     around = replace(deployable.around or Around(), image=place, pixels=pixels)
     return replace(deployable, inputs=inputs, around=around)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from exporters import pipeline
 from exporters.outcome import ExportOptions, ExportResult
@@ -39,16 +40,15 @@ class Classifier(nn.Module):
 
 
 class Patches(nn.Module):
-    """Patches by reshapes and a linear layer, as some vision transformers have them."""
+    """Patches by moved pixels and a linear layer, as some vision transformers have them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(48, 16)
 
     def forward(self, image: Tensor) -> Tensor:
-        image = image[:, :, :28, :32].reshape(-1, 3, 7, 4, 8, 4)
-        tokens = image.permute(0, 2, 4, 3, 5, 1).reshape(-1, 7, 8, 48)
-        return self.linear(tokens).permute(0, 3, 1, 2)
+        patches = functional.pixel_unshuffle(image[:, :, :28, :32], 4)
+        return self.linear(patches.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ReadTwice(nn.Module):
@@ -59,7 +59,7 @@ class ReadTwice(nn.Module):
         self.conv = nn.Conv2d(3, 16, 4, 4)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.conv(image) * image.mean((1, 2, 3), keepdim=True)
+        return self.conv(image) + image.mean((1, 2, 3), keepdim=True)
 
 
 def drawn(network: nn.Module, seed: int = 0) -> nn.Module:

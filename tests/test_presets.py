@@ -1,0 +1,65 @@
+"""Presets are options; what the user gives beside them wins."""
+
+from pathlib import Path
+
+import pytest
+
+from slide_deploy.errors import InputError
+from slide_deploy.formats import format_named
+from slide_deploy.presets import PRESETS, preset_names, presets_table
+from slide_deploy.runtimes import open_file
+from slide_deploy.tasks.choices import Wishes, chosen
+from tests.support import Golden
+
+PAGE = Path(__file__).parents[1] / "docs" / "preprocessing.md"
+
+
+def test_the_page_has_the_table() -> None:
+    assert presets_table() in PAGE.read_text()
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=preset_names())
+def test_a_preset_can_be_written(preset) -> None:
+    for format in map(format_named, preset.formats):
+        assert preset.precision in format.precisions
+        assert not (format.takes_pictures and preset.embed_preprocessing and preset.dynamic_batch)
+    choices = chosen(Wishes(preset=preset.name.upper()))
+    assert choices.formats == preset.formats
+    assert choices.precision == preset.precision
+    assert choices.dynamic_batch == preset.dynamic_batch
+    assert choices.preprocessing.embedded == preset.embed_preprocessing
+    assert choices.preprocessing.layout == preset.input_layout
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_what_is_given_wins(name: str) -> None:
+    wishes = Wishes(
+        preset=name,
+        to=("coreml", "onnx"),
+        precision="mixed",
+        dynamic_batch=name != "gpu",
+        embed_preprocessing=False,
+    )
+    choices = chosen(wishes)
+    assert choices.formats == ("coreml", "onnx")
+    assert (choices.precision, choices.dynamic_batch) == ("mixed", name != "gpu")
+    assert not choices.preprocessing.embedded
+    assert chosen(Wishes(preset=name, input_layout="NCHW")).preprocessing.layout == "nchw"
+
+
+def test_without_a_preset_a_format_is_asked_for() -> None:
+    with pytest.raises(InputError, match=r"--to names no format.*--preset"):
+        chosen(Wishes())
+    assert chosen(Wishes(to=("onnx",))).precision == "float32"
+
+
+def test_a_command_with_a_preset(run, nano: Golden, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, text, _ = run("export", nano.path, "--preset", "gpu", "--softmax", "--out", out)
+    assert code == 0
+    assert "pixels in onnx: mean and deviation are in the weights of" in " ".join(text.split())
+    (path,) = out.glob("*.onnx")
+    session = open_file(path)
+    assert (session.inputs[0].dtype, session.inputs[0].shape[3]) == ("uint8", 3)
+    assert (session.inputs[0].shape[0], session.outputs) == (None, ("probabilities",))
+    assert run("verify", path, "--against", nano.path)[0] == 0
