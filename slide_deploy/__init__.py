@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from exporters.outcome import ExportedFile as ExportedFile
     from exporters.outcome import ExportResult as ExportResult
+    from slide_deploy.api.evaluating import EvaluationResult as EvaluationResult
+    from slide_deploy.api.evaluating import evaluate as evaluate
+    from slide_deploy.api.evaluating import merge_evaluations as merge_evaluations
     from slide_deploy.api.exporting import export as export
     from slide_deploy.api.files import FileVerdict as FileVerdict
     from slide_deploy.api.files import check as check
@@ -52,6 +55,8 @@ _HOMES = {
     "check": "slide_deploy.api.files",
     "bench": "slide_deploy.api.measuring",
     "predict": "slide_deploy.api.files",
+    "evaluate": "slide_deploy.api.evaluating",
+    "merge_evaluations": "slide_deploy.api.evaluating",
     # What comes of it.
     "Deployable": "slide_deploy.deployable.record",
     "Certificate": "slide_deploy.reparameterize",
@@ -61,6 +66,7 @@ _HOMES = {
     "Report": "slide_deploy.graph_checks.check",
     "BenchResult": "slide_deploy.api.measuring",
     "Guess": "slide_deploy.images.prediction",
+    "EvaluationResult": "slide_deploy.api.evaluating",
     # What options may be.
     "Lowering": "slide_deploy.lowerings.choice",
     "Policy": "slide_deploy.graph_checks.policy",

@@ -40,3 +40,8 @@ def code_digest() -> str:
             name = path.relative_to(root.parent).as_posix()
             digest.update(f"{name}\0{sha256(path)}\n".encode())
     return digest.hexdigest()
+
+
+def text_sha256(text: str) -> str:
+    """Hash of a text in UTF-8; lowercase hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

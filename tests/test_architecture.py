@@ -98,6 +98,7 @@ ARROWS = {
         "slide_deploy.torch_defaults",
     },
     "slide_deploy.tuning": {
+        "slide_deploy.tuning.strict",
         "slide_deploy.errors",
         "slide_deploy.formats",
         "slide_deploy.folders",
@@ -168,6 +169,25 @@ ARROWS = {
         "slide_deploy.model_files",
         "slide_deploy.precisions",
     },
+    "slide_deploy.companions": {
+        "slide_deploy.errors",
+        "slide_deploy.formats",
+        "slide_deploy.graph_checks",
+        "slide_deploy.hashing",
+    },
+    "slide_deploy.tuning.strict": set(),
+    "slide_deploy.evaluation": {
+        "slide_deploy",
+        "slide_deploy.companions",
+        "slide_deploy.console",
+        "slide_deploy.deployable",
+        "slide_deploy.errors",
+        "slide_deploy.hashing",
+        "slide_deploy.images",
+        "slide_deploy.runtimes",
+        "slide_deploy.torch_defaults",
+        "slide_deploy.tuning.strict",
+    },
     "slide_deploy.machine": set(),
     "slide_deploy.doctor": {"slide_deploy", "slide_deploy.formats", "slide_deploy.machine"},
     "slide_deploy.tables": set(),
@@ -200,6 +220,8 @@ VERSION = "slide_deploy.__version__"
 WITHOUT_TORCH = (
     *("runtimes", "graph_checks", "mlpackage", "parity", "precisions"),
     *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
+    *("companions", "images.collection", "evaluation.run", "evaluation.merging", "evaluation.gate"),
+    *("evaluation.result_file", "evaluation.shown"),
 )
 
 

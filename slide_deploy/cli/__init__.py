@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from slide_deploy import __version__, interruption
-from slide_deploy.cli import about, bench, check, export, results, tune, verify
+from slide_deploy.cli import about, bench, check, evaluate, export, results, tune, verify
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.tasks.options import missing_extra
 
@@ -50,6 +50,12 @@ COMMANDS = (
         "--weights-file run.pth --input image=1x3x640x640",
     ),
     (verify.predict, "slide-deploy predict exported/model.onnx cat.jpg --top 3"),
+    (
+        evaluate.evaluate,
+        "slide-deploy evaluate exported/*.onnx --data val --against model.pth --max-drop 0.5\n\n"
+        "On several machines: slide-deploy evaluate model.onnx --data val --shard 3/16 "
+        "--json 3.json, then slide-deploy evaluate --merge *.json",
+    ),
     (check.check, "slide-deploy check exported/*.onnx --sarif check.sarif"),
     (check.inspect, "slide-deploy inspect exported/model.onnx"),
     (bench.bench, "slide-deploy bench old.onnx new.onnx --fail-above 5% --html report.html"),

@@ -1,0 +1,250 @@
+"""The command that says what a file's answers are worth: evaluate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slide_deploy.cli.options import JsonOption, QuietOption
+from slide_deploy.cli.outputs import Outputs
+from slide_deploy.cli.source import Source, against_source
+from slide_deploy.errors import InputError
+
+if TYPE_CHECKING:
+    from slide_deploy.evaluation.classifier import Classifier
+    from slide_deploy.evaluation.record import Record
+    from slide_deploy.evaluation.run import Wanted
+    from slide_deploy.images.collection import Collection
+
+# As slide_deploy.evaluation.run has it, which --help must not import.
+_BATCH = 8
+
+
+@against_source
+def evaluate(
+    source: Source,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Written files; with --merge the results.", show_default=False),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Pictures: a folder with one folder for each class, or a CSV file of path,label.",
+            metavar="DIR|CSV",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Names of the classes, one a line in the order of the logits."),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            help="Exit 1 if a file loses more percentage points of top-1 against the trained "
+            "network, or against the first file.",
+            metavar="POINTS",
+        ),
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Draw so many pictures, the same everywhere.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another one draws others.")] = 0,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Pictures of one call where a file leaves it open.")
+    ] = _BATCH,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="Do one part of the data: the third of sixteen.", metavar="3/16"),
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Join the results of all shards, named as files.")
+    ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(help="Of the files, where several could be the classes.", metavar="NAME"),
+    ] = None,
+    quiet: QuietOption = False,
+    json_to: JsonOption = None,
+) -> None:
+    """Say how often files name the right class of pictures, and whether they differ.
+
+    Top-1, top-5 and agreement with the trained network come with intervals; files are held against
+    the network, or against the first file, picture by picture. Exit code 1 if --max-drop is
+    exceeded.
+    """
+    from slide_deploy.evaluation.gate import require_limit
+    from slide_deploy.evaluation.result_file import encode
+
+    if max_drop is not None:
+        require_limit(max_drop)
+    given = files or []
+    read = [*given, *source.files, *([labels] if labels else [])]
+    read += [data] if data is not None and data.is_file() else []
+    outputs = Outputs({"--json": json_to}, quiet, read)
+    if merge:
+        _refuse_with_merge(source, data, shard, labels)
+        record = _merged(given)
+    else:
+        record = _evaluated(
+            given, source, data, labels, shard, sample, seed, batch, output, max_drop, outputs.quiet
+        )
+    if max_drop is not None:
+        from slide_deploy.evaluation.gate import require_gated
+
+        require_gated(record)
+    outputs.write("--json", lambda: encode(record))
+    if not outputs.quiet:
+        _show(record)
+    failed = _judge(record, max_drop, outputs.quiet)
+    outputs.finish()
+    if failed:
+        raise typer.Exit(1)
+
+
+def _refuse_with_merge(
+    source: Source, data: Path | None, shard: str | None, labels: Path | None
+) -> None:
+    """Results have been computed: what would change them would pass unheard."""
+    asked = {"--data": data, "--shard": shard, "--labels": labels, "--against": source.checkpoint}
+    for option, value in {**asked, "--model": source.model}.items():
+        if value is not None:
+            raise InputError(f"--merge joins results and computes none: leave out {option}.")
+
+
+def _merged(paths: list[Path]) -> "Record":
+    from slide_deploy.evaluation.merging import merge
+    from slide_deploy.evaluation.result_file import read
+
+    for path in paths:
+        if paths.count(path) > 1:
+            raise InputError(f"{path} is named twice: name the result of each shard once.")
+    return merge({str(path): read(path) for path in paths})
+
+
+def _evaluated(
+    files: list[Path],
+    source: Source,
+    data: Path | None,
+    labels: Path | None,
+    shard: str | None,
+    sample: int | None,
+    seed: int,
+    batch: int,
+    output: str | None,
+    max_drop: float | None,
+    quiet: bool,
+) -> "Record":
+    from slide_deploy.evaluation.run import Wanted
+    from slide_deploy.evaluation.sharding import Shard
+    from slide_deploy.images.collection import read_collection
+    from slide_deploy.images.prediction import read_labels
+
+    trained = source.checkpoint is not None or source.model is not None
+    _require_network(source, files)
+    if data is None:
+        raise InputError("Give pictures with --data: a folder with one folder for each class.")
+    wanted = Wanted(
+        names=tuple(read_labels(labels)) if labels else (),
+        batch=batch,
+        sample=sample,
+        seed=seed,
+        shard=Shard() if shard is None else Shard.parse(shard),
+        trained=trained,
+    )
+    collection = read_collection(data)
+    _require_use(collection, len(files) + trained, max_drop, wanted)
+    classifiers = _opened(files, source, output, quiet)
+    return _counted(classifiers, collection, wanted, quiet)
+
+
+def _require_network(source: Source, files: list[Path]) -> None:
+    """Refuse options that do not name one network, and a file in the place of one."""
+    from dataclasses import replace
+
+    from slide_deploy.formats import find_format
+
+    if source.checkpoint is not None and find_format(source.checkpoint) is not None:
+        raise InputError(
+            f"--against {source.checkpoint} is a written file: name it first among the files, and "
+            f"the others are held against it."
+        )
+    # The size of pictures serves files that leave theirs open, too.
+    if replace(source, image_size=None) != Source():
+        source.require("the checkpoint with --against")
+    elif not files:
+        raise InputError("Give files to evaluate, or the trained network with --against.")
+
+
+def _require_use(
+    collection: "Collection", files: int, max_drop: float | None, wanted: "Wanted"
+) -> None:
+    """Refuse what could say nothing, before hours are spent on it."""
+    if files < 2 and not collection.has_labels:
+        raise InputError(
+            f"{collection.source} says no class of its pictures: give one folder for each class, a "
+            f"CSV file of path,label, or --against to see whether answers agree."
+        )
+    if max_drop is not None:
+        from slide_deploy.evaluation.gate import require_comparison
+
+        require_comparison(collection.has_labels, files, wanted.shard.count)
+
+
+def _opened(
+    files: list[Path], source: Source, output: str | None, quiet: bool
+) -> "list[Classifier]":
+    from slide_deploy.evaluation.classifier import open_classifier
+    from slide_deploy.image_size import parse_size
+    from slide_deploy.progress import Steps
+
+    text = source.image_size
+    size = None if text is None else parse_size(text, "--image-size")
+    found = []
+    with Steps(quiet, len(files) + 1) as step:
+        if source.checkpoint is not None or source.model is not None:
+            step(f"load {source.title}")
+            trained = source.load(dynamic_batch=source.model is None)
+
+            from slide_deploy.evaluation.trained import trained_classifier
+
+            found.append(trained_classifier(trained, output))
+        for path in files:
+            step(f"open {path}")
+            found.append(open_classifier(path, size, output))
+    return found
+
+
+def _counted(
+    classifiers: "list[Classifier]", collection: "Collection", wanted: "Wanted", quiet: bool
+) -> "Record":
+    from slide_deploy.evaluation.run import evaluate as run
+    from slide_deploy.evaluation.run import picture_count
+    from slide_deploy.progress import Counted
+
+    with Counted(quiet, picture_count(classifiers, collection, wanted), "pictures") as done:
+        return run(classifiers, collection, wanted, done)
+
+
+def _show(record: "Record") -> None:
+    from slide_deploy.console import stdout
+    from slide_deploy.evaluation.shown import evaluation_table, remarks
+
+    stdout().print(evaluation_table(record))
+    for remark in remarks(record):
+        typer.echo(f"note: {remark}")
+
+
+def _judge(record: "Record", max_drop: float | None, quiet: bool) -> bool:
+    """Hold a record against the limit; whether a file fails."""
+    if max_drop is None:
+        return False
+    from slide_deploy.evaluation.gate import doubts, failures
+
+    failed = failures(record, max_drop)
+    for sentence in failed:
+        typer.echo(f"slide-deploy: {sentence}.", err=True)
+    if not quiet:
+        for doubt in doubts(record, max_drop):
+            typer.echo(f"note: {doubt}")
+    return bool(failed)

@@ -1,0 +1,116 @@
+"""A file, or a network, that gives a number for each class of a batch of pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from slide_deploy.companions import model_digest
+from slide_deploy.errors import InputError
+from slide_deploy.images.prediction import choose_output
+from slide_deploy.images.preprocessing import ImageInput, image_input
+from slide_deploy.runtimes import ImageSession, open_image_file
+
+# How many of the most probable classes count as nearly right, as on ImageNet.
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Something that is evaluated.
+
+    Attributes:
+        name: as tables show it.
+        sha256: of the file and its companions, or of the checkpoint.
+        file: opened.
+        taken: how it takes pictures.
+        output: of the file to read; the one that holds classes if None.
+    """
+
+    name: str
+    sha256: str
+    file: ImageSession
+    taken: ImageInput
+    output: str | None = None
+
+    def rows(self, images: Sequence[np.ndarray], batch: int) -> np.ndarray:
+        """The numbers of each class, (image, class).
+
+        A call always has the same number of images, the last one repeated where there are fewer:
+        what a runtime computes for an image may depend on how many there are.
+
+        Args:
+            images: prepared as ``taken`` says, each with its batch of 1.
+            batch: images of one call where the file leaves it open.
+
+        Raises:
+            InputError: if the runtime refuses them, or gives no row of classes.
+        """
+        size = self.file.image.shape[0] or batch
+        found = []
+        for start in range(0, len(images), size):
+            given = list(images[start : start + size])
+            filled = np.concatenate([*given, *[given[-1]] * (size - len(given))])
+            answers = self.file.session({self.file.image.name: filled})
+            try:
+                output = choose_output(answers, size, self.output)
+            except InputError as error:
+                raise InputError(f"{self.name}: {error}") from error
+            rows = answers[output].reshape(size, -1)
+            found.append(np.asarray(rows[: len(given)], dtype=np.float64))
+        return np.concatenate(found)
+
+
+@dataclass
+class Judgements:
+    """What one classifier said of the pictures so far, in their order.
+
+    Attributes:
+        predicted: the class that it holds most probable; -1 where a number was not finite.
+        ranks: how many classes it holds more probable than the right one, ``TOP`` for that many and
+            more; empty where nobody knows the right one.
+    """
+
+    predicted: list[int] = field(default_factory=list)
+    ranks: list[int] = field(default_factory=list)
+
+    def add(self, rows: np.ndarray, truth: Sequence[int]) -> None:
+        """Judge some pictures.
+
+        Of classes that are equally probable the first comes first, as with argmax.
+
+        Args:
+            rows: (picture, class).
+            truth: the right class of each; empty where nobody knows.
+        """
+        broken = np.isnan(rows).any(axis=1) | np.isposinf(rows).any(axis=1)
+        first = np.where(broken, -1, np.where(broken[:, None], 0.0, rows).argmax(axis=1))
+        self.predicted += [int(each) for each in first]
+        if not len(truth):
+            return
+        right = rows[np.arange(len(rows)), truth][:, None]
+        earlier = np.arange(rows.shape[1])[None] < np.asarray(truth)[:, None]
+        before = ((rows > right) | ((rows == right) & earlier)).sum(axis=1)
+        self.ranks += [int(each) for each in np.where(broken, TOP, np.minimum(before, TOP))]
+
+
+def open_classifier(
+    path: Path, size: tuple[int, int] | None = None, output: str | None = None
+) -> Classifier:
+    """Open a written file.
+
+    Args:
+        path: of the file.
+        size: height and width of pictures where the file leaves them open.
+        output: of the file to read; the one that holds classes if left out.
+
+    Raises:
+        InputError: if the file cannot be run, or takes no pictures.
+    """
+    file = open_image_file(path)
+    try:
+        taken = image_input(file, size)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return Classifier(path.name, model_digest(path), file, taken, output)

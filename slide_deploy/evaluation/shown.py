@@ -1,0 +1,117 @@
+"""An evaluation as a table and a few lines."""
+
+from collections.abc import Iterator
+
+from rich.markup import escape
+from rich.table import Table
+
+from slide_deploy.console import table
+from slide_deploy.evaluation.figures import rows_of
+from slide_deploy.evaluation.record import Record
+from slide_deploy.evaluation.statistics import Difference, Share
+
+# Damaged pictures that are named; the result file has all of them.
+_NAMED = 5
+
+
+def evaluation_table(record: Record) -> Table:
+    """One line a file; an interval stands below its share, in percent."""
+    rows = rows_of(record)
+    graded = rows[0].top1 is not None
+    has_top5 = rows[0].top5 is not None
+    several = len(rows) > 1
+    grid = table(
+        escape(_title(record)),
+        [
+            ("file", False),
+            ("runs on", False),
+            *([("top-1 %", True)] if graded else []),
+            *([("top-5 %", True)] if has_top5 else []),
+            *([("agrees %", True)] if several else []),
+            *([("change, points", True), ("p", True)] if several and graded else []),
+        ],
+    )
+    for row in rows:
+        grid.add_row(
+            escape(row.name),
+            escape(row.runtime),
+            *([_percent(row.top1)] if graded else []),
+            *([_percent(row.top5)] if has_top5 else []),
+            *([_percent(row.agreement)] if several else []),
+            *([_points(row.change), _p(row.change)] if several and graded else []),
+        )
+    return grid
+
+
+def remarks(record: Record) -> Iterator[str]:
+    """What must be known to read the table, sentences without a full stop."""
+    rows = rows_of(record)
+    data = record.data
+    if len(rows) > 1:
+        kind = "the trained network" if record.trained else "the first file"
+        yield f"agreement, change and p are against {rows[0].name}, {kind}; intervals are of 95 %"
+    else:
+        yield "intervals are of 95 %"
+    if not record.has_classes:
+        yield f"{data.source} says no class of its pictures: only agreement is known"
+    if data.others:
+        yield f"{data.others:,} other {_plural('file', data.others)} left out"
+    if record.damaged:
+        count = len(record.damaged)
+        named = "; ".join(each.reason.rstrip(".") for each in record.damaged[:_NAMED])
+        more = f"; and {count - _NAMED} more, see --json" if count > _NAMED else ""
+        yield f"{count:,} {_plural('picture', count)} skipped that cannot be read: {named}{more}"
+    if not record.is_whole:
+        shown = ", ".join(map(str, record.parts))
+        yield f"shard {shown} of {record.shards}: join all of them with --merge"
+    for row in rows:
+        if row.not_finite:
+            yield (
+                f"{row.name} answers {row.not_finite:,} pictures with numbers that are not finite; "
+                f"they count as wrong"
+            )
+    for each in dict.fromkeys(file.prepared for file in record.files):
+        yield f"pictures: {each}"
+
+
+def _title(record: Record) -> str:
+    data, count = record.data, len(record.places)
+    of = f" of {data.pictures:,}" if count != data.pictures else ""
+    how = f", {data.classes} classes {data.numbering}" if record.has_classes else ""
+    drawn = f", drawn with seed {data.seed}" if data.sample else ""
+    return f"{count:,}{of} pictures of {data.source}{how}{drawn}"
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def _percent(share: Share | None) -> str:
+    if share is None:
+        return ""
+    if not share.of:
+        return "–"
+    return f"{_digits(share.value)}\n{_digits(share.low)}–{_digits(share.high)}"
+
+
+def _digits(share: float) -> str:
+    return f"{100 * share:.2f}".removesuffix(".00") if share in (0, 1) else f"{100 * share:.2f}"
+
+
+def _points(change: Difference | None) -> str:
+    if change is None:
+        return ""
+    if change.value != change.value:  # NaN: no picture
+        return "–"
+    return f"{_signed(change.value)}\n{_signed(change.low)} to {_signed(change.high)}"
+
+
+def _signed(share: float) -> str:
+    points = round(100 * share, 2)
+    return f"{points:+.2f}" if points else "0.00"
+
+
+def _p(change: Difference | None) -> str:
+    if change is None:
+        return ""
+    return f"{change.p:.1e}" if change.p < 0.001 else f"{change.p:.3f}"
