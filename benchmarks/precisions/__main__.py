@@ -30,9 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             page.around()  # before minutes are spent on what goes there
         wanted = list(kinds(chosen.format, chosen.precision))
         if not wanted:
-            raise InputError(
-                "No such format and precision runs here: see slide-deploy doctor."
-            )
+            raise InputError("No such format and precision runs here: see slide-deploy doctor.")
         require_writable_folder(chosen.files)
         with Steps(False, len(wanted) + 1) as step:
             files = []

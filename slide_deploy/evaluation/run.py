@@ -125,9 +125,7 @@ def evaluate(
     )
 
 
-def picture_count(
-    classifiers: Sequence[Classifier], collection: Collection, wanted: Wanted
-) -> int:
+def picture_count(classifiers: Sequence[Classifier], collection: Collection, wanted: Wanted) -> int:
     """How many pictures ``evaluate`` will read."""
     drawn = len(collection.pictures)
     if wanted.sample is not None:
