@@ -18,7 +18,7 @@ from slide_deploy.images.preprocessing import load_image
 Images = NDArray[np.float32]  # (image, channel, row, column)
 Labels = NDArray[np.int64]
 
-IMAGE_SIZE = 64
+IMAGE_SIZE = 48
 NUM_CLASSES = 10
 TRAINING, HELD_OUT = "training", "held-out"
 

@@ -74,11 +74,11 @@ EXAMPLES = {
             embed_dim=32,
             depths=(2, 2, 3),
             num_heads=(2, 4, 8),
-            window_size=4,
+            window_size=3,
             num_slide_stages=2,
             patch_size=4,
         ),
-        epochs=32,
+        epochs=24,
         elastic=0.04,
         raw_weights=False,  # the file stays below 4 MB
     ),

@@ -7,17 +7,14 @@ from pathlib import Path
 
 from benchmarks.generated_page import GeneratedPage
 from benchmarks.precisions.files import evaluate, kinds, write
-from benchmarks.precisions.table import price_table
+from benchmarks.precisions.table import losses, price_table
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.evaluation.figures import rows_of
-from slide_deploy.evaluation.gate import failures
 from slide_deploy.folders import require_writable_folder
 from slide_deploy.machine import describe
 from slide_deploy.progress import Steps
 
 COMMAND = "make bench-precisions"
-# Percentage points of top-1 that any file may lose.
-MAX_DROP = 0.5
 INTERRUPTED = 130
 
 
@@ -40,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             step("evaluate")
             result = chosen.files / "evaluation.json"
             record = evaluate(chosen.checkpoint, files, chosen.data, result)
-        grid = price_table(chosen.checkpoint, rows_of(record), files)
+        rows = rows_of(record)
+        grid = price_table(chosen.checkpoint, rows, files)
         grid.print()
         if page is not None:
             page.update([grid], {"command": f"`{COMMAND}`"} | describe())
@@ -51,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the page is as it was.", file=sys.stderr)
         return INTERRUPTED
-    lost = failures(record, MAX_DROP)
+    lost = list(losses(rows, files))
     for sentence in lost:
         print(sentence, file=sys.stderr)
     return int(bool(lost))

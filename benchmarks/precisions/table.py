@@ -1,12 +1,18 @@
 """A table of what each precision costs: size and accuracy against the trained network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.grid import Grid
 from benchmarks.precisions.files import Written
 from slide_deploy.evaluation.figures import Row
 from slide_deploy.evaluation.statistics import Difference, Share
+from slide_deploy.precisions import precision_named
+
+# Percentage points of top-1 that a quantised file may lose.
+MAX_DROP = 0.5
+# A split of the pictures that is less probable than this by chance is a loss of any other file.
+_CHANCE = 0.05
 
 _HEADERS = (
     *(("format", False), ("precision", False), ("runs on", False)),
@@ -49,6 +55,31 @@ def price_table(checkpoint: Path, rows: Sequence[Row], files: Sequence[Written])
         "Intervals are of 95 %. Agreement and change are against the trained network, picture by "
         "picture; p is that of McNemar's exact test.",
     )
+
+
+def losses(rows: Sequence[Row], files: Sequence[Written]) -> Iterator[str]:
+    """Files that lose more than their precision may, a sentence each.
+
+    A quantised file may lose ``MAX_DROP``; any other one nothing that can be measured.
+
+    Args:
+        rows: figures of the trained network, and of the files in their order.
+        files: what was written.
+    """
+    for row, written in zip(rows[1:], files, strict=True):
+        change = row.change
+        if change is None:
+            continue
+        lost = -100 * change.value
+        if row.not_finite:
+            count = row.not_finite
+            yield f"{written.kind} answers {count} pictures with numbers that are not finite."
+        if precision_named(written.kind.precision).is_quantised:
+            # Rounding must not decide: 0.5 of 0.5 points are within the limit.
+            if not lost <= MAX_DROP + 1e-9:
+                yield f"{written.kind} loses {lost:.2f} points of top-1, more than {MAX_DROP:g}."
+        elif not (lost <= 0 or change.p >= _CHANCE):
+            yield f"{written.kind} loses {lost:.2f} points of top-1, and that is no chance."
 
 
 def _ratio(size: int, whole: int | None) -> str:
