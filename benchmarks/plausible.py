@@ -100,6 +100,8 @@ def _of_counts(measurement: Measurement) -> Iterator[str]:
             share = getattr(artifact, name)
             if share is not None and not 0 <= share <= 1:
                 yield f"artifact.{name}: {share:g} is not a share of 1"
+        if not _holds(artifact.accuracy_interval, artifact.accuracy):
+            yield "artifact.accuracy_interval: it is no interval of the accuracy"
     if memory:
         counts |= {
             f"memory.{name}": getattr(memory, name) for name in ("imported", "loaded", "peak")
@@ -109,6 +111,13 @@ def _of_counts(measurement: Measurement) -> Iterator[str]:
     for name, count in counts.items():
         if count is not None and not 0 <= count <= _LARGEST_COUNT:
             yield f"{name}: {_shown(count)} is absurd"
+
+
+def _holds(interval: tuple[float, float] | None, share: float | None) -> bool:
+    """Whether an interval of shares holds its figure, as far as both are there."""
+    if interval is None:
+        return True
+    return share is not None and 0 <= interval[0] <= share <= interval[1] <= 1
 
 
 def _of_durations(measurement: Measurement) -> Iterator[str]:

@@ -45,8 +45,9 @@ class Artifact:
         macs: multiply-accumulates of one image; None where they cannot be counted.
         parameters: numbers held as weights; None where they cannot be counted.
         traffic: bytes that one image must move at the very least: weights, input and output.
-        accuracy: share of right answers that the manifest or a suite states of this file, for the
-            plot beside latency.
+        accuracy: share of right answers that an evaluation, the manifest or a suite states of this
+            file, for the plots beside latency and size.
+        accuracy_interval: ends of its 95 % interval; None where it is only stated.
         published_accuracy: share of right answers that was published of the network, with weights
             that this file need not hold.
     """
@@ -58,6 +59,7 @@ class Artifact:
     parameters: int | None = None
     traffic: int | None = None
     accuracy: float | None = None
+    accuracy_interval: tuple[float, float] | None = None
     published_accuracy: float | None = None
 
 

@@ -27,6 +27,10 @@ class MissingExtra(InputError):
         self.package = package
         self.extra = extra
 
+    def __reduce__(self) -> tuple[type["MissingExtra"], tuple[str, str]]:
+        """Travel between processes as a pair of names, not as the sentence that they make."""
+        return type(self), (self.package, self.extra)
+
 
 class CheckFailed(SlideDeployError):
     """A check said no: a written file does not answer as its network does, or breaks a rule."""

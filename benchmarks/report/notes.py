@@ -71,7 +71,7 @@ def settings(row: Row) -> Iterator[tuple[str, str]]:
         yield "size", byte_unit([artifact.size]).text(artifact.size)
         yield "sha256", artifact.sha256[:16]
         if artifact.accuracy is not None:
-            yield "accuracy", f"{artifact.accuracy:.1%}"
+            yield "accuracy", _accuracy(artifact.accuracy, artifact.accuracy_interval)
         if artifact.published_accuracy is not None:
             yield "accuracy, as published", f"{artifact.published_accuracy:.1%}"
     yield "precision", candidate.configuration.precision
@@ -88,6 +88,12 @@ def settings(row: Row) -> Iterator[tuple[str, str]]:
         yield "calls a sample", f"{measurement.repetitions:,}"
     yield from candidate.configuration.options.items()
     yield from measurement.runtime.items()
+
+
+def _accuracy(share: float, interval: tuple[float, float] | None) -> str:
+    if interval is None:
+        return f"{share:.1%}"
+    return f"{share:.2%} (95 %: {interval[0]:.2%} to {interval[1]:.2%})"
 
 
 def operator_rows(bars: OperatorBars) -> Iterator[tuple[str, float]]:

@@ -50,19 +50,20 @@ class EvaluationResult:
         """Pictures that could not be read, with the reason."""
         return self.record.damaged
 
-    def raise_if_dropped(self, points: float) -> None:
+    @public
+    def raise_if_dropped(self, max_drop: float) -> None:
         """Do nothing if no file loses more of its top-1 than that against the first one.
 
         Args:
-            points: percentage points, as 0.5.
+            max_drop: percentage points, as 0.5.
 
         Raises:
             CheckFailed: if a file loses more, or gave numbers that are not finite.
             InputError: if there is nothing to compare: one file, no classes, or one shard alone.
         """
-        gate.require_limit(points)
+        gate.require_limit(max_drop)
         gate.require_gated(self.record)
-        failures = gate.failures(self.record, points)
+        failures = gate.failures(self.record, max_drop)
         if failures:
             raise CheckFailed(f"{'; '.join(failures)}.")
 

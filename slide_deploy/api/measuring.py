@@ -122,6 +122,7 @@ def bench(
     option: Mapping[str, str] | None = None,
     profile: bool = False,
     sustained: float = 0.0,
+    accuracy: PathLike | Sequence[PathLike] = (),
     progress: Progress = False,
 ) -> BenchResult:
     """Measure files against each other, each in a process of its own, in random turns.
@@ -141,6 +142,7 @@ def bench(
         option: of the runtime, by its own names.
         profile: time operators as well, where the runtime tells.
         sustained: seconds without rest afterwards, to see whether the device slows down.
+        accuracy: results of evaluations of these files, for the plots of accuracy.
         progress: show a progress bar on stderr, or call this with each step as it starts.
 
     Returns:
@@ -154,6 +156,7 @@ def bench(
     """
     from benchmarks.artifact import describe_artifact
     from benchmarks.calibration import remembered
+    from benchmarks.evaluated import read_accuracies, require_use, stated
     from slide_deploy.machine import usable_threads
     from slide_deploy.tasks.options import require_bench
 
@@ -177,9 +180,12 @@ def bench(
     )
     sweep = Sweep(texts_of(target), batches, calls, configuration)
     found = candidates(paths_of(files, "files"), sweep)
+    shares = read_accuracies(paths_of(accuracy, "--accuracy") if accuracy else ())
+    artifacts = {each.name: stated(describe_artifact(Path(each.path)), shares) for each in found}
+    require_use(shares, artifacts.values())
     plan = Plan(
         found,
-        {each.name: describe_artifact(Path(each.path)) for each in found},
+        artifacts,
         seconds=seconds,
         rounds=rounds,
         sustained=sustained,

@@ -10,7 +10,14 @@ import typer
 from slide_deploy.cli.completion import ARITHMETIC, one_of, targets
 from slide_deploy.cli.options import JsonOption, QuietOption, ShapeOption
 from slide_deploy.cli.outputs import Outputs
-from slide_deploy.cli.results import HtmlOption, MarkdownOption, ratio_cells, show, write
+from slide_deploy.cli.results import (
+    AccuracyOption,
+    HtmlOption,
+    MarkdownOption,
+    ratio_cells,
+    show,
+    write,
+)
 from slide_deploy.errors import InputError
 from slide_deploy.input_shapes import parse_shapes
 from slide_deploy.share import parse_share
@@ -79,6 +86,7 @@ def bench(
         str | None,
         typer.Option(help="Exit 1 if a candidate is slower than the first by more.", metavar="5%"),
     ] = None,
+    accuracy: AccuracyOption = None,
     json_to: JsonOption = None,
     html: HtmlOption = None,
     markdown: MarkdownOption = None,
@@ -98,7 +106,7 @@ def bench(
     """
     require_bench()
     places = {"--json": json_to, "--html": html, "--markdown": markdown, "--bundle": bundle}
-    read = [*(files or []), *([suite] if suite else [])]
+    read = [*(files or []), *([suite] if suite else []), *(accuracy or [])]
     outputs = Outputs(places, quiet, read)
     limit = None if fail_above is None else parse_share(fail_above, "--fail-above")
     if bundle is not None:
@@ -108,11 +116,13 @@ def bench(
     from dataclasses import replace
 
     from benchmarks.candidates import candidates
+    from benchmarks.evaluated import read_accuracies, require_use, stated
     from benchmarks.gate import require_comparable
     from benchmarks.measuring.race import Plan
     from benchmarks.result import encode
     from benchmarks.suite import Member
 
+    shares = read_accuracies(accuracy or ())
     sweep = _sweep(target, batch, streams, threads, pin, precision, shape, option)
     if suite is not None and not files:
         members = _members(suite, work, sweep, outputs.quiet, gated=limit is not None)
@@ -127,9 +137,11 @@ def bench(
         from benchmarks.calibration import require_memory
 
         require_memory()
+    artifacts = {each.candidate.name: stated(_artifact(each), shares) for each in members}
+    require_use(shares, artifacts.values())
     plan = Plan(
         found,
-        {each.candidate.name: _artifact(each) for each in members},
+        artifacts,
         seconds=seconds,
         rounds=rounds,
         sustained=sustained,

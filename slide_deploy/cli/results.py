@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 HtmlOption = Annotated[Path | None, typer.Option(help="Write a page with plots here.")]
 MarkdownOption = Annotated[Path | None, typer.Option(help="Write tables here.")]
+AccuracyOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Result of evaluate, for plots of accuracy; once for each.", metavar="RESULT"
+    ),
+]
 
 # Where the machine's noise was never measured.
 DEFAULT_GATE = 0.05
@@ -83,15 +89,21 @@ def compare(
 
 def report(
     results: Annotated[list[Path], typer.Argument(help="Results of bench.", show_default=False)],
+    accuracy: AccuracyOption = None,
     html: HtmlOption = None,
     markdown: MarkdownOption = None,
 ) -> None:
     """Show results, of one device or of many, as tables or as one page with plots."""
     require_bench()
+    from benchmarks.evaluated import read_accuracies, require_use, stated_run
     from benchmarks.result import read
 
-    outputs = Outputs({"--html": html, "--markdown": markdown}, inputs=results)
-    runs = [read(path) for path in results]
+    places = {"--html": html, "--markdown": markdown}
+    outputs = Outputs(places, inputs=[*results, *(accuracy or [])])
+    shares = read_accuracies(accuracy or ())
+    measured = [read(path) for path in results]
+    require_use(shares, (each.artifact for run in measured for each in run.measurements))
+    runs = [stated_run(run, shares) for run in measured]
     write(runs, outputs)
     show(runs, outputs.quiet)
     outputs.finish()

@@ -1,6 +1,7 @@
 """The public names and their arguments: whoever changes one changes this file too."""
 
 import inspect
+import pickle
 import subprocess
 import sys
 import typing
@@ -25,8 +26,11 @@ SIGNATURES = {
     "check": "file, policy=None",
     "bench": "files, *, target=(), seconds=10.0, rounds=20, batch=1, streams=1, threads=None, "
     "pin=(), precision='float32', shape=None, option=None, profile=False, sustained=0.0, "
-    "progress=False",
+    "accuracy=(), progress=False",
     "predict": "file, images, *, labels=(), top=5, image_size=None, output=None",
+    "evaluate": "files, data, *, against=None, inputs=None, labels=(), image_size=None, "
+    "output=None, sample=None, seed=0, batch=8, shard=None, progress=False",
+    "merge_evaluations": "results",
 }
 # What can be asked of each result.
 RESULTS = {
@@ -40,6 +44,7 @@ RESULTS = {
     "verification",
     "Report": "errors format passed path policy unusable violations",
     "BenchResult": "milliseconds passed problems ratios run save to_dict",
+    "EvaluationResult": "damaged raise_if_dropped record rows save to_dict",
     "Guess": "image index name output prepared probability",
 }
 OPTIONS = ("Lowering", "Policy")
@@ -92,6 +97,12 @@ def test_errors_are_one_family() -> None:
     assert not issubclass(slide_deploy.CheckFailed, slide_deploy.InputError)
 
 
+def test_errors_travel_between_processes() -> None:
+    for error in (slide_deploy.MissingExtra("openvino", "openvino"), slide_deploy.InputError("x")):
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is type(error) and str(again) == str(error)
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'exprot'"):
         slide_deploy.exprot  # noqa: B018
@@ -127,6 +138,7 @@ def test_files_are_checked_and_run_without_torch() -> None:
         "sys.modules['torch'] = None\n"
         "import slide_deploy\n"
         "slide_deploy.check, slide_deploy.predict, slide_deploy.bench, slide_deploy.verify\n"
+        "slide_deploy.evaluate, slide_deploy.merge_evaluations\n"
         "slide_deploy.Report, slide_deploy.BenchResult, slide_deploy.InputError\n"
         "try: slide_deploy.check('nothing.onnx')\n"
         "except slide_deploy.InputError as error: print(error)"

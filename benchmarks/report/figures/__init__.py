@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from benchmarks.report.figures.accuracy import accuracy
+from benchmarks.report.figures.accuracy import accuracy, accuracy_by_size
 from benchmarks.report.figures.distribution import distribution
 from benchmarks.report.figures.figure import Figure
 from benchmarks.report.figures.operators import profile
@@ -22,6 +22,7 @@ def figures(view: RunView) -> Iterator[Figure]:
     if compared:
         yield compared
     yield from accuracy(view)
+    yield from accuracy_by_size(view)
     for over_time in (drift, sustained):
         figure = over_time(view)
         if figure:

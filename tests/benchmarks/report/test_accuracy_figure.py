@@ -113,3 +113,49 @@ def test_a_line_of_a_stranger_is_text_and_short() -> None:
     made = [member(f"x-{i}", "<b>" + "y" * 300, 5 + i, 0.5, RUNTIMES[0]) for i in range(2)]
     names = [each["name"] for each in plots(*made)[0].spec["data"] if each["mode"] == "lines"]
     assert names[0].startswith("&lt;b&gt;") and len(names[0]) < 40
+
+
+def file(name: str, size: int, share: float, interval: tuple[float, float] | None) -> Measurement:
+    made = synthetic.measurement(name, milliseconds=20, accuracy=share)
+    assert made.artifact is not None
+    artifact = replace(made.artifact, name=name, size=size, accuracy_interval=interval)
+    return replace(made, artifact=artifact)
+
+
+def test_intervals_are_bars_and_within_the_plot() -> None:
+    by_latency, by_size = plots(
+        file("float.onnx", 4_000_000, 0.9, (0.85, 0.94)), file("int8.onnx", 1_000_000, 0.8, None)
+    )
+    assert by_size.title == "Accuracy against file size"
+    for plot in (by_latency, by_size):
+        plotly.graph_objects.Figure(plot.spec)
+        first, second = (each for each in plot.spec["data"] if "marker" in each)
+        barred, plain = (first, second) if first["y"] == [0.9] else (second, first)
+        assert "error_y" not in plain
+        bar = barred["error_y"]
+        assert [round(bar[end][0], 9) for end in ("array", "arrayminus")] == [0.04, 0.05]
+        low, high = plot.spec["layout"]["yaxis"]["range"]
+        assert low < 0.8 and high > 0.94
+        assert "85.0% to 94.0%" in barred["hovertext"]
+        assert "Bars are 95 % intervals" in str(plot.caption)
+    marks = [each for each in by_size.spec["data"] if "marker" in each]
+    assert [each["x"] for each in marks] == [[1.0], [4.0]]
+    assert by_size.spec["layout"]["xaxis"]["title"]["text"] == "MB on disk"
+    assert "smaller and more accurate" in str(by_size.caption)
+
+
+def test_a_file_on_two_targets_has_one_size() -> None:
+    made = file("a.onnx", 1_000_000, 0.9, None)
+    other = replace(made, candidate=replace(made.candidate, name="a on cuda"))
+    assert [each.title for each in plots(made, other)] == ["Accuracy against latency"]
+
+
+def test_accuracies_of_publications_are_no_property_of_a_file() -> None:
+    titles = [each.title for each in families()]
+    assert "Accuracy against file size" not in titles
+
+
+def test_the_settings_of_a_candidate_have_the_interval() -> None:
+    run = synthetic.run([file("a.onnx", 1_000_000, 0.9, (0.85, 0.94))])
+    (row,) = summarise([run]).sections[0].views[0].rows
+    assert ("accuracy", "90.00% (95 %: 85.00% to 94.00%)") in list(settings(row))

@@ -94,6 +94,7 @@ def test_what_is_plotted_is_what_was_measured() -> None:
         "Latency on openvino:cpu, batch 8",
         "Compared with the first candidate",
         "Accuracy against latency",
+        "Accuracy against file size",
         "Drift over the run",
         "Sustained load",
         "Operators of candidate 2",

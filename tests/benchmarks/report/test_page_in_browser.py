@@ -111,7 +111,7 @@ def visit(browser: Any, tmp_path: Path) -> Iterator[Any]:
 def test_every_plot_is_drawn_in_place(visit: Any, width: int, theme: str) -> None:
     opened, file = visit(render_html([synthetic.server(), synthetic.laptop()]), width, theme)
     drawn = opened.page.evaluate(DRAWN)
-    assert len(drawn) == 11
+    assert len(drawn) == 12
     for plot in drawn:
         assert plot["surfaces"] and plot["traces"] and plot["marks"], plot
     assert opened.said == [] and opened.fetched(file) == []
