@@ -8,7 +8,8 @@ JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo detector picture test test-all lint types unit long full mutants random traps tune \
-	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-sizes format train clean
+	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-sizes bench-precisions \
+	format train clean
 
 help:
 	@echo "make demo    export the trained digits model to three formats, verify and run them"
@@ -26,9 +27,10 @@ help:
 	@echo "make bench-forms  race small networks in every form, for half an hour; see docs/tuning.md"
 	@echo "make bench-passes  race networks with and without each pass, for half an hour; see docs/passes.md"
 	@echo "make bench-sizes  export every published size to every format, for an hour; see docs/models.md"
+	@echo "make bench-precisions  what each precision costs a trained model; see docs/precision.md"
 	@echo "make picture draw the picture at the top of the README"
 	@echo "make format  format the code"
-	@echo "make train   train the digits model again"
+	@echo "make train   train the models of the examples again, for half an hour"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -118,6 +120,12 @@ bench-sizes: $(VENV)/.installed
 	mkdir -p build/sizes
 	$(BIN)/python -m benchmarks.sizes build/sizes --out docs/models.md $(SIZE_FLAGS)
 
+# The larger example in every format and precision, on digits that it has never seen.
+bench-precisions: $(VENV)/.installed
+	$(BIN)/python examples/mnist_data.py build/mnist
+	$(BIN)/python -m benchmarks.precisions examples/mnist.pth --data build/mnist/held-out \
+		--calibration build/mnist/training --files build/precisions --out docs/precision.md
+
 # Is what auto takes the fastest form of the whole network? A candidate that fails does not stop the
 # rest; the page names it.
 FORM_SUITES ?= $(basename $(notdir $(wildcard benchmarks/forms/*.toml)))
@@ -163,7 +171,8 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 train: $(VENV)/.installed
-	$(BIN)/python examples/train_digits.py --out examples/digits.pth
+	$(BIN)/python examples/train.py digits --out examples/digits.pth
+	$(BIN)/python examples/train.py mnist --out examples/mnist.pth
 
 clean:
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache $(VENV)

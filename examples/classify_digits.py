@@ -68,7 +68,7 @@ def main() -> int:
     arguments = _parse()
     checkpoint: Path = arguments.checkpoint
     if not checkpoint.is_file():
-        return _refuse(f"{checkpoint} does not exist: train it with examples/train_digits.py.")
+        return _refuse(f"{checkpoint} does not exist: train it with examples/train.py.")
     names = [f"{checkpoint.stem}{suffix}" for suffix in FILES]
     files = [path for name in names if (path := arguments.folder / name).exists()]
     if not files:

@@ -25,9 +25,6 @@ _STD = np.array([0.229, 0.224, 0.225], dtype=np.float32).reshape(3, 1, 1)
 _HELD_OUT_SHARE = 0.25
 _SPLIT_SEED = 0  # of the split alone: the same images are held out whatever the training's seed is
 
-BACKGROUND: Images = -_MEAN / _STD
-"""What the paper around a digit is after normalisation: (3, 1, 1)."""
-
 
 def training() -> tuple[Images, Labels]:
     """The images to learn from, (1347, 3, IMAGE_SIZE, IMAGE_SIZE), and their digits."""

@@ -1,0 +1,71 @@
+"""``python -m benchmarks.precisions CHECKPOINT --data DIR --calibration DIR --out PAGE``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.generated_page import GeneratedPage
+from benchmarks.precisions.files import evaluate, kinds, write
+from benchmarks.precisions.table import losses, price_table
+from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.evaluation.figures import rows_of
+from slide_deploy.folders import require_writable_folder
+from slide_deploy.machine import describe
+from slide_deploy.progress import Steps
+
+COMMAND = "make bench-precisions"
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 1 if a file loses more than it may, 2 if something cannot be used."""
+    chosen = _parse(arguments)
+    page = None if chosen.out is None else GeneratedPage(chosen.out, COMMAND)
+    try:
+        if page is not None:
+            page.around()  # before minutes are spent on what goes there
+        wanted = list(kinds(chosen.format, chosen.precision))
+        if not wanted:
+            raise InputError("No such format and precision runs here: see slide-deploy doctor.")
+        require_writable_folder(chosen.files)
+        with Steps(False, len(wanted) + 1) as step:
+            files = []
+            for kind in wanted:
+                step(f"write {kind}")
+                files.append(write(chosen.checkpoint, kind, chosen.calibration, chosen.files))
+            step("evaluate")
+            result = chosen.files / "evaluation.json"
+            record = evaluate(chosen.checkpoint, files, chosen.data, result)
+        rows = rows_of(record)
+        grid = price_table(chosen.checkpoint, rows, files)
+        grid.print()
+        if page is not None:
+            page.update([grid], {"command": f"`{COMMAND}`"} | describe())
+            print(f"written: {page.path}")
+    except SlideDeployError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the page is as it was.", file=sys.stderr)
+        return INTERRUPTED
+    lost = list(losses(rows, files))
+    for sentence in lost:
+        print(sentence, file=sys.stderr)
+    return int(bool(lost))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.precisions")
+    parser.add_argument("checkpoint", type=Path, help="of the trained network")
+    parser.add_argument("--data", type=Path, required=True, help="pictures held out, by class")
+    parser.add_argument("--calibration", type=Path, required=True, help="pictures of training")
+    parser.add_argument("--files", type=Path, required=True, help="folder for what is written")
+    parser.add_argument("--out", type=Path, help="page whose figures are replaced")
+    parser.add_argument("--format", action="append", default=[], help="one, once for each; or all")
+    parser.add_argument("--precision", action="append", default=[], help="the same")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Writes a checkpoint in every format and precision, and evaluates the files together.
+
+Both are done by the command line, as users do it: an export in a process of its own leaves
+nothing of a converter behind for the next one.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slide_deploy.errors import InputError
+from slide_deploy.evaluation.record import Record
+from slide_deploy.evaluation.result_file import read
+from slide_deploy.formats import Format, known_formats
+from slide_deploy.precisions import precision_named
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A format in a precision.
+
+    Attributes:
+        format: its record.
+        precision: its name.
+    """
+
+    format: Format
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.format.name} in {self.precision}"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written and verified.
+
+    Attributes:
+        kind: of it.
+        path: what is opened.
+        size: bytes of all that belongs to it.
+    """
+
+    kind: Kind
+    path: Path
+    size: int
+
+
+def kinds(formats: Sequence[str] = (), precisions: Sequence[str] = ()) -> Iterator[Kind]:
+    """Every format that runs here, in every precision that its record names.
+
+    Args:
+        formats: names of those that are wanted; all if empty.
+        precisions: the same of precisions.
+    """
+    for format in known_formats():
+        runs = any(runtime.missing() is None for runtime in format.runtimes)
+        for precision in format.precisions:
+            wanted = not formats or format.name in formats
+            if runs and wanted and (not precisions or precision in precisions):
+                yield Kind(format, precision)
+
+
+def write(checkpoint: Path, kind: Kind, calibration: Path, folder: Path) -> Written:
+    """Export a checkpoint; files of an earlier export are replaced.
+
+    Args:
+        checkpoint: of the trained network.
+        kind: what to write.
+        calibration: pictures that quantised files are calibrated with.
+        folder: of all files; each precision has a folder of its own below.
+
+    Raises:
+        InputError: if the file was refused or is wrong; the text is that of the command.
+    """
+    out = folder / kind.precision
+    options = ["--to", kind.format.name, "--precision", kind.precision, "--out", out, "--force"]
+    if precision_named(kind.precision).is_quantised:
+        options += ["--calibration", calibration]
+    _run("export", checkpoint, *options)
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    (size,) = (each["bytes"] for each in manifest["files"] if each["format"] == kind.format.name)
+    return Written(kind, out / f"{checkpoint.stem}{kind.format.suffix}", size)
+
+
+def evaluate(checkpoint: Path, files: Sequence[Written], data: Path, result: Path) -> Record:
+    """Evaluate the trained network and its files on the same pictures.
+
+    Args:
+        checkpoint: of the trained network, which comes first in the record.
+        files: in their order.
+        data: pictures that nobody was trained or calibrated with.
+        result: file to keep what came of it.
+
+    Raises:
+        InputError: if that fails; the text is that of the command.
+    """
+    paths = [each.path for each in files]
+    _run("evaluate", *paths, "--against", checkpoint, "--data", data, "--json", result)
+    return read(result)
+
+
+def _run(*arguments: object) -> None:
+    """Run a command of slide-deploy.
+
+    Raises:
+        InputError: if it fails.
+    """
+    command = [sys.executable, "-m", "slide_deploy", *map(str, arguments), "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise InputError(f"{' '.join(command[2:])}: {last[0]}")

@@ -1,0 +1,121 @@
+"""What make bench-precisions says of a trained network's files."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.precisions import __main__ as command
+from benchmarks.precisions import files
+from benchmarks.precisions.files import Kind, Written, kinds
+from benchmarks.precisions.table import losses, price_table
+from slide_deploy.evaluation.figures import Row
+from slide_deploy.evaluation.statistics import Pairs, difference, share
+from slide_deploy.formats import format_named, known_formats
+from slide_deploy.precisions import FLOAT16, known_precisions
+from tests.evaluation.pictures import many
+from tests.support import GOLDEN
+
+CHECKPOINT = GOLDEN.parents[1] / "examples" / "digits.pth"
+ONNX = format_named("onnx")
+INT8 = replace(FLOAT16, name="int8 of this test", weight_bits=frozenset({8}))
+
+
+def row(both: int, alone: int, trained_alone: int, neither: int, broken: int = 0) -> Row:
+    pairs = Pairs(both, alone, trained_alone, neither)
+    top1 = share(both + alone, pairs.of)
+    return Row(
+        *("a.onnx", "", "onnxruntime 1"),
+        *(top1, None, share(both + neither, pairs.of), difference(pairs), pairs, broken),
+    )
+
+
+TRAINED = replace(row(98, 0, 0, 2), runtime="torch 2", agreement=None, change=None, pairs=None)
+
+
+def written(precision: str = "float32", size: int = 4_000_000) -> Written:
+    return Written(Kind(ONNX, precision), Path("a.onnx"), size)
+
+
+def test_every_format_that_runs_here_is_written_in_every_precision_of_its_record() -> None:
+    found = {(kind.format.name, kind.precision) for kind in kinds()}
+    assert found == {(each.name, name) for each in known_formats() for name in each.precisions}
+    assert [str(kind) for kind in kinds(["openvino"], ["float16"])] == ["openvino in float16"]
+
+
+def test_a_new_precision_and_a_format_that_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    wider = replace(ONNX, precisions=("float32", "float16"))
+    (runtime,) = ONNX.runtimes
+    foreign = replace(ONNX, name="foreign", runtimes=(replace(runtime, package="not_installed"),))
+    monkeypatch.setattr(files, "known_formats", lambda: (wider, foreign))
+    assert [str(kind) for kind in kinds()] == ["onnx in float32", "onnx in float16"]
+
+
+def test_a_file_stands_beside_the_trained_network() -> None:
+    half = written("float16", 2_100_000)
+    grid = price_table(
+        Path("net.pth"), [TRAINED, row(98, 0, 0, 2), row(96, 1, 2, 1)], [written(), half]
+    )
+    assert grid.title == "net.pth on 100 pictures that training never saw"
+    trained, whole, last = grid.rows
+    assert trained[0] == "as trained" and trained[5].startswith("98.00 (93.0–99.4)")
+    assert whole[3:5] == ("4.00", "1.00") and whole[7].startswith("+0.00 (")
+    assert last[:5] == ("onnx", "float16", "onnxruntime 1", "2.10", "0.53")
+    assert last[5].startswith("97.00 (") and last[6].startswith("97.00 (")
+    assert last[7].startswith("-1.00 (") and last[8] == "1"
+
+
+@pytest.mark.parametrize(
+    ("precision", "figures", "sentence"),
+    [
+        ("float16", row(990, 0, 5, 5), ""),  # five of five: p is 0.06
+        ("float16", row(990, 0, 6, 4), "onnx in float16 loses 0.60 points of top-1, and that is"),
+        ("float16", row(990, 6, 0, 4), ""),
+        (INT8.name, row(990, 0, 5, 5), ""),
+        (INT8.name, row(990, 0, 6, 4), "loses 0.60 points of top-1, more than 0.5."),
+        ("float32", row(990, 0, 0, 10, broken=1), "1 pictures with numbers that are not finite"),
+    ],
+)
+def test_what_a_file_may_lose(
+    monkeypatch: pytest.MonkeyPatch, precision: str, figures: Row, sentence: str
+) -> None:
+    monkeypatch.setattr("slide_deploy.precisions.PRECISIONS", (*known_precisions(), INT8))
+    found = list(losses([TRAINED, figures], [written(precision)]))
+    assert len(found) == bool(sentence) and sentence in "".join(found)
+
+
+def test_the_page_has_a_row_for_each_file(tmp_path: Path, capsys) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{command.GeneratedPage(page, command.COMMAND).begin}\n"
+                    "<!-- generated until here -->\nafter\n")  # fmt: skip
+    data = many(tmp_path / "data", 20, 10)
+    code = command.main(
+        [
+            *(str(CHECKPOINT), "--data", str(data), "--calibration", str(data), "--out", str(page)),
+            *("--files", str(tmp_path / "files"), "--format", "onnx", "--precision", "float32"),
+        ]
+    )
+    assert code == 0, capsys.readouterr().err
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    assert "| as trained | float32 | torch" in text
+    assert "| onnx | float32 | onnxruntime" in text and "| 100.00 (" in text
+    assert (tmp_path / "files" / "float32" / "digits.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (["--precision", "nobody"], "No such format and precision runs here"),
+        (["--out", "missing.md"], "missing.md cannot be read"),
+        ([], "does not exist"),
+    ],
+)
+def test_what_cannot_be_used(tmp_path: Path, capsys, change: list[str], sentence: str) -> None:
+    shutil.copy(CHECKPOINT, tmp_path / "net.pth")
+    arguments = ["--data", "data", "--calibration", "data", "--files", str(tmp_path)]
+    checkpoint = tmp_path / ("net.pth" if change else "nobody.pth")
+    arguments = [str(checkpoint), *arguments, "--format", "onnx", *change]
+    assert command.main(arguments) == 2
+    assert sentence in capsys.readouterr().err
