@@ -186,6 +186,7 @@ ARROWS = {
         "slide_deploy.errors",
         "slide_deploy.hashing",
         "slide_deploy.images",
+        "slide_deploy.images.description",
         "slide_deploy.runtimes",
         "slide_deploy.torch_defaults",
         "slide_deploy.tuning.strict",

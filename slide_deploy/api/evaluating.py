@@ -15,6 +15,7 @@ from slide_deploy.api.arguments import (
     public,
     size_of,
 )
+from slide_deploy.api.files import labels_of
 from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.evaluation import gate, merging, result_file
 from slide_deploy.evaluation.classifier import Classifier, names_of, open_classifier
@@ -24,7 +25,6 @@ from slide_deploy.evaluation.run import Wanted, picture_count
 from slide_deploy.evaluation.run import evaluate as run
 from slide_deploy.evaluation.sharding import WHOLE, Shard
 from slide_deploy.images.collection import read_collection
-from slide_deploy.images.labels import labels_named
 
 if TYPE_CHECKING:
     from slide_deploy.api.networks import Inputs, Model
@@ -118,7 +118,8 @@ def evaluate(
             agree.
         against: the trained network: a module, the path of a checkpoint, or what ``load`` gave.
         inputs: of a module: an example of what its ``forward`` takes.
-        labels: names of the classes in the order of the logits, or a file with one a line.
+        labels: names of the classes in the order of the logits, the path of a file with one a line,
+            or "imagenet"; those that a file holds if left out.
         image_size: for files that take any size: 224, (512, 768) or "512x768".
         output: of the files, where several could be the classes.
         sample: draw so many pictures, the same everywhere.
@@ -136,7 +137,7 @@ def evaluate(
     is_one = isinstance(files, str | os.PathLike)
     paths = [] if against is not None and not is_one and not files else paths_of(files, "files")
     wanted = Wanted(
-        names=_names(labels),
+        names=labels_of(labels),
         batch=batch,
         sample=sample,
         seed=seed,
@@ -150,13 +151,12 @@ def evaluate(
             f"CSV file of path,label, or --against to see whether answers agree."
         )
     size = size_of(image_size, "--image-size")
-    found: list[Classifier] = []
-    if against is not None:
-        found.append(_trained(against, inputs, output))
-    found += [
+    found = [
         open_classifier(path, name, size, output)
         for path, name in zip(paths, names_of(paths), strict=True)
     ]
+    if against is not None:
+        found.insert(0, _trained(against, inputs, output, found))
     with _counted(progress, picture_count(found, collection, wanted)) as done:
         return EvaluationResult(run(found, collection, wanted, done))
 
@@ -185,25 +185,21 @@ def merge_evaluations(
     return EvaluationResult(merging.merge(records))
 
 
-def _names(labels: PathLike | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(labels, str | os.PathLike):
-        return tuple(labels_named(path_of(labels, "--labels")))
-    return tuple(labels)
-
-
 def _shard(shard: str | tuple[int, int] | None) -> Shard:
     if shard is None:
         return WHOLE
     return Shard.parse(shard if isinstance(shard, str) else "/".join(map(str, shard)))
 
 
-def _trained(against: "Model", inputs: "Inputs | None", output: str | None) -> Classifier:
+def _trained(
+    against: "Model", inputs: "Inputs | None", output: str | None, files: Sequence[Classifier]
+) -> Classifier:
     from slide_deploy.api.networks import load, network_of
     from slide_deploy.evaluation.trained import trained_classifier
 
     if isinstance(against, str | os.PathLike) and inputs is None:
-        return trained_classifier(load(against, dynamic_batch=True), output)
-    return trained_classifier(network_of(against, inputs), output)
+        return trained_classifier(load(against, dynamic_batch=True), output, files)
+    return trained_classifier(network_of(against, inputs), output, files)
 
 
 @contextmanager

@@ -208,16 +208,16 @@ def _opened(
     size = None if text is None else parse_size(text, "--image-size")
     found = []
     with Steps(quiet, len(files) + 1) as step:
+        for path, name in zip(files, names_of(files), strict=True):
+            step(f"open {path}")
+            found.append(open_classifier(path, name, size, output))
         if source.checkpoint is not None or source.model is not None:
             step(f"load {source.title}")
             trained = source.load(dynamic_batch=source.model is None)
 
             from slide_deploy.evaluation.trained import trained_classifier
 
-            found.append(trained_classifier(trained, output))
-        for path, name in zip(files, names_of(files), strict=True):
-            step(f"open {path}")
-            found.append(open_classifier(path, name, size, output))
+            found.insert(0, trained_classifier(trained, output, found))
     return found
 
 

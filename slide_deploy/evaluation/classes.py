@@ -4,8 +4,9 @@ The same rule serves folders and tables. The first that fits decides, and the re
 
 1. by name: names of the classes are known, and every label is one of them;
 2. by number: every label is a whole number, the index of its class;
-3. in sorted order: there are as many labels as classes. ImageNet's synsets, n01440764 and so on,
-   are numbered so.
+3. by synset: every label is one of ImageNet's, n01440764 and so on, and the file has as many
+   classes as ImageNet. A folder of some of them will do;
+4. in sorted order: there are as many labels as classes.
 """
 
 import re
@@ -14,10 +15,11 @@ from dataclasses import dataclass
 
 from slide_deploy.errors import InputError
 from slide_deploy.images.collection import Collection
+from slide_deploy.images.labels import imagenet_synsets
 
 _SYNSET = re.compile(r"n\d{8}")
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
-BY_NAME, BY_NUMBER, SORTED = "by name", "by number", "in sorted order"
+BY_NAME, BY_NUMBER, BY_SYNSET, SORTED = "by name", "by number", "by synset", "in sorted order"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ def number_labels(collection: Collection, classes: int, names: Sequence[str] = (
                     f"{classes - 1}: rename it, or give names with --labels."
                 )
         return Numbering({label: int(label) for label in labels}, BY_NUMBER)
+    synsets = {synset: index for index, synset in enumerate(imagenet_synsets())}
+    if classes == len(synsets) and synsets.keys() >= set(labels):
+        return Numbering({label: synsets[label] for label in labels}, BY_SYNSET)
     if names:
         stranger = next(label for label in labels if not _meant(label, names, known))
         raise InputError(

@@ -26,7 +26,8 @@ class Classifier:
         sha256: of the file and its companions, or of the checkpoint.
         file: opened.
         taken: how it takes pictures.
-        output: of the file to read; the one that holds classes if None.
+        output: of the file to read; the one that holds classes, as the file or its shapes say, if
+            None.
     """
 
     name: str
@@ -34,6 +35,13 @@ class Classifier:
     file: ImageSession
     taken: ImageInput
     output: str | None = None
+
+    @property
+    def stated_output(self) -> str | None:
+        """The output that holds classes, as the file itself says; None if it does not."""
+        described = read_description(self.file.session.metadata)
+        stated = None if described is None else described.output
+        return stated if stated in self.file.session.outputs else None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -61,7 +69,7 @@ class Classifier:
             filled = np.concatenate([*given, *[given[-1]] * (size - len(given))])
             answers = self.file.session({self.file.image.name: filled})
             try:
-                output = choose_output(answers, size, self.output)
+                output = choose_output(answers, size, self.output or self.stated_output)
             except InputError as error:
                 raise InputError(f"{self.name}: {error}") from error
             rows = answers[output].reshape(size, -1)

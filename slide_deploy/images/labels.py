@@ -12,8 +12,17 @@ _CLASSES = "imagenet_classes.tsv"
 
 def imagenet_labels() -> tuple[str, ...]:
     """The 1000 names of ImageNet's classes, in the order in which networks are trained."""
+    return _column(2)
+
+
+def imagenet_synsets() -> tuple[str, ...]:
+    """The synsets of ImageNet's classes, n01440764 and so on, in the same order."""
+    return _column(1)
+
+
+def _column(number: int) -> tuple[str, ...]:
     lines = files(__package__).joinpath(_CLASSES).read_text("utf-8").splitlines()
-    return tuple(line.split("\t")[2] for line in lines if not line.startswith("#"))
+    return tuple(line.split("\t")[number] for line in lines if not line.startswith("#"))
 
 
 def labels_named(given: str | Path) -> tuple[str, ...]:

@@ -46,6 +46,13 @@ def test_whole_numbers_are_indices_and_not_places_in_a_sorted_list() -> None:
     assert numbered("1", 3, ["cat", "dog"]) == Numbering({"1": 1}, "by number")
 
 
+def test_synsets_are_classes_of_imagenet_even_if_there_are_few() -> None:
+    found = numbered("n02105641 n01440764 n01443537", 1000)
+    assert found == Numbering({"n01440764": 0, "n01443537": 1, "n02105641": 229}, "by synset")
+    named = numbered("n01440764", 1000, ["tench", *map(str, range(999))])
+    assert named == Numbering({"n01440764": 0}, "by synset")
+
+
 def test_without_names_the_order_counts() -> None:
     found = numbered("n02 n01 n03", 3)
     assert found == Numbering({"n01": 0, "n02": 1, "n03": 2}, "in sorted order")

@@ -10,6 +10,9 @@ import pytest
 
 import slide_deploy
 from slide_deploy.evaluation.result_file import read
+from slide_deploy.evaluation.run import evaluate_session
+from slide_deploy.images.collection import read_collection
+from slide_deploy.runtimes import open_image_file
 from tests.evaluation import pictures
 from tests.evaluation.digits import CHECKPOINT, coarse, digit_pictures, digits_in
 
@@ -128,6 +131,29 @@ def test_a_table_and_names_of_classes(run, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\n".join(words[:9]))
     code, _, err = run(*command, "--labels", tmp_path / "names.txt")
     assert code == 2 and "nine is no name of a class of the file" in err
+
+
+def test_a_file_that_takes_pixels_and_holds_names(run, tmp_path: Path) -> None:
+    """Its network is prepared as it was trained, and the names of folders are those of the file."""
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    (tmp_path / "names.txt").write_text("\n".join(words) + "\n")
+    for path in digit_pictures().rglob("*.png"):
+        place = tmp_path / "val" / words[int(path.parent.name)]
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    export = ("export", CHECKPOINT, "--to", "onnx", "--out", tmp_path / "out", "-q")
+    given = ("--embed-preprocessing", "--labels", tmp_path / "names.txt")
+    code, _, err = run(*export, *given)
+    assert code == 0, err
+    command = ("evaluate", tmp_path / "out" / "digits.onnx", "--against", CHECKPOINT)
+    code, out, err = run(*command, "--data", tmp_path / "val", "--json", tmp_path / "r.json")
+    assert code == 0, err
+    assert "10 classes by name" in out and "pixels from 0 to 255" in out
+    trained, file = json.loads((tmp_path / "r.json").read_text())["summary"]
+    assert file["agreement"]["count"] == COUNT and trained["top1"]["value"] > 0.9
+    opened = open_image_file(tmp_path / "out" / "digits.onnx")
+    alone = evaluate_session(opened, read_collection(tmp_path / "val"))
+    assert alone.top1.count == file["top1"]["count"]
 
 
 def test_folders_in_another_number_than_classes_are_refused(run, tmp_path: Path) -> None:
