@@ -94,6 +94,7 @@ def test_errors_name_arguments(arguments: dict[str, object], said: str) -> None:
         slide_deploy.evaluate(**given)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_example_on_a_dask_cluster_is_one_evaluation(bad: Path, tmp_path: Path) -> None:
     files = [digits_in("onnx"), bad]
     command = [
