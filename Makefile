@@ -161,6 +161,7 @@ tune: $(VENV)/.installed
 	$(BIN)/$(TUNE) --strips 1,2 --attention 96x56x56 --attention 192x28x28 \
 		--attention 128x56x56 --attention 256x28x28 \
 		--attention 96x56x56:nchw --attention 128x56x56:nchw
+	$(BIN)/$(TUNE) --strips 1 --precision int8 --attention 96x56x56 --attention 192x28x28
 	for size in $(OTHER_HOSTS); do $(BIN)/$(TUNE) --strips 1 --attention $$size || exit; done
 	$(BIN)/$(TUNE) --strips 1,10,20 --form running-mean --form flat \
 		--attention 96x200x200:nchw --attention 128x200x200:nchw

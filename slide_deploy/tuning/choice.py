@@ -15,7 +15,8 @@
 
    One strip stays one: nothing was seen to gain by cutting. More than ``MAX_SCALED`` are not taken
    unmeasured: the graph grows with every strip, and the time to export it.
-3. Else the default form of the target.
+3. Else the same in float32: an attention's small products compute so in every precision.
+4. Else the default form of the target.
 
 An entry of another machine counts as well, as it is better than nothing; ``Choice.source`` says so.
 """
@@ -31,6 +32,7 @@ from slide_deploy.lowerings import Lowering
 from slide_deploy.lowerings.choice import FORMS
 from slide_deploy.machine import describe, fingerprint
 from slide_deploy.models.slide_attention import FoldedSlideAttention
+from slide_deploy.precisions import FLOAT32
 from slide_deploy.tuning.defaults import default_form, measured_as
 from slide_deploy.tuning.store import Table, known_tables
 from slide_deploy.tuning.table import Entry, Geometry
@@ -152,25 +154,33 @@ def choose(
         InputError: if a table is damaged, or names a form that does not exist.
     """
     tables = known_tables() if tables is None else tables
-    counts = measured_as(target, precision)
-    entries = [
-        (table, entry)
-        for table in tables
-        for entry in table.entries
-        if entry.target == target and entry.precision == counts
-    ]
+    counts, remark = measured_as(target, precision), ""
+    entries = _measured(tables, target, counts)
+    if not entries and counts != FLOAT32.name:
+        entries = _measured(tables, target, FLOAT32.name)
+        remark = f", in {FLOAT32.name}, as nothing was measured in {precision}"
     for table, entry in entries:
         if entry.geometry == geometry:
-            return Choice(_winner(table, entry), _source(entry), entry)
+            return Choice(_winner(table, entry), f"{_source(entry)}{remark}", entry)
     if not entries:
         return _default(target, "nothing was measured there")
     table, entry = _nearest(entries, geometry)
     winner = _winner(table, entry)
     scaled = Lowering(winner.form, _scaled(winner.strips, entry.geometry, geometry))
-    source = f"{_source(entry)}, for {entry.geometry}, the nearest geometry"
+    source = f"{_source(entry)}{remark}, for {entry.geometry}, the nearest geometry"
     if not is_near(entry.geometry, geometry):
         source += f"; {NOTHING_NEAR}"
     return Choice(scaled, source, entry)
+
+
+def _measured(tables: Sequence[Table], target: str, precision: str) -> list[tuple[Table, Entry]]:
+    """What was measured on a target in a precision, each with the table that holds it."""
+    return [
+        (table, entry)
+        for table in tables
+        for entry in table.entries
+        if entry.target == target and entry.precision == precision
+    ]
 
 
 def sensible_strips(geometry: Geometry) -> int:

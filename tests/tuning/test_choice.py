@@ -51,10 +51,18 @@ def test_the_same_geometry_in_the_second_table_beats_a_near_one_in_the_first() -
     assert chosen(geometry(), own, table(entry("flat/4"))) == "flat/4"
 
 
-def test_another_target_or_precision_does_not_count() -> None:
+def test_another_target_does_not_count() -> None:
     measured = table(entry("flat/4"))
     assert chosen(geometry(), measured, target="openvino:cpu") == "per-offset"
-    assert chosen(geometry(), measured, precision="float16") == "broadcast"
+
+
+def test_float32_counts_where_nothing_was_measured_in_a_precision() -> None:
+    floats, integers = table(entry("flat/4")), table(entry("dual", precision="int8"))
+    found = choose("onnxruntime:cpu", "int8", geometry(), [floats])
+    assert str(found.lowering) == "flat/4"
+    assert "in float32, as nothing was measured in int8" in found.source
+    assert chosen(geometry(), floats, integers, precision="int8") == "dual"
+    assert chosen(geometry(), integers) == "broadcast"
 
 
 def test_openvino_computes_float16_files_in_float32() -> None:
@@ -141,7 +149,8 @@ def test_near_winners_of_the_table_in_the_wheel_are_fast_here_too() -> None:
             Lowering.parse(each.lowering).form: each.ratio
             for each in sorted(here.trials, key=lambda each: -each.ratio)
         }
-        if here.target != there.target or not is_near(here.geometry, there.geometry):
+        alike = (here.target, here.precision) == (there.target, there.precision)
+        if not (alike and is_near(here.geometry, there.geometry)):
             continue
         (won,) = (each.ratio for each in here.trials if each.lowering == here.winner)
         assert ratios[form] / won <= 1.05, f"{form} of {there.geometry} for {here.geometry}"
