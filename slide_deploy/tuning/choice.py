@@ -15,7 +15,8 @@
 
    One strip stays one: nothing was seen to gain by cutting. More than ``MAX_SCALED`` are not taken
    unmeasured: the graph grows with every strip, and the time to export it.
-3. Else the same in float32: an attention's small products compute so in every precision.
+3. Where nothing near was measured in the precision, what is near in float32: the small products
+   of an attention compute so in every precision.
 4. Else the default form of the target.
 
 An entry of another machine counts as well, as it is better than nothing; ``Choice.source`` says so.
@@ -154,22 +155,30 @@ def choose(
         InputError: if a table is damaged, or names a form that does not exist.
     """
     tables = known_tables() if tables is None else tables
-    counts, remark = measured_as(target, precision), ""
-    entries = _measured(tables, target, counts)
-    if not entries and counts != FLOAT32.name:
-        entries = _measured(tables, target, FLOAT32.name)
-        remark = f", in {FLOAT32.name}, as nothing was measured in {precision}"
-    for table, entry in entries:
-        if entry.geometry == geometry:
-            return Choice(_winner(table, entry), f"{_source(entry)}{remark}", entry)
-    if not entries:
-        return _default(target, "nothing was measured there")
-    table, entry = _nearest(entries, geometry)
-    winner = _winner(table, entry)
-    scaled = Lowering(winner.form, _scaled(winner.strips, entry.geometry, geometry))
-    source = f"{_source(entry)}{remark}, for {entry.geometry}, the nearest geometry"
+    counts = measured_as(target, precision)
+    far: Choice | None = None
+    for measured in dict.fromkeys((counts, FLOAT32.name)):
+        entries = _measured(tables, target, measured)
+        if not entries:
+            continue
+        table, entry = _nearest(entries, geometry)
+        remark = "" if measured == counts else f", in {measured}, as nothing is near in {precision}"
+        found = _chosen(table, entry, geometry, remark)
+        if is_near(entry.geometry, geometry):
+            return found
+        far = far or found
+    return far or _default(target, "nothing was measured there")
+
+
+def _chosen(table: Table, entry: Entry, geometry: Geometry, remark: str) -> Choice:
+    """The winner of an entry, for an attention of this geometry."""
+    winner, source = _winner(table, entry), f"{_source(entry)}{remark}"
+    if entry.geometry == geometry:
+        return Choice(winner, source, entry)
+    source += f", for {entry.geometry}, the nearest geometry"
     if not is_near(entry.geometry, geometry):
         source += f"; {NOTHING_NEAR}"
+    scaled = Lowering(winner.form, _scaled(winner.strips, entry.geometry, geometry))
     return Choice(scaled, source, entry)
 
 
@@ -197,6 +206,9 @@ def is_near(measured: Geometry, wanted: Geometry) -> bool:
 
 
 def _nearest(entries: list[tuple[Table, Entry]], wanted: Geometry) -> tuple[Table, Entry]:
+    for table, entry in entries:
+        if entry.geometry == wanted:
+            return table, entry
     # The work of each form grows in its own way with the neighbourhood.
     alike = [
         (table, entry)

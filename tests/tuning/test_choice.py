@@ -60,9 +60,15 @@ def test_float32_counts_where_nothing_was_measured_in_a_precision() -> None:
     floats, integers = table(entry("flat/4")), table(entry("dual", precision="int8"))
     found = choose("onnxruntime:cpu", "int8", geometry(), [floats])
     assert str(found.lowering) == "flat/4"
-    assert "in float32, as nothing was measured in int8" in found.source
+    assert "in float32, as nothing is near in int8" in found.source
     assert chosen(geometry(), floats, integers, precision="int8") == "dual"
     assert chosen(geometry(), integers) == "broadcast"
+
+
+def test_float32_that_is_near_beats_what_is_far_in_the_precision() -> None:
+    far = entry("dual", precision="int8", geometry=geometry(channels=8, heads=1))
+    assert chosen(geometry(), table(far), table(entry("flat/4")), precision="int8") == "flat/4"
+    assert chosen(geometry(), table(far), precision="int8") == "dual"
 
 
 def test_openvino_computes_float16_files_in_float32() -> None:
