@@ -269,7 +269,7 @@ def test_a_file_that_disagrees_is_removed_and_said_to_be(tmp_path: Path) -> None
     ("given", "text"),
     [
         ({"to": "tflite"}, "tflite is not a format: choose one of"),
-        ({"to": []}, "`to` is empty"),
+        ({"to": []}, "`to` names no format"),
         ({"inputs": None}, "given without inputs: give an example"),
         ({"inputs": torch.zeros(1, 4, 8, 8)}, "cannot be run"),
         ({"inputs": {"picture": IMAGE}}, "does not take these inputs"),
