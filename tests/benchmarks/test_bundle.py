@@ -28,7 +28,7 @@ from tests.support import GOLDEN, copied
 
 ROOT = Path(__file__).parents[2]
 # What the runtimes of a device bring; each target imports its own, late.
-RUNTIMES = {"onnxruntime", "openvino", "coremltools", "torch", "safetensors"}
+RUNTIMES = {"PIL", "onnxruntime", "openvino", "coremltools", "torch", "safetensors"}
 
 
 @pytest.fixture(scope="module")
