@@ -215,13 +215,14 @@ def _price(
     """What a file that was made costs, after operators returned to float; None if nobody asked."""
     if proof.judge is None:
         return None
+    operators = making.operators
     trial = Trial(
         judge=proof.judge,
         verify=lambda path: _verified(path, request, proof),
-        layers=layer_names(request.program, read_graph(making.source)),
+        layers=layer_names(request.program, read_graph(making.source), operators),
         progress=progress,
     )
-    return keep_drop(making, making.operators, trial)
+    return keep_drop(making, operators, trial)
 
 
 def _verified(path: Path, request: ExportRequest, proof: Proof) -> Verification:

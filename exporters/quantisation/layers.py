@@ -1,45 +1,59 @@
-"""Which layer of a network an operator of a written file belongs to."""
+"""Which layer of a network an operator of a written file belongs to.
 
-from collections.abc import Mapping
+Exporters give operators names of their own, so that the numbers of a weight tell, in whatever order
+a converter stores them.
+"""
 
+import hashlib
+from collections.abc import Collection
+
+import numpy as np
 from torch.export import ExportedProgram
 
-from slide_deploy.graph_checks.graph import Graph, Node
-from slide_deploy.program.traced import layer_path
+from slide_deploy.graph_checks.graph import Graph
+from slide_deploy.program.traced import Traced, layer_path
 
-# Torch's exporter puts this before the name of an operator of the program, OpenVINO's converter
-# puts a slash and the kind of the operator behind it.
-_PREFIX = "node_"
-# Of operators between a product and the one that has the name of its layer: its bias.
-_LONGEST_WALK = 3
 # Of ``Network``, which the user does not know.
 _WRAPPER = "module"
 
 
-def layer_names(program: ExportedProgram, graph: Graph) -> dict[str, str]:
-    """The layer of each operator for which that is known, by the name of its node.
+def layer_names(
+    program: ExportedProgram, graph: Graph, operators: Collection[str]
+) -> dict[str, str]:
+    """The layer of each operator for which that is known, as its weights are called.
 
     Args:
         program: what the file is written from.
-        graph: of the file.
+        graph: of the file, in float32.
+        operators: names of nodes whose second input is a weight.
+
+    Returns:
+        By the name of the node. Layers that share a weight are named one after the other.
     """
-    layers = {node.name: _layer(layer_path(node)) for node in program.graph.nodes}
-    found = {node.name: _nearest(graph, node, layers) for node in graph.nodes}
-    return {name: layer for name, layer in found.items() if layer}
+    layers = _layers(program)
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.name in operators and node.inputs[1] in graph.constants:
+            array = graph.constants[node.inputs[1]].array()
+            if array is not None and _key(array) in layers:
+                found[node.name] = ", ".join(layers[_key(array)])
+    return found
 
 
-def _layer(path: str) -> str:
-    return path.removeprefix(_WRAPPER).removeprefix(".")
+def _layers(program: ExportedProgram) -> dict[bytes, tuple[str, ...]]:
+    """The layers that read each weight, by its numbers."""
+    traced = Traced(program)
+    found: dict[bytes, dict[str, None]] = {}
+    for node in program.graph.nodes:
+        weight = traced.weight(node) if node.op in ("placeholder", "get_attr") else None
+        if weight is None or weight.dim() < 2 or not weight.is_floating_point():
+            continue
+        paths = (layer_path(user).removeprefix(_WRAPPER).removeprefix(".") for user in node.users)
+        key = _key(weight.detach().cpu().float().numpy())
+        found.setdefault(key, {}).update(dict.fromkeys(filter(None, paths)))
+    return {key: tuple(paths) for key, paths in found.items() if paths}
 
 
-def _nearest(graph: Graph, node: Node, layers: Mapping[str, str]) -> str:
-    """The layer of an operator, or of the next one that reads it and has the name of a layer's."""
-    for _ in range(_LONGEST_WALK):
-        name = node.name.partition("/")[0].removeprefix(_PREFIX)
-        if layers.get(name):
-            return layers[name]
-        readers = [reader for output in node.outputs for reader in graph.consumers.get(output, ())]
-        if len(readers) != 1:
-            break
-        (node,) = readers
-    return ""
+def _key(numbers: np.ndarray) -> bytes:
+    """The same for the same numbers in any order."""
+    return hashlib.sha256(np.sort(numbers, axis=None).data).digest()
