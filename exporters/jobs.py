@@ -12,8 +12,12 @@ from exporters.declarations import request_declarations
 from exporters.images import folded_where, image_metadata, with_ends
 from exporters.metadata import metadata_of
 from exporters.outcome import ExportedFile, ExportOptions
+from exporters.price import Price
+from exporters.quantisation.accuracy import Trial, keep_drop
 from exporters.quantisation.calibration import Calibration
-from exporters.quantisation.making import write
+from exporters.quantisation.judge import Judge
+from exporters.quantisation.layers import layer_names
+from exporters.quantisation.making import Making, write
 from exporters.quiet import quiet
 from slide_deploy import interruption
 from slide_deploy.cases import Case
@@ -47,11 +51,13 @@ class Proof:
         cases: inputs to verify with.
         reference: the true answers to them.
         calibration: for precisions that measure ranges.
+        judge: says how often a file is right; None where nobody asked.
     """
 
     cases: Sequence[Case]
     reference: Reference
     calibration: Calibration | None = None
+    judge: Judge | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,8 @@ def write_and_verify(
     exporter, request = job.exporter, job.request
     progress(f"write {exporter.format}")
     paths = exporter.paths(stem)
-    write(exporter, request, paths[0], proof.calibration)
+    making = write(exporter, request, paths[0], proof.calibration)
+    price = None if making is None else _price(making, request, proof, progress)
     rewrites = request.reports
     preprocessing = folded_where(request.program, rewrites, request.deployable)
     request.forget()
@@ -197,7 +204,25 @@ def write_and_verify(
         verification=verification,
         seconds=time.perf_counter() - started,
         preprocessing=preprocessing,
+        precision=request.precision,
+        price=price,
     )
+
+
+def _price(
+    making: Making, request: ExportRequest, proof: Proof, progress: Progress
+) -> Price | None:
+    """What a file that was made costs, after operators returned to float; None if nobody asked."""
+    if proof.judge is None:
+        return None
+    operators = making.operators
+    trial = Trial(
+        judge=proof.judge,
+        verify=lambda path: _verified(path, request, proof),
+        layers=layer_names(request.program, read_graph(making.source), operators),
+        progress=progress,
+    )
+    return keep_drop(making, operators, trial)
 
 
 def _verified(path: Path, request: ExportRequest, proof: Proof) -> Verification:

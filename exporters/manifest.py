@@ -134,6 +134,7 @@ def _entry(file: ExportedFile, deployable: Deployable, options: ExportOptions) -
         "operators": dict(file.operators),
         "violations": file.violations,
         "verification": file.verification,
+        **({} if file.price is None else {"price": file.price}),
     }
 
 

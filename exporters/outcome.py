@@ -1,17 +1,20 @@
 """What an export is asked for, and what came of it."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from exporters.plain import plain_dict
+from exporters.price import Price
 from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.graph_checks import Policy, Violation
 from slide_deploy.images.description import AS_TRAINED, Preprocessing
 from slide_deploy.lowerings import DEFAULT_LOWERING, FileChooser, Lowering
 from slide_deploy.parity import Verification
 from slide_deploy.passes.report import PassReport
+from slide_deploy.precisions import precision_named
 from slide_deploy.reparameterize import Certificate
 
 
@@ -31,6 +34,9 @@ class ExportOptions:
         labels: name of each class, for the files to hold; may be empty.
         softmax: whether files answer probabilities in place of logits.
         calibration: a folder of pictures or a ``.npz`` file, for precisions that measure ranges.
+        max_drop: percentage points of top-1 that a quantised file may lose; None for any number.
+        data: pictures whose classes are known, on which that is measured; those for calibration if
+            None, without those on which ranges are measured.
     """
 
     formats: tuple[str, ...]
@@ -44,6 +50,8 @@ class ExportOptions:
     labels: tuple[str, ...] = ()
     softmax: bool = False
     calibration: Path | None = None
+    max_drop: float | None = None
+    data: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,8 @@ class ExportedFile:
         seconds: writing and verifying.
         preprocessing: what became of the arithmetic on pixels, a sentence without a full stop;
             empty where the caller does it.
+        precision: its name, see ``slide_deploy.precisions``.
+        price: what it loses of the network's top-1; None where that was not asked for.
     """
 
     format: str
@@ -76,13 +86,15 @@ class ExportedFile:
     verification: Verification
     seconds: float
     preprocessing: str = ""
+    precision: str = "float32"
+    price: Price | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether the file answers as it must and breaks no rule."""
-        return self.verification.passed and not any(
-            violation.severity == "error" for violation in self.violations
-        )
+        """Whether the file answers as it must, loses no more than it may and breaks no rule."""
+        is_cheap = self.price is None or self.price.passed
+        is_valid = not any(violation.severity == "error" for violation in self.violations)
+        return self.verification.passed and is_cheap and is_valid
 
 
 @dataclass(frozen=True, repr=False)
@@ -174,12 +186,40 @@ class ExportResult:
 def _problems(file: ExportedFile, network: str) -> Iterator[str]:
     fate = "kept on request" if file.paths else "removed"
     if not file.verification.passed:
+        cases = f"{', '.join(file.verification.failures)}{_how_far(file)}"
         yield (
-            f"the {file.format} file disagrees with {network} on: "
-            f"{', '.join(file.verification.failures)}; it was {fate}."
+            f"the {file.format} file disagrees with {network} on: {cases}; it was {fate}."
+            f"{_advice(file)}"
         )
+    if file.price is not None and not file.price.passed:
+        yield f"the {file.format} file {file.price.failure(network)}; it was {fate}."
     for violation in file.violations:
         yield (
             f"the {file.format} file breaks {violation.rule} at "
             f"{violation.node or 'the file'}: {violation.message} {violation.remedy}"
         )
+
+
+def _how_far(file: ExportedFile) -> str:
+    """How far answers of a quantised file are off, in brackets; its user can do something there."""
+    if not precision_named(file.precision).is_quantised:
+        return ""
+    worst, limit = file.verification.worst, file.verification.limit
+    if math.isnan(worst.snr_db):
+        return " (its answers are no numbers, or have another shape)"
+    return (
+        f" (SNR {worst.snr_db:.1f} dB, error {worst.max_relative:.0%} of the largest value; "
+        f"{limit.snr_db:g} dB and {limit.relative:.0%} are allowed)"
+    )
+
+
+def _advice(file: ExportedFile) -> str:
+    """What may mend a quantised file, a sentence with a space in front."""
+    if not precision_named(file.precision).is_calibrated:
+        return ""
+    if file.price is not None:
+        return " Give other calibration pictures, or choose another --precision."
+    return (
+        " Give --max-drop, so that the worst layers return to float, or more calibration pictures "
+        "such as the network will see."
+    )

@@ -17,6 +17,7 @@ from exporters.outcome import ExportedFile, ExportOptions, ExportResult
 from exporters.plain import to_json
 from exporters.publishing import Publication, publication, refuse_occupied
 from exporters.quantisation.calibration import required_calibration
+from exporters.quantisation.judge import judge_of, labelled_pictures
 from exporters.registry import exporter_for
 from slide_deploy.cases import example_case, verification_cases
 from slide_deploy.deployable.map_sizes import learn_map_sizes
@@ -25,6 +26,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.folders import require_writable_folder, working_folder
 from slide_deploy.lowerings import Lowering, refuse_strips
 from slide_deploy.precisions import precision_named
+from slide_deploy.progress import expect
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import reparameterize, with_branches
 from slide_deploy.torch_defaults import torch_defaults
@@ -63,6 +65,12 @@ def export(
     if precision_named(options.precision).is_calibrated:
         progress(f"find examples in {options.calibration}")
         calibration = required_calibration(deployable, options)
+    pictures = labelled_pictures(deployable, options, calibration)
+    judge = None
+    if pictures is not None:
+        expect(progress, 1)
+        progress(f"judge the trained network on {len(pictures.pictures)} pictures")
+        judge = judge_of(deployable, options, pictures)
     # First: the network in float64 is as large as two of it, and nothing else is there yet.
     progress("reference answers in float64")
     cases = (
@@ -82,7 +90,7 @@ def export(
         written = []
         while jobs:  # what a job holds, weights of its own included, goes with it
             job = jobs.pop(0)
-            proof = Proof(cases, reference, calibration)
+            proof = Proof(cases, reference, calibration, judge)
             written.append(write_and_verify(job, work / stem, proof, options, progress))
             del job
         with publication(options.out) as moves:
@@ -94,7 +102,11 @@ def export(
                 files,
                 manifest,
                 deployable.origin.name,
-                (*deployable.origin.remarks, *reference.remarks),
+                (
+                    *deployable.origin.remarks,
+                    *reference.remarks,
+                    *(() if calibration is None else calibration.remarks),
+                ),
             )
             draft = work / manifest.name
             content = manifest_of(deployable, options, result, reference.dtype, others, calibration)

@@ -71,17 +71,17 @@ class Publication:
         target = Path(os.path.realpath(final))
         # What a link points to may lie on another file system, where a move is a copy.
         draft = hidden_sibling(target)
-        self._undo.callback(_remove, draft)
+        self._undo.callback(remove, draft)
         shutil.move(source, draft)
         self.clear(final)
         draft.rename(target)
-        self._undo.callback(_remove, target)
+        self._undo.callback(remove, target)
 
     def complete(self) -> None:
         """Keep what was put, and drop what stood there before."""
         self._undo.pop_all()
         for old in self._old:
-            _remove(old)
+            remove(old)
 
     def roll_back(self) -> None:
         """Restore every final name as it was."""
@@ -110,7 +110,8 @@ def publication(out: Path) -> Iterator[Publication]:
         moves.complete()
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -21,6 +21,7 @@ def as_terminal(result: ExportResult) -> str:
     for file in result.files:
         lines += lowering_lines(file)
     lines += preprocessing_lines(result.files)
+    lines += price_lines(result.files)
     lines += rewrite_lines(result.files, "explain()")
     lines += [f"note: {remark}" for remark in (*left_lines(result.certificate), *result.remarks)]
     lines += [f"problem: {problem}" for problem in result.problems]
@@ -36,8 +37,8 @@ def as_html(result: ExportResult) -> str:
     rewrites = rewrite_lines(result.files, "explain()")
     folds = (_fold(result), *branch_lines(result.certificate))
     manifest = f"manifest: {result.manifest}"
-    pixels = preprocessing_lines(result.files)
-    notes = (*folds, *left, *lowerings, *pixels, *rewrites, *result.remarks, manifest)
+    pixels, prices = preprocessing_lines(result.files), price_lines(result.files)
+    notes = (*folds, *left, *lowerings, *pixels, *prices, *rewrites, *result.remarks, manifest)
     problems = "".join(f"<p><b>{escape(problem)}</b></p>" for problem in result.problems)
     small = "<br>".join(map(escape, notes))
     return (
@@ -64,6 +65,13 @@ def preprocessing_lines(files: Sequence[ExportedFile]) -> Iterator[str]:
     for sentence, formats in alike.items():
         if sentence:
             yield f"pixels in {listed(formats)}: {sentence}"
+
+
+def price_lines(files: Sequence[ExportedFile]) -> Iterator[str]:
+    """What quantised files lose, and which of their layers returned to float; a line each."""
+    for file in files:
+        if file.price is not None:
+            yield from file.price.lines(file.format)
 
 
 def left_lines(certificate: Certificate) -> Iterator[str]:

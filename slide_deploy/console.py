@@ -1,8 +1,9 @@
 """How results look on a terminal: tables that fit it, and 100 columns elsewhere."""
 
+import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import StringIO
 from textwrap import fill
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slide_deploy.doctor import Finding
+from slide_deploy.noise import LayerNoise, worst_first
 from slide_deploy.parity import Verification
 from slide_deploy.tables import FittingTable
 
@@ -139,6 +141,38 @@ def case_table(verification: Verification) -> Table:
             verdict(agreement.within(verification.limit)),
         )
     return grid
+
+
+# Layers that a table of noise shows.
+_NOISIEST = 10
+
+
+def noise_table(noise: Sequence[LayerNoise]) -> Table:
+    """The layers in which most noise arose, the noisiest first."""
+    grid = table(
+        "Noise by layer, against the trained network in float64",
+        [("layer", False), ("reads dB", True), ("SNR dB", True), ("arose here", True)],
+    )
+    for each in worst_first(noise)[:_NOISIEST]:
+        grid.add_row(escape(each.layer), _db(each.reads_db), _db(each.snr_db), _share(each.arose))
+    return grid
+
+
+def noise_line(noise: Sequence[LayerNoise]) -> str:
+    """What the table of noise leaves out, a sentence."""
+    found = sorted(each.snr_db for each in noise if each.snr_db is not None)
+    if not found:
+        return f"noise: none of {len(noise)} layers is found in the file"
+    quiet = len(worst_first(noise)) - _NOISIEST
+    others = f"; {quiet} layers with less noise are not shown" if quiet > 0 else ""
+    return (
+        f"noise: {len(found)} of {len(noise)} layers are found, SNR {found[0]:.0f} to "
+        f"{found[-1]:.0f} dB, median {found[len(found) // 2]:.0f} dB{others}"
+    )
+
+
+def _db(ratio: float | None) -> str:
+    return "" if ratio is None else "exact" if ratio == math.inf else f"{ratio:.0f}"
 
 
 def _share(share: float | None) -> str:

@@ -9,10 +9,14 @@ computed from it: a lowering merged it with the next one. The first of the other
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slide_deploy.precisions import FLOAT32
+
+if TYPE_CHECKING:
+    from slide_deploy.noise import LayerNoise
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,9 @@ class LayerOutput:
         ancestors: places of the layers that it was computed from; None for all in front of it.
         is_answered: whether an answer of the network is known to be computed from it.
         is_norm: whether it is a normalisation, whose weights may be in what reads it.
+        source: place of the layer whose output it reads, as it is; None if that is no layer's.
+        reads: what it reads, where that is no layer's output; None where nobody knows.
+        is_container: whether it is made of layers that are listed as well.
     """
 
     name: str
@@ -34,6 +41,9 @@ class LayerOutput:
     ancestors: frozenset[int] | None = None
     is_answered: bool = False
     is_norm: bool = False
+    source: int | None = None
+    reads: np.ndarray | None = None
+    is_container: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,12 +56,14 @@ class Parting:
         first_wrong: the first layer that is wrong; None if there is none.
         found: how many layers are found.
         layers: how many were looked for.
+        noise: of each layer of a quantised file; empty for others.
     """
 
     last_right: str | None
     first_wrong: str | None
     found: int
     layers: int
+    noise: "tuple[LayerNoise, ...]" = ()
 
 
 def part(
@@ -99,9 +111,7 @@ def part(
 
 
 def _is_among(wanted: np.ndarray, candidates: Sequence[np.ndarray], same_db: float) -> bool:
-    orders = [wanted.astype(np.float64).ravel()]
-    if wanted.ndim >= 3:  # (positions, channels) as (channels, positions)
-        orders.append(np.moveaxis(wanted.astype(np.float64), -1, 1).ravel())
+    orders = in_orders(wanted)
     energy = float((orders[0] ** 2).sum())
     limit = energy / 10 ** (same_db / 10)
     for candidate in candidates:
@@ -110,3 +120,11 @@ def _is_among(wanted: np.ndarray, candidates: Sequence[np.ndarray], same_db: flo
         if any(float(((flat - order) ** 2).sum()) <= limit for order in orders):
             return True
     return False
+
+
+def in_orders(wanted: np.ndarray) -> list[np.ndarray]:
+    """A tensor as a row of numbers in float64, as files may hold it: as it is, and as a map."""
+    orders = [wanted.astype(np.float64).ravel()]
+    if wanted.ndim >= 3:  # (positions, channels) as (channels, positions)
+        orders.append(np.moveaxis(wanted.astype(np.float64), -1, 1).ravel())
+    return orders

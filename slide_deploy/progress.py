@@ -23,7 +23,7 @@ from slide_deploy.console import stderr
 class Steps:
     """A bar on a terminal, a line a step elsewhere, nothing if quiet; all of it on stderr.
 
-    Used as a context manager it gives the function to call with each step's name as it starts.
+    Used as a context manager it gives what to call with each step's name as it starts.
     What the code inside prints, a user's network or a library, goes to stderr as well: standard
     output is for the result.
 
@@ -45,24 +45,41 @@ class Steps:
             disable=quiet or not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=total)
+        self._total = total
         self._started = False
         self._open = ExitStack()
 
-    def __enter__(self) -> Callable[[str], None]:
+    def __enter__(self) -> "Steps":
         self._open.enter_context(redirect_stdout(sys.stderr))
         self._open.callback(self._bar.stop)
         self._bar.start()
-        return self._step
+        return self
 
     def __exit__(self, *exception: object) -> None:
         self._open.close()
 
-    def _step(self, name: str) -> None:
+    def expect(self, more: int) -> None:
+        """There are so many more steps than anybody knew."""
+        self._total += more
+        self._bar.update(self._task, total=self._total)
+
+    def __call__(self, name: str) -> None:
+        """A step starts.
+
+        Args:
+            name: of it.
+        """
         interruption.check()  # the step before may have swallowed a Ctrl-C
         if not self._quiet and not self._console.is_terminal:
             self._console.print(f"… {name}", markup=False)
         self._bar.update(self._task, description=escape(name), advance=int(self._started))
         self._started = True
+
+
+def expect(step: Callable[[str], None], more: int) -> None:
+    """Tell whoever is told of steps, if it is a bar, that there are so many more of them."""
+    if isinstance(step, Steps):
+        step.expect(more)
 
 
 class Counted:

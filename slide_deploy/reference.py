@@ -113,9 +113,11 @@ def _layer_outputs(deployable: Deployable, case: Case, recorded: bool) -> list[L
     exact = deployable.double().requires_grad_(recorded)
     outputs: list[LayerOutput] = []
     nodes: list[Recorded] = []
+    watched = _watched(exact.module)
+    containers = {name.rpartition(".")[0] for name, _ in watched}
     handles = [
-        module.register_forward_hook(_keeper(name, outputs, nodes))
-        for name, module in _watched(exact.module)
+        module.register_forward_hook(_keeper(name, outputs, nodes, name in containers))
+        for name, module in watched
     ]
     tensors = _tensors(deployable.inputs, case.inputs, torch.float64)
     with float64_by_default(), torch.set_grad_enabled(recorded):
@@ -165,9 +167,16 @@ def _watched(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _keeper(  # type: ignore[no-untyped-def]
-    name: str, outputs: list[LayerOutput], nodes: list[Recorded]
+    name: str, outputs: list[LayerOutput], nodes: list[Recorded], is_container: bool
 ):
-    """A hook that keeps the tensors that a layer answers, and what computed them."""
+    """A hook that keeps the tensors that a layer reads and answers, and what computed them.
+
+    Args:
+        name: of the layer.
+        outputs: of all layers so far.
+        nodes: what computed each of them.
+        is_container: whether the layer is made of others that are watched.
+    """
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], given: object) -> None:
         tensors = [leaf for leaf in pytree.tree_leaves(given) if isinstance(leaf, Tensor)]
@@ -175,6 +184,7 @@ def _keeper(  # type: ignore[no-untyped-def]
         first = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
         if isinstance(module, nn.LayerNorm) and _is_of_cells(first, outputs):
             return
+        source, reads = _read(first, nodes)
         for tensor in tensors:
             if tensor.is_floating_point():
                 value = tensor.detach().numpy().copy()
@@ -182,10 +192,29 @@ def _keeper(  # type: ignore[no-untyped-def]
                     other.detach().numpy() for other in _rewritten(module, first, tensor)
                 )
                 is_norm = isinstance(module, nn.LayerNorm)
-                outputs.append(LayerOutput(name, value, others, is_norm=is_norm))
+                outputs.append(
+                    LayerOutput(
+                        name,
+                        value,
+                        others,
+                        is_norm=is_norm,
+                        source=source,
+                        reads=reads,
+                        is_container=is_container,
+                    )
+                )
                 nodes.append(tensor.grad_fn)
 
     return keep
+
+
+def _read(given: Tensor | None, nodes: Sequence[Recorded]) -> tuple[int | None, np.ndarray | None]:
+    """The place of the layer that a layer reads, or what it reads; containers run last."""
+    if given is None or not given.is_floating_point():
+        return None, None
+    places = [place for place, node in enumerate(nodes) if node is not None]
+    source = next((place for place in reversed(places) if nodes[place] is given.grad_fn), None)
+    return (source, None) if source is not None else (None, given.detach().numpy().copy())
 
 
 def _is_of_cells(given: Tensor | None, outputs: Sequence[LayerOutput]) -> bool:

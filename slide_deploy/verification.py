@@ -15,6 +15,7 @@ from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.interface import read_interface
 from slide_deploy.images.description import ImageDescription, Preprocessing, read_description
 from slide_deploy.locate import Parting, part
+from slide_deploy.noise import noise_by_layer
 from slide_deploy.parity import Verification
 from slide_deploy.precisions import precision_named
 from slide_deploy.reference import layer_outputs, reference_answers
@@ -234,19 +235,25 @@ def locate(path: Path, deployable: Deployable, precision: str = "float32") -> Pa
     Args:
         path: the written file.
         deployable: what it must agree with.
-        precision: one of ``slide_deploy.precisions``.
+        precision: one of ``slide_deploy.precisions``. The noise of each layer is found as well
+            where weights are narrower than floats.
 
     Raises:
         InputError: if the file cannot be run.
     """
-    same_db = precision_named(precision).layer_db
+    known = precision_named(precision)
     session = open_file(path)
     adapted = fitted(path, session, with_ends_of(session, deployable))
     case = verification_cases(adapted.inputs)[0]
     names = [each.name for each in adapted.inputs]
     pairs = _paired(names, [port.name for port in session.inputs])
     feeds = _as_taken(session, {port: case.inputs[name] for name, port in pairs})
-    return part(layer_outputs(adapted, case), values_of(path, feeds), same_db)
+    layers, values = layer_outputs(adapted, case), values_of(path, feeds)
+    found = part(layers, values, known.layer_db)
+    if not known.is_quantised:
+        return found
+    given = {f"input {name}": value for name, value in case.inputs.items()}
+    return replace(found, noise=noise_by_layer(layers, {**given, **values}, known.layer_db))
 
 
 def _listed(ports: tuple[Port, ...]) -> str:

@@ -126,7 +126,8 @@ ARROWS = {
     "slide_deploy.cases": {"slide_deploy.deployable"},
     "slide_deploy.parity": {"slide_deploy.cases", "slide_deploy.precisions"},
     "slide_deploy.dataflow": set(),
-    "slide_deploy.locate": {"slide_deploy.precisions"},
+    "slide_deploy.locate": {"slide_deploy.noise", "slide_deploy.precisions"},
+    "slide_deploy.noise": {"slide_deploy.locate"},
     "slide_deploy.reference": {
         "slide_deploy.dataflow",
         "slide_deploy.cases",
@@ -147,6 +148,7 @@ ARROWS = {
         "slide_deploy.graph_checks",
         "slide_deploy.images.description",
         "slide_deploy.locate",
+        "slide_deploy.noise",
         "slide_deploy.parity",
         "slide_deploy.precisions",
         "slide_deploy.reference",
@@ -196,6 +198,7 @@ ARROWS = {
     "slide_deploy.tables": set(),
     "slide_deploy.console": {
         "slide_deploy.doctor",
+        "slide_deploy.noise",
         "slide_deploy.parity",
         "slide_deploy.tables",
     },

@@ -2,7 +2,8 @@
 
 They come from a folder of pictures, or from a NumPy archive with an array for each input whose
 first axis counts the examples. The two sets have no picture in common: a file that is only right
-on what it was measured on is not right.
+on what it was measured on is not right. Pictures that cannot be read are left out and named, as
+``slide-deploy evaluate`` does it, and others are drawn in their place.
 """
 
 import hashlib
@@ -16,12 +17,13 @@ import numpy as np
 
 from exporters.images import completed, with_ends
 from exporters.outcome import ExportOptions
+from slide_deploy.cases import example_case
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.pixels import image_place
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.hashing import sha256
-from slide_deploy.images.collection import Picture, read_collection
+from slide_deploy.images.collection import Collection, Picture, read_collection
 from slide_deploy.images.preprocessing import ImageInput
 
 Feeds = Mapping[str, np.ndarray]
@@ -30,6 +32,8 @@ MEASURED = 128
 # Enough for the signal-to-noise ratio to within 1 dB.
 HELD_BACK = 16
 _LEAST = 4
+# Answers to examples are compared without what they have in common: one alone has nothing else.
+_LEAST_HELD_BACK = 2
 # Noise is the same everywhere, so that few examples have its range.
 _NOISE = 8
 
@@ -73,7 +77,9 @@ class Calibration:
         seed: of the sample.
         measured: on which ranges are measured: a tensor for each input of the network, by name.
         held_back: on which the file is proved.
+        pictures: on which ranges are measured; none of an archive.
         skipped: other files in the folder.
+        damaged: pictures that cannot be read, a name and the reason each.
     """
 
     source: str
@@ -81,7 +87,9 @@ class Calibration:
     seed: int
     measured: Examples
     held_back: Examples
+    pictures: tuple[Path, ...] = ()
     skipped: int = 0
+    damaged: tuple[tuple[str, str], ...] = ()
 
     def summary(self) -> dict[str, object]:
         """What the manifest says of it."""
@@ -91,7 +99,22 @@ class Calibration:
             "seed": self.seed,
             "measured": len(self.measured),
             "held_back": len(self.held_back),
+            "skipped": self.skipped,
+            "damaged": dict(self.damaged),
         }
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know of it, sentences without a full stop."""
+        if not self.damaged:
+            return ()
+        count, (name, _) = len(self.damaged), self.damaged[0]
+        others = f" and {count - 1} other{'s' if count > 2 else ''}" if count > 1 else ""
+        were = "pictures were" if count > 1 else "picture was"
+        return (
+            f"{count} {were} left out of the calibration set since nobody can read them: "
+            f"{name}{others}",
+        )
 
 
 def required_calibration(deployable: Deployable, options: ExportOptions) -> Calibration:
@@ -148,22 +171,60 @@ def read_calibration(
     dtype = "uint8" if pixels else ours.example.dtype.name
     taken = ImageInput((height, width), False, dtype, pixels, False, known.mean, known.deviation)
     collection = read_collection(source)
-    pictures = collection.sample((MEASURED + HELD_BACK) * batch, seed).pictures
+    pictures, damaged = _readable(collection, taken, (MEASURED + HELD_BACK) * batch, seed)
+    if not pictures:
+        raise InputError(
+            f"--calibration {source} has {len(damaged)} pictures and none can be read; of the "
+            f"first: {damaged[0][1]}"
+        )
     shuffled = [pictures[each] for each in np.random.default_rng(seed).permutation(len(pictures))]
-    held_back = _held_back(source, len(pictures) // batch)
+    count = len(pictures) // batch
+    held_back = _held_back(source, count)
 
     def load(place: int) -> Feeds:
         members = shuffled[place * batch : (place + 1) * batch]
         return {ours.name: np.concatenate([taken.load(each.path) for each in members])}
 
-    examples = Examples(len(pictures) // batch, load)
+    examples = Examples(count, load)
     return Calibration(
         source=str(source),
-        sha256=_digest(shuffled),
+        sha256=_digest(shuffled[: count * batch]),
         seed=seed,
         measured=examples[held_back:],
-        held_back=examples[:held_back],
+        held_back=_different(source, examples[:held_back]),
+        pictures=tuple(each.path for each in shuffled[held_back * batch : count * batch]),
         skipped=collection.others,
+        damaged=tuple(damaged),
+    )
+
+
+def _readable(
+    collection: Collection, taken: ImageInput, count: int, seed: int
+) -> tuple[list[Picture], list[tuple[str, str]]]:
+    """So many pictures of a collection that can be read, all if there are fewer.
+
+    Returns:
+        The pictures in the order of their names, and those that were drawn and cannot be read, each
+        with the reason.
+    """
+    readable: set[Picture] = set()
+    damaged: dict[Picture, str] = {}
+    asked = count
+    while len(readable) < count and len(readable) + len(damaged) < len(collection.pictures):
+        # Of a larger sample the smaller one is a part.
+        for picture in collection.sample(asked, seed).pictures:
+            if picture in readable or picture in damaged:
+                continue
+            try:
+                taken.load(picture.path)
+            except InputError as error:
+                damaged[picture] = str(error)
+            else:
+                readable.add(picture)
+        asked = count + len(damaged)
+    return (
+        [each for each in collection.pictures if each in readable],
+        [(each.name, damaged[each]) for each in collection.pictures if each in damaged],
     )
 
 
@@ -193,7 +254,18 @@ def _held_back(source: Path, examples: int) -> int:
             f"--calibration {source} has {examples} examples: give at least {_LEAST}, a hundred if "
             f"you can."
         )
-    return min(HELD_BACK, examples // 4)
+    return max(_LEAST_HELD_BACK, min(HELD_BACK, examples // 4))
+
+
+def _different(source: Path, examples: Examples) -> Examples:
+    """The examples, if they are not all alike: a constant answer would be right for all of them."""
+    together = example_case("examples held back", examples).inputs.values()
+    if any((values != values[:1]).any() for values in together):
+        return examples
+    raise InputError(
+        f"--calibration {source} has examples that are all alike: give some such as the network "
+        f"will see."
+    )
 
 
 def _digest(pictures: Sequence[Picture]) -> str:
@@ -218,6 +290,11 @@ def _of_archive(source: Path, deployable: Deployable) -> Calibration:
             f"{deployable.origin.name} takes {', '.join(wanted)}: give an array for each."
         )
     for name, example in wanted.items():
+        if not example.shape or not example.shape[0]:
+            raise InputError(
+                f"{deployable.origin.name} takes {name} without a first axis to count examples by: "
+                f"choose another --precision."
+            )
         array = arrays[name]
         fits = array.ndim == example.ndim and array.shape[1:] == example.shape[1:]
         if not fits or not np.can_cast(array.dtype, example.dtype, "same_kind"):
@@ -228,7 +305,7 @@ def _of_archive(source: Path, deployable: Deployable) -> Calibration:
             )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"--calibration {source} has {name} that is not finite: mend it.")
-    counts = {len(array) // max(wanted[name].shape[0], 1) for name, array in arrays.items()}
+    counts = {len(array) // wanted[name].shape[0] for name, array in arrays.items()}
     if len(counts) != 1:
         raise InputError(
             f"--calibration {source} has arrays of different lengths: give as many examples of "
@@ -238,10 +315,10 @@ def _of_archive(source: Path, deployable: Deployable) -> Calibration:
     held_back = _held_back(source, count)
 
     def load(place: int) -> Feeds:
+        rows = {name: example.shape[0] for name, example in wanted.items()}
         return {
-            name: array[place * rows : (place + 1) * rows].astype(wanted[name].dtype)
+            name: array[place * rows[name] : (place + 1) * rows[name]].astype(wanted[name].dtype)
             for name, array in arrays.items()
-            if (rows := wanted[name].shape[0])
         }
 
     examples = Examples(count, load)
@@ -250,5 +327,5 @@ def _of_archive(source: Path, deployable: Deployable) -> Calibration:
         sha256=sha256(source),
         seed=0,
         measured=examples[held_back:],
-        held_back=examples[:held_back],
+        held_back=_different(source, examples[:held_back]),
     )

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from exporters.base import Exporter, ExportRequest
+from exporters.publishing import remove
 from exporters.quantisation.calibration import Calibration, Examples
 from exporters.quantisation.plan import Plan, plan_for
 from exporters.quiet import quiet
@@ -35,8 +36,13 @@ class Making:
     target: Path
     examples: Examples
 
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Names of the operators that are quantised if none is kept, in the order of the file."""
+        return plan_for(self.source, self.exporter.record, self.examples).operators
+
     def make(self, kept: Collection[str] = ()) -> Plan:
-        """Make the file, and say what was quantised.
+        """Make the file, in the place of one that is there, and say what was quantised.
 
         Args:
             kept: names of operators of the file in float32 that stay as they are.
@@ -51,6 +57,9 @@ class Making:
                 f"{self.exporter.format} has nothing to write in {self.precision.name}: no weight "
                 f"is large enough, so choose another --precision."
             )
+        for path in self.exporter.paths(self.target.with_suffix("")):
+            if path.exists():
+                remove(path)  # and not written over: a runtime may still read it
         module = import_module(record.quantiser)
         quantise: Callable[[Path, Path, Plan], None] = getattr(module, self.precision.made_by)
         try:

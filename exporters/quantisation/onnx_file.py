@@ -9,6 +9,8 @@ Constants that are stored as int8 go through Cast and Mul, which ONNX Runtime co
 the file. Behind a DequantizeLinear it would compute them again in every call.
 """
 
+import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,8 @@ from exporters.quantisation.calibration import Feeds
 from exporters.quantisation.plan import Plan
 from exporters.quantisation.small_constants import addends_of, small, weights_of
 from slide_deploy.graph_checks import read_graph
+from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
+from slide_deploy.graph_checks.weight_widths import float_operators
 
 if TYPE_CHECKING:
     import onnx
@@ -95,6 +99,7 @@ def _rewrite(
     before, model = onnx.load(named, load_external_data=False), onnx.load(content)
     for name, axis in stored.items():
         _store(model.graph, name, axis)
+    model = _stored_once(model)
     used = {node.domain for node in model.graph.node}
     for entry in [each for each in model.opset_import if each.domain not in used | {""}]:
         model.opset_import.remove(entry)
@@ -102,7 +107,21 @@ def _rewrite(
     model.graph.name = before.graph.name
     del model.metadata_props[:]
     model.metadata_props.extend(before.metadata_props)
-    onnx.save(model, target or content)
+    written = target or content
+    onnx.save(model, written)
+    kept = json.dumps(float_operators(read_graph(written)))
+    model.metadata_props.add(key=FLOAT_OPERATORS_KEY, value=kept)
+    onnx.save(model, written)
+
+
+def _stored_once(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """The model with equal constants stored once: a quantiser stores shared weights twice."""
+    import onnx_ir
+    from onnx_ir.passes.common import DeduplicateHashedInitializersPass
+
+    held = onnx_ir.from_proto(model)
+    DeduplicateHashedInitializersPass(size_limit=sys.maxsize)(held)
+    return onnx_ir.to_proto(held)
 
 
 def _store(graph: "onnx.GraphProto", name: str, axis: int | None) -> None:

@@ -5,7 +5,9 @@ int8. Other constants that are stored so go through Convert and Multiply, which 
 when it compiles the file.
 """
 
+import json
 import logging
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from exporters.quantisation.plan import Plan
 from exporters.quantisation.small_constants import addends_of, small, weights_of
 from slide_deploy.errors import MissingExtra
 from slide_deploy.graph_checks import read_graph
+from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
+from slide_deploy.graph_checks.weight_widths import float_operators
 
 
 def quantise(source: Path, target: Path, plan: Plan) -> None:
@@ -44,7 +48,7 @@ def quantise(source: Path, target: Path, plan: Plan) -> None:
     )
     for name in tables:
         _store(quantised, name, None)
-    openvino.save_model(quantised, target, compress_to_fp16=False)
+    _save(quantised, target)
 
 
 def quantise_weights(source: Path, target: Path, plan: Plan) -> None:
@@ -62,6 +66,18 @@ def quantise_weights(source: Path, target: Path, plan: Plan) -> None:
     stored = {name: axis for name, axis in weights_of(graph).items() if name not in kept}
     for name, axis in (stored | dict.fromkeys(addends_of(graph))).items():
         _store(model, name, axis)
+    _save(model, target)
+
+
+def _save(model: Any, target: Path) -> None:
+    """Write a file that names the operators whose weights are floats."""
+    import openvino
+
+    with tempfile.TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True) as folder:
+        draft = Path(folder) / target.name
+        openvino.save_model(model, draft, compress_to_fp16=False)
+        kept = json.dumps(float_operators(read_graph(draft)))
+    model.set_rt_info(kept, FLOAT_OPERATORS_KEY.split("."))
     openvino.save_model(model, target, compress_to_fp16=False)
 
 

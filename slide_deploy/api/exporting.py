@@ -32,6 +32,8 @@ def export(
     dynamic_batch: bool | None = None,
     precision: str | None = None,
     calibration: PathLike | None = None,
+    max_drop: float | None = None,
+    data: PathLike | None = None,
     lowering: str | Lowering = "auto",
     tune: bool = False,
     features: bool = False,
@@ -69,6 +71,11 @@ def export(
         precision: one of ``slide_deploy.precisions``; "float32" if left out.
         calibration: a folder of pictures, or a ``.npz`` file with an array for each input, on which
             ranges of values are measured; for "int8".
+        max_drop: percentage points of top-1 that an int8 file may lose, as 0.5: layers return to
+            float, the worst first, until it loses no more.
+        data: pictures for that: a folder with one folder for each class, or a CSV file of
+            ``path,label``; if left out those for calibration, without those that ranges are
+            measured on.
         lowering: the form of the slide attentions; "auto" takes the fastest by measurement.
         tune: race the forms of each attention here first, which takes a minute for each.
         features: of a checkpoint: write the maps of all stages in place of the logits.
@@ -127,6 +134,8 @@ def export(
         labels=labels_of(labels),
         softmax=softmax,
         calibration=None if calibration is None else path_of(calibration, "--calibration"),
+        max_drop=max_drop,
+        data=None if data is None else path_of(data, "--data"),
     )
     for format in formats:
         exporter_for(format).require(choices.precision)

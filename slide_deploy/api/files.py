@@ -26,7 +26,8 @@ class FileVerdict:
         path: of the file.
         network: what the file was held against.
         verification: the figures of every case and output.
-        parting: the first layer that the file computes differently; None if it was not looked for.
+        parting: the first layer that the file computes differently, and the noise of each layer of
+            a quantised file; None if it was not looked for.
         names_another_source: whether the file says that it was exported from other weights.
     """
 
@@ -58,7 +59,7 @@ class FileVerdict:
         return {"passed": self.passed, **plain_dict(self)}
 
     def __repr__(self) -> str:
-        from slide_deploy.console import as_text, case_table
+        from slide_deploy.console import as_text, case_table, noise_line, noise_table
 
         verdict = "agrees with" if self.passed else "DISAGREES with"
         lines = [f"{self.path} {verdict} {self.network}"]
@@ -68,7 +69,9 @@ class FileVerdict:
             wrong = self.parting.first_wrong
             agree = f"all {self.parting.layers} agree"
             lines.append(f"layers: {agree if wrong is None else f'{wrong} is the first wrong one'}")
-        return as_text(case_table(self.verification), *lines)
+        noise = () if self.parting is None else self.parting.noise
+        tables = (noise_table(noise), noise_line(noise)) if noise else ()
+        return as_text(case_table(self.verification), *tables, *lines)
 
 
 @public
@@ -87,7 +90,8 @@ def verify(
         model: a module, the path of a checkpoint, or what ``load`` gave; it is left as it is.
         inputs: of a module: an example of what its ``forward`` takes.
         precision: of the file: how far its answers may be off.
-        locate: look for the first layer that the file computes differently.
+        locate: look for the first layer that the file computes differently; in a quantised file
+            for the noise of each layer as well.
 
     Returns:
         The verdict; it does not raise where the file disagrees: ``raise_if_failed`` does.

@@ -12,6 +12,7 @@ from slide_deploy.cli.completion import one_of
 from slide_deploy.cli.options import (
     DEFAULT_PRECISION,
     CalibrationOption,
+    DataOption,
     DeviationOption,
     EmbedOption,
     ForceOption,
@@ -19,6 +20,7 @@ from slide_deploy.cli.options import (
     LabelsOption,
     LayoutOption,
     LoweringOption,
+    MaxDropOption,
     MeanOption,
     OrderOption,
     PolicyOption,
@@ -80,6 +82,8 @@ def export(
         ),
     ] = None,
     calibration: CalibrationOption = None,
+    max_drop: MaxDropOption = None,
+    data: DataOption = None,
     lowering: LoweringOption = AUTO,
     tune: Annotated[
         bool,
@@ -116,7 +120,8 @@ def export(
     """Fold a network, write it in other formats and prove each file.
 
     Every file is read back from disk and run on its own runtime against the trained model in
-    float64. One that disagrees is removed, and the exit code is 1.
+    float64. One that disagrees is removed, and the exit code is 1. With --max-drop so many layers
+    of an int8 file return to float, the worst first, that it loses no more.
 
     What does not carry over exactly to another --image-size is refused, unless --keep-windows or
     --resize-position-tables says how.
@@ -124,7 +129,7 @@ def export(
     from exporters.explained import explanation, rewrite_lines
     from exporters.publishing import refuse_occupied
     from exporters.registry import exporter_for
-    from exporters.shown import lowering_lines, preprocessing_lines
+    from exporters.shown import lowering_lines, preprocessing_lines, price_lines
     from slide_deploy.console import stdout, verification_table
     from slide_deploy.folders import require_writable_folder
     from slide_deploy.images.description import parse_channels
@@ -132,7 +137,7 @@ def export(
     from slide_deploy.progress import Steps
     from slide_deploy.tasks.choices import Wishes, chosen
 
-    read = [*source.files, *([calibration] if calibration is not None else [])]
+    read = [*source.files, *(each for each in (calibration, data) if each is not None)]
     outputs = Outputs({"--json": json_to}, quiet, read)
     source.require()
     choices = chosen(
@@ -189,6 +194,8 @@ def export(
             labels=names,
             softmax=softmax,
             calibration=calibration,
+            max_drop=max_drop,
+            data=data,
         )
         result = run_export(trained, options, step)
     outputs.write("--json", result.manifest.read_text)
@@ -214,6 +221,8 @@ def export(
             for line in lowering_lines(file):
                 typer.echo(fill(line, console.width, subsequent_indent="  "))
         for line in preprocessing_lines(result.files):
+            typer.echo(fill(line, console.width, subsequent_indent="  "))
+        for line in price_lines(result.files):
             typer.echo(fill(line, console.width, subsequent_indent="  "))
         if explain:
             typer.echo(explanation(result.files, console.width))

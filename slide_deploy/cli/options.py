@@ -81,6 +81,22 @@ CalibrationOption = Annotated[
         metavar="DIR|FILE.npz",
     ),
 ]
+MaxDropOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Percentage points of top-1 that an int8 file may lose: layers return to float, the "
+        "worst first, until it loses no more.",
+        metavar="POINTS",
+    ),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Pictures for --max-drop: a folder with one folder for each class, or a CSV file of "
+        "path,label. By default those for calibration, without those that ranges are measured on.",
+        metavar="DIR|CSV",
+    ),
+]
 LabelsOption = Annotated[
     str | None,
     typer.Option(

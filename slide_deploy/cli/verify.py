@@ -31,13 +31,17 @@ def verify(
         typer.Option(help="Of the file: how far its answers may be off.", case_sensitive=False),
     ] = DEFAULT_PRECISION,
     locate: Annotated[
-        bool, typer.Option("--locate", help="Name the first layer that disagrees.")
+        bool,
+        typer.Option(
+            "--locate",
+            help="Name the first layer that disagrees; of a quantised file, the noise of layers.",
+        ),
     ] = False,
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
     """Compare a file with its network again, later or on another machine."""
-    from slide_deploy.console import case_table, stdout
+    from slide_deploy.console import case_table, noise_line, noise_table, stdout
     from slide_deploy.models.host_network import are_features
     from slide_deploy.progress import Steps
     from slide_deploy.runtimes import open_file
@@ -77,6 +81,9 @@ def verify(
         if foreign:
             typer.echo(f"note: {file.name} says that it was exported from other weights")
         if parting is not None:
+            if parting.noise:
+                stdout().print(noise_table(parting.noise))
+                typer.echo(noise_line(parting.noise))
             typer.echo(_describe_parting(parting))
     if not result.passed:
         typer.echo(

@@ -162,12 +162,35 @@ def evaluate_session(
         InputError: if the file cannot be run, nobody knows the classes, a label means none, or no
             picture can be read.
     """
+    taken = image_input(file, size)
+    only = Classifier(str(collection.source), "", file, taken, output)
+    return evaluate_classifier(only, collection, names=names, batch=batch)
+
+
+def evaluate_classifier(
+    classifier: Classifier,
+    collection: Collection,
+    *,
+    names: Sequence[str] = (),
+    batch: int = BATCH,
+) -> Outcome:
+    """The same for a file, or a network, that is a classifier already.
+
+    Args:
+        classifier: what is asked.
+        collection: pictures whose classes are known.
+        names: of the classes, in the order of the logits; those that the classifier holds if empty.
+        batch: pictures of one call where the classifier leaves it open.
+
+    Raises:
+        InputError: as ``evaluate_session``.
+    """
     if not collection.has_labels:
         raise InputError(
             f"{collection.source} says no class of its pictures: give one folder for each class, "
             f"or a CSV file of path,label."
         )
-    only = [Classifier(str(collection.source), "", file, image_input(file, size), output)]
+    only = [classifier]
     batch = _batch_of(only, batch)
     numbering = number_labels(collection, _classes(only, collection, batch), _names(only, names))
     judged = Judgements()
