@@ -14,6 +14,7 @@ from exporters.metadata import metadata_of
 from exporters.outcome import ExportedFile, ExportOptions
 from exporters.quantisation.calibration import Calibration
 from exporters.quantisation.making import write
+from exporters.quantisation.mending import first_wrong, mend
 from exporters.quiet import quiet
 from slide_deploy import interruption
 from slide_deploy.cases import Case
@@ -31,7 +32,7 @@ from slide_deploy.lowerings import (
     lower,
 )
 from slide_deploy.parity import Verification, verify
-from slide_deploy.precisions import precision_named
+from slide_deploy.precisions import FLOAT16, precision_named
 from slide_deploy.reference import Reference
 from slide_deploy.runtimes import open_file
 from slide_deploy.verification import answers_of
@@ -47,11 +48,13 @@ class Proof:
         cases: inputs to verify with.
         reference: the true answers to them.
         calibration: for precisions that measure ranges.
+        shown: inputs whose values float16 must hold: the cases, and examples where there are some.
     """
 
     cases: Sequence[Case]
     reference: Reference
     calibration: Calibration | None = None
+    shown: Sequence[Case] = ()
 
 
 @dataclass(frozen=True)
@@ -178,12 +181,24 @@ def write_and_verify(
     exporter, request = job.exporter, job.request
     progress(f"write {exporter.format}")
     paths = exporter.paths(stem)
-    write(exporter, request, paths[0], proof.calibration)
+    making = write(exporter, request, paths[0], proof.shown, proof.calibration)
+    kept, wrong_at = making.kept if making is not None else (), ""
     rewrites = request.reports
     preprocessing = folded_where(request.program, rewrites, request.deployable)
-    request.forget()
+    precision = precision_named(request.precision)
     progress(f"verify {exporter.format}")
     verification = _verified(paths[0], request, proof)
+    if precision is FLOAT16 and not verification.passed:
+        source = None if making is None else making.source
+        if making is None and exporter.can_keep:
+            progress(f"keep {exporter.format} from overflowing")
+            source, kept = mend(exporter, request, paths[0], proof.shown, precision)
+            verification = _verified(paths[0], request, proof) if kept else verification
+        if source is not None and not verification.passed:
+            failed = verification.failures
+            cases, least = proof.shown, precision.layer_db
+            wrong_at = first_wrong(source, paths[0], request, cases, failed, least)
+    request.forget()
     graph = read_graph(paths[0])
     return ExportedFile(
         format=exporter.format,
@@ -197,6 +212,8 @@ def write_and_verify(
         verification=verification,
         seconds=time.perf_counter() - started,
         preprocessing=preprocessing,
+        kept=kept,
+        wrong_at=wrong_at,
     )
 
 

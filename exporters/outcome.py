@@ -63,6 +63,8 @@ class ExportedFile:
         seconds: writing and verifying.
         preprocessing: what became of the arithmetic on pixels, a sentence without a full stop;
             empty where the caller does it.
+        kept: names of the operators that stay in float32 in a file of float16.
+        wrong_at: where a file of float16 fails: its first operator whose values are wrong.
     """
 
     format: str
@@ -76,6 +78,8 @@ class ExportedFile:
     verification: Verification
     seconds: float
     preprocessing: str = ""
+    kept: tuple[str, ...] = ()
+    wrong_at: str = ""
 
     @property
     def passed(self) -> bool:
@@ -176,7 +180,9 @@ def _problems(file: ExportedFile, network: str) -> Iterator[str]:
     if not file.verification.passed:
         yield (
             f"the {file.format} file disagrees with {network} on: "
-            f"{', '.join(file.verification.failures)}; it was {fate}."
+            f"{', '.join(file.verification.failures)}"
+            f"{f', first at the operator {file.wrong_at}' if file.wrong_at else ''}; "
+            f"it was {fate}."
         )
     for violation in file.violations:
         yield (

@@ -24,10 +24,13 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.folders import require_writable_folder, working_folder
 from slide_deploy.lowerings import Lowering, refuse_strips
-from slide_deploy.precisions import precision_named
+from slide_deploy.precisions import FLOAT16, precision_named
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import reparameterize, with_branches
 from slide_deploy.torch_defaults import torch_defaults
+
+# Examples on which every value of a file is looked at: each takes some seconds.
+_SHOWN = 16
 
 
 @torch_defaults()
@@ -59,17 +62,17 @@ def export(
     refuse_labels(deployable, options.labels)
     # Pixels as a plain tensor, whatever the files take.
     taken = with_ends(deployable, options)
-    calibration = None
-    if precision_named(options.precision).is_calibrated:
+    calibration, precision = None, precision_named(options.precision)
+    if precision.is_calibrated or (precision is FLOAT16 and options.calibration is not None):
         progress(f"find examples in {options.calibration}")
         calibration = required_calibration(deployable, options)
     # First: the network in float64 is as large as two of it, and nothing else is there yet.
     progress("reference answers in float64")
-    cases = (
-        verification_cases(taken.inputs, taken.sizes)
-        if calibration is None
-        else (example_case("examples held back", calibration.held_back),)
-    )
+    cases, shown = verification_cases(taken.inputs, taken.sizes), ()
+    if calibration is not None and precision.is_calibrated:
+        cases = (example_case("examples held back", calibration.held_back),)
+    elif calibration is not None:
+        shown = (example_case("examples", calibration.measured[:_SHOWN]),)
     reference = reference_answers(taken, cases)
     progress("fold")
     folded, certificate = reparameterize(deployable.model)
@@ -82,7 +85,7 @@ def export(
         written = []
         while jobs:  # what a job holds, weights of its own included, goes with it
             job = jobs.pop(0)
-            proof = Proof(cases, reference, calibration)
+            proof = Proof(cases, reference, calibration, (*cases, *shown))
             written.append(write_and_verify(job, work / stem, proof, options, progress))
             del job
         with publication(options.out) as moves:
