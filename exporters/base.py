@@ -174,7 +174,7 @@ class Exporter:
 
     @property
     def can_keep(self) -> bool:
-        """Whether single operators of a file of float16 can be left in float32 where it is written."""
+        """Whether the exporter can leave single operators of a file of float16 in float32."""
         return hasattr(import_module(self.record.exporter), "write_keeping")
 
     def write(self, request: ExportRequest, path: Path, kept: Collection[str] = ()) -> None:

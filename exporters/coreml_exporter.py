@@ -9,13 +9,13 @@ from weakref import WeakKeyDictionary
 import torch
 
 from exporters.base import ExportRequest
+from exporters.declarations import wide_operators
 from exporters.refusals import refuse_node, remedy
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.errors import InputError
-from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
-from slide_deploy.graph_checks.weight_widths import weight_widths
 from slide_deploy.images.description import PICTURE_SCALE, read_description
+from slide_deploy.precisions import FLOAT16
 from slide_deploy.program.tracing import MAX_BATCH
 
 # Largest open size but the batch: Core ML wants to know one.
@@ -115,8 +115,8 @@ def write_keeping(request: ExportRequest, path: Path, kept: Collection[str]) -> 
         model.user_defined_metadata[_PREVIEW] = "imageClassifier"
     model.user_defined_metadata.update(request.metadata)
     model.save(str(path))
-    wide = [width.node.name for width in weight_widths(read_graph(path)) if width.bits > 16]
-    if kept and wide:
+    wide = wide_operators(path) if request.precision == FLOAT16.name else ()
+    if wide:
         model.user_defined_metadata[FLOAT_OPERATORS_KEY] = json.dumps(wide)
         model.save(str(path))
 

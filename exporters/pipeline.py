@@ -18,7 +18,7 @@ from exporters.plain import to_json
 from exporters.publishing import Publication, publication, refuse_occupied
 from exporters.quantisation.calibration import required_calibration
 from exporters.registry import exporter_for
-from slide_deploy.cases import example_case, verification_cases
+from slide_deploy.cases import Case, example_case, verification_cases
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -68,7 +68,8 @@ def export(
         calibration = required_calibration(deployable, options)
     # First: the network in float64 is as large as two of it, and nothing else is there yet.
     progress("reference answers in float64")
-    cases, shown = verification_cases(taken.inputs, taken.sizes), ()
+    cases = verification_cases(taken.inputs, taken.sizes)
+    shown: tuple[Case, ...] = ()
     if calibration is not None and precision.is_calibrated:
         cases = (example_case("examples held back", calibration.held_back),)
     elif calibration is not None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 from exporters.base import Exporter, ExportRequest
 from exporters.quantisation.calibration import Calibration, Examples, Feeds
@@ -50,10 +51,8 @@ class Making:
             InputError: if nothing is left to quantise, or the library refuses the file.
         """
         record = self.exporter.record
-        chosen = None if self.precision.is_quantised else ALL
-        plan = plan_for(
-            self.source, record, self.examples, kept={*self.kept, *kept}, chosen=chosen
-        )
+        chosen: Literal["all"] | None = None if self.precision.is_quantised else ALL
+        plan = plan_for(self.source, record, self.examples, kept={*self.kept, *kept}, chosen=chosen)
         if not plan.operators:
             raise InputError(
                 f"{self.exporter.format} has nothing to write in {self.precision.name}: no weight "

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from exporters.declarations import wide_operators
 from exporters.quantisation.plan import Plan
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
@@ -51,7 +52,7 @@ def halve(source: Path, target: Path, plan: Plan) -> None:
     model = onnx.shape_inference.infer_shapes(onnx.load(source))
     _Conversion(model, set(plan.operators), weights).run()
     onnx.save(model, target)
-    wide = [width.node.name for width in weight_widths(read_graph(target)) if width.bits > 16]
+    wide = wide_operators(target)
     if wide:
         model.metadata_props.add(key=FLOAT_OPERATORS_KEY, value=json.dumps(wide))
         onnx.save(model, target)
@@ -255,5 +256,3 @@ def _state_type(node: "onnx.NodeProto") -> None:
         if attribute.HasField("t") and attribute.t.data_type == TensorProto.FLOAT:
             array = numpy_helper.to_array(attribute.t).astype(np.float16)
             attribute.t.CopyFrom(numpy_helper.from_array(array, attribute.t.name))
-
-

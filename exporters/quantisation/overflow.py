@@ -29,8 +29,8 @@ LARGEST = 65504.0 / 2
 _PRODUCTS = (Kind.PRODUCT, Kind.LINEAR)
 _SUMS = frozenset({"reducemean", "reducesum", "globalaveragepool"})
 _SQUARES = frozenset(
-    "reducel2 reducel2norm reducesumsquare lpnormalization l2norm layernorm instancenorm "
-    "instancenormalization groupnormalization".split()
+    {"reducel2", "reducel2norm", "reducesumsquare", "lpnormalization", "l2norm"}
+    | {"layernorm", "instancenorm", "instancenormalization", "groupnormalization"}
 )
 Array = NDArray[np.floating]
 
@@ -47,14 +47,14 @@ def overflowing(path: Path, inputs: Iterable[Feeds]) -> tuple[str, ...]:
     """
     graph = read_graph(path)
     constants = {name: each.array() for name, each in graph.constants.items()}
-    stored = {
-        name: array
+    stored: dict[str, Array] = {
+        name: np.asarray(array)
         for name, array in constants.items()
         if array is not None and array.dtype.kind == "f"
     }
     found: set[str] = set()
     for feeds in inputs:
-        values: dict[str, Array] = {**stored, **values_of(path, feeds)}
+        values = stored | values_of(path, feeds)
         values |= {name: array for name, array in feeds.items() if array.dtype.kind == "f"}
         peaks = {name: _peak(array) for name, array in values.items()}
         found |= {

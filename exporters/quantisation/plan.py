@@ -10,9 +10,7 @@ from exporters.quantisation.families import Family, families
 from slide_deploy.formats import Format
 from slide_deploy.graph_checks import read_graph
 
-
-# Operators of every kind.
-ALL: Final = "all"
+ALL: Final = "all"  # operators of every kind
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _DOMAIN, _NAME = "slide_deploy.half", "Rounded"
 # What moves numbers, and gives no others than it takes.
 _MOVING = frozenset(
-    "Concat Expand Flatten Gather Identity Reshape Slice Split Squeeze Tile Transpose Unsqueeze "
-    "MaxPool Relu DepthToSpace SpaceToDepth".split()
+    {"Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze"}
+    | {"Tile", "Transpose", "Unsqueeze", "MaxPool", "Relu", "DepthToSpace", "SpaceToDepth"}
 )
 
 

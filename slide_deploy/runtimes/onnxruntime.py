@@ -18,8 +18,8 @@ def load(path: Path, arithmetic: str = "float32") -> Session:
 
     Args:
         path: of the file.
-        arithmetic: "float16" for the rounding that a file of float16 says, which ONNX Runtime leaves
-            out on processors; see ``half_arithmetic``. Other files are run as they are.
+        arithmetic: "float16" for the rounding that a file of float16 says, which ONNX Runtime
+            leaves out on processors; see ``half_arithmetic``. Other files are run as they are.
 
     Raises:
         InputError: if ONNX Runtime refuses the file.
