@@ -203,12 +203,15 @@ COREML = Format(
     extra="coreml",
     target="coreml:all",
     default_form="per-offset",
-    precisions=("float32", "float16", "mixed"),
+    precisions=("float32", "float16", "mixed", "int8-weights", "palettes"),
     is_folder=True,
     # First: where its converter makes a gather of a shift.
     passes=("rolls", *PASSES),
     max_rank=5,
     takes_pictures=True,
+    quantiser="exporters.quantisation.coreml_file",
+    made_of="float16",
+    quantised=("projections", "pointwise", "convolutions", "head"),
 )
 
 FORMATS = (ONNX, OPENVINO, COREML)
