@@ -61,7 +61,10 @@ class Precision:
             ``Format.made_of``; the exporter writes it where the quantiser has no such function.
         is_calibrated: whether making it takes examples, on which ranges of values are measured. Its
             files are proved on other examples, as ranges say nothing of noise and borders.
-        arithmetic: by runtime, what it is told to compute in, where that is not float32.
+        arithmetic: by runtime that proves files, what it is told to compute in, where that is not
+            float32.
+        computed_in: by target, what it is told to compute in for files of this precision, where
+            that is not float32.
         meanings: by format, what a file in it holds, where that is not ``meaning``.
     """
 
@@ -77,6 +80,7 @@ class Precision:
     made_by: str = ""
     is_calibrated: bool = False
     arithmetic: Mapping[str, str] = field(default_factory=dict)
+    computed_in: Mapping[str, str] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -106,6 +110,7 @@ FLOAT16 = Precision(
     measured_as={"openvino:cpu": "float32", "onnxruntime:cpu": "float32"},
     made_by="halve",
     arithmetic={"onnxruntime": "float16"},
+    computed_in=dict.fromkeys(("openvino:gpu", "openvino:npu", "onnxruntime:tensorrt"), "float16"),
     meanings={
         "onnx": "weights and arithmetic in float16, float32 for what overflows",
         "openvino": "weights in float16; the device chooses its arithmetic, a processor float32",
@@ -118,6 +123,7 @@ BFLOAT16 = Precision(
     layer_db=10.0,  # layers agree to 20 dB and more
     weight_bits=frozenset({32}),
     arithmetic={"openvino": "bfloat16"},
+    computed_in=dict.fromkeys(("openvino:cpu", "openvino:auto"), "bfloat16"),
 )
 INT8 = Precision(
     name="int8",

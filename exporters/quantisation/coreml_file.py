@@ -14,7 +14,7 @@ from exporters.quantisation.families import LEAST_WEIGHT
 from exporters.quantisation.plan import Plan
 from slide_deploy.graph_checks import read_graph
 
-# As Apple's own models of language and pictures have it: half a byte more would be 16 bits' quality.
+# Of a place in a table. Fewer are for networks that were trained with them.
 BITS = 6
 
 
