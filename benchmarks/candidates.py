@@ -8,7 +8,11 @@ from pathlib import Path
 
 from benchmarks.record import Candidate, Configuration
 from benchmarks.targets.registry import target_named, targets_for
+from slide_deploy.companions import graph_of
 from slide_deploy.errors import InputError
+from slide_deploy.formats import find_format
+from slide_deploy.graph_checks.declarations import PRECISION_KEY
+from slide_deploy.precisions import FLOAT32, known_precisions
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,29 @@ class Sweep:
         batches: images of one call.
         streams: calls in flight at a time.
         configuration: all that is not varied.
+        as_claimed: whether each target computes in what the file claims to be made for, in the
+            place of the configuration's precision.
     """
 
     targets: tuple[str, ...] = ()
     batches: tuple[int, ...] = (1,)
     streams: tuple[int, ...] = (1,)
     configuration: Configuration = field(default_factory=Configuration)
+    as_claimed: bool = False
+
+    def configured(self, file: Path, target: str, configuration: Configuration) -> Configuration:
+        """A configuration for a file on a target, in the precision that is meant."""
+        if not self.as_claimed:
+            return configuration
+        return replace(configuration, precision=_claimed(file, target))
+
+
+def _claimed(file: Path, target: str) -> str:
+    """What a target is told to compute in for a file, by the precision that the file claims."""
+    graph = graph_of(file) if find_format(file) is not None else None
+    claim = "" if graph is None else graph.metadata.get(PRECISION_KEY, "")
+    record = next((each for each in known_precisions() if each.name == claim), FLOAT32)
+    return record.computed_in.get(target, FLOAT32.name)
 
 
 def candidates(files: Sequence[Path], sweep: Sweep) -> tuple[Candidate, ...]:
@@ -50,11 +71,14 @@ def candidates(files: Sequence[Path], sweep: Sweep) -> tuple[Candidate, ...]:
         replace(sweep.configuration, batch=batch, streams=streams)
         for batch, streams in product(sweep.batches, sweep.streams)
     ]
-    found = [
-        Candidate(candidate_name(label, target, size), str(file), target, size)
-        for file, label in zip(files, labels(files), strict=True)
-        for target, size in product(chosen[file], sizes)
-    ]
+    found = []
+    for file, label in zip(files, labels(files), strict=True):
+        for target in chosen[file]:
+            # Read once: a large file takes seconds.
+            precision = sweep.configured(file, target, sizes[0]).precision
+            for size in (replace(each, precision=precision) for each in sizes):
+                name = candidate_name(label, target, size)
+                found.append(Candidate(name, str(file), target, size))
     return _apart(found)
 
 
@@ -66,12 +90,15 @@ def candidate_name(
     Args:
         label: of the file.
         target: that runs it.
-        configuration: of which batch and streams are said, where they are not 1.
+        configuration: of which the precision is said where it is another than float32, and batch
+            and streams where they are not 1.
         image_size: where candidates differ by it.
     """
     parts = [f"{label} on {target}"]
     if image_size:
         parts.append(image_size)
+    if configuration.precision not in (FLOAT32.name, "default"):
+        parts.append(configuration.precision)
     if configuration.batch != 1:
         parts.append(f"batch {configuration.batch}")
     if configuration.streams != 1:

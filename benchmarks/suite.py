@@ -237,6 +237,7 @@ def _candidates(
     sized = len(suite.image_sizes) > 1 and all(each is None for each in fixed)
     for batch, stream in product(batches, streams):
         configuration = replace(sweep.configuration, batch=batch, streams=stream)
+        configuration = sweep.configured(file, target, configuration)
         name = candidate_name(entry.name, target, configuration, size if sized else "")
         yield Candidate(name, str(file), target, configuration, line=entry.line)
 

@@ -136,7 +136,7 @@ class AttentionFiles:
         traces = self._traces[lowering]
         (path, *_) = exporter.paths(self._folder / str(lowering).replace("/", "-"))
         request = ExportRequest(traces, {}, self._precision, exporter.passes(self._precision))
-        write(exporter, request, path, self._calibration)
+        write(exporter, request, path, self._cases, self._calibration)
         self._prove(path)
         return path
 

@@ -1,6 +1,6 @@
 """What an exporter gets and gives."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -172,12 +172,18 @@ class Exporter:
             with interruption.unswallowed(), quiet():
                 module.refuse(request)
 
-    def write(self, request: ExportRequest, path: Path) -> None:
+    @property
+    def can_keep(self) -> bool:
+        """Whether the exporter can leave single operators of a file of float16 in float32."""
+        return hasattr(import_module(self.record.exporter), "write_keeping")
+
+    def write(self, request: ExportRequest, path: Path, kept: Collection[str] = ()) -> None:
         """Write a file and what belongs to it.
 
         Args:
             request: what to write.
             path: where to; ends in the format's suffix, its folder exists.
+            kept: values of a file in float32 whose operators stay in float32, see ``can_keep``.
 
         Raises:
             MissingExtra: if a library is not installed.
@@ -185,10 +191,10 @@ class Exporter:
         """
         self.require()
         module = import_module(self.record.exporter)
-        write: Callable[[ExportRequest, Path], None] = module.write
+        write: Callable[..., None] = module.write_keeping if kept else module.write
         try:
             with interruption.unswallowed(), quiet():
-                write(request, path)
+                write(request, path, *([kept] if kept else []))
         except (InputError, OSError):
             raise
         except Exception as error:  # converters answer with any type

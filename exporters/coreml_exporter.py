@@ -1,5 +1,7 @@
 """Core ML ML program through torch.export."""
 
+import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -7,10 +9,13 @@ from weakref import WeakKeyDictionary
 import torch
 
 from exporters.base import ExportRequest
+from exporters.declarations import wide_operators
 from exporters.refusals import refuse_node, remedy
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.errors import InputError
+from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
 from slide_deploy.images.description import PICTURE_SCALE, read_description
+from slide_deploy.precisions import FLOAT16
 from slide_deploy.program.tracing import MAX_BATCH
 
 # Largest open size but the batch: Core ML wants to know one.
@@ -75,6 +80,17 @@ def _refuse_several_pictures(request: ExportRequest) -> None:
 
 def write(request: ExportRequest, path: Path) -> None:
     """Write the package ``path``, a folder; see ``Exporter.write``."""
+    write_keeping(request, path, ())
+
+
+def write_keeping(request: ExportRequest, path: Path, kept: Collection[str]) -> None:
+    """Write the package ``path``, where some operators stay in float32.
+
+    Args:
+        request: what to write.
+        path: where to.
+        kept: what these operators give, as a package in float32 calls it.
+    """
     import coremltools
 
     program = _looked_through.pop(request.program, None) or _decomposed(request)
@@ -90,7 +106,7 @@ def write(request: ExportRequest, path: Path) -> None:
         inputs=[_input_type(each) for each in request.inputs],
         outputs=outputs,
         classifier_config=classifier,
-        compute_precision=_precision(request.precision),
+        compute_precision=_precision(request.precision, kept),
         minimum_deployment_target=coremltools.target.iOS16,
         skip_model_load=True,
     )
@@ -99,6 +115,10 @@ def write(request: ExportRequest, path: Path) -> None:
         model.user_defined_metadata[_PREVIEW] = "imageClassifier"
     model.user_defined_metadata.update(request.metadata)
     model.save(str(path))
+    wide = wide_operators(path) if request.precision == FLOAT16.name else ()
+    if wide:
+        model.user_defined_metadata[FLOAT_OPERATORS_KEY] = json.dumps(wide)
+        model.save(str(path))
 
 
 def _class_labels(request: ExportRequest) -> tuple[str, ...]:
@@ -189,9 +209,13 @@ def _without_aliases(program: torch.export.ExportedProgram) -> torch.export.Expo
     return program
 
 
-def _precision(name: str) -> Any:
+def _precision(name: str, kept: Collection[str]) -> Any:
     import coremltools
 
+    if kept:
+        return coremltools.transform.FP16ComputePrecision(
+            lambda operation: not any(each.name in kept for each in operation.outputs)
+        )
     if name != "mixed":
         return coremltools.precision(name)
     # The projections hold nearly all weights and most of the arithmetic. Normalisations, attention

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -11,10 +12,12 @@ from torch.export import ExportedProgram
 from exporters.base import ExportRequest
 from exporters.census import census
 from exporters.epsilons import epsilons
+from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.census import CENSUS_KEY, census_text
 from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, PRECISION_KEY
 from slide_deploy.graph_checks.interface import INTERFACE_KEY, Port, interface_text
 from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY, normalisations_text
+from slide_deploy.graph_checks.weight_widths import weight_widths
 from slide_deploy.lowerings import Lowering
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.program.traced import user_outputs
@@ -50,6 +53,11 @@ def declarations(
         NORMALISATIONS_KEY: normalisations_text(epsilons(program)),
         INTERFACE_KEY: interface_text(*ports),
     }
+
+
+def wide_operators(path: Path) -> tuple[str, ...]:
+    """The operators of a file of float16 whose weights are wider, which it has to name."""
+    return tuple(width.node.name for width in weight_widths(read_graph(path)) if width.bits > 16)
 
 
 def request_declarations(

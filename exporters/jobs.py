@@ -18,6 +18,7 @@ from exporters.quantisation.calibration import Calibration
 from exporters.quantisation.judge import Judge
 from exporters.quantisation.layers import layer_names
 from exporters.quantisation.making import Making, write
+from exporters.quantisation.mending import first_wrong, mend
 from exporters.quiet import quiet
 from slide_deploy import interruption
 from slide_deploy.cases import Case
@@ -35,7 +36,7 @@ from slide_deploy.lowerings import (
     lower,
 )
 from slide_deploy.parity import Verification, verify
-from slide_deploy.precisions import precision_named
+from slide_deploy.precisions import FLOAT16, precision_named
 from slide_deploy.reference import Reference
 from slide_deploy.runtimes import open_file
 from slide_deploy.verification import answers_of
@@ -52,12 +53,14 @@ class Proof:
         reference: the true answers to them.
         calibration: for precisions that measure ranges.
         judge: says how often a file is right; None where nobody asked.
+        shown: inputs whose values float16 must hold: the cases, and examples where there are some.
     """
 
     cases: Sequence[Case]
     reference: Reference
     calibration: Calibration | None = None
     judge: Judge | None = None
+    shown: Sequence[Case] = ()
 
 
 @dataclass(frozen=True)
@@ -184,13 +187,25 @@ def write_and_verify(
     exporter, request = job.exporter, job.request
     progress(f"write {exporter.format}")
     paths = exporter.paths(stem)
-    making = write(exporter, request, paths[0], proof.calibration)
+    making = write(exporter, request, paths[0], proof.shown, proof.calibration)
     price = None if making is None else _price(making, request, proof, progress)
+    kept, wrong_at = making.kept if making is not None else (), ""
     rewrites = request.reports
     preprocessing = folded_where(request.program, rewrites, request.deployable)
-    request.forget()
+    precision = precision_named(request.precision)
     progress(f"verify {exporter.format}")
     verification = _verified(paths[0], request, proof)
+    if precision is FLOAT16 and not verification.passed:
+        source = None if making is None else making.source
+        if making is None and exporter.can_keep:
+            progress(f"keep {exporter.format} from overflowing")
+            source, kept = mend(exporter, request, paths[0], proof.shown, precision)
+            verification = _verified(paths[0], request, proof) if kept else verification
+        if source is not None and not verification.passed:
+            failed = verification.failures
+            cases, least = proof.shown, precision.layer_db
+            wrong_at = first_wrong(source, paths[0], request, cases, failed, least)
+    request.forget()
     graph = read_graph(paths[0])
     return ExportedFile(
         format=exporter.format,
@@ -206,6 +221,8 @@ def write_and_verify(
         preprocessing=preprocessing,
         precision=request.precision,
         price=price,
+        kept=kept,
+        wrong_at=wrong_at,
     )
 
 

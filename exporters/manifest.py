@@ -125,6 +125,7 @@ def _entry(file: ExportedFile, deployable: Deployable, options: ExportOptions) -
         },
         "passes": [_rewrite(report) for report in file.rewrites],
         "precision": options.precision,
+        **({"kept_in_float32": file.kept} if file.kept else {}),
         "inputs": {each.name: list(each.shape) for each in deployable.inputs},
         "outputs": file.verification.outputs,
         "metadata": deployable.origin.metadata,

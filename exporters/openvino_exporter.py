@@ -1,5 +1,6 @@
 """OpenVINO IR straight from torch.export."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,11 @@ import torch
 from torch.utils import _pytree as pytree
 
 from exporters.base import ExportRequest
+from exporters.declarations import wide_operators
 from exporters.openvino_products import clip_products
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
+from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
+from slide_deploy.precisions import FLOAT16
 from slide_deploy.program.tracing import MAX_BATCH
 
 
@@ -31,7 +35,12 @@ def write(request: ExportRequest, path: Path) -> None:
     clip_products(model)
     for key, value in request.metadata.items():
         model.set_rt_info(value, key.split("."))
-    openvino.save_model(model, path, compress_to_fp16=request.precision == "float16")
+    openvino.save_model(model, path, compress_to_fp16=request.precision == FLOAT16.name)
+    # OpenVINO leaves weights as they are that float16 cannot hold.
+    wide = wide_operators(path) if request.precision == FLOAT16.name else ()
+    if wide:
+        model.set_rt_info(json.dumps(wide), FLOAT_OPERATORS_KEY.split("."))
+        openvino.save_model(model, path, compress_to_fp16=True)
 
 
 def _converted(

@@ -73,6 +73,8 @@ class ExportedFile:
             empty where the caller does it.
         precision: its name, see ``slide_deploy.precisions``.
         price: what it loses of the network's top-1; None where that was not asked for.
+        kept: names of the operators that stay in float32 in a file of float16.
+        wrong_at: where a file of float16 fails: its first operator whose values are wrong.
     """
 
     format: str
@@ -88,6 +90,8 @@ class ExportedFile:
     preprocessing: str = ""
     precision: str = "float32"
     price: Price | None = None
+    kept: tuple[str, ...] = ()
+    wrong_at: str = ""
 
     @property
     def passed(self) -> bool:
@@ -188,8 +192,9 @@ def _problems(file: ExportedFile, network: str) -> Iterator[str]:
     if not file.verification.passed:
         cases = f"{', '.join(file.verification.failures)}{_how_far(file)}"
         yield (
-            f"the {file.format} file disagrees with {network} on: {cases}; it was {fate}."
-            f"{_advice(file)}"
+            f"the {file.format} file disagrees with {network} on: {cases}"
+            f"{f', first at the operator {file.wrong_at}' if file.wrong_at else ''}; "
+            f"it was {fate}.{_advice(file)}"
         )
     if file.price is not None and not file.price.passed:
         yield f"the {file.format} file {file.price.failure(network)}; it was {fate}."

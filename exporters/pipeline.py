@@ -19,17 +19,20 @@ from exporters.publishing import Publication, publication, refuse_occupied
 from exporters.quantisation.calibration import required_calibration
 from exporters.quantisation.judge import judge_of, labelled_pictures
 from exporters.registry import exporter_for
-from slide_deploy.cases import example_case, verification_cases
+from slide_deploy.cases import Case, example_case, verification_cases
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.folders import require_writable_folder, working_folder
 from slide_deploy.lowerings import Lowering, refuse_strips
-from slide_deploy.precisions import precision_named
+from slide_deploy.precisions import FLOAT16, precision_named
 from slide_deploy.progress import expect
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import reparameterize, with_branches
 from slide_deploy.torch_defaults import torch_defaults
+
+# Examples on which every value of a file is looked at: each takes some seconds.
+_SHOWN = 16
 
 
 @torch_defaults()
@@ -61,8 +64,8 @@ def export(
     refuse_labels(deployable, options.labels)
     # Pixels as a plain tensor, whatever the files take.
     taken = with_ends(deployable, options)
-    calibration = None
-    if precision_named(options.precision).is_calibrated:
+    calibration, precision = None, precision_named(options.precision)
+    if precision.is_calibrated or (precision is FLOAT16 and options.calibration is not None):
         progress(f"find examples in {options.calibration}")
         calibration = required_calibration(deployable, options)
     pictures = labelled_pictures(deployable, options, calibration)
@@ -73,11 +76,12 @@ def export(
         judge = judge_of(deployable, options, pictures)
     # First: the network in float64 is as large as two of it, and nothing else is there yet.
     progress("reference answers in float64")
-    cases = (
-        verification_cases(taken.inputs, taken.sizes)
-        if calibration is None
-        else (example_case("examples held back", calibration.held_back),)
-    )
+    cases = verification_cases(taken.inputs, taken.sizes)
+    shown: tuple[Case, ...] = ()
+    if calibration is not None and precision.is_calibrated:
+        cases = (example_case("examples held back", calibration.held_back),)
+    elif calibration is not None:
+        shown = (example_case("examples", calibration.measured[:_SHOWN]),)
     reference = reference_answers(taken, cases)
     progress("fold")
     folded, certificate = reparameterize(deployable.model)
@@ -90,7 +94,7 @@ def export(
         written = []
         while jobs:  # what a job holds, weights of its own included, goes with it
             job = jobs.pop(0)
-            proof = Proof(cases, reference, calibration, judge)
+            proof = Proof(cases, reference, calibration, judge, (*cases, *shown))
             written.append(write_and_verify(job, work / stem, proof, options, progress))
             del job
         with publication(options.out) as moves:

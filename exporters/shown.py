@@ -9,6 +9,8 @@ from slide_deploy.console import as_text, verification_table
 from slide_deploy.reparameterize import Certificate
 from slide_deploy.tuning.choice import NOTHING_NEAR
 
+# Operators that are named; there may be hundreds.
+_NAMED = 5
 _HEADERS = ("format", "file", "size", "runs on", "max rel", "SNR dB", "")
 
 
@@ -20,6 +22,7 @@ def as_terminal(result: ExportResult) -> str:
     lines = [_fold(result), *branch_lines(result.certificate)]
     for file in result.files:
         lines += lowering_lines(file)
+        lines += kept_lines(file)
     lines += preprocessing_lines(result.files)
     lines += price_lines(result.files)
     lines += rewrite_lines(result.files, "explain()")
@@ -32,7 +35,9 @@ def as_terminal(result: ExportResult) -> str:
 def as_html(result: ExportResult) -> str:
     """The same as a small table of a notebook; whatever comes from outside is escaped."""
     rows = "".join(_row(_cells(file), "td") for file in result.files)
-    lowerings = (line for file in result.files for line in lowering_lines(file))
+    lowerings = (
+        line for file in result.files for line in (*lowering_lines(file), *kept_lines(file))
+    )
     left = left_lines(result.certificate)
     rewrites = rewrite_lines(result.files, "explain()")
     folds = (_fold(result), *branch_lines(result.certificate))
@@ -55,6 +60,14 @@ def lowering_lines(file: ExportedFile) -> Iterator[str]:
     for lowering, sources in alike.items():
         attentions = f"{len(sources)} slide attention{'s' if len(sources) > 1 else ''}"
         yield f"{file.format}: {attentions} {lowering}{_why(sources)}"
+
+
+def kept_lines(file: ExportedFile) -> Iterator[str]:
+    """Which operators of a file of float16 stay in float32; nothing if none does."""
+    if file.kept:
+        some, others = file.kept[:_NAMED], len(file.kept) - _NAMED
+        more = f" and {others} others; the manifest has them all" if others > 0 else ""
+        yield f"float32 in {file.format}: {', '.join(some)}{more}, as float16 would overflow"
 
 
 def preprocessing_lines(files: Sequence[ExportedFile]) -> Iterator[str]:

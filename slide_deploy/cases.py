@@ -1,6 +1,6 @@
 """The inputs on which a file and its network are compared."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +36,18 @@ class Case:
         Args:
             call: inputs to answers, both by name.
         """
-        if self.rows is None:
-            return call(self.inputs)
-        parts = [
-            call({name: each[start : start + self.rows] for name, each in self.inputs.items()})
-            for start in range(0, self.batch, self.rows)
-        ]
+        parts = [call(inputs) for inputs in self.parts()]
+        if len(parts) == 1:
+            return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def parts(self) -> Iterator[Mapping[str, np.ndarray]]:
+        """What is run at a time."""
+        if self.rows is None:
+            yield self.inputs
+            return
+        for start in range(0, self.batch, self.rows):
+            yield {name: each[start : start + self.rows] for name, each in self.inputs.items()}
 
     @property
     def batch(self) -> int:

@@ -78,6 +78,7 @@ class Format:
         max_rank: axes that a tensor may have; None for any number.
         quantiser: module with a function for each precision that is made of a file in float32; see
             ``exporters.quantisation``. Empty if there is none.
+        made_of: precision of the files that quantised ones are made of.
         quantised: families of operators that gain where they compute in int8; see
             ``exporters.quantisation.families``.
         other_passes: rewrites in the place of ``passes``, by precision.
@@ -100,6 +101,7 @@ class Format:
     passes: tuple[str, ...] = ("common_operators", "parallel_branches")
     max_rank: int | None = None
     quantiser: str = ""
+    made_of: str = "float32"
     quantised: tuple[str, ...] = ()
     other_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     takes_pictures: bool = False
@@ -152,12 +154,13 @@ ONNX = Format(
         "head_products",
         "biases_apart",
     ),
-    precisions=("float32", "int8", "int8-weights"),
+    precisions=("float32", "float16", "int8", "int8-weights"),
     quantiser="exporters.quantisation.onnx_file",
     quantised=("projections", "head"),
     # Integer products are of tokens: a convolution of integers leaves the layout of convolutions.
     # Biases stay apart, as a product and a bias in one would be no product of integers any more.
-    other_passes={"int8": (*PASSES, "biases_apart")},
+    # Files of float16 are for GPUs, which gain where operators are few and tokens stay tokens.
+    other_passes={"int8": (*PASSES, "biases_apart"), "float16": PASSES},
 )
 
 # OpenVINO has normalisations as one operator, and adds biases for nothing. Its depthwise kernel as
@@ -200,12 +203,15 @@ COREML = Format(
     extra="coreml",
     target="coreml:all",
     default_form="per-offset",
-    precisions=("float32", "float16", "mixed"),
+    precisions=("float32", "float16", "mixed", "int8-weights", "palettes"),
     is_folder=True,
     # First: where its converter makes a gather of a shift.
     passes=("rolls", *PASSES),
     max_rank=5,
     takes_pictures=True,
+    quantiser="exporters.quantisation.coreml_file",
+    made_of="float16",
+    quantised=("projections", "pointwise", "convolutions", "head"),
 )
 
 FORMATS = (ONNX, OPENVINO, COREML)

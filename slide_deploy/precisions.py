@@ -57,11 +57,14 @@ class Precision:
         value_bits: how wide values are rounded between operators: some are, and none is rounded to
             another width; None if none is rounded.
         measured_as: by target, the precision whose speed files of this one have there.
-        made_by: the function of a format's quantiser that makes such a file of one in float32;
-            empty where the exporter writes it.
+        made_by: the function of a format's quantiser that makes such a file of another, see
+            ``Format.made_of``; the exporter writes it where the quantiser has no such function.
         is_calibrated: whether making it takes examples, on which ranges of values are measured. Its
             files are proved on other examples, as ranges say nothing of noise and borders.
-        arithmetic: by runtime, what it is told to compute in, where that is not float32.
+        arithmetic: by runtime that proves files, what it is told to compute in, where that is not
+            float32.
+        computed_in: by target, what it is told to compute in for files of this precision, where
+            that is not float32.
         meanings: by format, what a file in it holds, where that is not ``meaning``.
     """
 
@@ -77,6 +80,7 @@ class Precision:
     made_by: str = ""
     is_calibrated: bool = False
     arithmetic: Mapping[str, str] = field(default_factory=dict)
+    computed_in: Mapping[str, str] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -100,8 +104,13 @@ FLOAT16 = Precision(
     limit=FLOAT16_LIMIT,
     layer_db=30.0,  # layers agree to 40 dB and more
     weight_bits=frozenset({16}),
-    # OpenVINO keeps float16 weights on the processor and computes in float32: the same kernels.
-    measured_as={"openvino:cpu": "float32"},
+    # Weights that float16 cannot hold; the file names them.
+    spare_bits=frozenset({32}),
+    # On processors both keep float16 weights and compute in float32: the same kernels.
+    measured_as={"openvino:cpu": "float32", "onnxruntime:cpu": "float32"},
+    made_by="halve",
+    arithmetic={"onnxruntime": "float16"},
+    computed_in=dict.fromkeys(("openvino:gpu", "openvino:npu", "onnxruntime:tensorrt"), "float16"),
     meanings={
         "onnx": "weights and arithmetic in float16, float32 for what overflows",
         "openvino": "weights in float16; the device chooses its arithmetic, a processor float32",
@@ -114,6 +123,7 @@ BFLOAT16 = Precision(
     layer_db=10.0,  # layers agree to 20 dB and more
     weight_bits=frozenset({32}),
     arithmetic={"openvino": "bfloat16"},
+    computed_in=dict.fromkeys(("openvino:cpu", "openvino:auto"), "bfloat16"),
 )
 INT8 = Precision(
     name="int8",

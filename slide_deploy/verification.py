@@ -1,11 +1,11 @@
 """A file against its network: do they agree, and if not, where do they part?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from slide_deploy import parity
-from slide_deploy.cases import Answers, verification_cases
+from slide_deploy.cases import Answers, Case, verification_cases
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.pixels import answers_probabilities, takes_pixels
 from slide_deploy.deployable.record import Deployable
@@ -25,28 +25,38 @@ from slide_deploy.torch_defaults import torch_defaults
 
 
 @torch_defaults()
-def verify_file(path: Path, deployable: Deployable, precision: str = "float32") -> Verification:
+def verify_file(
+    path: Path,
+    deployable: Deployable,
+    precision: str = "float32",
+    examples: Sequence[Case] | None = None,
+) -> Verification:
     """Run a file on its own runtime and compare it with the trained network in float64.
 
     Args:
         path: the written file.
         deployable: what it must agree with.
-        precision: one of ``slide_deploy.precisions``: how far its answers may be off. The file has
-            no say.
+        precision: one of ``slide_deploy.precisions``: how far its answers may be off, and what the
+            runtime is told to compute in. The file has no say.
+        examples: to compare on, in the place of our own cases.
 
     Raises:
-        InputError: if the file cannot be run or takes other inputs than the network.
+        InputError: if the file cannot be run or takes other inputs than the network, or the runtime
+            does not compute in that precision.
     """
-    session = open_file(path)
+    record = precision_named(precision)
+    session = open_file(path, record.arithmetic)
     adapted = fitted(path, session, with_ends_of(session, deployable))
-    cases = verification_cases(adapted.inputs, adapted.sizes)
+    cases = (
+        verification_cases(adapted.inputs, adapted.sizes) if examples is None else tuple(examples)
+    )
     return parity.verify(
         lambda feeds: answers_of(session, adapted, feeds),
         cases,
         reference_answers(adapted, cases).answers,
         runtime=session.runtime,
         version=session.version,
-        limit=precision_named(precision).limit,
+        limit=record.limit,
     )
 
 

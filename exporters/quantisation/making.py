@@ -1,17 +1,21 @@
 """A file in any precision: written by the exporter, or made of a file in float32."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 from exporters.base import Exporter, ExportRequest
 from exporters.publishing import remove
-from exporters.quantisation.calibration import Calibration, Examples
-from exporters.quantisation.plan import Plan, plan_for
+from exporters.quantisation.calibration import Calibration, Examples, Feeds
+from exporters.quantisation.overflow import overflowing
+from exporters.quantisation.plan import ALL, Plan, plan_for
 from exporters.quiet import quiet
 from slide_deploy import interruption
+from slide_deploy.cases import Case
 from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.formats import Format
 from slide_deploy.precisions import FLOAT32, Precision, precision_named
 from slide_deploy.runtimes import open_file
 from slide_deploy.verification import feeds_of
@@ -28,6 +32,7 @@ class Making:
         target: the file to make.
         examples: inputs on which ranges are measured, as the file takes them; none where the
             precision needs none.
+        kept: names of operators that stay as they are in any case.
     """
 
     exporter: Exporter
@@ -35,6 +40,7 @@ class Making:
     source: Path
     target: Path
     examples: Examples
+    kept: tuple[str, ...] = ()
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -45,13 +51,14 @@ class Making:
         """Make the file, in the place of one that is there, and say what was quantised.
 
         Args:
-            kept: names of operators of the file in float32 that stay as they are.
+            kept: names of further operators of the file in float32 that stay as they are.
 
         Raises:
             InputError: if nothing is left to quantise, or the library refuses the file.
         """
         record = self.exporter.record
-        plan = plan_for(self.source, record, self.examples, kept=kept)
+        chosen: Literal["all"] | None = None if self.precision.is_quantised else ALL
+        plan = plan_for(self.source, record, self.examples, kept={*self.kept, *kept}, chosen=chosen)
         if not plan.operators:
             raise InputError(
                 f"{self.exporter.format} has nothing to write in {self.precision.name}: no weight "
@@ -76,8 +83,19 @@ class Making:
         return plan
 
 
+def is_made(format: Format, precision: Precision) -> bool:
+    """Whether files of a precision are made of others, by the quantiser of their format."""
+    if not format.quantiser or not precision.made_by:
+        return False
+    return hasattr(import_module(format.quantiser), precision.made_by)
+
+
 def write(
-    exporter: Exporter, request: ExportRequest, path: Path, calibration: Calibration | None
+    exporter: Exporter,
+    request: ExportRequest,
+    path: Path,
+    cases: Sequence[Case],
+    calibration: Calibration | None = None,
 ) -> Making | None:
     """Write a file in the precision of a request.
 
@@ -85,28 +103,53 @@ def write(
         exporter: of the format.
         request: what to write.
         path: where to.
+        cases: on which the file is going to be proved; float16 is kept from what overflows there.
         calibration: for precisions that measure ranges.
 
     Returns:
-        How it was made of a file in float32, to make it again; None if the exporter wrote it.
+        How it was made of another file, to make it again; None if the exporter wrote it.
 
     Raises:
         InputError: if the format cannot hold the network in that precision.
     """
     precision = precision_named(request.precision)
-    if not precision.made_by:
+    if not is_made(exporter.record, precision):
         exporter.write(request, path)
         return None
-    folder = path.parent / FLOAT32.name
-    folder.mkdir(exist_ok=True)
-    source = folder / path.name
-    exporter.write(replace(request, precision=FLOAT32.name), source)
+    source = write_source(exporter, request, path, precision)
     examples = Examples(0, lambda place: {})
     if calibration is not None:
         session = open_file(source)
         examples = calibration.measured.mapped(
             lambda feeds: feeds_of(session, request.deployable, feeds)
         )
-    making = Making(exporter, precision, source, path, examples)
+    kept: tuple[str, ...] = ()
+    if not precision.is_quantised:
+        kept = overflowing(source, inputs_of(source, request, cases))
+    making = Making(exporter, precision, source, path, examples, kept)
     making.make()
     return making
+
+
+def write_source(
+    exporter: Exporter, request: ExportRequest, path: Path, precision: Precision
+) -> Path:
+    """Write the file that one in some precision is made of, in a folder beside it.
+
+    Raises:
+        InputError: if the format cannot hold the network.
+    """
+    wanted = exporter.record.made_of if precision.is_quantised else FLOAT32.name
+    folder = path.parent / wanted
+    folder.mkdir(exist_ok=True)
+    source = folder / path.name
+    exporter.write(replace(request, precision=wanted), source)
+    return source
+
+
+def inputs_of(path: Path, request: ExportRequest, cases: Sequence[Case]) -> Iterator[Feeds]:
+    """The inputs of some cases, as a file takes them; those of examples one by one."""
+    session = open_file(path)
+    for case in cases:
+        for feeds in case.parts():
+            yield feeds_of(session, request.deployable, feeds)

@@ -1,4 +1,4 @@
-"""Eight bits in ONNX: products as integers, or weights alone.
+"""Eight bits in ONNX: products as integers, or weights alone. ``onnx_half`` has sixteen.
 
 In int8, QuantizeLinear and DequantizeLinear stand in front of the operators that gain. Weights are
 int8 with a scale for each output, activations uint8 with one scale and a zero point. ONNX Runtime
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporters.quantisation.calibration import Feeds
+from exporters.quantisation.onnx_half import halve
 from exporters.quantisation.plan import Plan
 from exporters.quantisation.small_constants import addends_of, small, weights_of
 from slide_deploy.graph_checks import read_graph
@@ -24,6 +25,8 @@ from slide_deploy.graph_checks.weight_widths import float_operators
 
 if TYPE_CHECKING:
     import onnx
+
+__all__ = ["halve", "quantise", "quantise_weights"]
 
 
 def quantise(source: Path, target: Path, plan: Plan) -> None:

@@ -3,11 +3,14 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal
 
 from exporters.quantisation.calibration import Examples
 from exporters.quantisation.families import Family, families
 from slide_deploy.formats import Format
 from slide_deploy.graph_checks import read_graph
+
+ALL: Final = "all"  # operators of every kind
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ def plan_for(
     examples: Examples,
     *,
     kept: Collection[str] = (),
-    chosen: Collection[Family] | None = None,
+    chosen: Collection[Family] | Literal["all"] | None = None,
 ) -> Plan:
     """What to quantise in a file.
 
@@ -40,10 +43,14 @@ def plan_for(
         format: of the file.
         examples: inputs, as the file takes them.
         kept: names of nodes that stay in float.
-        chosen: families to quantise; those of the format's record if None.
+        chosen: families to quantise; those of the format's record if None, or ``ALL``.
     """
-    wanted = {Family(name) for name in format.quantised} if chosen is None else set(chosen)
     graph = read_graph(path)
+    if chosen == ALL:
+        wanted: set[Family | None] = {None, *Family}
+    else:
+        names = {Family(name) for name in format.quantised}
+        wanted = {*names} if chosen is None else {*chosen}
     found = families(graph)
     operators = tuple(
         node.name

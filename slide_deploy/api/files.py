@@ -29,6 +29,7 @@ class FileVerdict:
         parting: the first layer that the file computes differently, and the noise of each layer of
             a quantised file; None if it was not looked for.
         names_another_source: whether the file says that it was exported from other weights.
+        precision: whose limits were kept or not, and in which the runtime computed.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class FileVerdict:
     verification: Verification
     parting: Parting | None = None
     names_another_source: bool = False
+    precision: str = "float32"
 
     @property
     def passed(self) -> bool:
@@ -62,7 +64,7 @@ class FileVerdict:
         from slide_deploy.console import as_text, case_table, noise_line, noise_table
 
         verdict = "agrees with" if self.passed else "DISAGREES with"
-        lines = [f"{self.path} {verdict} {self.network}"]
+        lines = [f"{self.path} {verdict} {self.network} in {self.precision}"]
         if self.names_another_source:
             lines.append("note: the file says that it was exported from other weights")
         if self.parting is not None:
@@ -80,7 +82,8 @@ def verify(
     model: "Model",
     inputs: "Inputs | None" = None,
     *,
-    precision: str = "float32",
+    precision: str | None = None,
+    calibration: PathLike | None = None,
     locate: bool = False,
 ) -> FileVerdict:
     """Run a written file on its own runtime and compare it with its network in float64.
@@ -89,7 +92,10 @@ def verify(
         file: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
         model: a module, the path of a checkpoint, or what ``load`` gave; it is left as it is.
         inputs: of a module: an example of what its ``forward`` takes.
-        precision: of the file: how far its answers may be off.
+        precision: of the file: how far its answers may be off, and what the runtime computes in.
+            What the file claims if left out, where it holds that.
+        calibration: for files of int8: the pictures or the ``.npz`` file of their export. They are
+            proved on the examples that were held back.
         locate: look for the first layer that the file computes differently; in a quantised file
             for the noise of each layer as well.
 
@@ -102,21 +108,23 @@ def verify(
     from slide_deploy import verification
     from slide_deploy.api.networks import network_of
     from slide_deploy.models.host_network import are_features
-    from slide_deploy.parity import LIMITS
     from slide_deploy.runtimes import open_file
+    from slide_deploy.tasks.proofs import examples_to_prove, precision_to_prove
 
-    if precision not in LIMITS:
-        raise InputError(f"{precision} is no precision: give {', '.join(LIMITS)}.")
     path = path_of(file, "file")
+    record = precision_to_prove(path, precision)
     outputs = open_file(path).outputs
     # Logits or maps: a checkpoint has both.
     features = isinstance(model, str | os.PathLike) and are_features(outputs)
     network = network_of(model, inputs, features=features)
+    shown = None if calibration is None else path_of(calibration, "--calibration")
+    examples = examples_to_prove(path, network, record, shown)
     return FileVerdict(
         path=path,
         network=network.origin.name,
-        verification=verification.verify_file(path, network, precision),
-        parting=verification.locate(path, network, precision) if locate else None,
+        precision=record.name,
+        verification=verification.verify_file(path, network, record.name, examples),
+        parting=verification.locate(path, network, record.name) if locate else None,
         names_another_source=verification.names_another_origin(path, network),
     )
 

@@ -117,7 +117,7 @@ def bench(
     streams: int | Sequence[int] = 1,
     threads: int | None = None,
     pin: Sequence[int] = (),
-    precision: str = "float32",
+    precision: str | None = None,
     shape: Mapping[str, Sequence[int]] | None = None,
     option: Mapping[str, str] | None = None,
     profile: bool = False,
@@ -137,7 +137,7 @@ def bench(
         threads: for one call; all cores if left out.
         pin: processors to stay on.
         precision: of the arithmetic: "float32", "float16", "bfloat16", or "default" for the
-            runtime's own choice.
+            runtime's own choice; what each file claims to be made for if left out.
         shape: sizes of inputs that are open, by name, as ``{"image": (1, 3, 224, 224)}``.
         option: of the runtime, by its own names.
         profile: time operators as well, where the runtime tells.
@@ -174,11 +174,11 @@ def bench(
     configuration = Configuration(
         threads=threads or len(pinned) or usable_threads(),
         pinned=pinned,
-        precision=precision,
+        precision=precision or "float32",
         shapes=sizes,
         options=dict(option or {}),
     )
-    sweep = Sweep(texts_of(target), batches, calls, configuration)
+    sweep = Sweep(texts_of(target), batches, calls, configuration, precision is None)
     found = candidates(paths_of(files, "files"), sweep)
     shares = read_accuracies(paths_of(accuracy, "--accuracy") if accuracy else ())
     artifacts = {each.name: stated(describe_artifact(Path(each.path)), shares) for each in found}

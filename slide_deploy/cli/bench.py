@@ -20,6 +20,7 @@ from slide_deploy.cli.results import (
 )
 from slide_deploy.errors import InputError
 from slide_deploy.input_shapes import parse_shapes
+from slide_deploy.precisions import FLOAT32
 from slide_deploy.share import parse_share
 from slide_deploy.tasks.options import require_bench
 
@@ -62,12 +63,13 @@ def bench(
         str | None, typer.Option(help="Processors to stay on: 0,1 or 0-3.", metavar="LIST")
     ] = None,
     precision: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="float32, float16, bfloat16, or default: the runtime's choice.",
+            help="To compute in: float32, float16, bfloat16, or default: the runtime's choice. "
+            "By default what each file claims to be made for on that target.",
             autocompletion=one_of(ARITHMETIC),
         ),
-    ] = "float32",
+    ] = None,
     shape: ShapeOption = None,
     option: Annotated[
         list[str] | None, typer.Option(help="Of the runtime, by its own name.", metavar="KEY=VALUE")
@@ -186,7 +188,7 @@ def _sweep(
     streams: Sequence[int] | None,
     threads: int | None,
     pin: str | None,
-    precision: str,
+    precision: str | None,
     shapes: Sequence[str] | None,
     options: Sequence[str] | None,
 ) -> "Sweep":
@@ -198,12 +200,16 @@ def _sweep(
     configuration = Configuration(
         threads=threads or len(pinned) or usable_threads(),
         pinned=pinned,
-        precision=precision,
+        precision=precision or FLOAT32.name,
         shapes=parse_shapes(shapes or ()),
         options=dict(map(_option, options or ())),
     )
     return Sweep(
-        tuple(targets or ()), tuple(batches or (1,)), tuple(streams or (1,)), configuration
+        tuple(targets or ()),
+        tuple(batches or (1,)),
+        tuple(streams or (1,)),
+        configuration,
+        as_claimed=precision is None,
     )
 
 

@@ -129,7 +129,7 @@ def export(
     from exporters.explained import explanation, rewrite_lines
     from exporters.publishing import refuse_occupied
     from exporters.registry import exporter_for
-    from exporters.shown import lowering_lines, preprocessing_lines, price_lines
+    from exporters.shown import kept_lines, lowering_lines, preprocessing_lines, price_lines
     from slide_deploy.console import stdout, verification_table
     from slide_deploy.folders import require_writable_folder
     from slide_deploy.images.description import parse_channels
@@ -218,7 +218,7 @@ def export(
         for remark in (*result.remarks[len(trained.origin.remarks) :], *unraced):
             typer.echo(f"note: {remark}")
         for file in result.files:
-            for line in lowering_lines(file):
+            for line in (*lowering_lines(file), *kept_lines(file)):
                 typer.echo(fill(line, console.width, subsequent_indent="  "))
         for line in preprocessing_lines(result.files):
             typer.echo(fill(line, console.width, subsequent_indent="  "))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.cli.options import (
-    DEFAULT_PRECISION,
+    CalibrationOption,
     JsonOption,
     LabelsOption,
     Precision,
@@ -27,9 +27,14 @@ def verify(
     file: Annotated[Path, typer.Argument(help="A written file.", show_default=False)],
     source: Source,
     precision: Annotated[
-        Precision,
-        typer.Option(help="Of the file: how far its answers may be off.", case_sensitive=False),
-    ] = DEFAULT_PRECISION,
+        Precision | None,
+        typer.Option(
+            help="Of the file: how far its answers may be off, and what the runtime computes in. "
+            "Default: what the file claims, where it holds that.",
+            case_sensitive=False,
+        ),
+    ] = None,
+    calibration: CalibrationOption = None,
     locate: Annotated[
         bool,
         typer.Option(
@@ -45,11 +50,14 @@ def verify(
     from slide_deploy.models.host_network import are_features
     from slide_deploy.progress import Steps
     from slide_deploy.runtimes import open_file
+    from slide_deploy.tasks.proofs import examples_to_prove, precision_to_prove
 
     _refuse_exchanged(file, source.checkpoint)
     source.require("the checkpoint with --against")
-    outputs = Outputs({"--json": json_to}, quiet, [file, *source.files])
-    session = open_file(file)
+    examples = [calibration] if calibration is not None else []
+    outputs = Outputs({"--json": json_to}, quiet, [file, *source.files, *examples])
+    record = precision_to_prove(file, None if precision is None else precision.value)
+    session = open_file(file, record.arithmetic)
     with Steps(outputs.quiet, 3) as step:
         step(f"load {source.title}")
         of_stages = source.checkpoint is not None and are_features(session.outputs)
@@ -61,14 +69,16 @@ def verify(
         from slide_deploy.verification import names_another_origin, verify_file
 
         step(f"run on {session.runtime} and compare with {source.title} in float64")
-        result = verify_file(file, trained, precision.value)
+        held_back = examples_to_prove(file, trained, record, calibration)
+        result = verify_file(file, trained, record.name, held_back)
         foreign = names_another_origin(file, trained)
         parting = None
         if locate:
             step("compare layer by layer")
-            parting = find(file, trained, precision.value)
+            parting = find(file, trained, record.name)
     report = {
         "passed": result.passed,
+        "precision": record.name,
         "verification": result,
         "locate": parting,
         "names_another_source": foreign,
@@ -76,6 +86,8 @@ def verify(
     outputs.write("--json", lambda: to_json(report))
     if not outputs.quiet:
         stdout().print(case_table(result))
+        claimed = ", as the file claims" if precision is None else ""
+        typer.echo(f"precision: {record.name}{claimed}: {record.meaning}")
         for remark in trained.origin.remarks:
             typer.echo(f"note: {remark}")
         if foreign:

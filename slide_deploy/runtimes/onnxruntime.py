@@ -7,13 +7,19 @@ import numpy as np
 
 from slide_deploy.errors import InputError
 from slide_deploy.runtimes.base import Feeds, Port, Session, message_lines
+from slide_deploy.runtimes.half_arithmetic import has_float16, rounded_twin
 
 # Without a fallback: it would try the same again, and say so on stdout.
 _CPU: Any = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
 
 
-def load(path: Path) -> Session:
+def load(path: Path, arithmetic: str = "float32") -> Session:
     """Load an ``.onnx`` file.
+
+    Args:
+        path: of the file.
+        arithmetic: "float16" for the rounding that a file of float16 says, which ONNX Runtime
+            leaves out on processors; see ``half_arithmetic``. Other files are run as they are.
 
     Raises:
         InputError: if ONNX Runtime refuses the file.
@@ -22,8 +28,13 @@ def load(path: Path) -> Session:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: its warnings speak of its own optimiser
+    name = "onnxruntime"
     try:
-        session = onnxruntime.InferenceSession(path, options, **_CPU)
+        content: Path | bytes = path
+        if arithmetic == "float16" and has_float16(model := _read(path)):
+            name += " in float16"
+            content = rounded_twin(model).SerializeToString()
+        session = onnxruntime.InferenceSession(content, options, **_CPU)
     except Exception as error:  # onnxruntime has no base class for its own errors
         raise InputError(
             f"{path} does not load on ONNX Runtime ({message_lines(error)[0]})."
@@ -44,13 +55,13 @@ def load(path: Path) -> Session:
         for each in session.get_inputs()
     )
     metadata = session.get_modelmeta().custom_metadata_map
-    return Session("onnxruntime", onnxruntime.__version__, ports, outputs, run, metadata)
+    return Session(name, onnxruntime.__version__, ports, outputs, run, metadata)
 
 
 def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
     """Every floating-point value of the file for these inputs, by name.
 
-    The graph runs as it is written, without ONNX Runtime's optimiser.
+    The graph runs as it is written, without ONNX Runtime's optimiser; float16 is rounded.
 
     Raises:
         InputError: if ONNX Runtime refuses the file.
@@ -60,6 +71,8 @@ def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
 
     try:
         model = onnx.load(path)
+        if has_float16(model):
+            model = rounded_twin(model)
         outputs = {output.name for output in model.graph.output}
         for node in model.graph.node:
             for name in node.output:
@@ -80,6 +93,12 @@ def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
     return {
         name: value for name, value in zip(names, answers, strict=True) if value.dtype.kind == "f"
     }
+
+
+def _read(path: Path) -> Any:
+    import onnx
+
+    return onnx.load(path)
 
 
 def _dtype(value: Any) -> str:

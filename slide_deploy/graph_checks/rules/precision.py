@@ -10,7 +10,8 @@ products, behind casts and whatever makes floats of stored integers:
     has_palettes   whether the narrow ones are places in a palette
     value_bits     values are rounded to so many bits somewhere, and nowhere to others; or to none
 
-A quantised file may name the operators whose weights it keeps as floats; then no others are. A
+A quantised file may name the operators whose weights it keeps as floats; then no others are. A file
+of float16 must name those whose weights it keeps in float32, as spare_bits let it. A
 precision of 16 and 32 bits allows no numbers of low precision: a quantiser copies the claim of the
 file that it reads. Without 16 among its widths it allows no value and no constant of 16 bits. A
 file to be run in bfloat16 is one of float32 in all of this.
@@ -66,19 +67,23 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
 
 def _floats(graph: Graph, widths: Sequence[Width], precision: Precision) -> Iterator[Violation]:
     """Weights and values of a file of floats that are wider or narrower than it says."""
-    bits = [width.bits for width in widths if "int" not in width.dtype and width.bits >= 16]
-    if bits and not _fits(set(bits), precision):
+    floats = [width for width in widths if "int" not in width.dtype and width.bits >= 16]
+    try:
+        named = set(read_names(graph.metadata.get(FLOAT_OPERATORS_KEY, "[]")))
+    except ValueError as error:
+        yield RULE.broken(f"The file's {FLOAT_OPERATORS_KEY} {error}.")
+        return
+    kept = {width.node.name for width in floats if width.bits in precision.spare_bits}
+    for name in sorted(named - kept):
+        yield RULE.broken("The file says that its weight is kept as floats, and it is not.", name)
+    bits = [width.bits for width in floats if width.node.name not in named & kept]
+    if bits and set(bits) != precision.weight_bits:
         yield RULE.broken(
             f"The file claims {precision.name}; {bits.count(16)} of its {len(bits)} weights have "
             f"16 bits."
         )
     if 16 not in precision.weight_bits | precision.spare_bits:
         yield from _narrow_values(graph, precision.name)
-
-
-def _fits(found: set[int], precision: Precision) -> bool:
-    """Whether the widths that must occur do, and others only where they may."""
-    return precision.weight_bits <= found <= precision.weight_bits | precision.spare_bits
 
 
 def _quantised_weights(widths: Sequence[Width], precision: Precision) -> Iterator[Violation]:

@@ -1,0 +1,79 @@
+"""How a written file is held against its network: in which precision, and on which inputs."""
+
+from pathlib import Path
+
+from exporters.outcome import ExportOptions
+from exporters.quantisation.calibration import read_calibration
+from slide_deploy.cases import Case, example_case
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks import read_graph
+from slide_deploy.graph_checks.declarations import PRECISION_KEY
+from slide_deploy.graph_checks.policy import standard_ops
+from slide_deploy.graph_checks.rules.precision import RULE
+from slide_deploy.images.description import Preprocessing, read_description
+from slide_deploy.precisions import FLOAT32, Precision, precision_named
+from slide_deploy.runtimes import open_file
+
+
+def precision_to_prove(path: Path, asked: str | None) -> Precision:
+    """The precision whose limits and arithmetic a file is held to.
+
+    It is the one that was asked for, else the one that the file claims. A claim counts only where
+    the file holds what it says (SD021), so that no edited word excuses a wrong answer.
+
+    Args:
+        path: of the file.
+        asked: name of a precision; None for what the file claims, float32 if it claims none.
+
+    Raises:
+        InputError: if there is no such precision, or the file does not hold what it claims.
+    """
+    if asked is not None:
+        return precision_named(asked)
+    graph = read_graph(path)
+    broken = next(iter(RULE.check(graph, standard_ops())), None)
+    if broken is not None:
+        said = broken.message.rstrip(".")
+        raise InputError(
+            f"{path} does not hold what it claims ({said}): give the --precision that is meant."
+        )
+    return precision_named(graph.metadata.get(PRECISION_KEY, FLOAT32.name))
+
+
+def examples_to_prove(
+    path: Path, deployable: Deployable, precision: Precision, calibration: Path | None
+) -> tuple[Case, ...] | None:
+    """The examples that an export of the same calibration set held back.
+
+    Args:
+        path: of the file.
+        deployable: its network.
+        precision: of the file.
+        calibration: a folder of pictures or a ``.npz`` file.
+
+    Returns:
+        None for precisions that are proved on cases of our own.
+
+    Raises:
+        InputError: if the precision takes examples and there are none, or they do not fit.
+    """
+    if not precision.is_calibrated:
+        if calibration is not None:
+            raise InputError(
+                f"--calibration is for files of int8, and {path} is held to {precision.name}: "
+                f"leave it out."
+            )
+        return None
+    if calibration is None:
+        raise InputError(
+            f"{precision.name} is proved on examples, as ranges of values say nothing of noise: "
+            f"give --calibration the pictures, or the .npz file, of the export."
+        )
+    described = read_description(open_file(path).metadata)
+    preprocessing = Preprocessing()
+    if described is not None:
+        preprocessing = Preprocessing(described.mean, described.deviation, described.inside)
+    options = ExportOptions((), path.parent, precision=precision.name, preprocessing=preprocessing)
+    held_back = read_calibration(calibration, deployable, options).held_back
+    return (example_case("examples held back", held_back),)

@@ -1,0 +1,128 @@
+"""What a file is held to: what was asked for, or what it claims where it holds that."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+import slide_deploy
+from slide_deploy.cli import app
+from slide_deploy.errors import InputError
+from slide_deploy.graph_checks import check_file
+from slide_deploy.precisions import precision_named
+from slide_deploy.runtimes import open_file
+from tests.shared import once
+from tests.support import copied, golden_swin, randomise
+
+NANO = golden_swin("slide_swin_nano")
+IMAGE = torch.zeros(1, 3, 16, 16)
+
+
+def network() -> nn.Module:
+    layers = (nn.Conv2d(3, 64, 4, 4), nn.Flatten(2), nn.Linear(16, 64), nn.GELU(), nn.Linear(64, 5))
+    return randomise(nn.Sequential(*layers), seed=1)
+
+
+def examples(folder: Path) -> Path:
+    path = folder / "examples.npz"
+    images = np.random.default_rng(0).standard_normal((16, 3, 16, 16)).astype(np.float32)
+    np.savez(path, input=images)
+    return path
+
+
+def written(precision: str, format: str = "openvino") -> Path:
+    """A file of the network, exported once."""
+
+    def write(folder: Path) -> Path:
+        calibration = examples(folder) if precision == "int8" else None
+        result = slide_deploy.export(
+            network(), IMAGE, to=format, out=folder, precision=precision, calibration=calibration
+        )
+        result.raise_if_failed()
+        return result.paths[format]
+
+    return once(("proofs", precision, format), write)
+
+
+def has_bfloat16() -> bool:
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def test_a_file_is_held_to_what_it_claims_and_says_so() -> None:
+    verdict = slide_deploy.verify(written("float16", "onnx"), network(), IMAGE)
+    assert verdict.passed
+    assert verdict.precision == "float16"
+    assert verdict.verification.limit == precision_named("float16").limit
+    assert verdict.verification.runtime == "onnxruntime in float16"
+    assert "in float16" in repr(verdict)
+
+
+def test_what_was_asked_for_wins() -> None:
+    verdict = slide_deploy.verify(written("float16", "onnx"), network(), IMAGE, precision="float32")
+    assert not verdict.passed
+    assert verdict.verification.runtime == "onnxruntime"
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="the processor has no bfloat16")
+def test_bfloat16_is_computed_in_and_shown() -> None:
+    verdict = slide_deploy.verify(written("float32"), network(), IMAGE, precision="bfloat16")
+    assert verdict.verification.runtime == "openvino in bfloat16"
+    noise = verdict.verification.worst.snr_db
+    exact = slide_deploy.verify(written("float32"), network(), IMAGE).verification
+    assert exact.runtime == "openvino"
+    assert noise < 60 < 80 < exact.worst.snr_db
+    claimed = slide_deploy.verify(written("bfloat16"), network(), IMAGE).verification
+    assert claimed.runtime == "openvino in bfloat16"
+
+
+def test_an_arithmetic_that_the_processor_lacks_is_refused() -> None:
+    import openvino
+
+    if "FP16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("the processor has float16")
+    with pytest.raises(InputError, match=r"is to be run in float16, and OpenVINO computes in"):
+        open_file(written("float32"), {"openvino": "float16"})
+
+
+def test_an_edited_claim_excuses_nothing(tmp_path: Path) -> None:
+    path = copied(written("float32", "onnx"), tmp_path)
+    model = onnx.load(path)
+    entry = next(each for each in model.metadata_props if each.key == "slide_deploy.precision")
+    entry.value = "int8"
+    onnx.save(model, path)
+    assert "SD021" in {found.rule for found in check_file(path).errors}
+    with pytest.raises(InputError, match=r"does not hold what it claims .*none of its .* 8 bits"):
+        slide_deploy.verify(path, network(), IMAGE)
+    assert slide_deploy.verify(path, network(), IMAGE, precision="float32").passed
+
+
+def test_int8_is_proved_on_the_examples_held_back(tmp_path: Path) -> None:
+    path = written("int8")
+    with pytest.raises(InputError, match="int8 is proved on examples, .*: give --calibration"):
+        slide_deploy.verify(path, network(), IMAGE)
+    verdict = slide_deploy.verify(path, network(), IMAGE, calibration=examples(tmp_path))
+    assert verdict.passed
+    (case,) = verdict.verification.cases
+    assert (case.name, case.batch) == ("examples held back", 4)
+
+
+def test_examples_are_refused_where_none_are_needed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"held to float32: leave it out"):
+        slide_deploy.verify(written("float32"), network(), IMAGE, calibration=examples(tmp_path))
+
+
+def test_the_command_says_whose_limits_it_took(tmp_path: Path) -> None:
+    result = slide_deploy.export(NANO.path, to="openvino", out=tmp_path, precision="float16")
+    arguments = ["verify", str(result.paths["openvino"]), "--against", str(NANO.path)]
+    said = CliRunner().invoke(app, arguments)
+    assert said.exit_code == 0
+    assert "precision: float16, as the file claims" in said.stdout
+    asked = CliRunner().invoke(app, [*arguments, "--precision", "float32"])
+    assert asked.exit_code == 1
+    assert "precision: float32: everything" in asked.stdout
