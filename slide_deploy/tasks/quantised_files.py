@@ -142,7 +142,9 @@ def wishes(record: Format, source: Path, plain: Path) -> Iterator[Wish]:
 
 
 @torch_defaults()
-def write_files(subject: Subject, exporter: Exporter, written: Written, place: Path, step: Step) -> None:
+def write_files(
+    subject: Subject, exporter: Exporter, written: Written, place: Path, step: Step
+) -> None:
     """Write the files of a format into ``place/FORMAT``, in the place of older ones.
 
     Args:
@@ -193,12 +195,15 @@ def _made(subject: Subject, wish: Wish, path: Path) -> Variant:
 
 def _proved(subject: Subject, made: Variant, path: Path) -> Variant:
     precision = precision_named(INT8 if made.families else FLOAT32)
-    size = sum(part.stat().st_size for part in files_of(path).values())
     verdict = subject.verdict(path, precision)
     snr = verdict.worst.snr_db
-    runs = (min(snr, 999.0),) if not math.isnan(snr) else ()
-    fault = "" if verdict.passed else f"wrong: below the {precision.limit.snr_db:g} dB of {precision.name}"
-    return replace(made, size=size, snr_db=runs, fault=fault)
+    least = f"{precision.limit.snr_db:g} dB"
+    return replace(
+        made,
+        size=sum(part.stat().st_size for part in files_of(path).values()),
+        snr_db=() if math.isnan(snr) else (snr,),
+        fault="" if verdict.passed else f"wrong: {precision.name} is to have {least} at least",
+    )
 
 
 def subject_named(name: str, quick: bool, folder: Path) -> Subject:
