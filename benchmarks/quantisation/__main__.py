@@ -80,7 +80,7 @@ def _plan(place: Path, chosen: argparse.Namespace) -> Plan:
 def _race(place: Path, chosen: argparse.Namespace, step: Callable[[str], None]) -> None:
     """Race the files of a format, and keep the result beside them."""
     plan = _plan(place, chosen)
-    run = race(plan, lambda text: step(f"{place.name}: {text}"))
+    run = race(plan, lambda text: step(f"{place.parent.name}, {place.name}: {text}"))
     if run.interrupted:
         raise KeyboardInterrupt
     result.write(run, place / RESULT)
@@ -99,7 +99,7 @@ def _conditions(written: Sequence[Written], runs: Sequence[Run]) -> dict[str, st
     rounds = {len(each.rounds) for each in measured if each.rounds}
     small = [each.network for each in written if each.quick]
     return {
-        "command": f"`{COMMAND}`, a run for each runtime, a process for each file",
+        "command": f"`{COMMAND}`, a run for each network and runtime, a process for each file",
         **({"too small to say anything": ", ".join(dict.fromkeys(small))} if small else {}),
         "ranges measured on": ", ".join(dict.fromkeys(each.examples for each in written)),
         "threads": ", ".join(map(str, sorted(threads))),

@@ -92,12 +92,17 @@ def read(folder: Path) -> Written:
 
 
 def folders(place: Path) -> tuple[Path, ...]:
-    """The folders of all formats.
+    """The folders of all networks and formats, in the order in which networks are listed.
 
     Raises:
         InputError: if there is none.
     """
-    found = tuple(sorted(path.parent for path in place.glob(f"*/{FILES}")))
+    from benchmarks.passes.networks import NETWORKS
+
+    order = {each.name: index for index, each in enumerate(NETWORKS)}
+    found = [path.parent for path in place.glob(f"*/*/{FILES}")]
     if not found:
         raise InputError(f"{place} holds no files: run make bench-quantisation.")
-    return found
+    return tuple(
+        sorted(found, key=lambda each: (order.get(each.parent.name, len(order)), each.name))
+    )

@@ -46,7 +46,8 @@ from slide_deploy.verification import answers_of, feeds_of
 
 INT8 = "int8"
 FORMATS = ("onnx", "openvino")
-NETWORK = "slide_swin_tiny"
+# Ours, and two that have the families of convolutions.
+NETWORKS = ("slide_swin_tiny", "repvgg", "convnext")
 Step = Callable[[str], None]
 # The most that a format says: float32, the default, all, one for each family, two for ONNX alone.
 _STEPS = 5 + len(Family)
@@ -145,7 +146,7 @@ def wishes(record: Format, source: Path, plain: Path) -> Iterator[Wish]:
 def write_files(
     subject: Subject, exporter: Exporter, written: Written, place: Path, step: Step
 ) -> None:
-    """Write the files of a format into ``place/FORMAT``, in the place of older ones.
+    """Write the files of a format into ``place/NETWORK/FORMAT``, in the place of older ones.
 
     Args:
         subject: the network.
@@ -158,7 +159,7 @@ def write_files(
         InputError: if a file in float32, or the one with the record's families, cannot be written
             or is wrong.
     """
-    folder = place / exporter.format
+    folder = place / written.network / exporter.format
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     step(f"{exporter.format}: {FLOAT32}")
@@ -225,22 +226,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 2 if a file could not be written or is wrong."""
     parser = argparse.ArgumentParser(prog="python -m slide_deploy.tasks.quantised_files")
     parser.add_argument("folder", type=Path, help="to write into")
-    parser.add_argument("--network", default=NETWORK, help="one of those of make bench-passes")
+    parser.add_argument(
+        "--network", action="append", default=[], help="of make bench-passes, once for each"
+    )
     parser.add_argument("--format", action="append", default=[], choices=FORMATS)
     parser.add_argument("--quick", action="store_true", help="a small network, to try the command")
     chosen = parser.parse_args(arguments)
     try:
-        with Steps(False, 1 + len(chosen.format or FORMATS) * _STEPS) as step:
-            step(f"{chosen.network}: answers in float64")
-            subject = subject_named(chosen.network, chosen.quick, chosen.folder)
-            measured = subject.calibration.measured
-            examples = f"{len(measured)} images of noise, {subject.case.batch} others for the error"
-            for format in chosen.format or FORMATS:
-                exporter = exporter_for(format)
-                exporter.require(INT8)
-                target = exporter.record.target
-                known = Written(chosen.network, format, target, chosen.quick, examples, ())
-                write_files(subject, exporter, known, chosen.folder, step)
+        names, formats = chosen.network or NETWORKS, chosen.format or FORMATS
+        with Steps(False, len(names) * (1 + len(formats) * _STEPS)) as step:
+            for name in names:
+                step(f"{name}: answers in float64")
+                subject = subject_named(name, chosen.quick, chosen.folder / name)
+                measured, others = len(subject.calibration.measured), subject.case.batch
+                examples = f"{measured} images of noise, {others} others for the error"
+                for format in formats:
+                    exporter = exporter_for(format)
+                    exporter.require(INT8)
+                    target = exporter.record.target
+                    known = Written(name, format, target, chosen.quick, examples, ())
+                    write_files(subject, exporter, known, chosen.folder, step)
     except SlideDeployError as error:
         print(error, file=sys.stderr)
         return 2

@@ -52,7 +52,7 @@ def write(folder: Path, format: str) -> int:
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_the_commands_write_race_and_show(tmp_path: Path, format: str, capsys) -> None:
     assert write(tmp_path, format) == 0
-    written = read(tmp_path / format)
+    written = read(tmp_path / "small" / format)
     names = [each.name for each in written.variants]
     assert names[:3] == ["float32", "default", "default and patches"]
     assert {"default without head", "all families"} <= set(names)
@@ -89,7 +89,7 @@ def test_a_file_that_does_not_load_or_is_wrong_has_a_row(tmp_path: Path, quantis
 
     quantiser(quantise)
     assert write(tmp_path, "onnx") == 0
-    by_name = {each.name: each for each in read(tmp_path / "onnx").variants}
+    by_name = {each.name: each for each in read(tmp_path / "small" / "onnx").variants}
     assert by_name["default"].fault == ""
     unreadable, wrong = by_name["default and attention"], by_name["default and patches"]
     assert unreadable.snr_db == () and unreadable.fault
