@@ -156,9 +156,8 @@ ONNX = Format(
     quantiser="exporters.quantisation.onnx_file",
     quantised=("projections", "head"),
     # Integer products are of tokens: a convolution of integers leaves the layout of convolutions.
-    # Biases go into the weights where a normalisation comes before (4.6 % of Slide-Swin-T), and stay
-    # apart elsewhere: a product and a bias in one would be no product of integers any more.
-    other_passes={"int8": (*PASSES, "absorbed_biases", "biases_apart")},
+    # Biases stay apart, as a product and a bias in one would be no product of integers any more.
+    other_passes={"int8": (*PASSES, "biases_apart")},
 )
 
 # OpenVINO has normalisations as one operator, and adds biases for nothing. Its depthwise kernel as
