@@ -8,7 +8,8 @@ JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo detector picture test test-all lint types unit long full mutants random traps tune \
-	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-sizes bench-precisions \
+	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
+	bench-precisions \
 	format train clean
 
 help:
@@ -26,6 +27,7 @@ help:
 	@echo "make accuracy-plot  race networks of known accuracy and draw it beside their latency"
 	@echo "make bench-forms  race small networks in every form, for half an hour; see docs/tuning.md"
 	@echo "make bench-passes  race networks with and without each pass, for half an hour; see docs/passes.md"
+	@echo "make bench-quantisation  race families of operators in int8; see docs/quantised-operators.md"
 	@echo "make bench-sizes  export every published size to every format, for an hour; see docs/models.md"
 	@echo "make bench-precisions  what each precision costs a trained model; see docs/precision.md"
 	@echo "make picture draw the picture at the top of the README"
@@ -145,6 +147,13 @@ bench-passes: $(VENV)/.installed
 	$(BIN)/python -m slide_deploy.tasks.pass_files build/passes $(PASS_NETWORKS)
 	$(BIN)/python -m benchmarks.passes build/passes $(PASS_NETWORKS) $(PASS_FLAGS) \
 		--out docs/passes.md
+
+# Which families of operators gain in int8, and what does each cost?
+QUANTISATION_FLAGS ?= --rounds 12 --seconds 4
+bench-quantisation: $(VENV)/.installed
+	$(BIN)/python -m slide_deploy.tasks.quantised_files build/quantisation
+	$(BIN)/python -m benchmarks.quantisation build/quantisation $(QUANTISATION_FLAGS) \
+		--out docs/quantised-operators.md
 
 # Half an hour on an idle machine. Strips cost synchronisation and pay at high resolution, where
 # each makes the export longer: there the two forms that lead elsewhere are raced.

@@ -43,6 +43,7 @@ def describe_artifact(path: Path) -> Artifact:
         parameters=costs.parameters,
         traffic=costs.traffic,
         accuracy=_accuracy(path.parent / "manifest.json", digests),
+        calibration=_calibration(path.parent / "manifest.json", digests),
     )
 
 
@@ -57,12 +58,25 @@ def _costs(graph: Graph) -> _Costs:
 
 def _accuracy(manifest: Path, digests: dict[str, str]) -> float | None:
     """The share of right answers that a manifest states of exactly these files."""
+    stated = _stated(manifest, digests, "accuracy")
+    return next((float(share) for share in stated if _is_share(share)), None)
+
+
+def _calibration(manifest: Path, digests: dict[str, str]) -> str:
+    """What a manifest says that ranges of exactly these files were measured on."""
+    for each in _stated(manifest, digests, "calibration"):
+        if isinstance(each, dict) and isinstance(each.get("source"), str):
+            return f"{each.get('measured')} examples of {Path(each['source']).name}"
+    return ""
+
+
+def _stated(manifest: Path, digests: dict[str, str], key: str) -> list[Any]:
+    """What a manifest says under a key of exactly these files."""
     try:
         entries = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-        stated = [entry.get("accuracy") for entry in entries if entry["sha256"] == digests]
+        return [entry.get(key) for entry in entries if entry["sha256"] == digests]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    return next((float(share) for share in stated if _is_share(share)), None)
+        return []
 
 
 def _is_share(value: Any) -> bool:

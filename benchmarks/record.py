@@ -23,6 +23,7 @@ class Configuration:
         streams: calls that are in flight at a time.
         shapes: sizes of inputs by name, where the file leaves more open than the batch.
         options: of the runtime, by its own names; they overrule the rest.
+        environment: variables that its process is started with, as runtimes read some of them.
     """
 
     threads: int = 1
@@ -32,6 +33,7 @@ class Configuration:
     streams: int = 1
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Artifact:
         accuracy_interval: ends of its 95 % interval; None where it is only stated.
         published_accuracy: share of right answers that was published of the network, with weights
             that this file need not hold.
+        calibration: what ranges of its values were measured on, as the manifest says; empty for a
+            file that has none.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Artifact:
     accuracy: float | None = None
     accuracy_interval: tuple[float, float] | None = None
     published_accuracy: float | None = None
+    calibration: str = ""
 
 
 @dataclass(frozen=True)

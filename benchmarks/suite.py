@@ -11,6 +11,8 @@
     accuracy = 0.813                       # optional, for the plot beside latency;
                                            # published_accuracy where it is that of a publication
     line = "Slide-Swin"                    # optional: the plot joins candidates of one line
+    arithmetic = "bfloat16"                # optional, as --precision of slide-deploy bench
+    environment = { ONEDNN_MAX_CPU_ISA = "AVX2" }  # optional, of its process
 
     [[candidate]]
     name = "a network of one's own"
@@ -80,6 +82,8 @@ class Entry(_Strict):
     accuracy: float | None = Field(None, ge=0, le=1)
     published_accuracy: float | None = Field(None, ge=0, le=1)
     line: str = ""
+    arithmetic: str = ""
+    environment: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_source(self) -> "Entry":
@@ -236,8 +240,14 @@ def _candidates(
     fixed = (entry.file, entry.attention, entry.model)
     sized = len(suite.image_sizes) > 1 and all(each is None for each in fixed)
     for batch, stream in product(batches, streams):
-        configuration = replace(sweep.configuration, batch=batch, streams=stream)
-        configuration = sweep.configured(file, target, configuration)
+        configuration = replace(
+            sweep.configuration, batch=batch, streams=stream, environment=entry.environment
+        )
+        configuration = (
+            replace(configuration, precision=entry.arithmetic)
+            if entry.arithmetic
+            else sweep.configured(file, target, configuration)
+        )
         name = candidate_name(entry.name, target, configuration, size if sized else "")
         yield Candidate(name, str(file), target, configuration, line=entry.line)
 

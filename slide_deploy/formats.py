@@ -180,7 +180,7 @@ OPENVINO = Format(
     companions=(".bin",),
     passes=PASSES,
     quantiser="exporters.quantisation.openvino_file",
-    quantised=("projections", "head"),
+    quantised=("projections", "pointwise", "patches", "head", "attention"),
 )
 
 # What Apple's compiler makes of the passes was not measured. The Neural Engine computes on tensors

@@ -104,7 +104,7 @@ def test_an_edited_claim_excuses_nothing(tmp_path: Path) -> None:
 
 def test_int8_is_proved_on_the_examples_held_back(tmp_path: Path) -> None:
     path = written("int8")
-    with pytest.raises(InputError, match="int8 is proved on examples, .*: give --calibration"):
+    with pytest.raises(InputError, match=r"int8 is proved on examples, .*: give --calibration"):
         slide_deploy.verify(path, network(), IMAGE)
     verdict = slide_deploy.verify(path, network(), IMAGE, calibration=examples(tmp_path))
     assert verdict.passed

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ class Process:
     Args:
         threads: that libraries in it may use.
         timeout: seconds that one command may take before the process is ended.
+        environment: variables that it has more than this process.
     """
 
-    def __init__(self, threads: int, timeout: float) -> None:
+    def __init__(self, threads: int, timeout: float, environment: Mapping[str, str]) -> None:
         self._timeout = timeout
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
         path = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -43,6 +45,7 @@ class Process:
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(path),
                 **dict.fromkeys(_THREADS, str(threads)),
+                **environment,
             },
             # Ctrl-C is for the race, which ends its workers itself.
             start_new_session=True,

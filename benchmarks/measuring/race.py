@@ -119,7 +119,8 @@ class _Race:
         for candidate in self._plan.candidates:
             self._step(f"{candidate.name}: load and warm up")
             with self._failing(candidate.name):
-                worker = self._new_worker(candidate.configuration.threads)
+                configuration = candidate.configuration
+                worker = self._new_worker(configuration.threads, configuration.environment)
                 self._workers[candidate.name] = worker
                 loaded = worker.ask("load", candidate)
                 self._note(
@@ -197,9 +198,9 @@ class _Race:
     def _note(self, name: str, **known: object) -> None:
         self.measurements[name] = replace(self.measurements[name], **known)  # type: ignore[arg-type]
 
-    def _new_worker(self, threads: int) -> Process:
+    def _new_worker(self, threads: int, environment: Mapping[str, str] | None = None) -> Process:
         with interruption.held():  # between the two lines nobody would end the process
-            worker = Process(threads, self._plan.timeout)
+            worker = Process(threads, self._plan.timeout, environment or {})
             self._exits.callback(worker.stop)
         return worker
 

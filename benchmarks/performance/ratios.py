@@ -16,7 +16,7 @@ class Found:
     Attributes:
         row: what was asked.
         value: the ratio; None where a candidate failed or has too few rounds.
-        interval: of the ratio; None for memory, which is measured once.
+        interval: of the ratio; None for memory and size, which have no spread.
         limit: the ratio of a file that takes as long as its network's matrix products alone; None
             where these are not most of the work, or were not measured.
     """
@@ -44,11 +44,14 @@ def find(row: Row, run: Run) -> Found:
     Raises:
         InputError: if the run has no such candidates.
     """
-    ours, peer = (_measurement(run, name, row) for name in ("ours", row.peer))
+    ours, peer = (_measurement(run, name, row) for name in (row.ours, row.peer))
     over, under = (ours, peer) if row.ours_on_top else (peer, ours)
     if row.kind is Kind.memory:
         more, less = _activations(over), _activations(under)
         return Found(row, None if more is None or not less else more / less)
+    if row.kind is Kind.size:
+        most, least = over.artifact, under.artifact
+        return Found(row, most.size / least.size if most and least and least.size else None)
     estimate = paired_ratio(over.samples, under.samples)
     if estimate is None:
         return Found(row, None)

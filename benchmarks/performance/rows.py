@@ -20,6 +20,7 @@ class Kind(StrEnum):
 
     time = "time"
     memory = "memory of activations"
+    size = "size of the file"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Row:
         ours_on_top: whether the ratio is ours to the peer, and small is good.
         is_network: whether it is a whole network; most of its work are matrix products.
         kind: what is compared.
+        ours: the candidate that is ours.
     """
 
     suite: str
@@ -47,11 +49,12 @@ class Row:
     ours_on_top: bool = False
     is_network: bool = False
     kind: Kind = Kind.time
+    ours: str = "ours"
 
     @property
     def ratio(self) -> str:
         """The ratio in words."""
-        pair = ("ours", self.peer) if self.ours_on_top else (self.peer, "ours")
+        pair = (self.ours, self.peer) if self.ours_on_top else (self.peer, self.ours)
         words = " / ".join(pair)
         return words if self.kind is Kind.time else f"{self.kind}, {words}"
 
@@ -123,11 +126,31 @@ def _attention(channels: int, share: float) -> list[Row]:
     ]
 
 
+def _low_precision(suite: str, subject: str) -> list[Row]:
+    """A network in few bits against itself in float32; the limit of none is its products'."""
+
+    def row(
+        ours: str, target: str, wanted: Wanted, peer: str = "float32", kind: Kind = Kind.time
+    ) -> Row:
+        on_top = kind is Kind.size
+        return Row(suite, subject, target, peer, *wanted, on_top, kind=kind, ours=ours)
+
+    return [
+        row("int8", OPENVINO, (2.0, 2.6)),
+        row("int8", ONNX_RUNTIME, (1.5, 2.0)),
+        row("bfloat16", OPENVINO, (1.55, 1.8)),
+        row("int8 and bfloat16", OPENVINO, SHOWN),
+        row("int8, AVX2", OPENVINO, SHOWN, "float32, AVX2"),
+        *(row("int8", target, (0.27, 0.25), kind=Kind.size) for target in RUNTIMES),
+    ]
+
+
 ROWS: tuple[Row, ...] = (
     *_swin("slide_swin_tiny", "Slide-Swin-T, 224", 1),
     *_unfold(
         "slide_swin_tiny", "Slide-Swin-T, 224", {ONNX_RUNTIME: (1.7, 2.2), OPENVINO: (1.3, 1.6)}
     ),
+    *_low_precision("int8_slide_swin_tiny", "Slide-Swin-T, 224"),
     *_attention(96, 1),  # of tiny and small
     *_swin("slide_swin_small", "Slide-Swin-S, 224", _LARGER),
     *_swin("slide_swin_base", "Slide-Swin-B, 224", _LARGER),

@@ -74,6 +74,8 @@ def settings(row: Row) -> Iterator[tuple[str, str]]:
             yield "accuracy", _accuracy(artifact.accuracy, artifact.accuracy_interval)
         if artifact.published_accuracy is not None:
             yield "accuracy, as published", f"{artifact.published_accuracy:.1%}"
+        if artifact.calibration:
+            yield "calibrated on", artifact.calibration
     yield "precision", candidate.configuration.precision
     if candidate.configuration.pinned:
         yield "pinned to processors", ", ".join(map(str, candidate.configuration.pinned))
@@ -86,6 +88,7 @@ def settings(row: Row) -> Iterator[tuple[str, str]]:
         yield "warm-up", f"{warm_up.calls} calls, {time_text(warm_up.seconds)}"
     if measurement.repetitions > 1:
         yield "calls a sample", f"{measurement.repetitions:,}"
+    yield from candidate.configuration.environment.items()
     yield from candidate.configuration.options.items()
     yield from measurement.runtime.items()
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from slide_deploy.errors import InputError
 from slide_deploy.image_size import parse_size
+from slide_deploy.precisions import FLOAT32, precision_named
 from slide_deploy.tasks.options import AUTO, read_lowering
 
 if TYPE_CHECKING:
@@ -34,10 +35,13 @@ def _network(wanted: "Wanted", folder: Path) -> Path:
     """A checkpoint or a network of the user's, verified as ``slide-deploy export`` does it."""
     from exporters.outcome import ExportOptions
     from exporters.pipeline import export
+    from slide_deploy.tasks.noise_examples import write_noise
 
     given: dict[str, Any] = dict(wanted.options)
     trained = _trained(wanted, folder, given.pop("dynamic_batch", False))
     given["lowering"] = read_lowering(given.get("lowering", AUTO))
+    if precision_named(given.get("precision", FLOAT32.name)).is_calibrated:
+        given["calibration"] = write_noise(trained, folder / "noise.npz")
     options = ExportOptions((wanted.format,), folder, force=True, **given)
     result = export(trained, options)
     (file,) = result.files
@@ -91,6 +95,8 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     from benchmarks.peers.subject import attention
     from exporters.attention import attention_traces
     from exporters.base import ExportRequest
+    from exporters.quantisation.calibration import noise
+    from exporters.quantisation.making import write
     from exporters.registry import exporter_for
     from slide_deploy.folders import working_folder
     from slide_deploy.lowerings import for_file
@@ -116,7 +122,8 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     request = ExportRequest(traces, {}, precision, exporter.passes(precision))
     with working_folder(folder) as work:  # a half-written file would be taken for made next time
         drafts = exporter.paths(work / "attention")
-        exporter.write(request, drafts[0])
+        is_calibrated = precision_named(precision).is_calibrated
+        write(exporter, request, drafts[0], noise(traces.deployable) if is_calibrated else None)
         for draft in reversed(drafts):  # the one that is looked for comes last
             draft.replace(folder / draft.name)
     return folder / drafts[0].name

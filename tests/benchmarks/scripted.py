@@ -14,6 +14,8 @@ from benchmarks.record import Configuration, OperatorTime, Tensor
 from benchmarks.targets.base import Availability, Loaded, Target
 from slide_deploy.errors import InputError
 
+VARIABLE = "SCRIPTED_VARIABLE"
+
 
 class Clock:
     """Goes on by what the script adds, and by a microsecond where it is read with no call between.
@@ -81,8 +83,11 @@ def load(path, configuration: Configuration, stage) -> Loaded:
         clock.now += latency(settings, calls, clock.now, draw)
         calls += 1
 
+    runtime = {"library": "scripted", "version": "1"}
+    if VARIABLE in os.environ:
+        runtime["variable"] = os.environ[VARIABLE]
     inputs = (Tensor("x", "float32", (configuration.batch, 3, 8, 8)),)
-    return Loaded(lambda: run, inputs, {"library": "scripted", "version": "1"}, clock)
+    return Loaded(lambda: run, inputs, runtime, clock)
 
 
 def profile(path, configuration, calls):

@@ -99,6 +99,18 @@ def test_the_manifest_states_accuracy_of_exactly_these_files(tmp_path: Path) -> 
     assert describe_artifact(path).accuracy is None
 
 
+def test_the_manifest_says_what_ranges_were_measured_on(tmp_path: Path) -> None:
+    path = product(tmp_path / "p.onnx")
+    digests = {name: sha256(item) for name, item in files_of(path).items()}
+    manifest = tmp_path / "manifest.json"
+    calibration = {"source": "some/folder/noise.npz", "measured": 30, "held_back": 10}
+    manifest.write_text(json.dumps({"files": [{"sha256": digests, "calibration": calibration}]}))
+    assert describe_artifact(path).calibration == "30 examples of noise.npz"
+    for other in ("noise", {}, {"source": 3}, None):
+        manifest.write_text(json.dumps({"files": [{"sha256": digests, "calibration": other}]}))
+        assert describe_artifact(path).calibration == ""
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"files": 3}', '{"files": [3]}', '{"files": [{}]}', "[" * 100_000]
 )

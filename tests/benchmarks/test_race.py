@@ -4,12 +4,15 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.doubts import doubts
 from benchmarks.measuring.race import Plan, race
+from benchmarks.record import Configuration
 from benchmarks.statistics import paired_ratio, percentile
+from tests.benchmarks.scripted import VARIABLE
 
 
 def measured(*candidates, **plan):
@@ -102,6 +105,14 @@ def test_a_candidate_that_fails_leaves_the_others_alone(script, name, reason, ro
     assert bool(found["bad"].rounds) == rounds  # what was measured before stays
     assert found["good"].error is None and len(found["good"].rounds) == 20
     assert not run.interrupted
+
+
+def test_each_process_has_variables_of_its_own(script):
+    held = Configuration(environment={VARIABLE: "AVX2"})
+    _, found = measured(replace(script("a"), configuration=held), script("b"), seconds=0.2)
+    assert found["a"].runtime["variable"] == "AVX2"
+    assert "variable" not in found["b"].runtime
+    assert VARIABLE not in os.environ
 
 
 def test_every_round_has_an_order_of_its_own(script):

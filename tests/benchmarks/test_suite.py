@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.artifact import describe_artifact
 from benchmarks.candidates import Sweep
 from benchmarks.record import Artifact
 from benchmarks.suite import members, read_suite
 from slide_deploy.errors import InputError
+from slide_deploy.graph_checks import read_graph
 from slide_deploy.tasks.suite_files import export_for_suite
 
 PEERS = Path(__file__).parents[2] / "benchmarks" / "peers"
@@ -114,6 +116,75 @@ def test_what_is_known_of_a_network_comes_with_its_file(tmp_path):
         assert member.candidate.line == "Swin"
         artifact = member.stated_of(of_the_manifest)
         assert (artifact.accuracy, artifact.published_accuracy) == (accuracy, published)
+
+
+def test_a_candidate_may_have_an_arithmetic_and_variables_of_its_own(tmp_path):
+    (tmp_path / "a.xml").touch()
+    suite = tmp_path / "suite.toml"
+    suite.write_text(
+        'name = "a"\ntargets = ["openvino:cpu"]\n'
+        '[[candidate]]\nname = "x"\nfile = "a.xml"\narithmetic = "bfloat16"\n'
+        'environment = { ONEDNN_MAX_CPU_ISA = "AVX2" }\n'
+        '[[candidate]]\nname = "y"\nfile = "a.xml"\n'
+    )
+    first, second = members(suite, tmp_path, Sweep(), lambda wanted, folder: folder)
+    held = first.candidate.configuration
+    assert (held.precision, held.environment) == ("bfloat16", {"ONEDNN_MAX_CPU_ISA": "AVX2"})
+    plain = second.candidate.configuration
+    assert (plain.precision, plain.environment) == ("float32", {})
+
+
+INT8 = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(
+            nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 64)
+        )
+    def forward(self, tokens):
+        return {"logits": self.layers(tokens).mean(1)}
+"""
+
+
+@pytest.mark.parametrize("target", ["onnxruntime:cpu", "openvino:cpu"])
+def test_a_network_in_int8_is_calibrated_on_noise_and_says_so(
+    tmp_path, monkeypatch, request, target
+):
+    request.addfinalizer(lambda: sys.modules.pop("int8_suite_net", None))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "int8_suite_net.py").write_text(INT8)
+    suite = tmp_path / "suite.toml"
+    suite.write_text(
+        f'name = "a"\ntargets = ["{target}"]\n[[candidate]]\nname = "x"\n'
+        'model = "int8_suite_net:Net"\ninput = ["tokens=1x16x64"]\n'
+        'export = { precision = "int8" }\n'
+    )
+    (member,) = members(suite, tmp_path / "work", Sweep(), export_for_suite)
+    path = Path(member.candidate.path)
+    artifact = describe_artifact(path)
+    assert artifact.calibration == "30 examples of noise.npz"
+    assert {node.operator for node in read_graph(path).nodes} & {"QuantizeLinear", "FakeQuantize"}
+
+
+@pytest.mark.parametrize("target", ["onnxruntime:cpu", "openvino:cpu"])
+def test_an_attention_in_int8_is_one(tmp_path, target):
+    suite = tmp_path / "suite.toml"
+    suite.write_text(
+        f'name = "a"\ntargets = ["{target}"]\n[[candidate]]\nname = "x"\n'
+        'attention = "64x8x8"\nexport = { precision = "int8", lowering = "flat" }\n'
+    )
+    wanted = {}
+
+    def export(each, folder):
+        wanted["file"] = export_for_suite(each, folder)
+        return wanted["file"]
+
+    members(suite, tmp_path / "work", Sweep(), export)
+    kinds = {node.operator for node in read_graph(wanted["file"]).nodes}
+    assert kinds & {"QuantizeLinear", "FakeQuantize"}
 
 
 OWN = """

@@ -13,7 +13,7 @@ from benchmarks.performance.headline import headline
 from benchmarks.performance.ratios import find
 from benchmarks.performance.rows import ROWS, RUNTIMES, SUITES, Kind, Row
 from benchmarks.performance.tables import medians, ratios
-from benchmarks.record import Candidate, Measurement, Memory, Round, Run
+from benchmarks.record import Artifact, Candidate, Measurement, Memory, Round, Run
 from benchmarks.suite import read_suite
 from slide_deploy.errors import InputError
 from tests.benchmarks.synthetic import run as synthetic_run
@@ -116,6 +116,45 @@ def test_memory_counts_what_running_adds() -> None:
     assert found.value == 4.0 and found.interval is None
 
 
+def test_the_size_of_a_file_is_small_and_good() -> None:
+    row = dataclasses.replace(
+        ROW, peer="float32", least=0.27, aim=0.25, ours_on_top=True, kind=Kind.size, ours="int8"
+    )
+    assert row.ratio == "size of the file, int8 / float32"
+    sized = {
+        name: dataclasses.replace(measured(name, 1.0), artifact=Artifact(name, "0" * 64, size))
+        for name, size in (("float32", 1000), ("int8", 260))
+    }
+    found = find(row, a_run(*sized.values()))
+    assert (found.value, found.interval, found.verdict) == (0.26, None, "reached")
+    unknown = dataclasses.replace(sized["int8"], artifact=None)
+    assert find(row, a_run(sized["float32"], unknown)).verdict == "not measured"
+
+
+def test_ours_may_have_another_name() -> None:
+    row = dataclasses.replace(ROW, peer="float32", ours="int8")
+    assert row.ratio == "float32 / int8"
+    assert find(row, a_run(measured("float32", 4.0), measured("int8", 2.0))).value == 2.0
+
+
+def test_low_precision_is_asked_for_in_one_run() -> None:
+    asked = {
+        (row.ratio, RUNTIMES[row.target]): (row.least, row.aim)
+        for row in ROWS
+        if row.suite == "int8_slide_swin_tiny"
+    }
+    assert asked["float32 / int8", "OpenVINO"] == (2.0, 2.6)
+    assert asked["float32 / int8", "ONNX Runtime"] == (1.5, 2.0)
+    assert asked["float32 / bfloat16", "OpenVINO"] == (1.55, 1.8)
+    assert asked["size of the file, int8 / float32", "OpenVINO"][0] == 0.27
+    entries = {
+        each.name: each for each in read_suite(PEERS / "int8_slide_swin_tiny.toml").candidate
+    }
+    held = {name for name, each in entries.items() if each.environment}
+    assert held == {"float32, AVX2", "int8, AVX2"}
+    assert entries["bfloat16"].arithmetic == entries["int8 and bfloat16"].arithmetic == "bfloat16"
+
+
 def test_what_failed_is_not_measured() -> None:
     failed = dataclasses.replace(measured("branched", 1.0), rounds=(), memory=None)
     run = a_run(measured("ours", 1.0), failed)
@@ -134,7 +173,7 @@ def test_every_row_has_a_suite_with_its_candidates() -> None:
     for row in ROWS:
         suite = read_suite(PEERS / f"{row.suite}.toml")
         names = {entry.name for entry in suite.candidate}
-        wanted = {"ours", row.peer, *(("products",) if row.is_network else ())}
+        wanted = {row.ours, row.peer, *(("products",) if row.is_network else ())}
         assert wanted <= names and row.target in suite.targets
         assert (row.least is None) == (row.aim is None)
         if row.least is not None and row.aim is not None:

@@ -8,6 +8,7 @@ from benchmarks.record import Artifact, Configuration, Limits, OperatorTime, Rou
 from benchmarks.report.headline import headlines
 from benchmarks.report.html import render_html
 from benchmarks.report.markdown import render_markdown
+from benchmarks.report.notes import settings
 from benchmarks.report.sentence import Name
 from benchmarks.report.series import MOST_KINDS, operator_bars, sustained
 from benchmarks.report.summary import Missing, RunView, summarise
@@ -215,3 +216,17 @@ def test_a_share_that_is_not_told_has_its_reason(target, configuration, artifact
     made = synthetic.measurement("a", target, configuration=configuration, **artifact)
     (row,) = view_of(synthetic.run([made])).rows
     assert isinstance(row.share, Missing) and reason in row.share.reason
+
+
+def test_the_settings_of_a_candidate_say_what_ranges_were_measured_on() -> None:
+    plain = synthetic.measurement("own", milliseconds=20)
+    assert plain.artifact is not None
+    artifact = replace(plain.artifact, calibration="30 examples of noise.npz")
+    held = replace(plain.candidate.configuration, environment={"ONEDNN_MAX_CPU_ISA": "AVX2"})
+    measured = replace(
+        plain, artifact=artifact, candidate=replace(plain.candidate, configuration=held)
+    )
+    (row,) = view_of(synthetic.run([measured])).rows
+    said = list(settings(row))
+    assert ("calibrated on", "30 examples of noise.npz") in said
+    assert ("ONEDNN_MAX_CPU_ISA", "AVX2") in said

@@ -1,0 +1,124 @@
+"""``python -m benchmarks.quantisation FOLDER --out PAGE``: race files with families in int8.
+
+The files come from ``python -m slide_deploy.tasks.quantised_files``.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks import result
+from benchmarks.artifact import describe_artifact
+from benchmarks.generated_page import GeneratedPage
+from benchmarks.measuring.race import Plan, race
+from benchmarks.quantisation.record import Written, folders, read
+from benchmarks.quantisation.table import rows, table
+from benchmarks.record import Candidate, Configuration, Run
+from benchmarks.statistics import LEAST_ROUNDS
+from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.machine import usable_threads
+from slide_deploy.progress import Steps
+from slide_deploy.writing import require_writable
+
+COMMAND = "make bench-quantisation"
+RESULT = "run.json"
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 1 if other families are better than a format's, 2 if a result is unusable."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.rounds < LEAST_ROUNDS:
+        parser.error(f"give {LEAST_ROUNDS} --rounds at least")
+    page = None if chosen.out is None else GeneratedPage(chosen.out, COMMAND)
+    try:
+        if page is not None:
+            page.around()  # before minutes are spent on what goes there
+            require_writable(page.path)
+        places = folders(chosen.folder)
+        if not chosen.no_race:
+            with Steps(False, sum(_plan(each, chosen).steps for each in places)) as step:
+                for place in places:
+                    _race(place, chosen, step)
+        written = [read(place) for place in places]
+        runs = [_result(place) for place in places]
+        found = [rows(*each) for each in zip(written, runs, strict=True)]
+        grids = [table(*each) for each in zip(written, found, strict=True)]
+        for grid in grids:
+            grid.print()
+        if page is not None:
+            page.update(grids, _conditions(written, runs))
+            print(f"written: {page.path}")
+    except SlideDeployError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the page is as it was.", file=sys.stderr)
+        return INTERRUPTED
+    return int(any(row.is_better for each in found for row in each))
+
+
+def _plan(place: Path, chosen: argparse.Namespace) -> Plan:
+    written = read(place)
+    configuration = Configuration(threads=chosen.threads)
+    candidates = tuple(
+        Candidate(each.name, str(place / each.file), written.target, configuration)
+        for each in written.variants
+        if each.is_raced
+    )
+    return Plan(
+        candidates,
+        {each.name: describe_artifact(Path(each.path)) for each in candidates},
+        seconds=chosen.seconds,
+        rounds=chosen.rounds,
+        warm_up=chosen.warm_up,
+    )
+
+
+def _race(place: Path, chosen: argparse.Namespace, step: Callable[[str], None]) -> None:
+    """Race the files of a format, and keep the result beside them."""
+    plan = _plan(place, chosen)
+    run = race(plan, lambda text: step(f"{place.parent.name}, {place.name}: {text}"))
+    if run.interrupted:
+        raise KeyboardInterrupt
+    result.write(run, place / RESULT)
+
+
+def _result(place: Path) -> Run:
+    path = place / RESULT
+    if not path.exists():
+        raise InputError(f"{place} holds no result of a race: leave out --no-race.")
+    return result.read(path)
+
+
+def _conditions(written: Sequence[Written], runs: Sequence[Run]) -> dict[str, str]:
+    measured = [each for run in runs for each in run.measurements]
+    threads = {each.candidate.configuration.threads for each in measured}
+    rounds = {len(each.rounds) for each in measured if each.rounds}
+    small = [each.network for each in written if each.quick]
+    return {
+        "command": f"`{COMMAND}`, a run for each network and runtime, a process for each file",
+        **({"too small to say anything": ", ".join(dict.fromkeys(small))} if small else {}),
+        "ranges measured on": ", ".join(dict.fromkeys(each.examples for each in written)),
+        "threads": ", ".join(map(str, sorted(threads))),
+        "rounds": ", ".join(map(str, sorted(rounds))),
+        **runs[0].machine,
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quantisation")
+    parser.add_argument("folder", type=Path, help="of the files")
+    parser.add_argument("--out", type=Path, help="page whose figures are replaced")
+    parser.add_argument("--no-race", action="store_true", help="show what was measured before")
+    parser.add_argument("--rounds", type=int, default=12, help="at least 6")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of measuring each file")
+    parser.add_argument("--warm-up", type=float, default=1.0, help="most seconds to settle")
+    parser.add_argument("--threads", type=int, default=usable_threads(), help="of a call")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

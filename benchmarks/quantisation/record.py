@@ -1,0 +1,108 @@
+"""What was written of a network in one format: plain data beside the files."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from slide_deploy.errors import InputError
+from slide_deploy.tuning.strict import decode
+from slide_deploy.writing import write_text
+
+FILES = "files.json"
+# What ratios are taken to, and what the format's record says.
+FLOAT32, DEFAULT = "float32", "default"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A file with some families of operators in int8.
+
+    Attributes:
+        name: for tables.
+        file: its name; empty where none could be made.
+        families: that are quantised; none for the file in float32.
+        operators: how many are.
+        size: bytes of all its files.
+        snr_db: list of one number, its signal-to-noise ratio on examples held back, without what
+            answers have in common; empty where it does not run.
+        fault: why nobody should take it, a sentence; empty where nothing is wrong.
+    """
+
+    name: str
+    file: str
+    families: tuple[str, ...]
+    operators: int
+    size: int
+    snr_db: tuple[float, ...]
+    fault: str
+
+    @property
+    def is_raced(self) -> bool:
+        """Whether it runs; a file whose answers are wrong is raced all the same."""
+        return bool(self.snr_db)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of a network in one format.
+
+    Attributes:
+        network: its name.
+        format: of the files.
+        target: that runs them.
+        quick: whether the network is the small one, whose figures say nothing.
+        examples: what ranges were measured on.
+        variants: the file in float32 first, then that with the families of the format's record.
+    """
+
+    network: str
+    format: str
+    target: str
+    quick: bool
+    examples: str
+    variants: tuple[Variant, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write it into the folder of the files."""
+        write_text(folder / FILES, json.dumps(asdict(self), indent=2) + "\n")
+
+    def named(self, name: str) -> Variant:
+        """A variant by its name.
+
+        Raises:
+            InputError: if there is none.
+        """
+        for each in self.variants:
+            if each.name == name:
+                return each
+        raise InputError(f"There is no file {name} of {self.network}: write the files again.")
+
+
+def read(folder: Path) -> Written:
+    """What was written into a folder.
+
+    Raises:
+        InputError: if the record is missing or damaged.
+    """
+    path = folder / FILES
+    try:
+        return decode(Written, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no record of files ({error}): write them again.") from error
+
+
+def folders(place: Path) -> tuple[Path, ...]:
+    """The folders of all networks and formats, in the order in which networks are listed.
+
+    Raises:
+        InputError: if there is none.
+    """
+    from benchmarks.passes.networks import NETWORKS
+
+    order = {each.name: index for index, each in enumerate(NETWORKS)}
+    found = [path.parent for path in place.glob(f"*/*/{FILES}")]
+    if not found:
+        raise InputError(f"{place} holds no files: run make bench-quantisation.")
+    return tuple(
+        sorted(found, key=lambda each: (order.get(each.parent.name, len(order)), each.name))
+    )

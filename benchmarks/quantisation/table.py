@@ -1,0 +1,131 @@
+"""A run of a network's files to a table, and whether the format's record is what it says."""
+
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.grid import Grid
+from benchmarks.quantisation.record import DEFAULT, FLOAT32, Variant, Written
+from benchmarks.record import Measurement, Run
+from benchmarks.statistics import Estimate, paired_ratio
+from slide_deploy.errors import InputError
+
+# A family is worth its rounding where it takes so much less time, beyond doubt.
+PAYS = 0.98
+# Less than this is the same error: another draw of the noise moves it by as much.
+SAME_DB = 1.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file.
+
+    Attributes:
+        variant: the file.
+        seconds: median of a call; None where it does not run.
+        to_float32: its time over that of the file in float32; None likewise.
+        to_default: its time over that of the file with the record's families; None likewise.
+        verdict: what to think of it, a clause.
+    """
+
+    variant: Variant
+    seconds: float | None = None
+    to_float32: Estimate | None = None
+    to_default: Estimate | None = None
+    verdict: str = ""
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the record should have these families: faster beyond doubt, and as right."""
+        return self.verdict == "better"
+
+
+def rows(written: Written, run: Run) -> tuple[Row, ...]:
+    """All files in their order.
+
+    Raises:
+        InputError: if the file in float32 or the default was not raced.
+    """
+    default = written.named(DEFAULT)
+    return tuple(_row(each, default, run) for each in written.variants)
+
+
+def _row(variant: Variant, default: Variant, run: Run) -> Row:
+    if not variant.is_raced:
+        return Row(variant, verdict=variant.fault)
+    ours = _measurement(run, variant.name)
+    if ours.error or not ours.rounds:
+        return Row(variant, verdict=ours.error or "not raced")
+    over = {
+        name: paired_ratio(ours.samples, _measurement(run, name).samples)
+        for name in (FLOAT32, DEFAULT)
+    }
+    if None in over.values():
+        raise InputError(f"{FLOAT32} or {DEFAULT} was raced too few times: race them again.")
+    return Row(
+        variant,
+        median(ours.pooled_samples) / 1e9,
+        over[FLOAT32],
+        over[DEFAULT],
+        _verdict(variant, default, over[DEFAULT]),
+    )
+
+
+def _measurement(run: Run, name: str) -> Measurement:
+    for each in run.measurements:
+        if each.candidate.name == name:
+            return each
+    raise InputError(f"{name} was not raced: leave out --no-race.")
+
+
+def _verdict(variant: Variant, default: Variant, to_default: Estimate | None) -> str:
+    """How a file that runs stands beside the default."""
+    if variant.fault:
+        return variant.fault
+    if variant.name in (FLOAT32, DEFAULT) or to_default is None:
+        return ""
+    interval = to_default.interval
+    worse = default.snr_db[0] - variant.snr_db[0]
+    if interval.high < PAYS:
+        return "better" if worse <= SAME_DB else f"faster, {worse:.1f} dB worse"
+    return "slower" if interval.low > 1 / PAYS else "no gain"
+
+
+def table(written: Written, found: tuple[Row, ...]) -> Grid:
+    """All files of a format."""
+    headers = (
+        *(("in int8", False), ("operators", True), ("ms", True), ("/ float32", True)),
+        *(("from", True), ("to", True), ("/ default", True), ("from", True), ("to", True)),
+        *(("size / float32", True), ("dB", True), ("", False)),
+    )
+    whole = written.named(FLOAT32).size
+    default = ", ".join(written.named(DEFAULT).families)
+    return Grid(
+        f"{written.network} on {written.target}",
+        headers,
+        tuple(_cells(each, whole) for each in found),
+        f"The default is {default}. Times are ratios of medians, round by round, with 95 % "
+        f"intervals. dB is the signal-to-noise ratio on examples held back, without what answers "
+        f"have in common. Better: at most {PAYS} of the default's time beyond doubt, and at most "
+        f"{SAME_DB:g} dB below it.",
+    )
+
+
+def _cells(row: Row, whole: int) -> tuple[str, ...]:
+    variant = row.variant
+    return (
+        variant.name,
+        str(variant.operators or ""),
+        "–" if row.seconds is None else f"{row.seconds * 1e3:.1f}",
+        *_ratio(row.to_float32),
+        *_ratio(row.to_default),
+        f"{variant.size / whole:.2f}" if variant.size else "",
+        f"{variant.snr_db[0]:.1f}" if variant.snr_db else "–",
+        row.verdict,
+    )
+
+
+def _ratio(estimate: Estimate | None) -> tuple[str, str, str]:
+    if estimate is None:
+        return ("–", "", "")
+    interval = estimate.interval
+    return (f"{estimate.value:.2f}", f"{interval.low:.2f}", f"{interval.high:.2f}")

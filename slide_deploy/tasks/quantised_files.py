@@ -1,0 +1,256 @@
+"""``python -m slide_deploy.tasks.quantised_files FOLDER``: files that show what each family gives.
+
+A network is written in float32, in int8 with the families of operators of its format's record,
+with each family more and each less, and with all. Each file is held against the trained network in
+float64, on noise that its ranges were not measured on. ``python -m benchmarks.quantisation`` races
+them.
+"""
+
+import argparse
+import math
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from benchmarks.passes.networks import networks_named
+from benchmarks.quantisation.record import DEFAULT, FLOAT32, Variant, Written
+from exporters.base import Exporter
+from exporters.jobs import Job, jobs_of
+from exporters.outcome import ExportOptions
+from exporters.quantisation.calibration import Calibration, read_calibration
+from exporters.quantisation.families import Family
+from exporters.quantisation.making import Making
+from exporters.quantisation.plan import by_family
+from exporters.registry import exporter_for
+from slide_deploy import interruption
+from slide_deploy.cases import Answers, Case, example_case
+from slide_deploy.companions import files_of
+from slide_deploy.deployable.map_sizes import learn_map_sizes
+from slide_deploy.deployable.record import Deployable
+from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.formats import Format
+from slide_deploy.parity import Verification, verify
+from slide_deploy.precisions import Precision, precision_named
+from slide_deploy.progress import Steps
+from slide_deploy.reference import reference_answers
+from slide_deploy.reparameterize import reparameterize
+from slide_deploy.runtimes import open_file
+from slide_deploy.tasks.noise_examples import write_noise
+from slide_deploy.tasks.options import AUTO, read_lowering
+from slide_deploy.torch_defaults import torch_defaults
+from slide_deploy.verification import answers_of, feeds_of
+
+INT8 = "int8"
+FORMATS = ("onnx", "openvino")
+# Ours, and two that have the families of convolutions.
+NETWORKS = ("slide_swin_tiny", "repvgg", "convnext")
+Step = Callable[[str], None]
+# The most that a format says: float32, the default, all, one for each family, two for ONNX alone.
+_STEPS = 5 + len(Family)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network with the answers that its files must give.
+
+    Attributes:
+        deployable: as trained.
+        folded: its model.
+        calibration: noise.
+        case: the examples held back.
+        answers: the true ones to it.
+    """
+
+    deployable: Deployable
+    folded: nn.Module
+    calibration: Calibration
+    case: Case
+    answers: Answers
+
+    def job(self, exporter: Exporter, precision: str) -> Job:
+        """How a format writes the network in a precision."""
+        options = ExportOptions(
+            (exporter.format,), Path(), read_lowering(AUTO), precision=precision
+        )
+        return jobs_of(self.deployable, self.folded, [exporter], options)[0]
+
+    def verdict(self, path: Path, precision: Precision) -> Verification:
+        """Hold a file against the trained network."""
+        session = open_file(path)
+        return verify(
+            lambda feeds: answers_of(session, self.deployable, feeds),
+            [self.case],
+            [self.answers],
+            runtime=session.runtime,
+            version=session.version,
+            limit=precision.limit,
+        )
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A file to make of one in float32.
+
+    Attributes:
+        name: for tables.
+        record: the format, with the families to quantise and who does it.
+        source: the file in float32.
+    """
+
+    name: str
+    record: Format
+    source: Path
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Those that are quantised and occur in the file."""
+        present = {family.value for family in by_family(self.source).values()}
+        return tuple(name for name in self.record.quantised if name in present)
+
+
+def wishes(record: Format, source: Path, plain: Path) -> Iterator[Wish]:
+    """The files to make.
+
+    Args:
+        record: of the format.
+        source: the file in float32 that int8 is made of.
+        plain: the file in float32 as it is written for float32.
+    """
+    present = [each.value for each in Family if each in set(by_family(source).values())]
+    default = [name for name in record.quantised if name in present]
+
+    def of(name: str, families: Sequence[str]) -> Wish:
+        return Wish(name, replace(record, quantised=tuple(families)), source)
+
+    yield of(DEFAULT, default)
+    for name in present:
+        if name not in default:
+            yield of(f"{DEFAULT} and {name}", [*default, name])
+    for name in default if len(default) > 1 else ():
+        yield of(f"{DEFAULT} without {name}", [each for each in default if each != name])
+    if set(present) > set(default):
+        yield of("all families", present)
+    if INT8 in record.other_passes:
+        convolved = tuple({*record.quantised, Family.POINTWISE.value})
+        yield Wish("passes of float32", replace(record, quantised=convolved), plain)
+    if record.name == "onnx":
+        other = replace(record, quantiser="slide_deploy.tasks.nncf_in_onnx")
+        yield Wish(f"{DEFAULT}, by NNCF", other, source)
+
+
+@torch_defaults()
+def write_files(
+    subject: Subject, exporter: Exporter, written: Written, place: Path, step: Step
+) -> None:
+    """Write the files of a format into ``place/NETWORK/FORMAT``, in the place of older ones.
+
+    Args:
+        subject: the network.
+        exporter: of the format.
+        written: what is known of them before; variants are added.
+        place: the folder.
+        step: told what is about to be done.
+
+    Raises:
+        InputError: if a file in float32, or the one with the record's families, cannot be written
+            or is wrong.
+    """
+    folder = place / written.network / exporter.format
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    step(f"{exporter.format}: {FLOAT32}")
+    plain, source = (exporter.paths(folder / name)[0] for name in (FLOAT32, "source"))
+    exporter.write(subject.job(exporter, FLOAT32).request, plain)
+    exporter.write(replace(subject.job(exporter, INT8).request, precision=FLOAT32), source)
+    found = [_proved(subject, Variant(FLOAT32, plain.name, (), 0, 0, (), ""), plain)]
+    for number, wish in enumerate(wishes(exporter.record, source, plain)):
+        step(f"{exporter.format}: {wish.name}")
+        path = exporter.paths(folder / f"int8-{number}")[0]
+        made = _made(subject, wish, path)
+        if made.name == DEFAULT and made.fault:
+            raise InputError(made.fault)
+        found.append(made)
+    replace(written, variants=tuple(found)).write(folder)
+
+
+def _made(subject: Subject, wish: Wish, path: Path) -> Variant:
+    """A file in int8, or why there is none."""
+    empty = Variant(wish.name, "", wish.families, 0, 0, (), "")
+    session = open_file(wish.source)
+    examples = subject.calibration.measured.mapped(
+        lambda feeds: feeds_of(session, subject.deployable, feeds)
+    )
+    making = Making(Exporter(wish.record), precision_named(INT8), wish.source, path, examples)
+    try:
+        plan = making.make()
+        made = replace(empty, file=path.name, operators=len(plan.operators))
+        return _proved(subject, made, path)
+    except SlideDeployError as error:
+        interruption.check()  # a library may have made this error of a Ctrl-C
+        return replace(empty, fault=str(error))
+
+
+def _proved(subject: Subject, made: Variant, path: Path) -> Variant:
+    precision = precision_named(INT8 if made.families else FLOAT32)
+    verdict = subject.verdict(path, precision)
+    snr = verdict.worst.snr_db
+    least = f"{precision.limit.snr_db:g} dB"
+    return replace(
+        made,
+        size=sum(part.stat().st_size for part in files_of(path).values()),
+        snr_db=() if math.isnan(snr) else (snr,),
+        fault="" if verdict.passed else f"wrong: {precision.name} is to have {least} at least",
+    )
+
+
+def subject_named(name: str, quick: bool, folder: Path) -> Subject:
+    """A network, noise to calibrate it on and its true answers."""
+    (network,) = networks_named((name,))
+    deployable = network.deployable(quick)
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = write_noise(deployable, folder / "noise.npz")
+    options = ExportOptions(FORMATS, folder, precision=INT8, calibration=archive)
+    calibration = read_calibration(archive, deployable, options)
+    case = example_case("examples held back", calibration.held_back)
+    answers = reference_answers(deployable, [case]).answers[0]
+    folded, _ = reparameterize(deployable.model)
+    learn_map_sizes(deployable, folded)
+    return Subject(deployable, folded, calibration, case, answers)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 2 if a file could not be written or is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m slide_deploy.tasks.quantised_files")
+    parser.add_argument("folder", type=Path, help="to write into")
+    parser.add_argument(
+        "--network", action="append", default=[], help="of make bench-passes, once for each"
+    )
+    parser.add_argument("--format", action="append", default=[], choices=FORMATS)
+    parser.add_argument("--quick", action="store_true", help="a small network, to try the command")
+    chosen = parser.parse_args(arguments)
+    try:
+        names, formats = chosen.network or NETWORKS, chosen.format or FORMATS
+        with Steps(False, len(names) * (1 + len(formats) * _STEPS)) as step:
+            for name in names:
+                step(f"{name}: answers in float64")
+                subject = subject_named(name, chosen.quick, chosen.folder / name)
+                measured, others = len(subject.calibration.measured), subject.case.batch
+                examples = f"{measured} images of noise, {others} others for the error"
+                for format in formats:
+                    exporter = exporter_for(format)
+                    exporter.require(INT8)
+                    target = exporter.record.target
+                    known = Written(name, format, target, chosen.quick, examples, ())
+                    write_files(subject, exporter, known, chosen.folder, step)
+    except SlideDeployError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
