@@ -123,7 +123,8 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     with working_folder(folder) as work:  # a half-written file would be taken for made next time
         drafts = exporter.paths(work / "attention")
         is_calibrated = precision_named(precision).is_calibrated
-        write(exporter, request, drafts[0], noise(traces.deployable) if is_calibrated else None)
+        examples = noise(traces.deployable) if is_calibrated else None
+        write(exporter, request, drafts[0], (), examples)
         for draft in reversed(drafts):  # the one that is looked for comes last
             draft.replace(folder / draft.name)
     return folder / drafts[0].name
