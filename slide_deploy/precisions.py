@@ -44,8 +44,8 @@ INT8_LIMIT = Limit(relative=1.0, snr_db=6.0)
 # these: scales of tensors in the place of those of channels are outside.
 INT8_WEIGHTS_LIMIT = Limit(relative=0.05, snr_db=30.0)
 
-# Places in tables of 64 numbers gave 26 dB and 4 % on Slide-Swin-T with random weights, 39 and 42 dB
-# on the trained examples (Core ML's program in the interpreter). Twice the worst of these.
+# Places in tables of 64 numbers gave 26 dB and 4 % on Slide-Swin-T with random weights, 39 and
+# 42 dB on the trained examples (Core ML's program in the interpreter). Twice the worst of these.
 PALETTES_LIMIT = Limit(relative=0.1, snr_db=20.0)
 
 
@@ -125,7 +125,7 @@ BFLOAT16 = Precision(
     limit=BFLOAT16_LIMIT,
     layer_db=10.0,  # layers agree to 20 dB and more
     weight_bits=frozenset({32}),
-    arithmetic={"openvino": "bfloat16"},
+    arithmetic=dict.fromkeys(("openvino",), "bfloat16"),
     computed_in=dict.fromkeys(("openvino:cpu", "openvino:auto"), "bfloat16"),
 )
 INT8 = Precision(

@@ -6,6 +6,7 @@ A preset is a set of options. Options that a user gives as well win over it.
 from dataclasses import dataclass
 
 from slide_deploy.errors import InputError
+from slide_deploy.formats import format_named
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def presets_table() -> str:
     ]
     for preset in PRESETS:
         pixels = preset.input_layout if preset.embed_preprocessing else "normalised"
-        if preset.embed_preprocessing and preset.formats == ("coreml",):
+        pictures = all(format_named(name).takes_pictures for name in preset.formats)
+        if preset.embed_preprocessing and pictures:
             pixels = "a picture"
         batch = "open" if preset.dynamic_batch else "1"
         rows.append(

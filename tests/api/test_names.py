@@ -21,8 +21,8 @@ SIGNATURES = {
     "lower": "model, lowering='depthwise'",
     "export": "model, inputs=None, *, to=(), preset=None, out='exported', name=None, "
     "input_names=(), output_names=(), open_sizes=None, dynamic_batch=None, precision=None, "
-    "calibration=None, lowering='auto', tune=False, features=False, embed_preprocessing=None, mean=None, "
-    "deviation=None, input_layout=None, channel_order=None, labels=(), softmax=False, "
+    "calibration=None, lowering='auto', tune=False, features=False, embed_preprocessing=None, "
+    "mean=None, deviation=None, input_layout=None, channel_order=None, labels=(), softmax=False, "
     "policy=None, force=False, keep_failed=False, progress=False",
     "verify": "file, model, inputs=None, *, precision=None, calibration=None, locate=False",
     "check": "file, policy=None",
