@@ -82,6 +82,8 @@ class Format:
         quantised: families of operators that gain where they compute in int8; see
             ``exporters.quantisation.families``.
         other_passes: rewrites in the place of ``passes``, by precision.
+        meanings: what a file of a precision holds, where that is not what the precision's own
+            record says.
         takes_pictures: whether pixels are given to its files as a picture of the system, whose
             layout and order of channels are the system's own.
     """
@@ -104,6 +106,7 @@ class Format:
     made_of: str = "float32"
     quantised: tuple[str, ...] = ()
     other_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
     takes_pictures: bool = False
 
 
@@ -179,6 +182,9 @@ OPENVINO = Format(
     precisions=("float32", "float16", "bfloat16", "int8", "int8-weights"),
     companions=(".bin",),
     passes=PASSES,
+    meanings={
+        "float16": "weights in float16; the device chooses its arithmetic, a processor float32"
+    },
     quantiser="exporters.quantisation.openvino_file",
     quantised=("projections", "pointwise", "patches", "head", "attention"),
 )
@@ -209,6 +215,7 @@ COREML = Format(
     passes=("rolls", *PASSES),
     max_rank=5,
     takes_pictures=True,
+    meanings={"int8-weights": "weights of 8 bits, arithmetic in float16"},
     quantiser="exporters.quantisation.coreml_file",
     made_of="float16",
     quantised=("projections", "pointwise", "convolutions", "head"),

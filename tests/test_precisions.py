@@ -41,7 +41,7 @@ def _one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_one_is_refused_in_a_sentence() -> None:
-    said = "float8 is not a precision: choose one of float32, float16, bfloat16, int8"
+    said = "float8 is not a precision: choose one of float32, float16, bfloat16, int8, "
     with pytest.raises(InputError, match=said):
         precision_named("float8")
     path = exported_path(exported(NANO.load()), "onnx")
@@ -99,8 +99,8 @@ main()
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("INT4", "onnx is not written in int4: choose float32 or "),
-        ("int3", "'int3' is not one of 'float32', 'float16', 'bfloat16', 'int8'"),
+        ("INT4", "onnx is not written in int4: choose float32 or float16 or int8 or"),
+        ("int3", "'int3' is not one of 'float32', 'float16', 'bfloat16', 'int8',"),
     ],
 )
 def test_the_command_line_takes_it(name: str, said: str) -> None:

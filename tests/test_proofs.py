@@ -23,8 +23,8 @@ IMAGE = torch.zeros(1, 3, 16, 16)
 
 
 def network() -> nn.Module:
-    layers = (nn.Conv2d(3, 64, 4, 4), nn.Flatten(2), nn.Linear(16, 64), nn.GELU(), nn.Linear(64, 5))
-    return randomise(nn.Sequential(*layers), seed=1)
+    layers = (nn.Conv2d(3, 64, 4, 4), nn.Flatten(2), nn.Linear(16, 256), nn.GELU())
+    return randomise(nn.Sequential(*layers, nn.Linear(256, 16)), seed=1)
 
 
 def examples(folder: Path) -> Path:
@@ -104,7 +104,7 @@ def test_an_edited_claim_excuses_nothing(tmp_path: Path) -> None:
 
 def test_int8_is_proved_on_the_examples_held_back(tmp_path: Path) -> None:
     path = written("int8")
-    with pytest.raises(InputError, match=r"int8 is proved on examples, .*: give --calibration"):
+    with pytest.raises(InputError, match=r"int8 is proved on examples, .*: give .calibration. the"):
         slide_deploy.verify(path, network(), IMAGE)
     verdict = slide_deploy.verify(path, network(), IMAGE, calibration=examples(tmp_path))
     assert verdict.passed

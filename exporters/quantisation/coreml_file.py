@@ -12,6 +12,7 @@ from typing import Any
 
 from exporters.quantisation.families import LEAST_WEIGHT
 from exporters.quantisation.plan import Plan
+from exporters.quantisation.small_constants import addends_of
 from slide_deploy.graph_checks import read_graph
 
 # Of a place in a table. Fewer are for networks that were trained with them.
@@ -71,7 +72,7 @@ def _compress(
         if node.name in plan.others
         for name in node.inputs
         if name in graph.constants
-    }
+    } - set(addends_of(graph))
     model = coremltools.models.MLModel(str(source), skip_model_load=True)
     wanted = OptimizationConfig(config(), op_name_configs=dict.fromkeys(kept))
     compress(model, wanted).save(str(target))

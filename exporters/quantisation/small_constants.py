@@ -16,6 +16,7 @@ from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.products import stored_transposed
 
 _HIGHEST = 127
+_FLOATS = ("float16", "float32")
 
 
 @dataclass(frozen=True)
@@ -80,4 +81,4 @@ def addends_of(graph: Graph) -> tuple[str, ...]:
 def _is_table(constant: Constant) -> bool:
     """Whether a constant is no scalar and no vector, and large."""
     axes = [size for size in constant.shape if size > 1]
-    return len(axes) > 1 and constant.elements >= LEAST_WEIGHT and constant.dtype == "float32"
+    return len(axes) > 1 and constant.elements >= LEAST_WEIGHT and constant.dtype in _FLOATS

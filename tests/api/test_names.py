@@ -24,10 +24,10 @@ SIGNATURES = {
     "calibration=None, lowering='auto', tune=False, features=False, embed_preprocessing=None, "
     "mean=None, deviation=None, input_layout=None, channel_order=None, labels=(), softmax=False, "
     "policy=None, force=False, keep_failed=False, progress=False",
-    "verify": "file, model, inputs=None, *, precision='float32', locate=False",
+    "verify": "file, model, inputs=None, *, precision=None, calibration=None, locate=False",
     "check": "file, policy=None",
     "bench": "files, *, target=(), seconds=10.0, rounds=20, batch=1, streams=1, threads=None, "
-    "pin=(), precision='float32', shape=None, option=None, profile=False, sustained=0.0, "
+    "pin=(), precision=None, shape=None, option=None, profile=False, sustained=0.0, "
     "accuracy=(), progress=False",
     "predict": "file, images, *, labels=None, top=5, image_size=None, output=None",
     "evaluate": "files, data, *, against=None, inputs=None, labels=(), image_size=None, "
@@ -41,10 +41,10 @@ RESULTS = {
     "Certificate": "already_folded error folded left merged not_merged status",
     "ExportResult": "certificate explain file files manifest network passed paths problems "
     "raise_if_failed remarks to_dict",
-    "ExportedFile": "format lowerings operators passed paths preprocessing rewrites seconds sha256 "
-    "size verification violations",
-    "FileVerdict": "names_another_source network parting passed path raise_if_failed to_dict "
-    "verification",
+    "ExportedFile": "format kept lowerings operators passed paths preprocessing rewrites seconds "
+    "sha256 size verification violations wrong_at",
+    "FileVerdict": "names_another_source network parting passed path precision raise_if_failed "
+    "to_dict verification",
     "Report": "errors format passed path policy unusable violations",
     "BenchResult": "milliseconds passed problems ratios run save to_dict",
     "EvaluationResult": "damaged raise_if_dropped record rows save to_dict",

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.candidates import Sweep, candidate_name, candidates, labels
@@ -80,3 +81,47 @@ def test_a_name_says_what_is_not_1():
     assert candidate_name("a", "t:cpu", Configuration()) == "a on t:cpu"
     name = candidate_name("a", "t:cpu", Configuration(batch=8, streams=2), "384")
     assert name == "a on t:cpu, 384, batch 8, 2 streams"
+
+
+def claiming(path: Path, precision: str) -> Path:
+    """A file of OpenVINO that claims a precision."""
+    import openvino
+    from openvino import opset13
+
+    x = opset13.parameter([1, 4], np.float32)
+    model = openvino.Model([opset13.relu(x)], [x])
+    model.set_rt_info(precision, ["slide_deploy", "precision"])
+    openvino.save_model(model, path, compress_to_fp16=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("claim", "target", "computed"),
+    [
+        ("bfloat16", "openvino:cpu", "bfloat16"),
+        ("bfloat16", "onnxruntime:openvino", "float32"),
+        ("int8", "openvino:cpu", "float32"),
+        ("float16", "openvino:cpu", "float32"),
+        ("float16", "openvino:gpu", "float16"),
+        ("nothing", "openvino:cpu", "float32"),
+    ],
+)
+def test_a_target_computes_in_what_the_file_claims(tmp_path, claim, target, computed):
+    file = claiming(tmp_path / "a.xml", claim)
+    sweep = Sweep((target,), as_claimed=True)
+    assert sweep.configured(file, target, Configuration()).precision == computed
+
+
+def test_the_name_and_the_record_say_what_it_computes_in(tmp_path):
+    file = claiming(tmp_path / "a.xml", "bfloat16")
+    (found,) = candidates([file], Sweep(("openvino:cpu",), as_claimed=True))
+    assert found.name == "a.xml on openvino:cpu, bfloat16"
+    assert found.configuration.precision == "bfloat16"
+
+
+def test_what_was_asked_for_wins_over_the_claim(tmp_path):
+    file = claiming(tmp_path / "a.xml", "bfloat16")
+    sweep = Sweep(("openvino:cpu",), configuration=Configuration(precision="float32"))
+    (found,) = candidates([file], sweep)
+    assert found.name == "a.xml on openvino:cpu"
+    assert found.configuration.precision == "float32"

@@ -1,0 +1,13 @@
+"""The tables of precisions in the documentation are those of the records."""
+
+from pathlib import Path
+
+from slide_deploy.precisions_page import limits_table, precisions_table
+
+PAGE = Path(__file__).parents[1] / "docs" / "verification.md"
+
+
+def test_the_page_has_the_tables_of_the_records() -> None:
+    text = PAGE.read_text()
+    assert precisions_table() in text
+    assert limits_table() in text
