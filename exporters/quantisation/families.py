@@ -8,7 +8,7 @@
     head           the last operator with a weight before an output
     attention      products of two values, no weight
 
-Which of them gain on a runtime was measured (``make bench-quantisation``, docs/precision.md), and
+Which of them gain on a runtime was measured (``make bench-quantisation``, docs/quantised-operators.md), and
 stands in the record of each format.
 """
 
