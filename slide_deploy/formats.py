@@ -168,7 +168,8 @@ ONNX = Format(
 
 # OpenVINO has normalisations as one operator, and adds biases for nothing. Its depthwise kernel as
 # well computes one output a channel; with K of them a convolution takes the slow path of general
-# groups. Its float16 files hold float16 weights and compute as the device likes.
+# groups. Its float16 files hold float16 weights and compute as the device likes. Int8 pays in
+# maps and attention, too (docs/quantised-operators.md).
 OPENVINO = Format(
     name="openvino",
     suffix=".xml",

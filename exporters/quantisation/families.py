@@ -8,8 +8,8 @@
     head           the last operator with a weight before an output
     attention      products of two values, no weight
 
-Which of them gain on a runtime was measured (``make bench-quantisation``, docs/precision.md), and
-stands in the record of each format.
+Which of them gain on a runtime was measured (``make bench-quantisation``) and stands in the record
+of each format; docs/quantised-operators.md has the figures.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -32,7 +32,7 @@ from slide_deploy.companions import files_of
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, SlideDeployError
-from slide_deploy.formats import Format
+from slide_deploy.formats import Format, known_formats
 from slide_deploy.parity import Verification, verify
 from slide_deploy.precisions import Precision, precision_named
 from slide_deploy.progress import Steps
@@ -45,9 +45,11 @@ from slide_deploy.torch_defaults import torch_defaults
 from slide_deploy.verification import answers_of, feeds_of
 
 INT8 = "int8"
-FORMATS = ("onnx", "openvino")
+FORMATS = tuple(each.name for each in known_formats() if INT8 in each.precisions)
 # Ours, and two that have the families of convolutions.
 NETWORKS = ("slide_swin_tiny", "repvgg", "convnext")
+# What else makes the same files.
+_OTHERS = {"exporters.quantisation.onnx_file": "slide_deploy.tasks.nncf_in_onnx"}
 Step = Callable[[str], None]
 # The most that a format says: float32, the default, all, one for each family, two for ONNX alone.
 _STEPS = 5 + len(Family)
@@ -137,8 +139,8 @@ def wishes(record: Format, source: Path, plain: Path) -> Iterator[Wish]:
     if INT8 in record.other_passes:
         convolved = tuple({*record.quantised, Family.POINTWISE.value})
         yield Wish("passes of float32", replace(record, quantised=convolved), plain)
-    if record.name == "onnx":
-        other = replace(record, quantiser="slide_deploy.tasks.nncf_in_onnx")
+    if record.quantiser in _OTHERS:
+        other = replace(record, quantiser=_OTHERS[record.quantiser])
         yield Wish(f"{DEFAULT}, by NNCF", other, source)
 
 
