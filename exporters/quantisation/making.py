@@ -8,6 +8,7 @@ from pathlib import Path
 from exporters.base import Exporter, ExportRequest
 from exporters.publishing import remove
 from exporters.quantisation.calibration import Calibration, Examples
+from exporters.quantisation.families import Family
 from exporters.quantisation.plan import Plan, plan_for
 from exporters.quiet import quiet
 from slide_deploy import interruption
@@ -39,7 +40,13 @@ class Making:
     @property
     def operators(self) -> tuple[str, ...]:
         """Names of the operators that are quantised if none is kept, in the order of the file."""
-        return plan_for(self.source, self.exporter.record, self.examples).operators
+        return self._plan(()).operators
+
+    def _plan(self, kept: Collection[str]) -> Plan:
+        # Weights that are stored in 8 bits and computed with in floats cost no time anywhere.
+        chosen = None if self.precision.is_calibrated else set(Family) - {Family.ATTENTION}
+        record = self.exporter.record
+        return plan_for(self.source, record, self.examples, kept=kept, chosen=chosen)
 
     def make(self, kept: Collection[str] = ()) -> Plan:
         """Make the file, in the place of one that is there, and say what was quantised.
@@ -51,7 +58,7 @@ class Making:
             InputError: if nothing is left to quantise, or the library refuses the file.
         """
         record = self.exporter.record
-        plan = plan_for(self.source, record, self.examples, kept=kept)
+        plan = self._plan(kept)
         if not plan.operators:
             raise InputError(
                 f"{self.exporter.format} has nothing to write in {self.precision.name}: no weight "

@@ -169,7 +169,7 @@ class TwoInputs(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
         found = self.project(self.embed(tokens).relu()) * mask[..., None]
-        return {"tokens": found, "mean": found.mean(1)}
+        return {"maps": found, "mean": found.mean(1)}
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -195,7 +195,7 @@ def test_several_inputs_and_outputs(tmp_path: Path, format: str) -> None:
         out=tmp_path / "out",
     )
     assert result.passed, result.problems
-    assert result.file(format).verification.outputs == ("tokens", "mean")
+    assert result.file(format).verification.outputs == ("maps", "mean")
     np.savez(tmp_path / "uneven.npz", **(arrays | {"mask": arrays["mask"][:9]}))
     with pytest.raises(InputError, match="has arrays of different lengths"):
         slide_deploy.export(
