@@ -1,0 +1,213 @@
+"""Calibration sets: pictures as people have them, and arrays that do or do not fit."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import slide_deploy
+from exporters.outcome import ExportOptions
+from exporters.quantisation.calibration import Calibration, read_calibration
+from slide_deploy import InputError
+from slide_deploy.api.networks import network_of
+from slide_deploy.images.description import Preprocessing
+from tests.exporters.quantisation.colours import SIDE, archive, colours, image, pictures
+
+FORMATS = ("onnx", "openvino")
+
+
+def options(**others) -> ExportOptions:
+    return ExportOptions(("onnx",), Path("out"), precision="int8", **others)
+
+
+def read(source: Path, batch: int = 1, seed: int = 0, **others) -> Calibration:
+    network = network_of(colours(), image(batch))
+    return read_calibration(source, network, options(**others), seed)
+
+
+@pytest.fixture
+def messy(tmp_path: Path) -> Path:
+    """Pictures in folders, a text, a picture that is none, and one that is cut off."""
+    folder = tmp_path / "messy"
+    shutil.copytree(pictures(20), folder)
+    (folder / "0" / "notes.txt").write_text("not a picture")
+    (folder / "0" / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    whole = next(folder.glob("1/*.png")).read_bytes()
+    (folder / "1" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def test_damaged_pictures_are_left_out_counted_and_named(messy: Path, tmp_path: Path) -> None:
+    found = read(messy)
+    assert [name for name, _ in found.damaged] == ["0/damaged.png", "1/cut.png"]
+    assert (found.skipped, len(found.measured) + len(found.held_back)) == (1, 20)
+    result = slide_deploy.export(
+        colours(), image(), to="onnx", precision="int8", calibration=messy, out=tmp_path / "out"
+    )
+    assert result.passed, result.problems
+    (remark,) = (each for each in result.remarks if "left out" in each)
+    assert remark.startswith("2 pictures were left out of the calibration set")
+    assert "0/damaged.png and 1 other" in remark
+    (entry,) = json.loads(result.manifest.read_text())["files"]
+    assert set(entry["calibration"]["damaged"]) == {"0/damaged.png", "1/cut.png"}
+    assert entry["calibration"]["skipped"] == 1
+    assert entry["calibration"]["measured"] == 15
+
+
+def test_others_are_drawn_in_the_place_of_damaged_pictures(
+    messy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporters.quantisation.calibration.MEASURED", 12)
+    monkeypatch.setattr("exporters.quantisation.calibration.HELD_BACK", 3)
+    for path in sorted(messy.glob("2/*.png"))[:2]:
+        path.write_bytes(b"nothing")
+    found = read(messy)
+    assert len(found.measured) + len(found.held_back) == 15
+
+
+def test_pictures_that_are_all_damaged_are_refused(tmp_path: Path) -> None:
+    for place in range(5):
+        (tmp_path / f"{place}.png").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="has 5 pictures and none can be read; of the first"):
+        read(tmp_path)
+
+
+def test_the_same_set_is_the_same_sample_and_another_seed_another_one() -> None:
+    one, same, other = read(pictures(200)), read(pictures(200)), read(pictures(200), seed=1)
+    assert one.sha256 == same.sha256 != other.sha256
+    assert np.array_equal(one.measured[3]["image"], same.measured[3]["image"])
+    assert set(one.pictures) != set(other.pictures)
+    assert (len(one.measured), len(one.held_back)) == (128, 16)
+
+
+def test_a_changed_picture_is_another_set(messy: Path) -> None:
+    before = read(messy).sha256
+    Image.new("RGB", (SIDE, SIDE), (9, 9, 9)).save(next(messy.glob("2/*.png")))
+    assert read(messy).sha256 != before
+
+
+def test_no_picture_is_measured_and_held_back() -> None:
+    found = read(pictures())
+    measured = {each["image"].tobytes() for each in found.measured}
+    assert len(measured) == len(found.measured) == 45
+    assert not measured & {each["image"].tobytes() for each in found.held_back}
+
+
+def test_a_batch_of_two_takes_two_pictures_an_example(tmp_path: Path) -> None:
+    found = read(pictures(), batch=2)
+    assert found.measured[0]["image"].shape == (2, 3, SIDE, SIDE)
+    assert len(found.measured) + len(found.held_back) == 30
+    result = slide_deploy.export(
+        colours(), image(2), to=FORMATS, precision="int8", calibration=pictures(), out=tmp_path
+    )
+    assert result.passed, result.problems
+
+
+def test_embedded_preprocessing_takes_pixels(tmp_path: Path) -> None:
+    found = read(pictures(), preprocessing=Preprocessing(embedded=True))
+    assert found.measured[0]["image"].dtype == np.uint8
+    result = slide_deploy.export(
+        colours(),
+        image(),
+        to=FORMATS,
+        precision="int8",
+        calibration=pictures(),
+        embed_preprocessing=True,
+        input_layout="nhwc",
+        max_drop=0.5,
+        out=tmp_path,
+    )
+    assert result.passed, result.problems
+    assert all(file.price is not None and file.price.drop <= 0.5 for file in result.files)
+
+
+def test_pictures_that_are_all_alike_are_refused(tmp_path: Path) -> None:
+    for place in range(8):
+        Image.new("RGB", (SIDE, SIDE)).save(tmp_path / f"{place}.png")
+    with pytest.raises(InputError, match="has examples that are all alike"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"picture": np.zeros((8, 3, SIDE, SIDE), np.float32)}, "has picture and Colours takes"),
+        ({}, "has no arrays and Colours takes image"),
+        ({"image": np.zeros((8, 1, SIDE, SIDE), np.float32)}, "give float32 of Nx3x16x16"),
+        ({"image": np.zeros((8, 3, SIDE, SIDE), np.complex64)}, "has image of complex64"),
+        ({"image": np.full((8, 3, SIDE, SIDE), np.nan, np.float32)}, "image that is not finite"),
+        ({"image": np.zeros((3, 3, SIDE, SIDE), np.float32)}, "has 3 examples: give at least 4"),
+        ({"image": np.zeros((8, 3, SIDE, SIDE), np.float32)}, "examples that are all alike"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays, said: str) -> None:
+    path = tmp_path / "set.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=said):
+        read(path)
+
+
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    path.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(InputError, match="is not a NumPy archive"):
+        read(path)
+
+
+class TwoInputs(nn.Module):
+    """Tokens and a mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(64, 64)
+        self.project = nn.Linear(64, 64)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        found = self.project(self.embed(tokens).relu()) * mask[..., None]
+        return {"maps": found, "mean": found.mean(1)}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_several_inputs_and_outputs(tmp_path: Path, format: str) -> None:
+    torch.manual_seed(0)
+    random = np.random.default_rng(0)
+    examples = {"tokens": torch.randn(1, 7, 64), "mask": torch.ones(1, 7)}
+    with pytest.raises(InputError, match=r"takes tokens, mask: give a \.npz file with an array"):
+        slide_deploy.export(
+            TwoInputs(), examples, to=format, precision="int8", calibration=pictures(), out=tmp_path
+        )
+    arrays = {
+        "tokens": random.standard_normal((12, 7, 64)).astype(np.float32),
+        "mask": (random.random((12, 7)) < 0.8).astype(np.float32),
+    }
+    np.savez(tmp_path / "set.npz", **arrays)
+    result = slide_deploy.export(
+        TwoInputs(),
+        examples,
+        to=format,
+        precision="int8",
+        calibration=tmp_path / "set.npz",
+        out=tmp_path / "out",
+    )
+    assert result.passed, result.problems
+    assert result.file(format).verification.outputs == ("maps", "mean")
+    np.savez(tmp_path / "uneven.npz", **(arrays | {"mask": arrays["mask"][:9]}))
+    with pytest.raises(InputError, match="has arrays of different lengths"):
+        slide_deploy.export(
+            TwoInputs(),
+            examples,
+            to=format,
+            precision="int8",
+            calibration=tmp_path / "uneven.npz",
+            out=tmp_path / "out2",
+        )
+
+
+def test_an_archive_measures_as_many_as_it_has(tmp_path: Path) -> None:
+    found = read(archive(tmp_path / "few.npz", 24))
+    assert (len(found.measured), len(found.held_back), found.pictures) == (18, 6, ())
