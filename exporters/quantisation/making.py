@@ -8,15 +8,10 @@ from typing import Literal
 
 from exporters.base import Exporter, ExportRequest
 from exporters.publishing import remove
-<<<<<<< HEAD
 from exporters.quantisation.calibration import Calibration, Examples, Feeds
+from exporters.quantisation.families import Family
 from exporters.quantisation.overflow import overflowing
 from exporters.quantisation.plan import ALL, Plan, plan_for
-=======
-from exporters.quantisation.calibration import Calibration, Examples
-from exporters.quantisation.families import Family
-from exporters.quantisation.plan import Plan, plan_for
->>>>>>> maxdrop
 from exporters.quiet import quiet
 from slide_deploy import interruption
 from slide_deploy.cases import Case
@@ -54,10 +49,14 @@ class Making:
         return self._plan(()).operators
 
     def _plan(self, kept: Collection[str]) -> Plan:
-        # Weights that are stored in 8 bits and computed with in floats cost no time anywhere.
-        chosen = None if self.precision.is_calibrated else set(Family) - {Family.ATTENTION}
-        record = self.exporter.record
-        return plan_for(self.source, record, self.examples, kept=kept, chosen=chosen)
+        chosen: Collection[Family] | Literal["all"] | None = None
+        if not self.precision.is_quantised:
+            chosen = ALL
+        elif not self.precision.is_calibrated:
+            # Weights that are stored in 8 bits and computed with in floats cost no time anywhere.
+            chosen = set(Family) - {Family.ATTENTION}
+        kept = {*self.kept, *kept}
+        return plan_for(self.source, self.exporter.record, self.examples, kept=kept, chosen=chosen)
 
     def make(self, kept: Collection[str] = ()) -> Plan:
         """Make the file, in the place of one that is there, and say what was quantised.
@@ -69,12 +68,7 @@ class Making:
             InputError: if nothing is left to quantise, or the library refuses the file.
         """
         record = self.exporter.record
-<<<<<<< HEAD
-        chosen: Literal["all"] | None = None if self.precision.is_quantised else ALL
-        plan = plan_for(self.source, record, self.examples, kept={*self.kept, *kept}, chosen=chosen)
-=======
         plan = self._plan(kept)
->>>>>>> maxdrop
         if not plan.operators:
             raise InputError(
                 f"{self.exporter.format} has nothing to write in {self.precision.name}: no weight "
