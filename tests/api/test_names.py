@@ -42,8 +42,8 @@ RESULTS = {
     "Certificate": "already_folded error folded left merged not_merged status",
     "ExportResult": "certificate explain file files manifest network passed paths problems "
     "raise_if_failed remarks to_dict",
-    "ExportedFile": "format lowerings operators passed paths precision preprocessing price rewrites "
-    "seconds sha256 size verification violations",
+    "ExportedFile": "format lowerings operators passed paths precision preprocessing price "
+    "rewrites seconds sha256 size verification violations",
     "FileVerdict": "names_another_source network parting passed path raise_if_failed to_dict "
     "verification",
     "Report": "errors format passed path policy unusable violations",
