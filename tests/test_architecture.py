@@ -203,7 +203,7 @@ ARROWS = {
         "slide_deploy.tables",
     },
     "slide_deploy.progress": {"slide_deploy.console", "slide_deploy.interruption"},
-    "slide_deploy.presets": {"slide_deploy.errors"},
+    "slide_deploy.presets": {"slide_deploy.errors", "slide_deploy.formats"},
     # What files say of their image: whoever writes, runs or proves one reads it.
     "slide_deploy.images.description": {"slide_deploy.errors"},
     "slide_deploy.images": {
