@@ -81,7 +81,7 @@ def test_verify_takes_checkpoints_and_their_features(nano: Path, tmp_path: Path)
             network(),
             IMAGE,
             {"precision": "float8"},
-            "float8 is not a precision: choose one of float32",
+            "float8 is not a precision: choose one",
         ),
         (NANO, IMAGE, {}, "`inputs` is for a module"),
         (NANO, None, {}, "takes image as"),
