@@ -188,7 +188,10 @@ def test_a_file_has_no_say_in_how_it_is_verified(run, tmp_path: Path) -> None:
         if entry.key == "slide_deploy.source_sha256":
             entry.value = "0" * 64
     onnx.save(model, path)
-    code, out, _ = run("verify", path, "--against", NANO)
+    code, _, said = run("verify", path, "--against", NANO)
+    assert code == 2
+    assert "does not hold what it claims" in said
+    code, out, _ = run("verify", path, "--against", NANO, "--precision", "float32")
     assert code == 1
     assert "says that it was exported from other weights" in out
     assert run("verify", path, "--against", NANO, "--precision", "float16", "-q")[0] == 0

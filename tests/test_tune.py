@@ -274,8 +274,8 @@ SIZE = ("--attention", "32x8x8")
         ((*SIZE, "--strips", "0"), "--strips 0 is no list of numbers"),
         ((*SIZE, "--out", "no/table.json"), "name a file in a folder that exists"),
         (
-            (*SIZE, "--target", "onnxruntime:cpu", "--precision", "float16"),
-            "onnx is not written in float16",
+            (*SIZE, "--target", "onnxruntime:cpu", "--precision", "mixed"),
+            "onnx is not written in mixed",
         ),
         (("missing.pth",), "missing.pth"),
     ],

@@ -77,7 +77,12 @@ def test_verify_takes_checkpoints_and_their_features(nano: Path, tmp_path: Path)
     [
         (network(), None, {}, "given without inputs"),
         (network(), torch.zeros(1, 3, 8, 8), {}, "takes image as"),
-        (network(), IMAGE, {"precision": "float8"}, "float8 is no precision: give float32"),
+        (
+            network(),
+            IMAGE,
+            {"precision": "float8"},
+            "float8 is not a precision: choose one",
+        ),
         (NANO, IMAGE, {}, "`inputs` is for a module"),
         (NANO, None, {}, "takes image as"),
         ("a.onnx", None, {}, "a.onnx"),

@@ -56,7 +56,7 @@ def test_a_file_of_half_precision_passes_as_what_it_is_only(
 def test_an_unknown_claim_is_seen_and_silence_is_allowed(exported: Files) -> None:
     graph = read_graph(exported["onnx"])
     (message,) = messages(replace(graph, metadata={PRECISION_KEY: "float61"}))
-    known = "float32, float16, mixed, bfloat16, int8, int8-weights, palettes"
+    known = "float32, float16, bfloat16, int8, int8-weights, palettes, mixed"
     assert message == f"The file claims float61; known are {known}."
     assert messages(replace(graph, metadata={})) == []
 
