@@ -64,6 +64,8 @@ def quantise(source: Path, target: Path, plan: Plan) -> None:
         op_types_to_quantize=kinds,
         nodes_to_quantize=list(plan.operators),
         per_channel=True,
+        # Pairs of products fit into 16 bits, to which processors without VNNI add them.
+        reduce_range=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,

@@ -43,6 +43,10 @@ def quantise(source: Path, target: Path, plan: Plan) -> None:
         model,
         nncf.Dataset(plan.examples),
         subset_size=len(plan.examples),
+        # Pairs of products fit into 16 bits, to which processors without VNNI add them.
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            overflow_fix=nncf.OverflowFix.ENABLE
+        ),
         # Operators that the library never quantises need not be known to it.
         ignored_scope=nncf.IgnoredScope(names=list(plan.others), validate=False),
     )
