@@ -16,7 +16,7 @@ from exporters.manifest import entries_beside, manifest_of
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
 from exporters.plain import to_json
 from exporters.publishing import Publication, publication, refuse_occupied
-from exporters.quantisation.calibration import required_calibration
+from exporters.quantisation.calibration import calibration_of, refuse_calibration
 from exporters.quantisation.judge import judge_of, labelled_pictures
 from exporters.registry import exporter_for
 from slide_deploy.cases import Case, example_case, verification_cases
@@ -25,7 +25,7 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.folders import require_writable_folder, working_folder
 from slide_deploy.lowerings import Lowering, refuse_strips
-from slide_deploy.precisions import FLOAT16, precision_named
+from slide_deploy.precisions import precision_named
 from slide_deploy.progress import expect
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import reparameterize, with_branches
@@ -57,6 +57,7 @@ def export(
     _entries_to_keep(deployable, exporters, options)
     for exporter in exporters:
         exporter.require(options.precision)
+    refuse_calibration(options)
     require_writable_folder(options.out)
     if isinstance(options.lowering, Lowering):
         refuse_strips(deployable.model, options.lowering)
@@ -65,9 +66,9 @@ def export(
     # Pixels as a plain tensor, whatever the files take.
     taken = with_ends(deployable, options)
     calibration, precision = None, precision_named(options.precision)
-    if precision.is_calibrated or (precision is FLOAT16 and options.calibration is not None):
+    if options.calibration is not None:
         progress(f"find examples in {options.calibration}")
-        calibration = required_calibration(deployable, options)
+        calibration = calibration_of(deployable, options)
     pictures = labelled_pictures(deployable, options, calibration)
     judge = None
     if pictures is not None:

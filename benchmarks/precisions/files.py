@@ -78,7 +78,7 @@ def write(checkpoint: Path, kind: Kind, calibration: Path, folder: Path) -> Writ
     """
     out = folder / kind.precision
     options = ["--to", kind.format.name, "--precision", kind.precision, "--out", out, "--force"]
-    if precision_named(kind.precision).is_quantised:
+    if precision_named(kind.precision).is_calibrated:
         options += ["--calibration", calibration]
     _run("export", checkpoint, *options)
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))

@@ -25,6 +25,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.hashing import sha256
 from slide_deploy.images.collection import Collection, Picture, read_collection
 from slide_deploy.images.preprocessing import ImageInput
+from slide_deploy.precisions import FLOAT16, precision_named
 
 Feeds = Mapping[str, np.ndarray]
 # Ranges of Slide-Swin-T change by less than one percent from here to four times as many pictures.
@@ -117,17 +118,33 @@ class Calibration:
         )
 
 
-def required_calibration(deployable: Deployable, options: ExportOptions) -> Calibration:
+def refuse_calibration(options: ExportOptions) -> None:
+    """Refuse an export whose precision lacks examples, or has no use for those that it was given.
+
+    Raises:
+        InputError: if so.
+    """
+    precision = precision_named(options.precision)
+    if precision.is_calibrated and options.calibration is None:
+        raise InputError(
+            f"{precision.name} takes examples, on which ranges of values are measured: give "
+            f"--calibration a folder of some hundred pictures, or a .npz file."
+        )
+    uses = precision.is_calibrated or precision is FLOAT16
+    if options.calibration is not None and not uses:
+        raise InputError(
+            f"{precision.name} measures nothing on examples: leave out --calibration, or give "
+            f"--precision int8."
+        )
+
+
+def calibration_of(deployable: Deployable, options: ExportOptions) -> Calibration:
     """The calibration set of an export.
 
     Raises:
-        InputError: if there is none, or it does not fit the network.
+        InputError: if it does not fit the network.
     """
-    if options.calibration is None:
-        raise InputError(
-            f"{options.precision} takes examples, on which ranges of values are measured: give "
-            f"--calibration a folder of some hundred pictures, or a .npz file."
-        )
+    assert options.calibration is not None
     if deployable.open_names and set(deployable.open_names) != {BATCH_NAME}:
         raise InputError(
             f"{options.precision} is measured at one size: leave {deployable.open_names[0]} closed."

@@ -211,3 +211,27 @@ def test_several_inputs_and_outputs(tmp_path: Path, format: str) -> None:
 def test_an_archive_measures_as_many_as_it_has(tmp_path: Path) -> None:
     found = read(archive(tmp_path / "few.npz", 24))
     assert (len(found.measured), len(found.held_back), found.pictures) == (18, 6, ())
+
+
+@pytest.mark.parametrize(
+    ("precision", "given", "said"),
+    [
+        ("int8", False, "int8 takes examples, on which ranges of values are measured: give"),
+        ("float32", True, "float32 measures nothing on examples: leave out"),
+        ("int8-weights", True, "int8-weights measures nothing on examples: leave out"),
+    ],
+)
+def test_examples_are_asked_for_and_refused(
+    precision: str, given: bool, said: str, tmp_path: Path
+) -> None:
+    calibration = pictures() if given else None
+    with pytest.raises(InputError, match=said):
+        slide_deploy.export(
+            colours(),
+            image(),
+            to="onnx",
+            precision=precision,
+            calibration=calibration,
+            out=tmp_path,
+        )
+    assert not any(tmp_path.iterdir())
