@@ -129,7 +129,7 @@ def test_onnx_runtime_makes_one_operator_of_a_product_and_its_bias_only_in_the_h
             )
         )[0]
     )
-    request = image_request(model, (3, 64, 64), passes=exporter.passes)
+    request = image_request(model, (3, 64, 64), passes=exporter.passes())
     exporter.write(request, tmp_path / "model.onnx")
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")

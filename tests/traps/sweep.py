@@ -153,7 +153,7 @@ def write(
     traces = image_request(model, shape, open_batch).traces
     files = {exporter.format: folder / f"parts{exporter.suffix}" for exporter in exporters}
     for exporter in exporters:
-        exporter.write(ExportRequest(traces, {}, passes=exporter.passes), files[exporter.format])
+        exporter.write(ExportRequest(traces, {}, passes=exporter.passes()), files[exporter.format])
     return files
 
 
