@@ -8,9 +8,11 @@ import numpy as np
 
 from slide_deploy.companions import model_digest
 from slide_deploy.errors import InputError
+from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.images.description import read_description
 from slide_deploy.images.prediction import choose_output
 from slide_deploy.images.preprocessing import ImageInput, image_input
+from slide_deploy.precisions import FLOAT32, known_precisions
 from slide_deploy.runtimes import ImageSession, open_image_file
 
 # How many of the most probable classes count as nearly right, as on ImageNet.
@@ -133,9 +135,19 @@ def open_classifier(
     Raises:
         InputError: if the file cannot be run, or takes no pictures.
     """
-    file = open_image_file(path)
+    file = _open_as_claimed(path)
     try:
         taken = image_input(file, size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return Classifier(name, model_digest(path), file, taken, output)
+
+
+def _open_as_claimed(path: Path) -> ImageSession:
+    """A file that computes in what it claims, as on the device that it is meant for."""
+    file = open_image_file(path)
+    claim = file.session.metadata.get(PRECISION_KEY)
+    record = next((each for each in known_precisions() if each.name == claim), FLOAT32)
+    if file.session.runtime not in record.arithmetic:
+        return file
+    return open_image_file(path, record.arithmetic)

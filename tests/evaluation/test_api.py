@@ -12,6 +12,7 @@ from torch import nn
 
 import slide_deploy
 from slide_deploy.errors import CheckFailed, InputError
+from slide_deploy.evaluation.classifier import open_classifier
 from slide_deploy.evaluation.run import evaluate_session
 from slide_deploy.images.collection import read_collection
 from slide_deploy.runtimes import open_image_file
@@ -110,3 +111,9 @@ def test_the_example_on_a_dask_cluster_is_one_evaluation(bad: Path, tmp_path: Pa
     assert "3 of 3 parts" in done.stderr and "coarse.onnx" in done.stdout
     whole = slide_deploy.evaluate(files, digit_pictures())
     assert slide_deploy.merge_evaluations([tmp_path / "result.json"]) == whole
+
+
+def test_a_file_computes_in_what_it_claims(tmp_path: Path) -> None:
+    result = slide_deploy.export(CHECKPOINT, to="onnx", precision="float16", out=tmp_path)
+    opened = open_classifier(result.paths["onnx"], "digits")
+    assert opened.file.session.runtime == "onnxruntime in float16"
