@@ -1,5 +1,6 @@
 """The command that says what a file's answers are worth: evaluate."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,7 +78,7 @@ def evaluate(
         require_limit(max_drop)
     given = files or []
     read = [*given, *source.files, *([Path(labels)] if labels else [])]
-    read += [data] if data is not None and data.is_file() else []
+    read += [data] if data is not None and os.path.isfile(data) else []
     outputs = Outputs({"--json": json_to}, quiet, read)
     if merge:
         _refuse_with_merge(source, data, shard, labels)

@@ -103,8 +103,17 @@ def read_collection(source: Path) -> Collection:
     Raises:
         InputError: if it is missing, cannot be read, or has no picture.
     """
-    if not source.exists():
-        raise InputError(f"{source} does not exist: name a folder of pictures, or a CSV file.")
+    try:
+        source.stat()
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{source} does not exist: name a folder of pictures, or a CSV file."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{source} cannot be read ({getattr(error, 'strerror', error)}): name a folder of "
+            f"pictures, or a CSV file."
+        ) from error
     if source.is_dir():
         return _of_folder(source)
     rows = read_table(source)
@@ -114,7 +123,7 @@ def read_collection(source: Path) -> Collection:
             key=lambda each: each.name,
         )
     )
-    if not any(each.path.exists() for each in pictures):
+    if not any(os.path.exists(each.path) for each in pictures):
         raise InputError(
             f"{source} names {pictures[0].name} and other pictures that are not there: give paths "
             f"from the folder of the table."
@@ -124,12 +133,18 @@ def read_collection(source: Path) -> Collection:
 
 def _of_folder(source: Path) -> Collection:
     entries = _listed(source)
-    folders = [each for each in entries if each.is_dir() and _is_class(each.name)]
-    loose = [each for each in entries if not each.is_dir()]
+    inside = [each for each in entries if os.path.isdir(each)]
+    loose = [each for each in entries if not os.path.isdir(each)]
+    # A link to where the classes lie is none of them: it would give all pictures another label.
+    above = _above(source)
+    real = {each: os.path.realpath(each) for each in inside if _is_class(each.name)}
+    folders = [each for each, place in real.items() if place not in above]
+    own = {real[each] for each in folders if not each.is_symlink()}
     found: list[Picture] = []
     others = 0
     for folder in folders:
-        for path in _walked(folder):
+        closed = above | (own - {real[folder]})
+        for path in _walked(folder, closed):
             if is_picture(path):
                 name = path.relative_to(source).as_posix()
                 found.append(Picture(name, path, folder.name))
@@ -165,9 +180,20 @@ def _listed(folder: Path) -> list[Path]:
         ) from error
 
 
-def _walked(folder: Path) -> Iterator[Path]:
-    """Every file below a folder; links to folders are followed, and no folder is entered twice."""
-    entered: set[str] = set()
+def _above(source: Path) -> set[str]:
+    """The real paths of a folder and of all folders around it."""
+    place = Path(os.path.realpath(source))
+    return {str(each) for each in (place, *place.parents)}
+
+
+def _walked(folder: Path, closed: set[str]) -> Iterator[Path]:
+    """Every file below a folder; links to folders are followed, and no folder is entered twice.
+
+    Args:
+        folder: where to begin.
+        closed: real paths of folders that are not entered.
+    """
+    entered = set(closed)
     waiting = [folder]
     while waiting:
         here = waiting.pop()
@@ -176,7 +202,7 @@ def _walked(folder: Path) -> Iterator[Path]:
             continue
         entered.add(place)
         for each in _listed(here):
-            if not each.is_dir():
+            if not os.path.isdir(each):
                 yield each
             elif _is_class(each.name):
                 waiting.append(each)

@@ -10,8 +10,13 @@ from pathlib import Path
 
 from slide_deploy.errors import InputError
 
-_PATHS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "picture")
+_PATHS = (
+    *("path", "file", "filename", "file_name", "fname", "filepath"),
+    *("image", "image_path", "img", "img_path", "picture"),
+)
 _LABELS = ("label", "class", "class_id", "class_name", "category", "target", "index")
+# Of these a second column says by itself that the first line is one of names.
+_SURE_LABELS = ("label", "class", "category", "target")
 _DELIMITERS = (",", ";", "\t")
 
 
@@ -77,6 +82,9 @@ def _header(cells: list[str]) -> tuple[int, int | None] | None:
     names = [cell.strip().lower() for cell in cells]
     path = next((names.index(name) for name in _PATHS if name in names), None)
     if path is None:
+        # A picture of a class that is called target is a row; its path has an ending.
+        if len(names) > 1 and names[1] in _SURE_LABELS and not Path(names[0]).suffix:
+            return 0, 1
         return None
     return path, next((names.index(name) for name in _LABELS if name in names), None)
 

@@ -210,3 +210,49 @@ def test_pictures_of_every_kind_are_prepared_alike(tmp_path: Path) -> None:
     assert pixels["cat/clear.png"].min() == 255
     top, bottom = pixels["cat/turned.png"][0, 0, 0, 0], pixels["cat/turned.png"][0, 0, -1, 0]
     assert (top, bottom) == (255, 0), "the camera stood upside down"
+
+
+def test_a_link_out_of_a_class_gives_no_picture_another_label(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    colour(data / "cat/1.png", 1)
+    colour(data / "dog/2.png", 1)
+    colour(tmp_path / "more/3.png", 1)
+    for name, target in {
+        "up": data,
+        "above": tmp_path,
+        "other": data / "dog",
+        "more": tmp_path / "more",
+    }.items():
+        (data / "cat" / name).symlink_to(target)
+    (data / "all").symlink_to(data)
+    found = read_collection(data)
+    assert labelled(found) == [
+        ("cat/1.png", "cat"),
+        ("cat/more/3.png", "cat"),
+        ("dog/2.png", "dog"),
+    ]
+    assert found.labels == ("cat", "dog")
+
+
+def test_a_name_that_is_too_long_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be read .File name too long.: name a folder"):
+        read_collection(tmp_path / ("x" * 5000))
+    table = tmp_path / "val.csv"
+    table.write_text(f"path,label\n{'x' * 5000}.png,cat\n")
+    with pytest.raises(InputError, match="that are not there"):
+        read_collection(table)
+
+
+@pytest.mark.parametrize(
+    "header", ["img,label", "fname,class", "img_path,target", "photo,category", "Image,Label"]
+)
+def test_a_first_line_that_names_columns_is_no_picture(tmp_path: Path, header: str) -> None:
+    colour(tmp_path / "a.png", 1)
+    (tmp_path / "val.csv").write_text(f"{header}\na.png,cat\n")
+    assert labelled(read_collection(tmp_path / "val.csv")) == [("a.png", "cat")]
+
+
+def test_a_picture_of_a_class_called_target_is_no_header(tmp_path: Path) -> None:
+    colour(tmp_path / "a.png", 1)
+    (tmp_path / "val.csv").write_text("a.png,target\n")
+    assert labelled(read_collection(tmp_path / "val.csv")) == [("a.png", "target")]
