@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 # Room: what it may import of this project. A room stands for itself and all below it.
 ARROWS = {
     "slide_deploy.errors": set(),
+    "slide_deploy.printable": set(),
     "slide_deploy.hashing": {"slide_deploy"},
     "slide_deploy.formats": {"slide_deploy.errors"},
     "slide_deploy.precisions": {"slide_deploy.errors"},
@@ -191,6 +192,7 @@ ARROWS = {
         "slide_deploy.images",
         "slide_deploy.images.description",
         "slide_deploy.precisions",
+        "slide_deploy.printable",
         "slide_deploy.runtimes",
         "slide_deploy.torch_defaults",
         "slide_deploy.tuning.strict",
@@ -207,7 +209,7 @@ ARROWS = {
     "slide_deploy.progress": {"slide_deploy.console", "slide_deploy.interruption"},
     "slide_deploy.presets": {"slide_deploy.errors", "slide_deploy.formats"},
     # What files say of their image: whoever writes, runs or proves one reads it.
-    "slide_deploy.images.description": {"slide_deploy.errors"},
+    "slide_deploy.images.description": {"slide_deploy.errors", "slide_deploy.printable"},
     "slide_deploy.images": {
         "slide_deploy.errors",
         "slide_deploy.images.description",

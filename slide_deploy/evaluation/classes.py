@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from slide_deploy.errors import InputError
 from slide_deploy.images.collection import Collection
 from slide_deploy.images.labels import imagenet_synsets
+from slide_deploy.printable import counted
 
 _SYNSET = re.compile(r"n\d{8}")
-_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_NUMBER = re.compile(r"0*(\d+)", re.ASCII)
 BY_NAME, BY_NUMBER, BY_SYNSET, SORTED = "by name", "by number", "by synset", "in sorted order"
 
 
@@ -50,20 +51,22 @@ def number_labels(collection: Collection, classes: int, names: Sequence[str] = (
     names = _without_end(names)
     if len(names) > classes:
         raise InputError(
-            f"--labels has {len(names)} names and the file {classes} classes: give one name a line "
-            f"in the order of the classes."
+            f"--labels has {counted(len(names), 'name')} and the file "
+            f"{counted(classes, 'class')}: give one name a line in the order of the classes."
         )
     known = _by_key(names)
     if names and all(_meant(label, names, known) for label in labels):
         return Numbering({label: _only(label, names, known) for label in labels}, BY_NAME)
-    if all(_NUMBER.fullmatch(label) for label in labels):
-        for label in labels:
-            if int(label) >= classes:
+    numbers = [_NUMBER.fullmatch(label) for label in labels]
+    if all(numbers):
+        for label, number in zip(labels, numbers, strict=True):
+            # Python makes no integers of thousands of digits.
+            if number is None or len(number[1]) > 9 or int(number[1]) >= classes:
                 raise InputError(
-                    f"{collection.source}: {label} is no class of the file, which has 0 to "
+                    f"{collection.source}: {label[:40]} is no class of the file, which has 0 to "
                     f"{classes - 1}: rename it, or give names with --labels."
                 )
-        return Numbering({label: int(label) for label in labels}, BY_NUMBER)
+        return Numbering({label: int(label.lstrip("0") or 0) for label in labels}, BY_NUMBER)
     synsets = {synset: index for index, synset in enumerate(imagenet_synsets())}
     if classes == len(synsets) and synsets.keys() >= set(labels):
         return Numbering({label: synsets[label] for label in labels}, BY_SYNSET)
@@ -75,8 +78,8 @@ def number_labels(collection: Collection, classes: int, names: Sequence[str] = (
         )
     if len(labels) != classes:
         raise InputError(
-            f"{collection.source} has {len(labels)} classes and the file {classes}, so that their "
-            f"order says nothing: give the names of the file's classes with --labels."
+            f"{collection.source} has {counted(len(labels), 'class')} and the file {classes}, so "
+            f"that their order says nothing: give the names of the file's classes with --labels."
         )
     return Numbering({label: index for index, label in enumerate(labels)}, SORTED)
 

@@ -4,6 +4,7 @@ Results of several shards are joined by putting their outcomes together, so that
 whole are those of a single run: counts, intervals and paired tests.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slide_deploy.evaluation.classifier import TOP
@@ -111,9 +112,8 @@ class Record:
         Raises:
             ValueError: with what is wrong, a clause.
         """
-        for fault, holds in _faults(self).items():
-            if holds:
-                raise ValueError(fault)
+        for fault in _faults(self):
+            raise ValueError(fault)
 
     @property
     def is_whole(self) -> bool:
@@ -126,40 +126,40 @@ class Record:
         return bool(self.data.numbering)
 
 
-def _faults(record: Record) -> dict[str, bool]:
+def _faults(record: Record) -> Iterator[str]:
+    """What no evaluation gives, one after the other: each takes for granted what stands before."""
     data, files = record.data, record.files
     count = len(record.places)
     if record.batch < 1 or not 1 <= record.shards <= MOST_SHARDS or data.pictures < 0:
-        return {"a count is absurd": True}
+        yield "a count is absurd"
     if list(record.parts) != sorted(set(record.parts)) or not record.parts:
-        return {"its shards are not in order": True}
+        yield "its shards are not in order"
     if not 1 <= record.parts[0] <= record.parts[-1] <= record.shards:
-        return {f"it holds a shard beyond {record.shards}": True}
+        yield f"it holds a shard beyond {record.shards}"
     shards = {part - 1: Shard(part, record.shards) for part in record.parts}
     expected = sum(each.size(data.pictures, record.batch) for each in shards.values())
     seen = [*record.places, *(each.place for each in record.damaged)]
+    if len(seen) != expected or len(set(seen)) != expected:
+        yield "its pictures are not those of its shards"
+    if not all(
+        0 <= place < data.pictures and place // record.batch % record.shards in shards
+        for place in seen
+    ):
+        yield "its pictures are not those of its shards"
+    if list(record.places) != sorted(record.places):
+        yield "its pictures are not in order"
+    if not files:
+        yield "it holds no file"
     known = count if record.has_classes else 0
-    return {
-        "its pictures are not those of its shards": (
-            len(seen) != expected
-            or len(set(seen)) != expected
-            or not all(
-                0 <= place < data.pictures and place // record.batch % record.shards in shards
-                for place in seen
-            )
-        ),
-        "its pictures are not in order": list(record.places) != sorted(record.places),
-        "it holds no file": not files,
-        "a file has not one outcome for each picture": any(
-            len(each.predicted) != count or len(each.ranks) != known for each in files
-        ),
-        "a class is none of the file": any(
-            not -1 <= each < data.classes for file in files for each in file.predicted
-        ),
-        "a rank is none": any(not 0 <= each <= TOP for file in files for each in file.ranks),
-        "an output that is not finite counts as right": any(
-            rank < TOP and predicted < 0
-            for file in files
-            for predicted, rank in zip(file.predicted, file.ranks, strict=bool(file.ranks))
-        ),
-    }
+    if any(len(each.predicted) != count or len(each.ranks) != known for each in files):
+        yield "a file has not one outcome for each picture"
+    if any(not -1 <= each < data.classes for file in files for each in file.predicted):
+        yield "a class is none of the file"
+    if any(not 0 <= each <= TOP for file in files for each in file.ranks):
+        yield "a rank is none"
+    if any(
+        rank < TOP and predicted < 0
+        for file in files
+        for predicted, rank in zip(file.predicted, file.ranks, strict=bool(file.ranks))
+    ):
+        yield "an output that is not finite counts as right"

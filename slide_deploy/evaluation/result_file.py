@@ -7,6 +7,7 @@ file in which the two disagree.
 """
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from slide_deploy.errors import InputError
 from slide_deploy.evaluation.figures import summary_of
 from slide_deploy.evaluation.record import RECORD_VERSION, Record
+from slide_deploy.printable import as_text
 from slide_deploy.tuning.strict import decode
 
 # A million pictures by twenty files need some 80 MB.
@@ -46,7 +48,7 @@ def read(path: Path) -> Record:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise _unusable(path, "it is larger than any evaluation")
-        document = json.loads(path.read_bytes(), parse_constant=_refuse)
+        document = _printable(json.loads(path.read_bytes(), parse_constant=_refuse))
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}): give a file that slide-deploy evaluate has "
@@ -66,9 +68,33 @@ def read(path: Path) -> Record:
         record = decode(Record, document["record"])
     except ValueError as error:
         raise _unusable(path, str(error)) from error
-    if document["summary"] != summary_of(record):
+    if not _follows(document["summary"], summary_of(record)):
         raise _unusable(path, "its figures do not follow from its pictures")
     return record
+
+
+def _printable(value: Any) -> Any:
+    """Plain data whose texts can be printed, as half a character of JSON's cannot."""
+    if isinstance(value, dict):
+        return {as_text(key): _printable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [each if type(each) is int else _printable(each) for each in value]
+    return as_text(value) if isinstance(value, str) else value
+
+
+def _follows(stated: Any, found: Any) -> bool:
+    """Whether figures are those that follow: counts exactly, others as any machine rounds them."""
+    if isinstance(found, dict):
+        alike = isinstance(stated, dict) and stated.keys() == found.keys()
+        return alike and all(_follows(stated[key], each) for key, each in found.items())
+    if isinstance(found, list):
+        alike = isinstance(stated, list) and len(stated) == len(found)
+        return alike and all(map(_follows, stated, found))
+    if isinstance(found, float):
+        # Other programs write 1.0 as 1.
+        is_number = type(stated) is float or (type(stated) is int and abs(stated) <= 1)
+        return is_number and math.isclose(stated, found, rel_tol=1e-9, abs_tol=1e-12)
+    return type(stated) is type(found) and bool(stated == found)
 
 
 def _refuse(constant: str) -> None:

@@ -15,6 +15,7 @@ from slide_deploy.evaluation.statistics import Share, share
 from slide_deploy.hashing import text_sha256
 from slide_deploy.images.collection import Collection, Picture
 from slide_deploy.images.preprocessing import ImageInput, image_input
+from slide_deploy.printable import as_text, counted
 from slide_deploy.runtimes import ImageSession
 
 # Neighbours that are computed together where a file leaves its batch open.
@@ -84,8 +85,8 @@ def evaluate(
             means no class, or no picture can be read.
     """
     wanted = wanted or Wanted()
-    batch = _batch_of(classifiers, wanted.batch)
     drawn = collection if wanted.sample is None else collection.sample(wanted.sample, wanted.seed)
+    batch = _batch_of(classifiers, wanted.batch, len(drawn.pictures))
     classes = _classes(classifiers, drawn, batch)
     numbering = (
         number_labels(collection, classes, _names(classifiers, wanted.names))
@@ -135,7 +136,7 @@ def picture_count(classifiers: Sequence[Classifier], collection: Collection, wan
     drawn = len(collection.pictures)
     if wanted.sample is not None:
         drawn = min(drawn, wanted.sample)
-    return wanted.shard.size(drawn, _batch_of(classifiers, wanted.batch))
+    return wanted.shard.size(drawn, _batch_of(classifiers, wanted.batch, drawn))
 
 
 def evaluate_session(
@@ -191,7 +192,7 @@ def evaluate_classifier(
             f"or a CSV file of path,label."
         )
     only = [classifier]
-    batch = _batch_of(only, batch)
+    batch = _batch_of(only, batch, len(collection.pictures))
     numbering = number_labels(collection, _classes(only, collection, batch), _names(only, names))
     judged = Judgements()
     pictures = collection.pictures
@@ -206,11 +207,17 @@ def evaluate_classifier(
     )
 
 
-def _batch_of(classifiers: Sequence[Classifier], batch: int) -> int:
-    """Neighbours that are computed together: no less than a file has room for."""
+def _batch_of(classifiers: Sequence[Classifier], batch: int, pictures: int) -> int:
+    """Neighbours that are computed together: no less than a file has room for.
+
+    Args:
+        classifiers: that are asked.
+        batch: as it was asked for.
+        pictures: of the whole set, the same on every shard; more of them would only be filled up.
+    """
     if batch < 1:
         raise InputError(f"--batch {batch} takes no picture: give 1 or more.")
-    return max(batch, *(each.file.image.shape[0] or 1 for each in classifiers))
+    return max(min(batch, pictures), *(each.file.image.shape[0] or 1 for each in classifiers))
 
 
 def _classes(classifiers: Sequence[Classifier], collection: Collection, batch: int) -> int:
@@ -220,15 +227,37 @@ def _classes(classifiers: Sequence[Classifier], collection: Collection, batch: i
     for each, count in zip(classifiers, counts, strict=True):
         if count != counts[0]:
             raise InputError(
-                f"{each.name} tells {count} classes apart and {classifiers[0].name} {counts[0]}: "
-                f"evaluate files of one network together."
+                f"{each.name} tells {counted(count, 'class')} apart and "
+                f"{classifiers[0].name} {counts[0]}: evaluate files of one network together."
             )
     return counts[0]
 
 
 def _names(classifiers: Sequence[Classifier], given: Sequence[str]) -> Sequence[str]:
     """Names of the classes: those that the user gave, else those of the first file that has any."""
-    return given or next((each.labels for each in classifiers if each.labels), ())
+    named = [each for each in classifiers if each.labels]
+    for each in named[1:]:
+        _require_order(named[0], each)
+    return given or (named[0].labels if named else ())
+
+
+def _require_order(first: Classifier, other: Classifier) -> None:
+    """Refuse files that give one name to different classes."""
+    ours, theirs = (_indices(each.labels) for each in (first, other))
+    for name in theirs:
+        if ours.get(name, theirs[name]) != theirs[name]:
+            raise InputError(
+                f"{other.name} calls class {theirs[name][0]} {name} and {first.name} calls class "
+                f"{ours[name][0]} so: export both with the same --labels."
+            )
+
+
+def _indices(labels: Sequence[str]) -> dict[str, list[int]]:
+    """The classes of each name; some names of ImageNet have two."""
+    found: dict[str, list[int]] = {}
+    for index, name in enumerate(labels):
+        found.setdefault(name, []).append(index)
+    return found
 
 
 def _first(classifiers: Sequence[Classifier], collection: Collection) -> _Prepared:
@@ -239,8 +268,8 @@ def _first(classifiers: Sequence[Classifier], collection: Collection) -> _Prepar
         except InputError as error:
             reason = reason or str(error)
     raise InputError(
-        f"{collection.source} has {len(collection.pictures)} pictures and none can be read; of the "
-        f"first: {reason}"
+        f"{collection.source} has {counted(len(collection.pictures), 'picture')} and none can be "
+        f"read; of the first: {reason}"
     )
 
 
@@ -291,8 +320,3 @@ def _read(
         except InputError as error:
             name, reason = map(as_text, (pictures[place].name, str(error)))
             damaged.append(Damaged(place, name, reason))
-
-
-def as_text(path: object) -> str:
-    """A path that can be printed; a name that is no text on its own system loses those bytes."""
-    return str(path).encode("utf-8", "replace").decode("utf-8")

@@ -9,6 +9,7 @@ from slide_deploy.console import table
 from slide_deploy.evaluation.figures import rows_of
 from slide_deploy.evaluation.record import Record
 from slide_deploy.evaluation.statistics import Difference, Share
+from slide_deploy.printable import counted
 
 # Damaged pictures that are named; the result file has all of them.
 _NAMED = 5
@@ -55,20 +56,20 @@ def remarks(record: Record) -> Iterator[str]:
     if not record.has_classes:
         yield f"{data.source} says no class of its pictures: only agreement is known"
     if data.others:
-        yield f"{data.others:,} other {_plural('file', data.others)} left out"
+        yield f"{counted(data.others, 'other file')} left out"
     if record.damaged:
         count = len(record.damaged)
         named = "; ".join(each.reason.rstrip(".") for each in record.damaged[:_NAMED])
         more = f"; and {count - _NAMED} more, see --json" if count > _NAMED else ""
-        yield f"{count:,} {_plural('picture', count)} skipped that cannot be read: {named}{more}"
+        yield f"{counted(count, 'picture')} skipped that cannot be read: {named}{more}"
     if not record.is_whole:
         shown = ", ".join(map(str, record.parts))
         yield f"shard {shown} of {record.shards}: join all of them with --merge"
     for row in rows:
         if row.not_finite:
             yield (
-                f"{row.name} answers {row.not_finite:,} pictures with numbers that are not finite; "
-                f"they count as wrong"
+                f"{row.name} answers {counted(row.not_finite, 'picture')} with numbers that are "
+                f"not finite; {'it counts' if row.not_finite == 1 else 'they count'} as wrong"
             )
     for each in dict.fromkeys(file.prepared for file in record.files):
         yield f"pictures: {each}"
@@ -76,14 +77,11 @@ def remarks(record: Record) -> Iterator[str]:
 
 def _title(record: Record) -> str:
     data, count = record.data, len(record.places)
-    of = f" of {data.pictures:,}" if count != data.pictures else ""
-    how = f", {data.classes} classes {data.numbering}" if record.has_classes else ""
+    pictures = counted(data.pictures, "picture")
+    shown = pictures if count == data.pictures else f"{count:,} of {pictures}"
+    how = f", {counted(data.classes, 'class')} {data.numbering}" if record.has_classes else ""
     drawn = f", drawn with seed {data.seed}" if data.sample else ""
-    return f"{count:,}{of} pictures of {data.source}{how}{drawn}"
-
-
-def _plural(word: str, count: int) -> str:
-    return word if count == 1 else f"{word}s"
+    return f"{shown} of {data.source}{how}{drawn}"
 
 
 def _percent(share: Share | None) -> str:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from slide_deploy.errors import InputError
+from slide_deploy.printable import as_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -183,7 +184,14 @@ def read_description(metadata: Mapping[str, str]) -> ImageDescription | None:
         if len(text) > _LONGEST_TEXT:
             raise ValueError
         return _described(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise InputError(
             f"The file's {IMAGE_KEY} is not what slide-deploy writes: export the file again."
         ) from error
@@ -220,7 +228,7 @@ def _described(content: Mapping[str, Any]) -> ImageDescription:
         inside=flags[0],
         output=content.get("output", ""),
         probabilities=flags[1],
-        labels=labels,
+        labels=tuple(map(as_text, labels)),
     )
 
 

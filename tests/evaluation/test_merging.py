@@ -2,8 +2,10 @@
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -223,3 +225,44 @@ def test_figures_that_do_not_follow_are_refused(data: Path, tmp_path: Path) -> N
     path.write_text(json.dumps(document))
     with pytest.raises(InputError, match="figures do not follow from its pictures"):
         read(path)
+
+
+def rewritten(path: Path, record: Record, change: Callable[[Any], object]) -> Path:
+    document = json.loads(encode(record))
+    change(document)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_figures_that_another_machine_rounds_are_the_same(data: Path, tmp_path: Path) -> None:
+    found = run(data)
+
+    def rounded(document: Any) -> None:
+        share = document["summary"][0]["top1"]
+        share["low"] = np.nextafter(share["low"], 1)
+
+    assert read(rewritten(tmp_path / "a.json", found, rounded)) == found
+    for key, value in (("low", 0.5), ("count", 1.0), ("low", "0"), ("high", 10**400)):
+        path = rewritten(
+            tmp_path / "b.json",
+            found,
+            lambda each, key=key, value=value: each["summary"][0]["top1"].update({key: value}),
+        )
+        with pytest.raises(InputError, match="figures do not follow"):
+            read(path)
+
+
+def test_a_damaged_result_is_told_as_what_it_is(data: Path, tmp_path: Path) -> None:
+    path = rewritten(
+        tmp_path / "a.json", run(data), lambda each: each["record"]["files"][0]["predicted"].pop()
+    )
+    with pytest.raises(InputError, match="a file has not one outcome for each picture"):
+        read(path)
+
+
+def test_names_that_are_no_text_can_be_printed(data: Path, tmp_path: Path) -> None:
+    def broken(document: Any) -> None:
+        document["record"]["files"][0]["name"] = document["summary"][0]["name"] = "\ud800.onnx"
+
+    found = read(rewritten(tmp_path / "a.json", run(data), broken))
+    assert found.files[0].name == "?.onnx"

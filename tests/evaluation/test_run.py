@@ -1,17 +1,20 @@
 """What classifiers say of pictures, picture by picture; and the limit on what a file may lose."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from slide_deploy.errors import InputError
-from slide_deploy.evaluation.classifier import TOP, Judgements
+from slide_deploy.evaluation.classifier import TOP, Classifier, Judgements
 from slide_deploy.evaluation.figures import rows_of
 from slide_deploy.evaluation.gate import doubts, failures, require_limit
 from slide_deploy.evaluation.record import Record
 from slide_deploy.evaluation.run import Wanted, evaluate, evaluate_session
+from slide_deploy.evaluation.sharding import WHOLE, Shard
 from slide_deploy.images.collection import read_collection
+from slide_deploy.images.description import DEVIATION, IMAGE_KEY, MEAN, ImageDescription
 from tests.evaluation import pictures
 
 
@@ -76,7 +79,7 @@ def test_numbers_that_are_not_finite_are_wrong_and_fail_the_limit(
     assert row.not_finite == 1 and row.top1 and row.top1.count == 59
     assert row.agreement and row.agreement.count == 59
     assert failures(record, 50) == (
-        "broken.onnx answers 1 pictures with numbers that are not finite",
+        "broken.onnx answers 1 picture with numbers that are not finite",
     )
 
 
@@ -145,7 +148,7 @@ def test_pictures_without_classes_tell_agreement_alone(data: Path) -> None:
 
 def test_a_folder_of_damaged_pictures_is_refused(tmp_path: Path) -> None:
     pictures.damaged(tmp_path / "0" / "a.png")
-    with pytest.raises(InputError, match=r"has 1 pictures and none can be read; of the first: .*a"):
+    with pytest.raises(InputError, match=r"has 1 picture and none can be read; of the first: .*a"):
         run(tmp_path, pictures.classifier(level))
 
 
@@ -163,3 +166,42 @@ def test_an_opened_file_is_evaluated_without_a_word(
     assert capsys.readouterr() == ("", "")
     with pytest.raises(InputError, match="says no class"):
         evaluate_session(file, read_collection(data / "1"))
+
+
+def test_a_baseline_that_is_not_finite_fails_the_limit(data: Path) -> None:
+    def answer(colours: np.ndarray) -> np.ndarray:
+        return np.where(colours[:, :1] < 2, np.nan, level(colours))
+
+    record = run(data, pictures.classifier(answer), pictures.classifier(level, "good.onnx"))
+    assert failures(record, 50) == (
+        "file.onnx answers 2 pictures with numbers that are not finite",
+    )
+
+
+def test_a_batch_is_no_larger_than_the_set(data: Path) -> None:
+    given: list[int] = []
+
+    def answer(colours: np.ndarray) -> np.ndarray:
+        given.append(len(colours))
+        return level(colours)
+
+    for shard in (WHOLE, Shard(1, 2), Shard(2, 2)):
+        record = run(data, pictures.classifier(answer), batch=10**15, sample=6, shard=shard)
+        assert record.batch == 6
+    assert set(given) == {6}
+
+
+def test_names_in_another_order_are_refused(data: Path) -> None:
+    def named(name: str, *labels: str) -> Classifier:
+        found = pictures.classifier(level, name)
+        text = ImageDescription(
+            *("image", (4, 4), "nchw", "rgb", "uint8", MEAN, DEVIATION, True), labels=labels
+        ).text()
+        session = replace(found.file.session, metadata={IMAGE_KEY: text})
+        return replace(found, file=replace(found.file, session=session))
+
+    first = named("a.onnx", "0", "1", "2")
+    run(data, first, named("b.onnx", "0", "1", "2"), pictures.classifier(level))
+    said = "c.onnx calls class 0 1 and a.onnx calls class 1 so: export both"
+    with pytest.raises(InputError, match=said):
+        run(data, first, named("c.onnx", "1", "0", "2"))

@@ -166,3 +166,12 @@ def test_a_file_of_names_is_read(tmp_path: Path) -> None:
 def test_a_checkpoint_states_mean_and_deviation(hub: dict, found: bool) -> None:
     stated = stated_in(Path("config.json"), {}, "SlideSwin", Vocabulary(), hub)
     assert stated.normalisation == (((0.5,) * 3, (0.25, 0.5, 1.0)) if found else None)
+
+
+def test_names_and_numbers_that_python_cannot_use() -> None:
+    content = json.loads(DESCRIPTION.text())
+    text = json.dumps({**content, "labels": ["\ud800 cat", "dog"]})
+    found = read_description({IMAGE_KEY: text})
+    assert found is not None and found.labels == ("? cat", "dog")
+    with pytest.raises(InputError, match="is not what slide-deploy writes"):
+        read_description({IMAGE_KEY: json.dumps({**content, "mean": [10**400] * 3})})
