@@ -7,7 +7,6 @@ on what it was measured on is not right. Pictures that cannot be read are left o
 """
 
 import hashlib
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from slide_deploy.hashing import sha256
 from slide_deploy.images.collection import Collection, Picture, read_collection
 from slide_deploy.images.preprocessing import ImageInput
 from slide_deploy.precisions import FLOAT16, precision_named
+from slide_deploy.printable import as_text
 
 Feeds = Mapping[str, np.ndarray]
 # Ranges of Slide-Swin-T change by less than one percent from here to four times as many pictures.
@@ -204,7 +204,7 @@ def read_calibration(
 
     examples = Examples(count, load)
     return Calibration(
-        source=str(source),
+        source=as_text(source),
         sha256=_digest(shuffled[: count * batch]),
         seed=seed,
         measured=examples[held_back:],
@@ -241,7 +241,11 @@ def _readable(
         asked = count + len(damaged)
     return (
         [each for each in collection.pictures if each in readable],
-        [(each.name, damaged[each]) for each in collection.pictures if each in damaged],
+        [
+            (as_text(each.name), as_text(damaged[each]))
+            for each in collection.pictures
+            if each in damaged
+        ],
     )
 
 
@@ -288,15 +292,35 @@ def _different(source: Path, examples: Examples) -> Examples:
 def _digest(pictures: Sequence[Picture]) -> str:
     digest = hashlib.sha256()
     for picture in pictures:
-        digest.update(f"{picture.name}\0{sha256(picture.path)}\n".encode())
+        digest.update(
+            f"{picture.name}\0{sha256(picture.path)}\n".encode("utf-8", "surrogateescape")
+        )
     return digest.hexdigest()
+
+
+def _is_kept(array: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether an array holds the same values as another type; float64 may be rounded to float32.
+
+    Integers for floating point are refused: who writes pixels for a network that takes normalised
+    ones has forgotten to normalise them.
+    """
+    is_float = (array.dtype.kind == "f", dtype.kind == "f")
+    if is_float[0] != is_float[1] or not np.can_cast(array.dtype, dtype, "same_kind"):
+        return False
+    with np.errstate(all="ignore"):
+        cast = array.astype(dtype)
+    if (array.dtype, dtype) == (np.float64, np.float32):
+        return bool((np.isfinite(cast) | ~np.isfinite(array)).all())
+    return np.array_equal(cast, array, equal_nan=is_float[0])
 
 
 def _of_archive(source: Path, deployable: Deployable) -> Calibration:
     try:
         with np.load(source, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, KeyError, EOFError) as error:
+            arrays = {as_text(name): archive[name] for name in archive.files}
+        if not all(isinstance(each, np.ndarray) for each in arrays.values()):
+            raise ValueError  # a member of the archive that is none of NumPy's
+    except Exception as error:  # zip, zlib and NumPy raise whatever they run into
         raise InputError(
             f"--calibration {source} is not a NumPy archive: write one with numpy.savez."
         ) from error
@@ -314,7 +338,7 @@ def _of_archive(source: Path, deployable: Deployable) -> Calibration:
             )
         array = arrays[name]
         fits = array.ndim == example.ndim and array.shape[1:] == example.shape[1:]
-        if not fits or not np.can_cast(array.dtype, example.dtype, "same_kind"):
+        if not fits or not _is_kept(array, example.dtype):
             raise InputError(
                 f"--calibration {source} has {name} of {array.dtype} "
                 f"{'x'.join(map(str, array.shape))}: give {example.dtype} of "
@@ -340,7 +364,7 @@ def _of_archive(source: Path, deployable: Deployable) -> Calibration:
 
     examples = Examples(count, load)
     return Calibration(
-        source=str(source),
+        source=as_text(source),
         sha256=sha256(source),
         seed=0,
         measured=examples[held_back:],

@@ -156,7 +156,7 @@ def evaluate(
         for path, name in zip(paths, names_of(paths), strict=True)
     ]
     if against is not None:
-        found.insert(0, _trained(against, inputs, output, found))
+        found.insert(0, _trained(against, inputs, output))
     with _counted(progress, picture_count(found, collection, wanted)) as done:
         return EvaluationResult(run(found, collection, wanted, done))
 
@@ -191,15 +191,13 @@ def _shard(shard: str | tuple[int, int] | None) -> Shard:
     return Shard.parse(shard if isinstance(shard, str) else "/".join(map(str, shard)))
 
 
-def _trained(
-    against: "Model", inputs: "Inputs | None", output: str | None, files: Sequence[Classifier]
-) -> Classifier:
+def _trained(against: "Model", inputs: "Inputs | None", output: str | None) -> Classifier:
     from slide_deploy.api.networks import load, network_of
     from slide_deploy.evaluation.trained import trained_classifier
 
     if isinstance(against, str | os.PathLike) and inputs is None:
-        return trained_classifier(load(against, dynamic_batch=True), output, files)
-    return trained_classifier(network_of(against, inputs), output, files)
+        return trained_classifier(load(against, dynamic_batch=True), output)
+    return trained_classifier(network_of(against, inputs), output)
 
 
 @contextmanager

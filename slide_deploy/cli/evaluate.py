@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 # As slide_deploy.evaluation.run has it, which --help must not import.
 _BATCH = 8
+# What may stand beside --merge.
+_WITH_MERGE = {"merge", "files", "max_drop", "quiet", "json_to"}
 
 
 @against_source
 def evaluate(
+    context: typer.Context,
     source: Source,
     files: Annotated[
         list[Path] | None,
@@ -81,7 +84,7 @@ def evaluate(
     read += [data] if data is not None and os.path.isfile(data) else []
     outputs = Outputs({"--json": json_to}, quiet, read)
     if merge:
-        _refuse_with_merge(source, data, shard, labels)
+        _refuse_with_merge(context)
         record = _merged(given)
     else:
         wanted = _wanted(source, labels, batch, sample, seed, shard)
@@ -99,14 +102,13 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _refuse_with_merge(
-    source: Source, data: Path | None, shard: str | None, labels: str | None
-) -> None:
+def _refuse_with_merge(context: typer.Context) -> None:
     """Results have been computed: what would change them would pass unheard."""
-    asked = {"--data": data, "--shard": shard, "--labels": labels, "--against": source.checkpoint}
-    for option, value in {**asked, "--model": source.model}.items():
-        if value is not None:
-            raise InputError(f"--merge joins results and computes none: leave out {option}.")
+    for each in context.command.params:
+        given_by = context.get_parameter_source(each.name or "")
+        is_given = given_by is not None and given_by.name == "COMMANDLINE"
+        if is_given and each.name not in _WITH_MERGE:
+            raise InputError(f"--merge joins results and computes none: leave out {each.opts[0]}.")
 
 
 def _merged(paths: list[Path]) -> "Record":
@@ -218,7 +220,7 @@ def _opened(
 
             from slide_deploy.evaluation.trained import trained_classifier
 
-            found.insert(0, trained_classifier(trained, output, found))
+            found.insert(0, trained_classifier(trained, output))
     return found
 
 

@@ -51,6 +51,17 @@ class Classifier:
         described = read_description(self.file.session.metadata)
         return () if described is None else described.labels
 
+    @property
+    def normalisation(self) -> str:
+        """Mean and deviation of its pictures; empty of a file that takes pixels and says none."""
+        if self.taken.pixels and read_description(self.file.session.metadata) is None:
+            return ""
+        mean, deviation = (
+            ",".join(f"{each:g}" for each in values)
+            for values in (self.taken.mean, self.taken.deviation)
+        )
+        return f"mean {mean} and deviation {deviation}"
+
     def rows(self, images: Sequence[np.ndarray], batch: int) -> np.ndarray:
         """The numbers of each class, (image, class).
 

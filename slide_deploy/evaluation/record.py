@@ -66,6 +66,8 @@ class Outcomes:
         runtime: what ran it.
         version: of the runtime's library.
         prepared: how pictures were prepared.
+        normalisation: with which mean and deviation, by the file itself or before; empty where
+            nobody says.
         predicted: the most probable class; -1 where a number was not finite.
         ranks: how many classes were more probable than the right one, 5 for five and more; empty
             where nobody knows the right one.
@@ -76,6 +78,7 @@ class Outcomes:
     runtime: str
     version: str
     prepared: str
+    normalisation: str
     predicted: tuple[int, ...]
     ranks: tuple[int, ...]
 

@@ -123,6 +123,7 @@ def evaluate(
                 runtime=each.file.session.runtime,
                 version=each.file.session.version,
                 prepared=str(each.taken),
+                normalisation=each.normalisation,
                 predicted=tuple(found.predicted),
                 ranks=tuple(found.ranks),
             )

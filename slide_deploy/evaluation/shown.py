@@ -71,6 +71,13 @@ def remarks(record: Record) -> Iterator[str]:
                 f"{row.name} answers {counted(row.not_finite, 'picture')} with numbers that are "
                 f"not finite; {'it counts' if row.not_finite == 1 else 'they count'} as wrong"
             )
+    trained = record.files[0].normalisation if record.trained else ""
+    for file in record.files[1:]:
+        if trained and file.normalisation and file.normalisation != trained:
+            yield (
+                f"{file.name} has {file.normalisation}, and {rows[0].name} is given {trained}: "
+                f"one of them is not that of training"
+            )
     for each in dict.fromkeys(file.prepared for file in record.files):
         yield f"pictures: {each}"
 

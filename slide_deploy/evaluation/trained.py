@@ -1,6 +1,5 @@
 """A trained network as something that is evaluated like a file, by PyTorch in float32."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,23 +9,23 @@ import torch
 from slide_deploy.deployable.record import Deployable, run
 from slide_deploy.errors import InputError
 from slide_deploy.evaluation.classifier import Classifier
-from slide_deploy.images.description import read_description
+from slide_deploy.images.description import AS_TRAINED
 from slide_deploy.images.preprocessing import image_input
 from slide_deploy.runtimes import ImageSession, Port, Session
 from slide_deploy.runtimes.base import Feeds
 from slide_deploy.torch_defaults import torch_defaults
 
 
-def trained_classifier(
-    deployable: Deployable, output: str | None = None, files: Sequence[Classifier] = ()
-) -> Classifier:
+def trained_classifier(deployable: Deployable, output: str | None = None) -> Classifier:
     """A network that takes one colour picture.
 
     Args:
         deployable: the network; it is left as it is.
         output: to read; the one that holds classes if left out.
-        files: written from it. What the first of them says of the means and deviations of training
-            holds for the network, which cannot say it.
+
+    Returns:
+        One that takes pictures with the mean and deviation that the checkpoint states, else with
+        those of ImageNet: what a file says of itself is what is to be judged.
 
     Raises:
         InputError: if it takes anything else.
@@ -57,10 +56,9 @@ def trained_classifier(
         prepared = image_input(file)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    for each in files:
-        described = read_description(each.file.session.metadata)
-        if described is not None:
-            mean, deviation = described.mean, described.deviation
-            prepared = replace(prepared, mean=mean, deviation=deviation)
-            break
+    if deployable.normalisation is not None:
+        known = AS_TRAINED.completed(len(prepared.mean), deployable.normalisation)
+        assert known.mean is not None
+        assert known.deviation is not None
+        prepared = replace(prepared, mean=known.mean, deviation=known.deviation)
     return Classifier(Path(name).name, deployable.origin.sha256, file, prepared, output)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import slide_deploy
 from slide_deploy.evaluation.result_file import read
 from slide_deploy.evaluation.run import evaluate_session
+from slide_deploy.evaluation.trained import trained_classifier
 from slide_deploy.images.collection import read_collection
 from slide_deploy.runtimes import open_image_file
 from tests.evaluation import pictures
@@ -216,6 +218,12 @@ REFUSED = {
     ("--merge", "a.json", "a.json"): "a.json is named twice",
     ("--merge", "a.json", "--data", "DATA"): "leave out --data",
     ("--merge", "a.json", "--against", "b.pth"): "leave out --against",
+    ("--merge", "a.json", "--sample", "3"): "leave out --sample",
+    ("--merge", "a.json", "--seed", "0"): "leave out --seed",
+    ("--merge", "a.json", "--output", "x"): "leave out --output",
+    ("--merge", "a.json", "--batch", "8"): "leave out --batch",
+    ("--merge", "a.json", "--image-size", "64"): "leave out --image-size",
+    ("--merge", "a.json", "--heads", "1,2"): "leave out --heads",
     ("--merge", "FILE"): "is no result of an evaluation",
 }
 
@@ -239,3 +247,27 @@ def test_json_on_standard_output_stands_alone(run) -> None:
     assert (code, err) == (0, "")
     record = json.loads(out)["record"]
     assert record["data"]["sample"] == record["data"]["pictures"] == len(record["places"]) == 8
+
+
+def test_the_network_is_prepared_as_it_was_trained_whatever_a_file_says(
+    run, tmp_path: Path
+) -> None:
+    export = ("export", CHECKPOINT, "--to", "onnx", "--out", tmp_path / "out", "-q")
+    wrong = ("--embed-preprocessing", "--mean", "0.9,0.9,0.9", "--deviation", "0.1,0.1,0.1")
+    assert run(*export, *wrong)[0] == 0
+    command = ("evaluate", "--data", digit_pictures(), "--against", CHECKPOINT)
+    assert run(*command, "--json", tmp_path / "alone.json")[0] == 0
+    code, out, _ = run(*command, tmp_path / "out" / "digits.onnx", "--json", tmp_path / "r.json")
+    assert code == 0
+    assert read(tmp_path / "r.json").files[0] == read(tmp_path / "alone.json").files[0]
+    assert (
+        "digits.onnx has mean 0.9,0.9,0.9 and deviation 0.1,0.1,0.1, and digits.pth is given mean "
+        in out
+    )
+
+
+def test_the_network_takes_what_its_checkpoint_states() -> None:
+    stated = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    trained = replace(slide_deploy.load(CHECKPOINT), normalisation=stated)
+    taken = trained_classifier(trained).taken
+    assert (taken.mean, taken.deviation) == stated

@@ -1,7 +1,9 @@
 """Calibration sets: pictures as people have them, and arrays that do or do not fit."""
 
 import json
+import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -235,3 +237,51 @@ def test_examples_are_asked_for_and_refused(
             out=tmp_path,
         )
     assert not any(tmp_path.iterdir())
+
+
+def test_archives_that_are_damaged_in_any_way_are_one_sentence(tmp_path: Path) -> None:
+    def refused(path: Path) -> None:
+        with pytest.raises(InputError, match="is not a NumPy archive"):
+            read(path)
+
+    plain = tmp_path / "plain.npy"
+    np.save(plain, np.zeros((8, 3, SIDE, SIDE), np.float32))
+    refused(plain.rename(tmp_path / "renamed.npz"))
+    with zipfile.ZipFile(tmp_path / "bytes.npz", "w") as file:
+        file.writestr("image", b"no array")
+    refused(tmp_path / "bytes.npz")
+    path = tmp_path / "set.npz"
+    np.savez_compressed(path, image=np.random.default_rng(0).normal(size=(8, 3, SIDE, SIDE)))
+    whole = bytearray(path.read_bytes())
+    entry = whole.index(b"PK\x01\x02")
+    # Its content, then what the archive says of it: encrypted, and packed in an unknown way.
+    for change in (dict.fromkeys(range(60, 90), 0xFF), {entry + 8: 1}, {entry + 10: 99}):
+        damaged = bytearray(whole)
+        for offset, value in change.items():
+            damaged[offset] = value
+        path.write_bytes(damaged)
+        refused(path)
+
+
+@pytest.mark.parametrize(
+    "array", [np.ones((8, 3, SIDE, SIDE), np.int64), np.full((8, 3, SIDE, SIDE), 1e300)]
+)
+def test_values_that_a_cast_changes_are_refused(tmp_path: Path, array: np.ndarray) -> None:
+    np.savez(tmp_path / "set.npz", image=array)
+    with pytest.raises(InputError, match="give float32 of Nx3"):
+        read(tmp_path / "set.npz")
+
+
+def test_float64_is_rounded(tmp_path: Path) -> None:
+    np.savez(tmp_path / "set.npz", image=np.random.default_rng(0).normal(size=(8, 3, SIDE, SIDE)))
+    assert read(tmp_path / "set.npz").measured[0]["image"].dtype == np.float32
+
+
+def test_names_that_are_no_text_are_read_and_told(messy: Path) -> None:
+    folder = os.fsencode(messy / "2")
+    whole = next(messy.glob("2/*.png")).read_bytes()
+    Path(os.fsdecode(folder + b"/\xff.png")).write_bytes(whole)
+    Path(os.fsdecode(folder + b"/\xfe.png")).write_bytes(b"nothing")
+    found = read(messy)
+    assert "2/?.png" in dict(found.damaged)
+    json.dumps(found.summary(), ensure_ascii=False).encode()
