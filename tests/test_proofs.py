@@ -90,14 +90,18 @@ def test_an_arithmetic_that_the_processor_lacks_is_refused() -> None:
         open_file(written("float32"), {"openvino": "float16"})
 
 
-def test_an_edited_claim_excuses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("claim", "why"),
+    [("int8", "none of its .* 8 bits"), ("bfloat16", "onnx is written in float32, ")],
+)
+def test_an_edited_claim_excuses_nothing(tmp_path: Path, claim: str, why: str) -> None:
     path = copied(written("float32", "onnx"), tmp_path)
     model = onnx.load(path)
     entry = next(each for each in model.metadata_props if each.key == "slide_deploy.precision")
-    entry.value = "int8"
+    entry.value = claim
     onnx.save(model, path)
     assert "SD021" in {found.rule for found in check_file(path).errors}
-    with pytest.raises(InputError, match=r"does not hold what it claims .*none of its .* 8 bits"):
+    with pytest.raises(InputError, match=rf"does not hold what it claims .*{why}"):
         slide_deploy.verify(path, network(), IMAGE)
     assert slide_deploy.verify(path, network(), IMAGE, precision="float32").passed
 
