@@ -166,3 +166,19 @@ def test_a_file_of_names_is_read(tmp_path: Path) -> None:
 def test_a_checkpoint_states_mean_and_deviation(hub: dict, found: bool) -> None:
     stated = stated_in(Path("config.json"), {}, "SlideSwin", Vocabulary(), hub)
     assert stated.normalisation == (((0.5,) * 3, (0.25, 0.5, 1.0)) if found else None)
+
+
+def test_empty_lines_at_the_end_name_no_class(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("tench\n\ngoldfish\n\n \n")
+    assert labels_named(path) == ("tench", "", "goldfish")
+
+
+def test_imagenet_is_spelled_in_any_case() -> None:
+    assert labels_named("ImageNet") == labels_named("IMAGENET") == imagenet_labels()
+
+
+def test_a_deviation_that_no_pictures_have_is_refused() -> None:
+    Preprocessing(deviation=(0.001, 0.2, 0.2))
+    with pytest.raises(InputError, match=r"give numbers of at least 0.001, divided by 255"):
+        Preprocessing(deviation=(0.0009, 0.2, 0.2))

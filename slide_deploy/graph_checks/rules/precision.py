@@ -1,7 +1,8 @@
 """The numbers of a file have the precision that the file claims.
 
-``slide_deploy.precisions`` has a record of each, and the format must be written in it. Told by the weights of convolutions and matrix
-products, behind casts and whatever makes floats of stored integers:
+``slide_deploy.precisions`` has a record of each, and the format must be written in it. Told by the
+weights of convolutions and matrix products, behind casts and whatever makes floats of stored
+integers:
 
     weight_bits    each of these widths occurs: all have 16 bits in a file of float16; some have
                    16 and some 32 in one that is mixed; some have 8 in one of int8
