@@ -204,6 +204,7 @@ def _described(content: Mapping[str, Any]) -> ImageDescription:
     if not all(
         (
             *known,
+            isinstance(content.get("labels", []), list),
             len(mean) == len(deviation) > 0,
             all(each > 0 for each in deviation),
             len(size) == 2,
