@@ -26,6 +26,7 @@ from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_graph, inspect, read_graph, standard_ops
+from slide_deploy.graph_checks.declarations import CALIBRATION_KEY
 from slide_deploy.hashing import sha256
 from slide_deploy.lowerings import (
     DEFAULT_LOWERING,
@@ -78,6 +79,7 @@ def jobs_of(
     folded: nn.Module,
     exporters: Sequence[Exporter],
     options: ExportOptions,
+    calibration: Calibration | None = None,
 ) -> list[Job]:
     """What to write for every format, lowered as it was chosen for that format.
 
@@ -86,11 +88,15 @@ def jobs_of(
         folded: its model, folded.
         exporters: of the formats.
         options: of the export.
+        calibration: of the export, whose hash calibrated files hold.
 
     Raises:
         InputError: if an attention cannot be written so, or a format cannot hold the network.
     """
     jobs: list[Job] = []
+    own: dict[str, str] = {}
+    if calibration is not None and precision_named(options.precision).is_calibrated:
+        own[CALIBRATION_KEY] = calibration.sha256
     for exporter in exporters:
         lowerings = _lowerings(deployable, folded, exporter, options)
         # Tracing takes seconds: once for all whose layers are written alike.
@@ -107,7 +113,7 @@ def jobs_of(
             if traces is None:
                 lowered = replace(deployable, model=lower(folded, lowerings, share_weights=True))
                 traces = Traces(with_ends(lowered, options, exporter.record))
-            request = _request(deployable, traces, folded, lowerings, exporter, options)
+            request = _request(deployable, traces, folded, lowerings, exporter, options, own)
         jobs.append(Job(exporter, request, lowerings, pictures))
     return jobs
 
@@ -119,8 +125,9 @@ def _request(
     lowerings: Mapping[str, Lowering],
     exporter: Exporter,
     options: ExportOptions,
+    own: Mapping[str, str],
 ) -> ExportRequest:
-    metadata = metadata_of(traces.deployable)
+    metadata = {**metadata_of(traces.deployable), **own}
     metadata |= image_metadata(plain, traces.deployable, options, exporter.record)
     request = ExportRequest(traces, metadata, options.precision, exporter.passes(options.precision))
     exporter.refuse(request)

@@ -87,7 +87,7 @@ def export(
     progress("fold")
     folded, certificate = reparameterize(deployable.model)
     learn_map_sizes(deployable, folded)
-    jobs = jobs_of(deployable, folded, exporters, options)
+    jobs = jobs_of(deployable, folded, exporters, options, calibration)
     # Formats differ in how attentions are written, which holds no such branches.
     certificate = with_branches(certificate, jobs[0].request.reports)
     del folded

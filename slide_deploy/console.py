@@ -116,7 +116,7 @@ def case_table(verification: Verification) -> Table:
     graded = verification.worst.top1 is not None
     grid = table(
         f"{verification.runtime} {verification.version}; allowed: max rel "
-        f"{verification.limit.relative:.0e}, SNR {verification.limit.snr_db:.0f} dB",
+        f"{_percent(verification.limit.relative)}, SNR {verification.limit.snr_db:.0f} dB",
         [
             ("input", False),
             *([("output", False)] if several else []),
@@ -173,6 +173,11 @@ def noise_line(noise: Sequence[LayerNoise]) -> str:
 
 def _db(ratio: float | None) -> str:
     return "" if ratio is None else "exact" if ratio == math.inf else f"{ratio:.0f}"
+
+
+def _percent(share: float) -> str:
+    """A share as 15 %; one below a percent as 1e-04."""
+    return f"{share:.0%}".replace("%", " %") if share >= 0.01 else f"{share:.0e}"
 
 
 def _share(share: float | None) -> str:

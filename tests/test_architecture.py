@@ -169,6 +169,7 @@ ARROWS = {
         "slide_deploy.console",
         "slide_deploy.errors",
         "slide_deploy.formats",
+        "slide_deploy.images.description",
         "slide_deploy.input_shapes",
         "slide_deploy.mlpackage",
         "slide_deploy.model_files",

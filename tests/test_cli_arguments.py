@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from slide_deploy import cli
 from slide_deploy.cli import completion
@@ -195,3 +196,17 @@ def test_completion_can_be_shown_and_installed() -> None:
 
 def test_completed_names_are_those_of_their_owners() -> None:
     assert tuple(FORMS) == completion.FORMS
+
+
+def test_an_unknown_arithmetic_is_refused_before_anything_is_measured(refused) -> None:
+    said = refused("bench", "missing.onnx", "--precision", "bf16")
+    assert "bf16 is unknown: give one of float32, float16, bfloat16, default." in said
+
+
+def test_paragraphs_of_help_are_not_broken_as_docstrings_are() -> None:
+    said = CliRunner().invoke(cli.app, ["evaluate", "--help"], terminal_width=200).stdout
+    assert "[FILE]..." in said
+    assert "files are held against the network, or against" in " ".join(said.split())
+    commands = cli.app.registered_commands
+    texts = [each.help or "" for each in commands]
+    assert all(text and "\n" not in text.replace("\n\n", "") for text in texts)

@@ -10,11 +10,14 @@ from torch import nn
 from typer.testing import CliRunner
 
 import slide_deploy
+from slide_deploy.api.networks import network_of
 from slide_deploy.cli import app
+from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file
 from slide_deploy.precisions import precision_named
 from slide_deploy.runtimes import open_file
+from slide_deploy.tasks.proofs import examples_to_prove
 from tests.shared import once
 from tests.support import copied, golden_swin, randomise
 
@@ -46,6 +49,10 @@ def written(precision: str, format: str = "openvino") -> Path:
         return result.paths[format]
 
     return once(("proofs", precision, format), write)
+
+
+def deployable() -> Deployable:
+    return network_of(network(), IMAGE)
 
 
 def has_bfloat16() -> bool:
@@ -90,14 +97,18 @@ def test_an_arithmetic_that_the_processor_lacks_is_refused() -> None:
         open_file(written("float32"), {"openvino": "float16"})
 
 
-def test_an_edited_claim_excuses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("claim", "why"),
+    [("int8", "none of its .* 8 bits"), ("bfloat16", "onnx is written in float32, ")],
+)
+def test_an_edited_claim_excuses_nothing(tmp_path: Path, claim: str, why: str) -> None:
     path = copied(written("float32", "onnx"), tmp_path)
     model = onnx.load(path)
     entry = next(each for each in model.metadata_props if each.key == "slide_deploy.precision")
-    entry.value = "int8"
+    entry.value = claim
     onnx.save(model, path)
     assert "SD021" in {found.rule for found in check_file(path).errors}
-    with pytest.raises(InputError, match=r"does not hold what it claims .*none of its .* 8 bits"):
+    with pytest.raises(InputError, match=rf"does not hold what it claims .*{why}"):
         slide_deploy.verify(path, network(), IMAGE)
     assert slide_deploy.verify(path, network(), IMAGE, precision="float32").passed
 
@@ -112,6 +123,17 @@ def test_int8_is_proved_on_the_examples_held_back(tmp_path: Path) -> None:
     assert (case.name, case.batch) == ("examples held back", 4)
 
 
+def test_another_set_than_the_export_had_is_noted(tmp_path: Path) -> None:
+    path = written("int8", "onnx")
+    same = examples_to_prove(path, deployable(), precision_named("int8"), examples(tmp_path))
+    assert same.remarks == ()
+    other = tmp_path / "other.npz"
+    images = np.random.default_rng(1).standard_normal((16, 3, 16, 16)).astype(np.float32)
+    np.savez(other, input=images)
+    (remark,) = examples_to_prove(path, deployable(), precision_named("int8"), other).remarks
+    assert "other.npz is another set than the one that" in remark
+
+
 def test_examples_are_refused_where_none_are_needed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"held to float32: leave it out"):
         slide_deploy.verify(written("float32"), network(), IMAGE, calibration=examples(tmp_path))
@@ -122,6 +144,7 @@ def test_the_command_says_whose_limits_it_took(tmp_path: Path) -> None:
     arguments = ["verify", str(result.paths["openvino"]), "--against", str(NANO.path)]
     said = CliRunner().invoke(app, arguments)
     assert said.exit_code == 0
+    assert "max rel 5 %, SNR 40 dB" in said.stdout
     assert "precision: float16, as the file claims" in said.stdout
     asked = CliRunner().invoke(app, [*arguments, "--precision", "float32"])
     assert asked.exit_code == 1

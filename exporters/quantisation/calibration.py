@@ -134,7 +134,7 @@ def refuse_calibration(options: ExportOptions) -> None:
     if options.calibration is not None and not uses:
         raise InputError(
             f"{precision.name} measures nothing on examples: leave out --calibration, or give "
-            f"--precision int8."
+            f"--precision int8 or float16."
         )
 
 

@@ -70,7 +70,7 @@ def export(
         dynamic_batch: leave the batch size open.
         precision: one of ``slide_deploy.precisions``; "float32" if left out.
         calibration: a folder of pictures, or a ``.npz`` file with an array for each input, on which
-            ranges of values are measured; for "int8".
+            ranges of values are measured for "int8", and what overflows for "float16".
         max_drop: percentage points of top-1 that an int8 file may lose, as 0.5: layers return to
             float, the worst first, until it loses no more.
         data: pictures for that: a folder with one folder for each class, or a CSV file of

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from inspect import cleandoc
 from typing import Annotated
 
 import typer
@@ -70,7 +71,10 @@ COMMANDS = (
     (about.doctor, "slide-deploy doctor"),
 )
 for _command, _example in COMMANDS:
-    app.command(epilog=f"Example: {_example}")(_command)
+    # The terminal breaks lines of a paragraph where it is full, not where a docstring is.
+    _paragraphs = cleandoc(_command.__doc__ or "").split("\n\n")
+    _help = "\n\n".join(each.replace("\n", " ") for each in _paragraphs)
+    app.command(help=_help, epilog=f"Example: {_example}")(_command)
 
 
 def main() -> None:

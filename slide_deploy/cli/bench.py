@@ -106,6 +106,10 @@ def bench(
     Figures come with intervals; what makes them doubtful is said. Ratios are to the first
     candidate, round by round, so that a machine whose speed drifts does not matter.
     """
+    if precision is not None and precision not in ARITHMETIC:
+        raise InputError(
+            f"--precision {precision} is unknown: give one of {', '.join(ARITHMETIC)}."
+        )
     require_bench()
     places = {"--json": json_to, "--html": html, "--markdown": markdown, "--bundle": bundle}
     read = [*(files or []), *([suite] if suite else []), *(accuracy or [])]

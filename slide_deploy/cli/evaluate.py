@@ -29,7 +29,9 @@ def evaluate(
     source: Source,
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Written files; with --merge the results.", show_default=False),
+        typer.Argument(
+            help="Written files; with --merge the results.", metavar="FILE", show_default=False
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -48,9 +50,15 @@ def evaluate(
         ),
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=1, help="Draw so many pictures, the same everywhere.")
+        int | None,
+        typer.Option(
+            min=1, help="Evaluate on so many pictures of --data, drawn at random, not on all."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another one draws others.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Of the draw of --sample: another number draws other pictures."),
+    ] = 0,
     batch: Annotated[
         int, typer.Option(min=1, help="Pictures of one call where a file leaves it open.")
     ] = _BATCH,

@@ -77,7 +77,8 @@ OrderOption = Annotated[
 CalibrationOption = Annotated[
     Path | None,
     typer.Option(
-        help="Pictures, or an array for each input, on which int8 measures ranges of values.",
+        help="Pictures, or an array for each input: int8 measures ranges of values on them, "
+        "float16 what overflows.",
         metavar="DIR|FILE.npz",
     ),
 ]

@@ -183,7 +183,9 @@ _CHECKPOINT = Annotated[
 ]
 _AGAINST = Annotated[
     Path | None,
-    typer.Option("--against", help="The checkpoint that it must agree with.", show_default=False),
+    typer.Option(
+        "--against", help="The checkpoint that the files were exported from.", show_default=False
+    ),
 ]
 _OPTIONS: dict[str, tuple[Any, Any]] = {
     "model": (

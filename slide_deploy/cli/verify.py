@@ -69,8 +69,8 @@ def verify(
         from slide_deploy.verification import names_another_origin, verify_file
 
         step(f"run on {session.runtime} and compare with {source.title} in float64")
-        held_back = examples_to_prove(file, trained, record, calibration)
-        result = verify_file(file, trained, record.name, held_back)
+        proof = examples_to_prove(file, trained, record, calibration)
+        result = verify_file(file, trained, record.name, proof.cases)
         foreign = names_another_origin(file, trained)
         parting = None
         if locate:
@@ -88,7 +88,7 @@ def verify(
         stdout().print(case_table(result))
         claimed = ", as the file claims" if precision is None else ""
         typer.echo(f"precision: {record.name}{claimed}: {record.meaning}")
-        for remark in trained.origin.remarks:
+        for remark in (*trained.origin.remarks, *proof.remarks):
             typer.echo(f"note: {remark}")
         if foreign:
             typer.echo(f"note: {file.name} says that it was exported from other weights")
@@ -108,8 +108,12 @@ def verify(
 
 
 def predict(
-    file: Annotated[Path, typer.Argument(help="A written file.", show_default=False)],
-    images: Annotated[list[Path], typer.Argument(help="Pictures.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="A written file.", metavar="FILE", show_default=False)
+    ],
+    images: Annotated[
+        list[Path], typer.Argument(help="Pictures.", metavar="PICTURE", show_default=False)
+    ],
     labels: LabelsOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 5,
     image_size: Annotated[

@@ -15,6 +15,8 @@ ATTENTIONS_KEY = "slide_deploy.slide_attentions"
 PRECISION_KEY = "slide_deploy.precision"
 # Of a quantised file: a JSON list with the names of the operators whose weights are floats.
 FLOAT_OPERATORS_KEY = "slide_deploy.float_operators"
+# Of a calibrated file, for whoever proves it: which examples its export was given.
+CALIBRATION_KEY = "slide_deploy.calibration_sha256"
 
 # A census of a hundred geometries has a tenth of it.
 _LONGEST_TEXT = 200_000

@@ -30,6 +30,8 @@ DEVIATION = (0.229, 0.224, 0.225)
 LAYOUTS = ("nchw", "nhwc")
 ORDERS = ("rgb", "bgr")
 WHITE = 255
+# A quarter of the step from one pixel value to the next, divided by 255: no data vary so little.
+_LEAST_DEVIATION = 1e-3
 # What a format multiplies the pixels of a picture by before the network sees them. A power of two
 # loses no digit of a pixel in float16, and without it weights would be divided by 255, below what
 # float16 holds well.
@@ -65,10 +67,12 @@ class Preprocessing:
             raise InputError(
                 f"--mean {_listed(self.mean)} is not that of pixels from 0 to 1: divide it by 255."
             )
-        if self.deviation is not None and not all(0 < each <= 2 for each in self.deviation):
+        if self.deviation is not None and not all(
+            _LEAST_DEVIATION <= each <= 2 for each in self.deviation
+        ):
             raise InputError(
                 f"--deviation {_listed(self.deviation)} is not that of pixels from 0 to 1: give "
-                f"numbers above 0, divided by 255."
+                f"numbers of at least {_LEAST_DEVIATION}, divided by 255."
             )
         for option, text, known in (
             ("--input-layout", self.layout, LAYOUTS),
@@ -208,6 +212,7 @@ def _described(content: Mapping[str, Any]) -> ImageDescription:
     if not all(
         (
             *known,
+            isinstance(content.get("labels", []), list),
             len(mean) == len(deviation) > 0,
             all(each > 0 for each in deviation),
             len(size) == 2,

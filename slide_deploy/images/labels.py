@@ -28,25 +28,28 @@ def _column(number: int) -> tuple[str, ...]:
 def labels_named(given: str | Path) -> tuple[str, ...]:
     """Names of classes that a user asks for: those of a file, or "imagenet" for ImageNet's.
 
-    A file called imagenet is given as ./imagenet.
+    ImageNet may be spelled in any case; a file of that name is given as ./imagenet.
 
     Raises:
         InputError: if the file cannot be read.
     """
-    if str(given) == IMAGENET:
+    if str(given).lower() == IMAGENET:
         return imagenet_labels()
     return tuple(read_labels(Path(given)))
 
 
 def read_labels(path: Path) -> list[str]:
-    """Names of classes from a file with one a line.
+    """Names of classes from a file with one a line; empty lines at its end are none.
 
     Raises:
         InputError: if it cannot be read.
     """
     try:
-        return path.read_text("utf-8-sig").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a readable list of names: give one name a line.") from (
             error
         )
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines

@@ -90,6 +90,11 @@ def predict(
     # All pictures decide: a single row of logits may add up to 1 by chance.
     if described is not None and described.output == output:
         are_shares = described.probabilities
+        if are_shares and not are_probabilities(whole):
+            raise InputError(
+                f"The file says that {output} is probabilities, and they are no shares that add up "
+                f"to 1: export the file again."
+            )
     else:
         are_shares = are_probabilities(whole)
     shares = whole.astype(np.float64) if are_shares else probabilities(whole)

@@ -1,5 +1,6 @@
 """How a written file is held against its network: in which precision, and on which inputs."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from exporters.outcome import ExportOptions
@@ -8,12 +9,26 @@ from slide_deploy.cases import Case, example_case
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
-from slide_deploy.graph_checks.declarations import PRECISION_KEY
+from slide_deploy.graph_checks.declarations import CALIBRATION_KEY, PRECISION_KEY
 from slide_deploy.graph_checks.policy import standard_ops
 from slide_deploy.graph_checks.rules.precision import RULE
 from slide_deploy.images.description import Preprocessing, read_description
 from slide_deploy.precisions import FLOAT32, Precision, precision_named
 from slide_deploy.runtimes import open_file, runtime_for
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a file is held to.
+
+    Attributes:
+        cases: the examples that an export of the same calibration set held back; None for
+            precisions that are proved on cases of our own.
+        remarks: what is to be said of them, a clause each.
+    """
+
+    cases: tuple[Case, ...] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def precision_to_prove(path: Path, asked: str | None) -> Precision:
@@ -44,7 +59,7 @@ def precision_to_prove(path: Path, asked: str | None) -> Precision:
 
 def examples_to_prove(
     path: Path, deployable: Deployable, precision: Precision, calibration: Path | None
-) -> tuple[Case, ...] | None:
+) -> Proof:
     """The examples that an export of the same calibration set held back.
 
     Args:
@@ -52,9 +67,6 @@ def examples_to_prove(
         deployable: its network.
         precision: of the file.
         calibration: a folder of pictures or a ``.npz`` file.
-
-    Returns:
-        None for precisions that are proved on cases of our own.
 
     Raises:
         InputError: if the precision takes examples and there are none, or they do not fit.
@@ -65,16 +77,23 @@ def examples_to_prove(
                 f"--calibration is for files of int8, and {path} is held to {precision.name}: "
                 f"leave it out."
             )
-        return None
+        return Proof()
     if calibration is None:
         raise InputError(
             f"{precision.name} is proved on examples, as ranges of values say nothing of noise: "
             f"give --calibration the pictures, or the .npz file, of the export."
         )
-    described = read_description(open_file(path).metadata)
+    metadata = open_file(path).metadata
+    described = read_description(metadata)
     preprocessing = Preprocessing()
     if described is not None:
         preprocessing = Preprocessing(described.mean, described.deviation, described.inside)
     options = ExportOptions((), path.parent, precision=precision.name, preprocessing=preprocessing)
-    held_back = read_calibration(calibration, deployable, options).held_back
-    return (example_case("examples held back", held_back),)
+    found = read_calibration(calibration, deployable, options)
+    remarks: tuple[str, ...] = ()
+    if metadata.get(CALIBRATION_KEY, found.sha256) != found.sha256:
+        remarks = (
+            f"{calibration} is another set than the one that {path.name} was calibrated on, which "
+            f"may have held back others",
+        )
+    return Proof((example_case("examples held back", found.held_back),), remarks)

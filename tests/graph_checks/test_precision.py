@@ -1,5 +1,6 @@
 """SD021: the precision that a file claims against the types in it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
-from slide_deploy.graph_checks.declarations import PRECISION_KEY
+from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY, PRECISION_KEY
 from slide_deploy.graph_checks.graph import Graph
+from slide_deploy.graph_checks.weight_widths import weight_widths
 from tests import support
 from tests.graph_checks.damage import EDITORS, declare, node
 from tests.graph_checks.small_models import Files
@@ -28,14 +30,34 @@ def found(path: Path) -> list[str]:
     return messages(read_graph(path))
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("claim", ["float16", "mixed"])
+@pytest.mark.parametrize(
+    ("format", "claim"), [*((format, "float16") for format in FORMATS), ("coreml", "mixed")]
+)
 def test_a_claim_of_half_precision_needs_half_precision(
     exported: Files, tmp_path: Path, format: str, claim: str
 ) -> None:
     edit = declare(format, PRECISION_KEY, claim)
     (message,) = found(EDITORS[format](exported[format], tmp_path, edit))
     assert message.startswith(f"The file claims {claim}; 0 of its")
+
+
+@pytest.mark.parametrize(
+    ("format", "claim"), [("onnx", "bfloat16"), ("onnx", "mixed"), ("coreml", "bfloat16")]
+)
+def test_a_format_claims_only_what_it_is_written_in(
+    exported: Files, format: str, claim: str
+) -> None:
+    graph = read_graph(exported[format])
+    (message,) = messages(replace(graph, metadata={PRECISION_KEY: claim}))
+    assert message.startswith(f"The file claims {claim}, and {format} is written in float32, ")
+
+
+def test_naming_every_operator_excuses_no_claim_of_float16(exported: Files) -> None:
+    graph = read_graph(exported["onnx"])
+    every = json.dumps([width.node.name for width in weight_widths(graph)])
+    claims = {PRECISION_KEY: "float16", FLOAT_OPERATORS_KEY: every}
+    (message,) = messages(replace(graph, metadata=claims))
+    assert message.startswith("The file claims float16; all of its ")
 
 
 @pytest.mark.parametrize(
@@ -98,6 +120,6 @@ def test_one_weight_of_float16_in_a_file_of_float32_is_seen(
     ]
 
 
-def test_a_file_without_weights_may_claim_anything(exported: Files) -> None:
+def test_a_file_without_weights_may_claim_what_its_format_has(exported: Files) -> None:
     graph = replace(read_graph(exported["onnx"]), nodes=(), constants={})
-    assert messages(replace(graph, metadata={PRECISION_KEY: "mixed"})) == []
+    assert messages(replace(graph, metadata={PRECISION_KEY: "float16"})) == []

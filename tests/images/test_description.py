@@ -175,3 +175,19 @@ def test_names_and_numbers_that_python_cannot_use() -> None:
     assert found is not None and found.labels == ("? cat", "dog")
     with pytest.raises(InputError, match="is not what slide-deploy writes"):
         read_description({IMAGE_KEY: json.dumps({**content, "mean": [10**400] * 3})})
+
+
+def test_empty_lines_at_the_end_name_no_class(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("tench\n\ngoldfish\n\n \n")
+    assert labels_named(path) == ("tench", "", "goldfish")
+
+
+def test_imagenet_is_spelled_in_any_case() -> None:
+    assert labels_named("ImageNet") == labels_named("IMAGENET") == imagenet_labels()
+
+
+def test_a_deviation_that_no_pictures_have_is_refused() -> None:
+    Preprocessing(deviation=(0.001, 0.2, 0.2))
+    with pytest.raises(InputError, match=r"give numbers of at least 0.001, divided by 255"):
+        Preprocessing(deviation=(0.0009, 0.2, 0.2))

@@ -65,7 +65,7 @@ class Base:
             for held in (program.state_dict, program.constants):
                 if f"module.{name}" in held:
                     held[f"module.{name}"] = tensor
-        written, _ = run_passes(program, exporter_for(format).passes)
+        written, _ = run_passes(program, exporter_for(format).passes())
         held = {**written.state_dict, **written.constants}
         return {name: each.detach() for name, each in held.items() if isinstance(each, Tensor)}
 
@@ -96,7 +96,7 @@ class Base:
         declared = {key: text for key, text in metadata.items() if key.startswith("slide_deploy.")}
         # A network is traced once for all formats.
         traces = _traces(model, shape, self.open_batch)
-        return ExportRequest(traces, declared, passes=exporter_for(format).passes)
+        return ExportRequest(traces, declared, passes=exporter_for(format).passes())
 
 
 @functools.cache

@@ -2,7 +2,8 @@
 
 A Core ML package holds a description beside the program, and applications read only that. A layer
 of an IR file that takes an input says its type and shape twice, and the runtime reads one of them.
-ONNX says it once.
+ONNX says it once. What a file of slide-deploy says of its image and its classes is held to the
+same.
 """
 
 from collections import Counter
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from slide_deploy.graph_checks.graph import Graph, Value
 from slide_deploy.graph_checks.policy import Policy
+from slide_deploy.graph_checks.rules.image import image_faults
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
 
@@ -18,6 +20,8 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         yield from _compare("input", graph.described_inputs, graph.inputs)
     if graph.described_outputs is not None:
         yield from _compare("output", graph.described_outputs, graph.outputs)
+    for name, message in image_faults(graph):
+        yield RULE.broken(message, name)
 
 
 def _compare(

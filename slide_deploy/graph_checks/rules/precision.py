@@ -1,7 +1,8 @@
 """The numbers of a file have the precision that the file claims.
 
-``slide_deploy.precisions`` has a record of each. Told by the weights of convolutions and matrix
-products, behind casts and whatever makes floats of stored integers:
+``slide_deploy.precisions`` has a record of each, and the format must be written in it. Told by the
+weights of convolutions and matrix products, behind casts and whatever makes floats of stored
+integers:
 
     weight_bits    each of these widths occurs: all have 16 bits in a file of float16; some have
                    16 and some 32 in one that is mixed; some have 8 in one of int8
@@ -20,6 +21,7 @@ file to be run in bfloat16 is one of float32 in all of this.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from slide_deploy.formats import known_formats
 from slide_deploy.graph_checks.declarations import (
     FLOAT_OPERATORS_KEY,
     PRECISION_KEY,
@@ -54,6 +56,13 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
     if claimed not in known:
         yield RULE.broken(f"The file claims {claimed}; known are {', '.join(known)}.")
         return
+    written = next((each for each in known_formats() if each.name == graph.format), None)
+    if written is not None and claimed not in written.precisions:
+        yield RULE.broken(
+            f"The file claims {claimed}, and {graph.format} is written in "
+            f"{', '.join(written.precisions)}."
+        )
+        return
     precision, widths = known[claimed], weight_widths(graph)
     if precision.is_quantised:
         yield from _quantised_weights(widths, precision)
@@ -77,7 +86,12 @@ def _floats(graph: Graph, widths: Sequence[Width], precision: Precision) -> Iter
     for name in sorted(named - kept):
         yield RULE.broken("The file says that its weight is kept as floats, and it is not.", name)
     bits = [width.bits for width in floats if width.node.name not in named & kept]
-    if bits and set(bits) != precision.weight_bits:
+    if floats and not bits:
+        yield RULE.broken(
+            f"The file claims {precision.name}; all of its {len(floats)} weights are named as kept "
+            f"in another."
+        )
+    elif bits and set(bits) != precision.weight_bits:
         yield RULE.broken(
             f"The file claims {precision.name}; {bits.count(16)} of its {len(bits)} weights have "
             f"16 bits."
