@@ -126,16 +126,6 @@ def tearing(tearable: Callable[[str], bool]) -> Iterator[None]:
         _State.tearable = before
 
 
-def reinstall() -> None:
-    """Give the system Python's own handlers again.
-
-    A library that looks for devices may put one of its own in their place, unseen by Python. Where
-    the library is unloaded later, a signal would end the process.
-    """
-    for number in _signals():
-        signal.signal(number, signal.getsignal(number))
-
-
 def ignore() -> None:
     """Let no further signal disturb the end of the process."""
     for number in _signals():

@@ -76,7 +76,7 @@ def test_without_a_limit_a_wrong_file_is_removed_with_advice(tmp_path: Path) -> 
     assert result.paths == {}
     (problem,) = result.problems
     assert "dB, error" in problem
-    assert "12 dB and 50% are allowed); it was removed. Give --max-drop" in problem
+    assert "8 dB and 50% are allowed); it was removed. Give --max-drop" in problem
     assert "or more calibration pictures" in problem
 
 
