@@ -37,14 +37,14 @@ def quantised(format: str, *spoiled: str) -> Path:
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_layer_that_adds_most_noise_comes_first(format: str) -> None:
     verdict = slide_deploy.verify(
-        quantised(format, "first"), colours("first"), image(), precision="int8", locate=True
+        quantised(format, "first"), colours("first"), image(), calibration=pictures(), locate=True
     )
     assert verdict.parting is not None
     noise = {each.layer: each for each in verdict.parting.noise}
     assert set(noise) == {"patches", "first", "second", "head"}
     patches = noise["patches"]
     assert patches.snr_db is not None
-    assert patches.snr_db > 100  # it is a float in the file, and reads the image itself
+    assert patches.snr_db > 80  # it is a float in the file, and reads the image itself
     assert patches.reads_db == math.inf
     first = noise["first"]
     assert first.snr_db is None or first.snr_db < 20
@@ -63,7 +63,7 @@ def test_inner_values_of_quantised_files_are_floats(format: str) -> None:
 def test_the_command_line_shows_a_table_and_a_line(format: str, run, tmp_path: Path) -> None:
     target = tmp_path / "verdict.json"
     told = ("verify", quantised(format), "--model", MODEL, "--input", "image=1x3x16x16")
-    code, out, err = run(*told, "--precision", "int8", "--locate", "--json", target)
+    code, out, err = run(*told, "--calibration", pictures(), "--locate", "--json", target)
     assert code == 0, err
     text = " ".join(out.split())
     assert "Noise by layer, against the trained network in float64" in text

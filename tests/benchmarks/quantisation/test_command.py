@@ -14,6 +14,7 @@ from benchmarks.quantisation.record import read
 from exporters.quantisation import onnx_file
 from exporters.quantisation.plan import Plan
 from slide_deploy import formats
+from slide_deploy.precisions import INT8
 from slide_deploy.tasks import quantised_files
 
 PAGE = (
@@ -104,11 +105,12 @@ def test_a_file_that_does_not_load_or_is_wrong_has_a_row(tmp_path: Path, quantis
     assert by_name["default"].fault == ""
     unreadable, wrong = by_name["default and attention"], by_name["default and patches"]
     assert unreadable.snr_db == () and unreadable.fault
-    assert wrong.snr_db[0] < 6 and wrong.fault.startswith("wrong: int8 is to have 6 dB")
+    least = f"wrong: int8 is to have {INT8.limit.snr_db:g} dB"
+    assert wrong.snr_db[0] < INT8.limit.snr_db and wrong.fault.startswith(least)
     page = tmp_path / "page.md"
     page.write_text(PAGE)
     assert command.main([str(tmp_path), *FEW, "--out", str(page)]) in (0, 1)
-    assert "| wrong: int8 is to have 6 dB at least |" in page.read_text()
+    assert f"| {least} at least |" in page.read_text()
 
 
 def _forget(source: Path, target: Path) -> None:
