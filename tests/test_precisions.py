@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from slide_deploy import precisions
+from slide_deploy import formats, precisions
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
@@ -38,6 +39,8 @@ NANO = golden_swin("slide_swin_nano")
 @pytest.fixture
 def _one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precisions, "PRECISIONS", (*precisions.PRECISIONS, INT4))
+    able = replace(formats.ONNX, precisions=(*formats.ONNX.precisions, "int4"))
+    monkeypatch.setattr(formats, "FORMATS", (able, *formats.FORMATS[1:]))
 
 
 def test_an_unknown_one_is_refused_in_a_sentence() -> None:

@@ -30,6 +30,8 @@ def test_a_right_file_passes(written: Path) -> None:
 def test_a_broken_rule_is_named_with_its_remedy(written: Path, tmp_path: Path) -> None:
     model = onnx.load(written)
     model.graph.input[0].name = "picture"
+    for entry in model.metadata_props:
+        entry.value = entry.value.replace('"input": "image"', '"input": "picture"')
     for node in model.graph.node:
         node.input[:] = ["picture" if name == "image" else name for name in node.input]
     onnx.save(model, tmp_path / "renamed.onnx")

@@ -340,7 +340,7 @@ class TwoImages(nn.Module):
         ({"labels": [*"abcdef", " "]}, "no name in line 7"),
         ({"embed_preprocessing": True, "mean": (0.5,)}, "`mean` has 1 numbers"),
         ({"mean": (123.7, 116.3, 103.5)}, "divide it by 255"),
-        ({"deviation": (0.2, 0.0, 0.2)}, "above 0"),
+        ({"deviation": (0.2, 0.0, 0.2)}, "at least 0.001"),
         ({"mean": (float("nan"),) * 3}, "not finite"),
         ({"input_layout": "nhwc"}, "give `embed_preprocessing` too"),
         ({"channel_order": "bgr"}, "give `embed_preprocessing` too"),

@@ -48,7 +48,7 @@ def test_a_format_claims_only_what_it_is_written_in(
     exported: Files, format: str, claim: str
 ) -> None:
     graph = read_graph(exported[format])
-    (message,) = messages(replace(graph, metadata={PRECISION_KEY: claim}))
+    message, *_ = messages(replace(graph, metadata={PRECISION_KEY: claim}))
     assert message.startswith(f"The file claims {claim}, and {format} is written in float32, ")
 
 

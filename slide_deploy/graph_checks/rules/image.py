@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from slide_deploy.errors import InputError
+from slide_deploy.formats import known_formats
 from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.images.description import ImageDescription, read_description
 
@@ -32,7 +33,9 @@ def _of_input(graph: Graph, said: ImageDescription) -> Iterator[tuple[str, str]]
         yield said.input, "Is described as the image, and the graph has no input of this name."
         return
     # A picture of the system has the type that its program computes in.
-    is_picture = said.type == "uint8" and image.dtype in _FLOATS and graph.format == "coreml"
+    written = next((each for each in known_formats() if each.name == graph.format), None)
+    takes_pictures = written is not None and written.takes_pictures
+    is_picture = said.type == "uint8" and image.dtype in _FLOATS and takes_pictures
     alike = _FLOATS if said.type in _FLOATS else (said.type,)
     if image.dtype not in alike and not is_picture:
         yield said.input, f"Is described as {said.type}, and the graph has {image.dtype}."

@@ -62,7 +62,6 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
             f"The file claims {claimed}, and {graph.format} is written in "
             f"{', '.join(written.precisions)}."
         )
-        return
     precision, widths = known[claimed], weight_widths(graph)
     if precision.is_quantised:
         yield from _quantised_weights(widths, precision)

@@ -30,8 +30,9 @@ NANO = GOLDEN / "slide_swin_nano.pth"
 
 def made(precision: str = "int8") -> slide_deploy.ExportResult:
     def export(out: Path) -> slide_deploy.ExportResult:
+        examples = pictures() if precision == "int8" else None
         return slide_deploy.export(
-            colours(), image(), to=FORMATS, precision=precision, out=out, calibration=pictures()
+            colours(), image(), to=FORMATS, precision=precision, out=out, calibration=examples
         )
 
     return once(("made", precision), export)

@@ -47,13 +47,17 @@ def test_a_file_that_computes_with_integers_is_one_of_int8(tmp_path: Path) -> No
 @pytest.mark.parametrize("claim", QUANTISED)
 def test_a_file_of_floats_claims_in_vain(format: str, claim: str) -> None:
     graph = claiming(read_graph(exported_smallest()[format]), claim)
-    assert "has 8 bits" in says(graph, "SD021")[0]
+    assert any("has 8 bits" in each for each in says(graph, "SD021"))
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino", "coreml"])
 def test_a_file_to_be_run_in_bfloat16_is_one_of_float32(format: str) -> None:
     graph = read_graph(exported_smallest()[format])
-    assert says(claiming(graph, "bfloat16"), "SD021") == []
+    foreign = [
+        each for each in says(claiming(graph, "bfloat16"), "SD021") if "is written in" in each
+    ]
+    assert says(claiming(graph, "bfloat16"), "SD021") == foreign
+    assert bool(foreign) == (format != "openvino")
     assert says(claiming(quantised("ov_by_hand"), "bfloat16"), "SD021")
 
 
