@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -66,11 +67,14 @@ def calls(
     """A call of each command that has --json."""
     result = tmp_path / "result.json"
     assert run(*scripted, "--json", result, "-q")[0] == 0
+    (tmp_path / "pictures").mkdir()
+    shutil.copy(picture, tmp_path / "pictures")
     return {
         "export": ("export", NANO, "--to", "onnx", "--out", tmp_path / "out", "--force"),
         "fold": ("fold", NANO, "-o", tmp_path / "folded.safetensors", "--force"),
         "verify": ("verify", onnx, "--against", NANO),
         "predict": ("predict", onnx, picture),
+        "evaluate": ("evaluate", onnx, "--against", NANO, "--data", tmp_path / "pictures"),
         "check": ("check", onnx),
         "inspect": ("inspect", onnx),
         "bench": scripted,
