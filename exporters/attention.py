@@ -141,8 +141,8 @@ class AttentionFiles:
         return path
 
     def _prove(self, path: Path) -> None:
-        precision = precision_named(self._precision)
-        session, limit = open_file(path, precision.arithmetic), precision.limit
+        session = open_file(path, self._precision)
+        limit = precision_named(self._precision).limit
         verification = verify(
             lambda feeds: answers_of(session, self._whole, feeds),
             self._cases,

@@ -37,7 +37,7 @@ from slide_deploy.lowerings import (
     lower,
 )
 from slide_deploy.parity import Verification, verify
-from slide_deploy.precisions import FLOAT16, precision_named
+from slide_deploy.precisions import precision_named
 from slide_deploy.reference import Reference
 from slide_deploy.runtimes import open_file
 from slide_deploy.verification import answers_of
@@ -202,7 +202,7 @@ def write_and_verify(
     precision = precision_named(request.precision)
     progress(f"verify {exporter.format}")
     verification = _verified(paths[0], request, proof)
-    if precision is FLOAT16 and not verification.passed:
+    if precision.can_overflow and not verification.passed:
         source = None if making is None else making.source
         if making is None and exporter.can_keep:
             progress(f"keep {exporter.format} from overflowing")
@@ -251,15 +251,14 @@ def _price(
 
 def _verified(path: Path, request: ExportRequest, proof: Proof) -> Verification:
     """Hold a file against the network; its runtime, which has weights of its own, ends with it."""
-    precision = precision_named(request.precision)
-    session = open_file(path, precision.arithmetic)
+    session = open_file(path, request.precision)
     return verify(
         lambda feeds: answers_of(session, request.deployable, feeds),
         proof.cases,
         proof.reference.answers,
         runtime=session.runtime,
         version=session.version,
-        limit=precision.limit,
+        limit=precision_named(request.precision).limit,
     )
 
 

@@ -29,6 +29,8 @@ class Runtime:
         package: the library, as Python imports it.
         extra: the extra of slide-deploy that brings the library.
         platform: the ``sys.platform`` that it needs; None for any.
+        arithmetic: precisions of files that the runtime computes in only if it is told, by a
+            second argument of ``load``.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Runtime:
     package: str
     extra: str
     platform: str | None = None
+    arithmetic: tuple[str, ...] = ()
 
     def missing(self) -> str | None:
         """Why it cannot run here, with what would help; None if it can."""
@@ -135,7 +138,15 @@ ONNX = Format(
     suffix=".onnx",
     exporter="exporters.onnx_exporter",
     reader="slide_deploy.graph_checks.readers.onnx_file",
-    runtimes=(Runtime("onnxruntime", "slide_deploy.runtimes.onnxruntime", "onnxruntime", "onnx"),),
+    runtimes=(
+        Runtime(
+            "onnxruntime",
+            "slide_deploy.runtimes.onnxruntime",
+            "onnxruntime",
+            "onnx",
+            arithmetic=("float16",),
+        ),
+    ),
     packages=("onnx", "onnxscript", "onnxruntime"),
     extra="onnx",
     target="onnxruntime:cpu",
@@ -175,7 +186,15 @@ OPENVINO = Format(
     suffix=".xml",
     exporter="exporters.openvino_exporter",
     reader="slide_deploy.graph_checks.readers.openvino_ir",
-    runtimes=(Runtime("openvino", "slide_deploy.runtimes.openvino", "openvino", "openvino"),),
+    runtimes=(
+        Runtime(
+            "openvino",
+            "slide_deploy.runtimes.openvino",
+            "openvino",
+            "openvino",
+            arithmetic=("bfloat16",),
+        ),
+    ),
     packages=("openvino",),
     extra="openvino",
     target="openvino:cpu",

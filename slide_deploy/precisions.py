@@ -77,8 +77,8 @@ class Precision:
             ``Format.made_of``; the exporter writes it where the quantiser has no such function.
         is_calibrated: whether making it takes examples, on which ranges of values are measured. Its
             files are proved on other examples, as ranges say nothing of noise and borders.
-        arithmetic: by runtime that proves files, what it is told to compute in, where that is not
-            float32.
+        can_overflow: whether numbers that float32 holds may be too large for it. Operators that
+            meet such numbers on the inputs of the proof, or on examples, stay in float32.
         computed_in: by target, what it is told to compute in for files of this precision, where
             that is not float32.
     """
@@ -94,7 +94,7 @@ class Precision:
     measured_as: Mapping[str, str] = field(default_factory=dict)
     made_by: str = ""
     is_calibrated: bool = False
-    arithmetic: Mapping[str, str] = field(default_factory=dict)
+    can_overflow: bool = False
     computed_in: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -123,7 +123,7 @@ FLOAT16 = Precision(
     # On processors both keep float16 weights and compute in float32: the same kernels.
     measured_as={"openvino:cpu": "float32", "onnxruntime:cpu": "float32"},
     made_by="halve",
-    arithmetic={"onnxruntime": "float16"},
+    can_overflow=True,
     computed_in=dict.fromkeys(("openvino:gpu", "openvino:npu", "onnxruntime:tensorrt"), "float16"),
 )
 BFLOAT16 = Precision(
@@ -132,7 +132,6 @@ BFLOAT16 = Precision(
     limit=BFLOAT16_LIMIT,
     layer_db=10.0,  # layers agree to 20 dB and more
     weight_bits=frozenset({32}),
-    arithmetic=dict.fromkeys(("openvino",), "bfloat16"),
     computed_in=dict.fromkeys(("openvino:cpu", "openvino:auto"), "bfloat16"),
 )
 INT8 = Precision(

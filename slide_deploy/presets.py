@@ -6,7 +6,6 @@ A preset is a set of options. Options that a user gives as well win over it.
 from dataclasses import dataclass
 
 from slide_deploy.errors import InputError
-from slide_deploy.formats import format_named
 
 
 @dataclass(frozen=True)
@@ -115,22 +114,3 @@ def preset_named(name: str) -> Preset:
         if preset.name == name.lower():
             return preset
     raise InputError(f"{name} is not a preset: choose one of {', '.join(preset_names())}.")
-
-
-def presets_table() -> str:
-    """The presets as a table of Markdown."""
-    rows = [
-        "| preset | `--to` | `--precision` | pixels | batch | why |",
-        "|---|---|---|---|---|---|",
-    ]
-    for preset in PRESETS:
-        pixels = preset.input_layout if preset.embed_preprocessing else "normalised"
-        pictures = all(format_named(name).takes_pictures for name in preset.formats)
-        if preset.embed_preprocessing and pictures:
-            pixels = "a picture"
-        batch = "open" if preset.dynamic_batch else "1"
-        rows.append(
-            f"| `{preset.name}` | {', '.join(preset.formats)} | {preset.precision} | {pixels} | "
-            f"{batch} | {preset.reason} |"
-        )
-    return "\n".join(rows) + "\n"

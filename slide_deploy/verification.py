@@ -45,7 +45,7 @@ def verify_file(
             does not compute in that precision.
     """
     record = precision_named(precision)
-    session = open_file(path, record.arithmetic)
+    session = open_file(path, record.name)
     adapted = fitted(path, session, with_ends_of(session, deployable))
     cases = (
         verification_cases(adapted.inputs, adapted.sizes) if examples is None else tuple(examples)

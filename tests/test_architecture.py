@@ -192,7 +192,6 @@ ARROWS = {
         "slide_deploy.hashing",
         "slide_deploy.images",
         "slide_deploy.images.description",
-        "slide_deploy.precisions",
         "slide_deploy.printable",
         "slide_deploy.runtimes",
         "slide_deploy.torch_defaults",
@@ -208,7 +207,7 @@ ARROWS = {
         "slide_deploy.tables",
     },
     "slide_deploy.progress": {"slide_deploy.console", "slide_deploy.interruption"},
-    "slide_deploy.presets": {"slide_deploy.errors", "slide_deploy.formats"},
+    "slide_deploy.presets": {"slide_deploy.errors"},
     # What files say of their image: whoever writes, runs or proves one reads it.
     "slide_deploy.images.description": {"slide_deploy.errors", "slide_deploy.printable"},
     "slide_deploy.images": {

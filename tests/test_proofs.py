@@ -16,7 +16,7 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file
 from slide_deploy.precisions import precision_named
-from slide_deploy.runtimes import open_file
+from slide_deploy.runtimes import runtime_for
 from slide_deploy.tasks.proofs import examples_to_prove
 from tests.shared import once
 from tests.support import copied, golden_swin, randomise
@@ -94,7 +94,7 @@ def test_an_arithmetic_that_the_processor_lacks_is_refused() -> None:
     if "FP16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("the processor has float16")
     with pytest.raises(InputError, match=r"is to be run in float16, and OpenVINO computes in"):
-        open_file(written("float32"), {"openvino": "float16"})
+        runtime_for(written("float32")).load_module().load(written("float32"), "float16")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.hashing import sha256
 from slide_deploy.images.collection import Collection, Picture, read_collection
 from slide_deploy.images.preprocessing import ImageInput
-from slide_deploy.precisions import FLOAT16, precision_named
+from slide_deploy.precisions import known_precisions, precision_named
 from slide_deploy.printable import as_text
 
 Feeds = Mapping[str, np.ndarray]
@@ -130,11 +130,12 @@ def refuse_calibration(options: ExportOptions) -> None:
             f"{precision.name} takes examples, on which ranges of values are measured: give "
             f"--calibration a folder of some hundred pictures, or a .npz file."
         )
-    uses = precision.is_calibrated or precision is FLOAT16
+    uses = precision.is_calibrated or precision.can_overflow
     if options.calibration is not None and not uses:
+        able = (each.name for each in known_precisions() if each.is_calibrated or each.can_overflow)
         raise InputError(
             f"{precision.name} measures nothing on examples: leave out --calibration, or give "
-            f"--precision int8 or float16."
+            f"--precision {' or '.join(able)}."
         )
 
 

@@ -102,8 +102,7 @@ def _rewrite(
     import onnx
 
     before, model = onnx.load(named, load_external_data=False), onnx.load(content)
-    for name, axis in stored.items():
-        _store(model.graph, name, axis)
+    _store(model.graph, stored)
     model = _stored_once(model)
     used = {node.domain for node in model.graph.node}
     for entry in [each for each in model.opset_import if each.domain not in used | {""}]:
@@ -129,18 +128,25 @@ def _stored_once(model: "onnx.ModelProto") -> "onnx.ModelProto":
     return onnx_ir.to_proto(held)
 
 
-def _store(graph: "onnx.GraphProto", name: str, axis: int | None) -> None:
-    """Put a constant into int8; what reads it reads the product that has its name now."""
+def _store(graph: "onnx.GraphProto", stored: Mapping[str, int | None]) -> None:
+    """Put constants into int8; what reads one reads the product that has its name now.
+
+    Args:
+        graph: is changed.
+        stored: names of constants, each with the axis of its scales.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
-    constant = next(each for each in graph.initializer if each.name == name)
-    found = small(numpy_helper.to_array(constant), axis)
-    graph.initializer.remove(constant)
-    graph.initializer.append(numpy_helper.from_array(found.values, f"{name}.int8"))
-    graph.initializer.append(numpy_helper.from_array(found.scale, f"{name}.scale"))
-    cast = helper.make_node(
-        "Cast", [f"{name}.int8"], [f"{name}.cast"], f"{name}.cast", to=TensorProto.FLOAT
-    )
-    scaled = helper.make_node("Mul", [f"{name}.cast", f"{name}.scale"], [name], f"{name}.scaled")
-    for node in (scaled, cast):
-        graph.node.insert(0, node)
+    constants = {each.name: each for each in graph.initializer}
+    new: list[onnx.NodeProto] = []
+    for name, axis in stored.items():
+        found = small(numpy_helper.to_array(constants[name]), axis)
+        graph.initializer.remove(constants[name])
+        graph.initializer.append(numpy_helper.from_array(found.values, f"{name}.int8"))
+        graph.initializer.append(numpy_helper.from_array(found.scale, f"{name}.scale"))
+        cast, to = f"{name}.cast", TensorProto.FLOAT
+        new.append(helper.make_node("Cast", [f"{name}.int8"], [cast], cast, to=to))
+        new.append(helper.make_node("Mul", [cast, f"{name}.scale"], [name], f"{name}.scaled"))
+    nodes = [*new, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)

@@ -8,6 +8,7 @@ when it compiles the file.
 import json
 import logging
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,7 @@ def quantise(source: Path, target: Path, plan: Plan) -> None:
         # Operators that the library never quantises need not be known to it.
         ignored_scope=nncf.IgnoredScope(names=list(plan.others), validate=False),
     )
-    for name in tables:
-        _store(quantised, name, None)
+    _store(quantised, dict.fromkeys(tables))
     _save(quantised, target)
 
 
@@ -68,8 +68,7 @@ def quantise_weights(source: Path, target: Path, plan: Plan) -> None:
     model, graph = openvino.Core().read_model(source), read_graph(source)
     kept = {name for node in graph.nodes if node.name in plan.others for name in node.inputs}
     stored = {name: axis for name, axis in weights_of(graph).items() if name not in kept}
-    for name, axis in (stored | dict.fromkeys(addends_of(graph))).items():
-        _store(model, name, axis)
+    _store(model, stored | dict.fromkeys(addends_of(graph)))
     _save(model, target)
 
 
@@ -85,14 +84,24 @@ def _save(model: Any, target: Path) -> None:
     openvino.save_model(model, target, compress_to_fp16=False)
 
 
-def _store(model: Any, name: str, axis: int | None) -> None:
-    """Put a constant into int8; what reads it reads a product in its place."""
+def _store(model: Any, stored: Mapping[str, int | None]) -> None:
+    """Put constants into int8; what reads one reads a product in its place.
+
+    Args:
+        model: of OpenVINO; it is changed.
+        stored: names of constants, each with the axis of its scales.
+    """
     from openvino import Type, opset13
 
-    constant = next(each for each in model.get_ordered_ops() if each.get_friendly_name() == name)
-    found = small(constant.get_data(), axis)
-    cast = opset13.convert(opset13.constant(found.values), Type.f32)
-    scaled = opset13.multiply(cast, opset13.constant(found.scale))
-    scaled.set_friendly_name(name)
-    for reader in list(constant.output(0).get_target_inputs()):
-        reader.replace_source_output(scaled.output(0))
+    constants = {
+        each.get_friendly_name(): each
+        for each in model.get_ordered_ops()
+        if each.get_type_name() == "Constant"
+    }
+    for name, axis in stored.items():
+        found = small(constants[name].get_data(), axis)
+        cast = opset13.convert(opset13.constant(found.values), Type.f32)
+        scaled = opset13.multiply(cast, opset13.constant(found.scale))
+        scaled.set_friendly_name(name)
+        for reader in list(constants[name].output(0).get_target_inputs()):
+            reader.replace_source_output(scaled.output(0))

@@ -57,7 +57,7 @@ def verify(
     examples = [calibration] if calibration is not None else []
     outputs = Outputs({"--json": json_to}, quiet, [file, *source.files, *examples])
     record = precision_to_prove(file, None if precision is None else precision.value)
-    session = open_file(file, record.arithmetic)
+    session = open_file(file, record.name)
     with Steps(outputs.quiet, 3) as step:
         step(f"load {source.title}")
         of_stages = source.checkpoint is not None and are_features(session.outputs)

@@ -12,8 +12,7 @@ from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.images.description import read_description
 from slide_deploy.images.prediction import choose_output
 from slide_deploy.images.preprocessing import ImageInput, image_input
-from slide_deploy.precisions import FLOAT32, known_precisions
-from slide_deploy.runtimes import ImageSession, open_image_file
+from slide_deploy.runtimes import ImageSession, open_image_file, runtime_for
 
 # How many of the most probable classes count as nearly right, as on ImageNet.
 TOP = 5
@@ -157,8 +156,5 @@ def open_classifier(
 def _open_as_claimed(path: Path) -> ImageSession:
     """A file that computes in what it claims, as on the device that it is meant for."""
     file = open_image_file(path)
-    claim = file.session.metadata.get(PRECISION_KEY)
-    record = next((each for each in known_precisions() if each.name == claim), FLOAT32)
-    if file.session.runtime not in record.arithmetic:
-        return file
-    return open_image_file(path, record.arithmetic)
+    claim = file.session.metadata.get(PRECISION_KEY, "")
+    return open_image_file(path, claim) if claim in runtime_for(path).arithmetic else file

@@ -1,7 +1,6 @@
 """A file that takes one image: what pictures are given to."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,17 +47,17 @@ class ImageSession:
         return self.session({self.image.name: images})
 
 
-def open_image_file(path: Path, arithmetic: Mapping[str, str] | None = None) -> ImageSession:
+def open_image_file(path: Path, precision: str = "float32") -> ImageSession:
     """Load a file that takes images on the runtime that runs it here.
 
     Args:
         path: of the file.
-        arithmetic: by runtime, what it is told to compute in, where that is not float32.
+        precision: of the file: the runtime computes in it where it can be told so.
 
     Raises:
         InputError: if it is missing, of an unknown kind, cannot be loaded or takes anything else.
     """
-    session = open_file(path, arithmetic)
+    session = open_file(path, precision)
     if len(session.inputs) != 1:
         names = ", ".join(port.name for port in session.inputs)
         raise InputError(f"{path} takes {names}: expected one input, an image.")

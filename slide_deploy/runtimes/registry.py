@@ -1,6 +1,6 @@
 """A file, opened on the runtime that runs it; ``slide_deploy.formats`` names the runtimes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,21 +25,20 @@ def runtime_for(path: Path) -> Runtime:
     raise MissingExtra(runtimes[-1].package, runtimes[-1].extra)
 
 
-def open_on(runtime: Runtime, path: Path, arithmetic: Mapping[str, str] | None = None) -> Session:
+def open_on(runtime: Runtime, path: Path, precision: str = "float32") -> Session:
     """Load a file on one runtime.
 
     Args:
         runtime: one that runs its kind.
         path: of the file.
-        arithmetic: by runtime, what it is told to compute in, where that is not float32.
+        precision: of the file: the runtime computes in it where it can be told so.
 
     Raises:
         MissingExtra: if the runtime's library is not installed.
         InputError: if the file cannot be loaded.
     """
     load: Callable[..., Session] = runtime.load_module().load
-    told = (arithmetic or {}).get(runtime.name)
-    return load(path) if told is None else load(path, told)
+    return load(path, precision) if precision in runtime.arithmetic else load(path)
 
 
 def values_of(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
@@ -57,16 +56,16 @@ def values_of(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
     return inner(path, feeds)
 
 
-def open_file(path: Path, arithmetic: Mapping[str, str] | None = None) -> Session:
+def open_file(path: Path, precision: str = "float32") -> Session:
     """Load a file on the runtime that runs it here.
 
     Args:
         path: of the file.
-        arithmetic: by runtime, what it is told to compute in, where that is not float32.
+        precision: of the file: the runtime computes in it where it can be told so.
 
     Raises:
         InputError: if it is missing, of an unknown kind or cannot be loaded.
     """
     runtime = runtime_for(path)
     require_model_file(path)
-    return open_on(runtime, path, arithmetic)
+    return open_on(runtime, path, precision)

@@ -143,9 +143,8 @@ def _arithmetic(target: str, precision: str) -> str:
     float32 files leave it to the runtime.
     """
     record = precision_named(precision)
-    told = record.arithmetic.get(target.split(":")[0])
-    if told is not None:
-        return told
+    if target in record.computed_in:
+        return record.computed_in[target]
     is_float32 = record.is_quantised or measured_as(target, precision) == "float32"
     return "float32" if is_float32 else "default"
 

@@ -1,7 +1,8 @@
-"""The tables of precisions in ``docs/verification.md``, made from the records."""
+"""Tables of the documentation, made from the records of precisions and of presets."""
 
-from slide_deploy.formats import known_formats
+from slide_deploy.formats import format_named, known_formats
 from slide_deploy.precisions import Precision, known_precisions
+from slide_deploy.presets import PRESETS
 
 
 def precisions_table() -> str:
@@ -35,3 +36,22 @@ def limits_table() -> str:
 
 def _inputs(precision: Precision) -> str:
     return "examples held back" if precision.is_calibrated else "the inputs above"
+
+
+def presets_table() -> str:
+    """The presets as a table of Markdown."""
+    rows = [
+        "| preset | `--to` | `--precision` | pixels | batch | why |",
+        "|---|---|---|---|---|---|",
+    ]
+    for preset in PRESETS:
+        pixels = preset.input_layout if preset.embed_preprocessing else "normalised"
+        pictures = all(format_named(name).takes_pictures for name in preset.formats)
+        if preset.embed_preprocessing and pictures:
+            pixels = "a picture"
+        batch = "open" if preset.dynamic_batch else "1"
+        rows.append(
+            f"| `{preset.name}` | {', '.join(preset.formats)} | {preset.precision} | {pixels} | "
+            f"{batch} | {preset.reason} |"
+        )
+    return "\n".join(rows) + "\n"

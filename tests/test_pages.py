@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.precisions_page import limits_table, precisions_table
+from tests.pages import limits_table, precisions_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "verification.md"
 
