@@ -15,10 +15,11 @@ from benchmarks.artifact import describe_artifact
 from benchmarks.generated_page import GeneratedPage
 from benchmarks.grid import Grid
 from benchmarks.measuring.race import Plan, race
+from benchmarks.network_files import folders
 from benchmarks.passes import tables
 from benchmarks.passes.gains import ALONE, LEAST, LEFT_OUT, gains, races, standing
 from benchmarks.passes.levels import LEAST_PROCESSES
-from benchmarks.passes.record import Written, folders, read
+from benchmarks.passes.record import Written, read
 from benchmarks.record import Candidate, Configuration, Run
 from benchmarks.statistics import LEAST_ROUNDS
 from slide_deploy.errors import InputError, SlideDeployError
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if page is not None:
             page.around()  # before minutes are spent on what goes there
             require_writable(page.path)
-        places = list(folders(chosen.folder))
+        places = list(folders(chosen.folder, COMMAND))
         raced = [] if chosen.no_race else _asked_for(places, chosen.network)
         with Steps(False, sum(_steps(place, chosen) for place in raced)) as step:
             for place in raced:

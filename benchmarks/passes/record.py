@@ -1,15 +1,10 @@
 """What was written of a network in one format: plain data beside the files."""
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from slide_deploy.errors import InputError
-from slide_deploy.tuning.strict import decode
-from slide_deploy.writing import write_text
+from benchmarks.network_files import read_record, write_record
 
-FILES = "files.json"
 # What other tools write of the same network.
 PLAIN = "plain"
 
@@ -42,7 +37,7 @@ class Written:
 
     def write(self, folder: Path) -> None:
         """Write it into the folder of the files."""
-        write_text(folder / FILES, json.dumps(asdict(self), indent=2) + "\n")
+        write_record(self, folder)
 
 
 def read(folder: Path) -> Written:
@@ -51,23 +46,4 @@ def read(folder: Path) -> Written:
     Raises:
         InputError: if the record is missing or damaged.
     """
-    path = folder / FILES
-    try:
-        return decode(Written, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no record of files ({error}): write them again.") from error
-
-
-def folders(place: Path) -> Iterator[Path]:
-    """The folders of all networks and formats, in the order in which networks are listed.
-
-    Raises:
-        InputError: if there is none.
-    """
-    from benchmarks.passes.networks import NETWORKS
-
-    order = {each.name: index for index, each in enumerate(NETWORKS)}
-    found = [path.parent for path in place.glob(f"*/*/{FILES}")]
-    if not found:
-        raise InputError(f"{place} holds no files of networks: run make bench-passes.")
-    yield from sorted(found, key=lambda each: (order.get(each.parent.name, len(order)), each.name))
+    return read_record(Written, folder)

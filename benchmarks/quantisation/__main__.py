@@ -12,7 +12,8 @@ from benchmarks import result
 from benchmarks.artifact import describe_artifact
 from benchmarks.generated_page import GeneratedPage
 from benchmarks.measuring.race import Plan, race
-from benchmarks.quantisation.record import Written, folders, read
+from benchmarks.network_files import folders
+from benchmarks.quantisation.record import Written, read
 from benchmarks.quantisation.table import rows, table
 from benchmarks.record import Candidate, Configuration, Run
 from benchmarks.statistics import LEAST_ROUNDS
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if page is not None:
             page.around()  # before minutes are spent on what goes there
             require_writable(page.path)
-        places = folders(chosen.folder)
+        places = folders(chosen.folder, COMMAND)
         if not chosen.no_race:
             with Steps(False, sum(_plan(each, chosen).steps for each in places)) as step:
                 for place in places:

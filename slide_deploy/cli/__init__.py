@@ -35,6 +35,10 @@ COMMANDS = (
         "What was rewritten: slide-deploy export model.pth --to onnx --explain\n\n"
         "For larger images: slide-deploy export model.pth --to onnx --image-size 448 "
         "--keep-windows\n\n"
+        "In eight bits, at most half a point worse: slide-deploy export model.pth --to onnx "
+        "--precision int8 --calibration pictures --max-drop 0.5\n\n"
+        "Pixels in, labels out: slide-deploy export model.pth --to coreml --embed-preprocessing "
+        "--labels imagenet --softmax\n\n"
         "A network of your own: slide-deploy export --model net:build --model-args "
         "'{\"dim\": 96}' --weights-file run.pth --input image=1x3x640x640 --to onnx",
     ),
@@ -47,6 +51,8 @@ COMMANDS = (
     (
         verify.verify,
         "slide-deploy verify exported/model.onnx --against model.pth\n\n"
+        "A file of int8, layer by layer: slide-deploy verify exported/model.onnx --against "
+        "model.pth --calibration pictures --locate\n\n"
         "A network of your own: slide-deploy verify exported/build.onnx --model net:build "
         "--weights-file run.pth --input image=1x3x640x640",
     ),
