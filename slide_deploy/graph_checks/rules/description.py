@@ -50,7 +50,8 @@ def _compare(
 RULE = Rule(
     id="SD020",
     name="Description",
-    title="What the file tells its callers of inputs and outputs is what its graph has.",
+    title="What the file tells its callers of inputs and outputs, of its image and its "
+    "classes is what its graph has.",
     reason="Applications ask for what is described; where the graph has something else, the "
     "runtime refuses the file or reads bytes as what they are not.",
     remedy="Export the model again; a tool that renames or retypes an input must do it in both "
