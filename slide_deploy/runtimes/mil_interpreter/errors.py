@@ -18,7 +18,8 @@ class UnsupportedOperator(InputError):
     def __init__(
         self, path: str | os.PathLike[str], operator: str, output: str, option: str = ""
     ) -> None:
-        what = f"operator {operator} with {option}" if option else f"operator {operator}"
+        named = f"operator {_in_one_line(operator)}"
+        what = f"{named} with {option}" if option else named
         super().__init__(
             f"{os.fspath(path)} uses {what} (output {output!r}), which the MIL interpreter does "
             f"not know: run the package with Core ML on a Mac, or export the model without it."
@@ -30,6 +31,12 @@ class UnsupportedOperator(InputError):
 def faulty(path: str | os.PathLike[str], operator: str, output: str, what: str) -> InputError:
     """The error for an operation that contradicts its operands; ``what`` is a clause."""
     return InputError(
-        f"{os.fspath(path)} cannot be run: operator {operator} (output {output!r}) {what}; "
+        f"{os.fspath(path)} cannot be run: operator {_in_one_line(operator)} (output "
+        f"{output!r}) {what}; "
         f"export the package again."
     )
+
+
+def _in_one_line(operator: str) -> str:
+    """The name of an operator; a damaged file may have any characters in one."""
+    return operator if operator.isprintable() else repr(operator)

@@ -14,6 +14,7 @@ from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.mlpackage import Range, open_package
 from slide_deploy.mlpackage.protobuf import parse_model
 from slide_deploy.runtimes.mil_interpreter import MilProgram, UnsupportedOperator
+from slide_deploy.runtimes.mil_interpreter.errors import faulty
 from slide_deploy.runtimes.mil_interpreter.operators import OPERATORS
 from slide_deploy.runtimes.mil_interpreter.plan import make_plan
 
@@ -384,3 +385,11 @@ def test_a_missing_torch_is_named_with_its_extra(package, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtra, match=r"pip install 'slide-deploy\[torch\]'"):
         MilProgram.load(package)
+
+
+def test_an_operator_of_any_name_is_told_in_one_line(tmp_path: Path) -> None:
+    for error in (
+        UnsupportedOperator(tmp_path, "\n\x12conv", "conv"),
+        faulty(tmp_path, "\n\x12conv", "conv", "has no kernel"),
+    ):
+        assert str(error).isprintable() and "\\n\\x12conv" in str(error)
