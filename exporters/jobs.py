@@ -194,7 +194,7 @@ def write_and_verify(
     exporter, request = job.exporter, job.request
     progress(f"write {exporter.format}")
     paths = exporter.paths(stem)
-    making = write(exporter, request, paths[0], proof.shown, proof.calibration)
+    making = write(exporter, request, paths[0], proof.shown, proof.calibration, progress)
     price = None if making is None else _price(making, request, proof, progress)
     kept, wrong_at = making.kept if making is not None else (), ""
     rewrites = request.reports

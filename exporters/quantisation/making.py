@@ -18,6 +18,7 @@ from slide_deploy.cases import Case
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.formats import Format
 from slide_deploy.precisions import FLOAT32, Precision, precision_named
+from slide_deploy.progress import expect
 from slide_deploy.runtimes import open_file
 from slide_deploy.verification import feeds_of
 
@@ -106,6 +107,7 @@ def write(
     path: Path,
     cases: Sequence[Case],
     calibration: Calibration | None = None,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> Making | None:
     """Write a file in the precision of a request.
 
@@ -115,6 +117,7 @@ def write(
         path: where to.
         cases: on which the file is going to be proved; float16 is kept from what overflows there.
         calibration: for precisions that measure ranges.
+        progress: told when ranges are measured.
 
     Returns:
         How it was made of another file, to make it again; None if the exporter wrote it.
@@ -128,7 +131,9 @@ def write(
         return None
     source = write_source(exporter, request, path, precision)
     examples = Examples(0, lambda place: {})
-    if calibration is not None:
+    if calibration is not None and precision.is_calibrated:
+        expect(progress, 1)
+        progress(f"measure ranges of {exporter.format} on {len(calibration.measured)} examples")
         session = open_file(source)
         examples = calibration.measured.mapped(
             lambda feeds: feeds_of(session, request.deployable, feeds)
