@@ -13,15 +13,16 @@ from exporters.images import folded_where, image_metadata, with_ends
 from exporters.metadata import metadata_of
 from exporters.outcome import ExportedFile, ExportOptions
 from exporters.price import Price
+from exporters.proof import Interface, Proof, interface_of
 from exporters.quantisation.accuracy import Trial, keep_drop
 from exporters.quantisation.calibration import Calibration
-from exporters.quantisation.judge import Judge
 from exporters.quantisation.layers import layer_names
 from exporters.quantisation.making import Making, write
 from exporters.quantisation.mending import first_wrong, mend
 from exporters.quiet import quiet
+from exporters.reference_outputs import store_reference
 from slide_deploy import interruption
-from slide_deploy.cases import Case
+from slide_deploy.companions import digest_of, digests_of, parts_of
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -38,30 +39,10 @@ from slide_deploy.lowerings import (
 )
 from slide_deploy.parity import Verification, verify
 from slide_deploy.precisions import precision_named
-from slide_deploy.reference import Reference
 from slide_deploy.runtimes import open_file
 from slide_deploy.verification import answers_of
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What every file of an export must agree with.
-
-    Attributes:
-        cases: inputs to verify with.
-        reference: the true answers to them.
-        calibration: for precisions that measure ranges.
-        judge: says how often a file is right; None where nobody asked.
-        shown: inputs whose values float16 must hold: the cases, and examples where there are some.
-    """
-
-    cases: Sequence[Case]
-    reference: Reference
-    calibration: Calibration | None = None
-    judge: Judge | None = None
-    shown: Sequence[Case] = ()
 
 
 @dataclass(frozen=True)
@@ -201,23 +182,29 @@ def write_and_verify(
     preprocessing = folded_where(request.program, rewrites, request.deployable)
     precision = precision_named(request.precision)
     progress(f"verify {exporter.format}")
-    verification = _verified(paths[0], request, proof)
+    verification, names = _verified(paths[0], request, proof)
     if precision.can_overflow and not verification.passed:
         source = None if making is None else making.source
         if making is None and exporter.can_keep:
             progress(f"keep {exporter.format} from overflowing")
             source, kept = mend(exporter, request, paths[0], proof.shown, precision)
-            verification = _verified(paths[0], request, proof) if kept else verification
+            if kept:
+                verification, names = _verified(paths[0], request, proof)
         if source is not None and not verification.passed:
             failed = verification.failures
             cases, least = proof.shown, precision.layer_db
             wrong_at = first_wrong(source, paths[0], request, cases, failed, least)
     request.forget()
     graph = read_graph(paths[0])
+    digests = digests_of(parts_of(paths[0], graph))
+    reference = store_reference(
+        paths[0], digest_of(digests), names, request.deployable, proof, request.precision
+    )
     return ExportedFile(
         format=exporter.format,
         paths=paths,
-        sha256=tuple(sha256(path) for path in paths),
+        sha256=tuple(digests.get(path.name) or sha256(path) for path in paths),
+        reference=reference,
         lowerings=job.lowerings,
         rewrites=rewrites,
         size=sum(_size(path) for path in paths),
@@ -242,17 +229,21 @@ def _price(
     operators = making.operators
     trial = Trial(
         judge=proof.judge,
-        verify=lambda path: _verified(path, request, proof),
+        verify=lambda path: _verified(path, request, proof)[0],
         layers=layer_names(request.program, read_graph(making.source), operators),
         progress=progress,
     )
     return keep_drop(making, operators, trial)
 
 
-def _verified(path: Path, request: ExportRequest, proof: Proof) -> Verification:
-    """Hold a file against the network; its runtime, which has weights of its own, ends with it."""
+def _verified(path: Path, request: ExportRequest, proof: Proof) -> tuple[Verification, Interface]:
+    """Hold a file against the network; its runtime, which has weights of its own, ends with it.
+
+    Returns:
+        The verdict, and what the file calls its inputs and outputs.
+    """
     session = open_file(path, request.precision)
-    return verify(
+    verdict = verify(
         lambda feeds: answers_of(session, request.deployable, feeds),
         proof.cases,
         proof.reference.answers,
@@ -260,6 +251,7 @@ def _verified(path: Path, request: ExportRequest, proof: Proof) -> Verification:
         version=session.version,
         limit=precision_named(request.precision).limit,
     )
+    return verdict, interface_of(session)
 
 
 def _size(path: Path) -> int:

@@ -75,6 +75,8 @@ class ExportedFile:
         price: what it loses of the network's top-1; None where that was not asked for.
         kept: names of the operators that stay in float32 in a file of float16.
         wrong_at: where a file of float16 fails: its first operator whose values are wrong.
+        reference: the trained network's answers beside it, see ``slide_deploy.references``; None
+            where they are too large, or the file was removed.
     """
 
     format: str
@@ -92,6 +94,7 @@ class ExportedFile:
     price: Price | None = None
     kept: tuple[str, ...] = ()
     wrong_at: str = ""
+    reference: Path | None = None
 
     @property
     def passed(self) -> bool:

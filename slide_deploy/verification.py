@@ -71,7 +71,7 @@ def answers_of(session: Session, deployable: Deployable, feeds: Feeds) -> Answer
         feeds: a tensor for each of its inputs.
     """
     given = session(feeds_of(session, deployable, feeds))
-    return {name: given[output] for name, output in _paired(deployable.outputs, session.outputs)}
+    return {name: given[output] for name, output in paired(deployable.outputs, session.outputs)}
 
 
 def feeds_of(session: Session, deployable: Deployable, feeds: Feeds) -> Feeds:
@@ -84,7 +84,7 @@ def feeds_of(session: Session, deployable: Deployable, feeds: Feeds) -> Feeds:
     """
     names = [each.name for each in deployable.inputs]
     ports = [port.name for port in session.inputs]
-    return _as_taken(session, {port: feeds[name] for name, port in _paired(names, ports)})
+    return _as_taken(session, {port: feeds[name] for name, port in paired(names, ports)})
 
 
 def _as_taken(session: Session, feeds: Feeds) -> Feeds:
@@ -113,9 +113,7 @@ def with_ends_of(session: Session, deployable: Deployable) -> Deployable:
     return takes_pixels(deployable, Preprocessing(described.mean, described.deviation, True))
 
 
-def _paired(
-    ours: list[str] | tuple[str, ...], theirs: list[str] | tuple[str, ...]
-) -> list[tuple[str, str]]:
+def paired(ours: Sequence[str], theirs: Sequence[str]) -> list[tuple[str, str]]:
     """Names of a network and those of a file: alike where they are, the others in their order."""
     others = iter([name for name in theirs if name not in ours])
     pairs = ((name, name if name in theirs else next(others, None)) for name in ours)
@@ -148,13 +146,13 @@ def fitted(path: Path, session: Session, deployable: Deployable) -> Deployable:
     names = [each.name for each in deployable.inputs]
     described = read_description(session.metadata)
     ports = {port.name: _channels_first(port, described) for port in session.inputs}
-    paired = _paired(names, list(ports))
+    pairs = paired(names, list(ports))
     declared = _declared(path)
     if described is not None and described.input in declared:
         declared[described.input] = described.channels_first(declared[described.input])
     inputs = _named_apart(
         _as_in_file(path, ports[port], each, declared.get(port, ()), deployable.origin.name)
-        for each, (_, port) in zip(deployable.inputs, paired, strict=True)
+        for each, (_, port) in zip(deployable.inputs, pairs, strict=True)
     )
     if [each.shape for each in inputs] == [each.shape for each in deployable.inputs]:
         return deployable
@@ -256,7 +254,7 @@ def locate(path: Path, deployable: Deployable, precision: str = "float32") -> Pa
     adapted = fitted(path, session, with_ends_of(session, deployable))
     case = verification_cases(adapted.inputs)[0]
     names = [each.name for each in adapted.inputs]
-    pairs = _paired(names, [port.name for port in session.inputs])
+    pairs = paired(names, [port.name for port in session.inputs])
     feeds = _as_taken(session, {port: case.inputs[name] for name, port in pairs})
     layers, values = layer_outputs(adapted, case), values_of(path, feeds)
     found = part(layers, values, known.layer_db)

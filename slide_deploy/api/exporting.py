@@ -173,7 +173,7 @@ def _raced(
 
     require_bench()
     for format in options.formats:  # before minutes are spent
-        paths = exporter_for(format).paths(options.out / network.origin.stem)
+        paths = exporter_for(format).published(options.out / network.origin.stem)
         refuse_occupied(paths, options.force)
     formats = ", ".join(map(repr, options.formats))
     command = f"slide_deploy.export(..., to=[{formats}], tune=True)"

@@ -167,7 +167,7 @@ def export(
         require_bench()
     require_writable_folder(out)
     for exporter in exporters if source.stem else ():
-        refuse_occupied(exporter.paths(out / source.stem), force)
+        refuse_occupied(exporter.published(out / source.stem), force)
     rules = read_policy(policy)
     with Steps(outputs.quiet, 3 + 2 * len(formats) + (calibration is not None)) as step:
         step(f"load {source.title}")

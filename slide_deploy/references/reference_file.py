@@ -39,7 +39,7 @@ def write_reference(path: Path, reference: Reference) -> None:
         path: of the file to write, see ``reference_path``.
         reference: what it holds.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors: dict[str, np.ndarray] = {}
     for case in reference.cases:
@@ -48,7 +48,7 @@ def write_reference(path: Path, reference: Reference) -> None:
             f"output/{case.name}/{name}": each.values for name, each in case.answers.items()
         }
     contiguous = {name: np.ascontiguousarray(each) for name, each in tensors.items()}
-    save_file(contiguous, path, {_KEY: json.dumps(_content(reference))})
+    path.write_bytes(save(contiguous, {_KEY: json.dumps(_content(reference))}))
 
 
 def read_reference(path: Path) -> Reference | None:
