@@ -13,16 +13,14 @@ from exporters.images import folded_where, image_metadata, with_ends
 from exporters.metadata import metadata_of
 from exporters.outcome import ExportedFile, ExportOptions
 from exporters.price import Price
-from exporters.proof import Interface, Proof, interface_of
+from exporters.proof import Proof
 from exporters.quantisation.accuracy import Trial, keep_drop
 from exporters.quantisation.calibration import Calibration
 from exporters.quantisation.layers import layer_names
 from exporters.quantisation.making import Making, write
 from exporters.quantisation.mending import first_wrong, mend
 from exporters.quiet import quiet
-from exporters.reference_outputs import store_reference
 from slide_deploy import interruption
-from slide_deploy.companions import digest_of, digests_of, parts_of
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -39,6 +37,7 @@ from slide_deploy.lowerings import (
 )
 from slide_deploy.parity import Verification, verify
 from slide_deploy.precisions import precision_named
+from slide_deploy.references.making import Interface, interface_of, store_reference
 from slide_deploy.runtimes import open_file
 from slide_deploy.verification import answers_of
 
@@ -196,14 +195,18 @@ def write_and_verify(
             wrong_at = first_wrong(source, paths[0], request, cases, failed, least)
     request.forget()
     graph = read_graph(paths[0])
-    digests = digests_of(parts_of(paths[0], graph))
     reference = store_reference(
-        paths[0], digest_of(digests), names, request.deployable, proof, request.precision
+        paths[0],
+        names,
+        request.deployable,
+        proof.cases,
+        proof.reference.answers,
+        request.precision,
     )
     return ExportedFile(
         format=exporter.format,
         paths=paths,
-        sha256=tuple(digests.get(path.name) or sha256(path) for path in paths),
+        sha256=tuple(sha256(path) for path in paths),
         reference=reference,
         lowerings=job.lowerings,
         rewrites=rewrites,

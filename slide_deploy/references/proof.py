@@ -135,7 +135,7 @@ def _fitted(ports: Sequence[Port], case: ExpectedCase) -> _Fitted | None:
         for axis, (size, wanted) in enumerate(zip(shape, port.shape, strict=True)):
             if wanted in (None, size):
                 continue
-            if axis or not size or wanted % size:
+            if axis or not size or not wanted or wanted % size:
                 return None
             copies.add(wanted // size)
     found = copies - {1}

@@ -1,18 +1,20 @@
 """The trained network's answers, stored beside a file; see ``slide_deploy.references``."""
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from exporters.proof import Interface, Proof
-from slide_deploy.cases import Case
+from slide_deploy.cases import Answers, Case
+from slide_deploy.companions import model_digest
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.images.description import ImageDescription, read_description
 from slide_deploy.precisions import precision_named
 from slide_deploy.references.draws import Recipe, stored
 from slide_deploy.references.record import ExpectedCase, Reference, expected
 from slide_deploy.references.reference_file import reference_path, write_reference
+from slide_deploy.runtimes import Session
 from slide_deploy.verification import paired
 
 # Inputs that cannot be drawn again are stored up to so many bytes in all: thirteen images of
@@ -20,22 +22,43 @@ from slide_deploy.verification import paired
 _MOST_STORED, _LEAST_EXAMPLES = 2**23, 2
 
 
+@dataclass(frozen=True)
+class Interface:
+    """What a written file calls its inputs and outputs.
+
+    Attributes:
+        inputs: in the order of the file.
+        outputs: the same.
+        metadata: what the file says of itself, by key.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    metadata: Mapping[str, str]
+
+
+def interface_of(session: Session) -> Interface:
+    """The interface of an opened file."""
+    names = tuple(port.name for port in session.inputs)
+    return Interface(names, session.outputs, dict(session.metadata))
+
+
 def store_reference(
     path: Path,
-    model_sha256: str,
     names: Interface,
     deployable: Deployable,
-    proof: Proof,
+    cases: Sequence[Case],
+    answers: Sequence[Answers],
     precision: str,
 ) -> Path | None:
     """Write the reference outputs of a file beside it.
 
     Args:
         path: of the written file.
-        model_sha256: of it and its companions.
         names: what it calls its inputs and outputs.
         deployable: the network, under whose names cases and answers stand.
-        proof: the cases on which the file was verified, with the true answers.
+        cases: on which the file was verified.
+        answers: of the trained network to each.
         precision: of the file.
 
     Returns:
@@ -46,7 +69,7 @@ def store_reference(
     outputs = dict(paired(deployable.outputs, names.outputs))
     room = _MOST_STORED
     found: list[ExpectedCase] = []
-    for case, truth in zip(proof.cases, proof.reference.answers, strict=True):
+    for case, truth in zip(cases, answers, strict=True):
         kept = _kept_rows(case, room)
         if kept == 0:
             continue
@@ -69,7 +92,7 @@ def store_reference(
         return None
     limit = precision_named(precision).limit
     beside = reference_path(path)
-    write_reference(beside, Reference(model_sha256, precision, limit, tuple(found)))
+    write_reference(beside, Reference(model_digest(path), precision, limit, tuple(found)))
     return beside
 
 
