@@ -155,7 +155,7 @@ def _ratio(row: Row) -> Cell:
 def _proof(row: Row) -> Cell:
     proof = row.measurement.proof
     if row.measurement.error and proof is None:
-        return Cell(ABSENT)
+        return Cell(ABSENT, reason="it failed")
     if proof is None:
         return Cell(UNPROVEN)
     if proof.snr_db is None:
