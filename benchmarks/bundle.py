@@ -18,7 +18,7 @@ from benchmarks.measuring import plan_file
 from benchmarks.measuring.bundle_runner import PLAN
 from benchmarks.measuring.race import Plan
 from benchmarks.record import Candidate
-from benchmarks.targets.registry import TARGETS
+from slide_deploy.backends.registry import TARGETS
 from slide_deploy.companions import files_of
 from slide_deploy.errors import InputError
 from slide_deploy.writing import draft_of

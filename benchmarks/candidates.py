@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks.record import Candidate, Configuration
-from benchmarks.targets.registry import target_named, targets_for
+from slide_deploy.backends.registry import target_named, targets_for
 from slide_deploy.companions import graph_of
 from slide_deploy.errors import InputError
 from slide_deploy.formats import find_format

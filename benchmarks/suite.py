@@ -51,7 +51,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from benchmarks.candidates import Sweep, candidate_name
 from benchmarks.own_network import OwnNetwork, as_json
 from benchmarks.record import Artifact, Candidate
-from benchmarks.targets.registry import target_named
+from slide_deploy.backends.registry import target_named
 from slide_deploy import __version__
 from slide_deploy.errors import InputError
 from slide_deploy.formats import format_run_on

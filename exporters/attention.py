@@ -20,7 +20,7 @@ from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.parity import verify
 from slide_deploy.precisions import precision_named
 from slide_deploy.reference import reference_answers
-from slide_deploy.runtimes import open_file
+from slide_deploy.backends import open_file
 from slide_deploy.verification import answers_of
 
 

@@ -39,7 +39,7 @@ from slide_deploy.lowerings import (
 from slide_deploy.parity import Verification, verify
 from slide_deploy.precisions import precision_named
 from slide_deploy.reference import Reference
-from slide_deploy.runtimes import open_file
+from slide_deploy.backends import open_file
 from slide_deploy.verification import answers_of
 
 Progress = Callable[[str], None]

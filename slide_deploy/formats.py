@@ -141,7 +141,7 @@ ONNX = Format(
     runtimes=(
         Runtime(
             "onnxruntime",
-            "slide_deploy.runtimes.onnxruntime",
+            "slide_deploy.backends.onnxruntime",
             "onnxruntime",
             "onnx",
             arithmetic=("float16",),
@@ -189,7 +189,7 @@ OPENVINO = Format(
     runtimes=(
         Runtime(
             "openvino",
-            "slide_deploy.runtimes.openvino",
+            "slide_deploy.backends.openvino",
             "openvino",
             "openvino",
             arithmetic=("bfloat16",),
@@ -220,9 +220,9 @@ COREML = Format(
     exporter="exporters.coreml_exporter",
     reader="slide_deploy.graph_checks.readers.mlpackage",
     runtimes=(
-        Runtime("coreml", "slide_deploy.runtimes.coreml", "coremltools", "coreml", "darwin"),
+        Runtime("coreml", "slide_deploy.backends.coreml", "coremltools", "coreml", "darwin"),
         Runtime(
-            "mil-interpreter", "slide_deploy.runtimes.mil_interpreter", "coremltools", "coreml"
+            "mil-interpreter", "slide_deploy.backends.mil_interpreter", "coremltools", "coreml"
         ),
     ),
     packages=("coremltools",),

@@ -19,8 +19,8 @@ from slide_deploy.noise import noise_by_layer
 from slide_deploy.parity import Verification
 from slide_deploy.precisions import precision_named
 from slide_deploy.reference import layer_outputs, reference_answers
-from slide_deploy.runtimes import Port, Session, open_file, values_of
-from slide_deploy.runtimes.base import Feeds
+from slide_deploy.backends import Port, Session, open_file, values_of
+from slide_deploy.backends.base import Feeds
 from slide_deploy.torch_defaults import torch_defaults
 
 

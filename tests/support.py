@@ -30,7 +30,7 @@ from slide_deploy.models.host_network import are_features
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
 from slide_deploy.parity import Verification
-from slide_deploy.runtimes import open_file
+from slide_deploy.backends import open_file
 from tests.shared import once
 
 FORMATS = ("onnx", "openvino", "coreml")

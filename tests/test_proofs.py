@@ -16,7 +16,7 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file
 from slide_deploy.precisions import precision_named
-from slide_deploy.runtimes import runtime_for
+from slide_deploy.backends import runtime_for
 from slide_deploy.tasks.proofs import examples_to_prove
 from tests.shared import once
 from tests.support import copied, golden_swin, randomise

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 from benchmarks.measuring import limits, memory, timer
 from benchmarks.record import Candidate, ColdStart, Memory, OperatorTime, Tensor, WarmUp
-from benchmarks.targets.base import Loaded
-from benchmarks.targets.registry import target_named
+from slide_deploy.backends.base import Loaded
+from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import SlideDeployError
 
 

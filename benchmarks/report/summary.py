@@ -16,7 +16,7 @@ from benchmarks.efficiency import doubt_of, share_of_limit
 from benchmarks.record import Measurement, Run
 from benchmarks.report.series import OperatorBars, Point, operator_bars, round_medians, sustained
 from benchmarks.statistics import Estimate, paired_ratio, percentile
-from benchmarks.targets.registry import TARGETS
+from slide_deploy.backends.registry import TARGETS
 
 # By name: a result may speak of a target of somebody's own, whose code is not run for a table.
 _ON_THE_PROCESSOR = frozenset(target.name for target in TARGETS if target.processor)

@@ -15,7 +15,7 @@ from slide_deploy.evaluation.run import Outcome, evaluate_classifier, evaluate_s
 from slide_deploy.evaluation.trained import trained_classifier
 from slide_deploy.images.collection import Collection, read_collection
 from slide_deploy.precisions import precision_named
-from slide_deploy.runtimes import open_image_file
+from slide_deploy.backends import open_image_file
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.formats import Format
 from slide_deploy.precisions import FLOAT32, Precision, precision_named
 from slide_deploy.progress import expect
-from slide_deploy.runtimes import open_file
+from slide_deploy.backends import open_file
 from slide_deploy.verification import feeds_of
 
 

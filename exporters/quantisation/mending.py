@@ -11,7 +11,7 @@ from exporters.quantisation.overflow import overflowing
 from slide_deploy.cases import Case
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.precisions import Precision
-from slide_deploy.runtimes import values_of
+from slide_deploy.backends import values_of
 
 
 def mend(

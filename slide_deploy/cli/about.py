@@ -91,7 +91,7 @@ def _targets() -> "list[Finding]":
     from slide_deploy.doctor import Finding
 
     try:
-        from benchmarks.targets.registry import TARGETS
+        from slide_deploy.backends.registry import TARGETS
     except ImportError:  # another package of that name is in its place, as the doctor says itself
         return []
     found = [(target.name, target.find()) for target in TARGETS]

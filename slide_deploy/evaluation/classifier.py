@@ -12,7 +12,7 @@ from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.images.description import read_description
 from slide_deploy.images.prediction import choose_output
 from slide_deploy.images.preprocessing import ImageInput, image_input
-from slide_deploy.runtimes import ImageSession, open_image_file, runtime_for
+from slide_deploy.backends import ImageSession, open_image_file, runtime_for
 
 # How many of the most probable classes count as nearly right, as on ImageNet.
 TOP = 5

@@ -16,7 +16,7 @@ from slide_deploy.hashing import text_sha256
 from slide_deploy.images.collection import Collection, Picture
 from slide_deploy.images.preprocessing import ImageInput, image_input
 from slide_deploy.printable import as_text, counted
-from slide_deploy.runtimes import ImageSession
+from slide_deploy.backends import ImageSession
 
 # Neighbours that are computed together where a file leaves its batch open.
 BATCH = 8

@@ -11,8 +11,8 @@ from slide_deploy.errors import InputError
 from slide_deploy.evaluation.classifier import Classifier
 from slide_deploy.images.description import AS_TRAINED
 from slide_deploy.images.preprocessing import image_input
-from slide_deploy.runtimes import ImageSession, Port, Session
-from slide_deploy.runtimes.base import Feeds
+from slide_deploy.backends import ImageSession, Port, Session
+from slide_deploy.backends.base import Feeds
 from slide_deploy.torch_defaults import torch_defaults
 
 

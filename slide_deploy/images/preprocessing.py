@@ -19,7 +19,7 @@ from slide_deploy.images.description import (
 )
 from slide_deploy.images.pictures import read_picture
 from slide_deploy.input_shapes import written
-from slide_deploy.runtimes import ImageSession
+from slide_deploy.backends import ImageSession
 
 CROP = 224 / 256
 # Of a picture after resizing. A long strip would become gigabytes.

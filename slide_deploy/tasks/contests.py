@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.record import Configuration
-from benchmarks.targets.registry import target_named
+from slide_deploy.backends.registry import target_named
 from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
 from exporters.attention import AttentionFiles
 from exporters.registry import exporter_for

@@ -34,7 +34,7 @@ from slide_deploy.program.traced import Traced
 from slide_deploy.progress import Steps
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import open_file
+from slide_deploy.backends import open_file
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.torch_defaults import torch_defaults
 from slide_deploy.verification import answers_of

@@ -14,7 +14,7 @@ from slide_deploy.graph_checks.policy import standard_ops
 from slide_deploy.graph_checks.rules.precision import RULE
 from slide_deploy.images.description import Preprocessing, read_description
 from slide_deploy.precisions import FLOAT32, Precision, precision_named
-from slide_deploy.runtimes import open_file, runtime_for
+from slide_deploy.backends import open_file, runtime_for
 
 
 @dataclass(frozen=True)

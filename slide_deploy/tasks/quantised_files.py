@@ -38,7 +38,7 @@ from slide_deploy.precisions import Precision, precision_named
 from slide_deploy.progress import Steps
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import open_file
+from slide_deploy.backends import open_file
 from slide_deploy.tasks.noise_examples import write_noise
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.torch_defaults import torch_defaults

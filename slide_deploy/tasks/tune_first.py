@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks.targets.registry import target_named
+from slide_deploy.backends.registry import target_named
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.formats import format_named

@@ -11,7 +11,7 @@ import signal
 import time
 
 from benchmarks.record import Configuration, OperatorTime, Tensor
-from benchmarks.targets.base import Availability, Loaded, Target
+from slide_deploy.backends.base import Availability, Loaded, Target
 from slide_deploy.errors import InputError
 
 VARIABLE = "SCRIPTED_VARIABLE"

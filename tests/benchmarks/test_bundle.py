@@ -20,8 +20,8 @@ from benchmarks.measuring.bundle_runner import adapted, summary
 from benchmarks.measuring.race import Plan
 from benchmarks.record import Candidate, Configuration, Measurement, Round, Run
 from benchmarks.result import read
-from benchmarks.targets.onnxruntime import cpu, cuda, directml, openvino, tensorrt
-from benchmarks.targets.registry import TARGETS
+from slide_deploy.backends.onnxruntime import cpu, cuda, directml, openvino, tensorrt
+from slide_deploy.backends.registry import TARGETS
 from slide_deploy.errors import InputError
 from tests.graph_checks.small_models import Files, exported_nano
 from tests.support import GOLDEN, copied

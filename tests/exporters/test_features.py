@@ -17,7 +17,7 @@ from slide_deploy.hosts import Overrides, load_checkpoint
 from slide_deploy.images.prediction import predict
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import open_image_file
+from slide_deploy.backends import open_image_file
 from tests.support import (
     Golden,
     answers,

@@ -18,7 +18,7 @@ from slide_deploy.lowerings import DEFAULT_LOWERING, FORMS, Chooser, FileChooser
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.parity import compare
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import open_file
+from slide_deploy.backends import open_file
 from tests.support import (
     ATTENTIONS,
     GOLDEN,

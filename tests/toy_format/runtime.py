@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from benchmarks.record import Configuration, Tensor
-from benchmarks.targets.base import Availability, Loaded, Stage, Target
-from slide_deploy.runtimes import Port, Session
+from slide_deploy.backends.base import Availability, Loaded, Stage, Target
+from slide_deploy.backends import Port, Session
 from tests.toy_format.reader import content_of
 
 

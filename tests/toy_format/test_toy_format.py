@@ -12,8 +12,8 @@ from benchmarks.artifact import describe_artifact
 from benchmarks.candidates import Sweep
 from benchmarks.record import Configuration
 from benchmarks.suite import members
-from benchmarks.targets.base import untimed
-from benchmarks.targets.registry import target_named
+from slide_deploy.backends.base import untimed
+from slide_deploy.backends.registry import target_named
 from exporters.attention import AttentionFiles
 from slide_deploy import formats
 from slide_deploy.cli import completion

@@ -23,7 +23,7 @@ from slide_deploy.lowerings import (
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import Session, open_on, runtime_for
+from slide_deploy.backends import Session, open_on, runtime_for
 from tests.support import image_request
 from tests.traps.patterns import Map, Parts
 
