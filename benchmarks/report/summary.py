@@ -78,7 +78,7 @@ class Row:
     @property
     def batch(self) -> int:
         """Images of one call."""
-        return self.measurement.candidate.configuration.batch
+        return self.measurement.candidate.configuration.images
 
     @property
     def streams(self) -> int:
@@ -242,7 +242,7 @@ def _throughput(measurement: Measurement) -> float | Missing:
     calls = len(_samples(measurement)) * measurement.repetitions
     if not calls or not seconds:
         return _unknown(measurement, "no call was measured")
-    return calls * measurement.candidate.configuration.batch / seconds
+    return calls * measurement.candidate.configuration.images / seconds
 
 
 def _share(measurement: Measurement, run: Run) -> float | Missing:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from slide_deploy.backends.base import message_lines
 from slide_deploy.errors import InputError
-from slide_deploy.formats import find_format
+from slide_deploy.model_files import require_model_file
 
 
 def refuse_unusable(path: Path, target: str, suffixes: Sequence[str]) -> None:
@@ -13,13 +14,9 @@ def refuse_unusable(path: Path, target: str, suffixes: Sequence[str]) -> None:
     Raises:
         InputError: if so.
     """
-    if path.suffix not in suffixes:
+    if path.suffix.lower() not in suffixes:
         raise InputError(f"{path} is no file for {target}: give one that ends in {_or(suffixes)}.")
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check its name.")
-    format = find_format(path)
-    if path.is_dir() and not (format is not None and format.is_folder):
-        raise InputError(f"{path} is a directory: name the file inside it.")
+    require_model_file(path)
 
 
 def refuse_precision(target: str, precision: str, able: Sequence[str], remark: str) -> None:
@@ -53,8 +50,8 @@ def refuse_options(target: str, given: Iterable[str], known: Iterable[str]) -> N
 
 def line_of(error: Exception, index: int = 0) -> str:
     """One line of a runtime's error: the first, unless the runtime says it elsewhere."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[index] if lines else type(error).__name__).rstrip(" .:")
+    lines = [line.strip() for line in message_lines(error) if line.strip()]
+    return lines[index].rstrip(" .:")
 
 
 def _or(words: Sequence[str]) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from slide_deploy.errors import InputError
 from slide_deploy.backends.base import Port, Session
-from slide_deploy.backends.registry import open_file
+from slide_deploy.backends.opening import open_file
+from slide_deploy.errors import InputError
 
 # A colour picture of 8192x8192, the largest that any model here takes, has 2**27.6 numbers. A
 # larger input comes from a damaged size.

@@ -4,16 +4,19 @@ Any number of inputs, of any type and rank. The open dimensions, which are None,
 
 - the first one is the batch,
 - the others, and a first one that is no batch, are given by name: ``--shape NAME=1x3x224x224``.
+
+Where the configuration names no batch, they stay open: whoever runs the file feeds what it takes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.record import Configuration, Tensor
+from slide_deploy.backends.base import BFLOAT16, Port
+from slide_deploy.backends.configuration import Configuration
 from slide_deploy.errors import InputError
 from slide_deploy.input_shapes import refuse_other_shapes, written
 
@@ -26,25 +29,8 @@ _TYPES = (
 )
 
 
-@dataclass(frozen=True)
-class Described:
-    """An input as the runtime describes it.
-
-    Attributes:
-        name: of the input.
-        dtype: as numpy calls it, for example "float32".
-        shape: None where the file leaves a dimension open.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | None, ...]
-
-
-def sized(
-    path: Path, inputs: Sequence[Described], configuration: Configuration
-) -> tuple[Tensor, ...]:
-    """Fill in the open dimensions.
+def sized(path: Path, inputs: Sequence[Port], configuration: Configuration) -> tuple[Port, ...]:
+    """Fill in the open dimensions, if the configuration names a batch.
 
     Raises:
         InputError: if one stays open, if a given shape contradicts the file, if the file has
@@ -52,38 +38,50 @@ def sized(
     """
     declared = {described.name: described.shape for described in inputs}
     refuse_other_shapes(path, declared, configuration.shapes)
-    tensors = []
+    if configuration.batch is None:
+        shapes = configuration.shapes
+        return tuple(replace(each, shape=shapes.get(each.name, each.shape)) for each in inputs)
+    found = []
     for described in inputs:
         if described.dtype not in _TYPES:
             raise InputError(
                 f"{path} takes {described.name} of type {described.dtype}, which the benchmark "
                 f"cannot draw: export it with inputs of {', '.join(_TYPES[:3])} or integers."
             )
-        shape = _shape(path, described, configuration)
-        tensors.append(Tensor(described.name, described.dtype, shape))
-    _refuse_another_batch(path, inputs, tensors, configuration)
-    return tuple(tensors)
+        found.append(replace(described, shape=_shape(path, described, configuration)))
+    _refuse_another_batch(path, inputs, found, configuration)
+    return tuple(found)
 
 
-def random_arrays(tensors: Sequence[Tensor]) -> dict[str, Any]:
+def random_arrays(inputs: Sequence[Port]) -> dict[str, Any]:
     """An array for each input, fresh and the same every time, whatever the order of the inputs.
 
     Floating point is standard normal. Images of uint8 are noise from 0 to 255. Other integers are 0
     or 1: an index into whatever has two entries.
+
+    Args:
+        inputs: whose sizes are settled; one that still is open becomes 1.
     """
     arrays = {}
-    for tensor in tensors:
-        generator = np.random.default_rng(list(tensor.name.encode()))
-        if tensor.dtype.startswith("float"):
-            drawn: Any = generator.standard_normal(tensor.shape)
+    for port in inputs:
+        generator = np.random.default_rng(list(port.name.encode()))
+        dtype = "float32" if port.dtype == BFLOAT16 else port.dtype
+        shape = drawn_shape(port)
+        if dtype.startswith("float"):
+            drawn: Any = generator.standard_normal(shape)
         else:
-            is_image = tensor.dtype == PIXELS and len(tensor.shape) == 4
-            drawn = generator.integers(0, 256 if is_image else 2, tensor.shape)
-        arrays[tensor.name] = np.asarray(drawn, dtype=tensor.dtype, order="C")
+            is_image = dtype == PIXELS and len(shape) == 4
+            drawn = generator.integers(0, 256 if is_image else 2, shape)
+        arrays[port.name] = np.asarray(drawn, dtype=dtype, order="C")
     return arrays
 
 
-def _shape(path: Path, described: Described, configuration: Configuration) -> tuple[int, ...]:
+def drawn_shape(port: Port) -> tuple[int, ...]:
+    """The shape that `random_arrays` gives an input."""
+    return tuple(1 if size is None else size for size in port.shape)
+
+
+def _shape(path: Path, described: Port, configuration: Configuration) -> tuple[int | None, ...]:
     given = configuration.shapes.get(described.name)
     if given is not None:
         return tuple(given)
@@ -101,8 +99,8 @@ def _shape(path: Path, described: Described, configuration: Configuration) -> tu
 
 def _refuse_another_batch(
     path: Path,
-    inputs: Sequence[Described],
-    tensors: Sequence[Tensor],
+    inputs: Sequence[Port],
+    found: Sequence[Port],
     configuration: Configuration,
 ) -> None:
     """One input at least must have the batch first: throughput counts on it.
@@ -110,7 +108,7 @@ def _refuse_another_batch(
     Other inputs may have any first dimension: a table beside the images, say.
     """
     batch = configuration.batch
-    if any(tensor.shape and tensor.shape[0] == batch for tensor in tensors):
+    if any(port.shape and port.shape[0] == batch for port in found):
         return
     shaped = [described for described in inputs if described.shape]
     if not shaped and batch == 1:
@@ -126,9 +124,9 @@ def _refuse_another_batch(
     )
 
 
-def _example(described: Described, configuration: Configuration) -> tuple[int, ...]:
+def _example(described: Port, configuration: Configuration) -> tuple[int, ...]:
     """Sizes that look like an image's, for the message."""
-    plausible = (configuration.batch, 3, 224, 224)
+    plausible = (configuration.images, 3, 224, 224)
     return tuple(
         plausible[min(index, 3)] if size is None else size
         for index, size in enumerate(described.shape)

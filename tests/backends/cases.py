@@ -12,11 +12,15 @@ from slide_deploy.backends.base import Target
 from slide_deploy.backends.registry import target_named
 from tests.backends import files
 
-REAL = ("onnxruntime:cpu", "openvino:cpu", "openvino:auto", "torch:cpu", "torch:cpu-compiled")
+REAL = (
+    *("onnxruntime:cpu", "onnxruntime:rounded", "openvino:cpu", "openvino:auto"),
+    *("mil-interpreter:cpu", "torch:cpu", "torch:cpu-compiled"),
+)
 LIBRARIES = {
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
     "coreml": "coremltools",
+    "mil-interpreter": "coremltools",
     "torch": "torch",
 }
 _PLATFORMS = {"onnxruntime:coreml": "darwin", "onnxruntime:directml": "win32"}

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from slide_deploy.backends.base import Session, Stream
+from slide_deploy.backends.inputs import random_arrays
+
 WEIGHTS = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
 
 
@@ -135,9 +138,17 @@ def write_all(folder: Path) -> Path:
 
 def copied(written: Path, runtime: str, batch: int | None, folder: Path) -> Path:
     """A copy of one that `write_all` wrote."""
+    runtime = {"mil-interpreter": "coreml"}.get(runtime, runtime)
     shutil.copytree(written / f"{runtime}-{batch}", folder, dirs_exist_ok=True)
     suffix = {"onnxruntime": ".onnx", "openvino": ".xml", "coreml": ".mlpackage", "torch": ".pt2"}
     return folder / f"small{suffix[runtime]}"
+
+
+def bound(session: Session) -> Stream:
+    """A stream with random inputs."""
+    stream = session.new_stream()
+    stream.bind(random_arrays(session.inputs))
+    return stream
 
 
 def damaged(path: Path) -> Path:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from slide_deploy.backends import Session, open_file, open_image_file, values_of
 from slide_deploy.errors import InputError
 from slide_deploy.images.prediction import predict
-from slide_deploy.backends import Session, open_file, open_image_file, values_of
 
 # A damaged size may ask for any memory: it is refused rather than swapped in.
 MEMORY = 12 << 30

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.record import Configuration
-from slide_deploy.backends.base import untimed
+from slide_deploy.backends.base import Stream, untimed
 from slide_deploy.backends.registry import TARGETS
 from slide_deploy.errors import InputError, MissingExtra
 from tests.backends.cases import Case, case_of
-from tests.backends.files import damaged
+from tests.backends.files import bound, damaged
 
 NAMES = [
     pytest.param(target.name, marks=pytest.mark.slow)
@@ -57,21 +57,21 @@ def test_a_missing_library_is_told_with_the_command(case: Case, tmp_path, monkey
     assert not found.present
     assert "pip install" in found.detail
     with pytest.raises(MissingExtra, match="pip install"):
-        case.target.load(path, configured(case), untimed)
+        case.target.open(path, configured(case), untimed)
 
 
 def test_it_runs_and_tells_all_it_knows(case: Case, tmp_path) -> None:
     stages = Stages()
-    loaded = case.target.load(case.make_file(tmp_path, 1), configured(case), stages)
-    run = loaded.new_stream()
+    loaded = case.target.open(case.make_file(tmp_path, 1), configured(case), stages)
+    stream = bound(loaded)
     for _ in range(3):
-        assert run() is None
+        assert stream.run() is None
         assert not getattr(case.behaviour, "pending", 0), "it returned before it was done"
     (tensor,) = loaded.inputs
     assert tensor.shape == (1, 4)
     assert tensor.dtype == "float32"
-    assert {"library", "version", "device", "precision"} <= loaded.runtime.keys()
-    assert all(isinstance(value, str) and value for value in loaded.runtime.values())
+    assert {"library", "version", "device", "precision"} <= loaded.facts.keys()
+    assert all(isinstance(value, str) and value for value in loaded.facts.values())
     in_order = [name for name in ("import", "read", "compile") if name in stages.names]
     assert stages.names == in_order
     assert stages.names[0] == "import"
@@ -80,66 +80,66 @@ def test_it_runs_and_tells_all_it_knows(case: Case, tmp_path) -> None:
 def test_two_streams_run_at_a_time(case: Case, tmp_path) -> None:
     streams = 1 if case.target.name == "onnxruntime:directml" else 2
     configuration = configured(case, streams=streams)
-    loaded = case.target.load(case.make_file(tmp_path, 1), configuration, untimed)
-    first, second = loaded.new_stream(), loaded.new_stream()
+    loaded = case.target.open(case.make_file(tmp_path, 1), configuration, untimed)
+    first, second = bound(loaded), bound(loaded)
     assert first is not second
 
-    def often(run) -> None:
+    def often(stream: Stream) -> None:
         for _ in range(20):
-            run()
+            stream.run()
 
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(often, (first, second)))
 
 
 def test_an_open_batch_is_the_configuration_s(case: Case, tmp_path) -> None:
-    loaded = case.target.load(case.make_file(tmp_path, None), configured(case, batch=5), untimed)
-    loaded.new_stream()()
+    loaded = case.target.open(case.make_file(tmp_path, None), configured(case, batch=5), untimed)
+    bound(loaded).run()
     assert loaded.inputs[0].shape == (5, 4)
 
 
 def test_another_batch_than_the_fixed_one_is_refused(case: Case, tmp_path) -> None:
     path = case.make_file(tmp_path, 2)
-    assert case.target.load(path, configured(case, batch=2), untimed).inputs[0].shape == (2, 4)
+    assert case.target.open(path, configured(case, batch=2), untimed).inputs[0].shape == (2, 4)
     with pytest.raises(InputError, match=r"fixed batch of 2, not 3.*--dynamic-batch"):
-        case.target.load(path, configured(case, batch=3), untimed)
+        case.target.open(path, configured(case, batch=3), untimed)
 
 
 def test_a_missing_file_is_refused(case: Case, tmp_path) -> None:
     missing = tmp_path / f"missing{case.target.suffixes[0]}"
     with pytest.raises(InputError, match=r"missing\..* does not exist"):
-        case.target.load(missing, configured(case), untimed)
+        case.target.open(missing, configured(case), untimed)
 
 
 def test_a_file_of_another_kind_is_refused(case: Case, tmp_path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("notes")
     with pytest.raises(InputError, match=f"no file for {case.target.name}.*{_first_suffix(case)}"):
-        case.target.load(path, configured(case), untimed)
+        case.target.open(path, configured(case), untimed)
 
 
 def test_a_damaged_file_is_refused(case: Case, tmp_path) -> None:
     path = damaged(case.make_file(tmp_path, 1))
     with pytest.raises(InputError, match=path.name) as refused:
-        case.target.load(path, configured(case), untimed)
+        case.target.open(path, configured(case), untimed)
     assert "\n" not in str(refused.value)
 
 
 def test_an_unknown_option_is_refused(case: Case, tmp_path) -> None:
     path = case.make_file(tmp_path, 1)
     with pytest.raises(InputError, match=f"{case.target.name} has no option wings"):
-        case.target.load(path, configured(case, options={"wings": "2"}), untimed)
+        case.target.open(path, configured(case, options={"wings": "2"}), untimed)
 
 
 def test_an_unknown_precision_is_refused(case: Case, tmp_path) -> None:
     path = case.make_file(tmp_path, 1)
     with pytest.raises(InputError, match=f"{case.target.name} takes the precision .*not float8"):
-        case.target.load(path, configured(case, precision="float8"), untimed)
+        case.target.open(path, configured(case, precision="float8"), untimed)
 
 
 def test_the_runtime_s_own_precision_can_be_asked_for(case: Case, tmp_path) -> None:
     configuration = configured(case, precision="default")
-    case.target.load(case.make_file(tmp_path, 1), configuration, untimed).new_stream()()
+    bound(case.target.open(case.make_file(tmp_path, 1), configuration, untimed)).run()
 
 
 def test_the_profile_names_operators_and_leaves_nothing(case: Case, tmp_path, monkeypatch) -> None:

@@ -6,14 +6,15 @@ import coremltools
 import numpy as np
 import pytest
 
-from benchmarks.record import Configuration, Tensor
+from benchmarks.record import Configuration
 from slide_deploy.backends.base import untimed
 from slide_deploy.backends.coreml.description import described
-from slide_deploy.backends.coreml.package import _call
+from slide_deploy.backends.coreml.package import Predictions
 from slide_deploy.backends.inputs import random_arrays
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
 from tests.backends.cases import case_of
+from tests.backends.files import bound
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def test_it_needs_macos(tmp_path, written) -> None:
     target = target_named("coreml:all")
     assert target.find().detail == "needs macOS"
     with pytest.raises(InputError, match="coreml:all cannot run here: needs macOS"):
-        target.load(written / "coreml-1" / "small.mlpackage", Configuration(), untimed)
+        target.open(written / "coreml-1" / "small.mlpackage", Configuration(), untimed)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_it_needs_macos(tmp_path, written) -> None:
 )
 def test_each_target_asks_for_its_units(name, units, written, tmp_path, monkeypatch) -> None:
     case = case_of(f"coreml:{name}", written, monkeypatch)
-    case.target.load(case.make_file(tmp_path, 1), Configuration(), untimed)
+    case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
     assert case.behaviour.units.name == units
 
 
@@ -46,33 +47,33 @@ def test_a_mac_without_the_hardware_is_told(case) -> None:
 def test_a_model_that_stays_off_the_neural_engine_is_refused(case, tmp_path) -> None:
     case.behaviour.planned = "MLCPUComputeDevice"
     with pytest.raises(InputError, match=r"runs without the Neural Engine.*--precision float16"):
-        case.target.load(case.make_file(tmp_path, 1), Configuration(), untimed)
+        case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
 
 
 def test_where_operators_run_is_recorded(case, tmp_path) -> None:
-    loaded = case.target.load(case.make_file(tmp_path, 1), Configuration(), untimed)
-    assert loaded.runtime["operators"] == "NeuralEngine 2"
+    loaded = case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
+    assert loaded.facts["operators"] == "NeuralEngine 2"
 
 
 def test_an_older_macos_does_not_tell_where_operators_run(case, tmp_path) -> None:
     case.behaviour.planned = ""
-    loaded = case.target.load(case.make_file(tmp_path, 1), Configuration(), untimed)
-    assert "operators" not in loaded.runtime
+    loaded = case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
+    assert "operators" not in loaded.facts
 
 
 def test_a_model_that_does_not_compile_is_refused(case, tmp_path) -> None:
     case.behaviour.compiles = False
     with pytest.raises(InputError, match="does not load on coreml:ane"):
-        case.target.load(case.make_file(tmp_path, 1), Configuration(), untimed)
+        case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
 
 
 def test_each_stream_has_a_model_of_its_own(case, tmp_path) -> None:
-    loaded = case.target.load(case.make_file(tmp_path, 1), Configuration(streams=2), untimed)
+    loaded = case.target.open(case.make_file(tmp_path, 1), Configuration(streams=2), untimed)
     assert case.behaviour.models == 1
-    first, second = loaded.new_stream(), loaded.new_stream()
+    first, second = bound(loaded), bound(loaded)
     assert case.behaviour.models == 2
-    first()
-    second()
+    first.run()
+    second.run()
     assert case.behaviour.fed[0]["x"] is not case.behaviour.fed[1]["x"]
     np.testing.assert_array_equal(case.behaviour.fed[0]["x"], case.behaviour.fed[1]["x"])
 
@@ -80,13 +81,13 @@ def test_each_stream_has_a_model_of_its_own(case, tmp_path) -> None:
 def test_hints_are_handed_over(case, tmp_path) -> None:
     path = case.make_file(tmp_path, 1)
     options = {"specializationStrategy": "FastPrediction"}
-    case.target.load(path, Configuration(options=options), untimed)
+    case.target.open(path, Configuration(options=options), untimed)
     assert case.behaviour.hints == {
         "specializationStrategy": coremltools.SpecializationStrategy.FastPrediction
     }
     options = {"reshapeFrequency": "Never"}
     with pytest.raises(InputError, match="reshapeFrequency is Frequent or Infrequent, not Never"):
-        case.target.load(path, Configuration(options=options), untimed)
+        case.target.open(path, Configuration(options=options), untimed)
 
 
 def test_enumerated_sizes_are_open(tmp_path) -> None:
@@ -124,12 +125,17 @@ def test_a_picture_is_fed_as_one(colours, channels, tmp_path) -> None:
     image.colorSpace = coremltools.proto.FeatureTypes_pb2.ImageFeatureType.ColorSpace.Value(colours)
     (found,) = described(tmp_path, [feature])
     assert (found.dtype, found.shape) == ("uint8", (1, channels, 6, 9))
+    assert found.pixels
     fed = []
-    tensor = Tensor("photo", found.dtype, found.shape)
-    _call(SimpleNamespace(predict=fed.append), [tensor])()
+    package = SimpleNamespace(
+        inputs=[SimpleNamespace(name="photo", kind="image")], outputs=[], classes=()
+    )
+    stream = Predictions(SimpleNamespace(predict=fed.append), package)
+    stream.bind(random_arrays([found]))
+    stream.run()
     picture = fed[0]["photo"]
     assert (picture.size, picture.mode) == ((9, 6), "RGB" if channels == 3 else "L")
-    drawn = random_arrays([tensor])["photo"][0]
+    drawn = random_arrays([found])["photo"][0]
     assert np.array_equal(np.asarray(picture).reshape(6, 9, channels), drawn.transpose(1, 2, 0))
     assert drawn.max() > 200
 

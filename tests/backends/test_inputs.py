@@ -5,20 +5,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.record import Configuration, Tensor
-from slide_deploy.backends.base import untimed
-from slide_deploy.backends.inputs import Described, random_arrays, sized
+from benchmarks.record import Configuration
+from slide_deploy.backends.base import Port, untimed
+from slide_deploy.backends.inputs import random_arrays, sized
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
-from tests.backends.files import onnx_file_of_types
+from tests.backends.files import bound, onnx_file_of_types
 
 PATH = Path("model.onnx")
-IMAGE = Described("image", "float32", (None, 3, None, 8))
+IMAGE = Port("image", (None, 3, None, 8))
 
 
 def test_the_first_open_dimension_is_the_batch() -> None:
-    (tensor,) = sized(PATH, [Described("x", "float32", (None, 4))], Configuration(batch=7))
-    assert tensor == Tensor("x", "float32", (7, 4))
+    (tensor,) = sized(PATH, [Port("x", (None, 4))], Configuration(batch=7))
+    assert tensor == Port("x", (7, 4))
+
+
+def test_without_a_batch_open_sizes_stay_open() -> None:
+    (port,) = sized(PATH, [IMAGE], Configuration(batch=None))
+    assert port == IMAGE
+    shapes = {"image": (2, 3, 16, 8)}
+    assert sized(PATH, [IMAGE], Configuration(batch=None, shapes=shapes))[0].shape == (2, 3, 16, 8)
 
 
 def test_another_open_dimension_asks_for_a_shape() -> None:
@@ -51,13 +58,13 @@ def test_a_shape_without_the_batch_is_refused() -> None:
 
 
 def test_a_table_beside_the_images_keeps_its_size() -> None:
-    table = Described("table", "float32", (100, 4))
-    tensors = sized(PATH, [Described("x", "float32", (None, 4)), table], Configuration(batch=2))
+    table = Port("table", (100, 4))
+    tensors = sized(PATH, [Port("x", (None, 4)), table], Configuration(batch=2))
     assert [tensor.shape for tensor in tensors] == [(2, 4), (100, 4)]
 
 
 def test_a_file_without_a_batch_answers_one_image() -> None:
-    inputs = [Described("number", "float32", ())]
+    inputs = [Port("number", ())]
     assert sized(PATH, inputs, Configuration(batch=1))[0].shape == ()
     with pytest.raises(InputError, match="fixed batch of 1, not 2"):
         sized(PATH, inputs, Configuration(batch=2))
@@ -65,11 +72,11 @@ def test_a_file_without_a_batch_answers_one_image() -> None:
 
 def test_a_type_that_numpy_lacks_is_refused() -> None:
     with pytest.raises(InputError, match="takes x of type bfloat16"):
-        sized(PATH, [Described("x", "bfloat16", (1, 4))], Configuration())
+        sized(PATH, [Port("x", (1, 4), "bfloat16")], Configuration())
 
 
 def test_arrays_are_the_same_every_time_and_fresh() -> None:
-    tensors = [Tensor("a", "float32", (2, 3)), Tensor("b", "int64", (50,)), Tensor("c", "bool", ())]
+    tensors = [Port("a", (2, 3)), Port("b", (50,), "int64"), Port("c", (), "bool")]
     first, second = random_arrays(tensors), random_arrays(list(reversed(tensors)))
     for tensor in tensors:
         array = first[tensor.name]
@@ -84,11 +91,11 @@ def test_arrays_are_the_same_every_time_and_fresh() -> None:
 def test_a_file_may_have_inputs_of_any_type(name: str, tmp_path: Path) -> None:
     path = onnx_file_of_types(tmp_path)
     configuration = Configuration(batch=3, shapes={"image": (3, 3, 5, 8)}, precision="default")
-    loaded = target_named(name).load(path, configuration, untimed)
+    loaded = target_named(name).open(path, configuration, untimed)
     assert {tensor.name: (tensor.dtype, tensor.shape) for tensor in loaded.inputs} == {
         "image": ("float16", (3, 3, 5, 8)),
         "index": ("int64", (3,)),
         "table": ("float32", (2, 5)),
         "on": ("bool", ()),
     }
-    loaded.new_stream()()
+    bound(loaded).run()

@@ -26,7 +26,7 @@ def case(request, written, monkeypatch):
 
 
 def load(case, tmp_path, **settings):
-    return case.target.load(case.make_file(tmp_path, 1), Configuration(**settings), untimed)
+    return case.target.open(case.make_file(tmp_path, 1), Configuration(**settings), untimed)
 
 
 def test_the_bound_outputs_hold_the_answer(tmp_path, monkeypatch) -> None:
@@ -41,14 +41,15 @@ def test_the_bound_outputs_hold_the_answer(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_shape_and_type", noted)
     path = files.onnx_file(tmp_path, None)
-    loaded = session.load(cpu.PROVIDER, path, Configuration(batch=2), untimed)
-    first, second = loaded.new_stream(), loaded.new_stream()
-    first()
-    first()
+    loaded = session.open_on(cpu.PROVIDER, path, Configuration(batch=2), untimed)
+    first, second = files.bound(loaded), files.bound(loaded)
+    first.run()
+    first.run()
     (x,) = session.random_arrays(loaded.inputs).values()
     output, other = memory  # one a stream, though the file leaves the batch open
     np.testing.assert_allclose(output.numpy(), np.maximum(x @ files.WEIGHTS, 0), rtol=1e-5)
-    second()
+    np.testing.assert_array_equal(first.read()[0], output.numpy())
+    second.run()
     np.testing.assert_array_equal(other.numpy(), output.numpy())
 
 
@@ -66,7 +67,7 @@ def test_a_provider_that_takes_no_operator_is_refused(case, tmp_path) -> None:
 
 def test_an_older_release_does_not_tell_who_runs_what(case, tmp_path) -> None:
     case.behaviour.tells = False
-    assert "nodes" not in load(case, tmp_path).runtime
+    assert "nodes" not in load(case, tmp_path).facts
 
 
 def test_a_build_without_the_provider_is_told(monkeypatch) -> None:
@@ -130,7 +131,7 @@ def test_options_overrule_the_rest(tmp_path) -> None:
     }
     configuration = Configuration(options=options)
     path = files.onnx_file(tmp_path, 1)
-    runtime = target_named("onnxruntime:cpu").load(path, configuration, untimed).runtime
+    runtime = target_named("onnxruntime:cpu").open(path, configuration, untimed).facts
     assert runtime["intra_op_num_threads"] == "2"
     assert runtime["graph_optimization_level"] == "ORT_DISABLE_ALL"
 
@@ -146,7 +147,7 @@ def test_options_overrule_the_rest(tmp_path) -> None:
 def test_an_impossible_value_is_refused(option, text, expected, tmp_path) -> None:
     configuration = Configuration(options={option: text})
     with pytest.raises(InputError, match=expected):
-        target_named("onnxruntime:cpu").load(files.onnx_file(tmp_path, 1), configuration, untimed)
+        target_named("onnxruntime:cpu").open(files.onnx_file(tmp_path, 1), configuration, untimed)
 
 
 def test_tf32_is_off_where_float32_was_asked_for(written, tmp_path, monkeypatch) -> None:
@@ -191,7 +192,7 @@ def test_directml_runs_one_call_at_a_time(written, tmp_path, monkeypatch) -> Non
 def test_half_precision_is_the_file_s_to_give(tmp_path) -> None:
     configuration = Configuration(precision="float16")
     with pytest.raises(InputError, match="not float16: it computes in the types that the file"):
-        target_named("onnxruntime:cpu").load(files.onnx_file(tmp_path, 1), configuration, untimed)
+        target_named("onnxruntime:cpu").open(files.onnx_file(tmp_path, 1), configuration, untimed)
 
 
 def test_operator_times_leave_out_the_first_call_and_add_loops() -> None:

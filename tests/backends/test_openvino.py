@@ -6,7 +6,7 @@ import pytest
 from benchmarks.record import Configuration, OperatorTime
 from slide_deploy.backends.base import untimed
 from slide_deploy.backends.inputs import random_arrays
-from slide_deploy.backends.openvino.network import compile_file, new_request
+from slide_deploy.backends.openvino.network import Request, compile_file
 from slide_deploy.backends.openvino.profile import operator_times
 from slide_deploy.backends.openvino.properties import automatic_properties, properties_of
 from slide_deploy.backends.registry import target_named
@@ -17,36 +17,37 @@ from tests.backends.cases import case_of
 
 def test_the_request_holds_the_answer(tmp_path) -> None:
     path = files.openvino_file(tmp_path, None)
-    compiled, tensors = compile_file("CPU", path, Configuration(batch=2))
-    request = new_request(compiled, tensors)
-    request.infer(share_outputs=True)
-    (x,) = random_arrays(tensors).values()
-    expected = np.maximum(x @ files.WEIGHTS, 0)
-    np.testing.assert_allclose(request.get_output_tensor(0).data, expected, rtol=1e-5)
+    network = compile_file("CPU", path, Configuration(batch=2))
+    feeds = random_arrays(network.inputs)
+    stream = Request(network)
+    stream.bind(feeds)
+    stream.run()
+    expected = np.maximum(feeds["x"] @ files.WEIGHTS, 0)
+    np.testing.assert_allclose(stream.read()[0], expected, rtol=1e-5)
 
 
 def test_an_open_batch_is_compiled_as_a_fixed_one(tmp_path) -> None:
-    compiled, _ = compile_file("CPU", files.openvino_file(tmp_path, None), Configuration(batch=6))
-    assert list(compiled.inputs[0].shape) == [6, 4]
+    network = compile_file("CPU", files.openvino_file(tmp_path, None), Configuration(batch=6))
+    assert list(network.compiled.inputs[0].shape) == [6, 4]
 
 
 def test_onnx_files_are_read_too(tmp_path) -> None:
     path = files.onnx_file(tmp_path, None)
-    target_named("openvino:cpu").load(path, Configuration(batch=2), untimed).new_stream()()
+    files.bound(target_named("openvino:cpu").open(path, Configuration(batch=2), untimed)).run()
 
 
 def test_weights_that_are_missing_are_told(tmp_path) -> None:
     path = files.openvino_file(tmp_path, 1)
     path.with_suffix(".bin").unlink()
     with pytest.raises(InputError, match=r"small\.xml does not load on openvino:cpu"):
-        target_named("openvino:cpu").load(path, Configuration(), untimed)
+        target_named("openvino:cpu").open(path, Configuration(), untimed)
 
 
 @pytest.mark.parametrize("name", ["openvino:cpu", "openvino:auto"])
 def test_what_was_set_is_what_it_reports(name, tmp_path) -> None:
     path = files.openvino_file(tmp_path, 1)
     configuration = Configuration(threads=1, streams=2)
-    runtime = target_named(name).load(path, configuration, untimed).runtime
+    runtime = target_named(name).open(path, configuration, untimed).facts
     assert runtime["device"] == "CPU"
     assert runtime["precision"] == "float32"
     assert runtime["PERFORMANCE_HINT"] == "THROUGHPUT"
@@ -58,7 +59,7 @@ def test_what_was_set_is_what_it_reports(name, tmp_path) -> None:
 def test_options_overrule_the_rest(tmp_path) -> None:
     path = files.openvino_file(tmp_path, 1)
     configuration = Configuration(options={"ENABLE_CPU_PINNING": "YES"})
-    runtime = target_named("openvino:cpu").load(path, configuration, untimed).runtime
+    runtime = target_named("openvino:cpu").open(path, configuration, untimed).facts
     assert runtime["ENABLE_CPU_PINNING"] == "True"
 
 
@@ -84,7 +85,7 @@ def test_another_device_than_the_one_asked_for_is_refused(written, tmp_path, mon
     case = case_of("openvino:gpu", written, monkeypatch)
     case.behaviour.used = "CPU"
     with pytest.raises(InputError, match="openvino:gpu fell back to CPU"):
-        case.target.load(case.make_file(tmp_path, 1), Configuration(), untimed)
+        case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
 
 
 def test_another_precision_than_the_one_asked_for_is_refused(
@@ -93,13 +94,13 @@ def test_another_precision_than_the_one_asked_for_is_refused(
     case = case_of("openvino:gpu", written, monkeypatch)
     case.behaviour.precision = "f32"
     with pytest.raises(InputError, match="computes in float32 here, not float16"):
-        case.target.load(case.make_file(tmp_path, 1), Configuration(precision="float16"), untimed)
+        case.target.open(case.make_file(tmp_path, 1), Configuration(precision="float16"), untimed)
 
 
 def test_the_npu_does_not_compute_in_float32(written, tmp_path, monkeypatch) -> None:
     case = case_of("openvino:npu", written, monkeypatch)
     with pytest.raises(InputError, match="takes the precision float16 or default, not float32"):
-        case.target.load(case.make_file(tmp_path, 1), Configuration(), untimed)
+        case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
 
 
 def test_a_device_that_is_not_here_is_told(written, tmp_path, monkeypatch) -> None:
@@ -109,7 +110,7 @@ def test_a_device_that_is_not_here_is_told(written, tmp_path, monkeypatch) -> No
     assert not found.present
     assert "finds CPU only: install Intel's NPU driver" in found.detail
     with pytest.raises(InputError, match="cannot run here: OpenVINO finds CPU only"):
-        case.target.load(case.make_file(tmp_path, 1), Configuration(), untimed)
+        case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
 
 
 def test_one_of_several_devices_is_enough(written, monkeypatch) -> None:
@@ -136,8 +137,10 @@ def test_times_of_each_call_are_averaged() -> None:
 def test_the_counters_of_the_cpu_are_running_means(tmp_path) -> None:
     """If a release changes that, the profile must follow."""
     path = files.openvino_file(tmp_path, 1)
-    compiled, tensors = compile_file("CPU", path, Configuration(), extra={"PERF_COUNT": "YES"})
-    request = new_request(compiled, tensors)
+    network = compile_file("CPU", path, Configuration(), extra={"PERF_COUNT": "YES"})
+    stream = Request(network)
+    stream.bind(random_arrays(network.inputs))
+    request = stream.request
 
     def microseconds() -> float:
         request.infer(share_outputs=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from slide_deploy.backends.base import Availability, Loaded, Target
-from slide_deploy.backends.registry import TARGETS, target_named, targets_for
+from slide_deploy.backends.base import Availability, FunctionStream, Session, Target
+from slide_deploy.backends.registry import TARGETS, target_named, targets_for, timed_target_named
 from slide_deploy.errors import InputError
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def own_target(name: str = "own") -> Target:
@@ -19,7 +19,9 @@ def own_target(name: str = "own") -> Target:
         name=name,
         suffixes=(".own",),
         find=lambda: Availability(True, "here"),
-        load=lambda path, configuration, stage: Loaded(lambda: lambda: None, (), {}),
+        open=lambda path, configuration, stage: Session(
+            "own", "1", (), (), lambda: FunctionStream(lambda feeds: [])
+        ),
     )
 
 
@@ -41,8 +43,7 @@ def test_the_processor_s_targets_are_marked() -> None:
 
 def test_a_target_of_one_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_board.py").write_text(
-        "from tests.backends.test_registry import own_target\n"
-        "fast = own_target('fast')\nslow = 3\n"
+        "from tests.backends.test_registry import own_target\nfast = own_target('fast')\nslow = 3\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert target_named("my_board:fast").name == "fast"
@@ -63,10 +64,20 @@ def test_targets_for_a_file() -> None:
     assert "onnxruntime:cpu" in names
     assert "openvino:cpu" in names
     assert {name.name.split(":")[0] for name in targets_for(Path("m.xml"))} == {"openvino"}
-    assert len(targets_for(Path("m.mlpackage"))) == 4
+    assert [each.name for each in targets_for(Path("m.mlpackage"))][-1] == "mil-interpreter:cpu"
+    assert len(targets_for(Path("m.mlpackage"))) == 5
     assert len(targets_for(Path("m.pth"))) == 6
     with pytest.raises(InputError, match=r"known kind.*\.onnx, \.xml, \.mlpackage, \.pth"):
         targets_for(Path("model.gguf"))
+
+
+def test_a_target_that_proves_files_alone_is_not_timed() -> None:
+    proving = {target.name for target in TARGETS if not target.is_timed}
+    assert proving == {"onnxruntime:rounded", "mil-interpreter:cpu"}
+    assert timed_target_named("openvino:cpu") is target_named("openvino:cpu")
+    for name in proving:
+        with pytest.raises(InputError, match=f"{name} proves files, .* choose one of onnxrunt"):
+            timed_target_named(name)
 
 
 def test_the_documentation_lists_each_target() -> None:
@@ -97,10 +108,12 @@ def test_runtimes_run_without_torch(name: str, written: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
+        "import numpy as np\n"
         "from benchmarks.record import Configuration\n"
         "from slide_deploy.backends.base import untimed\n"
         "from slide_deploy.backends.registry import target_named\n"
         f"target = target_named('{name}')\n"
-        f"target.load(Path(r'{path}'), Configuration(), untimed).new_stream()()\n"
+        f"session = target.open(Path(r'{path}'), Configuration(), untimed)\n"
+        "session({'x': np.ones((1, 4), np.float32)})\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.backends.inputs import PIXELS, Described
+from slide_deploy.backends.base import Port
+from slide_deploy.backends.inputs import PIXELS
 from slide_deploy.errors import InputError
 
 # Channels of GRAYSCALE; every other colour space of pictures has three.
@@ -13,7 +14,7 @@ _GREY = 10
 _TYPES = {65568: "float32", 65600: "float64", 65552: "float16", 131104: "int32", 131080: "int8"}
 
 
-def described(path: Path, features: Iterable[Any]) -> list[Described]:
+def described(path: Path, features: Iterable[Any]) -> list[Port]:
     """Each input, open where the specification allows several sizes.
 
     A picture is described as one image (1, channels, height, width) of uint8, which no array is.
@@ -25,7 +26,8 @@ def described(path: Path, features: Iterable[Any]) -> list[Described]:
     for feature in features:
         kind = feature.type.WhichOneof("Type")
         if kind == "imageType":
-            inputs.append(Described(feature.name, PIXELS, _picture(feature.type.imageType)))
+            shape = _picture(feature.type.imageType)
+            inputs.append(Port(feature.name, shape, PIXELS, pixels=True))
             continue
         if kind != "multiArrayType":
             raise InputError(
@@ -34,7 +36,7 @@ def described(path: Path, features: Iterable[Any]) -> list[Described]:
             )
         array = feature.type.multiArrayType
         dtype = _TYPES.get(array.dataType, f"number {array.dataType}")
-        inputs.append(Described(feature.name, dtype, _shape(array)))
+        inputs.append(Port(feature.name, _shape(array), dtype))
     return inputs
 
 

@@ -7,14 +7,16 @@ into numpy's. A call on a phone, which binds its buffers, does not pay for that.
 import platform
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import Configuration, Tensor
-from slide_deploy.backends.base import Loaded, Stage
+import numpy as np
+
+from slide_deploy.backends.base import Feeds, Session, Stage, session_name
+from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.coreml.description import described
 from slide_deploy.backends.coreml.units import Units
 from slide_deploy.backends.files import (
@@ -23,8 +25,9 @@ from slide_deploy.backends.files import (
     refuse_precision,
     refuse_unusable,
 )
-from slide_deploy.backends.inputs import PIXELS, random_arrays, sized
+from slide_deploy.backends.inputs import sized
 from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.mlpackage import Package, open_package
 
 SUFFIXES = (".mlpackage",)
 # Optimisation hints of coremltools, and the enumeration that holds each one's values.
@@ -34,7 +37,7 @@ _HINTS = {
 }
 
 
-def load(units: Units, path: Path, configuration: Configuration, stage: Stage) -> Loaded:
+def open_on(units: Units, path: Path, configuration: Configuration, stage: Stage) -> Session:
     """Read and compile a package. Core ML does both at once: one stage.
 
     Raises:
@@ -55,17 +58,22 @@ def load(units: Units, path: Path, configuration: Configuration, stage: Stage) -
     with stage("compile"):
         model = open_again()
     placement = _placement(units, path, model)
-    tensors = sized(path, described(path, model.get_spec().description.input), configuration)
+    ports = sized(path, described(path, model.get_spec().description.input), configuration)
+    package = open_package(path)
     opened = [model]
 
-    def new_stream() -> Callable[[], None]:
+    def new_stream() -> Predictions:
         # Apple: an instance of MLModel belongs to one thread at a time.
-        return _call(opened.pop() if opened else open_again(), tensors)
+        return Predictions(opened.pop() if opened else open_again(), package)
 
-    return Loaded(
+    return Session(
+        runtime=session_name(units.target),
+        version=coremltools.__version__,
+        inputs=ports,
+        # A classifier's most probable class is left out, and its dictionary is an array here.
+        outputs=tuple(feature.name for feature in package.outputs),
         new_stream=new_stream,
-        inputs=tensors,
-        runtime={
+        facts={
             "library": "coremltools",
             "version": coremltools.__version__,
             "device": units.member,
@@ -74,7 +82,40 @@ def load(units: Units, path: Path, configuration: Configuration, stage: Stage) -
             "threads": "chosen by Core ML",
             **placement,
         },
+        metadata=package.user_metadata,
     )
+
+
+class Predictions:
+    """Calls of a model.
+
+    Args:
+        model: of coremltools, of this stream alone.
+        package: that it was loaded from.
+    """
+
+    def __init__(self, model: Any, package: Package) -> None:
+        self._model = model
+        self._outputs = tuple(feature.name for feature in package.outputs)
+        self._classes = package.classes
+        self._pictures = {each.name for each in package.inputs if each.kind == "image"}
+        self._given: dict[str, Any] = {}
+        self._answers: dict[str, Any] = {}
+
+    def bind(self, feeds: Feeds) -> None:
+        """Hand over a tensor for each input, by its name; pixels become a picture."""
+        self._given = {
+            name: _picture(values) if name in self._pictures else values
+            for name, values in feeds.items()
+        }
+
+    def run(self) -> None:
+        """Run one inference, and return when its outputs are complete."""
+        self._answers = self._model.predict(self._given)
+
+    def read(self) -> list[np.ndarray]:
+        """Every output of the last call."""
+        return [_array(self._answers[name], self._classes) for name in self._outputs]
 
 
 def _open(units: Units, path: Path, hints: dict[str, Any]) -> Any:
@@ -95,27 +136,27 @@ def _open(units: Units, path: Path, hints: dict[str, Any]) -> Any:
     return model
 
 
-def _call(model: Any, tensors: Sequence[Tensor]) -> Callable[[], None]:
-    types = {tensor.name: tensor.dtype for tensor in tensors}
-    given = {
-        name: _picture(values) if types[name] == PIXELS else values
-        for name, values in random_arrays(tensors).items()
-    }
+def _picture(values: np.ndarray) -> Any:
+    """Pixels (1, channels, height, width) as the picture that Core ML takes.
 
-    def run() -> None:
-        model.predict(given)
-
-    return run
-
-
-def _picture(values: Any) -> Any:
-    """Pixels (1, channels, height, width) as the picture that coremltools takes."""
+    Raises:
+        InputError: if there are several, or pillow is missing.
+    """
     if find_spec("PIL") is None:
         raise InputError("A package that takes pictures is fed by pillow: pip install pillow.")
     from PIL import Image
 
-    pixels = values[0].transpose(1, 2, 0)
-    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels.copy())
+    if values.shape[0] != 1:
+        raise InputError(f"Core ML takes one picture at a time, not {values.shape[0]}.")
+    pixels = np.ascontiguousarray(values[0].transpose(1, 2, 0), dtype=np.uint8)
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _array(answer: Any, classes: Sequence[str]) -> np.ndarray:
+    """An output as an array; the dictionary of a classifier in the order of its classes."""
+    if isinstance(answer, dict):
+        return np.array([[answer[name] for name in classes]], dtype=np.float32)
+    return np.array(answer)
 
 
 def _hints(units: Units, configuration: Configuration) -> dict[str, Any]:

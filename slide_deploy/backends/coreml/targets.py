@@ -3,7 +3,7 @@
 from functools import partial
 
 from slide_deploy.backends.base import Target
-from slide_deploy.backends.coreml.package import SUFFIXES, load
+from slide_deploy.backends.coreml.package import SUFFIXES, open_on
 from slide_deploy.backends.coreml.units import UNITS
 
 TARGETS = tuple(
@@ -11,7 +11,7 @@ TARGETS = tuple(
         name=units.target,
         suffixes=SUFFIXES,
         find=units.find,
-        load=partial(load, units),
+        open=partial(open_on, units),
         processor=units.name == "cpu",
     )
     for units in UNITS

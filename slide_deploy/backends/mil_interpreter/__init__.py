@@ -2,6 +2,5 @@
 
 from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator
 from slide_deploy.backends.mil_interpreter.program import MilProgram, Port
-from slide_deploy.backends.mil_interpreter.session import inner_values, load
 
-__all__ = ["MilProgram", "Port", "UnsupportedOperator", "inner_values", "load"]
+__all__ = ["MilProgram", "Port", "UnsupportedOperator"]

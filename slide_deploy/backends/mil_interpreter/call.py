@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator, faulty
+from slide_deploy.backends.mil_interpreter.values import Value, to_value
 from slide_deploy.errors import InputError
 from slide_deploy.mlpackage import Argument, Constant, Operation, Reference, TensorType
 from slide_deploy.mlpackage.decompression import MAX_DENSE_ELEMENTS
-from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator, faulty
-from slide_deploy.backends.mil_interpreter.values import Value, to_value
 
 
 @dataclass(frozen=True, slots=True)

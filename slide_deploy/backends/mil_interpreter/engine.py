@@ -8,8 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from slide_deploy.errors import InputError
-from slide_deploy.mlpackage import Function, Operation, TensorType
 from slide_deploy.backends.mil_interpreter.call import Call
 from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator, faulty
 from slide_deploy.backends.mil_interpreter.operators import OPERATORS
@@ -26,6 +24,8 @@ from slide_deploy.backends.mil_interpreter.values import (
     to_numpy,
     to_value,
 )
+from slide_deploy.errors import InputError
+from slide_deploy.mlpackage import Function, Operation, TensorType
 
 # What torch and Python raise where an operand has a bad shape, index or size.
 _OPERAND_ERRORS = (

@@ -13,10 +13,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator, faulty
 from slide_deploy.errors import InputError
 from slide_deploy.mlpackage import Argument, Constant, Function, Operation, Reference, TensorType
 from slide_deploy.mlpackage.decompression import DECOMPRESSORS, Decompressor
-from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator, faulty
 
 # 2**30 elements are 4 GiB of float32, for weights and values together. Without a limit a few bytes
 # of program could name one weight, or copy one value, any number of times.

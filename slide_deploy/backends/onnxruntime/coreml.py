@@ -1,6 +1,6 @@
 """ONNX Runtime with subgraphs that Core ML runs, on macOS."""
 
-from benchmarks.record import Configuration
+from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.onnxruntime.provider import Provider
 
 

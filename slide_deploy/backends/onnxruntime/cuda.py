@@ -1,6 +1,6 @@
 """ONNX Runtime on an NVIDIA GPU."""
 
-from benchmarks.record import Configuration
+from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.nvidia import no_gpu
 from slide_deploy.backends.onnxruntime.provider import Provider
 

@@ -1,6 +1,6 @@
 """ONNX Runtime on any GPU with DirectX 12, on Windows."""
 
-from benchmarks.record import Configuration
+from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.onnxruntime.provider import Provider
 
 

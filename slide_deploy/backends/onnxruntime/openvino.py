@@ -6,7 +6,7 @@ options that used to set them (``num_of_threads``, ``num_streams``, ``precision`
 
 import json
 
-from benchmarks.record import Configuration
+from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.onnxruntime.provider import Provider
 from slide_deploy.backends.openvino.properties import properties_of
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.record import Configuration
+from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.files import refuse_options
 from slide_deploy.backends.onnxruntime.provider import Provider
 from slide_deploy.errors import InputError

@@ -7,10 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.record import Configuration, OperatorTime
+from slide_deploy.backends.base import OperatorTime, Stream
+from slide_deploy.backends.configuration import Configuration
 
 # Opens a file with the profiler on: path, configuration, prefix of the profiler's file.
-Open = Callable[[Path, Configuration, Path], tuple[Any, Callable[[], None]]]
+Open = Callable[[Path, Configuration, Path], tuple[Any, Stream]]
 
 _SUFFIX = "_kernel_time"
 
@@ -24,9 +25,9 @@ def profile(
         InputError: for a file or a configuration that cannot run there.
     """
     with TemporaryDirectory() as folder:
-        session, run = open_file(path, configuration, Path(folder) / "profile")
+        session, stream = open_file(path, configuration, Path(folder) / "profile")
         for _ in range(calls + 1):
-            run()
+            stream.run()
         events = json.loads(Path(session.end_profiling()).read_text())
     return operator_times(events, calls)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from slide_deploy.backends.base import Availability
-from slide_deploy.backends.openvino.network import version
+from slide_deploy.backends.openvino.network import target_name, version
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Device:
     @property
     def target(self) -> str:
         """Name of its target."""
-        return f"openvino:{self.name.lower()}"
+        return target_name(self.name)
 
     def find(self) -> Availability:
         """Look for the library and the device."""

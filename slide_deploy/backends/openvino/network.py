@@ -1,16 +1,27 @@
 """A file compiled by OpenVINO, and the requests that run it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import Configuration, Tensor
-from slide_deploy.backends.base import Loaded, Stage, untimed
+import numpy as np
+
+from slide_deploy.backends.base import (
+    BFLOAT16,
+    Feeds,
+    Port,
+    Session,
+    Stage,
+    session_name,
+    untimed,
+)
+from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.files import line_of, refuse_options, refuse_precision, refuse_unusable
-from slide_deploy.backends.inputs import Described, random_arrays, sized
+from slide_deploy.backends.inputs import sized
 from slide_deploy.backends.openvino.properties import (
     PRECISIONS,
     SHORT_NAMES,
@@ -20,6 +31,8 @@ from slide_deploy.backends.openvino.properties import (
 from slide_deploy.errors import InputError, MissingExtra
 
 SUFFIXES = (".xml", ".onnx")
+# What the keys begin with that slide-deploy stores with a file.
+_SECTION = "slide_deploy"
 # What is recorded of a compiled model, as far as the device tells.
 _REPORTED = (
     *("PERFORMANCE_HINT", "NUM_STREAMS", "INFERENCE_NUM_THREADS", "ENABLE_CPU_PINNING"),
@@ -35,19 +48,49 @@ def version() -> str:
     return str(openvino.__version__).split("-")[0]
 
 
-def load(device: str, path: Path, configuration: Configuration, stage: Stage) -> Loaded:
+def open_on(device: str, path: Path, configuration: Configuration, stage: Stage) -> Session:
     """Read and compile a file.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.
         MissingExtra: without OpenVINO.
     """
-    compiled, tensors = compile_file(device, path, configuration, stage)
-    return Loaded(
-        new_stream=partial(new_request_call, compiled, tensors),
-        inputs=tensors,
-        runtime={"library": "openvino", "version": version(), **_facts(compiled, configuration)},
+    network = compile_file(device, path, configuration, stage)
+    return Session(
+        runtime=session_name(target_name(device), configuration.precision),
+        version=version(),
+        inputs=network.inputs,
+        outputs=network.outputs,
+        new_stream=partial(Request, network),
+        facts={
+            "library": "openvino",
+            "version": version(),
+            **_facts(network.compiled, configuration),
+        },
+        metadata=network.metadata,
     )
+
+
+def target_name(device: str) -> str:
+    """What the target of a device is called."""
+    return f"openvino:{device.lower()}"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A compiled file.
+
+    Attributes:
+        compiled: model of OpenVINO.
+        inputs: in its order.
+        outputs: their names, in its order.
+        metadata: what the exporter stored with the file, by key.
+    """
+
+    compiled: Any
+    inputs: tuple[Port, ...]
+    outputs: tuple[str, ...]
+    metadata: Mapping[str, str]
 
 
 def compile_file(
@@ -56,14 +99,14 @@ def compile_file(
     configuration: Configuration,
     stage: Stage = untimed,
     extra: Mapping[str, str] | None = None,
-) -> tuple[Any, tuple[Tensor, ...]]:
-    """A compiled model and its inputs; ``extra`` properties come on top.
+) -> Network:
+    """A file, compiled; ``extra`` properties come on top.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.
         MissingExtra: without OpenVINO.
     """
-    name = f"openvino:{device.lower()}"
+    name = target_name(device)
     refuse_unusable(path, name, SUFFIXES)
     with stage("import"):
         if find_spec("openvino") is None:
@@ -71,43 +114,51 @@ def compile_file(
         import openvino
     core = openvino.Core()
     properties = _properties(core, device, name, configuration) | dict(extra or {})
-    with stage("read"), _refusals(path, name):
+    with stage("read"), refusals(path, name):
         model = core.read_model(path)
-        tensors = sized(
-            path, [_described(*item) for item in enumerate(model.inputs)], configuration
-        )
-        if model.is_dynamic():
-            shapes = {
-                port: openvino.PartialShape(list(tensor.shape))
-                for port, tensor in zip(model.inputs, tensors, strict=True)
-            }
-            model.reshape(shapes)
-    with stage("compile"), _refusals(path, name):
+        described = [port_of(*item) for item in enumerate(model.inputs)]
+        ports = sized(path, described, configuration)
+        if any(port.shape != each.shape for port, each in zip(ports, described, strict=True)):
+            model.reshape(
+                {
+                    port: openvino.PartialShape(
+                        [-1 if size is None else size for size in settled.shape]
+                    )
+                    for port, settled in zip(model.inputs, ports, strict=True)
+                }
+            )
+    with stage("compile"), refusals(path, name):
         compiled = core.compile_model(model, device, properties)
     _refuse_another_device(device, name, compiled)
     _refuse_another_precision(name, configuration, compiled)
-    return compiled, tensors
+    outputs = tuple(port_name(*item) for item in enumerate(compiled.outputs))
+    return Network(compiled, ports, outputs, _metadata(model))
 
 
-def new_request(compiled: Any, tensors: Sequence[Tensor]) -> Any:
-    """A request whose inputs are set once."""
-    import openvino
+class Request:
+    """Calls of a compiled file, through a request of its own that keeps the outputs."""
 
-    request = compiled.create_infer_request()
-    arrays = random_arrays(tensors)
-    for port, tensor in zip(compiled.inputs, tensors, strict=True):
-        request.set_tensor(port, openvino.Tensor(arrays[tensor.name]))
-    return request
+    def __init__(self, network: Network) -> None:
+        self._compiled = network.compiled
+        self._inputs = network.inputs
+        self.request: Any = network.compiled.create_infer_request()
 
+    def bind(self, feeds: Feeds) -> None:
+        """Hand over a tensor for each input, by its name."""
+        import openvino
 
-def new_request_call(compiled: Any, tensors: Sequence[Tensor]) -> Callable[[], None]:
-    """A call of a request of its own; OpenVINO keeps the outputs in the request."""
-    request = new_request(compiled, tensors)
+        for port, described in zip(self._compiled.inputs, self._inputs, strict=True):
+            values = np.asarray(feeds[described.name], order="C")
+            self.request.set_tensor(port, openvino.Tensor(values))
 
-    def run() -> None:
-        request.infer(share_outputs=True)  # else it copies every output for Python
+    def run(self) -> None:
+        """Run one inference, and return when its outputs are complete."""
+        self.request.infer(share_outputs=True)  # else it copies every output for Python
 
-    return run
+    def read(self) -> list[np.ndarray]:
+        """Every output of the last call, copied."""
+        count = len(self._compiled.outputs)
+        return [np.array(self.request.get_output_tensor(index).data) for index in range(count)]
 
 
 def _properties(core: Any, device: str, name: str, configuration: Configuration) -> dict[str, Any]:
@@ -131,17 +182,32 @@ def _properties(core: Any, device: str, name: str, configuration: Configuration)
     return chosen | configuration.options
 
 
-def _described(index: int, port: Any) -> Described:
-    names = port.get_names()
-    name = port.get_any_name() if names else f"input {index}"
+def port_of(index: int, port: Any) -> Port:
+    """An input of a model; `InputError` where not even its rank is known."""
+    name = port_name(index, port)
     element = port.get_element_type()
     # numpy has no bfloat16: OpenVINO would hand out int16 for it.
-    dtype = "bfloat16" if element.get_type_name() == "bf16" else element.to_dtype().name
+    dtype = BFLOAT16 if element.get_type_name() == "bf16" else element.to_dtype().name
     shape = port.get_partial_shape()
     if shape.rank.is_dynamic:
         raise InputError(f"Input {name} has no fixed rank: export the file with one.")
     sizes = (None if size.is_dynamic else size.get_length() for size in shape)
-    return Described(name, dtype, tuple(sizes))
+    return Port(name, tuple(sizes), dtype)
+
+
+def port_name(index: int, port: Any) -> str:
+    """What callers ask for; an input or an output may have several names, or none."""
+    # Converters add numbers of their own.
+    return min(port.get_names(), key=lambda name: (name.isdecimal(), name), default=str(index))
+
+
+def _metadata(model: Any) -> dict[str, str]:
+    """What slide-deploy stored with a file; its keys are a tree in OpenVINO."""
+    if not model.has_rt_info([_SECTION]):
+        return {}
+    stored = model.get_rt_info([_SECTION]).value
+    entries = stored.items() if isinstance(stored, dict) else ()
+    return {f"{_SECTION}.{key}": str(getattr(value, "value", value)) for key, value in entries}
 
 
 def _refuse_another_device(device: str, name: str, compiled: Any) -> None:
@@ -193,8 +259,12 @@ def _text(value: Any) -> str:
 
 
 @contextmanager
-def _refusals(path: Path, name: str) -> Iterator[None]:
+def refusals(path: Path, name: str) -> Iterator[None]:
+    """Tell what OpenVINO refuses of a file on a target in one sentence."""
     try:
         yield
-    except RuntimeError as error:  # the reason comes last, after the places in its source
+    except (
+        RuntimeError,
+        UnicodeDecodeError,
+    ) as error:  # the reason comes last, after the places in its source
         raise InputError(f"{path} does not load on {name} ({line_of(error, -1)}).") from error

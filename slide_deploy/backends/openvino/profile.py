@@ -6,8 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import Configuration, OperatorTime
-from slide_deploy.backends.openvino.network import compile_file, new_request
+from slide_deploy.backends.base import OperatorTime
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.inputs import random_arrays
+from slide_deploy.backends.openvino.network import Request, compile_file
 
 # Name and kind of a node, and its nanoseconds.
 Reading = Mapping[tuple[str, str], int]
@@ -25,13 +27,14 @@ def profile(
         MissingExtra: without OpenVINO.
     """
     alone = replace(configuration, streams=1)  # each stream of the CPU counts for itself
-    compiled, tensors = compile_file(device, path, alone, extra={"PERF_COUNT": "YES"})
-    request = new_request(compiled, tensors)
+    network = compile_file(device, path, alone, extra={"PERF_COUNT": "YES"})
+    stream = Request(network)
+    stream.bind(random_arrays(network.inputs))
     readings = []
     for _ in range(calls + 1):
-        request.infer(share_outputs=True)
-        readings.append(_reading(request))
-    running = compiled.get_property("EXECUTION_DEVICES") == ["CPU"]
+        stream.run()
+        readings.append(_reading(stream.request))
+    running = network.compiled.get_property("EXECUTION_DEVICES") == ["CPU"]
     return operator_times(readings, running)
 
 

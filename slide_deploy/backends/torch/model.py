@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slide_deploy.backends.base import Port
 from slide_deploy.backends.files import line_of
-from slide_deploy.backends.inputs import Described
 from slide_deploy.errors import InputError
 
 _PROGRAM = ".pt2"
@@ -21,12 +21,14 @@ class Read:
     Attributes:
         module: takes tensors as ``arguments`` hands them over.
         inputs: as the file describes them.
+        outputs: their names, in the order of the module's flat answer.
         arguments: flat tensors to positional and named arguments.
         kind: "checkpoint", as trained and in evaluation mode, or "program".
     """
 
     module: Any
-    inputs: list[Described]
+    inputs: list[Port]
+    outputs: tuple[str, ...]
     arguments: Callable[[list[Any]], tuple[tuple[Any, ...], dict[str, Any]]]
     kind: str
 
@@ -58,9 +60,9 @@ def _checkpoint(path: Path, device: str, dtype: Any) -> Read:
     from slide_deploy.hosts import load_checkpoint
 
     checkpoint = load_checkpoint(path)
-    image = Described("image", "float32", (None, 3, *checkpoint.config.image_size))
+    image = Port("image", (None, 3, *checkpoint.config.image_size))
     module = checkpoint.model.to(device=device, dtype=dtype)
-    return Read(module, [image], lambda tensors: (tuple(tensors), {}), "checkpoint")
+    return Read(module, [image], ("logits",), lambda tensors: (tuple(tensors), {}), "checkpoint")
 
 
 def _program(path: Path, device: str) -> Read:
@@ -81,14 +83,15 @@ def _program(path: Path, device: str) -> Read:
     names = program.graph_signature.user_inputs
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     inputs = [_described(path, str(name), values.get(str(name))) for name in names]
-    return Read(program.module(), inputs, program.call_spec.in_spec.unflatten, "program")
+    outputs = tuple(map(str, program.graph_signature.user_outputs))
+    return Read(program.module(), inputs, outputs, program.call_spec.in_spec.unflatten, "program")
 
 
-def _described(path: Path, name: str, value: Any) -> Described:
+def _described(path: Path, name: str, value: Any) -> Port:
     import torch
 
     if not isinstance(value, torch.Tensor):
         raise InputError(f"{path} takes {name}, which is no tensor: export it with tensors only.")
     # An open dimension is a symbol, not a number.
     shape = tuple(size if isinstance(size, int) else None for size in value.shape)
-    return Described(name, str(value.dtype).removeprefix("torch."), shape)
+    return Port(name, shape, str(value.dtype).removeprefix("torch."))

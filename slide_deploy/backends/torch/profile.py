@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.record import Configuration, OperatorTime
+from slide_deploy.backends.base import OperatorTime
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.inputs import random_arrays
 from slide_deploy.backends.torch.device import Device
-from slide_deploy.backends.torch.run import new_stream, prepare
+from slide_deploy.backends.torch.run import Calls, prepare
 
 
 def profile(
@@ -25,12 +27,13 @@ def profile(
     from torch.profiler import ProfilerActivity
 
     on_gpu = device.kind == "cuda"
-    run = new_stream(device, ready, configuration)
-    run()
+    stream = Calls(device, ready)
+    stream.bind(random_arrays(ready.inputs))
+    stream.run()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with torch.profiler.profile(activities=activities) as recorded:
         for _ in range(calls):
-            run()
+            stream.run()
     wanted = "CUDA" if on_gpu else "CPU"
     times = []
     for event in recorded.key_averages():

@@ -1,15 +1,24 @@
 """A model of PyTorch on a device, ready to run."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import Configuration, Tensor
-from slide_deploy.backends.base import Loaded, Stage, untimed
+import numpy as np
+
+from slide_deploy.backends.base import (
+    Feeds,
+    Port,
+    Session,
+    Stage,
+    session_name,
+    untimed,
+)
+from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.files import line_of, refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.inputs import random_arrays, sized
 from slide_deploy.backends.torch.device import Device, full_name
@@ -24,15 +33,15 @@ class Ready:
     Attributes:
         content: of the file.
         module: of the file, or what was compiled of it.
-        tensors: its inputs.
+        inputs: as the configuration settles them.
     """
 
     content: Read
     module: Any
-    tensors: tuple[Tensor, ...]
+    inputs: tuple[Port, ...]
 
 
-def load(device: Device, path: Path, configuration: Configuration, stage: Stage) -> Loaded:
+def open_on(device: Device, path: Path, configuration: Configuration, stage: Stage) -> Session:
     """Read a file, and compile it if the target says so.
 
     Raises:
@@ -42,10 +51,13 @@ def load(device: Device, path: Path, configuration: Configuration, stage: Stage)
     ready = prepare(device, path, configuration, stage)
     import torch
 
-    return Loaded(
-        new_stream=partial(new_stream, device, ready, configuration),
-        inputs=ready.tensors,
-        runtime={
+    return Session(
+        runtime=session_name(device.target, configuration.precision),
+        version=torch.__version__,
+        inputs=ready.inputs,
+        outputs=ready.content.outputs,
+        new_stream=partial(Calls, device, ready),
+        facts={
             "library": "torch",
             "version": torch.__version__,
             "device": full_name(device.kind),
@@ -77,11 +89,11 @@ def prepare(
     _set_up(device, configuration)
     with stage("read"):
         content = read(path, device.kind, _dtype(configuration))
-    tensors = sized(path, content.inputs, configuration)
+    ports = sized(path, content.inputs, configuration)
     if content.kind == "checkpoint":
         cast = str(_dtype(configuration)).removeprefix("torch.")
-        tensors = tuple(replace(tensor, dtype=cast) for tensor in tensors)
-    ready = Ready(content, content.module, tensors)
+        ports = tuple(replace(port, dtype=cast) for port in ports)
+    ready = Ready(content, content.module, ports)
     if not device.compiled:
         return ready
     with stage("compile"):
@@ -93,7 +105,9 @@ def prepare(
         try:  # torch compiles in the first call
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # it warns of the caches that are off
-                new_stream(device, ready, configuration)()
+                first = Calls(device, ready)
+                first.bind(random_arrays(ready.inputs))
+                first.run()
         except Exception as error:  # the compiler's errors have many types
             raise InputError(
                 f"{path} does not compile on {device.target} ({line_of(error)})."
@@ -101,50 +115,75 @@ def prepare(
     return ready
 
 
-def new_stream(device: Device, ready: Ready, configuration: Configuration) -> Callable[[], None]:
-    """A call with inputs of its own, and on CUDA with a stream of its own."""
-    import torch
+class Calls:
+    """Calls of a model with inputs of their own, and on CUDA with a stream of their own."""
 
-    placed = inputs_on(device, ready.tensors)
-    arguments, named = ready.content.arguments(placed)
-    module = ready.module
+    def __init__(self, device: Device, ready: Ready) -> None:
+        import torch
 
-    def run() -> None:
+        self._kind = device.kind
+        self._ready = ready
+        self._module = ready.module
+        self._arguments: tuple[Any, ...] = ()
+        self._named: dict[str, Any] = {}
+        self._answer: Any = None
+        self._queue = torch.cuda.Stream() if device.kind == "cuda" else None
+        self.run = {"cuda": self._run_in_queue, "mps": self._run_and_wait}.get(
+            device.kind, self._run
+        )
+
+    def bind(self, feeds: Feeds) -> None:
+        """Place a tensor for each input, by its name, on the device."""
+        placed = placed_on(self._kind, self._ready.inputs, feeds)
+        self._arguments, self._named = self._ready.content.arguments(placed)
+        if self._queue is not None:
+            import torch
+
+            # The inputs were copied in the current stream.
+            self._queue.wait_stream(torch.cuda.current_stream())
+
+    def read(self) -> list[np.ndarray]:
+        """Every output of the last call, copied to the processor."""
+        import torch
+        from torch.utils._pytree import tree_leaves
+
+        def array(value: Any) -> np.ndarray:
+            if not isinstance(value, torch.Tensor):
+                return np.asarray(value)
+            told = value.float() if value.dtype == torch.bfloat16 else value
+            return np.array(told.detach().cpu().numpy())
+
+        return [array(value) for value in tree_leaves(self._answer)]
+
+    def _run(self) -> None:
+        import torch
+
+        self._answer = None  # whose memory the next one may take
         with torch.inference_mode():
-            module(*arguments, **named)
+            self._answer = self._module(*self._arguments, **self._named)
 
-    if device.kind == "mps":
+    def _run_and_wait(self) -> None:
+        import torch
 
-        def run_and_wait() -> None:
-            run()
-            torch.mps.synchronize()  # all of the device: it has no streams that could be named
+        self._run()
+        torch.mps.synchronize()  # all of the device: it has no streams that could be named
 
-        return run_and_wait
-    if device.kind == "cuda":
-        queue = torch.cuda.Stream()
-        queue.wait_stream(torch.cuda.current_stream())  # the inputs were copied there
+    def _run_in_queue(self) -> None:
+        import torch
 
-        def run_in_stream() -> None:
-            with torch.cuda.stream(queue):
-                run()
-            queue.synchronize()
-
-        return run_in_stream
-    return run
+        assert self._queue is not None
+        with torch.cuda.stream(self._queue):
+            self._run()
+        self._queue.synchronize()
 
 
-def inputs_on(device: Device, tensors: Sequence[Tensor]) -> list[Any]:
-    """The inputs, drawn and placed."""
+def placed_on(kind: str, inputs: Sequence[Port], feeds: Feeds) -> list[Any]:
+    """A tensor for each input, of its type, on a device."""
     import torch
 
-    drawable = [
-        replace(tensor, dtype="float32") if tensor.dtype == "bfloat16" else tensor
-        for tensor in tensors
-    ]
-    arrays = random_arrays(drawable)
     return [
-        torch.from_numpy(arrays[tensor.name]).to(device.kind, getattr(torch, tensor.dtype))
-        for tensor in tensors
+        torch.from_numpy(np.array(feeds[port.name], order="C")).to(kind, getattr(torch, port.dtype))
+        for port in inputs
     ]
 
 

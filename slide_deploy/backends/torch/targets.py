@@ -6,7 +6,7 @@ from slide_deploy.backends.base import Target
 from slide_deploy.backends.torch.device import Device
 from slide_deploy.backends.torch.model import SUFFIXES
 from slide_deploy.backends.torch.profile import profile
-from slide_deploy.backends.torch.run import load
+from slide_deploy.backends.torch.run import open_on
 
 
 def _target(device: Device) -> Target:
@@ -14,7 +14,7 @@ def _target(device: Device) -> Target:
         name=device.target,
         suffixes=SUFFIXES,
         find=device.find,
-        load=partial(load, device),
+        open=partial(open_on, device),
         # The profiler of torch does not see what runs on Apple's GPU.
         profile=None if device.kind == "mps" else partial(profile, device),
         processor=device.kind == "cpu",

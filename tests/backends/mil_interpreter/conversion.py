@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slide_deploy.mlpackage import open_package
 from slide_deploy.backends.mil_interpreter import MilProgram
+from slide_deploy.mlpackage import open_package
 
 # What orders of summation and other formulas may add to one rounding of the largest number.
 ROUNDINGS = 16

@@ -5,13 +5,13 @@ import logging
 import numpy as np
 import pytest
 
+from slide_deploy.backends.mil_interpreter import MilProgram
 from slide_deploy.mlpackage import open_package
 from slide_deploy.mlpackage.decompression import (
     lut_to_dense,
     packed_lut_to_dense,
     packed_sparse_to_dense,
 )
-from slide_deploy.backends.mil_interpreter import MilProgram
 
 WEIGHT = np.random.default_rng(5).standard_normal((6, 8, 3, 3)).astype(np.float32)
 IMAGE = np.random.default_rng(6).standard_normal((1, 8, 5, 7)).astype(np.float32)

@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
+from slide_deploy.backends.mil_interpreter import MilProgram
 from slide_deploy.errors import InputError
 from slide_deploy.mlpackage.protobuf import parse_model
-from slide_deploy.backends.mil_interpreter import MilProgram
 
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 SIZES = (0, 1, -1, 2, 3, 100, 65536, 2**30, 2**31 - 1, -(2**31))

@@ -139,6 +139,9 @@ def module(behaviour: Behaviour) -> ModuleType:
             behaviour.pending = 0
             self.inner.synchronize_outputs()
 
+        def copy_outputs_to_cpu(self):
+            return self.inner.copy_outputs_to_cpu()
+
     class InferenceSession:
         def __init__(self, path_or_bytes, sess_options=None, providers=None, **kwargs):
             require(kwargs == {"enable_fallback": 0}, f"unknown keywords in {kwargs}")
@@ -188,6 +191,9 @@ def module(behaviour: Behaviour) -> ModuleType:
 
         def get_outputs(self):
             return self.inner.get_outputs()
+
+        def get_modelmeta(self):
+            return self.inner.get_modelmeta()
 
         def end_profiling(self):
             return self.inner.end_profiling()

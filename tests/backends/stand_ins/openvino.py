@@ -51,7 +51,7 @@ def module(behaviour: Behaviour) -> ModuleType:
     class Compiled:
         def __init__(self, inner, device, properties):
             self.inner, self.device, self.properties = inner, device, properties
-            self.inputs = inner.inputs
+            self.inputs, self.outputs = inner.inputs, inner.outputs
 
         def create_infer_request(self):
             return self.inner.create_infer_request()
