@@ -10,6 +10,7 @@ from exporters.base import ExportRequest, Traces
 from exporters.quantisation.calibration import noise
 from exporters.quantisation.making import write
 from exporters.registry import exporter_for
+from slide_deploy.backends import open_file
 from slide_deploy.cases import example_case, verification_cases
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.network import Call
@@ -21,7 +22,6 @@ from slide_deploy.parity import verify
 from slide_deploy.precisions import precision_named
 from slide_deploy.reference import reference_answers
 from slide_deploy.references.making import interface_of, store_reference
-from slide_deploy.runtimes import open_file
 from slide_deploy.verification import answers_of
 
 

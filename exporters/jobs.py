@@ -21,6 +21,7 @@ from exporters.quantisation.making import Making, write
 from exporters.quantisation.mending import first_wrong, mend
 from exporters.quiet import quiet
 from slide_deploy import interruption
+from slide_deploy.backends import open_file
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -38,7 +39,6 @@ from slide_deploy.lowerings import (
 from slide_deploy.parity import Verification, verify
 from slide_deploy.precisions import precision_named
 from slide_deploy.references.making import Interface, interface_of, store_reference
-from slide_deploy.runtimes import open_file
 from slide_deploy.verification import answers_of
 
 Progress = Callable[[str], None]

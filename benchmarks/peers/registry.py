@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from benchmarks.peers.products import MatrixProducts, products_of
 from benchmarks.peers.subject import Subject, as_if_trained
 from benchmarks.peers.unfold import UnfoldAttention
+from slide_deploy.backends import open_file
 from slide_deploy.cases import verification_cases
 from slide_deploy.deployable.module import deployable_of
 from slide_deploy.errors import InputError
@@ -18,7 +19,6 @@ from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionCo
 from slide_deploy.precisions import FLOAT32
 from slide_deploy.reference import reference_answers
 from slide_deploy.references.making import interface_of, store_reference
-from slide_deploy.runtimes import open_file
 from slide_deploy.surgery import replace_module
 from slide_deploy.writing import draft_of
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slide_deploy.backends.base import Session
 from slide_deploy.cases import Answers, Case
 from slide_deploy.companions import model_digest
 from slide_deploy.deployable.record import Deployable
@@ -14,7 +15,6 @@ from slide_deploy.precisions import precision_named
 from slide_deploy.references.draws import Recipe, stored
 from slide_deploy.references.record import ExpectedCase, Reference, expected
 from slide_deploy.references.reference_file import reference_path, write_reference
-from slide_deploy.runtimes import Session
 from slide_deploy.verification import paired
 
 # Inputs that cannot be drawn again are stored up to so many bytes in all: thirteen images of

@@ -99,6 +99,7 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     from exporters.quantisation.calibration import noise
     from exporters.quantisation.making import write
     from exporters.registry import exporter_for
+    from slide_deploy.backends import open_file
     from slide_deploy.cases import example_case, verification_cases
     from slide_deploy.folders import working_folder
     from slide_deploy.lowerings import for_file
@@ -106,7 +107,6 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     from slide_deploy.reference import reference_answers
     from slide_deploy.references.making import interface_of, store_reference
     from slide_deploy.reparameterize import fold_attention
-    from slide_deploy.runtimes import open_file
 
     assert wanted.attention is not None
     subject = attention(wanted.attention)
