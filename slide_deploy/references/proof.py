@@ -1,5 +1,6 @@
 """An opened file held against its reference outputs, by the very calls that are timed."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -93,6 +94,29 @@ def prove(
                 results.append(CaseResult(each.case.name, batch, name, agreement))
     limit = _limit(reference, precision)
     return Verification(tuple(results), limit, session.runtime, session.version)
+
+
+def worst_failure(verdict: Verification) -> str:
+    """What a wrong file is told by: "23 dB on border", of the case that is furthest off.
+
+    Args:
+        verdict: one that did not pass.
+    """
+    failed = [each for each in verdict.cases if not each.agreement.within(verdict.limit)]
+    worst = min(failed, key=lambda each: _order(each.agreement))
+    agreement = worst.agreement
+    if math.isnan(agreement.snr_db):
+        figure = "no such numbers"
+    elif agreement.snr_db < verdict.limit.snr_db:
+        figure = f"{agreement.snr_db:.0f} dB"
+    else:
+        figure = f"an error of {agreement.max_relative:.1g}"
+    several = len(verdict.outputs) > 1
+    return f"{figure} on {worst.name}" + (f" at {worst.output}" if several else "")
+
+
+def _order(agreement: Agreement) -> float:
+    return -math.inf if math.isnan(agreement.snr_db) else agreement.snr_db
 
 
 def _limit(reference: Reference, precision: str | None) -> Limit:
