@@ -11,6 +11,7 @@ from exporters.base import Exporter, ExportRequest, Traces
 from exporters.declarations import request_declarations
 from exporters.images import folded_where, image_metadata, with_ends
 from exporters.metadata import metadata_of
+from exporters.other_targets import others_for
 from exporters.outcome import ExportedFile, ExportOptions
 from exporters.price import Price
 from exporters.proof import Proof
@@ -21,7 +22,6 @@ from exporters.quantisation.making import Making, write
 from exporters.quantisation.mending import first_wrong, mend
 from exporters.quiet import quiet
 from slide_deploy import interruption
-from slide_deploy.backends import open_file
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -38,8 +38,9 @@ from slide_deploy.lowerings import (
 )
 from slide_deploy.parity import Verification, verify
 from slide_deploy.precisions import precision_named
+from slide_deploy.progress import expect
 from slide_deploy.references.making import Interface, interface_of, store_reference
-from slide_deploy.verification import answers_of
+from slide_deploy.verification import answers_of, open_to_prove
 
 Progress = Callable[[str], None]
 
@@ -193,6 +194,11 @@ def write_and_verify(
             failed = verification.failures
             cases, least = proof.shown, precision.layer_db
             wrong_at = first_wrong(source, paths[0], request, cases, failed, least)
+    elsewhere = {}
+    for target in others_for(paths[0], request.precision, options.verify_on):
+        expect(progress, 1)
+        progress(f"verify {exporter.format} on {target}")
+        elsewhere[target], _ = _verified(paths[0], request, proof, target)
     request.forget()
     graph = read_graph(paths[0])
     reference = store_reference(
@@ -220,6 +226,7 @@ def write_and_verify(
         price=price,
         kept=kept,
         wrong_at=wrong_at,
+        verified_on=elsewhere,
     )
 
 
@@ -239,13 +246,15 @@ def _price(
     return keep_drop(making, operators, trial)
 
 
-def _verified(path: Path, request: ExportRequest, proof: Proof) -> tuple[Verification, Interface]:
+def _verified(
+    path: Path, request: ExportRequest, proof: Proof, target: str | None = None
+) -> tuple[Verification, Interface]:
     """Hold a file against the network; its runtime, which has weights of its own, ends with it.
 
     Returns:
         The verdict, and what the file calls its inputs and outputs.
     """
-    session = open_file(path, request.precision)
+    session = open_to_prove(path, request.precision, target)
     verdict = verify(
         lambda feeds: answers_of(session, request.deployable, feeds),
         proof.cases,

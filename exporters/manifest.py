@@ -138,6 +138,7 @@ def _entry(file: ExportedFile, deployable: Deployable, options: ExportOptions) -
         "operators": dict(file.operators),
         "violations": file.violations,
         "verification": file.verification,
+        **({"verified_on": file.verified_on} if file.verified_on else {}),
         **({} if file.price is None else {"price": file.price}),
     }
 

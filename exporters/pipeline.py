@@ -13,6 +13,7 @@ from exporters.base import Exporter
 from exporters.images import refuse_labels, with_ends
 from exporters.jobs import Progress, jobs_of, write_and_verify
 from exporters.manifest import entries_beside, manifest_of
+from exporters.other_targets import require_targets
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
 from exporters.plain import to_json
 from exporters.proof import Proof
@@ -59,6 +60,7 @@ def export(
     _entries_to_keep(deployable, exporters, options)
     for exporter in exporters:
         exporter.require(options.precision)
+    require_targets(exporters, options.verify_on)
     refuse_calibration(options)
     require_writable_folder(options.out)
     if isinstance(options.lowering, Lowering):

@@ -30,8 +30,9 @@ def verify_file(
     deployable: Deployable,
     precision: str = "float32",
     examples: Sequence[Case] | None = None,
+    target: str | None = None,
 ) -> Verification:
-    """Run a file on its own runtime and compare it with the trained network in float64.
+    """Run a file and compare it with the trained network in float64.
 
     Args:
         path: the written file.
@@ -39,13 +40,14 @@ def verify_file(
         precision: one of ``slide_deploy.precisions``: how far its answers may be off, and what the
             runtime is told to compute in. The file has no say.
         examples: to compare on, in the place of our own cases.
+        target: that runs it, see ``slide_deploy.backends``; the file's own if None.
 
     Raises:
         InputError: if the file cannot be run or takes other inputs than the network, or the runtime
             does not compute in that precision.
     """
     record = precision_named(precision)
-    session = open_file(path, record.name)
+    session = open_to_prove(path, record.name, target)
     adapted = fitted(path, session, with_ends_of(session, deployable))
     cases = (
         verification_cases(adapted.inputs, adapted.sizes) if examples is None else tuple(examples)
@@ -58,6 +60,23 @@ def verify_file(
         version=session.version,
         limit=record.limit,
     )
+
+
+def open_to_prove(path: Path, precision: str, target: str | None = None) -> Session:
+    """Open a file on a target, with what the file says of itself.
+
+    A runtime of another format's reads the graph of a file, and leaves out what its exporter said.
+
+    Args:
+        path: of the file.
+        precision: of the file.
+        target: by its name; the file's own if None.
+
+    Raises:
+        InputError: if the file cannot be opened there, or the target is not here.
+    """
+    session = open_file(path, precision, target)
+    return session if target is None else replace(session, metadata=read_graph(path).metadata)
 
 
 def answers_of(session: Session, deployable: Deployable, feeds: Feeds) -> Answers:
