@@ -129,7 +129,8 @@ class Worker:
             the sizes that are measured.
 
         Raises:
-            SlideDeployError: if a stream answers wrong, or the file is another one.
+            SlideDeployError: if a stream answers wrong, or the file is another one, or takes other
+                inputs.
         """
         reference = read_reference(Path(self._candidate.path))
         if reference is None:
@@ -145,6 +146,8 @@ class Worker:
         for stream in self._streams:
             stream.bind(random_arrays(session.inputs))
         verdicts = [each for each in found if each is not None]
+        if not verdicts and not self._candidate.configuration.shapes:
+            raise SlideDeployError("wrong: the file takes other inputs than when it was exported.")
         for verdict in verdicts:
             if not verdict.passed:
                 raise SlideDeployError(f"wrong: {worst_failure(verdict)}")
