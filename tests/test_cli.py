@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from slide_deploy import __version__, cli, formats
+from slide_deploy import __version__, cli
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.reparameterize import reparameterize
 from slide_deploy.tasks import options
@@ -382,12 +382,13 @@ def test_a_missing_extra_is_named_with_its_command(
     refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import exporters.base
+    from slide_deploy.backends.openvino import devices
 
     def without(name: str):
         return None if name in {"openvino", "torch"} else object()
 
     monkeypatch.setattr(exporters.base, "find_spec", without)
-    monkeypatch.setattr(formats, "find_spec", without)
+    monkeypatch.setattr(devices, "find_spec", without)
     said = refused("export", NANO, "--to", "openvino", "--out", tmp_path / "out")
     assert "openvino is not installed: run pip install 'slide-deploy[openvino]'" in said
     (tmp_path / "model.xml").touch()

@@ -121,7 +121,7 @@ def verify(
     from slide_deploy.tasks.proofs import examples_to_prove, precision_to_prove
 
     path = path_of(file, "file")
-    record = precision_to_prove(path, precision)
+    record = precision_to_prove(path, precision, target)
     outputs = open_file(path, record.name, target).outputs
     # Logits or maps: a checkpoint has both.
     features = isinstance(model, str | os.PathLike) and are_features(outputs)

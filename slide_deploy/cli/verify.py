@@ -82,7 +82,7 @@ def verify(
     source.require("the checkpoint with --against")
     examples = [calibration] if calibration is not None else []
     outputs = Outputs({"--json": json_to}, quiet, [file, *source.files, *examples])
-    record = precision_to_prove(file, None if precision is None else precision.value)
+    record = precision_to_prove(file, None if precision is None else precision.value, target)
     session = open_file(file, record.name, target)
     with Steps(outputs.quiet, 3) as step:
         step(f"load {source.title}")
