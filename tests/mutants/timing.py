@@ -26,8 +26,10 @@ def timed_on(path: Path, valid: Path) -> list[str]:
 def _is_timed(path: Path, target: str) -> bool:
     worker = Worker()
     try:
-        worker.load(Candidate("mutant", str(path), target, Configuration()))
-        worker.prove(None)
+        candidate = Candidate("mutant", str(path), target, Configuration())
+        worker.load(candidate)
+        if worker.prove(None).left:
+            worker.prove_open(candidate)
     except Exception:  # as the race takes it: the candidate has no figure
         return False
     return True
