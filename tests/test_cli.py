@@ -268,9 +268,7 @@ def test_another_image_size_from_export_to_verify(run, tmp_path: Path) -> None:
     assert "give the sizes of the export" in err
 
 
-def test_a_file_that_disagrees_is_exit_1(
-    run, tmp_path: Path, monkeypatch, small: Path
-) -> None:
+def test_a_file_that_disagrees_is_exit_1(run, tmp_path: Path, monkeypatch, small: Path) -> None:
     from exporters import pipeline
 
     def wrong(*arguments):

@@ -38,9 +38,7 @@ def nano() -> Path:
     return exported_path(exported(load_checkpoint(GOLDEN / "slide_swin_nano.pth")), "onnx")
 
 
-def process(
-    *arguments: object, cwd: Path, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def process(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", COMMAND, *map(str, arguments)],
         capture_output=True,
