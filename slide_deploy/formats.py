@@ -89,6 +89,8 @@ class Format:
             record says.
         takes_pictures: whether pixels are given to its files as a picture of the system, whose
             layout and order of channels are the system's own.
+        is_preview: whether its makers may still change it: it is written where it is named, and is
+            none of "all".
     """
 
     name: str
@@ -111,6 +113,7 @@ class Format:
     other_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
     takes_pictures: bool = False
+    is_preview: bool = False
 
 
 # What pays or is needed wherever a file runs: one operator for many, four axes at most, nothing
@@ -241,7 +244,24 @@ COREML = Format(
     quantised=("projections", "pointwise", "convolutions", "head"),
 )
 
-FORMATS = (ONNX, OPENVINO, COREML)
+# Core ML's successor, whose package is a beta. What Apple's devices make of the passes was not
+# measured. Their units are those that Core ML's form was chosen for, so that it has the same one.
+COREAI = Format(
+    name="coreai",
+    suffix=".aimodel",
+    exporter="exporters.coreai_exporter",
+    reader="slide_deploy.graph_checks.readers.aimodel",
+    runtimes=(Runtime("coreai", "slide_deploy.runtimes.coreai", "coreai", "coreai"),),
+    packages=("coreai", "coreai_torch"),
+    extra="coreai",
+    target="coreai:cpu",
+    default_form="per-offset",
+    is_folder=True,
+    passes=PASSES,
+    is_preview=True,
+)
+
+FORMATS = (ONNX, OPENVINO, COREML, COREAI)
 
 
 def known_formats() -> tuple[Format, ...]:

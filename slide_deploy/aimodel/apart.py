@@ -16,6 +16,9 @@ from slide_deploy.errors import InputError, MissingExtra
 _PACKAGE, _EXTRA = "coreai", "coreai"
 # Slide-Swin-B takes some seconds; what takes longer than this was made to.
 _MAX_SECONDS = 600
+# Commands read a file more than once, and asking takes a second.
+_ANSWERS: dict[bytes, dict[str, Any]] = {}
+_MAX_ANSWERS = 4
 
 
 def program_of(asset: Asset) -> dict[str, Any]:
@@ -25,7 +28,12 @@ def program_of(asset: Asset) -> dict[str, Any]:
         InputError: Apple's library cannot read it, or it is none that rules can be held against.
         MissingExtra: the library is not installed.
     """
-    return _ask(asset, "describe", str(asset.program))
+    if asset.digest not in _ANSWERS:
+        answer = _ask(asset, "describe", str(asset.program))
+        if len(_ANSWERS) >= _MAX_ANSWERS:
+            _ANSWERS.pop(next(iter(_ANSWERS)))
+        _ANSWERS[asset.digest] = answer
+    return _ANSWERS[asset.digest]
 
 
 def compiled(asset: Asset, folder: Path, with_inner_values: bool = False) -> Mapping[str, str]:

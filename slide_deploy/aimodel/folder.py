@@ -27,12 +27,14 @@ class Asset:
     Attributes:
         path: the folder.
         program: the bytecode.
+        digest: of the bytecode, SHA-256.
         version: of the layout of the folder, its first number.
         metadata: entries of whoever wrote it that are texts, by key.
     """
 
     path: Path
     program: Path
+    digest: bytes
     version: int
     metadata: dict[str, str]
 
@@ -70,9 +72,8 @@ def open_asset(path: Path) -> Asset:
         raise damaged(path, f"{PROGRAM} is not the program that {_HASH} was made of")
     entries = metadata.get("creatorDefinedMetadata", {})
     texts = entries.items() if isinstance(entries, dict) else ()
-    return Asset(
-        path, program, int(version), {key: held for key, held in texts if isinstance(held, str)}
-    )
+    own = {key: held for key, held in texts if isinstance(held, str)}
+    return Asset(path, program, digest, int(version), own)
 
 
 def _inside(asset: Path, name: str) -> Path:

@@ -7,6 +7,7 @@ is for compilers that know the composite as one operator, and has to agree.
 """
 
 import base64
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 MAX_OPERATIONS = 30_000
 _MAX_DEPTH = 10
 # A larger constant of one repeated number is none that a vision model has.
-_MAX_INLINE_BYTES = 256 << 20
+_MAX_INLINE_ELEMENTS = 16 << 20
 _DIALECT, _BROADCASTING = "coreai.", "decomposable.broadcasting_"
 _SYMBOL = re.compile(r'@"?([^">\s]+)')
 _EPSILON = re.compile(r"\beps(?:ilon)? = ([-+0-9.eE]+)")
@@ -130,7 +131,7 @@ class Walk:
         if resource is not None:
             self.constants[name] = {"resource": resource[1].strip('"')}
             return
-        if np.prod(shape or [], dtype=float) * 16 > _MAX_INLINE_BYTES:
+        if math.prod(size or 1 for size in shape or []) > _MAX_INLINE_ELEMENTS:
             raise Unreadable(f"{name} has the absurd shape {shape}")
         try:
             stored = np.ascontiguousarray(np.array(held))
@@ -241,4 +242,3 @@ def _check_declaration(name: str, graph: Any) -> None:
     epsilon = np.float32(float(stated[1]))
     if not any(each.size == 1 and np.float32(each.item()) == epsilon for each in numbers):
         raise Unreadable(f"{name} declares the epsilon {float(stated[1]):g} and adds another")
-

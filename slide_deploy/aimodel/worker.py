@@ -1,6 +1,8 @@
-"""``python -m slide_deploy.aimodel.worker describe PROGRAM`` or ``... compile ASSET FOLDER [inner]``.
+"""Answers one question about an asset, in a process that Apple's library may end.
 
-What runs apart from the command, since Apple's library ends its process where it dislikes a file.
+    python -m slide_deploy.aimodel.worker describe PROGRAM
+    python -m slide_deploy.aimodel.worker compile ASSET FOLDER [inner]
+
 One JSON object goes to stdout: the answer, or the clause under "error" that says why there is none.
 Whatever the library says goes to stderr.
 """
@@ -33,7 +35,7 @@ def compile_program(asset: Path, folder: Path, with_inner_values: bool) -> dict[
         with_inner_values: give every floating-point value of the program itself as an output.
 
     Returns:
-        the outputs of the compiled program, in order: what they are called, and which value each is.
+        the outputs of the compiled program, in order, and which value each is.
     """
     from coreai._compiler._mlir_libs._coreaiIR._bindings.compiler import (
         compile_to_binary,
@@ -77,9 +79,11 @@ def _give_everything(module: Any, entry: Any, graphs: dict[str, Any]) -> dict[st
 
 
 def main(arguments: list[str]) -> int:
+    """Answer one question; see the module."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     task, path, *rest = arguments
+    held: dict[str, Any]
     try:
         if task == "describe":
             held = description(Path(path))

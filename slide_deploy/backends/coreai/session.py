@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from slide_deploy.aimodel import Asset, compiled, open_asset
-from slide_deploy.backends.base import Feeds, Port, Session, Stage, message_lines
+from slide_deploy.backends.base import Feeds, Port, Session, Stage, message_lines, untimed
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.errors import InputError
 
@@ -69,7 +69,7 @@ def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
 
 
 def load(
-    asset: Asset, stage: Stage | None = None, with_inner_values: bool = False
+    asset: Asset, stage: Stage = untimed, with_inner_values: bool = False
 ) -> tuple[Any, Mapping[str, str]]:
     """Compile and load an asset.
 
@@ -81,9 +81,6 @@ def load(
     """
     from coreai.runtime import AIModel
 
-    from slide_deploy.backends.base import untimed
-
-    stage = stage or untimed
     with tempfile.TemporaryDirectory(suffix=".aimodelx") as folder:
         with stage("compile"):
             outputs = compiled(asset, Path(folder), with_inner_values)
@@ -119,7 +116,10 @@ class _Stream:
 
 
 def _wait(answer: Any) -> Any:
-    """What a coroutine of the library gives; in a thread of its own, as the caller may have a loop."""
+    """What a coroutine of the library gives.
+
+    It runs in a thread of its own: the caller's may have a loop already, as that of a notebook has.
+    """
 
     async def waited() -> Any:
         return await answer

@@ -32,13 +32,17 @@ from slide_deploy.graph_checks.readers.limits import check_bytes, checked_shape,
 
 # Inputs that steer an operator, by their place, and what they are called here.
 _CONVOLUTION = {2: "strides", 3: "dilations", 4: "groups"}
+_TRANSPOSED = {2: "strides", 3: "pads", 4: "dilations", 5: "output_pads", 6: "groups"}
 _STEERING = {
-    **dict.fromkeys(("conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d"), _CONVOLUTION),
+    **dict.fromkeys(("conv2d", "conv3d"), _CONVOLUTION),
+    **dict.fromkeys(("conv_transpose2d", "conv_transpose3d"), _TRANSPOSED),
     "concat": {0: "axis"},
-    "pad": {1: "padding"},
+    "pad": {1: "padding", 2: "value"},
     "transpose": {1: "permutation"},
     "reshape": {1: "shape"},
 }
+# Attributes that other formats have as well, under the name that rules know.
+_WORDS = {"padding_mode": "mode"}
 _BITS = {"bool": 8, "bfloat16": 16}
 
 
@@ -109,14 +113,16 @@ def _outputs(
 
 def _node(operation: Mapping[str, Any], constants: Mapping[str, Constant]) -> Node:
     operator, inputs = operation["operator"], []
-    attributes: dict[str, Attribute] = dict(operation["attributes"])
+    attributes: dict[str, Attribute] = {
+        _WORDS.get(name, name): held for name, held in operation["attributes"].items()
+    }
     for place, name in enumerate(operation["inputs"]):
         word = _STEERING.get(operator, {}).get(place, "")
         numbers = constants[name].array() if word and name in constants else None
         if numbers is None:
             inputs.append(name)
         else:
-            listed = tuple(int(each) for each in numbers.ravel())
+            listed = tuple(each.item() for each in numbers.ravel())
             attributes[word] = listed if numbers.ndim else listed[0]
     outputs = tuple(operation["outputs"])
     return Node(operation["name"], operator, DIALECT.domain, tuple(inputs), outputs, attributes)

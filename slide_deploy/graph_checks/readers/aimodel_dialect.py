@@ -29,7 +29,7 @@ DIALECT = Dialect(
     ),
     groups="groups",
     transposed_convolutions=frozenset({"conv_transpose2d", "conv_transpose3d"}),
-    padding=PadWords(attribute="padding", value=1),
+    padding=PadWords(attribute="padding", value="value"),
     permutation="permutation",
     pattern="shape",
     gather="gather_nd",
