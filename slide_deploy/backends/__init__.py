@@ -1,4 +1,5 @@
-"""A written file on a device: one folder a runtime. Verification, tuning and benchmarks open files here.
+"""A written file on a device: one folder a runtime.
 
-Importable without torch; each runtime's library is imported when a file is opened.
+Verification, tuning and benchmarks open files here. Importable without torch; each runtime's
+library is imported when a file is opened.
 """
