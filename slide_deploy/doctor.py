@@ -2,7 +2,7 @@
 
 import platform
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -82,4 +82,8 @@ def _runtime(runtime: Runtime) -> Finding:
     reason = runtime.missing()
     if reason is not None:
         return Finding(runtime.name, False, reason)
-    return Finding(runtime.name, True, f"{runtime.package} {version(runtime.package)}")
+    # Core AI's package is called otherwise than its distribution.
+    distribution = packages_distributions().get(runtime.package, [runtime.package])[0]
+    preview = any(runtime in each.runtimes for each in known_formats() if each.is_preview)
+    remark = ", a preview" if preview else ""
+    return Finding(runtime.name, True, f"{distribution} {version(distribution)}{remark}")

@@ -157,8 +157,11 @@ ARROWS = {
         "slide_deploy.torch_defaults",
     },
     "slide_deploy.mlpackage": {"slide_deploy.errors"},
+    "slide_deploy.aimodel": {"slide_deploy.errors"},
+    "slide_deploy.backends": {"slide_deploy.aimodel", "slide_deploy.errors"},
     "slide_deploy.runtimes": {
         "slide_deploy",
+        "slide_deploy.backends",
         "slide_deploy.errors",
         "slide_deploy.formats",
         "slide_deploy.mlpackage",
@@ -166,6 +169,7 @@ ARROWS = {
     },
     "slide_deploy.graph_checks": {
         "slide_deploy",
+        "slide_deploy.aimodel",
         "slide_deploy.console",
         "slide_deploy.errors",
         "slide_deploy.formats",
@@ -232,7 +236,7 @@ WIRES = {"slide_deploy.tasks", "slide_deploy.cli", "slide_deploy.__main__", "sli
 VERSION = "slide_deploy.__version__"
 # Importable on a device without torch.
 WITHOUT_TORCH = (
-    *("runtimes", "graph_checks", "mlpackage", "parity", "precisions"),
+    *("runtimes", "graph_checks", "mlpackage", "aimodel", "parity", "precisions"),
     *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
     *("companions", "images.collection", "evaluation.run", "evaluation.merging", "evaluation.gate"),
     *("evaluation.result_file", "evaluation.shown"),

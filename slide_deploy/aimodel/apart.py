@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import slide_deploy
 from slide_deploy.aimodel.folder import Asset, damaged
 from slide_deploy.errors import InputError, MissingExtra
 
@@ -59,7 +58,7 @@ def compiled(asset: Asset, folder: Path, with_inner_values: bool = False) -> Map
 def _ask(asset: Asset, *arguments: str) -> dict[str, Any]:
     if find_spec(_PACKAGE) is None:
         raise MissingExtra(_PACKAGE, _EXTRA)
-    home = str(Path(slide_deploy.__file__).parents[1])
+    home = str(Path(__file__).parents[2])
     paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     try:
         done = subprocess.run(
