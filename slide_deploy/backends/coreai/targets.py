@@ -10,7 +10,7 @@ from slide_deploy.backends.coreai.session import LIBRARY, inner_values, open_ses
 def _find() -> Availability:
     if find_spec("coreai") is None:
         return Availability(False, "pip install 'slide-deploy[coreai]'")
-    return Availability(True, f"interpreter of {LIBRARY} {version(LIBRARY)}, preview")
+    return Availability(True, f"{LIBRARY} {version(LIBRARY)}, a preview")
 
 
 TARGETS = (
