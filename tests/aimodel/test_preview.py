@@ -11,6 +11,7 @@ from exporters.registry import exporter_for
 from slide_deploy.errors import InputError
 from slide_deploy.formats import format_named
 from slide_deploy.tasks.options import parse_formats
+from tests.aimodel.assets import valid_asset
 from tests.support import GOLDEN, SWINS, golden_swin, image_request
 
 pytest.importorskip("coreai_torch")
@@ -71,3 +72,8 @@ def test_it_locates_where_a_network_differs(run, tmp_path: Path) -> None:
     asset = tmp_path / "slide_swin_nano.aimodel"
     code, out, err = run("verify", asset, "--against", nano, "--locate")
     assert (code, "layers: all" in out) == (0, True), err
+
+
+def test_bench_says_that_it_is_proved_and_not_timed(run) -> None:
+    code, _, err = run("bench", valid_asset())
+    assert (code, "is proved here and not timed" in err) == (2, True), err
