@@ -157,9 +157,11 @@ ARROWS = {
         "slide_deploy.torch_defaults",
     },
     "slide_deploy.mlpackage": {"slide_deploy.errors"},
+    "slide_deploy.aimodel": {"slide_deploy.errors"},
     "slide_deploy.backends": {
         "slide_deploy",
         "slide_deploy.backends.torch",
+        "slide_deploy.aimodel",
         "slide_deploy.errors",
         "slide_deploy.formats",
         "slide_deploy.input_shapes",
@@ -176,6 +178,7 @@ ARROWS = {
     },
     "slide_deploy.graph_checks": {
         "slide_deploy",
+        "slide_deploy.aimodel",
         "slide_deploy.console",
         "slide_deploy.errors",
         "slide_deploy.formats",
@@ -248,7 +251,7 @@ WIRES = {"slide_deploy.tasks", "slide_deploy.cli", "slide_deploy.__main__", "sli
 VERSION = "slide_deploy.__version__"
 # Importable on a device without torch.
 WITHOUT_TORCH = (
-    *("backends", "graph_checks", "mlpackage", "parity", "precisions"),
+    *("backends", "graph_checks", "mlpackage", "aimodel", "parity", "precisions"),
     *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
     *("companions", "images.collection", "evaluation.run", "evaluation.merging", "evaluation.gate"),
     *("evaluation.result_file", "evaluation.shown"),
