@@ -124,7 +124,8 @@ ARROWS = {
         "slide_deploy.wrappers",
         "slide_deploy.writing",
     },
-    "slide_deploy.cases": {"slide_deploy.deployable"},
+    "slide_deploy.draws": {"slide_deploy.errors"},
+    "slide_deploy.cases": {"slide_deploy.deployable", "slide_deploy.draws"},
     "slide_deploy.parity": {"slide_deploy.cases", "slide_deploy.precisions"},
     "slide_deploy.dataflow": set(),
     "slide_deploy.locate": {"slide_deploy.noise", "slide_deploy.precisions"},
@@ -155,6 +156,19 @@ ARROWS = {
         "slide_deploy.reference",
         "slide_deploy.backends",
         "slide_deploy.torch_defaults",
+    },
+    "slide_deploy.references": {
+        "slide_deploy.backends",
+        "slide_deploy.cases",
+        "slide_deploy.companions",
+        "slide_deploy.deployable",
+        "slide_deploy.draws",
+        "slide_deploy.errors",
+        "slide_deploy.images.description",
+        "slide_deploy.model_files",
+        "slide_deploy.parity",
+        "slide_deploy.precisions",
+        "slide_deploy.verification",
     },
     "slide_deploy.mlpackage": {"slide_deploy.errors"},
     "slide_deploy.aimodel": {"slide_deploy.errors"},
@@ -254,7 +268,7 @@ WITHOUT_TORCH = (
     *("backends", "graph_checks", "mlpackage", "aimodel", "parity", "precisions"),
     *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
     *("companions", "images.collection", "evaluation.run", "evaluation.merging", "evaluation.gate"),
-    *("evaluation.result_file", "evaluation.shown"),
+    *("evaluation.result_file", "evaluation.shown", "draws", "references.checking"),
 )
 
 
