@@ -30,6 +30,7 @@ LIGHT = (
     "benchmarks/record.py",
     "benchmarks/measuring",
     "slide_deploy/__init__.py",
+    "slide_deploy/aimodel",
     "slide_deploy/backends",
     "slide_deploy/cases.py",
     "slide_deploy/deployable/__init__.py",
