@@ -13,7 +13,7 @@ JOBS ?= 2
 	format train clean
 
 help:
-	@echo "make demo    export the trained digits model to three formats, verify and run them"
+	@echo "make demo    export the trained digits model to every format, prove and run the files"
 	@echo "make detector  deploy a detector written in PyTorch, through the Python API"
 	@echo "make test    lint, check types and run the tests that tell whether anything broke"
 	@echo "make test-all  the same, then the long tests: sweeps, full sizes, all mutants"
@@ -43,8 +43,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/slide-deploy export examples/digits.pth --to onnx --to openvino --to coreml \
-		--out build/demo --force
+	$(BIN)/slide-deploy export examples/digits.pth --to all --out build/demo --force
 	$(BIN)/python examples/classify_digits.py build/demo
 
 detector: $(VENV)/.installed

@@ -1,8 +1,9 @@
 """Classify handwritten digits with a trained model and with the files that were written from it.
 
-The branched PyTorch model and every file in the folder classify the held-out images one by one;
-accuracy, agreement with PyTorch and latency stand side by side. The latency is measured as
-`slide-deploy bench` does it: a process for each, in turns, and ratios turn by turn.
+The branched PyTorch model and every file in the folder, on every target that runs it here, classify
+the held-out images one by one; accuracy, agreement with PyTorch, the error of the proof and latency
+stand side by side. The latency is measured as `slide-deploy bench` does it: a process for each, in
+turns, and ratios turn by turn; a file that answers wrong gets none.
 """
 
 import argparse
@@ -18,21 +19,24 @@ from digits_data import Images, Labels, held_out
 from numpy.typing import NDArray
 from rich.table import Table
 
-from benchmarks.candidates import Sweep, candidates
 from benchmarks.measuring.race import Plan, race
-from benchmarks.record import Measurement
+from benchmarks.record import Candidate, Measurement
 from benchmarks.statistics import paired_ratio
+from slide_deploy.backends.base import Target
+from slide_deploy.backends.registry import targets_for
 from slide_deploy.console import stdout, table
-from slide_deploy.errors import MissingExtra, SlideDeployError
+from slide_deploy.errors import SlideDeployError
+from slide_deploy.formats import suffixes
+from slide_deploy.references.checking import reference_beside, verify_by_reference
 
 Predictor = Callable[[Images], NDArray[np.floating]]
 
-FILES = (".onnx", ".xml", ".mlpackage")  # what `slide-deploy export` writes beside the manifest
 CHECKPOINT = Path(__file__).parent / "digits.pth"
-# Runs a Core ML file where Core ML itself is missing, to check its answers. How long it takes says
-# nothing about a device.
-INTERPRETER = "mil-interpreter"
-INTERPRETER_SECONDS = 4.0  # then it stops: a part of the images is enough to compare
+PYTORCH = "torch:cpu"
+# Chooses one of the other targets.
+LEFT_OUT = "openvino:auto"
+# A target that only proves files may be slow: a part of the images is enough to compare.
+PROVING_SECONDS = 4.0
 
 # Enough for one digit of the speed-up; `slide-deploy bench` takes longer.
 SECONDS, ROUNDS = 1.5, 10
@@ -48,19 +52,21 @@ example:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model said.
+    """What a model said on a target.
 
     Args:
         path: of its file.
-        runtime: what ran it.
-        version: of that.
+        target: that ran it.
         classes: its answers on the first images, all of them unless it is slow.
+        error: largest error of the proof, over the largest true answer; None for the checkpoint.
+        is_timed: whether the target's speed means anything.
     """
 
     path: Path
-    runtime: str
-    version: str
+    target: str
     classes: Labels
+    error: float | None = None
+    is_timed: bool = True
 
 
 def main() -> int:
@@ -69,7 +75,7 @@ def main() -> int:
     checkpoint: Path = arguments.checkpoint
     if not checkpoint.is_file():
         return _refuse(f"{checkpoint} does not exist: train it with examples/train.py.")
-    names = [f"{checkpoint.stem}{suffix}" for suffix in FILES]
+    names = [f"{checkpoint.stem}{suffix}" for suffix in suffixes()]
     files = [path for name in names if (path := arguments.folder / name).exists()]
     if not files:
         return _refuse(
@@ -79,71 +85,73 @@ def main() -> int:
 
     console = stdout()
     images, labels = held_out()
-    remarks, failures = [], []
+    failures = []
     with console.status("classifying"):
         try:
-            reference = _answers(checkpoint, images)
+            answers = [Answers(checkpoint, PYTORCH, _classify(_trained(checkpoint), images))]
         except SlideDeployError as error:
             return _refuse(str(error))
-        answers = [reference]
         for path in files:
-            try:
-                answers.append(_answers(path, images))
-            except MissingExtra as error:  # nothing is wrong but that its runtime is not here
-                remarks.append(f"{path.name} is left out: {error}")
-            except SlideDeployError as error:
-                failures.append(str(error))
+            for target in _present(path):
+                try:
+                    answers.append(_answers(path, target, images))
+                except SlideDeployError as error:
+                    failures.append(str(error))
     with console.status("timing"):
-        timed = _timed([each for each in answers if each.runtime != INTERPRETER])
+        timed = _timed([each for each in answers if each.is_timed])
 
+    reference = answers[0]
     failures += [
-        f"{each.path} does not answer as the trained model does: export it again."
+        f"{each.path} does not answer as the trained model does on {each.target}: export it again."
         for each in answers
         if not _agreement(each, reference) >= LEAST_AGREEMENT
     ]
-    failures += [f"{path} failed: {each.error}" for path, each in timed.items() if each.error]
+    failures += [f"{name} failed: {each.error}" for name, each in timed.items() if each.error]
     console.print(_table(answers, labels, timed))
-    for remark in (*_remarks(answers, len(labels)), *remarks):
+    for remark in _remarks(answers, files, len(labels)):
         console.print(remark, markup=False)
     for failure in failures:
         print(failure, file=sys.stderr)
     return 1 if failures else 0
 
 
-def _answers(path: Path, images: Images) -> Answers:
-    """Classify with the checkpoint or a written file."""
-    runtime, version, predict = _open(path)
-    seconds = INTERPRETER_SECONDS if runtime == INTERPRETER else math.inf
-    return Answers(path, runtime, version, _classify(predict, images, seconds))
+def _present(path: Path) -> list[Target]:
+    """The targets that time a file here; where there are none, those that prove it."""
+    found = (target for target in targets_for(path) if target.name != LEFT_OUT)
+    present = [target for target in found if target.find().present]
+    return [target for target in present if target.is_timed] or present
 
 
-def _open(path: Path) -> tuple[str, str, Predictor]:
-    """What runs a file, its version, and the call that does."""
-    if path.suffix in FILES:
-        from slide_deploy.backends import open_image_file
+def _answers(path: Path, target: Target, images: Images) -> Answers:
+    """Prove a file on a target, and classify with it."""
+    from slide_deploy.backends import open_image_file
 
-        file = open_image_file(path)
+    proof = verify_by_reference(path, reference_beside(path), target.name)
+    file = open_image_file(path, target=target.name)
 
-        def classify(image: Images) -> NDArray[np.floating]:
-            return next(iter(file.answers(image).values()))
+    def predict(image: Images) -> NDArray[np.floating]:
+        return next(iter(file.answers(image).values()))
 
-        return file.session.runtime, file.session.version, classify
+    classes = _classify(predict, images, math.inf if target.is_timed else PROVING_SECONDS)
+    return Answers(path, target.name, classes, proof.worst.max_relative, target.is_timed)
 
+
+def _trained(checkpoint: Path) -> Predictor:
     import torch
 
     from slide_deploy.hosts import load_checkpoint
 
-    model = load_checkpoint(path).model
+    model = load_checkpoint(checkpoint).model
 
     @torch.inference_mode()
     def predict(image: Images) -> NDArray[np.floating]:
         logits: NDArray[np.floating] = model(torch.from_numpy(image)).numpy()
         return logits
 
-    return "PyTorch", torch.__version__.split("+")[0], predict
+    return predict
 
 
-def _classify(predict: Predictor, images: Images, seconds: float) -> Labels:
+def _classify(predict: Predictor, images: Images, seconds: float = math.inf) -> Labels:
     """Answers on the first images, one by one, as many as fit into the time, at least one."""
     deadline = time.perf_counter() + seconds
     classes: list[int] = []
@@ -156,13 +164,17 @@ def _classify(predict: Predictor, images: Images, seconds: float) -> Labels:
     return np.array(classes, dtype=np.int64)
 
 
-def _timed(answers: Sequence[Answers]) -> dict[Path, Measurement]:
+def _name(answers: Answers) -> str:
+    return f"{answers.path.name} on {answers.target}"
+
+
+def _timed(answers: Sequence[Answers]) -> dict[str, Measurement]:
     """Race the models, each with one thread; PyTorch comes first."""
-    paths = [each.path for each in answers]
-    run = race(Plan(candidates(paths, Sweep()), seconds=SECONDS, rounds=ROUNDS))
+    found = tuple(Candidate(_name(each), str(each.path), each.target) for each in answers)
+    run = race(Plan(found, seconds=SECONDS, rounds=ROUNDS))
     if run.interrupted:
         raise KeyboardInterrupt
-    return dict(zip(paths, run.measurements, strict=True))
+    return {each.candidate.name: each for each in run.measurements}
 
 
 def _agreement(answers: Answers, reference: Answers) -> float:
@@ -171,21 +183,22 @@ def _agreement(answers: Answers, reference: Answers) -> float:
     return float((answers.classes[:count] == reference.classes[:count]).mean())
 
 
-def _table(answers: Sequence[Answers], labels: Labels, timed: Mapping[Path, Measurement]) -> Table:
-    headers = ("accuracy", "agreement", "latency", "speed-up", "95 %")
+def _table(answers: Sequence[Answers], labels: Labels, timed: Mapping[str, Measurement]) -> Table:
+    headers = ("accuracy", "agreement", "error", "latency", "speed-up", "95 %")
     report = table(
         f"{len(labels)} handwritten digits that training never saw, one at a time, one thread each",
-        [("model", False), ("runs on", False), *((header, True) for header in headers)],
+        [("model", False), ("target", False), *((header, True) for header in headers)],
     )
     reference = answers[0]
     for each in answers:
         count = len(each.classes)
         report.add_row(
             each.path.name,
-            f"{each.runtime} {each.version}",
+            each.target,
             f"{(each.classes == labels[:count]).mean():.2%}",
             f"{_agreement(each, reference):.1%}",
-            *_speed(timed.get(each.path), timed[reference.path]),
+            "—" if each.error is None else f"{each.error:.0e}".replace("e-0", "e-"),
+            *_speed(timed.get(_name(each)), timed[_name(reference)]),
         )
     return report
 
@@ -202,17 +215,23 @@ def _speed(measurement: Measurement | None, reference: Measurement) -> tuple[str
     return latency, f"{faster.value:.1f}×", f"{interval.low:.1f}–{interval.high:.1f}"
 
 
-def _remarks(answers: Sequence[Answers], images: int) -> Iterator[str]:
+def _remarks(answers: Sequence[Answers], files: Sequence[Path], images: int) -> Iterator[str]:
     """What the table does not say."""
-    yield "Agreement and speed-up: with the trained, branched model in PyTorch. Latency: median."
+    yield (
+        "Agreement and speed-up: with the trained, branched model in PyTorch. Latency: median.\n"
+        "Error: the largest of the proof that each file passed on that target before it was timed."
+    )
     for each in answers:
-        if each.runtime == INTERPRETER:
-            yield (
-                f"{each.path.name} needs macOS to be timed. Here {INTERPRETER} ran it,\n"
-                f"which checks its answers and says nothing about its speed."
+        if not each.is_timed:
+            part = (
+                f" on the first {len(each.classes)} of them" if len(each.classes) < images else ""
             )
-        if len(each.classes) < images:
-            yield f"{each.path.name} saw the first {len(each.classes)} of them."
+            yield f"{each.target} proves {each.path.name}{part}; its speed says nothing of a device."
+    known = {each.path for each in answers}
+    for path in files:
+        if path not in known:
+            hints = "; ".join(target.find().detail for target in targets_for(path)[:1])
+            yield f"{path.name} is left out: nothing here runs it ({hints})."
 
 
 def _parse() -> argparse.Namespace:

@@ -47,17 +47,20 @@ class ImageSession:
         return self.session({self.image.name: images})
 
 
-def open_image_file(path: Path, precision: str = "float32") -> ImageSession:
-    """Load a file that takes images on the runtime that runs it here.
+def open_image_file(
+    path: Path, precision: str = "float32", target: str | None = None
+) -> ImageSession:
+    """Load a file that takes images.
 
     Args:
         path: of the file.
         precision: of the file: the runtime computes in it where it can be told so.
+        target: that runs it; the one that runs the file here if None.
 
     Raises:
         InputError: if it is missing, of an unknown kind, cannot be loaded or takes anything else.
     """
-    session = open_file(path, precision)
+    session = open_file(path, precision, target)
     if len(session.inputs) != 1:
         names = ", ".join(port.name for port in session.inputs)
         raise InputError(f"{path} takes {names}: expected one input, an image.")
