@@ -223,10 +223,9 @@ def _remarks(answers: Sequence[Answers], files: Sequence[Path], images: int) -> 
     )
     for each in answers:
         if not each.is_timed:
-            part = (
-                f" on the first {len(each.classes)} of them" if len(each.classes) < images else ""
-            )
-            yield f"{each.target} proves {each.path.name}{part}; its speed says nothing of a device."
+            count = len(each.classes)
+            part = f", on the first {count} of them" if count < images else ""
+            yield f"{each.target} only proves {each.path.name}{part}: it is no device."
     known = {each.path for each in answers}
     for path in files:
         if path not in known:
