@@ -241,7 +241,21 @@ COREML = Format(
     quantised=("projections", "pointwise", "convolutions", "head"),
 )
 
-FORMATS = (ONNX, OPENVINO, COREML)
+LITERT = Format(
+    name="litert",
+    suffix=".tflite",
+    exporter="exporters.litert_exporter",
+    reader="slide_deploy.graph_checks.readers.tflite",
+    runtimes=(),
+    packages=("litert_torch",),
+    extra="litert",
+    target="litert:cpu",
+    default_form="depthwise",
+    # Last: what it writes out is what other passes look for.
+    passes=(*PASSES, "written_out"),
+)
+
+FORMATS = (ONNX, OPENVINO, COREML, LITERT)
 
 
 def known_formats() -> tuple[Format, ...]:

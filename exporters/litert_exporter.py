@@ -1,0 +1,34 @@
+"""LiteRT's ``.tflite`` through litert-torch, and what a file says of itself put in behind it."""
+
+from pathlib import Path
+
+import torch
+
+from exporters.base import ExportRequest
+from exporters.litert_file import completed
+from slide_deploy.errors import InputError
+
+
+def refuse(request: ExportRequest) -> None:
+    """Refuse open sizes: litert-torch 0.10.0 has no translation for reshapes that compute sizes.
+
+    Raises:
+        InputError: if a size is open.
+    """
+    names = request.deployable.open_names
+    if names:
+        raise InputError(
+            f"litert files have fixed sizes, as litert-torch cannot leave {' and '.join(names)} "
+            f"open: leave litert out, or write one file for each size that you need."
+        )
+
+
+def write(request: ExportRequest, path: Path) -> None:
+    """Write ``path``; see ``Exporter.write``."""
+    import litert_torch
+
+    module = request.single.module(check_guards=False)
+    examples = tuple(torch.from_numpy(each.example) for each in request.inputs)
+    content = litert_torch.convert(module, examples).model_content()
+    inputs = [each.name for each in request.inputs]
+    path.write_bytes(completed(content, inputs, request.outputs, request.metadata))
