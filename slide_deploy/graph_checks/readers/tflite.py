@@ -66,7 +66,8 @@ class _Reader:
         for index, subgraph in enumerate(model.subgraphs):
             for name, tensor in zip(model.names[index], subgraph.tensors, strict=True):
                 self._tensor(tensor, name)
-        for index in range(len(model.subgraphs)):
+        # Bodies of control flow stand before the operators that run them.
+        for index in reversed(range(len(model.subgraphs))):
             self._operators(index)
         inputs, outputs = model.inputs(0), model.outputs(0)
         bodies = range(1, len(model.subgraphs))
