@@ -21,6 +21,7 @@ from exporters.quantisation.making import Making, write
 from exporters.quantisation.mending import first_wrong, mend
 from exporters.quiet import quiet
 from slide_deploy import interruption
+from slide_deploy.backends import open_file
 from slide_deploy.cases import Case
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
@@ -39,7 +40,6 @@ from slide_deploy.lowerings import (
 from slide_deploy.parity import Verification, verify
 from slide_deploy.precisions import precision_named
 from slide_deploy.reference import Reference
-from slide_deploy.runtimes import open_file
 from slide_deploy.verification import answers_of
 
 Progress = Callable[[str], None]

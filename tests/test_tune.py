@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.targets.registry import target_named
 from benchmarks.tuning import Decision
 from slide_deploy import cli, formats
+from slide_deploy.backends.registry import target_named
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import load_checkpoint

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from slide_deploy.backends import ImageSession, Port, Session
 from slide_deploy.evaluation.classifier import Classifier
 from slide_deploy.images.preprocessing import image_input
-from slide_deploy.runtimes import ImageSession, Port, Session
 
 SIDE = 4
 
