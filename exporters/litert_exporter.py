@@ -1,11 +1,14 @@
 """LiteRT's ``.tflite`` through litert-torch, and what a file says of itself put in behind it."""
 
+import os
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
 from exporters.base import ExportRequest
 from exporters.litert_file import completed
+from slide_deploy.backends.litert.interpreter import muted
 from slide_deploy.errors import InputError
 
 
@@ -25,10 +28,18 @@ def refuse(request: ExportRequest) -> None:
 
 def write(request: ExportRequest, path: Path) -> None:
     """Write ``path``; see ``Exporter.write``."""
-    import litert_torch
-
+    litert_torch = _imported()
     module = request.single.module(check_guards=False)
     examples = tuple(torch.from_numpy(each.example) for each in request.inputs)
     content = litert_torch.convert(module, examples).model_content()
     inputs = [each.name for each in request.inputs]
     path.write_bytes(completed(content, inputs, request.outputs, request.metadata))
+
+
+def _imported() -> ModuleType:
+    """The converter, without the remarks that its C++ prints on standard error."""
+    # Of warnings and of what it counts, unless somebody asked for it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with muted():
+        import litert_torch
+    return litert_torch

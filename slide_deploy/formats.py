@@ -181,16 +181,18 @@ COREML = Format(
     quantised=("projections", "pointwise", "convolutions", "head"),
 )
 
+# XNNPACK computes on maps with the channels last, and takes the whole network where everything is an
+# operator that it has: normalisations and softmaxes along inner axes are written out for it. Forms of
+# matrix products win there (docs/formats.md).
 LITERT = Format(
     name="litert",
     suffix=".tflite",
     exporter="exporters.litert_exporter",
     reader="slide_deploy.graph_checks.readers.tflite",
-    runtimes=(),
-    packages=("litert_torch",),
+    targets=("litert:cpu", "litert:reference"),
+    packages=("litert_torch", "ai_edge_litert"),
     extra="litert",
-    target="litert:cpu",
-    default_form="depthwise",
+    default_form="flat",
     # Last: what it writes out is what other passes look for.
     passes=(*PASSES, "written_out"),
 )

@@ -157,6 +157,7 @@ ARROWS = {
         "slide_deploy.torch_defaults",
     },
     "slide_deploy.mlpackage": {"slide_deploy.errors"},
+    "slide_deploy.tflite": {"slide_deploy.errors"},
     "slide_deploy.backends": {
         "slide_deploy",
         "slide_deploy.backends.torch",
@@ -167,6 +168,7 @@ ARROWS = {
         "slide_deploy.mlpackage",
         "slide_deploy.model_files",
         "slide_deploy.precisions",
+        "slide_deploy.tflite",
     },
     # The one backend that runs checkpoints.
     "slide_deploy.backends.torch": {
@@ -184,6 +186,7 @@ ARROWS = {
         "slide_deploy.mlpackage",
         "slide_deploy.model_files",
         "slide_deploy.precisions",
+        "slide_deploy.tflite",
     },
     "slide_deploy.companions": {
         "slide_deploy.errors",
@@ -248,7 +251,7 @@ WIRES = {"slide_deploy.tasks", "slide_deploy.cli", "slide_deploy.__main__", "sli
 VERSION = "slide_deploy.__version__"
 # Importable on a device without torch.
 WITHOUT_TORCH = (
-    *("backends", "graph_checks", "mlpackage", "parity", "precisions"),
+    *("backends", "graph_checks", "mlpackage", "tflite", "parity", "precisions"),
     *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
     *("companions", "images.collection", "evaluation.run", "evaluation.merging", "evaluation.gate"),
     *("evaluation.result_file", "evaluation.shown"),
