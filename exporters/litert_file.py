@@ -1,7 +1,9 @@
 """A ``.tflite`` file as litert-torch writes it, completed: names, metadata, each weight once.
 
-The converter calls inputs and outputs by their number, and tensors by the classes that computed
-them, and stores a weight again wherever it is used.
+The converter calls inputs and outputs by their number, and stores a weight again wherever it is
+used. A product of two values, of a single image and a single head, it writes as an operator whose
+second operand is a weight; XNNPACK takes that for weights alone, so that it becomes a product of
+values again.
 """
 
 import hashlib
@@ -30,6 +32,7 @@ def completed(
     model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
     _name(schema, model, inputs, outputs)
     _share_buffers(model)
+    _write_products_of_values(schema, model)
     for key, text in metadata.items():
         buffer, entry = schema.BufferT(), schema.MetadataT()
         buffer.data = text.encode()
@@ -70,6 +73,39 @@ def _share_buffers(model: Any) -> None:
         kept.append(model.buffers[entry.buffer])
         entry.buffer = len(kept) - 1
     model.buffers = kept
+
+
+def _write_products_of_values(schema: Any, model: Any) -> None:
+    """Let operators that multiply by a weight do so by weights alone: x y^T is a product."""
+    linear, product = schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.BATCH_MATMUL
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            if codes[operator.opcodeIndex] != linear or len(operator.inputs) < 2:
+                continue
+            left, right, *bias = (int(place) for place in operator.inputs)
+            ranks = {len(graph.tensors[place].shape) for place in (left, right)}
+            is_plain = operator.builtinOptions.fusedActivationFunction == 0
+            if graph.tensors[right].buffer or max(bias, default=-1) != -1:
+                continue
+            if ranks == {2} and is_plain:
+                options = schema.BatchMatMulOptionsT()
+                options.adjX, options.adjY = False, True
+                operator.opcodeIndex = _code_of(schema, model, codes, product)
+                operator.inputs = operator.inputs[:2]
+                operator.builtinOptionsType = schema.BuiltinOptions.BatchMatMulOptions
+                operator.builtinOptions = options
+
+
+def _code_of(schema: Any, model: Any, codes: list[int], number: int) -> int:
+    """The place of a kind of operator among those of a file, which may be new there."""
+    if number not in codes:
+        code = schema.OperatorCodeT()
+        code.builtinCode = code.deprecatedBuiltinCode = number
+        code.version = 1
+        model.operatorCodes.append(code)
+        codes.append(number)
+    return codes.index(number)
 
 
 def _packed(schema: Any, model: Any) -> bytes:

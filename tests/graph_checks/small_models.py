@@ -11,13 +11,13 @@ from torch import nn
 from exporters.base import ExportRequest, Traces
 from exporters.declarations import request_declarations
 from exporters.registry import exporter_for
-from slide_deploy.formats import format_named, format_names
+from slide_deploy.formats import format_named
 from slide_deploy.layouts import stretches
 from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, Lowering, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
 from tests.shared import once
-from tests.support import image_request, random_swin
+from tests.support import FORMATS, image_request, random_swin
 
 Files = dict[str, Path]
 
@@ -73,9 +73,9 @@ def export(
     dynamic_batch: bool = False,
     lowering: Lowering | Chooser = DEFAULT_LOWERING,
 ) -> Files:
-    """Write a model in every format."""
+    """Write a model in every format whose converter is quick."""
     shape = (model.config.in_channels, *model.config.image_size)
-    exporters = [exporter_for(name) for name in format_names()]
+    exporters = [exporter_for(name) for name in FORMATS]
     files = {exporter.format: exporter.paths(folder / "nano")[0] for exporter in exporters}
     folded = reparameterize(model)[0]
     lowerings = chosen(folded, lowering)
@@ -94,10 +94,25 @@ def exported_nano() -> Files:
 
 def exported_smallest() -> Files:
     """The smallest files that hold both kinds of attention, written once for all test processes."""
-    model = random_swin(
+    return once("smallest", lambda folder: export(smallest(), folder))
+
+
+def smallest() -> SlideSwin:
+    return random_swin(
         image_size=(16, 16), embed_dim=4, depths=(1, 1), num_heads=(1, 2), num_slide_stages=1
     )
-    return once("smallest", lambda folder: export(model, folder))
+
+
+def exported_litert() -> Path:
+    """The smallest file with both kinds of attention for LiteRT, whose converter takes seconds."""
+
+    def write(folder: Path) -> Path:
+        path = folder / "nano.tflite"
+        request = declared_request(smallest(), (3, 16, 16), format="litert")
+        exporter_for("litert").write(request, path)
+        return path
+
+    return once("smallest for LiteRT", write)
 
 
 # The first stage has one head, so that nothing but depthwise convolutions has groups there; the

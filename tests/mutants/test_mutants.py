@@ -10,7 +10,7 @@ from tests.mutants.__main__ import main
 from tests.mutants.bases import base
 from tests.mutants.catalogue import CATALOGUE
 from tests.mutants.judge import Outcome, judge
-from tests.mutants.mutant import FORMATS, Mutant
+from tests.mutants.mutant import FORMATS, NETWORKS, Mutant
 from tests.mutants.report import cell
 from tests.support import verify_file
 
@@ -43,8 +43,10 @@ def test_damage_is_seen(mutant: Mutant, format: str, tmp_path: Path) -> None:
 
 
 # Every other golden checkpoint is exported, checked and verified in test_golden_exports.
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("open_batch", [False, True])
+@pytest.mark.parametrize(
+    ("format", "open_batch"),
+    [*((format, False) for format in FORMATS), *((format, True) for format in NETWORKS)],
+)
 def test_no_valid_file_is_refused(format: str, open_batch: bool) -> None:
     valid = base(open_batch)
     assert check_file(valid.path(format)).violations == ()

@@ -24,7 +24,7 @@ from slide_deploy.lowerings import (
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
 from slide_deploy.reparameterize import reparameterize
-from tests.support import image_request
+from tests.support import FORMATS, image_request
 from tests.traps.patterns import Map, Parts
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -70,14 +70,26 @@ class Outcome:
         return f"{self.map} batch {self.batch}, {self.runtime}: {self.part}: {figures}"
 
 
-EXPORTERS = tuple(exporter_for(name) for name in format_names())
+# Whose converters are quick, and leave a batch open.
+EXPORTERS = tuple(exporter_for(name) for name in FORMATS)
 
 
-def sweep(map: Map, trained: Parts) -> Iterator[Outcome]:
-    """Parts of a map in every format on all runtimes, with a fixed and with an open batch."""
+# Whose converters take seconds, and have no open batch.
+SLOW_EXPORTERS = tuple(exporter_for(name) for name in format_names() if name not in FORMATS)
+
+
+def sweep(map: Map, trained: Parts, slow: Sequence[Exporter] = SLOW_EXPORTERS) -> Iterator[Outcome]:
+    """Parts of a map in every format on all runtimes, with a fixed and with an open batch.
+
+    Args:
+        map: the tokens that they take.
+        trained: the parts.
+        slow: exporters of formats that are written with a fixed batch alone.
+    """
     written = written_parts(trained)
     for open_batch in (False, True):
-        yield from run_everywhere(map, trained, written, open_batch)
+        exporters = EXPORTERS if open_batch else (*EXPORTERS, *slow)
+        yield from run_everywhere(map, trained, written, open_batch, exporters)
 
 
 def written_parts(trained: Parts) -> dict[str, tuple[str, nn.Module]]:
