@@ -10,6 +10,7 @@ from exporters.base import ExportRequest
 from exporters.litert_file import completed
 from slide_deploy.backends.litert.interpreter import muted
 from slide_deploy.errors import InputError
+from slide_deploy.precisions import FLOAT16
 
 
 def refuse(request: ExportRequest) -> None:
@@ -32,8 +33,30 @@ def write(request: ExportRequest, path: Path) -> None:
     module = request.single.module(check_guards=False)
     examples = tuple(torch.from_numpy(each.example) for each in request.inputs)
     content = litert_torch.convert(module, examples).model_content()
+    if request.precision == FLOAT16.name:
+        content = _with_half_weights(content)
     inputs = [each.name for each in request.inputs]
     path.write_bytes(completed(content, inputs, request.outputs, request.metadata))
+
+
+def _with_half_weights(content: bytes) -> bytes:
+    """The same with weights of float16, which operators of their own widen: XNNPACK knows them."""
+    with muted():
+        from ai_edge_quantizer import quantizer, qtyping
+        from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    half = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+    maker = quantizer.Quantizer(bytearray(content))
+    maker.update_quantization_recipe(
+        regex=".*",
+        operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
+        op_config=qtyping.OpQuantizationConfig(
+            weight_tensor_config=half,
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        ),
+        algorithm_key=AlgorithmName.FLOAT_CASTING,
+    )
+    return bytes(maker.quantize().quantized_model)
 
 
 def _imported() -> ModuleType:

@@ -181,18 +181,19 @@ COREML = Format(
     quantised=("projections", "pointwise", "convolutions", "head"),
 )
 
-# XNNPACK computes on maps with the channels last, and takes the whole network where everything is an
-# operator that it has: normalisations and softmaxes along inner axes are written out for it. Forms of
-# matrix products win there (docs/formats.md).
+# XNNPACK computes on maps with the channels last, and takes a whole network where all of it is
+# operators that it has: normalisations, and softmaxes along inner axes, are written out for it.
 LITERT = Format(
     name="litert",
     suffix=".tflite",
     exporter="exporters.litert_exporter",
     reader="slide_deploy.graph_checks.readers.tflite",
     targets=("litert:cpu", "litert:reference"),
-    packages=("litert_torch", "ai_edge_litert"),
+    packages=("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
     extra="litert",
     default_form="flat",
+    precisions=("float32", "float16"),
+    meanings={"float16": "weights in float16; arithmetic in float32"},
     # Last: what it writes out is what other passes look for.
     passes=(*PASSES, "written_out"),
 )

@@ -1,4 +1,4 @@
-"""A ``.tflite`` file opened by whoever runs it: LiteRT tells neither metadata nor names of its own."""
+"""A ``.tflite`` file for whoever runs it: LiteRT tells no metadata, and names tensors otherwise."""
 
 from functools import partial
 from pathlib import Path

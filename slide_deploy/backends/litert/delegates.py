@@ -10,7 +10,7 @@ import ctypes
 import ctypes.util
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 from slide_deploy.backends.base import Availability, Session, Stage
 from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import refuse_unusable
+from slide_deploy.backends.files import refuse_options, refuse_unusable
 from slide_deploy.backends.litert.interpreter import (
     PACKAGE,
     SUFFIXES,
@@ -32,7 +32,9 @@ from slide_deploy.backends.litert.session import opened
 from slide_deploy.errors import InputError
 
 LIBRARY = "library"
-"""The option that names the library; all others are the delegate's own."""
+"""The option that names the library."""
+OWN = "delegate."
+"""What options of the delegate's own begin with; it is given the rest of their names."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,6 @@ class Device:
     Attributes:
         name: the part of the target's name after the colon.
         libraries: names that the system's loader may find, without "lib" and suffix.
-        options: that the delegate is given unless the user says otherwise.
         platforms: values of ``sys.platform`` where it exists; empty for all.
         source: where the library comes from, a clause.
     """
@@ -50,7 +51,6 @@ class Device:
     name: str
     libraries: tuple[str, ...]
     source: str
-    options: Mapping[str, str] = field(default_factory=dict)
     platforms: tuple[str, ...] = ()
 
     @property
@@ -90,8 +90,11 @@ class Device:
         refuse_unusable(path, self.target, SUFFIXES)
         with stage("import"):
             require()
-        options = {**self.options, **configuration.options}
-        library = options.pop(LIBRARY, "") or self._library()
+        given = configuration.options
+        refuse_options(self.target, [name for name in given if not name.startswith(OWN)], [LIBRARY])
+        own = {name: text for name, text in given.items() if name.startswith(OWN)}
+        options = {name.removeprefix(OWN): text for name, text in own.items()}
+        library = given.get(LIBRARY) or self._library()
         if not library:
             raise InputError(
                 f"{self.target} cannot run here: {self.find().detail}, or name the library by the "
@@ -105,7 +108,7 @@ class Device:
                 path, configuration.threads, xnnpack=False, delegates=[delegate]
             )
 
-        facts = {"delegate": library, **options}
+        facts = {"delegate": library, **own}
         accept = partial(self._refuse_fallback, path)
         return opened(self.target, path, configuration, stage, new, facts, accept)
 

@@ -20,10 +20,10 @@ def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
     """
     require()
     interpreter = open_interpreter(path, usable_threads(), xnnpack=False, keep_values=True)
-    inputs, outputs = ports_of(interpreter)
-    taken = {port.name: feeds[port.name].astype(port.dtype) for port, _ in inputs}
     names = opened(path).names[0]
     with refusals(path):
+        inputs, outputs = ports_of(interpreter)
+        taken = {port.name: feeds[port.name].astype(port.dtype) for port, _ in inputs}
         stream = InterpreterStream(
             interpreter,
             {port.name: place for port, place in inputs},

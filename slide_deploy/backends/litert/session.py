@@ -76,13 +76,12 @@ def opened(
         InputError: if LiteRT refuses the file or the configuration.
     """
     refuse_precision(target, configuration.precision, ("float32", "default"), _COMPUTES)
-    with stage("compile"):
+    with stage("compile"), refusals(path):
         first = new()
-    inputs, outputs = ports_of(first)
-    ports = sized(path, [port for port, _ in inputs], configuration)
-    with refusals(path):
+        inputs, outputs = ports_of(first)
+        ports = sized(path, [port for port, _ in inputs], configuration)
         _resize(first, ports, inputs)
-    found = partitions(first)
+        found = partitions(first)
     accept(found)
     spare = [first]
 
@@ -102,6 +101,8 @@ def opened(
         facts={
             "library": "ai-edge-litert",
             "version": version(),
+            "device": target.partition(":")[2],
+            "precision": configuration.precision,
             "threads": str(configuration.threads),
             **facts,
             **found.facts(),

@@ -45,7 +45,8 @@ DIALECT = Dialect(
     linear_transposed=(False, True),
     keeps_axes="keep_num_dims",
     gather="GATHER",
-    quantising=re.compile(r"^(DE)?QUANTIZE$|^FAKE_QUANT$|^DENSIFY$"),
-    rounding=frozenset({"QUANTIZE", "DEQUANTIZE"}),
+    # DEQUANTIZE widens weights of float16 as well; what it reads tells those of integers.
+    quantising=re.compile(r"^QUANTIZE$|^FAKE_QUANT$|^DENSIFY$"),
+    rounding=frozenset({"QUANTIZE"}),
     optional_inputs=True,
 )
