@@ -31,6 +31,7 @@ from slide_deploy.backends.litert.partitions import Partitions
 from slide_deploy.backends.litert.session import opened
 from slide_deploy.errors import InputError
 
+_FUNCTIONS = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")
 LIBRARY = "library"
 """The option that names the library."""
 OWN = "delegate."
@@ -116,9 +117,14 @@ class Device:
         from ai_edge_litert.interpreter import load_delegate
 
         try:
+            # LiteRT's own loader leaves an exception behind where a library is none.
+            held = ctypes.CDLL(library)
+            missing = [name for name in _FUNCTIONS if not hasattr(held, name)]
+            if missing:
+                raise ValueError(f"it has no function {missing[0]}")
             with muted():
                 return load_delegate(library, dict(options))
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"{self.target} cannot use {library} ({reason}): name another library by the "
