@@ -42,7 +42,7 @@ def write(request: ExportRequest, path: Path) -> None:
 def _with_half_weights(content: bytes) -> bytes:
     """The same with weights of float16, which operators of their own widen: XNNPACK knows them."""
     with muted():
-        from ai_edge_quantizer import quantizer, qtyping
+        from ai_edge_quantizer import qtyping, quantizer
         from ai_edge_quantizer.algorithm_manager import AlgorithmName
     half = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
     maker = quantizer.Quantizer(bytearray(content))

@@ -111,7 +111,7 @@ def _code_of(schema: Any, model: Any, codes: list[int], number: int) -> int:
 def _packed(schema: Any, model: Any) -> bytes:
     import flatbuffers
 
-    class Buffer(schema.BufferT):  # type: ignore[misc]
+    class Buffer(schema.BufferT):
         """Bytes at a multiple of the alignment, as the schema asks and its code forgets."""
 
         def Pack(self, builder: Any) -> Any:  # noqa: N802

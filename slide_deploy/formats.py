@@ -191,7 +191,7 @@ LITERT = Format(
     targets=("litert:cpu", "litert:reference"),
     packages=("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
     extra="litert",
-    default_form="flat",
+    default_form="dual",
     precisions=("float32", "float16"),
     meanings={"float16": "weights in float16; arithmetic in float32"},
     # Last: what it writes out is what other passes look for.

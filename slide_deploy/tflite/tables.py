@@ -52,7 +52,7 @@ class FlatFile:
         self.content = content
         self.damaged = damaged
         self.end = 0
-        self._bytes = memoryview(content)
+        self._bytes = content.data
         self._spent = 0
 
     def root(self) -> "Table":

@@ -88,7 +88,7 @@ def test_products_of_values_are_xnnpack_s_too(tmp_path: Path) -> None:
     "name",
     [
         pytest.param("slide_pvt_nano", marks=pytest.mark.slow),
-        pytest.param("slide_cswin_nano", marks=pytest.mark.slow),
+        pytest.param("slide_cswin_nano", marks=pytest.mark.full),
         pytest.param("slide_pvt_v2_nano_k35", marks=pytest.mark.full),
         pytest.param("slide_pvt_v2_nano", marks=pytest.mark.full),
         pytest.param("slide_nat_nano", marks=pytest.mark.full),
