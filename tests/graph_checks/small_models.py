@@ -73,7 +73,7 @@ def export(
     dynamic_batch: bool = False,
     lowering: Lowering | Chooser = DEFAULT_LOWERING,
 ) -> Files:
-    """Write a model in every format whose converter is quick."""
+    """Write a model in every format whose converter is quick, and none that is a preview."""
     shape = (model.config.in_channels, *model.config.image_size)
     exporters = [exporter_for(name) for name in FORMATS]
     files = {exporter.format: exporter.paths(folder / "nano")[0] for exporter in exporters}

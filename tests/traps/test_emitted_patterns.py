@@ -73,7 +73,7 @@ def test_every_runtime_answers_slide_attention(open_batch: bool) -> None:
     ],
 )
 def test_every_runtime_answers_what_we_write(map: Map, patterns: PatternsOf) -> None:
-    outcomes = list(sweep(map, trained(patterns(map)), slow=()))
+    outcomes = list(sweep(map, trained(patterns(map))))
     assert len({outcome.runtime for outcome in outcomes}) == 6
     assert wrong(outcomes) == []
 
