@@ -68,10 +68,10 @@ def _written_out(traced: Traced, root: Call) -> Iterator[tuple[float, bool]]:
     terms = [variance]
     if variance.name in ("add", "add_"):
         sides = (variance.arguments["self"], variance.arguments["other"])
-        for side in sides:
+        for side, other in (sides, sides[::-1]):
             number = _number(traced, side)
             if number is not None:
-                yield number, False
+                yield number, _is_variance(other)
                 return
         terms = [found for side in sides if (found := call(side)) is not None]
     for power in terms:
@@ -80,6 +80,24 @@ def _written_out(traced: Traced, root: Call) -> Iterator[tuple[float, bool]]:
             if number is not None:
                 yield number, True
                 return
+
+
+def _is_variance(value: object) -> bool:
+    """Whether a value is the mean of (x - mean(x))^2: every converter keeps the normalisation."""
+    mean = call(value)
+    square = call(mean.arguments["self"]) if mean is not None and mean.name == "mean" else None
+    if square is None or square.name != "mul":
+        return False
+    sides = (square.arguments["self"], square.arguments["other"])
+    difference = call(sides[0]) if sides[0] is sides[1] else None
+    if difference is None or difference.name != "sub":
+        return False
+    centre = call(difference.arguments["other"])
+    return (
+        centre is not None
+        and centre.name == "mean"
+        and centre.arguments["self"] is difference.arguments["self"]
+    )
 
 
 def _is_mean_of_squares(traced: Traced, each: Call) -> bool:

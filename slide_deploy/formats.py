@@ -184,6 +184,23 @@ COREML = Format(
     quantised=("projections", "pointwise", "convolutions", "head"),
 )
 
+# XNNPACK computes on maps with the channels last, and takes a whole network where all of it is
+# operators that it has: normalisations, and softmaxes along inner axes, are written out for it.
+LITERT = Format(
+    name="litert",
+    suffix=".tflite",
+    exporter="exporters.litert_exporter",
+    reader="slide_deploy.graph_checks.readers.tflite",
+    targets=("litert:cpu", "litert:reference"),
+    packages=("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
+    extra="litert",
+    default_form="dual",
+    precisions=("float32", "float16"),
+    meanings={"float16": "weights in float16; arithmetic in float32"},
+    # Last: what it writes out is what other passes look for.
+    passes=(*PASSES, "written_out"),
+)
+
 # Core ML's successor, whose package is a beta. What Apple's devices make of the passes was not
 # measured. Their units are those that Core ML's form was chosen for, so that it has the same one.
 COREAI = Format(
@@ -200,7 +217,7 @@ COREAI = Format(
     is_preview=True,
 )
 
-FORMATS = (ONNX, OPENVINO, COREML, COREAI)
+FORMATS = (ONNX, OPENVINO, COREML, LITERT, COREAI)
 
 
 def known_formats() -> tuple[Format, ...]:

@@ -171,6 +171,7 @@ ARROWS = {
         "slide_deploy.verification",
     },
     "slide_deploy.mlpackage": {"slide_deploy.errors"},
+    "slide_deploy.tflite": {"slide_deploy.errors"},
     "slide_deploy.aimodel": {"slide_deploy.errors"},
     "slide_deploy.backends": {
         "slide_deploy",
@@ -183,6 +184,7 @@ ARROWS = {
         "slide_deploy.mlpackage",
         "slide_deploy.model_files",
         "slide_deploy.precisions",
+        "slide_deploy.tflite",
     },
     # The one backend that runs checkpoints.
     "slide_deploy.backends.torch": {
@@ -201,6 +203,7 @@ ARROWS = {
         "slide_deploy.mlpackage",
         "slide_deploy.model_files",
         "slide_deploy.precisions",
+        "slide_deploy.tflite",
     },
     "slide_deploy.companions": {
         "slide_deploy.errors",
@@ -265,7 +268,7 @@ WIRES = {"slide_deploy.tasks", "slide_deploy.cli", "slide_deploy.__main__", "sli
 VERSION = "slide_deploy.__version__"
 # Importable on a device without torch.
 WITHOUT_TORCH = (
-    *("backends", "graph_checks", "mlpackage", "aimodel", "parity", "precisions"),
+    *("backends", "graph_checks", "mlpackage", "aimodel", "tflite", "parity", "precisions"),
     *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
     *("companions", "images.collection", "evaluation.run", "evaluation.merging", "evaluation.gate"),
     *("evaluation.result_file", "evaluation.shown", "draws", "references.checking"),

@@ -363,8 +363,8 @@ def test_unusable_files(refused, tmp_path: Path) -> None:
         path.write_text("not a model")
         assert str(path) in refused("verify", path, "--against", NANO)
     assert "does not exist" in refused("verify", tmp_path / "no.onnx", "--against", NANO)
-    (tmp_path / "model.tflite").touch()
-    assert "no known kind" in refused("verify", tmp_path / "model.tflite", "--against", NANO)
+    (tmp_path / "model.gguf").touch()
+    assert "no known kind" in refused("verify", tmp_path / "model.gguf", "--against", NANO)
 
 
 def test_a_file_of_another_image_size_is_refused(refused) -> None:

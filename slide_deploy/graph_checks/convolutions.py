@@ -1,9 +1,11 @@
 """Convolutions in one shape, whatever the format calls groups, weights and padding.
 
-Formats differ in two things, which their ``Dialect`` tells::
+Formats differ in these things, which their ``Dialect`` tells::
 
     weight  most                               (outputs, inputs / groups, k, k)
             those with groups of their own     (groups, outputs / groups, inputs / groups, k, k)
+            those with axes of their own       (outputs, k, k, inputs / groups) for example
+    maps    (batch, channels, height, width) or (batch, height, width, channels)
     pads    (begin, begin, end, end), (begin, end, begin, end), or two lists
 """
 
@@ -87,7 +89,7 @@ def convolution(graph: Graph, node: Node) -> Convolution | None:
         outputs *= groups
     else:
         groups = (node.integers(graph.dialect.groups) or (1,))[0]
-        outputs, inputs, *kernel = sizes
+        outputs, inputs, *kernel = in_common_order(graph.dialect, node, sizes)
     axes = len(kernel)
     strides = node.integers("strides") or (1,) * axes
     dilations = node.integers("dilations") or (1,) * axes
@@ -99,6 +101,29 @@ def convolution(graph: Graph, node: Node) -> Convolution | None:
     if pads is not None and len(pads) != axes:
         return None
     return Convolution(node, groups, inputs, outputs, tuple(kernel), strides, dilations, pads)
+
+
+def in_common_order(dialect: Dialect, node: Node, sizes: Sizes) -> Sizes:
+    """The sizes of a weight, those of the kernel last, where its operator has an order of its own.
+
+    Of outputs and inputs the one comes first that does without such an order.
+    """
+    letters = dialect.weight_axes.get(node.operator, "")
+    if len(letters) != len(sizes):
+        return sizes
+    first = "io" if node.operator in dialect.transposed_convolutions else "oi"
+    by_letter = dict(zip(letters, sizes, strict=True))
+    return tuple(by_letter.pop(letter) for letter in first) + tuple(by_letter.values())
+
+
+def channel_axis(dialect: Dialect) -> int:
+    """The axis of a map that has its channels."""
+    return -1 if dialect.channels_last else 1
+
+
+def spatial_axes(dialect: Dialect) -> slice:
+    """The axes of a map that have its positions."""
+    return slice(1, -1) if dialect.channels_last else slice(2, None)
 
 
 def _pads(

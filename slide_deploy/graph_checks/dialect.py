@@ -46,14 +46,18 @@ class PadWords:
     """How the operator ``pad`` says what it puts around a tensor.
 
     Attributes:
+        operators: that put something around a tensor, in small letters.
         inputs: places of the inputs with the amounts: one holds those before all axes, then those
             behind all; two hold them apart.
+        by_axis: whether one input holds them axis by axis instead.
         attribute: that holds the amounts instead, axis by axis, of the last axes.
         axes: place of the input that names the axes; None where all axes are meant.
         value: place of the input, or name of the attribute, with the number that is put there.
     """
 
+    operators: tuple[str, ...] = ("pad",)
     inputs: tuple[int, ...] = ()
+    by_axis: bool = False
     attribute: str = ""
     axes: int | None = None
     value: int | str = ""
@@ -74,6 +78,9 @@ class Dialect:
             other has (outputs, inputs / groups, k, k). Transposed ones have outputs and inputs
             exchanged.
         transposed_convolutions: operators.
+        weight_axes: the order of the axes of a weight, for operators that have one of their own: o
+            for outputs, i for inputs of a group, any other letter for an axis of the kernel.
+        channels_last: whether maps are (batch, height, width, channels).
         padding: of the operator ``pad``.
         affine_norm: operator that normalises, but where its mean is 0 and its variance 1: so the
             format's converter writes a x + b.
@@ -85,6 +92,8 @@ class Dialect:
         transposed: attributes of a matrix product that say whether its first and second matrix are
             stored transposed.
         linear_transposed: the same of an operator of kind LINEAR, where it is always so.
+        keeps_axes: attribute of an operator of kind LINEAR without which it answers a matrix, all
+            axes but the last in one.
         permutation: attribute of a transpose; else its second input is its permutation.
         pattern: attribute of a reshape with its sizes; else its second input has them.
         gather: operator that reads an activation by a table of indices.
@@ -109,6 +118,8 @@ class Dialect:
     groups: str = ""
     grouped: frozenset[str] = frozenset()
     transposed_convolutions: frozenset[str] = frozenset()
+    weight_axes: Mapping[str, str] = field(default_factory=dict)
+    channels_last: bool = False
     padding: PadWords = PadWords()
     affine_norm: str = ""
     pad_mode: str = ""
@@ -116,6 +127,7 @@ class Dialect:
     pads_by_axis: bool = False
     transposed: tuple[str, str] = ("", "")
     linear_transposed: tuple[bool, bool] | None = None
+    keeps_axes: str = ""
     permutation: str = ""
     pattern: str = ""
     gather: str = ""

@@ -102,6 +102,8 @@ def _under_root(graph: Graph, root: Node) -> Iterator[Normalisation]:
     computes the mean of the squares; in patch merging sqrt(mean(y^2) + epsilon + mean(d^2)).
     """
     variance = _producer(graph, root)
+    if variance is not None and kind_of(graph, variance) is Kind.RESHAPE:
+        variance = _producer(graph, variance)  # that puts the axis of a mean back
     if variance is None:
         return
     terms = [variance]

@@ -17,7 +17,7 @@ def zeros_around(graph: Graph, name: str) -> Pads | None:
         node = graph.producers.get(name)
         if node is None or not node.inputs:
             return None
-        if node.operator.lower() == "pad":
+        if node.operator.lower() in graph.dialect.padding.operators:
             return _read(graph, node)
         if kind_of(graph, node) is not Kind.CAST:
             return None
@@ -45,7 +45,12 @@ def _read(graph: Graph, node: Node) -> Pads | None:
         if not amounts or len(amounts) < len(words.inputs):
             return None
         half = len(amounts[0]) // 2
-        before, behind = amounts if len(amounts) == 2 else (amounts[0][:half], amounts[0][half:])
+        if words.by_axis:
+            before, behind = amounts[0][::2], amounts[0][1::2]
+        elif len(amounts) == 2:
+            before, behind = amounts
+        else:
+            before, behind = amounts[0][:half], amounts[0][half:]
         named = words.axes is not None and _input(node, words.axes)
         if named:
             axes = tuple(axis % max(rank, 1) for axis in graph.integers(named) or ())

@@ -7,7 +7,7 @@ For matrices that may be stored transposed::
 
 from dataclasses import dataclass
 
-from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.graph import Graph, Node, elements_of
 from slide_deploy.graph_checks.kinds import Kind, kind_of
 
 Sizes = tuple[int, ...]
@@ -40,6 +40,9 @@ def product(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Product | No
     """
     if len(left) < 2 or len(right) < 2:
         return None
+    keeps_axes = graph.dialect.keeps_axes
+    if kind_of(graph, node) is Kind.LINEAR and keeps_axes and not node.attributes.get(keeps_axes):
+        left = (elements_of(left[:-1]), left[-1])
     transpose_left, transpose_right = stored_transposed(graph, node)
     (rows, inner), (inner_right, columns) = left[-2:], right[-2:]
     if transpose_left:

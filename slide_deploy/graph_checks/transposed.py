@@ -4,12 +4,13 @@ The formats differ in the order of a weight::
 
     ONNX, Core ML, OpenVINO's ConvolutionBackpropData  (inputs, outputs / groups, k, k)
     OpenVINO's GroupConvolutionBackpropData  (groups, inputs / groups, outputs / groups, k, k)
+    those with axes of their own  (outputs, k, k, inputs) for example
 
 What is cut off from the result is not read: some converters write it as an operator of its own, and
 the size of the result tells it.
 """
 
-from slide_deploy.graph_checks.convolutions import Convolution
+from slide_deploy.graph_checks.convolutions import Convolution, in_common_order
 from slide_deploy.graph_checks.graph import Graph, Node
 
 
@@ -26,9 +27,10 @@ def transposed_convolution(graph: Graph, node: Node) -> Convolution | None:
         groups, inputs, outputs, *kernel = sizes
     else:
         groups = (node.integers(graph.dialect.groups) or (1,))[0]
-        if groups < 1 or sizes[0] % groups:
+        inputs, outputs, *kernel = in_common_order(graph.dialect, node, sizes)
+        if groups < 1 or inputs % groups:
             return None
-        inputs, outputs, *kernel = sizes[0] // groups, *sizes[1:]
+        inputs //= groups
     axes = len(kernel)
     strides = node.integers("strides") or (1,) * axes
     dilations = node.integers("dilations") or (1,) * axes

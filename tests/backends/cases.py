@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from tests.backends import files
 REAL = (
     *("onnxruntime:cpu", "onnxruntime:rounded", "openvino:cpu", "openvino:auto"),
     *("mil-interpreter:cpu", "torch:cpu", "torch:cpu-compiled"),
+    *("litert:cpu", "litert:reference"),
 )
 LIBRARIES = {
     "onnxruntime": "onnxruntime",
@@ -22,6 +24,7 @@ LIBRARIES = {
     "coreml": "coremltools",
     "mil-interpreter": "coremltools",
     "torch": "torch",
+    "litert": "ai_edge_litert",
 }
 _PLATFORMS = {"onnxruntime:coreml": "darwin", "onnxruntime:directml": "win32"}
 
@@ -41,6 +44,12 @@ class Case:
     library: str
     written: Path
     behaviour: Any = None
+
+    @property
+    def version(self) -> str:
+        """Of the library, or of its stand-in; LiteRT knows it as a package alone."""
+        own = getattr(sys.modules[self.library], "__version__", None)
+        return str(own) if own else version(self.library.replace("_", "-"))
 
     def make_file(self, folder: Path, batch: int | None) -> Path:
         """A small file that the target runs, in a folder where it may be damaged."""
@@ -113,7 +122,14 @@ def _pretend_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def _litert(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
+    from tests.backends.stand_ins import litert
+
+    return litert.install(monkeypatch, name)
+
+
 _INSTALL = {
+    "litert": _litert,
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "coreml": _coreml,

@@ -118,7 +118,43 @@ def torch_file(folder: Path, batch: int | None) -> Path:
     return path
 
 
+def litert_file(folder: Path, batch: int | None) -> Path:
+    """The same for LiteRT, which has it as one operator."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    held = schema.BufferT()
+    held.data = np.frombuffer(WEIGHTS.T.tobytes(), np.uint8)
+    tensors = []
+    for name, shape in (("x", (batch, 4)), ("weights", (3, 4)), ("y", (batch, 3))):
+        tensor = schema.TensorT()
+        tensor.name, tensor.buffer = name, int(name == "weights")
+        tensor.shape = np.array([size or 1 for size in shape], np.int32)
+        tensor.shapeSignature = np.array([size or -1 for size in shape], np.int32)
+        tensors.append(tensor)
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
+    code.version = 1
+    operator = schema.OperatorT()
+    operator.inputs, operator.outputs = np.array([0, 1, -1], np.int32), np.array([2], np.int32)
+    operator.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
+    operator.builtinOptions = schema.FullyConnectedOptionsT()
+    operator.builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU
+    graph = schema.SubGraphT()
+    graph.tensors, graph.operators = tensors, [operator]
+    graph.inputs, graph.outputs = np.array([0], np.int32), np.array([2], np.int32)
+    model = schema.ModelT()
+    model.version, model.subgraphs, model.operatorCodes = 3, [graph], [code]
+    model.buffers = [schema.BufferT(), held]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    path = folder / "small.tflite"
+    path.write_bytes(builder.Output())
+    return path
+
+
 _MAKERS = {
+    "litert": litert_file,
     "onnxruntime": onnx_file,
     "openvino": openvino_file,
     "coreml": coreml_file,
@@ -141,6 +177,7 @@ def copied(written: Path, runtime: str, batch: int | None, folder: Path) -> Path
     runtime = {"mil-interpreter": "coreml"}.get(runtime, runtime)
     shutil.copytree(written / f"{runtime}-{batch}", folder, dirs_exist_ok=True)
     suffix = {"onnxruntime": ".onnx", "openvino": ".xml", "coreml": ".mlpackage", "torch": ".pt2"}
+    suffix["litert"] = ".tflite"
     return folder / f"small{suffix[runtime]}"
 
 

@@ -47,7 +47,7 @@ def configured(case: Case, **settings) -> Configuration:
 def test_it_is_found_with_its_version(case: Case) -> None:
     found = case.target.find()
     assert found.present
-    assert sys.modules[case.library].__version__.split("-build")[0].split("-")[0] in found.detail
+    assert case.version.split("-")[0] in found.detail
 
 
 def test_a_missing_library_is_told_with_the_command(case: Case, tmp_path, monkeypatch) -> None:

@@ -38,6 +38,7 @@ def test_the_processor_s_targets_are_marked() -> None:
     marked = {target.name for target in TARGETS if target.processor}
     assert marked == {
         *("onnxruntime:cpu", "openvino:cpu", "coreml:cpu", "torch:cpu", "torch:cpu-compiled"),
+        *("litert:cpu", "litert:reference", "coreai:cpu"),
     }
 
 
@@ -67,13 +68,17 @@ def test_targets_for_a_file() -> None:
     assert [each.name for each in targets_for(Path("m.mlpackage"))][-1] == "mil-interpreter:cpu"
     assert len(targets_for(Path("m.mlpackage"))) == 5
     assert len(targets_for(Path("m.pth"))) == 6
-    with pytest.raises(InputError, match=r"known kind.*\.onnx, \.xml, \.mlpackage, \.pth"):
+    with pytest.raises(
+        InputError, match=r"known kind.*\.onnx, \.xml, \.mlpackage, \.aimodel, \.tflite, \.pth"
+    ):
         targets_for(Path("model.gguf"))
 
 
 def test_a_target_that_proves_files_alone_is_not_timed() -> None:
     proving = {target.name for target in TARGETS if not target.is_timed}
-    assert proving == {"onnxruntime:rounded", "mil-interpreter:cpu"}
+    assert proving == {
+        *("onnxruntime:rounded", "mil-interpreter:cpu", "litert:reference", "coreai:cpu")
+    }
     assert timed_target_named("openvino:cpu") is target_named("openvino:cpu")
     for name in proving:
         with pytest.raises(InputError, match=f"{name} proves files, .* choose one of onnxrunt"):

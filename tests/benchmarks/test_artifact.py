@@ -122,14 +122,14 @@ def test_a_manifest_of_another_kind_is_passed_over(tmp_path: Path, text: str) ->
 
 @pytest.mark.parametrize("share", ["0.9", True, 1.5, -1, None, float("nan")])
 def test_an_accuracy_that_is_no_share_is_unknown(tmp_path: Path, share: object) -> None:
-    path = tmp_path / "m.tflite"
+    path = tmp_path / "m.gguf"
     path.write_bytes(b"1")
     entry = {"sha256": {path.name: sha256(path)}, "accuracy": share}
     (tmp_path / "manifest.json").write_text(json.dumps({"files": [entry]}))
     assert describe_artifact(path).accuracy is None
 
 
-@pytest.mark.parametrize("name", ["m.onnx", "m.xml", "m.tflite", "m"])
+@pytest.mark.parametrize("name", ["m.onnx", "m.xml", "m.gguf", "m"])
 def test_a_file_that_no_reader_takes_is_still_described(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"\0damaged")

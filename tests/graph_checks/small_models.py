@@ -73,7 +73,7 @@ def export(
     dynamic_batch: bool = False,
     lowering: Lowering | Chooser = DEFAULT_LOWERING,
 ) -> Files:
-    """Write a model in every format but previews."""
+    """Write a model in every format whose converter is quick, and none that is a preview."""
     shape = (model.config.in_channels, *model.config.image_size)
     exporters = [exporter_for(name) for name in FORMATS]
     files = {exporter.format: exporter.paths(folder / "nano")[0] for exporter in exporters}
@@ -94,10 +94,25 @@ def exported_nano() -> Files:
 
 def exported_smallest() -> Files:
     """The smallest files that hold both kinds of attention, written once for all test processes."""
-    model = random_swin(
+    return once("smallest", lambda folder: export(smallest(), folder))
+
+
+def smallest() -> SlideSwin:
+    return random_swin(
         image_size=(16, 16), embed_dim=4, depths=(1, 1), num_heads=(1, 2), num_slide_stages=1
     )
-    return once("smallest", lambda folder: export(model, folder))
+
+
+def exported_litert() -> Path:
+    """The smallest file with both kinds of attention for LiteRT, whose converter takes seconds."""
+
+    def write(folder: Path) -> Path:
+        path = folder / "nano.tflite"
+        request = declared_request(smallest(), (3, 16, 16), format="litert")
+        exporter_for("litert").write(request, path)
+        return path
+
+    return once("smallest for LiteRT", write)
 
 
 # The first stage has one head, so that nothing but depthwise convolutions has groups there; the

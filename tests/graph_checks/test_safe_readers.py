@@ -42,8 +42,8 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_an_unknown_suffix(tmp_path: Path) -> None:
-    (tmp_path / "model.tflite").touch()
-    refused(tmp_path / "model.tflite", r"ends in one of \.onnx, \.xml, \.mlpackage")
+    (tmp_path / "model.gguf").touch()
+    refused(tmp_path / "model.gguf", r"ends in one of \.onnx, \.xml, \.mlpackage, \.tflite")
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])

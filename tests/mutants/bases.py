@@ -22,7 +22,7 @@ from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.passes.running import run_passes
 from slide_deploy.program.editing import duplicate
 from slide_deploy.reparameterize import reparameterize
-from tests.support import copied, exported, exported_path, golden_swin, image_request
+from tests.support import FORMATS, copied, exported, exported_path, golden_swin, image_request
 
 # What the damage knows its way around in.
 LOWERING = Lowering("depthwise")
@@ -71,11 +71,15 @@ class Base:
 
     def path(self, format: str) -> Path:
         """The valid file."""
-        return exported_path(self._exported, format)
+        return exported_path(self._exported if format in FORMATS else self._alone(format), format)
 
     @functools.cached_property
     def _exported(self) -> ExportResult:
         return exported(self.checkpoint, dynamic_batch=self.open_batch, lowering=LOWERING)
+
+    def _alone(self, format: str) -> ExportResult:
+        """The file of a format that is not written with the others, as its converter is slow."""
+        return exported(self.checkpoint, lowering=LOWERING, formats=(format,))
 
     def copy(self, format: str, folder: Path) -> Path:
         """A copy of the valid file, with everything that belongs to it."""

@@ -7,6 +7,7 @@ from slide_deploy.graph_checks.interface import INTERFACE_KEY
 from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY
 from tests.mutants import bytes_damage as raw
 from tests.mutants import declared
+from tests.mutants import litert_damage as lite
 from tests.mutants import mlpackage_damage as coreml
 from tests.mutants import onnx_damage as onnx
 from tests.mutants import openvino_damage as ir
@@ -19,14 +20,24 @@ OPERATORS = (
         "foreign-domain",
         "An operator comes from another domain.",
         "both",
-        edits(onnx.foreign_domain, in_xml(ir.foreign_domain), coreml.foreign_operator),
-        rule={"onnx": "SD005", "openvino": "SD005", "coreml": "SD004"},
+        edits(
+            onnx.foreign_domain,
+            in_xml(ir.foreign_domain),
+            coreml.foreign_operator,
+            litert=lite.foreign_domain,
+        ),
+        rule={"onnx": "SD005", "openvino": "SD005", "coreml": "SD004", "litert": "SD005"},
     ),
     file(
         "unlisted-operator",
         "An operator is standard and not allowed.",
         "both",
-        edits(onnx.unlisted_operator, in_xml(ir.unlisted_operator), coreml.unlisted_operator),
+        edits(
+            onnx.unlisted_operator,
+            in_xml(ir.unlisted_operator),
+            coreml.unlisted_operator,
+            litert=lite.unlisted_operator,
+        ),
         rule="SD004",
     ),
     file(
@@ -47,7 +58,12 @@ OPERATORS = (
         "opset-of-the-future",
         "The operators are of a version that does not exist.",
         by_format("both", coreml="check"),
-        edits(onnx.opset_of_the_future, in_xml(ir.opset_of_the_future), coreml.opset_of_the_future),
+        edits(
+            onnx.opset_of_the_future,
+            in_xml(ir.opset_of_the_future),
+            coreml.opset_of_the_future,
+            litert=lite.opset_of_the_future,
+        ),
         rule="SD003",
     ),
     file(
@@ -55,7 +71,10 @@ OPERATORS = (
         "The file format has a version that does not exist.",
         by_format("both", coreml="check"),
         edits(
-            onnx.format_of_the_future, in_xml(ir.format_of_the_future), coreml.format_of_the_future
+            onnx.format_of_the_future,
+            in_xml(ir.format_of_the_future),
+            coreml.format_of_the_future,
+            litert=lite.format_of_the_future,
         ),
         rule="SD003",
     ),
@@ -63,7 +82,7 @@ OPERATORS = (
         "rank-6",
         "A value passes through rank 6 and back.",
         "check",
-        edits(onnx.rank_6, in_model(ir.rank_6), coreml.rank_6),
+        edits(onnx.rank_6, in_model(ir.rank_6), coreml.rank_6, litert=lite.rank_6),
         rule="SD008",
     ),
     file(
@@ -74,6 +93,7 @@ OPERATORS = (
             onnx.rank_5_in_slide_attention,
             in_model(ir.rank_5_in_slide_attention),
             coreml.rank_5_in_slide_attention,
+            litert=lite.rank_5_in_slide_attention,
         ),
         rule="SD008",
     ),
@@ -85,6 +105,7 @@ OPERATORS = (
             onnx.through(TensorProto.DOUBLE),
             in_model(ir.through("f64")),
             coreml.through("float64", "fp64"),
+            litert=lite.through(lite.FLOAT64),
         ),
         rule="SD007",
     ),
@@ -97,6 +118,7 @@ OPERATORS = (
             onnx.through(TensorProto.FLOAT16),
             in_model(ir.through("f16")),
             coreml.through("float16", "fp16"),
+            litert=lite.through(lite.FLOAT16),
         ),
         rule="SD021",
     ),
@@ -110,13 +132,18 @@ OPERATORS = (
         "clipped",
         "Activations are cut off at 3.",
         "parity",
-        edits(onnx.clipped, in_model(ir.clipped), coreml.clipped),
+        edits(onnx.clipped, in_model(ir.clipped), coreml.clipped, litert=lite.clipped),
     ),
     file(
         "control-flow",
         "A branch chooses between two ways that are the same.",
         by_format("check", coreml="both"),
-        edits(onnx.control_flow, in_model(ir.control_flow), coreml.control_flow),
+        edits(
+            onnx.control_flow,
+            in_model(ir.control_flow),
+            coreml.control_flow,
+            litert=lite.control_flow,
+        ),
         rule="SD006",
     ),
     file(
@@ -124,7 +151,10 @@ OPERATORS = (
         "A value is gathered with a table of indices.",
         "check",
         edits(
-            onnx.gather_with_a_table, in_model(ir.gather_with_a_table), coreml.gather_with_a_table
+            onnx.gather_with_a_table,
+            in_model(ir.gather_with_a_table),
+            coreml.gather_with_a_table,
+            litert=lite.gather_with_a_table,
         ),
         rule="SD016",
     ),
@@ -148,6 +178,7 @@ INTERFACE = (
             onnx.renamed_input,
             in_xml(ir.renamed("Parameter", "image", "picture")),
             coreml.renamed_input,
+            litert=lite.renamed("inputs", "picture"),
         ),
         rule="SD010",
     ),
@@ -166,7 +197,15 @@ INTERFACE = (
             onnx.renamed_output,
             in_xml(ir.renamed("Result", "logits", "scores")),
             coreml.renamed_output,
+            litert=lite.renamed("outputs", "scores"),
         ),
+        rule="SD010",
+    ),
+    file(
+        "signature-lost",
+        "Inputs and outputs have the converter's names.",
+        "check",
+        edits(litert=lite.signature_lost),
         rule="SD010",
     ),
     file(
@@ -180,14 +219,24 @@ INTERFACE = (
         "second-input",
         "There is a second input that nothing reads.",
         "both",
-        edits(onnx.second_input, in_model(ir.second_input), coreml.second_input),
+        edits(
+            onnx.second_input,
+            in_model(ir.second_input),
+            coreml.second_input,
+            litert=lite.second_input,
+        ),
         rule="SD010",
     ),
     file(
         "open-height",
         "The height of the image is open.",
-        "both",
-        edits(onnx.open_height, in_xml(ir.open_height), coreml.open_height),
+        by_format("both", litert="check"),
+        edits(
+            onnx.open_height,
+            in_xml(ir.open_height),
+            coreml.open_height,
+            litert=lite.image_shape(2, -1),
+        ),
         rule="SD010",
     ),
     file(
@@ -217,42 +266,69 @@ INTERFACE = (
         "smaller-image",
         "The image is declared smaller than it is.",
         "both",
-        edits(onnx.smaller_image, in_xml(ir.smaller_image), coreml.smaller_image),
+        edits(
+            onnx.smaller_image,
+            in_xml(ir.smaller_image),
+            coreml.smaller_image,
+            litert=lite.image_shape(2, 64),
+        ),
         rule="SD002",
     ),
     file(
         "fewer-channels",
         "The image is declared with one channel.",
         "both",
-        edits(onnx.fewer_channels, in_xml(ir.fewer_channels), coreml.fewer_channels),
+        edits(
+            onnx.fewer_channels,
+            in_xml(ir.fewer_channels),
+            coreml.fewer_channels,
+            litert=lite.image_shape(1, 1),
+        ),
         rule="SD002",
     ),
     file(
         "input-of-doubles",
         "The image is declared as float64.",
         by_format("check", coreml="both"),
-        edits(onnx.input_of_doubles, in_model(ir.input_of_doubles), coreml.input_of_doubles),
+        edits(
+            onnx.input_of_doubles,
+            in_model(ir.input_of_doubles),
+            coreml.input_of_doubles,
+            litert=lite.input_of_doubles,
+        ),
         rule="SD010",
     ),
     file(
         "output-removed",
         "The file has no output.",
         "both",
-        edits(onnx.output_removed, in_xml(ir.output_removed), coreml.output_removed),
+        edits(
+            onnx.output_removed,
+            in_xml(ir.output_removed),
+            coreml.output_removed,
+            litert=lite.output_removed,
+        ),
         rule="SD001",
     ),
     file(
         "second-output",
         "An inner value became an output.",
         "check",
-        edits(onnx.second_output, in_model(ir.second_output), coreml.second_output),
+        edits(
+            onnx.second_output,
+            in_model(ir.second_output),
+            coreml.second_output,
+            litert=lite.second_output,
+        ),
         rule="SD010",
     ),
     file(
         "no-metadata",
         "The file says nothing of itself.",
         "check",
-        edits(onnx.no_metadata, in_xml(ir.no_metadata), coreml.no_metadata),
+        edits(
+            onnx.no_metadata, in_xml(ir.no_metadata), coreml.no_metadata, litert=lite.no_metadata
+        ),
         rule="SD017",
     ),
     file(
@@ -263,6 +339,7 @@ INTERFACE = (
             onnx.half_precision_claimed,
             in_xml(ir.half_precision_claimed),
             coreml.half_precision_claimed,
+            litert=lite.half_precision_claimed,
         ),
         rule="SD021",
     ),
@@ -275,6 +352,7 @@ INTERFACE = (
                 onnx.declared(key, change),
                 in_xml(ir.declared(key, change)),
                 coreml.declared(key, change),
+                lite.declared(key, change),
             ),
             rule=rule,
         )
@@ -337,7 +415,12 @@ STORED = (
         "stale-constant",
         "A constant is stored that nothing reads.",
         "check",
-        edits(onnx.stale_constant, in_xml(ir.stale_constant), coreml.stale_constant),
+        edits(
+            onnx.stale_constant,
+            in_xml(ir.stale_constant),
+            coreml.stale_constant,
+            litert=lite.stale_constant,
+        ),
         rule="SD013",
     ),
     file(
@@ -345,7 +428,9 @@ STORED = (
         "A constant is stored twice.",
         "check",
         {
-            **edits(onnx.duplicated_constant, ir.duplicated_constant),
+            **edits(
+                onnx.duplicated_constant, ir.duplicated_constant, litert=lite.duplicated_constant
+            ),
             "coreml": coreml.duplicated_constant,
         },
         rule="SD014",
@@ -354,7 +439,12 @@ STORED = (
         "weights-outside",
         "Weights are said to stand where the file has none.",
         "both",
-        edits(onnx.weights_outside, in_xml(ir.weights_outside), coreml.weights_outside),
+        edits(
+            onnx.weights_outside,
+            in_xml(ir.weights_outside),
+            coreml.weights_outside,
+            litert=lite.weights_outside,
+        ),
         rule=REFUSED,
     ),
     file(
@@ -365,6 +455,7 @@ STORED = (
             onnx.weights_of_another_type,
             in_xml(ir.weights_of_another_type),
             coreml.weights_of_another_type,
+            litert=lite.weights_of_another_type,
         ),
         rule=REFUSED,
     ),
@@ -380,7 +471,10 @@ STORED = (
         "weights-cut",
         "The end of the weights is missing.",
         "both",
-        everywhere(raw.weights_cut, "openvino", "coreml"),
+        {
+            **everywhere(raw.weights_cut, "openvino", "coreml"),
+            **edits(litert=lite.weights_cut),
+        },
         rule=REFUSED,
     ),
     file(
@@ -401,7 +495,10 @@ STORED = (
         "weights-left-over",
         "Weights are stored that no operator refers to.",
         "check",
-        everywhere(raw.weights_left_over, "openvino", "coreml"),
+        {
+            **everywhere(raw.weights_left_over, "openvino", "coreml"),
+            **edits(litert=lite.stale_buffer),
+        },
         rule="SD013",
     ),
     file(
@@ -426,15 +523,23 @@ ATTRIBUTES = (
         "A value has another shape than declared.",
         by_format("check", coreml="both"),
         edits(
-            onnx.declared_shape_wrong, in_xml(ir.declared_shape_wrong), coreml.declared_shape_wrong
+            onnx.declared_shape_wrong,
+            in_xml(ir.declared_shape_wrong),
+            coreml.declared_shape_wrong,
+            litert=lite.declared_shape_wrong,
         ),
         rule="SD002",
     ),
     file(
         "wrong-groups",
         "A folded convolution is not depthwise.",
-        "both",
-        edits(onnx.wrong_groups, in_xml(ir.wrong_groups), coreml.wrong_groups),
+        by_format("both", litert="parity"),
+        edits(
+            onnx.wrong_groups,
+            in_xml(ir.wrong_groups),
+            coreml.wrong_groups,
+            litert=lite.weights_in_another_order,
+        ),
         rule="SD017",
     ),
     file(
@@ -448,7 +553,7 @@ ATTRIBUTES = (
         "dilated",
         "Neighbours are two positions away.",
         "both",
-        edits(onnx.dilated, in_xml(ir.dilated), coreml.dilated),
+        edits(onnx.dilated, in_xml(ir.dilated), coreml.dilated, litert=lite.dilated),
         rule="SD017",
     ),
     file(
@@ -459,6 +564,7 @@ ATTRIBUTES = (
             onnx.softmax_over_positions,
             in_xml(ir.softmax_over_positions),
             coreml.softmax_over_positions,
+            litert=lite.softmax_over_positions,
         ),
     ),
     file(
@@ -475,21 +581,36 @@ ATTRIBUTES = (
         "epsilon-everywhere",
         "All normalisations have the epsilon 1e-6, not 1e-5.",
         "both",
-        edits(onnx.epsilon(1e-6), in_xml(ir.epsilon(1e-6)), coreml.epsilon(1e-6)),
+        edits(
+            onnx.epsilon(1e-6),
+            in_xml(ir.epsilon(1e-6)),
+            coreml.epsilon(1e-6),
+            litert=lite.epsilon(1e-6),
+        ),
         rule="SD019",
     ),
     file(
         "epsilon-of-one-norm",
         "The first normalisation of a block has the epsilon 1e-3.",
         "both",
-        edits(onnx.epsilon(1e-3, 1), in_xml(ir.epsilon(1e-3, 1)), coreml.epsilon(1e-3, 1)),
+        edits(
+            onnx.epsilon(1e-3, 1),
+            in_xml(ir.epsilon(1e-3, 1)),
+            coreml.epsilon(1e-3, 1),
+            litert=lite.epsilon(1e-3, 1),
+        ),
         rule="SD019",
     ),
     file(
         "epsilon-of-an-inner-norm",
         "A normalisation deep inside has the epsilon 1e-6.",
         "check",
-        edits(onnx.epsilon(1e-6, 8), in_xml(ir.epsilon(1e-6, 8)), coreml.epsilon(1e-6, 8)),
+        edits(
+            onnx.epsilon(1e-6, 8),
+            in_xml(ir.epsilon(1e-6, 8)),
+            coreml.epsilon(1e-6, 8),
+            litert=lite.epsilon(1e-6, 8),
+        ),
         rule="SD019",
     ),
     file(
@@ -503,20 +624,28 @@ ATTRIBUTES = (
         "tanh-gelu",
         "GELU is approximated.",
         "parity",
-        edits(onnx.tanh_gelu, in_xml(ir.tanh_gelu), coreml.tanh_gelu),
+        edits(onnx.tanh_gelu, in_xml(ir.tanh_gelu), coreml.tanh_gelu, litert=lite.tanh_gelu),
     ),
     file(
         "residual-subtracted",
         "A residual sum became a difference.",
         "parity",
-        edits(onnx.residual_subtracted, in_xml(ir.residual_subtracted), coreml.residual_subtracted),
+        edits(
+            onnx.residual_subtracted,
+            in_xml(ir.residual_subtracted),
+            coreml.residual_subtracted,
+            litert=lite.residual_subtracted,
+        ),
     ),
     file(
         "values-read-the-keys",
         "The values' convolution reads the keys' map.",
         "both",
         edits(
-            onnx.values_read_the_keys, in_xml(ir.values_read_the_keys), coreml.values_read_the_keys
+            onnx.values_read_the_keys,
+            in_xml(ir.values_read_the_keys),
+            coreml.values_read_the_keys,
+            litert=lite.values_read_the_keys,
         ),
         rule="SD013",
     ),
@@ -524,7 +653,7 @@ ATTRIBUTES = (
         "nodes-reversed",
         "Operators stand in reverse order.",
         by_format("check", coreml="both"),
-        edits(onnx.nodes_reversed, None, coreml.nodes_reversed),
+        edits(onnx.nodes_reversed, None, coreml.nodes_reversed, litert=lite.nodes_reversed),
         rule="SD001",
     ),
     file(
@@ -535,8 +664,29 @@ ATTRIBUTES = (
             onnx.reads_what_nothing_computes,
             in_xml(ir.reads_what_nothing_computes),
             coreml.reads_what_nothing_computes,
+            litert=lite.reads_what_nothing_computes,
         ),
         rule="SD001",
+    ),
+    file(
+        "reads-past-the-tensors",
+        "An operator reads a tensor of a number that the file does not have.",
+        "both",
+        edits(litert=lite.reads_past_the_tensors),
+        rule=REFUSED,
+    ),
+    file(
+        "activation-added",
+        "A convolution cuts off what is negative.",
+        "parity",
+        edits(litert=lite.activation_added),
+    ),
+    file(
+        "product-transposed",
+        "A product of a window attention reads its keys the other way round.",
+        "both",
+        edits(litert=lite.product_transposed),
+        rule="SD002",
     ),
     file(
         "edge-lost",

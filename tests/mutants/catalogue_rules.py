@@ -2,6 +2,7 @@
 
 from slide_deploy.graph_checks.census import CENSUS_KEY
 from tests.mutants import declared
+from tests.mutants import litert_damage as lite
 from tests.mutants import mlpackage_damage as coreml
 from tests.mutants import rule_damage as damage
 from tests.mutants.kinds import edits, file
@@ -71,7 +72,12 @@ WIRING = (
         "pads-missing",
         "A folded convolution is not padded at the top.",
         "both",
-        edits(None, in_xml(damage.pads_missing), damage.pads_missing_in_a_program),
+        edits(
+            None,
+            in_xml(damage.pads_missing),
+            damage.pads_missing_in_a_program,
+            litert=lite.padding_lost,
+        ),
         rule="SD017",
     ),
     file(

@@ -7,6 +7,7 @@ from typing import Any
 from onnx import ModelProto
 
 from tests.mutants.bases import Base, Rebuild
+from tests.mutants.litert_damage import in_model
 from tests.mutants.mlpackage_damage import Program, in_program
 from tests.mutants.mutant import FORMATS, Catcher, Mutant, by_format, rules
 from tests.mutants.network_damage import pooled_by, written_anew
@@ -71,6 +72,7 @@ def edits(
     onnx: Callable[[ModelProto], object] | None = None,
     openvino: FileEdit | None = None,
     coreml: Callable[[Program], object] | None = None,
+    litert: Callable[[Any], object] | None = None,
 ) -> dict[str, FileEdit]:
     """The edit of each format, as its module has it."""
     found: dict[str, FileEdit] = {}
@@ -80,6 +82,8 @@ def edits(
         found["openvino"] = openvino
     if coreml is not None:
         found["coreml"] = in_program(coreml)
+    if litert is not None:
+        found["litert"] = in_model(litert)
     return found
 
 

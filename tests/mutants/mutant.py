@@ -7,7 +7,10 @@ from typing import Literal
 
 from tests.mutants.bases import Base
 
-FORMATS: tuple[str, ...] = ("onnx", "openvino", "coreml")
+# Networks and weights are damaged in these, since they are written anew or found by their bytes.
+NETWORKS: tuple[str, ...] = ("onnx", "openvino", "coreml")
+# Files are damaged in these.
+FORMATS: tuple[str, ...] = (*NETWORKS, "litert")
 
 REFUSED = "refused"
 
@@ -37,7 +40,7 @@ class Mutant:
     damage: Damage
     caught_by: Mapping[str, Catcher]
     rule: Mapping[str, str]
-    formats: tuple[str, ...] = FORMATS
+    formats: tuple[str, ...] = NETWORKS
     open_batch: bool = False
     exports: bool = False
 

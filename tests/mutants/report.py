@@ -10,7 +10,12 @@ from tests.mutants.mutant import REFUSED, Mutant
 
 Row = tuple[Mutant, str, Outcome]
 
-TITLES: dict[str, str] = {"onnx": "ONNX", "openvino": "OpenVINO", "coreml": "Core ML"}
+TITLES: dict[str, str] = {
+    "onnx": "ONNX",
+    "openvino": "OpenVINO",
+    "coreml": "Core ML",
+    "litert": "LiteRT",
+}
 LEGEND = """\
 SD…: the rule of check that is broken; +n: and others. dB: parity's signal-to-noise ratio on the
 worst input. refused: check cannot read the file. no run: nor can the runtime. -: no such damage."""

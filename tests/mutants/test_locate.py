@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.mutants.bases import base
-from tests.mutants.mutant import FORMATS
+from tests.mutants.mutant import NETWORKS as FORMATS
 from tests.mutants.weights import patched
 from tests.support import locate
 

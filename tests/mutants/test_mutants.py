@@ -10,7 +10,7 @@ from tests.mutants.__main__ import main
 from tests.mutants.bases import base
 from tests.mutants.catalogue import CATALOGUE
 from tests.mutants.judge import Outcome, judge
-from tests.mutants.mutant import FORMATS, Mutant
+from tests.mutants.mutant import FORMATS, NETWORKS, Mutant
 from tests.mutants.report import cell
 from tests.mutants.timing import timed_on
 from tests.support import verify_file
@@ -19,12 +19,16 @@ from tests.support import verify_file
 def files() -> Iterator[object]:
     """Every kind in every format. Quick is one kind in three of damaged files and weights, in one
     format in turn, and one network. The long tests have each kind in one format, and one in three
-    in all; ``make full`` has the rest.
+    in all; ``make full`` has the rest. The formats that are written apart are left to the long
+    tests, one kind in three.
     """
     for number, mutant in enumerate(CATALOGUE):
-        turn = mutant.formats[number % len(mutant.formats)]
+        together = [format for format in mutant.formats if format in NETWORKS]
+        turn = together[number % len(together)] if together else ""
         for format in mutant.formats:
-            if format != turn and (mutant.exports or number % 3):
+            if format not in NETWORKS:
+                marks = [pytest.mark.full if number % 3 else pytest.mark.slow]
+            elif format != turn and (mutant.exports or number % 3):
                 marks = [pytest.mark.full]
             elif mutant.exports:
                 marks = [] if mutant.name == "dense-convolution" else [pytest.mark.slow]
@@ -70,8 +74,14 @@ def test_valid_files_are_timed(open_batch: bool, tmp_path: Path) -> None:
 
 
 # Every other golden checkpoint is exported, checked and verified in test_golden_exports.
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("open_batch", [False, True])
+@pytest.mark.parametrize(
+    ("format", "open_batch"),
+    [
+        *((format, False) for format in NETWORKS),
+        *((format, True) for format in NETWORKS),
+        pytest.param("litert", False, marks=pytest.mark.slow),
+    ],
+)
 def test_no_valid_file_is_refused(format: str, open_batch: bool) -> None:
     valid = base(open_batch)
     assert check_file(valid.path(format)).violations == ()
@@ -107,14 +117,14 @@ def test_names_are_unique_and_descriptions_are_sentences() -> None:
 
 
 def test_the_table_names_who_caught_what(capsys: pytest.CaptureFixture[str]) -> None:
-    names = ("logits-scaled", "rank-6", "old-opset")
+    names = ("logits-scaled", "neighbours-gathered", "old-opset")
     assert main([part for name in names for part in ("--only", name)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100
     words = [line.split() for line in lines]
     assert ["damage", "ONNX", "OpenVINO", "Core", "ML"] in words
     assert ["logits-scaled", *3 * ["60", "dB"]] in words
-    assert ["rank-6", *3 * ["SD008"]] in words
+    assert ["neighbours-gathered", *3 * ["SD016"]] in words
     assert ["old-opset", "SD003,", "no", "run", "-", "-"] in words
     assert lines[-1] == (
         "3 kinds of damage, 7 files: 3 caught by check, 3 by parity, 1 by both, 0 survive."

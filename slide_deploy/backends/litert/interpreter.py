@@ -1,0 +1,102 @@
+"""The interpreter of LiteRT, opened without its remarks on the terminal."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from slide_deploy.backends.files import line_of
+from slide_deploy.errors import InputError, MissingExtra
+
+SUFFIXES = (".tflite",)
+PACKAGE = "ai_edge_litert"
+_STANDARD_ERROR = 2
+
+
+def version() -> str:
+    """Of the library; "unknown" where nobody installed it as a package."""
+    try:
+        return version_of("ai-edge-litert")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def require() -> None:
+    """Import the library.
+
+    Raises:
+        MissingExtra: if it is not installed.
+    """
+    if find_spec(PACKAGE) is None:
+        raise MissingExtra(PACKAGE, "litert")
+    with muted():
+        import ai_edge_litert.interpreter  # noqa: F401
+
+
+def open_interpreter(
+    path: Path,
+    threads: int,
+    *,
+    xnnpack: bool = True,
+    delegates: Sequence[Any] = (),
+    keep_values: bool = False,
+) -> Any:
+    """An interpreter of a file, with memory for its tensors.
+
+    Args:
+        path: of the file.
+        threads: that one inference may use.
+        xnnpack: whether XNNPACK takes what it can; else LiteRT's own kernels run everything.
+        delegates: that take operators before.
+        keep_values: whether inner values can be read after a call.
+
+    Raises:
+        InputError: if LiteRT refuses the file.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    with muted(), refusals(path):
+        interpreter = Interpreter(
+            model_path=str(path),
+            num_threads=threads,
+            experimental_op_resolver_type=OpResolverType.AUTO if xnnpack else plain,
+            experimental_delegates=list(delegates),
+            experimental_preserve_all_tensors=keep_values,
+        )
+        interpreter.allocate_tensors()
+        return interpreter
+
+
+@contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """One sentence of what LiteRT says of a file.
+
+    Raises:
+        InputError: if it says something.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{path} does not load on LiteRT ({line_of(error)}).") from error
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Nothing reaches the terminal meanwhile: LiteRT's C++ greets on standard error."""
+    try:
+        kept = os.dup(_STANDARD_ERROR)
+    except OSError:  # closed, so that nobody reads it anyway
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), _STANDARD_ERROR)
+        yield
+    finally:
+        os.dup2(kept, _STANDARD_ERROR)
+        os.close(kept)

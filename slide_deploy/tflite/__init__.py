@@ -1,0 +1,1 @@
+"""Reads a ``.tflite`` file safely, without LiteRT and without a FlatBuffers library."""
