@@ -7,6 +7,7 @@ finds its runtime.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from slide_deploy.errors import InputError
@@ -74,6 +75,11 @@ class Format:
     def target(self) -> str:
         """What most files of it run on, as the benchmark calls it: RUNTIME:DEVICE."""
         return self.made_for or self.targets[0]
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the libraries that write it are here."""
+        return all(find_spec(package) is not None for package in self.packages)
 
 
 # What pays or is needed wherever a file runs: one operator for many, four axes at most, nothing

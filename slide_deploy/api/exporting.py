@@ -60,7 +60,8 @@ def export(
         model: a module, the path of a checkpoint, or what ``load`` gave; it is left as it is.
         inputs: of a module: an example of what its ``forward`` takes: a tensor, a sequence of
             positional arguments or a mapping of keyword arguments.
-        to: a format, or several: "onnx", "openvino", "coreml"; "all" for each.
+        to: a format, or several: "onnx", "openvino", "coreml" and others that
+            ``doctor`` lists; "all" for those that are installed.
         preset: options for a kind of machine: "cpu", "intel", "apple", "android", "browser" or
             "gpu"; what is given beside it wins.
         out: folder to write into.

@@ -64,7 +64,8 @@ def chosen(wishes: Wishes) -> Choices:
     formats = parse_formats(wishes.to)
     if not formats and preset is None:
         raise InputError(
-            "--to names no format: name one, or all of them as all, or a --preset that does."
+            "--to names no format: name one, or all that are installed as all, or a --preset that "
+            "does."
         )
     embedded, layout = wishes.embed_preprocessing, wishes.input_layout
     if embedded is None:

@@ -58,13 +58,18 @@ def require_bench() -> None:
 
 
 def parse_formats(texts: Sequence[str]) -> tuple[str, ...]:
-    """Formats of "onnx", "ONNX,openvino" or "all", each once; previews are none of "all".
+    """Formats of "onnx", "ONNX,openvino" or "all", each once.
+
+    Those of "all" are the formats that can be written here, previews apart.
 
     Raises:
         InputError: if one is unknown.
     """
     known = format_names()
-    all_formats = tuple(each.name for each in known_formats() if not each.is_preview)
+    finished = [each for each in known_formats() if not each.is_preview]
+    # Where none can, the first one says what to install.
+    written_here = [each for each in finished if each.is_installed] or finished
+    all_formats = tuple(each.name for each in written_here)
     found: list[str] = []
     for text in texts:
         for name in text.split(","):
@@ -72,7 +77,7 @@ def parse_formats(texts: Sequence[str]) -> tuple[str, ...]:
             if format not in (*known, ALL):
                 raise InputError(
                     f"{name.strip() or f'--to {text}'} is not a format: choose one of "
-                    f"{', '.join(known)}, or all of them as {ALL}."
+                    f"{', '.join(known)}, or those that are installed as {ALL}."
                 )
             found += all_formats if format == ALL else (format,)
     return tuple(dict.fromkeys(found))

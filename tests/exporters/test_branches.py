@@ -25,7 +25,7 @@ from tests.passes.blocks import (
 from tests.shared import once
 from tests.support import FORMATS, exported_path
 
-IN_FILES = pytest.mark.parametrize("to", ["onnx", pytest.param("all", marks=pytest.mark.slow)])
+IN_FILES = pytest.mark.parametrize("to", [("onnx",), pytest.param(FORMATS, marks=pytest.mark.slow)])
 CONVOLUTIONS = {"Conv", "Convolution", "GroupConvolution", "conv"}
 
 
@@ -66,12 +66,12 @@ class Mixed(Classifier):
         return self.head(self.after(x).relu().mean((2, 3)))
 
 
-def written(model: type[nn.Module], to: str = "onnx") -> ExportResult:
+def written(model: type[nn.Module], to: tuple[str, ...] = ("onnx",)) -> ExportResult:
     def write(folder: Path) -> ExportResult:
-        return slide_deploy.export(drawn(model()), IMAGE, to=to, out=folder)
+        return slide_deploy.export(drawn(model()), IMAGE, to=list(to), out=folder)
 
-    result = once(("branches", model.__name__, to), write)
-    assert tuple(file.format for file in result.files) == (FORMATS if to == "all" else (to,))
+    result = once(("branches", model.__name__, "-".join(to)), write)
+    assert tuple(file.format for file in result.files) == to
     return result
 
 
@@ -80,7 +80,7 @@ def convolutions(result: ExportResult, format: str) -> int:
 
 
 @IN_FILES
-def test_every_block_is_one_convolution_in_files(to: str) -> None:
+def test_every_block_is_one_convolution_in_files(to: tuple[str, ...]) -> None:
     result = written(AllBlocks, to)
     merged = 1 + len(AllBlocks.BLOCKS) + 1 + 1 + 4 + 2
     assert len(result.certificate.merged) == merged
@@ -93,7 +93,7 @@ def test_every_block_is_one_convolution_in_files(to: str) -> None:
 
 
 @IN_FILES
-def test_branches_beside_slide_attention(to: str) -> None:
+def test_branches_beside_slide_attention(to: tuple[str, ...]) -> None:
     result = written(Mixed, to)
     for file in result.files:
         exported_path(result, file.format)
