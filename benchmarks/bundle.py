@@ -49,6 +49,7 @@ LIGHT = (
     "slide_deploy/references/proof.py",
     "slide_deploy/references/record.py",
     "slide_deploy/references/reference_file.py",
+    "slide_deploy/tflite",
     "slide_deploy/writing.py",
 )
 # What reads checkpoints, for candidates that run one with torch.
@@ -70,6 +71,8 @@ _REQUIREMENTS = {
     "onnxruntime:openvino": ("onnxruntime-openvino>=1.22",),
     "openvino": ("openvino>=2025.3",),
     "coreml": ("coremltools>=9.0", "pillow>=10"),
+    "litert": ("ai-edge-litert>=2.3",),
+    "executorch": ("executorch>=1.5.1",),
     "torch": ("torch>=2.9",),
 }
 
