@@ -115,9 +115,12 @@ class Exporter:
 
     Attributes:
         record: what is known of the format.
+        delegate: library that runs parts of the files, one of the record's; empty if it has none.
+            Modules of formats that have some get it as the argument ``delegate``.
     """
 
     record: Format
+    delegate: str = ""
 
     @property
     def format(self) -> str:
@@ -170,7 +173,11 @@ class Exporter:
         module = import_module(self.record.exporter)
         if hasattr(module, "refuse"):
             with interruption.unswallowed(), quiet():
-                module.refuse(request)
+                module.refuse(request, **self._delegated)
+
+    @property
+    def _delegated(self) -> dict[str, str]:
+        return {"delegate": self.delegate} if self.delegate else {}
 
     @property
     def can_keep(self) -> bool:
@@ -194,7 +201,7 @@ class Exporter:
         write: Callable[..., None] = module.write_keeping if kept else module.write
         try:
             with interruption.unswallowed(), quiet():
-                write(request, path, *([kept] if kept else []))
+                write(request, path, *([kept] if kept else []), **self._delegated)
         except (InputError, OSError):
             raise
         except Exception as error:  # converters answer with any type

@@ -114,6 +114,8 @@ def jobs_of(
                 lowered = replace(deployable, model=lower(folded, lowerings, share_weights=True))
                 traces = Traces(with_ends(lowered, options, exporter.record))
             request = _request(deployable, traces, folded, lowerings, exporter, options, own)
+        else:
+            exporter.refuse(request)  # what another format holds, this one may not
         jobs.append(Job(exporter, request, lowerings, pictures))
     return jobs
 

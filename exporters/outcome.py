@@ -37,6 +37,8 @@ class ExportOptions:
         max_drop: percentage points of top-1 that a quantised file may lose; None for any number.
         data: pictures whose classes are known, on which that is measured; those for calibration if
             None, without those on which ranges are measured.
+        delegate: library that runs parts of the files, for formats that have a choice of them.
+        unproven: write a file that no runtime here can run; nobody has checked its answers then.
     """
 
     formats: tuple[str, ...]
@@ -52,6 +54,8 @@ class ExportOptions:
     calibration: Path | None = None
     max_drop: float | None = None
     data: Path | None = None
+    delegate: str | None = None
+    unproven: bool = False
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from slide_deploy.cases import Case, example_case, verification_cases
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
+from slide_deploy.formats import format_named, refuse_delegate
 from slide_deploy.folders import require_writable_folder, working_folder
 from slide_deploy.lowerings import Lowering, refuse_strips
 from slide_deploy.precisions import precision_named
@@ -51,7 +52,9 @@ def export(
             folder cannot be written to or a file exists and may not be replaced. Nothing new is
             left behind.
     """
-    exporters = [exporter_for(format) for format in dict.fromkeys(options.formats)]
+    formats = dict.fromkeys(options.formats)
+    refuse_delegate([format_named(format) for format in formats], options.delegate)
+    exporters = [exporter_for(format, options.delegate) for format in formats]
     stem = deployable.origin.stem
     manifest = options.out / "manifest.json"
     _entries_to_keep(deployable, exporters, options)

@@ -6,7 +6,7 @@ finds its runtime.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -87,6 +87,8 @@ class Format:
         other_passes: rewrites in the place of ``passes``, by precision.
         meanings: what a file of a precision holds, where that is not what the precision's own
             record says.
+        delegates: libraries of which one is chosen when a file is written, to run parts of it; the
+            first is the default. Each has a target of ``targets``, in the same order.
         takes_pictures: whether pixels are given to its files as a picture of the system, whose
             layout and order of channels are the system's own.
     """
@@ -110,7 +112,25 @@ class Format:
     quantised: tuple[str, ...] = ()
     other_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
+    delegates: tuple[str, ...] = ()
     takes_pictures: bool = False
+
+    def delegate(self, wished: str | None) -> str:
+        """The delegate that files are written for; empty where the format has none.
+
+        Args:
+            wished: its name, in any spelling; None for the default.
+
+        Raises:
+            InputError: if the format has others.
+        """
+        if not self.delegates or wished is None:
+            return self.delegates[0] if self.delegates else ""
+        if wished.lower() not in self.delegates:
+            raise InputError(
+                f"{self.name} has no delegate {wished}: choose one of {', '.join(self.delegates)}."
+            )
+        return wished.lower()
 
 
 # What pays or is needed wherever a file runs: one operator for many, four axes at most, nothing
@@ -242,6 +262,24 @@ COREML = Format(
 )
 
 FORMATS = (ONNX, OPENVINO, COREML)
+
+
+def refuse_delegate(formats: Sequence[Format], wished: str | None) -> None:
+    """Refuse a delegate that none of the formats has.
+
+    Raises:
+        InputError: if no format has delegates, or one that has them lacks this one.
+    """
+    if wished is None:
+        return
+    able = [format for format in formats if format.delegates]
+    if not able:
+        having = " or ".join(format.name for format in FORMATS if format.delegates)
+        raise InputError(
+            f"--delegate {wished} is for {having}: add it to the formats, or leave --delegate out."
+        )
+    for format in able:
+        format.delegate(wished)
 
 
 def known_formats() -> tuple[Format, ...]:

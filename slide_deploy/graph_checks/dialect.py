@@ -74,6 +74,8 @@ class Dialect:
             other has (outputs, inputs / groups, k, k). Transposed ones have outputs and inputs
             exchanged.
         transposed_convolutions: operators.
+        channels_last: convolutions whose maps are (batch, height, width, channels). Their weights
+            are shown as those of the others.
         padding: of the operator ``pad``.
         affine_norm: operator that normalises, but where its mean is 0 and its variance 1: so the
             format's converter writes a x + b.
@@ -109,6 +111,7 @@ class Dialect:
     groups: str = ""
     grouped: frozenset[str] = frozenset()
     transposed_convolutions: frozenset[str] = frozenset()
+    channels_last: frozenset[str] = frozenset()
     padding: PadWords = PadWords()
     affine_norm: str = ""
     pad_mode: str = ""

@@ -86,9 +86,10 @@ def misfit(graph: Graph, node: Node, known: Known) -> str:
         fits = product(graph, node, sides[0], sides[1]) is not None
         return "" if fits else f"Multiplies {sides[0]} by {sides[1]}, which do not fit together."
     found = convolution(graph, node)
-    if found is None or found.groups * found.inputs_per_group == sides[0][1]:
+    channels = sides[0][-1 if node.operator in graph.dialect.channels_last else 1]
+    if found is None or found.groups * found.inputs_per_group == channels:
         return ""
-    return f"Takes {found.groups * found.inputs_per_group} channels and gets {sides[0][1]}."
+    return f"Takes {found.groups * found.inputs_per_group} channels and gets {channels}."
 
 
 def permutation_of(graph: Graph, node: Node) -> Sizes | None:
@@ -139,6 +140,8 @@ def _convolved(graph: Graph, node: Node, source: Sizes) -> Sizes | None:
     found = convolution(graph, node)
     if found is None or len(source) != len(found.kernel) + 2:
         return None
+    if node.operator in graph.dialect.channels_last:
+        return (source[0], *found.spatial(source[1:-1]), found.outputs)
     return (source[0], found.outputs, *found.spatial(source[2:]))
 
 

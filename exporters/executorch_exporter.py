@@ -1,0 +1,99 @@
+"""ExecuTorch: the program cut into what a delegate runs and what ExecuTorch's own kernels run.
+
+The format has no place for names and metadata, so that a method of the file answers them (see
+``slide_deploy.pte.companion``). It plans memory ahead, so that an open batch has an upper bound, and
+no other size can be open.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from exporters.base import ExportRequest
+from slide_deploy.deployable.inputs import BATCH_NAME
+from slide_deploy.errors import InputError
+from slide_deploy.pte.companion import METHOD, companion_text
+
+# Most images of a call where the batch is open: memory for all of them is taken when a file loads.
+MAX_BATCH = 16
+
+
+def refuse(request: ExportRequest, delegate: str) -> None:
+    """Refuse what ExecuTorch cannot hold, before anything is written.
+
+    Raises:
+        InputError: if another size than the batch is open, or its delegate takes one batch only.
+    """
+    open_names = set(request.deployable.open_names)
+    others = sorted(open_names - {BATCH_NAME})
+    if others:
+        raise InputError(
+            f"executorch plans memory ahead and takes one size of {' and '.join(others)}: leave "
+            f"{'them' if len(others) > 1 else 'it'} closed, or leave executorch out."
+        )
+    if open_names and delegate != "xnnpack":
+        raise InputError(
+            f"executorch writes one batch for {delegate}: leave out --dynamic-batch, or "
+            f"choose --delegate xnnpack."
+        )
+
+
+def write(request: ExportRequest, path: Path, delegate: str) -> None:
+    """Write ``path`` for a delegate; see ``Exporter.write``."""
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+    passes, partitioner = _cutting(request.precision, delegate)
+    names = [each.name for each in request.inputs]
+    text = companion_text(names, request.outputs, request.metadata)
+    with _bounded(request.program):
+        edge = to_edge_transform_and_lower(
+            request.program,
+            transform_passes=passes,
+            partitioner=[partitioner],
+            constant_methods={METHOD: text},
+            compile_config=EdgeCompileConfig(_check_ir_validity=False),
+        )
+        with path.open("wb") as file:
+            edge.to_executorch().write_to_file(file)
+
+
+def _cutting(precision: str, delegate: str) -> tuple[list[Any], Any]:
+    """What is rewritten before the program is cut, and what cuts it."""
+    if delegate == "coreml":
+        import coremltools
+        from executorch.backends.apple.coreml.compiler import CoreMLBackend
+        from executorch.backends.apple.coreml.partition import CoreMLPartitioner
+
+        # iOS 16 is the first that has all operators of the passes.
+        specs = CoreMLBackend.generate_compile_specs(
+            minimum_deployment_target=coremltools.target.iOS16,
+            compute_precision=coremltools.precision(precision),
+        )
+        return [], CoreMLPartitioner(compile_specs=specs)
+    if delegate == "vulkan":
+        from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
+
+        return [], VulkanPartitioner()
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+    from exporters.executorch_operators import WrittenForXnnpack
+
+    return [WrittenForXnnpack()], XnnpackPartitioner()
+
+
+@contextmanager
+def _bounded(program: ExportedProgram) -> Iterator[None]:
+    """Let the batch be as large as memory is planned for; the program is shared and left as it is."""
+    from torch.utils._sympy.value_ranges import ValueRanges
+
+    before = dict(program.range_constraints)
+    for symbol, allowed in before.items():
+        program.range_constraints[symbol] = ValueRanges(allowed.lower, MAX_BATCH)
+    try:
+        yield
+    finally:
+        program.range_constraints.update(before)
