@@ -18,7 +18,7 @@ from benchmarks.measuring import plan_file
 from benchmarks.measuring.bundle_runner import PLAN
 from benchmarks.measuring.race import Plan
 from benchmarks.record import Candidate
-from benchmarks.targets.registry import TARGETS
+from slide_deploy.backends.registry import TARGETS
 from slide_deploy.companions import files_of
 from slide_deploy.errors import InputError
 from slide_deploy.writing import draft_of
@@ -28,13 +28,16 @@ LIGHT = (
     "benchmarks/__init__.py",
     "benchmarks/record.py",
     "benchmarks/measuring",
-    "benchmarks/targets",
     "slide_deploy/__init__.py",
+    "slide_deploy/backends",
     "slide_deploy/errors.py",
     "slide_deploy/formats.py",
     "slide_deploy/input_shapes.py",
     "slide_deploy/interruption.py",
     "slide_deploy/machine",
+    "slide_deploy/mlpackage",
+    "slide_deploy/model_files.py",
+    "slide_deploy/precisions.py",
     "slide_deploy/writing.py",
 )
 # What reads checkpoints, for candidates that run one with torch.
@@ -43,7 +46,6 @@ FOR_CHECKPOINTS = (
     "slide_deploy/folding.py",
     "slide_deploy/hashing.py",
     "slide_deploy/hosts",
-    "slide_deploy/model_files.py",
     "slide_deploy/models",
 )
 _CHECKPOINTS = frozenset((".pth", ".pt", ".safetensors"))

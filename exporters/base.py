@@ -12,6 +12,7 @@ import torch
 from exporters.quiet import quiet
 from exporters.refusals import converter_failed, refuse_ranks
 from slide_deploy import interruption
+from slide_deploy.backends.registry import target_named
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, MissingExtra
@@ -152,10 +153,12 @@ class Exporter:
             MissingExtra: if a library that writing needs is not installed.
             InputError: if the format is not written in that precision.
         """
-        if precision not in self.record.precisions:
-            known = " or ".join(self.record.precisions)
+        able = self.record.delegate_precisions.get(self.delegate, self.record.precisions)
+        if precision not in able:
+            written = f"{self.format} for {self.delegate}" if self.delegate else self.format
             raise InputError(
-                f"{self.format} is not written in {precision}: choose {known} as --precision."
+                f"{written} is not written in {precision}: choose {' or '.join(able)} as "
+                f"--precision."
             )
         for package in self.record.packages:
             if find_spec(package) is None:
@@ -174,6 +177,14 @@ class Exporter:
         if hasattr(module, "refuse"):
             with interruption.unswallowed(), quiet():
                 module.refuse(request, **self._delegated)
+
+    def unprovable(self) -> str:
+        """Why nothing here can run what is written, a clause; empty where something can."""
+        if not self.delegate:
+            return ""
+        target = target_named(f"{self.record.name}:{self.delegate}")
+        found = target.find()
+        return "" if found.present else f"{target.name} is not here ({found.detail})"
 
     @property
     def _delegated(self) -> dict[str, str]:

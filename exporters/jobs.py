@@ -21,6 +21,7 @@ from exporters.quantisation.making import Making, write
 from exporters.quantisation.mending import first_wrong, mend
 from exporters.quiet import quiet
 from slide_deploy import interruption
+from slide_deploy.backends import open_file
 from slide_deploy.cases import Case
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
@@ -39,7 +40,6 @@ from slide_deploy.lowerings import (
 from slide_deploy.parity import Verification, verify
 from slide_deploy.precisions import precision_named
 from slide_deploy.reference import Reference
-from slide_deploy.runtimes import open_file
 from slide_deploy.verification import answers_of
 
 Progress = Callable[[str], None]
@@ -202,9 +202,13 @@ def write_and_verify(
     rewrites = request.reports
     preprocessing = folded_where(request.program, rewrites, request.deployable)
     precision = precision_named(request.precision)
-    progress(f"verify {exporter.format}")
-    verification = _verified(paths[0], request, proof)
-    if precision.can_overflow and not verification.passed:
+    unproven = exporter.unprovable()
+    if unproven:
+        verification = Verification((), precision.limit, "nothing", "here")
+    else:
+        progress(f"verify {exporter.format}")
+        verification = _verified(paths[0], request, proof)
+    if not unproven and precision.can_overflow and not verification.passed:
         source = None if making is None else making.source
         if making is None and exporter.can_keep:
             progress(f"keep {exporter.format} from overflowing")
@@ -232,6 +236,7 @@ def write_and_verify(
         price=price,
         kept=kept,
         wrong_at=wrong_at,
+        unproven=unproven,
     )
 
 

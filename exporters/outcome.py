@@ -79,6 +79,7 @@ class ExportedFile:
         price: what it loses of the network's top-1; None where that was not asked for.
         kept: names of the operators that stay in float32 in a file of float16.
         wrong_at: where a file of float16 fails: its first operator whose values are wrong.
+        unproven: why nothing here could run the file, a clause; nobody has checked its answers.
     """
 
     format: str
@@ -96,13 +97,23 @@ class ExportedFile:
     price: Price | None = None
     kept: tuple[str, ...] = ()
     wrong_at: str = ""
+    unproven: str = ""
 
     @property
     def passed(self) -> bool:
         """Whether the file answers as it must, loses no more than it may and breaks no rule."""
         is_cheap = self.price is None or self.price.passed
-        is_valid = not any(violation.severity == "error" for violation in self.violations)
-        return self.verification.passed and is_cheap and is_valid
+        return self.verification.passed and is_cheap and self.is_valid
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether it breaks no rule of the policy."""
+        return not any(violation.severity == "error" for violation in self.violations)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is published: it passed, or the user takes it unproven and no rule objects."""
+        return self.passed or (bool(self.unproven) and self.is_valid)
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,8 +136,8 @@ class ExportResult:
 
     @property
     def passed(self) -> bool:
-        """Whether every file is right."""
-        return all(file.passed for file in self.files)
+        """Whether every file is right, apart from those that the user takes unproven."""
+        return all(file.is_kept for file in self.files)
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -193,7 +204,12 @@ class ExportResult:
 
 def _problems(file: ExportedFile, network: str) -> Iterator[str]:
     fate = "kept on request" if file.paths else "removed"
-    if not file.verification.passed:
+    if file.unproven:
+        yield (
+            f"the {file.format} file is unproven: {file.unproven}; verify it where it runs, before "
+            f"anybody relies on it."
+        )
+    elif not file.verification.passed:
         cases = f"{', '.join(file.verification.failures)}{_how_far(file)}"
         yield (
             f"the {file.format} file disagrees with {network} on: {cases}"

@@ -23,8 +23,8 @@ from slide_deploy.cases import Case, example_case, verification_cases
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
-from slide_deploy.formats import format_named, refuse_delegate
 from slide_deploy.folders import require_writable_folder, working_folder
+from slide_deploy.formats import format_named, refuse_delegate
 from slide_deploy.lowerings import Lowering, refuse_strips
 from slide_deploy.precisions import precision_named
 from slide_deploy.progress import expect
@@ -60,6 +60,11 @@ def export(
     _entries_to_keep(deployable, exporters, options)
     for exporter in exporters:
         exporter.require(options.precision)
+        if exporter.unprovable() and not options.unproven:
+            raise InputError(
+                f"{exporter.unprovable()}, so that nobody can check the {exporter.format} file: "
+                f"give --unproven to write it all the same, and verify it where it runs."
+            )
     refuse_calibration(options)
     require_writable_folder(options.out)
     if isinstance(options.lowering, Lowering):
@@ -144,7 +149,7 @@ def _entries_to_keep(
 def _publish(written: ExportedFile, options: ExportOptions, moves: Publication) -> ExportedFile:
     """Move a file to its final place, or leave it to vanish with the working folder."""
     finals = tuple(options.out / path.name for path in written.paths)
-    if not written.passed and not options.keep_failed:
+    if not written.is_kept and not options.keep_failed:
         # What stands there was to be replaced. It goes all the same: a file of an earlier export
         # would pass for the new one.
         for final in finals:

@@ -133,11 +133,15 @@ def _fold(result: ExportResult) -> str:
 
 
 def _cells(file: ExportedFile) -> tuple[str, ...]:
+    size = f"{file.size / 1e6:.1f} MB"
+    if file.unproven:
+        name = file.paths[0].name if file.paths else "removed"
+        return (file.format, name, size, "nothing here", "–", "–", "unproven")
     worst, ran = file.verification.worst, file.verification
     return (
         file.format,
         file.paths[0].name if file.paths else "removed",
-        f"{file.size / 1e6:.1f} MB",
+        size,
         f"{ran.runtime} {ran.version}",
         f"{worst.max_relative:.1e}",
         f"{worst.snr_db:.0f}",

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from slide_deploy import parity
+from slide_deploy.backends import Port, Session, open_file, values_of
+from slide_deploy.backends.base import Feeds
 from slide_deploy.cases import Answers, Case, verification_cases
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.pixels import answers_probabilities, takes_pixels
@@ -19,8 +21,6 @@ from slide_deploy.noise import noise_by_layer
 from slide_deploy.parity import Verification
 from slide_deploy.precisions import precision_named
 from slide_deploy.reference import layer_outputs, reference_answers
-from slide_deploy.runtimes import Port, Session, open_file, values_of
-from slide_deploy.runtimes.base import Feeds
 from slide_deploy.torch_defaults import torch_defaults
 
 

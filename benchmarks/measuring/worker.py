@@ -16,8 +16,9 @@ from typing import Any, BinaryIO
 
 from benchmarks.measuring import limits, memory, timer
 from benchmarks.record import Candidate, ColdStart, Memory, OperatorTime, Tensor, WarmUp
-from benchmarks.targets.base import Loaded
-from benchmarks.targets.registry import target_named
+from slide_deploy.backends.base import Port, Session, Stream
+from slide_deploy.backends.inputs import drawn_shape, random_arrays
+from slide_deploy.backends.registry import target_named, timed_target_named
 from slide_deploy.errors import SlideDeployError
 
 
@@ -67,7 +68,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._candidate: Candidate
-        self._loaded: Loaded
+        self._session: Session
         self._streams: list[timer.Call] = []
         self._repetitions = 1
         self._imported: int | None = None
@@ -91,29 +92,37 @@ class Worker:
                 if name == "import":
                     self._imported = memory.current()
 
-        target = target_named(candidate.target)
+        target = timed_target_named(candidate.target)
         self._candidate = candidate
-        self._loaded = target.load(Path(candidate.path), candidate.configuration, stage)
+        self._session = target.open(Path(candidate.path), candidate.configuration, stage)
         self._streams = [
             timer.with_extra_work(
-                self._loaded.new_stream(), self._loaded.clock, candidate.extra_work
+                self._bound_stream().run, self._session.clock, candidate.extra_work
             )
             for _ in range(candidate.configuration.streams)
         ]
         self._after_load = memory.current()
         with stage("first run"):
             self._streams[0]()
-        return Started(self._loaded.runtime, self._loaded.inputs, ColdStart(stages))
+        session = self._session
+        runtime = {"library": session.runtime, "version": session.version, **session.facts}
+        return Started(runtime, tuple(map(_fed, session.inputs)), ColdStart(stages))
+
+    def _bound_stream(self) -> Stream:
+        """A stream with random inputs of its own."""
+        stream = self._session.new_stream()
+        stream.bind(random_arrays(self._session.inputs))
+        return stream
 
     def warm_up(self, limit: float) -> Warmed:
         """Call until the latency has settled, for at most ``limit`` seconds."""
-        warm, latency = timer.warm_up(self._streams[0], self._loaded.clock, limit)
+        warm, latency = timer.warm_up(self._streams[0], self._session.clock, limit)
         self._repetitions = timer.repetitions(latency)
         return Warmed(warm, latency, self._repetitions)
 
     def round(self, seconds: float) -> timer.Sampled:
         """Time calls for some seconds."""
-        return timer.sample(self._streams, self._loaded.clock, seconds, self._repetitions)
+        return timer.sample(self._streams, self._session.clock, seconds, self._repetitions)
 
     def memory(self) -> Memory:
         """Of this process until now."""
@@ -134,6 +143,11 @@ class Worker:
     def measure_limits(self) -> tuple[float, float]:
         """Multiply-accumulates and bytes a second."""
         return self._limits.measure()
+
+
+def _fed(port: Port) -> Tensor:
+    """An input as `random_arrays` draws it."""
+    return Tensor(port.name, port.dtype, drawn_shape(port))
 
 
 def _pin(processors: tuple[int, ...]) -> None:

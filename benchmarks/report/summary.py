@@ -16,7 +16,7 @@ from benchmarks.efficiency import doubt_of, share_of_limit
 from benchmarks.record import Measurement, Run
 from benchmarks.report.series import OperatorBars, Point, operator_bars, round_medians, sustained
 from benchmarks.statistics import Estimate, paired_ratio, percentile
-from benchmarks.targets.registry import TARGETS
+from slide_deploy.backends.registry import TARGETS
 
 # By name: a result may speak of a target of somebody's own, whose code is not run for a table.
 _ON_THE_PROCESSOR = frozenset(target.name for target in TARGETS if target.processor)
@@ -78,7 +78,7 @@ class Row:
     @property
     def batch(self) -> int:
         """Images of one call."""
-        return self.measurement.candidate.configuration.batch
+        return self.measurement.candidate.configuration.images
 
     @property
     def streams(self) -> int:
@@ -242,7 +242,7 @@ def _throughput(measurement: Measurement) -> float | Missing:
     calls = len(_samples(measurement)) * measurement.repetitions
     if not calls or not seconds:
         return _unknown(measurement, "no call was measured")
-    return calls * measurement.candidate.configuration.batch / seconds
+    return calls * measurement.candidate.configuration.images / seconds
 
 
 def _share(measurement: Measurement, run: Run) -> float | Missing:

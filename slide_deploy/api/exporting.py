@@ -31,6 +31,7 @@ def export(
     open_sizes: Mapping[str, Mapping[int, str]] | None = None,
     dynamic_batch: bool | None = None,
     precision: str | None = None,
+    delegate: str | None = None,
     calibration: PathLike | None = None,
     max_drop: float | None = None,
     data: PathLike | None = None,
@@ -47,6 +48,7 @@ def export(
     policy: PathLike | Policy | None = None,
     force: bool = False,
     keep_failed: bool = False,
+    unproven: bool = False,
     progress: Progress = False,
 ) -> ExportResult:
     """Fold a network, write it in other formats and prove each file.
@@ -58,7 +60,8 @@ def export(
         model: a module, the path of a checkpoint, or what ``load`` gave; it is left as it is.
         inputs: of a module: an example of what its ``forward`` takes: a tensor, a sequence of
             positional arguments or a mapping of keyword arguments.
-        to: a format, or several: "onnx", "openvino", "coreml"; "all" for each.
+        to: a format, or several: "onnx", "openvino", "coreml", "executorch"; "all" for
+            each.
         preset: options for a kind of machine: "cpu", "intel", "apple", "android", "browser" or
             "gpu"; what is given beside it wins.
         out: folder to write into.
@@ -69,6 +72,7 @@ def export(
             ``{"image": {2: "height", 3: "width"}}``.
         dynamic_batch: leave the batch size open.
         precision: one of ``slide_deploy.precisions``; "float32" if left out.
+        delegate: library that runs parts of an ExecuTorch file: "xnnpack", "coreml" or "vulkan".
         calibration: a folder of pictures, or a ``.npz`` file with an array for each input, on which
             ranges of values are measured for "int8", and what overflows for "float16".
         max_drop: percentage points of top-1 that an int8 file may lose, as 0.5: layers return to
@@ -92,6 +96,7 @@ def export(
             a TOML file; "standard-ops" if left out.
         force: replace files that exist.
         keep_failed: keep a file that fails.
+        unproven: write a file that nothing here can run; nobody has checked its answers then.
         progress: show a progress bar on stderr, or call this with each step as it starts.
 
     Returns:
@@ -108,6 +113,7 @@ def export(
         preset=preset,
         to=texts_of(to),
         precision=precision,
+        delegate=delegate,
         dynamic_batch=dynamic_batch,
         embed_preprocessing=embed_preprocessing,
         mean=mean,
@@ -136,9 +142,11 @@ def export(
         calibration=None if calibration is None else path_of(calibration, "--calibration"),
         max_drop=max_drop,
         data=None if data is None else path_of(data, "--data"),
+        delegate=delegate,
+        unproven=unproven,
     )
     for format in formats:
-        exporter_for(format).require(choices.precision)
+        exporter_for(format, delegate).require(choices.precision)
     with steps(progress, 3 + 2 * len(formats)) as step:
         step("load the network")
         network = network_of(

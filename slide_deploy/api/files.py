@@ -107,8 +107,8 @@ def verify(
     """
     from slide_deploy import verification
     from slide_deploy.api.networks import network_of
+    from slide_deploy.backends import open_file
     from slide_deploy.models.host_network import are_features
-    from slide_deploy.runtimes import open_file
     from slide_deploy.tasks.proofs import examples_to_prove, precision_to_prove
 
     path = path_of(file, "file")
@@ -198,8 +198,8 @@ def predict(
     Raises:
         InputError: if the file, a picture or the labels cannot be used.
     """
+    from slide_deploy.backends import open_image_file
     from slide_deploy.images.prediction import predict as guess
-    from slide_deploy.runtimes import open_image_file
 
     if top < 1:
         raise InputError(f"--top {top} names no class: give 1 or more.")

@@ -33,6 +33,7 @@ def formats(incomplete: str) -> list[str]:
 
 def targets(incomplete: str) -> list[str]:
     """A completion of a target of the benchmark."""
-    from benchmarks.targets.registry import TARGETS
+    from slide_deploy.backends.registry import TARGETS
 
-    return [target.name for target in TARGETS if target.name.startswith(incomplete.lower())]
+    timed = (target.name for target in TARGETS if target.is_timed)
+    return [name for name in timed if name.startswith(incomplete.lower())]

@@ -30,7 +30,7 @@ from slide_deploy.cli.options import (
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, takes_source
 from slide_deploy.errors import InputError
-from slide_deploy.formats import format_names
+from slide_deploy.formats import format_names, known_formats
 from slide_deploy.precisions import known_precisions
 from slide_deploy.presets import preset_names
 from slide_deploy.tasks.options import (
@@ -81,6 +81,22 @@ def export(
             case_sensitive=False,
         ),
     ] = None,
+    delegate: Annotated[
+        str | None,
+        typer.Option(
+            help="Library that runs parts of the file: "
+            + "; ".join(
+                f"{', '.join(each.delegates)} for {each.name}"
+                for each in known_formats()
+                if each.delegates
+            )
+            + ". The first if left out.",
+            metavar="NAME",
+            autocompletion=one_of(
+                tuple(name for each in known_formats() for name in each.delegates)
+            ),
+        ),
+    ] = None,
     calibration: CalibrationOption = None,
     max_drop: MaxDropOption = None,
     data: DataOption = None,
@@ -106,6 +122,10 @@ def export(
     force: ForceOption = False,
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="Keep a file that fails verification.")
+    ] = False,
+    unproven: Annotated[
+        bool,
+        typer.Option("--unproven", help="Write a file that nothing here can run, unchecked."),
     ] = False,
     policy: PolicyOption = None,
     explain: Annotated[
@@ -145,6 +165,7 @@ def export(
             preset=preset,
             to=to or (),
             precision=None if precision is None else precision.value,
+            delegate=delegate,
             dynamic_batch=dynamic_batch,
             embed_preprocessing=embed_preprocessing,
             mean=parse_channels(mean, "--mean"),
@@ -155,7 +176,7 @@ def export(
     )
     formats = choices.formats
     names = labels_named(labels) if labels else ()
-    exporters = [exporter_for(format) for format in formats]
+    exporters = [exporter_for(format, delegate) for format in formats]
     for exporter in exporters:
         exporter.require(choices.precision)
     how = read_lowering(lowering)
@@ -196,6 +217,8 @@ def export(
             calibration=calibration,
             max_drop=max_drop,
             data=data,
+            delegate=delegate,
+            unproven=unproven,
         )
         result = run_export(trained, options, step)
     outputs.write("--json", result.manifest.read_text)

@@ -46,10 +46,10 @@ def verify(
     json_to: JsonOption = None,
 ) -> None:
     """Compare a file with its network again, later or on another machine."""
+    from slide_deploy.backends import open_file
     from slide_deploy.console import case_table, noise_line, noise_table, stdout
     from slide_deploy.models.host_network import are_features
     from slide_deploy.progress import Steps
-    from slide_deploy.runtimes import open_file
     from slide_deploy.tasks.proofs import examples_to_prove, precision_to_prove
 
     _refuse_exchanged(file, source.checkpoint)
@@ -136,11 +136,11 @@ def predict(
 
     from rich.markup import escape
 
+    from slide_deploy.backends import open_image_file
     from slide_deploy.console import stdout, table
     from slide_deploy.image_size import parse_size
     from slide_deploy.images.labels import labels_named
     from slide_deploy.images.prediction import predict as guess
-    from slide_deploy.runtimes import open_image_file
 
     listed = [Path(labels)] if labels else []
     outputs = Outputs({"--json": json_to}, inputs=[file, *images, *listed])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from exporters.outcome import ExportOptions
 from exporters.quantisation.calibration import read_calibration
+from slide_deploy.backends import open_file
 from slide_deploy.cases import Case, example_case
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -14,7 +15,6 @@ from slide_deploy.graph_checks.policy import standard_ops
 from slide_deploy.graph_checks.rules.precision import RULE
 from slide_deploy.images.description import Preprocessing, read_description
 from slide_deploy.precisions import FLOAT32, Precision, precision_named
-from slide_deploy.runtimes import open_file, runtime_for
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,6 @@ def precision_to_prove(path: Path, asked: str | None) -> Precision:
     """
     if asked is not None:
         return precision_named(asked)
-    runtime_for(path).load_module()  # without its library nothing can be proved
     graph = read_graph(path)
     broken = next(iter(RULE.check(graph, standard_ops())), None)
     if broken is not None:

@@ -13,10 +13,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.record import Configuration
-from benchmarks.targets.registry import target_named
+from slide_deploy.backends import open_file, open_image_file
+from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file, inspect, read_graph, read_sized
-from slide_deploy.runtimes import open_file, open_image_file
 from tests.support import answers
 
 Sizes = Sequence[int | str | None]

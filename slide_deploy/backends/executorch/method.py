@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Port, Session, Stage, session_name, untimed
+from slide_deploy.backends.base import Feeds, Port, Session, Stage, session_name
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.executorch.delegates import Delegate, version
 from slide_deploy.backends.executorch.noise import without_noise
@@ -112,6 +112,15 @@ def described(
     return method, companion
 
 
+def is_for(delegate: Delegate, path: Path) -> bool:
+    """Whether a file was written for a delegate, or for none; False for what cannot be read."""
+    try:
+        method = map_program(path).methods["forward"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return {each.id for each in method.delegates} <= {delegate.id}
+
+
 def load_library() -> Any:
     """The module of the runtime.
 
@@ -186,9 +195,7 @@ class Calls:
         """Keep a tensor for each input, by its name."""
         import torch
 
-        self._bound = [
-            torch.from_numpy(np.array(feeds[name], order="C")) for name in self._names
-        ]
+        self._bound = [torch.from_numpy(np.array(feeds[name], order="C")) for name in self._names]
 
     def run(self) -> None:
         """Run one inference, and return when its outputs are complete."""
@@ -202,7 +209,8 @@ class Calls:
 
 def _take_threads(library: Any, name: str, threads: int) -> int:
     """Make the pool of the process as large as asked for; its size, as the runtime tells it."""
-    used = int(library._threadpool_get_thread_count())
+    with without_noise():
+        used = int(library._threadpool_get_thread_count())
     if used != threads:
         if len(_open):
             raise InputError(
