@@ -1,8 +1,8 @@
 """ExecuTorch: the program cut into what a delegate runs and what ExecuTorch's own kernels run.
 
 The format has no place for names and metadata, so that a method of the file answers them (see
-``slide_deploy.pte.companion``). It plans memory ahead, so that an open batch has an upper bound, and
-no other size can be open.
+``slide_deploy.pte.companion``). It plans memory ahead, so that an open batch has an upper bound,
+and no other size can be open.
 """
 
 from collections.abc import Iterator
@@ -86,7 +86,7 @@ def _cutting(precision: str, delegate: str) -> tuple[list[Any], Any]:
 
 @contextmanager
 def _bounded(program: ExportedProgram) -> Iterator[None]:
-    """Let the batch be as large as memory is planned for; the program is shared and left as it is."""
+    """Let the batch be as large as memory is planned for, while the program is written."""
     from torch.utils._sympy.value_ranges import ValueRanges
 
     before = dict(program.range_constraints)

@@ -7,7 +7,6 @@ delegate in two: maps leave its layout and its threads there. So, in a program o
     view to the shape that is there         nothing
     split                                   slices
     softmax over another axis than the last transpose, softmax over the last axis, transpose
-    sum over an axis                        product with ones, where the axis is the last but one
 """
 
 from typing import Any
@@ -19,7 +18,7 @@ from torch.fx import GraphModule, Node
 _EDGE = ops.edge.aten
 
 
-class WrittenForXnnpack(ExportPass):  # type: ignore[misc]
+class WrittenForXnnpack(ExportPass):
     """Rewrites a program before it is cut into what is delegated and what is not."""
 
     def call(self, graph_module: GraphModule) -> PassResult:
@@ -48,11 +47,10 @@ def _without_effect(node: Node) -> None:
 
 
 def _as_slices(node: Node) -> None:
-    source, sizes, axis = (*node.args, 0)[:3]
-    assert isinstance(sizes, list | tuple)
+    source, sizes, axis = _split(*node.args)
     for part in list(node.users):
-        place = part.args[1]
-        start = sum(sizes[:place])  # type: ignore[arg-type,misc]
+        place: Any = part.args[1]
+        start = sum(sizes[:place])
         with node.graph.inserting_before(part):
             cut = _call(
                 node, _EDGE.slice_copy.Tensor, (source, axis, start, start + sizes[place]), part
@@ -60,9 +58,14 @@ def _as_slices(node: Node) -> None:
         part.replace_all_uses_with(cut)
 
 
+def _split(source: Any, sizes: Any, axis: Any = 0) -> tuple[Node, list[int], int]:
+    return source, list(sizes), axis
+
+
 def _over_the_last_axis(node: Node) -> None:
     source, axis = node.args[:2]
-    assert isinstance(source, Node) and isinstance(axis, int)
+    assert isinstance(source, Node)
+    assert isinstance(axis, int)
     value = node.meta["val"]
     last = value.dim() - 1
     if axis % value.dim() == last:

@@ -34,7 +34,7 @@ class Flatbuffer:
 
     def __init__(self, content: NDArray[np.uint8]) -> None:
         self.content = content
-        self._bytes = memoryview(content)
+        self._bytes = content.data
         self._tables = 0
         self._numbers = 0
 

@@ -3,7 +3,8 @@
 The numbers of fields are those of ExecuTorch's schema, ``exir/_serialize/program.fbs``. Bytes 8 to
 12 of a file spell ``eh00`` where a header tells the places of program and segments::
 
-    u32 bytes of the header, u64 bytes of the program, u64 first byte of the segments, u64 their bytes
+    u32 bytes of the header, u64 bytes of the program,
+    u64 first byte of the segments, u64 bytes of all segments
 
 Constants and what a delegate gets stand in segments, or inside the program.
 """
@@ -257,15 +258,15 @@ class _Reader:
             for chain in table.tables(5)
             for each in chain.tables(2)
         )
-        ends = [table.numbers(field, "<i4") for field in (3, 4)]
-        if any(not 0 <= number < len(values) for end in ends for number in end):
+        inputs, outputs = table.numbers(3, "<i4"), table.numbers(4, "<i4")
+        if any(not 0 <= number < len(values) for number in (*inputs, *outputs)):
             raise ValueError("a method takes or answers a value that it has not")
         for held in values:
             if isinstance(held, Several) and any(
                 not -1 <= item < len(values) for item in held.items
             ):
                 raise ValueError("a list names a value that its method has not")
-        return Method(table.text(0), values, *ends, steps, delegates)
+        return Method(table.text(0), values, inputs, outputs, steps, delegates)
 
     def _value(self, table: Table) -> Held:
         kind, held = table.union(0)

@@ -59,21 +59,11 @@ class Layout:
 
 _ONE = Layout((0,), 1, 2)
 _TWO = Layout((0, 1), 2, 3)
-_CONVOLUTION_FIELDS = [
-    "top",
-    "right",
-    "bottom",
-    "left",
-    "kernel_height",
-    "kernel_width",
-    "stride_height",
-    "stride_width",
-    "dilation_height",
-    "dilation_width",
-    "group_inputs",
-    "group_outputs",
-    "groups",
-]
+_CONVOLUTION_FIELDS = (
+    *("top", "right", "bottom", "left", "kernel_height", "kernel_width"),
+    *("stride_height", "stride_width", "dilation_height", "dilation_width"),
+    *("group_inputs", "group_outputs", "groups"),
+)
 _CONVOLUTION = Layout(
     (15, 16, 17), 18, 19, {name: place for place, name in enumerate(_CONVOLUTION_FIELDS)}
 )

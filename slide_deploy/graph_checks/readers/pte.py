@@ -85,6 +85,7 @@ class _Reader:
     values: dict[str, Value] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
+    sealed: list[str] = field(default_factory=list)
 
     def graph(self) -> Graph:
         """The whole file."""
@@ -107,6 +108,7 @@ class _Reader:
             values=self.values,
             metadata=self.companion.metadata,
             left_over=tuple(left_over),
+            sealed=frozenset(self.sealed),
         )
 
     def _end(self, number: int) -> Value:
@@ -163,9 +165,11 @@ class _Reader:
         names = [self._value(number) for number in step.arguments]
         known = {name for node in self.nodes for name in node.outputs}
         known |= {self.names[number] for number in self.method.inputs} | set(self.constants)
+        name = f"delegate {step.delegate}, {library}"
+        self.sealed.append(name)
         self.nodes.append(
             Node(
-                f"delegate {step.delegate}",
+                name,
                 library,
                 DIALECT.domain,
                 tuple(name for name in names if name in known),
@@ -277,7 +281,7 @@ class _Part:
         if node.operator == "ConvTranspose2d" and len(held.shape) == 4:
             groups = max(node.integers["groups"], 1)
             outputs, height, width, inputs = held.shape
-            shape = (inputs * groups, outputs // groups, height, width)
+            shape: tuple[int, ...] = (inputs * groups, outputs // groups, height, width)
             self.reader.constants[name] = Constant(
                 name, held.dtype, shape, held.size, held.source, held.load
             )

@@ -1,8 +1,8 @@
 """How ExecuTorch and XNNPACK write what the rules reason about.
 
 Operators of ExecuTorch's own kernels keep their names, ``aten::bmm`` for example. Those inside a
-delegate have XNNPACK's, without its prefix; three are named as rules know them: ``Pad``, ``Sqrt`` and
-``Rsqrt``. A delegate that cannot be read is one operator, with the name of its library.
+delegate have XNNPACK's, without its prefix; three are named as rules know them: ``Pad``, ``Sqrt``
+and ``Rsqrt``. A delegate that cannot be read is one operator, with the name of its library.
 """
 
 from collections.abc import Mapping
