@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.export import ExportedProgram
 
 from exporters.base import ExportRequest
@@ -89,10 +90,14 @@ def _bounded(program: ExportedProgram) -> Iterator[None]:
     """Let the batch be as large as memory is planned for, while the program is written."""
     from torch.utils._sympy.value_ranges import ValueRanges
 
-    before = dict(program.range_constraints)
-    for symbol, allowed in before.items():
-        program.range_constraints[symbol] = ValueRanges(allowed.lower, MAX_BATCH)
+    held = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"]
+    sizes = [size for value in held if isinstance(value, torch.Tensor) for size in value.shape]
+    known = [size.node.shape_env for size in sizes if isinstance(size, torch.SymInt)]
+    ranges = known[0].var_to_range if known else {}
+    before = dict(ranges)
+    for symbol in program.range_constraints:
+        ranges[symbol] = ValueRanges(before[symbol].lower, MAX_BATCH)
     try:
         yield
     finally:
-        program.range_constraints.update(before)
+        ranges.update(before)

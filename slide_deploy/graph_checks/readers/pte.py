@@ -13,6 +13,7 @@ What other libraries are given cannot be read, and is one operator.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -51,6 +52,8 @@ _XNNPACK = "XnnpackBackend"
 # Segments stand at multiples of it.
 _ALIGNMENT = 128
 _TRANSPOSE_WEIGHTS = 1
+# Operators that compute sizes where the batch is open.
+_SIZES = ("aten::sym_size", "executorch_prim::")
 # (outputs, k, k, inputs / groups) to (outputs, inputs / groups, k, k), and of depthwise ones.
 _WEIGHT_AXES = {"Conv2d": (0, 3, 1, 2), "DepthwiseConv2d": (3, 0, 1, 2)}
 
@@ -86,6 +89,17 @@ class _Reader:
     names: dict[int, str] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     sealed: list[str] = field(default_factory=list)
+
+    @cached_property
+    def most(self) -> int:
+        """The largest batch of a file that leaves it open; 0 if it does not."""
+        held = (self.method.values[number] for number in self.method.inputs)
+        first = (
+            each.sizes[0]
+            for each in held
+            if isinstance(each, Tensor) and each.is_open and each.sizes
+        )
+        return next(first, 0)
 
     def graph(self) -> Graph:
         """The whole file."""
@@ -135,6 +149,10 @@ class _Reader:
 
     def _kernel(self, step: Instruction) -> None:
         """An operator of ExecuTorch: its outputs are its last arguments, and are named twice."""
+        if step.operator.startswith(_SIZES) and not any(
+            any(tensors_in(self.method, number)) for number in step.arguments[-1:]
+        ):
+            return  # computes a size, which is no part of the network
         name = step.operator.partition(".")[0]
         held = [self.method.values[number] for number in step.arguments]
         outputs = list(tensors_in(self.method, step.arguments[-1])) if step.arguments else []
@@ -185,8 +203,7 @@ class _Reader:
             return name
         shape = checked_shape(self.path, name, held.sizes)
         if not held.buffer:
-            opened: Shape = (None, *shape[1:]) if held.is_open else shape
-            self.values[name] = Value(name, held.dtype, opened)
+            self.values[name] = Value(name, held.dtype, self.opened(shape))
             return name
         if held.buffer >= len(self.program.constants):
             raise ValueError(f"{name} is a constant that the file has not")
@@ -194,6 +211,12 @@ class _Reader:
             raise ValueError(f"{name} is a constant whose axes are in another order")
         self.constant(name, held.dtype, shape, self.program.constants[held.buffer])
         return name
+
+    def opened(self, shape: tuple[int, ...]) -> Shape:
+        """A shape of the largest batch with its first size open, where the file leaves it open."""
+        if self.most and shape and shape[0] % self.most == 0:
+            return (None, *shape[1:])
+        return shape
 
     def constant(
         self, name: str, dtype: str, shape: tuple[int, ...], start: int, most: int | None = None
@@ -259,7 +282,7 @@ class _Part:
             return name
         shape = checked_shape(self.reader.path, name, held.sizes)
         if not held.constant:
-            self.reader.values[name] = Value(name, held.dtype, shape)
+            self.reader.values[name] = Value(name, held.dtype, self.reader.opened(shape))
             return name
         stored = self.graph.constants[held.constant]
         if isinstance(stored, str):
@@ -331,7 +354,9 @@ def _convolution(name: str, attributes: dict[str, Attribute]) -> tuple[str, dict
 def _steering(node: XnnNode) -> Iterator[tuple[str, Attribute]]:
     """What steers an operator of XNNPACK, in the words of the dialect."""
     held = node.integers
-    yield from node.lists.items()
+    for name, numbers in node.lists.items():
+        # XNNPACK's 0 is the size that follows from the others.
+        yield name, tuple(-1 if name == "shape" and size == 0 else size for size in numbers)
     yield from node.floats.items()
     if node.operator == "FullyConnected":
         yield "transpose_right", not held["flags"] & _TRANSPOSE_WEIGHTS

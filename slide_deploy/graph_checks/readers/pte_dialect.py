@@ -45,7 +45,8 @@ DIALECT = Dialect(
             "aten::exp aten::gelu aten::neg aten::relu aten::rsqrt aten::sigmoid aten::sqrt "
             "aten::tanh",
             Kind.CAST: "Convert",
-            Kind.RESHAPE: "StaticReshape aten::squeeze_copy aten::unsqueeze_copy aten::view_copy",
+            Kind.RESHAPE: "StaticReshape aten::squeeze_copy aten::unsqueeze_copy aten::view_copy "
+            "executorch_prim::et_view",
             Kind.TRANSPOSE: "StaticTranspose aten::permute_copy",
             Kind.CONCAT: "Concatenate2 Concatenate3 Concatenate4 Concatenate5 aten::cat",
             Kind.EXPAND: "aten::expand_copy",
