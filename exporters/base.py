@@ -16,7 +16,7 @@ from slide_deploy.backends.registry import target_named
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.formats import Format
+from slide_deploy.formats import Delegate, Format
 from slide_deploy.passes.report import PassReport
 from slide_deploy.passes.running import run_passes
 from slide_deploy.program.tracing import open_dimensions, traced
@@ -116,12 +116,12 @@ class Exporter:
 
     Attributes:
         record: what is known of the format.
-        delegate: library that runs parts of the files, one of the record's; empty if it has none.
-            Modules of formats that have some get it as the argument ``delegate``.
+        delegate: that runs parts of the files, one of the record's; None if it has none. Modules
+            of formats that have some get its name as the argument ``delegate``.
     """
 
     record: Format
-    delegate: str = ""
+    delegate: Delegate | None = None
 
     @property
     def format(self) -> str:
@@ -153,9 +153,9 @@ class Exporter:
             MissingExtra: if a library that writing needs is not installed.
             InputError: if the format is not written in that precision.
         """
-        able = self.record.delegate_precisions.get(self.delegate, self.record.precisions)
+        able = self.record.precisions if self.delegate is None else self.delegate.precisions
         if precision not in able:
-            written = f"{self.format} for {self.delegate}" if self.delegate else self.format
+            written = f"{self.format} for {self.delegate.name}" if self.delegate else self.format
             raise InputError(
                 f"{written} is not written in {precision}: choose {' or '.join(able)} as "
                 f"--precision."
@@ -180,15 +180,15 @@ class Exporter:
 
     def unprovable(self) -> str:
         """Why nothing here can run what is written, a clause; empty where something can."""
-        if not self.delegate:
+        if self.delegate is None:
             return ""
-        target = target_named(f"{self.record.name}:{self.delegate}")
+        target = target_named(f"{self.record.name}:{self.delegate.name}")
         found = target.find()
         return "" if found.present else f"{target.name} is not here ({found.detail})"
 
     @property
     def _delegated(self) -> dict[str, str]:
-        return {"delegate": self.delegate} if self.delegate else {}
+        return {} if self.delegate is None else {"delegate": self.delegate.name}
 
     @property
     def can_keep(self) -> bool:

@@ -8,12 +8,12 @@ and no other size can be open.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.export import ExportedProgram
 
 from exporters.base import ExportRequest
+from exporters.executorch_delegates import BOUNDED, DELEGATES
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.errors import InputError
 from slide_deploy.pte.companion import METHOD, companion_text
@@ -35,10 +35,10 @@ def refuse(request: ExportRequest, delegate: str) -> None:
             f"executorch plans memory ahead and takes one size of {' and '.join(others)}: leave "
             f"{'them' if len(others) > 1 else 'it'} closed, or leave executorch out."
         )
-    if open_names and delegate != "xnnpack":
+    if open_names and delegate not in BOUNDED:
         raise InputError(
-            f"executorch writes one batch for {delegate}: leave out --dynamic-batch, or "
-            f"choose --delegate xnnpack."
+            f"executorch writes one batch for {delegate}: leave out --dynamic-batch, or choose "
+            f"--delegate {BOUNDED[0]}."
         )
 
 
@@ -46,7 +46,7 @@ def write(request: ExportRequest, path: Path, delegate: str) -> None:
     """Write ``path`` for a delegate; see ``Exporter.write``."""
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
-    passes, partitioner = _cutting(request.precision, delegate)
+    passes, partitioner = DELEGATES[delegate](request.precision)
     names = [each.name for each in request.inputs]
     text = companion_text(names, request.outputs, request.metadata)
     with _bounded(request.program):
@@ -59,30 +59,6 @@ def write(request: ExportRequest, path: Path, delegate: str) -> None:
         )
         with path.open("wb") as file:
             edge.to_executorch().write_to_file(file)
-
-
-def _cutting(precision: str, delegate: str) -> tuple[list[Any], Any]:
-    """What is rewritten before the program is cut, and what cuts it."""
-    if delegate == "coreml":
-        import coremltools
-        from executorch.backends.apple.coreml.compiler import CoreMLBackend
-        from executorch.backends.apple.coreml.partition import CoreMLPartitioner
-
-        # iOS 16 is the first that has all operators of the passes.
-        specs = CoreMLBackend.generate_compile_specs(
-            minimum_deployment_target=coremltools.target.iOS16,
-            compute_precision=coremltools.precision(precision),
-        )
-        return [], CoreMLPartitioner(compile_specs=specs)
-    if delegate == "vulkan":
-        from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
-
-        return [], VulkanPartitioner()
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-
-    from exporters.executorch_operators import WrittenForXnnpack
-
-    return [WrittenForXnnpack()], XnnpackPartitioner()
 
 
 @contextmanager

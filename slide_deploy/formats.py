@@ -13,6 +13,19 @@ from slide_deploy.errors import InputError
 
 
 @dataclass(frozen=True)
+class Delegate:
+    """A library that runs parts of a file, of which one is chosen when the file is written.
+
+    Attributes:
+        name: as the user gives it; FORMAT:NAME is the target that proves files for it.
+        precisions: in which files for it are written, the default first.
+    """
+
+    name: str
+    precisions: tuple[str, ...] = ("float32",)
+
+
+@dataclass(frozen=True)
 class Format:
     """A format of model files.
 
@@ -39,10 +52,7 @@ class Format:
         other_passes: rewrites in the place of ``passes``, by precision.
         meanings: what a file of a precision holds, where that is not what the precision's own
             record says.
-        delegates: libraries of which one is chosen when a file is written, to run parts of it; the
-            first is the default. NAME:DELEGATE is the target of files for each.
-        delegate_precisions: in which files for a delegate are written, the default first, where
-            that differs from ``precisions``.
+        delegates: that it has a choice of, the default first.
         takes_pictures: whether pixels are given to its files as a picture of the system, whose
             layout and order of channels are the system's own.
         proved_on: by precision, the target that proves files of it in the place of ``targets``.
@@ -67,8 +77,7 @@ class Format:
     quantised: tuple[str, ...] = ()
     other_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
-    delegates: tuple[str, ...] = ()
-    delegate_precisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    delegates: tuple[Delegate, ...] = ()
     takes_pictures: bool = False
     proved_on: Mapping[str, str] = field(default_factory=dict)
     made_for: str = ""
@@ -81,11 +90,11 @@ class Format:
     @property
     def every_precision(self) -> tuple[str, ...]:
         """In which it can be written, for any delegate."""
-        others = (name for names in self.delegate_precisions.values() for name in names)
+        others = (name for each in self.delegates for name in each.precisions)
         return tuple(dict.fromkeys((*self.precisions, *others)))
 
-    def delegate(self, wished: str | None) -> str:
-        """The delegate that files are written for; empty where the format has none.
+    def delegate(self, wished: str | None) -> Delegate | None:
+        """The delegate that files are written for; None where the format has none.
 
         Args:
             wished: its name, in any spelling; None for the default.
@@ -94,12 +103,12 @@ class Format:
             InputError: if the format has others.
         """
         if not self.delegates or wished is None:
-            return self.delegates[0] if self.delegates else ""
-        if wished.lower() not in self.delegates:
-            raise InputError(
-                f"{self.name} has no delegate {wished}: choose one of {', '.join(self.delegates)}."
-            )
-        return wished.lower()
+            return next(iter(self.delegates), None)
+        for each in self.delegates:
+            if each.name == wished.lower():
+                return each
+        known = ", ".join(each.name for each in self.delegates)
+        raise InputError(f"{self.name} has no delegate {wished}: choose one of {known}.")
 
 
 # What pays or is needed wherever a file runs: one operator for many, four axes at most, nothing
@@ -223,8 +232,7 @@ EXECUTORCH = Format(
     extra="executorch",
     default_form="flat",
     passes=PASSES,
-    delegates=("xnnpack", "coreml", "vulkan"),
-    delegate_precisions={"coreml": ("float16", "float32")},
+    delegates=(Delegate("xnnpack"), Delegate("coreml", ("float16", "float32")), Delegate("vulkan")),
     made_for="executorch:xnnpack",
 )
 

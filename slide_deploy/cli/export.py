@@ -86,14 +86,14 @@ def export(
         typer.Option(
             help="Library that runs parts of the file: "
             + "; ".join(
-                f"{', '.join(each.delegates)} for {each.name}"
+                f"{', '.join(one.name for one in each.delegates)} for {each.name}"
                 for each in known_formats()
                 if each.delegates
             )
             + ". The first if left out.",
             metavar="NAME",
             autocompletion=one_of(
-                tuple(name for each in known_formats() for name in each.delegates)
+                tuple(one.name for each in known_formats() for one in each.delegates)
             ),
         ),
     ] = None,

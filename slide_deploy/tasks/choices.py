@@ -98,8 +98,8 @@ def chosen(wishes: Wishes) -> Choices:
 def _default_precision(formats: Sequence[Format], delegate: str | None) -> str:
     """That of the delegate, if no other format is written beside; else float32."""
     if len(formats) == 1:
-        able = formats[0].delegate_precisions.get(formats[0].delegate(delegate), ())
-        return next(iter(able), FLOAT32.name)
+        chosen_one = formats[0].delegate(delegate)
+        return FLOAT32.name if chosen_one is None else chosen_one.precisions[0]
     return FLOAT32.name
 
 
