@@ -151,6 +151,22 @@ class Round:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """That the very calls which were timed gave the trained network's answers.
+
+    Attributes:
+        cases: inputs that were run.
+        relative: largest absolute error over the largest absolute value of the answer, of all
+            cases and outputs.
+        snr_db: least signal-to-noise ratio, in dB; None where every answer was exact.
+    """
+
+    cases: int
+    relative: float
+    snr_db: float | None
+
+
+@dataclass(frozen=True)
 class Measurement:
     """All that is known of one candidate.
 
@@ -159,6 +175,7 @@ class Measurement:
         artifact: the file; None if it could not be read.
         runtime: library, version, device and settings as the runtime itself reports them.
         inputs: as they were fed.
+        proof: that it answers right; None for a file without reference outputs.
         repetitions: calls in each sample: above 1 only where one call is too short for the clock.
         cold: until the first answer.
         warm_up: until the latency had settled.
@@ -173,6 +190,7 @@ class Measurement:
     artifact: Artifact | None = None
     runtime: dict[str, str] = field(default_factory=dict)
     inputs: tuple[Tensor, ...] = ()
+    proof: Proof | None = None
     repetitions: int = 1
     cold: ColdStart | None = None
     warm_up: WarmUp | None = None

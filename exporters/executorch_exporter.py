@@ -8,6 +8,7 @@ and no other size can be open.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.export import ExportedProgram
@@ -68,8 +69,8 @@ def _bounded(program: ExportedProgram) -> Iterator[None]:
 
     held = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"]
     sizes = [size for value in held if isinstance(value, torch.Tensor) for size in value.shape]
-    known = [size.node.shape_env for size in sizes if isinstance(size, torch.SymInt)]
-    ranges = known[0].var_to_range if known else {}
+    symbols: list[Any] = [size for size in sizes if isinstance(size, torch.SymInt)]
+    ranges = symbols[0].node.shape_env.var_to_range if symbols else {}
     before = dict(ranges)
     for symbol in program.range_constraints:
         ranges[symbol] = ValueRanges(before[symbol].lower, MAX_BATCH)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class ExportOptions:
             None, without those on which ranges are measured.
         delegate: library that runs parts of the files, for formats that have a choice of them.
         unproven: write a file that no runtime here can run; nobody has checked its answers then.
+        verify_on: names of targets that verify each file that they run, besides the file's own.
     """
 
     formats: tuple[str, ...]
@@ -56,6 +57,7 @@ class ExportOptions:
     data: Path | None = None
     delegate: str | None = None
     unproven: bool = False
+    verify_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,9 @@ class ExportedFile:
         kept: names of the operators that stay in float32 in a file of float16.
         wrong_at: where a file of float16 fails: its first operator whose values are wrong.
         unproven: why nothing here could run the file, a clause; nobody has checked its answers.
+        reference: the trained network's answers beside it, see ``slide_deploy.references``; None
+            where they are too large, or the file was removed.
+        verified_on: the verdict on its answers on each other target that was asked for, by name.
     """
 
     format: str
@@ -98,12 +103,14 @@ class ExportedFile:
     kept: tuple[str, ...] = ()
     wrong_at: str = ""
     unproven: str = ""
+    reference: Path | None = None
+    verified_on: Mapping[str, Verification] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
         """Whether the file answers as it must, loses no more than it may and breaks no rule."""
         is_cheap = self.price is None or self.price.passed
-        return self.verification.passed and is_cheap and self.is_valid
+        return all(each.passed for each in self.verifications) and is_cheap and self.is_valid
 
     @property
     def is_valid(self) -> bool:
@@ -114,6 +121,11 @@ class ExportedFile:
     def is_kept(self) -> bool:
         """Whether it is published: it passed, or the user takes it unproven and no rule objects."""
         return self.passed or (bool(self.unproven) and self.is_valid)
+
+    @property
+    def verifications(self) -> tuple[Verification, ...]:
+        """The verdicts on its answers, that of its own target first."""
+        return (self.verification, *self.verified_on.values())
 
 
 @dataclass(frozen=True, repr=False)
@@ -216,6 +228,13 @@ def _problems(file: ExportedFile, network: str) -> Iterator[str]:
             f"{f', first at the operator {file.wrong_at}' if file.wrong_at else ''}; "
             f"it was {fate}.{_advice(file)}"
         )
+    for target, verification in file.verified_on.items():
+        if not verification.passed:
+            cases = ", ".join(verification.failures)
+            yield (
+                f"the {file.format} file disagrees with {network} on {target} on: {cases}; "
+                f"it was {fate}."
+            )
     if file.price is not None and not file.price.passed:
         yield f"the {file.format} file {file.price.failure(network)}; it was {fate}."
     for violation in file.violations:

@@ -157,6 +157,7 @@ ARROWS = {
         "slide_deploy.torch_defaults",
     },
     "slide_deploy.mlpackage": {"slide_deploy.errors"},
+    "slide_deploy.pte": set(),
     "slide_deploy.backends": {
         "slide_deploy",
         "slide_deploy.backends.torch",
@@ -165,6 +166,7 @@ ARROWS = {
         "slide_deploy.input_shapes",
         "slide_deploy.machine",
         "slide_deploy.mlpackage",
+        "slide_deploy.pte",
         "slide_deploy.model_files",
         "slide_deploy.precisions",
     },
@@ -182,6 +184,7 @@ ARROWS = {
         "slide_deploy.images.description",
         "slide_deploy.input_shapes",
         "slide_deploy.mlpackage",
+        "slide_deploy.pte",
         "slide_deploy.model_files",
         "slide_deploy.precisions",
     },
@@ -248,7 +251,7 @@ WIRES = {"slide_deploy.tasks", "slide_deploy.cli", "slide_deploy.__main__", "sli
 VERSION = "slide_deploy.__version__"
 # Importable on a device without torch.
 WITHOUT_TORCH = (
-    *("backends", "graph_checks", "mlpackage", "parity", "precisions"),
+    *("backends", "graph_checks", "mlpackage", "parity", "precisions", "pte"),
     *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
     *("companions", "images.collection", "evaluation.run", "evaluation.merging", "evaluation.gate"),
     *("evaluation.result_file", "evaluation.shown"),

@@ -6,7 +6,7 @@ Times are seconds. What is not known is `Missing` and carries its reason, so tha
 invent one. Names and errors are as recorded: each form escapes them in its own way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
@@ -161,8 +161,12 @@ def _identity(run: Run) -> tuple[tuple[str, str], ...]:
 
 def _section(runs: tuple[Run, ...]) -> Section:
     machine = runs[0].machine
-    title = next((machine[key] for key in _TITLES if machine.get(key)), "Unknown machine")
-    return Section(title, machine, tuple(_view(run) for run in runs))
+    return Section(machine_title(machine), machine, tuple(_view(run) for run in runs))
+
+
+def machine_title(machine: Mapping[str, str]) -> str:
+    """What a machine is called, by what it says of itself."""
+    return next((machine[key] for key in _TITLES if machine.get(key)), "Unknown machine")
 
 
 def _view(run: Run) -> RunView:

@@ -33,6 +33,19 @@ def target_for(path: Path, precision: str = FLOAT32.name) -> Target:
     return next((target for target in others if target.find().present), last)
 
 
+def require_target(name: str) -> Target:
+    """A target by its name, which can be used here.
+
+    Raises:
+        InputError: if there is none of that name, or it is not here.
+    """
+    target = target_named(name)
+    found = target.find()
+    if not found.present:
+        raise InputError(f"{name} cannot be used here: {found.detail}.")
+    return target
+
+
 def proof_configuration(target: str, precision: str = FLOAT32.name) -> Configuration:
     """How a target runs a file to be proved: with all threads, and open sizes left open.
 
@@ -60,13 +73,7 @@ def open_file(path: Path, precision: str = FLOAT32.name, target: str | None = No
             not here.
         MissingExtra: if the library of the file's own target is not installed.
     """
-    if target is None:
-        chosen = target_for(path, precision)
-    else:
-        chosen = target_named(target)
-        found = chosen.find()
-        if not found.present:
-            raise InputError(f"{target} cannot be used here: {found.detail}.")
+    chosen = target_for(path, precision) if target is None else require_target(target)
     require_model_file(path)
     session = chosen.open(path, proof_configuration(chosen.name, precision), untimed)
     if not session.inputs or not session.outputs:

@@ -31,6 +31,13 @@ def formats(incomplete: str) -> list[str]:
     return [f"{before}{name}" for name in names if name.startswith(last) and name not in given]
 
 
+def all_targets(incomplete: str) -> list[str]:
+    """A completion of a target that proves files."""
+    from slide_deploy.backends.registry import TARGETS
+
+    return [target.name for target in TARGETS if target.name.startswith(incomplete.lower())]
+
+
 def targets(incomplete: str) -> list[str]:
     """A completion of a target of the benchmark."""
     from slide_deploy.backends.registry import TARGETS

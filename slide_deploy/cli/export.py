@@ -26,6 +26,7 @@ from slide_deploy.cli.options import (
     PolicyOption,
     Precision,
     QuietOption,
+    VerifyOnOption,
 )
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, takes_source
@@ -127,6 +128,7 @@ def export(
         bool,
         typer.Option("--unproven", help="Write a file that nothing here can run, unchecked."),
     ] = False,
+    verify_on: VerifyOnOption = None,
     policy: PolicyOption = None,
     explain: Annotated[
         bool,
@@ -147,6 +149,7 @@ def export(
     --resize-position-tables says how.
     """
     from exporters.explained import explanation, rewrite_lines
+    from exporters.other_targets import require_targets
     from exporters.publishing import refuse_occupied
     from exporters.registry import exporter_for
     from exporters.shown import kept_lines, lowering_lines, preprocessing_lines, price_lines
@@ -179,6 +182,7 @@ def export(
     exporters = [exporter_for(format, delegate) for format in formats]
     for exporter in exporters:
         exporter.require(choices.precision)
+    require_targets(exporters, verify_on or ())
     how = read_lowering(lowering)
     if tune:
         if lowering.lower() != AUTO:
@@ -188,7 +192,7 @@ def export(
         require_bench()
     require_writable_folder(out)
     for exporter in exporters if source.stem else ():
-        refuse_occupied(exporter.paths(out / source.stem), force)
+        refuse_occupied(exporter.published(out / source.stem), force)
     rules = read_policy(policy)
     with Steps(outputs.quiet, 3 + 2 * len(formats) + (calibration is not None)) as step:
         step(f"load {source.title}")
@@ -219,6 +223,7 @@ def export(
             data=data,
             delegate=delegate,
             unproven=unproven,
+            verify_on=tuple(verify_on or ()),
         )
         result = run_export(trained, options, step)
     outputs.write("--json", result.manifest.read_text)
@@ -230,7 +235,7 @@ def export(
         console.print(
             verification_table(
                 "Verification against the trained model in float64",
-                [(file.format, file.verification) for file in result.files],
+                [(file.format, each) for file in result.files for each in file.verifications],
             )
         )
         if any(file.verification.runtime == "mil-interpreter" for file in result.files):

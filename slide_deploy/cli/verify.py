@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slide_deploy.cli.completion import all_targets
 from slide_deploy.cli.options import (
     CalibrationOption,
     JsonOption,
@@ -35,6 +36,15 @@ def verify(
         ),
     ] = None,
     calibration: CalibrationOption = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Runtime and device that run the file, as openvino:gpu; by default the file's "
+            "own runtime on the processor.",
+            metavar="TARGET",
+            autocompletion=all_targets,
+        ),
+    ] = None,
     locate: Annotated[
         bool,
         typer.Option(
@@ -57,7 +67,7 @@ def verify(
     examples = [calibration] if calibration is not None else []
     outputs = Outputs({"--json": json_to}, quiet, [file, *source.files, *examples])
     record = precision_to_prove(file, None if precision is None else precision.value)
-    session = open_file(file, record.name)
+    session = open_file(file, record.name, target)
     with Steps(outputs.quiet, 3) as step:
         step(f"load {source.title}")
         of_stages = source.checkpoint is not None and are_features(session.outputs)
@@ -70,7 +80,7 @@ def verify(
 
         step(f"run on {session.runtime} and compare with {source.title} in float64")
         proof = examples_to_prove(file, trained, record, calibration)
-        result = verify_file(file, trained, record.name, proof.cases)
+        result = verify_file(file, trained, record.name, proof.cases, target)
         foreign = names_another_origin(file, trained)
         parting = None
         if locate:
@@ -79,6 +89,7 @@ def verify(
     report = {
         "passed": result.passed,
         "precision": record.name,
+        "target": target,
         "verification": result,
         "locate": parting,
         "names_another_source": foreign,

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from exporters.outcome import ExportOptions
 from exporters.quantisation.calibration import read_calibration
-from slide_deploy.backends import open_file
 from slide_deploy.cases import Case, example_case
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -82,7 +81,7 @@ def examples_to_prove(
             f"{precision.name} is proved on examples, as ranges of values say nothing of noise: "
             f"give --calibration the pictures, or the .npz file, of the export."
         )
-    metadata = open_file(path).metadata
+    metadata = read_graph(path).metadata
     described = read_description(metadata)
     preprocessing = Preprocessing()
     if described is not None:

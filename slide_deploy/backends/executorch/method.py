@@ -37,10 +37,12 @@ def open_on(delegate: Delegate, path: Path, configuration: Configuration, stage:
         MissingExtra: without ExecuTorch or torch.
     """
     name = delegate.target
-    method, companion = described(path, delegate, configuration)
-    ports = sized(path, _ports(method, companion), configuration)
     with stage("import"):
+        refuse_unusable(path, name, SUFFIXES)
         library = load_library()
+    with stage("read"):
+        method, companion = described(path, delegate, configuration)
+        ports = sized(path, _ports(method, companion), configuration)
     with stage("compile"):
         threads = _take_threads(library, name, configuration.threads)
         first = open_program(library, path, name)
@@ -60,6 +62,8 @@ def open_on(delegate: Delegate, path: Path, configuration: Configuration, stage:
         facts={
             "library": "executorch",
             "version": version(),
+            "device": delegate.name,
+            "precision": configuration.precision,
             "delegate": delegate.id,
             "delegated_parts": str(sum(step.delegate is not None for step in method.instructions)),
             "operators_not_delegated": str(
