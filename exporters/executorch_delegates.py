@@ -13,7 +13,8 @@ Cutting = tuple[list[Any], Any]
 """Passes over the program, and what tells the delegate's part from the rest."""
 
 
-def _xnnpack(precision: str) -> Cutting:
+def xnnpack(precision: str) -> Cutting:
+    """For processors."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 
     from exporters.executorch_operators import WrittenForXnnpack
@@ -21,7 +22,8 @@ def _xnnpack(precision: str) -> Cutting:
     return [WrittenForXnnpack()], XnnpackPartitioner()
 
 
-def _coreml(precision: str) -> Cutting:
+def coreml(precision: str) -> Cutting:
+    """For Apple's devices; ``precision`` is that of weights and arithmetic."""
     if find_spec("coremltools") is None:
         raise MissingExtra("coremltools", "coreml")
     import coremltools
@@ -36,15 +38,16 @@ def _coreml(precision: str) -> Cutting:
     return [], CoreMLPartitioner(compile_specs=specs)
 
 
-def _vulkan(precision: str) -> Cutting:
+def vulkan(precision: str) -> Cutting:
+    """For GPUs, those of Android phones above all."""
     from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
 
     return [], VulkanPartitioner()
 
 
-# In the order of the format's record.
-DELEGATES: dict[str, Callable[[str], Cutting]] = dict(
-    xnnpack=_xnnpack, coreml=_coreml, vulkan=_vulkan
-)
+# By the names of the format's record.
+DELEGATES: dict[str, Callable[[str], Cutting]] = {
+    cut.__name__: cut for cut in (xnnpack, coreml, vulkan)
+}
 # Those that take an open batch with an upper bound.
-BOUNDED = ("xnnpack",)
+BOUNDED = (xnnpack.__name__,)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Slide-Swin-B takes 40,000.
-_MOST_TABLES = 1_000_000
+_MOST_TABLES = 300_000
 # Numbers in lists and bytes of texts; weights are neither, since they are never copied.
 _MOST_NUMBERS = 16_000_000
 

@@ -14,13 +14,14 @@ from tests.backends import files
 
 REAL = (
     *("onnxruntime:cpu", "onnxruntime:rounded", "openvino:cpu", "openvino:auto"),
-    *("mil-interpreter:cpu", "torch:cpu", "torch:cpu-compiled"),
+    *("mil-interpreter:cpu", "executorch:xnnpack", "torch:cpu", "torch:cpu-compiled"),
 )
 LIBRARIES = {
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
     "coreml": "coremltools",
     "mil-interpreter": "coremltools",
+    "executorch": "executorch",
     "torch": "torch",
 }
 _PLATFORMS = {"onnxruntime:coreml": "darwin", "onnxruntime:directml": "win32"}
@@ -94,6 +95,13 @@ def _coreml(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
     return behaviour
 
 
+def _executorch(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The real library, as if it had every delegate; files of the tests run on its own kernels."""
+    every = ["CoreMLBackend", "VulkanBackend", "XnnpackBackend"]
+    monkeypatch.setattr("slide_deploy.backends.executorch.delegates._registered", lambda: every)
+    pretend_platform(monkeypatch, "slide_deploy.backends.executorch.delegates", "darwin")
+
+
 def _torch(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
     from tests.backends.stand_ins import torch
 
@@ -117,5 +125,6 @@ _INSTALL = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "coreml": _coreml,
+    "executorch": _executorch,
     "torch": _torch,
 }
