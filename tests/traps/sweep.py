@@ -14,7 +14,6 @@ from exporters.base import Exporter, ExportRequest
 from exporters.registry import exporter_for
 from slide_deploy.backends import Session, open_file
 from slide_deploy.deployable.inputs import BATCH_NAME
-from slide_deploy.formats import format_names
 from slide_deploy.lowerings import (
     DEFAULT_LOWERING,
     FORMS,
@@ -24,7 +23,7 @@ from slide_deploy.lowerings import (
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
 from slide_deploy.reparameterize import reparameterize
-from tests.support import image_request
+from tests.support import FORMATS, image_request
 from tests.traps.patterns import Map, Parts
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -70,7 +69,7 @@ class Outcome:
         return f"{self.map} batch {self.batch}, {self.runtime}: {self.part}: {figures}"
 
 
-EXPORTERS = tuple(exporter_for(name) for name in format_names())
+EXPORTERS = tuple(exporter_for(name) for name in FORMATS)
 
 
 def sweep(map: Map, trained: Parts) -> Iterator[Outcome]:
