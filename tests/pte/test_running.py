@@ -135,7 +135,7 @@ def test_an_open_batch_has_an_upper_bound() -> None:
     for batch in (1, 3, 16):
         assert session({"image": image(batch)})["logits"].shape == (batch, 4)
     with pytest.raises(InputError, match="could not run the file"):
-        session({"image": image(17)})
+        session({"image": image(18)})
 
 
 def test_other_open_sizes_are_refused(tmp_path: Path) -> None:
