@@ -46,9 +46,9 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (["OpenVino", "onnx"], ("openvino", "onnx")),
         (["onnx,openvino"], ("onnx", "openvino")),
         (["onnx, CoreML", "onnx"], ("onnx", "coreml")),
-        (["all"], ("onnx", "openvino", "coreml")),
-        (["ALL", "onnx"], ("onnx", "openvino", "coreml")),
-        (["coreml,all"], ("coreml", "onnx", "openvino")),
+        (["all"], ("onnx", "openvino", "coreml", "executorch")),
+        (["ALL", "onnx"], ("onnx", "openvino", "coreml", "executorch")),
+        (["coreml,all"], ("coreml", "onnx", "openvino", "executorch")),
     ],
 )
 def test_formats_in_any_spelling(texts: list[str], formats: tuple[str, ...]) -> None:
@@ -158,9 +158,9 @@ print([name for name in ("torch", "onnx", "onnxruntime", "openvino") if name in 
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (("export", "m.pth", "--to", ""), ["onnx", "openvino", "coreml", "all"]),
+        (("export", "m.pth", "--to", ""), ["onnx", "openvino", "coreml", "executorch", "all"]),
         (("export", "m.pth", "--to", "o"), ["onnx", "openvino"]),
-        (("export", "m.pth", "--to", "onnx,"), ["onnx,openvino", "onnx,coreml"]),
+        (("export", "m.pth", "--to", "onnx,"), ["onnx,openvino", "onnx,coreml", "onnx,executorch"]),
         (("export", "m.pth", "--precision", "f"), ["float32", "float16"]),
         (("export", "m.pth", "--lowering", ""), [AUTO, *completion.FORMS]),
         (("fold", "m.pth", "--weights", "a"), ["auto", "averaged"]),
