@@ -49,6 +49,7 @@ LIGHT = (
     "slide_deploy/references/proof.py",
     "slide_deploy/references/record.py",
     "slide_deploy/references/reference_file.py",
+    "slide_deploy/pte",
     "slide_deploy/tflite",
     "slide_deploy/writing.py",
 )

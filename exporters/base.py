@@ -12,10 +12,11 @@ import torch
 from exporters.quiet import quiet
 from exporters.refusals import converter_failed, refuse_ranks
 from slide_deploy import interruption
+from slide_deploy.backends.registry import target_named
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.formats import Format
+from slide_deploy.formats import Delegate, Format
 from slide_deploy.passes.report import PassReport
 from slide_deploy.passes.running import run_passes
 from slide_deploy.program.tracing import open_dimensions, traced
@@ -116,9 +117,12 @@ class Exporter:
 
     Attributes:
         record: what is known of the format.
+        delegate: that runs parts of the files, one of the record's; None if it has none. Modules
+            of formats that have some get its name as the argument ``delegate``.
     """
 
     record: Format
+    delegate: Delegate | None = None
 
     @property
     def format(self) -> str:
@@ -155,10 +159,12 @@ class Exporter:
             MissingExtra: if a library that writing needs is not installed.
             InputError: if the format is not written in that precision.
         """
-        if precision not in self.record.precisions:
-            known = " or ".join(self.record.precisions)
+        able = self.record.precisions if self.delegate is None else self.delegate.precisions
+        if precision not in able:
+            written = f"{self.format} for {self.delegate.name}" if self.delegate else self.format
             raise InputError(
-                f"{self.format} is not written in {precision}: choose {known} as --precision."
+                f"{written} is not written in {precision}: choose {' or '.join(able)} as "
+                f"--precision."
             )
         for package in self.record.packages:
             if find_spec(package) is None:
@@ -176,7 +182,19 @@ class Exporter:
         module = import_module(self.record.exporter)
         if hasattr(module, "refuse"):
             with interruption.unswallowed(), quiet():
-                module.refuse(request)
+                module.refuse(request, **self._delegated)
+
+    def unprovable(self) -> str:
+        """Why nothing here can run what is written, a clause; empty where something can."""
+        if self.delegate is None:
+            return ""
+        target = target_named(f"{self.record.name}:{self.delegate.name}")
+        found = target.find()
+        return "" if found.present else f"{target.name} is not here ({found.detail})"
+
+    @property
+    def _delegated(self) -> dict[str, str]:
+        return {} if self.delegate is None else {"delegate": self.delegate.name}
 
     @property
     def can_keep(self) -> bool:
@@ -200,7 +218,7 @@ class Exporter:
         write: Callable[..., None] = module.write_keeping if kept else module.write
         try:
             with interruption.unswallowed(), quiet():
-                write(request, path, *([kept] if kept else []))
+                write(request, path, *([kept] if kept else []), **self._delegated)
         except (InputError, OSError):
             raise
         except Exception as error:  # converters answer with any type

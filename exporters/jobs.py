@@ -95,6 +95,8 @@ def jobs_of(
                 lowered = replace(deployable, model=lower(folded, lowerings, share_weights=True))
                 traces = Traces(with_ends(lowered, options, exporter.record))
             request = _request(deployable, traces, folded, lowerings, exporter, options, own)
+        else:
+            exporter.refuse(request)  # what another format holds, this one may not
         jobs.append(Job(exporter, request, lowerings, pictures))
     return jobs
 
@@ -181,9 +183,14 @@ def write_and_verify(
     rewrites = request.reports
     preprocessing = folded_where(request.program, rewrites, request.deployable)
     precision = precision_named(request.precision)
-    progress(f"verify {exporter.format}")
-    verification, names = _verified(paths[0], request, proof)
-    if precision.can_overflow and not verification.passed:
+    unproven = exporter.unprovable()
+    if unproven:
+        verification = Verification((), precision.limit, "nothing", "here")
+        names = _read_interface(paths[0])
+    else:
+        progress(f"verify {exporter.format}")
+        verification, names = _verified(paths[0], request, proof)
+    if not unproven and precision.can_overflow and not verification.passed:
         source = None if making is None else making.source
         if making is None and exporter.can_keep:
             progress(f"keep {exporter.format} from overflowing")
@@ -226,6 +233,7 @@ def write_and_verify(
         price=price,
         kept=kept,
         wrong_at=wrong_at,
+        unproven=unproven,
         verified_on=elsewhere,
     )
 
@@ -264,6 +272,13 @@ def _verified(
         limit=precision_named(request.precision).limit,
     )
     return verdict, interface_of(session)
+
+
+def _read_interface(path: Path) -> Interface:
+    """What a file that nothing here runs calls its inputs and outputs."""
+    graph = read_graph(path)
+    inputs, outputs = (tuple(each.name for each in side) for side in (graph.inputs, graph.outputs))
+    return Interface(inputs, outputs, graph.metadata)
 
 
 def _size(path: Path) -> int:

@@ -130,6 +130,7 @@ def _entry(file: ExportedFile, deployable: Deployable, options: ExportOptions) -
         "outputs": file.verification.outputs,
         "metadata": deployable.origin.metadata,
         "passed": file.passed,
+        **({"unproven": file.unproven} if file.unproven else {}),
         "sha256": {path.name: digest for path, digest in zip(file.paths, file.sha256, strict=True)},
         "reference_outputs": (
             {} if file.reference is None else {file.reference.name: sha256(file.reference)}

@@ -37,6 +37,8 @@ class ExportOptions:
         max_drop: percentage points of top-1 that a quantised file may lose; None for any number.
         data: pictures whose classes are known, on which that is measured; those for calibration if
             None, without those on which ranges are measured.
+        delegate: library that runs parts of the files, for formats that have a choice of them.
+        unproven: write a file that no runtime here can run; nobody has checked its answers then.
         verify_on: names of targets that verify each file that they run, besides the file's own.
     """
 
@@ -53,6 +55,8 @@ class ExportOptions:
     calibration: Path | None = None
     max_drop: float | None = None
     data: Path | None = None
+    delegate: str | None = None
+    unproven: bool = False
     verify_on: tuple[str, ...] = ()
 
 
@@ -77,6 +81,7 @@ class ExportedFile:
         price: what it loses of the network's top-1; None where that was not asked for.
         kept: names of the operators that stay in float32 in a file of float16.
         wrong_at: where a file of float16 fails: its first operator whose values are wrong.
+        unproven: why nothing here could run the file, a clause; nobody has checked its answers.
         reference: the trained network's answers beside it, see ``slide_deploy.references``; None
             where they are too large, or the file was removed.
         verified_on: the verdict on its answers on each other target that was asked for, by name.
@@ -97,6 +102,7 @@ class ExportedFile:
     price: Price | None = None
     kept: tuple[str, ...] = ()
     wrong_at: str = ""
+    unproven: str = ""
     reference: Path | None = None
     verified_on: Mapping[str, Verification] = field(default_factory=dict)
 
@@ -104,8 +110,17 @@ class ExportedFile:
     def passed(self) -> bool:
         """Whether the file answers as it must, loses no more than it may and breaks no rule."""
         is_cheap = self.price is None or self.price.passed
-        is_valid = not any(violation.severity == "error" for violation in self.violations)
-        return all(each.passed for each in self.verifications) and is_cheap and is_valid
+        return all(each.passed for each in self.verifications) and is_cheap and self.is_valid
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether it breaks no rule of the policy."""
+        return not any(violation.severity == "error" for violation in self.violations)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is published: it passed, or the user takes it unproven and no rule objects."""
+        return self.passed or (bool(self.unproven) and self.is_valid)
 
     @property
     def verifications(self) -> tuple[Verification, ...]:
@@ -133,8 +148,8 @@ class ExportResult:
 
     @property
     def passed(self) -> bool:
-        """Whether every file is right."""
-        return all(file.passed for file in self.files)
+        """Whether every file is right, apart from those that the user takes unproven."""
+        return all(file.is_kept for file in self.files)
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -201,7 +216,12 @@ class ExportResult:
 
 def _problems(file: ExportedFile, network: str) -> Iterator[str]:
     fate = "kept on request" if file.paths else "removed"
-    if not file.verification.passed:
+    if file.unproven:
+        yield (
+            f"the {file.format} file is unproven: {file.unproven}; verify it where it runs, before "
+            f"anybody relies on it."
+        )
+    elif not file.verification.passed:
         cases = f"{', '.join(file.verification.failures)}{_how_far(file)}"
         yield (
             f"the {file.format} file disagrees with {network} on: {cases}"

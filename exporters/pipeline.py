@@ -26,6 +26,7 @@ from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.folders import require_writable_folder, working_folder
+from slide_deploy.formats import format_named, refuse_delegate
 from slide_deploy.lowerings import Lowering, refuse_strips
 from slide_deploy.precisions import precision_named
 from slide_deploy.progress import expect
@@ -54,12 +55,19 @@ def export(
             folder cannot be written to or a file exists and may not be replaced. Nothing new is
             left behind.
     """
-    exporters = [exporter_for(format) for format in dict.fromkeys(options.formats)]
+    formats = dict.fromkeys(options.formats)
+    refuse_delegate([format_named(format) for format in formats], options.delegate)
+    exporters = [exporter_for(format, options.delegate) for format in formats]
     stem = deployable.origin.stem
     manifest = options.out / "manifest.json"
     _entries_to_keep(deployable, exporters, options)
     for exporter in exporters:
         exporter.require(options.precision)
+        if exporter.unprovable() and not options.unproven:
+            raise InputError(
+                f"{exporter.unprovable()}, so that nobody can check the {exporter.format} file: "
+                f"give --unproven to write it all the same, and verify it where it runs."
+            )
     require_targets(exporters, options.verify_on)
     refuse_calibration(options)
     require_writable_folder(options.out)
@@ -149,7 +157,7 @@ def _publish(written: ExportedFile, options: ExportOptions, moves: Publication) 
     # earlier export, or its reference outputs, would pass for the new ones.
     for final in {*finals, reference_path(finals[0])}:
         moves.clear(final)
-    if not written.passed and not options.keep_failed:
+    if not written.is_kept and not options.keep_failed:
         return replace(written, paths=(), sha256=(), reference=None)
     for source, final in zip(written.paths, finals, strict=True):
         moves.put(source, final)

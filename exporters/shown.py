@@ -137,6 +137,9 @@ def _fold(result: ExportResult) -> str:
 
 
 def _cells(file: ExportedFile, ran: Verification) -> tuple[str, ...]:
+    if not ran.cases:
+        name = file.paths[0].name if file.paths else "removed"
+        return (file.format, name, f"{file.size / 1e6:.1f} MB", ran.runtime, "–", "–", "unproven")
     worst = ran.worst
     return (
         file.format,

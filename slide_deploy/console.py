@@ -81,7 +81,7 @@ def verdict(passed: bool) -> str:
 def verification_table(title: str, verifications: Iterable[tuple[str, Verification]]) -> Table:
     """One line a format: the worst figures of all cases and outputs."""
     verifications = tuple(verifications)
-    graded = any(verification.worst.top1 is not None for _, verification in verifications)
+    graded = any(each.cases and each.worst.top1 is not None for _, each in verifications)
     grid = table(
         title,
         [
@@ -96,6 +96,10 @@ def verification_table(title: str, verifications: Iterable[tuple[str, Verificati
         ],
     )
     for name, verification in verifications:
+        if not verification.cases:
+            cells = ["–"] * (6 if graded else 5)
+            grid.add_row(name, "nothing here", "0", *cells[1:], "unproven")
+            continue
         worst = verification.worst
         grid.add_row(
             name,

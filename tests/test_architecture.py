@@ -173,6 +173,7 @@ ARROWS = {
     "slide_deploy.mlpackage": {"slide_deploy.errors"},
     "slide_deploy.tflite": {"slide_deploy.errors"},
     "slide_deploy.aimodel": {"slide_deploy.errors"},
+    "slide_deploy.pte": set(),
     "slide_deploy.backends": {
         "slide_deploy",
         "slide_deploy.backends.torch",
@@ -182,6 +183,7 @@ ARROWS = {
         "slide_deploy.input_shapes",
         "slide_deploy.machine",
         "slide_deploy.mlpackage",
+        "slide_deploy.pte",
         "slide_deploy.model_files",
         "slide_deploy.precisions",
         "slide_deploy.tflite",
@@ -201,6 +203,7 @@ ARROWS = {
         "slide_deploy.images.description",
         "slide_deploy.input_shapes",
         "slide_deploy.mlpackage",
+        "slide_deploy.pte",
         "slide_deploy.model_files",
         "slide_deploy.precisions",
         "slide_deploy.tflite",
@@ -268,7 +271,7 @@ WIRES = {"slide_deploy.tasks", "slide_deploy.cli", "slide_deploy.__main__", "sli
 VERSION = "slide_deploy.__version__"
 # Importable on a device without torch.
 WITHOUT_TORCH = (
-    *("backends", "graph_checks", "mlpackage", "aimodel", "tflite", "parity", "precisions"),
+    *("backends", "graph_checks", "mlpackage", "aimodel", "tflite", "pte", "parity", "precisions"),
     *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
     *("companions", "images.collection", "evaluation.run", "evaluation.merging", "evaluation.gate"),
     *("evaluation.result_file", "evaluation.shown", "draws", "references.checking"),

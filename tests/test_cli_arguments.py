@@ -13,11 +13,16 @@ from typer.testing import CliRunner
 from slide_deploy import cli
 from slide_deploy.cli import completion
 from slide_deploy.errors import InputError
+from slide_deploy.formats import known_formats
 from slide_deploy.lowerings import FORMS
 from slide_deploy.tasks.options import AUTO, parse_formats
 from tests.support import GOLDEN
 
 OPENVINO = ("cpu", "gpu", "npu", "auto")
+# What "all" means here.
+INSTALLED = tuple(
+    each.name for each in known_formats() if each.is_installed and not each.is_preview
+)
 NANO = str(GOLDEN / "slide_swin_nano.pth")
 
 
@@ -46,9 +51,9 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         (["OpenVino", "onnx"], ("openvino", "onnx")),
         (["onnx,openvino"], ("onnx", "openvino")),
         (["onnx, CoreML", "onnx"], ("onnx", "coreml")),
-        (["all"], ("onnx", "openvino", "coreml", "litert")),
-        (["ALL", "onnx"], ("onnx", "openvino", "coreml", "litert")),
-        (["coreml,all"], ("coreml", "onnx", "openvino", "litert")),
+        (["all"], INSTALLED),
+        (["ALL", "onnx"], INSTALLED),
+        (["coreml,all"], ("coreml", *(name for name in INSTALLED if name != "coreml"))),
     ],
 )
 def test_formats_in_any_spelling(texts: list[str], formats: tuple[str, ...]) -> None:
@@ -160,12 +165,12 @@ print([name for name in ("torch", "onnx", "onnxruntime", "openvino") if name in 
     [
         (
             ("export", "m.pth", "--to", ""),
-            ["onnx", "openvino", "coreml", "litert", "coreai", "all"],
+            ["onnx", "openvino", "coreml", "litert", "executorch", "coreai", "all"],
         ),
         (("export", "m.pth", "--to", "o"), ["onnx", "openvino"]),
         (
             ("export", "m.pth", "--to", "onnx,"),
-            ["onnx,openvino", "onnx,coreml", "onnx,litert", "onnx,coreai"],
+            ["onnx,openvino", "onnx,coreml", "onnx,litert", "onnx,executorch", "onnx,coreai"],
         ),
         (("export", "m.pth", "--precision", "f"), ["float32", "float16"]),
         (("export", "m.pth", "--lowering", ""), [AUTO, *completion.FORMS]),

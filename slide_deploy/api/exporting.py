@@ -32,6 +32,7 @@ def export(
     open_sizes: Mapping[str, Mapping[int, str]] | None = None,
     dynamic_batch: bool | None = None,
     precision: str | None = None,
+    delegate: str | None = None,
     calibration: PathLike | None = None,
     max_drop: float | None = None,
     data: PathLike | None = None,
@@ -49,6 +50,7 @@ def export(
     policy: PathLike | Policy | None = None,
     force: bool = False,
     keep_failed: bool = False,
+    unproven: bool = False,
     progress: Progress = False,
 ) -> ExportResult:
     """Fold a network, write it in other formats and prove each file.
@@ -72,6 +74,7 @@ def export(
             ``{"image": {2: "height", 3: "width"}}``.
         dynamic_batch: leave the batch size open.
         precision: one of ``slide_deploy.precisions``; "float32" if left out.
+        delegate: library that runs parts of an ExecuTorch file: "xnnpack", "coreml" or "vulkan".
         calibration: a folder of pictures, or a ``.npz`` file with an array for each input, on which
             ranges of values are measured for "int8", and what overflows for "float16".
         max_drop: percentage points of top-1 that an int8 file may lose, as 0.5: layers return to
@@ -97,6 +100,7 @@ def export(
             a TOML file; "standard-ops" if left out.
         force: replace files that exist.
         keep_failed: keep a file that fails.
+        unproven: write a file that nothing here can run; nobody has checked its answers then.
         progress: show a progress bar on stderr, or call this with each step as it starts.
 
     Returns:
@@ -113,6 +117,7 @@ def export(
         preset=preset,
         to=texts_of(to),
         precision=precision,
+        delegate=delegate,
         dynamic_batch=dynamic_batch,
         embed_preprocessing=embed_preprocessing,
         mean=mean,
@@ -141,9 +146,11 @@ def export(
         calibration=None if calibration is None else path_of(calibration, "--calibration"),
         max_drop=max_drop,
         data=None if data is None else path_of(data, "--data"),
+        delegate=delegate,
+        unproven=unproven,
         verify_on=texts_of(verify_on),
     )
-    exporters = [exporter_for(format) for format in formats]
+    exporters = [exporter_for(format, delegate) for format in formats]
     for exporter in exporters:
         exporter.require(choices.precision)
     require_targets(exporters, options.verify_on)

@@ -185,6 +185,7 @@ class Target:
             common graph; None where the runtime does not tell.
         profile: runs a file some calls and tells each operator's time; None where the runtime does
             not tell.
+        runs: whether it runs a file of its suffixes; None if it runs all of them.
         processor: whether it runs on the CPU, whose limits are known.
         is_timed: whether its speed means anything; False for what exists to prove files alone.
     """
@@ -195,6 +196,7 @@ class Target:
     open: Callable[[Path, Configuration, Stage], Session]
     inner_values: Callable[[Path, Feeds], dict[str, np.ndarray]] | None = None
     profile: Callable[[Path, Configuration, int], Sequence[OperatorTime]] | None = None
+    runs: Callable[[Path], bool] | None = None
     processor: bool = False
     is_timed: bool = True
 

@@ -17,6 +17,8 @@ from slide_deploy.precisions import FLOAT32, precision_named
 def target_for(path: Path, precision: str = FLOAT32.name) -> Target:
     """The target that runs a file here: the first of its format that is present, else the last.
 
+    Where a format has targets that run some of its files only, these are asked first.
+
     Args:
         path: of the file; it need not exist.
         precision: of the file, for which its format may name a target of its own.
@@ -26,7 +28,8 @@ def target_for(path: Path, precision: str = FLOAT32.name) -> Target:
     """
     format = format_of(path)
     own = format.proved_on.get(precision)
-    *others, last = map(target_named, format.targets if own is None else (own,))
+    every = [target_named(name) for name in (format.targets if own is None else (own,))]
+    *others, last = [each for each in every if each.runs is None or each.runs(path)] or every
     return next((target for target in others if target.find().present), last)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from slide_deploy.backends.base import Target
 from slide_deploy.backends.coreai.targets import TARGETS as COREAI
 from slide_deploy.backends.coreml.targets import TARGETS as COREML
+from slide_deploy.backends.executorch.targets import TARGETS as EXECUTORCH
 from slide_deploy.backends.litert.targets import TARGETS as LITERT
 from slide_deploy.backends.mil_interpreter.targets import TARGETS as MIL_INTERPRETER
 from slide_deploy.backends.onnxruntime.targets import TARGETS as ONNXRUNTIME
@@ -13,7 +14,10 @@ from slide_deploy.backends.openvino.targets import TARGETS as OPENVINO
 from slide_deploy.backends.torch.targets import TARGETS as TORCH
 from slide_deploy.errors import InputError
 
-TARGETS = (*ONNXRUNTIME, *OPENVINO, *COREML, *COREAI, *MIL_INTERPRETER, *LITERT, *TORCH)
+TARGETS = (
+    *(*ONNXRUNTIME, *OPENVINO, *COREML, *MIL_INTERPRETER),
+    *(*LITERT, *EXECUTORCH, *COREAI, *TORCH),
+)
 
 _BY_NAME = {target.name: target for target in TARGETS}
 _RUNTIMES = {name.split(":")[0] for name in _BY_NAME}

@@ -31,7 +31,7 @@ from slide_deploy.cli.options import (
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, takes_source
 from slide_deploy.errors import InputError
-from slide_deploy.formats import format_names
+from slide_deploy.formats import format_names, known_formats
 from slide_deploy.precisions import known_precisions
 from slide_deploy.presets import preset_names
 from slide_deploy.tasks.options import (
@@ -82,6 +82,22 @@ def export(
             case_sensitive=False,
         ),
     ] = None,
+    delegate: Annotated[
+        str | None,
+        typer.Option(
+            help="Library that runs parts of the file: "
+            + "; ".join(
+                f"{', '.join(one.name for one in each.delegates)} for {each.name}"
+                for each in known_formats()
+                if each.delegates
+            )
+            + ". The first if left out.",
+            metavar="NAME",
+            autocompletion=one_of(
+                tuple(one.name for each in known_formats() for one in each.delegates)
+            ),
+        ),
+    ] = None,
     calibration: CalibrationOption = None,
     max_drop: MaxDropOption = None,
     data: DataOption = None,
@@ -107,6 +123,10 @@ def export(
     force: ForceOption = False,
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="Keep a file that fails verification.")
+    ] = False,
+    unproven: Annotated[
+        bool,
+        typer.Option("--unproven", help="Write a file that nothing here can run, unchecked."),
     ] = False,
     verify_on: VerifyOnOption = None,
     policy: PolicyOption = None,
@@ -148,6 +168,7 @@ def export(
             preset=preset,
             to=to or (),
             precision=None if precision is None else precision.value,
+            delegate=delegate,
             dynamic_batch=dynamic_batch,
             embed_preprocessing=embed_preprocessing,
             mean=parse_channels(mean, "--mean"),
@@ -158,7 +179,7 @@ def export(
     )
     formats = choices.formats
     names = labels_named(labels) if labels else ()
-    exporters = [exporter_for(format) for format in formats]
+    exporters = [exporter_for(format, delegate) for format in formats]
     for exporter in exporters:
         exporter.require(choices.precision)
     require_targets(exporters, verify_on or ())
@@ -200,6 +221,8 @@ def export(
             calibration=calibration,
             max_drop=max_drop,
             data=data,
+            delegate=delegate,
+            unproven=unproven,
             verify_on=tuple(verify_on or ()),
         )
         result = run_export(trained, options, step)

@@ -116,16 +116,6 @@ def in_common_order(dialect: Dialect, node: Node, sizes: Sizes) -> Sizes:
     return tuple(by_letter.pop(letter) for letter in first) + tuple(by_letter.values())
 
 
-def channel_axis(dialect: Dialect) -> int:
-    """The axis of a map that has its channels."""
-    return -1 if dialect.channels_last else 1
-
-
-def spatial_axes(dialect: Dialect) -> slice:
-    """The axes of a map that have its positions."""
-    return slice(1, -1) if dialect.channels_last else slice(2, None)
-
-
 def _pads(
     dialect: Dialect, node: Node, kernel: Sizes, strides: Sizes, dilations: Sizes
 ) -> tuple[tuple[int, int], ...] | None:

@@ -80,7 +80,8 @@ class Dialect:
         transposed_convolutions: operators.
         weight_axes: the order of the axes of a weight, for operators that have one of their own: o
             for outputs, i for inputs of a group, any other letter for an axis of the kernel.
-        channels_last: whether maps are (batch, height, width, channels).
+        channels_last: convolutions whose maps are (batch, height, width, channels). Their weights
+            are shown as those of the others.
         padding: of the operator ``pad``.
         affine_norm: operator that normalises, but where its mean is 0 and its variance 1: so the
             format's converter writes a x + b.
@@ -119,7 +120,7 @@ class Dialect:
     grouped: frozenset[str] = frozenset()
     transposed_convolutions: frozenset[str] = frozenset()
     weight_axes: Mapping[str, str] = field(default_factory=dict)
-    channels_last: bool = False
+    channels_last: frozenset[str] = frozenset()
     padding: PadWords = PadWords()
     affine_norm: str = ""
     pad_mode: str = ""

@@ -157,6 +157,7 @@ class Graph:
             graph; None where it says them only once.
         described_outputs: the same for outputs.
         left_over: what the files hold beside the graph.
+        sealed: names of nodes that stand for a part of the network that nobody here can read.
     """
 
     dialect: Dialect
@@ -176,6 +177,7 @@ class Graph:
     described_inputs: tuple[Value, ...] | None = None
     described_outputs: tuple[Value, ...] | None = None
     left_over: tuple[LeftOver, ...] = ()
+    sealed: frozenset[str] = frozenset()
 
     @property
     def format(self) -> str:

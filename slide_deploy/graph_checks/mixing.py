@@ -122,7 +122,7 @@ def _of_convolution(graph: Graph, convolution: Convolution) -> Geometry:
     pads = convolution.pads
     if pads is not None:
         zeros = zeros_around(graph, convolution.node.inputs[0])
-        if zeros is not None and graph.dialect.channels_last:
+        if zeros is not None and convolution.node.operator in graph.dialect.channels_last:
             zeros = (zeros[0], *zeros[-1:], *zeros[1:-1])
         pads = added(pads, zeros)
     return Geometry(

@@ -12,7 +12,7 @@ again, operator by operator:
 
 from collections.abc import Mapping
 
-from slide_deploy.graph_checks.convolutions import channel_axis, convolution, spatial_axes
+from slide_deploy.graph_checks.convolutions import convolution
 from slide_deploy.graph_checks.graph import Graph, Node, Shape, elements_of
 from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.products import broadcast, product
@@ -86,7 +86,7 @@ def misfit(graph: Graph, node: Node, known: Known) -> str:
         fits = product(graph, node, sides[0], sides[1]) is not None
         return "" if fits else f"Multiplies {sides[0]} by {sides[1]}, which do not fit together."
     found = convolution(graph, node)
-    channels = sides[0][channel_axis(graph.dialect)]
+    channels = sides[0][-1 if node.operator in graph.dialect.channels_last else 1]
     if found is None or found.groups * found.inputs_per_group == channels:
         return ""
     return f"Takes {found.groups * found.inputs_per_group} channels and gets {channels}."
@@ -140,10 +140,9 @@ def _convolved(graph: Graph, node: Node, source: Sizes) -> Sizes | None:
     found = convolution(graph, node)
     if found is None or len(source) != len(found.kernel) + 2:
         return None
-    positions = found.spatial(source[spatial_axes(graph.dialect)])
-    if graph.dialect.channels_last:
-        return (source[0], *positions, found.outputs)
-    return (source[0], found.outputs, *positions)
+    if node.operator in graph.dialect.channels_last:
+        return (source[0], *found.spatial(source[1:-1]), found.outputs)
+    return (source[0], found.outputs, *found.spatial(source[2:]))
 
 
 def _product(graph: Graph, node: Node, left: Sizes, right: Sizes) -> Sizes | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slide_deploy.errors import InputError
+from slide_deploy.formats import Format, format_named, refuse_delegate
 from slide_deploy.images.description import LAYOUTS, ORDERS, Preprocessing
 from slide_deploy.precisions import FLOAT32
 from slide_deploy.presets import preset_named
@@ -18,6 +19,7 @@ class Wishes:
         preset: name of a preset.
         to: formats, as they are written.
         precision: name of a precision.
+        delegate: library that runs parts of the files, for formats that have a choice of them.
         dynamic_batch: whether the batch is left open.
         embed_preprocessing: whether files take pixels.
         mean: of each channel.
@@ -29,6 +31,7 @@ class Wishes:
     preset: str | None = None
     to: Sequence[str] = ()
     precision: str | None = None
+    delegate: str | None = None
     dynamic_batch: bool | None = None
     embed_preprocessing: bool | None = None
     mean: Sequence[float] | None = None
@@ -77,9 +80,11 @@ def chosen(wishes: Wishes) -> Choices:
         formats = formats or preset.formats
         precision = preset.precision if precision is None else precision
         batch = preset.dynamic_batch if batch is None else batch
+    records = [format_named(format) for format in formats]
+    refuse_delegate(records, wishes.delegate)
     return Choices(
         formats=formats,
-        precision=FLOAT32.name if precision is None else precision,
+        precision=_default_precision(records, wishes.delegate) if precision is None else precision,
         dynamic_batch=bool(batch),
         preprocessing=Preprocessing(
             mean=_numbers(wishes.mean),
@@ -89,6 +94,14 @@ def chosen(wishes: Wishes) -> Choices:
             order=(wishes.channel_order or ORDERS[0]).lower(),
         ),
     )
+
+
+def _default_precision(formats: Sequence[Format], delegate: str | None) -> str:
+    """That of the delegate, if no other format is written beside; else float32."""
+    if len(formats) == 1:
+        chosen_one = formats[0].delegate(delegate)
+        return FLOAT32.name if chosen_one is None else chosen_one.precisions[0]
+    return FLOAT32.name
 
 
 def _numbers(values: Sequence[float] | None) -> tuple[float, ...] | None:

@@ -21,10 +21,10 @@ SIGNATURES = {
     "lower": "model, lowering='depthwise'",
     "export": "model, inputs=None, *, to=(), preset=None, out='exported', name=None, "
     "input_names=(), output_names=(), open_sizes=None, dynamic_batch=None, precision=None, "
-    "calibration=None, max_drop=None, data=None, lowering='auto', tune=False, "
+    "delegate=None, calibration=None, max_drop=None, data=None, lowering='auto', tune=False, "
     "features=False, embed_preprocessing=None, mean=None, "
     "deviation=None, input_layout=None, channel_order=None, labels=(), softmax=False, "
-    "verify_on=(), policy=None, force=False, keep_failed=False, progress=False",
+    "verify_on=(), policy=None, force=False, keep_failed=False, unproven=False, progress=False",
     "verify": "file, model, inputs=None, *, precision=None, calibration=None, target=None, "
     "locate=False",
     "check": "file, policy=None",
@@ -43,9 +43,9 @@ RESULTS = {
     "Certificate": "already_folded error folded left merged not_merged status",
     "ExportResult": "certificate explain file files manifest network passed paths problems "
     "raise_if_failed remarks to_dict",
-    "ExportedFile": "format kept lowerings operators passed paths precision preprocessing price "
-    "rewrites seconds sha256 size verification verifications verified_on "
-    "violations wrong_at",
+    "ExportedFile": "format is_kept is_valid kept lowerings operators passed paths precision "
+    "preprocessing price reference rewrites seconds sha256 size unproven verification "
+    "verifications verified_on violations wrong_at",
     "FileVerdict": "names_another_source network parting passed path precision raise_if_failed "
     "to_dict verification",
     "Report": "errors format passed path policy unusable violations",

@@ -15,7 +15,7 @@ from tests.backends import files
 
 REAL = (
     *("onnxruntime:cpu", "onnxruntime:rounded", "openvino:cpu", "openvino:auto"),
-    *("mil-interpreter:cpu", "torch:cpu", "torch:cpu-compiled"),
+    *("mil-interpreter:cpu", "executorch:xnnpack", "torch:cpu", "torch:cpu-compiled"),
     *("litert:cpu", "litert:reference"),
 )
 LIBRARIES = {
@@ -23,6 +23,7 @@ LIBRARIES = {
     "openvino": "openvino",
     "coreml": "coremltools",
     "mil-interpreter": "coremltools",
+    "executorch": "executorch",
     "torch": "torch",
     "litert": "ai_edge_litert",
 }
@@ -103,6 +104,13 @@ def _coreml(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
     return behaviour
 
 
+def _executorch(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The real library, as if it had every delegate; files of the tests run on its own kernels."""
+    every = ["CoreMLBackend", "VulkanBackend", "XnnpackBackend"]
+    monkeypatch.setattr("slide_deploy.backends.executorch.delegates._registered", lambda: every)
+    pretend_platform(monkeypatch, "slide_deploy.backends.executorch.delegates", "darwin")
+
+
 def _torch(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
     from tests.backends.stand_ins import torch
 
@@ -133,5 +141,6 @@ _INSTALL = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "coreml": _coreml,
+    "executorch": _executorch,
     "torch": _torch,
 }

@@ -7,6 +7,7 @@ import numpy as np
 
 from slide_deploy.backends.base import Session, Stream
 from slide_deploy.backends.inputs import random_arrays
+from slide_deploy.pte.companion import METHOD, companion_text
 
 WEIGHTS = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
 
@@ -100,14 +101,14 @@ def coreml_file(folder: Path, batch: int | None) -> Path:
     return path
 
 
-def torch_file(folder: Path, batch: int | None) -> Path:
-    """The same as a program of ``torch.export``."""
+def torch_file(folder: Path, batch: int | None, most: int = 64) -> Path:
+    """The same as a program of ``torch.export``; ``most`` is the largest open batch."""
     import torch
 
     linear = torch.nn.Linear(4, 3, bias=False)
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(WEIGHTS.T.copy()))
-    open_batch = {0: torch.export.Dim("batch", min=1, max=64)}
+    open_batch = {0: torch.export.Dim("batch", min=1, max=most)}
     program = torch.export.export(
         torch.nn.Sequential(linear, torch.nn.ReLU()).eval(),
         (torch.ones(batch or 2, 4),),
@@ -153,11 +154,29 @@ def litert_file(folder: Path, batch: int | None) -> Path:
     return path
 
 
+def executorch_file(folder: Path, batch: int | None) -> Path:
+    """The same for ExecuTorch, on its own kernels alone, so that every target runs it."""
+    import torch
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+    program = torch.export.load(torch_file(folder, batch, most=8))
+    (folder / "small.pt2").unlink()
+    edge = to_edge_transform_and_lower(
+        program,
+        constant_methods={METHOD: companion_text(["x"], ["y"], {})},
+        compile_config=EdgeCompileConfig(_check_ir_validity=False),
+    )
+    path = folder / "small.pte"
+    path.write_bytes(edge.to_executorch().buffer)
+    return path
+
+
 _MAKERS = {
     "litert": litert_file,
     "onnxruntime": onnx_file,
     "openvino": openvino_file,
     "coreml": coreml_file,
+    "executorch": executorch_file,
     "torch": torch_file,
 }
 
@@ -176,8 +195,10 @@ def copied(written: Path, runtime: str, batch: int | None, folder: Path) -> Path
     """A copy of one that `write_all` wrote."""
     runtime = {"mil-interpreter": "coreml"}.get(runtime, runtime)
     shutil.copytree(written / f"{runtime}-{batch}", folder, dirs_exist_ok=True)
-    suffix = {"onnxruntime": ".onnx", "openvino": ".xml", "coreml": ".mlpackage", "torch": ".pt2"}
-    suffix["litert"] = ".tflite"
+    suffix = {
+        **{"onnxruntime": ".onnx", "openvino": ".xml", "coreml": ".mlpackage"},
+        **{"executorch": ".pte", "litert": ".tflite", "torch": ".pt2"},
+    }
     return folder / f"small{suffix[runtime]}"
 
 

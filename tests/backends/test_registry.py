@@ -38,7 +38,7 @@ def test_the_processor_s_targets_are_marked() -> None:
     marked = {target.name for target in TARGETS if target.processor}
     assert marked == {
         *("onnxruntime:cpu", "openvino:cpu", "coreml:cpu", "torch:cpu", "torch:cpu-compiled"),
-        *("litert:cpu", "litert:reference", "coreai:cpu"),
+        *("litert:cpu", "litert:reference", "executorch:xnnpack", "coreai:cpu"),
     }
 
 
@@ -68,9 +68,8 @@ def test_targets_for_a_file() -> None:
     assert [each.name for each in targets_for(Path("m.mlpackage"))][-1] == "mil-interpreter:cpu"
     assert len(targets_for(Path("m.mlpackage"))) == 5
     assert len(targets_for(Path("m.pth"))) == 6
-    with pytest.raises(
-        InputError, match=r"known kind.*\.onnx, \.xml, \.mlpackage, \.aimodel, \.tflite, \.pth"
-    ):
+    kinds = r"known kind.*\.onnx, \.xml, \.mlpackage, \.tflite, \.pte, \.aimodel, \.pth"
+    with pytest.raises(InputError, match=kinds):
         targets_for(Path("model.gguf"))
 
 

@@ -30,22 +30,13 @@ ROOT = Path(__file__).parents[2]
 # The light code that imports them.
 ABOUT_RUNTIMES = (
     *("slide_deploy/aimodel/", "slide_deploy/backends/", "slide_deploy/mlpackage/"),
-    "slide_deploy/tflite/",
+    *("slide_deploy/pte/", "slide_deploy/tflite/"),
     "benchmarks/measuring/products.py",
 )
 # What the runtimes of a device bring; each target imports its own, late.
 RUNTIMES = {
     *("PIL", "onnx", "onnxruntime", "openvino", "coremltools", "coreai", "torch"),
-    "ai_edge_litert",
-}
-    "PIL",
-    "onnx",
-    "onnxruntime",
-    "openvino",
-    "coremltools",
-    "coreai",
-    "torch",
-    "ai_edge_litert",
+    *("ai_edge_litert", "executorch"),
 }
 
 

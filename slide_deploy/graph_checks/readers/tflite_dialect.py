@@ -31,7 +31,7 @@ DIALECT = Dialect(
         }
     ),
     groups="groups",
-    channels_last=True,
+    channels_last=frozenset({"CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}),
     weight_axes={
         "CONV_2D": "ohwi",
         "CONV_3D": "dhwio",

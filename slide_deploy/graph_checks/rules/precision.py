@@ -57,10 +57,10 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
         yield RULE.broken(f"The file claims {claimed}; known are {', '.join(known)}.")
         return
     written = next((each for each in known_formats() if each.name == graph.format), None)
-    if written is not None and claimed not in written.precisions:
+    if written is not None and claimed not in written.every_precision:
         yield RULE.broken(
             f"The file claims {claimed}, and {graph.format} is written in "
-            f"{', '.join(written.precisions)}."
+            f"{', '.join(written.every_precision)}."
         )
     precision, widths = known[claimed], weight_widths(graph)
     if precision.is_quantised:

@@ -1,0 +1,71 @@
+"""The delegates of ExecuTorch, and whether they are here."""
+
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version as version_of
+from importlib.util import find_spec
+
+from slide_deploy.backends.base import Availability
+from slide_deploy.backends.executorch.noise import without_noise
+
+_EXTRA = "pip install 'slide-deploy[executorch]'"
+
+
+def version() -> str:
+    """Of the library."""
+    return version_of("executorch")
+
+
+@dataclass(frozen=True)
+class Delegate:
+    """A library that runs parts of a file.
+
+    Attributes:
+        name: as ``--delegate`` calls it.
+        id: as files and the runtime call it.
+        platform: the ``sys.platform`` that it needs; None for any.
+        help: what to do where the runtime was built without it.
+    """
+
+    name: str
+    id: str
+    platform: str | None
+    help: str
+
+    @property
+    def target(self) -> str:
+        """Name of its target."""
+        return f"executorch:{self.name}"
+
+    def find(self) -> Availability:
+        """Look for the library, the system and the delegate."""
+        if self.platform not in (None, sys.platform):
+            return Availability(False, self.help)
+        for package in ("executorch", "torch"):
+            if find_spec(package) is None:
+                return Availability(False, f"{package} is not installed: {_EXTRA}")
+        registered = _registered()
+        if self.id not in registered:
+            has = ", ".join(registered) or "none"
+            return Availability(False, f"executorch {version()} has {has} only: {self.help}")
+        return Availability(True, f"executorch {version()}, {self.id}")
+
+
+def _registered() -> list[str]:
+    """The delegates that this build of the runtime has."""
+    with without_noise():
+        from executorch.extension.pybindings import portable_lib
+
+        return sorted(portable_lib._get_registered_backend_names())
+
+
+DELEGATES = (
+    Delegate("xnnpack", "XnnpackBackend", None, f"{_EXTRA} --force-reinstall"),
+    Delegate("coreml", "CoreMLBackend", "darwin", "it needs macOS, where the same file is run"),
+    Delegate(
+        "vulkan",
+        "VulkanBackend",
+        None,
+        "build executorch with -DEXECUTORCH_BUILD_VULKAN=ON, or run the file on an Android phone",
+    ),
+)

@@ -1,0 +1,246 @@
+"""A ``.pte`` file opened by ExecuTorch, and the calls that run it.
+
+Its threads are one pool of the process, which is made anew if another number is asked for. Files
+that are open already compute in the new pool, so that two sessions of one process have to agree.
+The binding to Python holds the interpreter's lock while a method runs: a second stream would wait.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+
+from slide_deploy.backends.base import Feeds, Port, Session, Stage, session_name
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.executorch.delegates import Delegate, version
+from slide_deploy.backends.executorch.noise import without_noise
+from slide_deploy.backends.files import line_of, refuse_options, refuse_precision, refuse_unusable
+from slide_deploy.backends.inputs import sized
+from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.pte.companion import Companion, read_companion
+from slide_deploy.pte.program import Method, Tensor, map_program
+
+SUFFIXES = (".pte",)
+# Programs that are open in this process, which share its threads.
+_open: "WeakSet[Opened]" = WeakSet()
+
+
+def open_on(delegate: Delegate, path: Path, configuration: Configuration, stage: Stage) -> Session:
+    """Read a file and let its delegate prepare it.
+
+    Raises:
+        InputError: for a file or a configuration that cannot run there.
+        MissingExtra: without ExecuTorch or torch.
+    """
+    name = delegate.target
+    with stage("import"):
+        refuse_unusable(path, name, SUFFIXES)
+        library = load_library()
+    with stage("read"):
+        method, companion = described(path, delegate, configuration)
+        ports = sized(path, _ports(method, companion), configuration)
+    with stage("compile"):
+        threads = _take_threads(library, name, configuration.threads)
+        first = open_program(library, path, name)
+    waiting = [first]
+
+    def new_stream() -> "Calls":
+        # Two methods of one program would share the memory of their values.
+        opened = waiting.pop() if waiting else open_program(library, path, name)
+        return Calls(opened, tuple(port.name for port in ports))
+
+    return Session(
+        runtime=session_name(name, configuration.precision),
+        version=version(),
+        inputs=ports,
+        outputs=_names(companion.outputs, len(method.outputs), "output"),
+        new_stream=new_stream,
+        facts={
+            "library": "executorch",
+            "version": version(),
+            "device": delegate.name,
+            "precision": configuration.precision,
+            "delegate": delegate.id,
+            "delegated_parts": str(sum(step.delegate is not None for step in method.instructions)),
+            "operators_not_delegated": str(
+                sum(bool(step.operator) for step in method.instructions)
+            ),
+            "threads": str(threads),
+        },
+        metadata=companion.metadata,
+    )
+
+
+def described(
+    path: Path, delegate: Delegate, configuration: Configuration
+) -> tuple[Method, Companion]:
+    """What a file says of itself, read without ExecuTorch.
+
+    Raises:
+        InputError: for a file or a configuration that cannot run there.
+    """
+    name = delegate.target
+    refuse_unusable(path, name, SUFFIXES)
+    refuse_options(name, configuration.options, ())
+    refuse_precision(
+        name,
+        configuration.precision,
+        ("float32", "default"),
+        "a file computes in what it was written for",
+    )
+    if configuration.streams != 1:
+        raise InputError(
+            f"{name} runs one call at a time in a process, as its binding to Python holds the "
+            f"interpreter: leave out --streams."
+        )
+    try:
+        program = map_program(path)
+        companion = read_companion(program)
+        method = program.methods["forward"]
+    except KeyError as error:
+        raise InputError(f"{path} has no method forward: export the model again.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}; copy or export the file again.") from error
+    if not method.inputs or not method.outputs:
+        raise InputError(f"{path} has no input or no output: export the model again.")
+    others = {each.id for each in method.delegates} - {delegate.id}
+    if others:
+        raise InputError(
+            f"{path} was written for {', '.join(sorted(others))}, not for {delegate.id}: choose "
+            f"the target of that delegate, or export it with --delegate {delegate.name}."
+        )
+    return method, companion
+
+
+def is_for(delegate: Delegate, path: Path) -> bool:
+    """Whether a file was written for a delegate, or for none; False for what cannot be read."""
+    try:
+        method = map_program(path).methods["forward"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return {each.id for each in method.delegates} <= {delegate.id}
+
+
+def load_library() -> Any:
+    """The module of the runtime.
+
+    Raises:
+        MissingExtra: without ExecuTorch or torch.
+    """
+    for package in ("executorch", "torch"):
+        if find_spec(package) is None:
+            raise MissingExtra(package, "executorch")
+    with without_noise():
+        from executorch.extension.pybindings import portable_lib
+
+    return portable_lib
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A program, which must live as long as its method does.
+
+    Attributes:
+        program: of the runtime.
+        method: its function forward.
+    """
+
+    program: Any
+    method: Any
+
+
+def open_program(
+    library: Any, path: Path, name: str, timed: bool = False, recorded: int = 0
+) -> Opened:
+    """Load a file.
+
+    Args:
+        library: that ``load_library`` gave.
+        path: of the file.
+        name: of the target, for messages.
+        timed: whether the time of every operator is kept.
+        recorded: bytes of values that are kept, too; 0 for none.
+
+    Raises:
+        InputError: if ExecuTorch refuses it.
+    """
+    try:
+        with without_noise():
+            program = library._load_program(
+                str(path),
+                enable_etdump=timed or recorded > 0,
+                debug_buffer_size=recorded,
+                program_verification=library.Verification.InternalConsistency,
+            )
+            opened = Opened(program, program.load_method("forward"))
+    except RuntimeError as error:
+        raise InputError(f"{path} does not load on {name} ({line_of(error)}).") from error
+    _open.add(opened)
+    return opened
+
+
+class Calls:
+    """Calls of a method.
+
+    Inputs are handed over in every call: the runtime copies them to where it planned them, and
+    computes other values there afterwards.
+    """
+
+    def __init__(self, opened: Opened, names: Sequence[str]) -> None:
+        self._opened = opened
+        self._names = names
+        self._bound: list[Any] = []
+
+    def bind(self, feeds: Feeds) -> None:
+        """Keep a tensor for each input, by its name."""
+        import torch
+
+        self._bound = [torch.from_numpy(np.array(feeds[name], order="C")) for name in self._names]
+
+    def run(self) -> None:
+        """Run one inference, and return when its outputs are complete."""
+        self._opened.method.set_inputs(self._bound)
+        self._opened.method.execute()
+
+    def read(self) -> list[np.ndarray]:
+        """Every output of the last call, copied."""
+        return [np.array(answer) for answer in self._opened.method.get_outputs()]
+
+
+def _take_threads(library: Any, name: str, threads: int) -> int:
+    """Make the pool of the process as large as asked for; its size, as the runtime tells it."""
+    with without_noise():
+        used = int(library._threadpool_get_thread_count())
+    if used != threads:
+        if len(_open):
+            raise InputError(
+                f"{name} computes with {used} threads in this process, not {threads}: a file is "
+                f"open that shares them, so run this one in a process of its own."
+            )
+        with without_noise():
+            library._unsafe_reset_threadpool(threads)
+        used = int(library._threadpool_get_thread_count())
+    if used != threads:
+        raise InputError(f"{name} takes {used} threads where {threads} are asked for.")
+    return used
+
+
+def _ports(method: Method, companion: Companion) -> list[Port]:
+    names = _names(companion.inputs, len(method.inputs), "input")
+    ports = []
+    for name, number in zip(names, method.inputs, strict=True):
+        held = method.values[number]
+        if not isinstance(held, Tensor):
+            raise InputError(f"Input {name} is no tensor: export the model again.")
+        sizes = (None, *held.sizes[1:]) if held.is_open else held.sizes
+        ports.append(Port(name, sizes, held.dtype))
+    return ports
+
+
+def _names(stored: Sequence[str], count: int, what: str) -> tuple[str, ...]:
+    """The names of inputs or outputs; numbers where the file was written by others."""
+    return tuple(stored) if len(stored) == count else tuple(f"{what} {n}" for n in range(count))

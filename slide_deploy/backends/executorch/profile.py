@@ -1,0 +1,56 @@
+"""Times of operators, from the events that ExecuTorch records."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from slide_deploy.backends.base import OperatorTime, untimed
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.executorch.delegates import Delegate
+from slide_deploy.backends.executorch.method import Calls, load_library, open_on, open_program
+from slide_deploy.backends.executorch.noise import without_noise
+from slide_deploy.backends.inputs import random_arrays
+
+# Events around others, whose time would count twice.
+_AROUND = ("DELEGATE_CALL", "OPERATOR_CALL", "Method::execute")
+_NATIVE = "native_call_"
+
+
+def profile(
+    delegate: Delegate, path: Path, configuration: Configuration, calls: int
+) -> Sequence[OperatorTime]:
+    """Mean time of each operator over some calls, slowest first; a first call is left out.
+
+    Raises:
+        InputError: for a file or a configuration that cannot run there.
+        MissingExtra: without ExecuTorch or torch.
+    """
+    session = open_on(delegate, path, replace(configuration, streams=1), untimed)
+    opened = open_program(load_library(), path, delegate.target, timed=True)
+    stream = Calls(opened, [port.name for port in session.inputs])
+    stream.bind(random_arrays(session.inputs))
+    for _ in range(calls + 1):
+        stream.run()
+    with tempfile.TemporaryDirectory() as folder, without_noise():
+        written = Path(folder, "events.etdp")
+        opened.program.write_etdump_result_to_file(str(written), str(Path(folder, "values.bin")))
+        from executorch.devtools import Inspector
+
+        events = Inspector(etdump_path=str(written)).event_blocks
+    times = [time for block in events if block.name == "Execute" for time in _times(block.events)]
+    return sorted(times, key=lambda time: time.nanoseconds, reverse=True)
+
+
+def _times(events: Any) -> Iterator[OperatorTime]:
+    """One time for each event: of an operator of XNNPACK, or of ExecuTorch's own."""
+    for place, event in enumerate(events):
+        if event.name in _AROUND or event.perf_data is None or not event.perf_data.raw:
+            continue
+        milliseconds = event.perf_data.raw[1:] or event.perf_data.raw
+        operator = event.name.removeprefix(_NATIVE)
+        where = "delegate" if event.is_delegated_op else "portable kernel"
+        mean = sum(milliseconds) / len(milliseconds)
+        name = f"{place} {operator}"
+        yield OperatorTime(name, f"{operator.split(' #')[0]} ({where})", int(mean * 1e6))

@@ -1,0 +1,372 @@
+"""ExecuTorch's ``.pte`` files to the common graph, without ExecuTorch and without torch.
+
+What XNNPACK is given is a graph of its own inside a payload; its operators stand in the common
+graph between those of ExecuTorch's own kernels, in the order in which they run. Its convolutions
+take maps with channels last, and their weights are shown as everybody else stores them::
+
+    convolution  (outputs, k, k, inputs / groups) in the file, (outputs, inputs / groups, k, k) here
+    depthwise    (1, k, k, outputs)               in the file, (outputs, 1, k, k)               here
+    transposed   (outputs, k, k, inputs / groups) in the file, (inputs, outputs / groups, k, k) here
+
+What other libraries are given cannot be read, and is one operator.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slide_deploy.graph_checks.graph import (
+    Attribute,
+    Constant,
+    Graph,
+    Node,
+    Shape,
+    Value,
+    elements_of,
+    with_sizes,
+)
+from slide_deploy.graph_checks.readers.data_files import map_file
+from slide_deploy.graph_checks.readers.left_over import Place, unread
+from slide_deploy.graph_checks.readers.limits import check_node_count, checked_shape, damaged
+from slide_deploy.graph_checks.readers.pte_dialect import ARGUMENTS, DIALECT, RENAMED
+from slide_deploy.pte.companion import Companion, read_companion, value_names
+from slide_deploy.pte.program import (
+    Held,
+    Instruction,
+    Method,
+    Program,
+    Several,
+    Tensor,
+    read_program,
+    tensors_in,
+)
+from slide_deploy.pte.xnnpack import MISSING, XnnGraph, XnnNode, read_xnnpack
+
+_BYTES = {"bool": 1, "bfloat16": 2, "undefined": 0}
+_XNNPACK = "XnnpackBackend"
+# Segments stand at multiples of it.
+_ALIGNMENT = 128
+_TRANSPOSE_WEIGHTS = 1
+# Operators that compute sizes where the batch is open.
+_SIZES = ("aten::sym_size", "executorch_prim::")
+# (outputs, k, k, inputs / groups) to (outputs, inputs / groups, k, k), and of depthwise ones.
+_WEIGHT_AXES = {"Conv2d": (0, 3, 1, 2), "DepthwiseConv2d": (3, 0, 1, 2)}
+
+
+def read(path: Path, sizes: Mapping[str, Shape] | None = None) -> Graph:
+    """Read a file; see ``readers``.
+
+    Raises:
+        InputError: the file is damaged or absurdly large.
+    """
+    content = map_file(path, path)
+    try:
+        program = read_program(content)
+        method = program.methods.get("forward")
+        if method is None:
+            raise ValueError("it has no method forward")
+        companion = read_companion(program)
+        graph = _Reader(path, program, method, companion).graph()
+    except ValueError as error:
+        raise damaged(path, str(error)) from error
+    return with_sizes(graph, sizes or {})
+
+
+@dataclass(eq=False)
+class _Reader:
+    path: Path
+    program: Program
+    method: Method
+    companion: Companion
+    nodes: list[Node] = field(default_factory=list)
+    constants: dict[str, Constant] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
+    sealed: list[str] = field(default_factory=list)
+
+    @cached_property
+    def most(self) -> int:
+        """The largest batch of a file that leaves it open; 0 if it does not."""
+        held = (self.method.values[number] for number in self.method.inputs)
+        first = (
+            each.sizes[0]
+            for each in held
+            if isinstance(each, Tensor) and each.is_open and each.sizes
+        )
+        return next(first, 0)
+
+    def graph(self) -> Graph:
+        """The whole file."""
+        self.names = value_names(self.method, self.companion)
+        self.places.extend(self.program.places)
+        for step in self.method.instructions:
+            self._step(step)
+            check_node_count(self.path, len(self.nodes))
+        left_over = unread(self.path.name, self.program.content, self.places, _ALIGNMENT)
+        return Graph(
+            dialect=DIALECT,
+            path=self.path,
+            files=(self.path,),
+            ir_version=self.program.version,
+            opsets={DIALECT.domain: 1},
+            inputs=tuple(self._end(number) for number in self.method.inputs),
+            outputs=tuple(self._end(number) for number in self.method.outputs),
+            nodes=tuple(self.nodes),
+            constants=self.constants,
+            values=self.values,
+            metadata=self.companion.metadata,
+            left_over=tuple(left_over),
+            sealed=frozenset(self.sealed),
+        )
+
+    def _end(self, number: int) -> Value:
+        """An input or output; a number that is none has no shape."""
+        name = self._value(number)
+        return self.values.get(name, Value(name, "undefined", None))
+
+    def _step(self, step: Instruction) -> None:
+        if step.delegate is None:
+            if step.operator != "free":
+                self._kernel(step)
+            return
+        delegate = self.method.delegates[step.delegate]
+        if delegate.id != _XNNPACK:
+            self._sealed(delegate.id, step)
+            return
+        graph = read_xnnpack(delegate.payload)
+        self.places.extend(
+            (delegate.start + first, delegate.start + end) for first, end in graph.places
+        )
+        _Part(self, graph, delegate.payload, f"delegate {step.delegate}").add(
+            [self._value(number) for number in step.arguments]
+        )
+
+    def _kernel(self, step: Instruction) -> None:
+        """An operator of ExecuTorch: its outputs are its last arguments, and are named twice."""
+        if step.operator.startswith(_SIZES) and not any(
+            any(tensors_in(self.method, number)) for number in step.arguments[-1:]
+        ):
+            return  # computes a size, which is no part of the network
+        name = step.operator.partition(".")[0]
+        held = [self.method.values[number] for number in step.arguments]
+        outputs = list(tensors_in(self.method, step.arguments[-1])) if step.arguments else []
+        written = set(outputs)
+        tensors = [tuple(tensors_in(self.method, number)) for number in step.arguments]
+        read = [list(each) for each in tensors if not written.intersection(each)]
+        inputs = [self._value(number) for number in chain.from_iterable(read)]
+        attributes = dict(_attributes(self.method, name, held))
+        if name == "aten::convolution":
+            name, attributes = _convolution(name, attributes)
+        if name == "aten::addmm":  # bias + x w, where every other operator has its bias last
+            inputs = [*inputs[1:], *inputs[:1]]
+        if name == "aten::linear":
+            attributes["transpose_right"] = True
+        self.nodes.append(
+            Node(
+                f"{name.partition('::')[2] or name} {len(self.nodes)}",
+                name,
+                DIALECT.domain,
+                tuple(inputs),
+                tuple(self._value(number) for number in outputs),
+                attributes,
+            )
+        )
+
+    def _sealed(self, library: str, step: Instruction) -> None:
+        """A delegate that cannot be read: its outputs are those that nobody computed before."""
+        names = [self._value(number) for number in step.arguments]
+        known = {name for node in self.nodes for name in node.outputs}
+        known |= {self.names[number] for number in self.method.inputs} | set(self.constants)
+        name = f"delegate {step.delegate}, {library}"
+        self.sealed.append(name)
+        self.nodes.append(
+            Node(
+                name,
+                library,
+                DIALECT.domain,
+                tuple(name for name in names if name in known),
+                tuple(name for name in names if name not in known),
+            )
+        )
+
+    def _value(self, number: int) -> str:
+        """The name of a tensor of the method, which is declared as it is met."""
+        name = self.names[number]
+        held = self.method.values[number]
+        if name in self.values or name in self.constants or not isinstance(held, Tensor):
+            return name
+        shape = checked_shape(self.path, name, held.sizes)
+        if not held.buffer:
+            self.values[name] = Value(name, held.dtype, self.opened(shape))
+            return name
+        if held.buffer >= len(self.program.constants):
+            raise ValueError(f"{name} is a constant that the file has not")
+        if not held.is_row_major:
+            raise ValueError(f"{name} is a constant whose axes are in another order")
+        self.constant(name, held.dtype, shape, self.program.constants[held.buffer])
+        return name
+
+    def opened(self, shape: tuple[int, ...]) -> Shape:
+        """A shape of the largest batch with its first size open, where the file leaves it open."""
+        if self.most and shape and shape[0] % self.most == 0:
+            return (None, *shape[1:])
+        return shape
+
+    def constant(
+        self, name: str, dtype: str, shape: tuple[int, ...], start: int, most: int | None = None
+    ) -> None:
+        """Declare a constant that stands in the file.
+
+        Args:
+            name: in the graph.
+            dtype: as numpy spells it.
+            shape: of its axes.
+            start: its first byte.
+            most: bytes that are there for it; None for those to the end of the file.
+        """
+        size = elements_of(shape) * bytes_of(dtype)
+        content = self.program.content
+        if start + size > content.size or (most is not None and size > most):
+            raise ValueError(f"{name} ends behind the end of its data")
+        self.places.append((start, start + size))
+        self.constants[name] = Constant(
+            name, dtype, shape, size, f"{start}:{size}", lambda: content[start : start + size]
+        )
+
+
+@dataclass(eq=False)
+class _Part:
+    """One graph of XNNPACK on its way into the common graph."""
+
+    reader: _Reader
+    graph: XnnGraph
+    payload: NDArray[np.uint8]
+    prefix: str
+    names: dict[int, str] = field(default_factory=dict)
+
+    def add(self, arguments: list[str]) -> None:
+        """Add its operators; ``arguments`` are names of what it takes, then of what it answers."""
+        ends = (*self.graph.inputs, *self.graph.outputs)
+        if len(arguments) != len(ends):
+            raise ValueError(f"{self.prefix} is given {len(arguments)} values and has {len(ends)}")
+        self.names = dict(zip(ends, arguments, strict=True))
+        for index, node in enumerate(self.graph.nodes):
+            operator = RENAMED.get(node.operator, node.operator)
+            inputs = [
+                self._value(number, node, place) if number != MISSING else ""
+                for place, number in enumerate(node.inputs)
+            ]
+            while inputs and not inputs[-1]:
+                inputs.pop()
+            self.reader.nodes.append(
+                Node(
+                    f"{self.prefix}/{operator} {index}",
+                    operator,
+                    DIALECT.domain,
+                    tuple(inputs),
+                    (self._value(node.output, node, -1),),
+                    dict(_steering(node)),
+                )
+            )
+
+    def _value(self, number: int, node: XnnNode, place: int) -> str:
+        name = self.names.setdefault(number, f"{self.prefix}/{number}")
+        held = self.graph.values[number]
+        if name in self.reader.values or name in self.reader.constants:
+            return name
+        shape = checked_shape(self.reader.path, name, held.sizes)
+        if not held.constant:
+            self.reader.values[name] = Value(name, held.dtype, self.reader.opened(shape))
+            return name
+        stored = self.graph.constants[held.constant]
+        if isinstance(stored, str):
+            if stored not in self.reader.program.named:
+                raise ValueError(f"{name} has weights that the file has not")
+            start, most = self.reader.program.named[stored]
+        else:
+            delegate_start = _start(self.payload, self.reader.program.content)
+            start, most = delegate_start + stored[0], stored[1]
+        self.reader.constant(name, held.dtype, shape, start, most)
+        if place == 1:
+            self._turn(name, node)
+        return name
+
+    def _turn(self, name: str, node: XnnNode) -> None:
+        """Show the weight of a convolution as other formats store it."""
+        axes = _WEIGHT_AXES.get(node.operator)
+        held = self.reader.constants[name]
+        if node.operator == "ConvTranspose2d" and len(held.shape) == 4:
+            groups = max(node.integers["groups"], 1)
+            outputs, height, width, inputs = held.shape
+            shape: tuple[int, ...] = (inputs * groups, outputs // groups, height, width)
+            self.reader.constants[name] = Constant(
+                name, held.dtype, shape, held.size, held.source, held.load
+            )
+        elif axes is not None and len(held.shape) == 4:
+            shape = tuple(held.shape[axis] for axis in axes)
+            size = bytes_of(held.dtype)
+
+            def load() -> NDArray[np.uint8]:
+                numbers = held.load().reshape(*held.shape, size)
+                return np.ascontiguousarray(numbers.transpose(*axes, 4)).reshape(-1)
+
+            self.reader.constants[name] = Constant(
+                name, held.dtype, shape, held.size, held.source, load
+            )
+
+
+def bytes_of(dtype: str) -> int:
+    """Bytes of a number."""
+    return _BYTES[dtype] if dtype in _BYTES else np.dtype(dtype).itemsize
+
+
+def _start(part: NDArray[np.uint8], whole: NDArray[np.uint8]) -> int:
+    address = "data"
+    return int(part.__array_interface__[address][0] - whole.__array_interface__[address][0])
+
+
+def _attributes(method: Method, name: str, held: list[Held]) -> Iterator[tuple[str, Attribute]]:
+    """What steers an operator of ATen, by the names of ``ARGUMENTS``, else by its place."""
+    names = ARGUMENTS.get(name, "").split()
+    for place, argument in enumerate(held):
+        known = names[place] if place < len(names) else f"argument {place}"
+        if isinstance(argument, int | float | str | tuple):
+            yield known, argument
+        elif isinstance(argument, Several) and not argument.are_tensors:
+            items = [method.values[item] for item in argument.items if item >= 0]
+            yield known, tuple(item for item in items if isinstance(item, int))
+
+
+def _convolution(name: str, attributes: dict[str, Attribute]) -> tuple[str, dict[str, Attribute]]:
+    """ATen has one operator for both directions, and names the zeros on both sides once."""
+    padding = attributes.get("padding")
+    both = padding if isinstance(padding, tuple) else ()
+    attributes["pads"] = (*both, *both)
+    return (f"{name}_transposed" if attributes.get("transposed") else name), attributes
+
+
+def _steering(node: XnnNode) -> Iterator[tuple[str, Attribute]]:
+    """What steers an operator of XNNPACK, in the words of the dialect."""
+    held = node.integers
+    for name, numbers in node.lists.items():
+        # XNNPACK's 0 is the size that follows from the others.
+        yield name, tuple(-1 if name == "shape" and size == 0 else size for size in numbers)
+    yield from node.floats.items()
+    if node.operator == "FullyConnected":
+        yield "transpose_right", not held["flags"] & _TRANSPOSE_WEIGHTS
+    elif node.operator == "StaticConstantPad":
+        pairs = zip(node.lists["before"], node.lists["behind"], strict=False)
+        yield "amounts", tuple(chain.from_iterable(pairs))
+    elif "kernel_height" in held:
+        yield "pads", (held["top"], held["left"], held["bottom"], held["right"])
+        yield "groups", held["groups"]
+        for ours, theirs in (("strides", "stride"), ("dilations", "dilation")):
+            yield ours, (held[f"{theirs}_height"], held[f"{theirs}_width"])
+    elif "axis" in held:
+        yield "axis", held["axis"]
