@@ -25,7 +25,7 @@ SIGNATURES = {
     "features=False, embed_preprocessing=None, mean=None, "
     "deviation=None, input_layout=None, channel_order=None, labels=(), softmax=False, "
     "verify_on=(), policy=None, force=False, keep_failed=False, unproven=False, progress=False",
-    "verify": "file, model, inputs=None, *, precision=None, calibration=None, target=None, "
+    "verify": "file, model=None, inputs=None, *, precision=None, calibration=None, target=None, "
     "locate=False",
     "check": "file, policy=None",
     "bench": "files, *, target=(), seconds=10.0, rounds=20, batch=1, streams=1, threads=None, "
