@@ -44,7 +44,8 @@ def find(row: Row, run: Run) -> Found:
     Raises:
         InputError: if the run has no such candidates.
     """
-    ours, peer = (_measurement(run, name, row) for name in (row.ours, row.peer))
+    ours = _measurement(run, row.ours, row, row.target)
+    peer = _measurement(run, row.peer, row, row.peer_target or row.target)
     over, under = (ours, peer) if row.ours_on_top else (peer, ours)
     if row.kind is Kind.memory:
         more, less = _activations(over), _activations(under)
@@ -61,19 +62,19 @@ def find(row: Row, run: Run) -> Found:
 def _limit(row: Row, run: Run, peer: Measurement) -> float | None:
     if not row.is_network:
         return None
-    products = _measurement(run, "products", row)
+    products = _measurement(run, "products", row, row.target)
     over, under = (products, peer) if row.ours_on_top else (peer, products)
     estimate = paired_ratio(over.samples, under.samples)
     return None if estimate is None else estimate.value
 
 
-def _measurement(run: Run, label: str, row: Row) -> Measurement:
+def _measurement(run: Run, label: str, row: Row, target: str) -> Measurement:
     for each in run.measurements:
         candidate = each.candidate
-        if candidate.name == candidate_name(label, row.target, candidate.configuration):
+        if candidate.name == candidate_name(label, target, candidate.configuration):
             return each
     raise InputError(
-        f"The run of {row.suite} has no candidate {label} on {row.target}: run its suite again."
+        f"The run of {row.suite} has no candidate {label} on {target}: run its suite again."
     )
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 ONNX_RUNTIME, OPENVINO = "onnxruntime:cpu", "openvino:cpu"
+LITERT, EXECUTORCH = "litert:cpu", "executorch:xnnpack"
 RUNTIMES = {ONNX_RUNTIME: "ONNX Runtime", OPENVINO: "OpenVINO"}
+NAMES = {**RUNTIMES, LITERT: "LiteRT", EXECUTORCH: "ExecuTorch"}
 
 # What is asked for and what is wished for; neither of a ratio that is shown and nothing more.
 Wanted = tuple[float | None, float | None]
@@ -38,6 +40,7 @@ class Row:
         is_network: whether it is a whole network; most of its work are matrix products.
         kind: what is compared.
         ours: the candidate that is ours.
+        peer_target: where the peer runs; empty for the same target.
     """
 
     suite: str
@@ -50,10 +53,13 @@ class Row:
     is_network: bool = False
     kind: Kind = Kind.time
     ours: str = "ours"
+    peer_target: str = ""
 
     @property
     def ratio(self) -> str:
         """The ratio in words."""
+        if self.peer_target:
+            return f"{NAMES[self.target]} / {NAMES[self.peer_target]}"
         pair = (self.ours, self.peer) if self.ours_on_top else (self.peer, self.ours)
         words = " / ".join(pair)
         return words if self.kind is Kind.time else f"{self.kind}, {words}"
@@ -145,12 +151,26 @@ def _low_precision(suite: str, subject: str) -> list[Row]:
     ]
 
 
+def _runtimes(suite: str, subject: str) -> list[Row]:
+    """A network on a runtime against itself on ONNX Runtime."""
+    wanted: dict[str, Wanted] = {
+        LITERT: (0.95, 0.87),
+        EXECUTORCH: (1.15, 1.08),
+        OPENVINO: SHOWN,
+    }
+    return [
+        Row(suite, subject, target, "ours", *each, ours_on_top=True, peer_target=ONNX_RUNTIME)
+        for target, each in wanted.items()
+    ]
+
+
 ROWS: tuple[Row, ...] = (
     *_swin("slide_swin_tiny", "Slide-Swin-T, 224", 1),
     *_unfold(
         "slide_swin_tiny", "Slide-Swin-T, 224", {ONNX_RUNTIME: (1.7, 2.2), OPENVINO: (1.3, 1.6)}
     ),
     *_low_precision("int8_slide_swin_tiny", "Slide-Swin-T, 224"),
+    *_runtimes("runtimes_slide_swin_tiny", "Slide-Swin-T, 224"),
     *_attention(96, 1),  # of tiny and small
     *_swin("slide_swin_small", "Slide-Swin-S, 224", _LARGER),
     *_swin("slide_swin_base", "Slide-Swin-B, 224", _LARGER),

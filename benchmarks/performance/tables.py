@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from benchmarks.grid import Grid
 from benchmarks.performance.ratios import Found
-from benchmarks.performance.rows import RUNTIMES
+from benchmarks.performance.rows import NAMES
 from benchmarks.record import Run
 from benchmarks.statistics import percentile
 
@@ -32,7 +32,7 @@ def _ratio(found: Found) -> tuple[str, ...]:
     ends = ("", "") if interval is None else (f"{interval.low:.2f}", f"{interval.high:.2f}")
     return (
         row.subject,
-        RUNTIMES[row.target],
+        NAMES[row.target],
         row.ratio,
         "–" if found.value is None else f"{found.value:.2f}",
         *ends,

@@ -11,7 +11,7 @@ from benchmarks.generated_page import GeneratedPage
 from benchmarks.performance import __main__ as command
 from benchmarks.performance.headline import headline
 from benchmarks.performance.ratios import find
-from benchmarks.performance.rows import ROWS, RUNTIMES, SUITES, Kind, Row
+from benchmarks.performance.rows import NAMES, ROWS, RUNTIMES, SUITES, Kind, Row
 from benchmarks.performance.tables import medians, ratios
 from benchmarks.record import Artifact, Candidate, Measurement, Memory, Round, Run
 from benchmarks.suite import read_suite
@@ -83,7 +83,7 @@ def test_a_ratio_without_demand_is_shown_without_verdict() -> None:
 
 def test_networks_of_equal_accuracy_are_rows_that_name_both() -> None:
     asked = {
-        (row.subject, row.ratio, RUNTIMES[row.target]): (row.least, row.aim)
+        (row.subject, row.ratio, NAMES[row.target]): (row.least, row.aim)
         for row in ROWS
         if row.suite.startswith("equal_accuracy")
     }
@@ -139,7 +139,7 @@ def test_ours_may_have_another_name() -> None:
 
 def test_low_precision_is_asked_for_in_one_run() -> None:
     asked = {
-        (row.ratio, RUNTIMES[row.target]): (row.least, row.aim)
+        (row.ratio, NAMES[row.target]): (row.least, row.aim)
         for row in ROWS
         if row.suite == "int8_slide_swin_tiny"
     }
@@ -178,7 +178,7 @@ def test_every_row_has_a_suite_with_its_candidates() -> None:
         assert (row.least is None) == (row.aim is None)
         if row.least is not None and row.aim is not None:
             assert row.reached(row.aim, row.least) and not row.reached(row.least, row.aim)
-        assert row.target in RUNTIMES
+        assert row.target in NAMES
 
 
 def test_the_page(tmp_path, capsys) -> None:
