@@ -1,0 +1,155 @@
+"""A written file in a driven browser, as every backend opens one.
+
+A call passes through playwright, which takes longer than a small network. So the page times the
+call, by its own timer, and the session's clock is what the page's calls have taken together: it
+stands still while anything else happens.
+"""
+
+import base64
+import weakref
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slide_deploy.backends.base import Feeds, Port, Session, Stage
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.web import assets
+from slide_deploy.backends.web.browser import DrivenPage
+from slide_deploy.backends.web.site import Resource, Site, serving
+from slide_deploy.companions import files_of
+from slide_deploy.errors import InputError
+
+SUFFIXES = (".onnx",)
+PAGE = Path(__file__).parent / "page"
+# Where the runtime's files and the model's stand on a site.
+RUNTIME, MODEL = "runtime/", "model/"
+
+
+def open_file(device: str, path: Path, configuration: Configuration, stage: Stage) -> Session:
+    """Open a file on "wasm", "webgpu" or "webnn".
+
+    Raises:
+        InputError: for a file or a configuration that cannot run there.
+        MissingExtra: without playwright.
+    """
+    _refuse_unusable(device, path, configuration)
+    folder = assets.require()
+    names = assets.runtime_files(device)
+    files = files_of(path)
+    with ExitStack() as stack:
+        resources = driver_resources() | {RUNTIME + name: folder / name for name in names}
+        resources |= {MODEL + name: file for name, file in files.items()}
+        port = stack.enter_context(serving(Site(resources)))
+        base = f"http://127.0.0.1:{port}/"
+        with stage("import"):
+            page = DrivenPage(base + "driver.html", device)
+        stack.callback(page.close)
+        library, glue, binary = (base + RUNTIME + name for name in names)
+        wanted = {
+            "device": device,
+            "threads": configuration.threads,
+            "runtime": {"library": library, "glue": glue, "binary": binary},
+            "model": base + MODEL + path.name,
+            "externals": {name: base + MODEL + name for name in files if name != path.name},
+        }
+        with stage("compile"):
+            try:
+                opened = page.ask("open", wanted)
+            except InputError as error:
+                raise InputError(f"{path} does not load on web:{device} ({error}).") from error
+        calls = _Calls(page)
+        facts = {name: str(fact) for name, fact in opened["facts"].items()}
+        session = Session(
+            runtime="onnxruntime-web",
+            version=facts.pop("version"),
+            inputs=tuple(_port(path, each, configuration) for each in opened["inputs"]),
+            outputs=tuple(opened["outputs"]),
+            new_stream=calls.new_stream,
+            facts=facts | {"precision": configuration.precision},
+            clock=calls.clock,
+        )
+        # The browser and the site end with the last who could call them.
+        weakref.finalize(calls, stack.pop_all().close)
+        return session
+
+
+def driver_resources() -> dict[str, Resource]:
+    """The page that is driven, by names on a site."""
+    return {path.name: path for path in PAGE.iterdir() if path.suffix in (".html", ".js")}
+
+
+class _Calls:
+    """The calls of one page, and the clock that they move."""
+
+    def __init__(self, page: DrivenPage) -> None:
+        self.page = page
+        self._nanoseconds = 0.0
+
+    def clock(self) -> int:
+        """Nanoseconds that the page's calls have taken together."""
+        return round(self._nanoseconds)
+
+    def spend(self, milliseconds: float) -> None:
+        """A call has taken so long."""
+        self._nanoseconds += milliseconds * 1e6
+
+    def new_stream(self) -> "_Stream":
+        """The page's stream, which there is one of."""
+        return _Stream(self)
+
+
+class _Stream:
+    """See `slide_deploy.backends.base.Stream`."""
+
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
+
+    def bind(self, feeds: Feeds) -> None:
+        tensors = {
+            name: {
+                "dtype": values.dtype.name,
+                "shape": list(values.shape),
+                "values": base64.b64encode(np.ascontiguousarray(values).data).decode(),
+            }
+            for name, values in feeds.items()
+        }
+        self._calls.page.ask("bind", tensors)
+
+    def run(self) -> None:
+        self._calls.spend(self._calls.page.ask("run"))
+
+    def read(self) -> Sequence[np.ndarray]:
+        return [_array(each) for each in self._calls.page.ask("read")]
+
+
+def _array(told: dict[str, Any]) -> np.ndarray:
+    values = np.frombuffer(base64.b64decode(told["values"]), told["dtype"])
+    return values.reshape(told["shape"]).copy()
+
+
+def _port(path: Path, told: dict[str, Any], configuration: Configuration) -> Port:
+    name, sizes = told["name"], tuple(told["shape"])
+    given = configuration.shapes.get(name)
+    if given is not None:
+        sizes = given
+    elif sizes and sizes[0] is None and configuration.batch is not None:
+        sizes = (configuration.batch, *sizes[1:])
+    return Port(name, sizes, told["dtype"])
+
+
+def _refuse_unusable(device: str, path: Path, configuration: Configuration) -> None:
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path} does not run on web:{device}: give it a file that ends in .onnx.")
+    if configuration.precision not in ("float32", "default"):
+        raise InputError(
+            f"web:{device} computes in the types that the file holds, not in "
+            f"{configuration.precision}: export the file in that precision."
+        )
+    if configuration.streams > 1:
+        raise InputError(f"web:{device} runs one call at a time: give --streams 1.")
+    if configuration.options:
+        name = next(iter(configuration.options))
+        raise InputError(f"web:{device} takes no options: leave out --option {name}.")
