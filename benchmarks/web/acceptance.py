@@ -48,7 +48,9 @@ def _require_plan(run: Run, plan: PagePlan) -> None:
         raise _another()
     for measurement, entry in zip(run.measurements, wanted, strict=True):
         blank = _plain(_untouched(measurement))
-        if blank not in [_plain(each) for each in (entry["measurement"], entry["fallback"]) if each]:
+        if blank not in [
+            _plain(each) for each in (entry["measurement"], entry["fallback"]) if each
+        ]:
             raise _another()
 
 

@@ -1,9 +1,12 @@
 """What a page measures: the plan as it reads it, and the run that it may hand back."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from benchmarks.candidates import candidate_name
 from benchmarks.measuring.race import Plan
@@ -11,12 +14,12 @@ from benchmarks.record import RECORD_VERSION, Candidate, Measurement, Run
 from slide_deploy import __version__
 from slide_deploy.backends.web import assets
 from slide_deploy.backends.web.site import Resource
-from slide_deploy.companions import files_of
+from slide_deploy.companions import files_of, model_digest
 from slide_deploy.errors import InputError
 
-DEVICES = ("wasm", "webgpu", "webnn")
 # Beside each file, see docs/reference-outputs.md.
 REFERENCE_SUFFIX = ".reference.safetensors"
+_KEY = "slide_deploy.reference"
 
 
 @dataclass(frozen=True)
@@ -38,22 +41,22 @@ def page_plan(plan: Plan, threads: int | None) -> PagePlan:
     """The plan of a page.
 
     Args:
-        plan: candidates on targets ``web:…``, with the artifacts of their files.
+        plan: candidates of `candidates.elsewhere`, with the artifacts of their files.
         threads: for one call; None leaves them to the page, which knows its device.
 
     Raises:
-        InputError: if a candidate has settings that no page takes.
+        InputError: if reference outputs are damaged, or of another file.
     """
     files: dict[str, Resource] = {}
     folders: dict[Path, str] = {}
     on_wasm = {each.path for each in plan.candidates if device_of(each) == "wasm"}
     entries = []
     for candidate in plan.candidates:
-        _refuse_settings(candidate)
         path = Path(candidate.path)
         if path not in folders:
             folders[path] = f"model/{len(folders)}/"
             files |= {folders[path] + name: part for name, part in _parts(path).items()}
+            _refuse_another(path)
         folder = folders[path]
         beside = [name for name in files_of(path) if name != path.name]
         reference = folder + path.name + REFERENCE_SUFFIX
@@ -92,22 +95,6 @@ def device_of(candidate: Candidate) -> str:
     return candidate.target.partition(":")[2]
 
 
-def on_the_web(targets: Sequence[str]) -> tuple[str, ...]:
-    """Targets for a page: those that were named, or WebAssembly.
-
-    Raises:
-        InputError: if one is none of a browser.
-    """
-    known = [f"web:{device}" for device in DEVICES]
-    for name in targets:
-        if name not in known:
-            raise InputError(
-                f"A page measures in its browser, and {name} is not there: give --target one of "
-                f"{', '.join(known)}."
-            )
-    return tuple(targets) or ("web:wasm",)
-
-
 def _parts(path: Path) -> dict[str, Resource]:
     """A model's files and its reference outputs, by their places beside it."""
     parts: dict[str, Resource] = dict(files_of(path))
@@ -115,6 +102,26 @@ def _parts(path: Path) -> dict[str, Resource]:
     if reference.is_file():
         parts[reference.name] = reference
     return parts
+
+
+def _refuse_another(path: Path) -> None:
+    """Reference outputs prove the file that they were made for, and no other."""
+    beside = path.with_name(path.name + REFERENCE_SUFFIX)
+    if not beside.is_file():
+        return
+    try:
+        with safe_open(beside, "numpy") as opened:
+            digest = json.loads((opened.metadata() or {})[_KEY])["sha256"]
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{beside} holds no reference outputs: export {path.name} again, or remove it to "
+            f"measure the file unproven."
+        ) from error
+    if digest != model_digest(path):
+        raise InputError(
+            f"{beside} is of another file than {path.name}: export it again, or remove the "
+            f"reference outputs to measure the file unproven."
+        )
 
 
 def _blank(plan: Plan, candidate: Candidate, renamed: Candidate | None = None) -> dict[str, Any]:
@@ -128,21 +135,3 @@ def _on_wasm(candidate: Candidate) -> Candidate:
     label = candidate.name.partition(" on web:")[0]
     name = candidate_name(label, "web:wasm", candidate.configuration)
     return replace(candidate, name=f"{name} in place of {candidate.target}", target="web:wasm")
-
-
-def _refuse_settings(candidate: Candidate) -> None:
-    configuration = candidate.configuration
-    path = Path(candidate.path)
-    if path.suffix != ".onnx":
-        raise InputError(f"{path} does not run in a browser: give files that end in .onnx.")
-    if configuration.precision not in ("float32", "default"):
-        raise InputError(
-            f"A browser computes in the types that {path} holds: leave --precision out."
-        )
-    for option, is_given in (
-        ("--streams", configuration.streams != 1),
-        ("--pin", bool(configuration.pinned)),
-        ("--option", bool(configuration.options)),
-    ):
-        if is_given:
-            raise InputError(f"A page takes no {option}: leave it out.")

@@ -44,9 +44,7 @@ def single_file(plan: PagePlan) -> str:
         '<link rel="stylesheet" href="page.css">', f"<style>\n{style}</style>\n<!--\n{licence}-->"
     )
     main = f'<script type="module">\n{joined(FACE, {"source.js": "inline_source.js"})}</script>'
-    return html.replace(
-        '<script type="module" src="main.js"></script>', "\n".join([*held, main])
-    )
+    return html.replace('<script type="module" src="main.js"></script>', "\n".join([*held, main]))
 
 
 def joined(names: Sequence[str], others: dict[str, str] | None = None) -> str:

@@ -9,11 +9,15 @@ export async function machineFacts() {
   const agent = navigator.userAgentData;
   const hints = ["model", "platformVersion", "architecture", "bitness"];
   const told = (await agent?.getHighEntropyValues?.(hints).catch(() => ({}))) ?? {};
+  const platform = [agent?.platform ?? navigator.platform, told.platformVersion]
+    .filter(Boolean)
+    .join(" ");
   const facts = {
-    system: [agent?.platform ?? navigator.platform, told.platformVersion].filter(Boolean).join(" "),
+    model: told.model || "",
+    // Browsers are as different as machines: results of two must not pass for one machine's.
+    system: `${browserName(agent).replace(/ [\d.]+$/, "")} on ${platform}`,
     architecture: [told.architecture, told.bitness].filter(Boolean).join(" "),
-    processor: told.model || "",
-    "logical cores": String(navigator.hardwareConcurrency ?? ""),
+    "usable cores": String(navigator.hardwareConcurrency ?? ""),
     memory: navigator.deviceMemory ? `${navigator.deviceMemory} GiB or more` : "",
     browser: browserName(agent),
     "user agent": navigator.userAgent,
@@ -34,7 +38,7 @@ export async function shownFacts(facts, asked) {
   const adapter = reason ? `none: ${reason}` : (await deviceFacts("webgpu", 1)).adapter;
   return [
     ["Browser", facts.browser ?? facts["user agent"]],
-    ["System", [facts.system, facts.processor].filter(Boolean).join(", ")],
+    ["System", [facts.system.replace(/^.* on /, ""), facts.model].filter(Boolean).join(", ")],
     ["Isolated", self.crossOriginIsolated ? "yes, cross-origin isolated" : "no"],
     ["Threads", `${threads} of ${navigator.hardwareConcurrency} cores`],
     ["WebGPU", adapter],
@@ -61,7 +65,7 @@ function browserName(agent) {
   const best = known.find(({ brand }) => brand !== "Chromium") ?? known[0];
   if (best) return `${best.brand} ${best.version}`;
   const found = /(Firefox|Edg|Chrome|Version)\/([\d.]+)/.exec(navigator.userAgent);
-  return found ? `${found[1].replace("Version", "Safari")} ${found[2]}` : "";
+  return found ? `${found[1].replace("Version", "Safari")} ${found[2]}` : "a browser";
 }
 
 /** A text without what a terminal or a table would trip over, of bounded length. */

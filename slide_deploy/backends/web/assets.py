@@ -21,9 +21,7 @@ from slide_deploy.errors import InputError, MissingExtra
 VERSION = "1.30.0"
 FETCH = "slide-deploy web fetch"
 # What `npm view onnxruntime-web@1.30.0 dist.integrity` prints.
-SHA512 = (
-    "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-)
+SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 _REGISTRY = "https://registry.npmjs.org/"
 _ARCHIVE = f"onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
 # More than the archive has, less than fills a disk.

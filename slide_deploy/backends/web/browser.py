@@ -4,10 +4,12 @@ Playwright's objects belong to the thread that made them. A thread of its own ma
 so that a session may be called from any.
 """
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,7 +96,9 @@ class DrivenPage:
         """
         try:
             told = self._call(
-                lambda: self._page.evaluate("([name, value]) => ask(name, value)", [command, argument])
+                lambda: self._page.evaluate(
+                    "([name, value]) => ask(name, value)", [command, argument]
+                )
             )
         except Exception as error:
             raise InputError(f"The browser ended ({_first_line(error)}): try again.") from error
@@ -106,10 +110,8 @@ class DrivenPage:
         """End the browser; nothing happens if it has ended."""
         if self._driver is not None:
             driver, self._driver = self._driver, None
-            try:
+            with suppress(Exception):  # it has gone already
                 self._call(driver.stop)
-            except Exception:  # it has gone already
-                pass
         self._thread.shutdown(wait=False)
 
     def _start(self, browser: Path, address: str, device: str) -> None:
@@ -136,8 +138,6 @@ class DrivenPage:
 
 def _sandbox() -> tuple[str, ...]:
     """Chromium refuses its sandbox to root, as in a container; the page is our own."""
-    import os
-
     is_root = sys.platform != "win32" and os.geteuid() == 0
     return ("--no-sandbox",) if is_root else ()
 
