@@ -97,7 +97,7 @@ function show(race) {
     }))
     .filter(({ figures }) => figures !== null);
   byId("comparison").hidden = timed.length === 0;
-  if (timed.length) byId("comparison").replaceChildren(element("h2", {}, "A call"), bars(timed));
+  if (timed.length) byId("comparison").replaceChildren(element("h2", {}, "Milliseconds a call"), bars(timed));
 }
 
 function card({ measurement, state, proof, remark }) {
@@ -118,13 +118,15 @@ function card({ measurement, state, proof, remark }) {
   else if (STATES[state]) parts.push(element("p", { class: "state" }, STATES[state]));
   if (state === "timing" || (state === "stopped" && proof)) parts.push(proofLine(proof));
   if (remark) parts.push(element("p", { class: "state" }, remark));
-  const threads = measurement.candidate.configuration.threads;
-  if (figures) {
-    const calls = measurement.repetitions === 1 ? "" : `, ${measurement.repetitions} calls a sample`;
-    const count = threads === 1 ? "1 thread" : `${threads} threads`;
-    parts.push(element("p", { class: "state" }, count + calls));
-  }
+  if (figures) parts.push(element("p", { class: "state" }, settingsOf(measurement)));
   return element("article", { class: "card" }, ...parts);
+}
+
+/** How it ran: on how many threads or which adapter, and how many calls a sample holds. */
+function settingsOf({ candidate, runtime, repetitions }) {
+  const { threads } = candidate.configuration;
+  const where = runtime.adapter ?? (threads === 1 ? "1 thread" : `${threads} threads`);
+  return repetitions === 1 ? where : `${where}, ${repetitions} calls a sample`;
 }
 
 function proofLine(proof) {

@@ -19,7 +19,7 @@ export function bars(rows) {
     const value = shape(
       "text",
       { x: WIDTH, y: top + 16, "text-anchor": "end" },
-      `${milliseconds(figures.median)} ms`,
+      milliseconds(figures.median),
     );
     const [left, right] = [scale(figures.low), scale(figures.high)];
     return [
@@ -35,7 +35,8 @@ export function bars(rows) {
         rx: 3,
       }),
       shape("line", { class: "range", x1: left, x2: right, y1: middle, y2: middle }),
-      ...[left, right].map((x) =>
+      // What runs out of the picture has no end there.
+      ...(figures.high > longest ? [left] : [left, right]).map((x) =>
         shape("line", { class: "range", x1: x, x2: x, y1: middle - 4, y2: middle + 4 }),
       ),
     ];

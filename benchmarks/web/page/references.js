@@ -142,7 +142,7 @@ export async function prove(session, ports, reference) {
 }
 
 function shown({ snr, remark }) {
-  return remark ?? `${snr.toFixed(0)} dB`;
+  return remark ?? `${Math.round(snr)} dB`;
 }
 
 function scalesOf({ cases }) {

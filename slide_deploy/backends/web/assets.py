@@ -76,17 +76,17 @@ def fetch(archive: Path | None = None) -> Path:
     Raises:
         InputError: if the archive cannot be had or is not the one that this release knows.
     """
-    folder = _cache()
-    put(_unpacked(_downloaded() if archive is None else _read(archive)), folder)
-    return folder
+    return _put(_archive(archive), _cache())
 
 
-def put(files: dict[str, bytes], folder: Path) -> None:
-    """Write files into a folder that appears as a whole.
+def vendor(archive: Path | None = None) -> Path:
+    """Put `FILES` where a wheel takes them along; see `fetch`."""
+    return _put(_archive(archive), _wheel())
 
-    Raises:
-        InputError: if that is impossible.
-    """
+
+def _put(content: bytes, folder: Path) -> Path:
+    """Unpack into a folder that appears as a whole."""
+    files = _unpacked(content)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".slide-deploy-", dir=folder.parent) as draft:
@@ -97,6 +97,7 @@ def put(files: dict[str, bytes], folder: Path) -> None:
             if folder.exists():  # incomplete, or of a hand that removed some
                 shutil.rmtree(folder)
             made.rename(folder)
+        return folder
     except OSError as error:
         raise InputError(
             f"{folder} cannot be written ({error.strerror or error}): make room there, or name "
@@ -126,11 +127,15 @@ def _with_slash(address: str) -> str:
 
 
 def _folders() -> Iterator[Path]:
-    yield _HERE / "runtime"  # the wheel's
+    yield _wheel()
     try:
         yield _cache()
     except MissingExtra:
         return
+
+
+def _wheel() -> Path:
+    return _HERE / "runtime"
 
 
 def _cache() -> Path:
@@ -139,6 +144,10 @@ def _cache() -> Path:
     except ImportError as error:
         raise MissingExtra("platformdirs", "bench") from error
     return user_cache_path("slide-deploy", appauthor=False) / f"onnxruntime-web-{VERSION}"
+
+
+def _archive(path: Path | None) -> bytes:
+    return _downloaded() if path is None else _read(path)
 
 
 def _downloaded() -> bytes:
