@@ -30,8 +30,6 @@ def launched(*switches: str) -> Iterator[Any]:
     if found is None:
         pytest.skip("no browser of Chromium's kind is here")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=str(found), args=[*ARGUMENTS, *switches]
-        )
+        browser = driver.chromium.launch(executable_path=str(found), args=[*ARGUMENTS, *switches])
         yield browser
         browser.close()

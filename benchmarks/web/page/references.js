@@ -65,6 +65,33 @@ export function partsOf(reference, number, ports) {
   return { parts, copies };
 }
 
+/**
+ * Why a file cannot be the one that its reference outputs were made for; null if it can.
+ *
+ * @param inputs of the session, whose open sizes are null.
+ */
+export function foreign(reference, inputs) {
+  const fits = reference.cases.some(
+    (made) =>
+      Object.keys(made.inputs).length === inputs.length &&
+      inputs.every(({ name, shape }) => {
+        const taken = made.inputs[name] && handed(made, made.inputs[name]);
+        // The first may be a batch that goes into the file's own several times.
+        const isSize = (size, axis) =>
+          shape[axis] === null || shape[axis] === size || (!axis && shape[axis] % size === 0);
+        return taken?.length === shape.length && taken.every(isSize);
+      }),
+  );
+  return fits ? null : "wrong: it takes other inputs than its reference outputs have";
+}
+
+/** The shape of what a case's recipe hands over at a time. */
+function handed({ rows }, { shape, axes }) {
+  const sizes = axes ? axes.map((axis) => shape[axis]) : [...shape];
+  if (rows && sizes.length) sizes[0] = rows;
+  return sizes;
+}
+
 /** How often a case goes into the session's batch; null where its sizes are others. */
 function copiesOf(made, ports) {
   if (Object.keys(made.inputs).length !== ports.length) return null;
@@ -72,9 +99,7 @@ function copiesOf(made, ports) {
   for (const port of ports) {
     const recipe = made.inputs[port.name];
     if (!recipe || recipe.shape.length !== port.shape.length) return null;
-    const shape = recipe.axes ? recipe.axes.map((axis) => recipe.shape[axis]) : [...recipe.shape];
-    if (made.rows && shape.length) shape[0] = made.rows;
-    for (const [axis, size] of shape.entries()) {
+    for (const [axis, size] of handed(made, recipe).entries()) {
       const wanted = port.shape[axis];
       if (wanted === size) continue;
       const times = wanted / size;
@@ -109,7 +134,8 @@ function repeated({ dtype, shape, values }, copies) {
  */
 export async function prove(session, ports, reference) {
   const scales = scalesOf(reference);
-  const found = { tested: 0, relative: 0, snr: Infinity, wrong: null };
+  const found = { tested: 0, relative: 0, snr: Infinity, wrong: foreign(reference, session.inputs) };
+  if (found.wrong) return found;
   let deepest = Infinity;
   for (const [number, made] of reference.cases.entries()) {
     const fitted = partsOf(reference, number, ports);

@@ -84,7 +84,9 @@ def test_a_file_that_went_away_is_told(port: int) -> None:
     assert answer.status == 404 and b"has gone" in content
 
 
-@pytest.mark.parametrize("host", ["evil.test", "evil.test:80", "", "127.0.0.1.evil.test", "[x", "a b"])
+@pytest.mark.parametrize(
+    "host", ["evil.test", "evil.test:80", "", "127.0.0.1.evil.test", "[x", "a b"]
+)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_a_name_of_another_site_is_refused(
     port: int, host: str, method: str, taken: list[bytes]
