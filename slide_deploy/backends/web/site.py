@@ -118,7 +118,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    protocol_version = "HTTP/1.1"
+    # One request a connection: none is left open that would outlive the site.
+    protocol_version = "HTTP/1.0"
     timeout = _SECONDS_OF_SILENCE
     server_version, sys_version = "slide-deploy", ""
 
@@ -134,8 +135,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Take the one thing that may be posted."""
         site = self.server.site
         length = self.headers.get("Content-Length", "")
-        # Whatever is refused here leaves its body unread: the connection cannot go on.
-        self.close_connection = True
         if not self._is_addressed():
             return
         if site.post is None or self._path() != site.post_path:
@@ -165,7 +164,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Whether the request names this server as a person would; a refusal is sent if not."""
         if _is_own(self.headers.get("Host", ""), self.server.site.host):
             return True
-        self.close_connection = True
         self._send(Reply(403, "Open this page by its address, not by a name."))
         return False
 
@@ -210,8 +208,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", _KEPT if is_resource else _NOT_KEPT)
         for name, value in HEADERS.items():
             self.send_header(name, value)
-        if self.close_connection:
-            self.send_header("Connection", "close")
         self.end_headers()
 
     def log_message(self, format: str, *arguments: object) -> None:
