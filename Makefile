@@ -9,7 +9,7 @@ JOBS ?= 2
 .DEFAULT_GOAL := help
 .PHONY: help demo detector picture test test-all lint types unit long full mutants random traps tune \
 	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
-	bench-precisions \
+	bench-precisions devices \
 	wheel format train clean
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make bench-quantisation  race families of operators in int8; see docs/quantised-operators.md"
 	@echo "make bench-sizes  export every published size to every format, for an hour; see docs/models.md"
 	@echo "make bench-precisions  what each precision costs a trained model; see docs/precision.md"
+	@echo "make devices check the results in docs/devices and write their table"
 	@echo "make picture draw the picture at the top of the README"
 	@echo "make wheel   build the wheel, with ONNX Runtime Web for pages in it"
 	@echo "make format  format the code"
@@ -128,6 +129,10 @@ bench-precisions: $(VENV)/.installed
 	$(BIN)/python examples/mnist_data.py build/mnist
 	$(BIN)/python -m benchmarks.precisions examples/mnist.pth --data build/mnist/held-out \
 		--calibration build/mnist/training --files build/precisions --out docs/precision.md
+
+# What people sent in from their devices; see docs/devices.md.
+devices: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.devices docs/devices --out docs/devices.md
 
 # Is what auto takes the fastest form of the whole network? A candidate that fails does not stop the
 # rest; the page names it.

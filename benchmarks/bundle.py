@@ -18,9 +18,10 @@ from benchmarks.measuring import plan_file
 from benchmarks.measuring.bundle_runner import PLAN
 from benchmarks.measuring.race import Plan
 from benchmarks.record import Candidate
-from benchmarks.targets.registry import TARGETS
+from slide_deploy.backends.registry import TARGETS
 from slide_deploy.companions import files_of
 from slide_deploy.errors import InputError
+from slide_deploy.references.reference_file import reference_path
 from slide_deploy.writing import draft_of
 
 # Modules, and packages with all below them; a test holds them to be closed under import.
@@ -28,13 +29,25 @@ LIGHT = (
     "benchmarks/__init__.py",
     "benchmarks/record.py",
     "benchmarks/measuring",
-    "benchmarks/targets",
     "slide_deploy/__init__.py",
+    "slide_deploy/backends",
+    "slide_deploy/cases.py",
+    "slide_deploy/deployable/__init__.py",
+    "slide_deploy/deployable/inputs.py",
     "slide_deploy/errors.py",
     "slide_deploy/formats.py",
     "slide_deploy/input_shapes.py",
     "slide_deploy/interruption.py",
     "slide_deploy/machine",
+    "slide_deploy/mlpackage",
+    "slide_deploy/model_files.py",
+    "slide_deploy/parity.py",
+    "slide_deploy/precisions.py",
+    "slide_deploy/references/__init__.py",
+    "slide_deploy/references/draws.py",
+    "slide_deploy/references/proof.py",
+    "slide_deploy/references/record.py",
+    "slide_deploy/references/reference_file.py",
     "slide_deploy/writing.py",
 )
 # What reads checkpoints, for candidates that run one with torch.
@@ -43,7 +56,6 @@ FOR_CHECKPOINTS = (
     "slide_deploy/folding.py",
     "slide_deploy/hashing.py",
     "slide_deploy/hosts",
-    "slide_deploy/model_files.py",
     "slide_deploy/models",
 )
 _CHECKPOINTS = frozenset((".pth", ".pt", ".safetensors"))
@@ -94,12 +106,10 @@ def write_bundle(plan: Plan, out: Path) -> None:
 
 def requirements(candidates: tuple[Candidate, ...]) -> list[str]:
     """Lines of ``requirements.txt``, sorted; of targets of one's own nothing is known."""
-    lines = {"numpy>=1.26"}
+    lines = {"numpy>=1.26", "safetensors>=0.4.5"}  # the latter reads reference outputs
     for candidate in candidates:
         runtime = candidate.target.split(":")[0]
         lines |= set(_REQUIREMENTS.get(candidate.target, _REQUIREMENTS.get(runtime, ())))
-        if _is_checkpoint(candidate):
-            lines.add("safetensors>=0.4.5")
     # All distributions of ONNX Runtime have one import name, and each holds the CPU's kernels.
     if any(line.startswith("onnxruntime-") for line in lines):
         lines.discard(*_REQUIREMENTS["onnxruntime"])
@@ -132,6 +142,9 @@ def _moved(plan: Plan) -> tuple[Plan, dict[str, Path]]:
         if path not in folders:
             folders[path] = PurePosixPath("models") / str(len(folders) + 1)
             files |= {f"{folders[path]}/{name}": file for name, file in files_of(path).items()}
+            reference = reference_path(path)
+            if reference.is_file():
+                files[f"{folders[path]}/{reference.name}"] = reference
         candidates.append(replace(candidate, path=f"{folders[path]}/{path.name}"))
     return replace(plan, candidates=tuple(candidates)), files
 

@@ -7,7 +7,8 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks.record import Candidate, Configuration
-from benchmarks.targets.registry import target_named, targets_for
+from slide_deploy.backends.base import Target
+from slide_deploy.backends.registry import targets_for, timed_target_named
 from slide_deploy.companions import graph_of
 from slide_deploy.errors import InputError
 from slide_deploy.formats import find_format
@@ -65,7 +66,7 @@ def candidates(files: Sequence[Path], sweep: Sweep) -> tuple[Candidate, ...]:
     chosen = {file: _targets(file, sweep.targets) for file in files}
     for name in sweep.targets:
         if not any(name in found for found in chosen.values()):
-            kinds = ", ".join(target_named(name).suffixes)
+            kinds = ", ".join(timed_target_named(name).suffixes)
             raise InputError(f"{name} runs none of the files: give it one that ends in {kinds}.")
     sizes = [
         replace(sweep.configuration, batch=batch, streams=streams)
@@ -107,9 +108,9 @@ def candidate_name(
 
 
 def _targets(file: Path, wanted: Sequence[str]) -> tuple[str, ...]:
-    possible = targets_for(file) if not wanted else tuple(map(target_named, wanted))
+    possible = tuple(map(timed_target_named, wanted)) or _timed_for(file)
     if wanted:
-        found = tuple(target.name for target in possible if file.suffix in target.suffixes)
+        found = tuple(target.name for target in possible if file.suffix.lower() in target.suffixes)
         if not found:
             kinds = ", ".join(
                 dict.fromkeys(kind for target in possible for kind in target.suffixes)
@@ -123,6 +124,11 @@ def _targets(file: Path, wanted: Sequence[str]) -> tuple[str, ...]:
             return (target.name,)
     hints = "; ".join(f"{target.name}: {target.find().detail}" for target in possible[:2])
     raise InputError(f"Nothing here runs {file} ({hints}).")
+
+
+def _timed_for(file: Path) -> tuple[Target, ...]:
+    """The targets of a kind of files whose speed means something."""
+    return tuple(target for target in targets_for(file) if target.is_timed)
 
 
 def labels(files: Sequence[Path]) -> list[str]:

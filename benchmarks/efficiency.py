@@ -42,7 +42,7 @@ def share_of_limit(
         return None
     if configuration.precision != "float32" or measurement.artifact is None or seconds is None:
         return None
-    best = _best_seconds(measurement.artifact, configuration.batch * configuration.streams, limits)
+    best = _best_seconds(measurement.artifact, configuration.images * configuration.streams, limits)
     return None if best is None else best / seconds
 
 

@@ -80,6 +80,9 @@ def _of_measurement(measurement: Measurement) -> Iterator[str]:
         yield "shapes: a size is absurd"
     if not 1 <= measurement.repetitions <= _LARGEST_COUNT:
         yield f"repetitions: {_shown(measurement.repetitions)} is absurd"
+    proof = measurement.proof
+    if proof is not None and not (0 < proof.cases <= _MAX_DIMENSION and proof.relative >= 0):
+        yield "proof: it is no proof"
     yield from _of_counts(measurement)
     yield from _of_durations(measurement)
     for name in ("rounds", "sustained"):

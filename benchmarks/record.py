@@ -6,34 +6,27 @@ Times of calls are whole nanoseconds, durations are seconds, sizes are bytes.
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from slide_deploy.backends.base import OperatorTime
+from slide_deploy.backends.configuration import Configuration
+
+__all__ = [
+    "RECORD_VERSION",
+    "Artifact",
+    "Candidate",
+    "ColdStart",
+    "Configuration",
+    "Limits",
+    "Measurement",
+    "Memory",
+    "OperatorTime",
+    "Round",
+    "Run",
+    "Tensor",
+    "WarmUp",
+]
+
 # 1: the first form.
 RECORD_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """How a target runs a file. All of it is set explicitly, whatever the runtime's defaults.
-
-    Attributes:
-        threads: that one inference may use.
-        pinned: processors that the process is bound to; empty for no binding.
-        precision: of the arithmetic: "float32", "float16", "bfloat16", or "default" for the
-            runtime's own choice.
-        batch: images of one call, where the file leaves it open.
-        streams: calls that are in flight at a time.
-        shapes: sizes of inputs by name, where the file leaves more open than the batch.
-        options: of the runtime, by its own names; they overrule the rest.
-        environment: variables that its process is started with, as runtimes read some of them.
-    """
-
-    threads: int = 1
-    pinned: tuple[int, ...] = ()
-    precision: str = "float32"
-    batch: int = 1
-    streams: int = 1
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    options: dict[str, str] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,8 @@ class Candidate:
     Attributes:
         name: unique in its run, as tables show it.
         path: of the file, on the machine that measures.
-        target: a name of `targets.registry`, or "module:attribute" of a target of one's own.
+        target: a name of `slide_deploy.backends.registry`, or "module:attribute" of a target of
+            one's own.
         configuration: how it runs.
         extra_work: share of each call's time that is spent again, busily, inside the timed region;
             for tests of the gate.
@@ -85,7 +79,7 @@ class Candidate:
     name: str
     path: str
     target: str
-    configuration: Configuration = Configuration()
+    configuration: Configuration = field(default_factory=Configuration)
     extra_work: float = 0.0
     line: str = ""
 
@@ -157,18 +151,19 @@ class Round:
 
 
 @dataclass(frozen=True)
-class OperatorTime:
-    """What a runtime says of one of its operators, for one call.
+class Proof:
+    """That the very calls which were timed gave the trained network's answers.
 
     Attributes:
-        name: of the node, as the runtime names it after its own optimiser.
-        operator: its kind, with the kernel where the runtime tells.
-        nanoseconds: mean of the profiled calls.
+        cases: inputs that were run.
+        relative: largest absolute error over the largest absolute value of the answer, of all
+            cases and outputs.
+        snr_db: least signal-to-noise ratio, in dB; None where every answer was exact.
     """
 
-    name: str
-    operator: str
-    nanoseconds: int
+    cases: int
+    relative: float
+    snr_db: float | None
 
 
 @dataclass(frozen=True)
@@ -180,6 +175,7 @@ class Measurement:
         artifact: the file; None if it could not be read.
         runtime: library, version, device and settings as the runtime itself reports them.
         inputs: as they were fed.
+        proof: that it answers right; None for a file without reference outputs.
         repetitions: calls in each sample: above 1 only where one call is too short for the clock.
         cold: until the first answer.
         warm_up: until the latency had settled.
@@ -194,6 +190,7 @@ class Measurement:
     artifact: Artifact | None = None
     runtime: dict[str, str] = field(default_factory=dict)
     inputs: tuple[Tensor, ...] = ()
+    proof: Proof | None = None
     repetitions: int = 1
     cold: ColdStart | None = None
     warm_up: WarmUp | None = None
@@ -211,7 +208,7 @@ class Measurement:
     @property
     def samples_per_image(self) -> tuple[tuple[float, ...], ...]:
         """Nanoseconds an image, round by round, so that batches can be compared."""
-        batch = self.candidate.configuration.batch
+        batch = self.candidate.configuration.images
         return tuple(tuple(sample / batch for sample in samples) for samples in self.samples)
 
     @property

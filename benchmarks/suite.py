@@ -51,8 +51,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from benchmarks.candidates import Sweep, candidate_name
 from benchmarks.own_network import OwnNetwork, as_json
 from benchmarks.record import Artifact, Candidate
-from benchmarks.targets.registry import target_named
 from slide_deploy import __version__
+from slide_deploy.backends.registry import timed_target_named
 from slide_deploy.errors import InputError
 from slide_deploy.formats import format_run_on
 from slide_deploy.hashing import code_digest, sha256
@@ -234,7 +234,7 @@ def _candidates(
     export: Export,
 ) -> Iterator[Candidate]:
     file = _file(entry, target, size, path.parent, work, export)
-    if file.suffix not in target_named(target).suffixes:
+    if file.suffix.lower() not in timed_target_named(target).suffixes:
         raise InputError(f"{path}: {entry.name} is {file.name}, which {target} does not run.")
     batches, streams = _sizes(suite, sweep)
     fixed = (entry.file, entry.attention, entry.model)

@@ -35,7 +35,7 @@ class Contest:
     """What is to be decided.
 
     Attributes:
-        target: a name of `targets.registry`.
+        target: a name of `slide_deploy.backends.registry`.
         configuration: how candidates run.
         present: the choice so far.
         forms: that may win.

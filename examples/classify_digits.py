@@ -120,7 +120,7 @@ def _answers(path: Path, images: Images) -> Answers:
 def _open(path: Path) -> tuple[str, str, Predictor]:
     """What runs a file, its version, and the call that does."""
     if path.suffix in FILES:
-        from slide_deploy.runtimes import open_image_file
+        from slide_deploy.backends import open_image_file
 
         file = open_image_file(path)
 

@@ -10,6 +10,7 @@ from exporters.base import ExportRequest, Traces
 from exporters.quantisation.calibration import noise
 from exporters.quantisation.making import write
 from exporters.registry import exporter_for
+from slide_deploy.backends import open_file
 from slide_deploy.cases import example_case, verification_cases
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.network import Call
@@ -20,7 +21,7 @@ from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.parity import verify
 from slide_deploy.precisions import precision_named
 from slide_deploy.reference import reference_answers
-from slide_deploy.runtimes import open_file
+from slide_deploy.references.making import interface_of, store_reference
 from slide_deploy.verification import answers_of
 
 
@@ -157,3 +158,12 @@ class AttentionFiles:
                     f"{path.name} disagrees with the folded attention on {case.name} "
                     f"({case.agreement.snr_db:.0f} dB on {session.runtime} {session.version})."
                 )
+        # The race proves it once more, on the device that it is raced on.
+        store_reference(
+            path,
+            interface_of(session),
+            self._whole,
+            self._cases,
+            self._references,
+            self._precision,
+        )

@@ -19,6 +19,7 @@ from slide_deploy.formats import Format
 from slide_deploy.passes.report import PassReport
 from slide_deploy.passes.running import run_passes
 from slide_deploy.program.tracing import open_dimensions, traced
+from slide_deploy.references.reference_file import reference_path
 
 _Written = tuple[torch.export.ExportedProgram, tuple[PassReport, ...]]
 
@@ -141,6 +142,11 @@ class Exporter:
         """Every file or folder that is written for a stem, the one that others open first."""
         suffixes = (self.record.suffix, *self.record.companions)
         return tuple(stem.with_name(stem.name + suffix) for suffix in suffixes)
+
+    def published(self, stem: Path) -> tuple[Path, ...]:
+        """Everything that an export leaves for a stem: ``paths``, and the reference outputs."""
+        paths = self.paths(stem)
+        return (*paths, reference_path(paths[0]))
 
     def require(self, precision: str = "float32") -> None:
         """Check that this format can be written here.

@@ -11,17 +11,17 @@ from exporters.base import Exporter, ExportRequest, Traces
 from exporters.declarations import request_declarations
 from exporters.images import folded_where, image_metadata, with_ends
 from exporters.metadata import metadata_of
+from exporters.other_targets import others_for
 from exporters.outcome import ExportedFile, ExportOptions
 from exporters.price import Price
+from exporters.proof import Proof
 from exporters.quantisation.accuracy import Trial, keep_drop
 from exporters.quantisation.calibration import Calibration
-from exporters.quantisation.judge import Judge
 from exporters.quantisation.layers import layer_names
 from exporters.quantisation.making import Making, write
 from exporters.quantisation.mending import first_wrong, mend
 from exporters.quiet import quiet
 from slide_deploy import interruption
-from slide_deploy.cases import Case
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -38,30 +38,11 @@ from slide_deploy.lowerings import (
 )
 from slide_deploy.parity import Verification, verify
 from slide_deploy.precisions import precision_named
-from slide_deploy.reference import Reference
-from slide_deploy.runtimes import open_file
-from slide_deploy.verification import answers_of
+from slide_deploy.progress import expect
+from slide_deploy.references.making import Interface, interface_of, store_reference
+from slide_deploy.verification import answers_of, open_to_prove
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What every file of an export must agree with.
-
-    Attributes:
-        cases: inputs to verify with.
-        reference: the true answers to them.
-        calibration: for precisions that measure ranges.
-        judge: says how often a file is right; None where nobody asked.
-        shown: inputs whose values float16 must hold: the cases, and examples where there are some.
-    """
-
-    cases: Sequence[Case]
-    reference: Reference
-    calibration: Calibration | None = None
-    judge: Judge | None = None
-    shown: Sequence[Case] = ()
 
 
 @dataclass(frozen=True)
@@ -201,23 +182,38 @@ def write_and_verify(
     preprocessing = folded_where(request.program, rewrites, request.deployable)
     precision = precision_named(request.precision)
     progress(f"verify {exporter.format}")
-    verification = _verified(paths[0], request, proof)
+    verification, names = _verified(paths[0], request, proof)
     if precision.can_overflow and not verification.passed:
         source = None if making is None else making.source
         if making is None and exporter.can_keep:
             progress(f"keep {exporter.format} from overflowing")
             source, kept = mend(exporter, request, paths[0], proof.shown, precision)
-            verification = _verified(paths[0], request, proof) if kept else verification
+            if kept:
+                verification, names = _verified(paths[0], request, proof)
         if source is not None and not verification.passed:
             failed = verification.failures
             cases, least = proof.shown, precision.layer_db
             wrong_at = first_wrong(source, paths[0], request, cases, failed, least)
+    elsewhere = {}
+    for target in others_for(paths[0], request.precision, options.verify_on):
+        expect(progress, 1)
+        progress(f"verify {exporter.format} on {target}")
+        elsewhere[target], _ = _verified(paths[0], request, proof, target)
     request.forget()
     graph = read_graph(paths[0])
+    reference = store_reference(
+        paths[0],
+        names,
+        request.deployable,
+        proof.cases,
+        proof.reference.answers,
+        request.precision,
+    )
     return ExportedFile(
         format=exporter.format,
         paths=paths,
         sha256=tuple(sha256(path) for path in paths),
+        reference=reference,
         lowerings=job.lowerings,
         rewrites=rewrites,
         size=sum(_size(path) for path in paths),
@@ -230,6 +226,7 @@ def write_and_verify(
         price=price,
         kept=kept,
         wrong_at=wrong_at,
+        verified_on=elsewhere,
     )
 
 
@@ -242,17 +239,23 @@ def _price(
     operators = making.operators
     trial = Trial(
         judge=proof.judge,
-        verify=lambda path: _verified(path, request, proof),
+        verify=lambda path: _verified(path, request, proof)[0],
         layers=layer_names(request.program, read_graph(making.source), operators),
         progress=progress,
     )
     return keep_drop(making, operators, trial)
 
 
-def _verified(path: Path, request: ExportRequest, proof: Proof) -> Verification:
-    """Hold a file against the network; its runtime, which has weights of its own, ends with it."""
-    session = open_file(path, request.precision)
-    return verify(
+def _verified(
+    path: Path, request: ExportRequest, proof: Proof, target: str | None = None
+) -> tuple[Verification, Interface]:
+    """Hold a file against the network; its runtime, which has weights of its own, ends with it.
+
+    Returns:
+        The verdict, and what the file calls its inputs and outputs.
+    """
+    session = open_to_prove(path, request.precision, target)
+    verdict = verify(
         lambda feeds: answers_of(session, request.deployable, feeds),
         proof.cases,
         proof.reference.answers,
@@ -260,6 +263,7 @@ def _verified(path: Path, request: ExportRequest, proof: Proof) -> Verification:
         version=session.version,
         limit=precision_named(request.precision).limit,
     )
+    return verdict, interface_of(session)
 
 
 def _size(path: Path) -> int:

@@ -131,10 +131,14 @@ def _entry(file: ExportedFile, deployable: Deployable, options: ExportOptions) -
         "metadata": deployable.origin.metadata,
         "passed": file.passed,
         "sha256": {path.name: digest for path, digest in zip(file.paths, file.sha256, strict=True)},
+        "reference_outputs": (
+            {} if file.reference is None else {file.reference.name: sha256(file.reference)}
+        ),
         "bytes": file.size,
         "operators": dict(file.operators),
         "violations": file.violations,
         "verification": file.verification,
+        **({"verified_on": file.verified_on} if file.verified_on else {}),
         **({} if file.price is None else {"price": file.price}),
     }
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class ExportOptions:
         max_drop: percentage points of top-1 that a quantised file may lose; None for any number.
         data: pictures whose classes are known, on which that is measured; those for calibration if
             None, without those on which ranges are measured.
+        verify_on: names of targets that verify each file that they run, besides the file's own.
     """
 
     formats: tuple[str, ...]
@@ -52,6 +53,7 @@ class ExportOptions:
     calibration: Path | None = None
     max_drop: float | None = None
     data: Path | None = None
+    verify_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ class ExportedFile:
         price: what it loses of the network's top-1; None where that was not asked for.
         kept: names of the operators that stay in float32 in a file of float16.
         wrong_at: where a file of float16 fails: its first operator whose values are wrong.
+        reference: the trained network's answers beside it, see ``slide_deploy.references``; None
+            where they are too large, or the file was removed.
+        verified_on: the verdict on its answers on each other target that was asked for, by name.
     """
 
     format: str
@@ -92,13 +97,20 @@ class ExportedFile:
     price: Price | None = None
     kept: tuple[str, ...] = ()
     wrong_at: str = ""
+    reference: Path | None = None
+    verified_on: Mapping[str, Verification] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
         """Whether the file answers as it must, loses no more than it may and breaks no rule."""
         is_cheap = self.price is None or self.price.passed
         is_valid = not any(violation.severity == "error" for violation in self.violations)
-        return self.verification.passed and is_cheap and is_valid
+        return all(each.passed for each in self.verifications) and is_cheap and is_valid
+
+    @property
+    def verifications(self) -> tuple[Verification, ...]:
+        """The verdicts on its answers, that of its own target first."""
+        return (self.verification, *self.verified_on.values())
 
 
 @dataclass(frozen=True, repr=False)
@@ -196,6 +208,13 @@ def _problems(file: ExportedFile, network: str) -> Iterator[str]:
             f"{f', first at the operator {file.wrong_at}' if file.wrong_at else ''}; "
             f"it was {fate}.{_advice(file)}"
         )
+    for target, verification in file.verified_on.items():
+        if not verification.passed:
+            cases = ", ".join(verification.failures)
+            yield (
+                f"the {file.format} file disagrees with {network} on {target} on: {cases}; "
+                f"it was {fate}."
+            )
     if file.price is not None and not file.price.passed:
         yield f"the {file.format} file {file.price.failure(network)}; it was {fate}."
     for violation in file.violations:

@@ -11,10 +11,12 @@ from typing import Any
 
 from exporters.base import Exporter
 from exporters.images import refuse_labels, with_ends
-from exporters.jobs import Progress, Proof, jobs_of, write_and_verify
+from exporters.jobs import Progress, jobs_of, write_and_verify
 from exporters.manifest import entries_beside, manifest_of
+from exporters.other_targets import require_targets
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
 from exporters.plain import to_json
+from exporters.proof import Proof
 from exporters.publishing import Publication, publication, refuse_occupied
 from exporters.quantisation.calibration import calibration_of, refuse_calibration
 from exporters.quantisation.judge import judge_of, labelled_pictures
@@ -28,6 +30,7 @@ from slide_deploy.lowerings import Lowering, refuse_strips
 from slide_deploy.precisions import precision_named
 from slide_deploy.progress import expect
 from slide_deploy.reference import reference_answers
+from slide_deploy.references.reference_file import reference_path
 from slide_deploy.reparameterize import reparameterize, with_branches
 from slide_deploy.torch_defaults import torch_defaults
 
@@ -57,6 +60,7 @@ def export(
     _entries_to_keep(deployable, exporters, options)
     for exporter in exporters:
         exporter.require(options.precision)
+    require_targets(exporters, options.verify_on)
     refuse_calibration(options)
     require_writable_folder(options.out)
     if isinstance(options.lowering, Lowering):
@@ -130,7 +134,7 @@ def _entries_to_keep(
     """
     manifest = options.out / "manifest.json"
     for exporter in exporters:
-        refuse_occupied(exporter.paths(options.out / deployable.origin.stem), options.force)
+        refuse_occupied(exporter.published(options.out / deployable.origin.stem), options.force)
     if manifest.is_dir():
         raise InputError(f"{manifest} is a directory: remove it, or give another --out.")
     refuse_occupied([manifest], force=True)
@@ -141,12 +145,16 @@ def _entries_to_keep(
 def _publish(written: ExportedFile, options: ExportOptions, moves: Publication) -> ExportedFile:
     """Move a file to its final place, or leave it to vanish with the working folder."""
     finals = tuple(options.out / path.name for path in written.paths)
+    # What stands there was to be replaced. It goes even if nothing takes its place: a file of an
+    # earlier export, or its reference outputs, would pass for the new ones.
+    for final in {*finals, reference_path(finals[0])}:
+        moves.clear(final)
     if not written.passed and not options.keep_failed:
-        # What stands there was to be replaced. It goes all the same: a file of an earlier export
-        # would pass for the new one.
-        for final in finals:
-            moves.clear(final)
-        return replace(written, paths=(), sha256=())
+        return replace(written, paths=(), sha256=(), reference=None)
     for source, final in zip(written.paths, finals, strict=True):
         moves.put(source, final)
-    return replace(written, paths=finals)
+    if written.reference is None:
+        return replace(written, paths=finals)
+    beside = reference_path(finals[0])
+    moves.put(written.reference, beside)
+    return replace(written, paths=finals, reference=beside)

@@ -7,11 +7,11 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
+from slide_deploy.backends.base import message_lines
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.program.traced import layer_of
-from slide_deploy.runtimes.base import message_lines
 
 # How converters name an operator in their messages: as a node, or as one of ATen's.
 _NAMED = (

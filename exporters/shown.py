@@ -6,6 +6,7 @@ from html import escape
 from exporters.explained import listed, rewrite_lines
 from exporters.outcome import ExportedFile, ExportResult
 from slide_deploy.console import as_text, verification_table
+from slide_deploy.parity import Verification
 from slide_deploy.reparameterize import Certificate
 from slide_deploy.tuning.choice import NOTHING_NEAR
 
@@ -17,7 +18,8 @@ _HEADERS = ("format", "file", "size", "runs on", "max rel", "SNR dB", "")
 def as_terminal(result: ExportResult) -> str:
     """A table of the figures, and a line for each thing that was done; 80 columns wide."""
     grid = verification_table(
-        _title(result), [(file.format, file.verification) for file in result.files]
+        _title(result),
+        [(file.format, each) for file in result.files for each in file.verifications],
     )
     lines = [_fold(result), *branch_lines(result.certificate)]
     for file in result.files:
@@ -34,7 +36,9 @@ def as_terminal(result: ExportResult) -> str:
 
 def as_html(result: ExportResult) -> str:
     """The same as a small table of a notebook; whatever comes from outside is escaped."""
-    rows = "".join(_row(_cells(file), "td") for file in result.files)
+    rows = "".join(
+        _row(_cells(file, each), "td") for file in result.files for each in file.verifications
+    )
     lowerings = (
         line for file in result.files for line in (*lowering_lines(file), *kept_lines(file))
     )
@@ -132,8 +136,8 @@ def _fold(result: ExportResult) -> str:
     return f"fold: {layers}, error in float64 at most {error:.1e}"
 
 
-def _cells(file: ExportedFile) -> tuple[str, ...]:
-    worst, ran = file.verification.worst, file.verification
+def _cells(file: ExportedFile, ran: Verification) -> tuple[str, ...]:
+    worst = ran.worst
     return (
         file.format,
         file.paths[0].name if file.paths else "removed",

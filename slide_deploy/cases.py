@@ -1,11 +1,14 @@
 """The inputs on which a file and its network are compared."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import count
 
 import numpy as np
 
 from slide_deploy.deployable.inputs import Input
+from slide_deploy.references.draws import Frame, Recipe, choice, constant, normal, stored
+from slide_deploy.references.draws import pixels as pixel_recipe
 
 # Every output of a model by its name.
 Answers = Mapping[str, np.ndarray]
@@ -13,6 +16,8 @@ Answers = Mapping[str, np.ndarray]
 _FRAME = 4
 # A grey near the mean of photographs, and the brightest pixel.
 _GREY, _WHITE = 118, 255
+# A power of two, so that faint numbers are exact.
+_FAINT = 2.0**-7
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,24 @@ class Case:
         inputs: a tensor for each input, by its name.
         rows: of examples: how many are run at a time. Answers to all are compared as one, without
             what they have in common; see ``parity.compare``. None for a case that is run whole.
+        recipes: how inputs are made again, by their name; of the others, only the values tell.
     """
 
     name: str
     inputs: Mapping[str, np.ndarray]
     rows: int | None = None
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+
+    @staticmethod
+    def drawn(name: str, recipes: Mapping[str, Recipe]) -> "Case":
+        """A case whose inputs are drawn.
+
+        Args:
+            name: what it shows.
+            recipes: of each input, by its name.
+        """
+        inputs = {each: recipe.tensor() for each, recipe in recipes.items()}
+        return Case(name, inputs, recipes=recipes)
 
     def run(self, call: Callable[[Mapping[str, np.ndarray]], Answers]) -> Answers:
         """What something answers to the case.
@@ -57,7 +75,7 @@ class Case:
 
 
 def verification_cases(
-    inputs: Sequence[Input], sizes: Mapping[str, Sequence[int]] | None = None, seed: int = 0
+    inputs: Sequence[Input], sizes: Mapping[str, Sequence[int]] | None = None
 ) -> tuple[Case, ...]:
     """Inputs that together show what one random input hides.
 
@@ -68,35 +86,36 @@ def verification_cases(
     Args:
         inputs: of the network; their examples say sizes and types.
         sizes: of each open dimension, by its name: further sizes to draw noise at.
-        seed: of the random draws.
     """
-    random = np.random.default_rng(seed)
+    seeds = count(1)
 
-    def drawn(
-        factor: float = 1.0, resized: Mapping[str, int] | None = None
-    ) -> dict[str, np.ndarray]:
-        return {each.name: _draw(each.resized(resized or {}), random, factor) for each in inputs}
+    def drawn(factor: float = 1.0, resized: Mapping[str, int] | None = None) -> dict[str, Recipe]:
+        return {
+            each.name: _draw(each.resized(resized or {}), next(seeds), factor) for each in inputs
+        }
 
     pixels = {each.name for each in inputs if each.pixels}
-    border = {name: _border(values, name in pixels) for name, values in drawn().items()}
-    cases = [Case("noise", drawn())]
+    cases = [Case.drawn("noise", drawn())]
     if not any(each.values is not None and each.example.dtype.kind == "f" for each in inputs):
+        border = {name: _border(recipe, name in pixels) for name, recipe in drawn().items()}
         cases += [
             # What is wrong at the edge of a map drowns in an average over the whole of it.
-            Case("border", border),
+            Case.drawn("border", border),
             # Nearly no contrast: the normalisations' epsilon and the biases decide.
-            Case("faint", drawn(0.01)),
-            Case("zeros", drawn(0.0)),
+            Case.drawn("faint", drawn(_FAINT)),
+            Case.drawn("zeros", drawn(0.0)),
         ]
         if pixels:
             white = {
-                each.name: np.full_like(each.example, _WHITE) for each in inputs if each.pixels
+                each.name: constant(each.example.shape, str(each.example.dtype), _WHITE)
+                for each in inputs
+                if each.pixels
             }
-            cases.append(Case("white", drawn() | white))
+            cases.append(Case.drawn("white", drawn() | white))
     if any(each.example.size and np.ptp(each.example) for each in inputs):
         cases.insert(0, Case("example", {each.name: each.example for each in inputs}))
     for name, others in (sizes or {}).items():
-        cases += [Case(f"{name} of {size}", drawn(1.0, {name: size})) for size in others]
+        cases += [Case.drawn(f"{name} of {size}", drawn(1.0, {name: size})) for size in others]
     return tuple(cases)
 
 
@@ -113,32 +132,36 @@ def example_case(name: str, examples: Sequence[Mapping[str, np.ndarray]]) -> Cas
     return Case(name, inputs, rows)
 
 
-def _draw(given: Input, random: np.random.Generator, factor: float) -> np.ndarray:
+def _draw(given: Input, seed: int, factor: float) -> Recipe:
     example = given.example
+    shape, dtype = example.shape, str(example.dtype)
     if given.pixels:
         lowest = _GREY if 0 < factor < 1 else 0
-        count = 1 + int(np.ceil(_WHITE * factor))  # of different values
-        return random.integers(lowest, lowest + count, example.shape).astype(example.dtype)
+        different = 1 + int(np.ceil(_WHITE * factor))
+        return pixel_recipe(seed, shape, dtype, lowest, different)
     if given.values is not None:
-        return random.choice(given.values, example.shape)
+        return choice(seed, shape, given.values)
     if example.dtype.kind == "f":
-        noise = random.standard_normal(example.shape) * factor
-        return noise.astype(example.dtype)
+        return normal(seed, shape, dtype, factor)
     if example.dtype.kind == "b":
-        return random.random(example.shape) < 0.5
-    return random.choice(example.ravel(), example.shape) if example.size else example
+        return choice(seed, shape, np.array([False, True]))
+    return choice(seed, shape, np.unique(example)) if example.size else stored(example)
 
 
-def _border(values: np.ndarray, pixels: bool) -> np.ndarray:
-    """Values inside a map taken away, those at its edge three times as large; pixels inside grey.
+def _border(recipe: Recipe, is_pixels: bool) -> Recipe:
+    """A recipe for maps whose inside is taken away; what is left is three times as large.
 
     Args:
-        values: (batch, channels, height, width).
-        pixels: whether they are whole numbers from 0 to 255, which have no larger ones.
+        recipe: of a tensor (batch, channels, height, width); others stay as they are.
+        is_pixels: whether its numbers are whole ones from 0 to 255, which have no larger ones. The
+            inside is grey then.
     """
-    if values.ndim < 4 or (values.dtype.kind != "f" and not pixels):
-        return values
-    frame = _FRAME if min(values.shape[-2:]) > 2 * _FRAME else 1
-    framed = values.copy() if pixels else 3 * values
-    framed[..., frame:-frame, frame:-frame] = _GREY if pixels else 0.0
-    return framed
+    if len(recipe.shape) < 4 or (np.dtype(recipe.dtype).kind != "f" and not is_pixels):
+        return recipe
+    width = _FRAME if min(recipe.shape[-2:]) > 2 * _FRAME else 1
+    if is_pixels:
+        return replace(recipe, frame=Frame(width, _GREY))
+    larger = dict(recipe.draw)
+    if "factor" in larger:
+        larger["factor"] *= 3
+    return replace(recipe, draw=larger, frame=Frame(width, 0.0))

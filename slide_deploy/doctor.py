@@ -7,11 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from slide_deploy import PACKAGES, __version__
-from slide_deploy.formats import Runtime, known_formats
+from slide_deploy.backends.base import Target
+from slide_deploy.backends.registry import TARGETS, target_named
+from slide_deploy.formats import known_formats
 from slide_deploy.machine import describe, fingerprint, usable_threads
 
 # Parts of the report, in this order; others follow as they come.
-INSTALLATION, MACHINE = "installation", "machine"
+INSTALLATION, MACHINE, MEASURED_ON = "installation", "machine", "targets of bench"
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,17 @@ class Finding:
 
 
 def examine() -> tuple[Finding, ...]:
-    """Look at this installation and machine.
+    """Look at this installation, this machine and the targets.
 
-    Who knows more, the benchmark's targets for example, appends findings of a part of his own.
+    Who knows more, the tuning tables for example, appends findings of a part of his own.
     """
     return (
         Finding("slide-deploy", True, f"{__version__}, Python {platform.python_version()}"),
         *_packages(),
         _library("torch", "to load checkpoints and to export"),
-        *(_runtime(runtime) for format in known_formats() for runtime in format.runtimes),
+        *_runtimes(),
         *_machine(),
+        *_targets(),
     )
 
 
@@ -78,8 +81,17 @@ def _library(name: str, purpose: str) -> Finding:
         return Finding(name, False, f"{purpose}: pip install {name}")
 
 
-def _runtime(runtime: Runtime) -> Finding:
-    reason = runtime.missing()
-    if reason is not None:
-        return Finding(runtime.name, False, reason)
-    return Finding(runtime.name, True, f"{runtime.package} {version(runtime.package)}")
+def _runtimes() -> list[Finding]:
+    """What proves the files of each format."""
+    named = [target_named(name) for format in known_formats() for name in format.targets]
+    return [_finding(target.name.rpartition(":")[0], target, INSTALLATION) for target in named]
+
+
+def _targets() -> list[Finding]:
+    """What bench could measure on here."""
+    return [_finding(each.name, each, MEASURED_ON) for each in TARGETS if each.is_timed]
+
+
+def _finding(subject: str, target: Target, part: str) -> Finding:
+    found = target.find()
+    return Finding(subject, found.present, found.detail, part)

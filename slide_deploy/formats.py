@@ -5,58 +5,11 @@ so that this file is light: the shell completes the names of formats, and a devi
 finds its runtime.
 """
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 
-from slide_deploy.errors import InputError, MissingExtra
-
-# What ``sys.platform`` calls them, and what people do.
-_SYSTEMS = {"darwin": "macOS", "linux": "Linux", "win32": "Windows"}
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """A runtime that runs written files: what verification and predictions use.
-
-    Attributes:
-        name: as the user sees it.
-        module: with ``load(path) -> Session`` and ``inner_values(path, feeds)``.
-        package: the library, as Python imports it.
-        extra: the extra of slide-deploy that brings the library.
-        platform: the ``sys.platform`` that it needs; None for any.
-        arithmetic: precisions of files that the runtime computes in only if it is told, by a
-            second argument of ``load``.
-    """
-
-    name: str
-    module: str
-    package: str
-    extra: str
-    platform: str | None = None
-    arithmetic: tuple[str, ...] = ()
-
-    def missing(self) -> str | None:
-        """Why it cannot run here, with what would help; None if it can."""
-        if self.platform is not None and sys.platform != self.platform:
-            return f"needs {_SYSTEMS.get(self.platform, self.platform)}"
-        if find_spec(self.package) is None:
-            return f"pip install 'slide-deploy[{self.extra}]'"
-        return None
-
-    def load_module(self) -> ModuleType:
-        """The module that drives it.
-
-        Raises:
-            MissingExtra: if its library is not installed.
-        """
-        if find_spec(self.package) is None:
-            raise MissingExtra(self.package, self.extra)
-        return import_module(self.module)
+from slide_deploy.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -68,11 +21,10 @@ class Format:
         suffix: of the file or folder that other programs open.
         exporter: module with ``write(request, path)``; see ``exporters.base``.
         reader: module with ``read(path, sizes)``; see ``graph_checks.readers``.
-        runtimes: that run its files. The first that is not missing runs them here; the last one
-            shows the values inside.
+        targets: that its files are proved on, by their names in ``slide_deploy.backends``. The
+            first that is present runs them here; the last one shows the values inside.
         packages: libraries that writing needs, as Python imports them.
         extra: the extra of slide-deploy that brings them.
-        target: what most files of it run on, as the benchmark calls it: RUNTIME:DEVICE.
         default_form: of slide attention, on targets of that runtime where nothing was measured.
         precisions: in which it can be written; see ``slide_deploy.precisions``.
         companions: suffixes of the files that belong to the first one.
@@ -89,16 +41,17 @@ class Format:
             record says.
         takes_pictures: whether pixels are given to its files as a picture of the system, whose
             layout and order of channels are the system's own.
+        proved_on: by precision, the target that proves files of it in the place of ``targets``.
+        made_for: what most of its files run on, where that is not the first of ``targets``.
     """
 
     name: str
     suffix: str
     exporter: str
     reader: str
-    runtimes: tuple[Runtime, ...]
+    targets: tuple[str, ...]
     packages: tuple[str, ...]
     extra: str
-    target: str
     default_form: str
     precisions: tuple[str, ...] = ("float32",)
     companions: tuple[str, ...] = ()
@@ -111,6 +64,13 @@ class Format:
     other_passes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
     takes_pictures: bool = False
+    proved_on: Mapping[str, str] = field(default_factory=dict)
+    made_for: str = ""
+
+    @property
+    def target(self) -> str:
+        """What most files of it run on, as the benchmark calls it: RUNTIME:DEVICE."""
+        return self.made_for or self.targets[0]
 
 
 # What pays or is needed wherever a file runs: one operator for many, four axes at most, nothing
@@ -138,18 +98,11 @@ ONNX = Format(
     suffix=".onnx",
     exporter="exporters.onnx_exporter",
     reader="slide_deploy.graph_checks.readers.onnx_file",
-    runtimes=(
-        Runtime(
-            "onnxruntime",
-            "slide_deploy.runtimes.onnxruntime",
-            "onnxruntime",
-            "onnx",
-            arithmetic=("float16",),
-        ),
-    ),
+    targets=("onnxruntime:cpu",),
+    # ONNX Runtime leaves the rounding of float16 out on processors, and hides overflow with it.
+    proved_on={"float16": "onnxruntime:rounded"},
     packages=("onnx", "onnxscript", "onnxruntime"),
     extra="onnx",
-    target="onnxruntime:cpu",
     default_form="broadcast",
     passes=(
         "common_operators",
@@ -186,18 +139,9 @@ OPENVINO = Format(
     suffix=".xml",
     exporter="exporters.openvino_exporter",
     reader="slide_deploy.graph_checks.readers.openvino_ir",
-    runtimes=(
-        Runtime(
-            "openvino",
-            "slide_deploy.runtimes.openvino",
-            "openvino",
-            "openvino",
-            arithmetic=("bfloat16",),
-        ),
-    ),
+    targets=("openvino:cpu",),
     packages=("openvino",),
     extra="openvino",
-    target="openvino:cpu",
     default_form="per-offset",
     precisions=("float32", "float16", "bfloat16", "int8", "int8-weights"),
     companions=(".bin",),
@@ -219,15 +163,11 @@ COREML = Format(
     suffix=".mlpackage",
     exporter="exporters.coreml_exporter",
     reader="slide_deploy.graph_checks.readers.mlpackage",
-    runtimes=(
-        Runtime("coreml", "slide_deploy.runtimes.coreml", "coremltools", "coreml", "darwin"),
-        Runtime(
-            "mil-interpreter", "slide_deploy.runtimes.mil_interpreter", "coremltools", "coreml"
-        ),
-    ),
+    # On the CPU Core ML computes float32 programs in float32.
+    targets=("coreml:cpu", "mil-interpreter:cpu"),
+    made_for="coreml:all",
     packages=("coremltools",),
     extra="coreml",
-    target="coreml:all",
     default_form="per-offset",
     precisions=("float32", "float16", "mixed", "int8-weights", "palettes"),
     is_folder=True,

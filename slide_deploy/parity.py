@@ -40,7 +40,11 @@ class Agreement:
 
 
 def compare(
-    answer: np.ndarray, reference: np.ndarray, scale: float = 0.0, is_centred: bool = False
+    answer: np.ndarray,
+    reference: np.ndarray,
+    scale: float = 0.0,
+    is_centred: bool = False,
+    largest: float = 0.0,
 ) -> Agreement:
     """Compare logits (rows, classes), or maps of any rank, with their reference, in float64.
 
@@ -53,6 +57,7 @@ def compare(
         is_centred: take the mean over the first axis off the reference before its energy and its
             largest value are taken. A file that answers the same to every image then has a signal
             of nothing, and not that of the numbers that all answers have in common.
+        largest: absolute value of the whole that these numbers are samples of, if they are.
 
     NaN and infinity that the reference holds must stand at the same places of the answer, as where
     logits are masked; the figures are those of the numbers around them. A difference there or in
@@ -73,7 +78,8 @@ def compare(
     if is_centred:
         reference = reference - reference.mean(0, where=numbers, keepdims=True)
     reference = reference[numbers].astype(np.float64)
-    worst, largest = float(np.abs(difference).max()), float(np.abs(reference).max())
+    worst = float(np.abs(difference).max())
+    largest = max(largest, float(np.abs(reference).max()))
     noise, signal = float((difference**2).sum()), float((reference**2).sum())
     if largest <= _ROUNDING * scale:
         largest, signal = scale, scale**2 * reference.size

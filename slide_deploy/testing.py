@@ -63,12 +63,12 @@ def assert_parity(
     """
     from torch import nn
 
+    from slide_deploy.backends import open_file
     from slide_deploy.deployable.module import deployable_of
     from slide_deploy.deployable.record import Deployable
     from slide_deploy.deployable.trained import deployable_checkpoint
     from slide_deploy.hosts import load_checkpoint
     from slide_deploy.models.host_network import are_features
-    from slide_deploy.runtimes import open_file
     from slide_deploy.verification import locate, verify_file
 
     file = Path(path)

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from slide_deploy import parity
+from slide_deploy.backends import Port, Session, open_file, values_of
+from slide_deploy.backends.base import Feeds
 from slide_deploy.cases import Answers, Case, verification_cases
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.pixels import answers_probabilities, takes_pixels
@@ -19,8 +21,6 @@ from slide_deploy.noise import noise_by_layer
 from slide_deploy.parity import Verification
 from slide_deploy.precisions import precision_named
 from slide_deploy.reference import layer_outputs, reference_answers
-from slide_deploy.runtimes import Port, Session, open_file, values_of
-from slide_deploy.runtimes.base import Feeds
 from slide_deploy.torch_defaults import torch_defaults
 
 
@@ -30,8 +30,9 @@ def verify_file(
     deployable: Deployable,
     precision: str = "float32",
     examples: Sequence[Case] | None = None,
+    target: str | None = None,
 ) -> Verification:
-    """Run a file on its own runtime and compare it with the trained network in float64.
+    """Run a file and compare it with the trained network in float64.
 
     Args:
         path: the written file.
@@ -39,13 +40,14 @@ def verify_file(
         precision: one of ``slide_deploy.precisions``: how far its answers may be off, and what the
             runtime is told to compute in. The file has no say.
         examples: to compare on, in the place of our own cases.
+        target: that runs it, see ``slide_deploy.backends``; the file's own if None.
 
     Raises:
         InputError: if the file cannot be run or takes other inputs than the network, or the runtime
             does not compute in that precision.
     """
     record = precision_named(precision)
-    session = open_file(path, record.name)
+    session = open_to_prove(path, record.name, target)
     adapted = fitted(path, session, with_ends_of(session, deployable))
     cases = (
         verification_cases(adapted.inputs, adapted.sizes) if examples is None else tuple(examples)
@@ -60,6 +62,23 @@ def verify_file(
     )
 
 
+def open_to_prove(path: Path, precision: str, target: str | None = None) -> Session:
+    """Open a file on a target, with what the file says of itself.
+
+    A runtime of another format's reads the graph of a file, and leaves out what its exporter said.
+
+    Args:
+        path: of the file.
+        precision: of the file.
+        target: by its name; the file's own if None.
+
+    Raises:
+        InputError: if the file cannot be opened there, or the target is not here.
+    """
+    session = open_file(path, precision, target)
+    return session if target is None else replace(session, metadata=read_graph(path).metadata)
+
+
 def answers_of(session: Session, deployable: Deployable, feeds: Feeds) -> Answers:
     """What a file answers, under the names of the network.
 
@@ -71,7 +90,7 @@ def answers_of(session: Session, deployable: Deployable, feeds: Feeds) -> Answer
         feeds: a tensor for each of its inputs.
     """
     given = session(feeds_of(session, deployable, feeds))
-    return {name: given[output] for name, output in _paired(deployable.outputs, session.outputs)}
+    return {name: given[output] for name, output in paired(deployable.outputs, session.outputs)}
 
 
 def feeds_of(session: Session, deployable: Deployable, feeds: Feeds) -> Feeds:
@@ -84,7 +103,7 @@ def feeds_of(session: Session, deployable: Deployable, feeds: Feeds) -> Feeds:
     """
     names = [each.name for each in deployable.inputs]
     ports = [port.name for port in session.inputs]
-    return _as_taken(session, {port: feeds[name] for name, port in _paired(names, ports)})
+    return _as_taken(session, {port: feeds[name] for name, port in paired(names, ports)})
 
 
 def _as_taken(session: Session, feeds: Feeds) -> Feeds:
@@ -113,9 +132,7 @@ def with_ends_of(session: Session, deployable: Deployable) -> Deployable:
     return takes_pixels(deployable, Preprocessing(described.mean, described.deviation, True))
 
 
-def _paired(
-    ours: list[str] | tuple[str, ...], theirs: list[str] | tuple[str, ...]
-) -> list[tuple[str, str]]:
+def paired(ours: Sequence[str], theirs: Sequence[str]) -> list[tuple[str, str]]:
     """Names of a network and those of a file: alike where they are, the others in their order."""
     others = iter([name for name in theirs if name not in ours])
     pairs = ((name, name if name in theirs else next(others, None)) for name in ours)
@@ -148,13 +165,13 @@ def fitted(path: Path, session: Session, deployable: Deployable) -> Deployable:
     names = [each.name for each in deployable.inputs]
     described = read_description(session.metadata)
     ports = {port.name: _channels_first(port, described) for port in session.inputs}
-    paired = _paired(names, list(ports))
+    pairs = paired(names, list(ports))
     declared = _declared(path)
     if described is not None and described.input in declared:
         declared[described.input] = described.channels_first(declared[described.input])
     inputs = _named_apart(
         _as_in_file(path, ports[port], each, declared.get(port, ()), deployable.origin.name)
-        for each, (_, port) in zip(deployable.inputs, paired, strict=True)
+        for each, (_, port) in zip(deployable.inputs, pairs, strict=True)
     )
     if [each.shape for each in inputs] == [each.shape for each in deployable.inputs]:
         return deployable
@@ -256,7 +273,7 @@ def locate(path: Path, deployable: Deployable, precision: str = "float32") -> Pa
     adapted = fitted(path, session, with_ends_of(session, deployable))
     case = verification_cases(adapted.inputs)[0]
     names = [each.name for each in adapted.inputs]
-    pairs = _paired(names, [port.name for port in session.inputs])
+    pairs = paired(names, [port.name for port in session.inputs])
     feeds = _as_taken(session, {port: case.inputs[name] for name, port in pairs})
     layers, values = layer_outputs(adapted, case), values_of(path, feeds)
     found = part(layers, values, known.layer_db)

@@ -15,6 +15,7 @@ from exporters import pipeline
 from exporters.base import ExportRequest, Traces
 from exporters.outcome import ExportOptions, ExportResult
 from slide_deploy import verification
+from slide_deploy.backends import open_file
 from slide_deploy.checkpoint.choice import WeightChoice
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.deployable import save
@@ -30,7 +31,6 @@ from slide_deploy.models.host_network import are_features
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
 from slide_deploy.parity import Verification
-from slide_deploy.runtimes import open_file
 from tests.shared import once
 
 FORMATS = ("onnx", "openvino", "coreml")

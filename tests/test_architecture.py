@@ -153,16 +153,33 @@ ARROWS = {
         "slide_deploy.parity",
         "slide_deploy.precisions",
         "slide_deploy.reference",
-        "slide_deploy.runtimes",
+        "slide_deploy.backends",
         "slide_deploy.torch_defaults",
     },
     "slide_deploy.mlpackage": {"slide_deploy.errors"},
-    "slide_deploy.runtimes": {
+    "slide_deploy.backends": {
         "slide_deploy",
+        "slide_deploy.backends.torch",
+        "slide_deploy.backends.web",
         "slide_deploy.errors",
         "slide_deploy.formats",
+        "slide_deploy.input_shapes",
+        "slide_deploy.machine",
         "slide_deploy.mlpackage",
         "slide_deploy.model_files",
+        "slide_deploy.precisions",
+    },
+    # A page is served a file and what belongs to it.
+    "slide_deploy.backends.web": {
+        "slide_deploy.backends",
+        "slide_deploy.companions",
+        "slide_deploy.errors",
+    },
+    # The one backend that runs checkpoints.
+    "slide_deploy.backends.torch": {
+        "slide_deploy.backends",
+        "slide_deploy.errors",
+        "slide_deploy.hosts",
     },
     "slide_deploy.graph_checks": {
         "slide_deploy",
@@ -192,13 +209,19 @@ ARROWS = {
         "slide_deploy.hashing",
         "slide_deploy.images",
         "slide_deploy.images.description",
+        "slide_deploy.precisions",
         "slide_deploy.printable",
-        "slide_deploy.runtimes",
+        "slide_deploy.backends",
         "slide_deploy.torch_defaults",
         "slide_deploy.tuning.strict",
     },
     "slide_deploy.machine": set(),
-    "slide_deploy.doctor": {"slide_deploy", "slide_deploy.formats", "slide_deploy.machine"},
+    "slide_deploy.doctor": {
+        "slide_deploy",
+        "slide_deploy.backends",
+        "slide_deploy.formats",
+        "slide_deploy.machine",
+    },
     "slide_deploy.tables": set(),
     "slide_deploy.console": {
         "slide_deploy.doctor",
@@ -214,14 +237,14 @@ ARROWS = {
         "slide_deploy.errors",
         "slide_deploy.images.description",
         "slide_deploy.input_shapes",
-        "slide_deploy.runtimes",
+        "slide_deploy.backends",
     },
     "slide_deploy.testing": {
         "slide_deploy.deployable",
         "slide_deploy.graph_checks",
         "slide_deploy.hosts",
         "slide_deploy.models",
-        "slide_deploy.runtimes",
+        "slide_deploy.backends",
         "slide_deploy.verification",
     },
     "exporters": {"slide_deploy"},
@@ -232,7 +255,7 @@ WIRES = {"slide_deploy.tasks", "slide_deploy.cli", "slide_deploy.__main__", "sli
 VERSION = "slide_deploy.__version__"
 # Importable on a device without torch.
 WITHOUT_TORCH = (
-    *("runtimes", "graph_checks", "mlpackage", "parity", "precisions"),
+    *("backends", "graph_checks", "mlpackage", "parity", "precisions"),
     *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
     *("companions", "images.collection", "evaluation.run", "evaluation.merging", "evaluation.gate"),
     *("evaluation.result_file", "evaluation.shown"),
@@ -349,7 +372,7 @@ def test_rewrites_know_no_host_and_no_format(module: str) -> None:
 
 
 def _runtimes(format: Format) -> set[str]:
-    return {runtime.name for runtime in format.runtimes}
+    return {target.partition(":")[0] for target in format.targets}
 
 
 def test_the_test_of_rewrites_sees_names(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from slide_deploy import doctor
 from slide_deploy.cli import app
 from slide_deploy.console import WIDTH, findings_table
-from slide_deploy.doctor import INSTALLATION, MACHINE, Finding, examine
+from slide_deploy.doctor import INSTALLATION, MACHINE, MEASURED_ON, Finding, examine
 
 
 def lines(findings: list[Finding]) -> list[str]:
@@ -24,7 +24,7 @@ def test_facts_of_the_machine_follow_the_installation(monkeypatch: pytest.Monkey
     monkeypatch.setattr(doctor, "describe", lambda: dict(facts))
     found = examine()
     parts = [finding.part for finding in found]
-    assert parts == sorted(parts, key=(INSTALLATION, MACHINE).index)
+    assert parts == sorted(parts, key=(INSTALLATION, MACHINE, MEASURED_ON).index)
     machine = {finding.subject: finding for finding in found if finding.part == MACHINE}
     assert list(machine) == [*facts, "usable threads", "fingerprint"]
     assert all(finding.ok is None for finding in machine.values())

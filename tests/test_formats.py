@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
 from slide_deploy.formats import (
     Format,
@@ -32,17 +33,18 @@ def test_every_module_that_a_record_names_has_what_it_must_have(format: Format) 
     reader = import_module(format.reader)
     assert callable(reader.read)
     assert (reader.DIALECT.format, bool(reader.DIALECT.kinds)) == (format.name, True)
-    for runtime in format.runtimes:
-        module = import_module(runtime.module)
-        assert callable(module.load)
-    assert callable(module.inner_values)  # the last one shows the values inside
+    targets = [target_named(name) for name in format.targets]
+    assert targets[-1].inner_values is not None  # the last one shows the values inside
+    proving = {target_named(name) for name in format.proved_on.values()}
+    assert all(format.suffix in target.suffixes for target in (*targets, *proving))
+    assert target_named(format.target).is_timed
 
 
 @FORMATS
 def test_every_word_of_a_record_means_something(format: Format) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = {format.extra, *(runtime.extra for runtime in format.runtimes)}
-    assert extras <= set(project["optional-dependencies"])
+    assert format.extra in project["optional-dependencies"]
+    assert set(format.proved_on) <= set(format.precisions)
     assert format.default_form in FORMS
     assert [precision_named(name).name for name in format.precisions] == list(format.precisions)
     assert format.name in standard_ops().formats

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import slide_deploy
+from slide_deploy.backends import values_of
 from slide_deploy.locate import LayerOutput
 from slide_deploy.noise import noise_by_layer, worst_first
-from slide_deploy.runtimes import values_of
 from tests.exporters.quantisation.colours import colours, image, pictures
 from tests.shared import once
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from slide_deploy.backends import open_file
 from slide_deploy.errors import InputError
 from slide_deploy.formats import format_named
 from slide_deploy.presets import PRESETS, preset_names
-from slide_deploy.runtimes import open_file
 from slide_deploy.tasks.choices import Wishes, chosen
 from tests.pages import presets_table
 from tests.support import Golden

@@ -11,12 +11,14 @@ from typer.testing import CliRunner
 
 import slide_deploy
 from slide_deploy.api.networks import network_of
+from slide_deploy.backends.base import untimed
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.registry import target_named
 from slide_deploy.cli import app
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file
 from slide_deploy.precisions import precision_named
-from slide_deploy.runtimes import runtime_for
 from slide_deploy.tasks.proofs import examples_to_prove
 from tests.shared import once
 from tests.support import copied, golden_swin, randomise
@@ -93,8 +95,9 @@ def test_an_arithmetic_that_the_processor_lacks_is_refused() -> None:
 
     if "FP16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("the processor has float16")
-    with pytest.raises(InputError, match=r"is to be run in float16, and OpenVINO computes in"):
-        runtime_for(written("float32")).load_module().load(written("float32"), "float16")
+    half = Configuration(precision="float16", batch=None)
+    with pytest.raises(InputError, match=r"openvino:cpu computes in \w+ here, not float16"):
+        target_named("openvino:cpu").open(written("float32"), half, untimed)
 
 
 @pytest.mark.parametrize(

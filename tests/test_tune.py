@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.targets.registry import target_named
 from benchmarks.tuning import Decision
 from slide_deploy import cli, formats
+from slide_deploy.backends.registry import target_named
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import load_checkpoint
@@ -237,7 +237,7 @@ def test_export_says_what_it_could_not_race(run, decide, tmp_path, monkeypatch) 
 
 
 def test_export_does_not_race_on_a_device_that_is_not_here(monkeypatch) -> None:
-    monkeypatch.setattr(formats, "FORMATS", (replace(formats.COREML, target="coreml:ane"),))
+    monkeypatch.setattr(formats, "FORMATS", (replace(formats.COREML, made_for="coreml:ane"),))
     if target_named("coreml:ane").find().present:
         pytest.skip("it is here")
     trained = deployable_checkpoint(load_checkpoint(NANO))

@@ -108,7 +108,11 @@ def _outcome(measured: Measurement) -> str:
     if measured.error is not None:
         return f"failed: {measured.error}"
     samples = measured.pooled_samples
-    return f"{median(samples) / 1e6:.3f} ms" if samples else "not measured"
+    if not samples:
+        return "not measured"
+    proof = measured.proof
+    how = "unproven" if proof is None else f"error {proof.relative:.0e}"
+    return f"{median(samples) / 1e6:.3f} ms, {how}"
 
 
 class _Steps:

@@ -115,9 +115,9 @@ class _Race:
             self._exits.close()
 
     def start(self) -> None:
-        """Load every candidate and warm it up, one after the other."""
+        """Load every candidate, prove it and warm it up, one after the other."""
         for candidate in self._plan.candidates:
-            self._step(f"{candidate.name}: load and warm up")
+            self._step(f"{candidate.name}: load, prove and warm up")
             with self._failing(candidate.name):
                 configuration = candidate.configuration
                 worker = self._new_worker(configuration.threads, configuration.environment)
@@ -126,6 +126,9 @@ class _Race:
                 self._note(
                     candidate.name, runtime=loaded.runtime, inputs=loaded.inputs, cold=loaded.cold
                 )
+                artifact = self._plan.artifacts.get(candidate.name)
+                proof = worker.ask("prove", artifact.sha256 if artifact else None)
+                self._note(candidate.name, proof=proof)
                 warmed = worker.ask("warm_up", self._plan.warm_up)
                 self._note(candidate.name, warm_up=warmed.warm_up, repetitions=warmed.repetitions)
         if self._plan.limits is not None:

@@ -4,21 +4,26 @@ Commands and answers are pickled, over standard input and what was standard outp
 prints does so on standard error.
 """
 
+import math
 import os
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from benchmarks.measuring import limits, memory, timer
-from benchmarks.record import Candidate, ColdStart, Memory, OperatorTime, Tensor, WarmUp
-from benchmarks.targets.base import Loaded
-from benchmarks.targets.registry import target_named
+from benchmarks.record import Candidate, ColdStart, Memory, OperatorTime, Proof, Tensor, WarmUp
+from slide_deploy.backends.base import Port, Session, Stream
+from slide_deploy.backends.inputs import drawn_shape, random_arrays
+from slide_deploy.backends.registry import target_named, timed_target_named
 from slide_deploy.errors import SlideDeployError
+from slide_deploy.parity import Verification
+from slide_deploy.references.proof import prove, worst_failure
+from slide_deploy.references.reference_file import read_reference
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,9 @@ class Worker:
 
     def __init__(self) -> None:
         self._candidate: Candidate
-        self._loaded: Loaded
-        self._streams: list[timer.Call] = []
+        self._session: Session
+        self._streams: list[Stream] = []
+        self._calls: list[timer.Call] = []
         self._repetitions = 1
         self._imported: int | None = None
         self._after_load: int | None = None
@@ -91,29 +97,68 @@ class Worker:
                 if name == "import":
                     self._imported = memory.current()
 
-        target = target_named(candidate.target)
+        target = timed_target_named(candidate.target)
         self._candidate = candidate
-        self._loaded = target.load(Path(candidate.path), candidate.configuration, stage)
-        self._streams = [
-            timer.with_extra_work(
-                self._loaded.new_stream(), self._loaded.clock, candidate.extra_work
-            )
-            for _ in range(candidate.configuration.streams)
+        self._session = target.open(Path(candidate.path), candidate.configuration, stage)
+        self._streams = [self._bound_stream() for _ in range(candidate.configuration.streams)]
+        self._calls = [
+            timer.with_extra_work(stream.run, self._session.clock, candidate.extra_work)
+            for stream in self._streams
         ]
         self._after_load = memory.current()
         with stage("first run"):
-            self._streams[0]()
-        return Started(self._loaded.runtime, self._loaded.inputs, ColdStart(stages))
+            self._calls[0]()
+        session = self._session
+        runtime = {"library": session.runtime, "version": session.version, **session.facts}
+        return Started(runtime, tuple(map(_fed, session.inputs)), ColdStart(stages))
+
+    def _bound_stream(self) -> Stream:
+        """A stream with random inputs of its own."""
+        stream = self._session.new_stream()
+        stream.bind(random_arrays(self._session.inputs))
+        return stream
+
+    def prove(self, sha256: str | None) -> Proof | None:
+        """Hold the very calls that will be timed against the file's reference outputs.
+
+        Args:
+            sha256: of the file; None where it is not known.
+
+        Returns:
+            The worst figures of all streams; None where there are no reference outputs, or none for
+            the sizes that are measured.
+
+        Raises:
+            SlideDeployError: if a stream answers wrong, or the file is another one.
+        """
+        reference = read_reference(Path(self._candidate.path))
+        if reference is None:
+            return None
+        if sha256 not in (None, reference.model_sha256):
+            raise SlideDeployError(
+                "wrong: the file is not the one that was proved when it was exported: export it "
+                "again."
+            )
+        session = self._session
+        computed = session.facts.get("precision", self._candidate.configuration.precision)
+        found = [prove(session, each, reference, computed) for each in self._streams]
+        for stream in self._streams:
+            stream.bind(random_arrays(session.inputs))
+        verdicts = [each for each in found if each is not None]
+        for verdict in verdicts:
+            if not verdict.passed:
+                raise SlideDeployError(f"wrong: {worst_failure(verdict)}")
+        return _proof(verdicts) if verdicts else None
 
     def warm_up(self, limit: float) -> Warmed:
         """Call until the latency has settled, for at most ``limit`` seconds."""
-        warm, latency = timer.warm_up(self._streams[0], self._loaded.clock, limit)
+        warm, latency = timer.warm_up(self._calls[0], self._session.clock, limit)
         self._repetitions = timer.repetitions(latency)
         return Warmed(warm, latency, self._repetitions)
 
     def round(self, seconds: float) -> timer.Sampled:
         """Time calls for some seconds."""
-        return timer.sample(self._streams, self._loaded.clock, seconds, self._repetitions)
+        return timer.sample(self._calls, self._session.clock, seconds, self._repetitions)
 
     def memory(self) -> Memory:
         """Of this process until now."""
@@ -134,6 +179,20 @@ class Worker:
     def measure_limits(self) -> tuple[float, float]:
         """Multiply-accumulates and bytes a second."""
         return self._limits.measure()
+
+
+def _fed(port: Port) -> Tensor:
+    """An input as `random_arrays` draws it."""
+    return Tensor(port.name, port.dtype, drawn_shape(port))
+
+
+def _proof(verdicts: Sequence[Verification]) -> Proof:
+    snr_db = min(each.worst.snr_db for each in verdicts)
+    return Proof(
+        cases=len({case.name for case in verdicts[0].cases}),
+        relative=max(each.worst.max_relative for each in verdicts),
+        snr_db=snr_db if math.isfinite(snr_db) else None,
+    )
 
 
 def _pin(processors: tuple[int, ...]) -> None:

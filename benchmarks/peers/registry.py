@@ -10,9 +10,15 @@ from torch import Tensor, nn
 from benchmarks.peers.products import MatrixProducts, products_of
 from benchmarks.peers.subject import Subject, as_if_trained
 from benchmarks.peers.unfold import UnfoldAttention
+from slide_deploy.backends import open_file
+from slide_deploy.cases import verification_cases
+from slide_deploy.deployable.module import deployable_of
 from slide_deploy.errors import InputError
 from slide_deploy.hosts.registry import host_of
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
+from slide_deploy.precisions import FLOAT32
+from slide_deploy.reference import reference_answers
+from slide_deploy.references.making import interface_of, store_reference
 from slide_deploy.surgery import replace_module
 from slide_deploy.writing import draft_of
 
@@ -91,6 +97,8 @@ def peer_named(name: str) -> Peer:
 def write_peer(peer: Peer, subject: Subject, path: Path) -> None:
     """Write a peer as ``torch.onnx.export`` does it, without any help of ours.
 
+    Its reference outputs stand beside it, so that it is proved as our files are before it is timed.
+
     Args:
         peer: which.
         subject: of what.
@@ -101,3 +109,8 @@ def write_peer(peer: Peer, subject: Subject, path: Path) -> None:
     assert program is not None
     with draft_of(path) as draft:
         program.save(str(draft), external_data=False)
+    deployable = deployable_of(model, inputs)
+    cases = verification_cases(deployable.inputs)
+    answers = reference_answers(deployable, cases).answers
+    names = interface_of(open_file(path))
+    store_reference(path, names, deployable, cases, answers, FLOAT32.name)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
 from slide_deploy.evaluation.record import Record
 from slide_deploy.evaluation.result_file import read
@@ -57,7 +58,7 @@ def kinds(formats: Sequence[str] = (), precisions: Sequence[str] = ()) -> Iterat
         precisions: the same of precisions.
     """
     for format in known_formats():
-        runs = any(runtime.missing() is None for runtime in format.runtimes)
+        runs = any(target_named(name).find().present for name in format.targets)
         for precision in format.precisions:
             wanted = not formats or format.name in formats
             if runs and wanted and (not precisions or precision in precisions):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from benchmarks.record import Measurement
 from benchmarks.report.machines import Machines
 from benchmarks.report.sentence import Name, Sentence
 from benchmarks.report.series import OperatorBars
@@ -77,6 +78,7 @@ def settings(row: Row) -> Iterator[tuple[str, str]]:
         if artifact.calibration:
             yield "calibrated on", artifact.calibration
     yield "precision", candidate.configuration.precision
+    yield "proof", _proof(measurement)
     if candidate.configuration.pinned:
         yield "pinned to processors", ", ".join(map(str, candidate.configuration.pinned))
     for tensor in measurement.inputs:
@@ -97,6 +99,17 @@ def _accuracy(share: float, interval: tuple[float, float] | None) -> str:
     if interval is None:
         return f"{share:.1%}"
     return f"{share:.2%} (95 %: {interval[0]:.2%} to {interval[1]:.2%})"
+
+
+def _proof(measurement: Measurement) -> str:
+    proof = measurement.proof
+    if proof is None:
+        return "none: the file has no reference outputs for these sizes"
+    if proof.snr_db is None:
+        return f"exact in {proof.cases} cases"
+    return (
+        f"error of {proof.relative:.1e} and {proof.snr_db:.0f} dB at worst in {proof.cases} cases"
+    )
 
 
 def operator_rows(bars: OperatorBars) -> Iterator[tuple[str, float]]:

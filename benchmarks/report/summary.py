@@ -6,7 +6,7 @@ Times are seconds. What is not known is `Missing` and carries its reason, so tha
 invent one. Names and errors are as recorded: each form escapes them in its own way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
@@ -16,7 +16,7 @@ from benchmarks.efficiency import doubt_of, share_of_limit
 from benchmarks.record import Measurement, Run
 from benchmarks.report.series import OperatorBars, Point, operator_bars, round_medians, sustained
 from benchmarks.statistics import Estimate, paired_ratio, percentile
-from benchmarks.targets.registry import TARGETS
+from slide_deploy.backends.registry import TARGETS
 
 # By name: a result may speak of a target of somebody's own, whose code is not run for a table.
 _ON_THE_PROCESSOR = frozenset(target.name for target in TARGETS if target.processor)
@@ -78,7 +78,7 @@ class Row:
     @property
     def batch(self) -> int:
         """Images of one call."""
-        return self.measurement.candidate.configuration.batch
+        return self.measurement.candidate.configuration.images
 
     @property
     def streams(self) -> int:
@@ -161,8 +161,12 @@ def _identity(run: Run) -> tuple[tuple[str, str], ...]:
 
 def _section(runs: tuple[Run, ...]) -> Section:
     machine = runs[0].machine
-    title = next((machine[key] for key in _TITLES if machine.get(key)), "Unknown machine")
-    return Section(title, machine, tuple(_view(run) for run in runs))
+    return Section(machine_title(machine), machine, tuple(_view(run) for run in runs))
+
+
+def machine_title(machine: Mapping[str, str]) -> str:
+    """What a machine is called, by what it says of itself."""
+    return next((machine[key] for key in _TITLES if machine.get(key)), "Unknown machine")
 
 
 def _view(run: Run) -> RunView:
@@ -242,7 +246,7 @@ def _throughput(measurement: Measurement) -> float | Missing:
     calls = len(_samples(measurement)) * measurement.repetitions
     if not calls or not seconds:
         return _unknown(measurement, "no call was measured")
-    return calls * measurement.candidate.configuration.batch / seconds
+    return calls * measurement.candidate.configuration.images / seconds
 
 
 def _share(measurement: Measurement, run: Run) -> float | Missing:

@@ -16,6 +16,7 @@ from benchmarks.report.units import (
 from benchmarks.statistics import Estimate
 
 ABSENT = "–"
+UNPROVEN = "unproven"
 _LATENCY = ("median", "p90", "p99")
 
 
@@ -92,6 +93,7 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         _numbers("cold start", rows, lambda row: row.cold, time_unit),
         _numbers("peak memory", rows, lambda row: row.peak, byte_unit),
         _shares(rows),
+        Column("proof", "largest error", tuple(map(_proof, rows))),
     ]
     if all(row.batch == row.streams == 1 for row in rows):
         every = [column for column in every if column.header != "throughput"]
@@ -148,6 +150,17 @@ def _ratio(row: Row) -> Cell:
         return Cell(ABSENT, reason=row.ratio.reason)
     interval = row.ratio.interval
     return Cell(ratio_text(row.ratio.value), interval_text(interval.low, interval.high))
+
+
+def _proof(row: Row) -> Cell:
+    proof = row.measurement.proof
+    if row.measurement.error and proof is None:
+        return Cell(ABSENT, reason="it failed")
+    if proof is None:
+        return Cell(UNPROVEN)
+    if proof.snr_db is None:
+        return Cell("exact")
+    return Cell(f"{proof.relative:.0e}".replace("e-0", "e-"), f"{proof.snr_db:.0f} dB")
 
 
 def _numbers(

@@ -1,25 +1,18 @@
 """What a page measures: the plan as it reads it, and the run that it may hand back."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from benchmarks.candidates import candidate_name
 from benchmarks.measuring.race import Plan
-from benchmarks.record import RECORD_VERSION, Candidate, Measurement, Run
+from benchmarks.record import RECORD_VERSION, Artifact, Candidate, Measurement, Run
 from slide_deploy import __version__
 from slide_deploy.backends.web import assets
 from slide_deploy.backends.web.site import Resource
-from slide_deploy.companions import files_of, model_digest
-from slide_deploy.errors import InputError
-
-# Beside each file, see docs/reference-outputs.md.
-REFERENCE_SUFFIX = ".reference.safetensors"
-_KEY = "slide_deploy.reference"
+from slide_deploy.companions import files_of
+from slide_deploy.references.reference_file import read_reference, reference_path
 
 
 @dataclass(frozen=True)
@@ -45,7 +38,7 @@ def page_plan(plan: Plan, threads: int | None) -> PagePlan:
         threads: for one call; None leaves them to the page, which knows its device.
 
     Raises:
-        InputError: if reference outputs are damaged, or of another file.
+        InputError: if reference outputs are damaged.
     """
     files: dict[str, Resource] = {}
     folders: dict[Path, str] = {}
@@ -56,10 +49,9 @@ def page_plan(plan: Plan, threads: int | None) -> PagePlan:
         if path not in folders:
             folders[path] = f"model/{len(folders)}/"
             files |= {folders[path] + name: part for name, part in _parts(path).items()}
-            _refuse_another(path)
         folder = folders[path]
         beside = [name for name in files_of(path) if name != path.name]
-        reference = folder + path.name + REFERENCE_SUFFIX
+        reference = folder + reference_path(path).name
         entries.append(
             {
                 "device": device_of(candidate),
@@ -67,6 +59,7 @@ def page_plan(plan: Plan, threads: int | None) -> PagePlan:
                 "model": folder + path.name,
                 "externals": {name: folder + name for name in beside},
                 "reference": reference if reference in files else None,
+                "refused": _refused(path, plan.artifacts.get(candidate.name)),
                 "measurement": _blank(plan, candidate),
                 "fallback": None
                 if candidate.path in on_wasm
@@ -98,30 +91,22 @@ def device_of(candidate: Candidate) -> str:
 def _parts(path: Path) -> dict[str, Resource]:
     """A model's files and its reference outputs, by their places beside it."""
     parts: dict[str, Resource] = dict(files_of(path))
-    reference = path.with_name(path.name + REFERENCE_SUFFIX)
+    reference = reference_path(path)
     if reference.is_file():
         parts[reference.name] = reference
     return parts
 
 
-def _refuse_another(path: Path) -> None:
-    """Reference outputs prove the file that they were made for, and no other."""
-    beside = path.with_name(path.name + REFERENCE_SUFFIX)
-    if not beside.is_file():
-        return
-    try:
-        with safe_open(beside, "numpy") as opened:
-            digest = json.loads((opened.metadata() or {})[_KEY])["sha256"]
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{beside} holds no reference outputs: export {path.name} again, or remove it to "
-            f"measure the file unproven."
-        ) from error
-    if digest != model_digest(path):
-        raise InputError(
-            f"{beside} is of another file than {path.name}: export it again, or remove the "
-            f"reference outputs to measure the file unproven."
-        )
+def _refused(path: Path, artifact: Artifact | None) -> str | None:
+    """Why a file is not even opened; None where nothing speaks against it.
+
+    Raises:
+        InputError: if its reference outputs are damaged.
+    """
+    reference = read_reference(path)
+    if reference is None or artifact is None or artifact.sha256 == reference.model_sha256:
+        return None
+    return "wrong: the file is not the one that was proved when it was exported: export it again"
 
 
 def _blank(plan: Plan, candidate: Candidate, renamed: Candidate | None = None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from exporters.images import completed
 from exporters.outcome import ExportOptions
 from exporters.quantisation.calibration import Calibration
+from slide_deploy.backends import open_image_file
 from slide_deploy.deployable.pixels import class_count
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -15,7 +16,6 @@ from slide_deploy.evaluation.run import Outcome, evaluate_classifier, evaluate_s
 from slide_deploy.evaluation.trained import trained_classifier
 from slide_deploy.images.collection import Collection, read_collection
 from slide_deploy.precisions import precision_named
-from slide_deploy.runtimes import open_image_file
 
 
 @dataclass(frozen=True)

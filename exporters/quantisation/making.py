@@ -14,12 +14,12 @@ from exporters.quantisation.overflow import overflowing
 from exporters.quantisation.plan import ALL, Plan, plan_for
 from exporters.quiet import quiet
 from slide_deploy import interruption
+from slide_deploy.backends import open_file
 from slide_deploy.cases import Case
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.formats import Format
 from slide_deploy.precisions import FLOAT32, Precision, precision_named
 from slide_deploy.progress import expect
-from slide_deploy.runtimes import open_file
 from slide_deploy.verification import feeds_of
 
 

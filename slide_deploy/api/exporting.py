@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporters import pipeline
+from exporters.other_targets import require_targets
 from exporters.outcome import ExportOptions, ExportResult
 from exporters.publishing import refuse_occupied
 from exporters.registry import exporter_for
@@ -44,6 +45,7 @@ def export(
     channel_order: str | None = None,
     labels: PathLike | Sequence[str] = (),
     softmax: bool = False,
+    verify_on: str | Sequence[str] = (),
     policy: PathLike | Policy | None = None,
     force: bool = False,
     keep_failed: bool = False,
@@ -88,6 +90,8 @@ def export(
         labels: names of the classes for the files to hold, the path of a file with one a line, or
             "imagenet".
         softmax: answer probabilities in place of logits.
+        verify_on: targets that verify each file that they run, besides the file's own runtime, as
+            "openvino:gpu".
         policy: rules that the files must keep: a policy, the name of a built-in one, or the path of
             a TOML file; "standard-ops" if left out.
         force: replace files that exist.
@@ -136,9 +140,12 @@ def export(
         calibration=None if calibration is None else path_of(calibration, "--calibration"),
         max_drop=max_drop,
         data=None if data is None else path_of(data, "--data"),
+        verify_on=texts_of(verify_on),
     )
-    for format in formats:
-        exporter_for(format).require(choices.precision)
+    exporters = [exporter_for(format) for format in formats]
+    for exporter in exporters:
+        exporter.require(choices.precision)
+    require_targets(exporters, options.verify_on)
     with steps(progress, 3 + 2 * len(formats)) as step:
         step("load the network")
         network = network_of(
@@ -173,7 +180,7 @@ def _raced(
 
     require_bench()
     for format in options.formats:  # before minutes are spent
-        paths = exporter_for(format).paths(options.out / network.origin.stem)
+        paths = exporter_for(format).published(options.out / network.origin.stem)
         refuse_occupied(paths, options.force)
     formats = ", ".join(map(repr, options.formats))
     command = f"slide_deploy.export(..., to=[{formats}], tune=True)"

@@ -84,9 +84,10 @@ def verify(
     *,
     precision: str | None = None,
     calibration: PathLike | None = None,
+    target: str | None = None,
     locate: bool = False,
 ) -> FileVerdict:
-    """Run a written file on its own runtime and compare it with its network in float64.
+    """Run a written file and compare it with its network in float64.
 
     Args:
         file: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
@@ -96,6 +97,8 @@ def verify(
             What the file claims if left out, where it holds that.
         calibration: for files of int8: the pictures or the ``.npz`` file of their export. They are
             proved on the examples that were held back.
+        target: runtime and device that run the file, as "openvino:gpu"; its own runtime on the
+            processor if left out.
         locate: look for the first layer that the file computes differently; in a quantised file
             for the noise of each layer as well.
 
@@ -103,17 +106,18 @@ def verify(
         The verdict; it does not raise where the file disagrees: ``raise_if_failed`` does.
 
     Raises:
-        InputError: if the file or the network cannot be used, or they take other inputs.
+        InputError: if the file, the network or the target cannot be used, or they take other
+            inputs.
     """
     from slide_deploy import verification
     from slide_deploy.api.networks import network_of
+    from slide_deploy.backends import open_file
     from slide_deploy.models.host_network import are_features
-    from slide_deploy.runtimes import open_file
     from slide_deploy.tasks.proofs import examples_to_prove, precision_to_prove
 
     path = path_of(file, "file")
     record = precision_to_prove(path, precision)
-    outputs = open_file(path).outputs
+    outputs = open_file(path, record.name, target).outputs
     # Logits or maps: a checkpoint has both.
     features = isinstance(model, str | os.PathLike) and are_features(outputs)
     network = network_of(model, inputs, features=features)
@@ -123,7 +127,7 @@ def verify(
         path=path,
         network=network.origin.name,
         precision=record.name,
-        verification=verification.verify_file(path, network, record.name, examples),
+        verification=verification.verify_file(path, network, record.name, examples, target),
         parting=verification.locate(path, network, record.name) if locate else None,
         names_another_source=verification.names_another_origin(path, network),
     )
@@ -198,8 +202,8 @@ def predict(
     Raises:
         InputError: if the file, a picture or the labels cannot be used.
     """
+    from slide_deploy.backends import open_image_file
     from slide_deploy.images.prediction import predict as guess
-    from slide_deploy.runtimes import open_image_file
 
     if top < 1:
         raise InputError(f"--top {top} names no class: give 1 or more.")

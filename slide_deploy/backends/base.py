@@ -14,6 +14,7 @@ from slide_deploy.backends.configuration import Configuration
 from slide_deploy.errors import InputError
 
 Feeds = Mapping[str, np.ndarray]
+BFLOAT16 = "bfloat16"
 # Times one stage of a cold start: ``with stage("compile"): ...``. The names are "import", "read"
 # and "compile", as far as a runtime tells them apart.
 Stage = Callable[[str], AbstractContextManager[None]]
@@ -31,7 +32,7 @@ class Port:
     Attributes:
         name: as the file calls it.
         shape: None in the place of each size that is open.
-        dtype: of its values, as numpy spells it.
+        dtype: of its values, as numpy spells it; "bfloat16", which numpy lacks, is fed as float32.
         pixels: whether it takes pixels from 0 to 255 whatever its type, as Core ML's images are.
     """
 
@@ -55,6 +56,31 @@ class Stream(Protocol):
 
     def read(self) -> Sequence[np.ndarray]:
         """Every output of the last call, in the order of the session's names; copies."""
+
+
+class FunctionStream:
+    """A stream of a function from inputs to outputs, for runtimes that bind nothing.
+
+    Args:
+        function: a tensor for each input in, every output out, in the order of the session's names.
+    """
+
+    def __init__(self, function: Callable[[Feeds], Sequence[np.ndarray]]) -> None:
+        self._function = function
+        self._feeds: Feeds = {}
+        self._answers: Sequence[np.ndarray] = ()
+
+    def bind(self, feeds: Feeds) -> None:
+        """Keep the inputs."""
+        self._feeds = dict(feeds)
+
+    def run(self) -> None:
+        """Call the function."""
+        self._answers = self._function(self._feeds)
+
+    def read(self) -> Sequence[np.ndarray]:
+        """Every output of the last call; copies."""
+        return [np.array(answer) for answer in self._answers]
 
 
 @dataclass(frozen=True)
@@ -99,11 +125,12 @@ class Session:
             if port.name not in feeds:
                 raise InputError(f"The file takes {port.name}, which it was not given.")
             values = feeds[port.name]
-            if not np.can_cast(values.dtype, port.dtype, "same_kind"):
+            fed = "float32" if port.dtype == BFLOAT16 else port.dtype
+            if not np.can_cast(values.dtype, fed, "same_kind"):
                 raise InputError(
                     f"The file takes {port.name} as {port.dtype} and not as {values.dtype}."
                 )
-            taken[port.name] = values.astype(port.dtype, copy=False)
+            taken[port.name] = values.astype(fed, copy=False)
         try:
             self._stream.bind(taken)
             self._stream.run()
@@ -170,6 +197,17 @@ class Target:
     profile: Callable[[Path, Configuration, int], Sequence[OperatorTime]] | None = None
     processor: bool = False
     is_timed: bool = True
+
+
+def session_name(target: str, precision: str = "float32") -> str:
+    """What tables call a session: the runtime, with its device and precision where they stand out.
+
+    Args:
+        target: RUNTIME:DEVICE.
+        precision: of the arithmetic, as in `Configuration`.
+    """
+    name = target.removesuffix(":cpu")
+    return name if precision in ("float32", "default") else f"{name} in {precision}"
 
 
 def message_lines(error: Exception) -> list[str]:

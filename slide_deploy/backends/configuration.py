@@ -28,3 +28,8 @@ class Configuration:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def images(self) -> int:
+        """Images of one call; 1 where the file decides."""
+        return self.batch or 1

@@ -78,24 +78,12 @@ def doctor(json_to: JsonOption = None) -> None:
     from slide_deploy.doctor import examine
 
     outputs = Outputs({"--json": json_to})
-    findings = (*examine(), *_targets(), *_tuning())
+    findings = (*examine(), *_tuning())
     rows = [asdict(finding) for finding in findings]
     outputs.write("--json", lambda: json.dumps(rows, indent=2) + "\n")
     if not outputs.quiet:
         stdout().print(findings_table(findings))
     outputs.finish()
-
-
-def _targets() -> "list[Finding]":
-    """What bench could measure on here."""
-    from slide_deploy.doctor import Finding
-
-    try:
-        from benchmarks.targets.registry import TARGETS
-    except ImportError:  # another package of that name is in its place, as the doctor says itself
-        return []
-    found = [(target.name, target.find()) for target in TARGETS]
-    return [Finding(name, each.present, each.detail, "targets of bench") for name, each in found]
 
 
 def _tuning() -> "list[Finding]":

@@ -31,8 +31,16 @@ def formats(incomplete: str) -> list[str]:
     return [f"{before}{name}" for name in names if name.startswith(last) and name not in given]
 
 
-def targets(incomplete: str) -> list[str]:
-    """A completion of a target of the benchmark."""
-    from benchmarks.targets.registry import TARGETS
+def all_targets(incomplete: str) -> list[str]:
+    """A completion of a target that proves files."""
+    from slide_deploy.backends.registry import TARGETS
 
     return [target.name for target in TARGETS if target.name.startswith(incomplete.lower())]
+
+
+def targets(incomplete: str) -> list[str]:
+    """A completion of a target of the benchmark."""
+    from slide_deploy.backends.registry import TARGETS
+
+    timed = (target.name for target in TARGETS if target.is_timed)
+    return [name for name in timed if name.startswith(incomplete.lower())]

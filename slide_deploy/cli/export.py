@@ -26,6 +26,7 @@ from slide_deploy.cli.options import (
     PolicyOption,
     Precision,
     QuietOption,
+    VerifyOnOption,
 )
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, takes_source
@@ -107,6 +108,7 @@ def export(
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="Keep a file that fails verification.")
     ] = False,
+    verify_on: VerifyOnOption = None,
     policy: PolicyOption = None,
     explain: Annotated[
         bool,
@@ -127,6 +129,7 @@ def export(
     --resize-position-tables says how.
     """
     from exporters.explained import explanation, rewrite_lines
+    from exporters.other_targets import require_targets
     from exporters.publishing import refuse_occupied
     from exporters.registry import exporter_for
     from exporters.shown import kept_lines, lowering_lines, preprocessing_lines, price_lines
@@ -158,6 +161,7 @@ def export(
     exporters = [exporter_for(format) for format in formats]
     for exporter in exporters:
         exporter.require(choices.precision)
+    require_targets(exporters, verify_on or ())
     how = read_lowering(lowering)
     if tune:
         if lowering.lower() != AUTO:
@@ -167,7 +171,7 @@ def export(
         require_bench()
     require_writable_folder(out)
     for exporter in exporters if source.stem else ():
-        refuse_occupied(exporter.paths(out / source.stem), force)
+        refuse_occupied(exporter.published(out / source.stem), force)
     rules = read_policy(policy)
     with Steps(outputs.quiet, 3 + 2 * len(formats) + (calibration is not None)) as step:
         step(f"load {source.title}")
@@ -196,6 +200,7 @@ def export(
             calibration=calibration,
             max_drop=max_drop,
             data=data,
+            verify_on=tuple(verify_on or ()),
         )
         result = run_export(trained, options, step)
     outputs.write("--json", result.manifest.read_text)
@@ -207,7 +212,7 @@ def export(
         console.print(
             verification_table(
                 "Verification against the trained model in float64",
-                [(file.format, file.verification) for file in result.files],
+                [(file.format, each) for file in result.files for each in file.verifications],
             )
         )
         if any(file.verification.runtime == "mil-interpreter" for file in result.files):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from slide_deploy.cli.completion import FORMS, one_of
+from slide_deploy.cli.completion import FORMS, all_targets, one_of
 from slide_deploy.images.description import LAYOUTS, ORDERS
 from slide_deploy.precisions import FLOAT32, known_precisions
 from slide_deploy.tasks.options import AUTO
@@ -111,6 +111,14 @@ PolicyOption = Annotated[
         help="standard-ops for files of slide-deploy, portable for any other, or a TOML file laid "
         "over one of them; by default as each file says.",
         metavar="NAME|TOML",
+    ),
+]
+VerifyOnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Verify each file on this target too, if it runs it: as openvino:gpu; once for each.",
+        metavar="TARGET",
+        autocompletion=all_targets,
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slide_deploy.cli.completion import all_targets
 from slide_deploy.cli.options import (
     CalibrationOption,
     JsonOption,
@@ -35,6 +36,15 @@ def verify(
         ),
     ] = None,
     calibration: CalibrationOption = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Runtime and device that run the file, as openvino:gpu; by default the file's "
+            "own runtime on the processor.",
+            metavar="TARGET",
+            autocompletion=all_targets,
+        ),
+    ] = None,
     locate: Annotated[
         bool,
         typer.Option(
@@ -46,10 +56,10 @@ def verify(
     json_to: JsonOption = None,
 ) -> None:
     """Compare a file with its network again, later or on another machine."""
+    from slide_deploy.backends import open_file
     from slide_deploy.console import case_table, noise_line, noise_table, stdout
     from slide_deploy.models.host_network import are_features
     from slide_deploy.progress import Steps
-    from slide_deploy.runtimes import open_file
     from slide_deploy.tasks.proofs import examples_to_prove, precision_to_prove
 
     _refuse_exchanged(file, source.checkpoint)
@@ -57,7 +67,7 @@ def verify(
     examples = [calibration] if calibration is not None else []
     outputs = Outputs({"--json": json_to}, quiet, [file, *source.files, *examples])
     record = precision_to_prove(file, None if precision is None else precision.value)
-    session = open_file(file, record.name)
+    session = open_file(file, record.name, target)
     with Steps(outputs.quiet, 3) as step:
         step(f"load {source.title}")
         of_stages = source.checkpoint is not None and are_features(session.outputs)
@@ -70,7 +80,7 @@ def verify(
 
         step(f"run on {session.runtime} and compare with {source.title} in float64")
         proof = examples_to_prove(file, trained, record, calibration)
-        result = verify_file(file, trained, record.name, proof.cases)
+        result = verify_file(file, trained, record.name, proof.cases, target)
         foreign = names_another_origin(file, trained)
         parting = None
         if locate:
@@ -79,6 +89,7 @@ def verify(
     report = {
         "passed": result.passed,
         "precision": record.name,
+        "target": target,
         "verification": result,
         "locate": parting,
         "names_another_source": foreign,
@@ -136,11 +147,11 @@ def predict(
 
     from rich.markup import escape
 
+    from slide_deploy.backends import open_image_file
     from slide_deploy.console import stdout, table
     from slide_deploy.image_size import parse_size
     from slide_deploy.images.labels import labels_named
     from slide_deploy.images.prediction import predict as guess
-    from slide_deploy.runtimes import open_image_file
 
     listed = [Path(labels)] if labels else []
     outputs = Outputs({"--json": json_to}, inputs=[file, *images, *listed])

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from slide_deploy.backends import ImageSession, open_image_file
+from slide_deploy.backends.opening import proof_configuration, target_for
 from slide_deploy.companions import model_digest
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.images.description import read_description
 from slide_deploy.images.prediction import choose_output
 from slide_deploy.images.preprocessing import ImageInput, image_input
-from slide_deploy.runtimes import ImageSession, open_image_file, runtime_for
+from slide_deploy.precisions import FLOAT32, known_precisions
 
 # How many of the most probable classes count as nearly right, as on ImageNet.
 TOP = 5
@@ -157,4 +159,13 @@ def _open_as_claimed(path: Path) -> ImageSession:
     """A file that computes in what it claims, as on the device that it is meant for."""
     file = open_image_file(path)
     claim = file.session.metadata.get(PRECISION_KEY, "")
-    return open_image_file(path, claim) if claim in runtime_for(path).arithmetic else file
+    known = {precision.name for precision in known_precisions()}
+    if claim not in known or _way(path, claim) == _way(path, FLOAT32.name):
+        return file
+    return open_image_file(path, claim)
+
+
+def _way(path: Path, precision: str) -> tuple[str, str]:
+    """The target that runs a file of a precision here, and what it computes in."""
+    target = target_for(path, precision).name
+    return target, proof_configuration(target, precision).precision

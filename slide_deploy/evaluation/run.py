@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slide_deploy import __version__
+from slide_deploy.backends import ImageSession
 from slide_deploy.errors import InputError
 from slide_deploy.evaluation.classes import Numbering, number_labels
 from slide_deploy.evaluation.classifier import TOP, Classifier, Judgements
@@ -16,7 +17,6 @@ from slide_deploy.hashing import text_sha256
 from slide_deploy.images.collection import Collection, Picture
 from slide_deploy.images.preprocessing import ImageInput, image_input
 from slide_deploy.printable import as_text, counted
-from slide_deploy.runtimes import ImageSession
 
 # Neighbours that are computed together where a file leaves its batch open.
 BATCH = 8

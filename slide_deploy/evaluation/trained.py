@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from slide_deploy.backends import ImageSession, Port, Session
+from slide_deploy.backends.base import Feeds, FunctionStream
 from slide_deploy.deployable.record import Deployable, run
 from slide_deploy.errors import InputError
 from slide_deploy.evaluation.classifier import Classifier
 from slide_deploy.images.description import AS_TRAINED
 from slide_deploy.images.preprocessing import image_input
-from slide_deploy.runtimes import ImageSession, Port, Session
-from slide_deploy.runtimes.base import Feeds
 from slide_deploy.torch_defaults import torch_defaults
 
 
@@ -50,7 +50,8 @@ def trained_classifier(deployable: Deployable, output: str | None = None) -> Cla
         return [np.asarray(value.float()) for value in given]
 
     port = Port(image.name, shape, str(image.example.dtype))
-    session = Session("torch", torch.__version__, (port,), tuple(deployable.outputs), answers)
+    outputs = tuple(deployable.outputs)
+    session = Session("torch", torch.__version__, (port,), outputs, lambda: FunctionStream(answers))
     file = ImageSession(session, port)
     try:
         prepared = image_input(file)

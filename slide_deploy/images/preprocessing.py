@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slide_deploy.backends import ImageSession
 from slide_deploy.errors import InputError
 from slide_deploy.images.description import (
     DEVIATION,
@@ -19,7 +20,6 @@ from slide_deploy.images.description import (
 )
 from slide_deploy.images.pictures import read_picture
 from slide_deploy.input_shapes import written
-from slide_deploy.runtimes import ImageSession
 
 CROP = 224 / 256
 # Of a picture after resizing. A long strip would become gigabytes.

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.record import Configuration
-from benchmarks.targets.registry import target_named
 from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
 from exporters.attention import AttentionFiles
 from exporters.registry import exporter_for
 from slide_deploy import interruption
+from slide_deploy.backends.registry import timed_target_named
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -208,7 +208,7 @@ def parse_targets(names: Sequence[str], precision: str) -> tuple[str, ...]:
                 "No runtime that forms could be raced on is here: see slide-deploy doctor."
             )
     for name in dict.fromkeys(names):
-        found = target_named(name).find()
+        found = timed_target_named(name).find()
         if not found.present:
             raise InputError(f"{name} cannot be used here: {found.detail}.")
         exporter_for(_format_run_on(name).name).require(precision)
@@ -228,7 +228,7 @@ def _able(format: Format, precision: str) -> bool:
     """Whether files of a format can be written and raced here."""
     with suppress(InputError):  # a format need not have a target of the benchmark
         exporter_for(format.name).require(precision)
-        return target_named(format.target).find().present
+        return timed_target_named(format.target).find().present
     return False
 
 

@@ -25,6 +25,7 @@ from exporters.outcome import ExportOptions
 from exporters.quiet import quiet
 from exporters.registry import exporter_for
 from slide_deploy import interruption
+from slide_deploy.backends import open_file
 from slide_deploy.cases import Answers, Case, verification_cases
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
@@ -34,7 +35,6 @@ from slide_deploy.program.traced import Traced
 from slide_deploy.progress import Steps
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import open_file
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.torch_defaults import torch_defaults
 from slide_deploy.verification import answers_of

@@ -14,7 +14,6 @@ from slide_deploy.graph_checks.policy import standard_ops
 from slide_deploy.graph_checks.rules.precision import RULE
 from slide_deploy.images.description import Preprocessing, read_description
 from slide_deploy.precisions import FLOAT32, Precision, precision_named
-from slide_deploy.runtimes import open_file, runtime_for
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,6 @@ def precision_to_prove(path: Path, asked: str | None) -> Precision:
     """
     if asked is not None:
         return precision_named(asked)
-    runtime_for(path).load_module()  # without its library nothing can be proved
     graph = read_graph(path)
     broken = next(iter(RULE.check(graph, standard_ops())), None)
     if broken is not None:
@@ -83,7 +81,7 @@ def examples_to_prove(
             f"{precision.name} is proved on examples, as ranges of values say nothing of noise: "
             f"give --calibration the pictures, or the .npz file, of the export."
         )
-    metadata = open_file(path).metadata
+    metadata = read_graph(path).metadata
     described = read_description(metadata)
     preprocessing = Preprocessing()
     if described is not None:

@@ -27,6 +27,7 @@ from exporters.quantisation.making import Making
 from exporters.quantisation.plan import by_family
 from exporters.registry import exporter_for
 from slide_deploy import interruption
+from slide_deploy.backends import open_file
 from slide_deploy.cases import Answers, Case, example_case
 from slide_deploy.companions import files_of
 from slide_deploy.deployable.map_sizes import learn_map_sizes
@@ -38,7 +39,6 @@ from slide_deploy.precisions import Precision, precision_named
 from slide_deploy.progress import Steps
 from slide_deploy.reference import reference_answers
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import open_file
 from slide_deploy.tasks.noise_examples import write_noise
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.torch_defaults import torch_defaults

@@ -1,5 +1,6 @@
 """Makes the files of a suite with the project's own export."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,14 +94,18 @@ def _random_checkpoint(wanted: "Wanted", folder: Path) -> Path:
 def _attention(wanted: "Wanted", folder: Path) -> Path:
     """One attention, folded and lowered; maps in, maps out."""
     from benchmarks.peers.subject import attention
-    from exporters.attention import attention_traces
+    from exporters.attention import Alone, attention_traces
     from exporters.base import ExportRequest
     from exporters.quantisation.calibration import noise
     from exporters.quantisation.making import write
     from exporters.registry import exporter_for
+    from slide_deploy.backends import open_file
+    from slide_deploy.cases import example_case, verification_cases
     from slide_deploy.folders import working_folder
     from slide_deploy.lowerings import for_file
     from slide_deploy.models.slide_attention import SlideAttention
+    from slide_deploy.reference import reference_answers
+    from slide_deploy.references.making import interface_of, store_reference
     from slide_deploy.reparameterize import fold_attention
 
     assert wanted.attention is not None
@@ -125,6 +130,14 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
         is_calibrated = precision_named(precision).is_calibrated
         examples = noise(traces.deployable) if is_calibrated else None
         write(exporter, request, drafts[0], (), examples)
-        for draft in reversed(drafts):  # the one that is looked for comes last
+        whole = replace(traces.deployable, model=Alone(folded, folded.layout).eval())
+        cases = verification_cases(whole.inputs, whole.sizes)
+        if examples is not None:
+            cases = (example_case("noise", examples.held_back),)
+        answers = reference_answers(whole, cases).answers
+        names = interface_of(open_file(drafts[0], precision))
+        beside = store_reference(drafts[0], names, whole, cases, answers, precision)
+        # The one that is looked for comes last.
+        for draft in (*([] if beside is None else [beside]), *reversed(drafts)):
             draft.replace(folder / draft.name)
     return folder / drafts[0].name

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks.targets.registry import target_named
+from slide_deploy.backends.registry import timed_target_named
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.formats import format_named
@@ -51,7 +51,7 @@ def tune_first(
     for format in dict.fromkeys(formats):
         target = format_named(format).target
         try:
-            present = target_named(target).find()
+            present = timed_target_named(target).find()
         except InputError as error:  # a format need not have a target of the benchmark
             remarks.append(f"{format}: no form was raced: {error}")
             continue

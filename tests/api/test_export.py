@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 import slide_deploy
 from slide_deploy import CheckFailed, ExportResult, InputError
+from slide_deploy.backends import open_file
 from slide_deploy.lowerings import FORMS
-from slide_deploy.runtimes import open_file
 from slide_deploy.tasks import contests, tune_first
 from tests.api.networks import IMAGE, network, state
 from tests.foreign.written_otherwise import OneBranch

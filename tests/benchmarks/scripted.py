@@ -10,8 +10,8 @@ import random
 import signal
 import time
 
-from benchmarks.record import Configuration, OperatorTime, Tensor
-from benchmarks.targets.base import Availability, Loaded, Target
+from benchmarks.record import Configuration, OperatorTime
+from slide_deploy.backends.base import Availability, FunctionStream, Port, Session, Target
 from slide_deploy.errors import InputError
 
 VARIABLE = "SCRIPTED_VARIABLE"
@@ -53,7 +53,7 @@ def latency(settings: dict, call: int, now: int, draw: random.Random) -> int:
     return base
 
 
-def load(path, configuration: Configuration, stage) -> Loaded:
+def open_script(path, configuration: Configuration, stage) -> Session:
     with stage("import"):
         settings = json.loads(path.read_text())
     with stage("read"):
@@ -83,11 +83,11 @@ def load(path, configuration: Configuration, stage) -> Loaded:
         clock.now += latency(settings, calls, clock.now, draw)
         calls += 1
 
-    runtime = {"library": "scripted", "version": "1"}
-    if VARIABLE in os.environ:
-        runtime["variable"] = os.environ[VARIABLE]
-    inputs = (Tensor("x", "float32", (configuration.batch, 3, 8, 8)),)
-    return Loaded(lambda: run, inputs, runtime, clock)
+    facts = {"variable": os.environ[VARIABLE]} if VARIABLE in os.environ else {}
+    inputs = (Port("x", (configuration.batch, 3, 8, 8)),)
+    return Session(
+        "scripted", "1", inputs, (), lambda: FunctionStream(lambda feeds: run()), facts, clock=clock
+    )
 
 
 def profile(path, configuration, calls):
@@ -98,6 +98,6 @@ scripted = Target(
     "tests.benchmarks.scripted:scripted",
     (".json",),
     lambda: Availability(True, "scripted"),
-    load,
-    profile,
+    open_script,
+    profile=profile,
 )

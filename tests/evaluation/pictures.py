@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from slide_deploy.backends import ImageSession, Port, Session
+from slide_deploy.backends.base import FunctionStream
 from slide_deploy.evaluation.classifier import Classifier
 from slide_deploy.images.preprocessing import image_input
-from slide_deploy.runtimes import ImageSession, Port, Session
 
 SIDE = 4
 
@@ -58,5 +59,7 @@ def classifier(
         assert batch is None or len(images) == batch
         return [answer(images.mean(axis=(2, 3))).astype(np.float32)]
 
-    file = ImageSession(Session("toy", "1.0", (port,), ("logits",), run), port)
+    file = ImageSession(
+        Session("toy", "1.0", (port,), ("logits",), lambda: FunctionStream(run)), port
+    )
     return Classifier(name, sha256 or f"sha of {name}", file, image_input(file))

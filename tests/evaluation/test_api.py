@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 import slide_deploy
+from slide_deploy.backends import open_image_file
 from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.evaluation.classifier import open_classifier
 from slide_deploy.evaluation.run import evaluate_session
 from slide_deploy.images.collection import read_collection
-from slide_deploy.runtimes import open_image_file
 from tests.evaluation.digits import CHECKPOINT, ROOT, coarse, digit_pictures, digits_in
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import slide_deploy
+from slide_deploy.backends import open_image_file
 from slide_deploy.evaluation.result_file import read
 from slide_deploy.evaluation.run import evaluate_session
 from slide_deploy.evaluation.trained import trained_classifier
 from slide_deploy.images.collection import read_collection
-from slide_deploy.runtimes import open_image_file
 from tests.evaluation import pictures
 from tests.evaluation.digits import CHECKPOINT, coarse, digit_pictures, digits_in
 

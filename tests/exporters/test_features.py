@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from exporters.outcome import ExportOptions
+from slide_deploy.backends import open_image_file
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file, load_policy, read_graph
 from slide_deploy.graph_checks.interface import INTERFACE_KEY, read_interface
@@ -17,7 +18,6 @@ from slide_deploy.hosts import Overrides, load_checkpoint
 from slide_deploy.images.prediction import predict
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import open_image_file
 from tests.support import (
     Golden,
     answers,

@@ -12,13 +12,13 @@ import torch
 
 from exporters.outcome import ExportOptions, ExportResult
 from exporters.registry import exporter_for
+from slide_deploy.backends import open_file
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.hashing import sha256
 from slide_deploy.lowerings import DEFAULT_LOWERING, FORMS, Chooser, FileChooser, Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.parity import compare
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import open_file
 from tests.support import (
     ATTENTIONS,
     GOLDEN,

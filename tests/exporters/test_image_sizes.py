@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from exporters.outcome import ExportOptions
+from slide_deploy.backends import open_file
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import Overrides, load_checkpoint
-from slide_deploy.runtimes import open_file
 from slide_deploy.testing import assert_parity
 from tests.support import GOLDEN, answers, export, random_swin, verify_file
 

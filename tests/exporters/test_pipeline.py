@@ -90,7 +90,8 @@ def test_a_file_that_disagrees_is_kept_on_request(
     damaged_lowering(scale_head)
     options = ExportOptions(("onnx",), tmp_path, keep_failed=True)
     assert not export(small, options).passed
-    assert entries(tmp_path) == ["manifest.json", "slide_swin_nano.onnx"]
+    beside = "slide_swin_nano.onnx.reference.safetensors"
+    assert entries(tmp_path) == ["manifest.json", "slide_swin_nano.onnx", beside]
 
 
 def test_existing_files_are_refused_without_force(small: Checkpoint, tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from torch import nn
 import slide_deploy
 from exporters.outcome import ExportOptions, ExportResult
 from slide_deploy.api.networks import network_of
+from slide_deploy.backends import open_file
 from slide_deploy.errors import InputError
 from slide_deploy.images.description import DEVIATION, IMAGE_KEY, MEAN, Preprocessing
 from slide_deploy.mlpackage import Constant, open_package
-from slide_deploy.runtimes import open_file
 from slide_deploy.verification import locate, verify_file
 from tests.exporters.pixel_networks import (
     SIZE,

@@ -12,11 +12,11 @@ from exporters.base import ExportRequest, Traces
 from exporters.outcome import ExportOptions
 from exporters.refusals import converter_failed
 from exporters.registry import exporter_for
+from slide_deploy.backends import open_file
 from slide_deploy.deployable.module import deployable_of
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import Lowering
-from slide_deploy.runtimes import open_file
 from slide_deploy.tuning.choice import for_format
 from tests.foreign.classes import Theirs
 from tests.support import FORMATS, randomise

@@ -13,10 +13,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.record import Configuration
-from benchmarks.targets.registry import target_named
+from slide_deploy.backends import open_file, open_image_file
+from slide_deploy.backends.base import untimed
+from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file, inspect, read_graph, read_sized
-from slide_deploy.runtimes import open_file, open_image_file
+from tests.backends.files import bound
 from tests.support import answers
 
 Sizes = Sequence[int | str | None]
@@ -98,20 +100,14 @@ def test_runtimes_take_it_so_too(tmp_path: Path) -> None:
     (logits,) = answers(path, np.zeros((5, 3, 8, 12), np.float32)).values()
     assert logits.shape == (5, 2)
     for target in ("onnxruntime:cpu", "openvino:cpu"):
-        load = target_named(target).load
+        open_on = target_named(target).open
         configuration = Configuration(threads=1, batch=2)
         with pytest.raises(InputError, match="give --shape image=2x3x224x224"):
-            load(path, configuration, _untimed)
+            open_on(path, configuration, untimed)
         given = replace(configuration, shapes={"image": (2, 3, 8, 12)})
-        loaded = load(path, given, _untimed)
-        assert loaded.inputs[0].shape == (2, 3, 8, 12)
-        loaded.new_stream()()
-
-
-def _untimed(name: str):
-    from contextlib import nullcontext
-
-    return nullcontext()
+        opened = open_on(path, given, untimed)
+        assert opened.inputs[0].shape == (2, 3, 8, 12)
+        bound(opened).run()
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from exporters.outcome import ExportResult
+from slide_deploy.backends import open_file
 from slide_deploy.graph_checks.check import check_file
-from slide_deploy.runtimes import open_file
 from tests.hosts.host import Host
 from tests.hosts.networks import HOSTS
 from tests.hosts.outcome import outcome

@@ -16,9 +16,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from slide_deploy.backends import open_image_file
 from slide_deploy.errors import InputError
 from slide_deploy.images.prediction import Guess, are_probabilities, choose_output, predict
-from slide_deploy.runtimes import open_image_file
 
 COLOUR = np.array([200, 30, 10])
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])

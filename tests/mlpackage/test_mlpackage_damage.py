@@ -7,10 +7,10 @@ import struct
 import numpy as np
 import pytest
 
+from slide_deploy.backends.mil_interpreter import MilProgram
 from slide_deploy.errors import InputError
 from slide_deploy.mlpackage import folder, open_package
 from slide_deploy.mlpackage.protobuf import parse_model
-from slide_deploy.runtimes.mil_interpreter import MilProgram
 
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"

@@ -11,13 +11,13 @@ from benchmarks.candidates import Sweep
 from benchmarks.peers.registry import peer_named
 from benchmarks.peers.subject import network
 from benchmarks.suite import members
+from slide_deploy.backends import open_file
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.cli.source import Source
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import load_checkpoint, registry
 from slide_deploy.models.slide_attention import SlideAttention
-from slide_deploy.runtimes import open_file
 from slide_deploy.tasks.contests import find_attentions
 from slide_deploy.tasks.suite_files import export_for_suite
 from tests.support import GOLDEN, random_swin, randomise

@@ -1,4 +1,4 @@
-"""Runs toy files operator by operator, and is a target of the benchmark."""
+"""A target that runs toy files operator by operator."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,21 +7,29 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.record import Configuration, Tensor
-from benchmarks.targets.base import Availability, Loaded, Stage, Target
-from slide_deploy.runtimes import Port, Session
+from slide_deploy.backends.base import (
+    Availability,
+    FunctionStream,
+    Port,
+    Session,
+    Stage,
+    Target,
+)
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.inputs import sized
 from tests.toy_format.reader import content_of
 
 
-def load(path: Path) -> Session:
+def open_toy(path: Path, configuration: Configuration, stage: Stage) -> Session:
     program, _ = content_of(path)
 
-    def run(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    def answers(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         values = inner_values(path, feeds)
         return [values[name] for name in program["outputs"]]
 
     port = Port(program["input"]["name"], tuple(program["input"]["shape"]))
-    return Session("toy-runtime", "1", (port,), tuple(program["outputs"]), run)
+    inputs, outputs = sized(path, [port], configuration), tuple(program["outputs"])
+    return Session("toy-runtime", "1", inputs, outputs, lambda: FunctionStream(answers))
 
 
 def inner_values(path: Path, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -45,18 +53,10 @@ def _argument(held: Any, values: dict[str, torch.Tensor]) -> Any:
     return [_argument(item, values) for item in held] if isinstance(held, list) else held
 
 
-def _bench(path: Path, configuration: Configuration, stage: Stage) -> Loaded:
-    session = load(path)
-    (port,) = session.inputs
-    image = np.zeros([size or 1 for size in port.shape], np.float32)
-    tensor = Tensor(port.name, "float32", image.shape)
-
-    def call() -> None:
-        session.run({port.name: image})
-
-    return Loaded(lambda: call, (tensor,), {})
-
-
 TARGET = Target(
-    "tests.toy_format.runtime:TARGET", (".toy",), lambda: Availability(True, "here"), _bench
+    "tests.toy_format.runtime:TARGET",
+    (".toy",),
+    lambda: Availability(True, "here"),
+    open_toy,
+    inner_values,
 )

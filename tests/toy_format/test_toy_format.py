@@ -12,15 +12,15 @@ from benchmarks.artifact import describe_artifact
 from benchmarks.candidates import Sweep
 from benchmarks.record import Configuration
 from benchmarks.suite import members
-from benchmarks.targets.base import untimed
-from benchmarks.targets.registry import target_named
 from exporters.attention import AttentionFiles
 from slide_deploy import formats
+from slide_deploy.backends.base import untimed
+from slide_deploy.backends.registry import target_named
 from slide_deploy.cli import completion
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.doctor import examine
 from slide_deploy.errors import InputError
-from slide_deploy.formats import ONNX, OPENVINO, Format, Runtime
+from slide_deploy.formats import ONNX, OPENVINO, Format
 from slide_deploy.graph_checks import check_file, inspect, load_policy, read_graph, read_sized
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.lowerings import Lowering
@@ -30,6 +30,7 @@ from slide_deploy.reparameterize import fold_attention
 from slide_deploy.tasks import contests, tune_first
 from slide_deploy.tasks.suite_files import export_for_suite
 from slide_deploy.tuning.choice import for_format
+from tests.backends.files import bound
 from tests.shared import once
 from tests.support import FORMATS, answers, exported, exported_path, golden_swin, random_attention
 from tests.toy_format.reader import content_of
@@ -40,10 +41,9 @@ TOY = Format(
     suffix=".toy",
     exporter="tests.toy_format.exporter",
     reader="tests.toy_format.reader",
-    runtimes=(Runtime("toy-runtime", "tests.toy_format.runtime", "numpy", "all"),),
+    targets=("tests.toy_format.runtime:TARGET",),
     packages=("torch", "numpy"),
     extra="all",
-    target="tests.toy_format.runtime:TARGET",
     default_form="dual",
     passes=OPENVINO.passes,
 )
@@ -165,7 +165,9 @@ def test_a_suite_makes_and_runs_its_file(tmp_path: Path) -> None:
     (member,) = members(suite, tmp_path / "work", Sweep(), export_for_suite)
     path = Path(member.candidate.path)
     assert path.suffix == ".toy"
-    target_named(TOY.target).load(path, Configuration(), untimed).new_stream()()
+    stream = bound(target_named(TOY.target).open(path, Configuration(), untimed))
+    stream.run()
+    assert np.isfinite(stream.read()[0]).all()
     assert describe_artifact(path).parameters == inspect(read_graph(path)).parameters
 
 
@@ -178,7 +180,7 @@ def test_tune_races_its_files_where_the_benchmark_knows_its_target(
     files = AttentionFiles(folded, (6, 5), "float32", tmp_path)
     assert files.write(Lowering("flat"), "toy").suffix == ".toy"
 
-    monkeypatch.setattr(formats, "FORMATS", (ONNX, replace(TOY, target="toy:cpu")))
+    monkeypatch.setattr(formats, "FORMATS", (ONNX, replace(TOY, targets=("toy:cpu",))))
     trained = deployable_checkpoint(load_checkpoint(NANO.path))
     (remark,) = tune_first.tune_first(trained, ["toy"], "float32", lambda step: None)
     assert remark.startswith("toy: no form was raced: There is no target toy:cpu")
@@ -187,7 +189,7 @@ def test_tune_races_its_files_where_the_benchmark_knows_its_target(
 
 
 def test_doctor_and_completion_name_it(run) -> None:
-    assert "toy-runtime" in {finding.subject for finding in examine()}
+    assert "tests.toy_format.runtime" in {finding.subject for finding in examine()}
     assert completion.formats("t") == ["toy"]
     code, _, err = run("export", NANO.path, "--to", "tflite")
     assert (code, "choose one of onnx, openvino, coreml, toy" in err) == (2, True)

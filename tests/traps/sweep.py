@@ -12,6 +12,7 @@ from torch import nn
 
 from exporters.base import Exporter, ExportRequest
 from exporters.registry import exporter_for
+from slide_deploy.backends import Session, open_file
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.formats import format_names
 from slide_deploy.lowerings import (
@@ -23,7 +24,6 @@ from slide_deploy.lowerings import (
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 from slide_deploy.parity import FLOAT32_LIMIT, Agreement, compare
 from slide_deploy.reparameterize import reparameterize
-from slide_deploy.runtimes import Session, open_on, runtime_for
 from tests.support import image_request
 from tests.traps.patterns import Map, Parts
 
@@ -158,8 +158,8 @@ def write(
 
 
 def only_output(session: Session) -> Run:
-    (port,) = session.inputs
-    return lambda tokens: session.run({port.name: tokens})[0]
+    (port,), (output,) = session.inputs, session.outputs
+    return lambda tokens: session({port.name: tokens})[output]
 
 
 def runners(files: Mapping[str, Path], fix: int | None) -> Iterator[tuple[str, Run]]:
@@ -168,8 +168,8 @@ def runners(files: Mapping[str, Path], fix: int | None) -> Iterator[tuple[str, R
     A runtime that knows the batch chooses other kernels and fusions than one that does not.
     """
     for file in files.values():
-        runtime = runtime_for(file)
-        yield runtime.name, only_output(open_on(runtime, file))
+        session = open_file(file)
+        yield session.runtime, only_output(session)
     yield "openvino on the ONNX file", openvino_fixed(files["onnx"], None)
     if fix is not None:
         yield "onnxruntime, batch fixed", onnxruntime_fixed(files["onnx"], fix)

@@ -68,6 +68,7 @@ export class Race {
 
   async _start(entry) {
     const { candidate } = entry;
+    if (candidate.refused) throw new Error(candidate.refused);
     let { device } = candidate;
     const reason = await missing(device);
     if (reason) {
@@ -111,8 +112,8 @@ export class Race {
       this._say(`${measurement.candidate.name}: comparing with the trained network`);
       entry.proof = await process.ask("prove", reference);
       if (entry.proof.wrong) throw new Error(entry.proof.wrong);
+      measurement.proof = recorded(entry.proof);
     }
-    measurement.runtime.proof = proofText(entry.proof);
   }
 
   async _round(entry) {
@@ -132,8 +133,8 @@ export class Race {
         entry.state = "stopped";
         return;
       }
-      entry.state = entry.proof?.wrong ? "wrong" : "failed";
       entry.measurement.error = sentence(error);
+      entry.state = entry.measurement.error.startsWith("wrong: ") ? "wrong" : "failed";
       this._alive.get(entry)?.stop();
       this._alive.delete(entry);
     }
@@ -150,6 +151,12 @@ export function proofText(proof) {
   const cases = proof.tested === 1 ? "1 case" : `${proof.tested} cases`;
   const snr = Number.isFinite(proof.snr) ? `${proof.snr.toFixed(0)} dB` : "exact";
   return `${cases}, at worst ${snr}`;
+}
+
+/** A proof as a result holds it; null where no case had the sizes that were measured. */
+function recorded({ tested, relative, snr }) {
+  if (!tested) return null;
+  return { cases: tested, relative, snr_db: Number.isFinite(snr) ? snr : null };
 }
 
 function runtimeFacts(device, configuration, { facts: { version, ...facts } }) {

@@ -159,7 +159,8 @@ export async function prove(session, ports, reference) {
         const depth = Number.isNaN(snr) ? -Infinity : snr;
         if (!isRight && (found.wrong === null || depth < deepest)) {
           deepest = depth;
-          found.wrong = `wrong: ${shown(figures)} on ${made.name}`;
+          const place = Object.keys(made.outputs).length > 1 ? ` at ${name}` : "";
+          found.wrong = `wrong: ${shown(figures, reference.limit)} on ${made.name}${place}`;
         }
       }
     }
@@ -167,8 +168,10 @@ export async function prove(session, ports, reference) {
   return found;
 }
 
-function shown({ snr, remark }) {
-  return remark ?? `${Math.round(snr)} dB`;
+/** The figure that says most of a wrong answer. */
+function shown({ relative, snr, remark }, limit) {
+  if (remark) return remark;
+  return snr < limit.snr_db ? `${Math.round(snr)} dB` : `an error of ${relative.toPrecision(1)}`;
 }
 
 function scalesOf({ cases }) {

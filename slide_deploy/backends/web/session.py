@@ -16,10 +16,11 @@ import numpy as np
 
 from slide_deploy.backends.base import Feeds, Port, Session, Stage
 from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.files import refuse_options, refuse_precision, refuse_unusable
+from slide_deploy.backends.inputs import sized
 from slide_deploy.backends.web import assets
 from slide_deploy.backends.web.browser import DrivenPage
 from slide_deploy.backends.web.site import Resource, Site, serving
-from slide_deploy.companions import files_of
 from slide_deploy.errors import InputError
 
 SUFFIXES = (".onnx",)
@@ -36,6 +37,8 @@ def open_file(device: str, path: Path, configuration: Configuration, stage: Stag
         MissingExtra: without playwright.
     """
     _refuse_unusable(device, path, configuration)
+    from slide_deploy.companions import files_of  # reads graphs, which listing targets does not
+
     folder = assets.require()
     names = assets.runtime_files(device)
     files = files_of(path)
@@ -65,7 +68,7 @@ def open_file(device: str, path: Path, configuration: Configuration, stage: Stag
         session = Session(
             runtime="onnxruntime-web",
             version=facts.pop("version"),
-            inputs=tuple(_port(path, each, configuration) for each in opened["inputs"]),
+            inputs=sized(path, tuple(map(_port, opened["inputs"])), configuration),
             outputs=tuple(opened["outputs"]),
             new_stream=calls.new_stream,
             facts=facts | {"precision": configuration.precision},
@@ -130,26 +133,15 @@ def _array(told: dict[str, Any]) -> np.ndarray:
     return values.reshape(told["shape"]).copy()
 
 
-def _port(path: Path, told: dict[str, Any], configuration: Configuration) -> Port:
-    name, sizes = told["name"], tuple(told["shape"])
-    given = configuration.shapes.get(name)
-    if given is not None:
-        sizes = given
-    elif sizes and sizes[0] is None and configuration.batch is not None:
-        sizes = (configuration.batch, *sizes[1:])
-    return Port(name, sizes, told["dtype"])
+def _port(told: dict[str, Any]) -> Port:
+    return Port(told["name"], tuple(told["shape"]), told["dtype"])
 
 
 def _refuse_unusable(device: str, path: Path, configuration: Configuration) -> None:
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path} does not run on web:{device}: give it a file that ends in .onnx.")
-    if configuration.precision not in ("float32", "default"):
-        raise InputError(
-            f"web:{device} computes in the types that the file holds, not in "
-            f"{configuration.precision}: export the file in that precision."
-        )
+    target = f"web:{device}"
+    refuse_unusable(path, target, SUFFIXES)
+    remark = "it computes in the types that the file holds, so export the file in that precision"
+    refuse_precision(target, configuration.precision, ("float32", "default"), remark)
+    refuse_options(target, configuration.options, ())
     if configuration.streams > 1:
-        raise InputError(f"web:{device} runs one call at a time: give --streams 1.")
-    if configuration.options:
-        name = next(iter(configuration.options))
-        raise InputError(f"web:{device} takes no options: leave out --option {name}.")
+        raise InputError(f"{target} runs one call at a time: give --streams 1.")

@@ -1,6 +1,6 @@
 """Puts ONNX Runtime Web into the checkout, for the wheel; ``make wheel`` runs it.
 
-    python -m slide_deploy.backends.web.vendor [ARCHIVE]
+With a path, it takes the archive that ``npm pack`` wrote there.
 """
 
 import sys

@@ -118,7 +118,7 @@ def test_too_much_is_refused_in_words(port: int, taken: list[bytes], size: int) 
 def test_a_length_that_is_none_is_refused(port: int, length: str, taken: list[bytes]) -> None:
     with closing(socket.create_connection(("127.0.0.1", port), timeout=10)) as raw:
         raw.sendall(
-            f"POST /t/result HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n".encode()
+            f"POST /t/result HTTP/1.1\r\nHost: [::1]\r\nContent-Length: {length}\r\n\r\n".encode()
         )
         raw.shutdown(socket.SHUT_WR)
         said = raw.recv(100)

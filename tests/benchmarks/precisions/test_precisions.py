@@ -46,8 +46,7 @@ def test_every_format_that_runs_here_is_written_in_every_precision_of_its_record
 
 def test_a_new_precision_and_a_format_that_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     wider = replace(ONNX, precisions=("float32", "float16"))
-    (runtime,) = ONNX.runtimes
-    foreign = replace(ONNX, name="foreign", runtimes=(replace(runtime, package="not_installed"),))
+    foreign = replace(ONNX, name="foreign", targets=("coreml:all",))
     monkeypatch.setattr(files, "known_formats", lambda: (wider, foreign))
     assert [str(kind) for kind in kinds()] == ["onnx in float32", "onnx in float16"]
 

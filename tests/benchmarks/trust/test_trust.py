@@ -18,7 +18,7 @@ from benchmarks.trust.tables import grids
 from benchmarks.trust.trial import examine, steps
 from benchmarks.trust.vendors import Question, Vendor
 from slide_deploy.errors import InputError
-from tests.benchmarks.targets.files import onnx_file
+from tests.backends.files import onnx_file
 
 REPORT = (Path(__file__).parent / "benchmark_report.json").read_text()
 

@@ -10,7 +10,6 @@ import pytest
 from benchmarks.record import Run
 from benchmarks.web.plan import PagePlan
 from benchmarks.web.serving import waiting
-from slide_deploy.errors import InputError
 from tests.benchmarks.web.references import SUFFIX, write_reference
 from tests.benchmarks.web.visits import PHONE, Visit, candidate, planned, visiting
 from tests.mutants.bases import base
@@ -45,11 +44,11 @@ def test_right_files_are_timed_and_wrong_ones_are_not(
     files = (nano, mutant("mask-left-out"), plain)
     run, text = measured(browser, planned([candidate(each) for each in files]), **PHONE)
     right, wrong, unproven = run.measurements
-    assert right.runtime["proof"].startswith("2 cases, at worst 1")
+    assert right.proof is not None and right.proof.cases == 2
     assert len(right.rounds) == 6 and right.error is None
     assert wrong.rounds == () and wrong.error is not None
     assert wrong.error.startswith("wrong: ") and wrong.error.endswith(" dB on noise")
-    assert unproven.runtime["proof"] == "unproven" and len(unproven.rounds) == 6
+    assert unproven.proof is None and len(unproven.rounds) == 6
     assert "proven: 2 cases" in text and wrong.error in text and "unproven: it has no" in text
     assert "1 of 3 wrong, and not timed" in text
     assert run.machine["cross-origin isolated"] == "yes" and "Chrom" in run.machine["browser"]
@@ -95,8 +94,19 @@ def test_reference_outputs_prove_no_other_file(nano: Path, tmp_path: Path) -> No
         found = next(item for item in CATALOGUE if item.name == each)
         path = found.damage(base(), "onnx", tmp_path / each)
         shutil.copy(nano.with_name(nano.name + SUFFIX), path.with_name(path.name + SUFFIX))
-        with pytest.raises(InputError, match="is of another file than"):
-            planned([candidate(path)])
+        [entry] = planned([candidate(path)]).document["candidates"]
+        assert entry["refused"].startswith("wrong: the file is not the one that was proved")
+
+
+@pytest.mark.slow
+def test_another_file_is_not_even_opened(browser: Any, nano: Path, tmp_path: Path) -> None:
+    shutil.copytree(nano.parent, tmp_path / "other")
+    other = tmp_path / "other" / nano.name
+    other.write_bytes(nano.read_bytes() + b"\x00")
+    run, text = measured(browser, planned([candidate(other), candidate(nano)]))
+    assert run.measurements[0].rounds == () and run.measurements[0].cold is None
+    assert (run.measurements[0].error or "").startswith("wrong: the file is not the one")
+    assert run.measurements[1].rounds and "1 of 2 wrong, and not timed" in text
 
 
 @pytest.mark.slow
@@ -149,7 +159,7 @@ def test_open_batches_are_proved_in_every_copy(browser: Any, tmp_path: Path) -> 
     run, _ = measured(browser, planned([candidate(path, batch=3)]))
     [found] = run.measurements
     assert found.inputs[0].shape[0] == 3
-    assert found.runtime["proof"].startswith("2 cases, at worst 1") and found.rounds
+    assert found.proof is not None and found.proof.cases == 2 and found.rounds
 
 
 @pytest.mark.slow

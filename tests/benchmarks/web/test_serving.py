@@ -1,4 +1,4 @@
-"""The command waits for one result: of the right form, of this run, from whoever has the address."""
+"""The command waits for one result of its own run, from whoever has the address."""
 
 import http.client
 import json

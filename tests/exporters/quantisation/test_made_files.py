@@ -16,10 +16,10 @@ from exporters.quantisation.families import Family
 from exporters.quantisation.plan import Plan, by_family
 from exporters.quantisation.small_constants import small
 from slide_deploy import InputError
+from slide_deploy.backends import open_file
 from slide_deploy.graph_checks import check_file, read_graph
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
 from slide_deploy.graph_checks.weight_widths import float_operators, weight_widths
-from slide_deploy.runtimes import open_file
 from tests.exporters.quantisation.colours import archive, colours, image, normalised, pictures
 from tests.shared import once
 from tests.support import GOLDEN

@@ -1,0 +1,68 @@
+"""``python -m benchmarks.devices docs/devices --out docs/devices.md``: the page of the results."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.devices.results import Sent, read_all
+from benchmarks.generated_page import GeneratedPage
+from benchmarks.grid import Grid
+from benchmarks.report.summary import machine_title
+from slide_deploy.errors import SlideDeployError
+
+COMMAND = "make devices"
+_HEADERS = (
+    ("device", False),
+    ("file", False),
+    ("target", False),
+    ("threads", True),
+    ("median ms", True),
+    ("error", True),
+    ("SNR dB", True),
+    ("measured", False),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 2 if a result may not be shown, or the page cannot be written."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.devices")
+    parser.add_argument("folder", type=Path, help="of results, as bench --json writes them")
+    parser.add_argument("--out", type=Path, help="the page; without it the results are checked")
+    chosen = parser.parse_args(arguments)
+    try:
+        grid = table(read_all(chosen.folder))
+        grid.print()
+        if chosen.out is not None:
+            GeneratedPage(chosen.out, COMMAND).update([grid])
+    except SlideDeployError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def table(results: Sequence[Sent]) -> Grid:
+    """All results, a row a candidate, the newest device last."""
+    rows = []
+    for sent in sorted(results, key=lambda each: each.run.started):
+        for each, milliseconds in sent.milliseconds:
+            proof, artifact = each.proof, each.artifact
+            assert proof is not None
+            assert artifact is not None
+            rows.append(
+                (
+                    machine_title(sent.run.machine),
+                    f"{artifact.name} ({artifact.sha256[:8]})",
+                    each.candidate.target,
+                    str(each.candidate.configuration.threads),
+                    f"{milliseconds:.3g}",
+                    f"{proof.relative:.0e}",
+                    "exact" if proof.snr_db is None else f"{proof.snr_db:.0f}",
+                    sent.run.started[:10],
+                )
+            )
+    return Grid("", _HEADERS, tuple(rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,1 +1,0 @@
-"""A target is a runtime on a device: a file in, a callable out. `registry.TARGETS` lists them."""

@@ -1,0 +1,202 @@
+"""An ``.mlpackage`` that Core ML runs, through coremltools.
+
+`MLModel.predict` copies: inputs into Core ML's arrays (float16 by way of float32), outputs back
+into numpy's. A call on a phone, which binds its buffers, does not pay for that.
+"""
+
+import platform
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slide_deploy.backends.base import Feeds, Session, Stage, session_name
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.coreml.description import described
+from slide_deploy.backends.coreml.units import Units
+from slide_deploy.backends.files import (
+    line_of,
+    refuse_options,
+    refuse_precision,
+    refuse_unusable,
+)
+from slide_deploy.backends.inputs import sized
+from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.mlpackage import Package, open_package
+
+SUFFIXES = (".mlpackage",)
+# Optimisation hints of coremltools, and the enumeration that holds each one's values.
+_HINTS = {
+    "reshapeFrequency": "ReshapeFrequency",
+    "specializationStrategy": "SpecializationStrategy",
+}
+
+
+def open_on(units: Units, path: Path, configuration: Configuration, stage: Stage) -> Session:
+    """Read and compile a package. Core ML does both at once: one stage.
+
+    Raises:
+        InputError: for a package or a configuration that cannot run there.
+        MissingExtra: without coremltools.
+    """
+    refuse_unusable(path, units.target, SUFFIXES)
+    with stage("import"):
+        if find_spec("coremltools") is None:
+            raise MissingExtra("coremltools", "coreml")
+        import coremltools
+    reason = units.missing()
+    if reason is not None:
+        raise InputError(f"{units.target} cannot run here: {reason}.")
+    remark = "it computes in the types that the package holds, so export it in that precision"
+    refuse_precision(units.target, configuration.precision, ("float32", "default"), remark)
+    open_again = partial(_open, units, path, _hints(units, configuration))
+    with stage("compile"):
+        model = open_again()
+    placement = _placement(units, path, model)
+    ports = sized(path, described(path, model.get_spec().description.input), configuration)
+    package = open_package(path)
+    opened = [model]
+
+    def new_stream() -> Predictions:
+        # Apple: an instance of MLModel belongs to one thread at a time.
+        return Predictions(opened.pop() if opened else open_again(), package)
+
+    return Session(
+        runtime=session_name(units.target),
+        version=coremltools.__version__,
+        inputs=ports,
+        # A classifier's most probable class is left out, and its dictionary is an array here.
+        outputs=tuple(feature.name for feature in package.outputs),
+        new_stream=new_stream,
+        facts={
+            "library": "coremltools",
+            "version": coremltools.__version__,
+            "device": units.member,
+            "system": f"macOS {platform.mac_ver()[0]}",
+            "precision": "as the package holds it",
+            "threads": "chosen by Core ML",
+            **placement,
+        },
+        metadata=package.user_metadata,
+    )
+
+
+class Predictions:
+    """Calls of a model.
+
+    Args:
+        model: of coremltools, of this stream alone.
+        package: that it was loaded from.
+    """
+
+    def __init__(self, model: Any, package: Package) -> None:
+        self._model = model
+        self._outputs = tuple(feature.name for feature in package.outputs)
+        self._classes = package.classes
+        self._pictures = {each.name for each in package.inputs if each.kind == "image"}
+        self._given: dict[str, Any] = {}
+        self._answers: dict[str, Any] = {}
+
+    def bind(self, feeds: Feeds) -> None:
+        """Hand over a tensor for each input, by its name; pixels become a picture."""
+        self._given = {
+            name: _picture(values) if name in self._pictures else values
+            for name, values in feeds.items()
+        }
+
+    def run(self) -> None:
+        """Run one inference, and return when its outputs are complete."""
+        self._answers = self._model.predict(self._given)
+
+    def read(self) -> list[np.ndarray]:
+        """Every output of the last call."""
+        return [_array(self._answers[name], self._classes) for name in self._outputs]
+
+
+def _open(units: Units, path: Path, hints: dict[str, Any]) -> Any:
+    import coremltools
+
+    try:
+        with warnings.catch_warnings():
+            # A model that failed to compile is only warned of. Asking for what was compiled raises.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            model = coremltools.models.MLModel(
+                str(path),
+                compute_units=coremltools.ComputeUnit[units.member],
+                optimization_hints=hints or None,
+            )
+        model.get_compiled_model_path()
+    except Exception as error:  # the bridge to Core ML raises whatever the framework reports
+        raise InputError(f"{path} does not load on {units.target} ({line_of(error)}).") from error
+    return model
+
+
+def _picture(values: np.ndarray) -> Any:
+    """Pixels (1, channels, height, width) as the picture that Core ML takes.
+
+    Raises:
+        InputError: if there are several, or pillow is missing.
+    """
+    if find_spec("PIL") is None:
+        raise InputError("A package that takes pictures is fed by pillow: pip install pillow.")
+    from PIL import Image
+
+    if values.shape[0] != 1:
+        raise InputError(f"Core ML takes one picture at a time, not {values.shape[0]}.")
+    pixels = np.ascontiguousarray(values[0].transpose(1, 2, 0), dtype=np.uint8)
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _array(answer: Any, classes: Sequence[str]) -> np.ndarray:
+    """An output as an array; the dictionary of a classifier in the order of its classes."""
+    if isinstance(answer, dict):
+        return np.array([[answer[name] for name in classes]], dtype=np.float32)
+    return np.array(answer)
+
+
+def _hints(units: Units, configuration: Configuration) -> dict[str, Any]:
+    import coremltools
+
+    refuse_options(units.target, configuration.options, _HINTS)
+    hints = {}
+    for name, text in configuration.options.items():
+        members = getattr(coremltools, _HINTS[name]).__members__
+        if text not in members:
+            raise InputError(f"{units.target}: {name} is {' or '.join(members)}, not {text}.")
+        hints[name] = members[text]
+    return hints
+
+
+def _placement(units: Units, path: Path, model: Any) -> dict[str, str]:
+    """Where Core ML plans to run each operator; empty before macOS 14.4, which does not tell.
+
+    Raises:
+        InputError: if it plans to run none on the device that the target is named after.
+    """
+    from coremltools.models.compute_plan import MLComputePlan
+
+    try:
+        plan = MLComputePlan.load_from_path(model.get_compiled_model_path(), model.compute_unit)
+        operations = plan.model_structure.program.functions["main"].block.operations
+    except Exception:  # as the framework reports it; the plan is no condition of a measurement
+        return {}
+    counts: Counter[str] = Counter()
+    for operation in operations:
+        usage = plan.get_compute_device_usage_for_mlprogram_operation(operation)
+        if usage is not None:  # constants run nowhere
+            counts[type(usage.preferred_compute_device).__name__] += 1
+    if units.device and counts and units.device not in counts:
+        raise InputError(
+            f"{path} runs without the {units.hardware}: Core ML plans none of its operators "
+            f"there; the Neural Engine needs a package exported with --precision float16."
+        )
+    named = {
+        name.removeprefix("ML").removesuffix("ComputeDevice"): count
+        for name, count in counts.items()
+    }
+    return {"operators": ", ".join(f"{name} {count}" for name, count in named.items())}

@@ -1,0 +1,155 @@
+"""Runs a plan with torch; the only way into the modules that import torch when they load."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator, faulty
+from slide_deploy.backends.mil_interpreter.operators import OPERATORS
+from slide_deploy.backends.mil_interpreter.plan import (
+    MAX_ALIVE_ELEMENTS,
+    Plan,
+    make_plan,
+    too_large,
+)
+from slide_deploy.backends.mil_interpreter.values import (
+    Value,
+    representation,
+    settle,
+    to_numpy,
+    to_value,
+)
+from slide_deploy.errors import InputError
+from slide_deploy.mlpackage import Function, Operation, TensorType
+
+# What torch and Python raise where an operand has a bad shape, index or size.
+_OPERAND_ERRORS = (
+    RuntimeError,
+    ValueError,
+    IndexError,
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+)
+
+
+class Engine:
+    """A function whose weights are torch tensors.
+
+    Args:
+        path: the package, for messages.
+        function: what to run.
+
+    Raises:
+        UnsupportedOperator: an operator, an option or a type that is not known.
+        InputError: a program that contradicts itself.
+    """
+
+    def __init__(self, path: Path, function: Function) -> None:
+        plan = make_plan(path, function, OPERATORS)
+        self._path = path
+        self._opset = function.opset_version
+        self._plan = plan
+        self._constants: dict[str, Value] = {}
+        for name, array in plan.constants.items():
+            value = to_value(array)
+            if value is None:
+                raise UnsupportedOperator(path, "const", name, f"{array.dtype} elements")
+            self._constants[name] = value
+        self._types = _declared_types(path, function)
+
+    @property
+    def plan(self) -> Plan:
+        """What is computed, in order."""
+        return self._plan
+
+    @property
+    def types(self) -> Mapping[str, TensorType]:
+        """The declared type of every value."""
+        return self._types
+
+    @torch.inference_mode()
+    def run(
+        self, inputs: Mapping[str, NDArray[np.generic]], keep: Collection[str]
+    ) -> dict[str, NDArray[np.generic]]:
+        """Compute the outputs, and the values to keep.
+
+        Args:
+            inputs: by name, in the types and shapes that the function declares.
+            keep: names of values that are returned too.
+
+        Raises:
+            InputError: operands that contradict each other.
+        """
+        wanted = [*self._plan.outputs, *keep]
+        values: dict[str, Value] = dict(self._constants)
+        for name, array in inputs.items():
+            value = to_value(array)
+            if value is not None:
+                values[name] = value
+        alive = sum(_elements(value) for value in values.values())
+        for step in self._plan.steps:
+            computed = self._compute(step.operation, values)
+            alive += sum(_elements(value) for value in computed.values())
+            if alive > MAX_ALIVE_ELEMENTS:
+                raise too_large(self._path)
+            values.update(computed)
+            for name in step.released:
+                if name not in keep:
+                    alive -= _elements(values.pop(name))
+        return {name: self._result(name, values[name]) for name in wanted}
+
+    def _compute(self, operation: Operation, values: Mapping[str, Value]) -> dict[str, Tensor]:
+        call = Call(self._path, operation, values, self._opset)
+        try:
+            result = OPERATORS[operation.type].run(call)
+            outputs = [result] if isinstance(result, Tensor) else list(result)
+            if len(outputs) != len(operation.outputs):
+                raise ValueError(f"gives {len(outputs)} values for {len(operation.outputs)}")
+            return {
+                named.name: settle(output, self._types[named.name])
+                for named, output in zip(operation.outputs, outputs, strict=True)
+            }
+        except InputError:
+            raise
+        except _OPERAND_ERRORS as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            name = operation.outputs[0].name
+            raise faulty(self._path, operation.type, name, f"fails ({reason[0]})") from error
+
+    def _result(self, name: str, value: Value) -> NDArray[np.generic]:
+        dtype = self._types[name].dtype
+        if isinstance(value, str) or representation(dtype.name) is None:
+            raise InputError(
+                f"{self._path} cannot return {name!r}, which is of type {dtype.name}: "
+                f"ask for another value."
+            )
+        return to_numpy(value, dtype)
+
+
+def _elements(value: Value) -> int:
+    return 0 if isinstance(value, str) else value.numel()
+
+
+def _declared_types(path: Path, function: Function) -> dict[str, TensorType]:
+    """The type of every value of the function; none may be a list, dictionary or state."""
+    types: dict[str, TensorType] = {}
+    for named in function.inputs:
+        if not isinstance(named.type, TensorType):
+            raise UnsupportedOperator(path, "input", named.name, f"type {named.type.kind}")
+        if representation(named.type.dtype.name) is None:
+            option = f"type {named.type.dtype.name}"
+            raise UnsupportedOperator(path, "input", named.name, option)
+        types[named.name] = named.type
+    for operation in function.block.operations:
+        for named in operation.outputs:
+            if not isinstance(named.type, TensorType):
+                option = f"output type {named.type.kind}"
+                raise UnsupportedOperator(path, operation.type, named.name, option)
+            types[named.name] = named.type
+    return types

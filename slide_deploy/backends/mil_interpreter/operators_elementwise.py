@@ -1,0 +1,145 @@
+"""Operators that treat every element alike."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.values import representation
+
+# Types as ``cast`` spells them; the names of the others are the usual ones.
+_CASTS = {"fp16": "float16", "fp32": "float32"}
+_CAST_TYPES = ("float16", "float32", "bool", "int8", "int16", "int32", "uint8", "uint16")
+
+
+def identity(call: Call) -> Tensor:
+    """``x``."""
+    return call.tensor("x")
+
+
+def threshold(call: Call) -> Tensor:
+    """``max(x, alpha)``."""
+    return torch.maximum(call.tensor("x"), call.tensor("alpha").reshape(()))
+
+
+def binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Call], Tensor]:
+    """The operator ``function(x, y)`` on operands of one type, broadcast to each other."""
+
+    def run(call: Call) -> Tensor:
+        x, y = call.tensor("x"), call.tensor("y")
+        if x.dtype != y.dtype:
+            raise call.faulty(f"mixes {x.dtype} and {y.dtype}")
+        call.make_room(np.broadcast_shapes(x.shape, y.shape))
+        return function(x, y)
+
+    return run
+
+
+def real_div(call: Call) -> Tensor:
+    """``x / y`` of floating point numbers."""
+    if not call.tensor("x").is_floating_point():
+        raise call.unsupported("integer operands")
+    return binary(torch.true_divide)(call)
+
+
+def rsqrt(call: Call) -> Tensor:
+    """``1 / sqrt(x + epsilon)``."""
+    return torch.rsqrt(call.tensor("x") + call.number("epsilon", 1e-12))
+
+
+def log(call: Call) -> Tensor:
+    """``log(x + epsilon)``."""
+    return torch.log(call.tensor("x") + call.number("epsilon", 1e-45))
+
+
+def inverse(call: Call) -> Tensor:
+    """``1 / (x + epsilon)``."""
+    return torch.reciprocal(call.tensor("x") + call.number("epsilon", 1e-4))
+
+
+def clip(call: Call) -> Tensor:
+    """``min(max(x, alpha), beta)``."""
+    return call.tensor("x").clamp(call.number("alpha"), call.number("beta"))
+
+
+def cast(call: Call) -> Tensor:
+    """``x`` in another type; towards zero where that is an integer."""
+    dtype = _CASTS.get(call.text("dtype"), call.text("dtype"))
+    known = representation(dtype)
+    if dtype not in _CAST_TYPES or known is None:
+        raise call.unsupported(f"dtype {dtype}")
+    if dtype != call.declared_dtype:
+        raise call.faulty(f"casts to {dtype} where {call.declared_dtype} is declared")
+    return call.tensor("x").to(known.held)
+
+
+def select(call: Call) -> Tensor:
+    """``a`` where ``cond`` holds, else ``b``; the three are broadcast to each other."""
+    condition, a, b = call.tensor("cond"), call.tensor("a"), call.tensor("b")
+    if condition.dtype != torch.bool or a.dtype != b.dtype:
+        raise call.faulty("needs truth values and two operands of one type")
+    call.make_room(np.broadcast_shapes(condition.shape, a.shape, b.shape))
+    return torch.where(condition, a, b)
+
+
+def _unary(function: Callable[[Tensor], Tensor]) -> Operator:
+    return Operator(lambda call: function(call.tensor("x")), ("x",))
+
+
+def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
+    return Operator(binary(function), ("x", "y"))
+
+
+OPERATORS: Operators = {
+    # one operand
+    "abs": _unary(torch.abs),
+    "acos": _unary(torch.acos),
+    "asin": _unary(torch.asin),
+    "atan": _unary(torch.atan),
+    "atanh": _unary(torch.atanh),
+    "cast": Operator(cast, ("x", "dtype")),
+    "ceil": _unary(torch.ceil),
+    "clip": Operator(clip, ("x", "alpha", "beta")),
+    "cos": _unary(torch.cos),
+    "cosh": _unary(torch.cosh),
+    "erf": _unary(torch.erf),
+    "exp": _unary(torch.exp),
+    "exp2": _unary(torch.exp2),
+    "floor": _unary(torch.floor),
+    "identity": Operator(identity, ("x",)),
+    "inverse": Operator(inverse, ("x",), ("epsilon",)),
+    "log": Operator(log, ("x",), ("epsilon",)),
+    "logical_not": _unary(torch.logical_not),
+    "round": _unary(torch.round),
+    "rsqrt": Operator(rsqrt, ("x",), ("epsilon",)),
+    "sign": _unary(torch.sign),
+    "sin": _unary(torch.sin),
+    "sinh": _unary(torch.sinh),
+    "sqrt": _unary(torch.sqrt),
+    "square": _unary(torch.square),
+    "tan": _unary(torch.tan),
+    "threshold": Operator(threshold, ("x", "alpha")),
+    # two operands
+    "add": _binary(torch.add),
+    "equal": _binary(torch.eq),
+    "floor_div": _binary(torch.floor_divide),
+    "greater": _binary(torch.gt),
+    "greater_equal": _binary(torch.ge),
+    "less": _binary(torch.lt),
+    "less_equal": _binary(torch.le),
+    "logical_and": _binary(torch.logical_and),
+    "logical_or": _binary(torch.logical_or),
+    "logical_xor": _binary(torch.logical_xor),
+    "maximum": _binary(torch.maximum),
+    "minimum": _binary(torch.minimum),
+    "mod": _binary(torch.remainder),
+    "mul": _binary(torch.mul),
+    "not_equal": _binary(torch.ne),
+    "pow": _binary(torch.pow),
+    "real_div": Operator(real_div, ("x", "y")),
+    "sub": _binary(torch.sub),
+    "select": Operator(select, ("cond", "a", "b")),
+}

@@ -1,0 +1,101 @@
+"""Operators that normalise along axes."""
+
+import torch
+from torch import Tensor
+
+from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.windows import pad_map
+
+
+def softmax(call: Call) -> Tensor:
+    """``exp(x) / sum(exp(x))`` along one axis, the last one by default."""
+    x = call.tensor("x")
+    return torch.softmax(x, call.axis("axis", x.dim(), -1))
+
+
+def layer_norm(call: Call) -> Tensor:
+    """``gamma (x - mean) / sqrt(variance + epsilon) + beta`` over ``axes``, by default all.
+
+    ``gamma`` and ``beta`` have the sizes of those axes.
+    """
+    x = call.tensor("x")
+    axes = call.axes("axes", x.dim(), range(x.dim()))
+    if not axes:
+        raise call.unsupported("no axis to normalise")
+    normalised = _normalised(x, axes, call.number("epsilon", 1e-5))
+    spread = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
+    return _scaled(call, normalised, spread)
+
+
+def instance_norm(call: Call) -> Tensor:
+    """As ``layer_norm``, over the spatial axes of (batch, channel, ...space)."""
+    x = call.tensor("x")
+    if x.dim() < 3:
+        raise call.faulty("needs spatial axes")
+    axes = list(range(2, x.dim()))
+    normalised = _normalised(x, axes, call.number("epsilon", 1e-5))
+    return _scaled(call, normalised, _per_channel(x))
+
+
+def batch_norm(call: Call) -> Tensor:
+    """``gamma (x - mean) / sqrt(variance + epsilon) + beta``, all four given per channel."""
+    x = call.tensor("x")
+    if x.dim() < 2:
+        raise call.faulty("needs a channel axis")
+    spread = _per_channel(x)
+    mean, variance = call.tensor("mean").reshape(spread), call.tensor("variance").reshape(spread)
+    normalised = (x - mean) / torch.sqrt(variance + call.number("epsilon", 1e-5))
+    return _scaled(call, normalised, spread)
+
+
+def l2_norm(call: Call) -> Tensor:
+    """``x / sqrt(sum of squares + epsilon)`` over the last three axes."""
+    x = call.tensor("x")
+    if x.dim() < 3:
+        raise call.faulty("needs three axes to normalise")
+    total = x.square().sum((-3, -2, -1), keepdim=True)
+    return x / torch.sqrt(total + call.number("epsilon", 1e-6))
+
+
+def local_response_norm(call: Call) -> Tensor:
+    """``x / (k + alpha / size * sum of squares)**beta`` over ``size`` channels around each one.
+
+    Channels beyond the first and the last count as zeros.
+    """
+    x, size = call.tensor("x"), call.integer("size")
+    if x.dim() < 3 or size < 1:
+        raise call.faulty(f"normalises {size} channels of rank {x.dim()}")
+    if size % 2 == 0:
+        raise call.unsupported("an even size, whose window has no middle")
+    around = [(size // 2, size // 2), *[(0, 0)] * (x.dim() - 2)]
+    sums = pad_map(call, x.square(), around, 0.0).unfold(1, size, 1).sum(-1)
+    scale = call.number("k", 1.0) + call.number("alpha", 1e-4) / size * sums
+    return x / scale ** call.number("beta", 0.75)
+
+
+def _per_channel(x: Tensor) -> list[int]:
+    return [size if axis == 1 else 1 for axis, size in enumerate(x.shape)]
+
+
+def _normalised(x: Tensor, axes: list[int], epsilon: float) -> Tensor:
+    centred = x - x.mean(axes, keepdim=True)
+    return centred / torch.sqrt(centred.square().mean(axes, keepdim=True) + epsilon)
+
+
+def _scaled(call: Call, x: Tensor, spread: list[int]) -> Tensor:
+    """``gamma x + beta``, both reshaped to ``spread``, both optional."""
+    gamma, beta = call.optional("gamma"), call.optional("beta")
+    if gamma is not None:
+        x = x * gamma.reshape(spread)
+    return x if beta is None else x + beta.reshape(spread)
+
+
+OPERATORS: Operators = {
+    "batch_norm": Operator(batch_norm, ("x", "mean", "variance"), ("gamma", "beta", "epsilon")),
+    "instance_norm": Operator(instance_norm, ("x",), ("gamma", "beta", "epsilon")),
+    "l2_norm": Operator(l2_norm, ("x",), ("epsilon",)),
+    "layer_norm": Operator(layer_norm, ("x",), ("axes", "gamma", "beta", "epsilon")),
+    "local_response_norm": Operator(local_response_norm, ("x", "size"), ("alpha", "beta", "k")),
+    "softmax": Operator(softmax, ("x",), ("axis",)),
+}

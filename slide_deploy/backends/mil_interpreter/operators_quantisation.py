@@ -1,0 +1,44 @@
+"""Numbers to small integers and back, with one scale for all or one for each slice of an axis."""
+
+import torch
+from torch import Tensor
+
+from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+
+_INTEGERS = {"int8": torch.int8, "uint8": torch.uint8}
+
+
+def quantize(call: Call) -> Tensor:
+    """``round(input / scale) + zero_point``, limited to the integers of ``output_dtype``."""
+    dtype = call.text("output_dtype")
+    if dtype not in _INTEGERS:
+        raise call.unsupported(f"output_dtype {dtype}")
+    limits = torch.iinfo(_INTEGERS[dtype])
+    rounded = (call.tensor("input") / _spread(call, "scale")).round()
+    shifted = rounded + _spread(call, "zero_point")
+    return shifted.clamp(limits.min, limits.max).to(_INTEGERS[dtype])
+
+
+def dequantize(call: Call) -> Tensor:
+    """``scale * (input - zero_point)``."""
+    return _spread(call, "scale") * (call.tensor("input").float() - _spread(call, "zero_point"))
+
+
+def _spread(call: Call, name: str) -> Tensor:
+    """A scale or zero point, shaped to be broadcast to the input; 0 if it is left out."""
+    values, rank = call.optional(name), call.tensor("input").dim()
+    if values is None:
+        return torch.zeros(())
+    if values.dim() == 0:
+        return values.float()
+    axis = call.axis("axis", rank)
+    if values.shape != (call.tensor("input").shape[axis],):
+        raise call.faulty(f"has {name} of shape {tuple(values.shape)}")
+    return values.float().reshape([-1 if place == axis else 1 for place in range(rank)])
+
+
+OPERATORS: Operators = {
+    "dequantize": Operator(dequantize, ("input", "scale"), ("zero_point", "axis")),
+    "quantize": Operator(quantize, ("input", "scale", "output_dtype"), ("zero_point", "axis")),
+}

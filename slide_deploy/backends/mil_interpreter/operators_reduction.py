@@ -1,0 +1,102 @@
+"""Operators that fold axes away, and running sums."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+
+
+def reduction(function: Callable[[Tensor, list[int], bool], Tensor]) -> Callable[[Call], Tensor]:
+    """The operator ``function(x, axes, keep_dims)``; all axes if none are given."""
+
+    def run(call: Call) -> Tensor:
+        x = call.tensor("x")
+        axes = call.axes("axes", x.dim(), range(x.dim()))
+        if not axes:
+            raise call.unsupported("no axis to reduce")
+        return function(x, axes, call.flag("keep_dims"))
+
+    return run
+
+
+def reduce_sum_square(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
+    """The sum of the squares."""
+    return x.square().sum(axes, keep_dims)
+
+
+def reduce_l2_norm(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
+    """The square root of the sum of the squares."""
+    return x.square().sum(axes, keep_dims).sqrt()
+
+
+def reduce_l1_norm(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
+    """The sum of the magnitudes."""
+    return x.abs().sum(axes, keep_dims)
+
+
+def reduce_log_sum(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
+    """The natural logarithm of the sum."""
+    return x.sum(axes, keep_dims).log()
+
+
+def reduce_prod(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
+    """The product."""
+    for axis in reversed(axes):  # from the back, so that the others keep their places
+        x = x.prod(axis, keep_dims)
+    return x
+
+
+def place_of(function: Callable[..., Tensor]) -> Callable[[Call], Tensor]:
+    """The operator that finds an index along one axis, the last one by default."""
+
+    def run(call: Call) -> Tensor:
+        x = call.tensor("x")
+        if call.text("output_dtype", "int32") not in ("int32", "uint16"):
+            raise call.unsupported(f"output_dtype {call.text('output_dtype')}")
+        return function(x, call.axis("axis", x.dim(), -1), keepdim=call.flag("keep_dims"))
+
+    return run
+
+
+def cumsum(call: Call) -> Tensor:
+    """The sums of all elements up to each one along an axis, the first by default.
+
+    ``exclusive`` leaves out the element itself; ``reverse`` sums from the end.
+    """
+    x = call.tensor("x")
+    axis = call.axis("axis", x.dim(), 0)
+    ordered = x.flip(axis) if call.flag("reverse") else x
+    # Not the sums less the element: that is not exact.
+    sums = ordered.cumsum(axis)
+    if call.flag("exclusive"):
+        zero = torch.zeros_like(sums.narrow(axis, 0, 1))
+        sums = torch.cat([zero, sums.narrow(axis, 0, x.shape[axis] - 1)], axis)
+    return sums.flip(axis) if call.flag("reverse") else sums
+
+
+def _reduction(function: Callable[[Tensor, list[int], bool], Tensor]) -> Operator:
+    return Operator(reduction(function), ("x",), ("axes", "keep_dims"))
+
+
+def _place(function: Callable[..., Tensor]) -> Operator:
+    return Operator(place_of(function), ("x",), ("axis", "keep_dims", "output_dtype"))
+
+
+OPERATORS: Operators = {
+    "cumsum": Operator(cumsum, ("x",), ("axis", "exclusive", "reverse")),
+    "reduce_argmax": _place(torch.argmax),
+    "reduce_argmin": _place(torch.argmin),
+    "reduce_l1_norm": _reduction(reduce_l1_norm),
+    "reduce_l2_norm": _reduction(reduce_l2_norm),
+    "reduce_log_sum": _reduction(reduce_log_sum),
+    "reduce_log_sum_exp": _reduction(torch.logsumexp),
+    "reduce_max": _reduction(torch.amax),
+    "reduce_mean": _reduction(torch.mean),
+    "reduce_min": _reduction(torch.amin),
+    "reduce_prod": _reduction(reduce_prod),
+    "reduce_sum": _reduction(torch.sum),
+    "reduce_sum_square": _reduction(reduce_sum_square),
+}

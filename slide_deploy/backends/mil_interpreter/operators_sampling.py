@@ -1,0 +1,215 @@
+"""Operators that look up a map at given points; x (batch, channel, H, W)."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.operators_resizing import grid_points
+
+_CORNERS = ("CORNERS_HEIGHT_FIRST", "CORNERS_WIDTH_FIRST")
+_CENTRES = ("CENTER_SIZE_HEIGHT_FIRST", "CENTER_SIZE_WIDTH_FIRST")
+
+
+def resample(call: Call) -> Tensor:
+    """The map at ``coordinates`` (batch, rows, columns, 2), of which x stands first.
+
+    ``normalized_minus_one_to_one`` puts -1 and 1 at the ends of an axis, ``normalized_zero_to_one``
+    0 and 1: at the middle of the border pixels with aligned corners, else at their outer edge.
+    """
+    x, coordinates = _map(call), call.tensor("coordinates").to(torch.float64)
+    if coordinates.dim() != 4 or coordinates.shape[0] != x.shape[0] or coordinates.shape[3] != 2:
+        raise call.faulty(f"has coordinates of shape {tuple(coordinates.shape)}")
+    columns, rows = coordinates.unbind(-1)
+    height, width = x.shape[2:]
+    return _sampled(call, x, _on_axis(call, columns, width), _on_axis(call, rows, height))
+
+
+def affine(call: Call) -> Tensor:
+    """The map at points that a matrix (batch or 1, 6) computes from those of the output.
+
+    ``x' = a0 x + a1 y + a2`` and ``y' = b0 x + b1 y + b2``, all from -1 to 1.
+    """
+    x, matrix = _map(call), call.tensor("transform_matrix").to(torch.float64)
+    if matrix.dim() != 2 or matrix.shape[1] != 6 or matrix.shape[0] not in (1, x.shape[0]):
+        raise call.faulty(f"has a transform_matrix of shape {tuple(matrix.shape)}")
+    if not call.flag("align_corners"):
+        raise call.unsupported("corners that are not aligned")
+    sizes = call.integer("output_height"), call.integer("output_width")
+    call.make_room((*x.shape[:2], *sizes))
+    rows, columns = (
+        2 * torch.arange(size, dtype=torch.float64) / max(size - 1, 1) - 1 for size in sizes
+    )
+    a, b = (part[:, :, None, None] for part in matrix.expand(x.shape[0], 6).split(3, 1))
+    there_columns = a[:, 0] * columns + a[:, 1] * rows[:, None] + a[:, 2]
+    there_rows = b[:, 0] * columns + b[:, 1] * rows[:, None] + b[:, 2]
+    height, width = x.shape[2:]
+    return _sampled(
+        call, x, _on_axis(call, there_columns, width), _on_axis(call, there_rows, height)
+    )
+
+
+def crop_resize(call: Call) -> Tensor:
+    """Boxes of maps, each scaled to one size by linear interpolation.
+
+    Points of a box lie as those of ``resize`` would on a map of its size; outside of the map
+    ``pad_value`` is found. Since iOS 17 each box belongs to one map, before then to all of them
+    unless it names one.
+    """
+    x = _map(call)
+    if not call.has("boxes"):
+        return _regions(call, x)
+    boxes = call.tensor("boxes").to(torch.float64)
+    chosen = call.integers("box_indices", range(len(boxes)))
+    if boxes.dim() != 2 or boxes.shape[1] != 4 or len(chosen) != len(boxes):
+        raise call.faulty(f"has boxes of shape {tuple(boxes.shape)}")
+    return torch.stack(
+        [_cropped(call, _picked(call, x, i), box)[0] for i, box in zip(chosen, boxes, strict=True)]
+    )
+
+
+def _regions(call: Call, x: Tensor) -> Tensor:
+    """The boxes of ``roi`` (N, 1, 4 or 5, 1, 1)."""
+    regions = call.tensor("roi").to(torch.float64)
+    if regions.dim() != 5 or regions.numel() not in (4 * len(regions), 5 * len(regions)):
+        raise call.faulty(f"has a roi of shape {tuple(regions.shape)}")
+    results = []
+    for region in regions.reshape(len(regions), -1):
+        maps = _picked(call, x, int(region[0])) if len(region) == 5 else x
+        results.append(_cropped(call, maps, region[-4:]))
+    return torch.stack(results)
+
+
+def _picked(call: Call, x: Tensor, index: int) -> Tensor:
+    if not 0 <= index < x.shape[0]:
+        raise call.faulty(f"takes map {index} of {x.shape[0]}")
+    return x[index : index + 1]
+
+
+def _cropped(call: Call, x: Tensor, box: Tensor) -> Tensor:
+    """One box of every map."""
+    sizes = call.integer("target_height", 1), call.integer("target_width", 1)
+    if min(sizes) < 1:
+        raise call.faulty(f"scales boxes to {sizes}")
+    call.make_room((*x.shape[:2], *sizes))
+    mode = call.text("sampling_mode", "DEFAULT")
+    rows, columns = (
+        grid_points(call, mode, first, last, size)
+        for (first, last), size in zip(_interval(call, x, box), sizes, strict=True)
+    )
+    batch, height, width = x.shape[0], *x.shape[2:]
+    found = _bilinear(x, columns.expand(batch, *sizes), rows[:, None].expand(batch, *sizes))
+    inside = ((rows >= 0) & (rows <= height - 1))[:, None] & (columns >= 0) & (columns <= width - 1)
+    return torch.where(inside, found, call.number("pad_value", 0.0))
+
+
+def _interval(
+    call: Call, x: Tensor, box: Tensor
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """First and last row, first and last column, in pixels."""
+    mode = call.text("box_coordinate_mode", _CORNERS[0])
+    if mode not in (*_CORNERS, *_CENTRES):
+        raise call.unsupported(f"box_coordinate_mode {mode}")
+    a, b = (box * call.number("spatial_scale", 1.0)).reshape(2, 2).tolist()
+    if mode in _CENTRES:
+        a, b = (
+            [c - size / 2 for c, size in zip(a, b, strict=True)],
+            [c + size / 2 for c, size in zip(a, b, strict=True)],
+        )
+    if "WIDTH_FIRST" in mode:
+        a, b = a[::-1], b[::-1]
+    ends = [size - 1 if call.flag("normalized_coordinates") else 1 for size in x.shape[2:]]
+    if not all(math.isfinite(value) for value in (*a, *b)):
+        raise call.faulty("has a box without ends")
+    return (a[0] * ends[0], b[0] * ends[0]), (a[1] * ends[1], b[1] * ends[1])
+
+
+def _on_axis(call: Call, coordinates: Tensor, size: int) -> Tensor:
+    """Coordinates in pixels: 0 is the middle of the first one."""
+    mode, aligned = call.text("coordinates_mode"), call.flag("align_corners")
+    if mode == "unnormalized":
+        return coordinates
+    if mode == "normalized_minus_one_to_one":
+        coordinates = (coordinates + 1) / 2
+    elif mode != "normalized_zero_to_one":
+        raise call.unsupported(f"coordinates_mode {mode}")
+    return coordinates * (size - 1) if aligned else coordinates * size - 0.5
+
+
+def _sampled(call: Call, x: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+    """The map at points (batch, rows, columns) in pixels, by the padding and sampling of a call."""
+    call.make_room((*x.shape[:2], *rows.shape[1:]))
+    padding, sampling = call.text("padding_mode").lower(), call.text("sampling_mode").lower()
+    height, width = x.shape[2:]
+    if padding == "reflection":
+        columns, rows = _mirrored(columns, 0, width - 1), _mirrored(rows, 0, height - 1)
+    elif padding == "symmetric":
+        columns, rows = _mirrored(columns, -0.5, width - 0.5), _mirrored(rows, -0.5, height - 0.5)
+    elif padding not in ("constant", "border"):
+        raise call.unsupported(f"padding_mode {padding}")
+    if padding != "constant":
+        columns, rows = columns.clamp(0, width - 1), rows.clamp(0, height - 1)
+    outside = call.number("padding_value") if padding == "constant" else 0.0
+    if sampling == "bilinear":
+        return _bilinear(x, columns, rows, outside)
+    if sampling != "nearest":
+        raise call.unsupported(f"sampling_mode {sampling}")
+    return _picked_pixels(x, columns.round(), rows.round(), outside)
+
+
+def _mirrored(points: Tensor, low: float, high: float) -> Tensor:
+    """Points beyond either end thrown back, as often as needed."""
+    if high == low:
+        return torch.full_like(points, low)
+    distance = (points - low).abs() % (2 * (high - low))
+    return low + torch.minimum(distance, 2 * (high - low) - distance)
+
+
+def _bilinear(x: Tensor, columns: Tensor, rows: Tensor, outside: float = 0.0) -> Tensor:
+    left, top = columns.floor(), rows.floor()
+    right_share = (columns - left).to(x.dtype)[:, None]
+    bottom_share = (rows - top).to(x.dtype)[:, None]
+    upper, lower = (
+        _picked_pixels(x, left, row, outside) * (1 - right_share)
+        + _picked_pixels(x, left + 1, row, outside) * right_share
+        for row in (top, top + 1)
+    )
+    return upper * (1 - bottom_share) + lower * bottom_share
+
+
+def _picked_pixels(x: Tensor, columns: Tensor, rows: Tensor, outside: float) -> Tensor:
+    """The pixels at whole points (batch, rows, columns), and ``outside`` beyond the map."""
+    batch, channels, height, width = x.shape
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    places = rows.clamp(0, height - 1).long() * width + columns.clamp(0, width - 1).long()
+    places = places.clamp(0, height * width - 1).reshape(batch, 1, -1).expand(batch, channels, -1)
+    pixels = x.flatten(2).gather(2, places).reshape(batch, channels, *rows.shape[1:])
+    return torch.where(inside[:, None], pixels, outside)
+
+
+def _map(call: Call) -> Tensor:
+    x = call.tensor("x")
+    if x.dim() != 4 or x.numel() == 0:
+        raise call.faulty(f"needs a map of rank 4, not {tuple(x.shape)}")
+    return x
+
+
+_SAMPLING = ("sampling_mode", "padding_mode", "padding_value", "coordinates_mode", "align_corners")
+
+OPERATORS: Operators = {
+    "affine": Operator(
+        affine, ("x", "transform_matrix", "output_height", "output_width", *_SAMPLING)
+    ),
+    "crop_resize": Operator(
+        crop_resize,
+        ("x",),
+        (
+            *("boxes", "box_indices", "roi", "target_height", "target_width"),
+            *("normalized_coordinates", "spatial_scale", "box_coordinate_mode"),
+            *("sampling_mode", "pad_value"),
+        ),
+    ),
+    "resample": Operator(resample, ("x", "coordinates", *_SAMPLING)),
+}

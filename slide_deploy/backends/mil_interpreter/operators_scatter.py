@@ -1,0 +1,93 @@
+"""Operators that write into a tensor by position; what is not written keeps its value.
+
+The places are found by reading: a tensor of the same shape that holds the place of each element is
+indexed as ``gather`` would index the data.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.operators_indexing import (
+    along_axis,
+    at_coordinates,
+    sliced,
+    slices_along_axis,
+)
+
+# Every update counts, also where several meet in one place.
+_MODES: Mapping[str, np.ufunc] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "max": np.maximum,
+    "min": np.minimum,
+}
+
+
+def scatter(call: Call) -> Tensor:
+    """``updates`` at the slices along ``axis`` that the vector ``indices`` names."""
+    return _scattered(call, slices_along_axis)
+
+
+def scatter_along_axis(call: Call) -> Tensor:
+    """Along one axis, each of ``updates`` at the element that ``indices`` names."""
+    return _scattered(call, along_axis)
+
+
+def scatter_nd(call: Call) -> Tensor:
+    """``updates`` at the slices whose first coordinates are the last axis of ``indices``."""
+    return _scattered(
+        call, lambda call, places: at_coordinates(call, places, call.tensor("indices"))
+    )
+
+
+def slice_update(call: Call) -> Tensor:
+    """``update`` in the place of a slice of ``x``, named as in ``slice_by_index``."""
+    x = call.tensor("x")
+    return _written(call, x, sliced(call, _places(x)), call.tensor("update"), "update")
+
+
+def _scattered(call: Call, find: Callable[[Call, Tensor], Tensor]) -> Tensor:
+    data, updates = call.tensor("data"), call.tensor("updates")
+    return _written(call, data, find(call, _places(data)), updates, call.text("mode", "add"))
+
+
+def _places(x: Tensor) -> Tensor:
+    return torch.arange(x.numel()).reshape(x.shape)
+
+
+def _written(call: Call, data: Tensor, places: Tensor, updates: Tensor, mode: str) -> Tensor:
+    """The data after each update has met the element at its place."""
+    if places.shape != updates.shape or data.dtype != updates.dtype:
+        raise call.faulty(f"writes {tuple(updates.shape)} to {tuple(places.shape)}")
+    if mode != "update" and (mode not in _MODES or data.dtype == torch.bool):
+        raise call.unsupported(f"mode {mode}")
+    if mode == "div" and not data.is_floating_point():
+        raise call.unsupported("mode div of integers")
+    result = data.numpy().copy().reshape(-1)
+    where, what = places.numpy().reshape(-1), updates.numpy().reshape(-1)
+    if mode == "update":
+        result[where] = what
+    else:
+        _MODES[mode].at(result, where, what)
+    return torch.from_numpy(result).reshape(data.shape)
+
+
+_DATA = ("data", "indices", "updates")
+
+OPERATORS: Operators = {
+    "scatter": Operator(scatter, _DATA, ("axis", "mode", "validate_indices")),
+    "scatter_along_axis": Operator(scatter_along_axis, _DATA, ("axis", "mode", "validate_indices")),
+    "scatter_nd": Operator(scatter_nd, _DATA, ("mode", "validate_indices")),
+    "slice_update": Operator(
+        slice_update,
+        ("x", "update", "begin", "end"),
+        ("stride", "begin_mask", "end_mask", "squeeze_mask"),
+    ),
+}

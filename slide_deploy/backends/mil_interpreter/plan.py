@@ -1,0 +1,223 @@
+"""The order of work: which operations are constants, which are computed, what may be freed when.
+
+A program is accepted as a whole before anything is computed: every operator and every parameter is
+known, every value is defined once and before it is used.
+"""
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator, faulty
+from slide_deploy.errors import InputError
+from slide_deploy.mlpackage import Argument, Constant, Function, Operation, Reference, TensorType
+from slide_deploy.mlpackage.decompression import DECOMPRESSORS, Decompressor
+
+# 2**30 elements are 4 GiB of float32, for weights and values together. Without a limit a few bytes
+# of program could name one weight, or copy one value, any number of times.
+MAX_ALIVE_ELEMENTS = 1 << 30
+
+
+class Signature(Protocol):
+    """What the plan needs to know of an operator: the parameters that it takes."""
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Parameters that must be given."""
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Parameters that may be left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation to compute, and the values that nothing needs after it."""
+
+    operation: Operation
+    released: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A function, ready to run.
+
+    Attributes:
+        steps: in the order of their execution.
+        constants: literals and decompressed weights by name.
+        outputs: the names that the function returns.
+        values: every name that a run defines, constants included.
+    """
+
+    steps: tuple[Step, ...]
+    constants: Mapping[str, NDArray[np.generic]]
+    outputs: tuple[str, ...]
+    values: frozenset[str]
+
+
+def make_plan(path: Path, function: Function, operators: Mapping[str, Signature]) -> Plan:
+    """Check a function and order its work.
+
+    Raises:
+        UnsupportedOperator: an operator or a parameter that ``operators`` does not list.
+        InputError: a value that is undefined, defined twice or used before it is defined.
+    """
+    defined = {named.name for named in function.inputs}
+    constants: dict[str, NDArray[np.generic]] = {}
+    computed: list[Operation] = []
+    elements = 0
+    for operation in function.block.operations:
+        _check_operands(path, operation, defined)
+        if operation.type == "const" or operation.type.startswith("constexpr_"):
+            elements += _declared_elements(operation)
+            if elements > MAX_ALIVE_ELEMENTS:
+                raise too_large(path)
+            constants.update(_constants(path, operation, constants))
+        else:
+            _check_parameters(path, operation, operators)
+            computed.append(operation)
+        for named in operation.outputs:
+            if named.name in defined:
+                raise faulty(path, operation.type, named.name, "defines a value a second time")
+            defined.add(named.name)
+    outputs = function.block.outputs
+    for name in outputs:
+        if name not in defined:
+            raise InputError(
+                f"{path} cannot be run: its output {name!r} is computed nowhere; "
+                f"export the package again."
+            )
+    steps = tuple(_steps(computed, kept={*outputs, *constants}))
+    return Plan(steps, constants, outputs, frozenset(defined))
+
+
+def _steps(computed: list[Operation], kept: Collection[str]) -> Iterator[Step]:
+    """Each operation with the values whose last use it is, its own unused outputs included."""
+    last_use: dict[str, int] = {}
+    for index, operation in enumerate(computed):
+        for name in (*_references(operation), *(named.name for named in operation.outputs)):
+            last_use[name] = index
+    released: dict[int, list[str]] = {}
+    for name, index in last_use.items():
+        if name not in kept:
+            released.setdefault(index, []).append(name)
+    for index, operation in enumerate(computed):
+        yield Step(operation, tuple(released.get(index, ())))
+
+
+def too_large(path: Path) -> InputError:
+    """The error for a program that wants more memory than any model for a device."""
+    return InputError(
+        f"{path} cannot be run: its values take more than {MAX_ALIVE_ELEMENTS >> 28} GiB at a "
+        f"time; run it with Core ML on a Mac, or export the model for smaller images."
+    )
+
+
+def _declared_elements(operation: Operation) -> int:
+    """How many elements the outputs have, as far as their sizes are declared."""
+    types = [named.type for named in operation.outputs]
+    shapes = [declared.shape for declared in types if isinstance(declared, TensorType)]
+    return sum(math.prod(size or 1 for size in shape or ()) for shape in shapes)
+
+
+def _references(operation: Operation) -> Iterator[str]:
+    for arguments in operation.inputs.values():
+        for argument in arguments:
+            if isinstance(argument, Reference):
+                yield argument.name
+
+
+def _output(operation: Operation) -> str:
+    """The name of the first output, for messages and for constants; empty if there is none."""
+    return operation.outputs[0].name if operation.outputs else ""
+
+
+def _check_operands(path: Path, operation: Operation, defined: Collection[str]) -> None:
+    if operation.blocks:
+        raise UnsupportedOperator(path, operation.type, _output(operation))
+    if not operation.outputs:
+        raise faulty(path, operation.type, operation.name, "has no output")
+    for name in _references(operation):
+        if name not in defined:
+            raise faulty(
+                path, operation.type, _output(operation), f"uses {name!r} before it is defined"
+            )
+
+
+def _check_parameters(path: Path, operation: Operation, operators: Mapping[str, Signature]) -> None:
+    operator = operators.get(operation.type)
+    if operator is None:
+        raise UnsupportedOperator(path, operation.type, _output(operation))
+    unknown = set(operation.inputs) - {*operator.required, *operator.optional}
+    if unknown:
+        option = f"parameter {min(unknown)}"
+        raise UnsupportedOperator(path, operation.type, _output(operation), option)
+    missing = [name for name in operator.required if not operation.inputs.get(name)]
+    if missing:
+        raise faulty(path, operation.type, _output(operation), f"lacks parameter {missing[0]}")
+
+
+def _constants(
+    path: Path, operation: Operation, constants: Mapping[str, NDArray[np.generic]]
+) -> dict[str, NDArray[np.generic]]:
+    """The values of a ``const`` or ``constexpr_`` operation, by name."""
+    arguments: dict[str, Argument] = dict(operation.attributes)
+    arguments.update((key, values[0]) for key, values in operation.inputs.items() if values)
+    parameters = {
+        key: _literal(path, operation, argument, constants) for key, argument in arguments.items()
+    }
+    values = _evaluate(path, operation, parameters)
+    if len(values) != len(operation.outputs):
+        given = f"gives {len(values)} values for {len(operation.outputs)}"
+        raise faulty(path, operation.type, _output(operation), given)
+    for named, value in zip(operation.outputs, values, strict=True):
+        if (
+            not isinstance(named.type, TensorType)
+            or named.type.shape != value.shape
+            or named.type.dtype.storage != value.dtype.name
+        ):
+            held = f"is {value.dtype} {value.shape}, not as declared"
+            raise faulty(path, operation.type, named.name, held)
+    return {named.name: value for named, value in zip(operation.outputs, values, strict=True)}
+
+
+def _evaluate(
+    path: Path, operation: Operation, parameters: Mapping[str, NDArray[np.generic]]
+) -> tuple[NDArray[np.generic], ...]:
+    if operation.type == "const":
+        if set(parameters) != {"val"}:
+            raise faulty(path, "const", _output(operation), "has no value")
+        return (parameters["val"],)
+    decompressor = _decompressor(path, operation, parameters)
+    try:
+        result = decompressor.run(**parameters)
+    except (ValueError, IndexError, TypeError) as error:
+        raise faulty(path, operation.type, _output(operation), f"fails ({error})") from error
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _literal(
+    path: Path,
+    operation: Operation,
+    argument: Argument,
+    constants: Mapping[str, NDArray[np.generic]],
+) -> NDArray[np.generic]:
+    if isinstance(argument, Constant):
+        return argument.numpy()
+    if isinstance(argument, Reference) and argument.name in constants:
+        return constants[argument.name]
+    raise UnsupportedOperator(path, operation.type, _output(operation), "a list or computed value")
+
+
+def _decompressor(
+    path: Path, operation: Operation, parameters: Mapping[str, object]
+) -> Decompressor:
+    for candidate in DECOMPRESSORS.get(operation.type, ()):
+        if candidate.takes(parameters):
+            return candidate
+    raise UnsupportedOperator(path, operation.type, _output(operation))

@@ -1,0 +1,195 @@
+"""``MilProgram``: a saved Core ML program that runs where Core ML does not.
+
+Importing this module imports neither torch nor coremltools; loading a program imports torch.
+"""
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.mlpackage import Feature, Package, Range, TensorType, open_package
+
+if TYPE_CHECKING:
+    from slide_deploy.backends.mil_interpreter.engine import Engine
+
+PortSize: TypeAlias = int | Range | None
+"""A size; the sizes that are allowed; or None where the file does not limit them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or an output.
+
+    Attributes:
+        shape: one size a dimension; None if not even the rank is known.
+        dtype: the element type as numpy spells it.
+        choices: the shapes that are allowed, where the file lists them one by one.
+        colours: of an image, whose pixels run from 0 to 255, as in ``Feature``; else empty.
+    """
+
+    shape: tuple[PortSize, ...] | None
+    dtype: str
+    choices: tuple[tuple[int, ...], ...] = ()
+    colours: str = ""
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape may be passed."""
+        if self.choices:
+            return shape in self.choices
+        return self.shape is None or (
+            len(shape) == len(self.shape)
+            and all(
+                size in expected if isinstance(expected, Range) else expected in (size, None)
+                for size, expected in zip(shape, self.shape, strict=True)
+            )
+        )
+
+
+class MilProgram:
+    """The main function of a saved package, computed with torch on the CPU.
+
+    float32 operators are computed in float32. float16 values are computed in float32 and rounded to
+    float16 at the output of each operator, which is the rounding that float16 storage implies.
+
+    Args:
+        package: an open package.
+
+    Raises:
+        UnsupportedOperator: the program uses an operator or option that is not known.
+        InputError: the program contradicts itself.
+        MissingExtra: torch is not installed.
+    """
+
+    def __init__(self, package: Package) -> None:
+        self._path = package.path
+        self._user_metadata = package.user_metadata
+        self._engine = _make_engine(package)
+        features = {feature.name: feature for feature in (*package.inputs, *package.outputs)}
+        self._inputs = {
+            named.name: _port(self._engine.types[named.name], features.get(named.name))
+            for named in package.main.inputs
+        }
+        self._outputs = {
+            name: _port(self._engine.types[name], features.get(name))
+            for name in self._engine.plan.outputs
+        }
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "MilProgram":
+        """Open a package and get it ready to run; raises what ``open_package`` does too."""
+        return cls(open_package(path))
+
+    @property
+    def path(self) -> Path:
+        """The package's folder."""
+        return self._path
+
+    @property
+    def inputs(self) -> Mapping[str, Port]:
+        """What ``run`` needs, in the order of the program."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, Port]:
+        """What ``run`` returns, in the order of the program."""
+        return self._outputs
+
+    @property
+    def user_metadata(self) -> Mapping[str, str]:
+        """The texts that the exporter stored with the model, by key."""
+        return self._user_metadata
+
+    @property
+    def value_names(self) -> frozenset[str]:
+        """Every value that ``run`` can keep."""
+        return self._engine.plan.values
+
+    @property
+    def computed_floats(self) -> tuple[str, ...]:
+        """The floating-point values that the program computes, in the order of the program."""
+        return tuple(
+            named.name
+            for step in self._engine.plan.steps
+            for named in step.operation.outputs
+            if self._engine.types[named.name].dtype.name.startswith("float")
+        )
+
+    def run(
+        self, inputs: Mapping[str, ArrayLike], keep: Collection[str] = ()
+    ) -> dict[str, NDArray[np.generic]]:
+        """Compute the outputs.
+
+        Args:
+            inputs: an array for every input; numbers are converted to the declared type.
+            keep: names of intermediate values that are returned too.
+
+        Returns:
+            Arrays by name, in the types that the program declares.
+
+        Raises:
+            InputError: arrays or names that the program does not take, or a damaged program.
+        """
+        unknown = [*(set(inputs) - set(self._inputs)), *(set(keep) - self.value_names)]
+        if unknown:
+            raise InputError(
+                f"{self._path} has no {min(unknown)!r}: its inputs are "
+                f"{', '.join(self._inputs) or 'none'}."
+            )
+        missing = set(self._inputs) - set(inputs)
+        if missing:
+            raise InputError(f"{self._path} needs the input {min(missing)!r}: pass an array.")
+        arrays = {name: self._converted(name, array) for name, array in inputs.items()}
+        return self._engine.run(arrays, keep)
+
+    def _converted(self, name: str, given: ArrayLike) -> NDArray[np.generic]:
+        array, port = np.asarray(given), self._inputs[name]
+        if not np.can_cast(array.dtype, port.dtype, "same_kind"):
+            raise InputError(
+                f"{self._path} takes {port.dtype} as {name!r}, not {array.dtype}: convert it."
+            )
+        if not port.accepts(array.shape):
+            raise InputError(
+                f"{self._path} does not take shape {array.shape} as {name!r}: "
+                f"it declares {_described(port)}."
+            )
+        return array.astype(port.dtype)
+
+
+def _make_engine(package: Package) -> "Engine":
+    try:
+        from slide_deploy.backends.mil_interpreter.engine import Engine
+    except ModuleNotFoundError as error:
+        if error.name == "torch":
+            raise MissingExtra("torch", "torch") from error
+        raise
+    return Engine(package.path, package.main)
+
+
+def _port(declared: TensorType, feature: Feature | None) -> Port:
+    """The declared type, its unknown sizes filled in with what the description allows."""
+    dtype = declared.dtype.name
+    if declared.shape is None or feature is None or len(feature.shape) != len(declared.shape):
+        return Port(declared.shape, dtype, colours="" if feature is None else feature.colours)
+    sizes = tuple(
+        allowed if size is None else size
+        for size, allowed in zip(declared.shape, feature.shape, strict=True)
+    )
+    return Port(sizes, dtype, feature.choices)
+
+
+def _described(port: Port) -> str:
+    if port.choices:
+        return "one of " + ", ".join(str(choice) for choice in port.choices)
+    if port.shape is None:
+        return "no shape"
+    words = [
+        f"{size.low} to {size.high or 'any'}" if isinstance(size, Range) else str(size or "any")
+        for size in port.shape
+    ]
+    return f"({', '.join(words)})"

@@ -1,0 +1,80 @@
+"""The interpreter as a backend: what checks Core ML files where there is no Mac."""
+
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from slide_deploy import __version__
+from slide_deploy.backends.base import Feeds, FunctionStream, Port, Session, Stage
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.files import refuse_options, refuse_precision, refuse_unusable
+from slide_deploy.backends.inputs import sized
+from slide_deploy.backends.mil_interpreter.program import MilProgram
+from slide_deploy.errors import InputError, MissingExtra
+
+NAME = "mil-interpreter:cpu"
+SUFFIXES = (".mlpackage",)
+
+
+def open_program(path: Path, configuration: Configuration, stage: Stage) -> Session:
+    """Read an ``.mlpackage`` and plan its program. Its threads are those of torch.
+
+    Raises:
+        InputError: if the package is damaged or uses an operator that the interpreter lacks, or for
+            a configuration that it does not have.
+        MissingExtra: without torch or coremltools.
+    """
+    refuse_unusable(path, NAME, SUFFIXES)
+    remark = "it computes in the types that the package holds, so export it in that precision"
+    refuse_precision(NAME, configuration.precision, ("float32", "default"), remark)
+    refuse_options(NAME, configuration.options, ())
+    with stage("import"):
+        if find_spec("coremltools") is None:
+            raise MissingExtra("coremltools", "coreml")
+    with stage("read"):
+        program = MilProgram.load(path)
+    ports = []
+    for name, port in program.inputs.items():
+        if port.shape is None:
+            raise InputError(f"{path} does not say the shape of {name}: export the model again.")
+        sizes = tuple(size if isinstance(size, int) else None for size in port.shape)
+        ports.append(Port(name, sizes, port.dtype, port.colours != ""))
+    return Session(
+        runtime="mil-interpreter",
+        version=__version__,
+        inputs=sized(path, ports, configuration),
+        outputs=tuple(program.outputs),
+        new_stream=lambda: FunctionStream(partial(_answers, program)),
+        facts={
+            "library": "slide-deploy",
+            "version": __version__,
+            "device": "CPU",
+            "precision": "as the package holds it",
+        },
+        metadata=program.user_metadata,
+    )
+
+
+def _answers(program: MilProgram, feeds: Feeds) -> list[np.ndarray]:
+    """Every output, for inputs as applications give them."""
+    # Core ML takes a picture from them, and gives the program the channels in this order.
+    inputs = program.inputs
+    ordered = {
+        name: values[:, ::-1] if name in inputs and inputs[name].colours == "BGR" else values
+        for name, values in feeds.items()
+    }
+    answers = program.run(ordered)
+    return [np.asarray(answers[name]) for name in program.outputs]
+
+
+def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
+    """Every floating-point value that the package computes for these inputs, by name.
+
+    Raises:
+        InputError: if the package is damaged or uses an operator that the interpreter lacks.
+    """
+    program = MilProgram.load(path)
+    answers = program.run(dict(feeds), keep=program.computed_floats)
+    return {name: np.asarray(value) for name, value in answers.items()}

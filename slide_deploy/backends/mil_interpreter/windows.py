@@ -1,0 +1,110 @@
+"""How convolutions and pools place their windows: strides, dilations, and the padding around.
+
+Along one axis of size D with kernel K, stride s and dilation d, the dilated kernel is
+``E = (K - 1) d + 1``. ``valid`` pads nothing, ``custom`` pads what is given, ``same`` pads in total
+``max(0, (ceil(D / s) - 1) s + E - D)``, half of it before; the odd one comes after, or before with
+``same_lower``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slide_deploy.backends.mil_interpreter.call import Call
+
+# torch 2.13 crashes on transposed convolutions with strides from 32767; no model needs this much.
+MAX_STEP = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Windows along each spatial axis.
+
+    Attributes:
+        kernel: sizes of the window.
+        strides: steps from one window to the next.
+        dilations: steps from one element of the window to the next.
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+    @property
+    def rank(self) -> int:
+        """The number of spatial axes."""
+        return len(self.kernel)
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """From the first to the last element of a window, E above."""
+        return tuple(
+            (size - 1) * step + 1 for size, step in zip(self.kernel, self.dilations, strict=True)
+        )
+
+    def same_totals(self, sizes: Sequence[int]) -> list[int]:
+        """The padding of ``same`` for a map of these sizes, before and after together."""
+        return [
+            max(0, (-(-size // stride) - 1) * stride + extent - size)
+            for size, stride, extent in zip(sizes, self.strides, self.extents, strict=True)
+        ]
+
+    def outputs(self, sizes: Sequence[int]) -> list[int]:
+        """How many windows fit into a padded map of these sizes."""
+        return [
+            (size - extent) // stride + 1
+            for size, stride, extent in zip(sizes, self.strides, self.extents, strict=True)
+        ]
+
+
+def read_windows(call: Call, kernel: Sequence[int], rank: int) -> Windows:
+    """The windows of a call on ``rank`` spatial axes.
+
+    Raises:
+        InputError: sizes, strides or dilations that are missing, below 1 or absurdly large.
+    """
+    if not 1 <= rank <= 3:
+        raise call.faulty(f"needs one to three spatial axes, not {rank}")
+    strides = call.integers("strides", [1] * rank)
+    dilations = call.integers("dilations", [1] * rank)
+    for name, values in (("kernel", kernel), ("strides", strides), ("dilations", dilations)):
+        if len(values) != rank or min(values) < 1 or max(values) > MAX_STEP:
+            raise call.faulty(f"has {name} {list(values)} for {rank} spatial axes")
+    return Windows(tuple(kernel), tuple(strides), tuple(dilations))
+
+
+def read_padding(call: Call, windows: Windows, sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Before and after, one pair a spatial axis, for a map of these sizes."""
+    kind = call.text("pad_type", "valid")
+    if kind == "valid":
+        return [(0, 0)] * windows.rank
+    if kind == "custom":
+        return custom_padding(call, windows.rank)
+    if kind == "same":
+        return [(total // 2, total - total // 2) for total in windows.same_totals(sizes)]
+    if kind == "same_lower":
+        return [(total - total // 2, total // 2) for total in windows.same_totals(sizes)]
+    raise call.unsupported(f"pad_type {kind}")
+
+
+def custom_padding(call: Call, rank: int) -> list[tuple[int, int]]:
+    """The parameter ``pad``: before and after, one pair a spatial axis."""
+    flat = call.integers("pad", [0] * (2 * rank))
+    if len(flat) != 2 * rank or min(flat) < 0:
+        raise call.faulty(f"has pad {flat} for {rank} spatial axes")
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def pad_map(call: Call, x: Tensor, padding: Sequence[tuple[int, int]], value: float) -> Tensor:
+    """The map with constant padding around its last axes, one pair an axis in their order."""
+    first = x.dim() - len(padding)
+    padded = [
+        size + before + after
+        for size, (before, after) in zip(x.shape[first:], padding, strict=True)
+    ]
+    call.make_room((*x.shape[:first], *padded))
+    # torch lists the last axis first.
+    flat = [amount for pair in reversed(padding) for amount in pair]
+    return torch.nn.functional.pad(x, flat, value=value)

@@ -1,0 +1,296 @@
+"""A session of ONNX Runtime, whatever the provider.
+
+Inputs and outputs are bound once for each stream, on the provider's device, so that a call copies
+nothing and allocates as little as the runtime allows.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slide_deploy.backends.base import Feeds, Port, Session, Stage, Target, session_name
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.files import line_of, refuse_precision, refuse_unusable
+from slide_deploy.backends.inputs import random_arrays, sized
+from slide_deploy.backends.onnxruntime.inner_values import inner_values
+from slide_deploy.backends.onnxruntime.options import (
+    provider_options,
+    reported,
+    session_options,
+)
+from slide_deploy.backends.onnxruntime.profile import profile
+from slide_deploy.backends.onnxruntime.provider import Provider
+from slide_deploy.errors import InputError, MissingExtra
+
+SUFFIXES = (".onnx",)
+_CPU = "CPUExecutionProvider"
+_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    **{
+        f"tensor({name})": name
+        for name in (
+            *("float16", "bfloat16", "bool", "int8", "int16", "int32", "int64"),
+            *("uint8", "uint16", "uint32", "uint64"),
+        )
+    },
+}
+
+
+def target(provider: Provider) -> Target:
+    """The target of a provider."""
+    is_cpu = provider.name == "cpu"
+    return Target(
+        name=provider.target,
+        suffixes=SUFFIXES,
+        find=provider.find,
+        open=partial(open_on, provider),
+        inner_values=inner_values if is_cpu else None,
+        profile=partial(profile, partial(open_file, provider)) if provider.profiled else None,
+        processor=is_cpu,
+    )
+
+
+def open_on(provider: Provider, path: Path, configuration: Configuration, stage: Stage) -> Session:
+    """Read and compile a file. ONNX Runtime does both at once: one stage.
+
+    Raises:
+        InputError: for a file or a configuration that cannot run there.
+        MissingExtra: without ONNX Runtime.
+    """
+    refuse_unusable(path, provider.target, SUFFIXES)
+    with stage("import"):
+        require()
+    reason = provider.missing()
+    if reason is not None:
+        raise InputError(f"{provider.target} cannot run here: {reason}.")
+    options = session_options(provider, configuration)
+    with stage("compile"):
+        session = open_session(provider, path, configuration, options)
+    name = session_name(provider.target, configuration.precision)
+    return session_of(name, provider, path, session, configuration, options)
+
+
+def require() -> None:
+    """Import the library.
+
+    Raises:
+        MissingExtra: if it is not installed.
+    """
+    if find_spec("onnxruntime") is None:
+        raise MissingExtra("onnxruntime", "onnx")
+    import onnxruntime  # noqa: F401
+
+
+def session_of(
+    name: str,
+    provider: Provider,
+    path: Path,
+    session: Any,
+    configuration: Configuration,
+    options: Any,
+) -> Session:
+    """A session of ONNX Runtime as every backend answers.
+
+    Args:
+        name: as tables show it.
+        provider: that runs it.
+        path: of the file.
+        session: of the library.
+        configuration: that it was opened in.
+        options: that it was opened with.
+    """
+    import onnxruntime
+
+    ports = sized(path, _ports(path, session), configuration)
+    device_id = int(provider_options(provider, configuration).get("device_id", "0"))
+    return Session(
+        runtime=name,
+        version=onnxruntime.__version__,
+        inputs=ports,
+        outputs=tuple(output.name for output in session.get_outputs()),
+        new_stream=partial(BoundStream, provider, session, ports, device_id),
+        facts={
+            "library": "onnxruntime",
+            "version": onnxruntime.__version__,
+            "device": provider.library_name,
+            "precision": configuration.precision,
+            **reported(options),
+            **_placement(session),
+            **session.get_provider_options().get(provider.library_name, {}),
+        },
+        metadata=session.get_modelmeta().custom_metadata_map,
+    )
+
+
+def open_file(
+    provider: Provider, path: Path, configuration: Configuration, prefix: Path
+) -> tuple[Any, "BoundStream"]:
+    """A session that profiles itself into files that begin with ``prefix``, and a stream of it."""
+    refuse_unusable(path, provider.target, SUFFIXES)
+    options = session_options(provider, configuration)
+    options.enable_profiling = True
+    options.profile_file_prefix = str(prefix)
+    session = open_session(provider, path, configuration, options)
+    ports = sized(path, _ports(path, session), configuration)
+    stream = BoundStream(provider, session, ports, 0)
+    stream.bind(random_arrays(ports))
+    return session, stream
+
+
+def open_session(
+    provider: Provider,
+    path: Path,
+    configuration: Configuration,
+    options: Any,
+    content: bytes | None = None,
+) -> Any:
+    """A session that runs on the provider.
+
+    Args:
+        provider: that must run it.
+        path: of the file.
+        configuration: that it is opened in.
+        options: of the session.
+        content: to run in the place of the file's.
+
+    Raises:
+        InputError: if it does not: ONNX Runtime would go on with the CPU.
+    """
+    import onnxruntime
+
+    remark = "it computes in the types that the file holds, so export the file in that precision"
+    refuse_precision(provider.target, configuration.precision, provider.precisions, remark)
+    if configuration.streams > 1 and not provider.concurrent:
+        raise InputError(f"{provider.target} runs one call at a time: give --streams 1.")
+    providers = [
+        (provider.library_name, provider_options(provider, configuration)),
+        *(provider.helpers(configuration) if provider.helpers else ()),
+    ]
+    if provider.library_name != _CPU:
+        providers.append((_CPU, {}))
+    try:
+        session = onnxruntime.InferenceSession(
+            path if content is None else content, options, providers, enable_fallback=0
+        )
+    except Exception as error:  # onnxruntime has no base class for its own errors
+        raise InputError(
+            f"{path} does not load on {provider.target} ({line_of(error)})."
+        ) from error
+    session.disable_fallback()
+    _refuse_fallback(provider, path, session)
+    return session
+
+
+def _refuse_fallback(provider: Provider, path: Path, session: Any) -> None:
+    """Refuse numbers of the CPU under another name: no provider, or one that took no node."""
+    active = session.get_providers()
+    if provider.library_name not in active:
+        raise InputError(
+            f"{provider.target} fell back to {', '.join(active)}: {provider.library_name} did not "
+            f"start, so check its driver and its libraries."
+        )
+    nodes = _nodes(session)
+    if nodes and provider.library_name not in nodes:
+        raise InputError(
+            f"{path} runs on {', '.join(nodes)} alone: {provider.library_name} takes none of its "
+            f"operators."
+        )
+
+
+def _nodes(session: Any) -> Counter[str]:
+    """How many nodes each provider runs; empty where the release does not tell (below 1.24)."""
+    tell = getattr(session, "get_provider_graph_assignment_info", None)
+    counts: Counter[str] = Counter()
+    for part in tell() if tell else ():
+        counts[part.ep_name] += len(part.get_nodes())
+    return counts
+
+
+def _placement(session: Any) -> dict[str, str]:
+    told = ", ".join(f"{name} {count}" for name, count in _nodes(session).items())
+    return {"providers": ", ".join(session.get_providers()), **({"nodes": told} if told else {})}
+
+
+def _ports(path: Path, session: Any) -> list[Port]:
+    found = []
+    for value in session.get_inputs():
+        if value.type not in _TYPES:
+            raise InputError(f"{path} takes {value.name} as {value.type}: expected tensors.")
+        shape = tuple(size if isinstance(size, int) else None for size in value.shape)
+        found.append(Port(value.name, shape, _TYPES[value.type]))
+    return found
+
+
+class BoundStream:
+    """Calls of a session on inputs and outputs that are bound beforehand.
+
+    Args:
+        provider: that runs the session.
+        session: of ONNX Runtime.
+        inputs: of the file, as the configuration settles their sizes.
+        device_id: of the provider's device.
+    """
+
+    def __init__(
+        self, provider: Provider, session: Any, inputs: Sequence[Port], device_id: int
+    ) -> None:
+        self._session = session
+        self._device, self._device_id = provider.device, device_id
+        # Sizes of outputs follow from those of inputs only where the latter are settled.
+        self._is_settled = all(None not in port.shape for port in inputs)
+        self._waits = provider.device != "cpu"
+        self._binding: Any = None
+
+    def bind(self, feeds: Feeds) -> None:
+        """Hand over a tensor for each input, by its name."""
+        import onnxruntime
+
+        binding = self._session.io_binding()
+        for name, array in feeds.items():
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(
+                np.asarray(array, order="C"), self._device, self._device_id
+            )
+            binding.bind_ortvalue_input(name, value)
+        sizes = self._open_sizes(feeds)
+        for output in self._session.get_outputs():
+            shape = [sizes.get(size, size) for size in output.shape or ()]
+            dtype = _TYPES.get(output.type, "")
+            known = (
+                self._is_settled
+                and all(isinstance(size, int) for size in shape)
+                and dtype not in ("", "bfloat16")
+            )
+            if known and self._device == "cpu":
+                memory = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
+                    shape, np.dtype(dtype).type
+                )
+                binding.bind_ortvalue_output(output.name, memory)
+            else:  # the runtime takes memory of the device in each call, from its arena
+                binding.bind_output(output.name, self._device, self._device_id)
+        binding.synchronize_inputs()
+        self._binding = binding
+
+    def run(self) -> None:
+        """Run one inference, and return when its outputs are complete."""
+        self._session.run_with_iobinding(self._binding)
+        if self._waits:
+            self._binding.synchronize_outputs()
+
+    def read(self) -> list[np.ndarray]:
+        """Every output of the last call, copied to the processor."""
+        return [np.array(output) for output in self._binding.copy_outputs_to_cpu()]
+
+    def _open_sizes(self, feeds: Feeds) -> dict[Any, int]:
+        """Sizes of the dimensions that the file names, for example ``{"batch": 4}``."""
+        sizes: dict[Any, int] = {}
+        for value in self._session.get_inputs():
+            for name, size in zip(value.shape, feeds[value.name].shape, strict=False):
+                if isinstance(name, str):
+                    sizes[name] = size
+        return sizes

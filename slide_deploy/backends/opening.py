@@ -1,0 +1,93 @@
+"""A file, opened on the target that runs it here; ``slide_deploy.formats`` names the targets."""
+
+from pathlib import Path
+
+import numpy as np
+
+from slide_deploy.backends.base import Feeds, Session, Target, untimed
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.registry import target_named
+from slide_deploy.errors import InputError
+from slide_deploy.formats import format_of
+from slide_deploy.machine import usable_threads
+from slide_deploy.model_files import require_model_file
+from slide_deploy.precisions import FLOAT32, precision_named
+
+
+def target_for(path: Path, precision: str = FLOAT32.name) -> Target:
+    """The target that runs a file here: the first of its format that is present, else the last.
+
+    Args:
+        path: of the file; it need not exist.
+        precision: of the file, for which its format may name a target of its own.
+
+    Raises:
+        InputError: if no target runs files of that kind.
+    """
+    format = format_of(path)
+    own = format.proved_on.get(precision)
+    *others, last = map(target_named, format.targets if own is None else (own,))
+    return next((target for target in others if target.find().present), last)
+
+
+def require_target(name: str) -> Target:
+    """A target by its name, which can be used here.
+
+    Raises:
+        InputError: if there is none of that name, or it is not here.
+    """
+    target = target_named(name)
+    found = target.find()
+    if not found.present:
+        raise InputError(f"{name} cannot be used here: {found.detail}.")
+    return target
+
+
+def proof_configuration(target: str, precision: str = FLOAT32.name) -> Configuration:
+    """How a target runs a file to be proved: with all threads, and open sizes left open.
+
+    Args:
+        target: its name.
+        precision: of the file: the target computes in it where it must be told so.
+
+    Raises:
+        InputError: if there is no such precision.
+    """
+    arithmetic = precision_named(precision).computed_in.get(target, FLOAT32.name)
+    return Configuration(threads=usable_threads(), precision=arithmetic, batch=None)
+
+
+def open_file(path: Path, precision: str = FLOAT32.name, target: str | None = None) -> Session:
+    """Open a file to run it on any inputs that it takes.
+
+    Args:
+        path: of the file.
+        precision: of the file: the target computes in it where it must be told so.
+        target: where to, by its name; the one that runs the file here if None.
+
+    Raises:
+        InputError: if the file is missing, of an unknown kind or cannot be opened, or the target is
+            not here.
+        MissingExtra: if the library of the file's own target is not installed.
+    """
+    chosen = target_for(path, precision) if target is None else require_target(target)
+    require_model_file(path)
+    session = chosen.open(path, proof_configuration(chosen.name, precision), untimed)
+    if not session.inputs or not session.outputs:
+        raise InputError(f"{path} has no input or no output: export the model again.")
+    return session
+
+
+def values_of(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
+    """Every value that a file computes for these inputs, as the file is written, by name.
+
+    The last target of the format runs it: Core ML keeps its inner values to itself, so that
+    packages are always run by the interpreter.
+
+    Raises:
+        InputError: if the file is missing, of an unknown kind or cannot be run.
+    """
+    target = target_named(format_of(path).targets[-1])
+    require_model_file(path)
+    assert target.inner_values is not None, f"{target.name} is last and shows no inner values"
+    return target.inner_values(path, feeds)

@@ -1,0 +1,73 @@
+"""Which targets there are. Importing this imports no runtime, torch included."""
+
+from importlib import import_module
+from pathlib import Path
+
+from slide_deploy.backends.base import Target
+from slide_deploy.backends.coreml.targets import TARGETS as COREML
+from slide_deploy.backends.mil_interpreter.targets import TARGETS as MIL_INTERPRETER
+from slide_deploy.backends.onnxruntime.targets import TARGETS as ONNXRUNTIME
+from slide_deploy.backends.openvino.targets import TARGETS as OPENVINO
+from slide_deploy.backends.torch.targets import TARGETS as TORCH
+from slide_deploy.backends.web.targets import TARGETS as WEB
+from slide_deploy.errors import InputError
+
+TARGETS = (*ONNXRUNTIME, *OPENVINO, *COREML, *MIL_INTERPRETER, *TORCH, *WEB)
+
+_BY_NAME = {target.name: target for target in TARGETS}
+_RUNTIMES = {name.split(":")[0] for name in _BY_NAME}
+
+
+def target_named(name: str) -> Target:
+    """A target by its name, or one of the user's own as "module:attribute".
+
+    The names of the runtimes come first: a module that is called like one is not looked for.
+
+    Raises:
+        InputError: if there is none of that name.
+    """
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    module, _, attribute = name.partition(":")
+    if not module or not attribute or module in _RUNTIMES:
+        raise InputError(f"There is no target {name}: choose one of {', '.join(_BY_NAME)}.")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"There is no target {name} ({error}): choose one of {', '.join(_BY_NAME)}, or name "
+            f"your own as module:attribute."
+        ) from error
+    if not isinstance(found, Target):
+        raise InputError(
+            f"{name} is a {type(found).__name__}: expected a slide_deploy.backends.base.Target."
+        )
+    return found
+
+
+def timed_target_named(name: str) -> Target:
+    """A target whose speed means something, by its name.
+
+    Raises:
+        InputError: if there is none of that name, or it exists to prove files alone.
+    """
+    found = target_named(name)
+    if not found.is_timed:
+        timed = ", ".join(target.name for target in TARGETS if target.is_timed)
+        raise InputError(
+            f"{name} proves files, and its speed says nothing of a device: choose one of {timed}."
+        )
+    return found
+
+
+def targets_for(path: Path) -> tuple[Target, ...]:
+    """The targets that run files of a kind, whether or not they are present here.
+
+    Raises:
+        InputError: if there is none.
+    """
+    found = tuple(target for target in TARGETS if path.suffix.lower() in target.suffixes)
+    if not found:
+        known = ", ".join(dict.fromkeys(kind for target in TARGETS for kind in target.suffixes))
+        raise InputError(f"{path} is of no known kind: give a file that ends in one of {known}.")
+    return found

@@ -1,0 +1,44 @@
+"""Times of operators, from PyTorch's profiler."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slide_deploy.backends.base import OperatorTime
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.inputs import random_arrays
+from slide_deploy.backends.torch.device import Device
+from slide_deploy.backends.torch.run import Calls, prepare
+
+
+def profile(
+    device: Device, path: Path, configuration: Configuration, calls: int
+) -> Sequence[OperatorTime]:
+    """Mean time of each kind of operator over some calls, slowest first.
+
+    PyTorch names kinds, not places: all convolutions of a call are one line. On CUDA the lines are
+    kernels. The time of operators that others call is theirs alone.
+
+    Raises:
+        InputError: for a file or a configuration that cannot run there.
+        MissingExtra: without torch.
+    """
+    ready = prepare(device, path, configuration)
+    import torch
+    from torch.profiler import ProfilerActivity
+
+    on_gpu = device.kind == "cuda"
+    stream = Calls(device, ready)
+    stream.bind(random_arrays(ready.inputs))
+    stream.run()
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with torch.profiler.profile(activities=activities) as recorded:
+        for _ in range(calls):
+            stream.run()
+    wanted = "CUDA" if on_gpu else "CPU"
+    times = []
+    for event in recorded.key_averages():
+        microseconds = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        if event.device_type.name == wanted and microseconds > 0:
+            nanoseconds = round(1000 * microseconds / calls)
+            times.append(OperatorTime(event.key, f"{event.key} ({device.kind})", nanoseconds))
+    return sorted(times, key=lambda time: time.nanoseconds, reverse=True)

@@ -1,7 +1,0 @@
-"""An interpreter of MIL: runs saved Core ML programs on the CPU, wherever Core ML cannot."""
-
-from slide_deploy.runtimes.mil_interpreter.errors import UnsupportedOperator
-from slide_deploy.runtimes.mil_interpreter.program import MilProgram, Port
-from slide_deploy.runtimes.mil_interpreter.session import inner_values, load
-
-__all__ = ["MilProgram", "Port", "UnsupportedOperator", "inner_values", "load"]

@@ -1,0 +1,67 @@
+"""Damaged files never take the process down that opens and runs them."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.graph_checks.damage import copied
+from tests.graph_checks.small_models import Files, exported_smallest
+from tests.graph_checks.test_fuzz import PARTS, damaged
+
+# Seconds that all files of a format may take together; a file takes 0.1 of one.
+LIMIT = 240
+
+
+@pytest.fixture(scope="module")
+def smallest() -> Files:
+    return exported_smallest()
+
+
+def damaged_copy(path: Path, format: str, folder: Path, seed: int) -> Path:
+    folder.mkdir()
+    rng = random.Random(f"run {format} {seed}")
+    target = copied(path, folder)
+    part = (target if target.is_dir() else folder) / rng.choice(PARTS[format])
+    part.write_bytes(damaged(rng, part.suffix, part.read_bytes()))
+    return target
+
+
+def outcomes(files: list[Path], picture: Path) -> list[str]:
+    """One a file. A process that dies is followed by another for the files that are left."""
+    found: list[str] = []
+    while len(found) < len(files):
+        left = [str(file) for file in files[len(found) :]]
+        process = subprocess.run(
+            [sys.executable, "-m", "tests.backends.open_and_run", str(picture), *left],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            cwd=Path(__file__).parents[2],
+        )
+        lines = [line.partition(" ")[2] for line in process.stdout.splitlines()]
+        if process.returncode:
+            lines[-1] = f"crashed with {process.returncode}"
+        found += lines
+    return found
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(12), pytest.param(range(12, 100), marks=pytest.mark.slow)], ids=["few", "many"]
+)
+@pytest.mark.parametrize("format", PARTS)
+def test_a_damaged_file_is_refused_or_answers(
+    smallest: Files, tmp_path: Path, format: str, seeds: range
+) -> None:
+    files = [damaged_copy(smallest[format], format, tmp_path / str(seed), seed) for seed in seeds]
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (20, 20)).save(picture)
+    found = outcomes(files, picture)
+    assert len(found) == len(files), "a line that is no outcome: something else prints on stdout"
+    outcome = dict(zip(seeds, found, strict=True))
+    wrong = {seed: text for seed, text in outcome.items() if text not in ("refused", "answered")}
+    assert not wrong
+    assert len(seeds) < 50 or {*found} == {"refused", "answered"}

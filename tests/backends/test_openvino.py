@@ -1,0 +1,154 @@
+"""What is particular to OpenVINO."""
+
+import numpy as np
+import pytest
+
+from benchmarks.record import Configuration, OperatorTime
+from slide_deploy.backends.base import untimed
+from slide_deploy.backends.inputs import random_arrays
+from slide_deploy.backends.openvino.network import Request, compile_file
+from slide_deploy.backends.openvino.profile import operator_times
+from slide_deploy.backends.openvino.properties import automatic_properties, properties_of
+from slide_deploy.backends.registry import target_named
+from slide_deploy.errors import InputError
+from tests.backends import files
+from tests.backends.cases import case_of
+
+
+def test_the_request_holds_the_answer(tmp_path) -> None:
+    path = files.openvino_file(tmp_path, None)
+    network = compile_file("CPU", path, Configuration(batch=2))
+    feeds = random_arrays(network.inputs)
+    stream = Request(network)
+    stream.bind(feeds)
+    stream.run()
+    expected = np.maximum(feeds["x"] @ files.WEIGHTS, 0)
+    np.testing.assert_allclose(stream.read()[0], expected, rtol=1e-5)
+
+
+def test_an_open_batch_is_compiled_as_a_fixed_one(tmp_path) -> None:
+    network = compile_file("CPU", files.openvino_file(tmp_path, None), Configuration(batch=6))
+    assert list(network.compiled.inputs[0].shape) == [6, 4]
+
+
+def test_onnx_files_are_read_too(tmp_path) -> None:
+    path = files.onnx_file(tmp_path, None)
+    files.bound(target_named("openvino:cpu").open(path, Configuration(batch=2), untimed)).run()
+
+
+def test_weights_that_are_missing_are_told(tmp_path) -> None:
+    path = files.openvino_file(tmp_path, 1)
+    path.with_suffix(".bin").unlink()
+    with pytest.raises(InputError, match=r"small\.xml does not load on openvino:cpu"):
+        target_named("openvino:cpu").open(path, Configuration(), untimed)
+
+
+@pytest.mark.parametrize("name", ["openvino:cpu", "openvino:auto"])
+def test_what_was_set_is_what_it_reports(name, tmp_path) -> None:
+    path = files.openvino_file(tmp_path, 1)
+    configuration = Configuration(threads=1, streams=2)
+    runtime = target_named(name).open(path, configuration, untimed).facts
+    assert runtime["device"] == "CPU"
+    assert runtime["precision"] == "float32"
+    assert runtime["PERFORMANCE_HINT"] == "THROUGHPUT"
+    assert runtime["NUM_STREAMS"] == "2"
+    assert runtime["INFERENCE_NUM_THREADS"] == "2"
+    assert runtime["ENABLE_CPU_PINNING"] == "False"
+
+
+def test_options_overrule_the_rest(tmp_path) -> None:
+    path = files.openvino_file(tmp_path, 1)
+    configuration = Configuration(options={"ENABLE_CPU_PINNING": "YES"})
+    runtime = target_named("openvino:cpu").open(path, configuration, untimed).facts
+    assert runtime["ENABLE_CPU_PINNING"] == "True"
+
+
+def test_properties_fit_their_device() -> None:
+    configuration = Configuration(threads=3, streams=2, precision="default")
+    assert properties_of("CPU", configuration) == {
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "NUM_STREAMS": "2",
+        "INFERENCE_NUM_THREADS": "6",
+        "ENABLE_CPU_PINNING": "NO",
+    }
+    assert properties_of("NPU", Configuration(precision="float16")) == {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f16",
+    }
+    automatic = automatic_properties(["CPU", "GPU.0"], Configuration())
+    assert automatic["ENABLE_STARTUP_FALLBACK"] == "NO"
+    assert set(automatic["DEVICE_PROPERTIES"]) == {"CPU", "GPU.0"}
+    assert "INFERENCE_NUM_THREADS" not in automatic["DEVICE_PROPERTIES"]["GPU.0"]
+
+
+def test_another_device_than_the_one_asked_for_is_refused(written, tmp_path, monkeypatch) -> None:
+    case = case_of("openvino:gpu", written, monkeypatch)
+    case.behaviour.used = "CPU"
+    with pytest.raises(InputError, match="openvino:gpu fell back to CPU"):
+        case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
+
+
+def test_another_precision_than_the_one_asked_for_is_refused(
+    written, tmp_path, monkeypatch
+) -> None:
+    case = case_of("openvino:gpu", written, monkeypatch)
+    case.behaviour.precision = "f32"
+    with pytest.raises(InputError, match="computes in float32 here, not float16"):
+        case.target.open(case.make_file(tmp_path, 1), Configuration(precision="float16"), untimed)
+
+
+def test_the_npu_does_not_compute_in_float32(written, tmp_path, monkeypatch) -> None:
+    case = case_of("openvino:npu", written, monkeypatch)
+    with pytest.raises(InputError, match="takes the precision float16 or default, not float32"):
+        case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
+
+
+def test_a_device_that_is_not_here_is_told(written, tmp_path, monkeypatch) -> None:
+    case = case_of("openvino:npu", written, monkeypatch)
+    case.behaviour.devices = ("CPU",)
+    found = case.target.find()
+    assert not found.present
+    assert "finds CPU only: install Intel's NPU driver" in found.detail
+    with pytest.raises(InputError, match="cannot run here: OpenVINO finds CPU only"):
+        case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
+
+
+def test_one_of_several_devices_is_enough(written, monkeypatch) -> None:
+    case = case_of("openvino:gpu", written, monkeypatch)
+    case.behaviour.devices = ("CPU", "GPU.0", "GPU.1", "GPU")
+    assert case.target.find().present
+
+
+def test_running_means_are_taken_apart() -> None:
+    # Calls of 3000, 100 and 200 ns.
+    readings = [{("a", "Conv"): 3000}, {("a", "Conv"): 1550}, {("a", "Conv"): 1100}]
+    readings[2]["b", "Reorder"] = 0
+    assert operator_times(readings, running=True) == [
+        OperatorTime("a", "Conv", 150),
+        OperatorTime("b", "Reorder", 0),
+    ]
+
+
+def test_times_of_each_call_are_averaged() -> None:
+    readings = [{("a", "Conv"): 3000}, {("a", "Conv"): 100}, {("a", "Conv"): 200}]
+    assert operator_times(readings, running=False) == [OperatorTime("a", "Conv", 150)]
+
+
+def test_the_counters_of_the_cpu_are_running_means(tmp_path) -> None:
+    """If a release changes that, the profile must follow."""
+    path = files.openvino_file(tmp_path, 1)
+    network = compile_file("CPU", path, Configuration(), extra={"PERF_COUNT": "YES"})
+    stream = Request(network)
+    stream.bind(random_arrays(network.inputs))
+    request = stream.request
+
+    def microseconds() -> float:
+        request.infer(share_outputs=True)
+        node = max(request.get_profiling_info(), key=lambda node: node.real_time)
+        return node.real_time.total_seconds() * 1e6
+
+    first = microseconds()
+    later = [microseconds() for _ in range(3)]
+    # The first call packs weights; its time is still in the mean, half and a quarter of it.
+    assert later[0] >= first / 2 - 1
+    assert later[2] >= first / 4 - 1
