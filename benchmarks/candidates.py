@@ -119,6 +119,11 @@ def _targets(file: Path, wanted: Sequence[str]) -> tuple[str, ...]:
                 f"{file} runs on none of the targets, which run {kinds}: name another."
             )
         return found
+    if not possible:
+        raise InputError(
+            f"{file} is proved here and not timed, as no target for its kind has a speed that says "
+            f"anything of a device: use slide-deploy verify."
+        )
     for target in possible:
         if target.find().present:
             return (target.name,)

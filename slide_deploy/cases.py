@@ -7,8 +7,8 @@ from itertools import count
 import numpy as np
 
 from slide_deploy.deployable.inputs import Input
-from slide_deploy.references.draws import Frame, Recipe, choice, constant, normal, stored
-from slide_deploy.references.draws import pixels as pixel_recipe
+from slide_deploy.draws import Frame, Recipe, choice, constant, normal, stored
+from slide_deploy.draws import pixels as pixel_recipe
 
 # Every output of a model by its name.
 Answers = Mapping[str, np.ndarray]

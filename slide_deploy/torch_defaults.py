@@ -1,7 +1,7 @@
 """What torch takes by default: a caller's choice stays out of our work; proofs choose float64."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -15,9 +15,11 @@ def torch_defaults() -> Iterator[None]:
     """
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
+    # Python would look at every call of torch: a twentieth of an export.
+    elsewhere = torch.get_default_device().type != "cpu"
     try:
         with (
-            torch.device("cpu"),
+            torch.device("cpu") if elsewhere else nullcontext(),
             torch.autocast("cpu", enabled=False),
             torch.inference_mode(False),
             torch.random.fork_rng(devices=[]),

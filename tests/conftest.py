@@ -1,10 +1,12 @@
 """Fixtures that several tests share."""
 
+import functools
 import gc
 import importlib.util
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -55,6 +57,19 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
         return int(exit.value.code or 0), out, err
 
     return call
+
+
+@pytest.fixture(scope="module")
+def short_warm_up() -> Iterator[None]:
+    """Let ``bench`` wait half a second for latencies to settle, as they rarely do among tests."""
+    from benchmarks.measuring import race
+    from slide_deploy.api import measuring
+
+    short = functools.partial(race.Plan, warm_up=0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(race, "Plan", short)
+        patch.setattr(measuring, "Plan", short)
+        yield
 
 
 @pytest.fixture(params=SWINS)

@@ -124,7 +124,8 @@ ARROWS = {
         "slide_deploy.wrappers",
         "slide_deploy.writing",
     },
-    "slide_deploy.cases": {"slide_deploy.deployable"},
+    "slide_deploy.draws": {"slide_deploy.errors"},
+    "slide_deploy.cases": {"slide_deploy.deployable", "slide_deploy.draws"},
     "slide_deploy.parity": {"slide_deploy.cases", "slide_deploy.precisions"},
     "slide_deploy.dataflow": set(),
     "slide_deploy.locate": {"slide_deploy.noise", "slide_deploy.precisions"},
@@ -156,11 +157,26 @@ ARROWS = {
         "slide_deploy.backends",
         "slide_deploy.torch_defaults",
     },
+    "slide_deploy.references": {
+        "slide_deploy.backends",
+        "slide_deploy.cases",
+        "slide_deploy.companions",
+        "slide_deploy.deployable",
+        "slide_deploy.draws",
+        "slide_deploy.errors",
+        "slide_deploy.images.description",
+        "slide_deploy.model_files",
+        "slide_deploy.parity",
+        "slide_deploy.precisions",
+        "slide_deploy.verification",
+    },
     "slide_deploy.mlpackage": {"slide_deploy.errors"},
+    "slide_deploy.aimodel": {"slide_deploy.errors"},
     "slide_deploy.backends": {
         "slide_deploy",
         "slide_deploy.backends.torch",
         "slide_deploy.backends.web",
+        "slide_deploy.aimodel",
         "slide_deploy.errors",
         "slide_deploy.formats",
         "slide_deploy.input_shapes",
@@ -183,6 +199,7 @@ ARROWS = {
     },
     "slide_deploy.graph_checks": {
         "slide_deploy",
+        "slide_deploy.aimodel",
         "slide_deploy.console",
         "slide_deploy.errors",
         "slide_deploy.formats",
@@ -255,10 +272,10 @@ WIRES = {"slide_deploy.tasks", "slide_deploy.cli", "slide_deploy.__main__", "sli
 VERSION = "slide_deploy.__version__"
 # Importable on a device without torch.
 WITHOUT_TORCH = (
-    *("backends", "graph_checks", "mlpackage", "parity", "precisions"),
+    *("backends", "graph_checks", "mlpackage", "aimodel", "parity", "precisions"),
     *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
     *("companions", "images.collection", "evaluation.run", "evaluation.merging", "evaluation.gate"),
-    *("evaluation.result_file", "evaluation.shown"),
+    *("evaluation.result_file", "evaluation.shown", "draws", "references.checking"),
 )
 
 

@@ -158,9 +158,9 @@ print([name for name in ("torch", "onnx", "onnxruntime", "openvino") if name in 
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (("export", "m.pth", "--to", ""), ["onnx", "openvino", "coreml", "all"]),
+        (("export", "m.pth", "--to", ""), ["onnx", "openvino", "coreml", "coreai", "all"]),
         (("export", "m.pth", "--to", "o"), ["onnx", "openvino"]),
-        (("export", "m.pth", "--to", "onnx,"), ["onnx,openvino", "onnx,coreml"]),
+        (("export", "m.pth", "--to", "onnx,"), ["onnx,openvino", "onnx,coreml", "onnx,coreai"]),
         (("export", "m.pth", "--precision", "f"), ["float32", "float16"]),
         (("export", "m.pth", "--lowering", ""), [AUTO, *completion.FORMS]),
         (("fold", "m.pth", "--weights", "a"), ["auto", "averaged"]),

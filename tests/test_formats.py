@@ -37,7 +37,8 @@ def test_every_module_that_a_record_names_has_what_it_must_have(format: Format) 
     assert targets[-1].inner_values is not None  # the last one shows the values inside
     proving = {target_named(name) for name in format.proved_on.values()}
     assert all(format.suffix in target.suffixes for target in (*targets, *proving))
-    assert target_named(format.target).is_timed
+    # Of a preview, files may be proved before anything is known of their speed.
+    assert target_named(format.target).is_timed or format.is_preview
 
 
 @FORMATS

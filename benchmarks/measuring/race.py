@@ -126,9 +126,7 @@ class _Race:
                 self._note(
                     candidate.name, runtime=loaded.runtime, inputs=loaded.inputs, cold=loaded.cold
                 )
-                artifact = self._plan.artifacts.get(candidate.name)
-                proof = worker.ask("prove", artifact.sha256 if artifact else None)
-                self._note(candidate.name, proof=proof)
+                self._prove(candidate, worker)
                 warmed = worker.ask("warm_up", self._plan.warm_up)
                 self._note(candidate.name, warm_up=warmed.warm_up, repetitions=warmed.repetitions)
         if self._plan.limits is not None:
@@ -139,6 +137,17 @@ class _Race:
             except WorkerFailed:  # the candidates matter more; the report lacks one column
                 return
             self._limits_worker = worker
+
+    def _prove(self, candidate: Candidate, worker: Process) -> None:
+        """Hold a candidate against its reference outputs; one that is wrong fails."""
+        artifact = self._plan.artifacts.get(candidate.name)
+        proved = worker.ask("prove", artifact.sha256 if artifact else None)
+        if proved.left:
+            # In a process of its own, whose memory is not the candidate's.
+            other = self._new_worker(candidate.configuration.threads)
+            other.ask("prove_open", candidate)
+            other.stop()
+        self._note(candidate.name, proof=proved.proof)
 
     def run_rounds(self) -> None:
         """Give every candidate its slice of each round, in an order of the round's own."""

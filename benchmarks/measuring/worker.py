@@ -11,18 +11,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from benchmarks.measuring import limits, memory, timer
 from benchmarks.record import Candidate, ColdStart, Memory, OperatorTime, Proof, Tensor, WarmUp
-from slide_deploy.backends.base import Port, Session, Stream
+from slide_deploy.backends.base import Port, Session, Stream, untimed
 from slide_deploy.backends.inputs import drawn_shape, random_arrays
 from slide_deploy.backends.registry import target_named, timed_target_named
 from slide_deploy.errors import SlideDeployError
 from slide_deploy.parity import Verification
-from slide_deploy.references.proof import prove, worst_failure
+from slide_deploy.references.proof import fits_all, prove, worst_failure
 from slide_deploy.references.reference_file import read_reference
 
 
@@ -50,6 +50,20 @@ class Started:
     runtime: dict[str, str]
     inputs: tuple[Tensor, ...]
     cold: ColdStart
+
+
+@dataclass(frozen=True)
+class Proved:
+    """The answer to `Worker.prove`.
+
+    Attributes:
+        proof: the worst figures of all streams; None where there are no reference outputs, or none
+            for the sizes that are measured.
+        left: whether there are cases that the file takes only while its sizes are open.
+    """
+
+    proof: Proof | None = None
+    left: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,37 +132,53 @@ class Worker:
         stream.bind(random_arrays(self._session.inputs))
         return stream
 
-    def prove(self, sha256: str | None) -> Proof | None:
+    def prove(self, sha256: str | None) -> Proved:
         """Hold the very calls that will be timed against the file's reference outputs.
 
         Args:
             sha256: of the file; None where it is not known.
 
-        Returns:
-            The worst figures of all streams; None where there are no reference outputs, or none for
-            the sizes that are measured.
-
         Raises:
-            SlideDeployError: if a stream answers wrong, or the file is another one.
+            SlideDeployError: if a stream answers wrong, or the file is another one, or takes other
+                inputs.
         """
         reference = read_reference(Path(self._candidate.path))
         if reference is None:
-            return None
+            return Proved()
         if sha256 not in (None, reference.model_sha256):
             raise SlideDeployError(
                 "wrong: the file is not the one that was proved when it was exported: export it "
                 "again."
             )
-        session = self._session
-        computed = session.facts.get("precision", self._candidate.configuration.precision)
-        found = [prove(session, each, reference, computed) for each in self._streams]
+        session, configuration = self._session, self._candidate.configuration
+        computed = session.facts.get("precision", configuration.precision)
+        verdicts = [
+            verdict
+            for stream in self._streams
+            if (verdict := prove(session, stream, reference, computed)) is not None
+        ]
+        if not verdicts and not configuration.shapes:
+            raise SlideDeployError("wrong: the file takes other inputs than when it was exported.")
+        _refuse_wrong(verdicts)
         for stream in self._streams:
             stream.bind(random_arrays(session.inputs))
-        verdicts = [each for each in found if each is not None]
-        for verdict in verdicts:
-            if not verdict.passed:
-                raise SlideDeployError(f"wrong: {worst_failure(verdict)}")
-        return _proof(verdicts) if verdicts else None
+        left = not configuration.shapes and not fits_all(session, reference)
+        return Proved(_proof(verdicts) if verdicts else None, left)
+
+    def prove_open(self, candidate: Candidate) -> None:
+        """Hold a file whose sizes are left open against every case, those of other batches too.
+
+        Raises:
+            SlideDeployError: if it answers wrong.
+        """
+        reference = read_reference(Path(candidate.path))
+        assert reference is not None
+        configuration = replace(candidate.configuration, batch=None)
+        target = timed_target_named(candidate.target)
+        session = target.open(Path(candidate.path), configuration, untimed)
+        computed = session.facts.get("precision", configuration.precision)
+        verdict = prove(session, session.new_stream(), reference, computed)
+        _refuse_wrong([] if verdict is None else [verdict])
 
     def warm_up(self, limit: float) -> Warmed:
         """Call until the latency has settled, for at most ``limit`` seconds."""
@@ -184,6 +214,12 @@ class Worker:
 def _fed(port: Port) -> Tensor:
     """An input as `random_arrays` draws it."""
     return Tensor(port.name, port.dtype, drawn_shape(port))
+
+
+def _refuse_wrong(verdicts: Sequence[Verification]) -> None:
+    for verdict in verdicts:
+        if not verdict.passed:
+            raise SlideDeployError(f"wrong: {worst_failure(verdict)}")
 
 
 def _proof(verdicts: Sequence[Verification]) -> Proof:

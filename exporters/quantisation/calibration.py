@@ -28,9 +28,9 @@ from slide_deploy.precisions import known_precisions, precision_named
 from slide_deploy.printable import as_text
 
 Feeds = Mapping[str, np.ndarray]
-# Ranges of Slide-Swin-T change by less than one percent from here to four times as many pictures.
+# A choice, not a measurement: more pictures widen the ranges, and each takes time.
 MEASURED = 128
-# Enough for the signal-to-noise ratio to within 1 dB.
+# A choice as well: each is answered by the trained network in float64.
 HELD_BACK = 16
 _LEAST = 4
 # Answers to examples are compared without what they have in common: one alone has nothing else.

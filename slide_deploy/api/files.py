@@ -79,7 +79,7 @@ class FileVerdict:
 @public
 def verify(
     file: PathLike,
-    model: "Model",
+    model: "Model | None" = None,
     inputs: "Inputs | None" = None,
     *,
     precision: str | None = None,
@@ -91,7 +91,9 @@ def verify(
 
     Args:
         file: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
-        model: a module, the path of a checkpoint, or what ``load`` gave; it is left as it is.
+        model: a module, the path of a checkpoint, or what ``load`` gave; it is left as it is. The
+            reference outputs that the export left beside the file if left out: then neither torch
+            nor the network is needed.
         inputs: of a module: an example of what its ``forward`` takes.
         precision: of the file: how far its answers may be off, and what the runtime computes in.
             What the file claims if left out, where it holds that.
@@ -109,6 +111,9 @@ def verify(
         InputError: if the file, the network or the target cannot be used, or they take other
             inputs.
     """
+    if model is None:
+        given = (inputs, precision, calibration)
+        return _by_reference(path_of(file, "file"), target, given != (None, None, None) or locate)
     from slide_deploy import verification
     from slide_deploy.api.networks import network_of
     from slide_deploy.backends import open_file
@@ -116,7 +121,7 @@ def verify(
     from slide_deploy.tasks.proofs import examples_to_prove, precision_to_prove
 
     path = path_of(file, "file")
-    record = precision_to_prove(path, precision)
+    record = precision_to_prove(path, precision, target)
     outputs = open_file(path, record.name, target).outputs
     # Logits or maps: a checkpoint has both.
     features = isinstance(model, str | os.PathLike) and are_features(outputs)
@@ -130,6 +135,22 @@ def verify(
         verification=verification.verify_file(path, network, record.name, examples, target),
         parting=verification.locate(path, network, record.name) if locate else None,
         names_another_source=verification.names_another_origin(path, network),
+    )
+
+
+def _by_reference(path: Path, target: str | None, asks_more: bool) -> FileVerdict:
+    from slide_deploy.references.checking import reference_beside, verify_by_reference
+
+    if asks_more:
+        raise InputError(
+            "`inputs`, `precision`, `calibration` and `locate` need the network: give it to verify."
+        )
+    reference = reference_beside(path)
+    return FileVerdict(
+        path=path,
+        network="its reference outputs",
+        precision=reference.precision,
+        verification=verify_by_reference(path, reference, target),
     )
 
 

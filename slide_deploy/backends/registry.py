@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from slide_deploy.backends.base import Target
+from slide_deploy.backends.coreai.targets import TARGETS as COREAI
 from slide_deploy.backends.coreml.targets import TARGETS as COREML
 from slide_deploy.backends.mil_interpreter.targets import TARGETS as MIL_INTERPRETER
 from slide_deploy.backends.onnxruntime.targets import TARGETS as ONNXRUNTIME
@@ -12,7 +13,7 @@ from slide_deploy.backends.torch.targets import TARGETS as TORCH
 from slide_deploy.backends.web.targets import TARGETS as WEB
 from slide_deploy.errors import InputError
 
-TARGETS = (*ONNXRUNTIME, *OPENVINO, *COREML, *MIL_INTERPRETER, *TORCH, *WEB)
+TARGETS = (*ONNXRUNTIME, *OPENVINO, *COREML, *COREAI, *MIL_INTERPRETER, *TORCH, *WEB)
 
 _BY_NAME = {target.name: target for target in TARGETS}
 _RUNTIMES = {name.split(":")[0] for name in _BY_NAME}

@@ -56,6 +56,11 @@ class Source:
         return [path for path in (self.checkpoint, self.weights_file) if path is not None]
 
     @property
+    def is_given(self) -> bool:
+        """Whether any option says anything of a network."""
+        return replace(self, folder=Path()) != Source()
+
+    @property
     def title(self) -> str:
         """What messages call the network."""
         return self.model or (_named(self.checkpoint).name if self.checkpoint else "nothing")

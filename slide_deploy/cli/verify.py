@@ -55,7 +55,23 @@ def verify(
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Compare a file with its network again, later or on another machine."""
+    """Compare a file with its network again, later or on another machine.
+
+    Without a network, it is compared with the reference outputs that its export left beside it.
+    """
+    if not source.is_given:
+        for option, given in (
+            ("--locate", locate),
+            ("--precision", precision is not None),
+            ("--calibration", calibration is not None),
+        ):
+            if given:
+                raise InputError(
+                    f"{option} needs the network: give the checkpoint with --against, or a network "
+                    f"of your own with --model."
+                )
+        _by_reference(file, target, quiet, json_to)
+        return
     from slide_deploy.backends import open_file
     from slide_deploy.console import case_table, noise_line, noise_table, stdout
     from slide_deploy.models.host_network import are_features
@@ -66,7 +82,7 @@ def verify(
     source.require("the checkpoint with --against")
     examples = [calibration] if calibration is not None else []
     outputs = Outputs({"--json": json_to}, quiet, [file, *source.files, *examples])
-    record = precision_to_prove(file, None if precision is None else precision.value)
+    record = precision_to_prove(file, None if precision is None else precision.value, target)
     session = open_file(file, record.name, target)
     with Steps(outputs.quiet, 3) as step:
         step(f"load {source.title}")
@@ -111,6 +127,36 @@ def verify(
     if not result.passed:
         typer.echo(
             f"slide-deploy: {file} disagrees with {title} on: {', '.join(result.failures)}.",
+            err=True,
+        )
+    outputs.finish()
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+def _by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | None) -> None:
+    from exporters.plain import to_json
+    from slide_deploy.console import case_table, stdout
+    from slide_deploy.references.checking import reference_beside, verify_by_reference
+    from slide_deploy.references.reference_file import reference_path
+
+    outputs = Outputs({"--json": json_to}, quiet, [file, reference_path(file)])
+    reference = reference_beside(file)
+    result = verify_by_reference(file, reference, target)
+    report = {
+        "passed": result.passed,
+        "precision": reference.precision,
+        "target": target,
+        "verification": result,
+    }
+    outputs.write("--json", lambda: to_json(report))
+    if not outputs.quiet:
+        stdout().print(case_table(result))
+        typer.echo(f"precision: {reference.precision}, as {reference_path(file).name} says")
+    if not result.passed:
+        typer.echo(
+            f"slide-deploy: {file} disagrees with its reference outputs on: "
+            f"{', '.join(result.failures)}.",
             err=True,
         )
     outputs.finish()

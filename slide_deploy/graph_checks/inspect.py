@@ -20,7 +20,7 @@ from slide_deploy.graph_checks.products import product
 from slide_deploy.graph_checks.shapes import Known, at_batch_one
 
 # Whole numbers of these types are shapes, axes and indices, not weights.
-_STEERING = frozenset(("int64", "int32", "bool", "string", "uint64"))
+_STEERING = frozenset(("int64", "int32", "bool", "string", "uint64", "uint32"))
 _BITS = {
     **{"float64": 64, "int64": 64, "uint64": 64, "float32": 32, "int32": 32, "uint32": 32},
     **{"float16": 16, "bfloat16": 16, "int16": 16, "uint16": 16},

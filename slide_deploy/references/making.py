@@ -10,9 +10,9 @@ from slide_deploy.backends.base import Session
 from slide_deploy.cases import Answers, Case
 from slide_deploy.companions import model_digest
 from slide_deploy.deployable.record import Deployable
+from slide_deploy.draws import Recipe, stored
 from slide_deploy.images.description import ImageDescription, read_description
 from slide_deploy.precisions import precision_named
-from slide_deploy.references.draws import Recipe, stored
 from slide_deploy.references.record import ExpectedCase, Reference, expected
 from slide_deploy.references.reference_file import reference_path, write_reference
 from slide_deploy.verification import paired

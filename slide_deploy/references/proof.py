@@ -65,6 +65,11 @@ class _Fitted:
         ]
 
 
+def fits_all(session: Session, reference: Reference) -> bool:
+    """Whether a session takes every case: one of a fixed batch may lack cases of others."""
+    return all(_fitted(session.inputs, case) is not None for case in reference.cases)
+
+
 def prove(
     session: Session, stream: Stream, reference: Reference, precision: str | None = None
 ) -> Verification | None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from slide_deploy.cases import Case
+from slide_deploy.draws import Recipe, places
 from slide_deploy.precisions import Limit
-from slide_deploy.references.draws import Recipe, places
 
 # Feature maps are large: an output of more numbers is stored at so many places, unless its rows are
 # logits.

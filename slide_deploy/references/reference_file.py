@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from slide_deploy.draws import Frame, Recipe
 from slide_deploy.errors import InputError
 from slide_deploy.precisions import Limit
-from slide_deploy.references.draws import Frame, Recipe
 from slide_deploy.references.record import Expected, ExpectedCase, Reference, Sampling
 
 SUFFIX = ".reference.safetensors"

@@ -58,12 +58,13 @@ def require_bench() -> None:
 
 
 def parse_formats(texts: Sequence[str]) -> tuple[str, ...]:
-    """Formats of "onnx", "ONNX,openvino" or "all", each once.
+    """Formats of "onnx", "ONNX,openvino" or "all", each once; previews are none of "all".
 
     Raises:
         InputError: if one is unknown.
     """
     known = format_names()
+    all_formats = tuple(each.name for each in known_formats() if not each.is_preview)
     found: list[str] = []
     for text in texts:
         for name in text.split(","):
@@ -73,7 +74,7 @@ def parse_formats(texts: Sequence[str]) -> tuple[str, ...]:
                     f"{name.strip() or f'--to {text}'} is not a format: choose one of "
                     f"{', '.join(known)}, or all of them as {ALL}."
                 )
-            found += known if format == ALL else (format,)
+            found += all_formats if format == ALL else (format,)
     return tuple(dict.fromkeys(found))
 
 

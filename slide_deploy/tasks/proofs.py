@@ -5,6 +5,7 @@ from pathlib import Path
 
 from exporters.outcome import ExportOptions
 from exporters.quantisation.calibration import read_calibration
+from slide_deploy.backends.opening import require_target, target_for
 from slide_deploy.cases import Case, example_case
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -30,7 +31,7 @@ class Proof:
     remarks: tuple[str, ...] = ()
 
 
-def precision_to_prove(path: Path, asked: str | None) -> Precision:
+def precision_to_prove(path: Path, asked: str | None, target: str | None = None) -> Precision:
     """The precision whose limits and arithmetic a file is held to.
 
     It is the one that was asked for, else the one that the file claims. A claim counts only where
@@ -39,12 +40,15 @@ def precision_to_prove(path: Path, asked: str | None) -> Precision:
     Args:
         path: of the file.
         asked: name of a precision; None for what the file claims, float32 if it claims none.
+        target: that is to run the file; its own if None.
 
     Raises:
-        InputError: if there is no such precision, or the file does not hold what it claims.
+        InputError: if there is no such precision, the target is not here, or the file does not hold
+            what it claims.
     """
     if asked is not None:
         return precision_named(asked)
+    require_target(target or target_for(path).name)  # without it nothing can be proved
     graph = read_graph(path)
     broken = next(iter(RULE.check(graph, standard_ops())), None)
     if broken is not None:

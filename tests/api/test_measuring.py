@@ -21,7 +21,7 @@ def files() -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def result(files: list[Path]) -> BenchResult:
+def result(files: list[Path], short_warm_up: None) -> BenchResult:
     steps: list[str] = []
     done = slide_deploy.bench(
         [files[0], files[1], files[0]], seconds=0.1, rounds=6, threads=1, progress=steps.append

@@ -24,8 +24,9 @@ SIGNATURES = {
     "calibration=None, max_drop=None, data=None, lowering='auto', tune=False, "
     "features=False, embed_preprocessing=None, mean=None, "
     "deviation=None, input_layout=None, channel_order=None, labels=(), softmax=False, "
-    "policy=None, force=False, keep_failed=False, progress=False",
-    "verify": "file, model, inputs=None, *, precision=None, calibration=None, locate=False",
+    "verify_on=(), policy=None, force=False, keep_failed=False, progress=False",
+    "verify": "file, model, inputs=None, *, precision=None, calibration=None, target=None, "
+    "locate=False",
     "check": "file, policy=None",
     "bench": "files, *, target=(), seconds=10.0, rounds=20, batch=1, streams=1, threads=None, "
     "pin=(), precision=None, shape=None, option=None, profile=False, sustained=0.0, "
@@ -43,7 +44,8 @@ RESULTS = {
     "ExportResult": "certificate explain file files manifest network passed paths problems "
     "raise_if_failed remarks to_dict",
     "ExportedFile": "format kept lowerings operators passed paths precision preprocessing price "
-    "rewrites seconds sha256 size verification violations wrong_at",
+    "rewrites seconds sha256 size verification verifications verified_on "
+    "violations wrong_at",
     "FileVerdict": "names_another_source network parting passed path precision raise_if_failed "
     "to_dict verification",
     "Report": "errors format passed path policy unusable violations",

@@ -29,11 +29,11 @@ from tests.support import GOLDEN, copied
 ROOT = Path(__file__).parents[2]
 # The light code that imports them.
 ABOUT_RUNTIMES = (
-    *("slide_deploy/backends/", "slide_deploy/mlpackage/"),
+    *("slide_deploy/aimodel/", "slide_deploy/backends/", "slide_deploy/mlpackage/"),
     "benchmarks/measuring/products.py",
 )
 # What the runtimes of a device bring; each target imports its own, late.
-RUNTIMES = {"PIL", "onnx", "onnxruntime", "openvino", "coremltools", "torch", "safetensors"}
+RUNTIMES = {"PIL", "onnx", "onnxruntime", "openvino", "coremltools", "coreai", "torch"}
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,7 @@ def test_results_that_say_nothing_of_a_file_are_refused(data: Path, tmp_path: Pa
         read_accuracies([first, second])
 
 
-def test_bench_and_report_plot_what_was_evaluated(run, tmp_path: Path) -> None:
+def test_bench_and_report_plot_what_was_evaluated(run, tmp_path: Path, short_warm_up: None) -> None:
     files = [digits_in("onnx"), digits_in("onnx", dynamic_batch=True)]
     accuracy = tmp_path / "accuracy.json"
     assert run("evaluate", *files, "--data", digit_pictures(), "-q", "--json", accuracy)[0] == 0

@@ -11,13 +11,13 @@ from torch import nn
 from exporters.base import ExportRequest, Traces
 from exporters.declarations import request_declarations
 from exporters.registry import exporter_for
-from slide_deploy.formats import format_named, format_names
+from slide_deploy.formats import format_named
 from slide_deploy.layouts import stretches
 from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, Lowering, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.reparameterize import reparameterize
 from tests.shared import once
-from tests.support import image_request, random_swin
+from tests.support import FORMATS, image_request, random_swin
 
 Files = dict[str, Path]
 
@@ -73,9 +73,9 @@ def export(
     dynamic_batch: bool = False,
     lowering: Lowering | Chooser = DEFAULT_LOWERING,
 ) -> Files:
-    """Write a model in every format."""
+    """Write a model in every format but previews."""
     shape = (model.config.in_channels, *model.config.image_size)
-    exporters = [exporter_for(name) for name in format_names()]
+    exporters = [exporter_for(name) for name in FORMATS]
     files = {exporter.format: exporter.paths(folder / "nano")[0] for exporter in exporters}
     folded = reparameterize(model)[0]
     lowerings = chosen(folded, lowering)

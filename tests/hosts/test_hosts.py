@@ -32,7 +32,8 @@ def formats(host: Host) -> tuple[str, ...]:
     However somebody wrote an attention, it is replaced by the same layers before a format matters:
     each way to write one meets one format, in turn. Every trained attention meets each format in
     one of its two networks. A large map is the same as a small one to converters. The networks of
-    the graph rules are all met as ONNX, and as one of the others in turn.
+    the graph rules are all met as ONNX, and as one of the others in turn. The rest is met in all
+    formats where sizes are open or a format refuses it, else beside the quick ones in one more.
     """
     for name, named in NAMED.items():
         if host is named:
@@ -43,7 +44,12 @@ def formats(host: Host) -> tuple[str, ...]:
         return ("onnx", "openvino")
     if host.name.endswith("in a dense net"):
         return ("coreml",)
-    return ("onnx",) if host.slow else FORMATS
+    if host.slow:
+        return ("onnx",)
+    if host.open_sizes or host.refused:
+        return FORMATS
+    others = [format for format in FORMATS if format not in host.quick]
+    return tuple(others[HOSTS.index(host) % len(others) :][:1]) if others else ()
 
 
 def cases() -> list[object]:

@@ -2,10 +2,12 @@
 
 import copy
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 import torch
 
+from exporters.base import ExportRequest, Traces
 from slide_deploy.formats import FORMATS, Format
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
@@ -68,6 +70,15 @@ def test_an_attention_on_its_own(form: str, layout: str) -> None:
         assert odd_tensors(written) == []
 
 
+@cache
+def all_forms(open_batch: bool) -> Traces:
+    """A model in which every form stands."""
+    model = random_swin(depths=(6, 1, 2), num_heads=(2, 2, 4), image_size=(32, 64), ape=True)
+    forms = iter([*FORMS, "flat"])
+    lowered = lower(reparameterize(model)[0], lambda _: Lowering(next(forms)))
+    return image_request(lowered, (3, 32, 64), open_batch).traces
+
+
 @pytest.mark.parametrize(
     ("format", "open_batch"),
     [
@@ -84,10 +95,7 @@ def test_an_attention_on_its_own(form: str, layout: str) -> None:
 )
 def test_exported_programs(format: Format, open_batch: bool) -> None:
     """Weights and lifted constants, of all forms in one model, those that passes make included."""
-    model = random_swin(depths=(6, 1, 2), num_heads=(2, 2, 4), image_size=(32, 64), ape=True)
-    forms = iter([*FORMS, "flat"])
-    lowered = lower(reparameterize(model)[0], lambda _: Lowering(next(forms)))
-    program = image_request(lowered, (3, 32, 64), open_batch, passes=format.passes).program
+    program = ExportRequest(all_forms(open_batch), {}, passes=format.passes).program
     held = {**program.state_dict, **program.constants}
     tensors = {key: each for key, each in held.items() if isinstance(each, torch.Tensor)}
     assert len(tensors) > 100

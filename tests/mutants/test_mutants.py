@@ -12,6 +12,7 @@ from tests.mutants.catalogue import CATALOGUE
 from tests.mutants.judge import Outcome, judge
 from tests.mutants.mutant import FORMATS, Mutant
 from tests.mutants.report import cell
+from tests.mutants.timing import timed_on
 from tests.support import verify_file
 
 
@@ -40,6 +41,32 @@ def test_damage_is_seen(mutant: Mutant, format: str, tmp_path: Path) -> None:
     if format in mutant.rule:
         assert mutant.rule[format] in outcome.check.split(), outcome
     assert not outcome.leaked, "a runtime's own error must become a sentence"
+
+
+def wrong_files() -> Iterator[object]:
+    """Every file that parity must see. Quick is one kind in twelve; ``make full`` has the rest."""
+    number = 0
+    for mutant in CATALOGUE:
+        for format in mutant.formats:
+            if mutant.caught_by[format] != "check":
+                number += 1
+                marks = [] if number % 12 == 0 and not mutant.exports else [pytest.mark.full]
+                yield pytest.param(mutant, format, id=f"{mutant.name}-{format}", marks=marks)
+
+
+@pytest.mark.parametrize(("mutant", "format"), wrong_files())
+def test_a_wrong_file_is_never_timed(mutant: Mutant, format: str, tmp_path: Path) -> None:
+    valid = base(mutant.open_batch)
+    path = mutant.damage(valid, format, tmp_path)
+    assert timed_on(path, valid.path(format)) == []
+
+
+@pytest.mark.parametrize("open_batch", [False, True])
+def test_valid_files_are_timed(open_batch: bool, tmp_path: Path) -> None:
+    valid = base(open_batch)
+    for format, targets in (("onnx", {"onnxruntime:cpu", "openvino:cpu"}), ("openvino", set())):
+        path = valid.copy(format, tmp_path / format)
+        assert set(timed_on(path, valid.path(format))) >= targets | {"openvino:cpu"}
 
 
 # Every other golden checkpoint is exported, checked and verified in test_golden_exports.

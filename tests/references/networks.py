@@ -7,8 +7,8 @@ import numpy as np
 
 from slide_deploy.backends.base import Feeds, Port, Session
 from slide_deploy.cases import Case
+from slide_deploy.draws import Frame, Recipe, normal, pixels, stored
 from slide_deploy.precisions import Limit
-from slide_deploy.references.draws import Frame, Recipe, normal, pixels, stored
 from slide_deploy.references.record import ExpectedCase, Reference, expected
 
 LIMIT = Limit(1e-4, 80.0)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slide_deploy import draws
 from slide_deploy.errors import InputError
-from slide_deploy.references import draws
 
 _PAGE = Path(__file__).parents[2] / "docs" / "reference-outputs.md"
 _ALL = 0xFFFFFFFF

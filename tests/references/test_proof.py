@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from slide_deploy.draws import Recipe
 from slide_deploy.precisions import BFLOAT16
-from slide_deploy.references.draws import Recipe
 from slide_deploy.references.proof import prove
 from tests.references.networks import (
     SHAPE,

@@ -192,7 +192,7 @@ def test_doctor_and_completion_name_it(run) -> None:
     assert "tests.toy_format.runtime" in {finding.subject for finding in examine()}
     assert completion.formats("t") == ["toy"]
     code, _, err = run("export", NANO.path, "--to", "tflite")
-    assert (code, "choose one of onnx, openvino, coreml, toy" in err) == (2, True)
+    assert (code, "choose one of onnx, openvino, coreml, coreai, toy" in err) == (2, True)
 
 
 def test_it_is_one_of_all(run, tmp_path: Path) -> None:

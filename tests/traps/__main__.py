@@ -5,7 +5,7 @@ import sys
 import torch
 
 from tests.traps.patterns import all_parts
-from tests.traps.sweep import MAPS, sweep
+from tests.traps.sweep import EVERY_EXPORTER, MAPS, sweep
 
 
 def main() -> int:
@@ -13,7 +13,7 @@ def main() -> int:
     parts, answers, wrong = 0, 0, 0
     print("| map | patterns | answers | wrong | least SNR |\n|---|---|---|---|---|", flush=True)
     for map in MAPS:
-        outcomes = list(sweep(map, all_parts(map)))
+        outcomes = list(sweep(map, all_parts(map), EVERY_EXPORTER))
         failures = [outcome for outcome in outcomes if not outcome.right]
         found = len({outcome.part for outcome in outcomes})
         least = min(outcome.agreement.snr_db for outcome in outcomes)

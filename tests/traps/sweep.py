@@ -14,7 +14,7 @@ from exporters.base import Exporter, ExportRequest
 from exporters.registry import exporter_for
 from slide_deploy.backends import Session, open_file
 from slide_deploy.deployable.inputs import BATCH_NAME
-from slide_deploy.formats import format_names
+from slide_deploy.formats import known_formats
 from slide_deploy.lowerings import (
     DEFAULT_LOWERING,
     FORMS,
@@ -70,14 +70,16 @@ class Outcome:
         return f"{self.map} batch {self.batch}, {self.runtime}: {self.part}: {figures}"
 
 
-EXPORTERS = tuple(exporter_for(name) for name in format_names())
+# Core AI's runtime takes minutes for a map with an open batch: only ``make traps`` asks previews.
+EXPORTERS = tuple(exporter_for(each.name) for each in known_formats() if not each.is_preview)
+EVERY_EXPORTER = tuple(exporter_for(each.name) for each in known_formats())
 
 
-def sweep(map: Map, trained: Parts) -> Iterator[Outcome]:
+def sweep(map: Map, trained: Parts, exporters: Sequence[Exporter] = EXPORTERS) -> Iterator[Outcome]:
     """Parts of a map in every format on all runtimes, with a fixed and with an open batch."""
     written = written_parts(trained)
     for open_batch in (False, True):
-        yield from run_everywhere(map, trained, written, open_batch)
+        yield from run_everywhere(map, trained, written, open_batch, exporters)
 
 
 def written_parts(trained: Parts) -> dict[str, tuple[str, nn.Module]]:

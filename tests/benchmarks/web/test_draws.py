@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks.web.pages import FACE, WORKER, script
+from slide_deploy import draws
 from slide_deploy.backends.web.site import Resource, Site, serving
+from slide_deploy.draws import Frame, Recipe
 from slide_deploy.parity import compare
-from slide_deploy.references import draws
-from slide_deploy.references.draws import Frame, Recipe
 from tests.benchmarks.web.references import word
 from tests.browser import launched
 

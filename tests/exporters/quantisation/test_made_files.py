@@ -20,6 +20,8 @@ from slide_deploy.backends import open_file
 from slide_deploy.graph_checks import check_file, read_graph
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
 from slide_deploy.graph_checks.weight_widths import float_operators, weight_widths
+from tests.evaluation.digits import CHECKPOINT as DIGITS
+from tests.evaluation.digits import digits_in
 from tests.exporters.quantisation.colours import archive, colours, image, normalised, pictures
 from tests.shared import once
 from tests.support import GOLDEN
@@ -82,18 +84,17 @@ class Shared(nn.Module):
         return self.head(self.shared(self.shared(tokens).relu()).mean(1))
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_shared_weight_is_stored_once(tmp_path: Path, format: str) -> None:
+def test_a_shared_weight_is_stored_once(tmp_path: Path) -> None:
     torch.manual_seed(0)
     result = slide_deploy.export(
-        Shared(), image(), to=format, precision="int8", calibration=pictures(), out=tmp_path
+        Shared(), image(), to=FORMATS, precision="int8", calibration=pictures(), out=tmp_path
     )
     assert result.passed, result.problems
-    assert tuple(check_file(result.paths[format]).violations) == ()
+    for format in FORMATS:
+        assert tuple(check_file(result.paths[format]).violations) == ()
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_families_of_a_network_of_ones_own(tmp_path: Path, format: str) -> None:
+def test_families_of_a_network_of_ones_own(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 32, 5, 2, 2),
@@ -107,22 +108,20 @@ def test_families_of_a_network_of_ones_own(tmp_path: Path, format: str) -> None:
         nn.GELU(),
         nn.Linear(200, 16),
     )
-    path = slide_deploy.export(network, image(), to=format, out=tmp_path).paths[format]
-    found = list(by_family(path).values())
-    assert found == [
-        Family.PATCHES,
-        Family.CONVOLUTIONS,
-        Family.DEPTHWISE,
-        Family.POINTWISE,
-        Family.PROJECTIONS,
-        Family.HEAD,
-    ]
+    for path in slide_deploy.export(network, image(), to=FORMATS, out=tmp_path).paths.values():
+        assert list(by_family(path).values()) == [
+            Family.PATCHES,
+            Family.CONVOLUTIONS,
+            Family.DEPTHWISE,
+            Family.POINTWISE,
+            Family.PROJECTIONS,
+            Family.HEAD,
+        ]
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_small_slide_swin_has_an_attention_of_products(tmp_path: Path, format: str) -> None:
-    digits = Path(__file__).parents[3] / "examples" / "digits.pth"
-    found = by_family(slide_deploy.export(digits, to=format, out=tmp_path).paths[format])
+def test_a_small_slide_swin_has_an_attention_of_products(format: str) -> None:
+    found = by_family(digits_in(format))
     counted = list(found.values())
     assert counted.count(Family.ATTENTION) == 4
     assert counted.count(Family.PROJECTIONS) + counted.count(Family.HEAD) == 13
@@ -142,12 +141,11 @@ def test_a_network_with_nothing_to_quantise_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_an_open_batch_works(tmp_path: Path, format: str) -> None:
+def test_an_open_batch_works(tmp_path: Path) -> None:
     result = slide_deploy.export(
         colours(),
         image(),
-        to=format,
+        to=FORMATS,
         precision="int8",
         dynamic_batch=True,
         calibration=pictures(),
@@ -155,11 +153,12 @@ def test_an_open_batch_works(tmp_path: Path, format: str) -> None:
         out=tmp_path,
     )
     assert result.passed, result.problems
-    session = open_file(result.paths[format])
-    assert session.inputs[0].shape[0] is None
     images = normalised(np.array([[250, 0, 0], [0, 250, 0], [0, 0, 250]], np.uint8)).numpy()
-    (answers,) = session({"image": images}).values()
-    assert answers.argmax(1).tolist() == [0, 1, 2]
+    for format in FORMATS:
+        session = open_file(result.paths[format])
+        assert session.inputs[0].shape[0] is None
+        (answers,) = session({"image": images}).values()
+        assert answers.argmax(1).tolist() == [0, 1, 2]
 
 
 def test_other_open_sizes_are_refused(tmp_path: Path) -> None:
@@ -175,18 +174,17 @@ def test_other_open_sizes_are_refused(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_maps_of_all_stages(tmp_path: Path, format: str) -> None:
-    digits = Path(__file__).parents[3] / "examples" / "digits.pth"
+def test_maps_of_all_stages(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     np.savez(tmp_path / "set.npz", image=random.standard_normal((12, 3, 32, 32)).astype("f4"))
-    told = {"to": format, "precision": "int8", "calibration": tmp_path / "set.npz"}
-    result = slide_deploy.export(digits, features=True, out=tmp_path / "out", **told)
+    told = {"to": FORMATS, "precision": "int8", "calibration": tmp_path / "set.npz"}
+    result = slide_deploy.export(DIGITS, features=True, out=tmp_path / "out", **told)
     assert result.passed, result.problems
-    assert len(result.file(format).verification.outputs) == 3
+    for format in FORMATS:
+        assert len(result.file(format).verification.outputs) == 3
     with pytest.raises(InputError, match="answers stage"):
         slide_deploy.export(
-            digits, features=True, max_drop=1, data=pictures(), out=tmp_path / "other", **told
+            DIGITS, features=True, max_drop=1, data=pictures(), out=tmp_path / "other", **told
         )
 
 
@@ -309,7 +307,9 @@ def test_a_wrong_scale_of_one_weight_is_refused_by_verify(tmp_path: Path, run) -
     assert "disagrees with" in err
 
 
-@pytest.mark.parametrize("factor", [0.25, 0.5, 2.0, 4.0])
+@pytest.mark.parametrize(
+    "factor", [0.5, 2.0, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.25, 4.0))]
+)
 def test_a_wrong_scale_of_one_weight_is_not_shipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float
 ) -> None:

@@ -1,0 +1,1 @@
+"""Core AI, the runtime of the package coreai-core: proves assets where there is no Mac."""

@@ -1,0 +1,163 @@
+"""An asset on the runtime that comes with Apple's package.
+
+That runtime interprets: a compiler makes a list of instructions of the program, and a virtual
+machine calls a kernel for each, on one thread. The kernels are those of the package, not those of
+Apple's devices. So the runtime proves what an asset computes and says nothing of its speed.
+"""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slide_deploy.aimodel import Asset, compiled, open_asset
+from slide_deploy.backends.base import Feeds, Port, Session, Stage, message_lines, untimed
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.errors import InputError
+
+RUNTIME, LIBRARY = "coreai", "coreai-core"
+
+
+def open_session(path: Path, configuration: Configuration, stage: Stage) -> Session:
+    """Open an ``.aimodel``; see ``Target.open``."""
+    _refuse(configuration)
+    with stage("import"):
+        import coreai.runtime  # noqa: F401
+    asset = open_asset(path)
+    function, _ = load(asset, stage)
+    described = function.desc
+    ports = tuple(_port(name, described.input_descriptor(name)) for name in described.input_names)
+    outputs = tuple(described.output_names)
+    if not ports or not outputs:
+        raise InputError(f"{path} has no input or no output: export the model again.")
+    return Session(
+        RUNTIME,
+        version(LIBRARY),
+        ports,
+        outputs,
+        lambda: _Stream(function, outputs),
+        {"runtime": "virtual machine of coreai-core, one thread"},
+        asset.metadata,
+    )
+
+
+def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
+    """Every floating-point value that the program itself computes, by its name in the graph.
+
+    What composites compute inside is left out.
+
+    Raises:
+        InputError: the asset is damaged, or Core AI cannot run it.
+    """
+    function, named = load(open_asset(path), with_inner_values=True)
+    stream = _Stream(function, tuple(named))
+    stream.bind(feeds)
+    try:
+        stream.run()
+    except Exception as error:  # the library has no class of its own
+        raise InputError(f"{path} does not run on Core AI ({message_lines(error)[0]}).") from error
+    answers = zip(named.values(), stream.read(), strict=True)
+    return {name: values for name, values in answers if values.dtype.kind == "f"}
+
+
+def load(
+    asset: Asset, stage: Stage = untimed, with_inner_values: bool = False
+) -> tuple[Any, Mapping[str, str]]:
+    """Compile and load an asset.
+
+    Returns:
+        the function of the library, and the value of the program that each output is.
+
+    Raises:
+        InputError: Core AI refuses the asset.
+    """
+    from coreai.runtime import AIModel
+
+    with tempfile.TemporaryDirectory(suffix=".aimodelx") as folder:
+        with stage("compile"):
+            outputs = compiled(asset, Path(folder), with_inner_values)
+        try:
+            with stage("read"), _silence():
+                model = _wait(AIModel.load(path=folder))
+                function = model.load_function(model.function_names[0])
+        except Exception as error:  # the library has no class of its own
+            raise InputError(
+                f"{asset.path} does not load on Core AI ({message_lines(error)[0]})."
+            ) from error
+    return function, outputs
+
+
+class _Stream:
+    """Calls of one function; see ``Stream``."""
+
+    def __init__(self, function: Any, outputs: tuple[str, ...]) -> None:
+        self._function, self._outputs = function, outputs
+        self._given: dict[str, Any] = {}
+        self._answers: Mapping[str, Any] = {}
+
+    def bind(self, feeds: Feeds) -> None:
+        from coreai.runtime import NDArray
+
+        self._given = {name: NDArray(np.ascontiguousarray(held)) for name, held in feeds.items()}
+
+    def run(self) -> None:
+        self._answers = _wait(self._function(self._given))
+
+    def read(self) -> Sequence[np.ndarray]:
+        return [np.array(self._answers[name].numpy()) for name in self._outputs]
+
+
+def _wait(answer: Any) -> Any:
+    """What a coroutine of the library gives.
+
+    It runs in a thread of its own: the caller's may have a loop already, as that of a notebook has.
+    """
+
+    async def waited() -> Any:
+        return await answer
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(waited())).result()
+
+
+def _refuse(configuration: Configuration) -> None:
+    """Refuse what the runtime cannot be told.
+
+    Raises:
+        InputError: there are options, or another precision.
+    """
+    if configuration.options:
+        names = ", ".join(configuration.options)
+        raise InputError(f"{RUNTIME}:cpu has no options: leave out {names}.")
+    if configuration.precision not in ("float32", "default"):
+        raise InputError(
+            f"{RUNTIME}:cpu computes in the types of the file and not in "
+            f"{configuration.precision}: leave the precision out."
+        )
+
+
+def _port(name: str, described: Any) -> Port:
+    sizes = tuple(None if size is None or size < 0 else int(size) for size in described.shape)
+    return Port(name, sizes, str(described.dtype))
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what the library says of each function that it loads from the terminal."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)

@@ -1,0 +1,26 @@
+"""The targets of Core AI."""
+
+from importlib.metadata import version
+from importlib.util import find_spec
+
+from slide_deploy.backends.base import Availability, Target
+from slide_deploy.backends.coreai.session import LIBRARY, inner_values, open_session
+
+
+def _find() -> Availability:
+    if find_spec("coreai") is None:
+        return Availability(False, "pip install 'slide-deploy[coreai]'")
+    return Availability(True, f"{LIBRARY} {version(LIBRARY)}, a preview")
+
+
+TARGETS = (
+    Target(
+        "coreai:cpu",
+        (".aimodel",),
+        _find,
+        open_session,
+        inner_values,
+        processor=True,
+        is_timed=False,
+    ),
+)
