@@ -185,12 +185,8 @@ ARROWS = {
         "slide_deploy.model_files",
         "slide_deploy.precisions",
     },
-    # A page is served a file and what belongs to it.
-    "slide_deploy.backends.web": {
-        "slide_deploy.backends",
-        "slide_deploy.companions",
-        "slide_deploy.errors",
-    },
+    # The benchmark's own page takes modules from here, and from no other backend.
+    "slide_deploy.backends.web": {"slide_deploy.backends", "slide_deploy.errors"},
     # The one backend that runs checkpoints.
     "slide_deploy.backends.torch": {
         "slide_deploy.backends",

@@ -37,11 +37,9 @@ def open_file(device: str, path: Path, configuration: Configuration, stage: Stag
         MissingExtra: without playwright.
     """
     _refuse_unusable(device, path, configuration)
-    from slide_deploy.companions import files_of  # reads graphs, which listing targets does not
-
     folder = assets.require()
     names = assets.runtime_files(device)
-    files = files_of(path)
+    files = _with_companions(path)
     with ExitStack() as stack:
         resources = driver_resources() | {RUNTIME + name: folder / name for name in names}
         resources |= {MODEL + name: file for name, file in files.items()}
@@ -65,13 +63,20 @@ def open_file(device: str, path: Path, configuration: Configuration, stage: Stag
                 raise InputError(f"{path} does not load on web:{device} ({error}).") from error
         calls = _Calls(page)
         facts = {name: str(fact) for name, fact in opened["facts"].items()}
+        version = facts.pop("version")
         session = Session(
             runtime="onnxruntime-web",
-            version=facts.pop("version"),
+            version=version,
             inputs=sized(path, tuple(map(_port, opened["inputs"])), configuration),
             outputs=tuple(opened["outputs"]),
             new_stream=calls.new_stream,
-            facts=facts | {"precision": configuration.precision},
+            facts={
+                "library": "onnxruntime-web",
+                "version": version,
+                "device": device,
+                "precision": configuration.precision,
+                **facts,
+            },
             clock=calls.clock,
         )
         # The browser and the site end with the last who could call them.
@@ -131,6 +136,13 @@ class _Stream:
 def _array(told: dict[str, Any]) -> np.ndarray:
     values = np.frombuffer(base64.b64decode(told["values"]), told["dtype"])
     return values.reshape(told["shape"]).copy()
+
+
+def _with_companions(path: Path) -> dict[str, Path]:
+    """The file and what usually holds its weights, by name; reading its graph needs a library."""
+    ends = (".data", "_data")
+    beside = [path, *(path.with_name(path.name + end) for end in ends)]
+    return {each.name: each for each in beside if each.is_file()}
 
 
 def _port(told: dict[str, Any]) -> Port:
