@@ -78,6 +78,7 @@ def open_file(device: str, path: Path, configuration: Configuration, stage: Stag
                 **facts,
             },
             clock=calls.clock,
+            is_apart=True,
         )
         # The browser and the site end with the last who could call them.
         weakref.finalize(calls, stack.pop_all().close)

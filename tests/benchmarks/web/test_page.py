@@ -130,6 +130,7 @@ def test_webgpu_in_software_is_proved_and_timed_where_it_is_right(
     wrong = base().copy("onnx", tmp_path / "depthwise")
     for path in (right, wrong):
         write_reference(path)
+    # One round each: an adapter in software takes half a second a call.
     plan = planned([candidate(right, "webgpu"), candidate(wrong, "webgpu")], rounds=1)
     run, text = measured(browser, plan)
     flat_found, depthwise_found = run.measurements
