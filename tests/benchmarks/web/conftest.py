@@ -10,8 +10,9 @@ from tests.mutants.bases import base
 from tests.mutants.catalogue import CATALOGUE
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Of a module: playwright drives one browser at a time in a thread."""
     require_assets()
     with launched() as started:
         yield started

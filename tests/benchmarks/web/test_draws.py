@@ -15,15 +15,14 @@ from slide_deploy.backends.web.site import Resource, Site, serving
 from slide_deploy.draws import Frame, Recipe
 from slide_deploy.parity import compare
 from tests.benchmarks.web.references import word
-from tests.browser import launched
 
 MODULES: dict[str, Resource] = {name: script(name) for name in {*FACE, *WORKER}}
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    """A page that the modules can be imported into; it needs no runtime."""
-    with serving(Site({"": b"<p>", "x.html": b"<p>", **MODULES})) as port, launched() as browser:
+def page(browser: Any) -> Iterator[Any]:
+    """A page that the modules can be imported into."""
+    with serving(Site({"x.html": b"<p>", **MODULES})) as port:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{port}/x.html")
         yield page
