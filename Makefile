@@ -10,7 +10,7 @@ JOBS ?= 2
 .PHONY: help demo detector picture test test-all lint types unit long full mutants random traps tune \
 	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
 	bench-precisions devices \
-	format train clean
+	wheel format train clean
 
 help:
 	@echo "make demo    export the trained digits model to every format, prove and run the files"
@@ -32,6 +32,7 @@ help:
 	@echo "make bench-precisions  what each precision costs a trained model; see docs/precision.md"
 	@echo "make devices check the results in docs/devices and write their table"
 	@echo "make picture draw the picture at the top of the README"
+	@echo "make wheel   build the wheel, with ONNX Runtime Web for pages in it"
 	@echo "make format  format the code"
 	@echo "make train   train the models of the examples again, for half an hour"
 
@@ -180,6 +181,11 @@ tune: $(VENV)/.installed
 		--attention 96x200x200:nchw --attention 128x200x200:nchw
 	for size in $(SMALL); do $(BIN)/$(TUNE) --strips 1 --attention $$size || exit; done
 
+# What pages need comes from npm's registry, held against its hash; it is not committed.
+wheel: $(VENV)/.installed
+	$(BIN)/python -m slide_deploy.backends.web.vendor
+	$(BIN)/python -m build --wheel
+
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -189,4 +195,4 @@ train: $(VENV)/.installed
 	$(BIN)/python examples/train.py mnist --out examples/mnist.pth
 
 clean:
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache $(VENV)
+	rm -rf build dist slide_deploy/backends/web/runtime .mypy_cache .pytest_cache .ruff_cache $(VENV)

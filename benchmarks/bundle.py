@@ -90,8 +90,13 @@ def write_bundle(plan: Plan, out: Path) -> None:
         out: the zip; one that is there is replaced as a whole.
 
     Raises:
-        InputError: a file is missing, or the zip cannot be written.
+        InputError: a file is missing, a browser is to measure it, or the zip cannot be written.
     """
+    for each in plan.candidates:
+        if each.target.startswith("web:"):
+            raise InputError(
+                f"{each.target} measures in a browser: give --web-bundle in place of --bundle."
+            )
     moved, models = _moved(plan)
     needed = requirements(moved.candidates)
     texts = {

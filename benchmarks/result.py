@@ -33,8 +33,30 @@ def read(path: Path) -> Run:
     Raises:
         InputError: the file is missing, damaged, too new or holds figures that cannot be.
     """
-    document = _parsed(path)
-    document = _upgraded(path, document)
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise _unusable(path, f"it has {size:,} bytes, more than any run needs")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): give a file that slide-deploy bench "
+            f"has written with --json."
+        ) from error
+    return decode(content, path)
+
+
+def decode(content: bytes, path: Path) -> Run:
+    """The run that the content of a file holds.
+
+    Args:
+        content: of the file.
+        path: of the file, for the sentence.
+
+    Raises:
+        InputError: the content is damaged, too new or holds figures that cannot be.
+    """
+    document = _upgraded(path, _parsed(content, path))
     return _validated(path, json.dumps(document))
 
 
@@ -74,17 +96,9 @@ def schema() -> dict[str, Any]:
     return _ADAPTER.json_schema()
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def _parsed(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise _unusable(path, f"it has {size:,} bytes, more than any run needs")
-        document = json.loads(path.read_bytes(), parse_constant=_refuse)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}): give a file that slide-deploy bench "
-            f"has written with --json."
-        ) from error
+        document = json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise _unusable(path, f"it is not valid JSON ({short(str(error))})") from error
     if not isinstance(document, dict) or type(document.get("version")) is not int:

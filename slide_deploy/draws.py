@@ -109,7 +109,8 @@ class Recipe:
                 sums = ((pairs & _MASK) + (pairs >> np.uint32(16))).astype(np.int32)
                 return (sums[0::2] + sums[1::2] - _MEAN_OF_FOUR) * (draw["factor"] * _UNIT)
             case "pixels":
-                return draw["lowest"] + words(draw["seed"], count) % np.uint32(draw["count"])
+                drawn = words(draw["seed"], count) % np.uint32(draw["count"])
+                return drawn.astype(np.int64) + draw["lowest"]
             case "choice":
                 values = np.asarray(draw["values"])
                 return values[words(draw["seed"], count) % np.uint32(len(values))]

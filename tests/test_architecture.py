@@ -177,6 +177,7 @@ ARROWS = {
     "slide_deploy.backends": {
         "slide_deploy",
         "slide_deploy.backends.torch",
+        "slide_deploy.backends.web",
         "slide_deploy.aimodel",
         "slide_deploy.errors",
         "slide_deploy.formats",
@@ -188,6 +189,8 @@ ARROWS = {
         "slide_deploy.precisions",
         "slide_deploy.tflite",
     },
+    # The benchmark's own page takes modules from here, and from no other backend.
+    "slide_deploy.backends.web": {"slide_deploy.backends", "slide_deploy.errors"},
     # The one backend that runs checkpoints.
     "slide_deploy.backends.torch": {
         "slide_deploy.backends",

@@ -191,7 +191,9 @@ class Worker:
         return timer.sample(self._calls, self._session.clock, seconds, self._repetitions)
 
     def memory(self) -> Memory:
-        """Of this process until now."""
+        """Of this process until now; nothing is known where another one runs the file."""
+        if self._session.is_apart:
+            return Memory(None, None, None)
         return Memory(self._imported, self._after_load, memory.peak())
 
     def profile(self, calls: int) -> tuple[OperatorTime, ...]:

@@ -96,6 +96,7 @@ class Session:
         facts: device and settings, as the runtime itself reports them, by its own names.
         metadata: what the exporter stored with the file, by key.
         clock: nanoseconds, monotonic.
+        is_apart: whether another process runs it, whose memory nobody here can tell.
     """
 
     runtime: str
@@ -106,6 +107,7 @@ class Session:
     facts: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     clock: Callable[[], int] = time.perf_counter_ns
+    is_apart: bool = False
 
     @cached_property
     def _stream(self) -> Stream:

@@ -12,11 +12,12 @@ from slide_deploy.backends.mil_interpreter.targets import TARGETS as MIL_INTERPR
 from slide_deploy.backends.onnxruntime.targets import TARGETS as ONNXRUNTIME
 from slide_deploy.backends.openvino.targets import TARGETS as OPENVINO
 from slide_deploy.backends.torch.targets import TARGETS as TORCH
+from slide_deploy.backends.web.targets import TARGETS as WEB
 from slide_deploy.errors import InputError
 
 TARGETS = (
     *(*ONNXRUNTIME, *OPENVINO, *COREML, *MIL_INTERPRETER),
-    *(*LITERT, *EXECUTORCH, *COREAI, *TORCH),
+    *(*LITERT, *EXECUTORCH, *COREAI, *TORCH, *WEB),
 )
 
 _BY_NAME = {target.name: target for target in TARGETS}

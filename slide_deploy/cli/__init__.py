@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from slide_deploy import __version__, interruption
-from slide_deploy.cli import about, bench, check, evaluate, export, results, tune, verify
+from slide_deploy.cli import about, bench, check, evaluate, export, results, tune, verify, web
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.tasks.options import missing_extra
 
@@ -65,7 +65,12 @@ COMMANDS = (
     ),
     (check.check, "slide-deploy check exported/*.onnx --sarif check.sarif"),
     (check.inspect, "slide-deploy inspect exported/model.onnx"),
-    (bench.bench, "slide-deploy bench old.onnx new.onnx --fail-above 5% --html report.html"),
+    (
+        bench.bench,
+        "slide-deploy bench old.onnx new.onnx --fail-above 5% --html report.html\n\n"
+        "On a phone in this network: slide-deploy bench model.onnx --web --host 0.0.0.0\n\n"
+        "On a phone on a cable: slide-deploy bench model.onnx --adb",
+    ),
     (
         tune.tune,
         "slide-deploy tune model.pth --target onnxruntime:cpu --target openvino:cpu\n\n"
@@ -81,6 +86,7 @@ for _command, _example in COMMANDS:
     _paragraphs = cleandoc(_command.__doc__ or "").split("\n\n")
     _help = "\n\n".join(each.replace("\n", " ") for each in _paragraphs)
     app.command(help=_help, epilog=f"Example: {_example}")(_command)
+app.add_typer(web.web, name="web")
 
 
 def main() -> None:

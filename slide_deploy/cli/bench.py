@@ -18,6 +18,7 @@ from slide_deploy.cli.results import (
     show,
     write,
 )
+from slide_deploy.cli.web import Elsewhere
 from slide_deploy.errors import InputError
 from slide_deploy.input_shapes import parse_shapes
 from slide_deploy.precisions import FLOAT32
@@ -96,6 +97,27 @@ def bench(
         Path | None,
         typer.Option(help="Measure nothing: pack it for another device.", metavar="ZIP"),
     ] = None,
+    web: Annotated[
+        bool, typer.Option("--web", help="Measure in a browser: of this machine, or of a phone.")
+    ] = False,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Where --web serves: 0.0.0.0 for the network. Default: here alone."),
+    ] = None,
+    web_bundle: Annotated[
+        Path | None,
+        typer.Option(help="Measure nothing: write the page as static files.", metavar="DIR"),
+    ] = None,
+    adb: Annotated[
+        bool, typer.Option("--adb", help="Measure in the browser of an Android phone on a cable.")
+    ] = False,
+    adb_serial: Annotated[
+        str | None, typer.Option(help="Which phone. Default: the only one.", metavar="SERIAL")
+    ] = None,
+    adb_binary: Annotated[
+        Path | None,
+        typer.Option(help="LiteRT's benchmark_model, to measure natively there.", metavar="PATH"),
+    ] = None,
     work: Annotated[Path, typer.Option(help="Folder for what a suite makes.")] = Path(
         "build/bench"
     ),
@@ -111,13 +133,22 @@ def bench(
             f"--precision {precision} is unknown: give one of {', '.join(ARITHMETIC)}."
         )
     require_bench()
+    elsewhere = Elsewhere(web, host, web_bundle, adb, adb_serial, adb_binary)
+    elsewhere.refuse(
+        {
+            **{"--suite": suite, "--streams": streams, "--pin": pin, "--option": option},
+            **{"--precision": precision, "--calibrate": calibrate, "--profile": profile},
+            **{"--sustained": sustained, "--bundle": bundle},
+        }
+    )
     places = {"--json": json_to, "--html": html, "--markdown": markdown, "--bundle": bundle}
     read = [*(files or []), *([suite] if suite else []), *(accuracy or [])]
     outputs = Outputs(places, quiet, read)
     limit = None if fail_above is None else parse_share(fail_above, "--fail-above")
-    if bundle is not None:
+    packed = {"--bundle": bundle, "--web-bundle": web_bundle}
+    for packs in (each for each, place in packed.items() if place is not None):
         _refuse_with_bundle(
-            {**places, "--fail-above": fail_above, "--calibrate": calibrate or None}
+            packs, {**places, "--fail-above": fail_above, "--calibrate": calibrate or None}
         )
     from dataclasses import replace
 
@@ -130,7 +161,9 @@ def bench(
 
     shares = read_accuracies(accuracy or ())
     sweep = _sweep(target, batch, streams, threads, pin, precision, shape, option)
-    if suite is not None and not files:
+    if files and elsewhere.is_chosen:
+        members = tuple(map(Member, elsewhere.candidates(files, target, batch, shape)))
+    elif suite is not None and not files:
         members = _members(suite, work, sweep, outputs.quiet, gated=limit is not None)
     elif files and suite is None:
         members = tuple(map(Member, candidates(files, sweep)))
@@ -161,9 +194,16 @@ def bench(
         if not outputs.quiet:
             typer.echo(f"written: {bundle}")
         return
+    if web_bundle is not None:
+        for page in elsewhere.write(plan, threads):
+            typer.echo(f"written: {page}")
+        return
     if calibrate:
         _calibrate(plan, outputs.quiet)
-    run = replace(_race(plan, outputs.quiet), noise=_noise(found))
+    if elsewhere.measures:
+        run = elsewhere.run(plan, threads, outputs.quiet)
+    else:
+        run = replace(_race(plan, outputs.quiet), noise=_noise(found))
     if run.interrupted and not any(each.rounds for each in run.measurements):
         raise KeyboardInterrupt  # an older result is worth more than one without figures
     # Before anything is shown: a terminal that went away must not cost what was measured.
@@ -179,11 +219,11 @@ def bench(
     raise typer.Exit(1 if closed or errors else 0)
 
 
-def _refuse_with_bundle(options: Mapping[str, object]) -> None:
+def _refuse_with_bundle(packs: str, options: Mapping[str, object]) -> None:
     """A bundle measures nothing: what asks for figures, or gates them, would pass unheard."""
     for option, value in options.items():
-        if value is not None and option != "--bundle":
-            raise InputError(f"--bundle packs and measures nothing: leave out {option}.")
+        if value is not None and option != packs:
+            raise InputError(f"{packs} packs and measures nothing: leave out {option}.")
 
 
 def _sweep(

@@ -38,6 +38,8 @@ RUNTIMES = {
     *("PIL", "onnx", "onnxruntime", "openvino", "coremltools", "coreai", "torch"),
     *("ai_edge_litert", "executorch"),
 }
+# Of browsers, which a bundle does not measure; the registry names their targets all the same.
+RUNTIMES |= {"playwright", "platformdirs"}
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +158,12 @@ def ours(imported: str) -> str | None:
             if (ROOT / name).is_file():
                 return name
     return None
+
+
+def test_browsers_have_a_bundle_of_their_own(files: Files, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--web-bundle in place of --bundle"):
+        write_bundle(plan_of((files["onnx"], "web:wasm")), tmp_path / "out.zip")
+    assert not (tmp_path / "out.zip").exists()
 
 
 def test_the_code_is_closed_under_import() -> None:

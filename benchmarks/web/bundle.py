@@ -1,0 +1,50 @@
+"""The page as static files, for any server, and as one file where it is small."""
+
+import shutil
+from pathlib import Path
+
+from benchmarks.web.pages import resources
+from benchmarks.web.plan import PagePlan
+from benchmarks.web.single_file import single_file, takes
+from slide_deploy.errors import InputError
+from slide_deploy.folders import working_folder
+
+SINGLE = "single.html"
+
+
+def write_bundle(plan: PagePlan, out: Path) -> tuple[Path, ...]:
+    """Write the page into a new folder, which appears as a whole.
+
+    Returns:
+        The pages: that for a server, and that of one file where the plan is small enough.
+
+    Raises:
+        InputError: if the folder has something in it already, or cannot be written.
+    """
+    require_new(out)
+    held = resources(plan)
+    pages = {"index.html": out / "index.html"}
+    with working_folder(out, "--web-bundle") as work:
+        for name, resource in held.items():
+            place = work / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(resource, bytes):
+                place.write_bytes(resource)
+            else:
+                shutil.copyfile(resource, place)
+        if takes(plan):
+            (work / SINGLE).write_text(single_file(plan), encoding="utf-8")
+            pages[SINGLE] = out / SINGLE
+        for made in sorted(work.iterdir()):
+            made.rename(out / made.name)
+    return tuple(pages.values())
+
+
+def require_new(out: Path) -> None:
+    """Refuse a folder that is not empty: what lies there would be served along.
+
+    Raises:
+        InputError: if it is not, or is no folder.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--web-bundle {out} is there already: give it a new folder.")

@@ -1,0 +1,150 @@
+"""A program that the user names measures on a phone: LiteRT's ``benchmark_model``, or one like it.
+
+It is pushed and run over the cable, in turns like every other candidate. It prints means and gives
+no answers back, so that what it measures is marked unproven.
+"""
+
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.measuring.race import Plan
+from benchmarks.record import RECORD_VERSION, Candidate, Measurement, Round, Run, WarmUp
+from benchmarks.web.adb import Phone
+from slide_deploy import __version__, interruption
+from slide_deploy.errors import InputError
+
+TARGET = "litert:adb"
+SUFFIXES = (".tflite",)
+_FOLDER = "/data/local/tmp/slide-deploy"
+_DEFAULT_THREADS = 4
+# "Inference timings in us: Init: 12, First inference: 99, Warmup (avg): 98.5, Inference (avg): 97"
+_TIMINGS = re.compile(
+    r"Inference timings in us: Init: (?P<init>[\d.e+]+), First inference: (?P<first>[\d.e+]+), "
+    r"Warmup \(avg\): (?P<warm>[\d.e+]+), Inference \(avg\): (?P<mean>[\d.e+]+)"
+)
+# "count=50 first=98 curr=97 min=95 max=120 avg=97.1 std=2"; the last one is of the timed calls.
+_COUNT = re.compile(r"\bcount=(\d+)\b")
+# Loading and the program's own warm-up come before its timed calls.
+_SECONDS_BESIDE = 300
+
+
+def measure(
+    plan: Plan,
+    phone: Phone,
+    binary: Path,
+    threads: int | None,
+    step: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Run every candidate on the phone, round by round.
+
+    Args:
+        plan: whose candidates are files that the program takes.
+        phone: that measures.
+        binary: the program.
+        threads: for one call; None for four, as phones have few large cores.
+        step: called with what is about to be done.
+
+    Raises:
+        InputError: if the program or a file cannot be brought to the phone.
+    """
+    if not binary.is_file():
+        raise InputError(f"--adb-binary {binary} does not exist: give the program's file.")
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    count = threads or _DEFAULT_THREADS
+    measured = {each.name: _blank(plan, each, count) for each in plan.candidates}
+    begin, interrupted = time.monotonic(), False
+    try:
+        program = _pushed(phone, binary, "program")
+        phone.ask("shell", "chmod", "755", program)
+        files = {
+            each.name: _pushed(phone, Path(each.path), f"{index}{Path(each.path).suffix}")
+            for index, each in enumerate(plan.candidates)
+        }
+        order, draw = list(files), random.Random(plan.seed)
+        for index in range(plan.rounds):
+            step(f"round {index + 1} of {plan.rounds}")
+            draw.shuffle(order)
+            for name in order:
+                if measured[name].error is None:
+                    command = _command(program, files[name], count, plan.seconds / plan.rounds)
+                    measured[name] = _round(phone, command, measured[name], begin)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        with interruption.held():
+            _clear(phone)
+    return Run(
+        version=RECORD_VERSION,
+        tool=__version__,
+        started=started,
+        seconds=plan.seconds,
+        machine=phone.facts(),
+        measurements=tuple(measured.values()),
+        interrupted=interrupted,
+    )
+
+
+def _blank(plan: Plan, candidate: Candidate, threads: int) -> Measurement:
+    configuration = replace(candidate.configuration, threads=threads)
+    runtime = {"library": "litert", "device": "cpu", "threads": str(threads), "proof": "unproven"}
+    return Measurement(
+        replace(candidate, configuration=configuration),
+        plan.artifacts.get(candidate.name),
+        runtime,
+    )
+
+
+def _pushed(phone: Phone, path: Path, name: str) -> str:
+    place = f"{_FOLDER}/{name}"
+    phone.ask("shell", "mkdir", "-p", _FOLDER)
+    phone.ask("push", str(path), place, seconds=_SECONDS_BESIDE)
+    return place
+
+
+def _clear(phone: Phone) -> None:
+    try:
+        phone.ask("shell", "rm", "-rf", _FOLDER)
+    except InputError:  # the phone may have gone
+        return
+
+
+def _command(program: str, file: str, threads: int, seconds: float) -> list[str]:
+    return [
+        program,
+        f"--graph={file}",
+        f"--num_threads={threads}",
+        "--use_xnnpack=true",
+        # Calls go on until both are reached.
+        "--num_runs=3",
+        f"--min_secs={seconds:g}",
+        f"--max_secs={max(60.0, 2 * seconds):g}",
+        "--warmup_min_secs=0.5",
+    ]
+
+
+def _round(phone: Phone, command: list[str], known: Measurement, begin: float) -> Measurement:
+    """A measurement with one more round, whose one sample is the mean that was printed."""
+    start = time.monotonic() - begin
+    try:
+        said = phone.ask("shell", *command, "2>&1", seconds=_SECONDS_BESIDE)
+    except InputError as error:
+        return replace(known, error=str(error))
+    timings, counts = _TIMINGS.search(said), _COUNT.findall(said)
+    if timings is None or not counts or float(timings["mean"]) <= 0:
+        return replace(
+            known, error="the program printed no inference timings: it is not benchmark_model"
+        )
+    mean, count = float(timings["mean"]), int(counts[-1])
+    taken = Round(start, mean * count / 1e6, (round(mean * 1000),))
+    first = known.rounds == ()
+    return replace(
+        known,
+        rounds=(*known.rounds, taken),
+        repetitions=count if first else min(known.repetitions, count),
+        warm_up=WarmUp(int(counts[0]), 0.5, True) if first else known.warm_up,
+    )

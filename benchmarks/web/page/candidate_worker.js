@@ -1,0 +1,76 @@
+// One candidate: opened, proved, warmed up and timed in a worker of its own.
+
+import { timerStep } from "./clock.js";
+import { tensorOf } from "./draws.js";
+import { answerCommands } from "./process.js";
+import { prove, readReference } from "./references.js";
+import { openSession } from "./session.js";
+import { repetitionsOf, sample, warmUp } from "./timing.js";
+
+let session;
+let ports;
+let repetitions = 1;
+
+answerCommands({
+  /** Open the file and run it once: its facts, what it takes, and the seconds of each stage. */
+  async open({ configuration, ...wanted }) {
+    const cold = {};
+    session = await staged(cold, "compile", () => openSession(wanted));
+    ports = session.inputs.map((port) => sized(port, configuration));
+    session.bind(randomFeeds(ports));
+    await staged(cold, "first run", () => session.run());
+    return { facts: session.facts, inputs: ports, cold };
+  },
+
+  /** Hold it against its reference outputs, and leave it bound as it was. */
+  async prove(buffer) {
+    const reference = readReference(buffer);
+    const found = await prove(session, ports, reference);
+    session.bind(randomFeeds(ports));
+    return found;
+  },
+
+  /** Call until the latency has settled. */
+  async warmUp(limit) {
+    const { latency, ...warm } = await warmUp(call, limit);
+    repetitions = repetitionsOf(latency, timerStep());
+    return { warm, latency, repetitions };
+  },
+
+  /** Time calls for some seconds. */
+  round: (seconds) => sample(call, seconds, repetitions),
+});
+
+function call() {
+  return session.run();
+}
+
+async function staged(cold, name, work) {
+  const start = performance.now();
+  const made = await work();
+  cold[name] = (performance.now() - start) / 1000;
+  return made;
+}
+
+/** An input with its open sizes filled in: the first is the batch, others are given by name. */
+function sized({ name, dtype, shape }, { batch, shapes }) {
+  const given = shapes[name];
+  if (given) return { name, dtype, shape: given };
+  const sizes = shape.map((size, axis) => size ?? (axis === 0 ? batch : null));
+  if (sizes.includes(null)) {
+    throw new Error(`it leaves a size of ${name} open: give --shape ${name}=… to the command`);
+  }
+  return { name, dtype, shape: sizes };
+}
+
+/** Bell-shaped numbers; whole numbers are 0 or 1, an index into whatever has two entries. */
+function randomFeeds(inputs) {
+  const feeds = {};
+  for (const [seed, { name, dtype, shape }] of inputs.entries()) {
+    const draw = dtype.startsWith("float")
+      ? { kind: "normal", seed, factor: 1 }
+      : { kind: "pixels", seed, lowest: 0, count: dtype === "uint8" && shape.length === 4 ? 256 : 2 };
+    feeds[name] = tensorOf({ dtype, shape, draw });
+  }
+  return feeds;
+}

@@ -1,0 +1,122 @@
+"""What a page measures: the plan as it reads it, and the run that it may hand back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.candidates import candidate_name
+from benchmarks.measuring.race import Plan
+from benchmarks.record import RECORD_VERSION, Artifact, Candidate, Measurement, Run
+from slide_deploy import __version__
+from slide_deploy.backends.web import assets
+from slide_deploy.backends.web.site import Resource
+from slide_deploy.companions import files_of
+from slide_deploy.references.reference_file import read_reference, reference_path
+
+
+@dataclass(frozen=True)
+class PagePlan:
+    """What a page measures.
+
+    Attributes:
+        document: for the page, as plain data.
+        files: models, what belongs to them and their reference outputs, by address.
+        devices: that candidates name.
+    """
+
+    document: dict[str, Any]
+    files: Mapping[str, Resource]
+    devices: tuple[str, ...]
+
+
+def page_plan(plan: Plan, threads: int | None) -> PagePlan:
+    """The plan of a page.
+
+    Args:
+        plan: candidates of `candidates.elsewhere`, with the artifacts of their files.
+        threads: for one call; None leaves them to the page, which knows its device.
+
+    Raises:
+        InputError: if reference outputs are damaged.
+    """
+    files: dict[str, Resource] = {}
+    folders: dict[Path, str] = {}
+    on_wasm = {each.path for each in plan.candidates if device_of(each) == "wasm"}
+    entries = []
+    for candidate in plan.candidates:
+        path = Path(candidate.path)
+        if path not in folders:
+            folders[path] = f"model/{len(folders)}/"
+            files |= {folders[path] + name: part for name, part in _parts(path).items()}
+        folder = folders[path]
+        beside = [name for name in files_of(path) if name != path.name]
+        reference = folder + reference_path(path).name
+        entries.append(
+            {
+                "device": device_of(candidate),
+                "threads": threads,
+                "model": folder + path.name,
+                "externals": {name: folder + name for name in beside},
+                "reference": reference if reference in files else None,
+                "refused": _refused(path, plan.artifacts.get(candidate.name)),
+                "measurement": _blank(plan, candidate),
+                "fallback": None
+                if candidate.path in on_wasm
+                else _blank(plan, candidate, _on_wasm(candidate)),
+            }
+        )
+    run = Run(RECORD_VERSION, __version__, "", plan.seconds, {}, ())
+    document = {
+        "candidates": entries,
+        "seconds": plan.seconds,
+        "rounds": plan.rounds,
+        "warm_up": plan.warm_up,
+        "runtime": {
+            "wasm": ["runtime/" + name for name in assets.WASM],
+            "gpu": ["runtime/" + name for name in assets.GPU],
+        },
+        "run": asdict(run),
+        "post": None,
+    }
+    devices = tuple(dict.fromkeys(map(device_of, plan.candidates)))
+    return PagePlan(document, files, devices)
+
+
+def device_of(candidate: Candidate) -> str:
+    """The device of a candidate's target, "wasm" for "web:wasm"."""
+    return candidate.target.partition(":")[2]
+
+
+def _parts(path: Path) -> dict[str, Resource]:
+    """A model's files and its reference outputs, by their places beside it."""
+    parts: dict[str, Resource] = dict(files_of(path))
+    reference = reference_path(path)
+    if reference.is_file():
+        parts[reference.name] = reference
+    return parts
+
+
+def _refused(path: Path, artifact: Artifact | None) -> str | None:
+    """Why a file is not even opened; None where nothing speaks against it.
+
+    Raises:
+        InputError: if its reference outputs are damaged.
+    """
+    reference = read_reference(path)
+    if reference is None or artifact is None or artifact.sha256 == reference.model_sha256:
+        return None
+    return "wrong: the file is not the one that was proved when it was exported: export it again"
+
+
+def _blank(plan: Plan, candidate: Candidate, renamed: Candidate | None = None) -> dict[str, Any]:
+    """A measurement without figures. The page must not learn where files lie on this machine."""
+    shown = replace(renamed or candidate, path=Path(candidate.path).name)
+    return asdict(Measurement(shown, plan.artifacts.get(candidate.name)))
+
+
+def _on_wasm(candidate: Candidate) -> Candidate:
+    """The candidate as it is called where its device is missing and WebAssembly runs it."""
+    label = candidate.name.partition(" on web:")[0]
+    name = candidate_name(label, "web:wasm", candidate.configuration)
+    return replace(candidate, name=f"{name} in place of {candidate.target}", target="web:wasm")

@@ -1,0 +1,147 @@
+"""The system's Chromium, without a window, with one page that is driven.
+
+Playwright's objects belong to the thread that made them. A thread of its own makes and asks them,
+so that a session may be called from any.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from slide_deploy.errors import InputError, MissingExtra
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
+_PLACES = (
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
+    "C:/Program Files/Google/Chrome/Application/chrome.exe",
+    "C:/Program Files (x86)/Microsoft/Edge/Application/msedge.exe",
+)
+# A browser of its own: no talk with its maker, and no window that is slowed down as nobody sees it.
+_ARGUMENTS = (
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+)
+# WebGPU on Linux, on processors too, and WebNN are behind switches.
+_SWITCHES = {
+    "webgpu": ("--enable-unsafe-webgpu",),
+    "webnn": ("--enable-features=WebMachineLearningNeuralNetwork",),
+}
+_T = TypeVar("_T")
+
+
+def find_browser() -> Path | None:
+    """A browser of Chromium's kind; None where there is none."""
+    found = next(filter(None, map(shutil.which, _NAMES)), None)
+    if found is not None:
+        return Path(found)
+    return next((path for path in map(Path, _PLACES) if path.is_file()), None)
+
+
+def missing() -> str | None:
+    """What is missing to drive a browser, with the command that helps; None if nothing is."""
+    if find_spec("playwright") is None:
+        return "playwright is not installed: pip install 'slide-deploy[web]'"
+    if find_browser() is None:
+        return "no browser of Chromium's kind is here: install chromium, or Google Chrome"
+    return None
+
+
+class DrivenPage:
+    """A page in a browser of its own, which ends with `close`.
+
+    Args:
+        address: of the page, which defines ``ask(command, argument)``.
+        device: whose switches the browser is started with.
+
+    Raises:
+        MissingExtra: without playwright.
+        InputError: if there is no browser, or it does not start.
+    """
+
+    def __init__(self, address: str, device: str) -> None:
+        if find_spec("playwright") is None:
+            raise MissingExtra("playwright", "web")
+        browser = find_browser()
+        if browser is None:
+            raise InputError(f"web:{device} cannot run here: {missing()}.")
+        self._thread = ThreadPoolExecutor(1, "slide-deploy-browser")
+        self._driver: Any = None
+        self._page: Any = None
+        try:
+            self._call(lambda: self._start(browser, address, device))
+        except Exception as error:
+            self.close()
+            raise InputError(
+                f"{browser} does not start ({_first_line(error)}): check that it runs by itself."
+            ) from error
+
+    def ask(self, command: str, argument: object = None) -> Any:
+        """What the page answers to a command.
+
+        Raises:
+            InputError: with the page's reason, or if the browser has gone.
+        """
+        try:
+            told = self._call(
+                lambda: self._page.evaluate(
+                    "([name, value]) => ask(name, value)", [command, argument]
+                )
+            )
+        except Exception as error:
+            raise InputError(f"The browser ended ({_first_line(error)}): try again.") from error
+        if "error" in told:
+            raise InputError(told["error"])
+        return told.get("answer")
+
+    def close(self) -> None:
+        """End the browser; nothing happens if it has ended."""
+        if self._driver is not None:
+            driver, self._driver = self._driver, None
+            with suppress(Exception):  # it has gone already
+                self._call(driver.stop)
+        self._thread.shutdown(wait=False)
+
+    def _start(self, browser: Path, address: str, device: str) -> None:
+        from playwright.sync_api import sync_playwright
+
+        self._driver = sync_playwright().start()
+        arguments = [*_ARGUMENTS, *_SWITCHES.get(device, ()), *_sandbox()]
+        # It makes an empty profile for each launch and deletes it. Signals are ours to handle.
+        started = self._driver.chromium.launch(
+            executable_path=str(browser),
+            args=arguments,
+            handle_sigint=False,
+            handle_sigterm=False,
+            handle_sighup=False,
+        )
+        self._page = started.new_page()
+        self._page.set_default_timeout(0)
+        self._page.goto(address)
+        self._page.wait_for_function("typeof ask === 'function'", timeout=30_000)
+
+    def _call(self, function: Callable[[], _T]) -> _T:
+        return self._thread.submit(function).result()
+
+
+def _sandbox() -> tuple[str, ...]:
+    """Chromium refuses its sandbox to root, as in a container; the page is our own."""
+    is_root = sys.platform != "win32" and os.geteuid() == 0
+    return ("--no-sandbox",) if is_root else ()
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

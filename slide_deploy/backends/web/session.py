@@ -1,0 +1,160 @@
+"""A written file in a driven browser, as every backend opens one.
+
+A call passes through playwright, which takes longer than a small network. So the page times the
+call, by its own timer, and the session's clock is what the page's calls have taken together: it
+stands still while anything else happens.
+"""
+
+import base64
+import weakref
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slide_deploy.backends.base import Feeds, Port, Session, Stage
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.files import refuse_options, refuse_precision, refuse_unusable
+from slide_deploy.backends.inputs import sized
+from slide_deploy.backends.web import assets
+from slide_deploy.backends.web.browser import DrivenPage
+from slide_deploy.backends.web.site import Resource, Site, serving
+from slide_deploy.errors import InputError
+
+SUFFIXES = (".onnx",)
+PAGE = Path(__file__).parent / "page"
+# Where the runtime's files and the model's stand on a site.
+RUNTIME, MODEL = "runtime/", "model/"
+
+
+def open_file(device: str, path: Path, configuration: Configuration, stage: Stage) -> Session:
+    """Open a file on "wasm", "webgpu" or "webnn".
+
+    Raises:
+        InputError: for a file or a configuration that cannot run there.
+        MissingExtra: without playwright.
+    """
+    _refuse_unusable(device, path, configuration)
+    folder = assets.require()
+    names = assets.runtime_files(device)
+    files = _with_companions(path)
+    with ExitStack() as stack:
+        resources = driver_resources() | {RUNTIME + name: folder / name for name in names}
+        resources |= {MODEL + name: file for name, file in files.items()}
+        port = stack.enter_context(serving(Site(resources)))
+        base = f"http://127.0.0.1:{port}/"
+        with stage("import"):
+            page = DrivenPage(base + "driver.html", device)
+        stack.callback(page.close)
+        library, glue, binary = (base + RUNTIME + name for name in names)
+        wanted = {
+            "device": device,
+            "threads": configuration.threads,
+            "runtime": {"library": library, "glue": glue, "binary": binary},
+            "model": base + MODEL + path.name,
+            "externals": {name: base + MODEL + name for name in files if name != path.name},
+        }
+        with stage("compile"):
+            try:
+                opened = page.ask("open", wanted)
+            except InputError as error:
+                raise InputError(f"{path} does not load on web:{device} ({error}).") from error
+        calls = _Calls(page)
+        facts = {name: str(fact) for name, fact in opened["facts"].items()}
+        version = facts.pop("version")
+        session = Session(
+            runtime="onnxruntime-web",
+            version=version,
+            inputs=sized(path, tuple(map(_port, opened["inputs"])), configuration),
+            outputs=tuple(opened["outputs"]),
+            new_stream=calls.new_stream,
+            facts={
+                "library": "onnxruntime-web",
+                "version": version,
+                "device": device,
+                "precision": configuration.precision,
+                **facts,
+            },
+            clock=calls.clock,
+            is_apart=True,
+        )
+        # The browser and the site end with the last who could call them.
+        weakref.finalize(calls, stack.pop_all().close)
+        return session
+
+
+def driver_resources() -> dict[str, Resource]:
+    """The page that is driven, by names on a site."""
+    return {path.name: path for path in PAGE.iterdir() if path.suffix in (".html", ".js")}
+
+
+class _Calls:
+    """The calls of one page, and the clock that they move."""
+
+    def __init__(self, page: DrivenPage) -> None:
+        self.page = page
+        self._nanoseconds = 0.0
+
+    def clock(self) -> int:
+        """Nanoseconds that the page's calls have taken together."""
+        return round(self._nanoseconds)
+
+    def spend(self, milliseconds: float) -> None:
+        """A call has taken so long."""
+        self._nanoseconds += milliseconds * 1e6
+
+    def new_stream(self) -> "_Stream":
+        """The page's stream, which there is one of."""
+        return _Stream(self)
+
+
+class _Stream:
+    """See `slide_deploy.backends.base.Stream`."""
+
+    def __init__(self, calls: _Calls) -> None:
+        self._calls = calls
+
+    def bind(self, feeds: Feeds) -> None:
+        tensors = {
+            name: {
+                "dtype": values.dtype.name,
+                "shape": list(values.shape),
+                "values": base64.b64encode(np.ascontiguousarray(values).data).decode(),
+            }
+            for name, values in feeds.items()
+        }
+        self._calls.page.ask("bind", tensors)
+
+    def run(self) -> None:
+        self._calls.spend(self._calls.page.ask("run"))
+
+    def read(self) -> Sequence[np.ndarray]:
+        return [_array(each) for each in self._calls.page.ask("read")]
+
+
+def _array(told: dict[str, Any]) -> np.ndarray:
+    values = np.frombuffer(base64.b64decode(told["values"]), told["dtype"])
+    return values.reshape(told["shape"]).copy()
+
+
+def _with_companions(path: Path) -> dict[str, Path]:
+    """The file and what usually holds its weights, by name; reading its graph needs a library."""
+    ends = (".data", "_data")
+    beside = [path, *(path.with_name(path.name + end) for end in ends)]
+    return {each.name: each for each in beside if each.is_file()}
+
+
+def _port(told: dict[str, Any]) -> Port:
+    return Port(told["name"], tuple(told["shape"]), told["dtype"])
+
+
+def _refuse_unusable(device: str, path: Path, configuration: Configuration) -> None:
+    target = f"web:{device}"
+    refuse_unusable(path, target, SUFFIXES)
+    remark = "it computes in the types that the file holds, so export the file in that precision"
+    refuse_precision(target, configuration.precision, ("float32", "default"), remark)
+    refuse_options(target, configuration.options, ())
+    if configuration.streams > 1:
+        raise InputError(f"{target} runs one call at a time: give --streams 1.")

@@ -1,0 +1,178 @@
+"""What bench does on other devices' browsers, and the command that fetches what a page needs."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from slide_deploy.errors import InputError
+from slide_deploy.input_shapes import parse_shapes
+
+if TYPE_CHECKING:
+    from benchmarks.measuring.race import Plan
+    from benchmarks.record import Candidate, Run
+    from benchmarks.web.adb import Phone
+    from benchmarks.web.serving import Waiting
+
+web = typer.Typer(help="What pages need that measure in a browser.", no_args_is_help=True)
+
+
+@web.command(epilog="Example: slide-deploy web fetch --from onnxruntime-web-1.30.0.tgz")
+def fetch(
+    archive: Annotated[
+        Path | None,
+        typer.Option("--from", help="What npm pack wrote, where there is no network."),
+    ] = None,
+) -> None:
+    """Put the files of ONNX Runtime Web into the cache, from npm's registry or an archive."""
+    from slide_deploy.backends.web import assets
+
+    typer.echo(f"written: {assets.fetch(archive)}")
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where bench measures instead of here.
+
+    Attributes:
+        web: in a browser that a person opens.
+        host: address that the page is served at; None for this machine's own.
+        bundle: folder to write the page into.
+        adb: in the browser of a phone on a cable.
+        serial: of the phone; None for the only one.
+        binary: program that measures on the phone instead of its browser.
+    """
+
+    web: bool
+    host: str | None
+    bundle: Path | None
+    adb: bool
+    serial: str | None
+    binary: Path | None
+
+    def __post_init__(self) -> None:
+        chosen = [
+            option
+            for option, is_given in (
+                ("--web", self.web),
+                ("--web-bundle", self.bundle is not None),
+                ("--adb-binary" if self.binary else "--adb", self.adb or self.binary is not None),
+            )
+            if is_given
+        ]
+        if len(chosen) > 1:
+            raise InputError(f"{' and '.join(chosen)} are different ways: give one.")
+        if self.serial is not None and not self.adb and self.binary is None:
+            raise InputError("--adb-serial names a phone for --adb: give --adb as well.")
+        if self.host is not None and not self.web:
+            raise InputError("--host is where --web serves the page: give it with --web.")
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether this machine does not measure."""
+        return self.measures or self.bundle is not None
+
+    @property
+    def measures(self) -> bool:
+        """Whether figures come from elsewhere, now."""
+        return self.web or self.adb or self.binary is not None
+
+    def candidates(
+        self,
+        files: Sequence[Path],
+        targets: Sequence[str] | None,
+        batches: Sequence[int] | None,
+        shapes: Sequence[str] | None,
+    ) -> "tuple[Candidate, ...]":
+        """What is measured there, from the options of the command."""
+        from benchmarks.web.candidates import BINARY, BROWSER, Wanted, elsewhere
+
+        place = BROWSER if self.binary is None else BINARY
+        wanted = Wanted(targets or (), batches or (1,), parse_shapes(shapes or ()))
+        return elsewhere(files, place, wanted)
+
+    def refuse(self, options: dict[str, object]) -> None:
+        """Refuse options that are of no use elsewhere.
+
+        Args:
+            options: by name; None or False where they were not given.
+        """
+        if not self.is_chosen:
+            return
+        for option, value in options.items():
+            if value:
+                raise InputError(f"{option} measures on this machine: leave it out.")
+
+    def run(self, plan: "Plan", threads: int | None, quiet: bool) -> "Run":
+        """Measure there.
+
+        Args:
+            plan: what to measure.
+            threads: for one call; None leaves them to the device.
+            quiet: print no more than the address that has to be opened.
+        """
+        from benchmarks.web.acceptance import with_paths
+        from benchmarks.web.plan import page_plan
+        from benchmarks.web.serving import LOOPBACK, waiting
+
+        phone = self._phone()
+        if phone is not None and self.binary is not None:
+            from benchmarks.web.native import measure
+            from slide_deploy.progress import Steps
+
+            with Steps(quiet, plan.rounds) as step:
+                return measure(plan, phone, self.binary, threads, step)
+        say = (lambda _: None) if quiet else (lambda text: typer.echo(text, err=True))
+        page = page_plan(plan, threads)
+        with waiting(page, self.host or LOOPBACK, say) as served, _shown(served, phone, quiet):
+            run = with_paths(served.result(), plan.candidates)
+        return run if phone is None else phone.described(run)
+
+    def write(self, plan: "Plan", threads: int | None) -> tuple[Path, ...]:
+        """Write the page as static files; gives the pages."""
+        from benchmarks.web.bundle import write_bundle
+        from benchmarks.web.plan import page_plan
+
+        assert self.bundle is not None
+        return write_bundle(page_plan(plan, threads), self.bundle)
+
+    def _phone(self) -> "Phone | None":
+        if not self.adb and self.binary is None:
+            return None
+        from benchmarks.web.adb import find_phone
+
+        return find_phone(self.serial)
+
+
+@contextmanager
+def _shown(served: "Waiting", phone: "Phone | None", quiet: bool) -> Iterator[None]:
+    """Bring the page to whoever opens it."""
+    if phone is not None:
+        with phone.opened(served.address, served.port):
+            if not quiet:
+                typer.echo(f"{phone.name} measures in its browser. Ctrl-C ends it.", err=True)
+            yield
+        return
+    # On standard error: results may go to standard output.
+    typer.echo(f"Open {served.address}", err=True)
+    if not quiet:
+        _print_code(served.address)
+        typer.echo("Waiting for its result. Ctrl-C ends it.", err=True)
+    yield
+
+
+def _print_code(address: str) -> None:
+    """Draw the address for a phone's camera; this machine's own is of no use there."""
+    import sys
+
+    if "//127." in address or "//localhost" in address or not sys.stderr.isatty():
+        return
+    try:
+        import segno
+    except ImportError:
+        typer.echo("(a code for a phone's camera: pip install 'slide-deploy[bench]')", err=True)
+        return
+    segno.make(address, error="l").terminal(out=sys.stderr, compact=True)

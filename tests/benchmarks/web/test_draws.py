@@ -1,0 +1,150 @@
+"""The page draws the inputs that every other language draws, and compares as Python does."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.web.pages import FACE, WORKER, script
+from slide_deploy import draws
+from slide_deploy.backends.web.site import Resource, Site, serving
+from slide_deploy.draws import Frame, Recipe
+from slide_deploy.parity import compare
+from tests.benchmarks.web.references import word
+
+MODULES: dict[str, Resource] = {name: script(name) for name in {*FACE, *WORKER}}
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any) -> Iterator[Any]:
+    """A page that the modules can be imported into."""
+    with serving(Site({"x.html": b"<p>", **MODULES})) as port:
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{port}/x.html")
+        yield page
+
+
+def recipes() -> Iterator[Recipe]:
+    yield draws.normal(11, (2, 3, 10, 9), "float32")
+    yield draws.normal(2**32 - 1, (1, 5), "float32", 0.125)
+    yield draws.normal(3, (4, 4), "float16", 0.5)
+    yield draws.pixels(7, (1, 3, 9, 9), "uint8", 0, 256)
+    yield draws.pixels(7, (3, 3), "float32", 1, 255)
+    yield draws.choice(5, (40,), np.array([3, 7, 2**40], np.int64))
+    yield draws.choice(5, (6, 2), np.array([0.5, -2.5], np.float32))
+    yield draws.constant((2, 2), "float32", 0.1)
+    yield draws.constant((3,), "bool", True)
+    image = draws.normal(13, (1, 3, 12, 10), "float32")
+    framed = {"frame": Frame(4, 0.25)}
+    for settings in (
+        framed,
+        {"axes": (0, 2, 3, 1)},
+        {"reverse": 1},
+        {"axes": (0, 2, 3, 1), "reverse": 3, **framed},
+    ):
+        yield Recipe(**{**vars(image), **settings})
+
+
+@pytest.mark.parametrize("recipe", recipes(), ids=lambda each: f"{each.draw['kind']}-{each.dtype}")
+def test_every_recipe_makes_the_same_bits(page: Any, recipe: Recipe) -> None:
+    given = {**vars(recipe), "frame": recipe.frame and vars(recipe.frame)}
+    made = page.evaluate(
+        """async recipe => {
+          const { tensorOf } = await import("/draws.js");
+          const { shape, values } = tensorOf(recipe);
+          const { buffer, byteOffset, byteLength } = values;
+          return { shape, bytes: [...new Uint8Array(buffer, byteOffset, byteLength)] };
+        }""",
+        json.loads(json.dumps(given)),
+    )
+    wanted = recipe.tensor()
+    assert tuple(made["shape"]) == wanted.shape
+    assert bytes(made["bytes"]) == wanted.tobytes()
+
+
+def test_words_are_the_same_in_three_hands(page: Any) -> None:
+    """The page, the project, and the whole numbers of Python without numpy."""
+    asked = """async ([seed, count]) => {
+      const { word } = await import("/draws.js");
+      return Array.from({ length: count }, (_, place) => word(seed, place));
+    }"""
+    for seed in (0, 1, 5, 2**31, 2**32 - 1):
+        found = page.evaluate(asked, [seed, 50])
+        assert found == draws.words(seed, 50).tolist() == [word(seed, each) for each in range(50)]
+
+
+TRUTH = np.array([[1.0, -2.0, 3.0], [0.5, 0.25, -4.0]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("answer", "truth", "scale", "is_centred"),
+    [
+        (TRUTH + 1e-3, TRUTH, 4.0, False),
+        (TRUTH * 1.01, TRUTH, 4.0, True),
+        (TRUTH, TRUTH, 4.0, False),
+        (TRUTH + 1e-6, TRUTH * 0, 4.0, False),
+        (np.where(TRUTH < 0, -np.inf, TRUTH + 0.1), np.where(TRUTH < 0, -np.inf, TRUTH), 3, False),
+        (np.where(TRUTH < 0, np.inf, TRUTH), np.where(TRUTH < 0, -np.inf, TRUTH), 3, False),
+        (np.where(TRUTH < 0, np.nan, TRUTH), TRUTH, 4.0, False),
+        (TRUTH[:1], TRUTH, 4.0, False),
+    ],
+)
+def test_figures_are_those_of_python(
+    page: Any, answer: np.ndarray, truth: np.ndarray, scale: float, is_centred: bool
+) -> None:
+    figures = page.evaluate(
+        """async ([answer, shape, truth, wanted, scale, isCentred]) => {
+          const { compare } = await import("/references.js");
+          const given = { dtype: "float32", shape, values: Float32Array.from(answer, Number) };
+          const values = Float32Array.from(truth, Number);
+          const known = { dtype: "float32", shape: wanted, values };
+          const output = { shape: wanted, samples: null, scale: 0 };
+          const { relative, snr } = compare(given, known, output, scale, isCentred);
+          return [String(relative), String(snr)];
+        }""",
+        [
+            [str(each).replace("inf", "Infinity") for each in answer.ravel().tolist()],
+            list(answer.shape),
+            [str(each).replace("inf", "Infinity") for each in truth.ravel().tolist()],
+            list(truth.shape),
+            scale,
+            is_centred,
+        ],
+    )
+    wanted = compare(answer.astype(np.float32), truth.astype(np.float32), scale, is_centred)
+    for found, known in zip(figures, (wanted.max_relative, wanted.snr_db), strict=True):
+        number = float(found.replace("Infinity", "inf"))
+        assert (math.isnan(number) and math.isnan(known)) or number == pytest.approx(known, 1e-9)
+
+
+def test_half_precision_survives_a_browser_without_it(page: Any) -> None:
+    """Every number of 16 bits goes to a word and back, and numbers between round to even."""
+    found = page.evaluate(
+        """async values => {
+          const { halfOf, ofHalf } = await import("/tensors.js");
+          const words = Array.from({ length: 65536 }, (_, word) => word);
+          const wrong = words.filter(word => {
+            const value = ofHalf(word);
+            return !Number.isNaN(value) && halfOf(value) !== word;
+          });
+          return [wrong, values.map(halfOf)];
+        }""",
+        [1.0 + 2**-11, 1.0 + 3 * 2**-11, 65519.0, 65520.0, 2.0**-25, 3 * 2.0**-26, -1e-9],
+    )
+    values = [1.0 + 2**-11, 1.0 + 3 * 2**-11, 65519.0, 65520.0, 2.0**-25, 3 * 2.0**-26, -1e-9]
+    assert found == [[], np.array(values).astype(np.float16).view(np.uint16).tolist()]
+
+
+def test_modules_stand_behind_what_they_import() -> None:
+    from benchmarks.web.single_file import joined
+
+    for names, others in ((WORKER, {}), (FACE, {"source.js": "inline_source.js"})):
+        text = joined(names, others)
+        assert "\nimport " not in text and "\nexport " not in text
+    with pytest.raises(ValueError, match=r"main\.js imports .*, which come after it"):
+        joined(("main.js", *FACE[:-1]))
+    assert Path(script("clock.js")).is_file()

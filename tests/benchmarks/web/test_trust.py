@@ -1,0 +1,39 @@
+"""The page says what a loop by hand says."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.measuring.worker import Worker
+from benchmarks.record import Candidate, Memory
+from benchmarks.web.trust.__main__ import compared
+from slide_deploy.backends.web.browser import missing
+from tests.browser import require_assets
+
+
+@pytest.fixture(autouse=True)
+def _needs_a_browser() -> None:
+    require_assets()
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.mark.slow
+def test_the_page_and_a_loop_by_hand_agree(nano: Path) -> None:
+    """Within a factor that a busy machine keeps; docs/web.md has what a quiet one measures."""
+    [(page, hand)] = compared(nano, pairs=1, seconds=1.0, threads=1)
+    assert 0.5 < page / hand < 2
+
+
+@pytest.mark.slow
+def test_a_driven_browser_is_timed_and_proved_as_any_target(nano: Path) -> None:
+    worker = Worker()
+    started = worker.load(Candidate("nano", str(nano), "web:wasm"))
+    assert started.runtime["library"] == "onnxruntime-web"
+    proof = worker.prove(None).proof
+    assert proof is not None and proof.cases == 2
+    worker.warm_up(0.01)
+    sampled = worker.round(0.01)
+    assert len(sampled.samples) >= 3 and all(each > 10_000 for each in sampled.samples)
+    assert worker.memory() == Memory(None, None, None), "the browser's memory is not this process's"
