@@ -9,7 +9,7 @@ JOBS ?= 2
 .DEFAULT_GOAL := help
 .PHONY: help demo detector picture test test-all lint types unit long full mutants random traps tune \
 	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
-	bench-precisions devices \
+	bench-precisions devices device-results \
 	wheel format train clean
 
 help:
@@ -30,11 +30,23 @@ help:
 	@echo "make bench-quantisation  race families of operators in int8; see docs/quantised-operators.md"
 	@echo "make bench-sizes  export every published size to every format, for an hour; see docs/models.md"
 	@echo "make bench-precisions  what each precision costs a trained model; see docs/precision.md"
-	@echo "make devices check the results in docs/devices and write their table"
+	@echo "make devices test LiteRT, ExecuTorch and Core AI, in an environment of their own"
+	@echo "make device-results  check the results in docs/devices and write their table"
 	@echo "make picture draw the picture at the top of the README"
 	@echo "make wheel   build the wheel, with ONNX Runtime Web for pages in it"
 	@echo "make format  format the code"
 	@echo "make train   train the models of the examples again, for half an hour"
+
+# LiteRT, ExecuTorch and Core AI see the packages of the first environment and add theirs: there they
+# would make every import of coremltools, which asks for them, three times as long.
+DEVICES ?= $(VENV)-devices
+$(DEVICES)/.installed: $(VENV)/.installed constraints-devices.txt
+	$(BIN)/python -m venv $(DEVICES)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$($(DEVICES)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/first.pth"
+	$(DEVICES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		-r constraints-devices.txt
+	@touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -60,7 +72,7 @@ picture: $(VENV)/.installed
 test: lint types unit
 
 # `make test test-all` runs nothing twice.
-test-all: test long
+test-all: test long devices
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -71,14 +83,21 @@ types: $(VENV)/.installed
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 unit: $(VENV)/.installed
-	$(PYTEST) -m "not slow and not full"
+	$(PYTEST) -m "not slow and not full and not devices"
 
 long: $(VENV)/.installed
-	$(PYTEST) -m "slow and not full"
+	$(PYTEST) -m "slow and not full and not devices"
+
+# Tests of LiteRT, ExecuTorch and Core AI, in the environment that has them.
+devices: $(DEVICES)/.installed
+	OMP_NUM_THREADS=1 $(DEVICES)/bin/python -m pytest -n $(JOBS) --dist worksteal \
+		-m "devices and not full"
 
 # Rarely finds more than the above, which meets whatever is paired here with something else.
-full: $(VENV)/.installed
-	$(PYTEST) -m full
+full: $(DEVICES)/.installed
+	$(PYTEST) -m "full and not devices"
+	OMP_NUM_THREADS=1 $(DEVICES)/bin/python -m pytest -n $(JOBS) --dist worksteal \
+		-m "full and devices"
 
 mutants: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
@@ -130,7 +149,7 @@ bench-precisions: $(VENV)/.installed
 		--calibration build/mnist/training --files build/precisions --out docs/precision.md
 
 # What people sent in from their devices; see docs/devices.md.
-devices: $(VENV)/.installed
+device-results: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.devices docs/devices --out docs/devices.md
 
 # Is what auto takes the fastest form of the whole network? A candidate that fails does not stop the

@@ -4,6 +4,7 @@ import functools
 import gc
 import importlib.util
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -27,9 +28,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Their libraries are in an environment of their own; see ``make devices``.
+_DEVICES = re.compile(
+    r"litert|executorch|coreai|aimodel|tflite|/pte/|converter_traps|strided_weights"
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Many quick tests come last: what is left at the end is divided, so that no process waits."""
-    items.sort(key=lambda item: "runtimes" in item.path.parts)
+    """Tests of device formats have their marker by name. Many quick tests come last: what is left at the end is divided, so that no process waits."""
+    for item in items:
+        if _DEVICES.search(item.nodeid):
+            item.add_marker(pytest.mark.devices)
+    items.sort(key=lambda item: "mil_interpreter" in item.path.parts)
 
 
 def pytest_collection_finish() -> None:

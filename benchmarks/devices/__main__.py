@@ -11,7 +11,7 @@ from benchmarks.grid import Grid
 from benchmarks.report.summary import machine_title
 from slide_deploy.errors import SlideDeployError
 
-COMMAND = "make devices"
+COMMAND = "make device-results"
 _HEADERS = (
     ("device", False),
     ("file", False),
