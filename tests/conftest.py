@@ -32,12 +32,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 _DEVICES = re.compile(
     r"litert|executorch|coreai|aimodel|tflite|/pte/|converter_traps|strided_weights"
 )
+# Names modules and needs no library.
+_NAMES_ALL = "test_architecture"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of device formats have their marker by name. Many quick tests come last: what is left at the end is divided, so that no process waits."""
+    """Tests of device formats get their marker by name.
+
+    Many quick tests come last: what is left at the end is divided, so that no process waits.
+    """
     for item in items:
-        if _DEVICES.search(item.nodeid):
+        if _DEVICES.search(item.nodeid) and _NAMES_ALL not in item.nodeid:
             item.add_marker(pytest.mark.devices)
     items.sort(key=lambda item: "mil_interpreter" in item.path.parts)
 
