@@ -1,6 +1,7 @@
 """Small files of every kind: (batch, 4) in, (batch, 3) out."""
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -181,9 +182,15 @@ _MAKERS = {
 }
 
 
+# Libraries that an environment of their own has.
+_DEVICES = {"litert": "ai_edge_litert", "executorch": "executorch"}
+
+
 def write_all(folder: Path) -> Path:
-    """All of them, with a batch of 1, of 2 and an open one, one folder each."""
+    """All that can be written here, with a batch of 1, of 2 and an open one, one folder each."""
     for runtime, make in _MAKERS.items():
+        if runtime in _DEVICES and find_spec(_DEVICES[runtime]) is None:
+            continue
         for batch in (1, 2, None):
             inner = folder / f"{runtime}-{batch}"
             inner.mkdir()
