@@ -18,6 +18,7 @@ from slide_deploy.hashing import sha256
 from slide_deploy.lowerings import DEFAULT_LOWERING, FORMS, Chooser, FileChooser, Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.parity import compare
+from slide_deploy.references.reference_file import reference_path
 from slide_deploy.reparameterize import reparameterize
 from tests.support import (
     ATTENTIONS,
@@ -212,6 +213,7 @@ def check_exports(
     assert {path.name for path in out.iterdir()} == {
         "manifest.json",
         *(f"{golden.name}{end}" for format in formats for end in ENDS[format]),
+        *(reference_path(out / f"{golden.name}{ENDS[format][0]}").name for format in formats),
     }
 
 

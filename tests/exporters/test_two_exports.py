@@ -55,7 +55,11 @@ def both(tmp_path: Path, *calls: tuple[object, ...]) -> list[tuple[int, str]]:
 def agrees(out: Path) -> list[str]:
     """The formats in the manifest, whose files are there and are what it says; nothing else is."""
     manifest = json.loads((out / "manifest.json").read_text())
-    files = {name: each for entry in manifest["files"] for name, each in entry["sha256"].items()}
+    files = {
+        name: each
+        for entry in manifest["files"]
+        for name, each in (entry["sha256"] | entry["reference_outputs"]).items()
+    }
     assert {name: sha256(out / name) for name in files} == files
     assert sorted(path.name for path in out.iterdir()) == sorted([*files, "manifest.json"])
     return sorted(entry["format"] for entry in manifest["files"])

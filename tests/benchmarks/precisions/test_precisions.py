@@ -40,7 +40,10 @@ def written(precision: str = "float32", size: int = 4_000_000) -> Written:
 
 def test_every_format_that_runs_here_is_written_in_every_precision_of_its_record() -> None:
     found = {(kind.format.name, kind.precision) for kind in kinds()}
-    assert found == {(each.name, name) for each in known_formats() for name in each.precisions}
+    assert found >= {(name, "float32") for name in ("onnx", "openvino", "coreml")}
+    for format in known_formats():
+        written = {name for each, name in found if each == format.name}
+        assert written in (set(), set(format.precisions))
     assert [str(kind) for kind in kinds(["openvino"], ["float16"])] == ["openvino in float16"]
 
 

@@ -20,6 +20,7 @@ from slide_deploy.backends import open_file
 from slide_deploy.graph_checks import check_file, read_graph
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
 from slide_deploy.graph_checks.weight_widths import float_operators, weight_widths
+from slide_deploy.references.reference_file import reference_path
 from tests.evaluation.digits import CHECKPOINT as DIGITS
 from tests.evaluation.digits import digits_in
 from tests.exporters.quantisation.colours import archive, colours, image, normalised, pictures
@@ -53,7 +54,8 @@ def test_a_file_keeps_every_rule_and_says_what_it_is(format: str, precision: str
     assert kept == float_operators(graph)
     assert [width.bits for width in weight_widths(graph)].count(8) >= 2
     beside = {each.name for each in path.parent.iterdir()}
-    assert beside == {"colours.onnx", "colours.xml", "colours.bin", "manifest.json"}
+    proofs = {reference_path(path.with_suffix(each)).name for each in (".onnx", ".xml")}
+    assert beside == {"colours.onnx", "colours.xml", "colours.bin", "manifest.json", *proofs}
     for entry in json.loads(result.manifest.read_text())["files"]:
         if precision == "int8":
             assert entry["calibration"]["source"] == str(pictures())

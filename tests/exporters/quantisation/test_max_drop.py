@@ -13,6 +13,7 @@ from slide_deploy import InputError
 from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
 from slide_deploy.graph_checks.weight_widths import float_operators
+from slide_deploy.references.reference_file import reference_path
 from tests.exporters.quantisation.colours import archive, colours, image, pictures
 
 FORMATS = ("onnx", "openvino")
@@ -50,6 +51,7 @@ def test_the_worst_layer_returns_to_float_and_nothing_else(tmp_path: Path, forma
     assert {path.name for path in tmp_path.iterdir()} == {
         "manifest.json",
         *(path.name for path in file.paths),
+        reference_path(file.paths[0]).name,
     }
 
 
