@@ -33,6 +33,7 @@ LIGHT = (
     "slide_deploy/aimodel",
     "slide_deploy/backends",
     "slide_deploy/cases.py",
+    "slide_deploy/child_python.py",
     "slide_deploy/deployable/__init__.py",
     "slide_deploy/deployable/inputs.py",
     "slide_deploy/draws.py",

@@ -24,6 +24,7 @@ ARROWS = {
     "slide_deploy.image_size": {"slide_deploy.errors"},
     "slide_deploy.input_shapes": {"slide_deploy.errors"},
     "slide_deploy.writing": {"slide_deploy.errors"},
+    "slide_deploy.child_python": set(),
     "slide_deploy.interruption": set(),
     "slide_deploy.share": {"slide_deploy.errors"},
     "slide_deploy.folders": {"slide_deploy.errors", "slide_deploy.interruption"},
@@ -172,7 +173,7 @@ ARROWS = {
     },
     "slide_deploy.mlpackage": {"slide_deploy.errors"},
     "slide_deploy.tflite": {"slide_deploy.errors"},
-    "slide_deploy.aimodel": {"slide_deploy.errors"},
+    "slide_deploy.aimodel": {"slide_deploy.child_python", "slide_deploy.errors"},
     "slide_deploy.pte": set(),
     "slide_deploy.backends": {
         "slide_deploy",
