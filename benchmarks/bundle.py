@@ -38,6 +38,7 @@ LIGHT = (
     "slide_deploy/deployable/inputs.py",
     "slide_deploy/draws.py",
     "slide_deploy/errors.py",
+    "slide_deploy/flatbuffer.py",
     "slide_deploy/formats.py",
     "slide_deploy/input_shapes.py",
     "slide_deploy/interruption.py",
