@@ -169,6 +169,7 @@ ARROWS = {
         "slide_deploy.model_files",
         "slide_deploy.parity",
         "slide_deploy.precisions",
+        "slide_deploy.reference",
         "slide_deploy.verification",
     },
     "slide_deploy.mlpackage": {"slide_deploy.errors"},

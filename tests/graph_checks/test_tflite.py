@@ -202,7 +202,8 @@ def fuzz(file: Path, folder: Path, seeds: range) -> dict[str, int]:
 
 def test_damaged_files_end_in_a_sentence_or_a_report(file: Path, tmp_path: Path) -> None:
     outcomes = fuzz(file, tmp_path, range(150))
-    assert min(outcomes["refused"], outcomes["violations"]) > 5, outcomes
+    assert outcomes["refused"] > 40, outcomes
+    assert outcomes["violations"], outcomes
 
 
 @pytest.mark.slow
