@@ -1,6 +1,5 @@
 """The race's handle on the process of one candidate."""
 
-import os
 import pickle
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring.worker import Failure
+from slide_deploy.child_python import python_environment
 
 _ROOT = Path(__file__).resolve().parents[2]
 # Read by the libraries that compute with threads when they are loaded, before anybody can ask.
@@ -34,7 +34,6 @@ class Process:
     def __init__(self, threads: int, timeout: float, environment: Mapping[str, str]) -> None:
         self._timeout = timeout
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
-        path = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
             # Not -m: what it pickles would belong to __main__, which is another module here.
             [sys.executable, "-c", "from benchmarks.measuring.worker import main; main()"],
@@ -42,8 +41,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=self._said,
             env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path),
+                **python_environment(_ROOT),
                 **dict.fromkeys(_THREADS, str(threads)),
                 **environment,
             },

@@ -17,8 +17,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.hosts.registry import host_of
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.precisions import FLOAT32
-from slide_deploy.reference import reference_answers
-from slide_deploy.references.making import interface_of, store_reference
+from slide_deploy.references.making import store_reference_of
 from slide_deploy.surgery import replace_module
 from slide_deploy.writing import draft_of
 
@@ -111,6 +110,4 @@ def write_peer(peer: Peer, subject: Subject, path: Path) -> None:
         program.save(str(draft), external_data=False)
     deployable = deployable_of(model, inputs)
     cases = verification_cases(deployable.inputs)
-    answers = reference_answers(deployable, cases).answers
-    names = interface_of(open_file(path))
-    store_reference(path, names, deployable, cases, answers, FLOAT32.name)
+    store_reference_of(path, open_file(path), deployable, cases, FLOAT32.name)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slide_deploy.backends.registry import target_named
+from slide_deploy.child_python import python_environment
 from slide_deploy.errors import InputError
 from slide_deploy.evaluation.record import Record
 from slide_deploy.evaluation.result_file import read
@@ -111,7 +112,8 @@ def _run(*arguments: object) -> None:
         InputError: if it fails.
     """
     command = [sys.executable, "-m", "slide_deploy", *map(str, arguments), "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    environment = python_environment(Path(__file__).parents[2])
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise InputError(f"{' '.join(command[2:])}: {last[0]}")

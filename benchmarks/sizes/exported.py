@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.peers.registry import Built, Peer, write_peer
 from benchmarks.peers.subject import Subject, network
+from slide_deploy.child_python import python_environment
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import inspect, read_graph
 from slide_deploy.hosts.host import Architecture
@@ -106,7 +107,10 @@ def _run(*arguments: object) -> int:
     """
     command = [sys.executable, "-m", "slide_deploy", *map(str, arguments), "--force", "--quiet"]
     done = subprocess.run(
-        [sys.executable, "-c", _MEASURED, *command], capture_output=True, text=True
+        [sys.executable, "-c", _MEASURED, *command],
+        env=python_environment(Path(__file__).parents[2]),
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]

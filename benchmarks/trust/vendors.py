@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.record import Configuration, Tensor
+from slide_deploy.child_python import python_environment
 from slide_deploy.errors import InputError
 
 _LOOP = Path(__file__).with_name("onnxruntime_loop.py")
@@ -123,6 +124,7 @@ def _run(name: str, command: Sequence[str], seconds: float) -> str:
     try:
         done = subprocess.run(
             command,
+            env=python_environment(Path(__file__).parents[2]),
             capture_output=True,
             text=True,
             errors="replace",

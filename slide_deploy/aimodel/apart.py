@@ -1,7 +1,6 @@
 """Asks Apple's library in a process of its own, which may end without taking this one along."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slide_deploy.aimodel.folder import Asset, damaged
+from slide_deploy.child_python import python_environment
 from slide_deploy.errors import InputError, MissingExtra
 
 _PACKAGE, _EXTRA = "coreai", "coreai"
@@ -58,12 +58,10 @@ def compiled(asset: Asset, folder: Path, with_inner_values: bool = False) -> Map
 def _ask(asset: Asset, *arguments: str) -> dict[str, Any]:
     if find_spec(_PACKAGE) is None:
         raise MissingExtra(_PACKAGE, _EXTRA)
-    home = str(Path(__file__).parents[2])
-    paths = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     try:
         done = subprocess.run(
             [sys.executable, "-m", "slide_deploy.aimodel.worker", *arguments],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))},
+            env=python_environment(Path(__file__).parents[2]),
             capture_output=True,
             timeout=_MAX_SECONDS,
             check=False,

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_deploy.pte.flatbuffer import Flatbuffer, Table
+from slide_deploy.flatbuffer import Flatbuffer, Place, Table
 
 _HEADER = b"eh00"
 _KERNEL, _DELEGATE = 1, 2
@@ -137,7 +137,8 @@ class Program:
         content: its bytes.
         version: of the schema.
         methods: by name.
-        constants: the first byte of each constant in ``content``, by the number of its buffer.
+        constants: where each begins in ``content``, by the number of its buffer, and the byte
+            behind the last that may be its.
         named: bytes that delegates ask for by name: the first one and how many.
         places: what of the file was read: the first byte, and the one behind the last.
     """
@@ -145,9 +146,9 @@ class Program:
     content: NDArray[np.uint8]
     version: int
     methods: dict[str, Method]
-    constants: tuple[int, ...]
+    constants: tuple[Place, ...]
     named: dict[str, tuple[int, int]]
-    places: tuple[tuple[int, int], ...]
+    places: tuple[Place, ...]
 
     def text_of(self, method: str) -> str:
         """The text that a method without inputs answers; empty if it answers none."""
@@ -185,9 +186,9 @@ class _Reader:
             raise ValueError("it ends before its header does")
         whole = Flatbuffer(content)
         if content[8:12].tobytes() == _HEADER:
-            length, size = whole.read("I", 12), whole.read("Q", 16)
-            self._base = whole.read("Q", 24)
-            self._segments_end = self._base + (whole.read("Q", 32) if length >= 32 else 0)
+            length, size = whole.number("uint32", 12), whole.number("uint64", 16)
+            self._base = whole.number("uint64", 24)
+            self._segments_end = self._base + (whole.number("uint64", 32) if length >= 32 else 0)
             if size > content.size or self._segments_end > content.size:
                 raise ValueError("it ends before its segments do")
             if self._base and self._base < size:
@@ -198,9 +199,10 @@ class _Reader:
         self._places = [(0, size)]
         self._root = self._buffer.root()
         self._segments = [
-            self._segment(each.number(0, "Q"), each.number(1, "Q")) for each in self._root.tables(4)
+            self._segment(each.number(0, "uint64"), each.number(1, "uint64"))
+            for each in self._root.tables(4)
         ]
-        self._inline = self._root.tables(3)
+        self._inline = tuple(self._root.tables(3))
 
     def program(self) -> Program:
         """The whole file."""
@@ -232,22 +234,16 @@ class _Reader:
         self._places.append((start, start + size))
         return start, size
 
-    def _constants(self) -> tuple[int, ...]:
+    def _constants(self) -> tuple[Place, ...]:
         held = self._root.table(5)
-        offsets = () if held is None else held.numbers(1, "<u8")
+        offsets = () if held is None else held.numbers(1, "uint64")
         if held is None or not offsets:
-            stored = (each.bytes(0) for each in self._root.tables(2))
-            return tuple(self._start_of(each) for each in stored)
+            return tuple(each.bytes(0) for each in self._root.tables(2))
         index = held.number(0)
         if index >= len(self._segments):
             raise ValueError("its constants are in a segment that it has not")
-        start, _ = self._segments[index]
-        return tuple(start + offset for offset in offsets)
-
-    def _start_of(self, part: NDArray[np.uint8]) -> int:
-        return int(
-            part.__array_interface__["data"][0] - self._content.__array_interface__["data"][0]
-        )
+        start, size = self._segments[index]
+        return tuple((start + offset, start + size) for offset in offsets)
 
     def _method(self, table: Table) -> Method:
         values = tuple(self._value(each) for each in table.tables(2))
@@ -258,7 +254,7 @@ class _Reader:
             for chain in table.tables(5)
             for each in chain.tables(2)
         )
-        inputs, outputs = table.numbers(3, "<i4"), table.numbers(4, "<i4")
+        inputs, outputs = table.numbers(3, "int32"), table.numbers(4, "int32")
         if any(not 0 <= number < len(values) for number in (*inputs, *outputs)):
             raise ValueError("a method takes or answers a value that it has not")
         for held in values:
@@ -275,18 +271,18 @@ class _Reader:
         if kind == 5:
             return _tensor(held)
         if kind in (7, 10, 11):
-            return Several(held.numbers(0, "<i8" if kind == 7 else "<i4"), kind != 7)
+            return Several(held.numbers(0, "int64" if kind == 7 else "int32"), kind != 7)
         if kind == 2:
-            return int(held.number(0, "q"))
+            return int(held.number(0, "int64"))
         if kind == 3:
-            return bool(held.number(0, "B"))
+            return bool(held.number(0, "uint8"))
         if kind == 4:
-            return float(held.number(0, "d"))
+            return float(held.number(0, "float64"))
         if kind == 6:
             return held.text(0)
         if kind == 9:
-            return held.numbers(0, "u1")
-        return held.numbers(0, "<f8") if kind == 8 else None
+            return held.numbers(0, "uint8")
+        return held.numbers(0, "float64") if kind == 8 else None
 
     def _instruction(
         self, table: Table, operators: list[str], delegates: int, values: int
@@ -296,7 +292,7 @@ class _Reader:
             raise ValueError("one of its instructions is empty")
         if kind not in (_KERNEL, _DELEGATE):
             return Instruction(_INSTRUCTIONS.get(kind, "unknown"), ())
-        index, arguments = held.number(0, "i"), held.numbers(1, "<i4")
+        index, arguments = held.number(0, "int32"), held.numbers(1, "int32")
         if not 0 <= index < (len(operators) if kind == _KERNEL else delegates):
             raise ValueError("an instruction names an operator or delegate that it has not")
         if any(not 0 <= number < values for number in arguments):
@@ -308,24 +304,25 @@ class _Reader:
     def _delegate(self, table: Table) -> Delegate:
         where = table.table(1)
         index = 0 if where is None else where.number(1)
-        if where is not None and where.number(0, "B"):
+        if where is not None and where.number(0, "uint8"):
             start, size = self._use(index)
-            payload = self._content[start : start + size]
+            end = start + size
         elif index < len(self._inline):
-            payload = self._inline[index].bytes(0)
-            start = self._start_of(payload)
+            start, end = self._inline[index].bytes(0)
         else:
             raise ValueError("a delegate names data that the file has not")
-        settings = {each.text(0): each.bytes(1).tobytes() for each in table.tables(2)}
-        return Delegate(table.text(0), payload, start, settings)
+        settings = {
+            each.text(0): self._content[slice(*each.bytes(1))].tobytes() for each in table.tables(2)
+        }
+        return Delegate(table.text(0), self._content[start:end], start, settings)
 
 
 def _tensor(table: Table) -> Tensor:
-    order = table.numbers(3, "u1")
+    order = table.numbers(3, "uint8")
     return Tensor(
-        TYPES.get(table.number(0, "b"), "undefined"),
-        table.numbers(2, "<i4"),
-        bool(table.number(8, "b")),
+        TYPES.get(table.number(0, "int8"), "undefined"),
+        table.numbers(2, "int32"),
+        bool(table.number(8, "int8")),
         table.number(5),
         order == tuple(range(len(order))),
     )

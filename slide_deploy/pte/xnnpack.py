@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_deploy.pte.flatbuffer import Flatbuffer, Table
+from slide_deploy.flatbuffer import Flatbuffer, Table
 
 MISSING = 0xFFFFFFFF
 """The number of a value that an operator leaves out."""
@@ -196,7 +196,8 @@ def read_xnnpack(payload: NDArray[np.uint8]) -> XnnGraph:
         raise ValueError("what it gives XNNPACK has another header than any version known here")
     whole = Flatbuffer(payload)
     start, size, weights, amount = (
-        whole.read(kind, at) for kind, at in (("I", 10), ("I", 14), ("I", 18), ("Q", 22))
+        whole.number(kind, at)
+        for kind, at in (("uint32", 10), ("uint32", 14), ("uint32", 18), ("uint64", 22))
     )
     if start + size > payload.size or weights + amount > payload.size:
         raise ValueError("what it gives XNNPACK ends before its weights do")
@@ -204,10 +205,10 @@ def read_xnnpack(payload: NDArray[np.uint8]) -> XnnGraph:
     root = buffer.root()
     values = dict(_value(each) for each in root.tables(2))
     nodes = tuple(_node(each) for each in root.tables(1))
-    inputs, outputs = (tuple(sorted(root.numbers(field, "<u4"))) for field in (4, 5))
+    inputs, outputs = (tuple(sorted(root.numbers(field, "uint32"))) for field in (4, 5))
     constants: list[tuple[int, int] | str] = []
     for each in root.tables(8):
-        offset, length, name = each.number(0, "Q"), each.number(1, "Q"), each.text(2)
+        offset, length, name = each.number(0, "uint64"), each.number(1, "uint64"), each.text(2)
         if not name and offset + length > amount:
             raise ValueError("a weight of XNNPACK ends behind the others")
         constants.append(name or (weights + offset, length))
@@ -233,8 +234,8 @@ def _value(table: Table) -> tuple[int, XnnValue]:
         held = held.table(0)
     if held is None:
         raise ValueError("a value of XNNPACK has no type and no shape")
-    dtype = _TYPES.get(held.number(0, "h"), "undefined")
-    return held.number(6), XnnValue(dtype, held.numbers(2, "<u4"), held.number(3))
+    dtype = _TYPES.get(held.number(0, "int16"), "undefined")
+    return held.number(6), XnnValue(dtype, held.numbers(2, "uint32"), held.number(3))
 
 
 def _node(table: Table) -> XnnNode:
@@ -245,10 +246,10 @@ def _node(table: Table) -> XnnNode:
     # A field that is left out holds 0, and 0 is the number of a value.
     inputs = [held.number(place) for place in layout.inputs]
     inputs = inputs[: _INPUTS_OF_CONCATENATE.get(operator, len(inputs))]
-    floats = {name: held.number(place, "f") for name, place in layout.floats.items()}
+    floats = {name: held.number(place, "float32") for name, place in layout.floats.items()}
     limits = table.table(3)
     if limits is not None:
-        floats |= {"lowest": limits.number(0, "f"), "highest": limits.number(1, "f")}
+        floats |= {"lowest": limits.number(0, "float32"), "highest": limits.number(1, "float32")}
     return XnnNode(
         operator,
         tuple(inputs),
@@ -257,6 +258,6 @@ def _node(table: Table) -> XnnNode:
             "flags": held.number(layout.flags),
             **{name: held.number(place) for name, place in layout.integers.items()},
         },
-        {name: held.numbers(place, "<u4") for name, place in layout.lists.items()},
+        {name: held.numbers(place, "uint32") for name, place in layout.lists.items()},
         floats,
     )

@@ -13,6 +13,7 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.draws import Recipe, stored
 from slide_deploy.images.description import ImageDescription, read_description
 from slide_deploy.precisions import precision_named
+from slide_deploy.reference import reference_answers
 from slide_deploy.references.record import ExpectedCase, Reference, expected
 from slide_deploy.references.reference_file import reference_path, write_reference
 from slide_deploy.verification import paired
@@ -94,6 +95,25 @@ def store_reference(
     beside = reference_path(path)
     write_reference(beside, Reference(model_digest(path), precision, limit, tuple(found)))
     return beside
+
+
+def store_reference_of(
+    path: Path, session: Session, deployable: Deployable, cases: Sequence[Case], precision: str
+) -> Path | None:
+    """Ask the trained network for its answers and write them beside a file of it.
+
+    Args:
+        path: of the written file.
+        session: the opened file.
+        deployable: the network.
+        cases: that are asked.
+        precision: of the file.
+
+    Returns:
+        Where they stand; None where no case is small enough to be stored.
+    """
+    answers = reference_answers(deployable, cases).answers
+    return store_reference(path, interface_of(session), deployable, cases, answers, precision)
 
 
 def _kept_rows(case: Case, room: int) -> int | None:

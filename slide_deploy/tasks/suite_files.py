@@ -104,8 +104,7 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     from slide_deploy.folders import working_folder
     from slide_deploy.lowerings import for_file
     from slide_deploy.models.slide_attention import SlideAttention
-    from slide_deploy.reference import reference_answers
-    from slide_deploy.references.making import interface_of, store_reference
+    from slide_deploy.references.making import store_reference_of
     from slide_deploy.reparameterize import fold_attention
 
     assert wanted.attention is not None
@@ -134,9 +133,8 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
         cases = verification_cases(whole.inputs, whole.sizes)
         if examples is not None:
             cases = (example_case("noise", examples.held_back),)
-        answers = reference_answers(whole, cases).answers
-        names = interface_of(open_file(drafts[0], precision))
-        beside = store_reference(drafts[0], names, whole, cases, answers, precision)
+        session = open_file(drafts[0], precision)
+        beside = store_reference_of(drafts[0], session, whole, cases, precision)
         # The one that is looked for comes last.
         for draft in (*([] if beside is None else [beside]), *reversed(drafts)):
             draft.replace(folder / draft.name)

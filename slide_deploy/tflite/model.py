@@ -13,11 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_deploy.errors import InputError
+from slide_deploy.flatbuffer import Flatbuffer, Place, Table
 from slide_deploy.tflite.schema import CUSTOM, IDENTIFIER, OPERATORS
-from slide_deploy.tflite.tables import FlatFile, Place, Table
-
-# An operator has some tensors of its own; a file with more describes no network.
-MAX_TENSORS = 300_000
 
 
 @dataclass(frozen=True)
@@ -70,9 +67,9 @@ class Model:
     """
 
     def __init__(self, content: NDArray[np.uint8], damaged: Callable[[str], InputError]) -> None:
-        if bytes(content[4:8]) != IDENTIFIER:
+        self.file = Flatbuffer(content, damaged)
+        if self.file.identifier != IDENTIFIER:
             raise damaged("it does not begin as a .tflite file does")
-        self.file = FlatFile(content, damaged)
         self._root = self.file.root()
         self.version: int = self._root.number(0, "uint32")
         self.subgraphs = tuple(self._subgraph(table) for table in self._root.tables(2))
@@ -178,11 +175,12 @@ class Model:
         return names
 
     def _subgraph(self, table: Table) -> Subgraph:
-        tensors = tuple(islice(table.tables(0), MAX_TENSORS + 1))
-        if len(tensors) > MAX_TENSORS:
-            raise self.file.damaged(f"it has more than {MAX_TENSORS:,} tensors")
         return Subgraph(
-            table, tensors, table.numbers(1, "int32"), table.numbers(2, "int32"), table.text(4)
+            table,
+            tuple(table.tables(0)),
+            table.numbers(1, "int32"),
+            table.numbers(2, "int32"),
+            table.text(4),
         )
 
     def _buffer(self, buffer: Table) -> Place:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slide_deploy.aimodel import open_asset
+from slide_deploy.aimodel import apart, open_asset, program_of
 from slide_deploy.aimodel.bytecode import resources
 from slide_deploy.backends.base import untimed
 from slide_deploy.backends.configuration import Configuration
@@ -146,3 +146,17 @@ def test_damage_behind_a_right_hash_is_refused_or_reported(tmp_path: Path) -> No
             assert str(asset) in str(error)
             outcomes["refused"] += 1
     assert outcomes["refused"] > 5, outcomes
+
+
+def test_nothing_of_the_working_directory_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = tmp_path / "was-run"
+    for name in ("base64", "json", "slide_deploy"):
+        text = f"open({str(marker)!r}, 'w').close()\nraise ImportError('hostile')\n"
+        (tmp_path / f"{name}.py").write_text(text)
+    asset = open_asset(valid_asset())
+    monkeypatch.setattr(apart, "_ANSWERS", {})
+    monkeypatch.chdir(tmp_path)
+    assert program_of(asset)["outputs"]
+    assert not marker.exists()

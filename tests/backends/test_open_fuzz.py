@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.graph_checks.damage import copied
-from tests.graph_checks.small_models import Files, exported_smallest
+from tests.graph_checks.small_models import Files, exported_litert, exported_smallest
 from tests.graph_checks.test_fuzz import PARTS, damaged
 
 # Seconds that all files of a format may take together; a file takes 0.1 of one.
@@ -49,6 +49,21 @@ def outcomes(files: list[Path], picture: Path) -> list[str]:
     return found
 
 
+def refused_or_answered(files: list[Path], folder: Path) -> set[str]:
+    """What came of the files, where nothing else did."""
+    picture = folder / "picture.png"
+    Image.new("RGB", (20, 20)).save(picture)
+    found = outcomes(files, picture)
+    assert len(found) == len(files), "a line that is no outcome: something else prints on stdout"
+    wrong = {
+        path.parent.name: text
+        for path, text in zip(files, found, strict=True)
+        if text not in ("refused", "answered")
+    }
+    assert not wrong
+    return {*found}
+
+
 @pytest.mark.parametrize(
     "seeds", [range(12), pytest.param(range(12, 100), marks=pytest.mark.slow)], ids=["few", "many"]
 )
@@ -57,11 +72,18 @@ def test_a_damaged_file_is_refused_or_answers(
     smallest: Files, tmp_path: Path, format: str, seeds: range
 ) -> None:
     files = [damaged_copy(smallest[format], format, tmp_path / str(seed), seed) for seed in seeds]
-    picture = tmp_path / "picture.png"
-    Image.new("RGB", (20, 20)).save(picture)
-    found = outcomes(files, picture)
-    assert len(found) == len(files), "a line that is no outcome: something else prints on stdout"
-    outcome = dict(zip(seeds, found, strict=True))
-    wrong = {seed: text for seed, text in outcome.items() if text not in ("refused", "answered")}
-    assert not wrong
-    assert len(seeds) < 50 or {*found} == {"refused", "answered"}
+    found = refused_or_answered(files, tmp_path)
+    assert len(seeds) < 50 or found == {"refused", "answered"}
+
+
+@pytest.mark.slow
+def test_a_damaged_litert_file_is_refused_or_answers(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("litert_torch")
+    original, files = exported_litert(), []
+    for seed in range(40):
+        (tmp_path / str(seed)).mkdir()
+        files.append(copied(original, tmp_path / str(seed)))
+        content = damaged(random.Random(f"run litert {seed}"), ".tflite", original.read_bytes())
+        files[-1].write_bytes(content)
+    assert refused_or_answered(files, tmp_path) == {"refused", "answered"}

@@ -11,13 +11,13 @@ import pytest
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("litert_torch")
 
+from slide_deploy import flatbuffer
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file, inspect, read_graph, read_sized, standard_ops
 from slide_deploy.graph_checks.check import check_graph
 from slide_deploy.graph_checks.convolutions import convolutions
 from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.normalisations import normalisations
-from slide_deploy.tflite import tables
 from slide_deploy.tflite.schema import OPERATORS
 from tests.graph_checks.small_models import declared_request, exported_litert, smallest
 from tests.graph_checks.test_fuzz import damaged
@@ -165,9 +165,9 @@ def test_one_table_named_a_million_times(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A small file that says the same again and again costs no more than a large one."""
-    monkeypatch.setattr(tables, "MAX_STRUCTURE_BYTES", 20_000)
+    monkeypatch.setattr(flatbuffer, "MAX_ITEMS", 5_000)
     path = copied(file, tmp_path)
-    refused(path, "larger than any network")
+    refused(path, "longer lists than any network")
 
 
 def test_weights_that_nothing_reads_are_left_over(file: Path, tmp_path: Path) -> None:
@@ -202,7 +202,8 @@ def fuzz(file: Path, folder: Path, seeds: range) -> dict[str, int]:
 
 def test_damaged_files_end_in_a_sentence_or_a_report(file: Path, tmp_path: Path) -> None:
     outcomes = fuzz(file, tmp_path, range(150))
-    assert min(outcomes["refused"], outcomes["violations"]) > 5, outcomes
+    assert outcomes["refused"] > 40, outcomes
+    assert outcomes["violations"], outcomes
 
 
 @pytest.mark.slow

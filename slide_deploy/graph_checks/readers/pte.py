@@ -143,7 +143,7 @@ class _Reader:
         self.places.extend(
             (delegate.start + first, delegate.start + end) for first, end in graph.places
         )
-        _Part(self, graph, delegate.payload, f"delegate {step.delegate}").add(
+        _Part(self, graph, delegate.start, f"delegate {step.delegate}").add(
             [self._value(number) for number in step.arguments]
         )
 
@@ -209,7 +209,8 @@ class _Reader:
             raise ValueError(f"{name} is a constant that the file has not")
         if not held.is_row_major:
             raise ValueError(f"{name} is a constant whose axes are in another order")
-        self.constant(name, held.dtype, shape, self.program.constants[held.buffer])
+        start, end = self.program.constants[held.buffer]
+        self.constant(name, held.dtype, shape, start, end - start)
         return name
 
     def opened(self, shape: tuple[int, ...]) -> Shape:
@@ -219,7 +220,7 @@ class _Reader:
         return shape
 
     def constant(
-        self, name: str, dtype: str, shape: tuple[int, ...], start: int, most: int | None = None
+        self, name: str, dtype: str, shape: tuple[int, ...], start: int, most: int
     ) -> None:
         """Declare a constant that stands in the file.
 
@@ -228,11 +229,11 @@ class _Reader:
             dtype: as numpy spells it.
             shape: of its axes.
             start: its first byte.
-            most: bytes that are there for it; None for those to the end of the file.
+            most: bytes that are there for it.
         """
         size = elements_of(shape) * bytes_of(dtype)
         content = self.program.content
-        if start + size > content.size or (most is not None and size > most):
+        if start + size > content.size or size > most:
             raise ValueError(f"{name} ends behind the end of its data")
         self.places.append((start, start + size))
         self.constants[name] = Constant(
@@ -246,7 +247,7 @@ class _Part:
 
     reader: _Reader
     graph: XnnGraph
-    payload: NDArray[np.uint8]
+    start: int
     prefix: str
     names: dict[int, str] = field(default_factory=dict)
 
@@ -290,8 +291,7 @@ class _Part:
                 raise ValueError(f"{name} has weights that the file has not")
             start, most = self.reader.program.named[stored]
         else:
-            delegate_start = _start(self.payload, self.reader.program.content)
-            start, most = delegate_start + stored[0], stored[1]
+            start, most = self.start + stored[0], stored[1]
         self.reader.constant(name, held.dtype, shape, start, most)
         if place == 1:
             self._turn(name, node)
@@ -324,11 +324,6 @@ class _Part:
 def bytes_of(dtype: str) -> int:
     """Bytes of a number."""
     return _BYTES[dtype] if dtype in _BYTES else np.dtype(dtype).itemsize
-
-
-def _start(part: NDArray[np.uint8], whole: NDArray[np.uint8]) -> int:
-    address = "data"
-    return int(part.__array_interface__[address][0] - whole.__array_interface__[address][0])
 
 
 def _attributes(method: Method, name: str, held: list[Held]) -> Iterator[tuple[str, Attribute]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from slide_deploy.flatbuffer import Table
 from slide_deploy.graph_checks.declarations import PREFIX
 from slide_deploy.graph_checks.graph import (
     Attribute,
@@ -36,7 +37,6 @@ from slide_deploy.graph_checks.readers.limits import (
 from slide_deploy.graph_checks.readers.tflite_dialect import DIALECT
 from slide_deploy.tflite.model import Model
 from slide_deploy.tflite.schema import OPTIONS, SECOND, TYPES, Option
-from slide_deploy.tflite.tables import Table
 
 _CUSTOM_DOMAIN = "custom"
 
