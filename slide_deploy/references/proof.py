@@ -52,7 +52,7 @@ class _Fitted:
     def _apart(self, answers: Mapping[str, np.ndarray], part: Feeds) -> list[dict[str, np.ndarray]]:
         if self.copies == 1:
             return [dict(answers)]
-        rows = next(iter(part.values())).shape[0]
+        rows = next(each.shape[0] for each in part.values() if each.ndim)
         return [
             {
                 # An output without the batch answers all copies at once.
@@ -91,7 +91,7 @@ def prove(
     scales = _scales([each.case for each in fitted])
     results = []
     for each in fitted:
-        batch = each.copies * next(iter(each.case.recipes.values())).shape[0]
+        batch = each.copies * each.case.batch
         for answers in each.answers(session, stream):
             for name, wanted in each.case.answers.items():
                 answer = answers.get(name, _NOTHING)
@@ -126,12 +126,7 @@ def _order(agreement: Agreement) -> float:
 
 def _limit(reference: Reference, precision: str | None) -> Limit:
     computed = next((each.limit for each in known_precisions() if each.name == precision), None)
-    if computed is None:
-        return reference.limit
-    return Limit(
-        max(computed.relative, reference.limit.relative),
-        min(computed.snr_db, reference.limit.snr_db),
-    )
+    return reference.limit if computed is None else reference.limit.looser(computed)
 
 
 def _scales(cases: Sequence[ExpectedCase]) -> dict[str, float]:

@@ -16,6 +16,7 @@ import slide_deploy
 from slide_deploy import cli
 from slide_deploy.companions import model_digest
 from slide_deploy.errors import InputError
+from slide_deploy.references import making, reference_file
 from slide_deploy.references.reference_file import read_reference, reference_path, write_reference
 from tests.support import GOLDEN
 
@@ -129,3 +130,16 @@ def test_large_maps_are_proved_by_samples(tmp_path: Path) -> None:
     onnx.save(graph, path)
     bound_again(path)
     assert not slide_deploy.verify(path).passed
+
+
+def test_what_is_too_large_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written that would be refused when it is read."""
+    import torch
+    from torch import nn
+
+    for module in (making, reference_file):
+        monkeypatch.setattr(module, "MOST_DRAWN", 2 * 3 * 16 * 16)
+    given = torch.zeros(1, 3, 16, 16)
+    path = slide_deploy.export(nn.Conv2d(3, 2, 3).eval(), given, to="onnx", out=tmp_path).paths
+    found = read_reference(path["onnx"])
+    assert found is not None and [each.name for each in found.cases] == ["noise", "border"]
