@@ -38,6 +38,7 @@ LIGHT = (
     "slide_deploy/draws.py",
     "slide_deploy/errors.py",
     "slide_deploy/formats.py",
+    "slide_deploy/hashing.py",
     "slide_deploy/input_shapes.py",
     "slide_deploy/interruption.py",
     "slide_deploy/machine",
@@ -46,6 +47,7 @@ LIGHT = (
     "slide_deploy/parity.py",
     "slide_deploy/precisions.py",
     "slide_deploy/references/__init__.py",
+    "slide_deploy/references/manifest_entry.py",
     "slide_deploy/references/proof.py",
     "slide_deploy/references/record.py",
     "slide_deploy/references/reference_file.py",
@@ -57,7 +59,6 @@ LIGHT = (
 FOR_CHECKPOINTS = (
     "slide_deploy/checkpoint",
     "slide_deploy/folding.py",
-    "slide_deploy/hashing.py",
     "slide_deploy/hosts",
     "slide_deploy/models",
 )

@@ -29,7 +29,7 @@ class _Fitted:
     def answers(self, session: Session, stream: Stream) -> Iterator[dict[str, np.ndarray]]:
         """Answers to the whole case, by each of its copies."""
         parts = [
-            self._apart(_run(session, stream, self._repeated(session, part)), part)
+            self._apart(session.run_on(stream, self._repeated(session, part)), part)
             for part in self.case.case().parts()
         ]
         for copy in range(self.copies):
@@ -84,6 +84,9 @@ def prove(
 
     Returns:
         The figures of every case; None where no case has the sizes that the session takes.
+
+    Raises:
+        InputError: if the runtime refuses a case.
     """
     fitted = [found for case in reference.cases if (found := _fitted(session.inputs, case))]
     if not fitted:
@@ -166,16 +169,6 @@ def _fitted(ports: Sequence[Port], case: ExpectedCase) -> _Fitted | None:
     if len(found) > 1 or len(case.recipes) != len(ports):
         return None
     return _Fitted(case, found.pop() if found else 1)
-
-
-def _run(session: Session, stream: Stream, feeds: Feeds) -> dict[str, np.ndarray]:
-    taken = {
-        port.name: np.ascontiguousarray(feeds[port.name].astype(port.dtype, copy=False))
-        for port in session.inputs
-    }
-    stream.bind(taken)
-    stream.run()
-    return dict(zip(session.outputs, stream.read(), strict=True))
 
 
 def _joined(parts: Sequence[np.ndarray], rows: int | None) -> np.ndarray:

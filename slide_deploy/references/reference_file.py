@@ -17,6 +17,7 @@ import numpy as np
 from slide_deploy.draws import Frame, Recipe
 from slide_deploy.errors import InputError
 from slide_deploy.precisions import Limit, known_precisions
+from slide_deploy.references.manifest_entry import refuse_others
 from slide_deploy.references.record import MOST_DRAWN, Expected, ExpectedCase, Reference, Sampling
 
 SUFFIX = ".reference.safetensors"
@@ -72,7 +73,8 @@ def read_reference(path: Path) -> Reference | None:
 
     Raises:
         InputError: if they are damaged, allow more than the precision of the file, are of a
-            precision that this version does not know, or safetensors is not installed.
+            precision that this version does not know, are not those that the manifest beside
+            them records, or safetensors is not installed.
     """
     beside = reference_path(path)
     if not beside.is_file():
@@ -98,6 +100,7 @@ def read_reference(path: Path) -> Reference | None:
             f"or remove it to measure the file unproven."
         ) from error
     _refuse_loose(beside, found)
+    refuse_others(beside)
     return found
 
 
