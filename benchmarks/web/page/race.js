@@ -159,9 +159,9 @@ function worst({ relative, snr }) {
 }
 
 /** A proof as a result holds it; null where no case had the sizes that were measured. */
-function recorded({ tested, relative, snr }) {
+function recorded({ tested, relative, snr, precision }) {
   if (!tested) return null;
-  return { cases: tested, relative, snr_db: Number.isFinite(snr) ? snr : null };
+  return { cases: tested, relative, snr_db: Number.isFinite(snr) ? snr : null, precision };
 }
 
 function runtimeFacts(device, configuration, { facts: { version, ...facts } }) {

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.record import Proof
 from benchmarks.report.notes import settings
-from benchmarks.report.summary import view
+from benchmarks.report.summary import summarise
 from benchmarks.report.table import columns
 from tests.benchmarks.synthetic import measurement, run
 
@@ -19,7 +19,7 @@ from tests.benchmarks.synthetic import measurement, run
     ],
 )
 def test_exact_is_only_what_differs_nowhere(proof: Proof, cell: str, sentence: str) -> None:
-    shown = view(run([measurement("a.onnx", proof=proof)]))
+    shown = summarise([run([measurement("a.onnx", proof=proof)])]).sections[0].views[0]
     (column,) = (each for each in columns(shown) if each.header == "proof")
     assert column.cells[0].text == cell
     assert dict(settings(shown.rows[0]))["proof"] == sentence
