@@ -40,6 +40,7 @@ LIGHT = (
     "slide_deploy/errors.py",
     "slide_deploy/flatbuffer.py",
     "slide_deploy/formats.py",
+    "slide_deploy/hashing.py",
     "slide_deploy/input_shapes.py",
     "slide_deploy/interruption.py",
     "slide_deploy/machine",
@@ -48,6 +49,7 @@ LIGHT = (
     "slide_deploy/parity.py",
     "slide_deploy/precisions.py",
     "slide_deploy/references/__init__.py",
+    "slide_deploy/references/manifest_entry.py",
     "slide_deploy/references/proof.py",
     "slide_deploy/references/record.py",
     "slide_deploy/references/reference_file.py",
@@ -59,7 +61,6 @@ LIGHT = (
 FOR_CHECKPOINTS = (
     "slide_deploy/checkpoint",
     "slide_deploy/folding.py",
-    "slide_deploy/hashing.py",
     "slide_deploy/hosts",
     "slide_deploy/models",
 )

@@ -158,12 +158,15 @@ class Proof:
         cases: inputs that were run.
         relative: largest absolute error over the largest absolute value of the answer, of all
             cases and outputs.
-        snr_db: least signal-to-noise ratio, in dB; None where every answer was exact.
+        snr_db: least signal-to-noise ratio, in dB; None where nothing was noise: every answer was
+            exact, or ``relative`` is the share of whole numbers that differ.
+        precision: of the file, as its reference outputs state it; empty where it is not known.
     """
 
     cases: int
     relative: float
     snr_db: float | None
+    precision: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Only whole numbers of 32 bits, and products of them with powers of two, are comp
 and no library's logarithm can differ.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from slide_deploy.errors import InputError
 _MEAN_OF_FOUR = 131_070
 _UNIT = 2.0**-15
 _MASK = np.uint32(0xFFFF)
+# Numbers that are drawn at a time: words and sums of a whole tensor would take ten times its size.
+_BLOCK = 2**18
 
 
 def mixed(words: np.ndarray) -> np.ndarray:
@@ -31,10 +34,16 @@ def mixed(words: np.ndarray) -> np.ndarray:
     return words
 
 
-def words(seed: int, count: int) -> np.ndarray:
-    """The first words of a seed, ``mix(mix(place) + mix(seed))`` from place 0 on, as uint32."""
+def words(seed: int, count: int, first: int = 0) -> np.ndarray:
+    """Words of a seed, ``mix(mix(place) + mix(seed))``, as uint32.
+
+    Args:
+        seed: of 32 bits.
+        count: how many.
+        first: the place of the first one.
+    """
     start = mixed(np.asarray([seed], np.uint32))
-    return mixed(mixed(np.arange(count, dtype=np.uint32)) + start)
+    return mixed(mixed(np.arange(first, first + count, dtype=np.uint32)) + start)
 
 
 def places(seed: int, count: int, size: int) -> np.ndarray:
@@ -44,7 +53,7 @@ def places(seed: int, count: int, size: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Frame:
-    """What becomes of the inside of maps: only their edges keep what was drawn.
+    """Restricts a drawn map to its edges: every position inside gets one value.
 
     Attributes:
         width: of the edge, in positions of the last two axes.
@@ -91,7 +100,7 @@ class Recipe:
         Raises:
             InputError: if the kind of the draw is unknown, or nothing is stored for it.
         """
-        values = self._drawn(stored).astype(self.dtype).reshape(self.shape)
+        values = self._drawn(stored).reshape(self.shape)
         if self.frame is not None:
             edge = slice(self.frame.width, -self.frame.width)
             values[..., edge, edge] = self.frame.inside
@@ -99,25 +108,34 @@ class Recipe:
             values = values.transpose(self.axes)
         if self.reverse is not None:
             values = np.flip(values, self.reverse)
-        return np.ascontiguousarray(values)
+        return np.asarray(values, order="C")
 
     def _drawn(self, stored: np.ndarray | None) -> np.ndarray:
-        draw, count = self.draw, int(np.prod(self.shape, dtype=np.int64))
+        """The flat tensor, before frame and order."""
+        if self.draw["kind"] == "stored" and stored is not None:
+            return stored.astype(self.dtype)
+        values = np.empty(math.prod(self.shape), self.dtype)
+        for first in range(0, len(values), _BLOCK):
+            block = values[first : first + _BLOCK]
+            block[...] = self._block(first, len(block))
+        return values
+
+    def _block(self, first: int, count: int) -> np.ndarray:
+        """Numbers of the flat tensor from one place on, not yet of its type."""
+        draw = self.draw
         match draw["kind"]:
             case "normal":
-                pairs = words(draw["seed"], 2 * count)
+                pairs = words(draw["seed"], 2 * count, 2 * first)
                 sums = ((pairs & _MASK) + (pairs >> np.uint32(16))).astype(np.int32)
                 return (sums[0::2] + sums[1::2] - _MEAN_OF_FOUR) * (draw["factor"] * _UNIT)
             case "pixels":
-                drawn = words(draw["seed"], count) % np.uint32(draw["count"])
+                drawn = words(draw["seed"], count, first) % np.uint32(draw["count"])
                 return drawn.astype(np.int64) + draw["lowest"]
             case "choice":
                 values = np.asarray(draw["values"])
-                return values[words(draw["seed"], count) % np.uint32(len(values))]
+                return values[words(draw["seed"], count, first) % np.uint32(len(values))]
             case "constant":
                 return np.full(count, draw["value"])
-            case "stored" if stored is not None:
-                return stored.copy()
         raise InputError(f"Reference inputs of the kind {draw['kind']} cannot be made here.")
 
 

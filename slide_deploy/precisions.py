@@ -22,6 +22,10 @@ class Limit:
     relative: float
     snr_db: float
 
+    def looser(self, other: "Limit") -> "Limit":
+        """What either of two limits allows."""
+        return Limit(max(self.relative, other.relative), min(self.snr_db, other.snr_db))
+
 
 # Float32 forms of one network differ from float64 by up to 1e-5 of the largest logit (measured on
 # the published sizes with random weights). Ten times that leaves room for other machines' kernels;

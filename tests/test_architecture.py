@@ -165,6 +165,7 @@ ARROWS = {
         "slide_deploy.deployable",
         "slide_deploy.draws",
         "slide_deploy.errors",
+        "slide_deploy.hashing",
         "slide_deploy.images.description",
         "slide_deploy.model_files",
         "slide_deploy.parity",

@@ -9,6 +9,7 @@ from benchmarks.devices.results import Sent, read_all
 from benchmarks.generated_page import GeneratedPage
 from benchmarks.grid import Grid
 from benchmarks.report.summary import machine_title
+from benchmarks.report.table import without_noise
 from slide_deploy.errors import SlideDeployError
 
 COMMAND = "make device-results"
@@ -57,7 +58,7 @@ def table(results: Sequence[Sent]) -> Grid:
                     str(each.candidate.configuration.threads),
                     f"{milliseconds:.3g}",
                     f"{proof.relative:.0e}",
-                    "exact" if proof.snr_db is None else f"{proof.snr_db:.0f}",
+                    without_noise(proof) if proof.snr_db is None else f"{proof.snr_db:.0f}",
                     sent.run.started[:10],
                 )
             )

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.record import Measurement, Run
+from benchmarks.record import Measurement, Proof, Run
 from benchmarks.result import read
 from slide_deploy.errors import InputError
+from slide_deploy.precisions import FLOAT32_LIMIT, Limit, known_precisions
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # They are kept in the repository for good: a minute of measuring is far less.
@@ -67,10 +68,31 @@ def faults_of(run: Run) -> Iterator[str]:
                 f"does not prove {name}: keep the .reference.safetensors beside the file and "
                 f"measure again"
             )
+        elif not is_within(each.proof, allowed := _allowed(each, each.proof)):
+            yield (
+                f"shows an error of {name} above the limit of its precision "
+                f"({allowed.relative:g} and {allowed.snr_db:g} dB): export the file again"
+            )
         elif each.artifact is None or not _SHA256.fullmatch(each.artifact.sha256):
             yield f"does not say which file {name} is: measure it with slide-deploy bench"
         elif len(each.rounds) < _LEAST_ROUNDS:
             yield f"has too few rounds of {name}: measure {_LEAST_ROUNDS} or more"
+
+
+def is_within(proof: Proof, limit: Limit) -> bool:
+    """Whether a proof keeps a limit. Without noise the largest error alone decides."""
+    quiet = proof.snr_db is None or proof.snr_db >= limit.snr_db
+    return quiet and proof.relative <= limit.relative
+
+
+def _allowed(measurement: Measurement, proof: Proof) -> Limit:
+    """The looser limit of the file's precision and of the arithmetic's; else that of float32."""
+    computed = measurement.runtime.get("precision", measurement.candidate.configuration.precision)
+    limit = FLOAT32_LIMIT
+    for precision in known_precisions():
+        if precision.name in (computed, proof.precision):
+            limit = limit.looser(precision.limit)
+    return limit
 
 
 def _refuse_unlike(found: Sequence[Sent]) -> None:

@@ -139,7 +139,10 @@ class _Race:
             self._limits_worker = worker
 
     def _prove(self, candidate: Candidate, worker: Process) -> None:
-        """Hold a candidate against its reference outputs; one that is wrong fails."""
+        """Hold a candidate against its reference outputs; one that is wrong fails.
+
+        It may be unproven at the sizes that are measured, but must then be right at its own.
+        """
         artifact = self._plan.artifacts.get(candidate.name)
         proved = worker.ask("prove", artifact.sha256 if artifact else None)
         if proved.left:
@@ -211,7 +214,7 @@ class _Race:
         self.measurements[name] = replace(self.measurements[name], **known)  # type: ignore[arg-type]
 
     def _new_worker(self, threads: int, environment: Mapping[str, str] | None = None) -> Process:
-        with interruption.held():  # between the two lines nobody would end the process
+        with interruption.held():  # an interrupt between these lines would leak the process
             worker = Process(threads, self._plan.timeout, environment or {})
             self._exits.callback(worker.stop)
         return worker

@@ -23,6 +23,7 @@ from slide_deploy.backends.registry import target_named, timed_target_named
 from slide_deploy.errors import SlideDeployError
 from slide_deploy.parity import Verification
 from slide_deploy.references.proof import fits_all, prove, worst_failure
+from slide_deploy.references.record import Reference
 from slide_deploy.references.reference_file import read_reference
 
 
@@ -59,7 +60,7 @@ class Proved:
     Attributes:
         proof: the worst figures of all streams; None where there are no reference outputs, or none
             for the sizes that are measured.
-        left: whether there are cases that the file takes only while its sizes are open.
+        left: whether there are cases of other sizes than those that are measured.
     """
 
     proof: Proof | None = None
@@ -139,8 +140,7 @@ class Worker:
             sha256: of the file; None where it is not known.
 
         Raises:
-            SlideDeployError: if a stream answers wrong, or the file is another one, or takes other
-                inputs.
+            SlideDeployError: if a stream answers wrong, or the file is another one.
         """
         reference = read_reference(Path(self._candidate.path))
         if reference is None:
@@ -157,28 +157,36 @@ class Worker:
             for stream in self._streams
             if (verdict := prove(session, stream, reference, computed)) is not None
         ]
-        if not verdicts and not configuration.shapes:
-            raise SlideDeployError("wrong: the file takes other inputs than when it was exported.")
         _refuse_wrong(verdicts)
         for stream in self._streams:
             stream.bind(random_arrays(session.inputs))
-        left = not configuration.shapes and not fits_all(session, reference)
-        return Proved(_proof(verdicts) if verdicts else None, left)
+        left = not fits_all(session, reference)
+        return Proved(_proof(verdicts, reference.precision) if verdicts else None, left)
 
     def prove_open(self, candidate: Candidate) -> None:
-        """Hold a file whose sizes are left open against every case, those of other batches too.
+        """Hold a file against every case at the case's sizes, whatever sizes are measured.
 
         Raises:
-            SlideDeployError: if it answers wrong.
+            SlideDeployError: if it answers wrong, takes none of the cases, or cannot be opened.
         """
         reference = read_reference(Path(candidate.path))
         assert reference is not None
-        configuration = replace(candidate.configuration, batch=None)
-        target = timed_target_named(candidate.target)
-        session = target.open(Path(candidate.path), configuration, untimed)
-        computed = session.facts.get("precision", configuration.precision)
-        verdict = prove(session, session.new_stream(), reference, computed)
-        _refuse_wrong([] if verdict is None else [verdict])
+        precision = candidate.configuration.precision
+        verdicts = [
+            verdict
+            for session in _at_own_sizes(candidate, reference)
+            if (
+                verdict := prove(
+                    session,
+                    session.new_stream(),
+                    reference,
+                    session.facts.get("precision", precision),
+                )
+            )
+        ]
+        if not verdicts:
+            raise SlideDeployError("wrong: the file takes other inputs than when it was exported.")
+        _refuse_wrong(verdicts)
 
     def warm_up(self, limit: float) -> Warmed:
         """Call until the latency has settled, for at most ``limit`` seconds."""
@@ -213,6 +221,44 @@ class Worker:
         return self._limits.measure()
 
 
+def _at_own_sizes(candidate: Candidate, reference: Reference) -> Iterator[Session]:
+    """The file with its sizes left open; once for the sizes of each case where a target fixes them.
+
+    Raises:
+        Exception: the runtime's own, where it opens the file in no way.
+    """
+    target, path = timed_target_named(candidate.target), Path(candidate.path)
+    configuration = replace(candidate.configuration, batch=None, shapes={})
+    try:
+        opened = target.open(path, configuration, untimed)
+    except Exception as refusal:  # every runtime has errors of its own
+        is_opened = False
+        for shapes in _sizes_of(reference):
+            try:
+                fixed = target.open(path, replace(configuration, shapes=shapes), untimed)
+            except Exception:  # a file of a fixed batch takes the cases of that one
+                continue
+            is_opened = True
+            yield fixed
+        if not is_opened:
+            raise refusal
+        return
+    yield opened
+
+
+def _sizes_of(reference: Reference) -> list[dict[str, tuple[int, ...]]]:
+    """The sizes at which cases are run, each once."""
+    found: list[dict[str, tuple[int, ...]]] = []
+    for case in reference.cases:
+        shapes = {
+            name: recipe.handed if case.rows is None else (case.rows, *recipe.handed[1:])
+            for name, recipe in case.recipes.items()
+        }
+        if shapes not in found:
+            found.append(shapes)
+    return found
+
+
 def _fed(port: Port) -> Tensor:
     """An input as `random_arrays` draws it."""
     return Tensor(port.name, port.dtype, drawn_shape(port))
@@ -224,12 +270,13 @@ def _refuse_wrong(verdicts: Sequence[Verification]) -> None:
             raise SlideDeployError(f"wrong: {worst_failure(verdict)}")
 
 
-def _proof(verdicts: Sequence[Verification]) -> Proof:
+def _proof(verdicts: Sequence[Verification], precision: str) -> Proof:
     snr_db = min(each.worst.snr_db for each in verdicts)
     return Proof(
         cases=len({case.name for case in verdicts[0].cases}),
         relative=max(each.worst.max_relative for each in verdicts),
         snr_db=snr_db if math.isfinite(snr_db) else None,
+        precision=precision,
     )
 
 

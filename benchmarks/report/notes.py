@@ -8,7 +8,9 @@ from benchmarks.report.machines import Machines
 from benchmarks.report.sentence import Name, Sentence
 from benchmarks.report.series import OperatorBars
 from benchmarks.report.summary import Row, RunView
+from benchmarks.report.table import without_noise
 from benchmarks.report.units import byte_unit, time_text
+from slide_deploy.printable import counted
 
 
 def about(view: RunView) -> Sentence:
@@ -105,11 +107,11 @@ def _proof(measurement: Measurement) -> str:
     proof = measurement.proof
     if proof is None:
         return "none: the file has no reference outputs for these sizes"
+    cases = counted(proof.cases, "case")
     if proof.snr_db is None:
-        return f"exact in {proof.cases} cases"
-    return (
-        f"error of {proof.relative:.1e} and {proof.snr_db:.0f} dB at worst in {proof.cases} cases"
-    )
+        worst = "" if proof.relative == 0 else " at worst"
+        return f"{without_noise(proof)}{worst} in {cases}"
+    return f"error of {proof.relative:.1e} and {proof.snr_db:.0f} dB at worst in {cases}"
 
 
 def operator_rows(bars: OperatorBars) -> Iterator[tuple[str, float]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from benchmarks.record import Proof
 from benchmarks.report.summary import Missing, Row, RunView, typical
 from benchmarks.report.units import (
     Unit,
@@ -159,8 +160,13 @@ def _proof(row: Row) -> Cell:
     if proof is None:
         return Cell(UNPROVEN)
     if proof.snr_db is None:
-        return Cell("exact")
+        return Cell(without_noise(proof))
     return Cell(f"{proof.relative:.0e}".replace("e-0", "e-"), f"{proof.snr_db:.0f} dB")
+
+
+def without_noise(proof: Proof) -> str:
+    """What a proof without a signal-to-noise ratio says: whole numbers have none."""
+    return "exact" if proof.relative == 0 else f"{percent_text(proof.relative)} differ"
 
 
 def _numbers(

@@ -114,9 +114,14 @@ class Session:
         return self.new_stream()
 
     def __call__(self, feeds: Feeds) -> dict[str, np.ndarray]:
-        """Every output by its name. One thread at a time.
+        """Every output by its name, see `run_on`. One thread at a time."""
+        return self.run_on(self._stream, feeds)
+
+    def run_on(self, stream: Stream, feeds: Feeds) -> dict[str, np.ndarray]:
+        """Every output by its name, as one of this session's streams gives it.
 
         Args:
+            stream: of `new_stream`.
             feeds: a tensor for each input, by its name. Numbers of another precision are rounded.
 
         Raises:
@@ -132,11 +137,11 @@ class Session:
                 raise InputError(
                     f"The file takes {port.name} as {port.dtype} and not as {values.dtype}."
                 )
-            taken[port.name] = values.astype(fed, copy=False)
+            taken[port.name] = np.asarray(values, fed, order="C")
         try:
-            self._stream.bind(taken)
-            self._stream.run()
-            answers = self._stream.read()
+            stream.bind(taken)
+            stream.run()
+            answers = stream.read()
         except InputError:
             raise
         except Exception as error:  # every runtime has errors of its own

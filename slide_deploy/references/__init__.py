@@ -1,4 +1,4 @@
-"""What a trained network answers, stored beside its file: any device proves the file with it.
+"""The trained network's answers, stored beside an exported file to verify it on any device.
 
 ``record`` is what is stored, ``reference_file`` writes and reads it; docs/reference-outputs.md
 describes the form. ``making`` fills it when a file is exported. ``proof`` holds an opened file

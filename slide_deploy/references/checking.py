@@ -7,7 +7,6 @@ from slide_deploy.companions import model_digest
 from slide_deploy.errors import InputError
 from slide_deploy.model_files import require_model_file
 from slide_deploy.parity import Verification
-from slide_deploy.precisions import known_precisions
 from slide_deploy.references.proof import prove
 from slide_deploy.references.record import Reference
 from slide_deploy.references.reference_file import read_reference, reference_path
@@ -30,11 +29,6 @@ def reference_beside(path: Path) -> Reference:
         raise InputError(
             f"{path} is not the file that {reference_path(path).name} belongs to: export it again, "
             f"or give the checkpoint with --against."
-        )
-    if found.precision not in [each.name for each in known_precisions()]:
-        raise InputError(
-            f"{reference_path(path)} is of the precision {found.precision}, which this version "
-            f"does not know: upgrade with pip install --upgrade slide-deploy."
         )
     return found
 

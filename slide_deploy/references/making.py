@@ -14,7 +14,7 @@ from slide_deploy.draws import Recipe, stored
 from slide_deploy.images.description import ImageDescription, read_description
 from slide_deploy.precisions import precision_named
 from slide_deploy.reference import reference_answers
-from slide_deploy.references.record import ExpectedCase, Reference, expected
+from slide_deploy.references.record import MOST_DRAWN, ExpectedCase, Reference, expected
 from slide_deploy.references.reference_file import reference_path, write_reference
 from slide_deploy.verification import paired
 
@@ -68,27 +68,38 @@ def store_reference(
     described = read_description(names.metadata)
     inputs = dict(paired([each.name for each in deployable.inputs], names.inputs))
     outputs = dict(paired(deployable.outputs, names.outputs))
-    room = _MOST_STORED
+    room, drawn = _MOST_STORED, 0
     found: list[ExpectedCase] = []
     for case, truth in zip(cases, answers, strict=True):
-        kept = _kept_rows(case, room)
+        # JSON has no infinity, as masks have it.
+        drawable = {
+            name: recipe
+            for name, recipe in case.recipes.items()
+            if np.isfinite(recipe.draw.get("values", ())).all()
+        }
+        kept = _kept_rows(replace(case, recipes=drawable), room)
         if kept == 0:
             continue
         recipes: dict[str, Recipe] = {}
         values: dict[str, np.ndarray] = {}
         for ours, theirs in inputs.items():
-            recipe = case.recipes.get(ours)
+            recipe = drawable.get(ours)
             if recipe is not None:
                 recipes[theirs] = _as_taken(recipe, theirs, described)
                 continue
-            tensor = _given(case.inputs[ours][:kept], theirs, described)
+            whole = case.inputs[ours]
+            tensor = _given(whole if kept is None else whole[:kept], theirs, described)
             recipes[theirs], values[theirs] = stored(tensor), tensor
         room -= sum(each.nbytes for each in values.values())
         expectations = {
             outputs[name]: expected(value[:kept] if case.rows else value, seed)
             for seed, (name, value) in enumerate(truth.items(), start=1)
         }
-        found.append(ExpectedCase(case.name, recipes, expectations, values, case.rows))
+        expectation = ExpectedCase(case.name, recipes, expectations, values, case.rows)
+        drawn += expectation.drawn
+        if drawn > MOST_DRAWN:
+            break
+        found.append(expectation)
     if not found:
         return None
     limit = precision_named(precision).limit

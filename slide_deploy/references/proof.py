@@ -29,7 +29,7 @@ class _Fitted:
     def answers(self, session: Session, stream: Stream) -> Iterator[dict[str, np.ndarray]]:
         """Answers to the whole case, by each of its copies."""
         parts = [
-            self._apart(_run(session, stream, self._repeated(session, part)), part)
+            self._apart(session.run_on(stream, self._repeated(session, part)), part)
             for part in self.case.case().parts()
         ]
         for copy in range(self.copies):
@@ -52,7 +52,7 @@ class _Fitted:
     def _apart(self, answers: Mapping[str, np.ndarray], part: Feeds) -> list[dict[str, np.ndarray]]:
         if self.copies == 1:
             return [dict(answers)]
-        rows = next(iter(part.values())).shape[0]
+        rows = next(each.shape[0] for each in part.values() if each.ndim)
         return [
             {
                 # An output without the batch answers all copies at once.
@@ -84,6 +84,9 @@ def prove(
 
     Returns:
         The figures of every case; None where no case has the sizes that the session takes.
+
+    Raises:
+        InputError: if the runtime refuses a case.
     """
     fitted = [found for case in reference.cases if (found := _fitted(session.inputs, case))]
     if not fitted:
@@ -91,7 +94,7 @@ def prove(
     scales = _scales([each.case for each in fitted])
     results = []
     for each in fitted:
-        batch = each.copies * next(iter(each.case.recipes.values())).shape[0]
+        batch = each.copies * each.case.batch
         for answers in each.answers(session, stream):
             for name, wanted in each.case.answers.items():
                 answer = answers.get(name, _NOTHING)
@@ -126,12 +129,7 @@ def _order(agreement: Agreement) -> float:
 
 def _limit(reference: Reference, precision: str | None) -> Limit:
     computed = next((each.limit for each in known_precisions() if each.name == precision), None)
-    if computed is None:
-        return reference.limit
-    return Limit(
-        max(computed.relative, reference.limit.relative),
-        min(computed.snr_db, reference.limit.snr_db),
-    )
+    return reference.limit if computed is None else reference.limit.looser(computed)
 
 
 def _scales(cases: Sequence[ExpectedCase]) -> dict[str, float]:
@@ -171,16 +169,6 @@ def _fitted(ports: Sequence[Port], case: ExpectedCase) -> _Fitted | None:
     if len(found) > 1 or len(case.recipes) != len(ports):
         return None
     return _Fitted(case, found.pop() if found else 1)
-
-
-def _run(session: Session, stream: Stream, feeds: Feeds) -> dict[str, np.ndarray]:
-    taken = {
-        port.name: np.ascontiguousarray(feeds[port.name].astype(port.dtype, copy=False))
-        for port in session.inputs
-    }
-    stream.bind(taken)
-    stream.run()
-    return dict(zip(session.outputs, stream.read(), strict=True))
 
 
 def _joined(parts: Sequence[np.ndarray], rows: int | None) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What is stored beside a file: cases with the trained network's answers, and what is allowed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,8 @@ from slide_deploy.precisions import Limit
 # Feature maps are large: an output of more numbers is stored at so many places, unless its rows are
 # logits.
 WHOLE, SAMPLES = 2**16, 2**12
+# Numbers in the inputs of all cases together: five of a picture of 2048x2048 are fewer.
+MOST_DRAWN = 2**26
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,17 @@ class ExpectedCase:
     answers: Mapping[str, Expected]
     stored: Mapping[str, np.ndarray] = field(default_factory=dict)
     rows: int | None = None
+
+    @property
+    def drawn(self) -> int:
+        """How many numbers its inputs have."""
+        return sum(math.prod(each.shape) for each in self.recipes.values())
+
+    @property
+    def batch(self) -> int:
+        """The first size of the first input, as `Case.batch`."""
+        handed = next(iter(self.recipes.values())).handed
+        return handed[0] if handed else 1
 
     def case(self) -> Case:
         """The case with its inputs made."""

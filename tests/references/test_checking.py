@@ -16,6 +16,7 @@ import slide_deploy
 from slide_deploy import cli
 from slide_deploy.companions import model_digest
 from slide_deploy.errors import InputError
+from slide_deploy.references import making, reference_file
 from slide_deploy.references.reference_file import read_reference, reference_path, write_reference
 from tests.support import GOLDEN
 
@@ -50,7 +51,8 @@ def folder(exported: Path, tmp_path: Path) -> Path:
 
 
 def bound_again(model: Path) -> None:
-    """Reference outputs that say that they are of this file."""
+    """Reference outputs that say that they are of this file, as on a device without a manifest."""
+    model.with_name("manifest.json").unlink(missing_ok=True)
     beside = read_reference(model)
     assert beside is not None
     write_reference(reference_path(model), replace(beside, model_sha256=model_digest(model)))
@@ -84,6 +86,27 @@ def test_the_manifest_holds_its_hash(folder: Path) -> None:
     for entry in entries:
         ((name, digest),) = entry["reference_outputs"].items()
         assert sha256(folder / name) == digest and name.endswith(".reference.safetensors")
+
+
+def test_the_manifest_tells_other_reference_outputs(run: Run, folder: Path) -> None:
+    model = folder / "slide_swin_nano.onnx"
+    manifest = model.with_name("manifest.json")
+    kept = manifest.read_bytes()
+    bound_again(model)  # the same content: nothing else is written
+    manifest.write_bytes(kept)
+    assert run("verify", model, "--quiet")[0] == 0
+    beside = read_reference(model)
+    assert beside is not None
+    write_reference(reference_path(model), replace(beside, cases=beside.cases[:1]))
+    code, _, err = run("verify", model)
+    assert code == 2 and "is not what the export wrote, as manifest.json beside it says" in err
+    bench = run("bench", model, "--seconds", "0.1", "--rounds", "6")
+    assert bench[0] != 0 and "is not what the export wrote" in " ".join("".join(bench[1:]).split())
+    for unknown in ("{", "[]", '{"files": [{}, {"reference_outputs": {"other": "a"}}]}'):
+        manifest.write_text(unknown)
+        assert run("verify", model, "--quiet")[0] == 0
+    manifest.unlink()
+    assert run("verify", model, "--quiet")[0] == 0
 
 
 def test_a_wrong_file_disagrees(run: Run, folder: Path) -> None:
@@ -129,3 +152,16 @@ def test_large_maps_are_proved_by_samples(tmp_path: Path) -> None:
     onnx.save(graph, path)
     bound_again(path)
     assert not slide_deploy.verify(path).passed
+
+
+def test_what_is_too_large_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written that would be refused when it is read."""
+    import torch
+    from torch import nn
+
+    for module in (making, reference_file):
+        monkeypatch.setattr(module, "MOST_DRAWN", 2 * 3 * 16 * 16)
+    given = torch.zeros(1, 3, 16, 16)
+    path = slide_deploy.export(nn.Conv2d(3, 2, 3).eval(), given, to="onnx", out=tmp_path).paths
+    found = read_reference(path["onnx"])
+    assert found is not None and [each.name for each in found.cases] == ["noise", "border"]

@@ -1,6 +1,7 @@
 """Recipes make the same inputs in any language: held against plain whole numbers here."""
 
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,34 @@ def test_axes_and_order_as_the_file_takes_them() -> None:
     turned = draws.Recipe(plain.dtype, plain.shape, plain.draw, axes=(0, 2, 3, 1), reverse=3)
     assert turned.handed == (1, 4, 5, 3)
     assert np.array_equal(turned.tensor(), plain.tensor()[:, ::-1].transpose(0, 2, 3, 1))
+
+
+def test_large_tensors_are_drawn_in_blocks() -> None:
+    """Word for word as in one go, at a peak near the tensor's own size."""
+    shape, values = (2, 3, 1024, 512), np.array([1.5, 2.0, 4.0], np.float32)
+    for recipe in (
+        draws.normal(7, shape, "float32"),
+        draws.pixels(7, shape, "uint8", 3, 200),
+        draws.choice(7, shape, values),
+        draws.constant(shape, "float16", 0.5),
+    ):
+        tracemalloc.start()
+        drawn = recipe.tensor()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < drawn.nbytes + 2**24
+        for place in (0, 2**18 - 1, 2**18, 2**20 + 5, drawn.size - 1):
+            wanted = {
+                "normal": bell(7, place),
+                "pixels": 3 + word(7, place) % 200,
+                "choice": values[word(7, place) % 3],
+                "constant": 0.5,
+            }[recipe.draw["kind"]]
+            assert drawn.flat[place] == wanted
+
+
+def test_scalars_stay_scalars() -> None:
+    assert draws.normal(1, (), "float32").tensor().shape == ()
 
 
 def test_what_nobody_can_draw() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from slide_deploy.draws import Recipe
+from slide_deploy.errors import InputError
 from slide_deploy.precisions import BFLOAT16
 from slide_deploy.references.proof import prove
 from tests.references.networks import (
@@ -113,6 +114,26 @@ def test_less_exact_arithmetic_has_its_own_limit() -> None:
         found = prove(opened, opened.new_stream(), reference(), precision)
         assert found is not None and found.passed == passes
     assert found is not None and found.limit == BFLOAT16.limit
+
+
+def test_a_runtime_that_refuses_is_one_sentence() -> None:
+    def refuse(image: np.ndarray) -> list[np.ndarray]:
+        raise RuntimeError("the vendor's own words\nover two lines")
+
+    opened = session(refuse)
+    with pytest.raises(InputError, match=r"^numpy could not run the file \(the vendor's own words"):
+        prove(opened, opened.new_stream(), reference())
+    opened = session(dtype="uint8")  # it would round every number of the noise to nothing
+    with pytest.raises(InputError, match="takes image as uint8 and not as float32"):
+        prove(opened, opened.new_stream(), reference())
+
+
+def test_inputs_of_bfloat16_are_fed_as_float32() -> None:
+    opened = session(dtype="bfloat16")
+    stream = opened.new_stream()
+    found = prove(opened, stream, reference())
+    assert found is not None and found.passed and isinstance(stream, Calls)
+    assert {feeds["image"].dtype for feeds in stream.ran} == {np.dtype("float32")}
 
 
 def test_files_that_take_the_channels_last() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,9 @@ DAMAGE: dict[str, Any] = {
     "limit of nothing": ("limit", {"relative": 0, "snr_db": 80}),
     "limit that everything keeps": ("limit", {"relative": float("nan"), "snr_db": 80}),
     "limit missing": ("limit", {}),
+    "cases by name": ("cases", {"noise": {}}),
+    "too many cases": ("cases", [{}] * 101),
+    "a precision that moves the cursor": ("precision", "float32\x1b[2J"),
 }
 INPUT_DAMAGE: dict[str, tuple[str, Any]] = {
     "huge": ("shape", [2**15, 2**15, 3]),
@@ -81,10 +85,33 @@ INPUT_DAMAGE: dict[str, tuple[str, Any]] = {
     "draw modulo zero": ("draw", {"kind": "pixels", "seed": 1, "lowest": 0, "count": 0}),
     "draw of no number": ("draw", {"kind": "constant", "value": None}),
     "stored nowhere": ("draw", {"kind": "stored"}),
+    "a text for a number": ("draw", {"kind": "constant", "value": "3"}),
+    "infinite factor": ("draw", {"kind": "normal", "seed": 1, "factor": float("inf")}),
+    "factor too large for the type": ("draw", {"kind": "normal", "seed": 1, "factor": 2e38}),
+    "factor beyond floats": ("draw", {"kind": "normal", "seed": 1, "factor": 10**400}),
+    "choice beyond floats": ("draw", {"kind": "choice", "seed": 1, "values": [10**400]}),
+    "choice of no number": ("draw", {"kind": "choice", "seed": 1, "values": [float("nan")]}),
+    "choice from a text": ("draw", {"kind": "choice", "seed": 1, "values": "12"}),
+    "constant beyond the type": ("draw", {"kind": "constant", "value": 1e39}),
+    "inside beyond the type": ("frame", {"width": 1, "inside": 1e39}),
+    "axes that are no places": ("axes", [0.0, 1.0, 2.0, 3.0]),
+    "reverse that is no place": ("reverse", True),
+    "type by another name": ("dtype", ">f4"),
+}
+WRONG_NAMES = ("", "a" * 81, "noise\x1b[31m", "two\nlines", "\u202eesrever")
+OUTPUT_DAMAGE: dict[str, tuple[str, Any]] = {
+    "samples from no seed": ("samples", {"seed": -1, "count": 4096}),
+    "samples from a large seed": ("samples", {"seed": 2**32, "count": 4096}),
+    "samples beyond floats": ("samples", {"seed": 10**400, "count": 4096}),
+    "samples that are no count": ("samples", {"seed": 5, "count": 4096.0}),
+    "samples of nothing": ("shape", [0, 7, 100, 100]),
+    "samples of more than places": ("shape", [2**16, 2**16]),
+    "scale below nothing": ("scale", -1.0),
+    "scale beyond floats": ("scale", 10**400),
 }
 
 
-@pytest.mark.parametrize("name", [*DAMAGE, *INPUT_DAMAGE, "samples", "not json", "no key"])
+@pytest.mark.parametrize("name", [*DAMAGE, *INPUT_DAMAGE, *OUTPUT_DAMAGE, "not json", "no key"])
 def test_other_content_is_refused_in_a_sentence(tmp_path: Path, name: str) -> None:
     model = written(tmp_path)
     content, tensors = content_of(reference_path(model))
@@ -94,12 +121,82 @@ def test_other_content_is_refused_in_a_sentence(tmp_path: Path, name: str) -> No
     elif name in INPUT_DAMAGE:
         key, value = INPUT_DAMAGE[name]
         content["cases"][0]["inputs"]["image"][key] = value
-    elif name == "samples":
-        content["cases"][0]["outputs"]["map"]["samples"]["count"] = 7
+    elif name in OUTPUT_DAMAGE:
+        key, value = OUTPUT_DAMAGE[name]
+        content["cases"][0]["outputs"]["map"][key] = value
     text = "[" * 100_000 if name == "not json" else json.dumps(content)
     metadata = {} if name == "no key" else {KEY: text}
     reference_path(model).write_bytes(save(tensors, metadata))
     with pytest.raises(InputError, match=r"model.onnx.reference.safetensors holds no reference"):
+        read_reference(model)
+
+
+def changed(model: Path, change: Callable[[dict[str, Any], dict[str, np.ndarray]], None]) -> None:
+    content, tensors = content_of(reference_path(model))
+    change(content, tensors)
+    reference_path(model).write_bytes(save(tensors, {KEY: json.dumps(content)}))
+
+
+@pytest.mark.parametrize("name", WRONG_NAMES)
+@pytest.mark.parametrize("of", ["case", "input", "output"])
+def test_names_that_terminals_would_obey_are_refused(tmp_path: Path, of: str, name: str) -> None:
+    def rename(content: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        case = content["cases"][2]
+        old = {"case": "example", "input": "image", "output": "logits"}[of]
+        if of == "case":
+            case["name"] = name
+        else:
+            case[of + "s"][name] = case[of + "s"].pop(old)
+        for key in [each for each in tensors if each.startswith(("input/example/", "output/exa"))]:
+            parts = [name if part == old else part for part in key.split("/")]
+            tensors["/".join(parts)] = tensors.pop(key)
+
+    model = written(tmp_path)
+    changed(model, rename)
+    with pytest.raises(InputError, match="holds no reference outputs") as refused:
+        read_reference(model)
+    assert name not in str(refused.value) or not name
+
+
+@pytest.mark.parametrize(
+    ("precision", "limit", "sentence"),
+    [
+        ("float32", {"relative": 2e-4, "snr_db": 80.0}, "allows larger errors than float32 does"),
+        ("float32", {"relative": 1e-4, "snr_db": 79.0}, "allows larger errors than float32 does"),
+        ("int8", {"relative": 1e9, "snr_db": -1e9}, "allows larger errors than int8 does"),
+        ("float4", {"relative": 1e-4, "snr_db": 80.0}, "float4, which .* upgrade with pip install"),
+        ("float32", {"relative": 1e-5, "snr_db": 90.0}, None),
+        ("int8", {"relative": 0.5, "snr_db": 8.0}, None),
+    ],
+)
+def test_a_file_may_not_loosen_its_own_limit(
+    tmp_path: Path, precision: str, limit: dict[str, float], sentence: str | None
+) -> None:
+    model = written(tmp_path)
+    changed(model, lambda content, _: content.update(precision=precision, limit=limit))
+    if sentence is None:
+        assert read_reference(model) is not None
+        return
+    with pytest.raises(InputError, match=sentence):
+        read_reference(model)
+
+
+@pytest.mark.parametrize("rows", [0, 3, 8, 1.0, True])
+def test_examples_are_whole_rows(tmp_path: Path, rows: object) -> None:
+    model = written(tmp_path)
+    changed(model, lambda content, _: content["cases"][3].update(rows=rows))
+    with pytest.raises(InputError, match="holds no reference outputs"):
+        read_reference(model)
+
+
+def test_a_file_may_not_ask_for_gigabytes(tmp_path: Path) -> None:
+    def enlarge(content: dict[str, Any], _: object) -> None:
+        for case in content["cases"][:2]:
+            case["inputs"]["image"]["shape"] = [1, 3, 2**12, 2**12]
+
+    model = written(tmp_path)
+    changed(model, enlarge)  # each is allowed, both are not
+    with pytest.raises(InputError, match="holds no reference outputs"):
         read_reference(model)
 
 

@@ -27,7 +27,7 @@ answerCommands({
     const reference = readReference(buffer);
     const found = await prove(session, ports, reference);
     session.bind(randomFeeds(ports));
-    return found;
+    return { ...found, precision: reference.precision };
   },
 
   /** Call until the latency has settled. */

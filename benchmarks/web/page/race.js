@@ -149,14 +149,19 @@ export class Race {
 export function proofText(proof) {
   if (!proof?.tested) return "unproven";
   const cases = proof.tested === 1 ? "1 case" : `${proof.tested} cases`;
-  const snr = Number.isFinite(proof.snr) ? `${proof.snr.toFixed(0)} dB` : "exact";
-  return `${cases}, at worst ${snr}`;
+  return `${cases}, at worst ${worst(proof)}`;
+}
+
+/** Whole numbers have no noise: what is told of them is the share that differs. */
+function worst({ relative, snr }) {
+  if (Number.isFinite(snr)) return `${snr.toFixed(0)} dB`;
+  return relative === 0 ? "exact" : `${(100 * relative).toPrecision(2)}% differ`;
 }
 
 /** A proof as a result holds it; null where no case had the sizes that were measured. */
-function recorded({ tested, relative, snr }) {
+function recorded({ tested, relative, snr, precision }) {
   if (!tested) return null;
-  return { cases: tested, relative, snr_db: Number.isFinite(snr) ? snr : null };
+  return { cases: tested, relative, snr_db: Number.isFinite(snr) ? snr : null, precision };
 }
 
 function runtimeFacts(device, configuration, { facts: { version, ...facts } }) {

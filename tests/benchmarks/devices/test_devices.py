@@ -50,6 +50,14 @@ def first_changed(given: Run, **changes: object) -> Run:
     [
         (replace(proved(), interrupted=True), "interrupted"),
         (first_changed(proved(), proof=None), "does not prove"),
+        (
+            first_changed(proved(), proof=Proof(4, 2e-4, 112.0)),
+            "above the limit .*0.0001 and 80 dB",
+        ),
+        (first_changed(proved(), proof=Proof(4, 2e-6, 79.0)), "above the limit"),
+        (first_changed(proved(), proof=Proof(4, 0.47, None)), "above the limit"),
+        (first_changed(proved(), proof=Proof(4, 0.6, 9.0, "int8")), "0.5 and 8 dB"),
+        (first_changed(proved(), proof=Proof(4, 0.4, 9.0, "unheard of")), "above the limit"),
         (first_changed(proved(), error="wrong: 3 dB"), r"no figure of .* \(wrong: 3 dB\)"),
         (first_changed(proved(), artifact=None), "which file"),
         (first_changed(proved(), artifact=Artifact("a", "short", 1)), "which file"),
@@ -60,6 +68,22 @@ def test_what_is_no_figure_is_refused(tmp_path: Path, given: Run, why: str) -> N
     write(given, tmp_path / "board.json")
     with pytest.raises(InputError, match=f"board.json .*{why}"):
         read_all(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("proof", "runtime", "shown"),
+    [
+        (Proof(4, 0.4, 9.0, "int8"), {}, ("4e-01", "9")),
+        (Proof(4, 0.1, 21.0), {"precision": "bfloat16"}, ("1e-01", "21")),
+        (Proof(4, 0.1, 21.0, "float32"), {"precision": "bfloat16"}, ("1e-01", "21")),
+        (Proof(4, 0.04, None, "float16"), {}, ("4e-02", "4.0% differ")),
+    ],
+)
+def test_the_looser_precision_counts(
+    tmp_path: Path, proof: Proof, runtime: dict[str, str], shown: tuple[str, str]
+) -> None:
+    write(first_changed(proved(), proof=proof, runtime=runtime), tmp_path / "board.json")
+    assert table(read_all(tmp_path)).rows[0][5:7] == shown
 
 
 def test_one_name_is_one_file(tmp_path: Path) -> None:
