@@ -8,7 +8,7 @@ from benchmarks.report.machines import Machines
 from benchmarks.report.sentence import Name, Sentence
 from benchmarks.report.series import OperatorBars
 from benchmarks.report.summary import Row, RunView
-from benchmarks.report.units import byte_unit, time_text
+from benchmarks.report.units import byte_unit, exact_text, time_text
 
 
 def about(view: RunView) -> Sentence:
@@ -106,7 +106,7 @@ def _proof(measurement: Measurement) -> str:
     if proof is None:
         return "none: the file has no reference outputs for these sizes"
     if proof.snr_db is None:
-        return f"exact in {proof.cases} cases"
+        return f"{exact_text(proof)} in {proof.cases} cases"
     return (
         f"error of {proof.relative:.1e} and {proof.snr_db:.0f} dB at worst in {proof.cases} cases"
     )

@@ -7,6 +7,7 @@ from benchmarks.report.summary import Missing, Row, RunView, typical
 from benchmarks.report.units import (
     Unit,
     byte_unit,
+    exact_text,
     interval_text,
     percent_text,
     rate_unit,
@@ -159,7 +160,7 @@ def _proof(row: Row) -> Cell:
     if proof is None:
         return Cell(UNPROVEN)
     if proof.snr_db is None:
-        return Cell("exact")
+        return Cell(exact_text(proof))
     return Cell(f"{proof.relative:.0e}".replace("e-0", "e-"), f"{proof.snr_db:.0f} dB")
 
 

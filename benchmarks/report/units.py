@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from benchmarks.record import Proof
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -65,6 +67,11 @@ def ratio_text(ratio: float) -> str:
 def interval_text(low: float, high: float) -> str:
     """Both ends of the interval of a ratio."""
     return f"{ratio_text(low)}–{ratio_text(high)}"
+
+
+def exact_text(proof: Proof) -> str:
+    """A proof without noise: of outputs that are equal, or of whole numbers, which may differ."""
+    return "exact" if proof.relative == 0 else f"{100 * proof.relative:.2g} % differ"
 
 
 def percent_text(share: float) -> str:
