@@ -106,6 +106,7 @@ def damages() -> dict[str, Callable[[dict[str, Any]], Any]]:
         "long text": lambda run: {**run, "machine": {"user agent": "x" * 1000}},
         "many facts": lambda run: {**run, "machine": {f"fact {i}": "x" for i in range(100)}},
         "escapes in an error": inside(error="\x1b[2J"),
+        "a proof by nothing": inside(proof={"cases": 1, "relative": 0.0, "snr_db": None}),
     }
 
 
