@@ -68,7 +68,7 @@ def program(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_phone_opens_the_page_over_the_cable_and_its_result_joins_the_table(
-    run: Any, phone: Path, nano: Path, tmp_path: Path
+    run: Any, phone: Path, small: Path, tmp_path: Path
 ) -> None:
     require_assets()
     pytest.importorskip("playwright.sync_api")
@@ -79,14 +79,14 @@ def test_the_phone_opens_the_page_over_the_cable_and_its_result_joins_the_table(
     (phone / "browser").write_text(text)
     result, report = tmp_path / "result.json", tmp_path / "report.html"
     code, shown, told = run(
-        *("bench", nano, "--adb", "--seconds", "0.3", "--rounds", "6", "--threads", "1"),
+        *("bench", small, "--adb", "--seconds", "0.3", "--rounds", "6", "--threads", "1"),
         *("--json", result, "--html", report),
     )
     assert code == 0, told
     found = json.loads(result.read_text())
     assert found["machine"]["model"] == "Pixel 8" and found["machine"]["chip"] == "Tensor G3"
     [measured] = found["measurements"]
-    assert measured["candidate"]["path"] == str(nano) and len(measured["rounds"]) == 6
+    assert measured["candidate"]["path"] == str(small) and len(measured["rounds"]) == 6
     assert measured["proof"]["cases"] == 2
     assert "web:wasm" in shown and "Pixel 8" in report.read_text()
     asked = (phone / "asked").read_text().splitlines()
@@ -150,10 +150,10 @@ def test_phones_that_cannot_be_used_are_told_apart(
     assert code == 2 and words in told and told.count("\n") == 1
 
 
-def test_a_phone_that_opens_nothing_is_told(run: Any, phone: Path, nano: Path) -> None:
+def test_a_phone_that_opens_nothing_is_told(run: Any, phone: Path, small: Path) -> None:
     require_assets()
     (phone / "locked").touch()
-    code, _, told = run("bench", nano, "--adb")
+    code, _, told = run("bench", small, "--adb")
     assert code == 2 and "Pixel 8 opens no page" in told
     assert "reverse --remove" in (phone / "asked").read_text()
 
