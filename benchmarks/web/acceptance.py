@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.record import Candidate, Measurement, Run
 from benchmarks.result import decode
 from benchmarks.web.plan import PagePlan
+from benchmarks.web.proofs import require_proof
 from slide_deploy.errors import InputError
 
 # Twenty rounds of a second, each call a tenth of a millisecond, for fifty candidates, are less.
@@ -46,12 +47,15 @@ def _require_plan(run: Run, plan: PagePlan) -> None:
     wanted = plan.document["candidates"]
     if len(run.measurements) != len(wanted) or run.seconds != plan.document["seconds"]:
         raise _another()
-    for measurement, entry in zip(run.measurements, wanted, strict=True):
+    for measurement, entry, reference in zip(
+        run.measurements, wanted, plan.references, strict=True
+    ):
         blank = _plain(_untouched(measurement))
         if blank not in [
             _plain(each) for each in (entry["measurement"], entry["fallback"]) if each
         ]:
             raise _another()
+        require_proof(measurement, reference, is_refused=entry["refused"] is not None)
 
 
 def _untouched(measurement: Measurement) -> dict[str, Any]:

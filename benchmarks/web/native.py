@@ -1,7 +1,8 @@
 """A program that the user names measures on a phone: LiteRT's ``benchmark_model``, or one like it.
 
-It is pushed and run over the cable, in turns like every other candidate. It prints means and gives
-no answers back, so that what it measures is marked unproven.
+It is pushed and run over the cable, in turns like every other candidate. It prints means and no
+outputs, so that what it measures on the phone is marked unproven. A file that is wrong on this
+machine is not pushed.
 """
 
 import random
@@ -13,13 +14,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.measuring.race import Plan
-from benchmarks.record import RECORD_VERSION, Candidate, Measurement, Round, Run, WarmUp
+from benchmarks.record import RECORD_VERSION, Artifact, Candidate, Measurement, Round, Run, WarmUp
 from benchmarks.web.adb import Phone
+from benchmarks.web.plan import refused
 from slide_deploy import __version__, interruption
+from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
+from slide_deploy.references.checking import verify_by_reference
+from slide_deploy.references.proof import worst_failure
+from slide_deploy.references.reference_file import read_reference
 
-TARGET = "litert:adb"
-SUFFIXES = (".tflite",)
+# Runs the files on this machine.
+_HERE = "litert:cpu"
 _FOLDER = "/data/local/tmp/slide-deploy"
 _DEFAULT_THREADS = 4
 # "Inference timings in us: Init: 12, First inference: 99, Warmup (avg): 98.5, Inference (avg): 97"
@@ -56,7 +62,11 @@ def measure(
         raise InputError(f"--adb-binary {binary} does not exist: give the program's file.")
     started = datetime.now(UTC).isoformat(timespec="seconds")
     count = threads or _DEFAULT_THREADS
-    measured = {each.name: _blank(plan, each, count) for each in plan.candidates}
+    measured = {}
+    for each in plan.candidates:
+        step(f"comparing {each.name} with its reference outputs")
+        reason = _wrong_here(Path(each.path), plan.artifacts.get(each.name))
+        measured[each.name] = replace(_blank(plan, each, count), error=reason)
     begin, interrupted = time.monotonic(), False
     try:
         program = _pushed(phone, binary, "program")
@@ -64,6 +74,7 @@ def measure(
         files = {
             each.name: _pushed(phone, Path(each.path), f"{index}{Path(each.path).suffix}")
             for index, each in enumerate(plan.candidates)
+            if measured[each.name].error is None
         }
         order, draw = list(files), random.Random(plan.seed)
         for index in range(plan.rounds):
@@ -87,6 +98,23 @@ def measure(
         measurements=tuple(measured.values()),
         interrupted=interrupted,
     )
+
+
+def _wrong_here(path: Path, artifact: Artifact | None) -> str | None:
+    """Why a file must not be timed; None if it is right here, or nothing here can tell.
+
+    Raises:
+        InputError: if its reference outputs are damaged.
+    """
+    reference = read_reference(path)
+    reason = refused(reference, artifact)
+    if reason or reference is None or not target_named(_HERE).find().present:
+        return reason
+    try:
+        verdict = verify_by_reference(path, reference, _HERE)
+    except InputError as error:
+        return str(error)
+    return None if verdict.passed else f"wrong: {worst_failure(verdict)}"
 
 
 def _blank(plan: Plan, candidate: Candidate, threads: int) -> Measurement:

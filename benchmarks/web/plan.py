@@ -12,6 +12,7 @@ from slide_deploy import __version__
 from slide_deploy.backends.web import assets
 from slide_deploy.backends.web.site import Resource
 from slide_deploy.companions import files_of
+from slide_deploy.references.record import Reference
 from slide_deploy.references.reference_file import read_reference, reference_path
 
 
@@ -23,11 +24,13 @@ class PagePlan:
         document: for the page, as plain data.
         files: models, what belongs to them and their reference outputs, by address.
         devices: that candidates name.
+        references: one a candidate; None where its file has no reference outputs.
     """
 
     document: dict[str, Any]
     files: Mapping[str, Resource]
     devices: tuple[str, ...]
+    references: tuple[Reference | None, ...]
 
 
 def page_plan(plan: Plan, threads: int | None) -> PagePlan:
@@ -43,7 +46,7 @@ def page_plan(plan: Plan, threads: int | None) -> PagePlan:
     files: dict[str, Resource] = {}
     folders: dict[Path, str] = {}
     on_wasm = {each.path for each in plan.candidates if device_of(each) == "wasm"}
-    entries = []
+    entries, references = [], []
     for candidate in plan.candidates:
         path = Path(candidate.path)
         if path not in folders:
@@ -52,6 +55,7 @@ def page_plan(plan: Plan, threads: int | None) -> PagePlan:
         folder = folders[path]
         beside = [name for name in files_of(path) if name != path.name]
         reference = folder + reference_path(path).name
+        references.append(read_reference(path))
         entries.append(
             {
                 "device": device_of(candidate),
@@ -59,7 +63,7 @@ def page_plan(plan: Plan, threads: int | None) -> PagePlan:
                 "model": folder + path.name,
                 "externals": {name: folder + name for name in beside},
                 "reference": reference if reference in files else None,
-                "refused": _refused(path, plan.artifacts.get(candidate.name)),
+                "refused": refused(references[-1], plan.artifacts.get(candidate.name)),
                 "measurement": _blank(plan, candidate),
                 "fallback": None
                 if candidate.path in on_wasm
@@ -80,7 +84,7 @@ def page_plan(plan: Plan, threads: int | None) -> PagePlan:
         "post": None,
     }
     devices = tuple(dict.fromkeys(map(device_of, plan.candidates)))
-    return PagePlan(document, files, devices)
+    return PagePlan(document, files, devices, tuple(references))
 
 
 def device_of(candidate: Candidate) -> str:
@@ -97,13 +101,13 @@ def _parts(path: Path) -> dict[str, Resource]:
     return parts
 
 
-def _refused(path: Path, artifact: Artifact | None) -> str | None:
+def refused(reference: Reference | None, artifact: Artifact | None) -> str | None:
     """Why a file is not even opened; None where nothing speaks against it.
 
-    Raises:
-        InputError: if its reference outputs are damaged.
+    Args:
+        reference: outputs that stand beside it.
+        artifact: the file as it is now.
     """
-    reference = read_reference(path)
     if reference is None or artifact is None or artifact.sha256 == reference.model_sha256:
         return None
     return "wrong: the file is not the one that was proved when it was exported: export it again"

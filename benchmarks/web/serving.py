@@ -42,8 +42,8 @@ def waiting(
 ) -> Iterator[Waiting]:
     """Serve a plan's page while the block lasts.
 
-    Whoever has not the token, which is made anew each time, sees nothing. The first result that is
-    the run which was planned is taken; then the token is spent.
+    Each call makes a new token, and the page is served only under it. The first result that matches
+    the plan is accepted; later results are refused.
 
     Args:
         plan: what the page measures.
@@ -78,7 +78,7 @@ def waiting(
 
 
 class _Inbox:
-    """Takes one result, whoever comes first."""
+    """Accepts the first result that matches the plan, from any device."""
 
     def __init__(self, plan: PagePlan, say: Callable[[str], None]) -> None:
         self._plan = plan

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,21 +55,23 @@ class Elsewhere:
     binary: Path | None
 
     def __post_init__(self) -> None:
-        chosen = [
-            option
-            for option, is_given in (
-                ("--web", self.web),
-                ("--web-bundle", self.bundle is not None),
-                ("--adb-binary" if self.binary else "--adb", self.adb or self.binary is not None),
-            )
-            if is_given
-        ]
+        chosen = self._chosen
         if len(chosen) > 1:
             raise InputError(f"{' and '.join(chosen)} are different ways: give one.")
         if self.serial is not None and not self.adb and self.binary is None:
             raise InputError("--adb-serial names a phone for --adb: give --adb as well.")
         if self.host is not None and not self.web:
             raise InputError("--host is where --web serves the page: give it with --web.")
+
+    @property
+    def _chosen(self) -> tuple[str, ...]:
+        """The options that were given of those that say where bench measures."""
+        given = {
+            "--web": self.web,
+            "--web-bundle": self.bundle is not None,
+            "--adb-binary" if self.binary else "--adb": self.adb or self.binary is not None,
+        }
+        return tuple(option for option, is_given in given.items() if is_given)
 
     @property
     def is_chosen(self) -> bool:
@@ -95,16 +98,14 @@ class Elsewhere:
         return elsewhere(files, place, wanted)
 
     def refuse(self, options: dict[str, object]) -> None:
-        """Refuse options that are of no use elsewhere.
+        """Refuse options that apply to measuring on this machine only.
 
         Args:
             options: by name; None or False where they were not given.
         """
-        if not self.is_chosen:
-            return
-        for option, value in options.items():
+        for chosen, (option, value) in product(self._chosen, options.items()):
             if value:
-                raise InputError(f"{option} measures on this machine: leave it out.")
+                raise InputError(f"{option} cannot be combined with {chosen}: leave one out.")
 
     def run(self, plan: "Plan", threads: int | None, quiet: bool) -> "Run":
         """Measure there.

@@ -70,6 +70,11 @@ def fits_all(session: Session, reference: Reference) -> bool:
     return all(_fitted(session.inputs, case) is not None for case in reference.cases)
 
 
+def fits_any(ports: Sequence[Port], reference: Reference) -> bool:
+    """Whether any case has the sizes of a session's inputs."""
+    return any(_fitted(ports, case) is not None for case in reference.cases)
+
+
 def prove(
     session: Session, stream: Stream, reference: Reference, precision: str | None = None
 ) -> Verification | None:

@@ -52,8 +52,8 @@ export function hint() {
   if (location.protocol === "file:") return "A page from a file runs with one thread.";
   return isSecureContext
     ? "The server does not send the headers that threads need, so one thread runs: see docs/web.md."
-    : "Browsers give threads, a fine timer and WebGPU to pages of https and of localhost only. By " +
-        "cable, slide-deploy bench --web --adb measures with all of them.";
+    : "Browsers give threads, a fine timer and WebGPU to pages of https and of localhost only. An " +
+        "Android phone on a cable has all of them: slide-deploy bench FILE --adb";
 }
 
 function stepText(step) {

@@ -149,13 +149,13 @@ export class Race {
 export function proofText(proof) {
   if (!proof?.tested) return "unproven";
   const cases = proof.tested === 1 ? "1 case" : `${proof.tested} cases`;
-  return `${cases}, at worst ${worst(proof)}`;
+  return `${cases}, at worst ${worstText(proof)}`;
 }
 
-/** Whole numbers have no noise: what is told of them is the share that differs. */
-function worst({ relative, snr }) {
+/** Noise in dB; where there are only whole numbers, the share of them that differs. */
+function worstText({ relative, snr }) {
   if (Number.isFinite(snr)) return `${snr.toFixed(0)} dB`;
-  return relative === 0 ? "exact" : `${(100 * relative).toPrecision(2)}% differ`;
+  return relative === 0 ? "exact" : `${Number((100 * relative).toPrecision(2))} % differ`;
 }
 
 /** A proof as a result holds it; null where no case had the sizes that were measured. */

@@ -6,6 +6,7 @@ stands still while anything else happens.
 """
 
 import base64
+import secrets
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -43,8 +44,11 @@ def open_file(device: str, path: Path, configuration: Configuration, stage: Stag
     with ExitStack() as stack:
         resources = driver_resources() | {RUNTIME + name: folder / name for name in names}
         resources |= {MODEL + name: file for name, file in files.items()}
-        port = stack.enter_context(serving(Site(resources)))
-        base = f"http://127.0.0.1:{port}/"
+        # Other programs of this machine can reach the port, but do not know the token.
+        token = secrets.token_urlsafe(16)
+        site = Site({f"{token}/{name}": each for name, each in resources.items()})
+        port = stack.enter_context(serving(site))
+        base = f"http://127.0.0.1:{port}/{token}/"
         with stage("import"):
             page = DrivenPage(base + "driver.html", device)
         stack.callback(page.close)

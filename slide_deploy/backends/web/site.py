@@ -7,12 +7,14 @@ of another site that points its own name here, to read along, is refused.
 
 import ipaddress
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _TYPES = {
@@ -35,6 +37,10 @@ HEADERS = {
 _KEPT, _NOT_KEPT = "private, max-age=3600", "no-store"
 # A client that says nothing for so long is gone; its thread must not stay.
 _SECONDS_OF_SILENCE = 30
+# A client that sends single bytes must end as well. Large models over slow networks take minutes.
+_SECONDS_OF_A_REQUEST = 600
+# Each connection takes a thread. A browser opens six.
+_MOST_CONNECTIONS = 64
 _BLOCK = 1 << 20
 # Of a body that is refused: whoever sends more does not wait for words.
 _MOST_DRAINED = 256 << 20
@@ -108,9 +114,38 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        # When each open connection has to end, in seconds of `time.monotonic`.
+        self._deadlines: dict[Any, float] = {}
+        self._lock = Lock()
         if ":" in site.host:
             self.address_family = socket.AF_INET6
         super().__init__((site.host, site.port), _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread; a connection beyond `_MOST_CONNECTIONS` is closed at once."""
+        with self._lock:
+            is_taken = len(self._deadlines) < _MOST_CONNECTIONS
+            if is_taken:
+                self._deadlines[request] = time.monotonic() + _SECONDS_OF_A_REQUEST
+        if is_taken:
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection and make room for another one."""
+        with self._lock:
+            self._deadlines.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Break off connections that are overdue: their threads then close them."""
+        now = time.monotonic()
+        with self._lock:
+            overdue = [each for each, deadline in self._deadlines.items() if deadline <= now]
+        for each in overdue:
+            with suppress(OSError):  # the client has gone
+                each.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of a client that went away."""

@@ -2,11 +2,13 @@
 
 import http.client
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 
 import pytest
 
+from slide_deploy.backends.web import site as sites
 from slide_deploy.backends.web.site import HEADERS, Reply, Resource, Site, serving
 
 MISSING = "Nothing here."
@@ -140,3 +142,39 @@ def test_clients_that_stall_or_break_off_stop_nobody(port: int, taken: list[byte
     for raw in held:
         raw.close()
     assert taken == []
+
+
+def test_connections_beyond_the_most_are_closed_until_one_has_ended() -> None:
+    with serving(Site({"a.js": b"export {}"})) as port:
+        held = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(64)]
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            ask(port, "/a.js")
+        for raw in held:
+            raw.close()
+        status = None
+        for _ in range(100):  # the threads of the closed ones have to notice
+            try:
+                status = ask(port, "/a.js")[0].status
+                break
+            except (ConnectionError, http.client.HTTPException):
+                time.sleep(0.05)
+        assert status == 200
+
+
+def test_a_client_that_never_ends_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes within the seconds of silence."""
+    monkeypatch.setattr(sites, "_SECONDS_OF_A_REQUEST", 0.3)
+    with (
+        serving(Site({})) as port,
+        closing(socket.create_connection(("127.0.0.1", port), timeout=0.05)) as raw,
+    ):
+        for _ in range(200):
+            try:
+                raw.sendall(b"x")
+                if raw.recv(1) == b"":
+                    return
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                return
+        pytest.fail("the connection is still open")

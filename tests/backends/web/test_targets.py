@@ -1,6 +1,9 @@
 """Files in the system's browser, opened by the contract of every backend."""
 
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import onnxruntime
@@ -9,6 +12,7 @@ import pytest
 from slide_deploy.backends.base import Session, Target, untimed
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.web import assets, browser, targets
+from slide_deploy.backends.web import session as session_module
 from slide_deploy.backends.web.targets import TARGETS
 from slide_deploy.errors import InputError
 from tests.browser import require_assets
@@ -110,3 +114,38 @@ def test_a_damaged_file_and_a_missing_device_are_one_sentence(tmp_path: Path, pa
         opened(WASM, damaged)
     with pytest.raises(InputError, match="does not load on web:webnn"):
         opened(BY_NAME["web:webnn"], path)
+
+
+def test_a_driven_page_is_served_under_a_token_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another user of this machine reaches the port, and must not read the model."""
+    addresses: list[str] = []
+    statuses: list[int] = []
+
+    class Page:
+        def __init__(self, address: str, device: str) -> None:
+            addresses.append(address)
+
+        def ask(self, command: str, wanted: dict[str, str]) -> None:
+            for address in (addresses[-1], wanted["model"]):
+                parts = urlsplit(address)
+                _, token, rest = parts.path.split("/", 2)
+                assert len(token) >= 22
+                for path in (parts.path, f"/{rest}", f"/{token[:-1]}/{rest}"):
+                    with closing(HTTPConnection(str(parts.hostname), parts.port)) as made:
+                        made.request("GET", path)
+                        statuses.append(made.getresponse().status)
+            raise InputError("seen")
+
+        def close(self) -> None:
+            return
+
+    monkeypatch.setattr(session_module, "DrivenPage", Page)
+    monkeypatch.setattr(assets, "require", lambda: tmp_path)
+    (tmp_path / "net.onnx").write_bytes(b"a model")
+    for _ in range(2):
+        with pytest.raises(InputError, match="seen"):
+            WASM.open(tmp_path / "net.onnx", Configuration(), untimed)
+    assert statuses == [200, 404, 404] * 4
+    assert len({urlsplit(each).path for each in addresses}) == 2

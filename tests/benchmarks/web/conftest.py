@@ -4,18 +4,29 @@ from typing import Any
 
 import pytest
 
+from tests.backends.files import onnx_file
 from tests.benchmarks.web.references import write_reference
 from tests.browser import launched, require_assets
 from tests.mutants.bases import base
 from tests.mutants.catalogue import CATALOGUE
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
-    """Of a module: playwright drives one browser at a time in a thread."""
+    """Of these tests: playwright drives one browser at a time in a thread."""
     require_assets()
     with launched() as started:
         yield started
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A file of one product with its reference outputs, for tests that are not of its answers."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    path = onnx_file(folder, None)
+    write_reference(path)
+    return path
 
 
 @pytest.fixture

@@ -2,13 +2,22 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from benchmarks.web.pages import script
+from slide_deploy import draws
 from slide_deploy.backends.web.browser import find_browser
+from slide_deploy.companions import model_digest
+from slide_deploy.precisions import Limit
+from slide_deploy.references.record import ExpectedCase, Reference, expected
+from slide_deploy.references.reference_file import reference_path, write_reference
+from tests.backends.files import WEIGHTS, litert_file
 from tests.browser import ARGUMENTS, require_assets
 
 PRINTS = """INFO: Loaded model /data/local/tmp/slide-deploy/0.tflite
@@ -59,7 +68,7 @@ def program(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_phone_opens_the_page_over_the_cable_and_its_result_joins_the_table(
-    run: Any, phone: Path, nano: Path, tmp_path: Path
+    run: Any, phone: Path, small: Path, tmp_path: Path
 ) -> None:
     require_assets()
     pytest.importorskip("playwright.sync_api")
@@ -70,14 +79,14 @@ def test_the_phone_opens_the_page_over_the_cable_and_its_result_joins_the_table(
     (phone / "browser").write_text(text)
     result, report = tmp_path / "result.json", tmp_path / "report.html"
     code, shown, told = run(
-        *("bench", nano, "--adb", "--seconds", "0.3", "--rounds", "6", "--threads", "1"),
+        *("bench", small, "--adb", "--seconds", "0.3", "--rounds", "6", "--threads", "1"),
         *("--json", result, "--html", report),
     )
     assert code == 0, told
     found = json.loads(result.read_text())
     assert found["machine"]["model"] == "Pixel 8" and found["machine"]["chip"] == "Tensor G3"
     [measured] = found["measurements"]
-    assert measured["candidate"]["path"] == str(nano) and len(measured["rounds"]) == 6
+    assert measured["candidate"]["path"] == str(small) and len(measured["rounds"]) == 6
     assert measured["proof"]["cases"] == 2
     assert "web:wasm" in shown and "Pixel 8" in report.read_text()
     asked = (phone / "asked").read_text().splitlines()
@@ -141,10 +150,10 @@ def test_phones_that_cannot_be_used_are_told_apart(
     assert code == 2 and words in told and told.count("\n") == 1
 
 
-def test_a_phone_that_opens_nothing_is_told(run: Any, phone: Path, nano: Path) -> None:
+def test_a_phone_that_opens_nothing_is_told(run: Any, phone: Path, small: Path) -> None:
     require_assets()
     (phone / "locked").touch()
-    code, _, told = run("bench", nano, "--adb")
+    code, _, told = run("bench", small, "--adb")
     assert code == 2 and "Pixel 8 opens no page" in told
     assert "reverse --remove" in (phone / "asked").read_text()
 
@@ -157,8 +166,10 @@ def test_a_phone_that_opens_nothing_is_told(run: Any, phone: Path, nano: Path) -
         (("--adb-serial", "1"), "give --adb as well"),
         (("--host", "0.0.0.0"), "give it with --web"),
         (("--adb", "--host", "0.0.0.0"), "give it with --web"),
-        (("--web", "--pin", "0"), "--pin measures on this machine: leave it out."),
-        (("--web", "--calibrate"), "--calibrate measures on this machine"),
+        (("--web", "--pin", "0"), "--pin cannot be combined with --web: leave one out."),
+        (("--adb", "--calibrate"), "--calibrate cannot be combined with --adb"),
+        (("--web", "--bundle", "out"), "--bundle cannot be combined with --web: leave one out."),
+        (("--web-bundle", "o", "--bundle", "p"), "cannot be combined with --web-bundle"),
         (("--web", "--target", "onnxruntime:cpu"), "A browser measures web:wasm"),
         (("--web-bundle", "out", "--fail-above", "5%"), "leave out --fail-above"),
         (("--web-bundle", "out", "--json", "x.json"), "leave out --json"),
@@ -175,3 +186,51 @@ def test_options_that_contradict_each_other_are_refused(
 def test_files_of_other_kinds_are_refused(run: Any, file: Path) -> None:
     code, _, told = run("bench", file, "--web")
     assert code == 2 and "A browser runs no" in told and ".onnx" in told
+
+
+def test_the_page_names_a_command_that_measures(run: Any, phone: Path, tmp_path: Path) -> None:
+    found = re.search(r"slide-deploy bench FILE (--[^\"]+)\"", script("facts.js").read_text())
+    assert found
+    (phone / "devices").write_text("")
+    (tmp_path / "net.onnx").write_bytes(b"a model")
+    _, _, told = run("bench", tmp_path / "net.onnx", *found[1].split())
+    assert "No phone is connected" in told, "the options fit each other, and a phone is looked for"
+
+
+def with_reference(path: Path, factor: float = 1.0) -> Path:
+    """A file that multiplies by WEIGHTS, with reference outputs that are a factor off."""
+    recipe = draws.normal(5, (1, 4), "float32")
+    truth = np.maximum(recipe.tensor().astype(np.float64) @ WEIGHTS, 0) * factor
+    assert truth.any()
+    case = ExpectedCase("noise", {"x": recipe}, {"y": expected(truth, 0)})
+    reference = Reference(model_digest(path), "float32", Limit(1e-4, 80.0), (case,))
+    write_reference(reference_path(path), reference)
+    return path
+
+
+def benched(run: Any, phone: Path, path: Path, program: Path) -> tuple[dict[str, Any], str]:
+    (phone / "prints").write_text(PRINTS)
+    result = path.with_name("result.json")
+    options = ("--adb-binary", program, "--rounds", "6", "--json", result)
+    code, _, told = run("bench", path, *options)
+    [measured] = json.loads(result.read_text())["measurements"]
+    assert code == (1 if measured["error"] else 0), told
+    return measured, (phone / "asked").read_text()
+
+
+def test_a_changed_file_is_not_pushed(run: Any, phone: Path, file: Path, program: Path) -> None:
+    with_reference(file).write_bytes(b"another model")
+    measured, asked = benched(run, phone, file, program)
+    assert measured["error"].startswith("wrong: the file is not the one that was proved")
+    assert measured["rounds"] == [] and str(file) not in asked
+
+
+@pytest.mark.parametrize(("factor", "error"), [(1.0, None), (1.25, "wrong: 14 dB on noise")])
+def test_a_file_that_litert_finds_wrong_here_is_not_pushed(
+    run: Any, phone: Path, program: Path, tmp_path: Path, factor: float, error: str | None
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    path = with_reference(litert_file(tmp_path, 1), factor)
+    measured, asked = benched(run, phone, path, program)
+    assert measured["error"] == error and measured["proof"] is None
+    assert (str(path) in asked) == (len(measured["rounds"]) == 6) == (error is None)

@@ -43,10 +43,10 @@ def downloaded(visit: Visit, place: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_server_without_isolation_and_a_file_measure_with_one_thread(
-    run: Any, browser: Any, nano: Path, tmp_path: Path
+    run: Any, browser: Any, small: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "bundle"
-    pages = write_bundle(planned([candidate(nano)], threads=4), out)
+    pages = write_bundle(planned([candidate(small)], threads=4), out)
     assert [page.name for page in pages] == ["index.html", "single.html"]
     results = []
     with plain_server(out) as address:
@@ -72,24 +72,24 @@ def test_a_server_without_isolation_and_a_file_measure_with_one_thread(
     assert code == 0, shown
 
 
-def test_a_bundle_tells_nothing_of_this_machine(nano: Path, tmp_path: Path) -> None:
+def test_a_bundle_tells_nothing_of_this_machine(small: Path, tmp_path: Path) -> None:
     require_assets()
     out = tmp_path / "bundle"
-    write_bundle(planned([candidate(nano)]), out)
+    write_bundle(planned([candidate(small)]), out)
     names = {each.relative_to(out).as_posix() for each in out.rglob("*") if each.is_file()}
-    assert {"index.html", "plan.json", f"model/0/{nano.name}", "runtime/LICENSE"} <= names
+    assert {"index.html", "plan.json", f"model/0/{small.name}", "runtime/LICENSE"} <= names
     for name in names:
         if name.endswith((".json", ".html")):
             assert str(tmp_path).encode() not in (out / name).read_bytes()
     plan = json.loads((out / "plan.json").read_text())
     assert plan["post"] is None and set(plan["runtime"]["wasm"]) <= names
     with pytest.raises(InputError, match="is there already: give it a new folder"):
-        write_bundle(planned([candidate(nano)]), out)
+        write_bundle(planned([candidate(small)]), out)
 
 
-def test_graphics_need_more_than_one_file(nano: Path, tmp_path: Path) -> None:
+def test_graphics_need_more_than_one_file(small: Path, tmp_path: Path) -> None:
     require_assets()
-    [page] = write_bundle(planned([candidate(nano, "webgpu")]), tmp_path / "bundle")
+    [page] = write_bundle(planned([candidate(small, "webgpu")]), tmp_path / "bundle")
     assert page.name == "index.html"
     runtime = {each.name for each in (tmp_path / "bundle" / "runtime").iterdir()}
     assert "ort.webgpu.min.mjs" in runtime and "ort.wasm.min.mjs" in runtime

@@ -77,6 +77,11 @@ def test_words_are_the_same_in_three_hands(page: Any) -> None:
         assert found == draws.words(seed, 50).tolist() == [word(seed, each) for each in range(50)]
 
 
+def texts(number: float) -> str:
+    """As JavaScript reads it."""
+    return str(float(number)).replace("inf", "Infinity")
+
+
 TRUTH = np.array([[1.0, -2.0, 3.0], [0.5, 0.25, -4.0]], np.float32)
 
 
@@ -91,31 +96,38 @@ TRUTH = np.array([[1.0, -2.0, 3.0], [0.5, 0.25, -4.0]], np.float32)
         (np.where(TRUTH < 0, np.inf, TRUTH), np.where(TRUTH < 0, -np.inf, TRUTH), 3, False),
         (np.where(TRUTH < 0, np.nan, TRUTH), TRUTH, 4.0, False),
         (TRUTH[:1], TRUTH, 4.0, False),
+        (np.array([3, 5, 9, 9]), np.array([3, 5, 9, 10]), 10.0, False),
+        (np.array([3, 5]), np.array([3, 5]), 5.0, True),
+        (np.array([True, False, True]), np.array([True, True, True]), 1.0, False),
+        (np.array([3, 5]), np.array([3, 5, 9]), 9.0, False),
     ],
 )
 def test_figures_are_those_of_python(
     page: Any, answer: np.ndarray, truth: np.ndarray, scale: float, is_centred: bool
 ) -> None:
+    if truth.dtype.kind == "f":
+        answer, truth = answer.astype(np.float32), truth.astype(np.float32)
     figures = page.evaluate(
-        """async ([answer, shape, truth, wanted, scale, isCentred]) => {
+        """async ([dtype, answer, shape, truth, wanted, scale, isCentred]) => {
           const { compare } = await import("/references.js");
-          const given = { dtype: "float32", shape, values: Float32Array.from(answer, Number) };
-          const values = Float32Array.from(truth, Number);
-          const known = { dtype: "float32", shape: wanted, values };
+          const { typed } = await import("/tensors.js");
+          const given = { dtype, shape, values: typed(dtype, answer.map(Number)) };
+          const known = { dtype, shape: wanted, values: typed(dtype, truth.map(Number)) };
           const output = { shape: wanted, samples: null, scale: 0 };
           const { relative, snr } = compare(given, known, output, scale, isCentred);
           return [String(relative), String(snr)];
         }""",
         [
-            [str(each).replace("inf", "Infinity") for each in answer.ravel().tolist()],
+            truth.dtype.name,
+            [texts(each) for each in answer.ravel().tolist()],
             list(answer.shape),
-            [str(each).replace("inf", "Infinity") for each in truth.ravel().tolist()],
+            [texts(each) for each in truth.ravel().tolist()],
             list(truth.shape),
             scale,
             is_centred,
         ],
     )
-    wanted = compare(answer.astype(np.float32), truth.astype(np.float32), scale, is_centred)
+    wanted = compare(answer, truth, scale, is_centred)
     for found, known in zip(figures, (wanted.max_relative, wanted.snr_db), strict=True):
         number = float(found.replace("Infinity", "inf"))
         assert (math.isnan(number) and math.isnan(known)) or number == pytest.approx(known, 1e-9)
@@ -148,3 +160,67 @@ def test_modules_stand_behind_what_they_import() -> None:
     with pytest.raises(ValueError, match=r"main\.js imports .*, which come after it"):
         joined(("main.js", *FACE[:-1]))
     assert Path(script("clock.js")).is_file()
+
+
+@pytest.mark.parametrize(
+    ("proof", "words"),
+    [
+        ({"tested": 0}, "unproven"),
+        ({"tested": 1, "relative": 1e-6, "snr": 90.2}, "1 case, at worst 90 dB"),
+        ({"tested": 2, "relative": 0, "snr": "Infinity"}, "2 cases, at worst exact"),
+        ({"tested": 2, "relative": 0.0125, "snr": "Infinity"}, "2 cases, at worst 1.3 % differ"),
+    ],
+)
+def test_a_proof_is_exact_only_if_nothing_differs(
+    page: Any, proof: dict[str, object], words: str
+) -> None:
+    told = page.evaluate(
+        """async proof => {
+          const { proofText } = await import("/race.js");
+          return proofText({ ...proof, snr: Number(proof.snr) });
+        }""",
+        proof,
+    )
+    assert told == words
+
+
+@pytest.mark.parametrize(
+    ("factor", "height", "tested", "is_wrong"),
+    [(2, 8, 1, False), (3, 8, 1, True), (2, 9, 0, False), (3, 9, 0, True)],
+)
+def test_a_file_that_is_timed_at_other_sizes_is_proved_at_its_own(
+    page: Any, factor: int, height: int, tested: int, is_wrong: bool
+) -> None:
+    """The session multiplies by a factor; its reference outputs are of a height of 8, times 2."""
+    found = page.evaluate(
+        """async ([factor, height]) => {
+          const { prove } = await import("/references.js");
+          const { tensorOf } = await import("/draws.js");
+          const draw = { kind: "normal", seed: 3, factor: 1 };
+          const recipe = { dtype: "float32", shape: [1, 2, 8], draw };
+          const { values } = tensorOf(recipe);
+          const doubled = values.map(each => 2 * each);
+          const truth = { dtype: "float32", shape: [1, 2, 8], values: doubled };
+          const outputs = { out: { shape: [1, 2, 8], samples: null, scale: 1 } };
+          const reference = {
+            cases: [{ name: "noise", rows: null, inputs: { x: recipe }, outputs }],
+            limit: { relative: 1e-4, snr_db: 80 },
+            tensors: { "output/noise/out": truth },
+          };
+          const session = {
+            inputs: [{ name: "x", dtype: "float32", shape: [null, 2, null] }],
+            bind(feeds) { this.bound = feeds.x; },
+            async run() {},
+            read() {
+              const answer = this.bound.values.map(each => factor * each);
+              return [{ ...this.bound, name: "out", values: answer }];
+            },
+          };
+          const ports = [{ name: "x", dtype: "float32", shape: [1, 2, height] }];
+          const { tested, wrong } = await prove(session, ports, reference);
+          return [tested, wrong];
+        }""",
+        [factor, height],
+    )
+    assert found[0] == tested
+    assert found[1] == ("wrong: 6 dB on noise" if is_wrong else None)

@@ -99,19 +99,19 @@ def test_reference_outputs_prove_no_other_file(nano: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_another_file_is_not_even_opened(browser: Any, nano: Path, tmp_path: Path) -> None:
-    shutil.copytree(nano.parent, tmp_path / "other")
-    other = tmp_path / "other" / nano.name
-    other.write_bytes(nano.read_bytes() + b"\x00")
-    run, text = measured(browser, planned([candidate(other), candidate(nano)]))
+def test_another_file_is_not_even_opened(browser: Any, small: Path, tmp_path: Path) -> None:
+    shutil.copytree(small.parent, tmp_path / "other")
+    other = tmp_path / "other" / small.name
+    other.write_bytes(small.read_bytes() + b"\x00")
+    run, text = measured(browser, planned([candidate(other), candidate(small)]))
     assert run.measurements[0].rounds == () and run.measurements[0].cold is None
     assert (run.measurements[0].error or "").startswith("wrong: the file is not the one")
     assert run.measurements[1].rounds and "1 of 2 wrong, and not timed" in text
 
 
 @pytest.mark.slow
-def test_threads_are_those_that_were_asked_for(browser: Any, nano: Path) -> None:
-    run, text = measured(browser, planned([candidate(nano)], threads=2))
+def test_threads_are_those_that_were_asked_for(browser: Any, small: Path) -> None:
+    run, text = measured(browser, planned([candidate(small)], threads=2))
     [found] = run.measurements
     assert found.candidate.configuration.threads == 2 and found.runtime["threads"] == "2"
     assert found.rounds and "2 threads" in text
@@ -140,24 +140,22 @@ def test_webgpu_in_software_is_proved_and_timed_where_it_is_right(
 
 
 @pytest.mark.slow
-def test_what_is_missing_falls_back_and_says_so(browser: Any, nano: Path) -> None:
-    run, text = measured(browser, planned([candidate(nano, "webnn")]))
+def test_what_is_missing_falls_back_and_says_so(browser: Any, small: Path) -> None:
+    run, text = measured(browser, planned([candidate(small, "webnn")]))
     [found] = run.measurements
     assert found.candidate.target == "web:wasm"
-    assert found.candidate.name == "nano on web:wasm in place of web:webnn"
+    assert found.candidate.name == "small on web:wasm in place of web:webnn"
     assert found.runtime["fallback"].startswith("web:wasm in place of web:webnn: this browser has")
     assert found.rounds and "so WebAssembly runs it" in text
-    both = planned([candidate(nano), candidate(nano, "webnn")])
+    both = planned([candidate(small), candidate(small, "webnn")])
     run, text = measured(browser, both)
     assert run.measurements[0].rounds and not run.measurements[1].rounds
     assert (run.measurements[1].error or "").startswith("not measured: this browser has")
 
 
 @pytest.mark.slow
-def test_open_batches_are_proved_in_every_copy(browser: Any, tmp_path: Path) -> None:
-    path = base(open_batch=True).copy("onnx", tmp_path / "open")
-    write_reference(path)
-    run, _ = measured(browser, planned([candidate(path, batch=3)]))
+def test_open_batches_are_proved_in_every_copy(browser: Any, small: Path) -> None:
+    run, _ = measured(browser, planned([candidate(small, batch=3)]))
     [found] = run.measurements
     assert found.inputs[0].shape[0] == 3
     assert found.proof is not None and found.proof.cases == 2 and found.rounds
@@ -165,9 +163,9 @@ def test_open_batches_are_proved_in_every_copy(browser: Any, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_a_race_that_is_stopped_keeps_what_it_has_and_can_be_run_again(
-    browser: Any, nano: Path
+    browser: Any, small: Path
 ) -> None:
-    plan = planned([candidate(nano)], seconds=1, rounds=1000)
+    plan = planned([candidate(small)], seconds=1, rounds=1000)
     with waiting(plan) as served, visiting(browser, served.address) as visit:
         visit.page.wait_for_selector(".latency", timeout=60_000)
         visit.page.click("#stop")

@@ -106,6 +106,7 @@ def damages() -> dict[str, Callable[[dict[str, Any]], Any]]:
         "long text": lambda run: {**run, "machine": {"user agent": "x" * 1000}},
         "many facts": lambda run: {**run, "machine": {f"fact {i}": "x" for i in range(100)}},
         "escapes in an error": inside(error="\x1b[2J"),
+        "a proof by nothing": inside(proof={"cases": 1, "relative": 0.0, "snr_db": None}),
     }
 
 
@@ -194,8 +195,8 @@ def test_hostile_facts_stay_text_in_every_report(served: Waiting, plan: PagePlan
 
 
 @pytest.mark.slow
-def test_a_reload_a_closed_tab_and_a_second_device_end_well(browser: Any, nano: Path) -> None:
-    plan = planned([candidate(nano)], seconds=1)
+def test_a_reload_a_closed_tab_and_a_second_device_end_well(browser: Any, small: Path) -> None:
+    plan = planned([candidate(small)], seconds=1)
     with waiting(plan) as served:
         with visiting(browser, served.address) as closed:
             closed.page.wait_for_selector("#stop:not([hidden])")
@@ -218,8 +219,8 @@ def test_a_reload_a_closed_tab_and_a_second_device_end_well(browser: Any, nano: 
 
 
 @pytest.mark.slow
-def test_a_command_that_has_ended_is_told_on_the_page(browser: Any, nano: Path) -> None:
-    plan = planned([candidate(nano)], seconds=3)
+def test_a_command_that_has_ended_is_told_on_the_page(browser: Any, small: Path) -> None:
+    plan = planned([candidate(small)], seconds=3)
     with waiting(plan) as served:
         context = browser.new_context()
         page = context.new_page()
