@@ -16,6 +16,7 @@ from slide_deploy.graph_checks import Policy, check_file, load_policy
 from slide_deploy.graph_checks.traps import TRAPS
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.lowerings import FORMS, Lowering
+from slide_deploy.presets import preset_named
 from tests.browser import require_assets
 from tests.support import Golden, exported, exported_path
 
@@ -103,3 +104,10 @@ def test_webgpu_is_wrong_exactly_where_the_rule_says(tmp_path: Path, policy: Pol
 def test_two_of_our_forms_meet_it(form: str, policy: Policy, nano: Golden) -> None:
     files = exported(load_checkpoint(nano.path), lowering=Lowering(form), formats=("onnx",))
     assert bool(met(exported_path(files, "onnx"), policy)) == (form in ("depthwise", "dual"))
+
+
+@pytest.mark.slow
+def test_the_preset_for_browsers_does_not_meet_it(policy: Policy, nano: Golden) -> None:
+    lowering = Lowering.parse(preset_named("browser").lowering)
+    files = exported(load_checkpoint(nano.path), lowering=lowering, formats=("onnx",))
+    assert met(exported_path(files, "onnx"), policy) == set()
