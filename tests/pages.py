@@ -41,8 +41,8 @@ def _inputs(precision: Precision) -> str:
 def presets_table() -> str:
     """The presets as a table of Markdown."""
     rows = [
-        "| preset | `--to` | `--precision` | pixels | batch | why |",
-        "|---|---|---|---|---|---|",
+        "| preset | `--to` | `--precision` | `--lowering` | pixels | batch | why |",
+        "|---|---|---|---|---|---|---|",
     ]
     for preset in PRESETS:
         pixels = preset.input_layout if preset.embed_preprocessing else "normalised"
@@ -51,7 +51,7 @@ def presets_table() -> str:
             pixels = "a picture"
         batch = "open" if preset.dynamic_batch else "1"
         rows.append(
-            f"| `{preset.name}` | {', '.join(preset.formats)} | {preset.precision} | {pixels} | "
-            f"{batch} | {preset.reason} |"
+            f"| `{preset.name}` | {', '.join(preset.formats)} | {preset.precision} | "
+            f"{preset.lowering} | {pixels} | {batch} | {preset.reason} |"
         )
     return "\n".join(rows) + "\n"

@@ -28,6 +28,7 @@ def test_a_preset_can_be_written(preset) -> None:
     assert choices.formats == preset.formats
     assert choices.precision == preset.precision
     assert choices.dynamic_batch == preset.dynamic_batch
+    assert choices.lowering == preset.lowering
     assert choices.preprocessing.embedded == preset.embed_preprocessing
     assert choices.preprocessing.layout == preset.input_layout
 
@@ -38,20 +39,27 @@ def test_what_is_given_wins(name: str) -> None:
         preset=name,
         to=("coreml", "onnx"),
         precision="mixed",
+        lowering="dual/2",
         dynamic_batch=name != "gpu",
         embed_preprocessing=False,
     )
     choices = chosen(wishes)
     assert choices.formats == ("coreml", "onnx")
     assert (choices.precision, choices.dynamic_batch) == ("mixed", name != "gpu")
+    assert choices.lowering == "dual/2"
     assert not choices.preprocessing.embedded
+    assert chosen(Wishes(preset=name, lowering="auto")).lowering == "auto"
+    assert chosen(Wishes(preset=name, tune=True)).lowering == "auto"
+    with pytest.raises(InputError, match=r"--tune finds .* --lowering flat names one"):
+        chosen(Wishes(preset=name, tune=True, lowering="flat"))
     assert chosen(Wishes(preset=name, input_layout="NCHW")).preprocessing.layout == "nchw"
 
 
 def test_without_a_preset_a_format_is_asked_for() -> None:
     with pytest.raises(InputError, match=r"--to names no format.*--preset"):
         chosen(Wishes())
-    assert chosen(Wishes(to=("onnx",))).precision == "float32"
+    choices = chosen(Wishes(to=("onnx",)))
+    assert (choices.precision, choices.lowering) == ("float32", "auto")
 
 
 def test_a_command_with_a_preset(run, nano: Golden, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def export(
     calibration: PathLike | None = None,
     max_drop: float | None = None,
     data: PathLike | None = None,
-    lowering: str | Lowering = "auto",
+    lowering: str | Lowering | None = None,
     tune: bool = False,
     features: bool = False,
     embed_preprocessing: bool | None = None,
@@ -83,6 +83,7 @@ def export(
             ``path,label``; if left out those for calibration, without those that ranges are
             measured on.
         lowering: the form of the slide attentions; "auto" takes the fastest by measurement.
+            "auto" if left out.
         tune: race the forms of each attention here first, which takes a minute for each.
         features: of a checkpoint: write the maps of all stages in place of the logits.
         embed_preprocessing: let files take pixels from 0 to 255, as uint8 or as a picture.
@@ -118,6 +119,8 @@ def export(
         to=texts_of(to),
         precision=precision,
         delegate=delegate,
+        lowering=None if lowering is None else str(lowering),
+        tune=tune,
         dynamic_batch=dynamic_batch,
         embed_preprocessing=embed_preprocessing,
         mean=mean,
@@ -127,15 +130,10 @@ def export(
     )
     choices = chosen(wishes)
     formats = choices.formats
-    how = lowering if isinstance(lowering, Lowering) else read_lowering(lowering)
-    if tune and isinstance(how, Lowering):
-        raise InputError(
-            f"--tune finds the fastest form and --lowering {lowering} names one: give either."
-        )
     options = ExportOptions(
         formats=formats,
         out=path_of(out, "--out"),
-        lowering=how,
+        lowering=read_lowering(choices.lowering),
         precision=choices.precision,
         policy=policy_of(policy),
         force=force,

@@ -35,7 +35,6 @@ from slide_deploy.formats import format_names, known_formats
 from slide_deploy.precisions import known_precisions
 from slide_deploy.presets import preset_names
 from slide_deploy.tasks.options import (
-    AUTO,
     read_lowering,
     read_policy,
     require,
@@ -101,7 +100,7 @@ def export(
     calibration: CalibrationOption = None,
     max_drop: MaxDropOption = None,
     data: DataOption = None,
-    lowering: LoweringOption = AUTO,
+    lowering: LoweringOption = None,
     tune: Annotated[
         bool,
         typer.Option(
@@ -169,6 +168,8 @@ def export(
             to=to or (),
             precision=None if precision is None else precision.value,
             delegate=delegate,
+            lowering=lowering,
+            tune=tune,
             dynamic_batch=dynamic_batch,
             embed_preprocessing=embed_preprocessing,
             mean=parse_channels(mean, "--mean"),
@@ -183,12 +184,8 @@ def export(
     for exporter in exporters:
         exporter.require(choices.precision)
     require_targets(exporters, verify_on or ())
-    how = read_lowering(lowering)
+    how = read_lowering(choices.lowering)
     if tune:
-        if lowering.lower() != AUTO:
-            raise InputError(
-                f"--tune finds the fastest form and --lowering {lowering} names one: give either."
-            )
         require_bench()
     require_writable_folder(out)
     for exporter in exporters if source.stem else ():

@@ -25,11 +25,11 @@ DEFAULT_PRECISION = Precision(FLOAT32.name)
 
 
 LoweringOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         help="Form of the slide attentions: auto takes the fastest by measurement. Or depthwise, "
         "per-offset, broadcast, running-mean, dual or flat; with a number of strips: "
-        "per-offset/4.",
+        "per-offset/4. auto if left out.",
         metavar="FORM",
         autocompletion=one_of((AUTO, *FORMS)),
     ),

@@ -21,6 +21,8 @@ STANDARD_OPS, PORTABLE = BUILT_IN = ("standard-ops", "portable")
 # A policy is written by hand.
 _MAX_BYTES = 1 << 20
 ANY_SIZE = "*"
+# Those that ``traps`` knows bugs of.
+TRAP_TARGETS = ("openvino:cpu", "web:webgpu")
 # Where the rank is that of the exported program, files that declare less may have this one: Core
 # ML computes no further.
 COMMON_RANK = 5
@@ -66,6 +68,8 @@ class Policy:
     its channels, and ``allow_declared_rank`` whether a file may have the rank that it declares of
     its program, where that is above ``max_rank``.
 
+    ``known_traps_on`` holds the targets whose bugs count, of ``TRAP_TARGETS``.
+
     ``formats`` lacks those of which the policy has no section. Rules that need one do not judge
     files of these formats.
     """
@@ -91,6 +95,7 @@ class Policy:
     allow_control_flow: bool
     allow_unfold: bool
     known_traps: bool
+    known_traps_on: frozenset[str]
     norm_epsilons: tuple[float, ...]
     formats: Mapping[str, FormatPolicy]
 
@@ -191,6 +196,7 @@ def _policy(file: str | Path, content: dict[str, Any]) -> Policy:
         allow_control_flow=structure.flag("control_flow"),
         allow_unfold=structure.flag("unfold"),
         known_traps=structure.flag("known_traps"),
+        known_traps_on=structure.strings("known_traps_on", TRAP_TARGETS),
         norm_epsilons=structure.fractions("norm_epsilons"),
         formats=formats,
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from slide_deploy.graph_checks.attentions import attentions
+from slide_deploy.graph_checks.convolutions import convolutions
 from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
 from slide_deploy.graph_checks.kinds import Kind, kind_of
@@ -39,7 +40,8 @@ class Trap:
 
     Attributes:
         name: what it is about.
-        runtime: which runtime and device.
+        runtime: which runtime and device, in words.
+        target: the same as ``slide-deploy doctor`` names it, and a policy.
         versions: those that were seen to be wrong.
         formats: how bad it is to meet it, in files of the formats that the runtime reads.
         find: where a graph meets it.
@@ -48,6 +50,7 @@ class Trap:
 
     name: str
     runtime: str
+    target: str
     versions: tuple[str, ...]
     formats: Mapping[str, Severity]
     find: Callable[[Graph], Iterator[Find]]
@@ -83,6 +86,24 @@ def heads_equal_tokens(graph: Graph) -> Iterator[Find]:
         )
 
 
+def groups_share_a_vector(graph: Graph) -> Iterator[Find]:
+    """A grouped convolution of one or two axes, some of whose vectors of outputs have two groups.
+
+    ONNX Runtime Web computes v outputs at once on WebGPU, if each group has 4 or more: v is 4, 2
+    or 1, the largest that divides the number of all outputs. It reads the inputs of the first
+    output's group for all v. So it is wrong if v does not divide the number of outputs a group.
+    """
+    for found in convolutions(graph):
+        together = next(v for v in (4, 2, 1) if found.outputs % v == 0)
+        each = found.outputs_per_group
+        if found.groups > 1 and len(found.kernel) < 3 and each >= 4 and each % together:
+            yield Find(
+                found.node.name,
+                f"Convolves {found.groups} groups into {each} outputs each, {together} at a time",
+                certain=True,
+            )
+
+
 def _permutation(graph: Graph, name: str) -> tuple[int, ...] | None:
     """The permutation that gives a value; None if no transpose does."""
     node = graph.producers.get(name)
@@ -108,11 +129,22 @@ TRAPS = (
     Trap(
         name="heads equal tokens",
         runtime="OpenVINO on the CPU",
+        target="openvino:cpu",
         versions=("2026.4.1",),
         # An ONNX file may never meet OpenVINO.
         formats={"onnx": "warning", "openvino": "error"},
         find=heads_equal_tokens,
         remedy="Put the features before the tokens, (batch, heads, d, tokens), as slide-deploy "
         "does where heads and tokens are as many, or merge heads into the batch.",
+    ),
+    Trap(
+        name="groups share a vector",
+        runtime="ONNX Runtime Web on WebGPU",
+        target="web:webgpu",
+        versions=("1.30.0",),
+        formats={"onnx": "error"},
+        find=groups_share_a_vector,
+        remedy="Export with --lowering flat where it is a slide attention; else run the file with "
+        "WebAssembly.",
     ),
 )

@@ -8,7 +8,7 @@ from slide_deploy.formats import Format, format_named, refuse_delegate
 from slide_deploy.images.description import LAYOUTS, ORDERS, Preprocessing
 from slide_deploy.precisions import FLOAT32
 from slide_deploy.presets import preset_named
-from slide_deploy.tasks.options import parse_formats
+from slide_deploy.tasks.options import AUTO, parse_formats
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Wishes:
         to: formats, as they are written.
         precision: name of a precision.
         delegate: library that runs parts of the files, for formats that have a choice of them.
+        lowering: form of the slide attentions, or "auto".
+        tune: whether the forms are raced first.
         dynamic_batch: whether the batch is left open.
         embed_preprocessing: whether files take pixels.
         mean: of each channel.
@@ -32,6 +34,8 @@ class Wishes:
     to: Sequence[str] = ()
     precision: str | None = None
     delegate: str | None = None
+    lowering: str | None = None
+    tune: bool = False
     dynamic_batch: bool | None = None
     embed_preprocessing: bool | None = None
     mean: Sequence[float] | None = None
@@ -47,12 +51,14 @@ class Choices:
     Attributes:
         formats: names of formats, each once.
         precision: name of a precision.
+        lowering: form of the slide attentions, or "auto".
         dynamic_batch: whether the batch is left open.
         preprocessing: how pixels become what the network takes.
     """
 
     formats: tuple[str, ...]
     precision: str
+    lowering: str
     dynamic_batch: bool
     preprocessing: Preprocessing
 
@@ -76,15 +82,18 @@ def chosen(wishes: Wishes) -> Choices:
     if layout is None:
         layout = preset.input_layout if preset is not None and embedded else LAYOUTS[0]
     precision, batch = wishes.precision, wishes.dynamic_batch
+    lowering = _lowering(wishes)
     if preset is not None:
         formats = formats or preset.formats
         precision = preset.precision if precision is None else precision
         batch = preset.dynamic_batch if batch is None else batch
+        lowering = preset.lowering if lowering is None else lowering
     records = [format_named(format) for format in formats]
     refuse_delegate(records, wishes.delegate)
     return Choices(
         formats=formats,
         precision=_default_precision(records, wishes.delegate) if precision is None else precision,
+        lowering=AUTO if lowering is None else lowering,
         dynamic_batch=bool(batch),
         preprocessing=Preprocessing(
             mean=_numbers(wishes.mean),
@@ -94,6 +103,18 @@ def chosen(wishes: Wishes) -> Choices:
             order=(wishes.channel_order or ORDERS[0]).lower(),
         ),
     )
+
+
+def _lowering(wishes: Wishes) -> str | None:
+    """The form that the user asks for; a race finds the fastest. None if they say nothing."""
+    if not wishes.tune:
+        return wishes.lowering
+    if wishes.lowering is not None and wishes.lowering.lower() != AUTO:
+        raise InputError(
+            f"--tune finds the fastest form and --lowering {wishes.lowering} names one: give "
+            "either."
+        )
+    return AUTO
 
 
 def _default_precision(formats: Sequence[Format], delegate: str | None) -> str:

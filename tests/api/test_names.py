@@ -21,7 +21,7 @@ SIGNATURES = {
     "lower": "model, lowering='depthwise'",
     "export": "model, inputs=None, *, to=(), preset=None, out='exported', name=None, "
     "input_names=(), output_names=(), open_sizes=None, dynamic_batch=None, precision=None, "
-    "delegate=None, calibration=None, max_drop=None, data=None, lowering='auto', tune=False, "
+    "delegate=None, calibration=None, max_drop=None, data=None, lowering=None, tune=False, "
     "features=False, embed_preprocessing=None, mean=None, "
     "deviation=None, input_layout=None, channel_order=None, labels=(), softmax=False, "
     "verify_on=(), policy=None, force=False, keep_failed=False, unproven=False, progress=False",

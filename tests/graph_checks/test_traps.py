@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from slide_deploy.graph_checks import Report, check_file
+from slide_deploy.graph_checks.policy import TRAP_TARGETS
 from slide_deploy.graph_checks.traps import TRAPS
 from tests.graph_checks.attention_onnx import Case, answer, tokens, write
 from tests.graph_checks.small_models import export
@@ -62,6 +63,10 @@ def test_openvino_answers_wrongly_exactly_where_the_rule_says(
         assert traps_met(check_file(ir)) == ["error"] * wrong
     else:
         assert not wrong, f"OpenVINO {openvino_version()} is wrong too: add it to the trap"
+
+
+def test_policies_can_name_the_targets_of_all_traps() -> None:
+    assert {trap.target for trap in TRAPS} == set(TRAP_TARGETS)
 
 
 def test_the_trap_is_mended_where_its_versions_end(tmp_path: Path) -> None:
