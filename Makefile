@@ -183,6 +183,8 @@ bench-quantisation: $(VENV)/.installed
 # each makes the export longer: there the two forms that lead elsewhere are raced.
 TUNE := slide-deploy tune --target onnxruntime:cpu --target openvino:cpu --threads 2 \
 	--out slide_deploy/tuning/defaults.json
+TUNE_DEVICES := slide_deploy tune --target litert:cpu --target executorch:xnnpack --threads 2 \
+	--out slide_deploy/tuning/defaults.json
 # Slide stages of PVT, PVTv2-B0, CSWin and NAT.
 OTHER_HOSTS := 64x56x56:d64 128x28x28:d64 32x56x56 64x56x56 128x28x28 96x56x56:d24 \
 	192x28x28:d24
@@ -190,11 +192,12 @@ OTHER_HOSTS := 64x56x56:d64 128x28x28:d64 32x56x56 64x56x56 128x28x28 96x56x56:d
 # tests/golden, and steps of a factor of four between them and those above.
 SMALL := 16x8x8:d8 8x16x16:d8 16x8x8:k5:d8 8x16x16:k5:d8 32x4x4:d8 16x16x16:d8 8x32x32:d8 \
 	32x8x8 64x14x14 32x28x28 96x28x28 64x32x32:k5
-tune: $(VENV)/.installed
+tune: $(DEVICES)/.installed
 	$(BIN)/$(TUNE) --strips 1,2 --attention 96x56x56 --attention 192x28x28 \
 		--attention 128x56x56 --attention 256x28x28 \
 		--attention 96x56x56:nchw --attention 128x56x56:nchw
 	$(BIN)/$(TUNE) --strips 1 --precision int8 --attention 96x56x56 --attention 192x28x28
+	$(DEVICES)/bin/python -m $(TUNE_DEVICES) --strips 1 --attention 96x56x56 --attention 192x28x28
 	for size in $(OTHER_HOSTS); do $(BIN)/$(TUNE) --strips 1 --attention $$size || exit; done
 	$(BIN)/$(TUNE) --strips 1,10,20 --form running-mean --form flat \
 		--attention 96x200x200:nchw --attention 128x200x200:nchw

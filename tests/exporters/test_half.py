@@ -199,7 +199,7 @@ def test_examples_show_what_cases_do_not(tmp_path: Path) -> None:
     middle = nn.Linear(32, 32)
     model = network(middle)
     with torch.no_grad():
-        middle.weight.mul_(200)
+        middle.weight.mul_(150)
     plain, shown = (
         pipeline.export(
             image_network(model, SHAPE),
