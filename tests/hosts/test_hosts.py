@@ -33,7 +33,7 @@ def formats(host: Host) -> tuple[str, ...]:
     each way to write one meets one format, in turn. Every trained attention meets each format in
     one of its two networks. A large map is the same as a small one to converters. The networks of
     the graph rules are all met as ONNX, and as one of the others in turn. The rest is met in all
-    formats where sizes are open or a format refuses it, else beside the quick ones in one more.
+    formats where sizes are open or a format refuses it, else in the quick ones.
     """
     for name, named in NAMED.items():
         if host is named:
@@ -48,8 +48,7 @@ def formats(host: Host) -> tuple[str, ...]:
         return ("onnx",)
     if host.open_sizes or host.refused:
         return FORMATS
-    others = [format for format in FORMATS if format not in host.quick]
-    return tuple(others[HOSTS.index(host) % len(others) :][:1]) if others else ()
+    return ()
 
 
 def cases() -> list[object]:

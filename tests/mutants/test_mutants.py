@@ -18,8 +18,8 @@ from tests.support import verify_file
 
 def files() -> Iterator[object]:
     """Every kind in every format. Quick is one kind in three of damaged files and weights, in one
-    format in turn, and one network. The long tests have each kind in one format, and one in three
-    in all; ``make full`` has the rest. The formats that are written apart are left to the long
+    format in turn, and one network. The long tests have each kind in one format; ``make full`` has
+    the rest. The formats that are written apart are left to the long
     tests, one kind in three.
     """
     for number, mutant in enumerate(CATALOGUE):
@@ -28,7 +28,7 @@ def files() -> Iterator[object]:
         for format in mutant.formats:
             if format not in NETWORKS:
                 marks = [pytest.mark.full if number % 3 else pytest.mark.slow]
-            elif format != turn and (mutant.exports or number % 3):
+            elif format != turn:
                 marks = [pytest.mark.full]
             elif mutant.exports:
                 marks = [] if mutant.name == "dense-convolution" else [pytest.mark.slow]
