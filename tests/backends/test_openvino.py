@@ -1,5 +1,9 @@
 """What is particular to OpenVINO."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -152,3 +156,18 @@ def test_the_counters_of_the_cpu_are_running_means(tmp_path) -> None:
     # The first call packs weights; its time is still in the mean, half and a quarter of it.
     assert later[0] >= first / 2 - 1
     assert later[2] >= first / 4 - 1
+
+
+def test_ctrl_c_is_heard_after_models_have_gone(written: Path, tmp_path: Path) -> None:
+    """In a process of its own: where the plugin's stack for signals stays, the signal ends it."""
+    path = files.copied(written, "openvino", 1, tmp_path)
+    code = (
+        "import gc, signal, sys; from pathlib import Path\n"
+        "from slide_deploy.backends import open_file\n"
+        "first, second = (open_file(Path(sys.argv[1])) for _ in range(2))\n"
+        "del first; gc.collect(); del second; gc.collect()\n"
+        "try: signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt: print('heard')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("heard\n", 0), done.stderr

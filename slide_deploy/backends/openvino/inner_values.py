@@ -8,6 +8,7 @@ from slide_deploy.backends.base import Feeds
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.openvino.network import port_of, refusals, target_name
 from slide_deploy.backends.openvino.properties import properties_of
+from slide_deploy.backends.openvino.signal_stack import use_own_stack
 from slide_deploy.machine import usable_threads
 
 
@@ -33,6 +34,7 @@ def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
         compiled = core.compile_model(
             model, "CPU", properties_of("CPU", Configuration(usable_threads()))
         )
+        use_own_stack()
         ports = [port_of(*item) for item in enumerate(compiled.inputs)]
         answers = compiled([feeds[port.name].astype(port.dtype) for port in ports])
     return {str(index): answers[output] for index, output in enumerate(compiled.outputs)}

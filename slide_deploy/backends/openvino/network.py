@@ -28,6 +28,7 @@ from slide_deploy.backends.openvino.properties import (
     automatic_properties,
     properties_of,
 )
+from slide_deploy.backends.openvino.signal_stack import use_own_stack
 from slide_deploy.errors import InputError, MissingExtra
 
 SUFFIXES = (".xml", ".onnx")
@@ -129,6 +130,7 @@ def compile_file(
             )
     with stage("compile"), refusals(path, name):
         compiled = core.compile_model(model, device, properties)
+        use_own_stack()
     _refuse_another_device(device, name, compiled)
     _refuse_another_precision(name, configuration, compiled)
     outputs = tuple(port_name(*item) for item in enumerate(compiled.outputs))

@@ -19,7 +19,7 @@ def _needs_a_browser() -> None:
         pytest.skip(reason)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_page_and_a_loop_by_hand_agree(nano: Path) -> None:
     """Within a factor that a busy machine keeps; docs/web.md has what a quiet one measures."""
     [(page, hand)] = compared(nano, pairs=1, seconds=1.0, threads=1)
