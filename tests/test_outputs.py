@@ -102,7 +102,7 @@ def commands_with_json() -> set[str]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_json_is_a_path_in_every_command_and_stands_alone_on_standard_output(
     run: Run, calls, tmp_path: Path
 ) -> None:

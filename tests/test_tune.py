@@ -191,7 +191,7 @@ def test_export_does_not_race_unasked(run, decide, tmp_path) -> None:
     [
         {"onnx": "onnxruntime:cpu"},
         pytest.param(
-            {"onnx": "onnxruntime:cpu", "openvino": "openvino:cpu"}, marks=pytest.mark.slow
+            {"onnx": "onnxruntime:cpu", "openvino": "openvino:cpu"}, marks=pytest.mark.full
         ),
     ],
     ids=",".join,

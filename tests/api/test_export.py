@@ -326,7 +326,7 @@ for path in done.paths.values():
 
 
 @pytest.mark.parametrize(
-    "formats", ["onnx", pytest.param("onnx,openvino,coreml", marks=pytest.mark.slow)]
+    "formats", ["onnx", pytest.param("onnx,openvino,coreml", marks=pytest.mark.full)]
 )
 def test_nothing_is_printed_unless_asked_for(formats: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, formats, str(NANO), str(tmp_path / "out")]

@@ -156,7 +156,7 @@ def test_open_batch(name: str) -> None:
 @pytest.mark.parametrize(
     "mix",
     [
-        pytest.param(MIXES[1], marks=pytest.mark.slow),
+        pytest.param(MIXES[1], marks=pytest.mark.full),
         pytest.param(MIXES[2], marks=pytest.mark.full),
     ],
     ids=",".join,

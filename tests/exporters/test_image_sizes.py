@@ -26,7 +26,7 @@ SHIFTED = GOLDEN / "slide_swin_nano_shifted.pth"
     [
         pytest.param(SHIFTED, (256, 128), {}, True, FORMATS, marks=pytest.mark.slow),
         pytest.param(
-            NANO, (128, 192), {"keep_windows": True}, False, FORMATS, marks=pytest.mark.slow
+            NANO, (128, 192), {"keep_windows": True}, False, FORMATS, marks=pytest.mark.full
         ),
         # Tables are interpolated before a format matters.
         (NANO, (96, 96), {"resize_position_tables": True}, False, ("onnx",)),

@@ -83,7 +83,7 @@ def test_of_two_that_write_one_file_the_second_is_refused(tmp_path: Path) -> Non
     assert agrees(out) == ["onnx"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_with_force_the_last_one_wins_and_the_manifest_is_its_own(tmp_path: Path) -> None:
     out = tmp_path / "out"
     call = (NANO, "--to", "onnx", "--out", out, "-q", "--force")
@@ -91,7 +91,7 @@ def test_with_force_the_last_one_wins_and_the_manifest_is_its_own(tmp_path: Path
     assert agrees(out) == ["onnx"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_of_two_checkpoints_the_second_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
     other = GOLDEN / "slide_swin_nano_ema.pth"

@@ -345,7 +345,7 @@ def operators(path: Path) -> set[str]:
     return {node.op_type for node in onnx.load(path, load_external_data=False).graph.node}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_files_of_the_plain_host(tmp_path: Path) -> None:
     """Kernels that are cut to narrow stripes are constants; stripes are part of the open batch."""
     checkpoint = loaded(tmp_path, SMALL)
@@ -359,7 +359,7 @@ def test_files_of_the_plain_host(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "formats", [("onnx",), pytest.param(("openvino", "coreml"), marks=pytest.mark.slow)]
+    "formats", [("onnx",), pytest.param(("openvino", "coreml"), marks=pytest.mark.full)]
 )
 def test_files_of_padded_maps(formats: tuple[str, ...], tmp_path: Path) -> None:
     config = BACKBONES["one position is missing"]

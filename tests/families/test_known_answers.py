@@ -80,7 +80,7 @@ def test_files(name: str, format: str) -> None:
 
 
 @goldens(others=pytest.mark.full)
-@pytest.mark.slow
+@pytest.mark.full
 def test_files_of_the_maps_with_an_open_batch(name: str) -> None:
     golden = family_golden(name)
     checkpoint = golden.load()

@@ -154,8 +154,10 @@ def test_the_trained_size_changes_no_table(trained: Pvt, path: Path) -> None:
         assert torch.equal(loaded.model.get_parameter(name), trained.get_parameter(name))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("features", [False, True])
+@pytest.mark.parametrize(
+    "features",
+    [pytest.param(False, marks=pytest.mark.slow), pytest.param(True, marks=pytest.mark.full)],
+)
 def test_files_at_another_size(path: Path, tmp_path: Path, features: bool) -> None:
     loaded = load_checkpoint(path, Overrides(image_size=(96, 72)))
     options = ExportOptions(FORMATS, tmp_path / "out")

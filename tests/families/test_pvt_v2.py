@@ -383,7 +383,7 @@ def test_another_image_size_needs_no_interpolation(tmp_path: Path) -> None:
         assert np.abs(found - wanted.numpy()).max() < 1e-4, file.format
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @torch.no_grad()
 def test_files_of_the_linear_version(tmp_path: Path) -> None:
     """Seven divides the maps of the first two stages, and not those of the others."""

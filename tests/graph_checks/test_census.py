@@ -82,7 +82,7 @@ def test_every_form_is_tried_with_one_head_and_with_several() -> None:
         assert {Lowering.parse(text).form for text in texts} == FORMS.keys()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_file_of_all_forms_keeps_every_rule(every_form_exported: Files, format: str) -> None:
     assert check_file(every_form_exported[format]).violations == ()

@@ -30,24 +30,28 @@ def formats(host: Host) -> tuple[str, ...]:
     """The formats in which the long tests export a host; every other pair is a full test.
 
     However somebody wrote an attention, it is replaced by the same layers before a format matters:
-    each way to write one meets one format, in turn. Every trained attention meets each format in
+    one way in three meets one format, in turn. Every trained attention meets each format in
     one of its two networks. A large map is the same as a small one to converters. The networks of
     the graph rules are all met as ONNX, and as one of the others in turn. The rest is met in all
-    formats where sizes are open or a format refuses it, else in the quick ones.
+    formats where a format refuses it, as ONNX and one of the others where sizes are open, and else
+    in the quick ones.
     """
     for name, named in NAMED.items():
         if host is named:
             return LONG_FORMATS[name]
     if host in WRITTEN[1:]:
-        return (FORMATS[WRITTEN.index(host) % len(FORMATS)],)
+        place = WRITTEN.index(host)
+        return () if place % 3 else (FORMATS[place // 3 % len(FORMATS)],)
     if host.name.endswith("in a residual net"):
         return ("onnx", "openvino")
     if host.name.endswith("in a dense net"):
         return ("coreml",)
     if host.slow:
         return ("onnx",)
-    if host.open_sizes or host.refused:
+    if host.refused:
         return FORMATS
+    if host.open_sizes:
+        return ("onnx", FORMATS[1 + HOSTS.index(host) % 2])
     return ()
 
 
@@ -101,7 +105,15 @@ def expected_status(host: Host, merged: int) -> str:
 
 def open_hosts(format: str) -> list[object]:
     return [
-        pytest.param(host, marks=() if format in host.quick else pytest.mark.slow, id=host.name)
+        pytest.param(
+            host,
+            marks=()
+            if format in host.quick
+            else pytest.mark.slow
+            if format in formats(host)
+            else pytest.mark.full,
+            id=host.name,
+        )
         for host in HOSTS
         if host.open_sizes and format not in host.refused
     ]
@@ -131,13 +143,11 @@ def test_an_open_onnx_file_runs_at_other_sizes(host: Host) -> None:
     at_other_sizes(host, "onnx")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("host", open_hosts("openvino"))
 def test_an_open_openvino_file_runs_at_other_sizes(host: Host) -> None:
     at_other_sizes(host, "openvino")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("host", open_hosts("coreml"))
 def test_an_open_core_ml_package_runs_at_other_sizes(host: Host) -> None:
     at_other_sizes(host, "coreml")

@@ -43,8 +43,10 @@ def wrong(outcomes: list[Outcome]) -> list[str]:
     return [str(outcome) for outcome in outcomes if not outcome.right]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("open_batch", [False, True])
+@pytest.mark.parametrize(
+    "open_batch",
+    [pytest.param(False, marks=pytest.mark.full), pytest.param(True, marks=pytest.mark.slow)],
+)
 def test_every_runtime_answers_slide_attention(open_batch: bool) -> None:
     """As many positions as channels and as offsets; two thirds of the pairs of form and heads."""
     map = Map(3, 3, 9)
@@ -68,8 +70,8 @@ def test_every_runtime_answers_slide_attention(open_batch: bool) -> None:
     ("map", "patterns"),
     [
         # As many heads as positions; as many windows as positions in each.
-        pytest.param(Map(4, 4, 16), window_parts, id="windows", marks=pytest.mark.slow),
-        pytest.param(Map(2, 2, 4), other_parts, id="others", marks=pytest.mark.slow),
+        pytest.param(Map(4, 4, 16), window_parts, id="windows", marks=pytest.mark.full),
+        pytest.param(Map(2, 2, 4), other_parts, id="others", marks=pytest.mark.full),
     ],
 )
 def test_every_runtime_answers_what_we_write(map: Map, patterns: PatternsOf) -> None:
