@@ -49,6 +49,7 @@ def run(command: Callable[[], None]) -> None:
     """
     _State.received, _State.held, _State.waiting, _State.over = None, 0, False, False
     before = _install()
+    told, sys.unraisablehook = sys.unraisablehook, _tell_others
     try:
         try:
             command()
@@ -64,6 +65,7 @@ def run(command: Callable[[], None]) -> None:
             print(f"slide-deploy: {word}.", file=sys.stderr)
             sys.exit(128 + _State.received)
     finally:
+        sys.unraisablehook = told
         _alarm(0)
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -145,6 +147,15 @@ def _install() -> "dict[int, signal._HANDLER]":
     if before and hasattr(signal, "SIGALRM"):
         before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _look_again)
     return before
+
+
+def _tell_others(error: "sys.UnraisableHookArgs") -> None:
+    """Print what is raised where nobody can catch it, but for a signal, which is remembered.
+
+    A signal that comes while an object is finalised would be printed with a traceback.
+    """
+    if not issubclass(error.exc_type, Interrupted):
+        sys.__unraisablehook__(error)
 
 
 def _receive(number: int, frame: FrameType | None) -> None:

@@ -261,3 +261,23 @@ def test_a_module_of_the_users_that_works_while_it_is_imported_is_interrupted(
     assert process.returncode == 130
     assert err.splitlines()[-1] == "slide-deploy: interrupted."
     assert time.monotonic() - started < 45
+
+
+def test_a_signal_while_an_object_is_finalised_is_said_in_one_line() -> None:
+    code = (
+        "import os, signal\n"
+        "from slide_deploy import interruption\n"
+        "class Last:\n"
+        "    def __init__(self, what): self.what = what\n"
+        "    def __del__(self): self.what()\n"
+        "def interrupt():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    for _ in range(1000): pass\n"
+        "def fail(): raise ValueError('of somebody else')\n"
+        "interruption.run(lambda: (Last(fail), Last(interrupt)))"
+    )
+    process = start("-c", code, cwd=ROOT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "ValueError: of somebody else" in err and "Interrupted" not in err
+    assert err.splitlines()[-1] == "slide-deploy: interrupted."
