@@ -20,8 +20,8 @@ NAMES = [
     if target.name == "torch:cpu-compiled"
     else target.name
     for target in TARGETS
-    # A browser takes seconds for each test: tests/backends/web has theirs.
-    if not target.name.startswith("web:")
+    # A browser takes seconds for each test: tests/backends/web has theirs, tests/aimodel Core AI's.
+    if not target.name.startswith(("web:", "coreai:"))
 ]
 
 

@@ -16,6 +16,7 @@ from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
+from slide_deploy.graph_checks.weight_widths import weight_widths
 from tests.graph_checks.small_models import declared_request, exported_litert, smallest
 from tests.support import FORMATS, exported, exported_path, golden_swin
 
@@ -110,6 +111,5 @@ def test_float16_halves_the_weights_and_keeps_the_policy() -> None:
     nano = golden_swin("slide_swin_nano_1stage").load()
     path = exported_path(exported(nano, formats=("litert",), precision="float16"), "litert")
     graph = read_graph(path)
-    weights = [each for each in graph.constants.values() if each.elements > 200]
-    assert {each.dtype for each in weights if each.dtype.startswith("float")} == {"float16"}
+    assert {each.bits for each in weight_widths(graph)} == {16}
     assert open_file(path).facts["not delegated"] == "none"
