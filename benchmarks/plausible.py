@@ -82,7 +82,7 @@ def _of_measurement(measurement: Measurement) -> Iterator[str]:
         yield f"repetitions: {_shown(measurement.repetitions)} is absurd"
     proof = measurement.proof
     if proof is not None and not (0 < proof.cases <= _MAX_DIMENSION and proof.relative >= 0):
-        yield "proof: it is no proof"
+        yield "proof: its figures cannot be"
     yield from _of_counts(measurement)
     yield from _of_durations(measurement)
     for name in ("rounds", "sustained"):

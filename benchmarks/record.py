@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from slide_deploy.backends.base import OperatorTime
 from slide_deploy.backends.configuration import Configuration
+from slide_deploy.precisions import Limit
 
 __all__ = [
     "RECORD_VERSION",
@@ -167,6 +168,11 @@ class Proof:
     relative: float
     snr_db: float | None
     precision: str = ""
+
+    def within(self, limit: Limit) -> bool:
+        """Whether both figures keep a limit. Without noise the largest error alone decides."""
+        is_quiet = self.snr_db is None or self.snr_db >= limit.snr_db
+        return is_quiet and self.relative <= limit.relative
 
 
 @dataclass(frozen=True)

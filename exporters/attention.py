@@ -12,6 +12,7 @@ from exporters.quantisation.making import write
 from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
 from slide_deploy.cases import example_case, verification_cases
+from slide_deploy.companions import model_digest
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.network import Call
 from slide_deploy.deployable.record import Deployable, Origin
@@ -161,6 +162,7 @@ class AttentionFiles:
         # The race proves it once more, on the device that it is raced on.
         store_reference(
             path,
+            model_digest(path),
             interface_of(session),
             self._whole,
             self._cases,

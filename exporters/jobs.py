@@ -14,14 +14,16 @@ from exporters.metadata import metadata_of
 from exporters.other_targets import others_for
 from exporters.outcome import ExportedFile, ExportOptions
 from exporters.price import Price
-from exporters.proof import Proof
 from exporters.quantisation.accuracy import Trial, keep_drop
 from exporters.quantisation.calibration import Calibration
+from exporters.quantisation.judge import Judge
 from exporters.quantisation.layers import layer_names
 from exporters.quantisation.making import Making, write
 from exporters.quantisation.mending import first_wrong, mend
 from exporters.quiet import quiet
 from slide_deploy import interruption
+from slide_deploy.cases import Case
+from slide_deploy.companions import digest_of, digests_of, parts_of
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -39,10 +41,30 @@ from slide_deploy.lowerings import (
 from slide_deploy.parity import Verification, verify
 from slide_deploy.precisions import precision_named
 from slide_deploy.progress import expect
+from slide_deploy.reference import Reference
 from slide_deploy.references.making import Interface, interface_of, store_reference
 from slide_deploy.verification import answers_of, open_to_prove
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What every file of an export must agree with.
+
+    Attributes:
+        cases: inputs to verify with.
+        reference: the true answers to them.
+        calibration: for precisions that measure ranges.
+        judge: says how often a file is right; None where nobody asked.
+        shown: inputs whose values float16 must hold: the cases, and examples where there are some.
+    """
+
+    cases: Sequence[Case]
+    reference: Reference
+    calibration: Calibration | None = None
+    judge: Judge | None = None
+    shown: Sequence[Case] = ()
 
 
 @dataclass(frozen=True)
@@ -208,8 +230,10 @@ def write_and_verify(
         elsewhere[target], _ = _verified(paths[0], request, proof, target)
     request.forget()
     graph = read_graph(paths[0])
+    digests = digests_of(parts_of(paths[0], graph))
     reference = store_reference(
         paths[0],
+        digest_of(digests),
         names,
         request.deployable,
         proof.cases,
@@ -219,7 +243,7 @@ def write_and_verify(
     return ExportedFile(
         format=exporter.format,
         paths=paths,
-        sha256=tuple(sha256(path) for path in paths),
+        sha256=tuple(digests.get(path.name) or sha256(path) for path in paths),
         reference=reference,
         lowerings=job.lowerings,
         rewrites=rewrites,

@@ -11,12 +11,11 @@ from typing import Any
 
 from exporters.base import Exporter
 from exporters.images import refuse_labels, with_ends
-from exporters.jobs import Progress, jobs_of, write_and_verify
+from exporters.jobs import Progress, Proof, jobs_of, write_and_verify
 from exporters.manifest import entries_beside, manifest_of
 from exporters.other_targets import require_targets
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
 from exporters.plain import to_json
-from exporters.proof import Proof
 from exporters.publishing import Publication, publication, refuse_occupied
 from exporters.quantisation.calibration import calibration_of, refuse_calibration
 from exporters.quantisation.judge import judge_of, labelled_pictures

@@ -68,7 +68,7 @@ def faults_of(run: Run) -> Iterator[str]:
                 f"does not prove {name}: keep the .reference.safetensors beside the file and "
                 f"measure again"
             )
-        elif not is_within(each.proof, allowed := _allowed(each, each.proof)):
+        elif not each.proof.within(allowed := _allowed(each, each.proof)):
             yield (
                 f"shows an error of {name} above the limit of its precision "
                 f"({allowed.relative:g} and {allowed.snr_db:g} dB): export the file again"
@@ -77,12 +77,6 @@ def faults_of(run: Run) -> Iterator[str]:
             yield f"does not say which file {name} is: measure it with slide-deploy bench"
         elif len(each.rounds) < _LEAST_ROUNDS:
             yield f"has too few rounds of {name}: measure {_LEAST_ROUNDS} or more"
-
-
-def is_within(proof: Proof, limit: Limit) -> bool:
-    """Whether a proof keeps a limit. Without noise the largest error alone decides."""
-    quiet = proof.snr_db is None or proof.snr_db >= limit.snr_db
-    return quiet and proof.relative <= limit.relative
 
 
 def _allowed(measurement: Measurement, proof: Proof) -> Limit:

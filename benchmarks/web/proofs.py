@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from benchmarks.record import Measurement, Proof
 from slide_deploy.backends.base import Port
 from slide_deploy.errors import InputError
-from slide_deploy.precisions import Limit
 from slide_deploy.references.proof import fits_any
 from slide_deploy.references.record import Reference
 
@@ -36,13 +35,8 @@ def require_proof(measurement: Measurement, reference: Reference | None, is_refu
     if proof is None:
         if any(fits_any(ports, reference) for ports in _sizes(measurement, reference)):
             raise InputError(f"The result holds no proof of {name}: measure again.")
-    elif not _is_within(proof, reference.limit):
+    elif not proof.within(reference.limit):
         raise InputError(f"The result times {name}, whose proof failed: measure again.")
-
-
-def _is_within(proof: Proof, limit: Limit) -> bool:
-    is_quiet = proof.snr_db is None or proof.snr_db >= limit.snr_db
-    return is_quiet and proof.relative <= limit.relative
 
 
 def _is_possible(proof: Proof, reference: Reference) -> bool:

@@ -46,6 +46,7 @@ def interface_of(session: Session) -> Interface:
 
 def store_reference(
     path: Path,
+    model_sha256: str,
     names: Interface,
     deployable: Deployable,
     cases: Sequence[Case],
@@ -56,6 +57,7 @@ def store_reference(
 
     Args:
         path: of the written file.
+        model_sha256: of it and its companions, see ``companions.model_digest``.
         names: what it calls its inputs and outputs.
         deployable: the network, under whose names cases and answers stand.
         cases: on which the file was verified.
@@ -104,7 +106,7 @@ def store_reference(
         return None
     limit = precision_named(precision).limit
     beside = reference_path(path)
-    write_reference(beside, Reference(model_digest(path), precision, limit, tuple(found)))
+    write_reference(beside, Reference(model_sha256, precision, limit, tuple(found)))
     return beside
 
 
@@ -124,7 +126,8 @@ def store_reference_of(
         Where they stand; None where no case is small enough to be stored.
     """
     answers = reference_answers(deployable, cases).answers
-    return store_reference(path, interface_of(session), deployable, cases, answers, precision)
+    names, digest = interface_of(session), model_digest(path)
+    return store_reference(path, digest, names, deployable, cases, answers, precision)
 
 
 def _kept_rows(case: Case, room: int) -> int | None:

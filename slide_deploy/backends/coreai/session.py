@@ -6,12 +6,9 @@ Apple's devices. So the runtime proves what an asset computes and says nothing o
 """
 
 import asyncio
-import os
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ import numpy as np
 from slide_deploy.aimodel import Asset, compiled, open_asset
 from slide_deploy.backends.base import Feeds, Port, Session, Stage, message_lines, untimed
 from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.muted import muted
 from slide_deploy.errors import InputError
 
 RUNTIME, LIBRARY = "coreai", "coreai-core"
@@ -85,7 +83,7 @@ def load(
         with stage("compile"):
             outputs = compiled(asset, Path(folder), with_inner_values)
         try:
-            with stage("read"), _silence():
+            with stage("read"), muted():
                 model = _wait(AIModel.load(path=folder))
                 function = model.load_function(model.function_names[0])
         except Exception as error:  # the library has no class of its own
@@ -147,17 +145,3 @@ def _refuse(configuration: Configuration) -> None:
 def _port(name: str, described: Any) -> Port:
     sizes = tuple(None if size is None or size < 0 else int(size) for size in described.shape)
     return Port(name, sizes, str(described.dtype))
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep what the library says of each function that it loads from the terminal."""
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)

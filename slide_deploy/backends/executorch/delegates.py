@@ -6,7 +6,7 @@ from importlib.metadata import version as version_of
 from importlib.util import find_spec
 
 from slide_deploy.backends.base import Availability
-from slide_deploy.backends.executorch.noise import without_noise
+from slide_deploy.backends.muted import muted
 
 _EXTRA = "pip install 'slide-deploy[executorch]'"
 
@@ -53,7 +53,7 @@ class Delegate:
 
 def _registered() -> list[str]:
     """The delegates that this build of the runtime has."""
-    with without_noise():
+    with muted():
         from executorch.extension.pybindings import portable_lib
 
         return sorted(portable_lib._get_registered_backend_names())

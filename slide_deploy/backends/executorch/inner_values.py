@@ -18,7 +18,7 @@ from slide_deploy.backends.executorch.method import (
     load_library,
     open_program,
 )
-from slide_deploy.backends.executorch.noise import without_noise
+from slide_deploy.backends.muted import muted
 from slide_deploy.pte.companion import value_names
 from slide_deploy.pte.program import Instruction, Method, Tensor, tensors_in
 
@@ -41,7 +41,7 @@ def inner_values(delegate: Delegate, path: Path, feeds: Feeds) -> dict[str, np.n
     stream.bind(feeds)
     stream.run()
     found: dict[str, np.ndarray] = {}
-    with tempfile.TemporaryDirectory() as folder, without_noise():
+    with tempfile.TemporaryDirectory() as folder, muted():
         events, values = (Path(folder, name) for name in ("events.etdp", "values.bin"))
         opened.program.write_etdump_result_to_file(str(events), str(values))
         from executorch.devtools import Inspector

@@ -17,9 +17,9 @@ import numpy as np
 from slide_deploy.backends.base import Feeds, Port, Session, Stage, session_name
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.executorch.delegates import Delegate, version
-from slide_deploy.backends.executorch.noise import without_noise
 from slide_deploy.backends.files import line_of, refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.inputs import sized
+from slide_deploy.backends.muted import muted
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.pte.companion import Companion, read_companion
 from slide_deploy.pte.program import Method, Tensor, map_program
@@ -134,7 +134,7 @@ def load_library() -> Any:
     for package in ("executorch", "torch"):
         if find_spec(package) is None:
             raise MissingExtra(package, "executorch")
-    with without_noise():
+    with muted():
         from executorch.extension.pybindings import portable_lib
 
     return portable_lib
@@ -169,7 +169,7 @@ def open_program(
         InputError: if ExecuTorch refuses it.
     """
     try:
-        with without_noise():
+        with muted():
             program = library._load_program(
                 str(path),
                 enable_etdump=timed or recorded > 0,
@@ -213,7 +213,7 @@ class Calls:
 
 def _take_threads(library: Any, name: str, threads: int) -> int:
     """Make the pool of the process as large as asked for; its size, as the runtime tells it."""
-    with without_noise():
+    with muted():
         used = int(library._threadpool_get_thread_count())
     if used != threads:
         if len(_open):
@@ -221,7 +221,7 @@ def _take_threads(library: Any, name: str, threads: int) -> int:
                 f"{name} computes with {used} threads in this process, not {threads}: a file is "
                 f"open that shares them, so run this one in a process of its own."
             )
-        with without_noise():
+        with muted():
             library._unsafe_reset_threadpool(threads)
         used = int(library._threadpool_get_thread_count())
     if used != threads:

@@ -10,8 +10,8 @@ from slide_deploy.backends.base import OperatorTime, untimed
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.executorch.delegates import Delegate
 from slide_deploy.backends.executorch.method import Calls, load_library, open_on, open_program
-from slide_deploy.backends.executorch.noise import without_noise
 from slide_deploy.backends.inputs import random_arrays
+from slide_deploy.backends.muted import muted
 
 # Events around others, whose time would count twice.
 _AROUND = ("DELEGATE_CALL", "OPERATOR_CALL", "Method::execute")
@@ -33,7 +33,7 @@ def profile(
     stream.bind(random_arrays(session.inputs))
     for _ in range(calls + 1):
         stream.run()
-    with tempfile.TemporaryDirectory() as folder, without_noise():
+    with tempfile.TemporaryDirectory() as folder, muted():
         written = Path(folder, "events.etdp")
         opened.program.write_etdump_result_to_file(str(written), str(Path(folder, "values.bin")))
         from executorch.devtools import Inspector

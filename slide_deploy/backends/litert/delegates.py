@@ -22,13 +22,13 @@ from slide_deploy.backends.files import refuse_options, refuse_unusable
 from slide_deploy.backends.litert.interpreter import (
     PACKAGE,
     SUFFIXES,
-    muted,
     open_interpreter,
     require,
     version,
 )
 from slide_deploy.backends.litert.partitions import Partitions
 from slide_deploy.backends.litert.session import opened
+from slide_deploy.backends.muted import muted
 from slide_deploy.errors import InputError
 
 _FUNCTIONS = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")

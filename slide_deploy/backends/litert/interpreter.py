@@ -1,6 +1,5 @@
 """The interpreter of LiteRT, opened without its remarks on the terminal."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from slide_deploy.backends.files import line_of
+from slide_deploy.backends.muted import muted
 from slide_deploy.errors import InputError, MissingExtra
 
 SUFFIXES = (".tflite",)
 PACKAGE = "ai_edge_litert"
-_STANDARD_ERROR = 2
 
 
 def version() -> str:
@@ -83,20 +82,3 @@ def refusals(path: Path) -> Iterator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{path} does not load on LiteRT ({line_of(error)}).") from error
-
-
-@contextmanager
-def muted() -> Iterator[None]:
-    """Nothing reaches the terminal meanwhile: LiteRT's C++ greets on standard error."""
-    try:
-        kept = os.dup(_STANDARD_ERROR)
-    except OSError:  # closed, so that nobody reads it anyway
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), _STANDARD_ERROR)
-        yield
-    finally:
-        os.dup2(kept, _STANDARD_ERROR)
-        os.close(kept)
