@@ -1,6 +1,7 @@
 """Stored numbers of low precision to the floats that they stand for, operator by operator.
 
     ONNX      DequantizeLinear                  scale (data - zero point), by tensor, axis or block
+    LiteRT    DEQUANTIZE                        the same, by tensor or axis; float16 as it is
     OpenVINO  FakeQuantize                      rounded to levels between two ends
     Core ML   constexpr_affine_dequantize       scale (data - zero point), by tensor or axis
               constexpr_blockwise_shift_scale   the same by block
@@ -38,6 +39,13 @@ def dequantize_linear(node: Node, inputs: Sequence[Array | None]) -> Array:
         numbers = numbers - _along(zero, data, axis, block)
     with np.errstate(all="ignore"):
         return np.asarray(numbers * _along(scale, data, axis, block), np.float32)
+
+
+def dequantize(node: Node, inputs: Sequence[Array | None]) -> Array:
+    """LiteRT: data alone where it is of float16; of integers, scale and zero point as well."""
+    if len(inputs) == 1 and inputs[0] is not None and inputs[0].dtype.kind == "f":
+        return np.asarray(inputs[0], np.float32)
+    return dequantize_linear(node, inputs)
 
 
 def fake_quantize(node: Node, inputs: Sequence[Array | None]) -> Array:

@@ -2,7 +2,8 @@
 
     Model    operator codes, subgraphs, buffers, metadata, signatures
     Subgraph tensors, the numbers of its inputs and outputs, operators
-    Tensor   shape, type, the number of its buffer; constant where that buffer holds bytes
+    Tensor   shape, type, the number of its buffer; constant where that buffer holds bytes. Scales
+             and zero points of integers, which QUANTIZE and DEQUANTIZE are shown to read
 
 The first subgraph is the network; others are bodies of control flow. A signature gives the names
 by which callers ask for inputs and outputs; the names of tensors are the converter's.
@@ -12,6 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from slide_deploy.flatbuffer import Table
 from slide_deploy.graph_checks.declarations import PREFIX
@@ -139,9 +143,37 @@ class _Reader:
                 if option.is_body and isinstance(held, int):
                     # What leaves a body is read by the operator that runs it.
                     inputs.extend(model.outputs(held))
+            numbers = operator.numbers(2 if code.operator == "QUANTIZE" else 1, "int32")
+            if code.operator in DIALECT.rounding and inputs and numbers:
+                tensor = model.subgraphs[index].tensors[numbers[0]]
+                inputs += self._scaling(tensor, name, attributes)
             domain = _CUSTOM_DOMAIN if code.is_custom else DIALECT.domain
             node = Node(name, code.operator, domain, tuple(inputs), outputs, attributes)
             self.nodes.append(self._with_geometry(node))
+
+    def _scaling(
+        self, tensor: Table, name: str, attributes: dict[str, Attribute]
+    ) -> tuple[str, ...]:
+        """Constants for the scales and the zero points that a tensor of integers says it has.
+
+        Args:
+            tensor: that is rounded or widened.
+            name: of the operator that does it.
+            attributes: of that operator; gets the axis that has a scale for each of its parts.
+
+        Returns:
+            Their names; none where the tensor has no scale.
+        """
+        stated = tensor.table(4)
+        scales = () if stated is None else stated.numbers(2, "float32")
+        if stated is None or not scales:
+            return ()
+        attributes["axis"] = stated.number(6, "int32")
+        zeros = stated.numbers(3, "int64")
+        parts = [_held(f"{name}/scale", np.array(scales, np.float32))]
+        parts += [_held(f"{name}/zero point", np.array(zeros, np.int64))] if zeros else []
+        self.constants |= {each.name: each for each in parts}
+        return tuple(each.name for each in parts)
 
     def _with_geometry(self, node: Node) -> Node:
         """A convolution with the attributes that other formats have: steps, and groups."""
@@ -177,6 +209,13 @@ class _Reader:
             if index not in used and end > start:
                 yield LeftOver(f"buffer {index} of {self.path.name}", end - start)
         yield from unread(self.path.name, model.file.content, [(0, model.file.end)])
+
+
+def _held(name: str, numbers: NDArray[np.generic]) -> Constant:
+    """Numbers that stand in the tables of a file, as a constant; a single one is a scalar."""
+    shape = () if numbers.size == 1 else numbers.shape
+    content = numbers.view(np.uint8)
+    return Constant(name, str(numbers.dtype), shape, numbers.nbytes, name, lambda: content)
 
 
 def _option(option: Option, table: Table | None) -> Attribute:

@@ -3,6 +3,7 @@
 import re
 
 from slide_deploy.graph_checks.dialect import Dialect, Kind, PadWords, kinds
+from slide_deploy.graph_checks.expansion import dequantize
 
 DIALECT = Dialect(
     format="litert",
@@ -47,6 +48,7 @@ DIALECT = Dialect(
     gather="GATHER",
     # DEQUANTIZE widens weights of float16 as well; what it reads tells those of integers.
     quantising=re.compile(r"^QUANTIZE$|^FAKE_QUANT$|^DENSIFY$"),
-    rounding=frozenset({"QUANTIZE"}),
+    expand={"DEQUANTIZE": dequantize},
+    rounding=frozenset({"DEQUANTIZE", "QUANTIZE"}),
     optional_inputs=True,
 )
