@@ -17,6 +17,7 @@ from slide_deploy.errors import InputError
 LOOPBACK = "127.0.0.1"
 _ANY = ("0.0.0.0", "::")
 _MISSING = "There is nothing here: open the whole address that slide-deploy has printed."
+_TAKEN = "The command has a result already, from this page or another: this one is not taken."
 # Windows hears Ctrl-C between two waits only.
 _WAIT = 0.2
 
@@ -106,7 +107,7 @@ class _Inbox:
         if origin is not None and origin != f"http://{headers.get('host', '')}":
             return Reply(403, "A result comes from the page that this command serves.")
         if self._has_come.is_set():
-            return Reply(410, "Another device was first: its result has been handed back already.")
+            return Reply(410, _TAKEN)
         try:
             run = accepted(body, self._plan)
         except InputError as error:
@@ -114,7 +115,7 @@ class _Inbox:
             return Reply(422, str(error))
         with self._lock:
             if self._run is not None:
-                return Reply(410, "Another device was first: its result has been handed back.")
+                return Reply(410, _TAKEN)
             self._run = run
         self._has_come.set()
         return Reply(200, "Handed back to the command. You can close this page.")
