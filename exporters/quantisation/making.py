@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from exporters.base import Exporter, ExportRequest
-from exporters.publishing import remove
+from slide_deploy.moves import remove
 from exporters.quantisation.calibration import Calibration, Examples, Feeds
 from exporters.quantisation.families import Family
 from exporters.quantisation.overflow import overflowing

@@ -7,7 +7,7 @@ from pathlib import Path
 from exporters import pipeline
 from exporters.other_targets import require_targets
 from exporters.outcome import ExportOptions, ExportResult
-from exporters.publishing import refuse_occupied
+from slide_deploy.publishing import refuse_occupied
 from exporters.registry import exporter_for
 from slide_deploy.api.arguments import PathLike, Progress, path_of, public, steps, texts_of
 from slide_deploy.api.files import labels_of, policy_of

@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 import tarfile
-import tempfile
 import urllib.request
 from collections.abc import Iterator
 from io import BytesIO
@@ -89,8 +88,8 @@ def _put(content: bytes, folder: Path) -> Path:
     files = _unpacked(content)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".slide-deploy-", dir=folder.parent) as draft:
-            made = Path(draft) / "made"
+        with scratch_folder(folder.parent) as draft:
+            made = draft / "made"
             made.mkdir()
             for name, content in files.items():
                 (made / name).write_bytes(content)
