@@ -1,8 +1,8 @@
 """The whole way: fold, lower, write, read back, verify, check, manifest.
 
 Files are written into a hidden folder inside the output folder, verified there, and moved out only
-when they are right (``slide_deploy.publishing``): nobody ever finds half a file, or a wrong one, under its
-final name.
+when they are right (``slide_deploy.publishing``): nobody ever finds half a file, or a wrong one,
+under its final name.
 """
 
 from collections.abc import Sequence
@@ -141,7 +141,7 @@ def _names(deployable: Deployable, exporters: Sequence[Exporter]) -> list[str]:
 def _entries_to_keep(
     deployable: Deployable, exporters: Sequence[Exporter], options: ExportOptions
 ) -> list[dict[str, Any]]:
-    """What the manifest in the output folder says of other formats of the same network.
+    """What the manifest in the output folder says of other files of the same network.
 
     Raises:
         InputError: if a final name is taken, or the manifest is another network's.
@@ -152,7 +152,7 @@ def _entries_to_keep(
     if manifest.is_dir():
         raise InputError(f"{manifest} is a directory: remove it, or give another --out.")
     refuse_occupied([manifest], force=True)
-    replaced = {exporter.format for exporter in exporters}
+    replaced = set(_names(deployable, exporters))
     return entries_beside(manifest, deployable.origin.sha256, replaced, options.force)
 
 

@@ -32,5 +32,15 @@ class MissingExtra(InputError):
         return type(self), (self.package, self.extra)
 
 
+# How libraries written in C++ say that the system gave them no memory.
+_NO_MEMORY = ("bad_alloc", "allocate memory", "out of memory", "can't allocate")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory ran out, whatever its type."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(each in text for each in _NO_MEMORY)
+
+
 class CheckFailed(SlideDeployError):
     """A check said no: a written file does not answer as its network does, or breaks a rule."""

@@ -74,7 +74,7 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         finally:
             # While it is held: whoever waits for it sees that it is gone, and makes another one.
-            with suppress(OSError):
+            with interruption.held(), suppress(OSError):
                 path.unlink(missing_ok=True)
 
 

@@ -6,6 +6,7 @@ what is there: see ``refuse_occupied`` and ``exporters.manifest.entries_beside``
 
 import os
 import stat
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,12 @@ def refuse_occupied(paths: Sequence[Path], force: bool) -> None:
         InputError: if one is taken.
     """
     for path in paths:
+        twin = _twin(path)
+        if twin is not None:
+            raise InputError(
+                f"{path} differs only in case from {twin} there, and many systems would keep one "
+                f"of the two: rename the input, or give another --out."
+            )
         if path.is_symlink() and _is_loop(path):
             raise InputError(
                 f"{path} is a symbolic link that leads to itself: remove it, or give another --out."
@@ -75,6 +82,20 @@ def _refuse_unreadable(path: Path) -> None:
     except UnicodeEncodeError as error:
         readable = os.fsencode(path).decode("utf-8", "replace")
         raise InputError(f"The name {readable} is not valid UTF-8: rename it.") from error
+
+
+def _twin(path: Path) -> str | None:
+    """The name of another file there that macOS or Windows take for the same; None without one."""
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return None
+    alike = [name for name in names if _folded(name) == _folded(path.name)]
+    return alike[0] if alike and path.name not in alike else None
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _is_loop(path: Path) -> bool:

@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,6 +46,11 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
             with interruption.held():
                 held.close()
                 _drop(folder)
+
+
+def temporary_folder() -> AbstractContextManager[Path]:
+    """A folder for files that nobody asked for, where the system keeps such files."""
+    return scratch_folder(Path(tempfile.gettempdir()))
 
 
 def sweep(parent: Path, complete: bool = False) -> None:
@@ -90,8 +95,10 @@ def _is_ours(folder: Path) -> bool:
         found = folder.lstat()
     except OSError:
         return False
-    return folder.is_dir() and not folder.is_symlink() and (
-        not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
+    return (
+        folder.is_dir()
+        and not folder.is_symlink()
+        and (not hasattr(os, "geteuid") or found.st_uid == os.geteuid())
     )
 
 

@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from slide_deploy.errors import InputError
 from slide_deploy.moves import flush
-from slide_deploy.scratch import scratch_folder
+from slide_deploy.scratch import scratch_folder, temporary_folder
 
 STDOUT = Path("-")
 
@@ -95,7 +95,7 @@ def draft_of(path: Path) -> Iterator[Path]:
     """
     target = _replaceable(path)
     if target is None or not _takes_files(target.parent):
-        with scratch_folder(Path(tempfile.gettempdir())) as folder:
+        with temporary_folder() as folder:
             draft = folder / "draft"
             yield draft
             _copy_into(path, draft)

@@ -23,11 +23,24 @@ ARROWS = {
     "slide_deploy.torch_defaults": set(),
     "slide_deploy.image_size": {"slide_deploy.errors"},
     "slide_deploy.input_shapes": {"slide_deploy.errors"},
-    "slide_deploy.writing": {"slide_deploy.errors"},
+    "slide_deploy.moves": set(),
+    "slide_deploy.scratch": {"slide_deploy.interruption", "slide_deploy.moves"},
+    "slide_deploy.writing": {"slide_deploy.errors", "slide_deploy.moves", "slide_deploy.scratch"},
     "slide_deploy.child_python": set(),
     "slide_deploy.interruption": set(),
     "slide_deploy.share": {"slide_deploy.errors"},
-    "slide_deploy.folders": {"slide_deploy.errors", "slide_deploy.interruption"},
+    "slide_deploy.folders": {
+        "slide_deploy.errors",
+        "slide_deploy.interruption",
+        "slide_deploy.scratch",
+    },
+    "slide_deploy.publishing": {
+        "slide_deploy.errors",
+        "slide_deploy.folders",
+        "slide_deploy.interruption",
+        "slide_deploy.moves",
+        "slide_deploy.scratch",
+    },
     "slide_deploy.folding": {"slide_deploy.errors"},
     "slide_deploy.models": {"slide_deploy.errors", "slide_deploy.folding"},
     "slide_deploy.checkpoint": {
@@ -191,10 +204,15 @@ ARROWS = {
         "slide_deploy.pte",
         "slide_deploy.model_files",
         "slide_deploy.precisions",
+        "slide_deploy.scratch",
         "slide_deploy.tflite",
     },
     # The benchmark's own page takes modules from here, and from no other backend.
-    "slide_deploy.backends.web": {"slide_deploy.backends", "slide_deploy.errors"},
+    "slide_deploy.backends.web": {
+        "slide_deploy.backends",
+        "slide_deploy.errors",
+        "slide_deploy.scratch",
+    },
     # The one backend that runs checkpoints.
     "slide_deploy.backends.torch": {
         "slide_deploy.backends",

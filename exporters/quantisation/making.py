@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from exporters.base import Exporter, ExportRequest
-from slide_deploy.moves import remove
 from exporters.quantisation.calibration import Calibration, Examples, Feeds
 from exporters.quantisation.families import Family
 from exporters.quantisation.overflow import overflowing
@@ -18,6 +17,7 @@ from slide_deploy.backends import open_file
 from slide_deploy.cases import Case
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.formats import Format
+from slide_deploy.moves import remove
 from slide_deploy.precisions import FLOAT32, Precision, precision_named
 from slide_deploy.progress import expect
 from slide_deploy.verification import feeds_of

@@ -14,7 +14,7 @@ import typer
 
 from slide_deploy import __version__, interruption
 from slide_deploy.cli import about, bench, check, evaluate, export, results, tune, verify, web
-from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.errors import InputError, SlideDeployError, is_out_of_memory
 from slide_deploy.tasks.options import missing_extra
 
 app = typer.Typer(
@@ -108,6 +108,13 @@ def run() -> None:
         if lacking is None:
             raise
         typer.echo(f"slide-deploy: {lacking}", err=True)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        interruption.check()
+        if not is_out_of_memory(error):
+            raise
+        advice = "close other programs, or run this on a machine with more memory"
+        typer.echo(f"slide-deploy: the memory ran out: {advice}.", err=True)
         sys.exit(2)
     except OSError as error:
         # What opens no file was writing: to a full disk, or to a terminal that went away.

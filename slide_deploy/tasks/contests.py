@@ -3,7 +3,6 @@
 import re
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from slide_deploy.machine import describe
 from slide_deploy.models.slide_attention import FoldedSlideAttention, Layout, SlideAttention
 from slide_deploy.precisions import precision_named
 from slide_deploy.reparameterize import fold_attention, reparameterize
+from slide_deploy.scratch import temporary_folder
 from slide_deploy.tuning.choice import choose, geometry_of, sensible_strips
 from slide_deploy.tuning.defaults import measured_as
 from slide_deploy.tuning.store import Table, read_table, shipped_file, user_file
@@ -81,9 +81,9 @@ def hold(
         The entry that was decided, or why none was, one sentence.
     """
     for geometry, folded in attentions.items():
-        with tempfile.TemporaryDirectory(prefix="slide-deploy-tune-") as folder:
+        with temporary_folder() as folder:
             size = (geometry.height, geometry.width)
-            files = AttentionFiles(folded, size, wish.precision, Path(folder))
+            files = AttentionFiles(folded, size, wish.precision, folder)
             for target in wish.targets:
                 try:
                     entry = _contest(target, geometry, files, wish, table, step)

@@ -93,7 +93,10 @@ def _enter_namespace() -> None:
     if _INSIDE in os.environ:
         return
     way = ["unshare", "--map-root-user", "--mount"]
-    able = shutil.which("unshare") and not subprocess.run([*way, "true"], capture_output=True).returncode
+    able = (
+        shutil.which("unshare")
+        and not subprocess.run([*way, "true"], capture_output=True).returncode
+    )
     os.environ[_INSIDE] = "mounts" if able else "none"
     command = [sys.executable, "-m", "tests.faults", *sys.argv[1:]]
     if able:

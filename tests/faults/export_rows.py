@@ -16,9 +16,7 @@ from tests.faults.running import Running, run
 SIGNALS = {signal.SIGKILL: "SIGKILL", signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
-def ended_at_each_change(
-    number: signal.Signals, format: str, tally: Tally, here: Path
-) -> None:
+def ended_at_each_change(number: signal.Signals, format: str, tally: Tally, here: Path) -> None:
     """Before each change in the output folder while new files take the places of old ones."""
     old, new, _ = old_and_new(here, format)
     states = here / "states"
@@ -85,9 +83,7 @@ def limited_files(format: str, tally: Tally, here: Path) -> None:
     """No file may grow beyond some bytes, as a quota has it."""
     old, new, _ = old_and_new(here, format)
     for most in (0, 1000, 20_000, 60_000):
-        done = run(
-            export(format, "out", *NEW, "--force"), here, partial(_limit_quietly, most)
-        )
+        done = run(export(format, "out", *NEW, "--force"), here, partial(_limit_quietly, most))
         tally.said(done.sentence)
         tally.expect(done.code == 2 and "Traceback" not in done.said, f"{most}: {done.said}")
         tally.look(here / "out", old, new, occasion=f"{most} bytes a file")
@@ -157,7 +153,7 @@ def runtime_without_memory(tally: Tally, here: Path) -> None:
     """A runtime says so, each in its way; a stand-in raises what it raises."""
     old, _, _ = old_and_new(here, "onnx")
 
-    def failing(error: BaseException):  # noqa: ANN202
+    def failing(error: BaseException):
         def fail(*arguments: object, **options: object) -> None:
             raise error
 
@@ -237,7 +233,7 @@ def _meet(meeting: Path, name: str) -> None:
 
     publication = pipeline.publication
 
-    def late(work: Path):  # noqa: ANN202
+    def late(work: Path):
         (meeting / name).touch()
         while len(os.listdir(meeting)) < 2:
             time.sleep(0.01)
@@ -276,8 +272,13 @@ def rows() -> tuple[Row, ...]:
             ]
     sizes = (0, 4096, 40_960, 122_880)
     found += [
-        Row(f"{len(sizes)} full disks", f"export {each}", partial(full_disk, each, sizes),
-            "slow", needs_mounts=True)
+        Row(
+            f"{len(sizes)} full disks",
+            f"export {each}",
+            partial(full_disk, each, sizes),
+            "slow",
+            needs_mounts=True,
+        )
         for each in installed
     ]
     found += [

@@ -23,15 +23,13 @@ _CHANGES = frozenset(
 _WRITES = os.O_WRONLY | os.O_RDWR
 
 
-def at_each_change(
-    folder: Path, states: Path, number: signal.Signals, trigger: str
-) -> Fault:
+def at_each_change(folder: Path, states: Path, number: signal.Signals, trigger: str) -> Fault:
     """End the process before each change that it makes in a folder, from a certain one on.
 
-    At the first change whose path has ``trigger`` in its name the process forks again and again: the
-    first child receives the signal before its first change, the second one before its second, and so
-    on, until one ends by itself. What each leaves in the folder is copied to ``states``, with its
-    exit code.
+    At the first change whose path has ``trigger`` in its name the process forks again and again:
+    the first child receives the signal before its first change, the second one before its second,
+    and so on, until one ends by itself. What each leaves in the folder is copied to ``states``,
+    with its exit code.
     """
     state: dict[str, Any] = {"countdown": None, "busy": False, "started": False}
 

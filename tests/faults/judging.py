@@ -63,7 +63,8 @@ class Tally:
 
     def look_for_temporaries(self, folder: Path) -> None:
         """Count what a command left among its temporary files."""
-        found = sorted(tree(folder))
+        # ONNX Runtime keeps the number of its session there, whoever runs it.
+        found = sorted(tree(folder).keys() - {".ses"})
         self.leftovers += len(found)
         if found:
             self.problems.append(f"temporary files: {found[:5]}")

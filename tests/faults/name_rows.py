@@ -41,7 +41,7 @@ def readable(tally: Tally, here: Path) -> None:
     """Spaces, quotes, a dash in front, letters of other scripts, a line break, a percent sign."""
     run(export("onnx", "plain"), here)
     whole = tree(here / "plain")
-    for stem in ("my model", "it's \"so\"", "-rf", "Größe 模型 🙂", "a\nb", "100 % {x} $HOME"):
+    for stem in ("my model", 'it\'s "so"', "-rf", "Größe 模型 🙂", "a\nb", "100 % {x} $HOME"):
         out = here / f"{stem} out"
         done = run(_export(_named(here, stem), f"./{out.name}"), here)
         tally.expect(done.code == 0, f"{stem}: {done.said}")

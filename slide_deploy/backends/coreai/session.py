@@ -6,7 +6,6 @@ Apple's devices. So the runtime proves what an asset computes and says nothing o
 """
 
 import asyncio
-import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from slide_deploy.backends.base import Feeds, Port, Session, Stage, message_line
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.muted import muted
 from slide_deploy.errors import InputError
+from slide_deploy.scratch import temporary_folder
 
 RUNTIME, LIBRARY = "coreai", "coreai-core"
 
@@ -79,12 +79,14 @@ def load(
     """
     from coreai.runtime import AIModel
 
-    with tempfile.TemporaryDirectory(suffix=".aimodelx") as folder:
+    with temporary_folder() as parent:
+        folder = parent / "asset.aimodelx"
+        folder.mkdir()
         with stage("compile"):
-            outputs = compiled(asset, Path(folder), with_inner_values)
+            outputs = compiled(asset, folder, with_inner_values)
         try:
             with stage("read"), muted():
-                model = _wait(AIModel.load(path=folder))
+                model = _wait(AIModel.load(path=str(folder)))
                 function = model.load_function(model.function_names[0])
         except Exception as error:  # the library has no class of its own
             raise InputError(

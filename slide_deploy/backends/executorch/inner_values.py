@@ -4,7 +4,6 @@ It records what every instruction computes: the operators of its own kernels, an
 given and answers. What a delegate computes on the way is its own.
 """
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from slide_deploy.backends.executorch.method import (
 from slide_deploy.backends.muted import muted
 from slide_deploy.pte.companion import value_names
 from slide_deploy.pte.program import Instruction, Method, Tensor, tensors_in
+from slide_deploy.scratch import temporary_folder
 
 # What is recorded beside the numbers, and between them.
 _SPARE = 1 << 20
@@ -41,8 +41,8 @@ def inner_values(delegate: Delegate, path: Path, feeds: Feeds) -> dict[str, np.n
     stream.bind(feeds)
     stream.run()
     found: dict[str, np.ndarray] = {}
-    with tempfile.TemporaryDirectory() as folder, muted():
-        events, values = (Path(folder, name) for name in ("events.etdp", "values.bin"))
+    with temporary_folder() as folder, muted():
+        events, values = (folder / name for name in ("events.etdp", "values.bin"))
         opened.program.write_etdump_result_to_file(str(events), str(values))
         from executorch.devtools import Inspector
 

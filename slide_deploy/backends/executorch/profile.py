@@ -1,6 +1,5 @@
 """Times of operators, from the events that ExecuTorch records."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from slide_deploy.backends.executorch.delegates import Delegate
 from slide_deploy.backends.executorch.method import Calls, load_library, open_on, open_program
 from slide_deploy.backends.inputs import random_arrays
 from slide_deploy.backends.muted import muted
+from slide_deploy.scratch import temporary_folder
 
 # Events around others, whose time would count twice.
 _AROUND = ("DELEGATE_CALL", "OPERATOR_CALL", "Method::execute")
@@ -33,9 +33,9 @@ def profile(
     stream.bind(random_arrays(session.inputs))
     for _ in range(calls + 1):
         stream.run()
-    with tempfile.TemporaryDirectory() as folder, muted():
-        written = Path(folder, "events.etdp")
-        opened.program.write_etdump_result_to_file(str(written), str(Path(folder, "values.bin")))
+    with temporary_folder() as folder, muted():
+        written = folder / "events.etdp"
+        opened.program.write_etdump_result_to_file(str(written), str(folder / "values.bin"))
         from executorch.devtools import Inspector
 
         events = Inspector(etdump_path=str(written)).event_blocks
