@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from inspect import cleandoc
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -101,6 +101,8 @@ def run() -> None:
         app(prog_name=app.info.name)  # completion is for this name, however it was started
     except SlideDeployError as error:
         interruption.check()  # a library may have made this error of a Ctrl-C
+        if is_out_of_memory(error):
+            _end_without_memory()
         typer.echo(f"slide-deploy: {error}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
@@ -109,13 +111,11 @@ def run() -> None:
             raise
         typer.echo(f"slide-deploy: {lacking}", err=True)
         sys.exit(2)
-    except (MemoryError, RuntimeError) as error:
-        interruption.check()
+    except (ImportError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        advice = "close other programs, or run this on a machine with more memory"
-        typer.echo(f"slide-deploy: the memory ran out: {advice}.", err=True)
-        sys.exit(2)
+        interruption.check()
+        _end_without_memory()
     except OSError as error:
         # What opens no file was writing: to a full disk, or to a terminal that went away.
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
@@ -123,6 +123,12 @@ def run() -> None:
         _drop_standard_output()
         typer.echo(f"slide-deploy: standard output takes no more ({error.strerror}).", err=True)
         sys.exit(2)
+
+
+def _end_without_memory() -> NoReturn:
+    advice = "close other programs, or run this on a machine with more memory"
+    typer.echo(f"slide-deploy: the memory ran out: {advice}.", err=True)
+    sys.exit(2)
 
 
 def _drop_standard_output() -> None:

@@ -104,6 +104,7 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
     from slide_deploy.folders import working_folder
     from slide_deploy.lowerings import for_file
     from slide_deploy.models.slide_attention import SlideAttention
+    from slide_deploy.publishing import publication
     from slide_deploy.references.making import store_reference_of
     from slide_deploy.reparameterize import fold_attention
 
@@ -135,7 +136,8 @@ def _attention(wanted: "Wanted", folder: Path) -> Path:
             cases = (example_case("noise", examples.held_back),)
         session = open_file(drafts[0], precision)
         beside = store_reference_of(drafts[0], session, whole, cases, precision)
-        # The one that is looked for comes last.
-        for draft in (*([] if beside is None else [beside]), *reversed(drafts)):
-            draft.replace(folder / draft.name)
+        with publication(work) as moves:
+            # The one that is looked for comes last.
+            for draft in (*([] if beside is None else [beside]), *reversed(drafts)):
+                moves.put(draft.name)
     return folder / drafts[0].name

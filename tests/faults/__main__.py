@@ -1,6 +1,7 @@
 """``python -m tests.faults``: let every fault happen and count what is lost."""
 
 import argparse
+import gc
 import json
 import os
 import shutil
@@ -113,7 +114,11 @@ def _rows() -> list[Row]:
     from tests.faults.catalogue import catalogue
 
     _ = exporters.pipeline, slide_deploy.cli
-    return [row for row in catalogue() if has_mounts() or not row.needs_mounts]
+    rows = [row for row in catalogue() if has_mounts() or not row.needs_mounts]
+    # A search for garbage would touch, and so copy, all memory in every process that is forked.
+    gc.collect()
+    gc.freeze()
+    return rows
 
 
 def _serve() -> int:

@@ -98,7 +98,7 @@ def _refill(folder: Path, original: Path) -> None:
 
 def file_size(most: int) -> Fault:
     """Let no file grow larger than some bytes."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
 
 def memory(more: int) -> Fault:
@@ -107,7 +107,7 @@ def memory(more: int) -> Fault:
     def fault() -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + more
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
 
     return fault
 

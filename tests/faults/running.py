@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -126,6 +127,8 @@ def _become(
         code = 1
     finally:
         try:
+            for kind in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE):  # of a fault, which is over
+                resource.setrlimit(kind, (resource.getrlimit(kind)[1],) * 2)
             atexit._run_exitfuncs()
             sys.stdout.flush()
             sys.stderr.flush()
