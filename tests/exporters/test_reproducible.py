@@ -42,7 +42,7 @@ def written(folder: Path, seed: int, threads: int, *options: object) -> dict[str
 
 def pictures(path: Path) -> Path:
     """Examples to measure ranges on."""
-    np.savez(path, image=np.random.default_rng(0).standard_normal((40, 3, 32, 32), np.float32))
+    np.savez(path, image=np.random.default_rng(0).standard_normal((40, 3, 64, 64), np.float32))
     return path
 
 

@@ -24,30 +24,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--only", metavar="TEXT", help="rows whose name has this text")
     parser.add_argument("--full", action="store_true", help="with the rows that take minutes")
+    parser.add_argument("--out", type=Path, metavar="PAGE", help="page to put the table into")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     _enter_namespace()
     if options.serve:
         return _serve()
-    from slide_deploy.console import stdout, table
+    from benchmarks.generated_page import GeneratedPage
+    from benchmarks.grid import Grid
 
-    rows = [
+    chosen = [
         row
         for row in _rows()
         if (not options.only or options.only in row.name) and (options.full or row.cost != "full")
     ]
-    columns = ("command", "fault", "injected", "files lost", "wrong manifests", "leftovers")
-    grid = table("Faults", [(name, number > 1) for number, name in enumerate(columns)])
-    failed = False
-    for row in rows:
+    failed, cells = False, []
+    for row in chosen:
         tally = judged(row)
         numbers = (tally.injected, tally.lost, tally.wrong, tally.leftovers)
-        grid.add_row(row.command, row.fault, *map(str, numbers))
+        cells.append((row.command, row.fault, *map(str, numbers)))
         print(f"{row.name}: {numbers}", file=sys.stderr, flush=True)
         for line in tally.problems:
             print(f"  {line}", file=sys.stderr, flush=True)
         failed |= bool(tally.problems) or not tally.injected
-    stdout().print(grid)
+    columns = ("command", "fault", "injected", "files lost", "wrong manifests", "leftovers")
+    headers = tuple((name, number > 1) for number, name in enumerate(columns))
+    grid = Grid("", headers, tuple(cells))
+    grid.print()
+    if options.out and not failed:
+        GeneratedPage(options.out, "make faults").update([grid])
     return int(failed)
 
 
