@@ -103,7 +103,7 @@ def test_pictures_that_cannot_be_read_are_named_skipped_and_counted(run, tmp_pat
     (data / "Thumbs.db").write_text("")
     code, out, err = run("evaluate", digits_in("onnx"), "--data", data)
     assert code == 0 and "Traceback" not in err
-    assert f"{COUNT} of {COUNT + 5} pictures" in out
+    assert f"{COUNT} of {COUNT + 5} images" in out
     assert "2 files skipped that are not images" in out
     assert "5 unreadable images skipped: " in out
     for name in ("half.png", "header.png", "empty.jpg", "gone.png"):
