@@ -1,8 +1,8 @@
 """The whole way: fold, lower, write, read back, verify, check, manifest.
 
 Files are written into a hidden folder inside the output folder, verified there, and moved out only
-when they are right (``slide_deploy.publishing``): nobody ever finds half a file, or a wrong one,
-under its final name.
+when they are right (``slide_deploy.files.publishing``): nobody ever finds half a file, or a wrong
+one, under its final name.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Any
 
 from exporters.base import Exporter
 from exporters.images import refuse_labels, with_ends
-from exporters.jobs import Progress, Proof, jobs_of, write_and_verify
+from exporters.jobs import JobProof, Progress, jobs_of, write_and_verify
 from exporters.manifest import entries_beside, manifest_of
 from exporters.other_targets import require_targets
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
@@ -20,20 +20,20 @@ from exporters.plain import to_json
 from exporters.quantisation.calibration import calibration_of, refuse_calibration
 from exporters.quantisation.judge import judge_of, labelled_pictures
 from exporters.registry import exporter_for
-from slide_deploy.cases import Case, example_case, verification_cases
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
-from slide_deploy.folders import working_folder
+from slide_deploy.files.folders import working_folder
+from slide_deploy.files.publishing import Publication, publication, refuse_occupied, require_names
+from slide_deploy.folding.model import reparameterize, with_branches
 from slide_deploy.formats import format_named, refuse_delegate
 from slide_deploy.lowerings import Lowering, refuse_strips
 from slide_deploy.precisions import precision_named
-from slide_deploy.progress import expect
-from slide_deploy.publishing import Publication, publication, refuse_occupied, require_names
-from slide_deploy.reference import reference_answers
-from slide_deploy.references.reference_file import reference_path
-from slide_deploy.reparameterize import reparameterize, with_branches
-from slide_deploy.torch_defaults import torch_defaults
+from slide_deploy.process.torch_defaults import torch_defaults
+from slide_deploy.terminal.progress import expect
+from slide_deploy.verification.cases import Case, example_case, verification_cases
+from slide_deploy.verification.reference_outputs.reference_file import reference_path
+from slide_deploy.verification.trained_outputs import trained_outputs
 
 # Examples on which every value of a file is looked at: each takes some seconds.
 _SHOWN = 16
@@ -95,7 +95,7 @@ def export(
         cases = (example_case("examples held back", calibration.held_back),)
     elif calibration is not None:
         shown = (example_case("examples", calibration.measured[:_SHOWN]),)
-    reference = reference_answers(taken, cases)
+    reference = trained_outputs(taken, cases)
     progress("fold")
     folded, certificate = reparameterize(deployable.model)
     learn_map_sizes(deployable, folded)
@@ -107,7 +107,7 @@ def export(
         written = []
         while jobs:  # what a job holds, weights of its own included, goes with it
             job = jobs.pop(0)
-            proof = Proof(cases, reference, calibration, judge, (*cases, *shown))
+            proof = JobProof(cases, reference, calibration, judge, (*cases, *shown))
             written.append(write_and_verify(job, work / stem, proof, options, progress))
             del job
         with publication(work) as moves:

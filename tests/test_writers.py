@@ -31,18 +31,18 @@ AGAIN = "writes what the same command makes again if it is damaged"
 
 # Files of product code that call such functions, each with the reason.
 ALLOWED = {
-    "slide_deploy/moves.py": ONE_WAY,
-    "slide_deploy/scratch.py": ONE_WAY,
-    "slide_deploy/writing.py": ONE_WAY,
-    "slide_deploy/publishing.py": "asks with empty files which names a folder takes",
-    "slide_deploy/aimodel/worker.py": PIPE,
+    "slide_deploy/files/moves.py": ONE_WAY,
+    "slide_deploy/files/scratch.py": ONE_WAY,
+    "slide_deploy/files/writing.py": ONE_WAY,
+    "slide_deploy/files/publishing.py": "asks with empty files which names a folder takes",
+    "slide_deploy/saved/aimodel/worker.py": PIPE,
     "slide_deploy/backends/muted.py": PIPE,
     "slide_deploy/cli/__init__.py": PIPE,
     "benchmarks/measuring/process.py": PIPE,
     "benchmarks/measuring/worker.py": PIPE,
-    "slide_deploy/backends/executorch/inner_values.py": INSIDE,
+    "slide_deploy/backends/executorch/intermediates.py": INSIDE,
     "slide_deploy/backends/executorch/profile.py": INSIDE,
-    "slide_deploy/references/reference_file.py": INSIDE,
+    "slide_deploy/verification/reference_outputs/reference_file.py": INSIDE,
     "exporters/coreml_exporter.py": INSIDE,
     "exporters/coreml_package.py": INSIDE,
     "exporters/executorch_exporter.py": INSIDE,
@@ -60,7 +60,7 @@ ALLOWED = {
     "slide_deploy/tasks/noise_examples.py": DRAFT,
     "slide_deploy/tasks/suite_files.py": DRAFT,
     "benchmarks/bundle.py": DRAFT,
-    "benchmarks/peers/registry.py": DRAFT,
+    "benchmarks/baselines/registry.py": DRAFT,
     "benchmarks/sizes/__main__.py": "calls a function of ours that is called save",
     "benchmarks/sizes/exported.py": DRAFT,
     "slide_deploy/backends/web/assets.py": AGAIN,
@@ -120,7 +120,7 @@ def found() -> dict[str, list[int]]:
 
 def test_nothing_else_writes_files() -> None:
     others = {name: lines for name, lines in found().items() if name not in ALLOWED}
-    assert not others, "write through slide_deploy.writing or slide_deploy.publishing"
+    assert not others, "write through slide_deploy.files.writing or slide_deploy.files.publishing"
 
 
 def test_every_exception_still_writes() -> None:

@@ -13,9 +13,9 @@ from slide_deploy.api.files import labels_of, policy_of
 from slide_deploy.api.networks import Inputs, Model, network_of
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
+from slide_deploy.files.publishing import refuse_occupied
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.lowerings import Lowering
-from slide_deploy.publishing import refuse_occupied
 
 
 @public

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from slide_deploy.errors import InputError
-from slide_deploy.folders import working_folder
-from slide_deploy.hashing import sha256
-from slide_deploy.publishing import publication, refuse_occupied
+from slide_deploy.files.folders import working_folder
+from slide_deploy.files.hashing import sha256
+from slide_deploy.files.publishing import publication, refuse_occupied
 from tests.support import GOLDEN
 
 ROOT = Path(__file__).parents[2]
@@ -106,8 +106,8 @@ def test_of_two_checkpoints_the_second_is_refused(tmp_path: Path) -> None:
 def test_one_publishes_at_a_time_and_no_lock_stays(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from slide_deploy.folders import working_folder\n"
-        "from slide_deploy.publishing import publication\n"
+        "from slide_deploy.files.folders import working_folder\n"
+        "from slide_deploy.files.publishing import publication\n"
         "with working_folder(Path(sys.argv[1])) as work, publication(work):\n"
         "    with open(sys.argv[2], 'a') as log: log.write('(')\n"
         "    time.sleep(0.05)\n"

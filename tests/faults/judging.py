@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slide_deploy.hashing import sha256
+from slide_deploy.files.hashing import sha256
 
 Tree = dict[str, str]
 _HIDDEN = ".slide-deploy"

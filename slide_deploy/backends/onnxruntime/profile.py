@@ -8,7 +8,7 @@ from typing import Any
 
 from slide_deploy.backends.base import OperatorTime, Stream
 from slide_deploy.backends.configuration import Configuration
-from slide_deploy.scratch import temporary_folder
+from slide_deploy.files.scratch import temporary_folder
 
 # Opens a file with the profiler on: path, configuration, prefix of the profiler's file.
 Open = Callable[[Path, Configuration, Path], tuple[Any, Stream]]

@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.scratch import scratch_folder
+from slide_deploy.files.scratch import scratch_folder
 
 VERSION = "1.30.0"
 FETCH = "slide-deploy web fetch"
