@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from slide_deploy import scratch
 from slide_deploy.errors import InputError
+from slide_deploy.files import scratch
 from slide_deploy.files.folders import locked, working_folder
 from slide_deploy.files.moves import carry_out, move_of
 from slide_deploy.process import interruption

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from slide_deploy import moves
+from slide_deploy.files import moves
 from slide_deploy.process import interruption
 
 PREFIX = ".slide-deploy-"
