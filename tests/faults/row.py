@@ -22,7 +22,8 @@ class Row:
         fault: what goes wrong.
         command: during which it does.
         inject: breaks things in an empty folder and counts what becomes of them.
-        cost: "quick" for tests that always run, "slow" for the long ones, "full" for a rare run.
+        cost: of its test: "quick", "slow", or "full" for a rare run; "hour" for one that the
+            command leaves out as well unless it is asked.
         needs_mounts: whether it needs a mount namespace of its own.
     """
 

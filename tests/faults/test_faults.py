@@ -15,6 +15,14 @@ from tests.faults.row import Row
 ROOT = Path(__file__).parents[2]
 
 
+MARKS = {
+    "quick": (),
+    "slow": pytest.mark.slow,
+    "full": pytest.mark.full,
+    "hour": pytest.mark.full,
+}
+
+
 class Server:
     """A process that has everything loaded, and answers the name of a row with its tally."""
 
@@ -57,7 +65,7 @@ def server() -> Iterator[Server]:
         pytest.param(
             row,
             id=row.name,
-            marks=[] if row.cost == "quick" else [getattr(pytest.mark, row.cost)],
+            marks=MARKS[row.cost],
         )
         for row in catalogue()
     ],

@@ -134,8 +134,9 @@ def rows() -> tuple[Row, ...]:
     found = []
     for command in WRITERS:
         for number, word in ((signal.SIGKILL, "SIGKILL"), (signal.SIGINT, "Ctrl-C")):
-            cost = "quick" if (command, word) == ("fold", "SIGKILL") else "slow"
+            cost = "slow" if word == "SIGKILL" and command in ("fold", "bench") else "full"
             inject = partial(ended, number, command)
             found.append(Row(f"{word} before each change", command, inject, cost))
-        found.append(Row("a full disk", command, partial(full, command), "slow", needs_mounts=True))
+        cost = "slow" if command in ("fold", "evaluate", "bench") else "full"
+        found.append(Row("a full disk", command, partial(full, command), cost, needs_mounts=True))
     return tuple(found)
