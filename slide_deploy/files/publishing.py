@@ -35,10 +35,7 @@ def refuse_occupied(paths: Sequence[Path], force: bool) -> None:
                 f"{path} differs only in case from {twin} there, and many systems would keep one "
                 f"of the two: rename the input, or give another --out."
             )
-        if path.is_symlink() and _is_loop(path):
-            raise InputError(
-                f"{path} is a symbolic link that leads to itself: remove it, or give another --out."
-            )
+        _refuse_loop(path, "--out")
         if not path.exists():
             continue
         if not (path.is_file() or path.is_dir()):
@@ -64,6 +61,7 @@ def require_names(out: Path, names: Iterable[str], option: str = "--out") -> Non
         InputError: if the folder cannot be written to, or a name is impossible there.
     """
     _refuse_unreadable(out)
+    _refuse_loop(out, option)
     with working_folder(out, option) as work:
         for name in dict.fromkeys(names):
             _refuse_unreadable(Path(name))
@@ -99,14 +97,15 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _is_loop(path: Path) -> bool:
+def _refuse_loop(path: Path, option: str) -> None:
     try:
         path.stat()
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+    except OSError as error:
+        if path.is_symlink() and not isinstance(error, FileNotFoundError):
+            raise InputError(
+                f"{path} is a symbolic link that leads to itself: remove it, or give another "
+                f"{option}."
+            ) from error
 
 
 def _kind(path: Path) -> str:
