@@ -20,7 +20,7 @@ NET = """
 import torch
 from torch import nn
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
-from tests.foreign.classes import Theirs
+from tests.foreign.classes import ForeignAttention
 from tests.foreign.written_otherwise import OneBranch
 
 print("imported")
@@ -32,7 +32,7 @@ class Classifier(nn.Module):
         self.stem = nn.Conv2d(3, dim, 4, 4)
         self.norm = nn.BatchNorm2d(dim)
         config = SlideAttentionConfig(dim, 2, 3)
-        self.attn = Theirs(dim, 2) if foreign else SlideAttention(config)
+        self.attn = ForeignAttention(dim, 2) if foreign else SlideAttention(config)
         self.head = nn.Linear(dim, 5)
 
     def maps(self, image):
@@ -236,4 +236,4 @@ def test_fold_names_the_layer_that_stays_and_why(run: Run, folder: Path) -> None
     code, said, _ = run("fold", "--model", "own_cli_net:Alone", *IMAGE, "-o", "a.safetensors")
     assert code == 0
     said = " ".join(said.split())
-    assert "attn (OneBranch) stays as it is: it has one branch only (dep_conv)" in said
+    assert "attn (OneBranch) stays as it is: it has only one branch (dep_conv)" in said

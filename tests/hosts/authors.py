@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.foreign.classes import Theirs
+from tests.foreign.classes import ForeignAttention
 
 Pair = tuple[int, int]
 
 
-class SlideAttention(Theirs):
+class SlideAttention(ForeignAttention):
     """On tokens of a map whose size is given when the layer is made."""
 
     def __init__(self, dim: int, heads: int, resolution: Pair) -> None:

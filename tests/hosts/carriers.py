@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.foreign.classes import Theirs, TokensAndSize, Tuple
+from tests.foreign.classes import ForeignAttention, TokensAndSize, Tuple
 from tests.foreign.goldens import Residual
 
 Layer = Callable[[], nn.Module]
@@ -102,7 +102,7 @@ class Detector(nn.Module):
 class SuperResolution(nn.Module):
     """Twice as many rows and columns, by a pixel shuffle, on top of a bicubic-free shortcut."""
 
-    def __init__(self, attention: Layer = Theirs) -> None:
+    def __init__(self, attention: Layer = ForeignAttention) -> None:
         super().__init__()
         self.head = nn.Conv2d(3, 12, 3, padding=1)
         self.body = nn.Sequential(*(Residual(attention()) for _ in range(2)))
@@ -135,7 +135,7 @@ class TwoInputs(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.attend = nn.Conv2d(3, 12, 4, 4), Residual(Theirs())
+        self.stem, self.attend = nn.Conv2d(3, 12, 4, 4), Residual(ForeignAttention())
         self.gain = nn.Linear(6, 12)
 
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class Shared(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem, self.down = nn.Conv2d(3, 12, 4, 4), nn.Conv2d(12, 12, 2, 2)
-        self.attend = Theirs()
+        self.attend = ForeignAttention()
         self.again = self.attend
 
     def forward(self, image: Tensor) -> list[Tensor]:

@@ -24,7 +24,7 @@ class Scaled(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.attend = nn.Conv2d(3, 12, 1), carriers.Residual(classes.Theirs())
+        self.stem, self.attend = nn.Conv2d(3, 12, 1), carriers.Residual(classes.ForeignAttention())
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[2:]
