@@ -25,7 +25,7 @@ ARROWS = {
     "slide_deploy.formats": {"slide_deploy.errors"},
     "slide_deploy.precisions": {"slide_deploy.errors"},
     "slide_deploy.files.model_files": {"slide_deploy.errors", "slide_deploy.formats"},
-    "slide_deploy.folding.surgery": set(),
+    "slide_deploy.folding.surgery": {"slide_deploy.errors"},
     "slide_deploy.process.torch_defaults": set(),
     "slide_deploy.parsing": {"slide_deploy.errors"},
     "slide_deploy.files.writing": {"slide_deploy.errors"},
@@ -53,7 +53,6 @@ ARROWS = {
         "slide_deploy.folding.formulas",
         "slide_deploy.models",
     },
-    "slide_deploy.folding.wrappers": {"slide_deploy.errors", "slide_deploy.folding.surgery"},
     "slide_deploy.foreign": {
         "slide_deploy.errors",
         "slide_deploy.folding.layer",
@@ -72,7 +71,6 @@ ARROWS = {
         "slide_deploy.passes.report",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
     },
     "slide_deploy.passes.report": set(),
     "slide_deploy.lowerings": {
@@ -130,7 +128,6 @@ ARROWS = {
         "slide_deploy.folding.model",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
         "slide_deploy.files.writing",
     },
     "slide_deploy.verification.draws": {"slide_deploy.errors"},

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.folding.formulas import GEOMETRY, distance_from_shift, largest
-from slide_deploy.folding.layer import folded_layer
+from slide_deploy.folding.layer import fold_layer
 from slide_deploy.foreign.parts import (
     Branch,
     Projections,
@@ -47,7 +47,7 @@ def read_shapes(layer: nn.Module, channels: int) -> Iterator[Reading]:
     for config, projections, used, table, by_head in islice(readings, _MAX_READINGS):
         branched = _built(config, projections, used, table, by_head)
         yield Reading(
-            folded_layer(branched),
+            fold_layer(branched),
             # One branch may have two roles.
             tuple(dict.fromkeys(branch.name for branch in used)),
             added=True,

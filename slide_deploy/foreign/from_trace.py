@@ -29,7 +29,7 @@ from slide_deploy.foreign.anchors import (
 from slide_deploy.foreign.program import AttentionProgram, Values
 from slide_deploy.foreign.proof import Reading
 from slide_deploy.foreign.sharing import share_kernels
-from slide_deploy.foreign.traced_branches import with_branches
+from slide_deploy.foreign.traced_branches import describe_branches
 from slide_deploy.models.slide_attention import (
     PADDING_MODES,
     FoldedSlideAttention,
@@ -74,7 +74,7 @@ def read_trace(program: AttentionProgram, anchors: Anchors, kernel_size: int) ->
     for mode in PADDING_MODES:
         padded = FoldedSlideAttention(replace(folded.config, padding_mode=mode)).double().eval()
         padded.load_state_dict(folded.state_dict())
-        yield with_branches(program, anchors, padded.requires_grad_(False))
+        yield describe_branches(program, anchors, padded.requires_grad_(False))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ _CONVOLUTIONS = (aten.conv2d, aten.convolution)
 _SLICES = "slices"
 
 
-def with_branches(
+def describe_branches(
     program: AttentionProgram, anchors: Anchors, folded: FoldedSlideAttention
 ) -> Reading:
     """Return a reading of a program: the folded attention and a description of its branches."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from slide_deploy.errors import InputError
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import Checkpoint, Overrides, load_checkpoint
-from slide_deploy.hosts.slide_swin.tables import resize_embedding, resize_window_table
+from slide_deploy.hosts.slide_swin.resize import resize_embedding, resize_window_table
 from slide_deploy.models.slide_swin import SlideSwin
 from tests.support import GOLDEN, random_swin, save_folded
 

@@ -1,9 +1,12 @@
-"""The settings of a Slide-Swin from the names and shapes of its tensors.
+"""Infer the settings of a Slide-Swin from the names and shapes of its tensors.
 
-Shapes say nearly everything and are believed before a configuration, which a fine-tuned checkpoint
-may carry over from another model. Only the image size and the window size can hide: where every
-window is the whole map the tables give the image size, and any larger window size means the same
-network; where windows are smaller than the map, stored masks or the configuration are needed.
+Shapes determine nearly all settings. They take precedence over a stored configuration, which a
+fine-tuned checkpoint may have kept from another model. Two settings are harder to infer:
+
+- If every window is the whole feature map, the tables determine the image size, and any larger
+  window size gives the same network.
+- If windows are smaller than the feature map, the image size follows from stored masks or from the
+  configuration.
 """
 
 import math
@@ -38,15 +41,17 @@ class _Stage:
         }
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor of the stage, () where it has none."""
+        """Return the shape of one of the stage's tensors; () if it has no such tensor."""
         return self._shapes.get(name, ())
 
     @property
     def folded(self) -> bool:
+        """Whether the stage has folded slide attention."""
         return bool(self.shape("0.attn.key_conv.weight"))
 
     @property
     def slides(self) -> bool:
+        """Whether the stage has slide attention, folded or branched."""
         return self.folded or bool(self.shape("0.attn.dep_conv.weight"))
 
     @property
@@ -57,7 +62,7 @@ class _Stage:
 
     @property
     def masked_map(self) -> int | None:
-        """Side of the map, from the buffers of a shifted block; None where they do not tell."""
+        """Side of the feature map, from the buffers of a shifted block; None without buffers."""
         for block in range(1, self.blocks, 2):
             if not self.shape(f"{block}.attn.relative_position_index"):
                 continue  # derived buffers were not stored
@@ -71,18 +76,18 @@ def infer_config(
     image_size: tuple[int, int] | None = None,
     window_size: int | None = None,
 ) -> tuple[SlideSwinConfig, tuple[str, ...]]:
-    """Find the settings with which the Slide-Swin in a checkpoint was trained.
+    """Infer the settings with which the Slide-Swin in a checkpoint was trained.
 
     Args:
-        stored: the checkpoint's tensors and what it says beside them.
-        image_size: height and width in pixels; counts where the file cannot tell.
-        window_size: the largest window, where the file cannot tell.
+        stored: the checkpoint's tensors and stated settings.
+        image_size: height and width in pixels, used if the file does not determine them.
+        window_size: the largest window, used if the file does not determine it.
 
     Returns:
-        The settings, and remarks on what the file says twice and differently.
+        The settings, and remarks on contradictions in the file.
 
     Raises:
-        InputError: if it is no Slide-Swin, if a setting cannot be known, or if the file and
+        InputError: if it is not a Slide-Swin, if a setting cannot be inferred, or if the file and
             ``window_size`` disagree.
     """
     path = stored.path
@@ -93,7 +98,7 @@ def infer_config(
     window = _window_size(path, stages, settings["patch_size"], size, config, window_size)
     scale = config.get("qk_scale")
     if scale is not None:
-        remarks = (*remarks, f"queries are scaled by {scale}, as the file says")
+        remarks = (*remarks, f"queries are scaled by {scale}, as stated in the file")
     try:
         found = SlideSwinConfig(image_size=size, window_size=window, qk_scale=scale, **settings)
         return found, remarks
@@ -102,39 +107,39 @@ def infer_config(
 
 
 def trained_config(
-    stored: StoredWeights, wanted: Overrides
+    stored: StoredWeights, overrides: Overrides
 ) -> tuple[SlideSwinConfig, tuple[str, ...]]:
-    """The settings of training, with the user's word where the file has none, and remarks.
+    """Infer the settings of training, with the user's options for what the file does not state.
 
     Raises:
         InputError: see ``infer_config``.
     """
-    trained, remarks = infer_config(stored, wanted.image_size)
-    changed = wanted.image_size not in (None, trained.image_size)
-    if wanted.window_size is None or changed or wanted.resize_position_tables:
+    trained, remarks = infer_config(stored, overrides.image_size)
+    changed = overrides.image_size not in (None, trained.image_size)
+    if overrides.window_size is None or changed or overrides.resize_position_tables:
         return trained, remarks
-    # Nothing else is to change: the option says what the file cannot tell, or contradicts it.
-    return infer_config(stored, wanted.image_size, wanted.window_size)
+    # Nothing is to be resized, so the option completes the file or contradicts it.
+    return infer_config(stored, overrides.image_size, overrides.window_size)
 
 
 def settings_fit(stored: StoredWeights, config: SlideSwinConfig) -> bool:
-    """Whether settings that a file states are those that its tensors' shapes tell.
+    """Whether settings that a folded file states agree with its tensors' shapes.
 
-    Folding removes what tells the heads of slide attention, its bias table and its branches; for
-    these the statement is all there is.
+    The heads of slide attention, its bias table and its branches are not compared, because folding
+    removes the tensors that determine them.
 
     Raises:
-        InputError: if the tensors are no Slide-Swin's.
+        InputError: if the tensors are not those of a Slide-Swin.
     """
     _, _, settings = _read_shapes(stored)
-    untold = {"num_heads", "rpb", "share_dwc_kernel"}
+    unknown = {"num_heads", "rpb", "share_dwc_kernel"}
     return all(
-        getattr(config, name) == value for name, value in settings.items() if name not in untold
+        getattr(config, name) == value for name, value in settings.items() if name not in unknown
     )
 
 
 def _read_shapes(stored: StoredWeights) -> tuple[Shapes, list[_Stage], dict[str, Any]]:
-    """Shapes by name, by stage, and the settings that they tell."""
+    """Return shapes by name, shapes by stage, and the settings that follow from them."""
     path = stored.path
     shapes = {name: tuple(tensor.shape) for name, tensor in stored.tensors.items()}
     patch = shapes.get("patch_embed.proj.weight", ())
@@ -142,8 +147,8 @@ def _read_shapes(stored: StoredWeights) -> tuple[Shapes, list[_Stage], dict[str,
     if len(patch) != 4 or not count or "0.attn.qkv.weight" not in _Stage(shapes, 0)._shapes:
         some = ", ".join(sorted(shapes)[:3])
         raise InputError(
-            f"{path} is not a Slide-Swin: it has {some} and no patch_embed.proj and "
-            f"layers.I.blocks.J.attn.qkv; see slide-deploy models for what is known."
+            f"{path} is not a Slide-Swin: it has {some} but not patch_embed.proj and "
+            f"layers.I.blocks.J.attn.qkv; list the known networks with slide-deploy models."
         )
     _refuse_gaps(path, shapes, count)
     stages = [_Stage(shapes, index) for index in range(count)]
@@ -151,19 +156,21 @@ def _read_shapes(stored: StoredWeights) -> tuple[Shapes, list[_Stage], dict[str,
 
 
 def _refuse_gaps(path: Path, shapes: Shapes, stages: int) -> None:
-    """Raise InputError where a stage or a block is missing before the last one.
+    """Refuse stages or blocks that are not numbered consecutively.
 
-    It also keeps a name such as ``blocks.999999999`` from asking for as many blocks.
+    This also refuses a name such as ``blocks.999999999``, which would mean as many blocks.
     """
     present = _indices(shapes, r"layers\.(\d+)\.blocks\.\d+\.attn\.")
     if len(present) != stages:
         raise InputError(
-            f"{path} names stages {sorted(present)} only: it is not a whole Slide-Swin."
+            f"{path} has only stages {sorted(present)}: it is not a complete Slide-Swin."
         )
     for stage in range(stages):
         blocks = _indices(shapes, rf"layers\.{stage}\.blocks\.(\d+)\.")
         if len(blocks) != max(blocks) + 1:
-            raise InputError(f"{path} lacks blocks of stage {stage}: it is not a whole Slide-Swin.")
+            raise InputError(
+                f"{path} lacks blocks of stage {stage}: it is not a complete Slide-Swin."
+            )
 
 
 def _from_shapes(shapes: Shapes, stages: list[_Stage], patch: tuple[int, ...]) -> dict[str, Any]:
@@ -191,14 +198,14 @@ def _from_shapes(shapes: Shapes, stages: list[_Stage], patch: tuple[int, ...]) -
 
 
 def _feature_norms(shapes: Shapes, stages: int) -> tuple[int, ...]:
-    """Stages whose map is normalised; none in a classifier, which would have no use for them."""
+    """Return the stages whose feature map is normalised; none in a classifier."""
     if "head.weight" in shapes:
         return ()
     return tuple(stage for stage in range(stages) if f"norm{stage}.weight" in shapes)
 
 
 def _mlp_ratio(stages: list[_Stage], embed_dim: int) -> float:
-    """The ratio whose product with each width, rounded down, is the hidden width of its stage."""
+    """Return the ratio r such that each stage has floor(r * width) hidden features."""
     return max(
         stage.shape("0.mlp.fc1.weight")[0] / (embed_dim * 2**stage.index) for stage in stages
     )
@@ -221,7 +228,7 @@ def _heads(stage: _Stage, dim: int, settings: Mapping[str, Any]) -> int:
     if table:
         return table[1]
     if stage.folded:
-        return 0  # its kernels are the same however the channels divide into heads
+        return 0  # folded kernels do not depend on the number of heads
     outputs = stage.shape("0.attn.dep_conv.weight")[0]
     head_dim = outputs // settings["kernel_size"] ** 2
     return dim // settings["dim_reduction"] // head_dim
@@ -229,7 +236,7 @@ def _heads(stage: _Stage, dim: int, settings: Mapping[str, Any]) -> int:
 
 def _differences(settings: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
     ratio = config.get("mlp_ratio", settings["mlp_ratio"])
-    # Hidden widths are rounded down, so that shapes tell the ratio roughly.
+    # Hidden widths are rounded down, so shapes determine the ratio only approximately.
     rounded = abs(ratio - settings["mlp_ratio"]) * settings["embed_dim"] < 1
     return differences({**settings, "mlp_ratio": ratio} if rounded else settings, config)
 
@@ -244,8 +251,8 @@ def _image_size(
 ) -> tuple[int, int]:
     side = _image_side(shapes, stages, patch_size)
     stated = _pair(config.get("image_size"))
-    # Tables tell the shorter side. The other one is what the configuration or the user says, and a
-    # square if nobody says anything.
+    # Tables determine the shorter side. The other one comes from the configuration or the user,
+    # else the image is assumed to be square.
     if side is None or (stated is not None and min(stated) == side):
         known = stated
     elif option is not None and min(option) == side:
@@ -255,23 +262,23 @@ def _image_size(
     size = option if known is None else known
     if size is None:
         raise InputError(
-            f"{path} does not tell the image size: give it with --image-size, for example "
+            f"{path} does not state the image size: give it with --image-size, for example "
             f"--image-size 224."
         )
     return size
 
 
 def _image_side(shapes: Shapes, stages: list[_Stage], patch_size: int) -> int | None:
-    """Shorter side of the image in pixels, where tables or masks tell it.
+    """Return the shorter side of the image in pixels, from tables or masks; None without them.
 
-    A position embedding tells the number of patches, and so the side of a square.
+    A position embedding determines the number of patches, and so the side of a square image.
     """
     embedding = shapes.get("absolute_pos_embed", ())
     if len(embedding) == 3 and math.isqrt(embedding[1]) ** 2 == embedding[1]:
         return math.isqrt(embedding[1]) * patch_size
     windows = [stage for stage in stages if not stage.slides]
     for before, stage in pairwise(windows):
-        if stage.window < before.window:  # smaller than the window size, so it is the whole map
+        if stage.window < before.window:  # below the window size, so the window is the whole map
             return stage.window * patch_size * 2**stage.index
     for stage in windows:
         if stage.masked_map is not None:
@@ -295,24 +302,24 @@ def _window_size(
     side = min(image_size) // (patch_size * 2**first.index)
 
     def fits(size: int) -> bool:
-        """Whether a window size gives the window that the first table was made for."""
+        """Whether a window size gives the window that fits the first table."""
         return min(size, side) == first.window
 
     if option is not None and not fits(option):
         raise InputError(
-            f"{path} was trained with windows of {first.window} in stage {first.index} and "
-            f"--window-size says {option}: leave the option out."
+            f"{path} was trained with windows of {first.window} in stage {first.index} but "
+            f"--window-size gives {option}: leave out --window-size."
         )
     if stated is not None and option is not None and fits(stated) and option != stated:
         raise InputError(
-            f"{path} was trained with window size {stated} and --window-size says {option}: leave "
-            f"the option out."
+            f"{path} was trained with window size {stated} but --window-size gives {option}: leave "
+            f"out --window-size."
         )
     for size in (option, stated):
         if size is not None and fits(size):
             return size
-    # If the first window is the whole map, the largest there is, so are the others, any larger size
-    # means the same network, and the published one is reported.
+    # If the first window is the whole map, which is the largest, the others are too. Any larger
+    # window size then gives the same network, and the published one is reported.
     return PUBLISHED_WINDOW if fits(PUBLISHED_WINDOW) else first.window
 
 
