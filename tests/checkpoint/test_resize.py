@@ -169,12 +169,11 @@ def test_another_window_needs_other_tables() -> None:
 def test_advice_is_a_sentence_and_helps() -> None:
     said = refusal(NANO, 6400, 6400, resize_position_tables=True)
     assert said.endswith(
-        "Image size 6400x6400 with windows of 56 is beyond what this project computes: "
-        "give --window-size 40."
+        "Image size 6400x6400 with windows of 56 exceeds the supported size: give --window-size 40."
     )
     # No window helps here, and none is advised.
     said = refusal(NANO, 9024, 9024, resize_position_tables=True)
-    assert said.endswith("is beyond what this project computes: give a smaller --image-size.")
+    assert said.endswith("exceeds the supported size: give a smaller --image-size.")
     said = refusal(NANO, 100, 100, resize_position_tables=True)
     assert said.endswith("is not a multiple of 32: patches of 4 are merged 3 times by two.")
     said = refusal(NANO, 640, 480, resize_position_tables=True)

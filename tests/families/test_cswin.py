@@ -230,7 +230,7 @@ def test_unknown_heads_must_be_given(tmp_path: Path) -> None:
     path = saved(tmp_path, random_cswin(SMALL).state_dict())
     with pytest.raises(InputError, match=f"{path} does not state the heads .*--heads"):
         load_checkpoint(path)
-    with pytest.raises(InputError, match=r"Stage 0 .* upright and lying stripes"):
+    with pytest.raises(InputError, match=r"Stage 0 .* vertical and horizontal stripes"):
         load_checkpoint(path, options(SMALL, heads=(1, 2, 4, 8)))
     with pytest.raises(InputError, match="which --window-size does not apply to"):
         load_checkpoint(path, options(SMALL, window_size=7))
@@ -252,7 +252,7 @@ def test_a_classifier_whose_stripes_do_not_tile_is_refused(
     path = saved(tmp_path, random_cswin(config).state_dict())
     checkpoint = load_checkpoint(path, options(config, image_size=size))
     with pytest.raises(
-        InputError, match=f"give --image-size {sizes}, other --stripes, or take"
+        InputError, match=f"give --image-size {sizes}, other --stripes, or export"
     ) as caught:
         deployable_checkpoint(checkpoint)
     assert str(caught.value).startswith(f"{path}: An image of {size[0]}x{size[1]}")
@@ -327,15 +327,15 @@ def test_damaged_files_are_refused_in_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"stripes": (1, 2, 7)}, "do not name the 4 stages"),
-        ({"whole_map": (True,)}, "do not name the 4 stages"),
+        ({"stripes": (1, 2, 7)}, "each of the 4 stages"),
+        ({"whole_map": (True,)}, "each of the 4 stages"),
         ({"stripes": (1, 2, -7, 7)}, "at least 1"),
         ({"embed_dim": 0}, "at least 1"),
         ({"mlp_ratio": 0.0}, "at least 1"),
-        ({"feature_norms": (4,)}, "do not name stages"),
-        ({"image_size": (2, 64)}, "leaves no map for stage 0"),
+        ({"feature_norms": (4,)}, "stages from 0 to 3"),
+        ({"image_size": (2, 64)}, "leaves no feature map for stage 0"),
         ({"num_heads": (2, 4, 8, 17)}, "do not divide into 17 heads"),
-        ({"num_heads": (2, 4, 1, 16)}, "upright and lying"),
+        ({"num_heads": (2, 4, 1, 16)}, "vertical and horizontal"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(wrong: dict[str, Any], message: str) -> None:

@@ -296,10 +296,10 @@ def test_damaged_files_are_refused(
         ({"embed_dim": 15}, "must be even"),
         ({"mlp_ratio": 0.0}, "no hidden channels"),
         ({"kernel_size": 4}, "must be odd"),
-        ({"feature_norms": (4,)}, "not of the 4 stages"),
+        ({"feature_norms": (4,)}, "stages from 0 to 3"),
         ({"num_heads": (3, 2, 4, 8)}, "do not divide into 3 heads"),
-        ({"image_size": (64, 9000)}, "beyond what this project computes"),
-        ({"slide": (3, 0, 0)}, "do not name the same stages"),
+        ({"image_size": (64, 9000)}, "exceeds the supported size"),
+        ({"slide": (3, 0, 0)}, "one number per stage"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changed: dict[str, Any], message: str) -> None:

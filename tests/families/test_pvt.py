@@ -14,7 +14,7 @@ from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.errors import InputError
 from slide_deploy.hosts import Checkpoint, load_checkpoint
 from slide_deploy.hosts.registry import published_named
-from slide_deploy.models.parts import as_map
+from slide_deploy.models.parts import as_nchw
 from slide_deploy.models.pvt import Pvt, PvtConfig
 from slide_deploy.models.pvt_v2 import PvtV2, PvtV2Config
 from tests.families.golden import family_golden
@@ -63,7 +63,7 @@ def by_hand(model: Pvt, tables: dict[str, Tensor], pixels: Tensor, token: bool) 
             tokens = tokens + block.mlp(block.norm2(tokens))
         stages.append(tokens)
         if stage < 3:
-            maps = as_map(tokens, model.config.resolution(stage))
+            maps = as_nchw(tokens, model.config.resolution(stage))
     return stages
 
 
@@ -82,7 +82,7 @@ def test_a_backbone_has_no_class_token(trained: Pvt) -> None:
     model, pixels = trained.double(), image(64, 64).double()
     stages = by_hand(model, dict(model.named_parameters()), pixels, token=False)
     for stage, found in enumerate(model.backbone()(pixels)):
-        wanted = as_map(stages[stage], SMALL.resolution(stage))
+        wanted = as_nchw(stages[stage], SMALL.resolution(stage))
         assert (found - wanted).abs().max() < 1e-12
 
 
@@ -256,7 +256,7 @@ def slide_in_the_last_stage(state: dict[str, Tensor]) -> None:
     [
         (
             slide_in_the_last_stage,
-            "a class token, which is on no map: slide attention cannot stand there",
+            "a class token, which is not in the feature map, so",
         ),
         (
             lambda state: state.update(pos_embed1=torch.zeros(1, 255, 8)),
@@ -289,8 +289,8 @@ def test_invalid_files_are_refused(
 @pytest.mark.parametrize(
     ("wanted", "sentence"),
     [
-        (Overrides(image_size=(16, 64)), "leaves no map for stage 3"),
-        (Overrides(image_size=(10_000, 64)), "beyond what this project computes"),
+        (Overrides(image_size=(16, 64)), "leaves no feature map for stage 3"),
+        (Overrides(image_size=(10_000, 64)), "exceeds the supported size"),
         (Overrides(window_size=7), "a PVT, which --window-size does not apply to"),
         (Overrides(stripes=(1, 2, 7)), "a PVT, which --stripes does not apply to"),
     ],

@@ -316,7 +316,7 @@ def test_timms_name_of_the_patch_embedding_does_not_mark_a_pvt_v2(tmp_path: Path
             dict,
             {},
             {"heads": (1, 2, 3, 4), "image_size": (32, 16)},
-            "Stage 0 has a map of 8x4, which is too small to be reduced 8 times",
+            "Stage 0 has a feature map of 8x4, which is too small to be reduced 8 times",
         ),
         (
             dict,
