@@ -84,7 +84,7 @@ def test_windows_that_would_change_are_refused_with_both_ways_out() -> None:
     assert said.startswith(f"{NANO} was trained on 64x64 images: at 128x128 its windows change")
     assert "(stage 2 from 4 to 8, stage 3 from 2 to 4)" in said
     assert "--resize-position-tables" in said
-    assert said.endswith("--keep-windows to tile its maps with the windows of training.")
+    assert said.endswith("--keep-windows to tile its feature maps with the windows of training.")
     assert "(images whose sides are multiples of 64)" in refusal(NANO, 96, 96)
     assert "(stage 3 from 4 to 3)" in refusal(SHIFTED, 96, 96)
 
