@@ -1,6 +1,6 @@
 """A host family in one file: a convolution, two stages of slide attention, a classifier.
 
-``docs/architecture.md`` describes the same steps.
+``docs/extending.md`` describes the same steps.
 """
 
 import re

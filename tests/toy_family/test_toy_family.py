@@ -1,4 +1,4 @@
-"""A new host family takes one file and one line, as docs/architecture.md describes."""
+"""A new host family takes one file and one line, as docs/extending.md describes."""
 
 import json
 from pathlib import Path
@@ -143,7 +143,7 @@ def test_a_suite_makes_its_files_and_baselines(tmp_path: Path) -> None:
     suite.write_text(
         'name = "a"\ntargets = ["onnxruntime:cpu"]\nimage_sizes = ["32"]\n'
         '[[candidate]]\nname = "ours"\narchitecture = "toy_small"\n'
-        '[[candidate]]\nname = "unfold"\npeer = "unfold"\narchitecture = "toy_small"\n'
+        '[[candidate]]\nname = "unfold"\nbaseline = "unfold"\narchitecture = "toy_small"\n'
     )
     found = members(suite, tmp_path / "work", Sweep(), export_for_suite)
     ours, baseline = (outputs(Path(each.candidate.path), image()) for each in found)
