@@ -8,7 +8,7 @@ lowering do not see it.
 is a per-channel subtraction and division. Swapping channels is a 1x1 convolution with a
 permutation. The pass ``parallel_branches`` merges chains of convolutions, so it merges all of this
 into the convolution that reads the image, where that is exact. If that convolution has zero
-padding, the subtraction stays before it, because zeros are not pixels.
+padding, the subtraction remains before it, because zeros are not pixels.
 """
 
 import copy

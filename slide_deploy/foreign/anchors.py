@@ -67,7 +67,7 @@ def find_anchors(program: AttentionProgram, kernel_size: int) -> Anchors:
     """Find the anchors of a slide attention in a program.
 
     Args:
-        program: traced layer. One alias node is inserted into it, behind the queries.
+        program: traced layer. One alias node is inserted into it, after the queries.
         kernel_size: side of the neighbourhood, k.
 
     Raises:
@@ -185,12 +185,12 @@ def _by_source(found: Tensor, count: int) -> Tensor | None:
 def _places(program: AttentionProgram, softmax: Node) -> dict[Node, Tensor]:
     """Map every node before the softmax that reads a single position to its (feature, position)."""
     height, width = program.shape[2:]
-    behind = program.after(softmax)
+    after = program.after(softmax)
     nodes = [
         node
         for node in program.graph.nodes
         if node in program.varying
-        and node not in behind
+        and node not in after
         and isinstance(value := node.meta.get("val"), Tensor)
         and value.is_floating_point()
     ]

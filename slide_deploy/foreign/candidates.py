@@ -30,7 +30,7 @@ class AttentionCandidate:
         names: names of the innermost module that may be the attention, then of its parents that
             may be.
         certain: whether it has all the parts of a slide attention. Other candidates only hold
-            kernels of the right shape, so the user is not told if they turn out to be none.
+            kernels of the right shape, and are not reported if they turn out to be no attention.
     """
 
     names: tuple[str, ...]

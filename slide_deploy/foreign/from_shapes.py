@@ -59,7 +59,7 @@ def read_shapes(layer: nn.Module, channels: int) -> Iterator[Reading]:
 
 
 def odd_geometry(branches: tuple[Branch, ...]) -> str | None:
-    """Return a clause that says why the branches' kernels cannot be added; None if they can."""
+    """Return why the branches' kernels cannot be added, as a clause; None if they can."""
     first = branches[0]
     for field in GEOMETRY:
         for branch in branches[1:]:

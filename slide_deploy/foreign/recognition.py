@@ -62,7 +62,7 @@ class LeftLayer:
     Attributes:
         name: module name in the model.
         kind: name of its class.
-        reason: clause that says why it is left unchanged.
+        reason: why it is left unchanged, as a clause.
     """
 
     name: str
@@ -111,7 +111,7 @@ class _Attempt:
 
     Attributes:
         similar: whether the layer resembles a slide attention, proved or not.
-        unread: clause that says why its program could not be read; empty if it could.
+        unread: why its program could not be read, as a clause; empty if it could.
     """
 
     def __init__(self, layer: nn.Module, name: str, limit: float) -> None:

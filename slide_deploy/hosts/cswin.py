@@ -45,7 +45,7 @@ def _from_shapes(stored: StoredWeights) -> Mapping[str, Any]:
 def _whole_map(stages: Stages, stage: int) -> bool:
     """Whether a stage attends to the whole map, with one branch.
 
-    If all of its blocks use slide attention, the file does not tell. The published networks attend
+    If all of its blocks use slide attention, shapes do not show it. The published networks attend
     to the whole map in the last stage.
     """
     hosts: list[BlockShapes] = [block for block in stages[stage] if not block.slide_kernel]
@@ -86,7 +86,7 @@ _settings = staged.infer_by(CswinConfig, _from_shapes, _remaining)
 
 
 def _infer(stored: StoredWeights, overrides: Overrides) -> tuple[CswinConfig, tuple[str, ...]]:
-    """Infer the settings; see ``Host.infer``. A remark says which stripe widths are assumed."""
+    """Infer the settings; see ``Host.infer``. A remark names the assumed stripe widths."""
     config, remarks = _settings(stored, overrides)
     striped = [stage for stage in range(len(config.depths)) if config.striped(stage)]
     if overrides.stripes is not None or not striped:

@@ -39,7 +39,7 @@ class Settings(Protocol):
 
     @property
     def num_heads(self) -> tuple[int, ...]:
-        """Number of heads in each stage; 0 if a folded file does not tell."""
+        """Number of heads in each stage; 0 if unknown, as in a folded file."""
 
     def dim(self, stage: int) -> int:
         """Number of channels of a stage and of its feature map."""
@@ -121,7 +121,7 @@ class Host:
         changes: other differences from training, as sentences without a full stop.
         plain: returns the settings of the same network without slide attention, a baseline in
             benchmarks; None if there is no such network.
-        resizes: end of a sentence that says what interpolated position tables mean. Most networks
+        resizes: end of the sentence that reports interpolated position tables. Most networks
             compute another function then. Some interpolate in their original code too.
         options: names in ``OPTIONS`` that the family supports.
     """

@@ -231,4 +231,4 @@ def test_a_folded_file_remembers_what_was_interpolated(tmp_path: Path) -> None:
 
 def test_sizes_that_no_model_takes() -> None:
     assert "is not a multiple of 32" in refusal(NANO, 100, 100, resize_position_tables=True)
-    assert "beyond what this project computes" in refusal(NANO, 16384, 16384, keep_windows=True)
+    assert "exceeds the supported size" in refusal(NANO, 16384, 16384, keep_windows=True)

@@ -97,8 +97,8 @@ def test_logits_and_feature_maps_equal_the_formulas(name: str) -> None:
     config = NETWORKS[name]
     model, image = random_cswin(config).double(), image_of(config)
     state = dict(model.state_dict())
-    wanted = logits_by_hand(state, config, image)
-    assert (model(image) - wanted).abs().max() < 1e-12 * max(1.0, wanted.abs().max().item())
+    expected = logits_by_hand(state, config, image)
+    assert (model(image) - expected).abs().max() < 1e-12 * max(1.0, expected.abs().max().item())
     maps = maps_by_hand(state, config, image)
     for found, hand in zip(model.backbone()(image), maps, strict=True):
         assert (found - hand).abs().max() < 1e-12 * max(1.0, hand.abs().max().item())
@@ -109,8 +109,8 @@ def test_backbones_pad_and_normalise_their_feature_maps(name: str) -> None:
     config = BACKBONES[name]
     model, image = random_cswin(config, features=True).double(), image_of(config)
     state = dict(model.state_dict())
-    wanted = normed_by_hand(state, maps_by_hand(state, config, image))
-    for found, hand in zip(model(image), wanted, strict=True):
+    expected = normed_by_hand(state, maps_by_hand(state, config, image))
+    for found, hand in zip(model(image), expected, strict=True):
         assert (found - hand).abs().max() < 1e-12 * max(1.0, hand.abs().max().item())
 
 
@@ -280,8 +280,8 @@ def test_another_image_size_keeps_the_stripes(size: tuple[int, int], tmp_path: P
     assert checkpoint.config == replace(trained.config, image_size=size)
     assert any("trained on 64x64 images" in each for each in checkpoint.remarks)
     config, image = checkpoint.config, torch.randn(1, 3, *size)
-    wanted = logits_by_hand(dict(trained.model.double().state_dict()), config, image.double())
-    assert torch.allclose(checkpoint.model(image).double(), wanted, atol=1e-4)
+    expected = logits_by_hand(dict(trained.model.double().state_dict()), config, image.double())
+    assert torch.allclose(checkpoint.model(image).double(), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("stripes", [(1, 2, 2, 2), (1, 2, 2)])
@@ -371,7 +371,9 @@ def test_files_of_padded_feature_maps_agree(formats: tuple[str, ...], tmp_path: 
     maps = [each.numpy() for each in checkpoint.model(image)]
     for file in result.files:
         assert file.violations == ()
-        for found, wanted in zip(answers(file.paths[0], image.numpy()).values(), maps, strict=True):
-            assert np.abs(found - wanted).max() < 1e-4, file.format
+        for found, expected in zip(
+            answers(file.paths[0], image.numpy()).values(), maps, strict=True
+        ):
+            assert np.abs(found - expected).max() < 1e-4, file.format
         if file.format == "onnx":
             assert not operators(file.paths[0]) & {"Expand", "Shape", "Gather"}

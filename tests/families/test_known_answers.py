@@ -94,8 +94,8 @@ def test_files_of_feature_maps_have_an_open_batch(name: str) -> None:
         maps = checkpoint.model.backbone()(golden.expected["image"])
     for file in result.files:
         assert file.violations == ()
-        for found, wanted in zip(answers(file.paths[0], image).values(), maps, strict=True):
-            assert np.abs(found - wanted.numpy()).max() < 1e-4, file.format
+        for found, expected in zip(answers(file.paths[0], image).values(), maps, strict=True):
+            assert np.abs(found - expected.numpy()).max() < 1e-4, file.format
 
 
 @goldens()

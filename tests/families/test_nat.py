@@ -48,7 +48,7 @@ def by_the_formula(attention: NeighbourhoodAttention, kernel: int, tokens: Tenso
             for x in range(width):
                 top = min(max(y - kernel // 2, 0), rows - kernel)
                 left = min(max(x - kernel // 2, 0), columns - kernel)
-                answer = []
+                outputs = []
                 for head in range(heads):
                     places = [
                         (yy, xx)
@@ -65,8 +65,8 @@ def by_the_formula(attention: NeighbourhoodAttention, kernel: int, tokens: Tenso
                     )
                     weights = np.exp(logits - logits.max())
                     values = np.stack([v[image, yy, xx, head] for yy, xx in places])
-                    answer.append(weights @ values / weights.sum())
-                out[image, y, x] = np.concatenate(answer)
+                    outputs.append(weights @ values / weights.sum())
+                out[image, y, x] = np.concatenate(outputs)
     return (out @ proj.T + proj_bias).reshape(len(maps), height * width, channels)
 
 
@@ -114,8 +114,10 @@ def test_neighbourhood_attention_equals_the_formula(
     """Borders, feature maps smaller than the kernel, partial tiles and prime sides."""
     attention = random_attention(kernel, resolution, sides)
     tokens = torch.randn(2, resolution[0] * resolution[1], 12, dtype=torch.float64)
-    wanted = by_the_formula(attention, kernel, tokens)
-    assert np.abs(attention(tokens).numpy() - wanted).max() < 1e-12 * max(1, np.abs(wanted).max())
+    expected = by_the_formula(attention, kernel, tokens)
+    assert np.abs(attention(tokens).numpy() - expected).max() < 1e-12 * max(
+        1, np.abs(expected).max()
+    )
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 7, 13])
@@ -174,8 +176,8 @@ def test_layer_scale_is_applied_and_sizes_round_up() -> None:
     tokens = torch.randn(1, 17 * 23, 16, dtype=torch.float64)
     with torch.no_grad():
         attended = tokens + block.gamma1 * block.attn(block.norm1(tokens))
-        wanted = attended + block.gamma2 * block.mlp(block.norm2(attended))
-        assert torch.allclose(block(tokens), wanted, atol=1e-12)
+        expected = attended + block.gamma2 * block.mlp(block.norm2(attended))
+        assert torch.allclose(block(tokens), expected, atol=1e-12)
         sizes = [tokens.shape[1] for tokens in model.stages(torch.randn(1, 3, 65, 90).double())]
     assert sizes == [17 * 23, 9 * 12, 5 * 6, 3 * 3]
 

@@ -71,8 +71,8 @@ def by_hand(model: Pvt, tables: dict[str, Tensor], pixels: Tensor, token: bool) 
 def test_the_class_token_comes_first(trained: Pvt) -> None:
     model, pixels = trained.double(), image(64, 64).double()
     stages = by_hand(model, dict(model.named_parameters()), pixels, token=True)
-    for found, wanted in zip(model.stages(pixels), stages, strict=True):
-        assert (found - wanted).abs().max() < 1e-12
+    for found, expected in zip(model.stages(pixels), stages, strict=True):
+        assert (found - expected).abs().max() < 1e-12
     logits = model.head(model.norm(stages[-1])[:, 0])
     assert (model(pixels) - logits).abs().max() < 1e-12
 
@@ -82,8 +82,8 @@ def test_a_backbone_has_no_class_token(trained: Pvt) -> None:
     model, pixels = trained.double(), image(64, 64).double()
     stages = by_hand(model, dict(model.named_parameters()), pixels, token=False)
     for stage, found in enumerate(model.backbone()(pixels)):
-        wanted = as_nchw(stages[stage], SMALL.resolution(stage))
-        assert (found - wanted).abs().max() < 1e-12
+        expected = as_nchw(stages[stage], SMALL.resolution(stage))
+        assert (found - expected).abs().max() < 1e-12
 
 
 @torch.no_grad()
@@ -172,11 +172,11 @@ def test_files_at_another_size(path: Path, tmp_path: Path, features: bool) -> No
     assert result.passed
     pixels = image(96, 72)
     with torch.no_grad():
-        wanted = loaded.model.backbone()(pixels) if features else (loaded.model(pixels),)
+        expected = loaded.model.backbone()(pixels) if features else (loaded.model(pixels),)
     for file in result.files:
         assert file.violations == ()
         for found, truth in zip(
-            answers(file.paths[0], pixels.numpy()).values(), wanted, strict=True
+            answers(file.paths[0], pixels.numpy()).values(), expected, strict=True
         ):
             assert abs(found - truth.numpy()).max() < 1e-4
 
@@ -287,7 +287,7 @@ def test_invalid_files_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "sentence"),
+    ("overrides", "sentence"),
     [
         (Overrides(image_size=(16, 64)), "leaves no feature map for stage 3"),
         (Overrides(image_size=(10_000, 64)), "exceeds the supported size"),
@@ -295,9 +295,11 @@ def test_invalid_files_are_refused(
         (Overrides(stripes=(1, 2, 7)), "a PVT, which --stripes does not apply to"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(path: Path, wanted: Overrides, sentence: str) -> None:
+def test_options_that_do_not_fit_are_refused(
+    path: Path, overrides: Overrides, sentence: str
+) -> None:
     with pytest.raises(InputError, match=sentence):
-        load_checkpoint(path, wanted)
+        load_checkpoint(path, overrides)
 
 
 def test_a_feature_map_that_is_too_small_to_be_reduced_is_refused() -> None:

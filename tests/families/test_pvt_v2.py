@@ -51,8 +51,8 @@ def saved(content: Any, folder: Path) -> Path:
     return folder / "network.pth"
 
 
-def loaded(content: Any, folder: Path, **wanted: Any) -> Checkpoint:
-    return load_checkpoint(saved(content, folder), Overrides(**{"image_size": (64, 64), **wanted}))
+def loaded(content: Any, folder: Path, **options: Any) -> Checkpoint:
+    return load_checkpoint(saved(content, folder), Overrides(**{"image_size": (64, 64), **options}))
 
 
 def timm_names(state: State) -> dict[str, Tensor]:
@@ -95,9 +95,11 @@ def test_outputs_equal_the_formulas(settings: dict[str, Any]) -> None:
     assert (network(image) - logits(state, image, heads)).abs().max() < 1e-12
     maps = network.backbone()(image)
     assert len(maps) == 4
-    for stage, (found, wanted) in enumerate(zip(maps, features(state, image, heads), strict=True)):
+    for stage, (found, expected) in enumerate(
+        zip(maps, features(state, image, heads), strict=True)
+    ):
         assert found.shape[2:] == network.config.resolution(stage)
-        assert (found - wanted).abs().max() < 1e-12
+        assert (found - expected).abs().max() < 1e-12
 
 
 def test_every_normalisation_has_the_epsilon_of_the_host() -> None:
@@ -132,9 +134,9 @@ def test_every_normalisation_has_the_epsilon_of_the_host() -> None:
 def test_grid_pool_equals_adaptive_pooling(size: tuple[int, int]) -> None:
     maps = torch.randn(2, 3, *size, dtype=torch.float64)
     found = GridPool(size, 7).double()(as_tokens(maps))
-    wanted = as_tokens(nn.functional.adaptive_avg_pool2d(maps, 7))
-    assert found.shape == wanted.shape
-    assert (found - wanted).abs().max() < 1e-12
+    expected = as_tokens(nn.functional.adaptive_avg_pool2d(maps, 7))
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() < 1e-12
 
 
 @_each_network
@@ -202,8 +204,8 @@ def test_backbones_output_the_feature_maps_of_the_stages(
     checkpoint = loaded(state, tmp_path)
     assert not checkpoint.model.is_classifier
     image = torch.rand(1, 3, 64, 64)
-    for found, wanted in zip(checkpoint.model(image), network.backbone()(image), strict=True):
-        assert torch.equal(found, wanted)
+    for found, expected in zip(checkpoint.model(image), network.backbone()(image), strict=True):
+        assert torch.equal(found, expected)
 
 
 def test_names_of_timm_with_features_only_are_read(tmp_path: Path) -> None:
@@ -253,7 +255,7 @@ def test_timms_name_of_the_patch_embedding_does_not_mark_a_pvt_v2(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("change", "settings", "wanted", "sentence"),
+    ("change", "settings", "options", "sentence"),
     [
         (
             lambda state: _without(state, "block2.0."),
@@ -335,13 +337,13 @@ def test_timms_name_of_the_patch_embedding_does_not_mark_a_pvt_v2(tmp_path: Path
 def test_files_and_options_that_do_not_fit_are_refused(
     change: Callable[[dict[str, Tensor]], Any],
     settings: dict[str, Any],
-    wanted: dict[str, Any],
+    options: dict[str, Any],
     sentence: str,
     tmp_path: Path,
 ) -> None:
     state = state_of(random_network(**settings))
     with pytest.raises(InputError, match=sentence) as refusal:
-        loaded(change(state), tmp_path, **wanted)
+        loaded(change(state), tmp_path, **options)
     assert "network.pth" in str(refusal.value)
 
 
@@ -366,12 +368,12 @@ def test_another_image_size_needs_no_interpolation(tmp_path: Path) -> None:
     assert checkpoint.config.resolution(0) == (18, 26)
     image = torch.rand(1, 3, 70, 101)
     state = {name: each.double() for name, each in checkpoint.model.state_dict().items()}
-    wanted = logits(state, image.double(), golden.settings["num_heads"])
+    expected = logits(state, image.double(), golden.settings["num_heads"])
     result = exported(checkpoint, formats=("onnx", "openvino"))
     for file in result.files:
         assert file.violations == ()
         found = answers(file.paths[0], image.numpy())["logits"]
-        assert np.abs(found - wanted.numpy()).max() < 1e-4, file.format
+        assert np.abs(found - expected.numpy()).max() < 1e-4, file.format
 
 
 @pytest.mark.full
@@ -389,5 +391,7 @@ def test_files_of_the_linear_version(tmp_path: Path) -> None:
         assert locate(file.paths[0], checkpoint).first_wrong is None
     for file in exported(checkpoint, features=True, dynamic_batch=True).files:
         assert file.violations == ()
-        for found, wanted in zip(answers(file.paths[0], image.numpy()).values(), maps, strict=True):
-            assert np.abs(found - wanted).max() < 1e-4, file.format
+        for found, expected in zip(
+            answers(file.paths[0], image.numpy()).values(), maps, strict=True
+        ):
+            assert np.abs(found - expected).max() < 1e-4, file.format

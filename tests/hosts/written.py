@@ -1,4 +1,4 @@
-"""Hosts by how somebody wrote them: names, wrappers, types, functions, open sizes."""
+"""Hosts by the way they are written: names, wrappers, types, functions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +10,12 @@ from tests.foreign import classes, written_otherwise
 from tests.hosts import carriers
 from tests.hosts.host import Build, Host, drawn, noise
 
-# What stays as it is has branches in rank 6.
+# An attention that is left unchanged has tensors of rank 6.
 SIX_AXES = {"coreml": "computes a tensor of 6 axes, and coreml holds 5 .* leave coreml out"}
 
 
 def around(make: Callable[[], nn.Module], draw: Callable[[nn.Module], Any] = drawn) -> Build:
-    """A layer between a convolution and arithmetic."""
+    """Return a builder of a network with the layer between a convolution and arithmetic."""
     return lambda: (draw(carriers.Functions(make())), noise(1, 3, 24, 32))
 
 
@@ -43,7 +43,7 @@ def _compiled() -> tuple[nn.Module, Tensor]:
 
 
 def _hooked() -> tuple[nn.Module, Tensor]:
-    """Hooks change what layers outside the attention take and give."""
+    """Hooks change inputs and outputs of layers outside the attention."""
     model = drawn(carriers.ResidualNet(classes.ForeignAttention()))
     model.stem.register_forward_hook(lambda module, args, out: out.clamp(max=1.5))
     model.head.register_forward_pre_hook(lambda module, args: (args[0] * 2,))

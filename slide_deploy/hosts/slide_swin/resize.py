@@ -182,7 +182,7 @@ def _refuse_untiled(path: Path, trained: SlideSwinConfig, size: tuple[int, int])
 
 
 def _choice(path: Path, trained: SlideSwinConfig, size: tuple[int, int], after: list[int]) -> str:
-    """Return a sentence that says why no adaptation is exact, and what the user can choose."""
+    """Return a sentence with the reason why no adaptation is exact, and the user's choices."""
     before = _windows(trained)
     reasons = []
     ways = ["--resize-position-tables to interpolate them, which changes the function"]
