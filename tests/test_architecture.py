@@ -280,7 +280,7 @@ VERSION = "slide_deploy.__version__"
 # Importable on a device without torch.
 WITHOUT_TORCH = (
     *("backends", "graph_checks", "mlpackage", "aimodel", "tflite", "pte", "parity", "precisions"),
-    *("machine", "doctor", "console", "errors", "formats", "tuning.store", "tuning.defaults"),
+    *("machine", "doctor", "console", "errors", "formats", "tuning.store"),
     *("companions", "images.collection", "evaluation.run", "evaluation.merging", "evaluation.gate"),
     *("evaluation.result_file", "evaluation.shown", "draws", "references.checking"),
 )

@@ -175,7 +175,7 @@ print([name for name in ("torch", "onnx", "onnxruntime", "openvino") if name in 
         (("export", "m.pth", "--precision", "f"), ["float32", "float16"]),
         (("export", "m.pth", "--lowering", ""), [AUTO, *completion.FORMS]),
         (("fold", "m.pth", "--weights", "a"), ["auto", "averaged"]),
-        (("tune", "--form", "d"), ["depthwise", "dual"]),
+        (("tune", "--form", "d"), ["depthwise"]),
         (("bench", "--precision", "b"), ["bfloat16"]),
         (("tune", "--target", "openvino"), [f"openvino:{name}" for name in OPENVINO]),
         (("export", "m.pth", "--image"), ["--image-size"]),

@@ -27,9 +27,8 @@ DEFAULT_PRECISION = Precision(FLOAT32.name)
 LoweringOption = Annotated[
     str | None,
     typer.Option(
-        help="Form of the slide attentions: auto takes the fastest by measurement. Or depthwise, "
-        "per-offset, broadcast, running-mean, dual or flat; with a number of strips: "
-        "per-offset/4. auto if left out.",
+        help="Form of the slide attentions: depthwise, running-mean or flat, with a number of "
+        "strips if you like: flat/4. If left out, auto: the fastest by measurement.",
         metavar="FORM",
         autocompletion=one_of((AUTO, *FORMS)),
     ),
