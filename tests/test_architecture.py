@@ -100,7 +100,7 @@ ARROWS = {
         "slide_deploy.torch_defaults",
     },
     "slide_deploy.tuning": {
-        "slide_deploy.tuning.strict",
+        "slide_deploy.validation",
         "slide_deploy.errors",
         "slide_deploy.formats",
         "slide_deploy.folders",
@@ -215,6 +215,7 @@ ARROWS = {
         "slide_deploy.model_files",
         "slide_deploy.precisions",
         "slide_deploy.tflite",
+        "slide_deploy.validation",
     },
     "slide_deploy.companions": {
         "slide_deploy.errors",
@@ -222,7 +223,7 @@ ARROWS = {
         "slide_deploy.graph_checks",
         "slide_deploy.hashing",
     },
-    "slide_deploy.tuning.strict": set(),
+    "slide_deploy.validation": set(),
     "slide_deploy.evaluation": {
         "slide_deploy",
         "slide_deploy.companions",
@@ -237,7 +238,7 @@ ARROWS = {
         "slide_deploy.printable",
         "slide_deploy.backends",
         "slide_deploy.torch_defaults",
-        "slide_deploy.tuning.strict",
+        "slide_deploy.validation",
     },
     "slide_deploy.machine": set(),
     "slide_deploy.doctor": {

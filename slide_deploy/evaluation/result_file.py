@@ -16,7 +16,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.evaluation.figures import summary_of
 from slide_deploy.evaluation.record import RECORD_VERSION, Record
 from slide_deploy.printable import as_text
-from slide_deploy.tuning.strict import decode
+from slide_deploy.validation import validated
 
 # A million pictures by twenty files need some 80 MB.
 _MAX_BYTES = 256 << 20
@@ -65,7 +65,7 @@ def read(path: Path) -> Record:
             f" use the version of slide-deploy that has written it."
         )
     try:
-        record = decode(Record, document["record"])
+        record = validated(Record, document["record"])
     except ValueError as error:
         raise _unusable(path, str(error)) from error
     if not _follows(document["summary"], summary_of(record)):
