@@ -12,10 +12,10 @@ from slide_deploy.cli.options import JsonOption, PolicyOption, QuietOption, Shap
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
 from slide_deploy.formats import suffixes
-from slide_deploy.input_shapes import parse_shapes
+from slide_deploy.parsing import parse_shapes
 
 if TYPE_CHECKING:
-    from slide_deploy.progress import Steps
+    from slide_deploy.terminal.progress import Steps
 
 _KINDS = ", ".join(suffixes())
 # Files of so many bytes together take more than two seconds.
@@ -66,7 +66,7 @@ def check(
     outputs.write("--junit", lambda: forms.junit(reports))
     outputs.write("--sarif", lambda: forms.sarif(reports))
     if not outputs.quiet:
-        from slide_deploy.console import stdout
+        from slide_deploy.terminal.console import stdout
 
         for report in reports:
             if report.violations:
@@ -82,14 +82,14 @@ def check(
 
 def _steps(files: Sequence[Path], quiet: bool) -> "Steps":
     """Progress through the files, which is shown where they are large."""
-    from slide_deploy.progress import Steps
+    from slide_deploy.terminal.progress import Steps
 
     return Steps(quiet or sum(map(_size, files)) <= _LARGE, len(files))
 
 
 def _size(file: Path) -> int:
     """The bytes of a model; 0 for what cannot be used, which is said of it later."""
-    from slide_deploy.companions import files_of
+    from slide_deploy.files.companions import files_of
 
     try:
         return sum(each.stat().st_size for each in files_of(file).values())
@@ -110,8 +110,8 @@ def inspect(
     inspection = graph_checks.inspect(graph_checks.read_sized(file, shapes))
     outputs.write("--json", lambda: json.dumps(asdict(inspection), indent=2) + "\n")
     if not outputs.quiet:
-        from slide_deploy.console import stdout
         from slide_deploy.graph_checks.reports import inspection_tables
+        from slide_deploy.terminal.console import stdout
 
         for grid in inspection_tables(file, inspection, shapes):
             stdout().print(grid)

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.validation import validated
 from slide_deploy.formats import format_names
 from slide_deploy.graph_checks.declarations import says_something
-from slide_deploy.validation import validated
 
 STANDARD_OPS, PORTABLE = BUILT_IN = ("standard-ops", "portable")
 # A policy is written by hand.
 _MAX_BYTES = 1 << 20
 ANY_SIZE = "*"
 # Those that ``traps`` knows bugs of.
-TRAP_TARGETS = ("openvino:cpu", "web:webgpu")
+RUNTIME_BUG_TARGETS = ("openvino:cpu", "web:webgpu")
 # Where the rank is that of the exported program, files that declare less may have this one: Core
 # ML computes no further.
 COMMON_RANK = 5
@@ -68,7 +68,7 @@ class Policy:
     its channels, and ``allow_declared_rank`` whether a file may have the rank that it declares of
     its program, where that is above ``max_rank``.
 
-    ``known_traps_on`` holds the targets whose bugs count, of ``TRAP_TARGETS``.
+    ``runtime_bugs_on`` holds the targets whose bugs count, of ``RUNTIME_BUG_TARGETS``.
 
     ``formats`` lacks those of which the policy has no section. Rules that need one do not judge
     files of these formats.
@@ -94,8 +94,8 @@ class Policy:
     require_declared: bool
     allow_control_flow: bool
     allow_unfold: bool
-    known_traps: bool
-    known_traps_on: frozenset[str]
+    runtime_bugs: bool
+    runtime_bugs_on: frozenset[str]
     norm_epsilons: tuple[float, ...]
     formats: Mapping[str, FormatPolicy]
 
@@ -211,8 +211,8 @@ def _policy(content: Mapping[str, Any]) -> Policy:
         require_declared=structure["census"] == "declared",
         allow_control_flow=structure["control_flow"],
         allow_unfold=structure["unfold"],
-        known_traps=structure["known_traps"],
-        known_traps_on=frozenset(structure["known_traps_on"]),
+        runtime_bugs=structure["runtime_bugs"],
+        runtime_bugs_on=frozenset(structure["runtime_bugs_on"]),
         norm_epsilons=tuple(structure["norm_epsilons"]),
         formats={name: _format(content[name]) for name in format_names() if name in content},
     )

@@ -49,8 +49,8 @@ class _Structure(_Strict):
     census: Literal["declared", "if-declared"]
     control_flow: bool
     unfold: bool
-    known_traps: bool
-    known_traps_on: list[Literal["openvino:cpu", "web:webgpu"]]
+    runtime_bugs: bool
+    runtime_bugs_on: list[Literal["openvino:cpu", "web:webgpu"]]
     norm_epsilons: list[Fraction]
 
 
