@@ -164,12 +164,12 @@ def check_content(content: Mapping[str, Any]) -> None:
     Raises:
         ValueError: if a key is missing, unknown or wrong; a clause that names it.
     """
-    from slide_deploy.graph_checks.policy_file import PolicyFile, Section
+    from slide_deploy.graph_checks.policy_file import PolicyFile, FormatSection
 
     formats = {name: content[name] for name in format_names() if name in content}
     validated(PolicyFile, {key: held for key, held in content.items() if key not in formats})
     for name, section in formats.items():
-        validated(Section, section, name)
+        validated(FormatSection, section, name)
 
 
 def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class _Interface(_Strict):
     shape: list[Annotated[int, Field(gt=0)] | str]
 
 
-class Section(_Strict):
+class FormatSection(_Strict):
     """What is allowed in one format."""
 
     ir_version: tuple[int, int]
@@ -68,7 +68,7 @@ class Section(_Strict):
     operators: dict[str, list[str]]
 
     @model_validator(mode="after")
-    def _lowest_first(self) -> "Section":
+    def _lowest_first(self) -> "FormatSection":
         for key in ("ir_version", "opset"):
             lowest, highest = getattr(self, key)
             if lowest > highest:
