@@ -61,8 +61,8 @@ def read(path: Path) -> Record:
         raise _unusable(path, "it has other fields")
     if version != RECORD_VERSION:
         raise InputError(
-            f"{path} has format version {version} and this slide-deploy reads {RECORD_VERSION}: use "
-            f"the version of slide-deploy that wrote it."
+            f"{path} has format version {version} and this slide-deploy reads {RECORD_VERSION}: "
+            f"use the version of slide-deploy that wrote it."
         )
     try:
         record = validated(Record, document["record"])

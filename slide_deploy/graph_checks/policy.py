@@ -164,7 +164,7 @@ def check_content(content: Mapping[str, Any]) -> None:
     Raises:
         ValueError: if a key is missing, unknown or wrong; a clause that names it.
     """
-    from slide_deploy.graph_checks.policy_file import PolicyFile, FormatSection
+    from slide_deploy.graph_checks.policy_file import FormatSection, PolicyFile
 
     formats = {name: content[name] for name in format_names() if name in content}
     validated(PolicyFile, {key: held for key, held in content.items() if key not in formats})
