@@ -165,7 +165,7 @@ ONNX = Format(
         "added_constants",
         "movements",
         "absorbed_biases",
-        "head_products",
+        "head_matmuls",
         "biases_apart",
     ),
     precisions=("float32", "float16", "int8", "int8-weights"),

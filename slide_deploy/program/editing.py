@@ -91,7 +91,7 @@ class Editor:
         """The numbers of a parameter, a buffer or a constant; None for any other node."""
         return Traced(self.program).weight(node)
 
-    def is_answer(self, node: Node) -> bool:
+    def is_output(self, node: Node) -> bool:
         """Whether a value is an answer of the network."""
         return any(user.op == "output" for user in node.users)
 

@@ -116,7 +116,7 @@ def chain_to(editor: Editor, last: Node) -> list[Node] | None:
 def _goes_on(editor: Editor, node: Node) -> bool:
     """Whether a movement only leads to another one."""
     (user, *others) = node.users or (None,)
-    return not others and not editor.is_answer(node) and is_movement(user)
+    return not others and not editor.is_output(node) and is_movement(user)
 
 
 def moved_along(chain: Sequence[Node]) -> Arrangement | None:
@@ -127,7 +127,7 @@ def moved_along(chain: Sequence[Node]) -> Arrangement | None:
     return held
 
 
-def told(sizes: Sequence[Size]) -> list[int] | None:
+def reshape_sizes(sizes: Sequence[Size]) -> list[int] | None:
     """Sizes as arguments of a reshape, the open one as -1; None if several are open."""
     numbers = [size if isinstance(size, int) else -1 for size in sizes]
     return numbers if numbers.count(-1) <= 1 else None
@@ -137,7 +137,7 @@ def reshape(editor: Editor, like: Node, value: Node, sizes: Sequence[Size]) -> N
     """A reshape, or the value itself if it has that shape; None if several sizes are open."""
     if same_sizes(shape(value), sizes):
         return value
-    numbers = told(sizes)
+    numbers = reshape_sizes(sizes)
     return None if numbers is None else editor.insert(like, aten.reshape.default, value, numbers)
 
 
@@ -215,7 +215,7 @@ def write(editor: Editor, like: Node, source: Node, wanted: Arrangement) -> Node
     first, order = found
     last = wanted.shape
     if any(
-        told(after) is None and not same_sizes(before, after)
+        reshape_sizes(after) is None and not same_sizes(before, after)
         for before, after in ((shape(source), first), (tuple(first[axis] for axis in order), last))
     ):
         return None

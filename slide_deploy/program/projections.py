@@ -146,7 +146,7 @@ def projections_behind(
     features = shape(source)[axis]
     places: dict[Node, ProjectionPlace] = {source: ProjectionPlace(axis % len(shape(source)))}
     found: list[Node] = []
-    if editor.is_answer(source):
+    if editor.is_output(source):
         raise UnreadableProjection("it is an answer of the network")
     is_behind = False
     for node in editor.program.graph.nodes:
@@ -165,7 +165,7 @@ def projections_behind(
                     place = before
             if place is None:
                 raise UnreadableProjection(f"{layer_of(node)} reads it as well, by {_name(node)}")
-            if editor.is_answer(node):
+            if editor.is_output(node):
                 raise UnreadableProjection("it is an answer of the network")
             places[node] = place
     return found

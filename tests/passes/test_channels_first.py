@@ -137,8 +137,8 @@ def test_tokens_stay_tokens_where_attention_needs_them() -> None:
     assert after["layer_norm"] == before["layer_norm"] == 2
     assert after["linear"] == before["linear"] == 5
     assert {change.what for change in report.changes} <= {
-        "1 operator on maps",
-        "2 operators on maps",
+        "1 operator rewritten for NCHW feature maps",
+        "2 operators rewritten for NCHW feature maps",
     }
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from tests.passes.rewriting import LIMIT, program, rewritten
 from tests.passes.transformers import ApartAttention, PackedAttention
 
-PASSES = ("packed_projections", "factors", "movements", "head_products")
+PASSES = ("packed_projections", "factors", "movements", "head_matmuls")
 
 
 @pytest.mark.parametrize("order", ["3hd", "h3d", "hd3"])
@@ -70,5 +70,5 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_others_read_is_left(name: str) -> None:
-    found = rewritten(program(Read(OTHERS[name]), (2, 130, 8)), "head_products")
+    found = rewritten(program(Read(OTHERS[name]), (2, 130, 8)), "head_matmuls")
     assert not found.report.changes and found.error == 0
