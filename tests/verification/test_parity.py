@@ -8,7 +8,7 @@ import pytest
 
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.verification.cases import Case, verification_cases
-from slide_deploy.verification.parity import FLOAT32_LIMIT, Answers, Limit, compare, verify
+from slide_deploy.verification.parity import FLOAT32_LIMIT, Limit, NamedOutputs, compare, verify
 
 REFERENCE = np.array([[1.0, -2.0, 0.5], [0.1, 0.3, 4.0]])
 
@@ -103,7 +103,7 @@ def test_one_bad_case_fails_the_file_and_is_named() -> None:
         for case in cases
     ]
 
-    def predict(feeds: Mapping[str, np.ndarray]) -> Answers:
+    def predict(feeds: Mapping[str, np.ndarray]) -> NamedOutputs:
         images = feeds["image"]
         flat = images.reshape(len(images), -1)
         return {"logits": flat if len(images) == 1 else flat[::-1]}

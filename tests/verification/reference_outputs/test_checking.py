@@ -164,7 +164,7 @@ def test_what_is_too_large_is_not_stored(tmp_path: Path, monkeypatch: pytest.Mon
     from torch import nn
 
     for module in (making, reference_file):
-        monkeypatch.setattr(module, "MOST_DRAWN", 2 * 3 * 16 * 16)
+        monkeypatch.setattr(module, "MAX_DRAWN", 2 * 3 * 16 * 16)
     given = torch.zeros(1, 3, 16, 16)
     path = slide_deploy.export(nn.Conv2d(3, 2, 3).eval(), given, to="onnx", out=tmp_path).paths
     found = read_reference(path["onnx"])

@@ -110,7 +110,7 @@ def test_scalars_stay_scalars() -> None:
 def test_what_nobody_can_draw() -> None:
     values = np.arange(6.0).reshape(2, 3)
     assert np.array_equal(draws.stored(values).tensor(values), values)
-    with pytest.raises(InputError, match="stored cannot be made"):
+    with pytest.raises(InputError, match="stored cannot be drawn"):
         draws.stored(values).tensor()
 
 

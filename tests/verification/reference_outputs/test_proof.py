@@ -145,7 +145,7 @@ def test_files_that_take_the_channels_last() -> None:
     for case in plain.cases[:2]:
         was = case.recipes["image"]
         recipe = Recipe(was.dtype, was.shape, was.draw, was.frame, (0, 2, 3, 1), 3)
-        cases.append(type(case)(case.name, {"image": recipe}, case.answers))
+        cases.append(type(case)(case.name, {"image": recipe}, case.outputs))
     opened = session(turned, (2, 7, 5, 3))
     found = prove(opened, opened.new_stream(), reference(*cases))
     assert found is not None and found.passed and len(found.cases) == 12

@@ -20,7 +20,7 @@ from slide_deploy.verification.reference_outputs.reference_file import (
 )
 from tests.verification.reference_outputs.networks import examples, reference
 
-KEY = "slide_deploy.verification.trained_outputs"
+KEY = "slide_deploy.reference"
 
 
 def written(folder: Path) -> Path:
@@ -45,11 +45,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     for ours, theirs in zip(found.cases, wanted.cases, strict=True):
         assert (ours.name, ours.rows, ours.recipes) == (theirs.name, theirs.rows, theirs.recipes)
         assert np.array_equal(ours.case().inputs["image"], theirs.case().inputs["image"])
-        for name, answer in theirs.answers.items():
-            assert np.array_equal(ours.answers[name].values, answer.values)
-            assert ours.answers[name].sampling == answer.sampling
-            assert ours.answers[name].largest == answer.largest
-    sampled = found.cases[0].answers["map"]
+        for name, answer in theirs.outputs.items():
+            assert np.array_equal(ours.outputs[name].values, answer.values)
+            assert ours.outputs[name].sampling == answer.sampling
+            assert ours.outputs[name].largest == answer.largest
+    sampled = found.cases[0].outputs["map"]
     assert sampled.sampling is not None and sampled.values.shape == (4096,)
 
 
