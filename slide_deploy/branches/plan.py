@@ -14,7 +14,7 @@ import torch
 from torch.fx import Node
 
 from slide_deploy.branches.kernels import Kernel, add
-from slide_deploy.branches.shapes import Different, Shape, summed
+from slide_deploy.branches.shapes import CannotMerge, Shape, summed
 from slide_deploy.branches.steps import Step
 from slide_deploy.branches.terms import Term, TermValue, Values, Way
 from slide_deploy.program.traced import shape
@@ -89,7 +89,7 @@ def why_not(terms: Sequence[Term], values: Values) -> str | None:
             continue
         try:
             shape = summed([way.shape for way in held], _is_closed(source))
-        except Different as error:
+        except CannotMerge as error:
             return str(error)
         before = sum(way.lowest_cost for way in held)
         if shape.weights > before:
@@ -154,7 +154,7 @@ def _together(source: Node, groups: Sequence[_Group]) -> _Group | None:
     ways = {index: way for group in groups for index, way in group.ways.items()}
     try:
         shape = summed([way.shape for way in ways.values()], _is_closed(source))
-    except Different:
+    except CannotMerge:
         return None
     cost = sum(group.cost for group in groups)
     return _Group(ways, shape, shape.weights) if shape.weights <= cost else None

@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch.fx import Node
 
 from slide_deploy.branches.plan import why_not
-from slide_deploy.branches.shapes import Different, chained
+from slide_deploy.branches.shapes import CannotMerge, chained
 from slide_deploy.branches.steps import Blocked, Step
 from slide_deploy.branches.terms import Term, Values
 
@@ -89,6 +89,6 @@ def of_chain(node: Node, values: Values) -> str | None:
         return None
     try:
         chained(found.shape, below.shape, lambda: bool(below.kernel().bias.any()))
-    except Different as error:
+    except CannotMerge as error:
         return str(error)
     return None

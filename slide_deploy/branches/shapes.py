@@ -25,7 +25,7 @@ from dataclasses import dataclass
 Axes = tuple[int, ...]
 
 
-class Different(Exception):
+class CannotMerge(Exception):
     """Convolutions cannot be merged; the text is a clause with the reason."""
 
 
@@ -95,7 +95,7 @@ def chained(second: Shape, first: Shape, has_bias: Callable[[], bool]) -> Shape:
         has_bias: returns whether ``first`` adds a bias; called only if that matters.
 
     Raises:
-        Different: if ``second`` pads the output of ``first`` with zeros, and ``first`` would give
+        CannotMerge: if ``second`` pads the output of ``first`` with zeros, and ``first`` would give
             other values there.
     """
     if second.pads:
@@ -103,9 +103,9 @@ def chained(second: Shape, first: Shape, has_bias: Callable[[], bool]) -> Shape:
             if second.before[axis] <= 0 and second.after[axis] <= 0:
                 continue
             if first.taps[axis] > 1 or first.before[axis] < 0 or first.after[axis] < 0:
-                raise Different("it pads the output of a larger kernel with zeros")
+                raise CannotMerge("it pads the output of a larger kernel with zeros")
         if has_bias():
-            raise Different("it pads the output of a layer with bias with zeros")
+            raise CannotMerge("it pads the output of a layer with bias with zeros")
     strides = first.stride
 
     def scaled(ours: Axes, theirs: Axes) -> Axes:
@@ -141,13 +141,13 @@ def summed(shapes: Sequence[Shape], are_sizes_known: bool) -> Shape:
             some input sizes only cannot be merged at open sizes.
 
     Raises:
-        Different: if they cannot be merged.
+        CannotMerge: if they cannot be merged.
     """
     one = shapes[0]
     if any(each.stride != one.stride for each in shapes):
-        raise Different("their strides differ")
+        raise CannotMerge("their strides differ")
     if any((each.inputs, each.outputs) != (one.inputs, one.outputs) for each in shapes):
-        raise Different("their numbers of channels differ")
+        raise CannotMerge("their numbers of channels differ")
     axes = [_summed_axis(shapes, axis, are_sizes_known) for axis in range(len(one.taps))]
     pads = tuple(pad for _, _, pad in axes)
     return Shape(
@@ -172,7 +172,7 @@ def _summed_axis(shapes: Sequence[Shape], axis: int, are_sizes_known: bool) -> t
         for each, low, high in zip(shapes, lows, highs, strict=True)
     }
     if len(slack) > 1 and not are_sizes_known:
-        raise Different("their outputs have equal sizes only for some input sizes")
+        raise CannotMerge("their outputs have equal sizes only for some input sizes")
     # With equal padding on both sides, taps reach from -pad to pad - length.
     length = min(slack, key=lambda each: max(-min(lows), max(highs) + each))
     pad = max(-min(lows), max(highs) + length, 0)

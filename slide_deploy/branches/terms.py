@@ -15,7 +15,7 @@ from torch.fx import Node
 
 from slide_deploy.branches.kernels import Kernel, chain, identity
 from slide_deploy.branches.operators import OperatorSteps
-from slide_deploy.branches.shapes import Different, Shape, chained, pointwise
+from slide_deploy.branches.shapes import CannotMerge, Shape, chained, pointwise
 from slide_deploy.branches.steps import (
     Blocked,
     Step,
@@ -240,7 +240,7 @@ def _composed(
     for way in ways:
         try:
             shape = chained(step.shape, way.shape, partial(_has_bias, way))
-        except Different:
+        except CannotMerge:
             continue
         yield Way(
             source=way.source,

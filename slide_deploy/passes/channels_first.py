@@ -15,8 +15,8 @@ maps with open height or width, and operators that mix positions, such as attent
 
 from collections import Counter
 
-from slide_deploy.layouts.maps import MapWriter
-from slide_deploy.layouts.roles import agreeing, map_sizes, role_of
+from slide_deploy.layouts.nchw import NchwWriter
+from slide_deploy.layouts.roles import agreeing, feature_map_sizes, role_of
 from slide_deploy.layouts.stretches import channels_first
 from slide_deploy.passes.report import PassReport
 from slide_deploy.program.editing import Editor
@@ -33,10 +33,10 @@ def rewrite(editor: Editor, report: PassReport) -> None:
     roles = {node: role for node in nodes if (role := role_of(node, weights)) is not None}
     if not any(role.kind in ("enter", "leave") for role in roles.values()):
         return
-    sizes = map_sizes(roles)
+    sizes = feature_map_sizes(roles)
     roles = agreeing(roles, sizes)
     first = channels_first(roles, sizes)
-    MapWriter(editor, roles, sizes, first, weights).write()
+    NchwWriter(editor, roles, sizes, first, weights).write()
     changed = [node for node in nodes if node in first]
     written = [node for node in changed if roles[node].kind not in _VANISHING]
     if changed and not written:
