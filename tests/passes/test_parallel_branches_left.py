@@ -1,4 +1,4 @@
-"""Pairs that look like parallel branches and are none: the program stays as it is."""
+"""Pairs of layers that resemble parallel branches are left unchanged."""
 
 from collections.abc import Callable
 
@@ -47,9 +47,9 @@ def pair(
     return lambda: Pair(function, one=one, two=two, **more)
 
 
-# What must not be touched, and what the report says of it; "" where nobody would expect a merge.
+# Pairs that must stay, with the expected reason; "" if nobody would expect a merge.
 ALIKE: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "a value that is an answer as well": (
+    "a value that is an output as well": (
         pair(lambda m, x: ((y := m.one(x)), y + m.two(x)), conv(3), conv(1)),
         "has other readers",
     ),
@@ -208,7 +208,7 @@ ALIKE: dict[str, tuple[Callable[[], nn.Module], str]] = {
 
 
 @pytest.mark.parametrize("name", ALIKE)
-def test_what_looks_alike_stays(name: str) -> None:
+def test_similar_pairs_are_left_unchanged(name: str) -> None:
     make, why = ALIKE[name]
     model, x = drawn(make()).double(), maps(2, 8, 10, 10)
     before = program_of(model, x)
@@ -222,8 +222,8 @@ def test_what_looks_alike_stays(name: str) -> None:
         assert not report.refusals
 
 
-def test_no_pair_of_them_is_refused_for_another_reason() -> None:
-    """Without what makes them differ, the same pairs are merged: the cases can fail."""
+def test_the_pairs_are_merged_without_their_difference() -> None:
+    """The same pairs are merged without their difference, so the cases above can fail."""
     for function in (
         lambda m, x: m.one(x) + m.two(x),
         lambda m, x: m.two(m.one(x)[:, :, 1:-1, 1:-1]),
@@ -236,7 +236,7 @@ def test_no_pair_of_them_is_refused_for_another_reason() -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("strips", [1, 2])
 def test_forms_of_slide_attention_stay(form: str, strips: int) -> None:
-    """They hold convolutions of one input apart on purpose."""
+    """The forms keep convolutions of one input separate on purpose."""
     folded, _ = reparameterize(random_swin(num_slide_stages=1, depths=(1,), num_heads=(2,)))
     lowered = lower(folded, Lowering(form, strips))
     x = maps(1, 3, 32, 32, dtype=torch.float32)
@@ -252,7 +252,7 @@ def test_folded_attentions_stay() -> None:
     assert is_unchanged(before, after) and not report.changes and not report.refusals
 
 
-def test_maps_without_channels_stay() -> None:
+def test_feature_maps_without_channels_stay() -> None:
     class Without(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return torch.cat([x[:, :0] * 2 + 1, x], 1)

@@ -1,8 +1,8 @@
 """Write and read reference outputs: one ``.reference.safetensors`` beside each file.
 
 Tensors are stored as safetensors. Everything else is one JSON object in the metadata, as
-docs/reference-outputs.md describes. Files may come from strangers: what is read is checked against
-the format, and against the sizes that an export writes.
+docs/reference-outputs.md describes. Files may come from untrusted sources, so everything that is
+read is checked against the format, and against the sizes that an export writes.
 """
 
 import json
