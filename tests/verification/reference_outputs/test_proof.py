@@ -41,7 +41,7 @@ def off_in_the_map(image: np.ndarray) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "failures"),
+    ("wrong", "failures"),
     [
         (off_at_the_edge, {f"{name} at logits" for name in ("noise", "border", "example")}),
         (off_in_the_map, {f"{name} at map" for name in ("noise", "border", "example")}),
@@ -50,8 +50,8 @@ def off_in_the_map(image: np.ndarray) -> list[np.ndarray]:
         (lambda image: [each[..., None] for each in network(image)], None),
     ],
 )
-def test_wrong_files_fail(answer, failures: set[str] | None) -> None:
-    opened = session(answer)
+def test_wrong_files_fail(wrong, failures: set[str] | None) -> None:
+    opened = session(wrong)
     found = prove(opened, opened.new_stream(), reference())
     assert found is not None and not found.passed
     if failures is not None:
