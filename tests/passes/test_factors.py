@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.passes.rewriting import LIMIT, program, rewritten
-from tests.passes.transformers import NETWORKS, ApartAttention, PackedAttention
+from tests.passes.transformers import NETWORKS, SeparateAttention, PackedAttention
 
 NAME = "factors"
 
@@ -95,7 +95,7 @@ def test_the_scale_of_attention(order: str) -> None:
 
 
 def test_the_scale_of_separate_projections() -> None:
-    found = rewritten(program(ApartAttention(8, 2), (2, 5, 8)), NAME)
+    found = rewritten(program(SeparateAttention(8, 2), (2, 5, 8)), NAME)
     assert found.after["div"] == 0 and found.error < LIMIT
 
 

@@ -4,7 +4,7 @@ import pytest
 from torch import Tensor, nn
 
 from tests.passes.rewriting import LIMIT, program, rewritten
-from tests.passes.transformers import ApartAttention, PackedAttention
+from tests.passes.transformers import SeparateAttention, PackedAttention
 
 PASSES = ("packed_projections", "factors", "movements", "head_matmuls")
 
@@ -23,7 +23,7 @@ def test_every_part_gets_a_matmul_per_head(order: str, written: str, batch: int)
 
 
 def test_separate_projections() -> None:
-    net = ApartAttention(12, 3)
+    net = SeparateAttention(12, 3)
     for layer in (net.query, net.key, net.value):
         layer.bias = None
     found = rewritten(program(net, (2, 130, 12), open_batch=True), *PASSES)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.passes.rewriting import LIMIT, program, ranks, rewritten
-from tests.passes.transformers import ApartAttention, PackedAttention
+from tests.passes.transformers import SeparateAttention, PackedAttention
 
 NAME = "packed_projections"
 
@@ -106,7 +106,7 @@ def test_the_projection_is_left_unchanged(name: str) -> None:
 
 
 def test_separate_projections_are_left_unchanged() -> None:
-    found = rewritten(program(ApartAttention(8, 2), (2, 5, 8)), NAME)
+    found = rewritten(program(SeparateAttention(8, 2), (2, 5, 8)), NAME)
     assert not found.report.changes
 
 
