@@ -23,7 +23,7 @@ from slide_deploy.passes.report import PassReport
 from slide_deploy.program.arrangement import Arrangement, Pieces, Size
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.movement import is_reshape, is_same, moved, reshape, reshape_sizes
-from slide_deploy.program.traced import Call, call, layer_of, same_sizes, shape
+from slide_deploy.program.traced import Call, call, layer_of, same_type, shape
 
 aten = ops.aten
 _RANK = 4
@@ -83,10 +83,10 @@ def _sum(editor: Editor, found: Call) -> _Sum | None:
             held = torch.tensor(float(other), dtype=torch.float64)
         if held is None or not isinstance(value, Node) or editor.weight(value) is not None:
             continue
-        before, after = value.meta["val"], found.node.meta["val"]
+        before = value.meta["val"]
         if not before.is_floating_point() or held.is_complex():
             continue
-        if before.dtype != after.dtype or not same_sizes(before.shape, after.shape):
+        if not same_type(value, found.node):
             continue
         held = held.double() if found.name == "add" else -held.double()
         held = held.reshape(*[1] * (before.ndim - held.ndim), *held.shape)

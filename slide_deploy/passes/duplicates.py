@@ -21,7 +21,7 @@ from slide_deploy.passes.report import PassReport
 from slide_deploy.program.constants import is_random
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.movement import is_reshape, is_same, permutation
-from slide_deploy.program.traced import Call, call, layer_of, same_sizes, shape
+from slide_deploy.program.traced import Call, call, layer_of, same_type
 
 _NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1}
 
@@ -65,7 +65,7 @@ def _source(editor: Editor, node: Node) -> Node | None:
         return _scaled_other(editor, found)
     if is_same(found):
         return source
-    if not _same_value_type(source, node):
+    if not same_type(source, node):
         return _scaled_other(editor, found)
     if is_reshape(found):
         return source
@@ -86,19 +86,9 @@ def _scaled_other(editor: Editor, found: Call) -> Node | None:
     other = found.arguments.get("other")
     if found.name not in ("add", "mul") or not isinstance(other, Node):
         return None
-    if found.arguments.get("alpha", 1) != 1 or not _same_value_type(other, found.node):
+    if found.arguments.get("alpha", 1) != 1 or not same_type(other, found.node):
         return None
     return other if _is_neutral(editor, found, found.arguments["self"]) else None
-
-
-def _same_value_type(source: Node, node: Node) -> bool:
-    before, after = source.meta.get("val"), node.meta.get("val")
-    return (
-        isinstance(before, Tensor)
-        and isinstance(after, Tensor)
-        and before.dtype == after.dtype
-        and same_sizes(shape(source), shape(node))
-    )
 
 
 def _is_neutral(editor: Editor, found: Call, operand: object) -> bool:

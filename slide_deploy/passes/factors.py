@@ -18,7 +18,7 @@ from slide_deploy.program.arrangement import Arrangement
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.projections import Projection, is_read_by, projection
 from slide_deploy.program.selection import arranged, way_to
-from slide_deploy.program.traced import Call, layer_of, same_sizes
+from slide_deploy.program.traced import Call, layer_of, same_type
 
 _PROJECTIONS = ("linear", "conv1d", "conv2d", "conv3d")
 _MATMULS = ("matmul", "bmm")
@@ -59,23 +59,12 @@ def _operands(editor: Editor, found: Call) -> tuple[Node | None, Tensor | None]:
         held = editor.weight(other)
         if isinstance(other, (int, float)):
             held = torch.tensor(float(other), dtype=torch.float64)
-        if held is None or held.is_complex() or not _keeps(value, found.node):
+        if held is None or held.is_complex() or not same_type(value, found.node):
             continue
         factor = held.double() if found.name == "mul" else 1 / held.double()
         if bool(factor.isfinite().all()):
             return value, factor
     return None, None
-
-
-def _keeps(value: Node, node: Node) -> bool:
-    """Whether a result has the shape and the type of its operand."""
-    before, after = value.meta.get("val"), node.meta.get("val")
-    return (
-        isinstance(before, Tensor)
-        and isinstance(after, Tensor)
-        and before.dtype == after.dtype
-        and same_sizes(before.shape, after.shape)
-    )
 
 
 def _scaled(editor: Editor, value: Node, factor: Tensor) -> tuple[Projection, Tensor] | None:

@@ -195,6 +195,17 @@ def same_shape(one: object, other: object) -> bool:
     return bool(shape(one)) and same_sizes(shape(one), shape(other))
 
 
+def same_type(one: Node, other: Node) -> bool:
+    """Whether two values are tensors of the same shape and element type."""
+    ours, theirs = one.meta.get("val"), other.meta.get("val")
+    return (
+        isinstance(ours, torch.Tensor)
+        and isinstance(theirs, torch.Tensor)
+        and ours.dtype == theirs.dtype
+        and same_sizes(shape(one), shape(other))
+    )
+
+
 def evaluated(node: Node, value_of: Callable[[Node], Any]) -> Any:
     """Evaluate an operator.
 
