@@ -273,11 +273,10 @@ def test_a_file_that_disagrees_is_exit_1(run, tmp_path: Path, monkeypatch, small
 
     def wrong(*arguments):
         right = references(*arguments)
-        answers = [
-            {name: np.zeros_like(value) for name, value in answer.items()}
-            for answer in right.answers
+        outputs = [
+            {name: np.zeros_like(value) for name, value in each.items()} for each in right.outputs
         ]
-        return replace(right, answers=tuple(answers))
+        return replace(right, outputs=tuple(outputs))
 
     references = pipeline.trained_outputs
     monkeypatch.setattr(pipeline, "trained_outputs", wrong)
