@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import BFLOAT16, Port
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import BFLOAT16, Configuration, Port
 from slide_deploy.errors import InputError
 from slide_deploy.parsing import refuse_other_shapes, written
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Session, Target, untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, Feeds, Session, Target, untimed
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
 from slide_deploy.files.model_files import require_model_file

@@ -10,8 +10,7 @@ import pytest
 
 pytest.importorskip("ai_edge_litert")
 
-from slide_deploy.backends.base import Session, untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, Session, untimed
 from slide_deploy.backends.litert import delegates
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
@@ -82,7 +81,7 @@ def test_nothing_is_printed(path: Path) -> None:
         "import sys\n"
         "from pathlib import Path\n"
         "from slide_deploy.backends.base import untimed\n"
-        "from slide_deploy.backends.configuration import Configuration\n"
+        "from slide_deploy.backends.base import Configuration\n"
         "from slide_deploy.backends.registry import target_named\n"
         "told = Path(sys.argv[1]), Configuration(batch=2), untimed\n"
         "target_named('litert:cpu').open(*told).new_stream()"

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.record import Configuration, OperatorTime
-from slide_deploy.backends import nvidia
 from slide_deploy.backends.base import untimed
-from slide_deploy.backends.onnxruntime import cpu, session
+from slide_deploy.backends.onnxruntime import cpu, providers, session
 from slide_deploy.backends.onnxruntime.options import pool_size
 from slide_deploy.backends.onnxruntime.profile import operator_times
 from slide_deploy.backends.registry import target_named
@@ -92,7 +91,9 @@ def test_a_provider_of_another_system_is_told(name, platform, detail, written, m
 
 def test_a_machine_without_a_gpu_is_told(written, tmp_path, monkeypatch) -> None:
     case = case_of("onnxruntime:cuda", written, monkeypatch)
-    monkeypatch.setattr("slide_deploy.backends.nvidia.ctypes", stand_in.driver(gpus=0))
+    monkeypatch.setattr(
+        "slide_deploy.backends.onnxruntime.providers.ctypes", stand_in.driver(gpus=0)
+    )
     assert "nvidia-smi" in case.target.find().detail
     with pytest.raises(InputError, match="cannot run here: the NVIDIA driver finds no GPU"):
         load(case, tmp_path)
@@ -102,8 +103,8 @@ def test_a_machine_without_a_driver_is_told(monkeypatch) -> None:
     def missing(name):
         raise OSError(name)
 
-    monkeypatch.setattr("slide_deploy.backends.nvidia.ctypes.CDLL", missing)
-    assert "no NVIDIA driver" in nvidia.no_gpu()
+    monkeypatch.setattr(providers.ctypes, "CDLL", missing)
+    assert "no NVIDIA driver" in providers.no_nvidia_gpu()
 
 
 def test_threads_are_those_of_all_streams() -> None:

@@ -8,8 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from slide_deploy.backends.base import untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, untimed
 from slide_deploy.backends.web import assets, browser
 from slide_deploy.backends.web.targets import TARGETS
 from slide_deploy.graph_checks import Policy, check_file, load_policy

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Port, Session, Stage, message_lines, untimed
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.base import Configuration, Feeds, Port, Session, Stage, untimed
+from slide_deploy.backends.native_messages import message_lines, muted
 from slide_deploy.errors import InputError
 from slide_deploy.saved.aimodel import Asset, compiled, open_asset
 

@@ -15,17 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Session, Stage, session_name
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, Feeds, Session, Stage, session_name
 from slide_deploy.backends.coreml.description import described
 from slide_deploy.backends.coreml.units import Units
-from slide_deploy.backends.files import (
-    line_of,
-    refuse_options,
-    refuse_precision,
-    refuse_unusable,
-)
 from slide_deploy.backends.inputs import sized
+from slide_deploy.backends.native_messages import line_of
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.saved.mlpackage import Package, open_package
 

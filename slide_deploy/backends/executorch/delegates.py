@@ -6,7 +6,7 @@ from importlib.metadata import version as version_of
 from importlib.util import find_spec
 
 from slide_deploy.backends.base import Availability
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.native_messages import muted
 
 _EXTRA = "pip install 'slide-deploy[executorch]'"
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, Feeds
 from slide_deploy.backends.executorch.delegates import ExecuTorchDelegate
 from slide_deploy.backends.executorch.method import (
     MethodCalls,
@@ -18,7 +17,7 @@ from slide_deploy.backends.executorch.method import (
     load_library,
     open_program,
 )
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.native_messages import muted
 from slide_deploy.saved.pte.companion import value_names
 from slide_deploy.saved.pte.program import Instruction, Method, PteTensor, tensors_in
 

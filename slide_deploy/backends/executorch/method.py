@@ -14,12 +14,11 @@ from weakref import WeakSet
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Port, Session, Stage, session_name
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, Feeds, Port, Session, Stage, session_name
 from slide_deploy.backends.executorch.delegates import ExecuTorchDelegate, version
-from slide_deploy.backends.files import line_of, refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.inputs import sized
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.native_messages import line_of, muted
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.saved.pte.companion import Companion, read_companion
 from slide_deploy.saved.pte.program import Method, PteTensor, map_program

@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.backends.base import OperatorTime, untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, OperatorTime, untimed
 from slide_deploy.backends.executorch.delegates import ExecuTorchDelegate
 from slide_deploy.backends.executorch.method import MethodCalls, load_library, open_on, open_program
 from slide_deploy.backends.inputs import random_arrays
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.native_messages import muted
 
 # Events around others, whose time would count twice.
 _AROUND = ("DELEGATE_CALL", "OPERATOR_CALL", "Method::execute")

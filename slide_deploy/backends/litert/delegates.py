@@ -16,9 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.backends.base import Availability, Session, Stage
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import refuse_options, refuse_unusable
+from slide_deploy.backends.base import Availability, Configuration, Session, Stage
 from slide_deploy.backends.litert.interpreter import (
     PACKAGE,
     SUFFIXES,
@@ -28,7 +26,8 @@ from slide_deploy.backends.litert.interpreter import (
 )
 from slide_deploy.backends.litert.partitions import Partitions
 from slide_deploy.backends.litert.session import opened
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.native_messages import muted
+from slide_deploy.backends.refusals import refuse_options, refuse_unusable
 from slide_deploy.errors import InputError
 
 _FUNCTIONS = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")

@@ -8,8 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.backends.files import line_of
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.native_messages import line_of, muted
 from slide_deploy.errors import InputError, MissingExtra
 
 SUFFIXES = (".tflite",)

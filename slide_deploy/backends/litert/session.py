@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Port, Session, Stage, session_name
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import refuse_options, refuse_precision, refuse_unusable
+from slide_deploy.backends.base import Configuration, Feeds, Port, Session, Stage, session_name
 from slide_deploy.backends.inputs import sized
 from slide_deploy.backends.litert.interpreter import (
     SUFFIXES,
@@ -19,6 +17,7 @@ from slide_deploy.backends.litert.interpreter import (
     version,
 )
 from slide_deploy.backends.litert.partitions import Partitions, partitions
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.saved.tflite.opening import opened as taken_apart
 
 Open = Callable[[], Any]

@@ -4,9 +4,10 @@ Every accessor refuses an argument of the wrong kind, so that an operator's func
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -161,3 +162,24 @@ class OperatorCall:
         if self.declared_dtype == "float16":
             return float(torch.tensor(default, dtype=torch.float16).item())
         return float(default)
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator.
+
+    A parameter that is in neither list is an option that is not known, and the program is refused.
+
+    Attributes:
+        run: computes the outputs, one tensor or one a declared output.
+        required: parameters that must be given.
+        optional: parameters that may be left out.
+    """
+
+    run: Callable[[OperatorCall], Tensor | Sequence[Tensor]]
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+
+Operators: TypeAlias = Mapping[str, Operator]
+"""A family of operators, by the names that MIL gives them."""

@@ -18,7 +18,7 @@ from slide_deploy.backends.mil_interpreter import (
     operators_selection,
     operators_shape,
 )
-from slide_deploy.backends.mil_interpreter.operator import Operators
+from slide_deploy.backends.mil_interpreter.call import Operators
 
 FAMILIES: tuple[Operators, ...] = (
     operators_elementwise.OPERATORS,

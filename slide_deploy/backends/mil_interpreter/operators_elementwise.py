@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 from slide_deploy.backends.mil_interpreter.values import representation
 
 # Types as ``cast`` spells them; the names of the others are the usual ones.

@@ -4,8 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 from slide_deploy.backends.mil_interpreter.windows import pad_map
 
 # The operator set, iOS 17, since which negative indices are out of range.

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
 # The only products that MIL's einsum knows, letters renamed in the order of their appearance.
 _EINSUMS = ("abcd,adce->abce", "abc,cbd->abd")

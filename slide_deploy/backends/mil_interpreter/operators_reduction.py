@@ -5,8 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
 
 def reduction(

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
 # The frontend for torch adds this to a size before it divides, so that no size is rounded down.
 _SIZE_MARGIN = 1e-4

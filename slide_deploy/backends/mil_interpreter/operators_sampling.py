@@ -5,8 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 from slide_deploy.backends.mil_interpreter.operators_resizing import grid_points
 
 _CORNERS = ("CORNERS_HEIGHT_FIRST", "CORNERS_WIDTH_FIRST")

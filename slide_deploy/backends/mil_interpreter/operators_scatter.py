@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 from slide_deploy.backends.mil_interpreter.operators_indexing import (
     along_axis,
     at_coordinates,

@@ -5,8 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
 # The operator set, iOS 17, in which a 0 in a new shape is counted from the last axis.
 _ZEROS_FROM_THE_BACK = 7

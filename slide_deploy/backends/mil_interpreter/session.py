@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from slide_deploy import __version__
-from slide_deploy.backends.base import Feeds, FunctionStream, Port, Session, Stage
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import refuse_options, refuse_precision, refuse_unusable
+from slide_deploy.backends.base import Configuration, Feeds, FunctionStream, Port, Session, Stage
 from slide_deploy.backends.inputs import sized
 from slide_deploy.backends.mil_interpreter.program import MilProgram
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 
 NAME = "mil-interpreter:cpu"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from slide_deploy.backends.base import Feeds
-from slide_deploy.backends.files import line_of
+from slide_deploy.backends.native_messages import line_of
 from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, rounded_twin
 from slide_deploy.errors import InputError
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import refuse_options
+from slide_deploy.backends.base import Configuration
 from slide_deploy.backends.onnxruntime.provider import Provider
+from slide_deploy.backends.refusals import refuse_options
 from slide_deploy.errors import InputError
 
 # Attributes of `SessionOptions` that a user may set, and how their text is read.

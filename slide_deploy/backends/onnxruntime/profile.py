@@ -7,8 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from slide_deploy.backends.base import OperatorTime, Stream
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, OperatorTime, Stream
 
 # Opens a file with the profiler on: path, configuration, prefix of the profiler's file.
 Open = Callable[[Path, Configuration, Path], tuple[Any, Stream]]

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from slide_deploy.backends.base import Availability
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Availability, Configuration
 
 _PLATFORMS = {"darwin": "macOS", "win32": "Windows", "linux": "Linux"}
 

@@ -8,20 +8,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.backends.base import Session, Stage, Target, session_name
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import line_of, refuse_unusable
-from slide_deploy.backends.onnxruntime import cpu
+from slide_deploy.backends.base import Configuration, Session, Stage, Target, session_name
+from slide_deploy.backends.native_messages import line_of
 from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, rounded_twin
 from slide_deploy.backends.onnxruntime.intermediates import intermediates
 from slide_deploy.backends.onnxruntime.options import session_options
 from slide_deploy.backends.onnxruntime.provider import Provider
+from slide_deploy.backends.onnxruntime.providers import CPU
 from slide_deploy.backends.onnxruntime.session import (
     SUFFIXES,
     open_session,
     require,
     session_of,
 )
+from slide_deploy.backends.refusals import refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 
 
@@ -34,7 +34,7 @@ def _no_onnx() -> str | None:
 # Sums stay in float32, whatever is asked for.
 PROVIDER = Provider(
     "rounded",
-    cpu.PROVIDER.library_name,
+    CPU.library_name,
     precisions=("float32", "float16", "default"),
     hardware=_no_onnx,
 )
@@ -57,7 +57,7 @@ def _open(path: Path, configuration: Configuration, stage: Stage) -> Session:
     options = session_options(PROVIDER, configuration)
     with stage("compile"):
         session = open_session(PROVIDER, path, configuration, options, twin)
-    name = session_name(cpu.PROVIDER.target, "float32" if twin is None else "float16")
+    name = session_name(CPU.target, "float32" if twin is None else "float16")
     return session_of(name, PROVIDER, path, session, configuration, options)
 
 

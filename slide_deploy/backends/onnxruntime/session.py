@@ -13,10 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Port, Session, Stage, Target, session_name
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import line_of, refuse_precision, refuse_unusable
+from slide_deploy.backends.base import (
+    Configuration,
+    Feeds,
+    Port,
+    Session,
+    Stage,
+    Target,
+    session_name,
+)
 from slide_deploy.backends.inputs import random_arrays, sized
+from slide_deploy.backends.native_messages import line_of
 from slide_deploy.backends.onnxruntime.intermediates import intermediates
 from slide_deploy.backends.onnxruntime.options import (
     provider_options,
@@ -25,6 +32,7 @@ from slide_deploy.backends.onnxruntime.options import (
 )
 from slide_deploy.backends.onnxruntime.profile import profile
 from slide_deploy.backends.onnxruntime.provider import Provider
+from slide_deploy.backends.refusals import refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 
 SUFFIXES = (".onnx",)

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, Feeds
 from slide_deploy.backends.openvino.network import port_of, refusals, target_name
 from slide_deploy.backends.openvino.properties import properties_of
 from slide_deploy.backends.openvino.signal_stack import use_own_stack

@@ -12,6 +12,7 @@ import numpy as np
 
 from slide_deploy.backends.base import (
     BFLOAT16,
+    Configuration,
     Feeds,
     Port,
     Session,
@@ -19,9 +20,8 @@ from slide_deploy.backends.base import (
     session_name,
     untimed,
 )
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import line_of, refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.inputs import sized
+from slide_deploy.backends.native_messages import line_of
 from slide_deploy.backends.openvino.properties import (
     PRECISIONS,
     SHORT_NAMES,
@@ -29,6 +29,7 @@ from slide_deploy.backends.openvino.properties import (
     properties_of,
 )
 from slide_deploy.backends.openvino.signal_stack import use_own_stack
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 
 SUFFIXES = (".xml", ".onnx")

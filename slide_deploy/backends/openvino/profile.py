@@ -6,8 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.backends.base import OperatorTime
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, OperatorTime
 from slide_deploy.backends.inputs import random_arrays
 from slide_deploy.backends.openvino.network import Request, compile_file
 

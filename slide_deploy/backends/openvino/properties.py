@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration
 
 # As OpenVINO abbreviates them.
 SHORT_NAMES = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}

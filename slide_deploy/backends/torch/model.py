@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slide_deploy.backends.base import Port
-from slide_deploy.backends.files import line_of
+from slide_deploy.backends.native_messages import line_of
 from slide_deploy.errors import InputError
 
 _PROGRAM = ".pt2"

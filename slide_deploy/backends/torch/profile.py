@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from slide_deploy.backends.base import OperatorTime
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, OperatorTime
 from slide_deploy.backends.inputs import random_arrays
 from slide_deploy.backends.torch.device import TorchDevice
 from slide_deploy.backends.torch.run import ModuleCalls, prepare

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from slide_deploy.backends.base import (
+    Configuration,
     Feeds,
     Port,
     Session,
@@ -18,9 +19,9 @@ from slide_deploy.backends.base import (
     session_name,
     untimed,
 )
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import line_of, refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.inputs import random_arrays, sized
+from slide_deploy.backends.native_messages import line_of
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.torch.device import TorchDevice, full_name
 from slide_deploy.backends.torch.model import SUFFIXES, Read, precisions, read
 from slide_deploy.errors import InputError, MissingExtra

@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Port, Session, Stage
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import refuse_options, refuse_precision, refuse_unusable
+from slide_deploy.backends.base import Configuration, Feeds, Port, Session, Stage
 from slide_deploy.backends.inputs import sized
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.web import assets
 from slide_deploy.backends.web.browser import DrivenPage
 from slide_deploy.backends.web.site import Resource, Site, serving

@@ -9,8 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from slide_deploy.backends.base import Session, Target, untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, Session, Target, untimed
 from slide_deploy.backends.web import assets, browser, targets
 from slide_deploy.backends.web import session as session_module
 from slide_deploy.backends.web.targets import TARGETS

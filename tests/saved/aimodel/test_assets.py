@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from slide_deploy.backends.base import untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, untimed
 from slide_deploy.backends.coreai.session import intermediates
 from slide_deploy.backends.coreai.targets import TARGETS
 from slide_deploy.errors import InputError

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slide_deploy.backends.base import untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, untimed
 from slide_deploy.backends.coreai.targets import TARGETS
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks.readers.aimodel import read

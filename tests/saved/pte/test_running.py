@@ -7,8 +7,7 @@ import pytest
 
 from exporters.outcome import ExportOptions
 from exporters.pipeline import export
-from slide_deploy.backends.base import untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, untimed
 from slide_deploy.backends.opening import open_file, target_for, values_of
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
