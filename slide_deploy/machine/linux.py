@@ -6,8 +6,7 @@ from pathlib import Path
 
 from slide_deploy.machine import arm_cores
 from slide_deploy.machine.cgroups import cpu_quota, memory_left, memory_limit
-from slide_deploy.machine.hardware import Hardware, attempt
-from slide_deploy.machine.instructions import known_instructions
+from slide_deploy.machine.hardware import Hardware, attempt, known_instructions
 
 _CPUS = "sys/devices/system/cpu"
 

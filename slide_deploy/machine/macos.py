@@ -4,8 +4,7 @@ import re
 import subprocess
 from collections.abc import Callable
 
-from slide_deploy.machine.hardware import Hardware, attempt
-from slide_deploy.machine.instructions import known_instructions
+from slide_deploy.machine.hardware import Hardware, attempt, known_instructions
 
 # Runs a command and returns what it printed; replaced in tests.
 Ask = Callable[..., str]

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from slide_deploy.machine.hardware import Hardware, attempt
-from slide_deploy.machine.instructions import known_instructions
+from slide_deploy.machine.hardware import Hardware, attempt, known_instructions
 
 # winnt.h: PF_..._AVAILABLE. It has no number for fma, f16c and the parts of AVX-512.
 _FEATURES = {

@@ -86,7 +86,9 @@ def test_hints_are_handed_over(case, tmp_path) -> None:
         "specializationStrategy": coremltools.SpecializationStrategy.FastPrediction
     }
     options = {"reshapeFrequency": "Never"}
-    with pytest.raises(InputError, match="reshapeFrequency is Frequent or Infrequent, not Never"):
+    with pytest.raises(
+        InputError, match="reshapeFrequency must be Frequent or Infrequent, not Never"
+    ):
         case.target.open(path, Configuration(options=options), untimed)
 
 

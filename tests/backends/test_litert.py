@@ -97,7 +97,7 @@ def test_a_delegate_that_is_not_here_is_told_with_what_would_help(
     for name in ("litert:gpu", "litert:nnapi"):
         found = target_named(name).find()
         assert (found.present, "the system finds no lib" in found.detail) == (False, True)
-        with pytest.raises(InputError, match=f"{name} cannot run here: .*by the option library"):
+        with pytest.raises(InputError, match=f"{name} cannot run here: .*with the option library"):
             session(name, path)
 
 
@@ -124,5 +124,7 @@ def test_a_delegate_that_takes_nothing_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in.install(monkeypatch, "litert:nnapi").takes_anything = False
-    with pytest.raises(InputError, match=r"does not run on litert:nnapi: its delegate takes none"):
+    with pytest.raises(
+        InputError, match=r"does not run on litert:nnapi: its delegate takes no operator"
+    ):
         session("litert:nnapi", path)

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.record import Configuration, OperatorTime
 from slide_deploy.backends.base import untimed
-from slide_deploy.backends.onnxruntime import cpu, providers, session
+from slide_deploy.backends.onnxruntime import providers, session
 from slide_deploy.backends.onnxruntime.options import pool_size
 from slide_deploy.backends.onnxruntime.profile import operator_times
 from slide_deploy.backends.registry import target_named
@@ -40,7 +40,7 @@ def test_the_bound_outputs_hold_the_answer(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_shape_and_type", noted)
     path = files.onnx_file(tmp_path, None)
-    loaded = session.open_on(cpu.PROVIDER, path, Configuration(batch=2), untimed)
+    loaded = session.open_on(providers.CPU, path, Configuration(batch=2), untimed)
     first, second = files.bound(loaded), files.bound(loaded)
     first.run()
     first.run()
@@ -60,7 +60,7 @@ def test_a_provider_that_does_not_start_is_refused(case, tmp_path) -> None:
 
 def test_a_provider_that_takes_no_operator_is_refused(case, tmp_path) -> None:
     case.behaviour.takes = False
-    with pytest.raises(InputError, match="runs on CPUExecutionProvider alone"):
+    with pytest.raises(InputError, match="runs on CPUExecutionProvider only"):
         load(case, tmp_path)
 
 
@@ -158,7 +158,7 @@ def test_tf32_is_off_where_float32_was_asked_for(written, tmp_path, monkeypatch)
     load(case, tmp_path, precision="default", options={"device_id": "1"})
     assert case.behaviour.options["CUDAExecutionProvider"]["use_tf32"] == "1"
     assert case.behaviour.options["CUDAExecutionProvider"]["device_id"] == "1"
-    with pytest.raises(InputError, match="device_id is a number, not first"):
+    with pytest.raises(InputError, match="device_id must be a whole number, not first"):
         load(case, tmp_path, options={"device_id": "first"})
 
 
@@ -186,7 +186,7 @@ def test_openvino_s_own_settings_reach_it(written, tmp_path, monkeypatch) -> Non
 
 def test_directml_runs_one_call_at_a_time(written, tmp_path, monkeypatch) -> None:
     case = case_of("onnxruntime:directml", written, monkeypatch)
-    with pytest.raises(InputError, match="one call at a time: give --streams 1"):
+    with pytest.raises(InputError, match="one call at a time: use --streams 1"):
         load(case, tmp_path, streams=2)
 
 

@@ -80,7 +80,9 @@ def test_a_target_that_proves_files_alone_is_not_timed() -> None:
     }
     assert timed_target_named("openvino:cpu") is target_named("openvino:cpu")
     for name in proving:
-        with pytest.raises(InputError, match=f"{name} proves files, .* choose one of onnxrunt"):
+        with pytest.raises(
+            InputError, match=f"{name} only proves files, .* choose one of onnxrunt"
+        ):
             timed_target_named(name)
 
 

@@ -1,4 +1,4 @@
-"""The operators that the interpreter knows; each family lists its own at the end of its file."""
+"""All operators of the interpreter. Each family lists its own at the end of its file."""
 
 from slide_deploy.backends.mil_interpreter import (
     operators_activation,

@@ -1,4 +1,4 @@
-"""The interpreter as a backend: what checks Core ML files where there is no Mac."""
+"""The interpreter as a backend, which checks Core ML files without a Mac."""
 
 from functools import partial
 from importlib.util import find_spec
@@ -18,11 +18,11 @@ SUFFIXES = (".mlpackage",)
 
 
 def open_program(path: Path, configuration: Configuration, stage: Stage) -> Session:
-    """Read an ``.mlpackage`` and plan its program. Its threads are those of torch.
+    """Read an ``.mlpackage`` and plan its program, which runs on torch's threads.
 
     Raises:
-        InputError: if the package is damaged or uses an operator that the interpreter lacks, or for
-            a configuration that it does not have.
+        InputError: if the package is damaged or uses an unsupported operator, or the interpreter
+            does not support the configuration.
         MissingExtra: without torch or coremltools.
     """
     refuse_unusable(path, NAME, SUFFIXES)
@@ -37,7 +37,9 @@ def open_program(path: Path, configuration: Configuration, stage: Stage) -> Sess
     ports = []
     for name, port in program.inputs.items():
         if port.shape is None:
-            raise InputError(f"{path} does not say the shape of {name}: export the model again.")
+            raise InputError(
+                f"{path} does not declare the shape of {name}: export the model again."
+            )
         sizes = tuple(size if isinstance(size, int) else None for size in port.shape)
         ports.append(Port(name, sizes, port.dtype, port.colours != ""))
     return Session(
@@ -45,7 +47,7 @@ def open_program(path: Path, configuration: Configuration, stage: Stage) -> Sess
         version=__version__,
         inputs=sized(path, ports, configuration),
         outputs=tuple(program.outputs),
-        new_stream=lambda: FunctionStream(partial(_answers, program)),
+        new_stream=lambda: FunctionStream(partial(_outputs, program)),
         facts={
             "library": "slide-deploy",
             "version": __version__,
@@ -56,24 +58,27 @@ def open_program(path: Path, configuration: Configuration, stage: Stage) -> Sess
     )
 
 
-def _answers(program: MilProgram, feeds: Feeds) -> list[np.ndarray]:
-    """Every output, for inputs as applications give them."""
-    # Core ML takes a picture from them, and gives the program the channels in this order.
+def _outputs(program: MilProgram, feeds: Feeds) -> list[np.ndarray]:
+    """Return every output for RGB images.
+
+    An application passes a picture to Core ML, which passes the program its channels in the order
+    that the package declares.
+    """
     inputs = program.inputs
     ordered = {
         name: values[:, ::-1] if name in inputs and inputs[name].colours == "BGR" else values
         for name, values in feeds.items()
     }
-    answers = program.run(ordered)
-    return [np.asarray(answers[name]) for name in program.outputs]
+    outputs = program.run(ordered)
+    return [np.asarray(outputs[name]) for name in program.outputs]
 
 
 def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
-    """Every floating-point value that the package computes for these inputs, by name.
+    """Return every floating-point value that the package computes for these inputs, by name.
 
     Raises:
-        InputError: if the package is damaged or uses an operator that the interpreter lacks.
+        InputError: if the package is damaged or uses an unsupported operator.
     """
     program = MilProgram.load(path)
-    answers = program.run(dict(feeds), keep=program.computed_floats)
-    return {name: np.asarray(value) for name, value in answers.items()}
+    values = program.run(dict(feeds), keep=program.computed_floats)
+    return {name: np.asarray(value) for name, value in values.items()}

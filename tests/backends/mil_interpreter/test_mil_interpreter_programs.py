@@ -281,20 +281,20 @@ def number_for_a_word(operations, block):
         (undefined, "uses 'nowhere' before it is defined"),
         (cycle, "uses 'out' before it is defined"),
         (defined_twice, "defines a value a second time"),
-        (unknown_output, "its output 'nowhere' is computed nowhere"),
+        (unknown_output, "no operation computes its output 'nowhere'"),
         (no_output, "has no output"),
         (lacking, "lacks parameter reps"),
         (empty_argument, "lacks parameter weight"),
         (two_arguments, "takes one x, not 2"),
         (swapped_weight, "not as declared"),
         (reshaped_weight, r"operator conv \(output 'conv'\) fails"),
-        (other_shape, r"gives shape \(1, 4, 8, 3\) where \(1, 4, 9, 3\) is declared"),
+        (other_shape, r"outputs shape \(1, 4, 8, 3\) where \(1, 4, 9, 3\) is declared"),
         (other_type, "where int32 is declared"),
         (zero_stride, r"has strides \[0, 1\]"),
         (absurd_stride, r"has strides \[65536, 1\]"),
-        (absurd_copies, "absurd shape"),
+        (absurd_copies, "impossible shape"),
         (word_for_a_tensor, "needs a tensor as x"),
-        (number_for_a_word, "needs a word as pad_type"),
+        (number_for_a_word, "needs a string as pad_type"),
     ],
 )
 def test_a_program_that_contradicts_itself_is_refused(change, message, edited):
@@ -357,7 +357,7 @@ def test_negative_indices_are_refused_since_ios17(convert):
 
     program = MilProgram.load(convert({"x": X, "indices": indices}, build))
     np.testing.assert_array_equal(program.run({"x": X, "indices": indices})["out"], X[:, [1, 0]])
-    with pytest.raises(InputError, match="picks an index outside 0 to 2"):
+    with pytest.raises(InputError, match="has an index outside 0 to 2"):
         program.run({"x": X, "indices": np.array([-1, 0])})
 
 

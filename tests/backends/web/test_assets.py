@@ -151,5 +151,5 @@ def test_the_wheel_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_what_is_not_the_web_is_no_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", "file:///etc")
-    with pytest.raises(InputError, match="is no address of the web"):
+    with pytest.raises(InputError, match="is not an http address"):
         assets.fetch()

@@ -79,7 +79,7 @@ def test_a_target_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (not found.present and "slide-deploy web fetch" in found.detail) or browser.missing()
     monkeypatch.setattr(browser, "find_browser", lambda: None)
     found = WASM.find()
-    assert not found.present and "no browser of Chromium's kind" in found.detail
+    assert not found.present and "no Chromium-based browser" in found.detail
     monkeypatch.setattr(browser, "find_spec", lambda name: None)
     found = WASM.find()
     assert not found.present and "pip install 'slide-deploy[web]'" in found.detail
@@ -93,7 +93,7 @@ def test_a_target_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("model.tflite", {}, "give one that ends in .onnx"),
         ("model.onnx", {"precision": "float16"}, "export the file in that precision"),
-        ("model.onnx", {"streams": 2}, "give --streams 1"),
+        ("model.onnx", {"streams": 2}, "use --streams 1"),
         ("model.onnx", {"options": {"a": "b"}}, "web:wasm has no option a"),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_driven_page_is_served_under_a_token_only(
         def __init__(self, address: str, device: str) -> None:
             addresses.append(address)
 
-        def ask(self, command: str, wanted: dict[str, str]) -> None:
+        def send(self, command: str, wanted: dict[str, str]) -> None:
             for address in (addresses[-1], wanted["model"]):
                 parts = urlsplit(address)
                 _, token, rest = parts.path.split("/", 2)

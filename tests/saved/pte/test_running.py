@@ -75,7 +75,7 @@ def test_facts_say_the_delegate_and_what_it_left(path: Path) -> None:
 def test_what_it_cannot_do_is_told(path: Path) -> None:
     session = XNNPACK.open(path, Configuration(), untimed)
     with pytest.raises(
-        InputError, match=r"1 threads in this process, not 2: .* process of its own"
+        InputError, match=r"1 threads in this process, not 2: .* in another process"
     ):
         XNNPACK.open(path, Configuration(threads=2), untimed)
     with pytest.raises(InputError, match="one call at a time"):
