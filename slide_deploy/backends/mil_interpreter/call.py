@@ -139,7 +139,7 @@ class OperatorCall:
         """Refuse a result so large that the program must be damaged or hostile."""
         sizes = tuple(shape)
         if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_DENSE_ELEMENTS:
-            raise self.faulty(f"outputs a tensor of impossible shape {sizes}")
+            raise self.faulty(f"outputs a tensor of the absurd shape {sizes}")
 
     def faulty(self, what: str) -> InputError:
         """Return the error for operands that contradict each other; ``what`` is a clause."""

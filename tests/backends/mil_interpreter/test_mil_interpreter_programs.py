@@ -292,7 +292,7 @@ def number_for_a_word(operations, block):
         (other_type, "where int32 is declared"),
         (zero_stride, r"has strides \[0, 1\]"),
         (absurd_stride, r"has strides \[65536, 1\]"),
-        (absurd_copies, "impossible shape"),
+        (absurd_copies, "absurd shape"),
         (word_for_a_tensor, "needs a tensor as x"),
         (number_for_a_word, "needs a string as pad_type"),
     ],

@@ -44,7 +44,7 @@ def test_a_program_that_was_changed_is_told_by_its_hash(tmp_path: Path) -> None:
     content = bytearray((asset / "main.mlirb").read_bytes())
     content[len(content) // 2] ^= 1
     (asset / "main.mlirb").write_bytes(content)
-    refused(asset, "is not the program that main.hash was made of")
+    refused(asset, "does not match main.hash")
 
 
 @pytest.mark.parametrize("name", ["main.mlirb", "main.hash", "metadata.json"])
@@ -107,7 +107,7 @@ def test_a_composite_that_declares_another_epsilon_is_refused(tmp_path: Path) ->
         held.attributes["value"] = ir.Attribute.parse("dense<1.0e-3> : tensor<f32>")
 
     asset = with_program(valid_asset(), tmp_path, edit)
-    with pytest.raises(InputError, match="declares the epsilon 1e-05 and adds another"):
+    with pytest.raises(InputError, match="declares the epsilon 1e-05 but uses another"):
         read(asset)
 
 
@@ -155,7 +155,7 @@ def test_nothing_of_the_working_directory_is_run(
         text = f"open({str(marker)!r}, 'w').close()\nraise ImportError('hostile')\n"
         (tmp_path / f"{name}.py").write_text(text)
     asset = open_asset(valid_asset())
-    monkeypatch.setattr(apart, "_ANSWERS", {})
+    monkeypatch.setattr(apart, "_DESCRIPTIONS", {})
     monkeypatch.chdir(tmp_path)
     assert program_of(asset)["outputs"]
     assert not marker.exists()
