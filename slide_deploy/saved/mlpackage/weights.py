@@ -49,7 +49,7 @@ class PackageWeights:
 
     @property
     def places(self) -> Iterator[tuple[str, NDArray[np.uint8], list[tuple[int, int]]]]:
-        """Each file, its bytes and the ranges that were read: first byte, and one after the last."""
+        """Each file, its bytes, and the ranges that were read: first byte, one after the last."""
         for file_name, content in self._files.items():
             yield file_name, content, self._read[file_name]
 
