@@ -1,4 +1,4 @@
-"""A new host family is one file and one line: the walk in docs/architecture.md."""
+"""A new host family is one file and one line: the steps in docs/extending.md."""
 
 import json
 from pathlib import Path
