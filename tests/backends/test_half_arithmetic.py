@@ -66,7 +66,7 @@ def overflowing() -> onnx.ModelProto:
     )
 
 
-def test_the_processor_hides_an_overflow_and_the_twin_does_not(
+def test_an_overflow_that_the_cpu_hides_shows_with_the_rounding(
     overflowing: onnx.ModelProto,
 ) -> None:
     x = np.array([[1.0, 10.0, -20.0]], np.float32)
@@ -74,6 +74,6 @@ def test_the_processor_hides_an_overflow_and_the_twin_does_not(
     assert np.array_equal(np.isfinite(run(with_rounding(overflowing), x)), [[True, False, False]])
 
 
-def test_a_file_of_float16_is_known(overflowing: onnx.ModelProto) -> None:
+def test_a_float16_file_is_recognised(overflowing: onnx.ModelProto) -> None:
     assert has_float16(overflowing)
     assert not has_float16(with_rounding(overflowing))

@@ -61,7 +61,7 @@ def test_inputs_and_outputs_are_described(package):
     assert program.path == package
 
 
-def test_intermediate_values_can_be_kept(package):
+def test_intermediates_can_be_kept(package):
     results = MilProgram.load(package).run({"x": X}, keep=("conv", "x"))
     assert set(results) == {"out", "conv", "x"}
     expected = nn.functional.conv2d(torch.from_numpy(X), torch.from_numpy(WEIGHT))
@@ -387,7 +387,7 @@ def test_a_missing_torch_is_named_with_its_extra(package, monkeypatch):
         MilProgram.load(package)
 
 
-def test_an_operator_of_any_name_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_operator_of_any_name_is_reported_on_one_line(tmp_path: Path) -> None:
     for error in (
         UnsupportedOperator(tmp_path, "\n\x12conv", "conv"),
         faulty(tmp_path, "\n\x12conv", "conv", "has no kernel"),

@@ -40,7 +40,7 @@ def path() -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
-def test_webassembly_answers_as_the_file_does_elsewhere(path: Path, threads: int) -> None:
+def test_webassembly_outputs_match_those_of_other_runtimes(path: Path, threads: int) -> None:
     session = opened(WASM, path, threads=threads, batch=2)
     assert session.facts["threads"] == str(threads)
     assert session.facts["cross-origin isolated"] == "yes"
@@ -55,7 +55,7 @@ def test_webassembly_answers_as_the_file_does_elsewhere(path: Path, threads: int
 
 
 @pytest.mark.slow
-def test_the_clock_is_what_the_page_has_timed(path: Path) -> None:
+def test_the_clock_is_the_time_that_the_page_measured(path: Path) -> None:
     """It stands still but for calls, and one call takes what the page says."""
     session = opened(WASM, path)
     stream = session.new_stream()
@@ -73,7 +73,7 @@ def test_the_clock_is_what_the_page_has_timed(path: Path) -> None:
     assert session.clock() == before
 
 
-def test_a_target_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_target_reports_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assets, "find", lambda: None)
     found = WASM.find()
     assert (not found.present and "slide-deploy web fetch" in found.detail) or browser.missing()
@@ -97,7 +97,7 @@ def test_a_target_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         ("model.onnx", {"options": {"a": "b"}}, "web:wasm has no option a"),
     ],
 )
-def test_what_no_page_can_do_is_refused_before_a_browser_starts(
+def test_an_unsupported_configuration_is_refused_before_a_browser_starts(
     name: str, settings: dict[str, object], words: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(b"not looked at")
@@ -106,7 +106,7 @@ def test_what_no_page_can_do_is_refused_before_a_browser_starts(
 
 
 @pytest.mark.slow
-def test_a_damaged_file_and_a_missing_device_are_one_sentence(tmp_path: Path, path: Path) -> None:
+def test_a_damaged_file_or_a_missing_device_is_one_sentence(tmp_path: Path, path: Path) -> None:
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError, match=r"damaged\.onnx does not load on web:wasm"):

@@ -40,7 +40,7 @@ def constant(spec, name):
     return next(op for op in operations if op.outputs[0].name == name).attributes["val"]
 
 
-def test_what_is_no_package_is_refused(tmp_path):
+def test_a_path_that_is_not_a_package_is_refused(tmp_path):
     refused(tmp_path / "absent.mlpackage", "does not exist")
     refused(tmp_path, "has no Manifest.json")
     file = tmp_path / "model.mlmodel"
@@ -57,7 +57,7 @@ def test_a_broken_manifest_is_refused(text, copy):
 
 
 @pytest.mark.parametrize("path", [7, None, ["com.apple.CoreML/model.mlmodel"]])
-def test_a_manifest_whose_path_is_no_text_is_refused(path, edit_manifest):
+def test_a_manifest_whose_path_is_not_text_is_refused(path, edit_manifest):
     refused(edit_manifest(lambda m: root_entry(m).update(path=path)), "does not name the root")
 
 
@@ -335,7 +335,7 @@ def unreadable(value):
         (unreadable, "of type bfloat16, which slide-deploy cannot read"),
     ],
 )
-def test_a_broken_constant_is_refused(change, message, edit_spec):
+def test_a_damaged_constant_is_refused(change, message, edit_spec):
     refused(edit_spec(lambda spec: change(strides_of(spec))), message)
 
 
