@@ -49,7 +49,6 @@ LIGHT = (
     "slide_deploy/verification/parity.py",
     "slide_deploy/precisions.py",
     "slide_deploy/verification/reference_outputs/__init__.py",
-    "slide_deploy/verification/reference_outputs/manifest_entry.py",
     "slide_deploy/verification/reference_outputs/proof.py",
     "slide_deploy/verification/reference_outputs/record.py",
     "slide_deploy/verification/reference_outputs/reference_file.py",

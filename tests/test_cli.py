@@ -161,7 +161,7 @@ def test_the_help_of_export_names_every_form(run) -> None:
 
     words = " ".join(run("export", "--help")[1].replace("│", " ").split())
     assert "--lowering" in words
-    assert "per-offset/4" in words
+    assert "flat/4" in words
     assert all(form in words for form in FORMS)
 
 
@@ -273,11 +273,10 @@ def test_a_file_that_disagrees_is_exit_1(run, tmp_path: Path, monkeypatch, small
 
     def wrong(*arguments):
         right = references(*arguments)
-        answers = [
-            {name: np.zeros_like(value) for name, value in answer.items()}
-            for answer in right.answers
+        outputs = [
+            {name: np.zeros_like(value) for name, value in each.items()} for each in right.outputs
         ]
-        return replace(right, answers=tuple(answers))
+        return replace(right, outputs=tuple(outputs))
 
     references = pipeline.trained_outputs
     monkeypatch.setattr(pipeline, "trained_outputs", wrong)
@@ -343,7 +342,7 @@ def test_unusable_options(refused, tmp_path: Path) -> None:
         ("flat/", "give FORM or FORM/STRIPS"),
         ("flat/-1", "give FORM or FORM/STRIPS"),
         ("flat/0", "give 1 or more"),
-        ("flat/9", "layers.1.blocks.0.attn as flat/9: A map of 8 rows cannot be cut into 9 bands"),
+        ("flat/9", "layers.1.blocks.0.attn as flat/9: A map of 8 rows cannot be cut into 9 strips"),
     ):
         call = ("export", NANO, "--to", "onnx", "--out", out, "--lowering", text)
         assert said in refused(*call), text

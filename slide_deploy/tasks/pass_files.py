@@ -34,7 +34,7 @@ from slide_deploy.process.torch_defaults import torch_defaults
 from slide_deploy.program.traced import Traced
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.terminal.progress import Steps
-from slide_deploy.verification.cases import Answers, Case, verification_cases
+from slide_deploy.verification.cases import Case, NamedOutputs, verification_cases
 from slide_deploy.verification.parity import LIMITS, verify
 from slide_deploy.verification.trained_outputs import trained_outputs
 from slide_deploy.verification.verify import outputs_of
@@ -59,7 +59,7 @@ class PassSubject:
     quick: bool
     deployable: Deployable
     cases: tuple[Case, ...]
-    answers: tuple[Answers, ...]
+    answers: tuple[NamedOutputs, ...]
 
     def prove(self, path: Path) -> None:
         """Hold a file against the trained network.
@@ -87,7 +87,7 @@ def subject(network: PassNetwork, quick: bool) -> PassSubject:
     deployable = network.deployable(quick)
     cases = verification_cases(deployable.inputs)
     return PassSubject(
-        network, quick, deployable, cases, trained_outputs(deployable, cases).answers
+        network, quick, deployable, cases, trained_outputs(deployable, cases).outputs
     )
 
 

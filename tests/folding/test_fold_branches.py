@@ -55,7 +55,7 @@ def test_the_table_lists_merged_branches(run, named: tuple[str, ...]) -> None:
     assert "fold: nothing to fold" in out
     assert "As trained in folded.safetensors, put together by export" in out
     assert "block (Block)" in out and "2 convolutions and 1 normalisation" in out
-    assert "note: Net keeps its branches: a value between is read elsewhere" in out
+    assert "note: Net keeps its branches: a value in between has other readers" in out
     assert max(len(line) for line in out.splitlines() if "note" not in line) <= 100
     held = load_file("folded.safetensors")
     assert {"block.dense.weight", "block.point.weight", "block.norm.running_var"} <= set(held)
@@ -69,7 +69,7 @@ def test_json_separates_merged_branches_from_folded_layers(run, named: tuple[str
     (change,) = content["merged_by_export"]["merged"]
     assert change["layer"] == "block (Block)" and change["error"] < 1e-12 < change["rounding"]
     (refusal,) = content["merged_by_export"]["not_merged"]
-    assert "read elsewhere" in refusal["why"]
+    assert "has other readers" in refusal["why"]
 
 
 def test_a_network_that_cannot_be_traced_is_still_folded(run, named: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Every network of every style computes the same behind every pass, alone and in order."""
+"""Networks of every style compute the same after every pass, alone and in order."""
 
 from functools import cache
 
@@ -29,12 +29,12 @@ ALL = NETWORKS | OWN
 
 @cache
 def traced(name: str, batch: int) -> ExportedProgram:
-    """A network, with an open batch if there are several images."""
+    """Trace a network, with an open batch if there are several images."""
     make, shape = ALL[name]
     return program(make(), (batch, *shape), open_batch=batch > 1)
 
 
-# One image is a case of its own to few passes: the long tests meet it in every style.
+# A batch of one is special for a few passes; the long tests combine it with every style.
 @pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("name", ALL)
 def test_every_format_keeps_what_a_network_computes(name: str, batch: int) -> None:
@@ -45,7 +45,7 @@ def test_every_format_keeps_what_a_network_computes(name: str, batch: int) -> No
 
 
 def thirds() -> list[object]:
-    """Every style with every pass; quick are a third of the passes of each, in turn."""
+    """Pair every style with every pass; the quick tests take a third of the pairs in turn."""
     return [
         pytest.param(
             name,
