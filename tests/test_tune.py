@@ -186,6 +186,7 @@ def test_export_does_not_race_unasked(run, decide, tmp_path) -> None:
     assert not decide.held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "formats",
     [

@@ -103,8 +103,15 @@ def export(middle: nn.Module, folder: Path, format: str) -> ExportedFile:
     return file
 
 
-@pytest.mark.parametrize("format", ["onnx", "coreml"])
-@pytest.mark.parametrize("middle", [Scaled(), Normalised()], ids=["scaled", "normalised"])
+@pytest.mark.parametrize(
+    ("middle", "format"),
+    [
+        pytest.param(Scaled(), "onnx", id="scaled-onnx"),
+        pytest.param(Normalised(), "coreml", id="normalised-coreml"),
+        pytest.param(Scaled(), "coreml", id="scaled-coreml", marks=pytest.mark.slow),
+        pytest.param(Normalised(), "onnx", id="normalised-onnx", marks=pytest.mark.slow),
+    ],
+)
 def test_what_overflows_is_found_and_stays_in_float32(
     middle: nn.Module, format: str, tmp_path: Path
 ) -> None:

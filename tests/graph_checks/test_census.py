@@ -149,17 +149,14 @@ ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
 
 @pytest.mark.parametrize(
     "form",
-    [
-        pytest.param(form, marks=[] if form in ("depthwise", "broadcast") else pytest.mark.slow)
-        for form in ON_MAPS
-    ],
+    [pytest.param(form, marks=[] if form == "depthwise" else pytest.mark.slow) for form in ON_MAPS],
 )
 @pytest.mark.parametrize(
     "settings",
     [
         pytest.param({}, id="plain"),
-        pytest.param({"num_heads": (8, 16, 4)}, id="d 1", marks=pytest.mark.slow),
-        pytest.param({"kernel_size": 1}, id="k 1", marks=pytest.mark.slow),
+        pytest.param({"num_heads": (8, 16, 4)}, id="d 1", marks=pytest.mark.full),
+        pytest.param({"kernel_size": 1}, id="k 1", marks=pytest.mark.full),
     ],
 )
 def test_stages_on_maps_have_what_they_count(form: str, settings: dict, tmp_path: Path) -> None:

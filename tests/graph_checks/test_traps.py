@@ -122,8 +122,13 @@ COINCIDENCES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("settings", COINCIDENCES)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(each, marks=pytest.mark.full if place % 2 else pytest.mark.slow)
+        for place, each in enumerate(COINCIDENCES)
+    ],
+)
 def test_what_we_write_is_right_where_sizes_coincide(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:

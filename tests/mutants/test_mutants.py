@@ -18,8 +18,8 @@ from tests.support import verify_file
 
 def files() -> Iterator[object]:
     """Every kind in every format. Quick is one kind in three of damaged files and weights, in one
-    format in turn, and one network. The long tests have each kind in one format; ``make full`` has
-    the rest. The formats that are written apart are left to the long
+    format in turn, and one network. The long tests have each kind in one format, of those that
+    are exported anew every other one; ``make full`` has the rest. The formats that are written apart are left to the long
     tests, one kind in three.
     """
     for number, mutant in enumerate(CATALOGUE):
@@ -31,7 +31,9 @@ def files() -> Iterator[object]:
             elif format != turn:
                 marks = [pytest.mark.full]
             elif mutant.exports:
-                marks = [] if mutant.name == "dense-convolution" else [pytest.mark.slow]
+                is_long = number % 2 == 0
+                marks = [pytest.mark.slow if is_long else pytest.mark.full]
+                marks = [] if mutant.name == "dense-convolution" else marks
             else:
                 is_quick = format == turn and number % 3 == number // 3 % 3
                 marks = [] if is_quick else [pytest.mark.slow]
@@ -65,7 +67,7 @@ def test_a_wrong_file_is_never_timed(mutant: Mutant, format: str, tmp_path: Path
     assert timed_on(path, valid.path(format)) == []
 
 
-@pytest.mark.parametrize("open_batch", [False, True])
+@pytest.mark.parametrize("open_batch", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_valid_files_are_timed(open_batch: bool, tmp_path: Path) -> None:
     valid = base(open_batch)
     for format, targets in (("onnx", {"onnxruntime:cpu", "openvino:cpu"}), ("openvino", set())):

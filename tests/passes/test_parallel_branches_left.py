@@ -234,7 +234,7 @@ def test_no_pair_of_them_is_refused_for_another_reason() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("strips", [1, 2])
+@pytest.mark.parametrize("strips", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_forms_of_slide_attention_stay(form: str, strips: int) -> None:
     """They hold convolutions of one input apart on purpose."""
     folded, _ = reparameterize(random_swin(num_slide_stages=1, depths=(1,), num_heads=(2,)))

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,36 +12,21 @@ import pytest
 from onnx import numpy_helper
 
 import slide_deploy
-from slide_deploy import cli
 from slide_deploy.companions import model_digest
 from slide_deploy.errors import InputError
 from slide_deploy.references import making, reference_file
 from slide_deploy.references.reference_file import read_reference, reference_path, write_reference
-from tests.support import GOLDEN
+from tests.support import GOLDEN, golden_swin
+from tests.support import exported as shared
 
 NANO = GOLDEN / "slide_swin_nano.pth"
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process; gives exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(exit.value.code or 0), out, err
-
-    return call
-
-
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exported")
-    slide_deploy.export(NANO, to=["onnx", "openvino"], out=folder, dynamic_batch=True)
-    return folder
+def exported() -> Path:
+    result = shared(golden_swin("slide_swin_nano").load(), dynamic_batch=True)
+    return result.manifest.parent
 
 
 @pytest.fixture

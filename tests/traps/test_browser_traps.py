@@ -99,8 +99,13 @@ def test_webgpu_is_wrong_exactly_where_the_rule_says(tmp_path: Path, policy: Pol
         assert not wrong, f"ONNX Runtime Web {assets.VERSION} is wrong too: add it to the trap"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(form, marks=pytest.mark.slow if form in ("dual", "flat") else pytest.mark.full)
+        for form in FORMS
+    ],
+)
 def test_two_of_our_forms_meet_it(form: str, policy: Policy, nano: Golden) -> None:
     files = exported(load_checkpoint(nano.path), lowering=Lowering(form), formats=("onnx",))
     assert bool(met(exported_path(files, "onnx"), policy)) == (form in ("depthwise", "dual"))

@@ -90,6 +90,7 @@ def test_the_commands_write_race_and_show(tmp_path: Path, format: str, capsys) -
     assert "without head" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_a_file_that_does_not_load_or_is_wrong_has_a_row(tmp_path: Path, quantiser) -> None:
     def quantise(source: Path, target: Path, plan: Plan) -> None:
         """Write no ONNX where attention is quantised, and forget the weights of patches."""
