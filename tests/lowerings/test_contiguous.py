@@ -82,7 +82,7 @@ def all_forms(open_batch: bool) -> Traces:
 @pytest.mark.parametrize(
     ("format", "open_batch"),
     [
-        # Quick: one format with an open batch. Long: every format once, the batch open in every other.
+        # Quick: one format with an open batch. Long: the others with a batch of one.
         pytest.param(
             format,
             open_batch,

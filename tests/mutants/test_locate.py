@@ -30,7 +30,7 @@ LAYERS = {
 
 
 def places() -> Iterator[object]:
-    """Every layer in every format, in one of them in long runs, and every other one in quick runs."""
+    """Every layer in every format, in one of them in long runs, every other one in quick runs."""
     for number, parameter in enumerate(LAYERS):
         for index, format in enumerate(FORMATS):
             is_turn = index == number % len(FORMATS)

@@ -18,9 +18,9 @@ from tests.support import verify_file
 
 def files() -> Iterator[object]:
     """Every kind in every format. Quick is one kind in three of damaged files and weights, in one
-    format in turn, and one network. The long tests have each kind in one format, of those that
-    are exported anew every other one; ``make full`` has the rest. The formats that are written apart are left to the long
-    tests, one kind in three.
+    format in turn, and one network. The long tests have each kind in one format, but every other
+    one of those that are exported anew; ``make full`` has the rest. The formats that are written
+    apart are left to the long tests, one kind in three.
     """
     for number, mutant in enumerate(CATALOGUE):
         together = [format for format in mutant.formats if format in NETWORKS]

@@ -35,8 +35,8 @@ def traced(name: str, batch: int) -> ExportedProgram:
 
 
 def styles() -> list[object]:
-    """Quick: every other style with three images. Long: the others. Full: one image, which is a case
-    of its own to few passes.
+    """Quick: every other style with three images; long: the others; full: one image, which is a
+    case of its own to few passes.
     """
     quick = list(ALL)[::2]
     return [
@@ -60,7 +60,7 @@ def test_every_format_keeps_what_a_network_computes(name: str, batch: int) -> No
 
 
 def thirds() -> list[object]:
-    """Every style with every pass; quick are a third of the passes of each, in turn; long another."""
+    """Every style with every pass: a third of the passes quick, in turn, another third long."""
     return [
         pytest.param(
             name,
