@@ -14,8 +14,8 @@ from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY, PRECISIO
 from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.weight_widths import weight_widths
 from tests import support
-from tests.graph_checks.damage import EDITORS, declare, node
 from tests.graph_checks.small_models import Files
+from tests.mutants.editing import EDITORS, declare, node
 from tests.support import Golden
 
 FORMATS = ("onnx", "openvino", "coreml")

@@ -8,7 +8,8 @@ import pytest
 from slide_deploy.graph_checks import check_file
 from tests.mutants.__main__ import main
 from tests.mutants.bases import base
-from tests.mutants.catalogue import CATALOGUE
+from tests.mutants.catalogue import CATALOGUE, DEVICE_CATALOGUE
+from tests.mutants.catalogue_devices import COREAI, EXECUTORCH
 from tests.mutants.judge import Outcome, judge
 from tests.mutants.mutant import FORMATS, NETWORKS, Mutant
 from tests.mutants.report import cell
@@ -107,14 +108,15 @@ def test_the_documentation_has_the_counts() -> None:
 
 
 def test_every_kind_that_check_must_see_names_a_rule() -> None:
-    for mutant in CATALOGUE:
+    for mutant in (*CATALOGUE, *DEVICE_CATALOGUE):
         due = {format for format in mutant.formats if mutant.caught_by[format] != "parity"}
         assert {format for format in mutant.formats if mutant.rule.get(format)} == due, mutant.name
 
 
 def test_names_are_unique_and_descriptions_are_sentences() -> None:
-    assert len({mutant.name for mutant in CATALOGUE}) == len(CATALOGUE)
-    for mutant in CATALOGUE:
+    for kinds in (CATALOGUE, COREAI, EXECUTORCH):
+        assert len({mutant.name for mutant in kinds}) == len(kinds)
+    for mutant in (*CATALOGUE, *DEVICE_CATALOGUE):
         assert mutant.description[0].isupper() and mutant.description.endswith(".")
 
 
