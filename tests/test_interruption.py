@@ -98,7 +98,7 @@ def names(folder: Path) -> list[str]:
     [
         "raise RuntimeError('an unknown failure')",
         pytest.param("pass", marks=pytest.mark.slow),
-        pytest.param("exit(3)", marks=pytest.mark.slow),
+        pytest.param("exit(3)", marks=pytest.mark.full),
     ],
 )
 def test_a_converter_cannot_hide_ctrl_c(tmp_path: Path, then: str) -> None:

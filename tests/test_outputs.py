@@ -248,6 +248,7 @@ def test_too_many_strips_are_refused_before_folding(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_what_was_measured_outlives_a_place_that_fails(
     run: Run, scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,7 +164,10 @@ def test_inputs_and_outputs_stay_float32(tmp_path: Path) -> None:
     assert halves == []
 
 
-@pytest.mark.parametrize("format", ["onnx", "coreml", "openvino"])
+@pytest.mark.parametrize(
+    "format",
+    ["onnx", *(pytest.param(each, marks=pytest.mark.slow) for each in ("coreml", "openvino"))],
+)
 def test_weights_that_float16_cannot_hold_stay_and_are_named(format: str, tmp_path: Path) -> None:
     file = export(Heavy(), tmp_path, format)
     assert file.passed, file.verification.worst

@@ -1,6 +1,7 @@
 """Files that take pixels answer as files that take normalised images do."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,7 @@ def test_what_is_read_otherwise_keeps_operators_in_front(stem: str) -> None:
         assert f"stay an operator in front ({names})" in result.file(format).preprocessing
 
 
+@pytest.mark.slow
 def test_grey_images_have_numbers_of_their_own() -> None:
     network = drawn(Classifier(channels=1))
     asked = Preprocessing((0.13,), (0.31,), embedded=True, layout="nhwc")
@@ -260,7 +262,7 @@ def test_probabilities_are_a_softmax_of_the_logits() -> None:
 
 def test_a_core_ml_package_is_a_classifier_that_xcode_previews() -> None:
     labels = tuple("abcdefg")
-    asked = pixel_options(softmax=True, labels=labels)
+    asked = pixel_options("nhwc", "bgr", softmax=True, labels=labels)
     path = exported(drawn(Classifier()), "patches", asked).paths["coreml"]
     package = open_package(path)
     description = package.spec.description
@@ -277,7 +279,7 @@ def test_a_core_ml_package_is_a_classifier_that_xcode_previews() -> None:
 
 
 def test_labels_without_probabilities_make_no_classifier() -> None:
-    asked = pixel_options(labels=tuple("abcdefg"))
+    asked = replace(pixel_options(labels=tuple("abcdefg")), formats=("coreml",))
     package = open_package(exported(drawn(Classifier()), "patches", asked).paths["coreml"])
     assert package.classes == ()
     assert json.loads(package.user_metadata[IMAGE_KEY])["labels"] == list("abcdefg")

@@ -40,7 +40,9 @@ def traps_met(report: Report) -> list[str]:
     return [found.severity for found in report.violations if found.rule == "SD018"]
 
 
-@pytest.mark.parametrize("heads_and_tokens", [(8, 8), (8, 7), (7, 8)])
+@pytest.mark.parametrize(
+    "heads_and_tokens", [(8, 8), (8, 7), pytest.param((7, 8), marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("transposed_result", [True, False])
 @pytest.mark.parametrize("values", FORMS)
 @pytest.mark.parametrize("query", FORMS)

@@ -16,6 +16,7 @@ from slide_deploy.companions import model_digest
 from slide_deploy.errors import InputError
 from slide_deploy.references import making, reference_file
 from slide_deploy.references.reference_file import read_reference, reference_path, write_reference
+from tests.mutants.onnx_damage import in_graph, one_weight_larger
 from tests.support import GOLDEN, golden_swin
 from tests.support import exported as shared
 
@@ -40,15 +41,6 @@ def bound_again(model: Path) -> None:
     beside = read_reference(model)
     assert beside is not None
     write_reference(reference_path(model), replace(beside, model_sha256=model_digest(model)))
-
-
-def spoil(model: Path) -> None:
-    graph = onnx.load(model)
-    weights = [each for each in graph.graph.initializer if len(each.dims) == 4]
-    values = numpy_helper.to_array(weights[3]).copy()
-    values.flat[0] += 0.5
-    weights[3].CopyFrom(numpy_helper.from_array(values, weights[3].name))
-    onnx.save(graph, model)
 
 
 @pytest.mark.parametrize("name", ["slide_swin_nano.onnx", "slide_swin_nano.xml"])
@@ -95,7 +87,7 @@ def test_the_manifest_tells_other_reference_outputs(run: Run, folder: Path) -> N
 
 def test_a_wrong_file_disagrees(run: Run, folder: Path) -> None:
     model = folder / "slide_swin_nano.onnx"
-    spoil(model)
+    in_graph(one_weight_larger)(model)
     code, _, err = run("verify", model)
     assert code == 2 and "is not the file that" in err
     bound_again(model)

@@ -66,7 +66,13 @@ KNOWN = {
 
 
 # ONNX has twice as many files; below, others of them are written, read and shown.
-@pytest.mark.parametrize("format", [pytest.param("onnx", marks=pytest.mark.slow), "openvino"])
+@pytest.mark.parametrize(
+    "format",
+    [
+        pytest.param("onnx", marks=pytest.mark.full),
+        pytest.param("openvino", marks=pytest.mark.slow),
+    ],
+)
 def test_the_commands_write_race_and_show(tmp_path: Path, format: str, capsys) -> None:
     assert write(tmp_path, format) == 0
     written = read(tmp_path / "small" / format)
