@@ -19,9 +19,8 @@ from tests.support import GOLDEN, SWINS, Golden, golden_swin
 
 torch.set_num_threads(1)
 # Tracing makes objects by the hundred thousand: Python would look for garbage among all modules and
-# tests hundreds of times an export, which is a fifth of its time. So it looks between tests only.
-gc.disable()
-GARBAGE = 300_000  # objects that a test leaves before Python looks; some 100 MB
+# tests hundreds of times an export, which is a fifth of its time.
+gc.set_threshold(20_000, 10, 10)
 
 # Whoever starts the tests in the background has them ignore Ctrl-C, and with them every process
 # that a test starts.
@@ -52,13 +51,6 @@ def pytest_collection_finish() -> None:
     """Modules and tests stay until the end: no search for garbage need pass them."""
     gc.collect()
     gc.freeze()
-
-
-def pytest_runtest_teardown() -> None:
-    """What survives a search for garbage is a module or a cache: the next search passes it by."""
-    if gc.get_count()[0] > GARBAGE:
-        gc.collect()
-        gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

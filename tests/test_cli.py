@@ -134,7 +134,7 @@ def test_export_verify_and_fold(run, tmp_path: Path) -> None:
     assert (code, "fold: already folded" in out) == (0, True)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_export_in_another_lowering(run, tmp_path: Path) -> None:
     call = (
         "export",

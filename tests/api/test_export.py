@@ -164,7 +164,7 @@ def test_an_export_may_run_in_a_thread(tmp_path: Path) -> None:
     assert found[0].passed
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_forms_are_raced_first_where_that_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

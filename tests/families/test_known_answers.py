@@ -54,7 +54,7 @@ def test_the_backbone_gives_the_maps_of_the_stages(name: str) -> None:
 
 
 def file_cases() -> list[object]:
-    """Quick: one network of every other family in a format; long: of each, in turn; full: the rest."""
+    """Quick: a network of every other family in a format; long: of each; full: the rest."""
     cases = []
     firsts = first_names()
     for name in NAMES:
