@@ -9,9 +9,9 @@ import numpy as np
 
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.census import CENSUS_KEY
-from slide_deploy.pte.program import map_program
-from slide_deploy.pte.xnnpack import read_xnnpack
-from tests.pte.networks import small
+from slide_deploy.saved.pte.program import map_program
+from slide_deploy.saved.pte.xnnpack import read_xnnpack
+from tests.saved.pte.networks import small
 
 Damage = Callable[[Path, bytearray], None]
 """From the valid file and a copy of its content to other content."""
