@@ -9,7 +9,7 @@ JOBS ?= 2
 .DEFAULT_GOAL := help
 .PHONY: help demo detector picture test test-all lint types unit long full mutants random runtime-bugs tune \
 	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
-	bench-precisions devices device-results \
+	bench-precisions devices device-results coverage \
 	wheel format train clean
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test    lint, check types and run the tests that tell whether anything broke"
 	@echo "make test-all  the same, then the long tests: sweeps, full sizes, all mutants"
 	@echo "make full    run every pair of network, form and format, for an hour; see docs/architecture.md"
+	@echo "make coverage  lines and branches that the tests reach, for half an hour; at least 90 %"
 	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make random  a thousand random networks that no test has seen, through all passes"
 	@echo "make runtime-bugs  run every pattern that is written on every runtime, where sizes coincide"
@@ -92,6 +93,10 @@ long: $(VENV)/.installed
 devices: $(DEVICES)/.installed
 	OMP_NUM_THREADS=1 $(DEVICES)/bin/python -m pytest -n $(JOBS) --dist worksteal \
 		-m "devices and not full"
+
+# Half an hour, so that continuous integration leaves it out.
+coverage: $(VENV)/.installed
+	$(PYTEST) -m "not full and not devices" --cov --cov-report=term --cov-fail-under=90
 
 # Rarely finds more than the above, which meets whatever is paired here with something else.
 full: $(DEVICES)/.installed

@@ -1,6 +1,7 @@
 """The arrows between the rooms point one way."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -318,6 +319,7 @@ WITHOUT_TORCH = (
 )
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     found = {}
     for package in ("slide_deploy", "exporters", "benchmarks"):
@@ -327,6 +329,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Modules that a file imports, at the top or late."""
     names = set()

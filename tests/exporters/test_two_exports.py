@@ -65,7 +65,7 @@ def agrees(out: Path) -> list[str]:
     return sorted(entry["format"] for entry in manifest["files"])
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_different_formats_are_all_in_the_manifest(tmp_path: Path) -> None:
     out = tmp_path / "out"
     quiet = ("--out", out, "-q")
@@ -74,6 +74,7 @@ def test_different_formats_are_all_in_the_manifest(tmp_path: Path) -> None:
     assert agrees(out) == ["onnx", "openvino"]
 
 
+@pytest.mark.slow
 def test_of_two_that_write_one_file_the_second_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
     call = (NANO, "--to", "onnx", "--out", out, "-q")
@@ -171,6 +172,7 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
             refuse_occupied([tmp_path / name], force=True)
 
 
+@pytest.mark.slow
 def test_tables_and_noise_of_two_processes_are_both_kept(tmp_path: Path) -> None:
     code = (
         "import sys; from benchmarks.calibration import remember\n"

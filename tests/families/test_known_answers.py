@@ -54,7 +54,7 @@ def test_the_backbone_gives_the_maps_of_the_stages(name: str) -> None:
 
 
 def file_cases() -> list[object]:
-    """Quick: one network of each family in a format, in turn; long: in others; full: the rest."""
+    """Quick: a network of every other family in a format; long: of each; full: the rest."""
     cases = []
     firsts = first_names()
     for name in NAMES:
@@ -62,8 +62,9 @@ def file_cases() -> list[object]:
             if name not in firsts:
                 marks = [pytest.mark.full]
             else:
-                is_turn = firsts.index(name) % len(FORMATS) == place
-                marks = [] if is_turn else [pytest.mark.slow]
+                turn = (place - firsts.index(name)) % len(FORMATS)
+                first = [pytest.mark.slow] if firsts.index(name) % 2 else []
+                marks = (first, [pytest.mark.slow], [pytest.mark.full])[turn]
             cases.append(pytest.param(name, format, marks=marks))
     return cases
 

@@ -310,7 +310,7 @@ def test_settings_that_do_not_fit(changed: dict[str, Any], message: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(100, 149), (40, 200)])
+@pytest.mark.parametrize("size", [(100, 149), pytest.param((40, 200), marks=pytest.mark.full)])
 def test_files_of_images_in_tiles_that_do_not_fill_the_map(size: tuple[int, int]) -> None:
     """Odd sides, rectangular, below the kernel on one side, and in tiles."""
     loaded = load_checkpoint(

@@ -30,11 +30,10 @@ def formats(host: Host) -> tuple[str, ...]:
     """The formats in which the long tests export a host; every other pair is a full test.
 
     However somebody wrote an attention, it is replaced by the same layers before a format matters:
-    one way in three meets one format, in turn. Every trained attention meets each format in
-    one of its two networks. A large map is the same as a small one to converters. The networks of
-    the graph rules are all met as ONNX, and as one of the others in turn. The rest is met in all
-    formats where a format refuses it, as ONNX and one of the others where sizes are open, and else
-    in the quick ones.
+    one way in three meets one format, in turn. Every trained attention meets a format in each of
+    its two networks. A large map is the same as a small one to converters. The networks of the
+    graph rules meet one format in turn. The rest is met in all formats where a format refuses it,
+    in one of them where sizes are open, and else in the quick ones.
     """
     for name, named in NAMED.items():
         if host is named:
@@ -43,7 +42,7 @@ def formats(host: Host) -> tuple[str, ...]:
         place = WRITTEN.index(host)
         return () if place % 3 else (FORMATS[place // 3 % len(FORMATS)],)
     if host.name.endswith("in a residual net"):
-        return ("onnx", "openvino")
+        return ("openvino",)
     if host.name.endswith("in a dense net"):
         return ("coreml",)
     if host.slow:
@@ -51,7 +50,7 @@ def formats(host: Host) -> tuple[str, ...]:
     if host.refused:
         return FORMATS
     if host.open_sizes:
-        return ("onnx", FORMATS[1 + HOSTS.index(host) % 2])
+        return (FORMATS[HOSTS.index(host) % len(FORMATS)],)
     return ()
 
 
