@@ -197,7 +197,8 @@ tune: $(DEVICES)/.installed
 		--attention 128x56x56 --attention 256x28x28 \
 		--attention 96x56x56:nchw --attention 128x56x56:nchw
 	$(BIN)/$(TUNE) --strips 1 --precision int8 --attention 96x56x56 --attention 192x28x28
-	$(DEVICES)/bin/python -m $(TUNE_DEVICES) --strips 1 --attention 96x56x56 --attention 192x28x28
+	for size in 96x56x56 192x28x28 16x8x8:d8 8x32x32:d8 32x28x28 64x14x14; do \
+		$(DEVICES)/bin/python -m $(TUNE_DEVICES) --strips 1 --attention $$size || exit; done
 	for size in $(OTHER_HOSTS); do $(BIN)/$(TUNE) --strips 1 --attention $$size || exit; done
 	$(BIN)/$(TUNE) --strips 1,10,20 --form running-mean --form flat \
 		--attention 96x200x200:nchw --attention 128x200x200:nchw

@@ -38,7 +38,8 @@ class Format:
             available one runs them here; the last one returns the intermediates.
         packages: import names of the libraries that writing requires.
         extra: extra of slide-deploy that installs them.
-        default_form: form of slide attention for targets without measurements.
+        default_form: form of slide attention where the runtime has no measurements, or where the
+            fastest form cannot write an attention.
         precisions: precisions in which it can be written; see ``slide_deploy.precisions``.
         companions: suffixes of the files that belong to the main one.
         is_folder: whether the format is a folder and not a file.
@@ -134,8 +135,7 @@ PASSES = (
 
 # ONNX Runtime keeps feature maps between convolutions in its own blocked layout, so that tokens
 # written as feature maps are faster. It adds biases in extra passes, so that fewer biases are
-# faster. Its blocked depthwise kernel supports one output per channel. Attention is broadcast,
-# because the sum over features leaves the blocked layout anyway.
+# faster.
 ONNX = Format(
     name="onnx",
     suffix=".onnx",
@@ -146,7 +146,7 @@ ONNX = Format(
     proved_on={"float16": "onnxruntime:rounded"},
     packages=("onnx", "onnxscript", "onnxruntime"),
     extra="onnx",
-    default_form="broadcast",
+    default_form="running-mean",
     passes=(
         "common_operators",
         "parallel_branches",
@@ -173,10 +173,9 @@ ONNX = Format(
     other_passes={"int8": (*PASSES, "biases_apart"), "float16": PASSES},
 )
 
-# OpenVINO has a single operator for normalisations and adds biases for free. Its depthwise kernel
-# also supports only one output per channel: with k*k of them a convolution takes the slow path for
-# general groups. Its float16 files hold float16 weights; the device chooses the arithmetic. Int8
-# pays in feature maps and attention, too (docs/quantised-operators.md).
+# OpenVINO has a single operator for normalisations and adds biases for free. Its float16 files hold
+# float16 weights; the device chooses the arithmetic. Int8 pays in feature maps and attention, too
+# (docs/quantised-operators.md).
 OPENVINO = Format(
     name="openvino",
     suffix=".xml",
@@ -185,7 +184,7 @@ OPENVINO = Format(
     targets=("openvino:cpu",),
     packages=("openvino",),
     extra="openvino",
-    default_form="per-offset",
+    default_form="running-mean",
     precisions=("float32", "float16", "bfloat16", "int8", "int8-weights"),
     companions=(".bin",),
     passes=PASSES,
@@ -196,11 +195,9 @@ OPENVINO = Format(
     quantised=("projections", "pointwise", "patches", "head", "attention"),
 )
 
-# The effect of the passes on Apple's compiler was not measured. The Neural Engine computes on rank
-# 4 tensors with channels in the second axis. Gathers, and slices along that axis, fall back to the
-# CPU. The per-offset form has none of them, and is the only one with depthwise convolutions in the
-# engine's sense: one output per channel. Float16 applies to weights and arithmetic, and "mixed"
-# keeps everything but the projections in float32.
+# Nothing was measured on Apple's devices, so the default is the form with the smallest graph.
+# running-mean loses too many bits in float16. Float16 applies to weights and arithmetic, and
+# "mixed" keeps everything but the projections in float32.
 COREML = Format(
     name="coreml",
     suffix=".mlpackage",
@@ -211,7 +208,7 @@ COREML = Format(
     made_for="coreml:all",
     packages=("coremltools",),
     extra="coreml",
-    default_form="per-offset",
+    default_form="depthwise",
     precisions=("float32", "float16", "mixed", "int8-weights", "palettes"),
     is_folder=True,
     # Rolls come first, because the converter turns a cyclic shift into a gather.
@@ -234,15 +231,15 @@ LITERT = Format(
     targets=("litert:cpu", "litert:reference"),
     packages=("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
     extra="litert",
-    default_form="dual",
+    default_form="running-mean",
     precisions=("float32", "float16"),
     meanings={"float16": "weights in float16; arithmetic in float32"},
     # Writing out comes last, because other passes look for the original operators.
     passes=(*PASSES, "written_out"),
 )
 
-# Core ML's successor, a beta. The effect of the passes was not measured. It uses the form that was
-# chosen for the same hardware in Core ML.
+# Core ML's successor, a beta. The effect of the passes was not measured. It uses Core ML's default
+# form, for the same reasons.
 COREAI = Format(
     name="coreai",
     suffix=".aimodel",
@@ -251,7 +248,7 @@ COREAI = Format(
     targets=("coreai:cpu",),
     packages=("coreai", "coreai_torch"),
     extra="coreai",
-    default_form="per-offset",
+    default_form="depthwise",
     is_folder=True,
     passes=PASSES,
     is_preview=True,

@@ -108,7 +108,7 @@ ARROWS = {
         "slide_deploy.process.torch_defaults",
     },
     "slide_deploy.tuning": {
-        "slide_deploy.tuning.strict",
+        "slide_deploy.files.validation",
         "slide_deploy.errors",
         "slide_deploy.formats",
         "slide_deploy.files.folders",
@@ -232,6 +232,7 @@ ARROWS = {
         "slide_deploy.files.model_files",
         "slide_deploy.precisions",
         "slide_deploy.saved.tflite",
+        "slide_deploy.files.validation",
     },
     "slide_deploy.files.companions": {
         "slide_deploy.errors",
@@ -239,7 +240,7 @@ ARROWS = {
         "slide_deploy.graph_checks",
         "slide_deploy.files.hashing",
     },
-    "slide_deploy.tuning.strict": set(),
+    "slide_deploy.files.validation": set(),
     "slide_deploy.evaluation": {
         "slide_deploy",
         "slide_deploy.files.companions",
@@ -254,7 +255,7 @@ ARROWS = {
         "slide_deploy.terminal.printable",
         "slide_deploy.backends",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.tuning.strict",
+        "slide_deploy.files.validation",
     },
     "slide_deploy.machine": set(),
     "slide_deploy.backends.doctor": {
@@ -300,7 +301,7 @@ VERSION = "slide_deploy.__version__"
 # Importable on a device without torch.
 WITHOUT_TORCH = (
     *("backends", "graph_checks", "saved", "verification.parity", "precisions", "machine"),
-    *("terminal.console", "errors", "formats", "tuning.store", "tuning.defaults"),
+    *("terminal.console", "errors", "formats", "tuning.store"),
     *(
         "files.companions",
         "images.collection",

@@ -161,7 +161,7 @@ def test_the_help_of_export_names_every_form(run) -> None:
 
     words = " ".join(run("export", "--help")[1].replace("│", " ").split())
     assert "--lowering" in words
-    assert "per-offset/4" in words
+    assert "flat/4" in words
     assert all(form in words for form in FORMS)
 
 
@@ -342,7 +342,7 @@ def test_unusable_options(refused, tmp_path: Path) -> None:
         ("flat/", "give FORM or FORM/STRIPS"),
         ("flat/-1", "give FORM or FORM/STRIPS"),
         ("flat/0", "give 1 or more"),
-        ("flat/9", "layers.1.blocks.0.attn as flat/9: A map of 8 rows cannot be cut into 9 bands"),
+        ("flat/9", "layers.1.blocks.0.attn as flat/9: A map of 8 rows cannot be cut into 9 strips"),
     ):
         call = ("export", NANO, "--to", "onnx", "--out", out, "--lowering", text)
         assert said in refused(*call), text

@@ -104,11 +104,15 @@ def export(
     tune: Annotated[
         bool,
         typer.Option(
-            "--tune", help="Race the forms of each attention here first; a minute for each."
+            "--tune",
+            help="First race the forms of each attention on this machine, about a minute each.",
         ),
     ] = False,
     features: Annotated[
-        bool, typer.Option("--features", help="Write the maps of all stages, not the logits.")
+        bool,
+        typer.Option(
+            "--features", help="Output the feature maps of all stages instead of the logits."
+        ),
     ] = False,
     embed_preprocessing: EmbedOption = None,
     mean: MeanOption = None,
@@ -117,7 +121,7 @@ def export(
     channel_order: OrderOption = None,
     labels: LabelsOption = None,
     softmax: Annotated[
-        bool, typer.Option("--softmax", help="Answer probabilities in place of logits.")
+        bool, typer.Option("--softmax", help="Output probabilities instead of logits.")
     ] = False,
     force: ForceOption = False,
     keep_failed: Annotated[

@@ -28,7 +28,6 @@ from slide_deploy.models.slide_attention import FoldedSlideAttention, Layout, Sl
 from slide_deploy.precisions import precision_named
 from slide_deploy.process import interruption
 from slide_deploy.tuning.choice import choose, geometry_of, sensible_strips
-from slide_deploy.tuning.defaults import measured_as
 from slide_deploy.tuning.store import Table, read_table, shipped_file, user_file
 from slide_deploy.tuning.table import Entry, Geometry
 
@@ -145,7 +144,7 @@ def _arithmetic(target: str, precision: str) -> str:
     record = precision_named(precision)
     if target in record.computed_in:
         return record.computed_in[target]
-    is_float32 = record.is_quantised or measured_as(target, precision) == "float32"
+    is_float32 = record.is_quantised or record.measured_on(target) == "float32"
     return "float32" if is_float32 else "default"
 
 

@@ -78,7 +78,7 @@ def test_an_export_that_fails_is_made_again(tmp_path):
     ("text", "sentence"),
     [
         ("name = ", "not a readable suite"),
-        ('name = "a"', "Field required"),
+        ('name = "a"', "targets is missing; add it"),
         (CANDIDATE, "give one of file, checkpoint, architecture, attention and model"),
         (CANDIDATE + 'file = "a"\nattention = "b"', "give one of"),
         (CANDIDATE + 'file = "a.onnx"\npeer = "swin"', "a baseline is made of an architecture"),

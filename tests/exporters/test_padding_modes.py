@@ -22,9 +22,9 @@ SHAPE = (8, 7, 6)
 # Writing takes seconds a form. Every form reads a mode, and every mode is read in one strip and in
 # two; tests/models/test_padding_mode.py holds every pair in PyTorch.
 FORMS_OF_MODES = {
-    "reflect": ("running-mean", "per-offset"),
-    "replicate": ("broadcast", "flat"),
-    "circular": ("depthwise", "dual"),
+    "reflect": ("running-mean", "depthwise"),
+    "replicate": ("flat", "running-mean"),
+    "circular": ("depthwise", "flat"),
 }
 
 

@@ -118,8 +118,8 @@ def exported_litert() -> Path:
 # The first stage has one head, so that nothing but depthwise convolutions has groups there; the
 # second has two attentions of one form, whose constants are alike.
 FORMS_OF_STAGES = (
-    ("depthwise/2", "per-offset", "broadcast/2", "dual/2", "flat", "running-mean/2"),
-    ("depthwise", "per-offset/2", "broadcast", "dual", "flat/3", "per-offset", "running-mean"),
+    ("depthwise/2", "flat", "running-mean/2"),
+    ("depthwise", "flat/3", "running-mean"),
 )
 
 

@@ -150,7 +150,7 @@ ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
 @pytest.mark.parametrize(
     "form",
     [
-        pytest.param(form, marks=[] if form in ("depthwise", "broadcast") else pytest.mark.slow)
+        pytest.param(form, marks=[] if form in ("depthwise", "running-mean") else pytest.mark.slow)
         for form in ON_MAPS
     ],
 )

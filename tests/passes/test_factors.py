@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.passes.rewriting import LIMIT, program, rewritten
-from tests.passes.transformers import NETWORKS, SeparateAttention, PackedAttention
+from tests.passes.transformers import NETWORKS, PackedAttention, SeparateAttention
 
 NAME = "factors"
 

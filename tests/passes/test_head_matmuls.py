@@ -4,7 +4,7 @@ import pytest
 from torch import Tensor, nn
 
 from tests.passes.rewriting import LIMIT, program, rewritten
-from tests.passes.transformers import SeparateAttention, PackedAttention
+from tests.passes.transformers import PackedAttention, SeparateAttention
 
 PASSES = ("packed_projections", "factors", "movements", "head_matmuls")
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.passes.rewriting import LIMIT, program, ranks, rewritten
-from tests.passes.transformers import SeparateAttention, PackedAttention
+from tests.passes.transformers import PackedAttention, SeparateAttention
 
 NAME = "packed_projections"
 

@@ -103,7 +103,7 @@ def test_webgpu_is_wrong_exactly_where_the_rule_says(tmp_path: Path, policy: Pol
 @pytest.mark.parametrize("form", FORMS)
 def test_two_of_our_forms_meet_it(form: str, policy: Policy, nano: Golden) -> None:
     files = exported(load_checkpoint(nano.path), lowering=Lowering(form), formats=("onnx",))
-    assert bool(met(exported_path(files, "onnx"), policy)) == (form in ("depthwise", "dual"))
+    assert bool(met(exported_path(files, "onnx"), policy)) == (form == "depthwise")
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
-"""Bands of rows: attention on one after the other bounds memory at high resolution.
+"""Strips of rows: attention on one after the other bounds memory at high resolution.
 
-A band of output rows reads r more rows on either side, its halo. At the edge of the map zeros stand
-in for them, as everywhere outside the map. Where copies of positions inside stand there instead,
-the map is surrounded by them first (``surroundings``), and every band finds its halo.
+A strip of output rows reads r more rows on either side, its halo. At the edge of the map zeros
+stand in for them, as everywhere outside the map. Where copies of positions inside stand there
+instead, the map is surrounded by them first (``surroundings``), and every strip finds its halo.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from slide_deploy.errors import InputError
 
 
 @dataclass(frozen=True)
-class Band:
+class Strip:
     """Some rows of a map.
 
     Attributes:
@@ -30,8 +30,8 @@ class Band:
     below: int
     beside: int = 0
 
-    def surrounded(self, radius: int) -> "Band":
-        """The band on a map that has its surroundings already, ``radius`` on every side."""
+    def surrounded(self, radius: int) -> "Strip":
+        """The strip on a map that has its surroundings already, ``radius`` on every side."""
         return replace(
             self,
             top=self.top + radius,
@@ -60,23 +60,23 @@ class Band:
         return self.above == self.below == radius
 
 
-def bands(height: int, count: int, radius: int) -> tuple[Band, ...]:
-    """Cut a map into bands of nearly one size.
+def strips(height: int, count: int, radius: int) -> tuple[Strip, ...]:
+    """Cut a map into strips of nearly one size.
 
     Args:
         height: rows of the map.
-        count: how many bands.
+        count: how many strips.
         radius: rows of halo, r.
 
     Raises:
-        InputError: if a band would be empty.
+        InputError: if a strip would be empty.
     """
     if not 1 <= count <= height:
-        raise InputError(f"A map of {height} rows cannot be cut into {count} bands.")
+        raise InputError(f"A map of {height} rows cannot be cut into {count} strips.")
     edges = [height * index // count for index in range(count + 1)]
-    return tuple(_band(top, bottom, height, radius) for top, bottom in pairwise(edges))
+    return tuple(_strip(top, bottom, height, radius) for top, bottom in pairwise(edges))
 
 
-def _band(top: int, bottom: int, height: int, radius: int) -> Band:
+def _strip(top: int, bottom: int, height: int, radius: int) -> Strip:
     first, last = max(top - radius, 0), min(bottom + radius, height)
-    return Band(top, bottom, first, last, radius - (top - first), radius - (last - bottom))
+    return Strip(top, bottom, first, last, radius - (top - first), radius - (last - bottom))
