@@ -206,7 +206,7 @@ tune: $(DEVICES)/.installed
 
 # What pages need comes from npm's registry, held against its hash; it is not committed.
 wheel: $(VENV)/.installed
-	$(BIN)/python -m slide_deploy.backends.web.vendor
+	$(BIN)/python -m slide_deploy.backends.web.assets
 	$(BIN)/python -m build --wheel
 
 format: $(VENV)/.installed

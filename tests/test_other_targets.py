@@ -10,8 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 import slide_deploy
-from slide_deploy.backends.base import FunctionStream, Session, Stage, untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, FunctionStream, Session, Stage, untimed
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import CheckFailed, InputError
 from tests.support import exported, exported_path, golden_swin

@@ -84,7 +84,7 @@ def _as_a_script(model: ModelText, folder: Path) -> Iterator[None]:
             contextlib.chdir(Path.cwd()),
             _prints_on_stderr(),
             interruption.unswallowed(),
-            interruption.tearing(is_users),
+            interruption.interruptible_imports(is_users),
             torch.random.fork_rng(devices=[]),
         ):
             torch.manual_seed(0)

@@ -211,7 +211,7 @@ def test_bench_keeps_what_was_measured_and_ends_its_workers(
     assert names(tmp_path) == ["a.json", "run.json"]
 
 
-def test_a_bench_that_measured_nothing_leaves_an_older_result(tmp_path: Path) -> None:
+def test_a_bench_without_measurements_keeps_the_older_result(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("an older result")
     bench = ("bench", steady(tmp_path, "hangs"), "--target", SCRIPTED, "--json", "run.json")
     with at_step("load, prove and warm up", *bench, cwd=tmp_path) as (process, _):
@@ -248,9 +248,7 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "place", ["slow:build", pytest.param("slow.py:build", marks=pytest.mark.slow)]
 )
-def test_a_module_of_the_users_that_works_while_it_is_imported_is_interrupted(
-    place: str, tmp_path: Path
-) -> None:
+def test_a_user_module_that_runs_long_at_import_is_interrupted(place: str, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(
         "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n"
     )
@@ -263,7 +261,7 @@ def test_a_module_of_the_users_that_works_while_it_is_imported_is_interrupted(
     assert time.monotonic() - started < 45
 
 
-def test_a_signal_while_an_object_is_finalised_is_said_in_one_line() -> None:
+def test_a_signal_while_an_object_is_finalised_is_one_line() -> None:
     code = (
         "import os, signal\n"
         "from slide_deploy.process import interruption\n"

@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 
 import slide_deploy
 from slide_deploy.api.networks import network_of
-from slide_deploy.backends.base import untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, untimed
 from slide_deploy.backends.registry import target_named
 from slide_deploy.cli import app
 from slide_deploy.deployable.record import Deployable

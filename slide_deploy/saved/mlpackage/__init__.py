@@ -1,4 +1,4 @@
-"""Saved ``.mlpackage`` folders, read safely and without importing coremltools or torch."""
+"""Read ``.mlpackage`` folders safely, without importing coremltools or torch."""
 
 from slide_deploy.saved.mlpackage.features import Feature, Range
 from slide_deploy.saved.mlpackage.package import Package, open_package

@@ -124,7 +124,7 @@ def test_an_error_of_the_runtime_is_one_sentence() -> None:
     with pytest.raises(InputError, match=r"^numpy could not run the file \(the vendor's own words"):
         prove(opened, opened.new_stream(), reference())
     opened = session(dtype="uint8")  # it would round every number of the noise to nothing
-    with pytest.raises(InputError, match="takes image as uint8 and not as float32"):
+    with pytest.raises(InputError, match="image of the file takes uint8, not float32"):
         prove(opened, opened.new_stream(), reference())
 
 
