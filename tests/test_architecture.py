@@ -26,7 +26,7 @@ ARROWS = {
     "slide_deploy.formats": {"slide_deploy.errors"},
     "slide_deploy.precisions": {"slide_deploy.errors"},
     "slide_deploy.files.model_files": {"slide_deploy.errors", "slide_deploy.formats"},
-    "slide_deploy.folding.surgery": set(),
+    "slide_deploy.folding.surgery": {"slide_deploy.errors"},
     "slide_deploy.process.torch_defaults": set(),
     "slide_deploy.parsing": {"slide_deploy.errors"},
     "slide_deploy.files.writing": {"slide_deploy.errors"},
@@ -54,7 +54,6 @@ ARROWS = {
         "slide_deploy.folding.formulas",
         "slide_deploy.models",
     },
-    "slide_deploy.folding.wrappers": {"slide_deploy.errors", "slide_deploy.folding.surgery"},
     "slide_deploy.foreign": {
         "slide_deploy.errors",
         "slide_deploy.folding.layer",
@@ -73,7 +72,6 @@ ARROWS = {
         "slide_deploy.passes.report",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
     },
     "slide_deploy.passes.report": set(),
     "slide_deploy.lowerings": {
@@ -131,7 +129,6 @@ ARROWS = {
         "slide_deploy.folding.model",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
         "slide_deploy.files.writing",
     },
     "slide_deploy.verification.draws": {"slide_deploy.errors"},

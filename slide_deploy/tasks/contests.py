@@ -15,7 +15,7 @@ from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
 from exporters.attention import AttentionFiles
 from exporters.registry import exporter_for
 from slide_deploy.backends.registry import timed_target_named
-from slide_deploy.deployable.map_sizes import learn_map_sizes
+from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.files.folders import require_writable_folder
@@ -176,7 +176,7 @@ def find_attentions(trained: Deployable | None, sizes: Sequence[str]) -> Attenti
 def attentions_of(trained: Deployable) -> Attentions:
     """Every geometry of a trained network, with the first attention that has it, folded."""
     folded = reparameterize(trained.model)[0]
-    learn_map_sizes(trained, folded)
+    set_feature_map_sizes(trained, folded)
     found: Attentions = {}
     for module in folded.modules():
         if isinstance(module, FoldedSlideAttention) and module.resolution is not None:
