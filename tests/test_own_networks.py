@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from slide_deploy import cli
 from slide_deploy.cli.source import Source
 from slide_deploy.tasks.contests import find_attentions
 
@@ -72,20 +71,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "own_cli_net.py").write_text(NET)
     yield tmp_path
     sys.modules.pop("own_cli_net", None)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process; gives exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(exit.value.code or 0), out, err
-
-    return call
 
 
 def weights(file: Path, seed: int = 0, **settings: Any) -> Path:

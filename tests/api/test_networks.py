@@ -157,6 +157,7 @@ def test_fold_with_inputs_keeps_the_type(dtype: torch.dtype) -> None:
     assert folded(IMAGE.to(dtype)).dtype == dtype
 
 
+@pytest.mark.slow
 def test_fold_with_inputs_takes_checkpoints() -> None:
     folded, certificate = slide_deploy.fold(NANO, torch.zeros(1, 3, 64, 64))
     assert len(certificate.folded) == 2 and certificate.merged == ()

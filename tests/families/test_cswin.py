@@ -361,7 +361,11 @@ def test_files_of_the_plain_host_need_no_shape_operators(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "formats", [("onnx",), pytest.param(("openvino", "coreml"), marks=pytest.mark.full)]
+    "formats",
+    [
+        pytest.param(("onnx",), marks=pytest.mark.slow),
+        pytest.param(("openvino", "coreml"), marks=pytest.mark.full),
+    ],
 )
 def test_files_of_padded_feature_maps_agree(formats: tuple[str, ...], tmp_path: Path) -> None:
     config = BACKBONES["one position is missing"]

@@ -56,8 +56,8 @@ def test_the_backbone_outputs_the_feature_maps_of_the_stages(name: str) -> None:
 def file_cases() -> list[object]:
     """Pair networks and formats.
 
-    Quick tests have the first network of each family in one format, formats in turn. Slow tests
-    have it in the other formats, and full tests have the rest.
+    Quick tests have the first network of every other family in one format, slow tests that of each
+    family, and full tests have the rest.
     """
     cases = []
     firsts = first_names()
@@ -66,8 +66,9 @@ def file_cases() -> list[object]:
             if name not in firsts:
                 marks = [pytest.mark.full]
             else:
-                is_turn = firsts.index(name) % len(FORMATS) == place
-                marks = [] if is_turn else [pytest.mark.slow]
+                turn = (place - firsts.index(name)) % len(FORMATS)
+                first = [pytest.mark.slow] if firsts.index(name) % 2 else []
+                marks = (first, [pytest.mark.slow], [pytest.mark.full])[turn]
             cases.append(pytest.param(name, format, marks=marks))
     return cases
 

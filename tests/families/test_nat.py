@@ -310,7 +310,7 @@ def test_settings_that_do_not_fit_are_refused(changed: dict[str, Any], message: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(100, 149), (40, 200)])
+@pytest.mark.parametrize("size", [(100, 149), pytest.param((40, 200), marks=pytest.mark.full)])
 def test_files_with_partial_tiles_agree(size: tuple[int, int]) -> None:
     """Odd sides, rectangles, and a side below the kernel."""
     loaded = load_checkpoint(

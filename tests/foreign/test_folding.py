@@ -128,7 +128,13 @@ class Network(nn.Module):
         return self.second(tokens, maps.shape[2], maps.shape[3]).mean(1)
 
 
-@pytest.mark.parametrize("form", ["depthwise", "flat", "running-mean"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "depthwise",
+        *(pytest.param(form, marks=pytest.mark.slow) for form in ("flat", "running-mean")),
+    ],
+)
 def test_an_exported_file_agrees_on_a_runtime(form: str, tmp_path) -> None:
     ort = pytest.importorskip("onnxruntime")
     model = drawn(Network())

@@ -225,11 +225,21 @@ OPEN: dict[str, tuple[type[OnMaps], type[nn.Module]]] = {
 }
 
 
+QUICK = ("tokens", "functional", "square")
+
+
 @pytest.mark.parametrize(
     ("name", "strict"),
     [
-        *((name, False) for name in OPEN),
-        *(pytest.param(name, True, marks=pytest.mark.slow) for name in OPEN),
+        # Quick: what computes with sizes. Long: the rest, and those as torch traces strictly.
+        *(
+            pytest.param(name, False, marks=[] if name in QUICK else pytest.mark.slow)
+            for name in OPEN
+        ),
+        *(
+            pytest.param(name, True, marks=pytest.mark.slow if name in QUICK else pytest.mark.full)
+            for name in OPEN
+        ),
     ],
 )
 def test_hosted_layers_export_with_open_dimensions(name: str, strict: bool) -> None:

@@ -65,7 +65,13 @@ def filled(layer: nn.Module, seed: int = 0) -> nn.Module:
     return layer
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if place % 2 else [])
+        for place, name in enumerate(LAYERS)
+    ],
+)
 def test_folds_and_lowers_exactly(name: str) -> None:
     kind, settings = LAYERS[name]
     layer = filled(kind(**settings))

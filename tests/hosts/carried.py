@@ -65,7 +65,7 @@ CARRIED: tuple[Host, ...] = (
         Host(
             f"{name} in a residual net",
             _golden(name, carriers.ResidualNet, False),
-            quick=("onnx",) if place in (0, 3) else (),
+            quick=("onnx",) if place == 0 else (),
         )
         for place, name in enumerate(ATTENTIONS)
     ),
@@ -73,9 +73,9 @@ CARRIED: tuple[Host, ...] = (
         Host(f"{name} in a dense net", _golden(name, carriers.DenseNet, False), quick=())
         for name in ATTENTIONS
     ),
-    Host("pyramid on Slide-Swin", _pyramid(64, 8, (1, 1, 1, 1)), 2),
+    Host("pyramid on Slide-Swin", _pyramid(64, 8, (1, 1, 1, 1)), 2, quick=()),
     Host("pyramid at 512x512", _pyramid(512, 16, (2, 2, 2, 2)), 4, slow=True),
-    Host("detector", image_of(carriers.Detector), 3),
+    Host("detector", image_of(carriers.Detector), 3, quick=()),
     Host("super-resolution", image_of(carriers.SuperResolution, 1, 3, 12, 10), 2, quick=()),
     Host("segmenter", image_of(carriers.Segmenter)),
     Host("two inputs", _two_inputs),

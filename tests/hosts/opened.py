@@ -56,7 +56,7 @@ def _nearest() -> nn.Module:
 
 OPENED = (
     _host("open super-resolution", carriers.SuperResolution, 1, 3, 12, 10, folds=2),
-    _host("open segmenter", carriers.Segmenter, refused=RESIZED, quick=("onnx", "coreml")),
+    _host("open segmenter", carriers.Segmenter, refused=RESIZED, quick=("coreml",)),
     _host(
         "open segmenter, nearest", lambda: carriers.Segmenter("nearest"), refused=RESIZED, quick=()
     ),

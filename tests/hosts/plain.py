@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from tests.graph_checks.networks import NETWORKS, network
 from tests.hosts.host import Build, Host, drawn, noise
+from tests.support import FORMATS
 
 
 def known(name: str) -> Build:
@@ -63,7 +64,7 @@ def _half() -> tuple[nn.Module, Tensor]:
     return model.half(), noise(1, *shape).half()
 
 
-_QUICK = {"ViT": ("onnx",), "U-Net": ("openvino",), "RepVGG": ("onnx",), "1-D": ("coreml",)}
+_QUICK = {"ViT": ("onnx",), "1-D": ("coreml",)}
 
 # The graph rules' test networks, by name.
 NAMED = {
@@ -71,10 +72,8 @@ NAMED = {
     for name in NETWORKS
 }
 
-# Formats of the slow tests. The other pairs are full tests.
-LONG_FORMATS = {
-    name: ("onnx", "coreml" if place % 2 else "openvino") for place, name in enumerate(NETWORKS)
-}
+# Formats of the slow tests, in turn. The other pairs are full tests.
+LONG_FORMATS = {name: (FORMATS[place % len(FORMATS)],) for place, name in enumerate(NETWORKS)}
 
 PLAIN = (
     Host("token ids", _words, 0),

@@ -32,10 +32,10 @@ def formats(host: Host) -> tuple[str, ...]:
     - Attentions written in other ways are replaced by the same layers before the export, so one in
       three is tested, formats in turn.
     - Every golden attention is tested in each format in one of its two networks.
-    - A large feature map is the same as a small one to converters, so it is tested in ONNX.
-    - The graph rules' networks are tested in ONNX and in one other format, in turn.
-    - Other hosts are tested in all formats if one refuses them, in ONNX and one other format if
-      sizes are open, else in the quick ones only.
+    - A large feature map is the same as a small one to converters.
+    - The graph rules' networks are tested in one format, in turn.
+    - Other hosts are tested in all formats if one refuses them, in one if sizes are open, else in
+      the quick ones only.
     """
     for name, named in NAMED.items():
         if host is named:
@@ -44,7 +44,7 @@ def formats(host: Host) -> tuple[str, ...]:
         place = WRITTEN.index(host)
         return () if place % 3 else (FORMATS[place // 3 % len(FORMATS)],)
     if host.name.endswith("in a residual net"):
-        return ("onnx", "openvino")
+        return ("openvino",)
     if host.name.endswith("in a dense net"):
         return ("coreml",)
     if host.slow:
@@ -52,7 +52,7 @@ def formats(host: Host) -> tuple[str, ...]:
     if host.refused:
         return FORMATS
     if host.open_sizes:
-        return ("onnx", FORMATS[1 + HOSTS.index(host) % 2])
+        return (FORMATS[HOSTS.index(host) % len(FORMATS)],)
     return ()
 
 

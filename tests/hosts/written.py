@@ -53,7 +53,7 @@ def _hooked() -> tuple[nn.Module, Tensor]:
 WRITTEN: tuple[Host, ...] = (
     Host("functions", around(written_otherwise.Functional)),
     Host("weights in dicts", around(written_otherwise.InDicts), quick=()),
-    Host("renamed branches", _renamed),
+    Host("renamed branches", _renamed, quick=()),
     Host("wrapped branches", around(written_otherwise.Wrapped), quick=()),
     Host("branches in one module", around(written_otherwise.InOneModule), quick=()),
     Host("branches in a Sequential", around(classes.InSequential), quick=()),
@@ -67,7 +67,7 @@ WRITTEN: tuple[Host, ...] = (
     Host("float16 weights", _of_type(torch.float16)),
     Host("bfloat16 weights", _of_type(torch.bfloat16), quick=()),
     Host("DataParallel", _parallel, 3, quick=()),
-    Host("torch.compile", _compiled, 2),
+    Host("torch.compile", _compiled, 2, quick=()),
     Host("hooks", _hooked),
     Host("masked borders", around(classes.MaskedBorders), 0, left=("attention",), refused=SIX_AXES),
 )

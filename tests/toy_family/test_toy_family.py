@@ -138,6 +138,7 @@ def test_tune_finds_its_attentions(path: Path) -> None:
     assert found == [(8, 8, 8), (16, 4, 4)]
 
 
+@pytest.mark.slow
 def test_a_suite_makes_its_files_and_baselines(tmp_path: Path) -> None:
     suite = tmp_path / "suite.toml"
     suite.write_text(
