@@ -20,10 +20,10 @@ help:
 	@echo "make full    run every pair of network, form and format, for an hour; see docs/architecture.md"
 	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make random  a thousand random networks that no test has seen, through all passes"
-	@echo "make traps   run every pattern that is written on every runtime, where sizes coincide"
+	@echo "make runtime-bugs   run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
 	@echo "make bench-trust  measure the benchmark itself, for half an hour; see docs/trust.md"
-	@echo "make bench-export  race our files against their peers, for an hour; see docs/performance.md"
+	@echo "make bench-export  race our files against their baselines, for an hour; see docs/performance.md"
 	@echo "make accuracy-plot  race networks of known accuracy and draw it beside their latency"
 	@echo "make bench-forms  race small networks in every form, for half an hour; see docs/tuning.md"
 	@echo "make bench-passes  race networks with and without each pass, for half an hour; see docs/passes.md"
@@ -113,7 +113,7 @@ random: $(VENV)/.installed
 	SLIDE_DEPLOY_SEED=$(SEED) $(PYTEST) tests/passes/test_random_programs.py
 
 traps: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.traps
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.runtime_bugs
 
 # 64 images a call take milliseconds: less would time Python and the clock.
 bench-trust: $(VENV)/.installed
@@ -124,11 +124,11 @@ bench-trust: $(VENV)/.installed
 
 # A run for each suite: what is in one is interleaved. A candidate that fails does not stop the rest.
 BENCH_FLAGS ?= --rounds 12 --seconds 5
-SUITES ?= $(basename $(notdir $(wildcard benchmarks/peers/*.toml)))
+SUITES ?= $(basename $(notdir $(wildcard benchmarks/baselines/*.toml)))
 bench-export: $(VENV)/.installed
 	mkdir -p build/performance
 	for suite in $(SUITES); do \
-		$(BIN)/slide-deploy bench --suite benchmarks/peers/$$suite.toml $(BENCH_FLAGS) \
+		$(BIN)/slide-deploy bench --suite benchmarks/baselines/$$suite.toml $(BENCH_FLAGS) \
 			--json build/performance/$$suite.json || test $$? -eq 1 || exit; \
 	done
 	$(BIN)/python -m benchmarks.performance build/performance --out docs/performance.md \
@@ -137,7 +137,7 @@ bench-export: $(VENV)/.installed
 # The plots of accuracy alone.
 accuracy-plot: $(VENV)/.installed
 	mkdir -p build/performance
-	$(BIN)/slide-deploy bench --suite benchmarks/peers/accuracy.toml $(BENCH_FLAGS) \
+	$(BIN)/slide-deploy bench --suite benchmarks/baselines/accuracy.toml $(BENCH_FLAGS) \
 		--json build/performance/accuracy.json || test $$? -eq 1
 	$(BIN)/python -m benchmarks.performance.picture build/performance/accuracy.json \
 		--out docs/images

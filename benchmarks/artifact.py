@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import Artifact
-from slide_deploy.companions import digest_of, digests_of, files_in, graph_of, parts_of
+from slide_deploy.files.companions import digest_of, digests_of, files_in, graph_of, parts_of
 from slide_deploy.graph_checks import Graph, inspect, traffic
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.writing import write_text
 from slide_deploy.tuning.strict import decode
-from slide_deploy.writing import write_text
 
 _RECORD = "files.json"
 T = TypeVar("T")

@@ -15,8 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 from benchmarks.plausible import implausible
 from benchmarks.record import RECORD_VERSION, Run
 from slide_deploy.errors import InputError
+from slide_deploy.files.writing import write_bytes
 from slide_deploy.graph_checks.readers.limits import short
-from slide_deploy.writing import write_bytes
 
 # Twenty candidates of a hundred thousand samples each need some 20 MB.
 MAX_BYTES = 256 << 20
@@ -132,9 +132,9 @@ def _validated(path: Path, text: str | bytes) -> Run:
         run = _ADAPTER.validate_json(text)
     except ValidationError as error:
         raise _unusable(path, _first(error.errors(include_url=False)[0])) from error
-    doubt = implausible(run)
-    if doubt:
-        raise _unusable(path, doubt)
+    warning = implausible(run)
+    if warning:
+        raise _unusable(path, warning)
     return run
 
 

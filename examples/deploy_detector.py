@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import slide_deploy
-from slide_deploy.console import stdout, table
+from slide_deploy.terminal.console import stdout, table
 
 SIZE = (96, 128)
 CLASSES = ("person", "bicycle", "car")

@@ -12,8 +12,8 @@ from exporters.quantisation.calibration import Calibration
 from slide_deploy import __version__
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
+from slide_deploy.files.hashing import sha256
 from slide_deploy.formats import known_formats
-from slide_deploy.hashing import sha256
 from slide_deploy.passes.report import PassReport
 
 # 1: the first form, of checkpoints only.

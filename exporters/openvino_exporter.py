@@ -9,7 +9,7 @@ from torch.utils import _pytree as pytree
 
 from exporters.base import ExportRequest
 from exporters.declarations import wide_operators
-from exporters.openvino_products import clip_products
+from exporters.openvino_matmuls import clip_products
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
 from slide_deploy.precisions import FLOAT16

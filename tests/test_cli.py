@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from slide_deploy import __version__, cli
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import load_checkpoint
-from slide_deploy.reparameterize import reparameterize
 from slide_deploy.tasks import options
 from tests.support import GOLDEN, copied, exported, exported_path, random_swin, save_folded
 

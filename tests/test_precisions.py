@@ -93,7 +93,7 @@ limit = precisions.Limit(relative=0.2, snr_db=20.0)
 int4 = precisions.Precision("int4", "weights in int4", limit, 15.0, frozenset({4}))
 precisions.PRECISIONS = (*precisions.PRECISIONS, int4)
 from slide_deploy.cli import main
-from slide_deploy.parity import LIMITS
+from slide_deploy.verification.parity import LIMITS
 assert LIMITS["int4"] == limit
 main()
 """

@@ -33,7 +33,7 @@ from threading import Barrier
 from types import ModuleType
 from typing import Any
 
-from benchmarks.measuring.products import MAKERS, Work
+from benchmarks.measuring.matmuls import MAKERS, Work
 from slide_deploy.machine import hardware
 
 Rates = tuple[float, float]

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.measuring.race import Plan
+from benchmarks.measuring.race import RacePlan
 from benchmarks.record import Artifact, Candidate, Configuration
 from slide_deploy.errors import InputError
 
@@ -12,13 +12,13 @@ from slide_deploy.errors import InputError
 PLAN_VERSION = 1
 
 
-def to_json(plan: Plan) -> str:
+def to_json(plan: RacePlan) -> str:
     """Strict JSON that `from_json` reads back exactly."""
     document = {"plan_version": PLAN_VERSION, **asdict(plan)}
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def from_json(text: str) -> Plan:
+def from_json(text: str) -> RacePlan:
     """The plan that a text holds.
 
     Raises:
@@ -32,7 +32,7 @@ def from_json(text: str) -> Plan:
                 f"The plan is of version {version}, this program carries out version "
                 f"{PLAN_VERSION}: pack the bundle again."
             )
-        return Plan(
+        return RacePlan(
             candidates=tuple(map(_candidate, document.pop("candidates"))),
             artifacts={
                 name: Artifact(**fields) for name, fields in document.pop("artifacts").items()

@@ -34,7 +34,7 @@ def headline(page: str) -> Grid:
         if not title or not medians:
             raise InputError(f"The page of figures has no table of {suite}: run make bench-export.")
         for target, runtime in RUNTIMES.items():
-            texts = [medians.get((peer, target), "") for peer in _PEERS]
+            texts = [medians.get((baseline, target), "") for baseline in _PEERS]
             best = min((text for text in texts if text), key=float, default="")
             shown = [f"**{text}**" if text == best else text for text in texts]
             rows.append((f"{subjects[suite]}, {runtime}", *shown))

@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
-from slide_deploy import __version__, interruption
+from slide_deploy import __version__
 from slide_deploy.cli import about, bench, check, evaluate, export, results, tune, verify, web
 from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.process import interruption
 from slide_deploy.tasks.options import missing_extra
 
 app = typer.Typer(

@@ -20,14 +20,13 @@ from slide_deploy.cli.results import (
 )
 from slide_deploy.cli.web import Elsewhere
 from slide_deploy.errors import InputError
-from slide_deploy.input_shapes import parse_shapes
+from slide_deploy.parsing import parse_shapes, parse_share
 from slide_deploy.precisions import FLOAT32
-from slide_deploy.share import parse_share
 from slide_deploy.tasks.options import require_bench
 
 if TYPE_CHECKING:
     from benchmarks.candidates import Sweep
-    from benchmarks.measuring.race import Plan
+    from benchmarks.measuring.race import RacePlan
     from benchmarks.record import Artifact, Candidate, Run
     from benchmarks.suite import Member
 
@@ -155,7 +154,7 @@ def bench(
     from benchmarks.candidates import candidates
     from benchmarks.evaluated import read_accuracies, require_use, stated
     from benchmarks.gate import require_comparable
-    from benchmarks.measuring.race import Plan
+    from benchmarks.measuring.race import RacePlan
     from benchmarks.result import encode
     from benchmarks.suite import Member
 
@@ -178,7 +177,7 @@ def bench(
         require_memory()
     artifacts = {each.candidate.name: stated(_artifact(each), shares) for each in members}
     require_use(shares, artifacts.values())
-    plan = Plan(
+    plan = RacePlan(
         found,
         artifacts,
         seconds=seconds,
@@ -257,18 +256,18 @@ def _sweep(
     )
 
 
-def _race(plan: "Plan", quiet: bool) -> "Run":
+def _race(plan: "RacePlan", quiet: bool) -> "Run":
     from benchmarks.measuring.race import race
-    from slide_deploy.progress import Steps
+    from slide_deploy.terminal.progress import Steps
 
     with Steps(quiet, plan.steps) as step:
         return race(plan, step)
 
 
-def _calibrate(plan: "Plan", quiet: bool) -> None:
+def _calibrate(plan: "RacePlan", quiet: bool) -> None:
     """Measure and remember the noise of every target of the plan, on its first candidate there."""
     from benchmarks.calibration import COPIES, calibrate, remember
-    from slide_deploy.progress import Steps
+    from slide_deploy.terminal.progress import Steps
 
     first: dict[str, Candidate] = {}
     for each in plan.candidates:
@@ -294,7 +293,7 @@ def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
     from rich.markup import escape
 
     from benchmarks.gate import closed, gate, nothing_compared
-    from slide_deploy.console import stdout, table
+    from slide_deploy.terminal.console import stdout, table
 
     gated = gate(run, fail_above)
     if not quiet:
@@ -327,10 +326,10 @@ def _members(
 ) -> "tuple[Member, ...]":
     """The candidates of a suite; what is missing is made, which may take minutes."""
     from benchmarks.gate import require_others
-    from benchmarks.suite import Wanted, candidate_count, members, read_suite
-    from slide_deploy.folders import require_writable_folder
-    from slide_deploy.progress import Steps
+    from benchmarks.suite import WantedFile, candidate_count, members, read_suite
+    from slide_deploy.files.folders import require_writable_folder
     from slide_deploy.tasks.suite_files import export_for_suite
+    from slide_deploy.terminal.progress import Steps
 
     suite = read_suite(path)
     if gated:
@@ -340,7 +339,7 @@ def _members(
     most = 1 + len(suite.candidate) * len(suite.image_sizes) * len(sweep.targets or suite.targets)
     with Steps(quiet, most) as step:
 
-        def export(wanted: Wanted, folder: Path) -> Path:
+        def export(wanted: WantedFile, folder: Path) -> Path:
             step(f"export {folder.name}")
             return export_for_suite(wanted, folder)
 

@@ -11,7 +11,7 @@ from slide_deploy.cli.options import JsonOption, PolicyOption, QuietOption, Shap
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
 from slide_deploy.formats import suffixes
-from slide_deploy.input_shapes import parse_shapes
+from slide_deploy.parsing import parse_shapes
 
 _KINDS = ", ".join(suffixes())
 
@@ -59,7 +59,7 @@ def check(
     outputs.write("--junit", lambda: forms.junit(reports))
     outputs.write("--sarif", lambda: forms.sarif(reports))
     if not outputs.quiet:
-        from slide_deploy.console import stdout
+        from slide_deploy.terminal.console import stdout
 
         for report in reports:
             if report.violations:
@@ -86,8 +86,8 @@ def inspect(
     inspection = graph_checks.inspect(graph_checks.read_sized(file, shapes))
     outputs.write("--json", lambda: json.dumps(asdict(inspection), indent=2) + "\n")
     if not outputs.quiet:
-        from slide_deploy.console import stdout
         from slide_deploy.graph_checks.reports import inspection_tables
+        from slide_deploy.terminal.console import stdout
 
         for grid in inspection_tables(file, inspection, shapes):
             stdout().print(grid)

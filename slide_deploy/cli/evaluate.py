@@ -175,8 +175,8 @@ def _require_network(source: Source, files: list[Path]) -> None:
     """Refuse options that do not name one network, and a file in the place of one."""
     from dataclasses import replace
 
+    from slide_deploy.files.model_files import is_checkpoint_name
     from slide_deploy.formats import find_format
-    from slide_deploy.model_files import is_checkpoint_name
 
     for path in files:
         if is_checkpoint_name(path):
@@ -212,8 +212,8 @@ def _opened(
     files: list[Path], source: Source, output: str | None, quiet: bool
 ) -> "list[Classifier]":
     from slide_deploy.evaluation.classifier import names_of, open_classifier
-    from slide_deploy.image_size import parse_size
-    from slide_deploy.progress import Steps
+    from slide_deploy.parsing import parse_size
+    from slide_deploy.terminal.progress import Steps
 
     text = source.image_size
     size = None if text is None else parse_size(text, "--image-size")
@@ -237,15 +237,15 @@ def _counted(
 ) -> "Record":
     from slide_deploy.evaluation.run import evaluate as run
     from slide_deploy.evaluation.run import picture_count
-    from slide_deploy.progress import Counted
+    from slide_deploy.terminal.progress import Counted
 
     with Counted(quiet, picture_count(classifiers, collection, wanted), "pictures") as done:
         return run(classifiers, collection, wanted, done)
 
 
 def _show(record: "Record") -> None:
-    from slide_deploy.console import stdout
     from slide_deploy.evaluation.shown import evaluation_table, remarks
+    from slide_deploy.terminal.console import stdout
 
     stdout().print(evaluation_table(record))
     for remark in remarks(record):
@@ -256,12 +256,12 @@ def _judge(record: "Record", max_drop: float | None, quiet: bool) -> bool:
     """Hold a record against the limit; whether a file fails."""
     if max_drop is None:
         return False
-    from slide_deploy.evaluation.gate import doubts, failures
+    from slide_deploy.evaluation.gate import failures, gate_warnings
 
     failed = failures(record, max_drop)
     for sentence in failed:
         typer.echo(f"slide-deploy: {sentence}.", err=True)
     if not quiet:
-        for doubt in doubts(record, max_drop):
-            typer.echo(f"note: {doubt}")
+        for warning in gate_warnings(record, max_drop):
+            typer.echo(f"note: {warning}")
     return bool(failed)

@@ -12,7 +12,7 @@ from slide_deploy.precisions import FLOAT32, known_precisions
 from slide_deploy.tasks.options import AUTO
 
 
-class Precision(StrEnum):
+class PrecisionOption(StrEnum):
     """A name of ``slide_deploy.precisions``."""
 
     _ignore_ = "members each"
@@ -21,7 +21,7 @@ class Precision(StrEnum):
         members[each.name] = each.name
 
 
-DEFAULT_PRECISION = Precision(FLOAT32.name)
+DEFAULT_PRECISION = PrecisionOption(FLOAT32.name)
 
 
 LoweringOption = Annotated[

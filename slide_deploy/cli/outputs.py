@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from slide_deploy.errors import InputError
-from slide_deploy.writing import is_stdout, require_writable, write_bytes, write_text
+from slide_deploy.files.writing import is_stdout, require_writable, write_bytes, write_text
 
 
 class Outputs:

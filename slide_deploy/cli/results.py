@@ -11,7 +11,7 @@ import typer
 from slide_deploy.cli.options import JsonOption, QuietOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
-from slide_deploy.share import parse_share
+from slide_deploy.parsing import parse_share
 from slide_deploy.tasks.options import require_bench
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def compare(
     from benchmarks.compare import compare as hold
     from benchmarks.compare import failed, nothing_compared
     from benchmarks.result import read
-    from slide_deploy.console import stdout, table
+    from slide_deploy.terminal.console import stdout, table
 
     outputs = Outputs({"--json": json_to}, quiet, [old, new])
     given = None if fail_above is None else parse_share(fail_above, "--fail-above")
@@ -115,7 +115,7 @@ def show(runs: "Sequence[Run]", quiet: bool) -> None:
         return
     from benchmarks.report.summary import summarise
     from benchmarks.report.terminal import render_terminal
-    from slide_deploy.console import stdout
+    from slide_deploy.terminal.console import stdout
 
     for section in summarise(runs).sections:
         if len(runs) > 1:

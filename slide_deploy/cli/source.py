@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slide_deploy.errors import InputError
-from slide_deploy.image_size import parse_numbers, parse_size
+from slide_deploy.parsing import parse_numbers, parse_size
 from slide_deploy.tasks.options import require
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from slide_deploy.hosts import Overrides
 
 
-class Weights(StrEnum):
+class WeightSource(StrEnum):
     """Which weights of a training run to take."""
 
     auto = "auto"
@@ -39,7 +39,7 @@ class Source:
     model_args: str | None = None
     weights_file: Path | None = None
     input: tuple[str, ...] = ()
-    weights: Weights = Weights.auto
+    weights: WeightSource = WeightSource.auto
     entry: str | None = None
     leave_out: tuple[str, ...] = ()
     image_size: str | None = None
@@ -69,7 +69,7 @@ class Source:
     def stem(self) -> str:
         """What files that are written from it are called, where that is known before it is read."""
         from slide_deploy.deployable.model_text import ModelText
-        from slide_deploy.model_files import checkpoint_stem
+        from slide_deploy.files.model_files import checkpoint_stem
 
         if self.model is not None:
             return ModelText.parse(self.model).stem
@@ -114,7 +114,7 @@ class Source:
                 raise InputError(
                     f"{option} is for checkpoints: what --model {self.model} builds is not changed."
                 )
-        how = self.entry or self.leave_out or self.weights is not Weights.auto
+        how = self.entry or self.leave_out or self.weights is not WeightSource.auto
         if self.weights_file is None and how:
             raise InputError(
                 "--weights, --entry and --leave-out say how --weights-file is read: give it."
@@ -230,12 +230,12 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "weights": (
         Annotated[
-            Weights,
+            WeightSource,
             typer.Option(
                 help="Averaged or last weights; auto prefers averaged ones.", case_sensitive=False
             ),
         ],
-        Weights.auto,
+        WeightSource.auto,
     ),
     "entry": (
         Annotated[

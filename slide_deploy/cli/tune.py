@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.cli.completion import FORMS, one_of, targets
-from slide_deploy.cli.options import DEFAULT_PRECISION, JsonOption, Precision, QuietOption
+from slide_deploy.cli.options import DEFAULT_PRECISION, JsonOption, PrecisionOption, QuietOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, takes_source
 from slide_deploy.errors import InputError
@@ -64,7 +64,7 @@ def tune(
         int | None, typer.Option(min=1, help="For one call. Default: all cores.")
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="Of the files.", case_sensitive=False)
+        PrecisionOption, typer.Option(help="Of the files.", case_sensitive=False)
     ] = DEFAULT_PRECISION,
     out: Annotated[
         Path | None,
@@ -82,7 +82,6 @@ def tune(
     require_bench()
     require("torch", "all")
     from slide_deploy.machine import usable_threads
-    from slide_deploy.progress import Steps
     from slide_deploy.tasks.contests import (
         Wish,
         find_attentions,
@@ -92,6 +91,7 @@ def tune(
         parse_targets,
         writable_table,
     )
+    from slide_deploy.terminal.progress import Steps
     from slide_deploy.tuning.store import add_entry
 
     outputs = Outputs({"--json": json_to, "--out": out}, quiet, source.files)
@@ -149,8 +149,8 @@ def tune(
 def _print(decided: "Sequence[Entry]") -> None:
     from rich.markup import escape
 
-    from slide_deploy.console import stdout
-    from slide_deploy.console import table as grid_of
+    from slide_deploy.terminal.console import stdout
+    from slide_deploy.terminal.console import table as grid_of
 
     grid = grid_of(
         "Fastest forms; ratios are to the choice until now",

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.errors import InputError
-from slide_deploy.input_shapes import parse_shapes
+from slide_deploy.parsing import parse_shapes
 
 if TYPE_CHECKING:
-    from benchmarks.measuring.race import Plan
+    from benchmarks.measuring.race import RacePlan
     from benchmarks.record import Candidate, Run
     from benchmarks.web.adb import Phone
     from benchmarks.web.serving import Waiting
@@ -91,10 +91,10 @@ class Elsewhere:
         shapes: Sequence[str] | None,
     ) -> "tuple[Candidate, ...]":
         """What is measured there, from the options of the command."""
-        from benchmarks.web.candidates import BINARY, BROWSER, Wanted, elsewhere
+        from benchmarks.web.candidates import BINARY, BROWSER, WantedPage, elsewhere
 
         place = BROWSER if self.binary is None else BINARY
-        wanted = Wanted(targets or (), batches or (1,), parse_shapes(shapes or ()))
+        wanted = WantedPage(targets or (), batches or (1,), parse_shapes(shapes or ()))
         return elsewhere(files, place, wanted)
 
     def refuse(self, options: dict[str, object]) -> None:
@@ -107,7 +107,7 @@ class Elsewhere:
             if value:
                 raise InputError(f"{option} cannot be combined with {chosen}: leave one out.")
 
-    def run(self, plan: "Plan", threads: int | None, quiet: bool) -> "Run":
+    def run(self, plan: "RacePlan", threads: int | None, quiet: bool) -> "Run":
         """Measure there.
 
         Args:
@@ -122,7 +122,7 @@ class Elsewhere:
         phone = self._phone()
         if phone is not None and self.binary is not None:
             from benchmarks.web.native import measure
-            from slide_deploy.progress import Steps
+            from slide_deploy.terminal.progress import Steps
 
             with Steps(quiet, plan.rounds) as step:
                 return measure(plan, phone, self.binary, threads, step)
@@ -132,7 +132,7 @@ class Elsewhere:
             run = with_paths(served.result(), plan.candidates)
         return run if phone is None else phone.described(run)
 
-    def write(self, plan: "Plan", threads: int | None) -> tuple[Path, ...]:
+    def write(self, plan: "RacePlan", threads: int | None) -> tuple[Path, ...]:
         """Write the page as static files; gives the pages."""
         from benchmarks.web.bundle import write_bundle
         from benchmarks.web.plan import page_plan

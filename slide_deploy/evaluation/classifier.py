@@ -8,8 +8,8 @@ import numpy as np
 
 from slide_deploy.backends import ImageSession, open_image_file
 from slide_deploy.backends.opening import proof_configuration, target_for
-from slide_deploy.companions import model_digest
 from slide_deploy.errors import InputError
+from slide_deploy.files.companions import model_digest
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.images.description import read_description
 from slide_deploy.images.prediction import choose_output

@@ -10,7 +10,7 @@ from slide_deploy.evaluation.statistics import Difference, Pairs, Share, differe
 
 
 @dataclass(frozen=True)
-class Row:
+class AccuracyRow:
     """The figures of one file.
 
     Attributes:
@@ -38,13 +38,13 @@ class Row:
     not_finite: int
 
 
-def rows_of(record: Record) -> tuple[Row, ...]:
+def rows_of(record: Record) -> tuple[AccuracyRow, ...]:
     """The figures of each file, in the order of the record."""
     first = record.files[0]
     return tuple(_row(record, each, None if each is first else first) for each in record.files)
 
 
-def _row(record: Record, file: Outcomes, first: Outcomes | None) -> Row:
+def _row(record: Record, file: Outcomes, first: Outcomes | None) -> AccuracyRow:
     count = len(record.places)
     known = record.has_classes
     top1 = share(sum(rank == 0 for rank in file.ranks), count) if known else None
@@ -60,7 +60,7 @@ def _row(record: Record, file: Outcomes, first: Outcomes | None) -> Row:
         if known:
             pairs = _pairs(file, first)
             change = difference(pairs)
-    return Row(
+    return AccuracyRow(
         name=file.name,
         sha256=file.sha256,
         runtime=f"{file.runtime} {file.version}",

@@ -7,9 +7,9 @@ thousands of pictures before it let an identical file pass; a note says how far 
 from collections.abc import Iterator
 
 from slide_deploy.errors import InputError
-from slide_deploy.evaluation.figures import Row, rows_of
+from slide_deploy.evaluation.figures import AccuracyRow, rows_of
 from slide_deploy.evaluation.record import Record
-from slide_deploy.printable import counted
+from slide_deploy.terminal.printable import counted
 
 
 def require_limit(max_drop: float) -> None:
@@ -84,13 +84,13 @@ def failures(record: Record, max_drop: float) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _broken(row: Row) -> str:
+def _broken(row: AccuracyRow) -> str:
     return (
         f"{row.name} answers {counted(row.not_finite, 'picture')} with numbers that are not finite"
     )
 
 
-def doubts(record: Record, max_drop: float) -> Iterator[str]:
+def gate_warnings(record: Record, max_drop: float) -> Iterator[str]:
     """Files that pass and whose interval goes beyond the limit, a sentence each."""
     for row in rows_of(record)[1:]:
         if row.change is None or not _lost(row) <= max_drop + 1e-9:
@@ -103,6 +103,6 @@ def doubts(record: Record, max_drop: float) -> Iterator[str]:
             )
 
 
-def _lost(row: Row) -> float:
+def _lost(row: AccuracyRow) -> float:
     """Percentage points of top-1 that a file loses; NaN where nothing is known."""
     return float("nan") if row.change is None else -100 * row.change.value

@@ -15,7 +15,7 @@ from typing import Any
 from slide_deploy.errors import InputError
 from slide_deploy.evaluation.figures import summary_of
 from slide_deploy.evaluation.record import RECORD_VERSION, Record
-from slide_deploy.printable import as_text
+from slide_deploy.terminal.printable import as_text
 from slide_deploy.tuning.strict import decode
 
 # A million pictures by twenty files need some 80 MB.

@@ -13,10 +13,10 @@ from slide_deploy.evaluation.classifier import TOP, Classifier, Judgements
 from slide_deploy.evaluation.record import Damaged, Data, Outcomes, Record
 from slide_deploy.evaluation.sharding import WHOLE, Shard
 from slide_deploy.evaluation.statistics import Share, share
-from slide_deploy.hashing import text_sha256
+from slide_deploy.files.hashing import text_sha256
 from slide_deploy.images.collection import Collection, Picture
 from slide_deploy.images.preprocessing import ImageInput, image_input
-from slide_deploy.printable import as_text, counted
+from slide_deploy.terminal.printable import as_text, counted
 
 # Neighbours that are computed together where a file leaves its batch open.
 BATCH = 8

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from slide_deploy.console import table
 from slide_deploy.evaluation.figures import rows_of
 from slide_deploy.evaluation.record import Record
 from slide_deploy.evaluation.statistics import Difference, Share
-from slide_deploy.printable import counted
+from slide_deploy.terminal.console import table
+from slide_deploy.terminal.printable import counted
 
 # Damaged pictures that are named; the result file has all of them.
 _NAMED = 5

@@ -13,7 +13,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.evaluation.classifier import Classifier
 from slide_deploy.images.description import AS_TRAINED
 from slide_deploy.images.preprocessing import image_input
-from slide_deploy.torch_defaults import torch_defaults
+from slide_deploy.process.torch_defaults import torch_defaults
 
 
 def trained_classifier(deployable: Deployable, output: str | None = None) -> Classifier:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK, through_scaling
 from slide_deploy.graph_checks.kinds import Kind, kind_of
-from slide_deploy.graph_checks.products import stored_transposed
+from slide_deploy.graph_checks.matmuls import stored_transposed
 
 _PASSED = (Kind.ADD, Kind.MULTIPLY, Kind.CAST)
 

@@ -16,7 +16,7 @@ from slide_deploy.graph_checks.convolutions import convolution
 from slide_deploy.graph_checks.graph import Constant, Graph, Node, elements_of
 from slide_deploy.graph_checks.in_floats import in_floats
 from slide_deploy.graph_checks.kinds import Kind, kind_of
-from slide_deploy.graph_checks.products import product
+from slide_deploy.graph_checks.matmuls import product
 from slide_deploy.graph_checks.shapes import Known, at_batch_one
 
 # Whole numbers of these types are shapes, axes and indices, not weights.

@@ -22,7 +22,7 @@ STANDARD_OPS, PORTABLE = BUILT_IN = ("standard-ops", "portable")
 _MAX_BYTES = 1 << 20
 ANY_SIZE = "*"
 # Those that ``traps`` knows bugs of.
-TRAP_TARGETS = ("openvino:cpu", "web:webgpu")
+RUNTIME_BUG_TARGETS = ("openvino:cpu", "web:webgpu")
 # Where the rank is that of the exported program, files that declare less may have this one: Core
 # ML computes no further.
 COMMON_RANK = 5
@@ -68,7 +68,7 @@ class Policy:
     its channels, and ``allow_declared_rank`` whether a file may have the rank that it declares of
     its program, where that is above ``max_rank``.
 
-    ``known_traps_on`` holds the targets whose bugs count, of ``TRAP_TARGETS``.
+    ``runtime_bugs_on`` holds the targets whose bugs count, of ``RUNTIME_BUG_TARGETS``.
 
     ``formats`` lacks those of which the policy has no section. Rules that need one do not judge
     files of these formats.
@@ -94,8 +94,8 @@ class Policy:
     require_declared: bool
     allow_control_flow: bool
     allow_unfold: bool
-    known_traps: bool
-    known_traps_on: frozenset[str]
+    runtime_bugs: bool
+    runtime_bugs_on: frozenset[str]
     norm_epsilons: tuple[float, ...]
     formats: Mapping[str, FormatPolicy]
 
@@ -195,8 +195,8 @@ def _policy(file: str | Path, content: dict[str, Any]) -> Policy:
         require_declared=structure.choice("census", ("declared", "if-declared")) == "declared",
         allow_control_flow=structure.flag("control_flow"),
         allow_unfold=structure.flag("unfold"),
-        known_traps=structure.flag("known_traps"),
-        known_traps_on=structure.strings("known_traps_on", TRAP_TARGETS),
+        runtime_bugs=structure.flag("runtime_bugs"),
+        runtime_bugs_on=structure.strings("runtime_bugs_on", RUNTIME_BUG_TARGETS),
         norm_epsilons=structure.fractions("norm_epsilons"),
         formats=formats,
     )

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from slide_deploy.graph_checks.convolutions import convolution
 from slide_deploy.graph_checks.graph import Graph, Node, Shape, elements_of
 from slide_deploy.graph_checks.kinds import Kind, kind_of
-from slide_deploy.graph_checks.products import broadcast, product
+from slide_deploy.graph_checks.matmuls import broadcast, product
 
 Sizes = tuple[int, ...]
 Known = Mapping[str, Sizes]

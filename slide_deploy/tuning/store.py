@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from slide_deploy.errors import InputError
-from slide_deploy.folders import shared_file
+from slide_deploy.files.folders import shared_file
+from slide_deploy.files.writing import write_text
 from slide_deploy.tuning.strict import decode
 from slide_deploy.tuning.table import TABLE_VERSION, Entry
-from slide_deploy.writing import write_text
 
 # A thousand entries need some 4 MB.
 MAX_BYTES = 64 << 20

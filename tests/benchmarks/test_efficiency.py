@@ -37,9 +37,9 @@ def test_what_stays_in_the_cache_is_not_moved() -> None:
 
 @pytest.mark.parametrize(("share", "shown"), [(1.006, "101%"), (2.72, "272%")])
 def test_a_share_above_the_limit_is_doubted(share: float, shown: str) -> None:
-    doubt = doubt_of(share, replace(LIMITS, product="numpy, 512 x 512"))
-    assert doubt is not None and doubt.startswith("the limit was measured too low")
-    assert shown in doubt and "numpy, 512 x 512" in doubt
+    warning = doubt_of(share, replace(LIMITS, product="numpy, 512 x 512"))
+    assert warning is not None and warning.startswith("the limit was measured too low")
+    assert shown in warning and "numpy, 512 x 512" in warning
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0, 1.004])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import tuning
-from benchmarks.measuring.race import Plan
+from benchmarks.measuring.race import RacePlan
 from benchmarks.record import Configuration, Measurement, Round, Run
 from benchmarks.tuning import Contest, Decision, Effort, decide
 from slide_deploy.errors import InputError
@@ -32,7 +32,7 @@ class Stubbed:
             raise InputError(f"{lowering} disagrees.")
         return Path("/folder") / str(lowering).replace("/", "-")
 
-    def race(self, plan: Plan, *_: object) -> Run:
+    def race(self, plan: RacePlan, *_: object) -> Run:
         names = [candidate.name for candidate in plan.candidates]
         self.raced.append(names)
         interrupted = len(self.raced) == self.interrupt_at

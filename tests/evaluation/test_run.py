@@ -9,7 +9,7 @@ import pytest
 from slide_deploy.errors import InputError
 from slide_deploy.evaluation.classifier import TOP, Classifier, Judgements
 from slide_deploy.evaluation.figures import rows_of
-from slide_deploy.evaluation.gate import doubts, failures, require_limit
+from slide_deploy.evaluation.gate import failures, gate_warnings, require_limit
 from slide_deploy.evaluation.record import Record
 from slide_deploy.evaluation.run import Wanted, evaluate, evaluate_session
 from slide_deploy.evaluation.sharding import WHOLE, Shard
@@ -104,9 +104,9 @@ def test_the_limit_is_held_against_what_was_found(data: Path) -> None:
     assert failures(record, 3.3) == (
         "one.onnx loses 3.33 points of top-1 against file.onnx, more than 3.3",
     )
-    noted = list(doubts(record, lost))
+    noted = list(gate_warnings(record, lost))
     assert len(noted) == 2 and noted[0].startswith("same.onnx may lose up to ")
-    assert failures(record, 0) and len(list(doubts(record, 0))) == 1
+    assert failures(record, 0) and len(list(gate_warnings(record, 0))) == 1
     for limit in (-1, float("nan"), 101):
         with pytest.raises(InputError, match="is no limit"):
             require_limit(limit)

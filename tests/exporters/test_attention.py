@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from exporters.attention import Alone, AttentionFiles, deployable_attention
-from slide_deploy import parity
 from slide_deploy.errors import InputError
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import Lowering
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttentionConfig
-from slide_deploy.parity import Agreement
-from slide_deploy.reparameterize import reparameterize
+from slide_deploy.verification import parity
+from slide_deploy.verification.parity import Agreement
 from tests.support import random_attention, random_swin
 
 SIZE = (8, 6)

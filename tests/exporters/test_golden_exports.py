@@ -13,13 +13,13 @@ import torch
 from exporters.outcome import ExportOptions, ExportResult
 from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
+from slide_deploy.files.hashing import sha256
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks import read_graph
-from slide_deploy.hashing import sha256
 from slide_deploy.lowerings import DEFAULT_LOWERING, FORMS, Chooser, FileChooser, Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
-from slide_deploy.parity import compare
-from slide_deploy.references.reference_file import reference_path
-from slide_deploy.reparameterize import reparameterize
+from slide_deploy.verification.parity import compare
+from slide_deploy.verification.reference_outputs.reference_file import reference_path
 from tests.support import (
     ATTENTIONS,
     GOLDEN,
@@ -313,7 +313,7 @@ def test_metadata_is_in_every_file(nano: Golden) -> None:
 
     info = openvino.Core().read_model(paths["openvino"]).get_rt_info()
     assert info["slide_deploy"]["source_sha256"].astype(str) == checkpoint.sha256
-    from slide_deploy.mlpackage import open_package
+    from slide_deploy.saved.mlpackage import open_package
 
     package = open_package(paths["coreml"])
     assert package.user_metadata["slide_deploy.source_sha256"] == checkpoint.sha256

@@ -8,10 +8,10 @@ import pytest
 from torch import nn
 
 from exporters.registry import exporter_for
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
-from slide_deploy.reparameterize import reparameterize
 from tests.support import image_request, random_swin, randomise
 
 SIDE = 6

@@ -269,8 +269,8 @@ def test_a_missing_library_is_named_with_its_command(nano: Golden, tmp_path: Pat
 
 
 def test_a_folded_checkpoint_exports_and_answers_the_same(nano: Golden, tmp_path: Path) -> None:
+    from slide_deploy.folding.model import reparameterize
     from slide_deploy.hosts import load_checkpoint
-    from slide_deploy.reparameterize import reparameterize
     from tests.support import save_folded
 
     trained = nano.load()

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.foreign import HostedAttention
 from slide_deploy.lowerings import Lowering, lower
-from slide_deploy.reparameterize import reparameterize
 from tests.foreign import classes
 from tests.foreign import other_operators as operators
 from tests.foreign import written_otherwise as written

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from exporters.base import ExportRequest, Traces
+from slide_deploy.folding.model import fold_attention, reparameterize
 from slide_deploy.formats import FORMATS, Format
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.models.slide_attention import SlideAttentionConfig
-from slide_deploy.reparameterize import fold_attention, reparameterize
 from tests.support import image_request, random_attention, random_swin
 
 # Windows in one piece, shifted ones, head products, heads as many as positions, heads of one

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slide_deploy.errors import InputError
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.lowerings.bands import bands
 from slide_deploy.lowerings.running_mean import RunningMean
 from slide_deploy.models.slide_attention import SlideAttentionConfig
-from slide_deploy.reparameterize import reparameterize
 from tests.support import random_attention, random_swin
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.fx import Node
 
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttentionConfig
-from slide_deploy.reparameterize import reparameterize
 from tests.support import random_attention
 
 SIDE, CHANNELS, KERNEL = 24, 64, 5

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slide_deploy.errors import InputError
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.lowerings.surroundings import surrounded
 from slide_deploy.models.slide_attention import SlideAttentionConfig
-from slide_deploy.reparameterize import reparameterize
 from slide_deploy.tuning.choice import chooser
 from tests.support import random_attention
 

@@ -15,18 +15,18 @@ from benchmarks.suite import members
 from exporters.attention import AttentionFiles
 from slide_deploy import formats
 from slide_deploy.backends.base import untimed
+from slide_deploy.backends.doctor import examine
 from slide_deploy.backends.registry import target_named
 from slide_deploy.cli import completion
 from slide_deploy.deployable.trained import deployable_checkpoint
-from slide_deploy.doctor import examine
 from slide_deploy.errors import InputError
+from slide_deploy.files.model_files import require_model_file
+from slide_deploy.folding.model import fold_attention
 from slide_deploy.formats import ONNX, OPENVINO, Format
 from slide_deploy.graph_checks import check_file, inspect, load_policy, read_graph, read_sized
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.lowerings import Lowering
-from slide_deploy.model_files import require_model_file
 from slide_deploy.models.slide_attention import SlideAttentionConfig
-from slide_deploy.reparameterize import fold_attention
 from slide_deploy.tasks import contests, tune_first
 from slide_deploy.tasks.suite_files import export_for_suite
 from slide_deploy.tuning.choice import for_format

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from slide_deploy.errors import InputError
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.machine import describe
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttentionConfig
-from slide_deploy.reparameterize import reparameterize
 from slide_deploy.tuning.choice import choose, chooser, geometry_of, is_near, sensible_strips
 from slide_deploy.tuning.store import Table, read_table, shipped_file
 from tests.support import GOLDEN, random_attention, random_swin

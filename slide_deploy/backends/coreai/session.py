@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.aimodel import Asset, compiled, open_asset
 from slide_deploy.backends.base import Feeds, Port, Session, Stage, message_lines, untimed
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.muted import muted
 from slide_deploy.errors import InputError
+from slide_deploy.saved.aimodel import Asset, compiled, open_asset
 
 RUNTIME, LIBRARY = "coreai", "coreai-core"
 
@@ -47,7 +47,7 @@ def open_session(path: Path, configuration: Configuration, stage: Stage) -> Sess
     )
 
 
-def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
+def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
     """Every floating-point value that the program itself computes, by its name in the graph.
 
     What composites compute inside is left out.

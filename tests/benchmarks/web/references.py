@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from safetensors.numpy import save_file
 
-from slide_deploy.companions import model_digest
+from slide_deploy.files.companions import model_digest
 
 SUFFIX = ".reference.safetensors"
 MASK = 0xFFFFFFFF
@@ -81,5 +81,5 @@ def write_reference(path: Path, truth: Path | None = None, samples: int | None =
         "cases": cases,
     }
     beside = path.with_name(path.name + SUFFIX)
-    save_file(tensors, beside, {"slide_deploy.reference": json.dumps(record)})
+    save_file(tensors, beside, {"slide_deploy.verification.trained_outputs": json.dumps(record)})
     return beside
