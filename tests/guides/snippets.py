@@ -62,7 +62,7 @@ def blocks(page: Path) -> tuple[Block, ...]:
     return tuple(Block(*found) for found in _BLOCK.findall(page.read_text(encoding="utf-8")))
 
 
-def follow(page: Path, folder: Path, run: Run, elsewhere: Mapping[str, StandIn | None]) -> None:
+def follow(page: Path, folder: Path, run: Run, elsewhere: Mapping[str, StandIn | None]) -> str:
     """Do what a page says, from its first block to its last, in a folder.
 
     Args:
@@ -70,17 +70,20 @@ def follow(page: Path, folder: Path, run: Run, elsewhere: Mapping[str, StandIn |
             run in a shell; those of slide-deploy in this process.
         folder: to work in; the working directory of this process.
         run: the fixture.
-        elsewhere: beginnings of commands that cannot run here, each with what takes its place.
-            Each must be met.
+        elsewhere: beginnings of commands that cannot run here, or whole commands, each with what
+            takes its place. Each must be met.
+
+    Returns:
+        What the commands of slide-deploy printed.
     """
-    missing = set(elsewhere)
+    missing, printed = set(elsewhere), []
     for block in blocks(page):
         if block.title and not block.title.startswith("exit code"):
             (folder / block.title).write_text(block.text)
         elif block.language == "python":
             _shell(f"{shlex.quote(sys.executable)} -c {shlex.quote(block.text)}", folder, 0)
         for command in block.commands:
-            begin = next((each for each in elsewhere if command.startswith(each)), None)
+            begin = next((each for each in elsewhere if _begins(command, each)), None)
             words = shlex.split(command, comments=True)
             if begin is not None:
                 missing.discard(begin)
@@ -90,9 +93,16 @@ def follow(page: Path, folder: Path, run: Run, elsewhere: Mapping[str, StandIn |
             elif words[0] == "slide-deploy":
                 code, out, err = run(*(path for word in words[1:] for path in _expanded(word)))
                 assert code == block.exit_code, f"{command}\n{out}{err}"
+                printed.append(out)
             else:
                 _shell(command, folder, block.exit_code)
     assert not missing, f"{page.name} no longer says {missing}"
+    return "".join(printed)
+
+
+def _begins(command: str, beginning: str) -> bool:
+    """Whether a command begins with whole words."""
+    return f"{command} ".startswith(f"{beginning} ")
 
 
 def _expanded(word: str) -> list[str]:
@@ -100,7 +110,8 @@ def _expanded(word: str) -> list[str]:
 
 
 def _shell(command: str, folder: Path, code: int) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True
     )
