@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo detector docs picture test test-all lint types unit long full mutants random traps tune \
+.PHONY: help demo detector docs picture test test-all lint types unit long full mutants random runtime-bugs tune \
 	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
 	bench-precisions devices device-results \
 	wheel format train clean
@@ -20,7 +20,7 @@ help:
 	@echo "make full    run every pair of network, form and format, for an hour; see docs/architecture.md"
 	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make random  a thousand random networks that no test has seen, through all passes"
-	@echo "make runtime-bugs   run every pattern that is written on every runtime, where sizes coincide"
+	@echo "make runtime-bugs  run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
 	@echo "make bench-trust  measure the benchmark itself, for half an hour; see docs/trust.md"
 	@echo "make bench-export  race our files against their baselines, for an hour; see docs/performance.md"
@@ -112,7 +112,7 @@ SEED ?= random
 random: $(VENV)/.installed
 	SLIDE_DEPLOY_SEED=$(SEED) $(PYTEST) tests/passes/test_random_programs.py
 
-traps: $(VENV)/.installed
+runtime-bugs: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.runtime_bugs
 
 # 64 images a call take milliseconds: less would time Python and the clock.

@@ -267,7 +267,7 @@ def _file(
         return checkpoint
     if entry.baseline is not None:
         folder = _folder(work, entry, None, {"baseline": entry.baseline, "size": size})
-        return _once(folder, lambda: _peer(entry, size, folder), ".onnx")
+        return _once(folder, lambda: _baseline_file(entry, size, folder), ".onnx")
     format = format_run_on(target)
     if format is None:
         raise InputError(f"{target} runs no file that is exported: give {entry.name} a file.")
@@ -303,19 +303,19 @@ def _own(entry: SuiteEntry, base: Path) -> OwnNetwork | None:
     return OwnNetwork(entry.model, arguments, weights, tuple(entry.input), base)
 
 
-def _peer(entry: SuiteEntry, size: str, folder: Path) -> Path:
-    from benchmarks.baselines.registry import peer_named, write_peer
+def _baseline_file(entry: SuiteEntry, size: str, folder: Path) -> Path:
+    from benchmarks.baselines.registry import baseline_named, write_baseline
     from benchmarks.baselines.subject import attention, network
 
     assert entry.baseline is not None
-    baseline = peer_named(entry.baseline)
+    baseline = baseline_named(entry.baseline)
     if entry.attention is not None:
         subject = attention(entry.attention)
     else:
         assert entry.architecture is not None
         subject = network(entry.architecture, parse_size(size, "image size"))
     path = folder / f"{entry.baseline}.onnx"
-    write_peer(baseline, subject, path)
+    write_baseline(baseline, subject, path)
     return path
 
 

@@ -22,8 +22,8 @@ from slide_deploy.precisions import precision_named
 from slide_deploy.verification.cases import example_case, verification_cases
 from slide_deploy.verification.parity import verify
 from slide_deploy.verification.reference_outputs.making import interface_of, store_reference
-from slide_deploy.verification.trained_outputs import reference_answers
-from slide_deploy.verification.verify import answers_of
+from slide_deploy.verification.trained_outputs import trained_outputs
+from slide_deploy.verification.verify import outputs_of
 
 
 class Alone(nn.Module):
@@ -121,7 +121,7 @@ class AttentionFiles:
             if self._calibration is None
             else (example_case("noise", self._calibration.held_back),)
         )
-        self._references = reference_answers(whole, self._cases).answers
+        self._references = trained_outputs(whole, self._cases).answers
         # Tracing takes a third of the time: once for all formats.
         self._traces: dict[Lowering, Traces] = {}
 
@@ -146,7 +146,7 @@ class AttentionFiles:
         session = open_file(path, self._precision)
         limit = precision_named(self._precision).limit
         verification = verify(
-            lambda feeds: answers_of(session, self._whole, feeds),
+            lambda feeds: outputs_of(session, self._whole, feeds),
             self._cases,
             self._references,
             runtime=session.runtime,

@@ -23,7 +23,7 @@ from slide_deploy.graph_checks.mixing import MixingGeometry, Pads, added
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.program.traced import Call, Traced, call, shape
 
-_PRODUCTS = {
+_MATMULS = {
     "matmul": ("self", "other"),
     "mm": ("self", "mat2"),
     "bmm": ("self", "mat2"),
@@ -142,8 +142,8 @@ def _mixings(traced: Traced, each: Call) -> Iterator[Found]:
             yield from _product(shape(weight)[::-1], True)
         elif data in traced.constant:
             yield from _product(shape(data), False)
-    elif each.name in _PRODUCTS:
-        left, right = (each.arguments[name] for name in _PRODUCTS[each.name])
+    elif each.name in _MATMULS:
+        left, right = (each.arguments[name] for name in _MATMULS[each.name])
         is_sure = not _in_attention(traced, each.node)
         if right in traced.constant:
             yield from _product(shape(right), is_sure)
@@ -239,14 +239,14 @@ def _in_attention(traced: Traced, node: Node) -> bool:
     """Whether a product is one of the two of softmax(q k^T) v, which may be fused."""
     before = call(_through(traced, node.args[0]))
     if before is not None and "softmax" in before.name:
-        return _is_product(_through(traced, before.node.args[0]))
+        return _is_matmul(_through(traced, before.node.args[0]))
     for _ in range(_LONGEST_WALK):
         readers = list(node.users)
         found = call(readers[0]) if len(readers) == 1 else None
         if found is None:
             return False
         if "softmax" in found.name:
-            return any(_is_product(reader) for reader in _behind(found.node))
+            return any(_is_matmul(reader) for reader in _behind(found.node))
         if found.name not in _SCALING or _varying(traced, found.node) != [node]:
             return False
         node = found.node
@@ -264,9 +264,9 @@ def _behind(node: Node) -> list[Node]:
     return []
 
 
-def _is_product(node: object) -> bool:
+def _is_matmul(node: object) -> bool:
     found = call(node)
-    return found is not None and found.name in _PRODUCTS
+    return found is not None and found.name in _MATMULS
 
 
 def _varying(traced: Traced, node: Node) -> list[Node]:

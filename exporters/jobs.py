@@ -47,7 +47,7 @@ from slide_deploy.verification.reference_outputs.making import (
     store_reference,
 )
 from slide_deploy.verification.trained_outputs import TrainedReference
-from slide_deploy.verification.verify import answers_of, open_to_prove
+from slide_deploy.verification.verify import open_to_prove, outputs_of
 
 Progress = Callable[[str], None]
 
@@ -292,7 +292,7 @@ def _verified(
     """
     session = open_to_prove(path, request.precision, target)
     verdict = verify(
-        lambda feeds: answers_of(session, request.deployable, feeds),
+        lambda feeds: outputs_of(session, request.deployable, feeds),
         proof.cases,
         proof.reference.answers,
         runtime=session.runtime,

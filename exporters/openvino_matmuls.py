@@ -15,7 +15,7 @@ LIMIT = 3.4e38
 LEAST_INPUTS = 64
 
 
-def clip_products(model: Any) -> None:
+def clip_matmuls(model: Any) -> None:
     """Let a clip follow the products of tokens that are faster so, in place.
 
     Args:

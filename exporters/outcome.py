@@ -82,8 +82,8 @@ class ExportedFile:
         kept: names of the operators that stay in float32 in a file of float16.
         wrong_at: where a file of float16 fails: its first operator whose values are wrong.
         unproven: why nothing here could run the file, a clause; nobody has checked its answers.
-        reference: the file of reference outputs beside it; None where they are too large, or the file
-            was removed.
+        reference: the file of reference outputs beside it; None where they are too large, or the
+            file was removed.
         verified_on: the verdict on its answers on each other target that was asked for, by name.
     """
 

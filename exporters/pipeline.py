@@ -32,7 +32,7 @@ from slide_deploy.process.torch_defaults import torch_defaults
 from slide_deploy.terminal.progress import expect
 from slide_deploy.verification.cases import Case, example_case, verification_cases
 from slide_deploy.verification.reference_outputs.reference_file import reference_path
-from slide_deploy.verification.trained_outputs import reference_answers
+from slide_deploy.verification.trained_outputs import trained_outputs
 
 # Examples on which every value of a file is looked at: each takes some seconds.
 _SHOWN = 16
@@ -94,7 +94,7 @@ def export(
         cases = (example_case("examples held back", calibration.held_back),)
     elif calibration is not None:
         shown = (example_case("examples", calibration.measured[:_SHOWN]),)
-    reference = reference_answers(taken, cases)
+    reference = trained_outputs(taken, cases)
     progress("fold")
     folded, certificate = reparameterize(deployable.model)
     learn_map_sizes(deployable, folded)

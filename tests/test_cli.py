@@ -279,8 +279,8 @@ def test_a_file_that_disagrees_is_exit_1(run, tmp_path: Path, monkeypatch, small
         ]
         return replace(right, answers=tuple(answers))
 
-    references = pipeline.reference_answers
-    monkeypatch.setattr(pipeline, "reference_answers", wrong)
+    references = pipeline.trained_outputs
+    monkeypatch.setattr(pipeline, "trained_outputs", wrong)
     code, _, err = run("export", small, "--to", "onnx", "--out", tmp_path, "-q")
     assert code == 1
     assert "the onnx file disagrees with" in err

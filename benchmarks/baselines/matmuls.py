@@ -73,7 +73,7 @@ class MatrixProducts(nn.Module):
         )
 
 
-def products_of(model: nn.Module, image: Tensor) -> tuple[MatmulSize, ...]:
+def matmuls_of(model: nn.Module, image: Tensor) -> tuple[MatmulSize, ...]:
     """What a network multiplies for one image (1, channels, height, width), in its order."""
     traced = Traced(torch.export.export(model, (image,)))
     return tuple(found for each in traced.calls() for found in _products(traced, each))

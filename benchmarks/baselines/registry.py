@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.baselines.matmuls import MatrixProducts, products_of
+from benchmarks.baselines.matmuls import MatrixProducts, matmuls_of
 from benchmarks.baselines.subject import SuiteSubject, as_if_trained
 from benchmarks.baselines.unfold import UnfoldAttention
 from slide_deploy.backends import open_file
@@ -69,11 +69,11 @@ def _unfold(subject: SuiteSubject) -> Built:
 
 
 def _products(subject: SuiteSubject) -> Built:
-    module = MatrixProducts(products_of(subject.branched(), subject.example()))
+    module = MatrixProducts(matmuls_of(subject.branched(), subject.example()))
     return module.eval(), tuple(map(torch.zeros, module.shapes))
 
 
-PEERS = (
+BASELINES = (
     Baseline("branched", _trained),
     Baseline("exported", _trained),  # the same, as a suite calls it where a network has no branches
     Baseline("swin", _swin),
@@ -82,20 +82,20 @@ PEERS = (
 )
 
 
-def peer_named(name: str) -> Baseline:
+def baseline_named(name: str) -> Baseline:
     """A baseline by its name.
 
     Raises:
         InputError: if there is none.
     """
-    for baseline in PEERS:
+    for baseline in BASELINES:
         if baseline.name == name:
             return baseline
-    known = ", ".join(baseline.name for baseline in PEERS)
+    known = ", ".join(baseline.name for baseline in BASELINES)
     raise InputError(f"There is no baseline {name}: choose one of {known}.")
 
 
-def write_peer(baseline: Baseline, subject: SuiteSubject, path: Path) -> None:
+def write_baseline(baseline: Baseline, subject: SuiteSubject, path: Path) -> None:
     """Write a baseline as ``torch.onnx.export`` does it, without any help of ours.
 
     Its reference outputs stand beside it, so that it is proved as our files are before it is timed.

@@ -68,7 +68,7 @@ def with_onnxruntime(side: int) -> Work:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
-        onnx_product(right), options, providers=["CPUExecutionProvider"]
+        onnx_matmul(right), options, providers=["CPUExecutionProvider"]
     )
 
     def multiply() -> None:
@@ -109,7 +109,7 @@ MAKERS: dict[str, Maker] = {
 }
 
 
-def onnx_product(right: Any) -> bytes:
+def onnx_matmul(right: Any) -> bytes:
     """An ONNX model, y = x @ right, written without the library for it, which devices lack.
 
     The numbers are those of the fields in onnx.proto.

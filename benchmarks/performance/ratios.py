@@ -45,7 +45,7 @@ def find(row: RatioRow, run: Run) -> Found:
         InputError: if the run has no such candidates.
     """
     ours = _measurement(run, row.ours, row, row.target)
-    baseline = _measurement(run, row.baseline, row, row.peer_target or row.target)
+    baseline = _measurement(run, row.baseline, row, row.baseline_target or row.target)
     over, under = (ours, baseline) if row.ours_on_top else (baseline, ours)
     if row.kind is RatioKind.memory:
         more, less = _activations(over), _activations(under)

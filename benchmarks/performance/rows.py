@@ -40,7 +40,7 @@ class RatioRow:
         is_network: whether it is a whole network; most of its work are matrix products.
         kind: what is compared.
         ours: the candidate that is ours.
-        peer_target: where the baseline runs; empty for the same target.
+        baseline_target: where the baseline runs; empty for the same target.
     """
 
     suite: str
@@ -53,13 +53,13 @@ class RatioRow:
     is_network: bool = False
     kind: RatioKind = RatioKind.time
     ours: str = "ours"
-    peer_target: str = ""
+    baseline_target: str = ""
 
     @property
     def ratio(self) -> str:
         """The ratio in words."""
-        if self.peer_target:
-            return f"{NAMES[self.target]} / {NAMES[self.peer_target]}"
+        if self.baseline_target:
+            return f"{NAMES[self.target]} / {NAMES[self.baseline_target]}"
         pair = (self.ours, self.baseline) if self.ours_on_top else (self.baseline, self.ours)
         words = " / ".join(pair)
         return words if self.kind is RatioKind.time else f"{self.kind}, {words}"
@@ -168,7 +168,9 @@ def _runtimes(suite: str, subject: str) -> list[RatioRow]:
         OPENVINO: SHOWN,
     }
     return [
-        RatioRow(suite, subject, target, "ours", *each, ours_on_top=True, peer_target=ONNX_RUNTIME)
+        RatioRow(
+            suite, subject, target, "ours", *each, ours_on_top=True, baseline_target=ONNX_RUNTIME
+        )
         for target, each in wanted.items()
     ]
 

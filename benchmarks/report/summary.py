@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from benchmarks.efficiency import doubt_of, share_of_limit
+from benchmarks.efficiency import share_of_limit, warning_of
 from benchmarks.record import Measurement, Run
 from benchmarks.report.series import OperatorBars, Point, operator_bars, round_medians, sustained
 from benchmarks.statistics import Estimate, paired_ratio, percentile
@@ -273,7 +273,7 @@ def _share(measurement: Measurement, run: Run) -> float | Missing:
 def _warning_of_limit(share: float | Missing, run: Run) -> tuple[str, ...]:
     if isinstance(share, Missing) or run.limits is None:
         return ()
-    warning = doubt_of(share, run.limits)
+    warning = warning_of(share, run.limits)
     return () if warning is None else (warning,)
 
 

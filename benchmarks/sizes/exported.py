@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.baselines.registry import Baseline, Built, write_peer
+from benchmarks.baselines.registry import Baseline, Built, write_baseline
 from benchmarks.baselines.subject import SuiteSubject, network
 from slide_deploy.errors import InputError
 from slide_deploy.files.writing import write_text
@@ -88,7 +88,7 @@ def _macs(size: Architecture, path: Path) -> int:
     def build(subject: SuiteSubject) -> Built:
         return reparameterize(subject.branched())[0], (subject.example(),)
 
-    write_peer(Baseline("folded", build), network(size.name, size.config.image_size), path)
+    write_baseline(Baseline("folded", build), network(size.name, size.config.image_size), path)
     return inspect(read_graph(path)).counted_macs
 
 

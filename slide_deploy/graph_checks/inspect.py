@@ -158,7 +158,7 @@ def _macs(graph: Graph, node: Node, known: Known) -> int | None:
         found = convolution(graph, node)
         result = known.get(node.outputs[0]) if node.outputs else None
         return None if found is None or result is None else elements_of(result) * found.taps
-    if kind in (Kind.PRODUCT, Kind.LINEAR):
+    if kind in (Kind.MATMUL, Kind.LINEAR):
         sides = [known.get(name) for name in node.inputs[:2]]
         if len(sides) < 2 or sides[0] is None or sides[1] is None:
             return None

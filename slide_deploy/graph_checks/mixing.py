@@ -174,7 +174,7 @@ def _before_expansion(graph: Graph, name: str) -> str:
 
 def _of_product(graph: Graph, node: Node, constant: frozenset[str]) -> MixingGeometry | None:
     """The geometry of a product with one constant matrix; None for any other node."""
-    if kind_of(graph, node) not in (Kind.PRODUCT, Kind.LINEAR) or len(node.inputs) < 2:
+    if kind_of(graph, node) not in (Kind.MATMUL, Kind.LINEAR) or len(node.inputs) < 2:
         return None
     for side, name in enumerate(node.inputs[:2]):
         name = _before_expansion(graph, name)

@@ -104,7 +104,7 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
     else:
         trained, remarks = _stored_config(host, stored, overrides), ()
     remarks = (*stored.remarks, *remarks)
-    config = host.carry(stored.path, trained, overrides)
+    config = host.resize(stored.path, trained, overrides)
     folded = any(name.endswith(".attn.key_conv.weight") for name in stored.tensors)
     features = not any(name.startswith("head.") for name in stored.tensors)
     with torch.device("meta"):

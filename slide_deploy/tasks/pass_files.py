@@ -36,8 +36,8 @@ from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.terminal.progress import Steps
 from slide_deploy.verification.cases import Answers, Case, verification_cases
 from slide_deploy.verification.parity import LIMITS, verify
-from slide_deploy.verification.trained_outputs import reference_answers
-from slide_deploy.verification.verify import answers_of
+from slide_deploy.verification.trained_outputs import trained_outputs
+from slide_deploy.verification.verify import outputs_of
 
 PRECISION = "float32"
 Step = Callable[[str], None]
@@ -69,7 +69,7 @@ class PassSubject:
         """
         session = open_file(path)
         verdict = verify(
-            lambda feeds: answers_of(session, self.deployable, feeds),
+            lambda feeds: outputs_of(session, self.deployable, feeds),
             self.cases,
             self.answers,
             runtime=session.runtime,
@@ -87,7 +87,7 @@ def subject(network: PassNetwork, quick: bool) -> PassSubject:
     deployable = network.deployable(quick)
     cases = verification_cases(deployable.inputs)
     return PassSubject(
-        network, quick, deployable, cases, reference_answers(deployable, cases).answers
+        network, quick, deployable, cases, trained_outputs(deployable, cases).answers
     )
 
 

@@ -41,8 +41,8 @@ from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.terminal.progress import Steps
 from slide_deploy.verification.cases import Answers, Case, example_case
 from slide_deploy.verification.parity import Verification, verify
-from slide_deploy.verification.trained_outputs import reference_answers
-from slide_deploy.verification.verify import answers_of, feeds_of
+from slide_deploy.verification.trained_outputs import trained_outputs
+from slide_deploy.verification.verify import feeds_of, outputs_of
 
 INT8 = "int8"
 FORMATS = tuple(each.name for each in known_formats() if INT8 in each.precisions)
@@ -84,7 +84,7 @@ class QuantisedSubject:
         """Hold a file against the trained network."""
         session = open_file(path)
         return verify(
-            lambda feeds: answers_of(session, self.deployable, feeds),
+            lambda feeds: outputs_of(session, self.deployable, feeds),
             [self.case],
             [self.answers],
             runtime=session.runtime,
@@ -218,7 +218,7 @@ def subject_named(name: str, quick: bool, folder: Path) -> QuantisedSubject:
     options = ExportOptions(FORMATS, folder, precision=INT8, calibration=archive)
     calibration = read_calibration(archive, deployable, options)
     case = example_case("examples held back", calibration.held_back)
-    answers = reference_answers(deployable, [case]).answers[0]
+    answers = trained_outputs(deployable, [case]).answers[0]
     folded, _ = reparameterize(deployable.model)
     learn_map_sizes(deployable, folded)
     return QuantisedSubject(deployable, folded, calibration, case, answers)

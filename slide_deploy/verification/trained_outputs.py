@@ -48,7 +48,7 @@ class TrainedReference:
         )
 
 
-def reference_answers(deployable: Deployable, cases: Sequence[Case]) -> TrainedReference:
+def trained_outputs(deployable: Deployable, cases: Sequence[Case]) -> TrainedReference:
     """Every output of every case; the network is left as it is.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 from slide_deploy.backends import Port, Session, open_file, values_of
 from slide_deploy.backends.base import Feeds
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
-from slide_deploy.deployable.pixels import answers_probabilities, takes_pixels
+from slide_deploy.deployable.pixels import gives_probabilities, takes_pixels
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.sizes import with_sizes
 from slide_deploy.errors import InputError
@@ -21,7 +21,7 @@ from slide_deploy.verification.cases import Answers, Case, verification_cases
 from slide_deploy.verification.divergence import Parting, part
 from slide_deploy.verification.noise import noise_by_layer
 from slide_deploy.verification.parity import Verification
-from slide_deploy.verification.trained_outputs import layer_outputs, reference_answers
+from slide_deploy.verification.trained_outputs import layer_outputs, trained_outputs
 
 
 @torch_defaults()
@@ -53,9 +53,9 @@ def verify_file(
         verification_cases(adapted.inputs, adapted.sizes) if examples is None else tuple(examples)
     )
     return parity.verify(
-        lambda feeds: answers_of(session, adapted, feeds),
+        lambda feeds: outputs_of(session, adapted, feeds),
         cases,
-        reference_answers(adapted, cases).answers,
+        trained_outputs(adapted, cases).answers,
         runtime=session.runtime,
         version=session.version,
         limit=record.limit,
@@ -79,7 +79,7 @@ def open_to_prove(path: Path, precision: str, target: str | None = None) -> Sess
     return session if target is None else replace(session, metadata=read_graph(path).metadata)
 
 
-def answers_of(session: Session, deployable: Deployable, feeds: Feeds) -> Answers:
+def outputs_of(session: Session, deployable: Deployable, feeds: Feeds) -> Answers:
     """What a file answers, under the names of the network.
 
     Inputs and outputs that are called otherwise are taken in their order, if there are as many.
@@ -126,7 +126,7 @@ def with_ends_of(session: Session, deployable: Deployable) -> Deployable:
     if described is None:
         return deployable
     if described.probabilities and described.output not in deployable.outputs:
-        deployable = answers_probabilities(deployable)
+        deployable = gives_probabilities(deployable)
     if not described.inside or any(each.pixels for each in deployable.inputs):
         return deployable
     return takes_pixels(deployable, Preprocessing(described.mean, described.deviation, True))

@@ -12,11 +12,11 @@ from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.tasks.suite_files import export_for_suite
 
-PEERS = Path(__file__).parents[2] / "benchmarks" / "baselines"
+BASELINES = Path(__file__).parents[2] / "benchmarks" / "baselines"
 CANDIDATE = 'name = "a"\ntargets = ["onnxruntime:cpu"]\n[[candidate]]\nname = "x"\n'
 
 
-@pytest.mark.parametrize("path", sorted(PEERS.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(BASELINES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_suites_of_the_peers_are_read(path):
     suite = read_suite(path)
     assert len(suite.candidate) * len(suite.targets) >= 3

@@ -81,10 +81,10 @@ def test_to_android_by_litert(run: Any, clone: Path) -> None:
     [image], [logits] = interpreter.get_input_details(), interpreter.get_output_details()
     [size] = re.findall(r"val size = (\d+)", snippet(page, "kotlin"))
     assert list(image["shape"]) == [1, 3, int(size), int(size)] and len(logits["shape"]) == 2
-    stated = json.loads((clone / "android" / "manifest.json").read_text())
+    content = (clone / "android" / name).read_bytes().decode(errors="replace")
     numbers = re.findall(r"= floatArrayOf\(([^)]*)\)", snippet(page, "kotlin"))
     mean, deviation = ([float(each.strip().rstrip("f")) for each in n.split(",")] for n in numbers)
-    assert str(mean) in json.dumps(stated) and str(deviation) in json.dumps(stated)
+    assert f'"mean": {mean}, "deviation": {deviation}' in content
 
 
 @pytest.mark.slow
@@ -113,7 +113,7 @@ def test_to_a_browser(run: Any, clone: Path) -> None:
 
 
 @pytest.mark.slow
-def test_to_a_ci_gate(run: Any, clone: Path, short_warm_up: None) -> None:
+def test_to_a_ci_gate(run: Any, clone: Path) -> None:
     follow(TUTORIALS / "ci.md", clone, run, {})
     assert "<failure" not in (clone / "check.xml").read_text()
     assert json.loads((clone / "check.sarif").read_text())["version"] == "2.1.0"

@@ -1,4 +1,4 @@
-"""A new host family is one file and one line: the walk in docs/architecture.md."""
+"""A new host family is one file and one line: the steps in docs/extending.md."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.baselines.registry import peer_named
+from benchmarks.baselines.registry import baseline_named
 from benchmarks.baselines.subject import network
 from benchmarks.candidates import Sweep
 from benchmarks.suite import members
@@ -146,7 +146,7 @@ def test_a_suite_makes_its_files_and_peers(tmp_path: Path) -> None:
     assert np.abs(next(iter(baseline.values()))).max() > 0
     assert ours["logits"].shape == (1, 5)
     with pytest.raises(InputError, match="no Toy without slide attention"):
-        peer_named("swin").build(network("toy_small", (32, 32)))
+        baseline_named("swin").build(network("toy_small", (32, 32)))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A new format is an exporter, a reader, a runtime and one record: the walk in architecture.md."""
+"""A new format is an exporter, a reader, a runtime and one record: the steps in docs/extending.md."""
 
 import json
 from dataclasses import replace

@@ -55,7 +55,7 @@ def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
     Raises:
         InputError: the asset is damaged, or Core AI cannot run it.
     """
-    function, named = load(open_asset(path), with_inner_values=True)
+    function, named = load(open_asset(path), with_intermediates=True)
     stream = _Stream(function, tuple(named))
     stream.bind(feeds)
     try:
@@ -67,7 +67,7 @@ def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
 
 
 def load(
-    asset: Asset, stage: Stage = untimed, with_inner_values: bool = False
+    asset: Asset, stage: Stage = untimed, with_intermediates: bool = False
 ) -> tuple[Any, Mapping[str, str]]:
     """Compile and load an asset.
 
@@ -81,7 +81,7 @@ def load(
 
     with tempfile.TemporaryDirectory(suffix=".aimodelx") as folder:
         with stage("compile"):
-            outputs = compiled(asset, Path(folder), with_inner_values)
+            outputs = compiled(asset, Path(folder), with_intermediates)
         try:
             with stage("read"), muted():
                 model = _wait(AIModel.load(path=folder))

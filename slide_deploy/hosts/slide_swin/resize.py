@@ -23,7 +23,7 @@ from slide_deploy.models.slide_swin import SlideSwinConfig
 LARGEST_ADVICE = 64
 
 
-def carried(path: Path, trained: SlideSwinConfig, wanted: Overrides) -> SlideSwinConfig:
+def resized_settings(path: Path, trained: SlideSwinConfig, wanted: Overrides) -> SlideSwinConfig:
     """The settings of a trained model as the user wants it.
 
     Args:
@@ -63,7 +63,7 @@ def carried(path: Path, trained: SlideSwinConfig, wanted: Overrides) -> SlideSwi
     return target
 
 
-def carried_tensors(
+def resized_tensors(
     tensors: Mapping[str, Tensor], trained: SlideSwinConfig, target: SlideSwinConfig
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Tensors that fit the new settings, and the names of those that were interpolated.
@@ -71,7 +71,7 @@ def carried_tensors(
     Args:
         tensors: of the trained model, by name.
         trained: its settings.
-        target: what ``carried`` gave.
+        target: what ``resized_settings`` gave.
     """
     result, resized = dict(tensors), []
     for stage in _stages(trained):

@@ -35,13 +35,13 @@ def program_of(asset: Asset) -> dict[str, Any]:
     return _ANSWERS[asset.digest]
 
 
-def compiled(asset: Asset, folder: Path, with_inner_values: bool = False) -> Mapping[str, str]:
+def compiled(asset: Asset, folder: Path, with_intermediates: bool = False) -> Mapping[str, str]:
     """Compile an asset for the library's own runtime.
 
     Args:
         asset: what to compile.
         folder: where the compiled program goes; its name ends in ``.aimodelx``.
-        with_inner_values: give the inner floating-point values as outputs as well.
+        with_intermediates: give the inner floating-point values as outputs as well.
 
     Returns:
         the outputs of the compiled program, by what they are called: which value each is.
@@ -50,7 +50,7 @@ def compiled(asset: Asset, folder: Path, with_inner_values: bool = False) -> Map
         InputError: Apple's library cannot read or compile the asset.
         MissingExtra: the library is not installed.
     """
-    more = ["inner"] if with_inner_values else []
+    more = ["inner"] if with_intermediates else []
     outputs = _ask(asset, "compile", str(asset.path), str(folder), *more)["outputs"]
     return {str(name): str(value) for name, value in outputs.items()}
 

@@ -26,13 +26,13 @@ from slide_deploy.saved.aimodel.program import (
 _OUTPUT = "coreai.output"
 
 
-def compile_program(asset: Path, folder: Path, with_inner_values: bool) -> dict[str, Any]:
+def compile_program(asset: Path, folder: Path, with_intermediates: bool) -> dict[str, Any]:
     """Compile an asset for the library's own runtime.
 
     Args:
         asset: the folder.
         folder: where the compiled program goes.
-        with_inner_values: give every floating-point value of the program itself as an output.
+        with_intermediates: give every floating-point value of the program itself as an output.
 
     Returns:
         the outputs of the compiled program, in order, and which value each is.
@@ -45,7 +45,7 @@ def compile_program(asset: Path, folder: Path, with_inner_values: bool) -> dict[
     module = load(asset / PROGRAM)
     entry, graphs = entry_of(module)
     outputs = {name: name for name in port_names(entry, "res_attrs")}
-    if with_inner_values:
+    if with_intermediates:
         outputs = _give_everything(module, entry, graphs)
     compile_to_binary(module=module, output_directory=folder, enable_debug_info=False)
     serialize_module(module=module, path=folder / "main-universal.odix")

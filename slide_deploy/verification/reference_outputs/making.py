@@ -23,7 +23,7 @@ from slide_deploy.verification.reference_outputs.reference_file import (
     reference_path,
     write_reference,
 )
-from slide_deploy.verification.trained_outputs import reference_answers
+from slide_deploy.verification.trained_outputs import trained_outputs
 from slide_deploy.verification.verify import paired
 
 # Inputs that cannot be drawn again are stored up to so many bytes in all: thirteen images of
@@ -133,7 +133,7 @@ def store_reference_of(
     Returns:
         Where they stand; None where no case is small enough to be stored.
     """
-    answers = reference_answers(deployable, cases).answers
+    answers = trained_outputs(deployable, cases).answers
     names, digest = interface_of(session), model_digest(path)
     return store_reference(path, digest, names, deployable, cases, answers, precision)
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.baselines.matmuls import MatmulSize, MatrixProducts, products_of
-from benchmarks.baselines.registry import PEERS, peer_named, write_peer
+from benchmarks.baselines.matmuls import MatmulSize, MatrixProducts, matmuls_of
+from benchmarks.baselines.registry import BASELINES, baseline_named, write_baseline
 from benchmarks.baselines.subject import attention, network
 from benchmarks.baselines.unfold import UnfoldAttention
 from slide_deploy.graph_checks import inspect, read_graph
@@ -30,7 +30,7 @@ def test_unfold_is_slide_attention_without_what_is_learned_of_the_neighbours():
 def test_the_products_of_one_attention_are_its_projections(tmp_path):
     subject = attention("96x14x14")
     path = tmp_path / "products.onnx"
-    write_peer(peer_named("products"), subject, path)
+    write_baseline(baseline_named("products"), subject, path)
     found = inspect(read_graph(path))
     assert found.macs == 14 * 14 * (96 * 3 * 96 + 96 * 96)
     assert dict(found.operators) == {"MatMul": 2, "Slice": 2}
@@ -38,7 +38,7 @@ def test_the_products_of_one_attention_are_its_projections(tmp_path):
 
 def test_the_products_of_a_network_are_all_its_multiplications_but_the_neighbours():
     subject = network("slide_swin_tiny", (224, 224))
-    products = products_of(subject.branched(), subject.example())
+    products = matmuls_of(subject.branched(), subject.example())
     macs = sum(torch.Size(each.left).numel() * each.right[-1] for each in products)
     neighbours = sum(2 * 2 * 81 * dim * side**2 for dim, side in ((96, 56), (192, 28)))
     # 4,681,135,104 is what `slide-deploy inspect` counts in the folded file.
@@ -56,7 +56,7 @@ SLIDE_PVT_SMALL = (
 def test_the_products_of_reduced_attention_and_its_reductions_are_among_them():
     """Keys and values are made of maps that convolutions reduce, and meet the queries."""
     subject = network("slide_pvt_small", (224, 224))
-    products = products_of(subject.branched(), subject.example())
+    products = matmuls_of(subject.branched(), subject.example())
     macs = sum(torch.Size(each.left).numel() * each.right[-1] for each in products)
     expected = 512 * 1000  # the classifier
     for depth, dim, side, wide, patch in SLIDE_PVT_SMALL[:2]:  # stages that slide
@@ -90,7 +90,7 @@ class Mixed(nn.Module):
 
 
 def test_a_convolution_multiplies_the_pixels_under_its_kernel_once_for_each_position():
-    assert products_of(Mixed().eval(), torch.zeros(1, 3, 32, 24)) == (
+    assert matmuls_of(Mixed().eval(), torch.zeros(1, 3, 32, 24)) == (
         MatmulSize((1, 48, 147), (147, 8), learned=True),
         MatmulSize((1, 48, 8), (8, 5), learned=True),
         MatmulSize((1, 1, 48, 8), (1, 1, 8, 48), learned=False),
@@ -102,7 +102,7 @@ def test_no_product_is_computed_twice():
     """A runtime that sees two alike computes one of them."""
     settings = {"depths": (1, 3), "num_heads": (1, 2), "num_slide_stages": 1}
     model = random_swin(**settings)
-    products = MatrixProducts(products_of(model, torch.zeros(1, 3, 32, 32))).eval()
+    products = MatrixProducts(matmuls_of(model, torch.zeros(1, 3, 32, 32))).eval()
     inputs = tuple(map(torch.randn, products.shapes))
     program = torch.export.export(products, inputs)
     sides = [node.args for node in program.graph.nodes if "matmul" in str(node.target)]
@@ -114,7 +114,7 @@ def test_no_product_is_computed_twice():
 @pytest.mark.parametrize("name", ["branched", "swin", "unfold"])
 def test_no_peer_has_what_a_runtime_leaves_out(name):
     """Additions of zero, multiplications by one: fresh biases and normalisations are such."""
-    model, _ = peer_named(name).build(network("slide_swin_tiny", (224, 224)))
+    model, _ = baseline_named(name).build(network("slide_swin_tiny", (224, 224)))
     learned = [each for key, each in model.named_parameters() if each.ndim == 1 or "bias" in key]
     assert learned
     for parameter in learned:
@@ -122,9 +122,9 @@ def test_no_peer_has_what_a_runtime_leaves_out(name):
 
 
 def test_every_peer_is_a_file_that_is_read(tmp_path):
-    for baseline in PEERS:
+    for baseline in BASELINES:
         if baseline.name == "swin":  # a whole network
             continue
         path = tmp_path / f"{baseline.name}.onnx"
-        write_peer(baseline, attention("32x8x8"), path)
+        write_baseline(baseline, attention("32x8x8"), path)
         assert inspect(read_graph(path)).macs > 0

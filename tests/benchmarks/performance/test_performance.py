@@ -19,7 +19,7 @@ from slide_deploy.errors import InputError
 from tests.benchmarks.synthetic import run as synthetic_run
 
 ROOT = Path(__file__).parents[3]
-PEERS = ROOT / "benchmarks" / "baselines"
+BASELINES = ROOT / "benchmarks" / "baselines"
 ROW = RatioRow("s", "subject", "onnxruntime:cpu", "branched", 1.5, 2.5)
 
 
@@ -96,7 +96,7 @@ def test_networks_of_equal_accuracy_are_rows_that_name_both() -> None:
 
 
 def test_every_slide_version_of_the_accuracy_suite_races_its_host() -> None:
-    entries = read_suite(PEERS / "accuracy.toml").candidate
+    entries = read_suite(BASELINES / "accuracy.toml").candidate
     shares = {entry.name: entry.published_accuracy for entry in entries}
     lines = {entry.line for entry in entries}
     assert {line.removeprefix("Slide-") for line in lines} <= lines
@@ -154,7 +154,7 @@ def test_low_precision_is_asked_for_in_one_run() -> None:
     assert asked["float32 / bfloat16", "OpenVINO"] == (1.55, 1.8)
     assert asked["size of the file, int8 / float32", "OpenVINO"][0] == 0.27
     entries = {
-        each.name: each for each in read_suite(PEERS / "int8_slide_swin_tiny.toml").candidate
+        each.name: each for each in read_suite(BASELINES / "int8_slide_swin_tiny.toml").candidate
     }
     held = {name for name, each in entries.items() if each.environment}
     assert held == {"float32, AVX2", "int8, AVX2"}
@@ -175,9 +175,9 @@ def test_a_run_of_something_else_is_refused() -> None:
 
 
 def test_every_row_has_a_suite_with_its_candidates() -> None:
-    assert {path.stem for path in PEERS.glob("*.toml")} == set(SUITES)
+    assert {path.stem for path in BASELINES.glob("*.toml")} == set(SUITES)
     for row in ROWS:
-        suite = read_suite(PEERS / f"{row.suite}.toml")
+        suite = read_suite(BASELINES / f"{row.suite}.toml")
         names = {entry.name for entry in suite.candidate}
         wanted = {row.ours, row.baseline, *(("products",) if row.is_network else ())}
         assert wanted <= names and row.target in suite.targets
