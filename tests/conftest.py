@@ -82,8 +82,8 @@ def short_warm_up() -> Iterator[None]:
 
     short = functools.partial(race.RacePlan, warm_up=0.5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(race, "Plan", short)
-        patch.setattr(measuring, "Plan", short)
+        patch.setattr(race, "RacePlan", short)
+        patch.setattr(measuring, "RacePlan", short)
         yield
 
 

@@ -1,14 +1,9 @@
 """Each tutorial, followed from its first block to its last."""
 
-import functools
 import json
 import re
 import shutil
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +11,7 @@ import pytest
 
 from slide_deploy.backends.web import assets
 from tests.browser import launched, require_assets
+from tests.guides.serving import served
 from tests.guides.snippets import DOCS, ROOT, blocks, follow
 
 TUTORIALS = DOCS / "tutorials"
@@ -136,13 +132,3 @@ def test_to_an_unknown_device(run: Any, clone: Path) -> None:
     measured = json.loads(result.read_text())["measurements"]
     assert len(measured) == 2 and all(each["proof"]["cases"] for each in measured)
     assert (clone / "report.html").is_file()
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address of a server of a folder, for this machine alone."""
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
