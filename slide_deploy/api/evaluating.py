@@ -147,7 +147,7 @@ def evaluate(
     collection = read_collection(path_of(data, "--data"))
     if len(paths) + wanted.trained < 2 and not collection.has_labels:
         raise InputError(
-            f"{collection.source} says no class of its pictures: give one folder for each class, a "
+            f"{collection.source} has images without classes: give one folder for each class, a "
             f"CSV file of path,label, or --against to see whether answers agree."
         )
     size = size_of(image_size, "--image-size")

@@ -199,7 +199,7 @@ def _require_use(
     """Refuse what could say nothing, before hours are spent on it."""
     if files < 2 and not collection.has_labels:
         raise InputError(
-            f"{collection.source} says no class of its pictures: give one folder for each class, a "
+            f"{collection.source} has images without classes: give one folder for each class, a "
             f"CSV file of path,label, or --against to see whether answers agree."
         )
     if max_drop is not None:

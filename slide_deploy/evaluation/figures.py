@@ -1,4 +1,4 @@
-"""The figures of an evaluation: shares with intervals, and each file against the first."""
+"""The figures of an evaluation: accuracies with intervals, and each file against the baseline."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -14,17 +14,17 @@ class AccuracyRow:
     """The figures of one file.
 
     Attributes:
-        name: of the file.
-        sha256: of the file and what belongs to it.
-        runtime: what ran it, and its version.
-        top1: pictures whose class it held most probable; None where nobody knows the classes.
-        top5: pictures whose class was among its first five; None also where there are no more.
-        agreement: pictures for which it names the class that the first file names; None of the
-            first file itself.
-        change: its top-1 less that of the first file; None where there is none to compare.
-        pairs: on how many pictures it alone, the first alone, both or neither are right; None as
-            well. ``first`` counts those on which this file alone is right.
-        not_finite: pictures for which it gave a number that is not finite; they count as wrong.
+        name: name of the file.
+        sha256: hash of the file and its companions.
+        runtime: the runtime that ran it, and its version.
+        top1: share of images whose class scored highest; None if the classes are unknown.
+        top5: share of images whose class was among the five highest scores; None also if there are
+            at most five classes.
+        agreement: share of images that it classifies like the baseline; None for the baseline.
+        change: top-1 minus that of the baseline; None if there is nothing to compare.
+        pairs: images on which this file (``first``) and the baseline (``second``) are correct; None
+            if there is nothing to compare.
+        not_finite: number of images with a score that is not finite; they count as wrong.
     """
 
     name: str
@@ -86,7 +86,7 @@ def _pairs(ours: Outcomes, theirs: Outcomes) -> Pairs:
 
 
 def summary_of(record: Record) -> list[dict[str, Any]]:
-    """The rows as plain data that JSON can hold; null in the place of a share of no picture."""
+    """The rows as plain data for JSON; null in the place of NaN."""
     return [_finite(asdict(row)) for row in rows_of(record)]
 
 
