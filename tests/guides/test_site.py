@@ -112,7 +112,9 @@ def test_it_is_readable_on_a_phone(read: Read) -> None:
 def test_pages_that_are_written_elsewhere_have_their_text(read: Read) -> None:
     text = {urlsplit(address).path[1:]: page["text"] for address, page in read.pages.items()}
     assert "make demo" in text["index.html"]
-    assert "--calibration" in text["commands.html"] and "slide-deploy bench" in text["commands.html"]
+    assert (
+        "--calibration" in text["commands.html"] and "slide-deploy bench" in text["commands.html"]
+    )
     for name in dir(slide_deploy):
         if not name.startswith("_"):
             assert name in text["api.html"], f"the reference lacks {name}"
