@@ -1,7 +1,7 @@
 """Pages of the site that are written elsewhere: hooks that ``mkdocs.yml`` names.
 
-README.md is the first page, other texts of the root are pages of their own, and the page of commands
-ends with every option. So no text stands twice.
+README.md is the first page, other texts of the root are pages of their own, and the page of
+commands ends with every option. So no text stands twice.
 """
 
 import re
