@@ -22,12 +22,14 @@ def test_the_readme_runs_from_its_first_block_to_its_last(
     (tmp_path / "net.py").write_text(f"{code}\n\ndef build():\n    return Classifier()\n")
     shutil.copy(ROOT / "examples" / "digits.pth", tmp_path / "model.pth")
     # A clone, an environment and its packages are what the tests run in.
-    elsewhere = dict.fromkeys(
-        ("make demo", "make test", "make wheel", "python3 -m venv", "pip install")
-    )
+    installing = ("make demo", "make test", "make wheel", "python3 -m venv", "pip install")
     follow(README, tmp_path, run, dict.fromkeys(installing))
-    written = {path.name for path in (tmp_path / "exported").iterdir()}
-    for stem in ("classifier", "build", "model"):
+    for folder, stem in (
+        ("from-python", "classifier"),
+        ("from-code", "build"),
+        ("exported", "model"),
+    ):
+        written = {path.name for path in (tmp_path / folder).iterdir()}
         assert {f"{stem}.onnx", f"{stem}.xml", f"{stem}.mlpackage"} <= written
 
 
