@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.validation import validated
 from slide_deploy.files.writing import write_text
-from slide_deploy.tuning.strict import decode
 
 _RECORD = "files.json"
 T = TypeVar("T")
@@ -30,7 +30,7 @@ def read_record(kind: type[T], folder: Path) -> T:
     """
     path = folder / _RECORD
     try:
-        return decode(kind, json.loads(path.read_text(encoding="utf-8")))
+        return validated(kind, json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is no record of files ({error}): write them again.") from error
 

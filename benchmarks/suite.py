@@ -46,7 +46,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmarks.candidates import Sweep, candidate_name
 from benchmarks.own_network import OwnNetwork, as_json
@@ -55,6 +55,7 @@ from slide_deploy import __version__
 from slide_deploy.backends.registry import timed_target_named
 from slide_deploy.errors import InputError
 from slide_deploy.files.hashing import code_digest, sha256
+from slide_deploy.files.validation import validated
 from slide_deploy.formats import format_run_on
 from slide_deploy.parsing import parse_size
 from slide_deploy.tuning.store import tables_digest
@@ -152,12 +153,9 @@ def read_suite(path: Path) -> Suite:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path} is not a readable suite ({error}).") from error
     try:
-        return Suite.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise InputError(f"{path}: {place}: {message}.") from error
+        return validated(Suite, content)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}.") from error
 
 
 def candidate_count(suite: Suite, sweep: Sweep) -> int:

@@ -30,7 +30,7 @@ def evaluate(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Written files; with --merge the results.", metavar="FILE", show_default=False
+            help="Model files; with --merge, results of shards.", metavar="FILE", show_default=False
         ),
     ] = None,
     data: Annotated[
@@ -57,26 +57,31 @@ def evaluate(
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(min=0, help="Of the draw of --sample: another number draws other pictures."),
+        typer.Option(min=0, help="Seed of --sample: another number draws other pictures."),
     ] = 0,
     batch: Annotated[
-        int, typer.Option(min=1, help="Pictures of one call where a file leaves it open.")
+        int, typer.Option(min=1, help="Pictures in one call, for files whose batch size is open.")
     ] = _BATCH,
     shard: Annotated[
         str | None,
-        typer.Option(help="Do one part of the data: the third of sixteen.", metavar="3/16"),
+        typer.Option(
+            help="Evaluate one part of the data only: 3/16 is the third of sixteen.", metavar="3/16"
+        ),
     ] = None,
     merge: Annotated[
-        bool, typer.Option("--merge", help="Join the results of all shards, named as files.")
+        bool,
+        typer.Option("--merge", help="Join the results of all shards, which are given as FILE."),
     ] = False,
     output: Annotated[
         str | None,
-        typer.Option(help="Of the files, where several could be the classes.", metavar="NAME"),
+        typer.Option(
+            help="Name of the output with the classes, if several could be it.", metavar="NAME"
+        ),
     ] = None,
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Say how often files name the right class of pictures, and whether they differ.
+    """Measure how often files name the right class of a picture, and whether files differ.
 
     Top-1, top-5 and agreement with the trained network come with intervals; files are held against
     the network, or against the first file, picture by picture. Exit code 1 if --max-drop is

@@ -27,16 +27,16 @@ def tune(
     attention: Annotated[
         list[str] | None,
         typer.Option(
-            help="One attention by its size, with random weights; once for each. On tokens, as in "
-            "Slide-Swin, unless :nchw follows; 3x3 neighbours unless :k5; heads of 32 features "
-            "unless :d16.",
+            help="One attention by its size, with random weights; repeat for several. On tokens, "
+            "as in Slide-Swin, unless :nchw follows; 3x3 neighbours unless :k5; heads of 32 "
+            "features unless :d16.",
             metavar="CxHxW",
         ),
     ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="Runtime and device, as doctor lists them; once for each. Default: the "
+            help="Runtime and device, as doctor lists them; repeat for several. Default: the "
             "processor, on each runtime that is here.",
             metavar="RUNTIME:DEVICE",
             autocompletion=targets,
@@ -45,7 +45,8 @@ def tune(
     form: Annotated[
         list[str] | None,
         typer.Option(
-            help="That may win; once for each. Default: all.", autocompletion=one_of(FORMS)
+            help="Form that may win. Repeat for several. Default: all.",
+            autocompletion=one_of(FORMS),
         ),
     ] = None,
     strips: Annotated[
@@ -54,21 +55,22 @@ def tune(
     exhaustive: Annotated[
         bool,
         typer.Option(
-            "--exhaustive", help="Every form in every number of strips, not the best two."
+            "--exhaustive", help="Try every form in every number of strips, not the best two only."
         ),
     ] = False,
     seconds: Annotated[
-        float, typer.Option(min=0.1, help="Of measuring, for each candidate of the long race.")
+        float,
+        typer.Option(min=0.1, help="Seconds of measuring for each candidate of the long race."),
     ] = 1.0,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="For one call. Default: all cores.")
+        int | None, typer.Option(min=1, help="Threads of one call. Default: all cores.")
     ] = None,
     precision: Annotated[
         PrecisionOption, typer.Option(help="Of the files.", case_sensitive=False)
     ] = DEFAULT_PRECISION,
     out: Annotated[
         Path | None,
-        typer.Option(help="Table to add to. Default: your own, where export looks first."),
+        typer.Option(help="Tuning table to add to. Default: your own, where export looks first."),
     ] = None,
     quiet: QuietOption = False,
     json_to: JsonOption = None,

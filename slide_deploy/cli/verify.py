@@ -18,20 +18,20 @@ from slide_deploy.cli.source import Source, against_source
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
-    from slide_deploy.verification.divergence import Parting
+    from slide_deploy.verification.divergence import Divergence
 
 _CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
 
 @against_source
 def verify(
-    file: Annotated[Path, typer.Argument(help="A written file.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
     source: Source,
     precision: Annotated[
         PrecisionOption | None,
         typer.Option(
-            help="Of the file: how far its answers may be off, and what the runtime computes in. "
-            "Default: what the file claims, where it holds that.",
+            help="Precision of the file: how far its outputs may be off, and what the runtime "
+            "computes in. Default: what the file claims.",
             case_sensitive=False,
         ),
     ] = None,
@@ -168,9 +168,7 @@ def _by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | N
 
 
 def predict(
-    file: Annotated[
-        Path, typer.Argument(help="A written file.", metavar="FILE", show_default=False)
-    ],
+    file: Annotated[Path, typer.Argument(help="Model file.", metavar="FILE", show_default=False)],
     images: Annotated[
         list[Path], typer.Argument(help="Pictures.", metavar="PICTURE", show_default=False)
     ],
@@ -182,7 +180,9 @@ def predict(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option(help="Of the file, where several could be the classes.", metavar="NAME"),
+        typer.Option(
+            help="Name of the output with the classes, if several could be it.", metavar="NAME"
+        ),
     ] = None,
     json_to: JsonOption = None,
 ) -> None:
@@ -248,7 +248,7 @@ def _refuse_exchanged(file: Path, against: Path | None) -> None:
         )
 
 
-def _describe_parting(parting: "Parting") -> str:
+def _describe_parting(parting: "Divergence") -> str:
     if parting.first_wrong is None:
         return f"layers: all {parting.layers} agree"
     after = f"; the last that agrees is {parting.last_right}" if parting.last_right else ""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slide_deploy.cli.options import QuietOption
+from slide_deploy.cli.panels import PanelCommand
 from slide_deploy.errors import InputError
 from slide_deploy.parsing import parse_shapes
 
@@ -18,15 +20,18 @@ if TYPE_CHECKING:
     from benchmarks.web.adb import Phone
     from benchmarks.web.serving import Waiting
 
-web = typer.Typer(help="What pages need that measure in a browser.", no_args_is_help=True)
+web = typer.Typer(help="Fetch what a page needs to measure in a browser.", no_args_is_help=True)
 
 
-@web.command(epilog="Example: slide-deploy web fetch --from onnxruntime-web-1.30.0.tgz")
+@web.command(
+    cls=PanelCommand, epilog="Example: slide-deploy web fetch --from onnxruntime-web-1.30.0.tgz"
+)
 def fetch(
     archive: Annotated[
         Path | None,
-        typer.Option("--from", help="What npm pack wrote, where there is no network."),
+        typer.Option("--from", help="Archive that npm pack wrote, for machines without network."),
     ] = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Put the files of ONNX Runtime Web into the cache, from npm's registry or an archive."""
     from slide_deploy.backends.web import assets

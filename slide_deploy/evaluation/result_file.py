@@ -15,8 +15,8 @@ from typing import Any
 from slide_deploy.errors import InputError
 from slide_deploy.evaluation.figures import summary_of
 from slide_deploy.evaluation.record import RECORD_VERSION, Record
+from slide_deploy.files.validation import validated
 from slide_deploy.terminal.printable import as_text
-from slide_deploy.tuning.strict import decode
 
 # One million images and twenty files take about 80 MB.
 _MAX_BYTES = 256 << 20
@@ -61,11 +61,11 @@ def read(path: Path) -> Record:
         raise _unusable(path, "it has other fields")
     if version != RECORD_VERSION:
         raise InputError(
-            f"{path} has format version {version} and this slide-deploy reads {RECORD_VERSION}: use "
-            f"the version of slide-deploy that wrote it."
+            f"{path} has format version {version} and this slide-deploy reads {RECORD_VERSION}: "
+            f"use the version of slide-deploy that wrote it."
         )
     try:
-        record = decode(Record, document["record"])
+        record = validated(Record, document["record"])
     except ValueError as error:
         raise _unusable(path, str(error)) from error
     if not _follows(document["summary"], summary_of(record)):
