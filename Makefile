@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo detector picture test test-all lint types unit long full mutants faults random runtime-bugs tune \
+.PHONY: help demo detector docs picture test test-all lint types unit long full mutants faults random runtime-bugs tune \
 	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
 	bench-precisions devices device-results coverage \
 	wheel format train clean
@@ -34,6 +34,7 @@ help:
 	@echo "make bench-precisions  what each precision costs a trained model; see docs/precision.md"
 	@echo "make devices test LiteRT, ExecuTorch and Core AI, in an environment of their own"
 	@echo "make device-results  check the results in docs/devices and write their table"
+	@echo "make docs    build the documentation as a site, in build/site"
 	@echo "make picture draw the picture at the top of the README"
 	@echo "make wheel   build the wheel, with ONNX Runtime Web for pages in it"
 	@echo "make format  format the code"
@@ -54,7 +55,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev,docs]'
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -63,6 +64,10 @@ demo: $(VENV)/.installed
 
 detector: $(VENV)/.installed
 	$(BIN)/python examples/deploy_detector.py --out build/detector
+
+# A broken link or anchor, or a page that no menu names, is an error.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # The network is that of the example, whose attention is a class of its own.
 picture: $(VENV)/.installed
