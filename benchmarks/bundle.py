@@ -41,7 +41,7 @@ LIGHT = (
     "slide_deploy/saved/flatbuffer.py",
     "slide_deploy/formats.py",
     "slide_deploy/files/hashing.py",
-    "slide_deploy/input_shapes.py",
+    "slide_deploy/parsing.py",
     "slide_deploy/process/interruption.py",
     "slide_deploy/machine",
     "slide_deploy/saved/mlpackage",
