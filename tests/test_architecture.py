@@ -1,6 +1,7 @@
 """The arrows between the rooms point one way."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -25,13 +26,30 @@ ARROWS = {
     "slide_deploy.formats": {"slide_deploy.errors"},
     "slide_deploy.precisions": {"slide_deploy.errors"},
     "slide_deploy.files.model_files": {"slide_deploy.errors", "slide_deploy.formats"},
-    "slide_deploy.folding.surgery": set(),
+    "slide_deploy.folding.surgery": {"slide_deploy.errors"},
     "slide_deploy.process.torch_defaults": set(),
     "slide_deploy.parsing": {"slide_deploy.errors"},
-    "slide_deploy.files.writing": {"slide_deploy.errors"},
+    "slide_deploy.files.moves": set(),
+    "slide_deploy.files.scratch": {"slide_deploy.process.interruption", "slide_deploy.files.moves"},
+    "slide_deploy.files.writing": {
+        "slide_deploy.errors",
+        "slide_deploy.files.moves",
+        "slide_deploy.files.scratch",
+    },
     "slide_deploy.process.child_python": set(),
     "slide_deploy.process.interruption": set(),
-    "slide_deploy.files.folders": {"slide_deploy.errors", "slide_deploy.process.interruption"},
+    "slide_deploy.files.folders": {
+        "slide_deploy.errors",
+        "slide_deploy.process.interruption",
+        "slide_deploy.files.scratch",
+    },
+    "slide_deploy.files.publishing": {
+        "slide_deploy.errors",
+        "slide_deploy.files.folders",
+        "slide_deploy.process.interruption",
+        "slide_deploy.files.moves",
+        "slide_deploy.files.scratch",
+    },
     "slide_deploy.folding.formulas": {"slide_deploy.errors"},
     "slide_deploy.models": {"slide_deploy.errors", "slide_deploy.folding.formulas"},
     "slide_deploy.checkpoint": {
@@ -53,7 +71,6 @@ ARROWS = {
         "slide_deploy.folding.formulas",
         "slide_deploy.models",
     },
-    "slide_deploy.folding.wrappers": {"slide_deploy.errors", "slide_deploy.folding.surgery"},
     "slide_deploy.foreign": {
         "slide_deploy.errors",
         "slide_deploy.folding.layer",
@@ -72,7 +89,6 @@ ARROWS = {
         "slide_deploy.passes.report",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
     },
     "slide_deploy.passes.report": set(),
     "slide_deploy.lowerings": {
@@ -130,7 +146,6 @@ ARROWS = {
         "slide_deploy.folding.model",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
         "slide_deploy.files.writing",
     },
     "slide_deploy.verification.draws": {"slide_deploy.errors"},
@@ -209,9 +224,14 @@ ARROWS = {
         "slide_deploy.files.model_files",
         "slide_deploy.precisions",
         "slide_deploy.saved.tflite",
+        "slide_deploy.files.scratch",
     },
     # The benchmark's own page takes modules from here, and from no other backend.
-    "slide_deploy.backends.web": {"slide_deploy.backends", "slide_deploy.errors"},
+    "slide_deploy.backends.web": {
+        "slide_deploy.backends",
+        "slide_deploy.errors",
+        "slide_deploy.files.scratch",
+    },
     # The one backend that runs checkpoints.
     "slide_deploy.backends.torch": {
         "slide_deploy.backends",
@@ -318,6 +338,7 @@ WITHOUT_TORCH = (
 )
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     found = {}
     for package in ("slide_deploy", "exporters", "benchmarks"):
@@ -327,6 +348,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Modules that a file imports, at the top or late."""
     names = set()

@@ -134,7 +134,7 @@ def test_export_verify_and_fold(run, tmp_path: Path) -> None:
     assert (code, "fold: already folded" in out) == (0, True)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_export_in_another_lowering(run, tmp_path: Path) -> None:
     call = (
         "export",
@@ -256,6 +256,7 @@ def test_features_from_export_to_check_and_verify(run, tmp_path: Path, small: Pa
     assert "export the model without --features" in err
 
 
+@pytest.mark.slow
 def test_another_image_size_from_export_to_verify(run, tmp_path: Path) -> None:
     at = ("--image-size", "128x64", "--keep-windows")
     code, out, _ = run("export", NANO, "--to", "onnx", "--out", tmp_path, *at)

@@ -98,9 +98,14 @@ def test_webgpu_is_wrong_exactly_where_the_rule_reports_it(tmp_path: Path, polic
         assert not wrong, f"ONNX Runtime Web {assets.VERSION} is wrong too: add it to the bug"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
-def test_two_of_our_forms_trigger_the_bug(form: str, policy: Policy, nano: Golden) -> None:
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(form, marks=pytest.mark.full if form == "depthwise" else pytest.mark.slow)
+        for form in FORMS
+    ],
+)
+def test_one_of_our_forms_triggers_the_bug(form: str, policy: Policy, nano: Golden) -> None:
     files = exported(load_checkpoint(nano.path), lowering=Lowering(form), formats=("onnx",))
     assert bool(met(exported_path(files, "onnx"), policy)) == (form == "depthwise")
 

@@ -20,7 +20,7 @@ from slide_deploy.graph_checks import check_file
 from slide_deploy.precisions import precision_named
 from slide_deploy.tasks.proofs import examples_to_prove
 from tests.shared import once
-from tests.support import copied, golden_swin, randomise
+from tests.support import copied, exported, golden_swin, randomise
 
 NANO = golden_swin("slide_swin_nano")
 IMAGE = torch.zeros(1, 3, 16, 16)
@@ -141,8 +141,8 @@ def test_unneeded_examples_are_refused(tmp_path: Path) -> None:
         slide_deploy.verify(written("float32"), network(), IMAGE, calibration=examples(tmp_path))
 
 
-def test_the_command_reports_the_source_of_its_limits(tmp_path: Path) -> None:
-    result = slide_deploy.export(NANO.path, to="openvino", out=tmp_path, precision="float16")
+def test_the_command_reports_the_source_of_its_limits() -> None:
+    result = exported(NANO.load(), formats=("openvino",), precision="float16")
     arguments = ["verify", str(result.paths["openvino"]), "--against", str(NANO.path)]
     said = CliRunner().invoke(app, arguments)
     assert said.exit_code == 0
