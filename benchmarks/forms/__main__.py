@@ -7,9 +7,14 @@ from pathlib import Path
 
 from benchmarks import result
 from benchmarks.forms.standing import MOST, Standing, standings
+<<<<<<< HEAD
 from benchmarks.generated_page import GeneratedPage
 from benchmarks.grid import Grid
 from slide_deploy.errors import SlideDeployError
+=======
+from benchmarks.generated_page import GeneratedPage, Grid
+from slide_deploy.errors import InputError, SlideDeployError
+>>>>>>> e5
 
 COMMAND = "make bench-forms"
 SUITES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.toml")))

@@ -190,9 +190,9 @@ def bench(
     if limit is not None:
         require_comparable(found)
     if calibrate:
-        from benchmarks.calibration import require_memory
+        from benchmarks.calibration import require_noise_store
 
-        require_memory()
+        require_noise_store()
     artifacts = {each.candidate.name: stated(_artifact(each), shares) for each in members}
     require_use(shares, artifacts.values())
     plan = RacePlan(
@@ -283,8 +283,8 @@ def _race(plan: "RacePlan", quiet: bool) -> "Run":
 
 
 def _calibrate(plan: "RacePlan", quiet: bool) -> None:
-    """Measure and remember the noise of every target of the plan, on its first candidate there."""
-    from benchmarks.calibration import COPIES, calibrate, remember
+    """Measure and store the noise of every target of the plan, with its first candidate."""
+    from benchmarks.calibration import COPIES, calibrate, store_noise
     from slide_deploy.terminal.progress import Steps
 
     first: dict[str, Candidate] = {}
@@ -293,7 +293,7 @@ def _calibrate(plan: "RacePlan", quiet: bool) -> None:
     for target, candidate in first.items():
         with Steps(quiet, COPIES + plan.rounds) as step:
             noise = calibrate(candidate, plan, step)
-        remember(target, noise)
+        store_noise(target, noise)
         if not quiet:
             typer.echo(
                 f"{target}: 95 % of the ratios of equal candidates lie within {noise - 1:.1%}; a "
@@ -302,9 +302,9 @@ def _calibrate(plan: "RacePlan", quiet: bool) -> None:
 
 
 def _noise(candidates: "Sequence[Candidate]") -> float | None:
-    from benchmarks.calibration import remembered
+    from benchmarks.calibration import stored_noise
 
-    return remembered([each.target for each in candidates])
+    return stored_noise([each.target for each in candidates])
 
 
 def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
