@@ -7,14 +7,8 @@ from pathlib import Path
 
 from benchmarks import result
 from benchmarks.forms.standing import MOST, Standing, standings
-<<<<<<< HEAD
-from benchmarks.generated_page import GeneratedPage
-from benchmarks.grid import Grid
-from slide_deploy.errors import SlideDeployError
-=======
 from benchmarks.generated_page import GeneratedPage, Grid
-from slide_deploy.errors import InputError, SlideDeployError
->>>>>>> e5
+from slide_deploy.errors import SlideDeployError
 
 COMMAND = "make bench-forms"
 SUITES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.toml")))
