@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo detector picture test test-all lint types unit long full mutants random traps tune \
+.PHONY: help fuzz demo detector picture test test-all lint types unit long full mutants random traps tune \
 	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
 	bench-precisions devices device-results \
 	wheel format train clean
@@ -19,6 +19,7 @@ help:
 	@echo "make test-all  the same, then the long tests: sweeps, full sizes, all mutants"
 	@echo "make full    run every pair of network, form and format, for an hour; see docs/architecture.md"
 	@echo "make mutants damage valid files in every way and print who sees it"
+	@echo "make fuzz    feed 10,000 damaged files to every reader; see docs/security.md"
 	@echo "make random  a thousand random networks that no test has seen, through all passes"
 	@echo "make traps   run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
@@ -106,6 +107,11 @@ mutants: $(VENV)/.installed
 SEED ?= random
 random: $(VENV)/.installed
 	SLIDE_DEPLOY_SEED=$(SEED) $(PYTEST) tests/passes/test_random_programs.py
+
+# Guided by atheris where it is installed: .venv/bin/python -m pip install atheris
+FUZZ_FLAGS ?=
+fuzz: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ_FLAGS)
 
 traps: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.traps

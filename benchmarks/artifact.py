@@ -4,7 +4,6 @@ For the workstation: devices get the answers with the bundle, since reading grap
 that they need not have.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from benchmarks.record import Artifact
 from slide_deploy.companions import digest_of, digests_of, files_in, graph_of, parts_of
 from slide_deploy.graph_checks import Graph, inspect, traffic
+from slide_deploy.reading import read_json
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def _calibration(manifest: Path, digests: dict[str, str]) -> str:
 def _stated(manifest: Path, digests: dict[str, str], key: str) -> list[Any]:
     """What a manifest says under a key of exactly these files."""
     try:
-        entries = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        entries = read_json(manifest)["files"]
         return [entry.get(key) for entry in entries if entry["sha256"] == digests]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 
 

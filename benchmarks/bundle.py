@@ -48,6 +48,8 @@ LIGHT = (
     "slide_deploy/model_files.py",
     "slide_deploy/parity.py",
     "slide_deploy/precisions.py",
+    "slide_deploy/printable.py",
+    "slide_deploy/reading.py",
     "slide_deploy/references/__init__.py",
     "slide_deploy/references/manifest_entry.py",
     "slide_deploy/references/proof.py",

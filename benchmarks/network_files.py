@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slide_deploy.errors import InputError
+from slide_deploy.reading import read_json
 from slide_deploy.tuning.strict import decode
 from slide_deploy.writing import write_text
 
@@ -30,8 +31,8 @@ def read_record(kind: type[T], folder: Path) -> T:
     """
     path = folder / _RECORD
     try:
-        return decode(kind, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        return decode(kind, read_json(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is no record of files ({error}): write them again.") from error
 
 

@@ -16,10 +16,11 @@ from benchmarks.plausible import implausible
 from benchmarks.record import RECORD_VERSION, Run
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks.readers.limits import short
+from slide_deploy.reading import parse_json, read_bytes
 from slide_deploy.writing import write_bytes
 
 # Twenty candidates of a hundred thousand samples each need some 20 MB.
-MAX_BYTES = 256 << 20
+MAX_BYTES = 128 << 20
 
 # Version: the step from it to the next one. A step takes the parsed JSON and returns it changed.
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -34,10 +35,7 @@ def read(path: Path) -> Run:
         InputError: the file is missing, damaged, too new or holds figures that cannot be.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise _unusable(path, f"it has {size:,} bytes, more than any run needs")
-        content = path.read_bytes()
+        content = read_bytes(path, MAX_BYTES)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}): give a file that slide-deploy bench "
@@ -98,16 +96,12 @@ def schema() -> dict[str, Any]:
 
 def _parsed(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(content, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(content)
+    except ValueError as error:
         raise _unusable(path, f"it is not valid JSON ({short(str(error))})") from error
     if not isinstance(document, dict) or type(document.get("version")) is not int:
         raise _unusable(path, "it states no version")
     return document
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number of JSON")
 
 
 def _upgraded(path: Path, document: dict[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.formats import format_run_on
 from slide_deploy.hashing import code_digest, sha256
 from slide_deploy.image_size import parse_size
+from slide_deploy.reading import read_text
 from slide_deploy.tuning.store import tables_digest
 
 
@@ -137,6 +138,8 @@ class Wanted:
     own: OwnNetwork | None = None
 
 
+# A suite is written by hand.
+_MAX_BYTES = 1 << 20
 # Writes the file that is wanted into a folder and returns it.
 Export = Callable[[Wanted, Path], Path]
 
@@ -148,8 +151,9 @@ def read_suite(path: Path) -> Suite:
         InputError: if the file is missing, no TOML, or says something that a suite does not.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = tomllib.loads(read_text(path, most=_MAX_BYTES))
+    # Python's own limits: digits of a number, nesting.
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a readable suite ({error}).") from error
     try:
         return Suite.model_validate(content)

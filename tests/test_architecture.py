@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 
 # Room: what it may import of this project. A room stands for itself and all below it.
 ARROWS = {
-    "slide_deploy.errors": set(),
+    "slide_deploy.errors": {"slide_deploy.printable"},
+    "slide_deploy.reading": set(),
     "slide_deploy.printable": set(),
     "slide_deploy.hashing": {"slide_deploy"},
     "slide_deploy.formats": {"slide_deploy.errors"},

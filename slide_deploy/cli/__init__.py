@@ -15,6 +15,7 @@ import typer
 from slide_deploy import __version__, interruption
 from slide_deploy.cli import about, bench, check, evaluate, export, results, tune, verify, web
 from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.printable import say
 from slide_deploy.tasks.options import missing_extra
 
 app = typer.Typer(
@@ -101,20 +102,20 @@ def run() -> None:
         app(prog_name=app.info.name)  # completion is for this name, however it was started
     except SlideDeployError as error:
         interruption.check()  # a library may have made this error of a Ctrl-C
-        typer.echo(f"slide-deploy: {error}", err=True)
+        say(f"slide-deploy: {error}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
         lacking = missing_extra(error)
         if lacking is None:
             raise
-        typer.echo(f"slide-deploy: {lacking}", err=True)
+        say(f"slide-deploy: {lacking}", err=True)
         sys.exit(2)
     except OSError as error:
         # What opens no file was writing: to a full disk, or to a terminal that went away.
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
             raise
         _drop_standard_output()
-        typer.echo(f"slide-deploy: standard output takes no more ({error.strerror}).", err=True)
+        say(f"slide-deploy: standard output takes no more ({error.strerror}).", err=True)
         sys.exit(2)
 
 

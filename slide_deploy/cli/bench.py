@@ -22,6 +22,7 @@ from slide_deploy.cli.web import Elsewhere
 from slide_deploy.errors import InputError
 from slide_deploy.input_shapes import parse_shapes
 from slide_deploy.precisions import FLOAT32
+from slide_deploy.printable import say
 from slide_deploy.share import parse_share
 from slide_deploy.tasks.options import require_bench
 
@@ -192,11 +193,11 @@ def bench(
 
         write_bundle(plan, bundle)
         if not outputs.quiet:
-            typer.echo(f"written: {bundle}")
+            say(f"written: {bundle}")
         return
     if web_bundle is not None:
         for page in elsewhere.write(plan, threads):
-            typer.echo(f"written: {page}")
+            say(f"written: {page}")
         return
     if calibrate:
         _calibrate(plan, outputs.quiet)
@@ -278,7 +279,7 @@ def _calibrate(plan: "Plan", quiet: bool) -> None:
             noise = calibrate(candidate, plan, step)
         remember(target, noise)
         if not quiet:
-            typer.echo(
+            say(
                 f"{target}: 95 % of the ratios of equal candidates lie within {noise - 1:.1%}; a "
                 f"gate below that would fire by chance"
             )

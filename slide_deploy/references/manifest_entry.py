@@ -3,11 +3,11 @@
 A device that was handed a file without its manifest has nothing to hold them against.
 """
 
-import json
 from pathlib import Path
 
 from slide_deploy.errors import InputError
 from slide_deploy.hashing import sha256
+from slide_deploy.reading import read_json
 
 MANIFEST = "manifest.json"
 
@@ -32,8 +32,8 @@ def refuse_others(path: Path) -> None:
 def _stated(manifest: Path, name: str) -> set[str]:
     """The hashes that a manifest has of a file of reference outputs; none where it has no entry."""
     try:
-        entries = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        entries = read_json(manifest)["files"]
         recorded = [entry.get("reference_outputs") or {} for entry in entries]
         return {str(each[name]) for each in recorded if name in each}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return set()

@@ -17,6 +17,7 @@ import numpy as np
 from slide_deploy.draws import Frame, Recipe
 from slide_deploy.errors import InputError
 from slide_deploy.precisions import Limit, known_precisions
+from slide_deploy.reading import parse_json
 from slide_deploy.references.manifest_entry import refuse_others
 from slide_deploy.references.record import MOST_DRAWN, Expected, ExpectedCase, Reference, Sampling
 
@@ -89,7 +90,7 @@ def read_reference(path: Path) -> Reference | None:
     try:
         if beside.stat().st_size > _MOST_BYTES:
             raise ValueError
-        content = json.loads(_metadata(beside)[_KEY])
+        content = parse_json(_metadata(beside)[_KEY])
         found = _reference(content, load_file(beside))
     except (
         *(SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError),
