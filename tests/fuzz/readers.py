@@ -88,21 +88,18 @@ def _graph(path: Path) -> None:
 
 
 def _asset(path: Path) -> None:
-    """Our part of reading an asset; Apple's library has a process of its own."""
+    """Our part of reading an asset with the right hash; Apple's library has its own process."""
+    import hashlib
+
     from slide_deploy.aimodel import open_asset
     from slide_deploy.aimodel.bytecode import resources
     from slide_deploy.graph_checks.readers.data_files import map_file
 
     program = path / "main.mlirb"
-    resources(path, map_file(path, program))
-    open_asset(path)
-
-
-def _asset_of_right_hash(path: Path) -> None:
-    import hashlib
-
-    (path / "main.hash").write_bytes(hashlib.sha256((path / "main.mlirb").read_bytes()).digest())
-    _asset(path)
+    if program.is_file() and program.stat().st_size < 1 << 20:
+        (path / "main.hash").write_bytes(hashlib.sha256(program.read_bytes()).digest())
+    asset = open_asset(path)
+    resources(path, map_file(path, asset.program))
 
 
 def _run(path: Path) -> None:
@@ -323,7 +320,7 @@ GRAPHS = (
     Reader("litert", _of("litert"), _graph, "seed.tflite", ("seed.tflite",), _FLATBUFFER),
     Reader("executorch", _of("executorch"), _graph, "seed.pte", ("seed.pte",), _FLATBUFFER),
     Reader(
-        *("coreai", _of("coreai"), _asset_of_right_hash, "seed.aimodel"),
+        *("coreai", _of("coreai"), _asset, "seed.aimodel"),
         *(_ASSET_PARTS, (*NAMES, changes.json_tree)),
     ),
 )

@@ -192,4 +192,6 @@ def pictures(folder: Path) -> None:
 
 
 def arrays(folder: Path) -> None:
-    np.savez(folder / "seed.npz", image=np.random.default_rng(0).normal(size=(80, 3, 2, 2)).astype("f4"))
+    np.savez(
+        folder / "seed.npz", image=np.random.default_rng(0).normal(size=(80, 3, 2, 2)).astype("f4")
+    )
