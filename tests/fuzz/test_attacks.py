@@ -277,7 +277,7 @@ def png(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("sides", [(10_000, MOST_PIXELS // 10_000 + 1), (2**31 - 1, 2**31 - 1)])
 def test_a_picture_that_unfolds_is_refused(sides: tuple[int, int], tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(png(*sides))
-    with pytest.raises(InputError, match="is a picture of more than|cannot be read as a picture"):
+    with pytest.raises(InputError, match=r"is a picture of more than|cannot be read as a picture"):
         read_picture(tmp_path / "bomb.png")
 
 
@@ -300,10 +300,12 @@ def test_a_note_that_is_damaged_leaves_the_picture_as_it_is(tmp_path: Path) -> N
 def test_an_archive_of_examples_that_unfolds_is_refused(tmp_path: Path) -> None:
     from exporters.quantisation import calibration
 
-    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as written:
-        with written.open("image.npy", "w", force_zip64=True) as member:
-            for _ in range(80):
-                member.write(bytes(1 << 24))
+    with (
+        zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as written,
+        written.open("image.npy", "w", force_zip64=True) as member,
+    ):
+        for _ in range(80):
+            member.write(bytes(1 << 24))
     assert calibration._LARGEST_ARCHIVE < 80 << 24
     with pytest.raises(InputError, match="is not a NumPy archive"):
         reader_named("calibration").read(tmp_path / "x.npz")
