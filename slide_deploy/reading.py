@@ -34,7 +34,7 @@ def read_bytes(path: Path, most: int = SMALL) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     if status.st_size > most:
-        raise OSError(errno.EFBIG, f"it has more than {most >> 20} MiB", str(path))
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
     with path.open("rb") as stream:
         return stream.read(most + 1)[:most]
 

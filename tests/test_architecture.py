@@ -32,6 +32,7 @@ ARROWS = {
     "slide_deploy.folding": {"slide_deploy.errors"},
     "slide_deploy.models": {"slide_deploy.errors", "slide_deploy.folding"},
     "slide_deploy.checkpoint": {
+        "slide_deploy.reading",
         "slide_deploy",
         "slide_deploy.errors",
         "slide_deploy.formats",
@@ -101,6 +102,7 @@ ARROWS = {
         "slide_deploy.torch_defaults",
     },
     "slide_deploy.tuning": {
+        "slide_deploy.reading",
         "slide_deploy.tuning.strict",
         "slide_deploy.errors",
         "slide_deploy.formats",
@@ -160,6 +162,7 @@ ARROWS = {
         "slide_deploy.torch_defaults",
     },
     "slide_deploy.references": {
+        "slide_deploy.reading",
         "slide_deploy.backends",
         "slide_deploy.cases",
         "slide_deploy.companions",
@@ -203,6 +206,7 @@ ARROWS = {
         "slide_deploy.hosts",
     },
     "slide_deploy.graph_checks": {
+        "slide_deploy.reading",
         "slide_deploy",
         "slide_deploy.aimodel",
         "slide_deploy.console",
@@ -225,6 +229,7 @@ ARROWS = {
     },
     "slide_deploy.tuning.strict": set(),
     "slide_deploy.evaluation": {
+        "slide_deploy.reading",
         "slide_deploy",
         "slide_deploy.companions",
         "slide_deploy.console",
@@ -249,6 +254,7 @@ ARROWS = {
     },
     "slide_deploy.tables": set(),
     "slide_deploy.console": {
+        "slide_deploy.printable",
         "slide_deploy.doctor",
         "slide_deploy.noise",
         "slide_deploy.parity",
@@ -259,6 +265,7 @@ ARROWS = {
     # What files say of their image: whoever writes, runs or proves one reads it.
     "slide_deploy.images.description": {"slide_deploy.errors", "slide_deploy.printable"},
     "slide_deploy.images": {
+        "slide_deploy.reading",
         "slide_deploy.errors",
         "slide_deploy.images.description",
         "slide_deploy.input_shapes",

@@ -8,11 +8,30 @@ from tests.fuzz.seeds import ROOT
 
 # What parses bytes or texts that may come from a file, by the names that are called.
 _PARSERS = frozenset(
-    """
-    json.loads json.load tomllib.loads tomllib.load csv.reader Image.open np.load zipfile.ZipFile
-    tarfile.open safe_open load_file expat.ParserCreate read_json parse_json read_text read_bytes
-    pickletools.genops core.read_model onnx.load np.memmap mmap.mmap messages.Model.FromString
-    """.split()
+    [
+        "json.loads",
+        "json.load",
+        "tomllib.loads",
+        "tomllib.load",
+        "csv.reader",
+        "Image.open",
+        "np.load",
+        "zipfile.ZipFile",
+        "tarfile.open",
+        "safe_open",
+        "load_file",
+        "expat.ParserCreate",
+        "read_json",
+        "parse_json",
+        "read_text",
+        "read_bytes",
+        "pickletools.genops",
+        "core.read_model",
+        "onnx.load",
+        "np.memmap",
+        "mmap.mmap",
+        "messages.Model.FromString",
+    ]
 )
 # Module that parses: the reader whose inputs reach it, or why none needs to.
 REACHED = {
