@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help fuzz demo detector picture test test-all lint types unit long full mutants random traps tune \
+.PHONY: help fuzz demo detector picture test test-all lint types unit long full mutants random runtime-bugs tune \
 	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
 	bench-precisions devices device-results \
 	wheel format train clean
@@ -21,10 +21,10 @@ help:
 	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make fuzz    feed 10,000 damaged files to every reader; see docs/security.md"
 	@echo "make random  a thousand random networks that no test has seen, through all passes"
-	@echo "make traps   run every pattern that is written on every runtime, where sizes coincide"
+	@echo "make runtime-bugs  run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
 	@echo "make bench-trust  measure the benchmark itself, for half an hour; see docs/trust.md"
-	@echo "make bench-export  race our files against their peers, for an hour; see docs/performance.md"
+	@echo "make bench-export  race our files against their baselines, for an hour; see docs/performance.md"
 	@echo "make accuracy-plot  race networks of known accuracy and draw it beside their latency"
 	@echo "make bench-forms  race small networks in every form, for half an hour; see docs/tuning.md"
 	@echo "make bench-passes  race networks with and without each pass, for half an hour; see docs/passes.md"
@@ -113,8 +113,8 @@ FUZZ_FLAGS ?=
 fuzz: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ_FLAGS)
 
-traps: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.traps
+runtime-bugs: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.runtime_bugs
 
 # 64 images a call take milliseconds: less would time Python and the clock.
 bench-trust: $(VENV)/.installed
@@ -125,11 +125,11 @@ bench-trust: $(VENV)/.installed
 
 # A run for each suite: what is in one is interleaved. A candidate that fails does not stop the rest.
 BENCH_FLAGS ?= --rounds 12 --seconds 5
-SUITES ?= $(basename $(notdir $(wildcard benchmarks/peers/*.toml)))
+SUITES ?= $(basename $(notdir $(wildcard benchmarks/baselines/*.toml)))
 bench-export: $(VENV)/.installed
 	mkdir -p build/performance
 	for suite in $(SUITES); do \
-		$(BIN)/slide-deploy bench --suite benchmarks/peers/$$suite.toml $(BENCH_FLAGS) \
+		$(BIN)/slide-deploy bench --suite benchmarks/baselines/$$suite.toml $(BENCH_FLAGS) \
 			--json build/performance/$$suite.json || test $$? -eq 1 || exit; \
 	done
 	$(BIN)/python -m benchmarks.performance build/performance --out docs/performance.md \
@@ -138,7 +138,7 @@ bench-export: $(VENV)/.installed
 # The plots of accuracy alone.
 accuracy-plot: $(VENV)/.installed
 	mkdir -p build/performance
-	$(BIN)/slide-deploy bench --suite benchmarks/peers/accuracy.toml $(BENCH_FLAGS) \
+	$(BIN)/slide-deploy bench --suite benchmarks/baselines/accuracy.toml $(BENCH_FLAGS) \
 		--json build/performance/accuracy.json || test $$? -eq 1
 	$(BIN)/python -m benchmarks.performance.picture build/performance/accuracy.json \
 		--out docs/images
@@ -203,7 +203,8 @@ tune: $(DEVICES)/.installed
 		--attention 128x56x56 --attention 256x28x28 \
 		--attention 96x56x56:nchw --attention 128x56x56:nchw
 	$(BIN)/$(TUNE) --strips 1 --precision int8 --attention 96x56x56 --attention 192x28x28
-	$(DEVICES)/bin/python -m $(TUNE_DEVICES) --strips 1 --attention 96x56x56 --attention 192x28x28
+	for size in 96x56x56 192x28x28 16x8x8:d8 8x32x32:d8 32x28x28 64x14x14; do \
+		$(DEVICES)/bin/python -m $(TUNE_DEVICES) --strips 1 --attention $$size || exit; done
 	for size in $(OTHER_HOSTS); do $(BIN)/$(TUNE) --strips 1 --attention $$size || exit; done
 	$(BIN)/$(TUNE) --strips 1,10,20 --form running-mean --form flat \
 		--attention 96x200x200:nchw --attention 128x200x200:nchw

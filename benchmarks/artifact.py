@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import Artifact
-from slide_deploy.companions import digest_of, digests_of, files_in, graph_of, parts_of
+from slide_deploy.files.companions import digest_of, digests_of, files_in, graph_of, parts_of
+from slide_deploy.files.reading import read_json
 from slide_deploy.graph_checks import Graph, inspect, traffic
-from slide_deploy.reading import read_json
 
 
 @dataclass(frozen=True)

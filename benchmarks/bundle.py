@@ -16,13 +16,13 @@ import slide_deploy
 from benchmarks.bundle_texts import RUN, readme
 from benchmarks.measuring import plan_file
 from benchmarks.measuring.bundle_runner import PLAN
-from benchmarks.measuring.race import Plan
+from benchmarks.measuring.race import RacePlan
 from benchmarks.record import Candidate
 from slide_deploy.backends.registry import TARGETS
-from slide_deploy.companions import files_of
 from slide_deploy.errors import InputError
-from slide_deploy.references.reference_file import reference_path
-from slide_deploy.writing import draft_of
+from slide_deploy.files.companions import files_of
+from slide_deploy.files.writing import draft_of
+from slide_deploy.verification.reference_outputs.reference_file import reference_path
 
 # Modules, and packages with all below them; a test holds them to be closed under import.
 LIGHT = (
@@ -30,39 +30,40 @@ LIGHT = (
     "benchmarks/record.py",
     "benchmarks/measuring",
     "slide_deploy/__init__.py",
-    "slide_deploy/aimodel",
+    "slide_deploy/saved/aimodel",
     "slide_deploy/backends",
-    "slide_deploy/cases.py",
-    "slide_deploy/child_python.py",
+    "slide_deploy/verification/cases.py",
+    "slide_deploy/process/child_python.py",
     "slide_deploy/deployable/__init__.py",
     "slide_deploy/deployable/inputs.py",
-    "slide_deploy/draws.py",
+    "slide_deploy/verification/draws.py",
     "slide_deploy/errors.py",
-    "slide_deploy/flatbuffer.py",
+    "slide_deploy/saved/flatbuffer.py",
     "slide_deploy/formats.py",
-    "slide_deploy/hashing.py",
+    "slide_deploy/files/hashing.py",
     "slide_deploy/input_shapes.py",
-    "slide_deploy/interruption.py",
+    "slide_deploy/process/interruption.py",
     "slide_deploy/machine",
-    "slide_deploy/mlpackage",
-    "slide_deploy/model_files.py",
-    "slide_deploy/parity.py",
+    "slide_deploy/saved/mlpackage",
+    "slide_deploy/files/model_files.py",
+    "slide_deploy/verification/parity.py",
     "slide_deploy/precisions.py",
-    "slide_deploy/printable.py",
-    "slide_deploy/reading.py",
-    "slide_deploy/references/__init__.py",
-    "slide_deploy/references/manifest_entry.py",
-    "slide_deploy/references/proof.py",
-    "slide_deploy/references/record.py",
-    "slide_deploy/references/reference_file.py",
-    "slide_deploy/pte",
-    "slide_deploy/tflite",
-    "slide_deploy/writing.py",
+    "slide_deploy/verification/reference_outputs/__init__.py",
+    "slide_deploy/verification/reference_outputs/manifest_entry.py",
+    "slide_deploy/verification/reference_outputs/proof.py",
+    "slide_deploy/verification/reference_outputs/record.py",
+    "slide_deploy/verification/reference_outputs/reference_file.py",
+    "slide_deploy/saved/pte",
+    "slide_deploy/saved/tflite",
+    "slide_deploy/files/reading.py",
+    "slide_deploy/files/writing.py",
+    "slide_deploy/terminal/__init__.py",
+    "slide_deploy/terminal/printable.py",
 )
 # What reads checkpoints, for candidates that run one with torch.
 FOR_CHECKPOINTS = (
     "slide_deploy/checkpoint",
-    "slide_deploy/folding.py",
+    "slide_deploy/folding/formulas.py",
     "slide_deploy/hosts",
     "slide_deploy/models",
 )
@@ -87,7 +88,7 @@ _TIME = (1980, 1, 1, 0, 0, 0)
 _UNIX, _READABLE = 3, 0o100644 << 16
 
 
-def write_bundle(plan: Plan, out: Path) -> None:
+def write_bundle(plan: RacePlan, out: Path) -> None:
     """Write a zip that measures on any device that has Python and the runtimes.
 
     Args:
@@ -146,7 +147,7 @@ def _modules(part: str) -> Iterator[tuple[str, Path]]:
         yield f"{package}/{path.relative_to(root).as_posix()}", path
 
 
-def _moved(plan: Plan) -> tuple[Plan, dict[str, Path]]:
+def _moved(plan: RacePlan) -> tuple[RacePlan, dict[str, Path]]:
     """The plan with the bundle's paths, and the files that go there."""
     # A folder for each model: their names need not differ, and companions stay beside them.
     folders: dict[Path, PurePosixPath] = {}

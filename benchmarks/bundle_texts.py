@@ -1,6 +1,6 @@
 """Texts of a bundle: how it is started, what it needs, what its owner reads."""
 
-from benchmarks.measuring.race import Plan
+from benchmarks.measuring.race import RacePlan
 
 # Understood by any Python 3, so that an old one says what it lacks instead of failing to parse.
 RUN = '''\
@@ -64,7 +64,7 @@ These targets are of somebody's own: put their modules beside `run.py`: {names}.
 """
 
 
-def readme(plan: Plan, requirements: list[str], own: list[str]) -> str:
+def readme(plan: RacePlan, requirements: list[str], own: list[str]) -> str:
     """What the owner of the device reads.
 
     Args:
@@ -82,7 +82,7 @@ def readme(plan: Plan, requirements: list[str], own: list[str]) -> str:
     )
 
 
-def _minutes(plan: Plan) -> int:
+def _minutes(plan: RacePlan) -> int:
     """Measuring, and half of the warm-up's limit; loading is not foreseeable."""
     each = plan.seconds + plan.sustained + plan.warm_up / 2
     return max(1, round(len(plan.candidates) * each / 60))

@@ -11,19 +11,19 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from benchmarks.measuring.race import OnStep, Plan, race
+from benchmarks.measuring.race import OnStep, RacePlan, race
 from benchmarks.record import Candidate
 from benchmarks.statistics import LEAST_ROUNDS, noise_of_equals
 from slide_deploy.errors import InputError
-from slide_deploy.folders import require_writable_folder, shared_file
+from slide_deploy.files.folders import require_writable_folder, shared_file
+from slide_deploy.files.writing import require_writable, write_text
 from slide_deploy.machine import describe, fingerprint
-from slide_deploy.writing import require_writable, write_text
 
 # Six levels give a scatter that Student's t can work with (2.57 in place of 1.96).
 COPIES = 6
 
 
-def calibrate(candidate: Candidate, plan: Plan, on_step: OnStep = lambda _: None) -> float:
+def calibrate(candidate: Candidate, plan: RacePlan, on_step: OnStep = lambda _: None) -> float:
     """Race a candidate against copies of itself.
 
     Args:

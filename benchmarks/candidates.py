@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmarks.record import Candidate, Configuration
 from slide_deploy.backends.base import Target
 from slide_deploy.backends.registry import targets_for, timed_target_named
-from slide_deploy.companions import graph_of
 from slide_deploy.errors import InputError
+from slide_deploy.files.companions import graph_of
 from slide_deploy.formats import find_format
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.precisions import FLOAT32, known_precisions

@@ -11,7 +11,7 @@ whichever takes longer.
 ``traffic`` is counted once, however many images share the weights, less what stays in the largest
 cache from one call to the next: a lower bound. So the share is a lower bound too; activations that
 leave the caches, softmax and normalisation, which cost time and are not counted, make it smaller.
-Above 1 the limit is wrong, and `doubt_of` says so.
+Above 1 the limit is wrong, and `warning_of` says so.
 """
 
 from statistics import median
@@ -46,7 +46,7 @@ def share_of_limit(
     return None if best is None else best / seconds
 
 
-def doubt_of(share: float, limits: Limits) -> str | None:
+def warning_of(share: float, limits: Limits) -> str | None:
     """A sentence on a share that cannot be; None for one that is shown as 100 % at most."""
     if round(share, 2) <= 1:
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.grid import Grid
 from benchmarks.report.markdown import markdown_table
 from slide_deploy.errors import InputError
-from slide_deploy.writing import write_text
+from slide_deploy.files.writing import write_text
 
 END = "<!-- generated until here -->"
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rich.markup import escape
 
-from slide_deploy.console import stdout, table
+from slide_deploy.terminal.console import stdout, table
 
 
 @dataclass(frozen=True)

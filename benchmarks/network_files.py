@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slide_deploy.errors import InputError
-from slide_deploy.reading import read_json
-from slide_deploy.tuning.strict import decode
-from slide_deploy.writing import write_text
+from slide_deploy.files.reading import read_json
+from slide_deploy.files.validation import validated
+from slide_deploy.files.writing import write_text
 
 _RECORD = "files.json"
 T = TypeVar("T")
@@ -31,7 +31,7 @@ def read_record(kind: type[T], folder: Path) -> T:
     """
     path = folder / _RECORD
     try:
-        return decode(kind, read_json(path))
+        return validated(kind, read_json(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is no record of files ({error}): write them again.") from error
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from slide_deploy.deployable.model_text import ModelText
 from slide_deploy.errors import InputError
-from slide_deploy.hashing import sha256
+from slide_deploy.files.hashing import sha256
 
 
 @dataclass(frozen=True)

@@ -5,27 +5,26 @@ only. Unknown fields are refused: a misspelt or foreign one must not pass as "no
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from benchmarks.plausible import implausible
 from benchmarks.record import RECORD_VERSION, Run
 from slide_deploy.errors import InputError
+from slide_deploy.files.reading import parse_json, read_bytes
+from slide_deploy.files.validation import validated_json
+from slide_deploy.files.writing import write_bytes
 from slide_deploy.graph_checks.readers.limits import short
-from slide_deploy.reading import parse_json, read_bytes
-from slide_deploy.writing import write_bytes
 
 # Twenty candidates of a hundred thousand samples each need some 20 MB.
 MAX_BYTES = 128 << 20
 
 # Version: the step from it to the next one. A step takes the parsed JSON and returns it changed.
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-
-_ADAPTER = TypeAdapter(Run)
 
 
 def read(path: Path) -> Run:
@@ -91,7 +90,7 @@ def encode(run: Run, path: Path) -> bytes:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of the present version."""
-    return _ADAPTER.json_schema()
+    return TypeAdapter(Run).json_schema()
 
 
 def _parsed(content: bytes, path: Path) -> dict[str, Any]:
@@ -123,20 +122,13 @@ def _upgraded(path: Path, document: dict[str, Any]) -> dict[str, Any]:
 
 def _validated(path: Path, text: str | bytes) -> Run:
     try:
-        run = _ADAPTER.validate_json(text)
-    except ValidationError as error:
-        raise _unusable(path, _first(error.errors(include_url=False)[0])) from error
-    doubt = implausible(run)
-    if doubt:
-        raise _unusable(path, doubt)
+        run = validated_json(Run, text)
+    except ValueError as error:
+        raise _unusable(path, str(error)) from error
+    warning = implausible(run)
+    if warning:
+        raise _unusable(path, warning)
     return run
-
-
-def _first(error: Mapping[str, Any]) -> str:
-    """The first thing that is wrong, as a clause: where, and what."""
-    where = short(".".join(str(part) for part in error["loc"])) or "it"
-    message = str(error["msg"])
-    return f"{where}: {short(message[:1].lower() + message[1:], 160)}"
 
 
 def _unusable(path: Path, what: str) -> InputError:

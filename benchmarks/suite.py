@@ -23,7 +23,7 @@
 
     [[candidate]]
     name = "branched"
-    peer = "branched"                      # see benchmarks/peers/registry.py
+    baseline = "branched"                      # see benchmarks/baselines/registry.py
     architecture = "slide_swin_tiny"       # or attention = "96x56x56"
 
     [[candidate]]
@@ -31,9 +31,9 @@
     file = "old/model.onnx"
 
 Paths are relative to the suite. A checkpoint, an architecture or a model becomes one file for each
-runtime, a peer one ``.onnx`` file. What was made before is not made again, unless the checkpoint,
-the code or the tuning table that chooses its lowering has changed since. Of a model the code is its
-own as well: all files of its package, or those beside it.
+runtime, a baseline one ``.onnx`` file. A file is made again only if the checkpoint, the code or the
+tuning table that chooses its lowering has changed since. The code of a model counts too: all files
+of its package, or those beside it.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from benchmarks.candidates import Sweep, candidate_name
 from benchmarks.own_network import OwnNetwork, as_json
@@ -54,10 +54,11 @@ from benchmarks.record import Artifact, Candidate
 from slide_deploy import __version__
 from slide_deploy.backends.registry import timed_target_named
 from slide_deploy.errors import InputError
+from slide_deploy.files.hashing import code_digest, sha256
+from slide_deploy.files.reading import read_text
+from slide_deploy.files.validation import validated
 from slide_deploy.formats import format_run_on
-from slide_deploy.hashing import code_digest, sha256
-from slide_deploy.image_size import parse_size
-from slide_deploy.reading import read_text
+from slide_deploy.parsing import parse_size
 from slide_deploy.tuning.store import tables_digest
 
 
@@ -65,7 +66,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Entry(_Strict):
+class SuiteEntry(_Strict):
     """One candidate of a suite; each target and size makes one of its own of it."""
 
     name: str = Field(min_length=1)
@@ -77,7 +78,7 @@ class Entry(_Strict):
     model_args: dict[str, Any] | list[Any] | None = None
     weights_file: str | None = None
     input: list[str] = Field(default_factory=list)
-    peer: str | None = None
+    baseline: str | None = None
     export: dict[str, str | bool] = Field(default_factory=dict)
     targets: list[str] | None = None
     accuracy: float | None = Field(None, ge=0, le=1)
@@ -87,7 +88,7 @@ class Entry(_Strict):
     environment: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _one_source(self) -> "Entry":
+    def _one_source(self) -> "SuiteEntry":
         sources = [self.file, self.checkpoint, self.architecture, self.attention, self.model]
         if sum(source is not None for source in sources) != 1:
             raise ValueError("give one of file, checkpoint, architecture, attention and model")
@@ -97,8 +98,8 @@ class Entry(_Strict):
             self.input or self.model_args is not None or self.weights_file is not None
         ):
             raise ValueError("model_args, weights_file and input are for a model")
-        if self.peer is not None and self.architecture is None and self.attention is None:
-            raise ValueError("a peer is made of an architecture or an attention")
+        if self.baseline is not None and self.architecture is None and self.attention is None:
+            raise ValueError("a baseline is made of an architecture or an attention")
         if self.accuracy is not None and self.published_accuracy is not None:
             raise ValueError("give accuracy, of this file, or published_accuracy, of the network")
         return self
@@ -112,11 +113,11 @@ class Suite(_Strict):
     image_sizes: list[str] = Field(default=["224"], min_length=1)
     batches: list[int] = Field(default=[1], min_length=1)
     streams: list[int] = Field(default=[1], min_length=1)
-    candidate: list[Entry] = Field(min_length=1)
+    candidate: list[SuiteEntry] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedFile:
     """A file that our own export makes for a suite.
 
     Attributes:
@@ -141,7 +142,7 @@ class Wanted:
 # A suite is written by hand.
 _MAX_BYTES = 1 << 20
 # Writes the file that is wanted into a folder and returns it.
-Export = Callable[[Wanted, Path], Path]
+Export = Callable[[WantedFile, Path], Path]
 
 
 def read_suite(path: Path) -> Suite:
@@ -156,12 +157,9 @@ def read_suite(path: Path) -> Suite:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a readable suite ({error}).") from error
     try:
-        return Suite.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise InputError(f"{path}: {place}: {message}.") from error
+        return validated(Suite, content)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}.") from error
 
 
 def candidate_count(suite: Suite, sweep: Sweep) -> int:
@@ -229,7 +227,7 @@ def members(path: Path, work: Path, sweep: Sweep, export: Export) -> tuple[Membe
 
 def _candidates(
     suite: Suite,
-    entry: Entry,
+    entry: SuiteEntry,
     target: str,
     size: str,
     path: Path,
@@ -256,7 +254,9 @@ def _candidates(
         yield Candidate(name, str(file), target, configuration, line=entry.line)
 
 
-def _file(entry: Entry, target: str, size: str, base: Path, work: Path, export: Export) -> Path:
+def _file(
+    entry: SuiteEntry, target: str, size: str, base: Path, work: Path, export: Export
+) -> Path:
     if entry.file is not None:
         file = base / entry.file
         if not file.exists():
@@ -267,14 +267,14 @@ def _file(entry: Entry, target: str, size: str, base: Path, work: Path, export: 
         raise InputError(f"{checkpoint} does not exist: check the checkpoint of {entry.name}.")
     if checkpoint is not None and target.startswith("torch:"):
         return checkpoint
-    if entry.peer is not None:
-        folder = _folder(work, entry, None, {"peer": entry.peer, "size": size})
-        return _once(folder, lambda: _peer(entry, size, folder), ".onnx")
+    if entry.baseline is not None:
+        folder = _folder(work, entry, None, {"baseline": entry.baseline, "size": size})
+        return _once(folder, lambda: _baseline_file(entry, size, folder), ".onnx")
     format = format_run_on(target)
     if format is None:
         raise InputError(f"{target} runs no file that is exported: give {entry.name} a file.")
     own = _own(entry, base)
-    wanted = Wanted(
+    wanted = WantedFile(
         checkpoint,
         entry.architecture,
         entry.attention,
@@ -295,7 +295,7 @@ def _file(entry: Entry, target: str, size: str, base: Path, work: Path, export: 
     return _once(folder, lambda: export(wanted, folder), format.suffix)
 
 
-def _own(entry: Entry, base: Path) -> OwnNetwork | None:
+def _own(entry: SuiteEntry, base: Path) -> OwnNetwork | None:
     if entry.model is None:
         return None
     weights = None if entry.weights_file is None else base / entry.weights_file
@@ -305,23 +305,23 @@ def _own(entry: Entry, base: Path) -> OwnNetwork | None:
     return OwnNetwork(entry.model, arguments, weights, tuple(entry.input), base)
 
 
-def _peer(entry: Entry, size: str, folder: Path) -> Path:
-    from benchmarks.peers.registry import peer_named, write_peer
-    from benchmarks.peers.subject import attention, network
+def _baseline_file(entry: SuiteEntry, size: str, folder: Path) -> Path:
+    from benchmarks.baselines.registry import baseline_named, write_baseline
+    from benchmarks.baselines.subject import attention, network
 
-    assert entry.peer is not None
-    peer = peer_named(entry.peer)
+    assert entry.baseline is not None
+    baseline = baseline_named(entry.baseline)
     if entry.attention is not None:
         subject = attention(entry.attention)
     else:
         assert entry.architecture is not None
         subject = network(entry.architecture, parse_size(size, "image size"))
-    path = folder / f"{entry.peer}.onnx"
-    write_peer(peer, subject, path)
+    path = folder / f"{entry.baseline}.onnx"
+    write_baseline(baseline, subject, path)
     return path
 
 
-def _folder(work: Path, entry: Entry, checkpoint: Path | None, facts: dict[str, Any]) -> Path:
+def _folder(work: Path, entry: SuiteEntry, checkpoint: Path | None, facts: dict[str, Any]) -> Path:
     """A folder of its own for everything that changes the file."""
     key = {
         "version": __version__,

@@ -15,12 +15,12 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.calibration import remembered
-from benchmarks.measuring.race import OnStep, Plan, race
+from benchmarks.measuring.race import OnStep, RacePlan, race
 from benchmarks.record import Candidate, Configuration, Measurement, Run
 from benchmarks.statistics import LEAST_ROUNDS, paired_ratio, widened
-from slide_deploy import interruption
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import Lowering
+from slide_deploy.process import interruption
 from slide_deploy.tuning.table import Trial, best
 
 FORMS_KEPT, FINALISTS = 2, 4
@@ -68,9 +68,9 @@ class Effort:
     short_seconds: float = 0.2
     warm_up: float = 0.3
 
-    def plan(self, candidates: tuple[Candidate, ...], final: bool) -> Plan:
+    def plan(self, candidates: tuple[Candidate, ...], final: bool) -> RacePlan:
         """Of a race."""
-        return Plan(
+        return RacePlan(
             candidates,
             seconds=self.seconds if final else self.short_seconds,
             rounds=self.rounds if final else LEAST_ROUNDS,

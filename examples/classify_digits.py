@@ -19,15 +19,18 @@ from digits_data import Images, Labels, held_out
 from numpy.typing import NDArray
 from rich.table import Table
 
-from benchmarks.measuring.race import Plan, race
+from benchmarks.measuring.race import RacePlan, race
 from benchmarks.record import Candidate, Measurement
 from benchmarks.statistics import paired_ratio
 from slide_deploy.backends.base import Target
 from slide_deploy.backends.registry import targets_for
-from slide_deploy.console import stdout, table
 from slide_deploy.errors import SlideDeployError
 from slide_deploy.formats import suffixes
-from slide_deploy.references.checking import reference_beside, verify_by_reference
+from slide_deploy.terminal.console import stdout, table
+from slide_deploy.verification.reference_outputs.checking import (
+    reference_beside,
+    verify_by_reference,
+)
 
 Predictor = Callable[[Images], NDArray[np.floating]]
 
@@ -171,7 +174,7 @@ def _name(answers: Answers) -> str:
 def _timed(answers: Sequence[Answers]) -> dict[str, Measurement]:
     """Race the models, each with one thread; PyTorch comes first."""
     found = tuple(Candidate(_name(each), str(each.path), each.target) for each in answers)
-    run = race(Plan(found, seconds=SECONDS, rounds=ROUNDS))
+    run = race(RacePlan(found, seconds=SECONDS, rounds=ROUNDS))
     if run.interrupted:
         raise KeyboardInterrupt
     return {each.candidate.name: each for each in run.measurements}

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import slide_deploy
-from slide_deploy.console import stdout, table
+from slide_deploy.terminal.console import stdout, table
 
 SIZE = (96, 128)
 CLASSES = ("person", "bicycle", "car")
@@ -155,7 +155,7 @@ def main() -> int:
         return 1
 
     found = boxes(run(result.paths["onnx"], picture.numpy()))
-    wanted = boxes(answers_of(detector, picture))
+    wanted = boxes(outputs_of(detector, picture))
     if found.shape != wanted.shape or not np.allclose(found, wanted, rtol=1e-3, atol=1e-3):
         print("The file finds other boxes than the module.", file=sys.stderr)
         return 1
@@ -215,7 +215,7 @@ def boxes_table(found: Boxes) -> Table:
 
 
 @torch.inference_mode()
-def answers_of(detector: Detector, picture: Tensor) -> Answers:
+def outputs_of(detector: Detector, picture: Tensor) -> Answers:
     """What the module answers, called as files call it."""
     return {
         f"{name}_{level}": answer.numpy()

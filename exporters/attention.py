@@ -11,19 +11,19 @@ from exporters.quantisation.calibration import noise
 from exporters.quantisation.making import write
 from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
-from slide_deploy.cases import example_case, verification_cases
-from slide_deploy.companions import model_digest
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
-from slide_deploy.deployable.network import Call
+from slide_deploy.deployable.network import NetworkCall
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.errors import InputError
+from slide_deploy.files.companions import model_digest
 from slide_deploy.lowerings import Chooser, Lowering, lower
 from slide_deploy.models.slide_attention import FoldedSlideAttention
-from slide_deploy.parity import verify
 from slide_deploy.precisions import precision_named
-from slide_deploy.reference import reference_answers
-from slide_deploy.references.making import interface_of, store_reference
-from slide_deploy.verification import answers_of
+from slide_deploy.verification.cases import example_case, verification_cases
+from slide_deploy.verification.parity import verify
+from slide_deploy.verification.reference_outputs.making import interface_of, store_reference
+from slide_deploy.verification.trained_outputs import trained_outputs
+from slide_deploy.verification.verify import outputs_of
 
 
 class Alone(nn.Module):
@@ -70,7 +70,7 @@ def deployable_attention(
         model=Alone(folded, folded.layout).eval(),
         inputs=(Input("image", image, {0: BATCH_NAME} if dynamic_batch else {}),),
         outputs=("logits",),
-        call=Call.of_one_tensor(),
+        call=NetworkCall.of_one_tensor(),
         origin=Origin("attention", "attention", "", "slide_attention"),
     )
 
@@ -121,7 +121,7 @@ class AttentionFiles:
             if self._calibration is None
             else (example_case("noise", self._calibration.held_back),)
         )
-        self._references = reference_answers(whole, self._cases).answers
+        self._references = trained_outputs(whole, self._cases).answers
         # Tracing takes a third of the time: once for all formats.
         self._traces: dict[Lowering, Traces] = {}
 
@@ -146,7 +146,7 @@ class AttentionFiles:
         session = open_file(path, self._precision)
         limit = precision_named(self._precision).limit
         verification = verify(
-            lambda feeds: answers_of(session, self._whole, feeds),
+            lambda feeds: outputs_of(session, self._whole, feeds),
             self._cases,
             self._references,
             runtime=session.runtime,

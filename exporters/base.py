@@ -11,7 +11,6 @@ import torch
 
 from exporters.quiet import quiet
 from exporters.refusals import converter_failed, refuse_ranks
-from slide_deploy import interruption
 from slide_deploy.backends.registry import target_named
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.record import Deployable
@@ -19,8 +18,9 @@ from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.formats import Delegate, Format
 from slide_deploy.passes.report import PassReport
 from slide_deploy.passes.running import run_passes
+from slide_deploy.process import interruption
 from slide_deploy.program.tracing import open_dimensions, traced
-from slide_deploy.references.reference_file import reference_path
+from slide_deploy.verification.reference_outputs.reference_file import reference_path
 
 _Written = tuple[torch.export.ExportedProgram, tuple[PassReport, ...]]
 

@@ -19,11 +19,11 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from slide_deploy.graph_checks.census import Census, Count
-from slide_deploy.graph_checks.mixing import Geometry, Pads, added
+from slide_deploy.graph_checks.mixing import MixingGeometry, Pads, added
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.program.traced import Call, Traced, call, shape
 
-_PRODUCTS = {
+_MATMULS = {
     "matmul": ("self", "other"),
     "mm": ("self", "mat2"),
     "bmm": ("self", "mat2"),
@@ -51,16 +51,16 @@ _LONGEST_WALK = 16
 # Axes that converters split, as such an operator is a transpose of parts of axes.
 _AXES_MORE = {"pixel_shuffle": 2, "pixel_unshuffle": 2, "channel_shuffle": 1, "im2col": 3}
 
-Found = tuple[Geometry, bool]
+Found = tuple[MixingGeometry, bool]
 """A geometry, and whether every converter writes it as an operator of its own."""
 
 
 def census(program: ExportedProgram) -> Census:
     """The census of a traced program."""
     traced = Traced(program)
-    most: Counter[Geometry] = Counter()
-    different: dict[Geometry, set[str]] = defaultdict(set)
-    outside: set[Geometry] = set()
+    most: Counter[MixingGeometry] = Counter()
+    different: dict[MixingGeometry, set[str]] = defaultdict(set)
+    outside: set[MixingGeometry] = set()
     hides = copies = False
     for each in traced.calls():
         hides = hides or each.name in _HIDING
@@ -142,8 +142,8 @@ def _mixings(traced: Traced, each: Call) -> Iterator[Found]:
             yield from _product(shape(weight)[::-1], True)
         elif data in traced.constant:
             yield from _product(shape(data), False)
-    elif each.name in _PRODUCTS:
-        left, right = (each.arguments[name] for name in _PRODUCTS[each.name])
+    elif each.name in _MATMULS:
+        left, right = (each.arguments[name] for name in _MATMULS[each.name])
         is_sure = not _in_attention(traced, each.node)
         if right in traced.constant:
             yield from _product(shape(right), is_sure)
@@ -169,10 +169,10 @@ def _product(matrix: Sequence[Any], is_sure: bool) -> Iterator[Found]:
     if len(matrix) == 1:
         matrix, is_sure = (*matrix, 1), False
     if len(matrix) > 1 and set(matrix[:-2]) <= {1}:
-        yield Geometry(1, int(matrix[-2]), int(matrix[-1])), is_sure
+        yield MixingGeometry(1, int(matrix[-2]), int(matrix[-1])), is_sure
 
 
-def _convolution(each: Call) -> Geometry | None:
+def _convolution(each: Call) -> MixingGeometry | None:
     weight = [int(size) for size in shape(each.arguments.get("weight"))]
     if len(weight) < 3:
         return None
@@ -182,12 +182,12 @@ def _convolution(each: Call) -> Geometry | None:
     strides, dilations = (_each(each.arguments[name], axes) for name in ("stride", "dilation"))
     if each.arguments.get("transposed") or "transpose" in each.name:
         inputs, outputs = weight[0] // groups, weight[1]
-        return Geometry(
+        return MixingGeometry(
             groups, inputs, outputs, kernel, strides=strides, dilations=dilations, transposed=True
         )
     pads = _pads(each.arguments["padding"], kernel, dilations)
     pads = added(pads, _zeros_around(each.arguments["input"]))
-    return Geometry(groups, weight[1], weight[0] // groups, kernel, pads, strides, dilations)
+    return MixingGeometry(groups, weight[1], weight[0] // groups, kernel, pads, strides, dilations)
 
 
 def _each(held: Any, axes: int) -> tuple[int, ...]:
@@ -232,21 +232,21 @@ def _einsum(traced: Traced, each: Call) -> Iterator[Found]:
     if all(size for index, size in sizes.items()) and len(set(own)) == len(own):
         inputs = math.prod(int(size) for index, size in sizes.items() if index not in result)
         outputs = math.prod(int(size) for index, size in sizes.items() if index in result)
-        yield Geometry(1, inputs, outputs), False
+        yield MixingGeometry(1, inputs, outputs), False
 
 
 def _in_attention(traced: Traced, node: Node) -> bool:
     """Whether a product is one of the two of softmax(q k^T) v, which may be fused."""
     before = call(_through(traced, node.args[0]))
     if before is not None and "softmax" in before.name:
-        return _is_product(_through(traced, before.node.args[0]))
+        return _is_matmul(_through(traced, before.node.args[0]))
     for _ in range(_LONGEST_WALK):
         readers = list(node.users)
         found = call(readers[0]) if len(readers) == 1 else None
         if found is None:
             return False
         if "softmax" in found.name:
-            return any(_is_product(reader) for reader in _behind(found.node))
+            return any(_is_matmul(reader) for reader in _behind(found.node))
         if found.name not in _SCALING or _varying(traced, found.node) != [node]:
             return False
         node = found.node
@@ -264,9 +264,9 @@ def _behind(node: Node) -> list[Node]:
     return []
 
 
-def _is_product(node: object) -> bool:
+def _is_matmul(node: object) -> bool:
     found = call(node)
-    return found is not None and found.name in _PRODUCTS
+    return found is not None and found.name in _MATMULS
 
 
 def _varying(traced: Traced, node: Node) -> list[Node]:

@@ -15,7 +15,7 @@ from exporters.epsilons import epsilons
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.census import CENSUS_KEY, census_text
 from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY, PRECISION_KEY
-from slide_deploy.graph_checks.interface import INTERFACE_KEY, Port, interface_text
+from slide_deploy.graph_checks.interface import INTERFACE_KEY, InterfacePort, interface_text
 from slide_deploy.graph_checks.normalisations import NORMALISATIONS_KEY, normalisations_text
 from slide_deploy.graph_checks.weight_widths import weight_widths
 from slide_deploy.lowerings import Lowering
@@ -45,7 +45,7 @@ def declarations(
         inputs: what callers give.
         outputs: what they get.
     """
-    ports = ([Port(*each) for each in tensors] for tensors in (inputs, outputs))
+    ports = ([InterfacePort(*each) for each in tensors] for tensors in (inputs, outputs))
     return {
         PRECISION_KEY: precision,
         ATTENTIONS_KEY: json.dumps(_slide_attentions(folded, lowerings)),

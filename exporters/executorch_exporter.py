@@ -1,8 +1,8 @@
 """ExecuTorch: the program cut into what a delegate runs and what ExecuTorch's own kernels run.
 
 The format has no place for names and metadata, so that a method of the file answers them (see
-``slide_deploy.pte.companion``). It plans memory ahead, so that an open batch has an upper bound,
-and no other size can be open.
+``slide_deploy.saved.pte.companion``). It plans memory ahead, so that an open batch has an upper
+bound, and no other size can be open.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from exporters.base import ExportRequest
 from exporters.executorch_delegates import BOUNDED, DELEGATES
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.errors import InputError
-from slide_deploy.pte.companion import METHOD, companion_text
+from slide_deploy.saved.pte.companion import METHOD, companion_text
 
 # Most images of a call where the batch is open: memory for all of them is taken when a file loads.
 # While ExecuTorch converts, torch was seen to exclude the largest one or two: 16 were to be left.

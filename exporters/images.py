@@ -7,9 +7,9 @@ from torch.export import ExportedProgram
 
 from exporters.outcome import ExportOptions
 from slide_deploy.deployable.pixels import (
-    answers_probabilities,
     class_count,
     classes_place,
+    gives_probabilities,
     image_place,
     takes_pixels,
 )
@@ -39,7 +39,7 @@ def with_ends(
         InputError: if the network has no such image, or no such answer.
     """
     if options.softmax:
-        deployable = answers_probabilities(deployable)
+        deployable = gives_probabilities(deployable)
     asked = options.preprocessing
     if not asked.embedded:
         return deployable

@@ -14,22 +14,20 @@ from exporters.metadata import metadata_of
 from exporters.other_targets import others_for
 from exporters.outcome import ExportedFile, ExportOptions
 from exporters.price import Price
-from exporters.quantisation.accuracy import Trial, keep_drop
+from exporters.quantisation.accuracy import AccuracyTrial, keep_drop
 from exporters.quantisation.calibration import Calibration
 from exporters.quantisation.judge import Judge
 from exporters.quantisation.layers import layer_names
 from exporters.quantisation.making import Making, write
 from exporters.quantisation.mending import first_wrong, mend
 from exporters.quiet import quiet
-from slide_deploy import interruption
-from slide_deploy.cases import Case
-from slide_deploy.companions import digest_of, digests_of, parts_of
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
+from slide_deploy.files.companions import digest_of, digests_of, parts_of
+from slide_deploy.files.hashing import sha256
 from slide_deploy.graph_checks import check_graph, inspect, read_graph, standard_ops
 from slide_deploy.graph_checks.declarations import CALIBRATION_KEY
-from slide_deploy.hashing import sha256
 from slide_deploy.lowerings import (
     DEFAULT_LOWERING,
     FORMS,
@@ -38,18 +36,24 @@ from slide_deploy.lowerings import (
     for_file,
     lower,
 )
-from slide_deploy.parity import Verification, verify
 from slide_deploy.precisions import precision_named
-from slide_deploy.progress import expect
-from slide_deploy.reference import Reference
-from slide_deploy.references.making import Interface, interface_of, store_reference
-from slide_deploy.verification import answers_of, open_to_prove
+from slide_deploy.process import interruption
+from slide_deploy.terminal.progress import expect
+from slide_deploy.verification.cases import Case
+from slide_deploy.verification.parity import Verification, verify
+from slide_deploy.verification.reference_outputs.making import (
+    FileInterface,
+    interface_of,
+    store_reference,
+)
+from slide_deploy.verification.trained_outputs import TrainedReference
+from slide_deploy.verification.verify import open_to_prove, outputs_of
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Proof:
+class JobProof:
     """What every file of an export must agree with.
 
     Attributes:
@@ -61,7 +65,7 @@ class Proof:
     """
 
     cases: Sequence[Case]
-    reference: Reference
+    reference: TrainedReference
     calibration: Calibration | None = None
     judge: Judge | None = None
     shown: Sequence[Case] = ()
@@ -179,7 +183,7 @@ def _for_open_maps(lowering: Lowering, exporter: Exporter) -> Lowering:
 def write_and_verify(
     job: Job,
     stem: Path,
-    proof: Proof,
+    proof: JobProof,
     options: ExportOptions,
     progress: Progress,
 ) -> ExportedFile:
@@ -263,13 +267,13 @@ def write_and_verify(
 
 
 def _price(
-    making: Making, request: ExportRequest, proof: Proof, progress: Progress
+    making: Making, request: ExportRequest, proof: JobProof, progress: Progress
 ) -> Price | None:
     """What a file that was made costs, after operators returned to float; None if nobody asked."""
     if proof.judge is None:
         return None
     operators = making.operators
-    trial = Trial(
+    trial = AccuracyTrial(
         judge=proof.judge,
         verify=lambda path: _verified(path, request, proof)[0],
         layers=layer_names(request.program, read_graph(making.source), operators),
@@ -279,8 +283,8 @@ def _price(
 
 
 def _verified(
-    path: Path, request: ExportRequest, proof: Proof, target: str | None = None
-) -> tuple[Verification, Interface]:
+    path: Path, request: ExportRequest, proof: JobProof, target: str | None = None
+) -> tuple[Verification, FileInterface]:
     """Hold a file against the network; its runtime, which has weights of its own, ends with it.
 
     Returns:
@@ -288,7 +292,7 @@ def _verified(
     """
     session = open_to_prove(path, request.precision, target)
     verdict = verify(
-        lambda feeds: answers_of(session, request.deployable, feeds),
+        lambda feeds: outputs_of(session, request.deployable, feeds),
         proof.cases,
         proof.reference.answers,
         runtime=session.runtime,
@@ -298,11 +302,11 @@ def _verified(
     return verdict, interface_of(session)
 
 
-def _read_interface(path: Path) -> Interface:
+def _read_interface(path: Path) -> FileInterface:
     """What a file that nothing here runs calls its inputs and outputs."""
     graph = read_graph(path)
     inputs, outputs = (tuple(each.name for each in side) for side in (graph.inputs, graph.outputs))
-    return Interface(inputs, outputs, graph.metadata)
+    return FileInterface(inputs, outputs, graph.metadata)
 
 
 def _size(path: Path) -> int:

@@ -11,10 +11,10 @@ from exporters.quantisation.calibration import Calibration
 from slide_deploy import __version__
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
+from slide_deploy.files.hashing import sha256
+from slide_deploy.files.reading import read_json
 from slide_deploy.formats import known_formats
-from slide_deploy.hashing import sha256
 from slide_deploy.passes.report import PassReport
-from slide_deploy.reading import read_json
 
 # 1: the first form, of checkpoints only.
 # 2: "source" in the place of "checkpoint": a network may come from elsewhere.

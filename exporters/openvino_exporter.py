@@ -9,7 +9,7 @@ from torch.utils import _pytree as pytree
 
 from exporters.base import ExportRequest
 from exporters.declarations import wide_operators
-from exporters.openvino_products import clip_products
+from exporters.openvino_matmuls import clip_matmuls
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
 from slide_deploy.precisions import FLOAT16
@@ -32,7 +32,7 @@ def write(request: ExportRequest, path: Path) -> None:
     passes = Manager()
     passes.register_pass(ConstantFolding())
     passes.run_passes(model)
-    clip_products(model)
+    clip_matmuls(model)
     for key, value in request.metadata.items():
         model.set_rt_info(value, key.split("."))
     openvino.save_model(model, path, compress_to_fp16=request.precision == FLOAT16.name)

@@ -9,13 +9,13 @@ from typing import Any
 from exporters.plain import plain_dict
 from exporters.price import Price
 from slide_deploy.errors import CheckFailed, InputError
+from slide_deploy.folding.model import Certificate
 from slide_deploy.graph_checks import Policy, Violation
 from slide_deploy.images.description import AS_TRAINED, Preprocessing
 from slide_deploy.lowerings import DEFAULT_LOWERING, FileChooser, Lowering
-from slide_deploy.parity import Verification
 from slide_deploy.passes.report import PassReport
 from slide_deploy.precisions import precision_named
-from slide_deploy.reparameterize import Certificate
+from slide_deploy.verification.parity import Verification
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class ExportedFile:
         kept: names of the operators that stay in float32 in a file of float16.
         wrong_at: where a file of float16 fails: its first operator whose values are wrong.
         unproven: why nothing here could run the file, a clause; nobody has checked its answers.
-        reference: the trained network's answers beside it, see ``slide_deploy.references``; None
-            where they are too large, or the file was removed.
+        reference: the file of reference outputs beside it; None where they are too large, or the
+            file was removed.
         verified_on: the verdict on its answers on each other target that was asked for, by name.
     """
 
@@ -189,7 +189,7 @@ class ExportResult:
         The same things together, the first layers by name; ``rewrites`` of the files has them all.
         """
         from exporters.explained import explanation
-        from slide_deploy.console import NARROW
+        from slide_deploy.terminal.console import NARROW
 
         return explanation(self.files, NARROW)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from exporters.base import Exporter
 from exporters.images import refuse_labels, with_ends
-from exporters.jobs import Progress, Proof, jobs_of, write_and_verify
+from exporters.jobs import JobProof, Progress, jobs_of, write_and_verify
 from exporters.manifest import entries_beside, manifest_of
 from exporters.other_targets import require_targets
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
@@ -20,19 +20,19 @@ from exporters.publishing import Publication, publication, refuse_occupied
 from exporters.quantisation.calibration import calibration_of, refuse_calibration
 from exporters.quantisation.judge import judge_of, labelled_pictures
 from exporters.registry import exporter_for
-from slide_deploy.cases import Case, example_case, verification_cases
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
-from slide_deploy.folders import require_writable_folder, working_folder
+from slide_deploy.files.folders import require_writable_folder, working_folder
+from slide_deploy.folding.model import reparameterize, with_branches
 from slide_deploy.formats import format_named, refuse_delegate
 from slide_deploy.lowerings import Lowering, refuse_strips
 from slide_deploy.precisions import precision_named
-from slide_deploy.progress import expect
-from slide_deploy.reference import reference_answers
-from slide_deploy.references.reference_file import reference_path
-from slide_deploy.reparameterize import reparameterize, with_branches
-from slide_deploy.torch_defaults import torch_defaults
+from slide_deploy.process.torch_defaults import torch_defaults
+from slide_deploy.terminal.progress import expect
+from slide_deploy.verification.cases import Case, example_case, verification_cases
+from slide_deploy.verification.reference_outputs.reference_file import reference_path
+from slide_deploy.verification.trained_outputs import trained_outputs
 
 # Examples on which every value of a file is looked at: each takes some seconds.
 _SHOWN = 16
@@ -94,7 +94,7 @@ def export(
         cases = (example_case("examples held back", calibration.held_back),)
     elif calibration is not None:
         shown = (example_case("examples", calibration.measured[:_SHOWN]),)
-    reference = reference_answers(taken, cases)
+    reference = trained_outputs(taken, cases)
     progress("fold")
     folded, certificate = reparameterize(deployable.model)
     learn_map_sizes(deployable, folded)
@@ -106,7 +106,7 @@ def export(
         written = []
         while jobs:  # what a job holds, weights of its own included, goes with it
             job = jobs.pop(0)
-            proof = Proof(cases, reference, calibration, judge, (*cases, *shown))
+            proof = JobProof(cases, reference, calibration, judge, (*cases, *shown))
             written.append(write_and_verify(job, work / stem, proof, options, progress))
             del job
         with publication(options.out) as moves:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from slide_deploy import interruption
 from slide_deploy.errors import InputError
-from slide_deploy.folders import locked
-from slide_deploy.writing import hidden_sibling
+from slide_deploy.files.folders import locked
+from slide_deploy.files.writing import hidden_sibling
+from slide_deploy.process import interruption
 
 
 def refuse_occupied(paths: Sequence[Path], force: bool) -> None:

@@ -1,6 +1,6 @@
 """Converters talk: progress bars, remarks on optional parts, warnings meant for their makers.
 
-What they write is verified, so their doubts are ours to answer and not the user's.
+What they write is verified, so their warnings are ours to answer and not the user's.
 """
 
 import contextlib

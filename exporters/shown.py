@@ -5,10 +5,10 @@ from html import escape
 
 from exporters.explained import listed, rewrite_lines
 from exporters.outcome import ExportedFile, ExportResult
-from slide_deploy.console import as_text, verification_table
-from slide_deploy.parity import Verification
-from slide_deploy.reparameterize import Certificate
+from slide_deploy.folding.model import Certificate
+from slide_deploy.terminal.console import as_text, verification_table
 from slide_deploy.tuning.choice import NOTHING_NEAR
+from slide_deploy.verification.parity import Verification
 
 # Operators that are named; there may be hundreds.
 _NAMED = 5

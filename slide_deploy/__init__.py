@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from slide_deploy.errors import InputError as InputError
     from slide_deploy.errors import MissingExtra as MissingExtra
     from slide_deploy.errors import SlideDeployError as SlideDeployError
+    from slide_deploy.folding.model import Certificate as Certificate
     from slide_deploy.graph_checks.check import Report as Report
     from slide_deploy.graph_checks.policy import Policy as Policy
     from slide_deploy.images.prediction import Guess as Guess
     from slide_deploy.lowerings.choice import Lowering as Lowering
-    from slide_deploy.reparameterize import Certificate as Certificate
 
 __version__ = "0.1.0"
 
@@ -59,7 +59,7 @@ _HOMES = {
     "merge_evaluations": "slide_deploy.api.evaluating",
     # What comes of it.
     "Deployable": "slide_deploy.deployable.record",
-    "Certificate": "slide_deploy.reparameterize",
+    "Certificate": "slide_deploy.folding.model",
     "ExportResult": "exporters.outcome",
     "ExportedFile": "exporters.outcome",
     "FileVerdict": "slide_deploy.api.files",

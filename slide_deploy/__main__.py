@@ -1,6 +1,6 @@
 """``slide-deploy`` and ``python -m slide_deploy``: signals count before anything loads."""
 
-from slide_deploy import interruption
+from slide_deploy.process import interruption
 
 
 def main() -> None:

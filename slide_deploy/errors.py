@@ -3,7 +3,7 @@
 The command line turns each into one sentence on stderr and exit code 2.
 """
 
-from slide_deploy.printable import printable
+from slide_deploy.terminal.printable import printable
 
 
 class SlideDeployError(Exception):

@@ -39,7 +39,8 @@ class Format:
             first that is present runs them here; the last one shows the values inside.
         packages: libraries that writing needs, as Python imports them.
         extra: the extra of slide-deploy that brings them.
-        default_form: of slide attention, on targets of that runtime where nothing was measured.
+        default_form: of slide attention, where nothing was measured on targets of that runtime, or
+            the form that was fastest cannot write an attention.
         precisions: in which it can be written; see ``slide_deploy.precisions``.
         companions: suffixes of the files that belong to the first one.
         is_folder: whether what other programs open is a folder.
@@ -137,9 +138,7 @@ PASSES = (
 )
 
 # ONNX Runtime keeps maps between convolutions in a layout of its own, and gains where tokens are
-# written on maps. It adds biases in passes of their own, and gains where there are none. Its
-# blocked depthwise kernel computes one output a channel. Attention is broadcast, since the sum over
-# features leaves the blocked layout anyway.
+# written on maps. It adds biases in passes of their own, and gains where there are none.
 ONNX = Format(
     name="onnx",
     suffix=".onnx",
@@ -150,7 +149,7 @@ ONNX = Format(
     proved_on={"float16": "onnxruntime:rounded"},
     packages=("onnx", "onnxscript", "onnxruntime"),
     extra="onnx",
-    default_form="broadcast",
+    default_form="running-mean",
     passes=(
         "common_operators",
         "parallel_branches",
@@ -177,10 +176,9 @@ ONNX = Format(
     other_passes={"int8": (*PASSES, "biases_apart"), "float16": PASSES},
 )
 
-# OpenVINO has normalisations as one operator, and adds biases for nothing. Its depthwise kernel as
-# well computes one output a channel; with K of them a convolution takes the slow path of general
-# groups. Its float16 files hold float16 weights and compute as the device likes. Int8 pays in
-# maps and attention, too (docs/quantised-operators.md).
+# OpenVINO has normalisations as one operator, and adds biases for nothing. Its float16 files hold
+# float16 weights and compute as the device likes. Int8 pays in maps and attention, too
+# (docs/quantised-operators.md).
 OPENVINO = Format(
     name="openvino",
     suffix=".xml",
@@ -189,7 +187,7 @@ OPENVINO = Format(
     targets=("openvino:cpu",),
     packages=("openvino",),
     extra="openvino",
-    default_form="per-offset",
+    default_form="running-mean",
     precisions=("float32", "float16", "bfloat16", "int8", "int8-weights"),
     companions=(".bin",),
     passes=PASSES,
@@ -200,11 +198,9 @@ OPENVINO = Format(
     quantised=("projections", "pointwise", "patches", "head", "attention"),
 )
 
-# What Apple's compiler makes of the passes was not measured. The Neural Engine computes on tensors
-# of rank 4 with the channels in the second axis, and gathers and slices along it fall back to the
-# processor. The per-offset form has no others, and is the only one whose convolutions are depthwise
-# in the engine's sense, one output a channel. Core ML's float16 is that of weights and arithmetic,
-# and "mixed" keeps all but the projections in float32.
+# Nothing was measured on Apple's devices. So its form is the canonical one, whose graph is the
+# smallest: running-mean loses too many bits in float16. Core ML's float16 is that of weights and
+# arithmetic, and "mixed" keeps all but the projections in float32.
 COREML = Format(
     name="coreml",
     suffix=".mlpackage",
@@ -215,7 +211,7 @@ COREML = Format(
     made_for="coreml:all",
     packages=("coremltools",),
     extra="coreml",
-    default_form="per-offset",
+    default_form="depthwise",
     precisions=("float32", "float16", "mixed", "int8-weights", "palettes"),
     is_folder=True,
     # First: where its converter makes a gather of a shift.
@@ -238,15 +234,14 @@ LITERT = Format(
     targets=("litert:cpu", "litert:reference"),
     packages=("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
     extra="litert",
-    default_form="dual",
+    default_form="running-mean",
     precisions=("float32", "float16"),
     meanings={"float16": "weights in float16; arithmetic in float32"},
     # Last: what it writes out is what other passes look for.
     passes=(*PASSES, "written_out"),
 )
 
-# Core ML's successor, whose package is a beta. What Apple's devices make of the passes was not
-# measured. Their units are those that Core ML's form was chosen for, so that it has the same one.
+# Core ML's successor, whose package is a beta. It has Core ML's form, for the same reasons.
 COREAI = Format(
     name="coreai",
     suffix=".aimodel",
@@ -255,7 +250,7 @@ COREAI = Format(
     targets=("coreai:cpu",),
     packages=("coreai", "coreai_torch"),
     extra="coreai",
-    default_form="per-offset",
+    default_form="depthwise",
     is_folder=True,
     passes=PASSES,
     is_preview=True,
@@ -263,7 +258,6 @@ COREAI = Format(
 
 # XNNPACK gets what it does not take written as what it takes (``exporters.executorch_operators``):
 # only normalisations of tokens and the mean of the classifier run on ExecuTorch's own kernels.
-# Flat is the fastest form then, and depthwise by far the slowest (tuning/defaults.json).
 EXECUTORCH = Format(
     name="executorch",
     suffix=".pte",

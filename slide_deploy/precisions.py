@@ -106,6 +106,10 @@ class Precision:
         """Whether weights are narrower than any float that hardware computes with."""
         return min(self.weight_bits) < 16
 
+    def measured_on(self, target: str) -> str:
+        """The precision whose figures on this target count for files of this one."""
+        return self.measured_as.get(target, self.name)
+
 
 FLOAT32 = Precision(
     name="float32",

@@ -69,7 +69,7 @@ def assert_parity(
     from slide_deploy.deployable.trained import deployable_checkpoint
     from slide_deploy.hosts import load_checkpoint
     from slide_deploy.models.host_network import are_features
-    from slide_deploy.verification import locate, verify_file
+    from slide_deploy.verification.verify import locate, verify_file
 
     file = Path(path)
     if isinstance(network, Deployable):

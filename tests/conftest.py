@@ -30,7 +30,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Their libraries are in an environment of their own; see ``make devices``.
 _DEVICES = re.compile(
-    r"litert|executorch|coreai|aimodel|tflite|/pte/|converter_traps|strided_weights"
+    r"litert|executorch|coreai|aimodel|tflite|/pte/|runtime_bugs/test_converters|strided_weights"
 )
 # Names modules and needs no library.
 _NAMES_ALL = "test_architecture"
@@ -80,10 +80,10 @@ def short_warm_up() -> Iterator[None]:
     from benchmarks.measuring import race
     from slide_deploy.api import measuring
 
-    short = functools.partial(race.Plan, warm_up=0.5)
+    short = functools.partial(race.RacePlan, warm_up=0.5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(race, "Plan", short)
-        patch.setattr(measuring, "Plan", short)
+        patch.setattr(race, "RacePlan", short)
+        patch.setattr(measuring, "RacePlan", short)
         yield
 
 

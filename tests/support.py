@@ -14,23 +14,23 @@ from safetensors.torch import load_file
 from exporters import pipeline
 from exporters.base import ExportRequest, Traces
 from exporters.outcome import ExportOptions, ExportResult
-from slide_deploy import verification
 from slide_deploy.backends import open_file
 from slide_deploy.checkpoint.choice import WeightChoice
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.deployable import save
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
-from slide_deploy.deployable.network import Call
+from slide_deploy.deployable.network import NetworkCall
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.hosts import Checkpoint, Overrides, load_checkpoint
 from slide_deploy.hosts.find import find_network
-from slide_deploy.locate import Parting
 from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering
 from slide_deploy.models.host_network import are_features
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
-from slide_deploy.parity import Verification
+from slide_deploy.verification import verify
+from slide_deploy.verification.divergence import Parting
+from slide_deploy.verification.parity import Verification
 from tests.shared import once
 
 FORMATS = ("onnx", "openvino", "coreml")
@@ -111,12 +111,12 @@ def against(path: Path, checkpoint: Checkpoint) -> Deployable:
 
 def verify_file(path: Path, checkpoint: Checkpoint, precision: str = "float32") -> Verification:
     """Hold a file against a checkpoint as the command line does."""
-    return verification.verify_file(path, against(path, checkpoint), precision)
+    return verify.verify_file(path, against(path, checkpoint), precision)
 
 
 def locate(path: Path, checkpoint: Checkpoint) -> Parting:
     """The first layer of a checkpoint that a file computes differently."""
-    return verification.locate(path, against(path, checkpoint))
+    return verify.locate(path, against(path, checkpoint))
 
 
 def save_folded(folded: torch.nn.Module, checkpoint: Checkpoint, path: Path) -> None:
@@ -147,7 +147,7 @@ def image_network(
         model,
         (Input("image", image, {0: BATCH_NAME} if open_batch else {}),),
         outputs,
-        Call.of_one_tensor(len(outputs)),
+        NetworkCall.of_one_tensor(len(outputs)),
         Origin("test", "test", "", "test"),
         {BATCH_NAME: (3,)} if open_batch else {},
     )

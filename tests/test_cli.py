@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from slide_deploy import __version__, cli
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import load_checkpoint
-from slide_deploy.reparameterize import reparameterize
 from slide_deploy.tasks import options
 from tests.support import GOLDEN, copied, exported, exported_path, random_swin, save_folded
 
@@ -161,7 +161,7 @@ def test_the_help_of_export_names_every_form(run) -> None:
 
     words = " ".join(run("export", "--help")[1].replace("│", " ").split())
     assert "--lowering" in words
-    assert "per-offset/4" in words
+    assert "flat/4" in words
     assert all(form in words for form in FORMS)
 
 
@@ -279,8 +279,8 @@ def test_a_file_that_disagrees_is_exit_1(run, tmp_path: Path, monkeypatch, small
         ]
         return replace(right, answers=tuple(answers))
 
-    references = pipeline.reference_answers
-    monkeypatch.setattr(pipeline, "reference_answers", wrong)
+    references = pipeline.trained_outputs
+    monkeypatch.setattr(pipeline, "trained_outputs", wrong)
     code, _, err = run("export", small, "--to", "onnx", "--out", tmp_path, "-q")
     assert code == 1
     assert "the onnx file disagrees with" in err
@@ -343,7 +343,7 @@ def test_unusable_options(refused, tmp_path: Path) -> None:
         ("flat/", "give FORM or FORM/STRIPS"),
         ("flat/-1", "give FORM or FORM/STRIPS"),
         ("flat/0", "give 1 or more"),
-        ("flat/9", "layers.1.blocks.0.attn as flat/9: A map of 8 rows cannot be cut into 9 bands"),
+        ("flat/9", "layers.1.blocks.0.attn as flat/9: A map of 8 rows cannot be cut into 9 strips"),
     ):
         call = ("export", NANO, "--to", "onnx", "--out", out, "--lowering", text)
         assert said in refused(*call), text

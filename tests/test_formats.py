@@ -34,7 +34,7 @@ def test_every_module_that_a_record_names_has_what_it_must_have(format: Format) 
     assert callable(reader.read)
     assert (reader.DIALECT.format, bool(reader.DIALECT.kinds)) == (format.name, True)
     targets = [target_named(name) for name in format.targets]
-    assert targets[-1].inner_values is not None  # the last one shows the values inside
+    assert targets[-1].intermediates is not None  # the last one shows the values inside
     proving = {target_named(name) for name in format.proved_on.values()}
     assert all(format.suffix in target.suffixes for target in (*targets, *proving))
     # Of a preview, files may be proved before anything is known of their speed.
@@ -77,7 +77,7 @@ def test_formats_and_precisions_are_known_without_any_library() -> None:
 
 # What these know is knowledge of runtimes: their bugs, their packages, their makers' tools.
 ABOUT_RUNTIMES = {
-    "slide_deploy.graph_checks.traps",
+    "slide_deploy.graph_checks.runtime_bugs",
     "benchmarks.bundle",
     "benchmarks.passes.plain",
     "benchmarks.trust.vendors",

@@ -1,7 +1,7 @@
 import pytest
 
 from slide_deploy.errors import InputError
-from slide_deploy.image_size import parse_size
+from slide_deploy.parsing import parse_size
 
 
 def test_one_number_is_a_square():

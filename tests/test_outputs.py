@@ -86,7 +86,7 @@ def calls(
 
 
 def tune(table: Path) -> tuple[object, ...]:
-    forms = ("--form", "depthwise", "--form", "dual", "--strips", "1", "--seconds", "0.1")
+    forms = ("--form", "depthwise", "--form", "flat", "--strips", "1", "--seconds", "0.1")
     target = ("--target", "onnxruntime:cpu", "--threads", "1", "--out", table)
     return ("tune", "--attention", "32x8x8", *target, *forms)
 

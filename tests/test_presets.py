@@ -39,14 +39,14 @@ def test_what_is_given_wins(name: str) -> None:
         preset=name,
         to=("coreml", "onnx"),
         precision="mixed",
-        lowering="dual/2",
+        lowering="flat/2",
         dynamic_batch=name != "gpu",
         embed_preprocessing=False,
     )
     choices = chosen(wishes)
     assert choices.formats == ("coreml", "onnx")
     assert (choices.precision, choices.dynamic_batch) == ("mixed", name != "gpu")
-    assert choices.lowering == "dual/2"
+    assert choices.lowering == "flat/2"
     assert not choices.preprocessing.embedded
     assert chosen(Wishes(preset=name, lowering="auto")).lowering == "auto"
     assert chosen(Wishes(preset=name, tune=True)).lowering == "auto"

@@ -3,7 +3,7 @@
 import pytest
 
 from slide_deploy.errors import InputError
-from slide_deploy.share import parse_share
+from slide_deploy.parsing import parse_share
 
 
 @pytest.mark.parametrize(

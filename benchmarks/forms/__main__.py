@@ -21,7 +21,7 @@ _HEADERS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 1 if a chosen form is too slow beyond doubt, 2 if a result cannot be used."""
+    """The exit code: 1 if a chosen form is certainly too slow, 2 if a result cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.forms")
     parser.add_argument("folder", type=Path, help="of the results, SUITE.json each")
     parser.add_argument("--out", type=Path, help="page whose figures are replaced")

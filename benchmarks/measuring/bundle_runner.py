@@ -15,11 +15,11 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.measuring.plan_file import read_plan
-from benchmarks.measuring.race import Plan, race
+from benchmarks.measuring.race import RacePlan, race
 from benchmarks.record import Candidate, Measurement, Run
 from slide_deploy.errors import SlideDeployError
+from slide_deploy.files.writing import require_writable, write_text
 from slide_deploy.machine import usable_threads
-from slide_deploy.writing import require_writable, write_text
 
 PLAN, INTERRUPTED = "plan.json", 130
 
@@ -58,7 +58,7 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
     return 1 if any(measured.error for measured in run.measurements) else 0
 
 
-def adapted(plan: Plan, usable: int, threads: int | None, seconds: float | None) -> Plan:
+def adapted(plan: RacePlan, usable: int, threads: int | None, seconds: float | None) -> RacePlan:
     """The plan as this device can carry it out.
 
     Args:
@@ -97,7 +97,7 @@ def host_name() -> str:
 
 
 def summary(run: Run) -> str:
-    """One line a candidate; intervals and doubts are for the report."""
+    """One line a candidate; intervals and warnings are for the report."""
     width = max(len(measured.candidate.name) for measured in run.measurements)
     return "\n".join(
         f"{measured.candidate.name:<{width}}  {_outcome(measured)}" for measured in run.measurements

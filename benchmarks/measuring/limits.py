@@ -33,7 +33,7 @@ from threading import Barrier
 from types import ModuleType
 from typing import Any
 
-from benchmarks.measuring.products import MAKERS, Work
+from benchmarks.measuring.matmuls import MAKERS, Work
 from slide_deploy.machine import hardware
 
 Rates = tuple[float, float]
@@ -90,7 +90,7 @@ def prepare(threads: int) -> Prepared:
     import numpy
 
     crew = Crew(threads)
-    product, multiply = fastest_product(crew)
+    product, multiply = fastest_matmul(crew)
     move = _fastest_transfer(numpy, crew, copy_size())
     return Prepared(product, hardware().last_level_cache, lambda: (multiply(), move()))
 
@@ -139,7 +139,7 @@ def _frequency(work: Work, barrier: Barrier) -> float:
     return 1 / statistics.median(seconds)
 
 
-def fastest_product(crew: Crew) -> tuple[str, Callable[[], float]]:
+def fastest_matmul(crew: Crew) -> tuple[str, Callable[[], float]]:
     """The fastest of the products that are at hand.
 
     Args:

@@ -5,22 +5,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring.race import Plan
+from benchmarks.measuring.race import RacePlan
 from benchmarks.record import Artifact, Candidate, Configuration
 from slide_deploy.errors import InputError
-from slide_deploy.reading import parse_json, read_text
+from slide_deploy.files.reading import parse_json, read_text
 
 # 1: the first form.
 PLAN_VERSION = 1
 
 
-def to_json(plan: Plan) -> str:
+def to_json(plan: RacePlan) -> str:
     """Strict JSON that `from_json` reads back exactly."""
     document = {"plan_version": PLAN_VERSION, **asdict(plan)}
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path) -> RacePlan:
     """The plan that a file holds.
 
     Raises:
@@ -33,7 +33,7 @@ def read_plan(path: Path) -> Plan:
     return from_json(text)
 
 
-def from_json(text: str) -> Plan:
+def from_json(text: str) -> RacePlan:
     """The plan that a text holds.
 
     Raises:
@@ -47,7 +47,7 @@ def from_json(text: str) -> Plan:
                 f"The plan is of version {version}, this program carries out version "
                 f"{PLAN_VERSION}: pack the bundle again."
             )
-        return Plan(
+        return RacePlan(
             candidates=tuple(map(_candidate, document.pop("candidates"))),
             artifacts={
                 name: Artifact(**fields) for name, fields in document.pop("artifacts").items()

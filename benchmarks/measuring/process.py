@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring.worker import Failure
-from slide_deploy.child_python import python_environment
+from slide_deploy.process.child_python import python_environment
 
 _ROOT = Path(__file__).resolve().parents[2]
 # Read by the libraries that compute with threads when they are loaded, before anybody can ask.

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 
 from benchmarks.measuring.process import Process, WorkerFailed
 from benchmarks.record import RECORD_VERSION, Artifact, Candidate, Limits, Measurement, Round, Run
-from slide_deploy import __version__, interruption, machine
+from slide_deploy import __version__, machine
+from slide_deploy.process import interruption
 
 # A session's threads spin for a while after its last call and slow down whoever is timed next.
 REST = 0.15
@@ -23,7 +24,7 @@ PROFILED_CALLS = 20
 
 
 @dataclass(frozen=True)
-class Plan:
+class RacePlan:
     """What to measure and for how long.
 
     Attributes:
@@ -61,7 +62,7 @@ class Plan:
 OnStep = Callable[[str], None]
 
 
-def race(plan: Plan, on_step: OnStep = lambda _: None) -> Run:
+def race(plan: RacePlan, on_step: OnStep = lambda _: None) -> Run:
     """Measure all candidates; one that fails is recorded with the reason, the others go on.
 
     Ctrl-C ends it early with what was measured until then.
@@ -92,7 +93,7 @@ def race(plan: Plan, on_step: OnStep = lambda _: None) -> Run:
 class _Race:
     """What is known so far, and the processes that are alive."""
 
-    def __init__(self, plan: Plan, on_step: OnStep) -> None:
+    def __init__(self, plan: RacePlan, on_step: OnStep) -> None:
         self._plan = plan
         self._step = on_step
         self._begin = time.monotonic()

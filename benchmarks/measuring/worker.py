@@ -21,10 +21,10 @@ from slide_deploy.backends.base import Port, Session, Stream, untimed
 from slide_deploy.backends.inputs import drawn_shape, random_arrays
 from slide_deploy.backends.registry import target_named, timed_target_named
 from slide_deploy.errors import SlideDeployError
-from slide_deploy.parity import Verification
-from slide_deploy.references.proof import fits_all, prove, worst_failure
-from slide_deploy.references.record import Reference
-from slide_deploy.references.reference_file import read_reference
+from slide_deploy.verification.parity import Verification
+from slide_deploy.verification.reference_outputs.proof import fits_all, prove, worst_failure
+from slide_deploy.verification.reference_outputs.record import Reference
+from slide_deploy.verification.reference_outputs.reference_file import read_reference
 
 
 @dataclass(frozen=True)

@@ -14,27 +14,27 @@ from benchmarks import result
 from benchmarks.artifact import describe_artifact
 from benchmarks.generated_page import GeneratedPage
 from benchmarks.grid import Grid
-from benchmarks.measuring.race import Plan, race
+from benchmarks.measuring.race import RacePlan, race
 from benchmarks.network_files import folders
 from benchmarks.passes import tables
 from benchmarks.passes.gains import ALONE, LEAST, LEFT_OUT, gains, races, standing
 from benchmarks.passes.levels import LEAST_PROCESSES
-from benchmarks.passes.record import Written, read
+from benchmarks.passes.record import WrittenVariant, read
 from benchmarks.record import Candidate, Configuration, Run
 from benchmarks.statistics import LEAST_ROUNDS
 from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.files.writing import require_writable
 from slide_deploy.machine import usable_threads
-from slide_deploy.progress import Steps
-from slide_deploy.writing import require_writable
+from slide_deploy.terminal.progress import Steps
 
 COMMAND = "make bench-passes"
 INTERRUPTED = 130
 # The files of a network in one format, and the runs of its races by name.
-_Raced = tuple[Written, dict[str, list[Run]]]
+_Raced = tuple[WrittenVariant, dict[str, list[Run]]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 1 if a network is too slow beyond doubt, 2 if a result cannot be used."""
+    """The exit code: 1 if a network is too slow beyond warning, 2 if a result cannot be used."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
     if chosen.processes < LEAST_PROCESSES or chosen.rounds < LEAST_ROUNDS:
@@ -100,7 +100,7 @@ def _race(place: Path, chosen: argparse.Namespace, step: Callable[[str], None]) 
             Candidate(variant, str(place / file), written.target, configuration)
             for variant, file in files.items()
         )
-        plan = Plan(
+        plan = RacePlan(
             candidates,
             {each.name: describe_artifact(Path(each.path)) for each in candidates},
             seconds=chosen.seconds,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.passes.levels import LEAST_PROCESSES, Levels
-from benchmarks.passes.record import PLAIN, Written
+from benchmarks.passes.record import PLAIN, WrittenVariant
 from benchmarks.passes.variants import ALL, NONE, only, without
 from benchmarks.record import Run
 from benchmarks.statistics import Estimate, Rounds
@@ -45,7 +45,7 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class Standing:
+class PassStanding:
     """A network's file with all passes on one runtime.
 
     Attributes:
@@ -76,7 +76,7 @@ class Standing:
         return "reached" if interval.low >= LEAST else "cannot tell"
 
 
-def races(written: Written) -> dict[str, dict[str, str]]:
+def races(written: WrittenVariant) -> dict[str, dict[str, str]]:
     """Which files are raced against each other, by the name of the race.
 
     All in one race would be too many processes at a time.
@@ -92,7 +92,7 @@ def races(written: Written) -> dict[str, dict[str, str]]:
     return found
 
 
-def _files(written: Written, names: Sequence[str]) -> dict[str, str]:
+def _files(written: WrittenVariant, names: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names:
         file = written.files.get(name)
@@ -101,7 +101,7 @@ def _files(written: Written, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def standing(written: Written, runs: Mapping[str, Sequence[Run]]) -> Standing:
+def standing(written: WrittenVariant, runs: Mapping[str, Sequence[Run]]) -> PassStanding:
     """How the file with all passes stands.
 
     Args:
@@ -112,7 +112,7 @@ def standing(written: Written, runs: Mapping[str, Sequence[Run]]) -> Standing:
         InputError: if a file failed, or was raced too few times.
     """
     race = _Races(written, runs)
-    return Standing(
+    return PassStanding(
         written.network,
         written.target,
         race.seconds(PLAIN),
@@ -123,7 +123,7 @@ def standing(written: Written, runs: Mapping[str, Sequence[Run]]) -> Standing:
     )
 
 
-def gains(written: Written, runs: Mapping[str, Sequence[Run]]) -> tuple[Gain, ...]:
+def gains(written: WrittenVariant, runs: Mapping[str, Sequence[Run]]) -> tuple[Gain, ...]:
     """What each pass gives that changed anything, in their order.
 
     Args:
@@ -150,7 +150,7 @@ def gains(written: Written, runs: Mapping[str, Sequence[Run]]) -> tuple[Gain, ..
 class _Races:
     """The runs of a network's files in one format."""
 
-    def __init__(self, written: Written, runs: Mapping[str, Sequence[Run]]) -> None:
+    def __init__(self, written: WrittenVariant, runs: Mapping[str, Sequence[Run]]) -> None:
         self._written = written
         self._levels: list[tuple[frozenset[str], Levels]] = []
         self._samples: dict[str, list[int]] = {}

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from benchmarks.baselines.subject import as_if_trained, network
 from benchmarks.passes.architectures.convnext import ConvNeXt
 from benchmarks.passes.architectures.pyramid import FeaturePyramid
 from benchmarks.passes.architectures.repvgg import RepVGG
 from benchmarks.passes.architectures.segmenter import Segmenter
 from benchmarks.passes.architectures.vit import VisionTransformer
-from benchmarks.peers.subject import as_if_trained, network
 from slide_deploy.deployable.model_text import ModelText
 from slide_deploy.deployable.module import deployable_of
 from slide_deploy.deployable.record import Deployable
@@ -41,7 +41,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Network:
+class PassNetwork:
     """A network in two sizes.
 
     Attributes:
@@ -96,43 +96,43 @@ def _with_statistics(model: nn.Module, images: Tensor) -> nn.Module:
 
 
 NETWORKS = (
-    Network(
+    PassNetwork(
         "slide_swin_tiny",
         _slide_swin("tiny", (224, 224)),
         _slide_swin("tiny", (64, 64)),
     ),
-    Network(
+    PassNetwork(
         "slide_swin_small",
         _slide_swin("small", (224, 224)),
         _slide_swin("small", (64, 64)),
         each=False,  # more of the same blocks as the tiny one has
     ),
-    Network(
+    PassNetwork(
         "detector",
         Size(_detector, (384, 512)),
         Size(_detector, (96, 128)),
     ),
-    Network(
+    PassNetwork(
         "pyramid",
         _fresh(lambda: FeaturePyramid((32, 64, 128, 256), 2, 128), 320),
         _fresh(lambda: FeaturePyramid((8, 16, 16, 24), 1, 16), 64),
     ),
-    Network(
+    PassNetwork(
         "segmenter",
         _fresh(lambda: Segmenter((32, 64, 160, 256), (1, 2, 5, 8), 2, 256, 19), 256),
         _fresh(lambda: Segmenter((8, 16), (1, 2), 1, 16, 5), 32),
     ),
-    Network(
+    PassNetwork(
         "vit_small",
         _fresh(lambda: VisionTransformer(224, 384, 12, 6, 1000), 224),
         _fresh(lambda: VisionTransformer(64, 24, 2, 2, 10), 64),
     ),
-    Network(
+    PassNetwork(
         "repvgg",
         _fresh(lambda: RepVGG(48, (48, 96, 192, 1280), (2, 4, 14, 1), 1000), 224),
         _fresh(lambda: RepVGG(8, (8, 16), (2, 2), 10), 32),
     ),
-    Network(
+    PassNetwork(
         "convnext",
         _fresh(lambda: ConvNeXt((40, 80, 160, 320), (2, 2, 6, 2), 1000), 224),
         _fresh(lambda: ConvNeXt((8, 16), (1, 1), 10), 32),
@@ -140,7 +140,7 @@ NETWORKS = (
 )
 
 
-def networks_named(names: tuple[str, ...]) -> tuple[Network, ...]:
+def networks_named(names: tuple[str, ...]) -> tuple[PassNetwork, ...]:
     """Networks by their names, in the order of ``NETWORKS``; all without names.
 
     Raises:

@@ -10,7 +10,7 @@ PLAIN = "plain"
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenVariant:
     """The files of a network in one format.
 
     Attributes:
@@ -40,10 +40,10 @@ class Written:
         write_record(self, folder)
 
 
-def read(folder: Path) -> Written:
+def read(folder: Path) -> WrittenVariant:
     """What was written into a folder.
 
     Raises:
         InputError: if the record is missing or damaged.
     """
-    return read_record(Written, folder)
+    return read_record(WrittenVariant, folder)

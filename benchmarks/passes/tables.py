@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from benchmarks.grid import Grid
-from benchmarks.passes.gains import LEAST, PAYS, Gain, Standing
+from benchmarks.passes.gains import LEAST, PAYS, Gain, PassStanding
 from benchmarks.statistics import Estimate
 
 RUNTIMES = {"onnxruntime:cpu": "ONNX Runtime", "openvino:cpu": "OpenVINO"}
@@ -22,7 +22,7 @@ _GAINS = (
 _PASSES = (("pass", False), ("what it does", False), ("most", True), ("where", False), ("", False))
 
 
-def standings(found: Sequence[Standing]) -> Grid:
+def standings(found: Sequence[PassStanding]) -> Grid:
     """Every network on every runtime against what other tools write of it."""
     return Grid(
         "Against torch.onnx.export and OpenVINO's own conversion of the same trained network",
@@ -34,7 +34,7 @@ def standings(found: Sequence[Standing]) -> Grid:
     )
 
 
-def _standing(each: Standing) -> tuple[str, ...]:
+def _standing(each: PassStanding) -> tuple[str, ...]:
     return (
         each.network,
         RUNTIMES.get(each.target, each.target),

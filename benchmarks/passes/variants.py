@@ -9,7 +9,7 @@ ALL, NONE = "all", "none"
 
 
 @dataclass(frozen=True)
-class Variant:
+class PassVariant:
     """A file of a network.
 
     Attributes:
@@ -36,7 +36,7 @@ def measured_passes(passes: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in passes if name not in ALWAYS)
 
 
-def variants(passes: Sequence[str], each: bool = True) -> tuple[Variant, ...]:
+def variants(passes: Sequence[str], each: bool = True) -> tuple[PassVariant, ...]:
     """Every variant of a format's files.
 
     Args:
@@ -48,14 +48,14 @@ def variants(passes: Sequence[str], each: bool = True) -> tuple[Variant, ...]:
         return tuple(each for each in passes if each in names or each in ALWAYS)
 
     measured = measured_passes(passes)
-    together = (Variant(ALL, tuple(passes)), Variant(NONE, kept()))
+    together = (PassVariant(ALL, tuple(passes)), PassVariant(NONE, kept()))
     if not each:
         return together
     return (
         *together,
-        *(Variant(only(name), kept(name)) for name in measured),
+        *(PassVariant(only(name), kept(name)) for name in measured),
         *(
-            Variant(without(name), kept(*(each for each in measured if each != name)))
+            PassVariant(without(name), kept(*(each for each in measured if each != name)))
             for name in measured
         ),
     )

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             grids = [asked, *(medians(suite, run) for suite, run in runs.items())]
             machine = next(iter(runs.values())).machine
             conditions = {
-                "command": f"`{COMMAND}`, a run for each suite in `benchmarks/peers/`",
+                "command": f"`{COMMAND}`, a run for each suite in `benchmarks/baselines/`",
                 "suites": ", ".join(runs),
             }
             GeneratedPage(chosen.out, COMMAND).update(grids, conditions | machine)

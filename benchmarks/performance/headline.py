@@ -7,7 +7,7 @@ from benchmarks.performance.rows import ROWS, RUNTIMES
 from slide_deploy.errors import InputError
 
 SUITES = ("slide_swin_tiny", "attention_96x56x56", "attention_96x200x200")
-_PEERS = {
+_BASELINES = {
     "ours": "ours",
     "branched": "as `torch.onnx.export` writes it",
     "unfold": "unfold",
@@ -34,9 +34,9 @@ def headline(page: str) -> Grid:
         if not title or not medians:
             raise InputError(f"The page of figures has no table of {suite}: run make bench-export.")
         for target, runtime in RUNTIMES.items():
-            texts = [medians.get((peer, target), "") for peer in _PEERS]
+            texts = [medians.get((baseline, target), "") for baseline in _BASELINES]
             best = min((text for text in texts if text), key=float, default="")
             shown = [f"**{text}**" if text == best else text for text in texts]
             rows.append((f"{subjects[suite]}, {runtime}", *shown))
-    headers = (("milliseconds", False), *((words, True) for words in _PEERS.values()))
+    headers = (("milliseconds", False), *((words, True) for words in _BASELINES.values()))
     return Grid("", headers, tuple(rows))

@@ -19,7 +19,7 @@ from benchmarks.report.figures.figure import label
 from benchmarks.report.palette import SURFACE
 from benchmarks.report.summary import summarise
 from slide_deploy.errors import InputError, MissingExtra, SlideDeployError
-from slide_deploy.writing import write_bytes
+from slide_deploy.files.writing import write_bytes
 
 # Laid out as on a narrow page and shown larger: so letters can be read on a phone, too.
 _WIDTH, _HEIGHT, _SCALE = 520, 420, 1.4

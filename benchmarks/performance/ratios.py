@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from benchmarks.candidates import candidate_name
-from benchmarks.performance.rows import Kind, Row
+from benchmarks.performance.rows import RatioKind, RatioRow
 from benchmarks.record import Measurement, Run
 from benchmarks.statistics import Interval, paired_ratio
 from slide_deploy.errors import InputError
@@ -21,7 +21,7 @@ class Found:
             where these are not most of the work, or were not measured.
     """
 
-    row: Row
+    row: RatioRow
     value: float | None
     interval: Interval | None = None
     limit: float | None = None
@@ -38,37 +38,37 @@ class Found:
         return "reached" if self.row.reached(self.value, self.row.least) else "below"
 
 
-def find(row: Row, run: Run) -> Found:
+def find(row: RatioRow, run: Run) -> Found:
     """The ratio of a row.
 
     Raises:
         InputError: if the run has no such candidates.
     """
     ours = _measurement(run, row.ours, row, row.target)
-    peer = _measurement(run, row.peer, row, row.peer_target or row.target)
-    over, under = (ours, peer) if row.ours_on_top else (peer, ours)
-    if row.kind is Kind.memory:
+    baseline = _measurement(run, row.baseline, row, row.baseline_target or row.target)
+    over, under = (ours, baseline) if row.ours_on_top else (baseline, ours)
+    if row.kind is RatioKind.memory:
         more, less = _activations(over), _activations(under)
         return Found(row, None if more is None or not less else more / less)
-    if row.kind is Kind.size:
+    if row.kind is RatioKind.size:
         most, least = over.artifact, under.artifact
         return Found(row, most.size / least.size if most and least and least.size else None)
     estimate = paired_ratio(over.samples, under.samples)
     if estimate is None:
         return Found(row, None)
-    return Found(row, estimate.value, estimate.interval, _limit(row, run, peer))
+    return Found(row, estimate.value, estimate.interval, _limit(row, run, baseline))
 
 
-def _limit(row: Row, run: Run, peer: Measurement) -> float | None:
+def _limit(row: RatioRow, run: Run, baseline: Measurement) -> float | None:
     if not row.is_network:
         return None
     products = _measurement(run, "products", row, row.target)
-    over, under = (products, peer) if row.ours_on_top else (peer, products)
+    over, under = (products, baseline) if row.ours_on_top else (baseline, products)
     estimate = paired_ratio(over.samples, under.samples)
     return None if estimate is None else estimate.value
 
 
-def _measurement(run: Run, label: str, row: Row, target: str) -> Measurement:
+def _measurement(run: Run, label: str, row: RatioRow, target: str) -> Measurement:
     for each in run.measurements:
         candidate = each.candidate
         if candidate.name == candidate_name(label, target, candidate.configuration):

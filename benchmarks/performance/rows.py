@@ -17,7 +17,7 @@ SHOWN: Wanted = (None, None)
 _LARGER = 0.9
 
 
-class Kind(StrEnum):
+class RatioKind(StrEnum):
     """What is compared."""
 
     time = "time"
@@ -26,43 +26,43 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Row:
+class RatioRow:
     """One ratio.
 
     Attributes:
-        suite: stem of the suite in `benchmarks/peers/` and of its result file.
+        suite: stem of the suite in `benchmarks/baselines/` and of its result file.
         subject: what it measures, for people.
         target: on which.
-        peer: the candidate that ours is compared with.
+        baseline: the candidate that ours is compared with.
         least: the ratio that is asked for; None for one that is shown and nothing more.
         aim: the ratio that is wished for; None like the other.
-        ours_on_top: whether the ratio is ours to the peer, and small is good.
+        ours_on_top: whether the ratio is ours to the baseline, and small is good.
         is_network: whether it is a whole network; most of its work are matrix products.
         kind: what is compared.
         ours: the candidate that is ours.
-        peer_target: where the peer runs; empty for the same target.
+        baseline_target: where the baseline runs; empty for the same target.
     """
 
     suite: str
     subject: str
     target: str
-    peer: str
+    baseline: str
     least: float | None
     aim: float | None
     ours_on_top: bool = False
     is_network: bool = False
-    kind: Kind = Kind.time
+    kind: RatioKind = RatioKind.time
     ours: str = "ours"
-    peer_target: str = ""
+    baseline_target: str = ""
 
     @property
     def ratio(self) -> str:
         """The ratio in words."""
-        if self.peer_target:
-            return f"{NAMES[self.target]} / {NAMES[self.peer_target]}"
-        pair = (self.ours, self.peer) if self.ours_on_top else (self.peer, self.ours)
+        if self.baseline_target:
+            return f"{NAMES[self.target]} / {NAMES[self.baseline_target]}"
+        pair = (self.ours, self.baseline) if self.ours_on_top else (self.baseline, self.ours)
         words = " / ".join(pair)
-        return words if self.kind is Kind.time else f"{self.kind}, {words}"
+        return words if self.kind is RatioKind.time else f"{self.kind}, {words}"
 
     def reached(self, value: float, wanted: float) -> bool:
         """Whether a ratio is at least as good as another one."""
@@ -70,16 +70,16 @@ class Row:
 
 
 def _whole(
-    suite: str, subject: str, peer: str, wanted: Mapping[str, Wanted], ours_on_top: bool = False
-) -> list[Row]:
+    suite: str, subject: str, baseline: str, wanted: Mapping[str, Wanted], ours_on_top: bool = False
+) -> list[RatioRow]:
     """One ratio of a whole network on each runtime."""
     return [
-        Row(suite, subject, target, peer, least, aim, ours_on_top, is_network=True)
+        RatioRow(suite, subject, target, baseline, least, aim, ours_on_top, is_network=True)
         for target, (least, aim) in wanted.items()
     ]
 
 
-def _swin(suite: str, subject: str, share: float) -> list[Row]:
+def _swin(suite: str, subject: str, share: float) -> list[RatioRow]:
     """A slide version of Swin, whose ratios may be a share of what is asked of tiny."""
     swin, products = (0.95 * share, 1.05 * share), (1.35 / share, 1.15 / share)
     branched = {
@@ -93,20 +93,20 @@ def _swin(suite: str, subject: str, share: float) -> list[Row]:
     ]
 
 
-def _unfold(suite: str, subject: str, wanted: Mapping[str, Wanted]) -> list[Row]:
+def _unfold(suite: str, subject: str, wanted: Mapping[str, Wanted]) -> list[RatioRow]:
     """Against the same network with local attention by unfold in the stages that slide."""
     return _whole(suite, subject, "unfold", wanted)
 
 
-def _equal(suite: str, subject: str, peer: str, wanted: Mapping[str, Wanted]) -> list[Row]:
+def _equal(suite: str, subject: str, baseline: str, wanted: Mapping[str, Wanted]) -> list[RatioRow]:
     """Against a network of equal published accuracy, plainly exported; then by our own export."""
     return [
-        *_whole(suite, subject, peer, wanted),
-        *_whole(suite, subject, f"{peer}, ours", dict.fromkeys(wanted, SHOWN)),
+        *_whole(suite, subject, baseline, wanted),
+        *_whole(suite, subject, f"{baseline}, ours", dict.fromkeys(wanted, SHOWN)),
     ]
 
 
-def _other_host(suite: str, subject: str) -> list[Row]:
+def _other_host(suite: str, subject: str) -> list[RatioRow]:
     """A slide version of a host other than Swin."""
     return [
         *_whole(suite, subject, "branched", dict.fromkeys(RUNTIMES, (1.3, 1.6))),
@@ -114,32 +114,41 @@ def _other_host(suite: str, subject: str) -> list[Row]:
     ]
 
 
-def _attention(channels: int, share: float) -> list[Row]:
+def _attention(channels: int, share: float) -> list[RatioRow]:
     def row(
-        side: int, target: str, peer: str, least: float, aim: float, kind: Kind = Kind.time
-    ) -> Row:
+        side: int,
+        target: str,
+        baseline: str,
+        least: float,
+        aim: float,
+        kind: RatioKind = RatioKind.time,
+    ) -> RatioRow:
         size = f"{channels}x{side}x{side}"
         subject = f"one attention, C {channels}, {side}x{side}"
         suite = f"attention_{size}"
-        return Row(suite, subject, target, peer, least * share, aim * share, kind=kind)
+        return RatioRow(suite, subject, target, baseline, least * share, aim * share, kind=kind)
 
     return [
         row(56, ONNX_RUNTIME, "unfold", 5, 7),
         row(56, OPENVINO, "unfold", 2.5, 4),
         row(200, ONNX_RUNTIME, "branched", 2, 3),
         row(200, OPENVINO, "branched", 4.5, 6),
-        row(200, ONNX_RUNTIME, "branched", 5, 8, Kind.memory),
+        row(200, ONNX_RUNTIME, "branched", 5, 8, RatioKind.memory),
     ]
 
 
-def _low_precision(suite: str, subject: str) -> list[Row]:
+def _low_precision(suite: str, subject: str) -> list[RatioRow]:
     """A network in few bits against itself in float32; the limit of none is its products'."""
 
     def row(
-        ours: str, target: str, wanted: Wanted, peer: str = "float32", kind: Kind = Kind.time
-    ) -> Row:
-        on_top = kind is Kind.size
-        return Row(suite, subject, target, peer, *wanted, on_top, kind=kind, ours=ours)
+        ours: str,
+        target: str,
+        wanted: Wanted,
+        baseline: str = "float32",
+        kind: RatioKind = RatioKind.time,
+    ) -> RatioRow:
+        on_top = kind is RatioKind.size
+        return RatioRow(suite, subject, target, baseline, *wanted, on_top, kind=kind, ours=ours)
 
     return [
         row("int8", OPENVINO, (2.0, 2.6)),
@@ -147,11 +156,11 @@ def _low_precision(suite: str, subject: str) -> list[Row]:
         row("bfloat16", OPENVINO, (1.55, 1.8)),
         row("int8 and bfloat16", OPENVINO, SHOWN),
         row("int8, AVX2", OPENVINO, SHOWN, "float32, AVX2"),
-        *(row("int8", target, (0.27, 0.25), kind=Kind.size) for target in RUNTIMES),
+        *(row("int8", target, (0.27, 0.25), kind=RatioKind.size) for target in RUNTIMES),
     ]
 
 
-def _runtimes(suite: str, subject: str) -> list[Row]:
+def _runtimes(suite: str, subject: str) -> list[RatioRow]:
     """A network on a runtime against itself on ONNX Runtime."""
     wanted: dict[str, Wanted] = {
         LITERT: (0.95, 0.87),
@@ -159,12 +168,14 @@ def _runtimes(suite: str, subject: str) -> list[Row]:
         OPENVINO: SHOWN,
     }
     return [
-        Row(suite, subject, target, "ours", *each, ours_on_top=True, peer_target=ONNX_RUNTIME)
+        RatioRow(
+            suite, subject, target, "ours", *each, ours_on_top=True, baseline_target=ONNX_RUNTIME
+        )
         for target, each in wanted.items()
     ]
 
 
-ROWS: tuple[Row, ...] = (
+ROWS: tuple[RatioRow, ...] = (
     *_swin("slide_swin_tiny", "Slide-Swin-T, 224", 1),
     *_unfold(
         "slide_swin_tiny", "Slide-Swin-T, 224", {ONNX_RUNTIME: (1.7, 2.2), OPENVINO: (1.3, 1.6)}

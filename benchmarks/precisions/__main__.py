@@ -10,9 +10,9 @@ from benchmarks.precisions.files import evaluate, kinds, write
 from benchmarks.precisions.table import losses, price_table
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.evaluation.figures import rows_of
-from slide_deploy.folders import require_writable_folder
+from slide_deploy.files.folders import require_writable_folder
 from slide_deploy.machine import describe
-from slide_deploy.progress import Steps
+from slide_deploy.terminal.progress import Steps
 
 COMMAND = "make bench-precisions"
 INTERRUPTED = 130

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slide_deploy.backends.registry import target_named
-from slide_deploy.child_python import python_environment
 from slide_deploy.errors import InputError
 from slide_deploy.evaluation.record import Record
 from slide_deploy.evaluation.result_file import read
 from slide_deploy.formats import Format, known_formats
 from slide_deploy.precisions import precision_named
+from slide_deploy.process.child_python import python_environment
 
 
 @dataclass(frozen=True)
-class Kind:
+class PrecisionKind:
     """A format in a precision.
 
     Attributes:
@@ -37,7 +37,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenPrecision:
     """A file that was written and verified.
 
     Attributes:
@@ -46,12 +46,12 @@ class Written:
         size: bytes of all that belongs to it.
     """
 
-    kind: Kind
+    kind: PrecisionKind
     path: Path
     size: int
 
 
-def kinds(formats: Sequence[str] = (), precisions: Sequence[str] = ()) -> Iterator[Kind]:
+def kinds(formats: Sequence[str] = (), precisions: Sequence[str] = ()) -> Iterator[PrecisionKind]:
     """Every format that runs here, in every precision that its record names.
 
     Args:
@@ -63,10 +63,12 @@ def kinds(formats: Sequence[str] = (), precisions: Sequence[str] = ()) -> Iterat
         for precision in format.precisions:
             wanted = not formats or format.name in formats
             if runs and wanted and (not precisions or precision in precisions):
-                yield Kind(format, precision)
+                yield PrecisionKind(format, precision)
 
 
-def write(checkpoint: Path, kind: Kind, calibration: Path, folder: Path) -> Written:
+def write(
+    checkpoint: Path, kind: PrecisionKind, calibration: Path, folder: Path
+) -> WrittenPrecision:
     """Export a checkpoint; files of an earlier export are replaced.
 
     Args:
@@ -85,10 +87,12 @@ def write(checkpoint: Path, kind: Kind, calibration: Path, folder: Path) -> Writ
     _run("export", checkpoint, *options)
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     (size,) = (each["bytes"] for each in manifest["files"] if each["format"] == kind.format.name)
-    return Written(kind, out / f"{checkpoint.stem}{kind.format.suffix}", size)
+    return WrittenPrecision(kind, out / f"{checkpoint.stem}{kind.format.suffix}", size)
 
 
-def evaluate(checkpoint: Path, files: Sequence[Written], data: Path, result: Path) -> Record:
+def evaluate(
+    checkpoint: Path, files: Sequence[WrittenPrecision], data: Path, result: Path
+) -> Record:
     """Evaluate the trained network and its files on the same pictures.
 
     Args:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.grid import Grid
-from benchmarks.precisions.files import Written
-from slide_deploy.evaluation.figures import Row
+from benchmarks.precisions.files import WrittenPrecision
+from slide_deploy.evaluation.figures import AccuracyRow
 from slide_deploy.evaluation.statistics import Difference, Share
 from slide_deploy.precisions import precision_named
 
@@ -21,7 +21,9 @@ _HEADERS = (
 )
 
 
-def price_table(checkpoint: Path, rows: Sequence[Row], files: Sequence[Written]) -> Grid:
+def price_table(
+    checkpoint: Path, rows: Sequence[AccuracyRow], files: Sequence[WrittenPrecision]
+) -> Grid:
     """One line a file.
 
     Args:
@@ -57,7 +59,7 @@ def price_table(checkpoint: Path, rows: Sequence[Row], files: Sequence[Written])
     )
 
 
-def losses(rows: Sequence[Row], files: Sequence[Written]) -> Iterator[str]:
+def losses(rows: Sequence[AccuracyRow], files: Sequence[WrittenPrecision]) -> Iterator[str]:
     """Files that lose more than their precision may, a sentence each.
 
     A quantised file may lose ``MAX_DROP``; any other one nothing that can be measured.

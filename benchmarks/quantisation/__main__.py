@@ -11,16 +11,16 @@ from pathlib import Path
 from benchmarks import result
 from benchmarks.artifact import describe_artifact
 from benchmarks.generated_page import GeneratedPage
-from benchmarks.measuring.race import Plan, race
+from benchmarks.measuring.race import RacePlan, race
 from benchmarks.network_files import folders
-from benchmarks.quantisation.record import Written, read
+from benchmarks.quantisation.record import WrittenFamily, read
 from benchmarks.quantisation.table import rows, table
 from benchmarks.record import Candidate, Configuration, Run
 from benchmarks.statistics import LEAST_ROUNDS
 from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.files.writing import require_writable
 from slide_deploy.machine import usable_threads
-from slide_deploy.progress import Steps
-from slide_deploy.writing import require_writable
+from slide_deploy.terminal.progress import Steps
 
 COMMAND = "make bench-quantisation"
 RESULT = "run.json"
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(row.is_better for each in found for row in each))
 
 
-def _plan(place: Path, chosen: argparse.Namespace) -> Plan:
+def _plan(place: Path, chosen: argparse.Namespace) -> RacePlan:
     written = read(place)
     configuration = Configuration(threads=chosen.threads)
     candidates = tuple(
@@ -69,7 +69,7 @@ def _plan(place: Path, chosen: argparse.Namespace) -> Plan:
         for each in written.variants
         if each.is_raced
     )
-    return Plan(
+    return RacePlan(
         candidates,
         {each.name: describe_artifact(Path(each.path)) for each in candidates},
         seconds=chosen.seconds,
@@ -94,7 +94,7 @@ def _result(place: Path) -> Run:
     return result.read(path)
 
 
-def _conditions(written: Sequence[Written], runs: Sequence[Run]) -> dict[str, str]:
+def _conditions(written: Sequence[WrittenFamily], runs: Sequence[Run]) -> dict[str, str]:
     measured = [each for run in runs for each in run.measurements]
     threads = {each.candidate.configuration.threads for each in measured}
     rounds = {len(each.rounds) for each in measured if each.rounds}

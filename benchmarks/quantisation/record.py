@@ -11,7 +11,7 @@ FLOAT32, DEFAULT = "float32", "default"
 
 
 @dataclass(frozen=True)
-class Variant:
+class QuantisedVariant:
     """A file with some families of operators in int8.
 
     Attributes:
@@ -40,7 +40,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenFamily:
     """The files of a network in one format.
 
     Attributes:
@@ -57,13 +57,13 @@ class Written:
     target: str
     quick: bool
     examples: str
-    variants: tuple[Variant, ...]
+    variants: tuple[QuantisedVariant, ...]
 
     def write(self, folder: Path) -> None:
         """Write it into the folder of the files."""
         write_record(self, folder)
 
-    def named(self, name: str) -> Variant:
+    def named(self, name: str) -> QuantisedVariant:
         """A variant by its name.
 
         Raises:
@@ -75,10 +75,10 @@ class Written:
         raise InputError(f"There is no file {name} of {self.network}: write the files again.")
 
 
-def read(folder: Path) -> Written:
+def read(folder: Path) -> WrittenFamily:
     """What was written into a folder.
 
     Raises:
         InputError: if the record is missing or damaged.
     """
-    return read_record(Written, folder)
+    return read_record(WrittenFamily, folder)

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.grid import Grid
-from benchmarks.quantisation.record import DEFAULT, FLOAT32, Variant, Written
+from benchmarks.quantisation.record import DEFAULT, FLOAT32, QuantisedVariant, WrittenFamily
 from benchmarks.record import Measurement, Run
 from benchmarks.statistics import Estimate, paired_ratio
 from slide_deploy.errors import InputError
 
-# A family is worth its rounding where it takes so much less time, beyond doubt.
+# A family is worth its rounding where it takes so much less time, beyond warning.
 PAYS = 0.98
 # Less than this is the same error: another draw of the noise moves it by as much.
 SAME_DB = 1.0
 
 
 @dataclass(frozen=True)
-class Row:
+class FamilyRow:
     """One file.
 
     Attributes:
@@ -27,7 +27,7 @@ class Row:
         verdict: what to think of it, a clause.
     """
 
-    variant: Variant
+    variant: QuantisedVariant
     seconds: float | None = None
     to_float32: Estimate | None = None
     to_default: Estimate | None = None
@@ -35,11 +35,11 @@ class Row:
 
     @property
     def is_better(self) -> bool:
-        """Whether the record should have these families: faster beyond doubt, and as right."""
+        """Whether the record should have these families: faster beyond warning, and as right."""
         return self.verdict == "better"
 
 
-def rows(written: Written, run: Run) -> tuple[Row, ...]:
+def rows(written: WrittenFamily, run: Run) -> tuple[FamilyRow, ...]:
     """All files in their order.
 
     Raises:
@@ -49,19 +49,19 @@ def rows(written: Written, run: Run) -> tuple[Row, ...]:
     return tuple(_row(each, default, run) for each in written.variants)
 
 
-def _row(variant: Variant, default: Variant, run: Run) -> Row:
+def _row(variant: QuantisedVariant, default: QuantisedVariant, run: Run) -> FamilyRow:
     if not variant.is_raced:
-        return Row(variant, verdict=variant.fault)
+        return FamilyRow(variant, verdict=variant.fault)
     ours = _measurement(run, variant.name)
     if ours.error or not ours.rounds:
-        return Row(variant, verdict=ours.error or "not raced")
+        return FamilyRow(variant, verdict=ours.error or "not raced")
     over = {
         name: paired_ratio(ours.samples, _measurement(run, name).samples)
         for name in (FLOAT32, DEFAULT)
     }
     if None in over.values():
         raise InputError(f"{FLOAT32} or {DEFAULT} was raced too few times: race them again.")
-    return Row(
+    return FamilyRow(
         variant,
         median(ours.pooled_samples) / 1e9,
         over[FLOAT32],
@@ -77,7 +77,9 @@ def _measurement(run: Run, name: str) -> Measurement:
     raise InputError(f"{name} was not raced: leave out --no-race.")
 
 
-def _verdict(variant: Variant, default: Variant, to_default: Estimate | None) -> str:
+def _verdict(
+    variant: QuantisedVariant, default: QuantisedVariant, to_default: Estimate | None
+) -> str:
     """How a file that runs stands beside the default."""
     if variant.fault:
         return variant.fault
@@ -90,7 +92,7 @@ def _verdict(variant: Variant, default: Variant, to_default: Estimate | None) ->
     return "slower" if interval.low > 1 / PAYS else "no gain"
 
 
-def table(written: Written, found: tuple[Row, ...]) -> Grid:
+def table(written: WrittenFamily, found: tuple[FamilyRow, ...]) -> Grid:
     """All files of a format."""
     headers = (
         *(("in int8", False), ("operators", True), ("ms", True), ("/ float32", True)),
@@ -105,12 +107,12 @@ def table(written: Written, found: tuple[Row, ...]) -> Grid:
         tuple(_cells(each, whole) for each in found),
         f"The default is {default}. Times are ratios of medians, round by round, with 95 % "
         f"intervals. dB is the signal-to-noise ratio on examples held back, without what answers "
-        f"have in common. Better: at most {PAYS} of the default's time beyond doubt, and at most "
+        f"have in common. Better: at most {PAYS} of the default's time beyond warning, and at most "
         f"{SAME_DB:g} dB below it.",
     )
 
 
-def _cells(row: Row, whole: int) -> tuple[str, ...]:
+def _cells(row: FamilyRow, whole: int) -> tuple[str, ...]:
     variant = row.variant
     return (
         variant.name,

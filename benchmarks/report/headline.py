@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.report.sentence import Name, Sentence
-from benchmarks.report.summary import Group, Row, RunView, typical
+from benchmarks.report.summary import CandidateRow, Group, RunView, typical
 from benchmarks.report.units import ratio_text, time_text
 from benchmarks.statistics import Estimate, paired_ratio
 
@@ -45,7 +45,9 @@ def _headline(group: Group, view: RunView) -> Headline:
     return Headline(group, (*sentence, *_against_baseline(best, second, view)), clear)
 
 
-def _outcome(best: Row, second: Row, ratio: Estimate | None, noise: float) -> tuple[Sentence, bool]:
+def _outcome(
+    best: CandidateRow, second: CandidateRow, ratio: Estimate | None, noise: float
+) -> tuple[Sentence, bool]:
     if ratio is None:
         return (
             Name(best.name),
@@ -71,7 +73,7 @@ def _outcome(best: Row, second: Row, ratio: Estimate | None, noise: float) -> tu
     ), True
 
 
-def _against_baseline(best: Row, second: Row | None, view: RunView) -> Sentence:
+def _against_baseline(best: CandidateRow, second: CandidateRow | None, view: RunView) -> Sentence:
     """The first candidate is what users start from; say what was won, unless it was just said."""
     base = view.baseline
     if base is None or base in (best, second) or not isinstance(best.ratio, Estimate):
@@ -91,5 +93,5 @@ def _interval(ratio: Estimate) -> str:
     return f"{ratio_text(ratio.interval.low)} to {ratio_text(ratio.interval.high)}"
 
 
-def _call(row: Row) -> str:
+def _call(row: CandidateRow) -> str:
     return f"{time_text(typical(row) or 0.0)} a call"

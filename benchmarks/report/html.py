@@ -18,7 +18,7 @@ from benchmarks.report.figures import figures
 from benchmarks.report.headline import headlines
 from benchmarks.report.machines import machines
 from benchmarks.report.sentence import Name
-from benchmarks.report.summary import Missing, Report, RunView, summarise
+from benchmarks.report.summary import BenchmarkReport, Missing, RunView, summarise
 from benchmarks.report.table import absences, columns, settings
 from benchmarks.report.text import clean
 
@@ -61,7 +61,7 @@ def _breakable(text: str) -> Any:
     return Markup("<wbr>").join(re.split(r"(?<=[_/:])(?=.)", clean(text)))
 
 
-def _title(report: Report) -> str:
+def _title(report: BenchmarkReport) -> str:
     machines = [section.title for section in report.sections]
     if len(machines) == 1:
         return f"Benchmark on {clean(machines[0])}"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.report.summary import Missing, Report, Row, typical
+from benchmarks.report.summary import BenchmarkReport, CandidateRow, Missing, typical
 from benchmarks.report.table import ABSENT, Cell
 from benchmarks.report.units import Unit, millisecond_unit
 
@@ -35,14 +35,14 @@ class Machines:
     differing: tuple[str, ...]
 
 
-def machines(report: Report) -> Machines | None:
+def machines(report: BenchmarkReport) -> Machines | None:
     """Medians of all machines; None where there is one only.
 
     Where a machine has several runs of a candidate, the last one that was given counts.
     """
     if len(report.sections) < 2:
         return None
-    found: dict[str, dict[_Place, Row]] = {}
+    found: dict[str, dict[_Place, CandidateRow]] = {}
     places: dict[_Place, None] = {}
     for place, row in _rows(report):
         places[place] = None
@@ -61,19 +61,19 @@ def machines(report: Report) -> Machines | None:
     )
 
 
-def _rows(report: Report) -> Iterator[tuple[_Place, Row]]:
+def _rows(report: BenchmarkReport) -> Iterator[tuple[_Place, CandidateRow]]:
     for index, section in enumerate(report.sections):
         for view in section.views:
             for row in view.rows:
                 yield (index, row.measurement.candidate.target), row
 
 
-def _file_name(row: Row) -> str:
+def _file_name(row: CandidateRow) -> str:
     """The candidate's name without its target, which has a column of its own."""
     return row.name.replace(f" on {row.measurement.candidate.target}", "", 1)
 
 
-def _titles(report: Report) -> list[str]:
+def _titles(report: BenchmarkReport) -> list[str]:
     seen: Counter[str] = Counter()
     titles = []
     for section in report.sections:
@@ -83,12 +83,12 @@ def _titles(report: Report) -> list[str]:
     return titles
 
 
-def _unit(rows: Iterable[Row | None]) -> Unit:
+def _unit(rows: Iterable[CandidateRow | None]) -> Unit:
     """Decimals are a column's own: machines may be a hundred times apart."""
     return millisecond_unit(median for row in rows if row and (median := typical(row)))
 
 
-def _cell(row: Row | None, unit: Unit) -> Cell:
+def _cell(row: CandidateRow | None, unit: Unit) -> Cell:
     if row is None:
         return Cell(ABSENT, reason="it was not measured there")
     if row.measurement.error:
@@ -100,7 +100,7 @@ def _cell(row: Row | None, unit: Unit) -> Cell:
     return Cell(unit.number(row.median.value), unit.interval(interval.low, interval.high))
 
 
-def _differs(held: dict[_Place, Row]) -> bool:
+def _differs(held: dict[_Place, CandidateRow]) -> bool:
     """Whether two machines ran different files of this name on one target."""
     contents: dict[str, set[str]] = {}
     for (_, target), row in held.items():

@@ -12,7 +12,7 @@ from benchmarks.report import notes
 from benchmarks.report.headline import headlines
 from benchmarks.report.machines import Machines, machines
 from benchmarks.report.sentence import Name, Sentence
-from benchmarks.report.summary import Row, RunView, Section, summarise
+from benchmarks.report.summary import CandidateRow, RunView, Section, summarise
 from benchmarks.report.table import Cell, absences, columns, settings
 from benchmarks.report.text import clean
 from benchmarks.report.units import percent_text, time_unit
@@ -61,7 +61,9 @@ def _run(view: RunView) -> Iterator[str]:
     if view.rows:
         yield _candidates(view)
     yield from _titled("Figures that are missing", [_prose(line) for line in absences(view)])
-    yield from _titled("Warnings", [_sentence(doubt) for doubt in notes.doubts(view)])
+    yield from _titled(
+        "Warnings", [_sentence(warning) for warning in notes.warning_sentences(view)]
+    )
     failures = [f"{_code(row.name)}: {_code(error)}" for row, error in notes.failures(view)]
     yield from _titled("Failed", failures)
     for row in view.rows:
@@ -91,7 +93,7 @@ def _figure(cell: Cell) -> str:
     return f"{cell.text} ({cell.detail})" if cell.detail else cell.text
 
 
-def _operators(row: Row) -> str:
+def _operators(row: CandidateRow) -> str:
     assert row.operators
     total = row.operators.total
     items = list(notes.operator_rows(row.operators))

@@ -1,4 +1,4 @@
-"""What stands beside the figures: when and how it was measured, doubts, failures, settings."""
+"""What stands beside the figures: when and how it was measured, warnings, failures, settings."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -7,10 +7,10 @@ from benchmarks.record import Measurement
 from benchmarks.report.machines import Machines
 from benchmarks.report.sentence import Name, Sentence
 from benchmarks.report.series import OperatorBars
-from benchmarks.report.summary import Row, RunView
+from benchmarks.report.summary import CandidateRow, RunView
 from benchmarks.report.table import without_noise
 from benchmarks.report.units import byte_unit, time_text
-from slide_deploy.printable import counted
+from slide_deploy.terminal.printable import counted
 
 
 def about(view: RunView) -> Sentence:
@@ -40,16 +40,16 @@ def on_machines(table: Machines) -> Iterator[Sentence]:
         yield (Name(name), ": not the same file everywhere.")
 
 
-def doubts(view: RunView) -> Iterator[Sentence]:
+def warning_sentences(view: RunView) -> Iterator[Sentence]:
     """Every warning, of the run first."""
     if view.run.interrupted:
         yield ("The run was interrupted: some candidates have fewer samples than asked for.",)
     for row in view.rows:
-        for doubt in row.doubts:
-            yield (Name(row.name), f": {doubt}")
+        for warning in row.warnings:
+            yield (Name(row.name), f": {warning}")
 
 
-def failures(view: RunView) -> Iterator[tuple[Row, str]]:
+def failures(view: RunView) -> Iterator[tuple[CandidateRow, str]]:
     """Candidates that ended early, each with its error."""
     for row in view.failed:
         yield row, row.measurement.error or ""
@@ -65,7 +65,7 @@ def noise(view: RunView) -> str:
     )
 
 
-def settings(row: Row) -> Iterator[tuple[str, str]]:
+def settings(row: CandidateRow) -> Iterator[tuple[str, str]]:
     """How one candidate was measured, as pairs of a word of ours and a text of the record."""
     measurement = row.measurement
     candidate, artifact, warm_up = measurement.candidate, measurement.artifact, measurement.warm_up

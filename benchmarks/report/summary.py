@@ -1,6 +1,6 @@
 """Runs as plain rows and series, which the page and the Markdown form both show.
 
-    Run, Run, … -> Report > Section (a machine) > RunView > Row (a candidate)
+    Run, Run, … -> BenchmarkReport > Section (a machine) > RunView > CandidateRow (a candidate)
 
 Times are seconds. What is not known is `Missing` and carries its reason, so that no form has to
 invent one. Names and errors are as recorded: each form escapes them in its own way.
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from benchmarks.doubts import doubts
-from benchmarks.efficiency import doubt_of, share_of_limit
+from benchmarks.efficiency import share_of_limit, warning_of
 from benchmarks.record import Measurement, Run
 from benchmarks.report.series import OperatorBars, Point, operator_bars, round_medians, sustained
 from benchmarks.statistics import Estimate, paired_ratio, percentile
+from benchmarks.warnings import warnings_of
 from slide_deploy.backends.registry import TARGETS
 
 # By name: a result may speak of a target of somebody's own, whose code is not run for a table.
@@ -33,13 +33,13 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Row:
+class CandidateRow:
     """One candidate.
 
     Attributes:
         number: from 1, in the order in which the candidates were named.
         measurement: what was recorded.
-        doubts: sentences on what makes its figures less trustworthy.
+        warnings: sentences on what makes its figures less trustworthy.
         samples: seconds a call, in the order of the measuring.
         median, p90, p99: seconds a call.
         ratio: of its time an image to that of the run's baseline; above 1 it is slower.
@@ -55,7 +55,7 @@ class Row:
 
     number: int
     measurement: Measurement
-    doubts: tuple[str, ...]
+    warnings: tuple[str, ...]
     samples: tuple[float, ...]
     median: Estimate | Missing
     p90: Estimate | Missing
@@ -93,7 +93,7 @@ class Group:
     target: str
     batch: int
     streams: int
-    rows: tuple[Row, ...]
+    rows: tuple[CandidateRow, ...]
 
     @property
     def label(self) -> str:
@@ -111,21 +111,21 @@ class RunView:
     """One run."""
 
     run: Run
-    rows: tuple[Row, ...]
+    rows: tuple[CandidateRow, ...]
     groups: tuple[Group, ...]
 
     @property
-    def measured(self) -> tuple[Row, ...]:
+    def measured(self) -> tuple[CandidateRow, ...]:
         """Candidates that have at least one sample."""
         return tuple(row for row in self.rows if row.samples)
 
     @property
-    def failed(self) -> tuple[Row, ...]:
+    def failed(self) -> tuple[CandidateRow, ...]:
         """Candidates that ended early; some have samples all the same."""
         return tuple(row for row in self.rows if row.measurement.error)
 
     @property
-    def baseline(self) -> Row | None:
+    def baseline(self) -> CandidateRow | None:
         """What ratios are taken to: the first candidate that has samples."""
         return next((row for row in self.rows if row.baseline), None)
 
@@ -140,17 +140,17 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchmarkReport:
     """All that is shown."""
 
     sections: tuple[Section, ...]
 
 
-def summarise(runs: Sequence[Run]) -> Report:
+def summarise(runs: Sequence[Run]) -> BenchmarkReport:
     """Gather runs by machine, in the order in which the machines come first."""
     first_seen = {_identity(run): index for index, run in reversed(list(enumerate(runs)))}
     ordered = sorted(runs, key=lambda run: first_seen[_identity(run)])
-    return Report(
+    return BenchmarkReport(
         tuple(_section(tuple(group)) for _, group in groupby(ordered, key=_identity)),
     )
 
@@ -175,7 +175,7 @@ def _view(run: Run) -> RunView:
         _row(number, measurement, baseline, run)
         for number, measurement in enumerate(run.measurements, 1)
     )
-    members: dict[tuple[str, int, int], list[Row]] = {}
+    members: dict[tuple[str, int, int], list[CandidateRow]] = {}
     for row in rows:
         key = (row.measurement.candidate.target, row.batch, row.streams)
         members.setdefault(key, []).append(row)
@@ -183,13 +183,15 @@ def _view(run: Run) -> RunView:
     return RunView(run, rows, groups)
 
 
-def _row(number: int, measurement: Measurement, baseline: Measurement | None, run: Run) -> Row:
+def _row(
+    number: int, measurement: Measurement, baseline: Measurement | None, run: Run
+) -> CandidateRow:
     memory, cold = measurement.memory, measurement.cold
     share = _share(measurement, run)
-    return Row(
+    return CandidateRow(
         number=number,
         measurement=measurement,
-        doubts=(*doubts(measurement), *_doubt_of_limit(share, run)),
+        warnings=(*warnings_of(measurement), *_warning_of_limit(share, run)),
         samples=_samples(measurement),
         median=_percentile(measurement, 0.5),
         p90=_percentile(measurement, 0.9),
@@ -268,13 +270,13 @@ def _share(measurement: Measurement, run: Run) -> float | Missing:
     return Missing("its work is not known")
 
 
-def _doubt_of_limit(share: float | Missing, run: Run) -> tuple[str, ...]:
+def _warning_of_limit(share: float | Missing, run: Run) -> tuple[str, ...]:
     if isinstance(share, Missing) or run.limits is None:
         return ()
-    doubt = doubt_of(share, run.limits)
-    return () if doubt is None else (doubt,)
+    warning = warning_of(share, run.limits)
+    return () if warning is None else (warning,)
 
 
-def typical(row: Row) -> float | None:
+def typical(row: CandidateRow) -> float | None:
     """The median of all samples, however few; None without any."""
     return median(row.samples) if row.samples else None

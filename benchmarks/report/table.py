@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.record import Proof
-from benchmarks.report.summary import Missing, Row, RunView, typical
+from benchmarks.report.summary import CandidateRow, Missing, RunView, typical
 from benchmarks.report.units import (
     Unit,
     byte_unit,
@@ -84,7 +84,7 @@ def _spans(numbers: Sequence[int]) -> str:
     return ", ".join(texts)
 
 
-def _columns(rows: Sequence[Row]) -> list[Column]:
+def _columns(rows: Sequence[CandidateRow]) -> list[Column]:
     every = [
         _medians(rows),
         _times("p90", rows, lambda row: row.p90),
@@ -101,7 +101,7 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     return every
 
 
-def settings(row: Row) -> str:
+def settings(row: CandidateRow) -> str:
     """How the candidate ran, in our own words."""
     configuration = row.measurement.candidate.configuration
     parts = ["1 thread" if configuration.threads == 1 else f"{configuration.threads} threads"]
@@ -116,7 +116,7 @@ def _holds_figures(column: Column) -> bool:
     return any(cell.text != ABSENT for cell in column.cells)
 
 
-def _medians(rows: Sequence[Row]) -> Column:
+def _medians(rows: Sequence[CandidateRow]) -> Column:
     """The median is shown even where the sample supports no interval: it is what was asked for."""
     column = _times("median", rows, lambda row: row.median)
     unit = time_unit(median for row in rows if (median := typical(row)))
@@ -127,7 +127,9 @@ def _medians(rows: Sequence[Row]) -> Column:
     return replace(column, cells=tuple(cells))
 
 
-def _times(header: str, rows: Sequence[Row], get: Callable[[Row], Estimate | Missing]) -> Column:
+def _times(
+    header: str, rows: Sequence[CandidateRow], get: Callable[[CandidateRow], Estimate | Missing]
+) -> Column:
     # One unit for the three columns of latency: they are read against each other.
     unit = time_unit(median for row in rows if (median := typical(row)))
     return Column(header, unit.name, tuple(_time(get(row), unit) for row in rows))
@@ -140,11 +142,11 @@ def _time(figure: Estimate | Missing, unit: Unit) -> Cell:
     return Cell(unit.number(figure.value), interval)
 
 
-def _ratios(rows: Sequence[Row]) -> Column:
+def _ratios(rows: Sequence[CandidateRow]) -> Column:
     return Column("ratio", "to the first", tuple(map(_ratio, rows)))
 
 
-def _ratio(row: Row) -> Cell:
+def _ratio(row: CandidateRow) -> Cell:
     if row.baseline:
         return Cell("1", "the first")
     if isinstance(row.ratio, Missing):
@@ -153,7 +155,7 @@ def _ratio(row: Row) -> Cell:
     return Cell(ratio_text(row.ratio.value), interval_text(interval.low, interval.high))
 
 
-def _proof(row: Row) -> Cell:
+def _proof(row: CandidateRow) -> Cell:
     proof = row.measurement.proof
     if row.measurement.error and proof is None:
         return Cell(ABSENT, reason="it failed")
@@ -171,8 +173,8 @@ def without_noise(proof: Proof) -> str:
 
 def _numbers(
     header: str,
-    rows: Sequence[Row],
-    get: Callable[[Row], float | Missing],
+    rows: Sequence[CandidateRow],
+    get: Callable[[CandidateRow], float | Missing],
     unit_of: Callable[[Iterable[float]], Unit],
 ) -> Column:
     figures = [get(row) for row in rows]
@@ -184,7 +186,7 @@ def _numbers(
     return Column(header, unit.name, cells)
 
 
-def _shares(rows: Sequence[Row]) -> Column:
+def _shares(rows: Sequence[CandidateRow]) -> Column:
     cells = tuple(
         Cell(ABSENT, reason=row.share.reason)
         if isinstance(row.share, Missing)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from benchmarks.report.summary import RunView
 from benchmarks.report.table import Cell, Column, absences, columns
-from slide_deploy.console import WIDTH, table
+from slide_deploy.terminal.console import WIDTH, table
 
 # Left out where they have no room, the least telling first.
 _EXPENDABLE = ("cold start", "peak memory", "p90", "share of limit", "throughput")
@@ -18,7 +18,7 @@ _LONGEST_HEADER = 11
 
 
 def render_terminal(view: RunView, width: int = WIDTH) -> Iterator[RenderableType]:
-    """The names, the table, then a line for each doubt, missing figure and failure.
+    """The names, the table, then a line for each warning, missing figure and failure.
 
     Args:
         view: of a run.
@@ -32,8 +32,8 @@ def render_terminal(view: RunView, width: int = WIDTH) -> Iterator[RenderableTyp
     for row in view.rows:
         if row.measurement.error:
             yield Text(f"failed: {row.name}: {row.measurement.error}", style="bold red")
-        for doubt in row.doubts:
-            yield Text(f"note: {row.name}: {doubt}")
+        for warning in row.warnings:
+            yield Text(f"note: {row.name}: {warning}")
     for absence in absences(view):
         yield Text(f"note: {absence}", style="dim")
     if any(row.operators for row in view.rows):

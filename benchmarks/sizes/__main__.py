@@ -13,7 +13,7 @@ from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.hosts.host import Architecture
 from slide_deploy.hosts.registry import known_hosts
 from slide_deploy.machine import describe
-from slide_deploy.progress import Steps
+from slide_deploy.terminal.progress import Steps
 
 COMMAND = "make bench-sizes"
 # How far the counted work may be from that of the record.

@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.peers.registry import Built, Peer, write_peer
-from benchmarks.peers.subject import Subject, network
-from slide_deploy.child_python import python_environment
+from benchmarks.baselines.registry import Baseline, Built, write_baseline
+from benchmarks.baselines.subject import SuiteSubject, network
 from slide_deploy.errors import InputError
+from slide_deploy.files.writing import write_text
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks import inspect, read_graph
 from slide_deploy.hosts.host import Architecture
-from slide_deploy.reparameterize import reparameterize
-from slide_deploy.writing import write_text
+from slide_deploy.process.child_python import python_environment
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ def _cases(file: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _macs(size: Architecture, path: Path) -> int:
-    def build(subject: Subject) -> Built:
+    def build(subject: SuiteSubject) -> Built:
         return reparameterize(subject.branched())[0], (subject.example(),)
 
-    write_peer(Peer("folded", build), network(size.name, size.config.image_size), path)
+    write_baseline(Baseline("folded", build), network(size.name, size.config.image_size), path)
     return inspect(read_graph(path)).counted_macs
 
 

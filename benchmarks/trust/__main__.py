@@ -10,13 +10,13 @@ from pathlib import Path
 from benchmarks.artifact import describe_artifact
 from benchmarks.record import Configuration
 from benchmarks.trust.page import page, update
-from benchmarks.trust.subject import SLICE, Settings, Subject, subject
+from benchmarks.trust.subject import SLICE, TrustSettings, TrustSubject, subject
 from benchmarks.trust.tables import grids
 from benchmarks.trust.trial import examine, steps
 from slide_deploy.errors import SlideDeployError
+from slide_deploy.files.writing import require_writable
 from slide_deploy.machine import describe, usable_threads
-from slide_deploy.progress import Steps
-from slide_deploy.writing import require_writable
+from slide_deploy.terminal.progress import Steps
 
 INTERRUPTED = 130
 
@@ -24,7 +24,7 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 1 if the harness is not to be trusted here, 2 if nothing was found out."""
     chosen = _parser().parse_args(arguments)
-    settings = Settings(
+    settings = TrustSettings(
         runs=chosen.runs,
         rounds=chosen.rounds,
         seconds=chosen.seconds,
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _conditions(
-    subjects: Sequence[Subject], settings: Settings, arguments: Sequence[str]
+    subjects: Sequence[TrustSubject], settings: TrustSettings, arguments: Sequence[str]
 ) -> dict[str, str]:
     """What was run, how and where; before it begins, since the load is of interest, too."""
     configuration = settings.configuration

@@ -56,7 +56,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class LoopAgreement:
     """Our median and a vendor's, of the same file, one pair each time.
 
     Attributes:
@@ -98,7 +98,7 @@ class Findings:
     """
 
     series: tuple[Series, ...]
-    agreements: tuple[Agreement, ...]
+    agreements: tuple[LoopAgreement, ...]
     runtimes: dict[str, str]
 
     @property

@@ -12,7 +12,7 @@ SLICE = 0.5
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrustSettings:
     """How long everything takes.
 
     Attributes:
@@ -33,7 +33,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Subject:
+class TrustSubject:
     """A file, the target that runs it, and that runtime's other way to be timed."""
 
     path: Path
@@ -47,7 +47,7 @@ class Subject:
         return Candidate(name, str(self.path), self.target, configuration, extra_work)
 
 
-def subject(path: Path) -> Subject:
+def subject(path: Path) -> TrustSubject:
     """The subject that a file makes, by its kind.
 
     Raises:
@@ -58,4 +58,4 @@ def subject(path: Path) -> Subject:
     if not path.is_file():
         raise InputError(f"{path} does not exist: export it first.")
     target, vendor = VENDORS[path.suffix]
-    return Subject(path, target, vendor)
+    return TrustSubject(path, target, vendor)

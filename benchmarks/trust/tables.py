@@ -10,8 +10,8 @@ from benchmarks.trust.outcomes import (
     FAIL_ABOVE,
     ONE_WRONG_IN,
     VENDOR_LIMIT,
-    Agreement,
     Findings,
+    LoopAgreement,
     Series,
 )
 
@@ -70,7 +70,7 @@ def _vendors(findings: Findings) -> Grid:
     )
 
 
-def _agreement(agreement: Agreement, findings: Findings) -> tuple[str, ...]:
+def _agreement(agreement: LoopAgreement, findings: Findings) -> tuple[str, ...]:
     ratio = agreement.ratio
     return (
         findings.runtimes.get(agreement.target, agreement.target),

@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from statistics import median
 
 from benchmarks.gate import Gated, gate
-from benchmarks.measuring.race import REST, OnStep, Plan, race
+from benchmarks.measuring.race import REST, OnStep, RacePlan, race
 from benchmarks.record import Measurement, Run
-from benchmarks.trust.outcomes import EXTRA_WORK, FAIL_ABOVE, Agreement, Findings, Series
-from benchmarks.trust.subject import SLICE, Settings, Subject
+from benchmarks.trust.outcomes import EXTRA_WORK, FAIL_ABOVE, Findings, LoopAgreement, Series
+from benchmarks.trust.subject import SLICE, TrustSettings, TrustSubject
 from benchmarks.trust.vendors import Question
 from slide_deploy.errors import InputError
 
 
-def steps(subjects: Sequence[Subject], settings: Settings) -> int:
+def steps(subjects: Sequence[TrustSubject], settings: TrustSettings) -> int:
     """How often `examine` says that it goes on."""
     return len(subjects) * (2 * settings.runs + settings.comparisons)
 
 
 def examine(
-    subjects: Sequence[Subject], settings: Settings, on_step: OnStep = lambda _: None
+    subjects: Sequence[TrustSubject], settings: TrustSettings, on_step: OnStep = lambda _: None
 ) -> Findings:
     """Race every subject against itself and hold it against its vendor's tool.
 
@@ -36,7 +36,10 @@ def examine(
 
 
 def _series(
-    subjects: Sequence[Subject], settings: Settings, on_step: OnStep, runtimes: dict[str, str]
+    subjects: Sequence[TrustSubject],
+    settings: TrustSettings,
+    on_step: OnStep,
+    runtimes: dict[str, str],
 ) -> tuple[Series, ...]:
     kinds = [(subject, extra) for subject in subjects for extra in (0.0, EXTRA_WORK)]
     answers: list[list[Gated]] = [[] for _ in kinds]
@@ -54,18 +57,18 @@ def _series(
     )
 
 
-def _duel(subject: Subject, settings: Settings, extra: float, seed: int) -> Plan:
+def _duel(subject: TrustSubject, settings: TrustSettings, extra: float, seed: int) -> RacePlan:
     first, second = (
         subject.candidate(settings.configuration, name, share)
         for name, share in (("first", 0.0), ("second", extra))
     )
     # Of its own in each race: the same order of turns every time would be one more coincidence.
-    return Plan((first, second), seconds=settings.seconds, rounds=settings.rounds, seed=seed)
+    return RacePlan((first, second), seconds=settings.seconds, rounds=settings.rounds, seed=seed)
 
 
 def _agreements(
-    subjects: Sequence[Subject], settings: Settings, on_step: OnStep
-) -> tuple[Agreement, ...]:
+    subjects: Sequence[TrustSubject], settings: TrustSettings, on_step: OnStep
+) -> tuple[LoopAgreement, ...]:
     # The tools are told the sizes that our targets chose. It also brings the file into the cache.
     inputs = [_alone(subject, settings, SLICE).inputs for subject in subjects]
     pairs: list[list[tuple[float, float]]] = [[] for _ in subjects]
@@ -83,7 +86,7 @@ def _agreements(
                 theirs = subject.vendor.median(question)
             found.append((ours, theirs))
     return tuple(
-        Agreement(
+        LoopAgreement(
             subject.target,
             subject.vendor.name,
             tuple(ours for ours, _ in found),
@@ -93,18 +96,18 @@ def _agreements(
     )
 
 
-def _alone(subject: Subject, settings: Settings, seconds: float) -> Measurement:
+def _alone(subject: TrustSubject, settings: TrustSettings, seconds: float) -> Measurement:
     """The harness as it is, with one candidate, whose process ends with it."""
     rounds = max(1, round(seconds / SLICE))
     candidate = subject.candidate(settings.configuration)
-    return _raced(Plan((candidate,), seconds=seconds, rounds=rounds)).measurements[0]
+    return _raced(RacePlan((candidate,), seconds=seconds, rounds=rounds)).measurements[0]
 
 
 def _median(measurement: Measurement) -> float:
     return float(median(measurement.pooled_samples))
 
 
-def _raced(plan: Plan) -> Run:
+def _raced(plan: RacePlan) -> Run:
     run = race(plan)
     if run.interrupted:
         raise KeyboardInterrupt

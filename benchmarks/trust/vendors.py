@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.record import Configuration, Tensor
-from slide_deploy.child_python import python_environment
 from slide_deploy.errors import InputError
+from slide_deploy.process.child_python import python_environment
 
 _LOOP = Path(__file__).with_name("onnxruntime_loop.py")
 # For import, reading, compiling and writing the report; what is beyond hangs.

@@ -7,7 +7,7 @@ from benchmarks.web.pages import resources
 from benchmarks.web.plan import PagePlan
 from benchmarks.web.single_file import single_file, takes
 from slide_deploy.errors import InputError
-from slide_deploy.folders import working_folder
+from slide_deploy.files.folders import working_folder
 
 SINGLE = "single.html"
 

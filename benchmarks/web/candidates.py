@@ -11,7 +11,7 @@ from slide_deploy.errors import InputError
 
 
 @dataclass(frozen=True)
-class Place:
+class PagePlace:
     """Where candidates are measured.
 
     Attributes:
@@ -25,12 +25,12 @@ class Place:
     suffixes: tuple[str, ...]
 
 
-BROWSER = Place("A browser", ("web:wasm", "web:webgpu", "web:webnn"), (".onnx",))
-BINARY = Place("The program of --adb-binary", ("litert:adb",), (".tflite",))
+BROWSER = PagePlace("A browser", ("web:wasm", "web:webgpu", "web:webnn"), (".onnx",))
+BINARY = PagePlace("The program of --adb-binary", ("litert:adb",), (".tflite",))
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedPage:
     """What is measured of each file.
 
     Attributes:
@@ -44,7 +44,7 @@ class Wanted:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def elsewhere(files: Sequence[Path], place: Place, wanted: Wanted) -> tuple[Candidate, ...]:
+def elsewhere(files: Sequence[Path], place: PagePlace, wanted: WantedPage) -> tuple[Candidate, ...]:
     """One for each file on each target with each batch, in the order of the files.
 
     Their threads are one until the device has told how many it has.

@@ -13,16 +13,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.measuring.race import Plan
+from benchmarks.measuring.race import RacePlan
 from benchmarks.record import RECORD_VERSION, Artifact, Candidate, Measurement, Round, Run, WarmUp
 from benchmarks.web.adb import Phone
 from benchmarks.web.plan import refused
-from slide_deploy import __version__, interruption
+from slide_deploy import __version__
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
-from slide_deploy.references.checking import verify_by_reference
-from slide_deploy.references.proof import worst_failure
-from slide_deploy.references.reference_file import read_reference
+from slide_deploy.process import interruption
+from slide_deploy.verification.reference_outputs.checking import verify_by_reference
+from slide_deploy.verification.reference_outputs.proof import worst_failure
+from slide_deploy.verification.reference_outputs.reference_file import read_reference
 
 # Runs the files on this machine.
 _HERE = "litert:cpu"
@@ -40,7 +41,7 @@ _SECONDS_BESIDE = 300
 
 
 def measure(
-    plan: Plan,
+    plan: RacePlan,
     phone: Phone,
     binary: Path,
     threads: int | None,
@@ -117,7 +118,7 @@ def _wrong_here(path: Path, artifact: Artifact | None) -> str | None:
     return None if verdict.passed else f"wrong: {worst_failure(verdict)}"
 
 
-def _blank(plan: Plan, candidate: Candidate, threads: int) -> Measurement:
+def _blank(plan: RacePlan, candidate: Candidate, threads: int) -> Measurement:
     configuration = replace(candidate.configuration, threads=threads)
     runtime = {"library": "litert", "device": "cpu", "threads": str(threads), "proof": "unproven"}
     return Measurement(

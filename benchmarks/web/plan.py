@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.candidates import candidate_name
-from benchmarks.measuring.race import Plan
+from benchmarks.measuring.race import RacePlan
 from benchmarks.record import RECORD_VERSION, Artifact, Candidate, Measurement, Run
 from slide_deploy import __version__
 from slide_deploy.backends.web import assets
 from slide_deploy.backends.web.site import Resource
-from slide_deploy.companions import files_of
-from slide_deploy.references.record import Reference
-from slide_deploy.references.reference_file import read_reference, reference_path
+from slide_deploy.files.companions import files_of
+from slide_deploy.verification.reference_outputs.record import Reference
+from slide_deploy.verification.reference_outputs.reference_file import (
+    read_reference,
+    reference_path,
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class PagePlan:
     references: tuple[Reference | None, ...]
 
 
-def page_plan(plan: Plan, threads: int | None) -> PagePlan:
+def page_plan(plan: RacePlan, threads: int | None) -> PagePlan:
     """The plan of a page.
 
     Args:
@@ -113,7 +116,9 @@ def refused(reference: Reference | None, artifact: Artifact | None) -> str | Non
     return "wrong: the file is not the one that was proved when it was exported: export it again"
 
 
-def _blank(plan: Plan, candidate: Candidate, renamed: Candidate | None = None) -> dict[str, Any]:
+def _blank(
+    plan: RacePlan, candidate: Candidate, renamed: Candidate | None = None
+) -> dict[str, Any]:
     """A measurement without figures. The page must not learn where files lie on this machine."""
     shown = replace(renamed or candidate, path=Path(candidate.path).name)
     return asdict(Measurement(shown, plan.artifacts.get(candidate.name)))

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from benchmarks.record import Measurement, Proof
 from slide_deploy.backends.base import Port
 from slide_deploy.errors import InputError
-from slide_deploy.references.proof import fits_any
-from slide_deploy.references.record import Reference
+from slide_deploy.verification.reference_outputs.proof import fits_any
+from slide_deploy.verification.reference_outputs.record import Reference
 
 
 def require_proof(measurement: Measurement, reference: Reference | None, is_refused: bool) -> None:

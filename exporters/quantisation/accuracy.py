@@ -19,8 +19,8 @@ from pathlib import Path
 from exporters.price import Price, Returned
 from exporters.quantisation.judge import Judge
 from exporters.quantisation.making import Making
-from slide_deploy.parity import Verification
-from slide_deploy.progress import expect
+from slide_deploy.terminal.progress import expect
+from slide_deploy.verification.parity import Verification
 
 # Examples on which ranges are measured for the ranking, which many files are made for. The order
 # of the operators needs no more.
@@ -28,7 +28,7 @@ _RANKED_ON = 16
 
 
 @dataclass(frozen=True)
-class Trial:
+class AccuracyTrial:
     """What a file is held against.
 
     Attributes:
@@ -44,7 +44,7 @@ class Trial:
     progress: Callable[[str], None]
 
 
-def keep_drop(making: Making, operators: Sequence[str], trial: Trial) -> Price:
+def keep_drop(making: Making, operators: Sequence[str], trial: AccuracyTrial) -> Price:
     """Make a file again until it keeps its limits, with as many operators quantised as can be.
 
     Args:
@@ -112,7 +112,7 @@ def fewest(most: int, keeps: Callable[[int], bool]) -> int | None:
     return enough
 
 
-def _ranked(making: Making, operators: Sequence[str], trial: Trial) -> tuple[Returned, ...]:
+def _ranked(making: Making, operators: Sequence[str], trial: AccuracyTrial) -> tuple[Returned, ...]:
     """Every operator with the noise that it makes alone, the worst first."""
     measured = replace(making, examples=making.examples[:_RANKED_ON])
     expect(trial.progress, len(operators))
@@ -132,7 +132,9 @@ def _noise(operator: Returned) -> float:
     return -math.inf if math.isnan(operator.snr_db) else operator.snr_db
 
 
-def _price(path: Path, returned: tuple[Returned, ...], operators: int, trial: Trial) -> Price:
+def _price(
+    path: Path, returned: tuple[Returned, ...], operators: int, trial: AccuracyTrial
+) -> Price:
     found, judge = trial.judge.outcome(path), trial.judge
     return Price(
         max_drop=judge.max_drop,
@@ -146,7 +148,7 @@ def _price(path: Path, returned: tuple[Returned, ...], operators: int, trial: Tr
     )
 
 
-def _is_kept(price: Price, path: Path, trial: Trial) -> bool:
+def _is_kept(price: Price, path: Path, trial: AccuracyTrial) -> bool:
     """Whether a file keeps the limit that was asked for, and those of its precision."""
     return price.passed and trial.verify(path).passed
 

@@ -17,16 +17,16 @@ import numpy as np
 
 from exporters.images import completed, with_ends
 from exporters.outcome import ExportOptions
-from slide_deploy.cases import example_case
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.pixels import image_place
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
-from slide_deploy.hashing import sha256
+from slide_deploy.files.hashing import sha256
 from slide_deploy.images.collection import Collection, Picture, read_collection
 from slide_deploy.images.preprocessing import ImageInput
 from slide_deploy.precisions import known_precisions, precision_named
-from slide_deploy.printable import as_text
+from slide_deploy.terminal.printable import as_text
+from slide_deploy.verification.cases import example_case
 
 Feeds = Mapping[str, np.ndarray]
 # A choice, not a measurement: more pictures widen the ranges, and each takes time.

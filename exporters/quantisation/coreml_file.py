@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters.quantisation.families import LEAST_WEIGHT
-from exporters.quantisation.plan import Plan
+from exporters.quantisation.plan import QuantisationPlan
 from exporters.quantisation.small_constants import addends_of
 from slide_deploy.graph_checks import read_graph
 
@@ -19,7 +19,7 @@ from slide_deploy.graph_checks import read_graph
 BITS = 6
 
 
-def quantise_weights(source: Path, target: Path, plan: Plan) -> None:
+def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None:
     """Write a package whose weights have 8 bits; it computes in float16.
 
     Args:
@@ -35,7 +35,7 @@ def quantise_weights(source: Path, target: Path, plan: Plan) -> None:
     _compress(source, target, plan, config, linear_quantize_weights)
 
 
-def palettise(source: Path, target: Path, plan: Plan) -> None:
+def palettise(source: Path, target: Path, plan: QuantisationPlan) -> None:
     """Write a package whose weights are places in tables; it computes in float16.
 
     Args:
@@ -58,7 +58,7 @@ _THRESHOLD = LEAST_WEIGHT - 1
 def _compress(
     source: Path,
     target: Path,
-    plan: Plan,
+    plan: QuantisationPlan,
     config: Callable[[], Any],
     compress: Callable[[Any, Any], Any],
 ) -> None:

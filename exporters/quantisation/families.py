@@ -24,7 +24,7 @@ from slide_deploy.graph_checks.kinds import Kind, kind_of
 # A weight of fewer numbers is not worth the rounding of what it multiplies. The constant matrices
 # that slide attention sums and spreads with have C x heads numbers: fewer as well up to 192 x 6.
 LEAST_WEIGHT = 2048
-_PRODUCTS = (Kind.PRODUCT, Kind.LINEAR)
+_MATMULS = (Kind.MATMUL, Kind.LINEAR)
 
 
 class Family(Enum):
@@ -80,7 +80,7 @@ def _found(graph: Graph) -> Iterator[tuple[str, Family]]:
             family = Family.CONVOLUTIONS
         yield convolution.node.name, family
     for node in graph.nodes:
-        if kind_of(graph, node) not in _PRODUCTS or len(node.inputs) < 2:
+        if kind_of(graph, node) not in _MATMULS or len(node.inputs) < 2:
             continue
         weights = [name for name in node.inputs[:2] if name in constant]
         if not weights:

@@ -11,16 +11,16 @@ from exporters.publishing import remove
 from exporters.quantisation.calibration import Calibration, Examples, Feeds
 from exporters.quantisation.families import Family
 from exporters.quantisation.overflow import overflowing
-from exporters.quantisation.plan import ALL, Plan, plan_for
+from exporters.quantisation.plan import ALL, QuantisationPlan, plan_for
 from exporters.quiet import quiet
-from slide_deploy import interruption
 from slide_deploy.backends import open_file
-from slide_deploy.cases import Case
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.formats import Format
 from slide_deploy.precisions import FLOAT32, Precision, precision_named
-from slide_deploy.progress import expect
-from slide_deploy.verification import feeds_of
+from slide_deploy.process import interruption
+from slide_deploy.terminal.progress import expect
+from slide_deploy.verification.cases import Case
+from slide_deploy.verification.verify import feeds_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Making:
         """Names of the operators that are quantised if none is kept, in the order of the file."""
         return self._plan(()).operators
 
-    def _plan(self, kept: Collection[str]) -> Plan:
+    def _plan(self, kept: Collection[str]) -> QuantisationPlan:
         chosen: Collection[Family] | Literal["all"] | None = None
         if not self.precision.is_quantised:
             chosen = ALL
@@ -59,7 +59,7 @@ class Making:
         kept = {*self.kept, *kept}
         return plan_for(self.source, self.exporter.record, self.examples, kept=kept, chosen=chosen)
 
-    def make(self, kept: Collection[str] = ()) -> Plan:
+    def make(self, kept: Collection[str] = ()) -> QuantisationPlan:
         """Make the file, in the place of one that is there, and say what was quantised.
 
         Args:
@@ -79,7 +79,9 @@ class Making:
             if path.exists():
                 remove(path)  # and not written over: a runtime may still read it
         module = import_module(record.quantiser)
-        quantise: Callable[[Path, Path, Plan], None] = getattr(module, self.precision.made_by)
+        quantise: Callable[[Path, Path, QuantisationPlan], None] = getattr(
+            module, self.precision.made_by
+        )
         try:
             with interruption.unswallowed(), quiet():
                 quantise(self.source, self.target, plan)

@@ -9,9 +9,9 @@ from exporters.base import Exporter, ExportRequest
 from exporters.quantisation.making import inputs_of, write_source
 from exporters.quantisation.overflow import overflowing
 from slide_deploy.backends import values_of
-from slide_deploy.cases import Case
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.precisions import Precision
+from slide_deploy.verification.cases import Case
 
 
 def mend(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from exporters.quantisation.calibration import Feeds
 from exporters.quantisation.onnx_half import halve
-from exporters.quantisation.plan import Plan
+from exporters.quantisation.plan import QuantisationPlan
 from exporters.quantisation.small_constants import addends_of, small, weights_of
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["halve", "quantise", "quantise_weights"]
 
 
-def quantise(source: Path, target: Path, plan: Plan) -> None:
+def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
     """Write a file whose weights and activations have 8 bits.
 
     Args:
@@ -74,7 +74,7 @@ def quantise(source: Path, target: Path, plan: Plan) -> None:
     _rewrite(source, target, dict.fromkeys(addends_of(read_graph(target))))
 
 
-def quantise_weights(source: Path, target: Path, plan: Plan) -> None:
+def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None:
     """Write a file whose weights have 8 bits; it computes in float32.
 
     Args:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.declarations import wide_operators
-from exporters.quantisation.plan import Plan
+from exporters.quantisation.plan import QuantisationPlan
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
@@ -34,7 +34,7 @@ _ROUNDING = 2.0**-10
 _HALF, _FLOAT = "float16", "float32"
 
 
-def halve(source: Path, target: Path, plan: Plan) -> None:
+def halve(source: Path, target: Path, plan: QuantisationPlan) -> None:
     """Write a file whose weights and arithmetic are float16.
 
     Args:

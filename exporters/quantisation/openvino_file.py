@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from exporters.quantisation.plan import Plan
+from exporters.quantisation.plan import QuantisationPlan
 from exporters.quantisation.small_constants import addends_of, small, weights_of
 from slide_deploy.errors import MissingExtra
 from slide_deploy.graph_checks import read_graph
@@ -20,7 +20,7 @@ from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
 from slide_deploy.graph_checks.weight_widths import float_operators
 
 
-def quantise(source: Path, target: Path, plan: Plan) -> None:
+def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
     """Write a file whose weights and activations have 8 bits.
 
     Args:
@@ -55,7 +55,7 @@ def quantise(source: Path, target: Path, plan: Plan) -> None:
     _save(quantised, target)
 
 
-def quantise_weights(source: Path, target: Path, plan: Plan) -> None:
+def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None:
     """Write a file whose weights have 8 bits; it computes in float32.
 
     Args:

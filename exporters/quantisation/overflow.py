@@ -26,7 +26,7 @@ from slide_deploy.graph_checks.kinds import Kind, kind_of
 
 # Half of the range: other inputs have values that are larger than those that were seen.
 LARGEST = 65504.0 / 2
-_PRODUCTS = (Kind.PRODUCT, Kind.LINEAR)
+_MATMULS = (Kind.MATMUL, Kind.LINEAR)
 _SUMS = frozenset({"reducemean", "reducesum", "globalaveragepool"})
 _SQUARES = frozenset(
     {"reducel2", "reducel2norm", "reducesumsquare", "lpnormalization", "l2norm"}
@@ -81,7 +81,7 @@ def _largest(
     read = [values[name] for name in node.inputs[:2] if name in values]
     kind, operator = kind_of(graph, node), node.operator.replace("_", "").lower()
     inside = 0.0
-    if kind in _PRODUCTS and len(read) == 2:
+    if kind in _MATMULS and len(read) == 2:
         inside = _longest(read[0]) * _longest(read[1])
     elif kind is Kind.CONVOLUTION and len(read) == 2:
         terms = read[1][0].size

@@ -14,7 +14,7 @@ ALL: Final = "all"  # operators of every kind
 
 
 @dataclass(frozen=True)
-class Plan:
+class QuantisationPlan:
     """Which operators of a file in float32 are quantised, and on which inputs.
 
     Attributes:
@@ -35,7 +35,7 @@ def plan_for(
     *,
     kept: Collection[str] = (),
     chosen: Collection[Family] | Literal["all"] | None = None,
-) -> Plan:
+) -> QuantisationPlan:
     """What to quantise in a file.
 
     Args:
@@ -59,7 +59,7 @@ def plan_for(
     )
     inside = set(operators)
     others = tuple(node.name for node in graph.nodes if node.name not in inside)
-    return Plan(operators, others, examples)
+    return QuantisationPlan(operators, others, examples)
 
 
 def by_family(path: Path) -> Mapping[str, Family]:

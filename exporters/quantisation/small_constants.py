@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from exporters.quantisation.families import LEAST_WEIGHT, Family, families
 from slide_deploy.graph_checks.graph import Constant, Graph, Node
 from slide_deploy.graph_checks.kinds import Kind, kind_of
-from slide_deploy.graph_checks.products import stored_transposed
+from slide_deploy.graph_checks.matmuls import stored_transposed
 
 _HIGHEST = 127
 _FLOATS = ("float16", "float32")

@@ -84,7 +84,7 @@ def size_of(value: Size | None, argument: str) -> tuple[int, int] | None:
     Raises:
         InputError: if it is none of them.
     """
-    from slide_deploy.image_size import parse_size
+    from slide_deploy.parsing import parse_size
 
     if value is None:
         return None
@@ -108,7 +108,7 @@ def steps(progress: Progress, total: int) -> Iterator[Callable[[str], None]]:
         progress: as the user wants it.
         total: how many steps there will be.
     """
-    from slide_deploy.progress import Steps
+    from slide_deploy.terminal.progress import Steps
 
     if callable(progress):
         yield progress

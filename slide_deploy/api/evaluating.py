@@ -19,7 +19,7 @@ from slide_deploy.api.files import labels_of
 from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.evaluation import gate, merging, result_file
 from slide_deploy.evaluation.classifier import Classifier, names_of, open_classifier
-from slide_deploy.evaluation.figures import Row, rows_of
+from slide_deploy.evaluation.figures import AccuracyRow, rows_of
 from slide_deploy.evaluation.record import Damaged, Record
 from slide_deploy.evaluation.run import Wanted, picture_count
 from slide_deploy.evaluation.run import evaluate as run
@@ -41,7 +41,7 @@ class EvaluationResult:
     record: Record
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[AccuracyRow, ...]:
         """The figures of each file; the first one is what the others are held against."""
         return rows_of(self.record)
 
@@ -80,13 +80,13 @@ class EvaluationResult:
         Raises:
             InputError: if it cannot be written.
         """
-        from slide_deploy.writing import write_text
+        from slide_deploy.files.writing import write_text
 
         write_text(path_of(path, "path"), result_file.encode(self.record))
 
     def __repr__(self) -> str:
-        from slide_deploy.console import as_text
         from slide_deploy.evaluation.shown import evaluation_table, remarks
+        from slide_deploy.terminal.console import as_text
 
         notes = (f"note: {remark}" for remark in remarks(self.record))
         return as_text(evaluation_table(self.record), *notes)
@@ -147,7 +147,7 @@ def evaluate(
     collection = read_collection(path_of(data, "--data"))
     if len(paths) + wanted.trained < 2 and not collection.has_labels:
         raise InputError(
-            f"{collection.source} says no class of its pictures: give one folder for each class, a "
+            f"{collection.source} has images without classes: give one folder for each class, a "
             f"CSV file of path,label, or --against to see whether answers agree."
         )
     size = size_of(image_size, "--image-size")
@@ -203,7 +203,7 @@ def _trained(against: "Model", inputs: "Inputs | None", output: str | None) -> C
 @contextmanager
 def _counted(progress: Progress, total: int) -> Iterator[Callable[[int], None]]:
     """What is told how many more pictures are done."""
-    from slide_deploy.progress import Counted
+    from slide_deploy.terminal.progress import Counted
 
     if not callable(progress):
         with Counted(not progress, total, "pictures") as done:

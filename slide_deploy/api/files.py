@@ -11,8 +11,8 @@ from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.graph_checks.check import Report, check_file
 from slide_deploy.graph_checks.policy import Policy, named_policy
 from slide_deploy.images.prediction import Guess
-from slide_deploy.locate import Parting
-from slide_deploy.parity import Verification
+from slide_deploy.verification.divergence import Parting
+from slide_deploy.verification.parity import Verification
 
 if TYPE_CHECKING:
     from slide_deploy.api.networks import Inputs, Model
@@ -61,7 +61,7 @@ class FileVerdict:
         return {"passed": self.passed, **plain_dict(self)}
 
     def __repr__(self) -> str:
-        from slide_deploy.console import as_text, case_table, noise_line, noise_table
+        from slide_deploy.terminal.console import as_text, case_table, noise_line, noise_table
 
         verdict = "agrees with" if self.passed else "DISAGREES with"
         lines = [f"{self.path} {verdict} {self.network} in {self.precision}"]
@@ -114,11 +114,11 @@ def verify(
     if model is None:
         given = (inputs, precision, calibration)
         return _by_reference(path_of(file, "file"), target, given != (None, None, None) or locate)
-    from slide_deploy import verification
     from slide_deploy.api.networks import network_of
     from slide_deploy.backends import open_file
     from slide_deploy.models.host_network import are_features
     from slide_deploy.tasks.proofs import examples_to_prove, precision_to_prove
+    from slide_deploy.verification import verify
 
     path = path_of(file, "file")
     record = precision_to_prove(path, precision, target)
@@ -132,14 +132,17 @@ def verify(
         path=path,
         network=network.origin.name,
         precision=record.name,
-        verification=verification.verify_file(path, network, record.name, examples, target),
-        parting=verification.locate(path, network, record.name) if locate else None,
-        names_another_source=verification.names_another_origin(path, network),
+        verification=verify.verify_file(path, network, record.name, examples, target),
+        parting=verify.locate(path, network, record.name) if locate else None,
+        names_another_source=verify.names_another_origin(path, network),
     )
 
 
 def _by_reference(path: Path, target: str | None, asks_more: bool) -> FileVerdict:
-    from slide_deploy.references.checking import reference_beside, verify_by_reference
+    from slide_deploy.verification.reference_outputs.checking import (
+        reference_beside,
+        verify_by_reference,
+    )
 
     if asks_more:
         raise InputError(

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.candidates import Sweep, candidates
-from benchmarks.measuring.race import Plan, race
+from benchmarks.measuring.race import RacePlan, race
 from benchmarks.record import Configuration, Run
 from slide_deploy.api.arguments import (
     PathLike,
@@ -85,7 +85,7 @@ class BenchResult:
         """
         from benchmarks.report import render_html, render_markdown
         from benchmarks.result import encode
-        from slide_deploy.writing import write_bytes, write_text
+        from slide_deploy.files.writing import write_bytes, write_text
 
         place = path_of(path, "path")
         if place.suffix == ".json":
@@ -100,7 +100,7 @@ class BenchResult:
     def __repr__(self) -> str:
         from benchmarks.report.summary import summarise
         from benchmarks.report.terminal import render_terminal
-        from slide_deploy.console import NARROW, as_text
+        from slide_deploy.terminal.console import NARROW, as_text
 
         (section,) = summarise([self.run]).sections
         return as_text(*render_terminal(section.views[0], NARROW))
@@ -183,7 +183,7 @@ def bench(
     shares = read_accuracies(paths_of(accuracy, "--accuracy") if accuracy else ())
     artifacts = {each.name: stated(describe_artifact(Path(each.path)), shares) for each in found}
     require_use(shares, artifacts.values())
-    plan = Plan(
+    plan = RacePlan(
         found,
         artifacts,
         seconds=seconds,

@@ -13,11 +13,11 @@ from slide_deploy.deployable.module import arguments_of, deployable_of, own_copy
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.folding.merging import merge_branches
+from slide_deploy.folding.model import Certificate, reparameterize, with_branches
 from slide_deploy.hosts import Overrides, load_checkpoint
 from slide_deploy.lowerings import DEFAULT_LOWERING, Lowering, chosen
 from slide_deploy.lowerings import lower as lower_folded
-from slide_deploy.merging import merge_branches
-from slide_deploy.reparameterize import Certificate, reparameterize, with_branches
 
 # A module, the path of a checkpoint, or what `load` gave.
 Model = nn.Module | Deployable | PathLike
@@ -129,9 +129,8 @@ def lower(
 
     Args:
         model: as for ``fold``; it is folded first where it is not. It is left as it is.
-        lowering: the form: "depthwise", "per-offset", "broadcast", "running-mean", "dual" or
-            "flat", with a number of strips as "per-offset/4". A mapping gives one for each
-            attention by its name in the folded network.
+        lowering: the form: "depthwise", "running-mean" or "flat", with a number of strips as
+            "flat/4". A mapping gives one for each attention by its name in the folded network.
 
     Returns:
         A copy that computes the same.

@@ -188,7 +188,7 @@ class Target:
         find: looks for the library and the device; loads neither a file nor more than it must.
         open: reads and compiles a file. Raises `InputError` for a file or a configuration that it
             cannot run, `MissingExtra` without its library; other errors are the runtime's own.
-        inner_values: every floating-point value inside a file for some inputs, by its name in the
+        intermediates: every floating-point value inside a file for some inputs, by its name in the
             common graph; None where the runtime does not tell.
         profile: runs a file some calls and tells each operator's time; None where the runtime does
             not tell.
@@ -201,7 +201,7 @@ class Target:
     suffixes: tuple[str, ...]
     find: Callable[[], Availability]
     open: Callable[[Path, Configuration, Stage], Session]
-    inner_values: Callable[[Path, Feeds], dict[str, np.ndarray]] | None = None
+    intermediates: Callable[[Path, Feeds], dict[str, np.ndarray]] | None = None
     profile: Callable[[Path, Configuration, int], Sequence[OperatorTime]] | None = None
     runs: Callable[[Path], bool] | None = None
     processor: bool = False

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from slide_deploy.backends.base import message_lines
 from slide_deploy.errors import InputError
-from slide_deploy.model_files import require_model_file
+from slide_deploy.files.model_files import require_model_file
 
 
 def refuse_unusable(path: Path, target: str, suffixes: Sequence[str]) -> None:

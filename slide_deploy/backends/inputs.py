@@ -18,7 +18,7 @@ import numpy as np
 from slide_deploy.backends.base import BFLOAT16, Port
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.errors import InputError
-from slide_deploy.input_shapes import refuse_other_shapes, written
+from slide_deploy.parsing import refuse_other_shapes, written
 
 # The type of pixels from 0 to 255.
 PIXELS = "uint8"

@@ -8,9 +8,9 @@ from slide_deploy.backends.base import Feeds, Session, Target, untimed
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
+from slide_deploy.files.model_files import require_model_file
 from slide_deploy.formats import format_of
 from slide_deploy.machine import usable_threads
-from slide_deploy.model_files import require_model_file
 from slide_deploy.precisions import FLOAT32, precision_named
 
 
@@ -92,5 +92,5 @@ def values_of(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
     """
     target = target_named(format_of(path).targets[-1])
     require_model_file(path)
-    assert target.inner_values is not None, f"{target.name} is last and shows no inner values"
-    return target.inner_values(path, feeds)
+    assert target.intermediates is not None, f"{target.name} is last and shows no inner values"
+    return target.intermediates(path, feeds)

@@ -24,7 +24,7 @@ _NORMALISATIONS |= {"_native_batch_norm_legit", "cudnn_batch_norm", "_batch_norm
 _END = 2**63 - 1  # of a slice without an end
 
 
-class Steps:
+class OperatorSteps:
     """Reads the operators of one program.
 
     Args:

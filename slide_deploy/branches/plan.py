@@ -15,7 +15,7 @@ from torch.fx import Node
 from slide_deploy.branches.kernels import Kernel, add
 from slide_deploy.branches.shapes import Different, Shape, summed
 from slide_deploy.branches.steps import Step
-from slide_deploy.branches.terms import Term, Value, Values, Way
+from slide_deploy.branches.terms import Term, TermValue, Values, Way
 from slide_deploy.program.traced import shape
 
 
@@ -45,7 +45,7 @@ class Merge:
         return add([way.kernel() for way in self.ways], self.shape)
 
 
-def plan(value: Value, values: Values) -> list[Merge]:
+def plan(value: TermValue, values: Values) -> list[Merge]:
     """What to put together.
 
     Args:
@@ -69,7 +69,7 @@ def plan(value: Value, values: Values) -> list[Merge]:
     return []  # what is left cannot stand by itself
 
 
-def merged(value: Value, values: Values) -> Way | None:
+def merged(value: TermValue, values: Values) -> Way | None:
     """A sum as one convolution, where all its terms are put together; None where they are not."""
     merges = plan(value, values)
     if len(merges) != 1 or len(merges[0].terms) != len(value.terms):

@@ -13,7 +13,7 @@ from slide_deploy.branches.kernels import Kernel
 from slide_deploy.branches.shapes import Shape
 from slide_deploy.branches.steps import is_same
 from slide_deploy.branches.terms import Values
-from slide_deploy.folding import difference
+from slide_deploy.folding.formulas import difference
 from slide_deploy.program.constants import Constants
 from slide_deploy.program.traced import evaluated, shape
 

@@ -14,7 +14,7 @@ import torch
 from torch.fx import Node
 
 from slide_deploy.branches.kernels import Kernel, chain, identity
-from slide_deploy.branches.operators import Steps
+from slide_deploy.branches.operators import OperatorSteps
 from slide_deploy.branches.shapes import Different, Shape, chained, pointwise
 from slide_deploy.branches.steps import (
     Blocked,
@@ -74,7 +74,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Value:
+class TermValue:
     """A node as a sum of terms.
 
     Attributes:
@@ -96,11 +96,11 @@ class Values:
         merged: the one way that all terms of a sum are put together, if that pays; see ``plan``.
     """
 
-    steps: Steps
+    steps: OperatorSteps
     nodes: Sequence[Node]
-    merged: "Callable[[Value, Values], Way | None]"
+    merged: "Callable[[TermValue, Values], Way | None]"
     needed: set[Node] = field(default_factory=set)
-    _values: dict[Node, Value] = field(default_factory=dict)
+    _values: dict[Node, TermValue] = field(default_factory=dict)
     _found: dict[Node, Step | Sum | Blocked] = field(default_factory=dict)
     _readers: dict[Node, set[Node]] = field(default_factory=dict)
     _first: dict[Node, Node] = field(default_factory=dict)
@@ -135,7 +135,7 @@ class Values:
         """The first node that gives the same value."""
         return self._first[stripped(node)]
 
-    def __getitem__(self, node: Node) -> Value:
+    def __getitem__(self, node: Node) -> TermValue:
         return self._values[node]
 
     def found(self, node: Node) -> Step | Sum | Blocked | None:
@@ -150,13 +150,13 @@ class Values:
         """Whether anybody but one reader needs a value."""
         return self.readers(node) != {reader}
 
-    def _value(self, node: Node) -> Value:
+    def _value(self, node: Node) -> TermValue:
         match self._found.get(node):
             case Step() as step:
                 return self._of_step(node, step)
             case Sum() as added:
                 return self._of_sum(node, added)
-        return Value((Term(node, 1.0, (self._itself(node),)),))
+        return TermValue((Term(node, 1.0, (self._itself(node),)),))
 
     def _itself(self, node: Node) -> Way:
         """A value as it is."""
@@ -165,7 +165,7 @@ class Values:
         kernel = partial(identity, channels, axes)
         return Way(self.first(node), pointwise(channels, axes), kernel, is_itself=True)
 
-    def _read(self, operand: Node, reader: Node) -> Value:
+    def _read(self, operand: Node, reader: Node) -> TermValue:
         """An operand as a sum of terms; as it is if somebody else needs it."""
         if not self.is_read_elsewhere(operand, reader):
             return self._values[operand]
@@ -173,9 +173,9 @@ class Values:
         found = self._found.get(operand)
         if isinstance(found, Step) and found.role == "padding":  # which costs nothing
             ways = self._values[operand].terms[0].ways[:2]
-        return Value((Term(operand, 1.0, ways),))
+        return TermValue((Term(operand, 1.0, ways),))
 
-    def _of_step(self, node: Node, step: Step) -> Value:
+    def _of_step(self, node: Node, step: Step) -> TermValue:
         operand = self._read(step.operand, step.reader)
         if len(operand.terms) == 1:
             below: tuple[Way, ...] = operand.terms[0].ways
@@ -185,18 +185,18 @@ class Values:
             way = self.merged(operand, self)
             below = (self._itself(step.operand), *([] if way is None else [way]))
         ways = _composed(step, below, step.kernel, frozenset((node, step.reader)))
-        return Value((Term(node, 1.0, (self._itself(node), *ways)),))
+        return TermValue((Term(node, 1.0, (self._itself(node), *ways)),))
 
-    def _distributed(self, node: Node, step: Step, operand: Value) -> Value:
+    def _distributed(self, node: Node, step: Step, operand: TermValue) -> TermValue:
         """A factor and a bias for each channel, drawn into the terms of a sum."""
         terms = []
         for index, term in enumerate(operand.terms):
             kernel = step.kernel if index == 0 else linear_part(step.kernel)
             ways = tuple(_composed(step, term.ways, kernel, frozenset()))
             terms.append(replace(term, ways=ways, is_whole=False))
-        return Value(tuple(terms), operand.spine | {node, step.reader})
+        return TermValue(tuple(terms), operand.spine | {node, step.reader})
 
-    def _of_sum(self, node: Node, added: Sum) -> Value:
+    def _of_sum(self, node: Node, added: Sum) -> TermValue:
         terms: list[Term] = []
         spine = {node, *added.also}
         for operand, factor in added.addends:
@@ -205,7 +205,7 @@ class Values:
                 ways = tuple(_times(way, factor) for way in term.ways)
                 terms.append(replace(term, factor=term.factor * factor, ways=ways))
             spine |= value.spine
-        return Value(tuple(terms), frozenset(spine))
+        return TermValue(tuple(terms), frozenset(spine))
 
 
 def _has_effects(node: Node) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from slide_deploy.checkpoint.entries import WRAPPERS, Entry, Path
+from slide_deploy.checkpoint.entries import WRAPPERS, CheckpointEntry, Path
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
 from slide_deploy.checkpoint.unpickle import Placeholder
 
@@ -96,7 +96,7 @@ def begun(content: Any, root: Path) -> bool:
 
 
 def hidden(
-    outside: Iterable[Entry], modules: Iterable[tuple[Path, str]], weights: int
+    outside: Iterable[CheckpointEntry], modules: Iterable[tuple[Path, str]], weights: int
 ) -> Hidden | None:
     """Averages that stand in a file and are no network that could be taken.
 

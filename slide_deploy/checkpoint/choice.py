@@ -20,7 +20,7 @@ from slide_deploy.checkpoint.averages import (
     swapped,
 )
 from slide_deploy.checkpoint.entries import WRAPPERS
-from slide_deploy.checkpoint.networks import Network, Sought, some
+from slide_deploy.checkpoint.networks import Sought, StoredNetwork, some
 from slide_deploy.errors import InputError
 
 WeightChoice = Literal["auto", "averaged", "raw"]
@@ -38,14 +38,14 @@ class Chosen:
         remarks: what there was to decide, and how it was decided.
     """
 
-    network: Network
+    network: StoredNetwork
     averaged: bool
     remarks: tuple[str, ...]
 
 
 def choose(
     path: Path,
-    networks: Sequence[Network],
+    networks: Sequence[StoredNetwork],
     content: Any,
     sought: Sought,
     weights: WeightChoice = "auto",
@@ -110,11 +110,11 @@ def choose(
 _KINDS = {True: "averaged", False: "raw"}
 
 
-def leads_to(networks: Sequence[Network], entry: str) -> list[Network]:
+def leads_to(networks: Sequence[StoredNetwork], entry: str) -> list[StoredNetwork]:
     """The networks that a user may mean by a name: one where it is exact, or all below it."""
     parts = [part for part in entry.strip().split(".") if part]
     bare = ".".join(part for part in parts if part not in WRAPPERS)
-    below: list[Network] = []
+    below: list[StoredNetwork] = []
     for wanted in dict.fromkeys((".".join(parts), bare)):
         found = [each for each in networks if each.label == wanted]
         if not found and wanted:
@@ -125,7 +125,7 @@ def leads_to(networks: Sequence[Network], entry: str) -> list[Network]:
     return below
 
 
-def _named(path: Path, networks: Sequence[Network], entry: str) -> Network:
+def _named(path: Path, networks: Sequence[StoredNetwork], entry: str) -> StoredNetwork:
     found = leads_to(networks, entry)
     if len(found) == 1:
         return found[0]
@@ -134,13 +134,13 @@ def _named(path: Path, networks: Sequence[Network], entry: str) -> Network:
     )
 
 
-def _is_averaged(network: Network, content: Any) -> bool:
+def _is_averaged(network: StoredNetwork, content: Any) -> bool:
     """Whether the weights are an average over training."""
     said = swapped(content, network.root)
     return names_an_average(network.root) if said is None else said
 
 
-def _the_one(path: Path, meant: Sequence[Network]) -> Network:
+def _the_one(path: Path, meant: Sequence[StoredNetwork]) -> StoredNetwork:
     """The network that all of these are.
 
     Raises:
@@ -155,7 +155,7 @@ def _the_one(path: Path, meant: Sequence[Network]) -> Network:
     )
 
 
-def _same(path: Path, one: Network, other: Network) -> bool:
+def _same(path: Path, one: StoredNetwork, other: StoredNetwork) -> bool:
     if one.tensors.keys() != other.tensors.keys():
         return False
     if any(tensor.shape != other.tensors[name].shape for name, tensor in one.tensors.items()):
@@ -167,8 +167,8 @@ def _same(path: Path, one: Network, other: Network) -> bool:
 
 
 def _completed(
-    path: Path, network: Network, raw: Sequence[Network], sought: Sought
-) -> tuple[Network, tuple[str, ...]]:
+    path: Path, network: StoredNetwork, raw: Sequence[StoredNetwork], sought: Sought
+) -> tuple[StoredNetwork, tuple[str, ...]]:
     """Averaged weights with what an average leaves out: what is not trained, or is computed.
 
     Raises:
@@ -196,7 +196,9 @@ def _completed(
     return replace(network, tensors=tensors), ((remark,) if frozen else ())
 
 
-def _others(network: Network, networks: Sequence[Network], content: Any) -> tuple[str, ...]:
+def _others(
+    network: StoredNetwork, networks: Sequence[StoredNetwork], content: Any
+) -> tuple[str, ...]:
     """What was not taken, for the user to read."""
     others = [
         f"{each.in_words} ({_KINDS[_is_averaged(each, content)]})"
@@ -211,6 +213,6 @@ def _others(network: Network, networks: Sequence[Network], content: Any) -> tupl
     return (f"taken: {network.in_words} ({kind}); not taken: {listed}",)
 
 
-def _listed(networks: Sequence[Network]) -> str:
+def _listed(networks: Sequence[StoredNetwork]) -> str:
     more = f" and {len(networks) - _MOST_LISTED} more" if len(networks) > _MOST_LISTED else ""
     return ", ".join(each.label or "." for each in networks[:_MOST_LISTED]) + more

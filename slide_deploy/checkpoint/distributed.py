@@ -13,7 +13,7 @@ from torch import Tensor
 
 from slide_deploy.checkpoint.entries import key_text
 from slide_deploy.checkpoint.known_objects import tensor_type
-from slide_deploy.checkpoint.stored_tensor import StoredTensor, Unreadable
+from slide_deploy.checkpoint.stored_tensor import StoredTensor, UnreadableTensor
 from slide_deploy.checkpoint.torch_file import read_torch, read_torch_bytes
 from slide_deploy.checkpoint.unpickle import Placeholder
 from slide_deploy.errors import InputError
@@ -106,7 +106,7 @@ def _value(
         for offset, place in zip(offsets, held, strict=True):
             stored = None if place is None else _read_piece(folder, place)
             if not isinstance(stored, StoredTensor) or len(stored.shape) != len(size):
-                raise Unreadable("lacks a piece")
+                raise UnreadableTensor("lacks a piece")
             piece = stored.read(name)
             if len(held) == 1 and piece.shape == size:
                 return piece
@@ -116,7 +116,7 @@ def _value(
             whole[tuple(map(slice, offset, ends))] = piece
             filled += piece.numel()
         if filled != whole.numel() or tuple(whole.shape) != size:
-            raise Unreadable("lacks a piece")
+            raise UnreadableTensor("lacks a piece")
         return whole
 
     return StoredTensor(size, dtype, read)

@@ -11,7 +11,7 @@ from typing import Any
 
 from slide_deploy.checkpoint.known_objects import NumpyArray
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
-from slide_deploy.checkpoint.unpickle import Name, Placeholder, Rejected
+from slide_deploy.checkpoint.unpickle import GlobalName, Placeholder, Rejected
 
 Path = tuple[str, ...]
 
@@ -34,7 +34,7 @@ _MAX_VISITS = 8
 
 
 @dataclass(frozen=True)
-class Entry:
+class CheckpointEntry:
     """A tensor and where it is.
 
     Args:
@@ -50,7 +50,7 @@ class Entry:
     tensor: StoredTensor
 
 
-def tensors_of(content: Any) -> Iterator[Entry]:
+def tensors_of(content: Any) -> Iterator[CheckpointEntry]:
     """All tensors of a file, in its order.
 
     Args:
@@ -64,7 +64,7 @@ def tensors_of(content: Any) -> Iterator[Entry]:
         except Rejected:
             continue  # an array of objects
         parts = tuple(part for part in name.split(".") if part not in WRAPPERS)
-        yield Entry((*keys, *parts), len(keys), ".".join((*keys, name)), tensor)
+        yield CheckpointEntry((*keys, *parts), len(keys), ".".join((*keys, name)), tensor)
 
 
 def pickled_modules(content: Any) -> Iterator[tuple[Path, str]]:
@@ -113,7 +113,7 @@ def key_text(key: Any) -> str:
     """A key as text that can be printed in one line, whatever it is."""
     if isinstance(key, bytes):
         key = key.decode("utf-8", "replace")
-    if isinstance(key, Placeholder | Name):
+    if isinstance(key, Placeholder | GlobalName):
         key = f"({key.name})"
     if isinstance(key, int) and abs(key) > 2**64:
         key = "(a large number)"

@@ -12,7 +12,7 @@ from typing import Any
 from slide_deploy.checkpoint.averages import names_an_average
 from slide_deploy.checkpoint.distributed import METADATA
 from slide_deploy.errors import InputError
-from slide_deploy.reading import read_json
+from slide_deploy.files.reading import read_json
 
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")

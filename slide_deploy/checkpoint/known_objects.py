@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from slide_deploy.checkpoint.stored_tensor import Storage, StoredTensor
-from slide_deploy.checkpoint.unpickle import Name, Rejected
+from slide_deploy.checkpoint.unpickle import GlobalName, Rejected
 
 STORAGE_TYPES = {
     "FloatStorage": torch.float32,
@@ -37,7 +37,7 @@ _MAX_PAIRS = 20_000
 
 def tensor_type(value: Any) -> torch.dtype | None:
     """The type that a file names as ``torch.float32`` and the like; None where it names none."""
-    if not isinstance(value, Name) or value.module != "torch":
+    if not isinstance(value, GlobalName) or value.module != "torch":
         return None
     # Not getattr: some names of torch import a module when they are asked for.
     found = vars(torch).get(value.name)
@@ -103,7 +103,7 @@ def _inner_tensor(data: Any, *_: Any) -> StoredTensor:
 
 def _from_type(function: Any, _kind: Any, arguments: Any, *_: Any) -> StoredTensor:
     """``torch._tensor._rebuild_from_type_v2``: a tensor with attributes, or of a subclass."""
-    builder = BUILDERS.get(str(function)) if isinstance(function, Name) else None
+    builder = BUILDERS.get(str(function)) if isinstance(function, GlobalName) else None
     tensor = builder(*arguments) if builder and isinstance(arguments, tuple) else None
     return tensor if isinstance(tensor, StoredTensor) else StoredTensor((), odd="special")
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from slide_deploy.checkpoint.entries import WRAPPERS, Entry, Path
-from slide_deploy.checkpoint.networks import Network, below_roots, some
+from slide_deploy.checkpoint.entries import WRAPPERS, CheckpointEntry, Path
+from slide_deploy.checkpoint.networks import StoredNetwork, below_roots, some
 from slide_deploy.checkpoint.stated import Stated
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
 from slide_deploy.checkpoint.strangers import may_be_absent
@@ -60,14 +60,16 @@ class ModuleNetworks:
         trained = [name for name, slot in self.slots.items() if not slot.frozen]
         self._needed = trained or [name for name in self.slots if not may_be_absent(name)]
 
-    def networks(self, entries: Sequence[Entry]) -> tuple[list[Network], list[Entry]]:
+    def networks(
+        self, entries: Sequence[CheckpointEntry]
+    ) -> tuple[list[StoredNetwork], list[CheckpointEntry]]:
         """See ``Sought``.
 
         A root counts where all trained tensors of the module stand below it in the right shapes.
         Where there is none, the one with the most of them does, so that a message can tell what it
         lacks.
         """
-        found: dict[Path, dict[str, Entry]] = {}
+        found: dict[Path, dict[str, CheckpointEntry]] = {}
         for entry in entries:
             for start in range(len(entry.path)):
                 name = self._name(entry.path[start:])
@@ -90,20 +92,20 @@ class ModuleNetworks:
         name = ".".join(part for part in relative if part not in WRAPPERS)
         return name if name in self.slots and relative[-1:] == (name.rpartition(".")[2],) else None
 
-    def _is_whole(self, held: Mapping[str, Entry]) -> bool:
+    def _is_whole(self, held: Mapping[str, CheckpointEntry]) -> bool:
         return all(
             any(other in held for other in self.slots[name].shared)
             and (name not in held or self.slots[name].fits(held[name].tensor))
             for name in self._needed
         )
 
-    def _fitting(self, held: Mapping[str, Entry]) -> int:
+    def _fitting(self, held: Mapping[str, CheckpointEntry]) -> int:
         """How many tensors are there, those in the right shape twice."""
         return sum(1 + self.slots[name].fits(entry.tensor) for name, entry in held.items())
 
-    def _network(self, root: Path, entries: Sequence[Entry]) -> Network:
+    def _network(self, root: Path, entries: Sequence[CheckpointEntry]) -> StoredNetwork:
         tensors: dict[str, StoredTensor] = {}
-        strangers: dict[str, Entry] = {}
+        strangers: dict[str, CheckpointEntry] = {}
         doubled: list[str] = []
         for entry in entries:
             relative = entry.path[len(root) :]
@@ -118,7 +120,7 @@ class ModuleNetworks:
             one = next((other for other in slot.shared if other in tensors), None)
             if one is not None:  # a file may leave out what is the same tensor
                 tensors.setdefault(name, tensors[one])
-        return Network(root, tensors, strangers, tuple(doubled))
+        return StoredNetwork(root, tensors, strangers, tuple(doubled))
 
     def refuse_absent(self, path: FilePath, names: list[str]) -> None:
         """Say that a file with tensors of these names holds nothing of the module.
@@ -133,7 +135,7 @@ class ModuleNetworks:
                 f"{some(sorted(names))}; name the weights of this network."
             )
 
-    def refuse_incomplete(self, path: FilePath, network: Network) -> None:
+    def refuse_incomplete(self, path: FilePath, network: StoredNetwork) -> None:
         """See ``Sought``."""
         place = f" below {network.label}" if network.root else ""
         lacking = [
@@ -170,7 +172,7 @@ class ModuleNetworks:
         """See ``Sought``."""
         return may_be_absent(name)
 
-    def channels(self, network: Network) -> tuple[int, ...]:
+    def channels(self, network: StoredNetwork) -> tuple[int, ...]:
         """See ``Sought``: those of the first convolution."""
         shapes = [tensor.shape for tensor in network.tensors.values() if len(tensor.shape) == 4]
         return shapes[0][1:2] if shapes else ()

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Protocol
 
-from slide_deploy.checkpoint.entries import Entry, Path
+from slide_deploy.checkpoint.entries import CheckpointEntry, Path
 from slide_deploy.checkpoint.stated import Stated
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
 
 
 @dataclass(frozen=True)
-class Network:
+class StoredNetwork:
     """A network in a file.
 
     Args:
@@ -29,7 +29,7 @@ class Network:
 
     root: Path
     tensors: dict[str, StoredTensor]
-    strangers: dict[str, Entry]
+    strangers: dict[str, CheckpointEntry]
     doubled: tuple[str, ...]
 
     @property
@@ -50,7 +50,9 @@ class Sought(Protocol):
     def title(self) -> str:
         """What a sentence calls it: "a Slide-Swin of these settings"."""
 
-    def networks(self, entries: Sequence[Entry]) -> tuple[list[Network], list[Entry]]:
+    def networks(
+        self, entries: Sequence[CheckpointEntry]
+    ) -> tuple[list[StoredNetwork], list[CheckpointEntry]]:
         """Find every such network of a file, in the file's order.
 
         Args:
@@ -60,7 +62,7 @@ class Sought(Protocol):
             The networks, and the tensors that belong to none.
         """
 
-    def refuse_incomplete(self, path: FilePath, network: Network) -> None:
+    def refuse_incomplete(self, path: FilePath, network: StoredNetwork) -> None:
         """Refuse a network that lacks something.
 
         Raises:
@@ -73,7 +75,7 @@ class Sought(Protocol):
     def derived(self, name: str) -> bool:
         """Whether a tensor is computed from the settings, so that an average may leave it out."""
 
-    def channels(self, network: Network) -> tuple[int, ...]:
+    def channels(self, network: StoredNetwork) -> tuple[int, ...]:
         """How many channels its images have, as a shape; empty where nobody knows."""
 
     def stated(self, path: FilePath, content: Any, hub: Mapping[str, Any] | None) -> Stated:
@@ -81,8 +83,8 @@ class Sought(Protocol):
 
 
 def below_roots(
-    entries: Iterable[Entry], flat: Mapping[Path, bool]
-) -> tuple[dict[Path, list[Entry]], list[Entry]]:
+    entries: Iterable[CheckpointEntry], flat: Mapping[Path, bool]
+) -> tuple[dict[Path, list[CheckpointEntry]], list[CheckpointEntry]]:
     """Sort the tensors of a file by the network that they stand with.
 
     Args:
@@ -94,8 +96,8 @@ def below_roots(
         The tensors below each root, each with the longest that fits, and those below none.
     """
     longest_first = sorted(flat, key=len, reverse=True)
-    below: dict[Path, list[Entry]] = {root: [] for root in flat}
-    outside: list[Entry] = []
+    below: dict[Path, list[CheckpointEntry]] = {root: [] for root in flat}
+    outside: list[CheckpointEntry] = []
     for entry in entries:
         for root in longest_first:
             if len(entry.path) > len(root) and entry.path[: len(root)] == root:

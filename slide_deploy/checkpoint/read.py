@@ -17,10 +17,10 @@ from torch import Tensor
 from slide_deploy.checkpoint.averages import OPTIMISER, hidden
 from slide_deploy.checkpoint.choice import Chosen, choose
 from slide_deploy.checkpoint.distributed import read_distributed
-from slide_deploy.checkpoint.entries import Entry, key_text, pickled_modules, tensors_of
+from slide_deploy.checkpoint.entries import CheckpointEntry, key_text, pickled_modules, tensors_of
 from slide_deploy.checkpoint.file_kind import kind_of
 from slide_deploy.checkpoint.hub import Located, locate
-from slide_deploy.checkpoint.networks import Network, Sought, some
+from slide_deploy.checkpoint.networks import Sought, StoredNetwork, some
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.safetensors_file import read_safetensors
 from slide_deploy.checkpoint.stated import Stated
@@ -34,7 +34,7 @@ from slide_deploy.checkpoint.strangers import (
 from slide_deploy.checkpoint.torch_file import read_torch
 from slide_deploy.checkpoint.unpickle import Placeholder
 from slide_deploy.errors import InputError
-from slide_deploy.hashing import sha256
+from slide_deploy.files.hashing import sha256
 
 CONFIG_KEY = "slide_deploy.config"
 """Metadata entry of a safetensors file written by this project: the settings as JSON."""
@@ -70,7 +70,7 @@ class StoredWeights:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedCheckpoint:
     """A checkpoint whose structure was read, before anybody has looked for a network in it.
 
     Attributes:
@@ -86,11 +86,11 @@ class Opened:
     sha256: str
     content: Any
     metadata: Mapping[str, str]
-    entries: tuple[Entry, ...]
+    entries: tuple[CheckpointEntry, ...]
     located: Located
 
 
-def open_checkpoint(path: Path) -> Opened:
+def open_checkpoint(path: Path) -> OpenedCheckpoint:
     """Read the structure of a checkpoint: a file, an index of shards or a folder.
 
     Raises:
@@ -102,14 +102,14 @@ def open_checkpoint(path: Path) -> Opened:
         content, metadata = _content(path, located)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check it.") from error
-    return Opened(path, digest, content, metadata, tuple(tensors_of(content)), located)
+    return OpenedCheckpoint(path, digest, content, metadata, tuple(tensors_of(content)), located)
 
 
 def weights_of(
-    opened: Opened,
+    opened: OpenedCheckpoint,
     sought: Sought,
-    networks: Sequence[Network],
-    outside: Sequence[Entry],
+    networks: Sequence[StoredNetwork],
+    outside: Sequence[CheckpointEntry],
     wanted: Overrides,
 ) -> StoredWeights:
     """Read the numbers of the network that is meant.
@@ -205,7 +205,9 @@ def _settings(path: Path, metadata: Mapping[str, str]) -> Mapping[str, Any] | No
     return settings
 
 
-def refuse_without_network(opened: Opened, absent: Callable[[Path, list[str]], None]) -> NoReturn:
+def refuse_without_network(
+    opened: OpenedCheckpoint, absent: Callable[[Path, list[str]], None]
+) -> NoReturn:
     """Say what a checkpoint is in which no network was found.
 
     Args:
@@ -241,7 +243,7 @@ def refuse_without_network(opened: Opened, absent: Callable[[Path, list[str]], N
     )
 
 
-def _refuse_other_forms(path: Path, network: Network) -> None:
+def _refuse_other_forms(path: Path, network: StoredNetwork) -> None:
     """Raise InputError where the network's tensors cannot be used as they are."""
     if network.doubled:
         raise InputError(
@@ -261,7 +263,7 @@ def _remarks(
     sought: Sought,
     strangers: list[str],
     constants: list[str],
-    outside: Sequence[Entry],
+    outside: Sequence[CheckpointEntry],
     unread: tuple[str, ...],
 ) -> list[str]:
     remarks = list(chosen.remarks)

@@ -19,7 +19,7 @@ _ADVICE = {
 }
 
 
-class Unreadable(ValueError):
+class UnreadableTensor(ValueError):
     """The numbers of a tensor are not there; the text goes on behind the tensor's name."""
 
 
@@ -58,7 +58,7 @@ class StoredTensor:
             raise InputError(f"{name} is a {self.odd} tensor: {advice}.")
         try:
             return self.load()
-        except Unreadable as error:
+        except UnreadableTensor as error:
             raise InputError(f"{name} {error}: copy the file again.") from error
         except (RuntimeError, ValueError, OSError, OverflowError, MemoryError) as error:
             raise InputError(f"{name} cannot be read ({error}): copy the file again.") from error
@@ -88,10 +88,10 @@ class Storage:
             reach = _reach(shape, strides)
             item = dtype.itemsize
             if offset < 0 or (offset + reach) * item > self.size():
-                raise Unreadable("reaches beyond what is stored")
+                raise UnreadableTensor("reaches beyond what is stored")
             if count > reach:
                 # A stride of zero makes a small file claim a tensor that no memory holds.
-                raise Unreadable("claims more elements than are stored")
+                raise UnreadableTensor("claims more elements than are stored")
             if not count:
                 return torch.empty(shape, dtype=dtype)
             data = self.load(offset * item, reach * item)
@@ -104,7 +104,7 @@ class Storage:
 def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
     """How many elements lie between the first and the last one of a view, both included."""
     if len(shape) != len(strides) or any(side < 0 for side in shape) or min(strides, default=0) < 0:
-        raise Unreadable("has a shape and strides that do not fit")
+        raise UnreadableTensor("has a shape and strides that do not fit")
     if 0 in shape:
         return 0
     return 1 + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))

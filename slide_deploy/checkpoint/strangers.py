@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from slide_deploy.checkpoint.averages import OPTIMISER
-from slide_deploy.checkpoint.entries import Entry
-from slide_deploy.checkpoint.networks import Network, Sought, some
+from slide_deploy.checkpoint.entries import CheckpointEntry
+from slide_deploy.checkpoint.networks import Sought, StoredNetwork, some
 from slide_deploy.errors import InputError
 
 _ADAPTERS = (
@@ -56,7 +56,7 @@ _PREPROCESSING = re.compile(
 
 
 def sorted_out(
-    path: Path, network: Network, sought: Sought, leave_out: tuple[str, ...]
+    path: Path, network: StoredNetwork, sought: Sought, leave_out: tuple[str, ...]
 ) -> tuple[list[str], list[str]]:
     """Decide on every tensor that stands below a network's root and is not part of it.
 
@@ -116,7 +116,7 @@ def refuse_other_weights(path: Path, names: Iterable[str], beside: Iterable[str]
                 raise InputError(f"{path} holds {sentence.format(name=name)}.")
 
 
-def grouped(network: Network, names: Iterable[str]) -> str:
+def grouped(network: StoredNetwork, names: Iterable[str]) -> str:
     """Names by what they belong to, with how many there are of each, for a sentence.
 
     A group is named by the first part in which its path leaves that of the network.
@@ -139,7 +139,7 @@ def grouped(network: Network, names: Iterable[str]) -> str:
     )
 
 
-def below(network: Network, name: str) -> str:
+def below(network: StoredNetwork, name: str) -> str:
     """A dotted name of the file from the first part in which it leaves the network's path."""
     parts = name.split(".")
     shared = 0
@@ -148,7 +148,7 @@ def below(network: Network, name: str) -> str:
     return ".".join(parts[shared:])
 
 
-def is_preprocessing(name: str, entry: Entry, channels: tuple[int, ...]) -> bool:
+def is_preprocessing(name: str, entry: CheckpointEntry, channels: tuple[int, ...]) -> bool:
     """Whether a tensor holds one number, or one a channel of the image, under a name that says so.
 
     Args:
@@ -165,7 +165,7 @@ def may_be_absent(name: str) -> bool:
     return name.rpartition(".")[2] in (*_COUNTERS, *DERIVED)
 
 
-def _is_known(name: str, entry: Entry) -> bool:
+def _is_known(name: str, entry: CheckpointEntry) -> bool:
     """Whether a tensor counts something, is computed, or belongs to training alone."""
     parts = name.split(".")
     alone = len(parts) == 1

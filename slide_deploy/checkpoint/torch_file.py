@@ -16,7 +16,7 @@ import torch
 from slide_deploy.checkpoint.file_kind import members_of
 from slide_deploy.checkpoint.known_objects import BUILDERS, STORAGE_TYPES
 from slide_deploy.checkpoint.stored_tensor import Storage
-from slide_deploy.checkpoint.unpickle import MalformedPickle, Name, Rejected, unpickle
+from slide_deploy.checkpoint.unpickle import GlobalName, MalformedPickle, Rejected, unpickle
 from slide_deploy.errors import InputError
 
 # With this number begins a file that PyTorch wrote before 1.6.
@@ -166,7 +166,7 @@ def _nested_storage(content: Any, *_: Any) -> Any:
 def _storage_identifier(identifier: Any) -> tuple[torch.dtype | None, str]:
     """Type and key of the storage that a pickle refers to; the type is None if it is unknown."""
     match identifier:
-        case ("storage", Name() as kind, str() as key, *_):
+        case ("storage", GlobalName() as kind, str() as key, *_):
             return STORAGE_TYPES.get(kind.name), key
     raise MalformedPickle("it refers to something that is no storage of tensors")
 

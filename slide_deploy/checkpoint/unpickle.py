@@ -1,9 +1,9 @@
 """Reads a pickle without importing or calling anything that it names.
 
 A pickle is a program for a small stack machine. This module is such a machine with two differences
-from Python's own. A name such as ``os.system`` stays a ``Name``, which nothing can call. Where the
-program builds an object, a closed table says what a few known names become; every other object
-becomes a ``Placeholder`` that only remembers its arguments and its state.
+from Python's own. A name such as ``os.system`` stays a ``GlobalName``, which nothing can call.
+Where the program builds an object, a closed table says what a few known names become; every other
+object becomes a ``Placeholder`` that only remembers its arguments and its state.
 
 So inert data beside the weights (paths, dates, configurations, optimisers, whole modules) does not
 stand in the way, and code in a file has no way to run. ``pickletools`` decodes the operations of
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Protocol, cast
 
 
-class Stream(Protocol):
+class PickleStream(Protocol):
     """What a pickle is read from: a binary file or a memory map."""
 
     def read(self, size: int, /) -> bytes:
@@ -32,7 +32,7 @@ class MalformedPickle(ValueError):
 
 
 @dataclass(frozen=True)
-class Name:
+class GlobalName:
     """A class or function that a pickle names: its module and its name inside it."""
 
     module: str
@@ -127,7 +127,7 @@ _IGNORED = frozenset({"PROTO", "FRAME", "READONLY_BUFFER"})
 
 
 def unpickle(
-    stream: Stream,
+    stream: PickleStream,
     builders: Builders,
     persistent: Callable[[Any], Any] = lambda _: Placeholder("a reference"),
 ) -> Any:
@@ -201,13 +201,15 @@ class _Machine:
     def _build(self, callee: Any, arguments: Any) -> Any:
         """The object that a call would give."""
         arguments = arguments if isinstance(arguments, tuple) else ()
-        builder = self._builders.get(str(callee)) if isinstance(callee, Name) else None
+        builder = self._builders.get(str(callee)) if isinstance(callee, GlobalName) else None
         if builder is not None:
             try:
                 return builder(*arguments)
             except (Rejected, TypeError):
                 pass  # not what this function is called with: nobody needs the object
-        return Placeholder(str(callee) if isinstance(callee, Name) else "an object", arguments)
+        return Placeholder(
+            str(callee) if isinstance(callee, GlobalName) else "an object", arguments
+        )
 
     # The stack and the memo.
 
@@ -286,16 +288,16 @@ class _Machine:
 
     def _do_global(self, names: str) -> None:
         module, _, name = names.partition(" ")
-        self._stack.append(Name(module, name))
+        self._stack.append(GlobalName(module, name))
 
     def _do_stack_global(self, _: Any) -> None:
         name, module = self.pop(), self.pop()
         if not (isinstance(name, str) and isinstance(module, str)):
             raise MalformedPickle("it names a class by something that is no text")
-        self._stack.append(Name(module, name))
+        self._stack.append(GlobalName(module, name))
 
     def _do_ext1(self, code: int) -> None:
-        self._stack.append(Name("copyreg extension", str(code)))
+        self._stack.append(GlobalName("copyreg extension", str(code)))
 
     _do_ext2 = _do_ext4 = _do_ext1
 
@@ -311,7 +313,7 @@ class _Machine:
 
     def _do_inst(self, names: str) -> None:
         module, _, name = names.partition(" ")
-        self._stack.append(self._build(Name(module, name), tuple(self._pop_mark())))
+        self._stack.append(self._build(GlobalName(module, name), tuple(self._pop_mark())))
 
     def _do_obj(self, _: Any) -> None:
         callee, *arguments = self._pop_mark()
@@ -357,5 +359,5 @@ def _append(target: Any, values: list[Any]) -> None:
 
 def _key(key: Any) -> Any:
     """A key that has a hash. A nested tuple, whose hash may overflow, becomes a placeholder."""
-    plain = (str, int, float, bytes, bool, type(None), Name, Placeholder)
+    plain = (str, int, float, bytes, bool, type(None), GlobalName, Placeholder)
     return key if isinstance(key, plain) else Placeholder(type(key).__name__)

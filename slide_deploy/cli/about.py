@@ -8,7 +8,7 @@ from slide_deploy.cli.options import JsonOption
 from slide_deploy.cli.outputs import Outputs
 
 if TYPE_CHECKING:
-    from slide_deploy.doctor import Finding
+    from slide_deploy.backends.doctor import Finding
     from slide_deploy.hosts.host import Architecture, Host
 
 
@@ -17,8 +17,8 @@ def models(json_to: JsonOption = None) -> None:
 
     Multiply-adds are those of one image of the published size, slide attentions folded.
     """
-    from slide_deploy.console import stdout, table
     from slide_deploy.hosts.registry import known_hosts
+    from slide_deploy.terminal.console import stdout, table
 
     outputs = Outputs({"--json": json_to})
     listed = [(host, each) for host in known_hosts() for each in host.published]
@@ -73,9 +73,9 @@ def _size(host: "Host", size: "Architecture") -> dict[str, Any]:
 
 
 def doctor(json_to: JsonOption = None) -> None:
-    """Say which runtimes and libraries are here, and why one is missing."""
-    from slide_deploy.console import findings_table, stdout
-    from slide_deploy.doctor import examine
+    """Show which runtimes and libraries are installed, and why one is missing."""
+    from slide_deploy.backends.doctor import examine
+    from slide_deploy.terminal.console import findings_table, stdout
 
     outputs = Outputs({"--json": json_to})
     findings = (*examine(), *_tuning())
@@ -88,7 +88,7 @@ def doctor(json_to: JsonOption = None) -> None:
 
 def _tuning() -> "list[Finding]":
     """The tables that export chooses forms from."""
-    from slide_deploy.doctor import Finding
+    from slide_deploy.backends.doctor import Finding
     from slide_deploy.errors import InputError
     from slide_deploy.tuning.store import read_table, shipped_file, user_file
 

@@ -20,27 +20,27 @@ from slide_deploy.cli.results import (
 )
 from slide_deploy.cli.web import Elsewhere
 from slide_deploy.errors import InputError
-from slide_deploy.input_shapes import parse_shapes
+from slide_deploy.parsing import parse_shapes, parse_share
 from slide_deploy.precisions import FLOAT32
-from slide_deploy.printable import say
-from slide_deploy.share import parse_share
 from slide_deploy.tasks.options import require_bench
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from benchmarks.candidates import Sweep
-    from benchmarks.measuring.race import Plan
+    from benchmarks.measuring.race import RacePlan
     from benchmarks.record import Artifact, Candidate, Run
     from benchmarks.suite import Member
 
 
 def bench(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Written files.", show_default=False)
+        list[Path] | None, typer.Argument(help="Model files.", show_default=False)
     ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="Runtime and device, as doctor lists them; once for each. Default: what is here.",
+            help="Runtime and device, as doctor lists them; repeat for several. Default: those "
+            "that are installed.",
             metavar="RUNTIME:DEVICE",
             autocompletion=targets,
         ),
@@ -49,20 +49,22 @@ def bench(
         Path | None, typer.Option(help="Candidates, targets and sizes.", metavar="TOML")
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=0.1, help="Of measuring, for each candidate.")
+        float, typer.Option(min=0.1, help="Seconds of measuring for each candidate.")
     ] = 10.0,
-    rounds: Annotated[int, typer.Option(min=6, help="Turns that each candidate gets.")] = 20,
+    rounds: Annotated[
+        int, typer.Option(min=6, help="Rounds: how many turns each candidate gets.")
+    ] = 20,
     batch: Annotated[
-        list[int] | None, typer.Option(min=1, help="Images a call; once for each.")
+        list[int] | None, typer.Option(min=1, help="Images in a call. Repeat for several sizes.")
     ] = None,
     streams: Annotated[
-        list[int] | None, typer.Option(min=1, help="Calls in flight; once for each.")
+        list[int] | None, typer.Option(min=1, help="Calls in flight. Repeat for several numbers.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="For one call. Default: all cores.")
+        int | None, typer.Option(min=1, help="Threads of one call. Default: all cores.")
     ] = None,
     pin: Annotated[
-        str | None, typer.Option(help="Processors to stay on: 0,1 or 0-3.", metavar="LIST")
+        str | None, typer.Option(help="Processor cores to stay on: 0,1 or 0-3.", metavar="LIST")
     ] = None,
     precision: Annotated[
         str | None,
@@ -74,21 +76,33 @@ def bench(
     ] = None,
     shape: ShapeOption = None,
     option: Annotated[
-        list[str] | None, typer.Option(help="Of the runtime, by its own name.", metavar="KEY=VALUE")
+        list[str] | None,
+        typer.Option(
+            help="Option of the runtime, under its own name. Repeat for several.",
+            metavar="KEY=VALUE",
+        ),
     ] = None,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Time operators as well, where the runtime tells.")
+        bool, typer.Option("--profile", help="Time each operator too, if the runtime can.")
     ] = False,
     sustained: Annotated[
-        float, typer.Option(min=0, help="Seconds without rest afterwards: does it throttle?")
+        float,
+        typer.Option(
+            min=0, help="Then run so many seconds without rest, to see whether it throttles."
+        ),
     ] = 0.0,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="Measure this machine's own noise first; remember it."),
+        typer.Option(
+            "--calibrate", help="First measure the noise of this machine, and remember it."
+        ),
     ] = False,
     fail_above: Annotated[
         str | None,
-        typer.Option(help="Exit 1 if a candidate is slower than the first by more.", metavar="5%"),
+        typer.Option(
+            help="Exit with code 1 if a candidate is slower than the first by more than this.",
+            metavar="5%",
+        ),
     ] = None,
     accuracy: AccuracyOption = None,
     json_to: JsonOption = None,
@@ -96,37 +110,40 @@ def bench(
     markdown: MarkdownOption = None,
     bundle: Annotated[
         Path | None,
-        typer.Option(help="Measure nothing: pack it for another device.", metavar="ZIP"),
+        typer.Option(help="Do not measure: pack everything for another device.", metavar="ZIP"),
     ] = None,
     web: Annotated[
         bool, typer.Option("--web", help="Measure in a browser: of this machine, or of a phone.")
     ] = False,
     host: Annotated[
         str | None,
-        typer.Option(help="Where --web serves: 0.0.0.0 for the network. Default: here alone."),
+        typer.Option(
+            help="Address that --web serves at: 0.0.0.0 for the network. Default: this machine."
+        ),
     ] = None,
     web_bundle: Annotated[
         Path | None,
-        typer.Option(help="Measure nothing: write the page as static files.", metavar="DIR"),
+        typer.Option(help="Do not measure: write the page as static files.", metavar="DIR"),
     ] = None,
     adb: Annotated[
         bool, typer.Option("--adb", help="Measure in the browser of an Android phone on a cable.")
     ] = False,
     adb_serial: Annotated[
-        str | None, typer.Option(help="Which phone. Default: the only one.", metavar="SERIAL")
+        str | None,
+        typer.Option(help="Serial number of the phone. Default: the only one.", metavar="SERIAL"),
     ] = None,
     adb_binary: Annotated[
         Path | None,
         typer.Option(help="LiteRT's benchmark_model, to measure natively there.", metavar="PATH"),
     ] = None,
-    work: Annotated[Path, typer.Option(help="Folder for what a suite makes.")] = Path(
+    work: Annotated[Path, typer.Option(help="Folder for the files that a suite exports.")] = Path(
         "build/bench"
     ),
     quiet: QuietOption = False,
 ) -> None:
     """Measure files against each other, each in a process of its own, in random turns.
 
-    Figures come with intervals; what makes them doubtful is said. Ratios are to the first
+    Figures come with intervals, and with warnings where they are doubtful. Ratios are to the first
     candidate, round by round, so that a machine whose speed drifts does not matter.
     """
     if precision is not None and precision not in ARITHMETIC:
@@ -156,7 +173,7 @@ def bench(
     from benchmarks.candidates import candidates
     from benchmarks.evaluated import read_accuracies, require_use, stated
     from benchmarks.gate import require_comparable
-    from benchmarks.measuring.race import Plan
+    from benchmarks.measuring.race import RacePlan
     from benchmarks.result import encode
     from benchmarks.suite import Member
 
@@ -179,7 +196,7 @@ def bench(
         require_memory()
     artifacts = {each.candidate.name: stated(_artifact(each), shares) for each in members}
     require_use(shares, artifacts.values())
-    plan = Plan(
+    plan = RacePlan(
         found,
         artifacts,
         seconds=seconds,
@@ -258,18 +275,18 @@ def _sweep(
     )
 
 
-def _race(plan: "Plan", quiet: bool) -> "Run":
+def _race(plan: "RacePlan", quiet: bool) -> "Run":
     from benchmarks.measuring.race import race
-    from slide_deploy.progress import Steps
+    from slide_deploy.terminal.progress import Steps
 
     with Steps(quiet, plan.steps) as step:
         return race(plan, step)
 
 
-def _calibrate(plan: "Plan", quiet: bool) -> None:
+def _calibrate(plan: "RacePlan", quiet: bool) -> None:
     """Measure and remember the noise of every target of the plan, on its first candidate there."""
     from benchmarks.calibration import COPIES, calibrate, remember
-    from slide_deploy.progress import Steps
+    from slide_deploy.terminal.progress import Steps
 
     first: dict[str, Candidate] = {}
     for each in plan.candidates:
@@ -295,7 +312,7 @@ def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:
     from rich.markup import escape
 
     from benchmarks.gate import closed, gate, nothing_compared
-    from slide_deploy.console import stdout, table
+    from slide_deploy.terminal.console import stdout, table
 
     gated = gate(run, fail_above)
     if not quiet:
@@ -328,10 +345,10 @@ def _members(
 ) -> "tuple[Member, ...]":
     """The candidates of a suite; what is missing is made, which may take minutes."""
     from benchmarks.gate import require_others
-    from benchmarks.suite import Wanted, candidate_count, members, read_suite
-    from slide_deploy.folders import require_writable_folder
-    from slide_deploy.progress import Steps
+    from benchmarks.suite import WantedFile, candidate_count, members, read_suite
+    from slide_deploy.files.folders import require_writable_folder
     from slide_deploy.tasks.suite_files import export_for_suite
+    from slide_deploy.terminal.progress import Steps
 
     suite = read_suite(path)
     if gated:
@@ -341,7 +358,7 @@ def _members(
     most = 1 + len(suite.candidate) * len(suite.image_sizes) * len(sweep.targets or suite.targets)
     with Steps(quiet, most) as step:
 
-        def export(wanted: Wanted, folder: Path) -> Path:
+        def export(wanted: WantedFile, folder: Path) -> Path:
             step(f"export {folder.name}")
             return export_for_suite(wanted, folder)
 

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from slide_deploy.printable import say
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
-    from slide_deploy.reparameterize import Certificate
+    from slide_deploy.folding.model import Certificate
 
 
 def print_branches(certificate: "Certificate", title: str) -> None:
@@ -15,7 +15,7 @@ def print_branches(certificate: "Certificate", title: str) -> None:
         certificate: of the fold.
         title: of the table.
     """
-    from slide_deploy.console import stdout, table
+    from slide_deploy.terminal.console import stdout, table
 
     for refusal in certificate.not_merged:
         say(f"note: {refusal.layer} keeps its branches: {refusal.why}")

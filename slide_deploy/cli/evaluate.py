@@ -10,7 +10,7 @@ from slide_deploy.cli.options import JsonOption, LabelsOption, QuietOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, against_source
 from slide_deploy.errors import InputError
-from slide_deploy.printable import say
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from slide_deploy.evaluation.classifier import Classifier
@@ -31,7 +31,7 @@ def evaluate(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Written files; with --merge the results.", metavar="FILE", show_default=False
+            help="Model files; with --merge, results of shards.", metavar="FILE", show_default=False
         ),
     ] = None,
     data: Annotated[
@@ -58,26 +58,31 @@ def evaluate(
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(min=0, help="Of the draw of --sample: another number draws other pictures."),
+        typer.Option(min=0, help="Seed of --sample: another number draws other pictures."),
     ] = 0,
     batch: Annotated[
-        int, typer.Option(min=1, help="Pictures of one call where a file leaves it open.")
+        int, typer.Option(min=1, help="Pictures in one call, for files whose batch size is open.")
     ] = _BATCH,
     shard: Annotated[
         str | None,
-        typer.Option(help="Do one part of the data: the third of sixteen.", metavar="3/16"),
+        typer.Option(
+            help="Evaluate one part of the data only: 3/16 is the third of sixteen.", metavar="3/16"
+        ),
     ] = None,
     merge: Annotated[
-        bool, typer.Option("--merge", help="Join the results of all shards, named as files.")
+        bool,
+        typer.Option("--merge", help="Join the results of all shards, which are given as FILE."),
     ] = False,
     output: Annotated[
         str | None,
-        typer.Option(help="Of the files, where several could be the classes.", metavar="NAME"),
+        typer.Option(
+            help="Name of the output with the classes, if several could be it.", metavar="NAME"
+        ),
     ] = None,
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Say how often files name the right class of pictures, and whether they differ.
+    """Measure how often files name the right class of a picture, and whether files differ.
 
     Top-1, top-5 and agreement with the trained network come with intervals; files are held against
     the network, or against the first file, picture by picture. Exit code 1 if --max-drop is
@@ -176,8 +181,8 @@ def _require_network(source: Source, files: list[Path]) -> None:
     """Refuse options that do not name one network, and a file in the place of one."""
     from dataclasses import replace
 
+    from slide_deploy.files.model_files import is_checkpoint_name
     from slide_deploy.formats import find_format
-    from slide_deploy.model_files import is_checkpoint_name
 
     for path in files:
         if is_checkpoint_name(path):
@@ -200,7 +205,7 @@ def _require_use(
     """Refuse what could say nothing, before hours are spent on it."""
     if files < 2 and not collection.has_labels:
         raise InputError(
-            f"{collection.source} says no class of its pictures: give one folder for each class, a "
+            f"{collection.source} has images without classes: give one folder for each class, a "
             f"CSV file of path,label, or --against to see whether answers agree."
         )
     if max_drop is not None:
@@ -213,8 +218,8 @@ def _opened(
     files: list[Path], source: Source, output: str | None, quiet: bool
 ) -> "list[Classifier]":
     from slide_deploy.evaluation.classifier import names_of, open_classifier
-    from slide_deploy.image_size import parse_size
-    from slide_deploy.progress import Steps
+    from slide_deploy.parsing import parse_size
+    from slide_deploy.terminal.progress import Steps
 
     text = source.image_size
     size = None if text is None else parse_size(text, "--image-size")
@@ -238,15 +243,15 @@ def _counted(
 ) -> "Record":
     from slide_deploy.evaluation.run import evaluate as run
     from slide_deploy.evaluation.run import picture_count
-    from slide_deploy.progress import Counted
+    from slide_deploy.terminal.progress import Counted
 
     with Counted(quiet, picture_count(classifiers, collection, wanted), "pictures") as done:
         return run(classifiers, collection, wanted, done)
 
 
 def _show(record: "Record") -> None:
-    from slide_deploy.console import stdout
     from slide_deploy.evaluation.shown import evaluation_table, remarks
+    from slide_deploy.terminal.console import stdout
 
     stdout().print(evaluation_table(record))
     for remark in remarks(record):
@@ -257,12 +262,12 @@ def _judge(record: "Record", max_drop: float | None, quiet: bool) -> bool:
     """Hold a record against the limit; whether a file fails."""
     if max_drop is None:
         return False
-    from slide_deploy.evaluation.gate import doubts, failures
+    from slide_deploy.evaluation.gate import failures, gate_warnings
 
     failed = failures(record, max_drop)
     for sentence in failed:
         say(f"slide-deploy: {sentence}.", err=True)
     if not quiet:
-        for doubt in doubts(record, max_drop):
-            say(f"note: {doubt}")
+        for warning in gate_warnings(record, max_drop):
+            say(f"note: {warning}")
     return bool(failed)

@@ -24,7 +24,7 @@ from slide_deploy.cli.options import (
     MeanOption,
     OrderOption,
     PolicyOption,
-    Precision,
+    PrecisionOption,
     QuietOption,
     VerifyOnOption,
 )
@@ -34,19 +34,19 @@ from slide_deploy.errors import InputError
 from slide_deploy.formats import format_names, known_formats
 from slide_deploy.precisions import known_precisions
 from slide_deploy.presets import preset_names
-from slide_deploy.printable import say
 from slide_deploy.tasks.options import (
     read_lowering,
     read_policy,
     require,
     require_bench,
 )
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from torch import nn
 
     from slide_deploy.deployable.record import Deployable
-    from slide_deploy.reparameterize import Certificate
+    from slide_deploy.folding.model import Certificate
 
 
 @takes_source
@@ -75,7 +75,7 @@ def export(
         typer.Option("--dynamic-batch/--no-dynamic-batch", help="Leave the batch size open."),
     ] = None,
     precision: Annotated[
-        Precision | None,
+        PrecisionOption | None,
         typer.Option(
             help=" ".join(f"{each.name}: {each.meaning}." for each in known_precisions())
             + f" {DEFAULT_PRECISION} if left out.",
@@ -105,11 +105,15 @@ def export(
     tune: Annotated[
         bool,
         typer.Option(
-            "--tune", help="Race the forms of each attention here first; a minute for each."
+            "--tune",
+            help="First race the forms of each attention on this machine, about a minute each.",
         ),
     ] = False,
     features: Annotated[
-        bool, typer.Option("--features", help="Write the maps of all stages, not the logits.")
+        bool,
+        typer.Option(
+            "--features", help="Output the feature maps of all stages instead of the logits."
+        ),
     ] = False,
     embed_preprocessing: EmbedOption = None,
     mean: MeanOption = None,
@@ -118,7 +122,7 @@ def export(
     channel_order: OrderOption = None,
     labels: LabelsOption = None,
     softmax: Annotated[
-        bool, typer.Option("--softmax", help="Answer probabilities in place of logits.")
+        bool, typer.Option("--softmax", help="Output probabilities instead of logits.")
     ] = False,
     force: ForceOption = False,
     keep_failed: Annotated[
@@ -153,12 +157,12 @@ def export(
     from exporters.publishing import refuse_occupied
     from exporters.registry import exporter_for
     from exporters.shown import kept_lines, lowering_lines, preprocessing_lines, price_lines
-    from slide_deploy.console import stdout, verification_table
-    from slide_deploy.folders import require_writable_folder
+    from slide_deploy.files.folders import require_writable_folder
     from slide_deploy.images.description import parse_channels
     from slide_deploy.images.labels import labels_named
-    from slide_deploy.progress import Steps
     from slide_deploy.tasks.choices import Wishes, chosen
+    from slide_deploy.terminal.console import stdout, verification_table
+    from slide_deploy.terminal.progress import Steps
 
     read = [*source.files, *(each for each in (calibration, data) if each is not None)]
     outputs = Outputs({"--json": json_to}, quiet, read)
@@ -279,7 +283,7 @@ def fold(
         raise InputError(f"{output} exists: give --force to replace it, or another --output.")
     require("torch", "all")
     from slide_deploy.deployable.save import require_suffix, save_folded
-    from slide_deploy.progress import Steps
+    from slide_deploy.terminal.progress import Steps
 
     require_suffix(output)
     outputs = Outputs({"--output": output, "--json": json_to}, quiet, source.files)
@@ -288,7 +292,7 @@ def fold(
         trained = source.load(features=None)
 
         from exporters.plain import to_json
-        from slide_deploy.reparameterize import reparameterize
+        from slide_deploy.folding.model import reparameterize
 
         step("fold")
         folded, certificate = reparameterize(trained.model)
@@ -316,8 +320,8 @@ def _exported(
     certificate: "Certificate", folded: "nn.Module", trained: "Deployable"
 ) -> tuple["Certificate", tuple[str, ...]]:
     """The certificate that an export would give, and why it is not known where it is not."""
-    from slide_deploy.merging import merge_branches
-    from slide_deploy.reparameterize import with_branches
+    from slide_deploy.folding.merging import merge_branches
+    from slide_deploy.folding.model import with_branches
 
     try:
         given = trained.call.arguments(trained.examples)
@@ -343,7 +347,7 @@ def _distance(value: float | None) -> str:
 
 def _print_certificate(certificate: "Certificate") -> None:
     from exporters.shown import left_lines
-    from slide_deploy.console import stdout, table
+    from slide_deploy.terminal.console import stdout, table
 
     if not certificate.folded:
         say(f"fold: {certificate.status}")

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from slide_deploy.errors import InputError
-from slide_deploy.printable import say
-from slide_deploy.writing import is_stdout, require_writable, write_bytes, write_text
+from slide_deploy.files.writing import is_stdout, require_writable, write_bytes, write_text
+from slide_deploy.terminal.printable import say
 
 
 class Outputs:

@@ -11,19 +11,19 @@ import typer
 from slide_deploy.cli.options import JsonOption, QuietOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
-from slide_deploy.share import parse_share
+from slide_deploy.parsing import parse_share
 from slide_deploy.tasks.options import require_bench
 
 if TYPE_CHECKING:
     from benchmarks.record import Run
     from benchmarks.statistics import Estimate
 
-HtmlOption = Annotated[Path | None, typer.Option(help="Write a page with plots here.")]
-MarkdownOption = Annotated[Path | None, typer.Option(help="Write tables here.")]
+HtmlOption = Annotated[Path | None, typer.Option(help="Write a page with plots to this file.")]
+MarkdownOption = Annotated[Path | None, typer.Option(help="Write tables as Markdown to this file.")]
 AccuracyOption = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Result of evaluate, for plots of accuracy; once for each.", metavar="RESULT"
+        help="Result of evaluate, for plots of accuracy; repeat for several.", metavar="RESULT"
     ),
 ]
 
@@ -47,7 +47,7 @@ def compare(
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Say of each candidate whether it became better, worse, or whether nobody can tell.
+    """Compare two runs: is each candidate better, worse, or can nobody tell?
 
     Exit code 1 if one became worse, or cannot be measured any more.
     """
@@ -57,7 +57,7 @@ def compare(
     from benchmarks.compare import compare as hold
     from benchmarks.compare import failed, nothing_compared
     from benchmarks.result import read
-    from slide_deploy.console import stdout, table
+    from slide_deploy.terminal.console import stdout, table
 
     outputs = Outputs({"--json": json_to}, quiet, [old, new])
     given = None if fail_above is None else parse_share(fail_above, "--fail-above")
@@ -115,7 +115,7 @@ def show(runs: "Sequence[Run]", quiet: bool) -> None:
         return
     from benchmarks.report.summary import summarise
     from benchmarks.report.terminal import render_terminal
-    from slide_deploy.console import stdout
+    from slide_deploy.terminal.console import stdout
 
     for section in summarise(runs).sections:
         if len(runs) > 1:

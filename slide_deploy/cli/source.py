@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slide_deploy.errors import InputError
-from slide_deploy.image_size import parse_numbers, parse_size
+from slide_deploy.parsing import parse_numbers, parse_size
 from slide_deploy.tasks.options import require
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from slide_deploy.hosts import Overrides
 
 
-class Weights(StrEnum):
+class WeightSource(StrEnum):
     """Which weights of a training run to take."""
 
     auto = "auto"
@@ -39,7 +39,7 @@ class Source:
     model_args: str | None = None
     weights_file: Path | None = None
     input: tuple[str, ...] = ()
-    weights: Weights = Weights.auto
+    weights: WeightSource = WeightSource.auto
     entry: str | None = None
     leave_out: tuple[str, ...] = ()
     image_size: str | None = None
@@ -69,7 +69,7 @@ class Source:
     def stem(self) -> str:
         """What files that are written from it are called, where that is known before it is read."""
         from slide_deploy.deployable.model_text import ModelText
-        from slide_deploy.model_files import checkpoint_stem
+        from slide_deploy.files.model_files import checkpoint_stem
 
         if self.model is not None:
             return ModelText.parse(self.model).stem
@@ -114,7 +114,7 @@ class Source:
                 raise InputError(
                     f"{option} is for checkpoints: what --model {self.model} builds is not changed."
                 )
-        how = self.entry or self.leave_out or self.weights is not Weights.auto
+        how = self.entry or self.leave_out or self.weights is not WeightSource.auto
         if self.weights_file is None and how:
             raise InputError(
                 "--weights, --entry and --leave-out say how --weights-file is read: give it."
@@ -189,7 +189,7 @@ _CHECKPOINT = Annotated[
 _AGAINST = Annotated[
     Path | None,
     typer.Option(
-        "--against", help="The checkpoint that the files were exported from.", show_default=False
+        "--against", help="Checkpoint that the files were exported from.", show_default=False
     ),
 ]
 _OPTIONS: dict[str, tuple[Any, Any]] = {
@@ -221,7 +221,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             list[str] | None,
             typer.Option(
-                help="An input of --model by its sizes; once for each. Open sizes by name: "
+                help="An input of --model by its sizes; repeat for several. Open sizes by name: "
                 "image=batchx3xheight:480xwidth:640; other types behind: 1x77:int64.",
                 metavar="1x3x640x640",
             ),
@@ -230,18 +230,19 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "weights": (
         Annotated[
-            Weights,
+            WeightSource,
             typer.Option(
-                help="Averaged or last weights; auto prefers averaged ones.", case_sensitive=False
+                help="Averaged or raw weights; auto prefers averaged ones.", case_sensitive=False
             ),
         ],
-        Weights.auto,
+        WeightSource.auto,
     ),
     "entry": (
         Annotated[
             str | None,
             typer.Option(
-                help="Which network, where the file holds several: model_ema.", metavar="PATH"
+                help="Which network to take if the file holds several, for example model_ema.",
+                metavar="PATH",
             ),
         ],
         None,
@@ -250,7 +251,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             list[str] | None,
             typer.Option(
-                help="Leave out tensors whose names begin so; their network answers without them.",
+                help="Leave out tensors whose names begin with NAME: the outputs need none.",
                 metavar="NAME",
             ),
         ],
@@ -260,7 +261,8 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             str | None,
             typer.Option(
-                help="Image side, or HEIGHTxWIDTH; that of training if left out.", metavar="SIZE"
+                help="Side of the image, or HEIGHTxWIDTH. If left out, that of training.",
+                metavar="SIZE",
             ),
         ],
         None,
@@ -268,7 +270,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "window_size": (
         Annotated[
             int | None,
-            typer.Option(min=1, help="Largest attention window; that of training if left out."),
+            typer.Option(min=1, help="Largest attention window. If left out, that of training."),
         ],
         None,
     ),
@@ -293,7 +295,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             str | None,
             typer.Option(
-                help="Heads of each stage, where the file does not tell.", metavar="1,2,5,8"
+                help="Attention heads of each stage, if the file does not tell.", metavar="1,2,5,8"
             ),
         ],
         None,
@@ -302,7 +304,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             str | None,
             typer.Option(
-                help="Widths of the stripes of each stage, where they are not as published.",
+                help="Stripe widths of each stage, if they differ from the published ones.",
                 metavar="1,2,7,7",
             ),
         ],

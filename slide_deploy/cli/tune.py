@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slide_deploy.cli.completion import FORMS, one_of, targets
-from slide_deploy.cli.options import DEFAULT_PRECISION, JsonOption, Precision, QuietOption
+from slide_deploy.cli.options import DEFAULT_PRECISION, JsonOption, PrecisionOption, QuietOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, takes_source
 from slide_deploy.errors import InputError
-from slide_deploy.printable import say
 from slide_deploy.tasks.options import require, require_bench
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from slide_deploy.tuning.table import Entry
@@ -28,16 +28,16 @@ def tune(
     attention: Annotated[
         list[str] | None,
         typer.Option(
-            help="One attention by its size, with random weights; once for each. On tokens, as in "
-            "Slide-Swin, unless :nchw follows; 3x3 neighbours unless :k5; heads of 32 features "
-            "unless :d16.",
+            help="One attention by its size, with random weights; repeat for several. On tokens, "
+            "as in Slide-Swin, unless :nchw follows; 3x3 neighbours unless :k5; heads of 32 "
+            "features unless :d16.",
             metavar="CxHxW",
         ),
     ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="Runtime and device, as doctor lists them; once for each. Default: the "
+            help="Runtime and device, as doctor lists them; repeat for several. Default: the "
             "processor, on each runtime that is here.",
             metavar="RUNTIME:DEVICE",
             autocompletion=targets,
@@ -46,7 +46,8 @@ def tune(
     form: Annotated[
         list[str] | None,
         typer.Option(
-            help="That may win; once for each. Default: all.", autocompletion=one_of(FORMS)
+            help="Form that may win. Repeat for several. Default: all.",
+            autocompletion=one_of(FORMS),
         ),
     ] = None,
     strips: Annotated[
@@ -55,21 +56,22 @@ def tune(
     exhaustive: Annotated[
         bool,
         typer.Option(
-            "--exhaustive", help="Every form in every number of strips, not the best two."
+            "--exhaustive", help="Try every form in every number of strips, not the best two only."
         ),
     ] = False,
     seconds: Annotated[
-        float, typer.Option(min=0.1, help="Of measuring, for each candidate of the long race.")
+        float,
+        typer.Option(min=0.1, help="Seconds of measuring for each candidate of the long race."),
     ] = 1.0,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="For one call. Default: all cores.")
+        int | None, typer.Option(min=1, help="Threads of one call. Default: all cores.")
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="Of the files.", case_sensitive=False)
+        PrecisionOption, typer.Option(help="Of the files.", case_sensitive=False)
     ] = DEFAULT_PRECISION,
     out: Annotated[
         Path | None,
-        typer.Option(help="Table to add to. Default: your own, where export looks first."),
+        typer.Option(help="Tuning table to add to. Default: your own, where export looks first."),
     ] = None,
     quiet: QuietOption = False,
     json_to: JsonOption = None,
@@ -83,7 +85,6 @@ def tune(
     require_bench()
     require("torch", "all")
     from slide_deploy.machine import usable_threads
-    from slide_deploy.progress import Steps
     from slide_deploy.tasks.contests import (
         Wish,
         find_attentions,
@@ -93,6 +94,7 @@ def tune(
         parse_targets,
         writable_table,
     )
+    from slide_deploy.terminal.progress import Steps
     from slide_deploy.tuning.store import add_entry
 
     outputs = Outputs({"--json": json_to, "--out": out}, quiet, source.files)
@@ -150,8 +152,8 @@ def tune(
 def _print(decided: "Sequence[Entry]") -> None:
     from rich.markup import escape
 
-    from slide_deploy.console import stdout
-    from slide_deploy.console import table as grid_of
+    from slide_deploy.terminal.console import stdout
+    from slide_deploy.terminal.console import table as grid_of
 
     grid = grid_of(
         "Fastest forms; ratios are to the choice until now",

@@ -10,29 +10,29 @@ from slide_deploy.cli.options import (
     CalibrationOption,
     JsonOption,
     LabelsOption,
-    Precision,
+    PrecisionOption,
     QuietOption,
 )
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, against_source
 from slide_deploy.errors import InputError
-from slide_deploy.printable import say
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
-    from slide_deploy.locate import Parting
+    from slide_deploy.verification.divergence import Parting
 
 _CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
 
 @against_source
 def verify(
-    file: Annotated[Path, typer.Argument(help="A written file.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
     source: Source,
     precision: Annotated[
-        Precision | None,
+        PrecisionOption | None,
         typer.Option(
-            help="Of the file: how far its answers may be off, and what the runtime computes in. "
-            "Default: what the file claims, where it holds that.",
+            help="Precision of the file: how far its outputs may be off, and what the runtime "
+            "computes in. Default: what the file claims.",
             case_sensitive=False,
         ),
     ] = None,
@@ -74,10 +74,10 @@ def verify(
         _by_reference(file, target, quiet, json_to)
         return
     from slide_deploy.backends import open_file
-    from slide_deploy.console import case_table, noise_line, noise_table, stdout
     from slide_deploy.models.host_network import are_features
-    from slide_deploy.progress import Steps
     from slide_deploy.tasks.proofs import examples_to_prove, precision_to_prove
+    from slide_deploy.terminal.console import case_table, noise_line, noise_table, stdout
+    from slide_deploy.terminal.progress import Steps
 
     _refuse_exchanged(file, source.checkpoint)
     source.require("the checkpoint with --against")
@@ -92,8 +92,8 @@ def verify(
         title = trained.origin.name
 
         from exporters.plain import to_json
-        from slide_deploy.verification import locate as find
-        from slide_deploy.verification import names_another_origin, verify_file
+        from slide_deploy.verification.verify import locate as find
+        from slide_deploy.verification.verify import names_another_origin, verify_file
 
         step(f"run on {session.runtime} and compare with {source.title} in float64")
         proof = examples_to_prove(file, trained, record, calibration)
@@ -137,9 +137,12 @@ def verify(
 
 def _by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | None) -> None:
     from exporters.plain import to_json
-    from slide_deploy.console import case_table, stdout
-    from slide_deploy.references.checking import reference_beside, verify_by_reference
-    from slide_deploy.references.reference_file import reference_path
+    from slide_deploy.terminal.console import case_table, stdout
+    from slide_deploy.verification.reference_outputs.checking import (
+        reference_beside,
+        verify_by_reference,
+    )
+    from slide_deploy.verification.reference_outputs.reference_file import reference_path
 
     outputs = Outputs({"--json": json_to}, quiet, [file, reference_path(file)])
     reference = reference_beside(file)
@@ -166,9 +169,7 @@ def _by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | N
 
 
 def predict(
-    file: Annotated[
-        Path, typer.Argument(help="A written file.", metavar="FILE", show_default=False)
-    ],
+    file: Annotated[Path, typer.Argument(help="Model file.", metavar="FILE", show_default=False)],
     images: Annotated[
         list[Path], typer.Argument(help="Pictures.", metavar="PICTURE", show_default=False)
     ],
@@ -180,7 +181,9 @@ def predict(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option(help="Of the file, where several could be the classes.", metavar="NAME"),
+        typer.Option(
+            help="Name of the output with the classes, if several could be it.", metavar="NAME"
+        ),
     ] = None,
     json_to: JsonOption = None,
 ) -> None:
@@ -195,10 +198,10 @@ def predict(
     from rich.markup import escape
 
     from slide_deploy.backends import open_image_file
-    from slide_deploy.console import stdout, table
-    from slide_deploy.image_size import parse_size
     from slide_deploy.images.labels import labels_named
     from slide_deploy.images.prediction import predict as guess
+    from slide_deploy.parsing import parse_size
+    from slide_deploy.terminal.console import stdout, table
 
     listed = [Path(labels)] if labels else []
     outputs = Outputs({"--json": json_to}, inputs=[file, *images, *listed])

@@ -9,25 +9,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from slide_deploy.cli.options import QuietOption
+from slide_deploy.cli.panels import PanelCommand
 from slide_deploy.errors import InputError
-from slide_deploy.input_shapes import parse_shapes
-from slide_deploy.printable import say
+from slide_deploy.parsing import parse_shapes
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
-    from benchmarks.measuring.race import Plan
+    from benchmarks.measuring.race import RacePlan
     from benchmarks.record import Candidate, Run
     from benchmarks.web.adb import Phone
     from benchmarks.web.serving import Waiting
 
-web = typer.Typer(help="What pages need that measure in a browser.", no_args_is_help=True)
+web = typer.Typer(help="Fetch what a page needs to measure in a browser.", no_args_is_help=True)
 
 
-@web.command(epilog="Example: slide-deploy web fetch --from onnxruntime-web-1.30.0.tgz")
+@web.command(
+    cls=PanelCommand, epilog="Example: slide-deploy web fetch --from onnxruntime-web-1.30.0.tgz"
+)
 def fetch(
     archive: Annotated[
         Path | None,
-        typer.Option("--from", help="What npm pack wrote, where there is no network."),
+        typer.Option("--from", help="Archive that npm pack wrote, for machines without network."),
     ] = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Put the files of ONNX Runtime Web into the cache, from npm's registry or an archive."""
     from slide_deploy.backends.web import assets
@@ -92,10 +97,10 @@ class Elsewhere:
         shapes: Sequence[str] | None,
     ) -> "tuple[Candidate, ...]":
         """What is measured there, from the options of the command."""
-        from benchmarks.web.candidates import BINARY, BROWSER, Wanted, elsewhere
+        from benchmarks.web.candidates import BINARY, BROWSER, WantedPage, elsewhere
 
         place = BROWSER if self.binary is None else BINARY
-        wanted = Wanted(targets or (), batches or (1,), parse_shapes(shapes or ()))
+        wanted = WantedPage(targets or (), batches or (1,), parse_shapes(shapes or ()))
         return elsewhere(files, place, wanted)
 
     def refuse(self, options: dict[str, object]) -> None:
@@ -108,7 +113,7 @@ class Elsewhere:
             if value:
                 raise InputError(f"{option} cannot be combined with {chosen}: leave one out.")
 
-    def run(self, plan: "Plan", threads: int | None, quiet: bool) -> "Run":
+    def run(self, plan: "RacePlan", threads: int | None, quiet: bool) -> "Run":
         """Measure there.
 
         Args:
@@ -123,7 +128,7 @@ class Elsewhere:
         phone = self._phone()
         if phone is not None and self.binary is not None:
             from benchmarks.web.native import measure
-            from slide_deploy.progress import Steps
+            from slide_deploy.terminal.progress import Steps
 
             with Steps(quiet, plan.rounds) as step:
                 return measure(plan, phone, self.binary, threads, step)
@@ -133,7 +138,7 @@ class Elsewhere:
             run = with_paths(served.result(), plan.candidates)
         return run if phone is None else phone.described(run)
 
-    def write(self, plan: "Plan", threads: int | None) -> tuple[Path, ...]:
+    def write(self, plan: "RacePlan", threads: int | None) -> tuple[Path, ...]:
         """Write the page as static files; gives the pages."""
         from benchmarks.web.bundle import write_bundle
         from benchmarks.web.plan import page_plan

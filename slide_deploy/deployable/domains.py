@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from slide_deploy.cases import verification_cases
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.record import run
 from slide_deploy.errors import InputError
+from slide_deploy.verification.cases import verification_cases
 
 
 def with_values(network: nn.Module, inputs: Sequence[Input]) -> tuple[Input, ...]:

@@ -20,7 +20,7 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.save import holds_folded
 from slide_deploy.deployable.user_code import build
 from slide_deploy.errors import InputError
-from slide_deploy.reparameterize import reparameterize
+from slide_deploy.folding.model import reparameterize
 
 _AS_BUILT = (
     "weights are as {model} made them, random ones from seed 0 unless it loads them: give "

@@ -19,15 +19,15 @@ from torch.utils import _pytree as pytree
 from slide_deploy.deployable.domains import with_values
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.model_text import snake_case
-from slide_deploy.deployable.network import Call, Network, path_text
+from slide_deploy.deployable.network import Network, NetworkCall, path_text
 from slide_deploy.deployable.reasons import text_of
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.deployable.sizes import with_sizes
 from slide_deploy.deployable.trial import tried
 from slide_deploy.errors import InputError
-from slide_deploy.surgery import copied
-from slide_deploy.torch_defaults import torch_defaults
-from slide_deploy.wrappers import unwrapped
+from slide_deploy.folding.surgery import copied
+from slide_deploy.folding.wrappers import unwrapped
+from slide_deploy.process.torch_defaults import torch_defaults
 
 Example = Tensor | np.ndarray
 
@@ -77,7 +77,7 @@ def deployable_of(
     )
     found = _opened(found, open_sizes or {}, dynamic_batch)
     constants = tuple(None if place in places else leaf for place, leaf in enumerate(leaves))
-    call = Call(spec, constants, places, ())
+    call = NetworkCall(spec, constants, places, ())
     ran = copied(own)  # which may keep something of each run
     trial = tried(ran, call, found, name)
     found = with_values(Network(ran, trial.call), found)

@@ -15,7 +15,7 @@ from slide_deploy.deployable.around import Around
 
 
 @dataclass(frozen=True)
-class Call:
+class NetworkCall:
     """How tensors become the arguments of a ``forward``, and what it gives becomes tensors.
 
     Attributes:
@@ -34,7 +34,7 @@ class Call:
     repeated: tuple[int, ...] = ()
 
     @classmethod
-    def of_one_tensor(cls, outputs: int = 1) -> "Call":
+    def of_one_tensor(cls, outputs: int = 1) -> "NetworkCall":
         """Of a network that takes one tensor and gives one, or a tuple of so many."""
         _, spec = pytree.tree_flatten(((0,), {}))
         return cls(spec, (None,), (0,), tuple(range(outputs)))
@@ -65,7 +65,7 @@ class Network(nn.Module):
         around: what stands around it; None for nothing.
     """
 
-    def __init__(self, module: nn.Module, call: Call, around: Around | None = None) -> None:
+    def __init__(self, module: nn.Module, call: NetworkCall, around: Around | None = None) -> None:
         super().__init__()
         self.module = module
         self._call = call

@@ -63,7 +63,7 @@ def takes_pixels(
     return replace(deployable, inputs=inputs, around=around)
 
 
-def answers_probabilities(deployable: Deployable) -> Deployable:
+def gives_probabilities(deployable: Deployable) -> Deployable:
     """A network whose logits go through a softmax, under the name "probabilities".
 
     Raises:

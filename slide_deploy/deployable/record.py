@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from slide_deploy.deployable.around import Around
 from slide_deploy.deployable.inputs import Input, open_names
-from slide_deploy.deployable.network import Call, Network
+from slide_deploy.deployable.network import Network, NetworkCall
 from slide_deploy.deployable.reasons import reason_of
 from slide_deploy.errors import InputError
 
@@ -63,7 +63,7 @@ class Deployable:
     model: nn.Module
     inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
-    call: Call
+    call: NetworkCall
     origin: Origin
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     takes_images: bool = False

@@ -8,7 +8,7 @@ from slide_deploy import __version__
 from slide_deploy.checkpoint.safetensors_file import read_safetensors
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
-from slide_deploy.writing import draft_of
+from slide_deploy.files.writing import draft_of
 
 # Metadata entry of every file of folded weights.
 _SOURCE_KEY = "slide_deploy.source_sha256"

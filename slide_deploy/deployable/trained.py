@@ -6,7 +6,7 @@ import numpy as np
 
 from slide_deploy.checkpoint.read import CONFIG_KEY, RESIZED_KEY
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
-from slide_deploy.deployable.network import Call
+from slide_deploy.deployable.network import NetworkCall
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.hosts.load import Checkpoint, settings_of
 
@@ -61,7 +61,7 @@ def deployable_checkpoint(
         model=model,
         inputs=(Input(IMAGE, image, {0: BATCH_NAME} if dynamic_batch else {}),),
         outputs=model.output_names,
-        call=Call.of_one_tensor(len(model.output_names)),
+        call=NetworkCall.of_one_tensor(len(model.output_names)),
         origin=origin,
         sizes={BATCH_NAME: (3,)} if dynamic_batch else {},
         takes_images=True,

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from slide_deploy.deployable.inputs import Input
-from slide_deploy.deployable.network import Call, path_text, plain
+from slide_deploy.deployable.network import NetworkCall, path_text, plain
 from slide_deploy.deployable.reasons import reason_of
 from slide_deploy.errors import InputError
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialRun:
     """What came of it.
 
     Attributes:
@@ -24,12 +24,12 @@ class Trial:
         remarks: what a user should know, sentences without a full stop.
     """
 
-    call: Call
+    call: NetworkCall
     names: tuple[str, ...]
     remarks: tuple[str, ...]
 
 
-def tried(model: nn.Module, call: Call, inputs: Sequence[Input], title: str) -> Trial:
+def tried(model: nn.Module, call: NetworkCall, inputs: Sequence[Input], title: str) -> TrialRun:
     """Run a network.
 
     Args:
@@ -66,11 +66,11 @@ def tried(model: nn.Module, call: Call, inputs: Sequence[Input], title: str) -> 
     _refuse_changes(found, [leaf for leaf in again if isinstance(leaf, Tensor)], title)
     remarks = (f"left out: {', '.join(dropped)}, which are no tensors",) if dropped else ()
     call = replace(call, kept=tuple(kept), repeated=_repeated(found, [*tensors.values()]))
-    return Trial(call, tuple(names), remarks)
+    return TrialRun(call, tuple(names), remarks)
 
 
 def _given(
-    network: nn.Module, call: Call, tensors: Mapping[str, Tensor], title: str
+    network: nn.Module, call: NetworkCall, tensors: Mapping[str, Tensor], title: str
 ) -> list[tuple[Any, Any]]:
     """The leaves of what a network gives, each with its path."""
     args, kwargs = call.arguments([*tensors.values()])

@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from slide_deploy import PACKAGES, interruption
+from slide_deploy import PACKAGES
 from slide_deploy.deployable.model_text import ModelText, outermost_package
 from slide_deploy.deployable.reasons import is_users, reason_of
 from slide_deploy.errors import InputError
+from slide_deploy.process import interruption
 
 # Names in a message.
 _MOST_OFFERED = 5

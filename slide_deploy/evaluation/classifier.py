@@ -1,4 +1,4 @@
-"""A file, or a network, that gives a number for each class of a batch of pictures."""
+"""A file or network that returns one score for each class of a batch of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,29 +8,29 @@ import numpy as np
 
 from slide_deploy.backends import ImageSession, open_image_file
 from slide_deploy.backends.opening import proof_configuration, target_for
-from slide_deploy.companions import model_digest
 from slide_deploy.errors import InputError
+from slide_deploy.files.companions import model_digest
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.images.description import read_description
 from slide_deploy.images.prediction import choose_output
 from slide_deploy.images.preprocessing import ImageInput, image_input
 from slide_deploy.precisions import FLOAT32, known_precisions
 
-# How many of the most probable classes count as nearly right, as on ImageNet.
+# Top-5 accuracy, as on ImageNet.
 TOP = 5
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """Something that is evaluated.
+    """A file or network under evaluation.
 
     Attributes:
-        name: as tables show it.
-        sha256: of the file and its companions, or of the checkpoint.
-        file: opened.
-        taken: how it takes pictures.
-        output: of the file to read; the one that holds classes, as the file or its shapes say, if
-            None.
+        name: its name in tables.
+        sha256: hash of the file and its companions, or of the checkpoint.
+        file: the opened session.
+        taken: how images are prepared for it.
+        output: name of the output with the class scores. If None, the file's metadata or the
+            output shapes decide.
     """
 
     name: str
@@ -41,20 +41,20 @@ class Classifier:
 
     @property
     def stated_output(self) -> str | None:
-        """The output that holds classes, as the file itself says; None if it does not."""
+        """Name of the class output according to the file's metadata; None if it names none."""
         described = read_description(self.file.session.metadata)
         stated = None if described is None else described.output
         return stated if stated in self.file.session.outputs else None
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes that the file itself holds, in their order; may be empty."""
+        """Class names stored in the file, in the order of the scores; may be empty."""
         described = read_description(self.file.session.metadata)
         return () if described is None else described.labels
 
     @property
     def normalisation(self) -> str:
-        """Mean and deviation of its pictures; empty of a file that takes pixels and says none."""
+        """Mean and standard deviation of its inputs; empty if a file for pixels states none."""
         if self.taken.pixels and read_description(self.file.session.metadata) is None:
             return ""
         mean, deviation = (
@@ -64,54 +64,52 @@ class Classifier:
         return f"mean {mean} and deviation {deviation}"
 
     def rows(self, images: Sequence[np.ndarray], batch: int) -> np.ndarray:
-        """The numbers of each class, (image, class).
+        """Class scores of shape (image, class).
 
-        A call always has the same number of images, the last one repeated where there are fewer:
-        what a runtime computes for an image may depend on how many there are.
+        Every call has the same batch size, because a runtime's result for one image may depend on
+        the batch size. The last image is repeated to fill the last batch.
 
         Args:
-            images: prepared as ``taken`` says, each with its batch of 1.
-            batch: images of one call where the file leaves it open.
+            images: prepared as in ``taken``, each with a batch of 1.
+            batch: batch size for a file whose batch is open.
 
         Raises:
-            InputError: if the runtime refuses them, or gives no row of classes.
+            InputError: if the runtime rejects them, or no output holds class scores.
         """
         size = self.file.image.shape[0] or batch
         found = []
         for start in range(0, len(images), size):
             given = list(images[start : start + size])
             filled = np.concatenate([*given, *[given[-1]] * (size - len(given))])
-            answers = self.file.session({self.file.image.name: filled})
+            outputs = self.file.session({self.file.image.name: filled})
             try:
-                output = choose_output(answers, size, self.output or self.stated_output)
+                output = choose_output(outputs, size, self.output or self.stated_output)
             except InputError as error:
                 raise InputError(f"{self.name}: {error}") from error
-            rows = answers[output].reshape(size, -1)
+            rows = outputs[output].reshape(size, -1)
             found.append(np.asarray(rows[: len(given)], dtype=np.float64))
         return np.concatenate(found)
 
 
 @dataclass
 class Judgements:
-    """What one classifier said of the pictures so far, in their order.
+    """Predictions of one classifier so far, in the order of the images.
 
     Attributes:
-        predicted: the class that it holds most probable; -1 where a number was not finite.
-        ranks: how many classes it holds more probable than the right one, ``TOP`` for that many and
-            more; empty where nobody knows the right one.
+        predicted: the class with the highest score; -1 if a score was not finite.
+        ranks: number of classes that score above the correct one, capped at ``TOP``; empty if the
+            correct classes are unknown.
     """
 
     predicted: list[int] = field(default_factory=list)
     ranks: list[int] = field(default_factory=list)
 
     def add(self, rows: np.ndarray, truth: Sequence[int]) -> None:
-        """Judge some pictures.
-
-        Of classes that are equally probable the first comes first, as with argmax.
+        """Add a batch. Ties go to the lower class index, as in argmax.
 
         Args:
-            rows: (picture, class).
-            truth: the right class of each; empty where nobody knows.
+            rows: scores of shape (image, class).
+            truth: the correct class of each image; empty if unknown.
         """
         broken = np.isnan(rows).any(axis=1) | np.isposinf(rows).any(axis=1)
         first = np.where(broken, -1, np.where(broken[:, None], 0.0, rows).argmax(axis=1))
@@ -125,7 +123,7 @@ class Judgements:
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """What tables call files: their names, with their folders where two have one name."""
+    """Names of files for tables. Files that share a name are shown with their folders."""
     names = [path.name for path in paths]
     return [
         str(path) if names.count(name) > 1 else name
@@ -136,16 +134,16 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 def open_classifier(
     path: Path, name: str, size: tuple[int, int] | None = None, output: str | None = None
 ) -> Classifier:
-    """Open a written file.
+    """Open an exported file.
 
     Args:
-        path: of the file.
-        name: as tables show it.
-        size: height and width of pictures where the file leaves them open.
-        output: of the file to read; the one that holds classes if left out.
+        path: the file.
+        name: its name in tables.
+        size: image height and width, for a file whose sizes are open.
+        output: name of the output with the class scores; chosen automatically if None.
 
     Raises:
-        InputError: if the file cannot be run, or takes no pictures.
+        InputError: if the file cannot run, or its input is not an image.
     """
     file = _open_as_claimed(path)
     try:
@@ -156,7 +154,7 @@ def open_classifier(
 
 
 def _open_as_claimed(path: Path) -> ImageSession:
-    """A file that computes in what it claims, as on the device that it is meant for."""
+    """Open a file so that it computes in its declared precision, as on its target device."""
     file = open_image_file(path)
     claim = file.session.metadata.get(PRECISION_KEY, "")
     known = {precision.name for precision in known_precisions()}
@@ -166,6 +164,6 @@ def _open_as_claimed(path: Path) -> ImageSession:
 
 
 def _way(path: Path, precision: str) -> tuple[str, str]:
-    """The target that runs a file of a precision here, and what it computes in."""
+    """The target that runs a file of a precision here, and the precision it computes in."""
     target = target_for(path, precision).name
     return target, proof_configuration(target, precision).precision

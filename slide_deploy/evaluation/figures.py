@@ -1,4 +1,4 @@
-"""The figures of an evaluation: shares with intervals, and each file against the first."""
+"""The figures of an evaluation: accuracies with intervals, and each file against the baseline."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -10,21 +10,21 @@ from slide_deploy.evaluation.statistics import Difference, Pairs, Share, differe
 
 
 @dataclass(frozen=True)
-class Row:
+class AccuracyRow:
     """The figures of one file.
 
     Attributes:
-        name: of the file.
-        sha256: of the file and what belongs to it.
-        runtime: what ran it, and its version.
-        top1: pictures whose class it held most probable; None where nobody knows the classes.
-        top5: pictures whose class was among its first five; None also where there are no more.
-        agreement: pictures for which it names the class that the first file names; None of the
-            first file itself.
-        change: its top-1 less that of the first file; None where there is none to compare.
-        pairs: on how many pictures it alone, the first alone, both or neither are right; None as
-            well. ``first`` counts those on which this file alone is right.
-        not_finite: pictures for which it gave a number that is not finite; they count as wrong.
+        name: name of the file.
+        sha256: hash of the file and its companions.
+        runtime: the runtime that ran it, and its version.
+        top1: share of images whose class scored highest; None if the classes are unknown.
+        top5: share of images whose class was among the five highest scores; None also if there are
+            at most five classes.
+        agreement: share of images that it classifies like the baseline; None for the baseline.
+        change: top-1 minus that of the baseline; None if there is nothing to compare.
+        pairs: images on which this file (``first``) and the baseline (``second``) are correct; None
+            if there is nothing to compare.
+        not_finite: number of images with a score that is not finite; they count as wrong.
     """
 
     name: str
@@ -38,13 +38,13 @@ class Row:
     not_finite: int
 
 
-def rows_of(record: Record) -> tuple[Row, ...]:
+def rows_of(record: Record) -> tuple[AccuracyRow, ...]:
     """The figures of each file, in the order of the record."""
     first = record.files[0]
     return tuple(_row(record, each, None if each is first else first) for each in record.files)
 
 
-def _row(record: Record, file: Outcomes, first: Outcomes | None) -> Row:
+def _row(record: Record, file: Outcomes, first: Outcomes | None) -> AccuracyRow:
     count = len(record.places)
     known = record.has_classes
     top1 = share(sum(rank == 0 for rank in file.ranks), count) if known else None
@@ -60,7 +60,7 @@ def _row(record: Record, file: Outcomes, first: Outcomes | None) -> Row:
         if known:
             pairs = _pairs(file, first)
             change = difference(pairs)
-    return Row(
+    return AccuracyRow(
         name=file.name,
         sha256=file.sha256,
         runtime=f"{file.runtime} {file.version}",
@@ -86,7 +86,7 @@ def _pairs(ours: Outcomes, theirs: Outcomes) -> Pairs:
 
 
 def summary_of(record: Record) -> list[dict[str, Any]]:
-    """The rows as plain data that JSON can hold; null in the place of a share of no picture."""
+    """The rows as plain data for JSON; null in the place of NaN."""
     return [_finite(asdict(row)) for row in rows_of(record)]
 
 

@@ -1,4 +1,4 @@
-"""Results of shards put together: the outcomes of all pictures, as one run would have them."""
+"""Merges the results of shards into the record of a single run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,19 +9,19 @@ from slide_deploy.evaluation.record import Outcomes, Record
 
 
 def merge(records: Mapping[str, Record]) -> Record:
-    """Join the results of all shards of one data set.
+    """Merge the results of all shards of one data set.
 
     Args:
-        records: by what messages call them, their paths.
+        records: records by path; the paths appear in messages.
 
     Returns:
-        What one run over all pictures records.
+        The record of a single run over all images.
 
     Raises:
-        InputError: if they are of different data or files, or a shard is missing or there twice.
+        InputError: if data or files differ, or a shard is missing or given twice.
     """
     if not records:
-        raise InputError("There is nothing to merge: name the results of all shards.")
+        raise InputError("There is nothing to merge: give the results of all shards.")
     (title, first), *others = records.items()
     for name, record in others:
         _require_same(title, first, name, record)
@@ -50,11 +50,11 @@ def merge(records: Mapping[str, Record]) -> Record:
 
 
 def _joined(parts: Sequence[Outcomes], order: Sequence[tuple[int, int]]) -> Outcomes:
-    """The outcomes of one file.
+    """The merged outcomes of one file.
 
     Args:
-        parts: from each record.
-        order: record and index of every picture, in the order of the data.
+        parts: its outcomes in each record.
+        order: record number and position of every image, in the order of the data set.
     """
     return replace(
         parts[0],
@@ -64,23 +64,21 @@ def _joined(parts: Sequence[Outcomes], order: Sequence[tuple[int, int]]) -> Outc
 
 
 def _require_same(title: str, first: Record, name: str, record: Record) -> None:
-    asked = {
-        "other pictures": _of_data,
+    compared = {
+        "other images": _of_data,
         "other batches": lambda each: each.batch,
         "another number of shards": lambda each: each.shards,
         "other files": lambda each: [(file.sha256, file.prepared) for file in each.files],
         "another baseline": lambda each: each.trained,
         "other runtimes": lambda each: [(file.runtime, file.version) for file in each.files],
     }
-    for what, of in asked.items():
+    for what, of in compared.items():
         if of(record) != of(first):
-            raise InputError(
-                f"{name} is of {what} than {title}: merge the shards of one evaluation."
-            )
+            raise InputError(f"{name} has {what} than {title}: merge the shards of one evaluation.")
 
 
 def _of_data(record: Record) -> Any:
-    # Another machine may have the folder elsewhere.
+    # The folder may have another path on another machine.
     return replace(record.data, source="", others=0)
 
 
@@ -90,14 +88,12 @@ def _require_every_shard(records: Mapping[str, Record]) -> None:
         for part in record.parts:
             if part in owners:
                 raise InputError(
-                    f"{name} and {owners[part]} both hold shard {part}: name one of them."
+                    f"{name} and {owners[part]} both hold shard {part}: leave one of them out."
                 )
             owners[part] = name
     count = next(iter(records.values())).shards
     missing = [part for part in range(1, count + 1) if part not in owners]
     if missing:
         shown = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
-        are = "shard {} of {} is" if len(missing) == 1 else "shards {} of {} are"
-        raise InputError(
-            f"The results lack some: {are.format(shown, count)} missing; name the results of all."
-        )
+        are = "Shard {} of {} is" if len(missing) == 1 else "Shards {} of {} are"
+        raise InputError(f"{are.format(shown, count)} missing: give the results of all shards.")

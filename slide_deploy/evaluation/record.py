@@ -1,7 +1,7 @@
-"""What an evaluation records: the outcome of every picture, from which all figures follow.
+"""What an evaluation records: the outcome of every image. All figures are computed from it.
 
-Results of several shards are joined by putting their outcomes together, so that the figures of the
-whole are those of a single run: counts, intervals and paired tests.
+Results of several shards are merged by concatenating their outcomes, so counts, intervals and
+paired tests are exactly those of a single run.
 """
 
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ RECORD_VERSION = 1
 
 @dataclass(frozen=True)
 class Data:
-    """The pictures that were asked for, all shards together.
+    """The data set, all shards together.
 
     Attributes:
-        source: the folder or table, as it was given.
+        source: the folder or table, as the user gave it.
         layout: "folders", "table" or "flat".
-        sha256: of names, labels and classes in their order.
-        pictures: how many.
-        others: files that were left out since they are no pictures.
-        classes: how many the files tell apart.
-        numbering: how labels became classes; empty where nobody knows the classes.
-        sample: how many were drawn from a larger set; 0 for all.
-        seed: of the draw.
+        sha256: hash of the image names, labels and classes in their order.
+        pictures: number of images.
+        others: number of files that were skipped because they are not images.
+        classes: number of classes of the evaluated files.
+        numbering: how labels were mapped to classes; empty if the classes are unknown.
+        sample: number of images drawn from a larger set; 0 for all.
+        seed: seed of that draw.
     """
 
     source: str
@@ -43,11 +43,11 @@ class Data:
 
 @dataclass(frozen=True)
 class Damaged:
-    """A picture that could not be read.
+    """An image that could not be read.
 
     Attributes:
-        place: in the order of the data.
-        name: of the picture.
+        place: its index in the data set.
+        name: file name.
         reason: a sentence.
     """
 
@@ -58,19 +58,19 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What one file said of every picture.
+    """Predictions of one file for every image.
 
     Attributes:
-        name: of the file.
-        sha256: of the file and what belongs to it.
-        runtime: what ran it.
-        version: of the runtime's library.
-        prepared: how pictures were prepared.
-        normalisation: with which mean and deviation, by the file itself or before; empty where
-            nobody says.
-        predicted: the most probable class; -1 where a number was not finite.
-        ranks: how many classes were more probable than the right one, 5 for five and more; empty
-            where nobody knows the right one.
+        name: name of the file.
+        sha256: hash of the file and its companions.
+        runtime: the runtime that ran it.
+        version: version of the runtime's library.
+        prepared: how images were prepared.
+        normalisation: mean and standard deviation, applied inside the file or before it; empty if
+            unknown.
+        predicted: the class with the highest score; -1 if a score was not finite.
+        ranks: number of classes that scored above the correct one, capped at 5; empty if the
+            correct classes are unknown.
     """
 
     name: str
@@ -85,18 +85,18 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Record:
-    """One evaluation, whole or in part.
+    """One evaluation, of the whole data set or of some shards.
 
     Attributes:
         tool: version of slide-deploy.
-        data: what was to be evaluated.
-        batch: neighbours that are computed together.
-        shards: into how many parts the data is divided.
-        parts: which of them are in here, in order.
+        data: the data set.
+        batch: batch size.
+        shards: number of shards that the data set is split into.
+        parts: indices of the shards in this record, in order.
         trained: whether the first outcomes are those of the trained network.
-        places: of the pictures that were read, in the order of the data.
-        damaged: pictures that could not be read.
-        files: in the order in which they were given; others are held against the first.
+        places: indices of the images that were read, in order.
+        damaged: images that could not be read.
+        files: outcomes in the order of the command line; the first is the baseline.
     """
 
     tool: str
@@ -110,31 +110,31 @@ class Record:
     files: tuple[Outcomes, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what no evaluation gives.
+        """Reject a record that no evaluation can produce.
 
         Raises:
-            ValueError: with what is wrong, a clause.
+            ValueError: with a clause that says what is wrong.
         """
         for fault in _faults(self):
             raise ValueError(fault)
 
     @property
     def is_whole(self) -> bool:
-        """Whether every shard is in here."""
+        """Whether the record holds every shard."""
         return len(self.parts) == self.shards
 
     @property
     def has_classes(self) -> bool:
-        """Whether the right class of every picture is known."""
+        """Whether the correct class of every image is known."""
         return bool(self.data.numbering)
 
 
 def _faults(record: Record) -> Iterator[str]:
-    """What no evaluation gives, one after the other: each takes for granted what stands before."""
+    """Contradictions in a record. Each check assumes that the earlier ones passed."""
     data, files = record.data, record.files
     count = len(record.places)
     if record.batch < 1 or not 1 <= record.shards <= MOST_SHARDS or data.pictures < 0:
-        yield "a count is absurd"
+        yield "a count is out of range"
     if list(record.parts) != sorted(set(record.parts)) or not record.parts:
         yield "its shards are not in order"
     if not 1 <= record.parts[0] <= record.parts[-1] <= record.shards:
@@ -143,26 +143,26 @@ def _faults(record: Record) -> Iterator[str]:
     expected = sum(each.size(data.pictures, record.batch) for each in shards.values())
     seen = [*record.places, *(each.place for each in record.damaged)]
     if len(seen) != expected or len(set(seen)) != expected:
-        yield "its pictures are not those of its shards"
+        yield "its images do not match its shards"
     if not all(
         0 <= place < data.pictures and place // record.batch % record.shards in shards
         for place in seen
     ):
-        yield "its pictures are not those of its shards"
+        yield "its images do not match its shards"
     if list(record.places) != sorted(record.places):
-        yield "its pictures are not in order"
+        yield "its images are not in order"
     if not files:
-        yield "it holds no file"
+        yield "it has no file"
     known = count if record.has_classes else 0
     if any(len(each.predicted) != count or len(each.ranks) != known for each in files):
-        yield "a file has not one outcome for each picture"
+        yield "a file does not have one outcome for each image"
     if any(not -1 <= each < data.classes for file in files for each in file.predicted):
-        yield "a class is none of the file"
+        yield "a class index is out of range"
     if any(not 0 <= each <= TOP for file in files for each in file.ranks):
-        yield "a rank is none"
+        yield "a rank is out of range"
     if any(
         rank < TOP and predicted < 0
         for file in files
         for predicted, rank in zip(file.predicted, file.ranks, strict=bool(file.ranks))
     ):
-        yield "an output that is not finite counts as right"
+        yield "an output that is not finite counts as correct"

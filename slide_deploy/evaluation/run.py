@@ -1,4 +1,4 @@
-"""Runs classifiers over a collection of pictures: each picture read once, all of them asked."""
+"""Runs classifiers over a data set. Each image is read once and given to all of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ from slide_deploy.evaluation.classifier import TOP, Classifier, Judgements
 from slide_deploy.evaluation.record import Damaged, Data, Outcomes, Record
 from slide_deploy.evaluation.sharding import WHOLE, Shard
 from slide_deploy.evaluation.statistics import Share, share
-from slide_deploy.hashing import text_sha256
+from slide_deploy.files.hashing import text_sha256
 from slide_deploy.images.collection import Collection, Picture
 from slide_deploy.images.preprocessing import ImageInput, image_input
-from slide_deploy.printable import as_text, counted
+from slide_deploy.terminal.printable import as_text, counted
 
-# Neighbours that are computed together where a file leaves its batch open.
+# Batch size for files whose batch is open.
 BATCH = 8
-# A picture, prepared as each kind of input wants it.
+# One image, prepared for each kind of input.
 _Prepared = dict[ImageInput, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """How to evaluate.
+    """Options of an evaluation.
 
     Attributes:
-        names: of the classes, in the order of the logits, to match labels with; those that a file
-            holds if empty.
-        batch: neighbours that are computed together; more where a file has a larger one.
-        sample: how many pictures to draw; None for all.
-        seed: of the draw.
-        shard: which part to do.
+        names: class names in the order of the scores, to match labels with. If empty, those stored
+            in the files.
+        batch: batch size; a file with a larger fixed batch raises it.
+        sample: number of images to draw at random; None for all.
+        seed: seed of that draw.
+        shard: the shard to evaluate.
         trained: whether the first classifier is the trained network.
     """
 
@@ -48,13 +48,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one opened file.
+    """Accuracy of one opened file.
 
     Attributes:
-        top1: pictures whose class it held most probable.
-        top5: pictures whose class was among its first five, of which there may be no more.
-        not_finite: pictures for which it gave a number that is not finite.
-        damaged: pictures that could not be read.
+        top1: share of images whose class scored highest.
+        top5: share of images whose class was among the five highest scores.
+        not_finite: number of images with a score that is not finite.
+        damaged: images that could not be read.
     """
 
     top1: Share
@@ -69,20 +69,20 @@ def evaluate(
     wanted: Wanted | None = None,
     done: Callable[[int], None] = lambda pictures: None,
 ) -> Record:
-    """Ask every classifier for the class of every picture.
+    """Evaluate classifiers on a data set.
 
     Args:
-        classifiers: those that are evaluated; others are held against the first.
-        collection: the pictures.
-        wanted: how.
-        done: is told of so many more pictures.
+        classifiers: the first is the baseline of the others.
+        collection: the images.
+        wanted: options.
+        done: called with the number of images after each batch.
 
     Returns:
-        The outcome of every picture, from which ``figures`` computes shares and tests.
+        The outcome of every image, from which ``figures`` computes accuracies and tests.
 
     Raises:
-        InputError: if a classifier cannot be run, they tell other numbers of classes apart, a label
-            means no class, or no picture can be read.
+        InputError: if a classifier cannot run, their numbers of classes differ, a label matches no
+            class, or no image can be read.
     """
     wanted = wanted or Wanted()
     drawn = collection if wanted.sample is None else collection.sample(wanted.sample, wanted.seed)
@@ -96,7 +96,7 @@ def evaluate(
     truth = [] if numbering is None else _truth(drawn, numbering)
     batches = list(wanted.shard.batches(len(drawn.pictures), batch))
     judged = [Judgements() for _ in classifiers]
-    places, damaged = _judge(classifiers, judged, drawn.pictures, truth, batches, batch, done)
+    places, damaged = _run_batches(classifiers, judged, drawn.pictures, truth, batches, batch, done)
     return Record(
         tool=__version__,
         data=Data(
@@ -133,7 +133,7 @@ def evaluate(
 
 
 def picture_count(classifiers: Sequence[Classifier], collection: Collection, wanted: Wanted) -> int:
-    """How many pictures ``evaluate`` will read."""
+    """Number of images that ``evaluate`` will read."""
     drawn = len(collection.pictures)
     if wanted.sample is not None:
         drawn = min(drawn, wanted.sample)
@@ -149,20 +149,20 @@ def evaluate_session(
     output: str | None = None,
     batch: int = BATCH,
 ) -> Outcome:
-    """How often one opened file is right; nothing is printed, recorded or held against anything.
+    """Accuracy of one opened file, without a record or a comparison.
 
     Args:
-        file: an opened file that takes pictures.
-        collection: pictures whose classes are known.
-        names: of the classes, in the order of the logits, to match labels with; those that a file
-            holds if empty.
-        size: height and width where the file leaves them open.
-        output: of the file to read; the one that holds classes if left out.
-        batch: pictures of one call where the file leaves it open.
+        file: an opened file whose input is an image.
+        collection: images with known classes.
+        names: class names in the order of the scores, to match labels with. If empty, those stored
+            in the file.
+        size: image height and width, for a file whose sizes are open.
+        output: name of the output with the class scores; chosen automatically if None.
+        batch: batch size, for a file whose batch is open.
 
     Raises:
-        InputError: if the file cannot be run, nobody knows the classes, a label means none, or no
-            picture can be read.
+        InputError: if the file cannot run, the classes are unknown, a label matches no class, or no
+            image can be read.
     """
     taken = image_input(file, size)
     only = Classifier(str(collection.source), "", file, taken, output)
@@ -176,20 +176,20 @@ def evaluate_classifier(
     names: Sequence[str] = (),
     batch: int = BATCH,
 ) -> Outcome:
-    """The same for a file, or a network, that is a classifier already.
+    """Accuracy of one classifier, without a record or a comparison.
 
     Args:
-        classifier: what is asked.
-        collection: pictures whose classes are known.
-        names: of the classes, in the order of the logits; those that the classifier holds if empty.
-        batch: pictures of one call where the classifier leaves it open.
+        classifier: the file or network.
+        collection: images with known classes.
+        names: class names in the order of the scores; those of the classifier if empty.
+        batch: batch size, for a classifier whose batch is open.
 
     Raises:
-        InputError: as ``evaluate_session``.
+        InputError: in the same cases as ``evaluate_session``.
     """
     if not collection.has_labels:
         raise InputError(
-            f"{collection.source} says no class of its pictures: give one folder for each class, "
+            f"{collection.source} has images without classes: give one folder for each class, "
             f"or a CSV file of path,label."
         )
     only = [classifier]
@@ -199,7 +199,9 @@ def evaluate_classifier(
     pictures = collection.pictures
     batches = list(WHOLE.batches(len(pictures), batch))
     truth = _truth(collection, numbering)
-    places, damaged = _judge(only, [judged], pictures, truth, batches, batch, lambda count: None)
+    places, damaged = _run_batches(
+        only, [judged], pictures, truth, batches, batch, lambda count: None
+    )
     return Outcome(
         top1=share(sum(rank == 0 for rank in judged.ranks), len(places)),
         top5=share(sum(rank < TOP for rank in judged.ranks), len(places)),
@@ -209,33 +211,34 @@ def evaluate_classifier(
 
 
 def _batch_of(classifiers: Sequence[Classifier], batch: int, pictures: int) -> int:
-    """Neighbours that are computed together: no less than a file has room for.
+    """The batch size: at least the fixed batch of every file.
 
     Args:
-        classifiers: that are asked.
-        batch: as it was asked for.
-        pictures: of the whole set, the same on every shard; more of them would only be filled up.
+        classifiers: those under evaluation.
+        batch: the requested batch size.
+        pictures: number of images in the whole set, which is the same on every shard. A larger
+            batch would only be padded.
     """
     if batch < 1:
-        raise InputError(f"--batch {batch} takes no picture: give 1 or more.")
+        raise InputError(f"--batch {batch} is too small: give 1 or more.")
     return max(min(batch, pictures), *(each.file.image.shape[0] or 1 for each in classifiers))
 
 
 def _classes(classifiers: Sequence[Classifier], collection: Collection, batch: int) -> int:
-    """How many classes all of them tell apart, found with the first picture that can be read."""
+    """Number of classes, found by running the first readable image through all classifiers."""
     picture = _first(classifiers, collection)
     counts = [each.rows([picture[each.taken]], batch).shape[1] for each in classifiers]
     for each, count in zip(classifiers, counts, strict=True):
         if count != counts[0]:
             raise InputError(
-                f"{each.name} tells {counted(count, 'class')} apart and "
-                f"{classifiers[0].name} {counts[0]}: evaluate files of one network together."
+                f"{each.name} has {counted(count, 'class')} and {classifiers[0].name} "
+                f"{counts[0]}: evaluate files of one network together."
             )
     return counts[0]
 
 
 def _names(classifiers: Sequence[Classifier], given: Sequence[str]) -> Sequence[str]:
-    """Names of the classes: those that the user gave, else those of the first file that has any."""
+    """Class names: those of the user, else those of the first file that stores any."""
     named = [each for each in classifiers if each.labels]
     for each in named[1:]:
         _require_order(named[0], each)
@@ -243,7 +246,7 @@ def _names(classifiers: Sequence[Classifier], given: Sequence[str]) -> Sequence[
 
 
 def _require_order(first: Classifier, other: Classifier) -> None:
-    """Refuse files that give one name to different classes."""
+    """Reject files that give one name to different classes."""
     ours, theirs = (_indices(each.labels) for each in (first, other))
     for name in theirs:
         if ours.get(name, theirs[name]) != theirs[name]:
@@ -254,7 +257,7 @@ def _require_order(first: Classifier, other: Classifier) -> None:
 
 
 def _indices(labels: Sequence[str]) -> dict[str, list[int]]:
-    """The classes of each name; some names of ImageNet have two."""
+    """Class indices by name. Some names of ImageNet belong to two classes."""
     found: dict[str, list[int]] = {}
     for index, name in enumerate(labels):
         found.setdefault(name, []).append(index)
@@ -269,8 +272,8 @@ def _first(classifiers: Sequence[Classifier], collection: Collection) -> _Prepar
         except InputError as error:
             reason = reason or str(error)
     raise InputError(
-        f"{collection.source} has {counted(len(collection.pictures), 'picture')} and none can be "
-        f"read; of the first: {reason}"
+        f"{collection.source} has {counted(len(collection.pictures), 'image')} and none can be "
+        f"read. The first one: {reason}"
     )
 
 
@@ -282,7 +285,7 @@ def _truth(collection: Collection, numbering: Numbering) -> list[int]:
     return [numbering.indices[each.label] for each in collection.pictures if each.label is not None]
 
 
-def _judge(
+def _run_batches(
     classifiers: Sequence[Classifier],
     judged: Sequence[Judgements],
     pictures: Sequence[Picture],
@@ -291,10 +294,10 @@ def _judge(
     batch: int,
     done: Callable[[int], None],
 ) -> tuple[list[int], list[Damaged]]:
-    """Let all classifiers judge some batches.
+    """Run all classifiers on some batches.
 
     Returns:
-        Places of the pictures that were read, and those that could not be.
+        Indices of the images that were read, and the images that could not be read.
     """
     places: list[int] = []
     damaged: list[Damaged] = []

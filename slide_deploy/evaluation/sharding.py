@@ -1,9 +1,9 @@
-"""Parts of a data set for several machines, and which of them hold which pictures.
+"""Splits a data set into shards for several machines.
 
-Pictures are taken in batches of neighbours, and the batches go round the shards in turn: batch 0 to
-shard 1, batch 1 to shard 2. So every picture is computed in the same company, whether the set is
-evaluated as a whole or in parts, and outputs that depend on the whole batch, as with int8 scales
-that a file measures while it runs, are the same too.
+Consecutive images form a batch, and batches are dealt to the shards in turn: batch 0 to shard 1,
+batch 1 to shard 2. So every image is in the same batch whether the set is evaluated as a whole or
+in shards. That matters for outputs that depend on the whole batch, such as those of int8 files with
+dynamic scales.
 """
 
 import re
@@ -17,11 +17,11 @@ MOST_SHARDS = 100_000
 
 @dataclass(frozen=True)
 class Shard:
-    """One part of so many.
+    """One shard.
 
     Attributes:
-        index: from 1.
-        count: of all parts.
+        index: counted from 1.
+        count: number of shards.
     """
 
     index: int = 1
@@ -29,10 +29,12 @@ class Shard:
 
     def __post_init__(self) -> None:
         if self.count > MOST_SHARDS:
-            raise InputError(f"--shard {self} divides too finely: {MOST_SHARDS:,} parts at most.")
+            raise InputError(
+                f"--shard {self} asks for too many shards: {MOST_SHARDS:,} is the limit."
+            )
         if not 1 <= self.index <= self.count:
             raise InputError(
-                f"--shard {self} is no part: give 1/{self.count} to {self.count}/{self.count}."
+                f"--shard {self} does not exist: give 1/{self.count} to {self.count}/{self.count}."
             )
 
     @classmethod
@@ -40,25 +42,25 @@ class Shard:
         """Read ``3/16``.
 
         Raises:
-            InputError: if it is none.
+            InputError: if the text is not of that form.
         """
         match = re.fullmatch(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*", text)
         if match is None or not int(match[2]):
-            raise InputError(f"--shard {text} is no part: give 3/16 for the third of sixteen.")
+            raise InputError(f"--shard {text} is not a shard: give 3/16 for the third of sixteen.")
         return cls(int(match[1]), int(match[2]))
 
     def batches(self, pictures: int, batch: int) -> Iterator[range]:
-        """Places of the pictures of each of its batches.
+        """Image indices of each batch of this shard.
 
         Args:
-            pictures: of the whole set.
-            batch: pictures of one batch; the last of the set may have fewer.
+            pictures: number of images in the data set.
+            batch: batch size; the last batch of the set may be smaller.
         """
         for start in range((self.index - 1) * batch, pictures, batch * self.count):
             yield range(start, min(start + batch, pictures))
 
     def size(self, pictures: int, batch: int) -> int:
-        """How many pictures all of its batches have."""
+        """Number of images in this shard."""
         rounds, rest = divmod(pictures, batch * self.count)
         return rounds * batch + min(max(rest - (self.index - 1) * batch, 0), batch)
 
@@ -66,5 +68,5 @@ class Shard:
         return f"{self.index}/{self.count}"
 
 
-# All pictures.
+# The whole data set.
 WHOLE = Shard()

@@ -1,22 +1,22 @@
-"""An evaluation as a table and a few lines."""
+"""Shows an evaluation as a table and remarks."""
 
 from collections.abc import Iterator
 
 from rich.markup import escape
 from rich.table import Table
 
-from slide_deploy.console import table
 from slide_deploy.evaluation.figures import rows_of
 from slide_deploy.evaluation.record import Record
 from slide_deploy.evaluation.statistics import Difference, Share
-from slide_deploy.printable import counted
+from slide_deploy.terminal.console import table
+from slide_deploy.terminal.printable import counted
 
-# Damaged pictures that are named; the result file has all of them.
+# How many damaged images are named; the result file lists all of them.
 _NAMED = 5
 
 
 def evaluation_table(record: Record) -> Table:
-    """One line a file; an interval stands below its share, in percent."""
+    """One row for each file, in percent, with the interval below each value."""
     rows = rows_of(record)
     graded = rows[0].top1 is not None
     has_top5 = rows[0].top5 is not None
@@ -45,46 +45,47 @@ def evaluation_table(record: Record) -> Table:
 
 
 def remarks(record: Record) -> Iterator[str]:
-    """What must be known to read the table, sentences without a full stop."""
+    """Remarks that explain the table, sentences without a full stop."""
     rows = rows_of(record)
     data = record.data
     if len(rows) > 1:
         kind = "the trained network" if record.trained else "the first file"
-        yield f"agreement, change and p are against {rows[0].name}, {kind}; intervals are of 95 %"
+        yield f"agreement, change and p are against {rows[0].name}, {kind}; intervals are 95 %"
     else:
-        yield "intervals are of 95 %"
+        yield "intervals are 95 %"
     if not record.has_classes:
-        yield f"{data.source} says no class of its pictures: only agreement is known"
+        yield f"{data.source} has images without classes: only agreement is known"
     if data.others:
-        yield f"{counted(data.others, 'other file')} left out"
+        yield f"{counted(data.others, 'file')} skipped that are not images"
     if record.damaged:
         count = len(record.damaged)
         named = "; ".join(each.reason.rstrip(".") for each in record.damaged[:_NAMED])
         more = f"; and {count - _NAMED} more, see --json" if count > _NAMED else ""
-        yield f"{counted(count, 'picture')} skipped that cannot be read: {named}{more}"
+        yield f"{counted(count, 'unreadable image')} skipped: {named}{more}"
     if not record.is_whole:
         shown = ", ".join(map(str, record.parts))
-        yield f"shard {shown} of {record.shards}: join all of them with --merge"
+        yield f"shard {shown} of {record.shards}: merge all of them with --merge"
     for row in rows:
         if row.not_finite:
+            verb = "it counts" if row.not_finite == 1 else "they count"
             yield (
-                f"{row.name} answers {counted(row.not_finite, 'picture')} with numbers that are "
-                f"not finite; {'it counts' if row.not_finite == 1 else 'they count'} as wrong"
+                f"{row.name} outputs numbers that are not finite for "
+                f"{counted(row.not_finite, 'image')}; {verb} as wrong"
             )
     trained = record.files[0].normalisation if record.trained else ""
     for file in record.files[1:]:
         if trained and file.normalisation and file.normalisation != trained:
             yield (
-                f"{file.name} has {file.normalisation}, and {rows[0].name} is given {trained}: "
-                f"one of them is not that of training"
+                f"{file.name} uses {file.normalisation}, and {rows[0].name} {trained}: one of them "
+                f"differs from training"
             )
     for each in dict.fromkeys(file.prepared for file in record.files):
-        yield f"pictures: {each}"
+        yield f"images: {each}"
 
 
 def _title(record: Record) -> str:
     data, count = record.data, len(record.places)
-    pictures = counted(data.pictures, "picture")
+    pictures = counted(data.pictures, "image")
     shown = pictures if count == data.pictures else f"{count:,} of {pictures}"
     how = f", {counted(data.classes, 'class')} {data.numbering}" if record.has_classes else ""
     drawn = f", drawn with seed {data.seed}" if data.sample else ""
@@ -106,7 +107,7 @@ def _digits(share: float) -> str:
 def _points(change: Difference | None) -> str:
     if change is None:
         return ""
-    if change.value != change.value:  # NaN: no picture
+    if change.value != change.value:  # NaN: no images
         return "–"
     return f"{_signed(change.value)}\n{_signed(change.low)} to {_signed(change.high)}"
 

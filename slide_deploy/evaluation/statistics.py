@@ -1,28 +1,28 @@
-"""Shares of pictures with intervals, and the difference of two shares of the same pictures.
+"""Accuracies with confidence intervals, and the difference of two on the same images.
 
-With ``x`` of ``n`` pictures right, ``p = x / n`` and ``z`` the 97.5 % point of the normal
-distribution, Wilson's interval of a share is
+With ``x`` of ``n`` images correct, ``p = x / n`` and ``z`` the 97.5 % point of the normal
+distribution, Wilson's interval of a proportion is
 
     (p + z²/2n ± z √(p (1 - p) / n + z²/4n²)) / (1 + z²/n)
 
-Two files judge the same pictures, so their shares are not independent. The counts of pictures on
-which both are right, one, the other, or neither, say how far they go together:
+Two files classify the same images, so their accuracies are not independent. The numbers of images
+on which both, one or neither is correct measure the dependence:
 
-                     second right   second wrong
-    first right           a              b            p1 = (a + b) / n
+                     second correct   second wrong
+    first correct         a              b            p1 = (a + b) / n
     first wrong           c              d            p2 = (a + c) / n
 
-Newcombe's interval of ``p1 - p2`` squares and adds the distances to the Wilson limits of both
-shares, less what the correlation ``φ`` of the two takes away:
+Newcombe's interval of ``p1 - p2`` combines the distances to the Wilson limits of both proportions
+with their correlation ``φ``:
 
     lower = p1 - p2 - √((p1 - l1)² - 2 φ (p1 - l1) (u2 - p2) + (u2 - p2)²)
     upper = p1 - p2 + √((u1 - p1)² - 2 φ (u1 - p1) (p2 - l2) + (p2 - l2)²)
 
-McNemar's exact test asks whether ``b`` and ``c`` could be the two sides of a fair coin.
+McNemar's exact test is a two-sided binomial test of ``b`` against ``c`` with probability 1/2.
 
 Sources: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209-212. R. G. Newcombe, Statistics in Medicine
-17 (1998) 857-872 (method 3 for a share) and 2635-2650 (method 10 for a paired difference, with his
-correction of φ). Q. McNemar, Psychometrika 12 (1947) 153-157. All intervals are of 95 %.
+17 (1998) 857-872 (method 3 for a proportion) and 2635-2650 (method 10 for a paired difference, with
+his correction of φ). Q. McNemar, Psychometrika 12 (1947) 153-157. All intervals are of 95 %.
 """
 
 import math
@@ -34,12 +34,12 @@ _Z = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True)
 class Share:
-    """How many of some pictures, as a share with its interval.
+    """A proportion of images with its confidence interval.
 
     Attributes:
-        count: of the pictures meant.
-        of: all pictures.
-        value: the share, NaN without any picture.
+        count: number of images counted.
+        of: number of all images.
+        value: the proportion; NaN if there are no images.
         low: lower end of its 95 % interval.
         high: upper end.
     """
@@ -53,13 +53,13 @@ class Share:
 
 @dataclass(frozen=True)
 class Pairs:
-    """On how many pictures two files are right.
+    """Numbers of images on which two files are correct.
 
     Attributes:
-        both: of them.
-        first: alone.
-        second: alone.
-        neither: of them.
+        both: both are correct.
+        first: only the first is.
+        second: only the second is.
+        neither: neither is.
     """
 
     both: int
@@ -69,19 +69,19 @@ class Pairs:
 
     @property
     def of(self) -> int:
-        """All pictures."""
+        """Number of all images."""
         return self.both + self.first + self.second + self.neither
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The share of the first file less that of the second, on the same pictures.
+    """Accuracy of the first file minus that of the second, on the same images.
 
     Attributes:
-        value: the difference of the shares, NaN without any picture.
+        value: the difference; NaN if there are no images.
         low: lower end of its 95 % interval.
         high: upper end.
-        p: how probable so uneven a split of the pictures on which they differ is by chance.
+        p: p-value of McNemar's exact test.
     """
 
     value: float
@@ -91,39 +91,39 @@ class Difference:
 
 
 def share(count: int, of: int) -> Share:
-    """A share with Wilson's interval; without pictures everything may be."""
+    """A proportion with Wilson's interval; without images the interval is 0 to 1."""
     if not of:
         return Share(count, of, math.nan, 0.0, 1.0)
     p, z2 = count / of, _Z * _Z
     middle = p + z2 / (2 * of)
     half = _Z * math.sqrt(p * (1 - p) / of + z2 / (4 * of * of))
     scale = 1 + z2 / of
-    # At both ends the limit is the end itself, which rounding would miss.
+    # At 0 and 1 the limit is exact; rounding would miss it.
     low = 0.0 if count == 0 else (middle - half) / scale
     high = 1.0 if count == of else (middle + half) / scale
     return Share(count, of, p, low, high)
 
 
 def difference(pairs: Pairs) -> Difference:
-    """The difference of two shares with Newcombe's interval, and McNemar's exact test."""
+    """The difference of two accuracies with Newcombe's interval and McNemar's exact test."""
     if not pairs.of:
         return Difference(math.nan, -1.0, 1.0, 1.0)
     first = share(pairs.both + pairs.first, pairs.of)
     second = share(pairs.both + pairs.second, pairs.of)
     value = (pairs.first - pairs.second) / pairs.of
     phi = _correlation(pairs)
-    below = _together(first.value - first.low, second.high - second.value, phi)
-    above = _together(first.high - first.value, second.value - second.low, phi)
+    below = _combined(first.value - first.low, second.high - second.value, phi)
+    above = _combined(first.high - first.value, second.value - second.low, phi)
     return Difference(value, value - below, value + above, exact_test(pairs.first, pairs.second))
 
 
-def _together(ours: float, theirs: float, phi: float) -> float:
-    # Rounding may leave a little less than nothing where both are equal and φ is 1.
+def _combined(ours: float, theirs: float, phi: float) -> float:
+    # Rounding can make the sum slightly negative if both are equal and φ is 1.
     return math.sqrt(max(0.0, ours * ours - 2 * phi * ours * theirs + theirs * theirs))
 
 
 def _correlation(pairs: Pairs) -> float:
-    """Newcombe's φ, whose numerator is moved half a picture towards none where it is positive."""
+    """Newcombe's φ, with his continuity correction of n/2 where the numerator is positive."""
     rows = (pairs.both + pairs.first) * (pairs.second + pairs.neither)
     columns = (pairs.both + pairs.second) * (pairs.first + pairs.neither)
     if not rows * columns:
@@ -135,14 +135,14 @@ def _correlation(pairs: Pairs) -> float:
 
 
 def exact_test(first: int, second: int) -> float:
-    """McNemar's exact test, two-sided: twice the smaller tail of a fair coin, at most 1.
+    """McNemar's exact test, two-sided: twice the smaller binomial tail, at most 1.
 
     Args:
-        first: pictures on which the first alone is right.
-        second: pictures on which the second alone is right.
+        first: images on which only the first is correct.
+        second: images on which only the second is correct.
     """
     tosses, fewer = first + second, min(first, second)
-    # Through logarithms: a binomial of thousands of tosses leaves the range of floating point.
+    # Computed in logarithms: a binomial coefficient of thousands overflows floating point.
     tail = math.fsum(
         math.exp(
             math.lgamma(tosses + 1)

@@ -1,4 +1,4 @@
-"""A trained network as something that is evaluated like a file, by PyTorch in float32."""
+"""Evaluates a trained network like a file, with PyTorch in float32."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,31 +13,32 @@ from slide_deploy.errors import InputError
 from slide_deploy.evaluation.classifier import Classifier
 from slide_deploy.images.description import AS_TRAINED
 from slide_deploy.images.preprocessing import image_input
-from slide_deploy.torch_defaults import torch_defaults
+from slide_deploy.process.torch_defaults import torch_defaults
 
 
 def trained_classifier(deployable: Deployable, output: str | None = None) -> Classifier:
-    """A network that takes one colour picture.
+    """Wrap a network whose only input is a colour image.
 
     Args:
-        deployable: the network; it is left as it is.
-        output: to read; the one that holds classes if left out.
+        deployable: the network; it is not changed.
+        output: name of the output with the class scores; chosen automatically if None.
 
     Returns:
-        One that takes pictures with the mean and deviation that the checkpoint states, else with
-        those of ImageNet: what a file says of itself is what is to be judged.
+        A classifier that normalises images with the mean and standard deviation of the checkpoint,
+        or those of ImageNet if it states none. A file's own metadata is not used, because it is
+        part of what is evaluated.
 
     Raises:
-        InputError: if it takes anything else.
+        InputError: if the network takes anything else.
     """
     name = deployable.origin.name
     taken = [f"{each.name} ({'x'.join(map(str, each.shape))})" for each in deployable.inputs]
     if len(taken) != 1 or len(deployable.inputs[0].example.shape) != 4:
         raise InputError(
-            f"{name} takes {', '.join(taken)}: evaluate needs a network that takes one picture."
+            f"{name} takes {', '.join(taken)}: evaluate needs a network with a single image input."
         )
     (image,) = deployable.inputs
-    # Its batch may be open; its sides are those of the example, at which it was trained.
+    # The batch may be open. Height and width are those of the example input.
     shape: tuple[int | None, ...] = (
         None if 0 in image.open else image.example.shape[0],
         *image.example.shape[1:],
@@ -45,13 +46,15 @@ def trained_classifier(deployable: Deployable, output: str | None = None) -> Cla
     network = deployable.network()
 
     @torch_defaults()
-    def answers(feeds: Feeds) -> list[np.ndarray]:
+    def outputs_for(feeds: Feeds) -> list[np.ndarray]:
         given = run(network, [np.ascontiguousarray(feeds[image.name])])
         return [np.asarray(value.float()) for value in given]
 
     port = Port(image.name, shape, str(image.example.dtype))
     outputs = tuple(deployable.outputs)
-    session = Session("torch", torch.__version__, (port,), outputs, lambda: FunctionStream(answers))
+    session = Session(
+        "torch", torch.__version__, (port,), outputs, lambda: FunctionStream(outputs_for)
+    )
     file = ImageSession(session, port)
     try:
         prepared = image_input(file)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from slide_deploy.foreign.program import Program, aten, is_one_of
+from slide_deploy.foreign.program import AttentionProgram, aten, is_one_of
 
 _PRODUCTS = (aten.mul, aten.matmul, aten.bmm, aten.mm, aten.einsum, aten.linear)
 _SOFTMAX = (aten.softmax, aten._softmax)
@@ -62,7 +62,7 @@ class Anchors:
     places: dict[Node, Tensor]
 
 
-def find_anchors(program: Program, kernel_size: int) -> Anchors:
+def find_anchors(program: AttentionProgram, kernel_size: int) -> Anchors:
     """Find a slide attention in a program.
 
     Args:
@@ -129,7 +129,7 @@ def sources(respond: Callable[[Tensor], list[Tensor]], count: int) -> list[Tenso
     return [torch.where(one, number, -1) for one, number in zip(single, found, strict=True)]
 
 
-def _softmax(program: Program, offsets: int) -> tuple[Node, int]:
+def _softmax(program: AttentionProgram, offsets: int) -> tuple[Node, int]:
     found = [
         (node, axis)
         for node in program.graph.nodes
@@ -146,7 +146,7 @@ def _softmax(program: Program, offsets: int) -> tuple[Node, int]:
     return found[0]
 
 
-def _refuse_ways_past(program: Program, softmax: Node) -> None:
+def _refuse_ways_past(program: AttentionProgram, softmax: Node) -> None:
     """Where all weights of the softmax are zero, no answer depends on the map."""
     weights = torch.zeros(shape_of(softmax), dtype=torch.float64)
     one, other = (
@@ -169,7 +169,7 @@ def _by_source(found: Tensor, count: int) -> Tensor | None:
     return flat.argsort(stable=True).reshape(count, -1).T
 
 
-def _places(program: Program, softmax: Node) -> dict[Node, Tensor]:
+def _places(program: AttentionProgram, softmax: Node) -> dict[Node, Tensor]:
     """Of everything before a softmax that reads one position alone."""
     height, width = program.shape[2:]
     behind = program.after(softmax)
@@ -194,7 +194,7 @@ def _places(program: Program, softmax: Node) -> dict[Node, Tensor]:
     return {node: place for node, place in places.items() if place is not None}
 
 
-def _places_behind(program: Program, out: Node) -> Tensor:
+def _places_behind(program: AttentionProgram, out: Node) -> Tensor:
     """Of a node that the answer reads position by position."""
     height, width = program.shape[2:]
     factors = drawn(program.shape, 1)
@@ -212,7 +212,7 @@ def _places_behind(program: Program, out: Node) -> Tensor:
     return places
 
 
-def _queries(program: Program, logits: Node, places: dict[Node, Tensor]) -> Node:
+def _queries(program: AttentionProgram, logits: Node, places: dict[Node, Tensor]) -> Node:
     """What is multiplied to make the logits, set apart from everything else that it is used for."""
     factors: dict[Node, set[Node]] = {}
     for node in program.between(program.x, logits):
@@ -239,7 +239,7 @@ def _queries(program: Program, logits: Node, places: dict[Node, Tensor]) -> Node
 
 
 def _last_map(
-    program: Program, target: Node, given: Node, places: dict[Node, Tensor], what: str
+    program: AttentionProgram, target: Node, given: Node, places: dict[Node, Tensor], what: str
 ) -> Node:
     gates = program.gates(program.x, target, (given,))
     found = [node for node in gates if node in places]
@@ -248,7 +248,7 @@ def _last_map(
     return found[-1]
 
 
-def _out(program: Program, softmax: Node, features: int) -> Node:
+def _out(program: AttentionProgram, softmax: Node, features: int) -> Node:
     """The first node behind the softmax, on every path of the values, of one number a feature."""
     count = features * program.shape[2] * program.shape[3]
     values = set(program.gates(program.x, program.y, (softmax,)))

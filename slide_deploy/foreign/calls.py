@@ -27,7 +27,7 @@ _CONSTANT = (type(None), bool, int, float, str)
 
 
 @dataclass(frozen=True)
-class Call:
+class AttentionCall:
     """A way to call a layer.
 
     Attributes:
@@ -132,7 +132,7 @@ class Call:
         return x, size
 
 
-def find_call(layer: nn.Module, channels: int, kernel_size: int) -> Call:
+def find_call(layer: nn.Module, channels: int, kernel_size: int) -> AttentionCall:
     """Find a way to call a layer.
 
     Args:
@@ -158,7 +158,7 @@ def find_call(layer: nn.Module, channels: int, kernel_size: int) -> Call:
     raise TypeError("; ".join(reasons[:1]) or "it takes arguments that no slide attention takes")
 
 
-def _possible(layer: nn.Module) -> Iterator[Call]:
+def _possible(layer: nn.Module) -> Iterator[AttentionCall]:
     """Ways to call a layer that its signature and its attributes allow."""
     signature = inspect.signature(layer.forward)
     _, *others = signature.parameters.values() or (None,)
@@ -171,20 +171,20 @@ def _possible(layer: nn.Module) -> Iterator[Call]:
         if len(required) <= 2:
             widths_first = required[0].lower().startswith("w") and len(required) == 2
             names = required[::-1] if widths_first else required
-            yield Call(signature, "tokens", names)
+            yield AttentionCall(signature, "tokens", names)
         return
-    yield Call(signature, "nchw")
+    yield AttentionCall(signature, "nchw")
     for names in (*_PAIRS, *((name,) for name in _SIZES)):
         if all(name in signature.parameters for name in names):
-            yield Call(signature, "tokens", names)
+            yield AttentionCall(signature, "tokens", names)
         if not all(hasattr(layer, name) for name in names):
             continue
         bound = _bound(layer, names)
-        yield Call(signature, "tokens", names, "attribute")
+        yield AttentionCall(signature, "tokens", names, "attribute")
         if bound is not None:
-            yield Call(signature, "tokens", names, "attribute", bound=bound)
-    yield Call(signature, "nhwc")
-    yield Call(signature, "tokens")
+            yield AttentionCall(signature, "tokens", names, "attribute", bound=bound)
+    yield AttentionCall(signature, "nhwc")
+    yield AttentionCall(signature, "tokens")
 
 
 def _bound(layer: nn.Module, names: Sequence[str]) -> Size | None:
@@ -198,7 +198,7 @@ def _bound(layer: nn.Module, names: Sequence[str]) -> Size | None:
     return None
 
 
-def _with_container(call: Call, layer: nn.Module, maps: Sequence[Tensor]) -> Call:
+def _with_container(call: AttentionCall, layer: nn.Module, maps: Sequence[Tensor]) -> AttentionCall:
     seen: list[Any] = []
     # The last hook that runs: what it sees is what the layer answers.
     handle = layer.register_forward_hook(lambda module, args, answered: seen.append(answered))
@@ -224,7 +224,7 @@ def _odd_sides(kernel_size: int, channels: int) -> tuple[int, int, int]:
     return first, second, third
 
 
-def _named(call: Call, maps: Tensor) -> str:
+def _named(call: AttentionCall, maps: Tensor) -> str:
     height, width = maps.shape[2:]
     what = {
         "nchw": "a map",

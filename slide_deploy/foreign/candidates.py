@@ -23,7 +23,7 @@ _MOST_PARAMETERS = 48
 
 
 @dataclass(frozen=True)
-class Candidate:
+class AttentionCandidate:
     """A layer that may be a slide attention.
 
     Attributes:
@@ -36,7 +36,7 @@ class Candidate:
     certain: bool
 
 
-def find_candidates(model: nn.Module) -> list[Candidate]:
+def find_candidates(model: nn.Module) -> list[AttentionCandidate]:
     """Layers that hold branches of a slide attention and are of no class of this project.
 
     Args:
@@ -48,7 +48,7 @@ def find_candidates(model: nn.Module) -> list[Candidate]:
     modules = list(model.named_modules(remove_duplicate=False))[::-1]
     by_name = dict(modules)
     taken = [name for name, module in modules if _is_ours(module)]
-    found: list[Candidate] = []
+    found: list[AttentionCandidate] = []
     # What is only named like a slide attention is found later: its projections may stand in a
     # layer around it.
     for is_one in (_is_whole, _is_named, _may_be):
@@ -57,7 +57,7 @@ def find_candidates(model: nn.Module) -> list[Candidate]:
             if apart and is_one(module):
                 around = () if is_one is _is_whole else _around(by_name, name)
                 certain = is_one is not _may_be or _has_usual_names(module)
-                found.append(Candidate((name, *around), certain))
+                found.append(AttentionCandidate((name, *around), certain))
                 taken.append(name)
     place = {name: index for index, name in enumerate(reversed(by_name))}
     return sorted(found, key=lambda candidate: place[candidate.names[0]])

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slide_deploy.folded_layer import folded_layer
-from slide_deploy.folding import GEOMETRY, distance_from_shift, largest
+from slide_deploy.folding.formulas import GEOMETRY, distance_from_shift, largest
+from slide_deploy.folding.layer import folded_layer
 from slide_deploy.foreign.parts import (
     Branch,
     Projections,

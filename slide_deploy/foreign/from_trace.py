@@ -27,7 +27,7 @@ from slide_deploy.foreign.anchors import (
     shape_of,
     sources,
 )
-from slide_deploy.foreign.program import Program, Values
+from slide_deploy.foreign.program import AttentionProgram, Values
 from slide_deploy.foreign.readings import Reading
 from slide_deploy.foreign.sharing import share_kernels
 from slide_deploy.foreign.traced_branches import with_branches
@@ -60,7 +60,7 @@ class _Order:
     v: Tensor
 
 
-def read_trace(program: Program, anchors: Anchors, kernel_size: int) -> Iterator[Reading]:
+def read_trace(program: AttentionProgram, anchors: Anchors, kernel_size: int) -> Iterator[Reading]:
     """What a program computes: once for every padding mode.
 
     Args:
@@ -94,7 +94,7 @@ class _Side:
 class _Reader:
     """Reads the weights of a program between its anchors."""
 
-    def __init__(self, program: Program, anchors: Anchors, kernel_size: int) -> None:
+    def __init__(self, program: AttentionProgram, anchors: Anchors, kernel_size: int) -> None:
         self.program, self.anchors, self.side = program, anchors, kernel_size
         _, self.channels, self.height, self.width = program.shape
         self.row, self.column = self.height // 2, self.width // 2

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from slide_deploy.foreign.calls import Call
+from slide_deploy.foreign.calls import AttentionCall
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 # What a module of torch has for itself: nothing that the model around it would ask for.
@@ -29,7 +29,9 @@ class HostedAttention(nn.Module):
             or set, and its hooks, but for those by which torch computes weights that are gone.
     """
 
-    def __init__(self, folded: FoldedSlideAttention, call: Call, replaced: nn.Module) -> None:
+    def __init__(
+        self, folded: FoldedSlideAttention, call: AttentionCall, replaced: nn.Module
+    ) -> None:
         super().__init__()
         for name, value in vars(replaced).items():
             if name not in _OWN and not hasattr(self, name):

@@ -14,7 +14,7 @@ from itertools import permutations
 import torch
 from torch import Tensor, nn
 
-from slide_deploy.folding import distance_from_shift
+from slide_deploy.folding.formulas import distance_from_shift
 
 BRANCHES = ("dep_conv", "dep_conv1", "dep_conv2")
 # A kernel that is nearer to a pure shift than this was one when training began.
@@ -30,7 +30,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Projection:
+class AttentionProjection:
     """A linear layer: weight (outputs, inputs) and bias (outputs) or None."""
 
     name: str
@@ -48,8 +48,8 @@ class Projections:
         parts: 3, or 1 where one projection serves as q, k and v.
     """
 
-    qkv: Projection
-    proj: Projection
+    qkv: AttentionProjection
+    proj: AttentionProjection
     parts: int
 
 
@@ -153,9 +153,9 @@ def _is_known(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def _linears(layer: nn.Module) -> Iterator[Projection]:
+def _linears(layer: nn.Module) -> Iterator[AttentionProjection]:
     for name, module in layer.named_modules():
         if isinstance(module, nn.Linear):
-            yield Projection(name, module.weight, module.bias)
+            yield AttentionProjection(name, module.weight, module.bias)
         elif isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1:
-            yield Projection(name, module.weight.flatten(1), module.bias)
+            yield AttentionProjection(name, module.weight.flatten(1), module.bias)

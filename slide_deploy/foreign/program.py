@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from slide_deploy.foreign.calls import Call, Size
+from slide_deploy.foreign.calls import AttentionCall, Size
 from slide_deploy.foreign.proof import in_float64
 
 Values = dict[Node, Any]
@@ -24,7 +24,7 @@ aten = torch.ops.aten
 class _OnMaps(nn.Module):
     """A layer called with (1, C, H, W) and answering the same."""
 
-    def __init__(self, layer: nn.Module, call: Call) -> None:
+    def __init__(self, layer: nn.Module, call: AttentionCall) -> None:
         super().__init__()
         self.layer, self.call = layer, call
 
@@ -32,7 +32,7 @@ class _OnMaps(nn.Module):
         return self.call.answer(self.layer, maps)
 
 
-class Program:
+class AttentionProgram:
     """A traced layer.
 
     Attributes:
@@ -54,7 +54,7 @@ class Program:
         Exception: of any kind, if it cannot be traced.
     """
 
-    def __init__(self, layer: nn.Module, call: Call, channels: int, size: Size) -> None:
+    def __init__(self, layer: nn.Module, call: AttentionCall, channels: int, size: Size) -> None:
         self.shape = (1, channels, *size)
         example = torch.zeros(self.shape, dtype=torch.float64)
         with in_float64(), warnings.catch_warnings():

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from slide_deploy.folding import difference
-from slide_deploy.foreign.calls import Call
+from slide_deploy.folding.formulas import difference
+from slide_deploy.foreign.calls import AttentionCall
 from slide_deploy.models.slide_attention import SlideAttentionBase
-from slide_deploy.torch_defaults import float64_by_default
+from slide_deploy.process.torch_defaults import float64_by_default
 
 _NARROWER = (torch.float32, torch.float16, torch.bfloat16)
 _CASTS = (Tensor.float, Tensor.half, Tensor.bfloat16)
 
 
-class Proof:
+class ReadingProof:
     """What a layer answers to random maps with an interior and every border, in float64.
 
     Args:
@@ -27,7 +27,9 @@ class Proof:
         kernel_size: side of the neighbourhood.
     """
 
-    def __init__(self, layer: nn.Module, call: Call, channels: int, kernel_size: int) -> None:
+    def __init__(
+        self, layer: nn.Module, call: AttentionCall, channels: int, kernel_size: int
+    ) -> None:
         self.radius = kernel_size // 2
         generator = torch.Generator().manual_seed(0)
         # The second map is larger, in numbers too: limits that only some logits reach are seen.

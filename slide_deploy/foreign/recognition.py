@@ -13,18 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
+from slide_deploy.folding.surgery import copied
 from slide_deploy.foreign.anchors import UnreadableError, find_anchors
-from slide_deploy.foreign.calls import Call, find_call
-from slide_deploy.foreign.candidates import Candidate, kernel_sizes, widths
+from slide_deploy.foreign.calls import AttentionCall, find_call
+from slide_deploy.foreign.candidates import AttentionCandidate, kernel_sizes, widths
 from slide_deploy.foreign.from_shapes import odd_geometry, read_shapes
 from slide_deploy.foreign.from_trace import read_trace
 from slide_deploy.foreign.hosted import HOOKS
 from slide_deploy.foreign.parts import branches_of, others_of
-from slide_deploy.foreign.program import Program
-from slide_deploy.foreign.proof import Proof, in_float64
+from slide_deploy.foreign.program import AttentionProgram
+from slide_deploy.foreign.proof import ReadingProof, in_float64
 from slide_deploy.foreign.readings import Reading
 from slide_deploy.models.slide_attention import SlideAttentionBase
-from slide_deploy.surgery import copied
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Recognised:
 
     name: str
     reading: Reading
-    call: Call
-    proof: Proof
+    call: AttentionCall
+    proof: ReadingProof
 
     def difference(self, other: SlideAttentionBase) -> float:
         """How far an attention is from the layer's own ``forward``.
@@ -72,7 +72,7 @@ class LeftLayer:
 
 
 def recognise(
-    model: nn.Module, candidate: Candidate, limit: float
+    model: nn.Module, candidate: AttentionCandidate, limit: float
 ) -> Recognised | LeftLayer | None:
     """Read a slide attention from a layer and prove that it answers as the layer does.
 
@@ -118,7 +118,7 @@ class _Attempt:
         self.original, self.name, self.limit = layer, name, limit
         self.layer = _exact(_without_hooks(copied(layer)))
         self.branches = branches_of(layer)
-        self.proof: Proof | None = None
+        self.proof: ReadingProof | None = None
         self.alike = False
         self.unread = ""
 
@@ -130,7 +130,7 @@ class _Attempt:
         """
         call, channels = self._call()
         try:
-            self.proof = Proof(self.layer, call, channels, max(kernel_sizes(self.layer)))
+            self.proof = ReadingProof(self.layer, call, channels, max(kernel_sizes(self.layer)))
         except Exception as error:  # any class of another project, any error
             raise _UnprovedError(f"it fails on random maps ({_text(error)})") from error
         closest, where = math.inf, ""
@@ -171,7 +171,7 @@ class _Attempt:
                 f"checkpoint."
             )
 
-    def _call(self) -> tuple[Call, int]:
+    def _call(self) -> tuple[AttentionCall, int]:
         """How to call the layer, and its channels."""
         reason = ""
         side = max(kernel_sizes(self.layer))
@@ -190,7 +190,7 @@ class _Attempt:
             f"takes maps, or tokens and their height and width, can be folded"
         )
 
-    def _readings(self, call: Call, channels: int) -> Iterator[Reading]:
+    def _readings(self, call: AttentionCall, channels: int) -> Iterator[Reading]:
         """What the layer may be, by its shapes first and then by its program."""
         for reading in read_shapes(self.layer, channels):
             self.alike = True
@@ -199,7 +199,7 @@ class _Attempt:
         # Large enough for an impulse in the middle to end before the borders.
         size = call.sizes(2 * max(sides) - 1, channels)[0]
         try:
-            program = Program(self.layer, call, channels, size)
+            program = AttentionProgram(self.layer, call, channels, size)
         except Exception as error:  # any class of another project, any error
             self.unread = f"it could not be traced ({_text(error)})"
             return
@@ -227,7 +227,7 @@ def _text(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:120] or type(error).__name__
 
 
-def _adopt_layout(attention: SlideAttentionBase, call: Call) -> None:
+def _adopt_layout(attention: SlideAttentionBase, call: AttentionCall) -> None:
     attention.layout = "nchw" if call.layout == "nchw" else "tokens"
     attention.resolution = call.bound
 

@@ -3,9 +3,9 @@
 from torch import Tensor
 from torch.fx import Node
 
-from slide_deploy.folding import distance_from_shift, largest
+from slide_deploy.folding.formulas import distance_from_shift, largest
 from slide_deploy.foreign.anchors import Anchors, shape_of
-from slide_deploy.foreign.program import Program, aten, is_one_of
+from slide_deploy.foreign.program import AttentionProgram, aten, is_one_of
 from slide_deploy.foreign.readings import Reading
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
@@ -14,7 +14,9 @@ _CONVOLUTIONS = (aten.conv2d, aten.convolution)
 _SLICES = "slices"
 
 
-def with_branches(program: Program, anchors: Anchors, folded: FoldedSlideAttention) -> Reading:
+def with_branches(
+    program: AttentionProgram, anchors: Anchors, folded: FoldedSlideAttention
+) -> Reading:
     """A reading with what a program says of the branches."""
     sides = (
         (anchors.k, anchors.logits, anchors.q),
@@ -56,7 +58,7 @@ def _argument(node: Node, index: int) -> Node:
     return found
 
 
-def _name(program: Program, node: Node) -> str:
+def _name(program: AttentionProgram, node: Node) -> str:
     """What holds the kernel of a convolution: a layer, or a parameter of its own."""
     if is_one_of(node, (aten.im2col,)):
         return "unfold"
@@ -67,7 +69,7 @@ def _name(program: Program, node: Node) -> str:
 
 
 def _kernel_and_bias(
-    program: Program, node: Node, offsets: int
+    program: AttentionProgram, node: Node, offsets: int
 ) -> tuple[Tensor, Tensor | None] | None:
     """Kernel and bias of a convolution that answers every offset of each feature."""
     if not is_one_of(node, _CONVOLUTIONS):

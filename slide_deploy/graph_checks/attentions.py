@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK, through_scaling
 from slide_deploy.graph_checks.kinds import Kind, kind_of
-from slide_deploy.graph_checks.products import stored_transposed
+from slide_deploy.graph_checks.matmuls import stored_transposed
 
 _PASSED = (Kind.ADD, Kind.MULTIPLY, Kind.CAST)
 
@@ -55,7 +55,7 @@ def _logits(graph: Graph, softmax: Node) -> Node | None:
         if node is None:
             return None
         kind = kind_of(graph, node)
-        if kind is Kind.PRODUCT and len(node.inputs) == 2:
+        if kind is Kind.MATMUL and len(node.inputs) == 2:
             return None if stored_transposed(graph, node)[0] else node
         if kind not in _PASSED:
             return None
@@ -70,7 +70,7 @@ def _weighted(graph: Graph, softmax: Node) -> Node | None:
     """The product of the softmax and the values."""
     name = softmax.outputs[0]
     for reader in graph.consumers.get(name, ()):
-        is_product = kind_of(graph, reader) is Kind.PRODUCT and len(reader.inputs) == 2
+        is_product = kind_of(graph, reader) is Kind.MATMUL and len(reader.inputs) == 2
         if is_product and reader.inputs[0] == name and reader.outputs:
             return None if stored_transposed(graph, reader)[1] else reader
     return None

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from slide_deploy.graph_checks.declarations import parsed
-from slide_deploy.graph_checks.mixing import Geometry
+from slide_deploy.graph_checks.mixing import MixingGeometry
 from slide_deploy.graph_checks.readers.limits import MAX_DIMENSION, MAX_NODES, MAX_RANK
 
 CENSUS_KEY = "slide_deploy.census"
@@ -53,7 +53,7 @@ class Census:
         rank: the most axes that a value outside slide attentions has; 0 where nobody counted.
     """
 
-    mixings: Mapping[Geometry, Count]
+    mixings: Mapping[MixingGeometry, Count]
     branched_pairs: int = 0
     hidden_products: bool = False
     infinities: bool = False
@@ -101,7 +101,7 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
     flags = [content.get(key, False) for key in ("hidden_products", "infinities", "copies")]
     if not _is_count(pairs, MAX_NODES) or not all(isinstance(flag, bool) for flag in flags):
         raise ValueError("has branched pairs, hidden products, infinities or copies that are none")
-    mixings: dict[Geometry, Count] = {}
+    mixings: dict[MixingGeometry, Count] = {}
     for entry in content["mixings"]:
         kind, count = _geometry(entry), _count(entry)
         if kind in mixings:
@@ -114,7 +114,7 @@ def read_census(metadata: Mapping[str, str]) -> Census | None:
     return Census(mixings, pairs, hidden, infinite, copies, rank)
 
 
-def _geometry(entry: Any) -> Geometry:
+def _geometry(entry: Any) -> MixingGeometry:
     if not isinstance(entry, dict):
         raise ValueError("has an entry that is no object")
     groups, inputs, outputs = entry.get("groups", 1), entry.get("inputs"), entry.get("outputs")
@@ -132,7 +132,7 @@ def _geometry(entry: Any) -> Geometry:
     if not fits or len(pads) not in (0, len(kernel)):
         raise ValueError("has pads, strides or dilations that do not fit their kernel")
     transposed = entry.get("transposed", False) is True
-    return Geometry(groups, inputs, outputs, kernel, pairs, strides, dilations, transposed)
+    return MixingGeometry(groups, inputs, outputs, kernel, pairs, strides, dilations, transposed)
 
 
 def _count(entry: Mapping[str, Any]) -> Count:

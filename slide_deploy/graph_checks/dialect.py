@@ -17,7 +17,7 @@ class Kind(Enum):
     """A common kind of operator."""
 
     CONVOLUTION = auto()
-    PRODUCT = auto()  # of two activations or of an activation and a weight
+    MATMUL = auto()  # of two activations or of an activation and a weight
     LINEAR = auto()  # x W^T + b as one operator
     ATTENTION = auto()  # softmax(q k^T) v as one operator
     SOFTMAX = auto()

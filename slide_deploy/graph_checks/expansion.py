@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_deploy.graph_checks.graph import Node, elements_of
-from slide_deploy.mlpackage.decompression import (
+from slide_deploy.saved.mlpackage.decompression import (
     MAX_DENSE_ELEMENTS,
     affine_dequantize,
     blockwise_shift_scale,

@@ -16,7 +16,7 @@ from slide_deploy.graph_checks.convolutions import convolution
 from slide_deploy.graph_checks.graph import Constant, Graph, Node, elements_of
 from slide_deploy.graph_checks.in_floats import in_floats
 from slide_deploy.graph_checks.kinds import Kind, kind_of
-from slide_deploy.graph_checks.products import product
+from slide_deploy.graph_checks.matmuls import product
 from slide_deploy.graph_checks.shapes import Known, at_batch_one
 
 # Whole numbers of these types are shapes, axes and indices, not weights.
@@ -158,7 +158,7 @@ def _macs(graph: Graph, node: Node, known: Known) -> int | None:
         found = convolution(graph, node)
         result = known.get(node.outputs[0]) if node.outputs else None
         return None if found is None or result is None else elements_of(result) * found.taps
-    if kind in (Kind.PRODUCT, Kind.LINEAR):
+    if kind in (Kind.MATMUL, Kind.LINEAR):
         sides = [known.get(name) for name in node.inputs[:2]]
         if len(sides) < 2 or sides[0] is None or sides[1] is None:
             return None

@@ -22,7 +22,7 @@ _SIDES = ("inputs", "outputs")
 
 
 @dataclass(frozen=True)
-class Port:
+class InterfacePort:
     """One input or output.
 
     Attributes:
@@ -40,8 +40,8 @@ class Port:
 class DeclaredInterface:
     """All inputs and outputs, in the order of the model."""
 
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: tuple[InterfacePort, ...]
+    outputs: tuple[InterfacePort, ...]
 
     @property
     def opens_more_than_the_first(self) -> bool:
@@ -57,7 +57,7 @@ class DeclaredInterface:
         )
 
 
-def interface_text(inputs: Sequence[Port], outputs: Sequence[Port]) -> str:
+def interface_text(inputs: Sequence[InterfacePort], outputs: Sequence[InterfacePort]) -> str:
     """The JSON object of an interface."""
     sides = zip(_SIDES, (inputs, outputs), strict=True)
     return json.dumps({side: [asdict(port) for port in ports] for side, ports in sides})
@@ -79,7 +79,7 @@ def read_interface(metadata: Mapping[str, str]) -> DeclaredInterface | None:
     return DeclaredInterface(inputs, outputs)
 
 
-def _ports(side: str, held: Any) -> tuple[Port, ...]:
+def _ports(side: str, held: Any) -> tuple[InterfacePort, ...]:
     if not isinstance(held, list) or not all(isinstance(entry, dict) for entry in held):
         raise ValueError(f"has no list of {side}")
     ports = []
@@ -89,7 +89,7 @@ def _ports(side: str, held: Any) -> tuple[Port, ...]:
             raise ValueError(f"has an entry of {side} without a name or a type")
         if not isinstance(shape, list) or not all(map(_is_size, shape)):
             raise ValueError(f"says no shape of {name[:80]}")
-        ports.append(Port(name, type_, tuple(shape)))
+        ports.append(InterfacePort(name, type_, tuple(shape)))
     if len({port.name for port in ports}) != len(ports):
         raise ValueError(f"names two of its {side} alike")
     return tuple(ports)

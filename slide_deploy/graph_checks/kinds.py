@@ -12,7 +12,7 @@ __all__ = ["Kind", "is_projection", "kind_of"]
 # there is nothing else.
 _CROSSING = frozenset(Kind) - {
     Kind.CONVOLUTION,
-    Kind.PRODUCT,
+    Kind.MATMUL,
     Kind.LINEAR,
     Kind.ATTENTION,
     Kind.CONTROL_FLOW,

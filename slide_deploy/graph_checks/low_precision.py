@@ -23,7 +23,7 @@ _SMALL_FLOAT = re.compile(r"n?float[1-9](e|$)")
 _SMALL_INTEGER = re.compile(r"u?int[1-8]$")
 _INTEGER = re.compile(r"u?int([1-8]|16)$")
 _FLOAT = re.compile(r"b?float(16|32|64)$")
-_WEIGHTED = (Kind.CONVOLUTION, Kind.PRODUCT, Kind.LINEAR)
+_WEIGHTED = (Kind.CONVOLUTION, Kind.MATMUL, Kind.LINEAR)
 # What passes its first input on, and what scales and shifts: between a stored weight and its use.
 _PASSING = (Kind.CAST, Kind.RESHAPE, Kind.TRANSPOSE)
 _SCALING = (Kind.ADD, Kind.MULTIPLY, Kind.BROADCAST)

@@ -14,15 +14,15 @@ from slide_deploy.graph_checks.convolutions import Convolution, convolutions
 from slide_deploy.graph_checks.graph import Graph, Node
 from slide_deploy.graph_checks.graph_walks import constant_values, without_bias
 from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.matmuls import stored_transposed
 from slide_deploy.graph_checks.padding import zeros_around
-from slide_deploy.graph_checks.products import stored_transposed
 from slide_deploy.graph_checks.transposed import transposed_convolution
 
 Pads = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Geometry:
+class MixingGeometry:
     """What tells one kind of operator that mixes channels by weights from another.
 
     Attributes:
@@ -75,7 +75,7 @@ class Geometry:
         return text
 
 
-def mixings(graph: Graph) -> Iterator[tuple[Node, Geometry]]:
+def mixings(graph: Graph) -> Iterator[tuple[Node, MixingGeometry]]:
     """Every operator of a graph that mixes channels by weights, in the order of the file.
 
     What is computed from constants alone is left out: one converter folds it, another does not.
@@ -93,7 +93,7 @@ def mixings(graph: Graph) -> Iterator[tuple[Node, Geometry]]:
 
 
 def branched_pairs(
-    graph: Graph, present: list[tuple[Node, Geometry]]
+    graph: Graph, present: list[tuple[Node, MixingGeometry]]
 ) -> Iterator[tuple[Node, Node, Node]]:
     """Sums of two grouped convolutions of one geometry that read the same value.
 
@@ -104,7 +104,7 @@ def branched_pairs(
     Yields:
         the sum and the two convolutions.
     """
-    grouped: Mapping[str, tuple[Node, Geometry]] = {
+    grouped: Mapping[str, tuple[Node, MixingGeometry]] = {
         node.outputs[0]: (node, kind) for node, kind in present if kind.is_grouped and node.outputs
     }
     for node in graph.nodes if grouped else ():
@@ -118,14 +118,14 @@ def branched_pairs(
             yield node, first, second
 
 
-def _of_convolution(graph: Graph, convolution: Convolution) -> Geometry:
+def _of_convolution(graph: Graph, convolution: Convolution) -> MixingGeometry:
     pads = convolution.pads
     if pads is not None:
         zeros = zeros_around(graph, convolution.node.inputs[0])
         if zeros is not None and convolution.node.operator in graph.dialect.channels_last:
             zeros = (zeros[0], *zeros[-1:], *zeros[1:-1])
         pads = added(pads, zeros)
-    return Geometry(
+    return MixingGeometry(
         convolution.groups,
         convolution.inputs_per_group,
         convolution.outputs_per_group,
@@ -149,11 +149,11 @@ def added(pads: Pads, zeros: Pads | None) -> Pads:
     return tuple((pad[0] + more[0], pad[1] + more[1]) for pad, more in sides)
 
 
-def _of_transposed(graph: Graph, node: Node) -> Geometry | None:
+def _of_transposed(graph: Graph, node: Node) -> MixingGeometry | None:
     found = transposed_convolution(graph, node)
     if found is None:
         return None
-    return Geometry(
+    return MixingGeometry(
         found.groups,
         found.inputs_per_group,
         found.outputs_per_group,
@@ -172,9 +172,9 @@ def _before_expansion(graph: Graph, name: str) -> str:
     return producer.inputs[0]
 
 
-def _of_product(graph: Graph, node: Node, constant: frozenset[str]) -> Geometry | None:
+def _of_product(graph: Graph, node: Node, constant: frozenset[str]) -> MixingGeometry | None:
     """The geometry of a product with one constant matrix; None for any other node."""
-    if kind_of(graph, node) not in (Kind.PRODUCT, Kind.LINEAR) or len(node.inputs) < 2:
+    if kind_of(graph, node) not in (Kind.MATMUL, Kind.LINEAR) or len(node.inputs) < 2:
         return None
     for side, name in enumerate(node.inputs[:2]):
         name = _before_expansion(graph, name)
@@ -184,5 +184,5 @@ def _of_product(graph: Graph, node: Node, constant: frozenset[str]) -> Geometry 
             # A matrix on the right has its inputs as rows, on the left as columns.
             is_turned = stored_transposed(graph, node)[side] != (side == 0)
             inputs, outputs = reversed(matrix) if is_turned else matrix
-            return Geometry(1, inputs, outputs)
+            return MixingGeometry(1, inputs, outputs)
     return None

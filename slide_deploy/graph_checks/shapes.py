@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from slide_deploy.graph_checks.convolutions import convolution
 from slide_deploy.graph_checks.graph import Graph, Node, Shape, elements_of
 from slide_deploy.graph_checks.kinds import Kind, kind_of
-from slide_deploy.graph_checks.products import broadcast, product
+from slide_deploy.graph_checks.matmuls import broadcast, product
 
 Sizes = tuple[int, ...]
 Known = Mapping[str, Sizes]
@@ -63,7 +63,7 @@ def computed(graph: Graph, node: Node, known: Known) -> Sizes | None:
         return tuple(inputs[0][axis] for axis in permutation)
     if kind is Kind.CONVOLUTION:
         return _convolved(graph, node, inputs[0])
-    if kind in (Kind.PRODUCT, Kind.LINEAR) and len(inputs) >= 2:
+    if kind in (Kind.MATMUL, Kind.LINEAR) and len(inputs) >= 2:
         return _product(graph, node, inputs[0], inputs[1])
     return None
 
@@ -77,7 +77,7 @@ def misfit(graph: Graph, node: Node, known: Known) -> str:
         known: sizes by the name of the value.
     """
     kind = kind_of(graph, node)
-    if kind not in (Kind.CONVOLUTION, Kind.PRODUCT, Kind.LINEAR):
+    if kind not in (Kind.CONVOLUTION, Kind.MATMUL, Kind.LINEAR):
         return ""
     sides = [known[name] for name in node.inputs[:2] if name in known]
     if len(sides) < 2 or min(map(len, sides)) < 2:

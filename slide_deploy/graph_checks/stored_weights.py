@@ -19,8 +19,8 @@ from slide_deploy.graph_checks.graph import Constant, Graph, Node, Shape, elemen
 from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
 from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.shapes import permutation_of
-from slide_deploy.mlpackage.decompression import MAX_DENSE_ELEMENTS
-from slide_deploy.mlpackage.dtypes import unpack
+from slide_deploy.saved.mlpackage.decompression import MAX_DENSE_ELEMENTS
+from slide_deploy.saved.mlpackage.dtypes import unpack
 
 _NARROW = re.compile(r"n?float[1-9](e|$)|u?int([1-8]|16)$")
 _FEW_BITS = re.compile(r"(u?)int([1-7])$")

@@ -9,7 +9,7 @@ from slide_deploy.graph_checks.graph_walks import LONGEST_WALK
 from slide_deploy.graph_checks.kinds import Kind, kind_of
 from slide_deploy.graph_checks.stored_weights import StoredWeight, stored_weights
 
-_WEIGHTED = (Kind.CONVOLUTION, Kind.PRODUCT, Kind.LINEAR)
+_WEIGHTED = (Kind.CONVOLUTION, Kind.MATMUL, Kind.LINEAR)
 _PASSED = (Kind.CAST, Kind.RESHAPE, Kind.TRANSPOSE, Kind.EXPAND)
 _WIDTH = re.compile(r"\d+")
 
@@ -48,7 +48,7 @@ def _width(graph: Graph, node: Node, stored: Mapping[str, StoredWeight]) -> Widt
     if (kind not in _WEIGHTED and not transposed) or len(node.inputs) < 2:
         return None
     # A product may have its weight on either side.
-    sides = (node.inputs[1], node.inputs[0]) if kind is Kind.PRODUCT else (node.inputs[1],)
+    sides = (node.inputs[1], node.inputs[0]) if kind is Kind.MATMUL else (node.inputs[1],)
     found = [held for side in sides for held in _held(graph, node, side, stored)]
     # What only constants go into, one converter folds and another does not.
     return found[0] if len(found) == 1 else None

@@ -11,7 +11,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.hosts import staged
 from slide_deploy.hosts.host import Architecture, Host
 from slide_deploy.hosts.named_networks import NamedNetworks
-from slide_deploy.hosts.shapes import Block, Stages
+from slide_deploy.hosts.shapes import BlockShapes, Stages
 from slide_deploy.models.cswin import Cswin, CswinConfig
 
 _FAMILY = "CSWin"
@@ -44,7 +44,7 @@ def _told(stored: StoredWeights) -> Mapping[str, Any]:
 
 def _whole_map(stages: Stages, stage: int) -> bool:
     """Whether a stage has one branch; as published where all of its blocks slide."""
-    hosts: list[Block] = [block for block in stages[stage] if not block.slide_kernel]
+    hosts: list[BlockShapes] = [block for block in stages[stage] if not block.slide_kernel]
     if not hosts:
         return stage == len(stages) - 1
     return "attns.1.get_v.weight" not in hosts[0]

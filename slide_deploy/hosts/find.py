@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slide_deploy.checkpoint.choice import leads_to
-from slide_deploy.checkpoint.entries import Entry
+from slide_deploy.checkpoint.entries import CheckpointEntry
 from slide_deploy.checkpoint.entries import Path as Root
-from slide_deploy.checkpoint.networks import Network, some
+from slide_deploy.checkpoint.networks import StoredNetwork, some
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import (
-    Opened,
+    OpenedCheckpoint,
     StoredWeights,
     open_checkpoint,
     refuse_without_network,
@@ -25,8 +25,8 @@ class _Found:
     """What a family found in a file."""
 
     host: Host
-    networks: list[Network]
-    outside: list[Entry]
+    networks: list[StoredNetwork]
+    outside: list[CheckpointEntry]
 
 
 def find_network(path: Path, wanted: Overrides | None = None) -> tuple[Host, StoredWeights]:
@@ -50,7 +50,7 @@ def find_network(path: Path, wanted: Overrides | None = None) -> tuple[Host, Sto
     return one.host, weights_of(opened, one.host.sought, one.networks, one.outside, wanted)
 
 
-def _the_one(opened: Opened, found: list[_Found], entry: str | None) -> _Found:
+def _the_one(opened: OpenedCheckpoint, found: list[_Found], entry: str | None) -> _Found:
     """What the family found whose network is meant.
 
     Raises:

@@ -132,9 +132,9 @@ class Host:
         published_as: settings with what may be other in a published size taken from that.
         summary: what a user wants to know of the settings beside image size and classes.
         classifier_only: tensors in front of the head, which a backbone's file may have.
-        carry: the settings as the user wants them, from those of training. Raises InputError where
+        resize: the settings as the user wants them, from those of training. Raises InputError where
             no exact way leads there and none was chosen.
-        carry_tensors: tensors for these settings, and the names of those that are interpolated.
+        resize_tensors: tensors for these settings, and the names of those that are interpolated.
         changes: what else is not as in training, as sentences without a full stop.
         resizes: what the interpolation of position tables means, as the end of a sentence: most
             networks are others then, and some do it themselves whenever an image has another size.
@@ -153,8 +153,8 @@ class Host:
     published: tuple[Architecture, ...] = ()
     published_as: Callable[[Any, Any], Any] = _same_settings
     classifier_only: tuple[str, ...] = ("norm.weight", "norm.bias")
-    carry: Callable[[Path, Any, Overrides], Any] = any_size
-    carry_tensors: Callable[
+    resize: Callable[[Path, Any, Overrides], Any] = any_size
+    resize_tensors: Callable[
         [Mapping[str, Tensor], Any, Any], tuple[dict[str, Tensor], tuple[str, ...]]
     ] = _same_tensors
     changes: Callable[[Any, Any], tuple[str, ...]] = _nothing

@@ -14,10 +14,10 @@ from slide_deploy.checkpoint.numbers import as_float32, refuse_not_finite
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.errors import InputError
+from slide_deploy.files.model_files import checkpoint_stem
 from slide_deploy.hosts.find import find_network
 from slide_deploy.hosts.host import OPTIONS, Host, Settings
 from slide_deploy.hosts.registry import architecture_name, host_of
-from slide_deploy.model_files import checkpoint_stem
 from slide_deploy.models.host_network import HostNetwork
 
 # What arithmetic on settings of any type and size can end in.
@@ -104,7 +104,7 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
     else:
         trained, remarks = _stored_config(host, stored, overrides), ()
     remarks = (*stored.remarks, *remarks)
-    config = host.carry(stored.path, trained, overrides)
+    config = host.resize(stored.path, trained, overrides)
     folded = any(name.endswith(".attn.key_conv.weight") for name in stored.tensors)
     features = not any(name.startswith("head.") for name in stored.tensors)
     with torch.device("meta"):
@@ -121,7 +121,7 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
     _check(stored.path, host, tensors, model.state_dict())
     resized = stored.resized
     if config is not trained:
-        tensors, names = host.carry_tensors(tensors, trained, config)
+        tensors, names = host.resize_tensors(tensors, trained, config)
         resized = tuple(dict.fromkeys((*resized, *names)))
         with torch.device("meta"):
             model = host.build(config, folded, features)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from slide_deploy.checkpoint.entries import Entry, Path
-from slide_deploy.checkpoint.networks import Network, below_roots
+from slide_deploy.checkpoint.entries import CheckpointEntry, Path
+from slide_deploy.checkpoint.networks import StoredNetwork, below_roots
 from slide_deploy.checkpoint.stated import Stated, Vocabulary, stated_in
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
 from slide_deploy.errors import InputError
@@ -74,7 +74,9 @@ class NamedNetworks:
         """
         return dict(tensors), frozenset()
 
-    def networks(self, entries: Sequence[Entry]) -> tuple[list[Network], list[Entry]]:
+    def networks(
+        self, entries: Sequence[CheckpointEntry]
+    ) -> tuple[list[StoredNetwork], list[CheckpointEntry]]:
         """See ``Sought``."""
         flat: dict[Path, bool] = {}
         for entry in entries:
@@ -88,10 +90,10 @@ class NamedNetworks:
             found.append(network)
         return found, outside
 
-    def _network(self, root: Path, entries: Sequence[Entry]) -> Network:
+    def _network(self, root: Path, entries: Sequence[CheckpointEntry]) -> StoredNetwork:
         tensors: dict[str, StoredTensor] = {}
         doubled: list[str] = []
-        strangers: dict[str, Entry] = {}
+        strangers: dict[str, CheckpointEntry] = {}
         for entry in entries:
             relative = entry.path[len(root) :]
             name = self.name_of(relative)
@@ -101,9 +103,11 @@ class NamedNetworks:
             if name in tensors:
                 doubled.append(name)
             tensors[name] = entry.tensor
-        return Network(root, self.renamed(tensors), strangers, tuple(doubled))
+        return StoredNetwork(root, self.renamed(tensors), strangers, tuple(doubled))
 
-    def _completed(self, network: Network, outside: list[Entry]) -> tuple[Network, list[Entry]]:
+    def _completed(
+        self, network: StoredNetwork, outside: list[CheckpointEntry]
+    ) -> tuple[StoredNetwork, list[CheckpointEntry]]:
         parent = network.root[:-1]
         if not network.root:
             return network, outside
@@ -119,7 +123,7 @@ class NamedNetworks:
         left = [entry for entry in outside if id(entry) not in used]
         return replace(network, tensors=tensors), left
 
-    def refuse_incomplete(self, path: FilePath, network: Network) -> None:
+    def refuse_incomplete(self, path: FilePath, network: StoredNetwork) -> None:
         """See ``Sought``."""
         branches = [name for name in network.tensors if ".attn.dep_conv1." in name]
         if branches and not any(".attn.dep_conv." in name for name in network.tensors):
@@ -137,7 +141,7 @@ class NamedNetworks:
         """See ``Sought``."""
         return self.buffers is not None and self.buffers.fullmatch(name) is not None
 
-    def channels(self, network: Network) -> tuple[int, ...]:
+    def channels(self, network: StoredNetwork) -> tuple[int, ...]:
         """See ``Sought``."""
         first = network.tensors.get(f"{self.first_layer}.weight")
         return () if first is None else first.shape[1:2]

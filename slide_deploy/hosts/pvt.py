@@ -52,7 +52,7 @@ def _size(stored: StoredWeights, wanted: Overrides) -> tuple[int, int]:
     )
 
 
-def _carry_tensors(
+def _resize_tensors(
     tensors: Mapping[str, Tensor], trained: PvtConfig, target: PvtConfig
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Resize the position tables as the host does it: bilinear, the class token's row apart."""
@@ -112,7 +112,7 @@ PVT = Host(
     summary=staged.summary,
     published=_PUBLISHED,
     classifier_only=("cls_token", "norm.weight", "norm.bias"),
-    carry_tensors=_carry_tensors,
+    resize_tensors=_resize_tensors,
     plain=staged.plain,
     resizes="the host does so itself with images of another size than in training",
     options=("heads",),

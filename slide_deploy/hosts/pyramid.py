@@ -5,7 +5,7 @@ from typing import Any
 
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.hosts import staged
-from slide_deploy.hosts.shapes import Block, Stages
+from slide_deploy.hosts.shapes import BlockShapes, Stages
 
 _PUBLISHED_RATIOS = (8, 4, 2, 1)
 
@@ -52,7 +52,7 @@ def published_ratio(stage: int) -> int:
     return _PUBLISHED_RATIOS[stage] if stage < len(_PUBLISHED_RATIOS) else 1
 
 
-def _ratio(stage: int, blocks: Sequence[Block]) -> int:
+def _ratio(stage: int, blocks: Sequence[BlockShapes]) -> int:
     """By how much a stage reduces; as published where all of its blocks slide and nothing tells."""
     for block in blocks:
         if not block.slide_kernel:

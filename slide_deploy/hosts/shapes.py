@@ -10,7 +10,7 @@ from slide_deploy.models.staged import Slide
 Shape = tuple[int, ...]
 
 
-class Block:
+class BlockShapes:
     """Shapes of the tensors of one block, by their names behind its own; () where it has none."""
 
     def __init__(self) -> None:
@@ -58,12 +58,12 @@ class Stages:
         self.shapes: Mapping[str, Shape] = {
             name: tuple(tensor.shape) for name, tensor in stored.tensors.items()
         }
-        found: dict[int, dict[int, Block]] = {}
+        found: dict[int, dict[int, BlockShapes]] = {}
         for name, shape in self.shapes.items():
             match = re.match(pattern, name)
             if match:
                 stage, block = int(match[1]) - first, int(match[2])
-                found.setdefault(stage, {}).setdefault(block, Block()).add(
+                found.setdefault(stage, {}).setdefault(block, BlockShapes()).add(
                     name[match.end() :], shape
                 )
         if sorted(found) != list(range(len(found))) or not found:
@@ -79,13 +79,13 @@ class Stages:
             [found[stage][block] for block in sorted(found[stage])] for stage in sorted(found)
         ]
 
-    def __iter__(self) -> Iterator[list[Block]]:
+    def __iter__(self) -> Iterator[list[BlockShapes]]:
         return iter(self._blocks)
 
     def __len__(self) -> int:
         return len(self._blocks)
 
-    def __getitem__(self, stage: int) -> list[Block]:
+    def __getitem__(self, stage: int) -> list[BlockShapes]:
         return self._blocks[stage]
 
     @property

@@ -4,7 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from slide_deploy.errors import InputError
-from slide_deploy.reading import read_text
+from slide_deploy.files.reading import read_text
 
 # What the user writes in the place of a file.
 IMAGENET = "imagenet"

@@ -9,7 +9,7 @@ import csv
 from pathlib import Path
 
 from slide_deploy.errors import InputError
-from slide_deploy.reading import read_text
+from slide_deploy.files.reading import read_text
 
 _PATHS = (
     *("path", "file", "filename", "file_name", "fname", "filepath"),

@@ -11,7 +11,7 @@ from slide_deploy.backends import ImageSession
 from slide_deploy.errors import InputError
 from slide_deploy.images.description import read_description
 from slide_deploy.images.preprocessing import image_input
-from slide_deploy.input_shapes import written
+from slide_deploy.parsing import written
 
 # What exporters call the answers of a classifier.
 _CLASSES = re.compile("logit|prob|softmax|score", re.IGNORECASE)

@@ -19,7 +19,7 @@ from slide_deploy.images.description import (
     read_description,
 )
 from slide_deploy.images.pictures import read_picture
-from slide_deploy.input_shapes import written
+from slide_deploy.parsing import written
 
 CROP = 224 / 256
 # Of a picture after resizing. A long strip would become gigabytes.

@@ -174,7 +174,7 @@ def _transpose(found: Call, first: Node, axes: tuple[int, ...]) -> Role | None:
         maps = source.arguments["self"]
         whole, flat = shape(maps), shape(first)
         is_kept = len(whole) == 4 and same_sizes(whole[:2], flat[:2])
-        if is_kept and _is_product(whole[2:], flat[2]):
+        if is_kept and _is_matmul(whole[2:], flat[2]):
             return Role("enter", (maps,), found)
     # Back to a map, where all who read it want one.
     if found.node.users and all(_gives_map(user, found.node) for user in found.node.users):
@@ -201,10 +201,10 @@ def _reshape(found: Call, first: Node) -> Role | None:
         return None
     rows, tokens = (before, after) if len(before) == 4 else (after, before)
     same = same_size(rows[0], tokens[0]) and same_size(rows[3], tokens[2])
-    return Role("rows", (first,), found) if same and _is_product(rows[1:3], tokens[1]) else None
+    return Role("rows", (first,), found) if same and _is_matmul(rows[1:3], tokens[1]) else None
 
 
-def _is_product(sizes: Sequence[Any], product: Any) -> bool:
+def _is_matmul(sizes: Sequence[Any], product: Any) -> bool:
     return _all_known((*sizes, product)) and sizes[0] * sizes[1] == product
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from slide_deploy.errors import InputError
+from slide_deploy.folding.surgery import replace_module
 from slide_deploy.lowerings.choice import (
     DEFAULT_LOWERING,
     FORMS,
@@ -22,7 +23,6 @@ from slide_deploy.lowerings.choice import (
 from slide_deploy.lowerings.lowered import lowered_attention, refuse_strips
 from slide_deploy.lowerings.projection import contiguous
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttention
-from slide_deploy.surgery import replace_module
 
 __all__ = [
     "DEFAULT_LOWERING",

@@ -119,7 +119,7 @@ class MapMerging(nn.Module):
         return self.norm(as_tokens(self.conv(as_map(tokens, self.resolution))))
 
 
-class Block(nn.Module):
+class CSWinBlock(nn.Module):
     """x + attend(norm1(x)), then x + mlp(norm2(x)), on tokens (batch, positions, C)."""
 
     def __init__(self, config: CswinConfig, stage: int) -> None:
@@ -140,7 +140,7 @@ class Block(nn.Module):
         return tokens + self.mlp(self.norm2(tokens))
 
 
-class SlideBlock(Block):
+class SlideBlock(CSWinBlock):
     """A block whose attention slides."""
 
     def __init__(self, config: CswinConfig, stage: int, block: int, folded: bool) -> None:
@@ -152,7 +152,7 @@ class SlideBlock(Block):
         return self.attn(tokens)
 
 
-class StripedBlock(Block):
+class StripedBlock(CSWinBlock):
     """A block that attends in stripes: half of the heads in upright ones, half in lying ones.
 
     Where the stage attends to the whole map, all heads do so in one branch.

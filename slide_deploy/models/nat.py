@@ -114,7 +114,7 @@ class Downsampler(nn.Module):
         return self.norm(as_tokens(self.reduction(as_map(tokens, self.resolution))))
 
 
-class Block(nn.Module):
+class NATBlock(nn.Module):
     """x + gamma1 * attn(norm1(x)), then x + gamma2 * mlp(norm2(x)), on (batch, positions, C).
 
     Without layer scale there are no factors.
@@ -155,7 +155,7 @@ class Level(nn.Module):
     def __init__(self, config: NatConfig, stage: int, folded: bool) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            Block(config, stage, block, folded) for block in range(config.depths[stage])
+            NATBlock(config, stage, block, folded) for block in range(config.depths[stage])
         )
         last = stage == len(config.depths) - 1
         self.downsample = None if last else Downsampler(config.dim(stage), config.resolution(stage))

@@ -15,9 +15,9 @@ from slide_deploy.models.host_network import HostNetwork
 from slide_deploy.models.parts import Mlp, as_map
 from slide_deploy.models.pyramid import (
     BLOCK_EPS,
-    Block,
-    PatchEmbed,
+    PyramidBlock,
     PyramidConfig,
+    PyramidPatchEmbed,
     reduced_attention,
 )
 
@@ -54,9 +54,9 @@ class PvtConfig(PyramidConfig):
         return height * width + (stage == len(self.depths) - 1)
 
 
-def _block(config: PvtConfig, stage: int, block: int, folded: bool) -> Block:
+def _block(config: PvtConfig, stage: int, block: int, folded: bool) -> PyramidBlock:
     attention = config.attention(stage, block, folded, lambda: reduced_attention(config, stage))
-    return Block(config.dim(stage), attention, Mlp(config.dim(stage), config.hidden(stage)))
+    return PyramidBlock(config.dim(stage), attention, Mlp(config.dim(stage), config.hidden(stage)))
 
 
 class Pvt(HostNetwork):
@@ -75,7 +75,9 @@ class Pvt(HostNetwork):
             dim, patch = config.dim(stage), 2 if stage else 4
             blocks = nn.ModuleList(_block(config, stage, each, folded) for each in range(depth))
             table = torch.zeros(1, config.positions(stage), dim)
-            self.add_module(f"patch_embed{stage + 1}", PatchEmbed(channels, dim, patch, patch))
+            self.add_module(
+                f"patch_embed{stage + 1}", PyramidPatchEmbed(channels, dim, patch, patch)
+            )
             self.register_parameter(f"pos_embed{stage + 1}", nn.Parameter(table))
             self.add_module(f"block{stage + 1}", blocks)
             channels = dim

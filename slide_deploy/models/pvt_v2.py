@@ -15,9 +15,9 @@ from slide_deploy.models.pooling import GridPool
 from slide_deploy.models.pyramid import (
     BLOCK_EPS,
     PATCH_EPS,
-    Block,
-    PatchEmbed,
+    PyramidBlock,
     PyramidConfig,
+    PyramidPatchEmbed,
     ReducedAttention,
     reduced_attention,
 )
@@ -116,7 +116,7 @@ class ConvMlp(nn.Module):
         return self.fc2(self.act(self.dwconv(self.relu(self.fc1(tokens)))))
 
 
-def _block(config: PvtV2Config, stage: int, block: int, folded: bool) -> Block:
+def _block(config: PvtV2Config, stage: int, block: int, folded: bool) -> PyramidBlock:
     dim, resolution = config.dim(stage), config.resolution(stage)
 
     def of_host() -> ReducedAttention:
@@ -125,7 +125,7 @@ def _block(config: PvtV2Config, stage: int, block: int, folded: bool) -> Block:
         return reduced_attention(config, stage)
 
     attention = config.attention(stage, block, folded, of_host)
-    return Block(dim, attention, ConvMlp(dim, config.hidden(stage), resolution, config.li))
+    return PyramidBlock(dim, attention, ConvMlp(dim, config.hidden(stage), resolution, config.li))
 
 
 class PvtV2(HostNetwork):
@@ -143,7 +143,7 @@ class PvtV2(HostNetwork):
         for stage, depth in enumerate(config.depths):
             dim = config.dim(stage)
             kernel, stride, padding = (3, 2, 1) if stage else (7, 4, 3)
-            patches = PatchEmbed(channels, dim, kernel, stride, padding)
+            patches = PyramidPatchEmbed(channels, dim, kernel, stride, padding)
             blocks = nn.ModuleList(_block(config, stage, each, folded) for each in range(depth))
             self.add_module(f"patch_embed{stage + 1}", patches)
             self.add_module(f"block{stage + 1}", blocks)

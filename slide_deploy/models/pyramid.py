@@ -64,7 +64,7 @@ class PyramidConfig(StagedConfig):
         return int(self.dim(stage) * self.mlp_ratios[stage] + 1e-6)
 
 
-class PatchEmbed(nn.Module):
+class PyramidPatchEmbed(nn.Module):
     """A convolution and a normalisation: a map (batch, C, H, W) to tokens (batch, h * w, dim)."""
 
     def __init__(self, channels: int, dim: int, kernel: int, stride: int, padding: int = 0) -> None:
@@ -124,7 +124,7 @@ def reduced_attention(config: PyramidConfig, stage: int) -> ReducedAttention:
     )
 
 
-class Block(nn.Module):
+class PyramidBlock(nn.Module):
     """x + attn(norm1(x)), then x + mlp(norm2(x)), on tokens (batch, positions, C)."""
 
     def __init__(self, dim: int, attention: nn.Module, mlp: nn.Module) -> None:

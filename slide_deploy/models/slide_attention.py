@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
-from slide_deploy.folding import shift_kernel
+from slide_deploy.folding.formulas import shift_kernel
 from slide_deploy.models.query_scale import check_scale, query_scale
 
 Layout = Literal["nchw", "tokens"]

@@ -177,7 +177,7 @@ class SlideSwinConfig:
         )
 
 
-class PatchEmbed(nn.Module):
+class SwinPatchEmbed(nn.Module):
     """Patches to tokens, row by row: (batch, channels, H, W) to (batch, tokens, embed_dim)."""
 
     def __init__(self, config: SlideSwinConfig) -> None:
@@ -215,7 +215,7 @@ class PatchMerging(nn.Module):
         return self.reduction(self.norm(torch.cat(cells, dim=-1).flatten(1, 2)))
 
 
-class Block(nn.Module):
+class SwinBlock(nn.Module):
     """x + attn(norm1(x)), then x + mlp(norm2(x)), on tokens (batch, H*W, C)."""
 
     def __init__(self, config: SlideSwinConfig, stage: int, block: int, folded: bool) -> None:
@@ -270,7 +270,7 @@ class Stage(nn.Module):
     def __init__(self, config: SlideSwinConfig, stage: int, folded: bool) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            Block(config, stage, block, folded) for block in range(config.depths[stage])
+            SwinBlock(config, stage, block, folded) for block in range(config.depths[stage])
         )
         last = stage == len(config.depths) - 1
         self.downsample = (
@@ -291,7 +291,7 @@ class SlideSwin(HostNetwork):
         self, config: SlideSwinConfig, folded: bool = False, features: bool = False
     ) -> None:
         super().__init__(config, features)
-        self.patch_embed = PatchEmbed(config)
+        self.patch_embed = SwinPatchEmbed(config)
         height, width = config.resolution(0)
         self.absolute_pos_embed = (
             nn.Parameter(torch.zeros(1, height * width, config.embed_dim)) if config.ape else None

@@ -24,7 +24,7 @@ from slide_deploy.passes.report import PassReport
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.projections import (
     Projection,
-    Unreadable,
+    UnreadableProjection,
     is_read_by,
     projection,
     projections_behind,
@@ -60,7 +60,7 @@ def _readers(editor: Editor, node: Node) -> list[Projection]:
     """The linear layers that read a normalisation; none if somebody else reads it."""
     try:
         nodes = projections_behind(editor, node, len(shape(node)) - 1)
-    except Unreadable:
+    except UnreadableProjection:
         return []
     readers = [known for each in nodes if (known := projection(editor, each)) is not None]
     are_own = all(is_read_by(each.args[1], set(nodes)) for each in nodes)

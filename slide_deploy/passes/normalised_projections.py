@@ -19,7 +19,7 @@ from slide_deploy.passes.report import PassReport
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.projections import (
     Projection,
-    Unreadable,
+    UnreadableProjection,
     is_padded,
     is_read_by,
     projection,
@@ -84,7 +84,7 @@ def _readers(editor: Editor, node: Node, affine: _Affine, report: PassReport) ->
     layer = layer_of(node)
     try:
         nodes = projections_behind(editor, node, affine.axis)
-    except Unreadable as reason:
+    except UnreadableProjection as reason:
         if any(_is_projection(user) for user in node.users):
             report.refuse(layer, str(reason))
         return []

@@ -31,11 +31,11 @@ from torch.fx import Node
 
 from slide_deploy.branches import refusals
 from slide_deploy.branches.kernels import Kernel
-from slide_deploy.branches.operators import Steps
+from slide_deploy.branches.operators import OperatorSteps
 from slide_deploy.branches.plan import Merge, merged, plan
 from slide_deploy.branches.proof import is_small, measure
 from slide_deploy.branches.steps import Step, is_same
-from slide_deploy.branches.terms import Term, Value, Values
+from slide_deploy.branches.terms import Term, TermValue, Values
 from slide_deploy.passes.report import PassReport
 from slide_deploy.program.constants import Constants
 from slide_deploy.program.editing import Editor
@@ -67,7 +67,7 @@ class _Rewriting:
         self.editor, self.report = editor, PassReport("")
         self.nodes = list(editor.program.graph.nodes)
         self.constants = Constants(editor.program)
-        self.values = Values(Steps(self.constants), self.nodes, merged)
+        self.values = Values(OperatorSteps(self.constants), self.nodes, merged)
         self.gone: set[Node] = set()
 
     def all(self) -> None:
@@ -77,7 +77,7 @@ class _Rewriting:
             if is_open and not self.constants.holds(node) and self.values.found(node) is not None:
                 self._rewrite(node, self.values[node])
 
-    def _rewrite(self, node: Node, value: Value) -> None:
+    def _rewrite(self, node: Node, value: TermValue) -> None:
         made: list[Node] = []
         done: set[int] = set()
         for merge in plan(value, self.values):
@@ -103,7 +103,7 @@ class _Rewriting:
         if why is not None:
             self.report.refuse(layer_of(node), why)
 
-    def _merged(self, node: Node, value: Value, merge: Merge) -> Node | None:
+    def _merged(self, node: Node, value: TermValue, merge: Merge) -> Node | None:
         """The one convolution, proved and in the program; None if it is refused."""
         kernel = merge.kernel()
         is_all = len(merge.terms) == len(value.terms)

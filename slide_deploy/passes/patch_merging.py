@@ -21,7 +21,7 @@ from slide_deploy.program.editing import Editor
 from slide_deploy.program.movement import plan, write
 from slide_deploy.program.projections import (
     Projection,
-    Unreadable,
+    UnreadableProjection,
     is_read_by,
     projection,
     projections_behind,
@@ -151,7 +151,7 @@ def _write(
     if not torch.equal(columns, torch.arange(len(columns))):
         try:
             readers = _readers(editor, old, axis)
-        except Unreadable as reason:
+        except UnreadableProjection as reason:
             if fallback is None:
                 report.refuse(layer, f"patches are joined in another order, and {reason}")
                 return
@@ -171,12 +171,12 @@ def _readers(editor: Editor, patches: Node, axis: int) -> list[Node]:
     """All that reads patches, if its weights can be put in order.
 
     Raises:
-        Unreadable: if they cannot.
+        UnreadableProjection: if they cannot.
     """
     readers = projections_behind(editor, patches, axis, frozenset({_NORMALISATION}))
     for reader in readers:
         if not _can_reorder(editor, reader, set(readers)):
-            raise Unreadable(f"the weights of {layer_of(reader)} are shared or computed")
+            raise UnreadableProjection(f"the weights of {layer_of(reader)} are shared or computed")
     return readers
 
 

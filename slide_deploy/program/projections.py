@@ -100,7 +100,7 @@ def is_read_by(weight: object, nodes: set[Node]) -> bool:
 
 
 @dataclass(frozen=True)
-class Place:
+class ProjectionPlace:
     """Where the features of a value are: in the middle of an axis of (outer, features, inner).
 
     Attributes:
@@ -119,7 +119,7 @@ class Place:
         return same_size(self.outer, 1) and same_size(self.inner, 1)
 
 
-class Unreadable(Exception):
+class UnreadableProjection(Exception):
     """Somebody reads the features who is no projection; the text says who."""
 
 
@@ -141,13 +141,13 @@ def projections_behind(
         The operators, in their order; those that ``through`` names among them.
 
     Raises:
-        Unreadable: if an answer, or an operator that is none of these, reads the features.
+        UnreadableProjection: if an output of the network, or another operator, reads the features.
     """
     features = shape(source)[axis]
-    places: dict[Node, Place] = {source: Place(axis % len(shape(source)))}
+    places: dict[Node, ProjectionPlace] = {source: ProjectionPlace(axis % len(shape(source)))}
     found: list[Node] = []
     if editor.is_answer(source):
-        raise Unreadable("it is an answer of the network")
+        raise UnreadableProjection("it is an answer of the network")
     is_behind = False
     for node in editor.program.graph.nodes:
         if node is source:
@@ -164,9 +164,9 @@ def projections_behind(
                     found.append(node)
                     place = before
             if place is None:
-                raise Unreadable(f"{layer_of(node)} reads it as well, by {_name(node)}")
+                raise UnreadableProjection(f"{layer_of(node)} reads it as well, by {_name(node)}")
             if editor.is_answer(node):
-                raise Unreadable("it is an answer of the network")
+                raise UnreadableProjection("it is an answer of the network")
             places[node] = place
     return found
 
@@ -176,7 +176,7 @@ def _name(node: Node) -> str:
     return found.name if found is not None else str(node.target)
 
 
-def _reads_whole(node: Node, places: Mapping[Node, Place]) -> bool:
+def _reads_whole(node: Node, places: Mapping[Node, ProjectionPlace]) -> bool:
     """Whether a node is a projection of nothing but the features."""
     found = call(node)
     if found is None or [each in places for each in node.all_input_nodes].count(True) != 1:
@@ -192,7 +192,9 @@ def _reads_whole(node: Node, places: Mapping[Node, Place]) -> bool:
     )
 
 
-def _place_behind(node: Node, places: Mapping[Node, Place], features: Any) -> Place | None:
+def _place_behind(
+    node: Node, places: Mapping[Node, ProjectionPlace], features: Any
+) -> ProjectionPlace | None:
     """Where the features are behind an operator; None if it does something to them."""
     if node.target is operator.getitem:
         return places[node.all_input_nodes[0]]
@@ -212,13 +214,13 @@ def _place_behind(node: Node, places: Mapping[Node, Place], features: Any) -> Pl
         return place
     order = permutation(found)
     if order is not None:
-        return Place(order.index(place.axis), place.outer, place.inner)
+        return ProjectionPlace(order.index(place.axis), place.outer, place.inner)
     if is_reshape(found):
         return _reshaped(place, features, shape(node.args[0]), shape(node))
     return _other_axes(found, place) if found.name in _OTHER_AXES else None
 
 
-def _other_axes(found: Call, place: Place) -> Place | None:
+def _other_axes(found: Call, place: ProjectionPlace) -> ProjectionPlace | None:
     """Behind an operator of some axes, if the features' is none of them."""
     rank = len(shape(found.node.args[0]))
     given = found.arguments.get(_OTHER_AXES[found.name])
@@ -231,10 +233,12 @@ def _other_axes(found: Call, place: Place) -> Place | None:
         found.name == "mean" and not found.arguments.get("keepdim")
     )
     lost = sum(axis % rank < place.axis for axis in axes) if is_gone else 0
-    return Place(place.axis - lost, place.outer, place.inner)
+    return ProjectionPlace(place.axis - lost, place.outer, place.inner)
 
 
-def _reshaped(place: Place, features: Any, before: Any, after: Any) -> Place | None:
+def _reshaped(
+    place: ProjectionPlace, features: Any, before: Any, after: Any
+) -> ProjectionPlace | None:
     """Behind a reshape, if it leaves the features side by side."""
     cut = (*before[: place.axis], place.outer, features, place.inner, *before[place.axis + 1 :])
     piece = place.axis + 1
@@ -244,4 +248,4 @@ def _reshaped(place: Place, features: Any, before: Any, after: Any) -> Place | N
     axis = next(index for index, pieces in enumerate(held.axes) if piece in pieces)
     pieces: Pieces = held.axes[axis]
     at = pieces.index(piece)
-    return Place(axis, held.size(pieces[:at]), held.size(pieces[at + 1 :]))
+    return ProjectionPlace(axis, held.size(pieces[:at]), held.size(pieces[at + 1 :]))

@@ -14,23 +14,22 @@ from benchmarks.record import Configuration
 from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
 from exporters.attention import AttentionFiles
 from exporters.registry import exporter_for
-from slide_deploy import interruption
 from slide_deploy.backends.registry import timed_target_named
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
-from slide_deploy.folders import require_writable_folder
+from slide_deploy.files.folders import require_writable_folder
+from slide_deploy.files.writing import STDOUT, require_writable
+from slide_deploy.folding.model import fold_attention, reparameterize
 from slide_deploy.formats import Format, format_run_on, known_formats
 from slide_deploy.lowerings import FORMS, Lowering
 from slide_deploy.machine import describe
 from slide_deploy.models.slide_attention import FoldedSlideAttention, Layout, SlideAttention
 from slide_deploy.precisions import precision_named
-from slide_deploy.reparameterize import fold_attention, reparameterize
+from slide_deploy.process import interruption
 from slide_deploy.tuning.choice import choose, geometry_of, sensible_strips
-from slide_deploy.tuning.defaults import measured_as
 from slide_deploy.tuning.store import Table, read_table, shipped_file, user_file
 from slide_deploy.tuning.table import Entry, Geometry
-from slide_deploy.writing import STDOUT, require_writable
 
 Attentions = dict[Geometry, FoldedSlideAttention]
 
@@ -145,7 +144,7 @@ def _arithmetic(target: str, precision: str) -> str:
     record = precision_named(precision)
     if target in record.computed_in:
         return record.computed_in[target]
-    is_float32 = record.is_quantised or measured_as(target, precision) == "float32"
+    is_float32 = record.is_quantised or record.measured_on(target) == "float32"
     return "float32" if is_float32 else "default"
 
 
@@ -187,7 +186,7 @@ def attentions_of(trained: Deployable) -> Attentions:
 
 def _random_attention(text: str) -> FoldedSlideAttention:
     """Latency does not depend on the weights."""
-    from benchmarks.peers.subject import attention
+    from benchmarks.baselines.subject import attention
 
     layout: Layout = "nchw" if ":nchw" in text else "tokens"
     branched = attention(text.replace(":nchw", "", 1), layout).branched()

@@ -6,10 +6,10 @@ A module with the functions of ``exporters.quantisation.onnx_file`` as far as it
 import logging
 from pathlib import Path
 
-from exporters.quantisation.plan import Plan
+from exporters.quantisation.plan import QuantisationPlan
 
 
-def quantise(source: Path, target: Path, plan: Plan) -> None:
+def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
     """Write a file whose weights and activations have 8 bits.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from slide_deploy.deployable.record import Deployable
-from slide_deploy.writing import draft_of
+from slide_deploy.files.writing import draft_of
 
 # A quarter of them is held back.
 EXAMPLES = 40

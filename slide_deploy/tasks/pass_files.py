@@ -15,36 +15,36 @@ from pathlib import Path
 
 from torch.export import ExportedProgram
 
-from benchmarks.passes.networks import Network, networks_named
+from benchmarks.passes.networks import PassNetwork, networks_named
 from benchmarks.passes.plain import FORMATS, write_plain
-from benchmarks.passes.record import PLAIN, Written
-from benchmarks.passes.variants import Variant, measured_passes, variants
+from benchmarks.passes.record import PLAIN, WrittenVariant
+from benchmarks.passes.variants import PassVariant, measured_passes, variants
 from exporters.base import ExportRequest
 from exporters.jobs import Job, jobs_of
 from exporters.outcome import ExportOptions
 from exporters.quiet import quiet
 from exporters.registry import exporter_for
-from slide_deploy import interruption
 from slide_deploy.backends import open_file
-from slide_deploy.cases import Answers, Case, verification_cases
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, SlideDeployError
-from slide_deploy.parity import LIMITS, verify
+from slide_deploy.folding.model import reparameterize
+from slide_deploy.process import interruption
+from slide_deploy.process.torch_defaults import torch_defaults
 from slide_deploy.program.traced import Traced
-from slide_deploy.progress import Steps
-from slide_deploy.reference import reference_answers
-from slide_deploy.reparameterize import reparameterize
 from slide_deploy.tasks.options import AUTO, read_lowering
-from slide_deploy.torch_defaults import torch_defaults
-from slide_deploy.verification import answers_of
+from slide_deploy.terminal.progress import Steps
+from slide_deploy.verification.cases import Answers, Case, verification_cases
+from slide_deploy.verification.parity import LIMITS, verify
+from slide_deploy.verification.trained_outputs import trained_outputs
+from slide_deploy.verification.verify import outputs_of
 
 PRECISION = "float32"
 Step = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Subject:
+class PassSubject:
     """A network with the answers that its files must give.
 
     Attributes:
@@ -55,7 +55,7 @@ class Subject:
         answers: the true ones to them.
     """
 
-    network: Network
+    network: PassNetwork
     quick: bool
     deployable: Deployable
     cases: tuple[Case, ...]
@@ -69,7 +69,7 @@ class Subject:
         """
         session = open_file(path)
         verdict = verify(
-            lambda feeds: answers_of(session, self.deployable, feeds),
+            lambda feeds: outputs_of(session, self.deployable, feeds),
             self.cases,
             self.answers,
             runtime=session.runtime,
@@ -82,15 +82,17 @@ class Subject:
             )
 
 
-def subject(network: Network, quick: bool) -> Subject:
+def subject(network: PassNetwork, quick: bool) -> PassSubject:
     """A network and its true answers."""
     deployable = network.deployable(quick)
     cases = verification_cases(deployable.inputs)
-    return Subject(network, quick, deployable, cases, reference_answers(deployable, cases).answers)
+    return PassSubject(
+        network, quick, deployable, cases, trained_outputs(deployable, cases).answers
+    )
 
 
 @torch_defaults()
-def write_files(each: Subject, formats: Sequence[str], place: Path, step: Step) -> None:
+def write_files(each: PassSubject, formats: Sequence[str], place: Path, step: Step) -> None:
     """Write the files of a network into ``place/NETWORK/FORMAT``, in the place of older ones.
 
     Raises:
@@ -109,7 +111,7 @@ def write_files(each: Subject, formats: Sequence[str], place: Path, step: Step) 
         _write_format(each, job, folder, step)
 
 
-def _write_format(each: Subject, job: Job, folder: Path, step: Step) -> None:
+def _write_format(each: PassSubject, job: Job, folder: Path, step: Step) -> None:
     exporter = job.exporter
     step(f"{each.network.name}: {PLAIN} {exporter.format}")
     (plain, *_) = exporter.paths(folder / PLAIN)
@@ -141,7 +143,7 @@ def _write_format(each: Subject, job: Job, folder: Path, step: Step) -> None:
             for report in request.reports
             if report.changes and report.name in measured
         }
-    Written(
+    WrittenVariant(
         each.network.name,
         exporter.format,
         exporter.record.target,
@@ -154,8 +156,8 @@ def _write_format(each: Subject, job: Job, folder: Path, step: Step) -> None:
 
 
 def _requests(
-    request: ExportRequest, wanted: Sequence[Variant]
-) -> Iterator[tuple[Variant, ExportRequest]]:
+    request: ExportRequest, wanted: Sequence[PassVariant]
+) -> Iterator[tuple[PassVariant, ExportRequest]]:
     """One at a time: each holds weights of its own."""
     for variant in wanted:
         yield variant, replace(request, passes=variant.passes)
@@ -174,7 +176,7 @@ def _fingerprint(program: ExportedProgram) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _steps(network: Network, format: str) -> int:
+def _steps(network: PassNetwork, format: str) -> int:
     return 1 + len(variants(exporter_for(format).passes(), network.each))
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from exporters.outcome import ExportOptions
 from exporters.quantisation.calibration import read_calibration
 from slide_deploy.backends.opening import require_target, target_for
-from slide_deploy.cases import Case, example_case
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
@@ -15,10 +14,11 @@ from slide_deploy.graph_checks.policy import standard_ops
 from slide_deploy.graph_checks.rules.precision import RULE
 from slide_deploy.images.description import Preprocessing, read_description
 from slide_deploy.precisions import FLOAT32, Precision, precision_named
+from slide_deploy.verification.cases import Case, example_case
 
 
 @dataclass(frozen=True)
-class Proof:
+class FormProof:
     """What a file is held to.
 
     Attributes:
@@ -61,7 +61,7 @@ def precision_to_prove(path: Path, asked: str | None, target: str | None = None)
 
 def examples_to_prove(
     path: Path, deployable: Deployable, precision: Precision, calibration: Path | None
-) -> Proof:
+) -> FormProof:
     """The examples that an export of the same calibration set held back.
 
     Args:
@@ -79,7 +79,7 @@ def examples_to_prove(
                 f"--calibration is for files of int8, and {path} is held to {precision.name}: "
                 f"leave it out."
             )
-        return Proof()
+        return FormProof()
     if calibration is None:
         raise InputError(
             f"{precision.name} is proved on examples, as ranges of values say nothing of noise: "
@@ -98,4 +98,4 @@ def examples_to_prove(
             f"{calibration} is another set than the one that {path.name} was calibrated on, which "
             f"may have held back others",
         )
-    return Proof((example_case("examples held back", found.held_back),), remarks)
+    return FormProof((example_case("examples held back", found.held_back),), remarks)

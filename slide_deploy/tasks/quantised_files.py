@@ -17,7 +17,7 @@ from pathlib import Path
 from torch import nn
 
 from benchmarks.passes.networks import networks_named
-from benchmarks.quantisation.record import DEFAULT, FLOAT32, Variant, Written
+from benchmarks.quantisation.record import DEFAULT, FLOAT32, QuantisedVariant, WrittenFamily
 from exporters.base import Exporter
 from exporters.jobs import Job, jobs_of
 from exporters.outcome import ExportOptions
@@ -26,23 +26,23 @@ from exporters.quantisation.families import Family
 from exporters.quantisation.making import Making
 from exporters.quantisation.plan import by_family
 from exporters.registry import exporter_for
-from slide_deploy import interruption
 from slide_deploy.backends import open_file
-from slide_deploy.cases import Answers, Case, example_case
-from slide_deploy.companions import files_of
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.files.companions import files_of
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.formats import Format, known_formats
-from slide_deploy.parity import Verification, verify
 from slide_deploy.precisions import Precision, precision_named
-from slide_deploy.progress import Steps
-from slide_deploy.reference import reference_answers
-from slide_deploy.reparameterize import reparameterize
+from slide_deploy.process import interruption
+from slide_deploy.process.torch_defaults import torch_defaults
 from slide_deploy.tasks.noise_examples import write_noise
 from slide_deploy.tasks.options import AUTO, read_lowering
-from slide_deploy.torch_defaults import torch_defaults
-from slide_deploy.verification import answers_of, feeds_of
+from slide_deploy.terminal.progress import Steps
+from slide_deploy.verification.cases import Answers, Case, example_case
+from slide_deploy.verification.parity import Verification, verify
+from slide_deploy.verification.trained_outputs import trained_outputs
+from slide_deploy.verification.verify import feeds_of, outputs_of
 
 INT8 = "int8"
 FORMATS = tuple(each.name for each in known_formats() if INT8 in each.precisions)
@@ -56,7 +56,7 @@ _STEPS = 5 + len(Family)
 
 
 @dataclass(frozen=True)
-class Subject:
+class QuantisedSubject:
     """A network with the answers that its files must give.
 
     Attributes:
@@ -84,7 +84,7 @@ class Subject:
         """Hold a file against the trained network."""
         session = open_file(path)
         return verify(
-            lambda feeds: answers_of(session, self.deployable, feeds),
+            lambda feeds: outputs_of(session, self.deployable, feeds),
             [self.case],
             [self.answers],
             runtime=session.runtime,
@@ -94,7 +94,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Wish:
+class QuantisedWish:
     """A file to make of one in float32.
 
     Attributes:
@@ -114,7 +114,7 @@ class Wish:
         return tuple(name for name in self.record.quantised if name in present)
 
 
-def wishes(record: Format, source: Path, plain: Path) -> Iterator[Wish]:
+def wishes(record: Format, source: Path, plain: Path) -> Iterator[QuantisedWish]:
     """The files to make.
 
     Args:
@@ -125,8 +125,8 @@ def wishes(record: Format, source: Path, plain: Path) -> Iterator[Wish]:
     present = [each.value for each in Family if each in set(by_family(source).values())]
     default = [name for name in record.quantised if name in present]
 
-    def of(name: str, families: Sequence[str]) -> Wish:
-        return Wish(name, replace(record, quantised=tuple(families)), source)
+    def of(name: str, families: Sequence[str]) -> QuantisedWish:
+        return QuantisedWish(name, replace(record, quantised=tuple(families)), source)
 
     yield of(DEFAULT, default)
     for name in present:
@@ -138,15 +138,15 @@ def wishes(record: Format, source: Path, plain: Path) -> Iterator[Wish]:
         yield of("all families", present)
     if INT8 in record.other_passes:
         convolved = tuple({*record.quantised, Family.POINTWISE.value})
-        yield Wish("passes of float32", replace(record, quantised=convolved), plain)
+        yield QuantisedWish("passes of float32", replace(record, quantised=convolved), plain)
     if record.quantiser in _OTHERS:
         other = replace(record, quantiser=_OTHERS[record.quantiser])
-        yield Wish(f"{DEFAULT}, by NNCF", other, source)
+        yield QuantisedWish(f"{DEFAULT}, by NNCF", other, source)
 
 
 @torch_defaults()
 def write_files(
-    subject: Subject, exporter: Exporter, written: Written, place: Path, step: Step
+    subject: QuantisedSubject, exporter: Exporter, written: WrittenFamily, place: Path, step: Step
 ) -> None:
     """Write the files of a format into ``place/NETWORK/FORMAT``, in the place of older ones.
 
@@ -168,7 +168,7 @@ def write_files(
     plain, source = (exporter.paths(folder / name)[0] for name in (FLOAT32, "source"))
     exporter.write(subject.job(exporter, FLOAT32).request, plain)
     exporter.write(replace(subject.job(exporter, INT8).request, precision=FLOAT32), source)
-    found = [_proved(subject, Variant(FLOAT32, plain.name, (), 0, 0, (), ""), plain)]
+    found = [_proved(subject, QuantisedVariant(FLOAT32, plain.name, (), 0, 0, (), ""), plain)]
     for number, wish in enumerate(wishes(exporter.record, source, plain)):
         step(f"{exporter.format}: {wish.name}")
         path = exporter.paths(folder / f"int8-{number}")[0]
@@ -179,9 +179,9 @@ def write_files(
     replace(written, variants=tuple(found)).write(folder)
 
 
-def _made(subject: Subject, wish: Wish, path: Path) -> Variant:
+def _made(subject: QuantisedSubject, wish: QuantisedWish, path: Path) -> QuantisedVariant:
     """A file in int8, or why there is none."""
-    empty = Variant(wish.name, "", wish.families, 0, 0, (), "")
+    empty = QuantisedVariant(wish.name, "", wish.families, 0, 0, (), "")
     session = open_file(wish.source)
     examples = subject.calibration.measured.mapped(
         lambda feeds: feeds_of(session, subject.deployable, feeds)
@@ -196,7 +196,7 @@ def _made(subject: Subject, wish: Wish, path: Path) -> Variant:
         return replace(empty, fault=str(error))
 
 
-def _proved(subject: Subject, made: Variant, path: Path) -> Variant:
+def _proved(subject: QuantisedSubject, made: QuantisedVariant, path: Path) -> QuantisedVariant:
     precision = precision_named(INT8 if made.families else FLOAT32)
     verdict = subject.verdict(path, precision)
     snr = verdict.worst.snr_db
@@ -209,7 +209,7 @@ def _proved(subject: Subject, made: Variant, path: Path) -> Variant:
     )
 
 
-def subject_named(name: str, quick: bool, folder: Path) -> Subject:
+def subject_named(name: str, quick: bool, folder: Path) -> QuantisedSubject:
     """A network, noise to calibrate it on and its true answers."""
     (network,) = networks_named((name,))
     deployable = network.deployable(quick)
@@ -218,10 +218,10 @@ def subject_named(name: str, quick: bool, folder: Path) -> Subject:
     options = ExportOptions(FORMATS, folder, precision=INT8, calibration=archive)
     calibration = read_calibration(archive, deployable, options)
     case = example_case("examples held back", calibration.held_back)
-    answers = reference_answers(deployable, [case]).answers[0]
+    answers = trained_outputs(deployable, [case]).answers[0]
     folded, _ = reparameterize(deployable.model)
     learn_map_sizes(deployable, folded)
-    return Subject(deployable, folded, calibration, case, answers)
+    return QuantisedSubject(deployable, folded, calibration, case, answers)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -246,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     exporter = exporter_for(format)
                     exporter.require(INT8)
                     target = exporter.record.target
-                    known = Written(name, format, target, chosen.quick, examples, ())
+                    known = WrittenFamily(name, format, target, chosen.quick, examples, ())
                     write_files(subject, exporter, known, chosen.folder, step)
     except SlideDeployError as error:
         print(error, file=sys.stderr)

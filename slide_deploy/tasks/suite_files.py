@@ -5,19 +5,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slide_deploy.errors import InputError
-from slide_deploy.image_size import parse_size
+from slide_deploy.parsing import parse_size
 from slide_deploy.precisions import FLOAT32, precision_named
 from slide_deploy.tasks.options import AUTO, read_lowering
 
 if TYPE_CHECKING:
-    from benchmarks.suite import Wanted
+    from benchmarks.suite import WantedFile
     from slide_deploy.deployable.record import Deployable
 
 # Options of `slide-deploy export` that a suite may give, with their types.
 OPTIONS: dict[str, type] = {"precision": str, "dynamic_batch": bool, "lowering": str}
 
 
-def export_for_suite(wanted: "Wanted", folder: Path) -> Path:
+def export_for_suite(wanted: "WantedFile", folder: Path) -> Path:
     """Write what a suite wants; see ``benchmarks.suite.Export``.
 
     Raises:
@@ -32,7 +32,7 @@ def export_for_suite(wanted: "Wanted", folder: Path) -> Path:
     return _network(wanted, folder)
 
 
-def _network(wanted: "Wanted", folder: Path) -> Path:
+def _network(wanted: "WantedFile", folder: Path) -> Path:
     """A checkpoint or a network of the user's, verified as ``slide-deploy export`` does it."""
     from exporters.outcome import ExportOptions
     from exporters.pipeline import export
@@ -54,7 +54,7 @@ def _network(wanted: "Wanted", folder: Path) -> Path:
     return file.paths[0]
 
 
-def _trained(wanted: "Wanted", folder: Path, dynamic_batch: bool) -> "Deployable":
+def _trained(wanted: "WantedFile", folder: Path, dynamic_batch: bool) -> "Deployable":
     from slide_deploy.deployable.factory import deployable_factory
     from slide_deploy.deployable.trained import deployable_checkpoint
     from slide_deploy.hosts import Overrides, load_checkpoint
@@ -75,12 +75,12 @@ def _trained(wanted: "Wanted", folder: Path, dynamic_batch: bool) -> "Deployable
     return deployable_checkpoint(loaded, dynamic_batch=dynamic_batch)
 
 
-def _random_checkpoint(wanted: "Wanted", folder: Path) -> Path:
+def _random_checkpoint(wanted: "WantedFile", folder: Path) -> Path:
     """A checkpoint with random weights, as if trained: latency does not depend on their values."""
     import torch
 
-    from benchmarks.peers.subject import network
-    from slide_deploy.writing import draft_of
+    from benchmarks.baselines.subject import network
+    from slide_deploy.files.writing import draft_of
 
     assert wanted.architecture is not None
     assert wanted.image_size is not None
@@ -91,21 +91,21 @@ def _random_checkpoint(wanted: "Wanted", folder: Path) -> Path:
     return path
 
 
-def _attention(wanted: "Wanted", folder: Path) -> Path:
+def _attention(wanted: "WantedFile", folder: Path) -> Path:
     """One attention, folded and lowered; maps in, maps out."""
-    from benchmarks.peers.subject import attention
+    from benchmarks.baselines.subject import attention
     from exporters.attention import Alone, attention_traces
     from exporters.base import ExportRequest
     from exporters.quantisation.calibration import noise
     from exporters.quantisation.making import write
     from exporters.registry import exporter_for
     from slide_deploy.backends import open_file
-    from slide_deploy.cases import example_case, verification_cases
-    from slide_deploy.folders import working_folder
+    from slide_deploy.files.folders import working_folder
+    from slide_deploy.folding.model import fold_attention
     from slide_deploy.lowerings import for_file
     from slide_deploy.models.slide_attention import SlideAttention
-    from slide_deploy.references.making import store_reference_of
-    from slide_deploy.reparameterize import fold_attention
+    from slide_deploy.verification.cases import example_case, verification_cases
+    from slide_deploy.verification.reference_outputs.making import store_reference_of
 
     assert wanted.attention is not None
     subject = attention(wanted.attention)

@@ -8,11 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from slide_deploy.errors import InputError
-from slide_deploy.folders import shared_file
-from slide_deploy.reading import read_json
-from slide_deploy.tuning.strict import decode
+from slide_deploy.files.folders import shared_file
+from slide_deploy.files.reading import read_json
+from slide_deploy.files.validation import validated
+from slide_deploy.files.writing import write_text
 from slide_deploy.tuning.table import TABLE_VERSION, Entry
-from slide_deploy.writing import write_text
 
 # A thousand entries need some 4 MB.
 MAX_BYTES = 64 << 20
@@ -97,8 +97,8 @@ def read_table(path: Path) -> Table:
     if version != TABLE_VERSION:
         raise _unusable(path, f"it states no version that is known, as {TABLE_VERSION}")
     try:
-        entries = decode(_Document, content).entries
-    except (ValueError, OverflowError, RecursionError) as error:
+        entries = validated(_Document, content).entries
+    except (ValueError, RecursionError) as error:
         raise _unusable(path, str(error)) from error
     if len({entry.key for entry in entries}) < len(entries):
         raise _unusable(path, "two entries are of the same contest")

@@ -152,9 +152,9 @@ class Entry:
 
 
 def best(trials: tuple[Trial, ...], baseline: str) -> str:
-    """The fastest of those that are faster than the baseline beyond doubt; else the baseline.
+    """The fastest of those that are faster than the baseline beyond warning; else the baseline.
 
-    Beyond doubt is: all of the ratio's interval lies below 1, in the long race.
+    Beyond warning is: all of the ratio's interval lies below 1, in the long race.
     """
     faster = [
         trial for trial in trials if trial.final and trial.high < 1 and trial.lowering != baseline

@@ -170,7 +170,7 @@ def test_the_forms_are_raced_first_where_that_is_asked_for(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     # A real race, of two forms.
-    monkeypatch.setattr(contests, "FORMS", {name: FORMS[name] for name in ("depthwise", "dual")})
+    monkeypatch.setattr(contests, "FORMS", {name: FORMS[name] for name in ("depthwise", "flat")})
     monkeypatch.setattr(tune_first, "STRIPS", (1, 2))
     monkeypatch.setattr(tune_first, "SECONDS", 0.1)
     done = slide_deploy.export(
@@ -195,13 +195,13 @@ def test_options_mean_what_they_mean_on_the_command_line(tmp_path: Path) -> None
         input_names=["picture"],
         output_names=["scores"],
         dynamic_batch=True,
-        lowering="per-offset/2",
+        lowering="running-mean/2",
         keep_failed=True,  # the policy may know other names
         progress=steps.append,
     )
     path = tmp_path / "new" / "mine.onnx"
     assert done.paths == {"onnx": path}
-    assert {str(each) for each in done.file("onnx").lowerings.values()} == {"per-offset/2"}
+    assert {str(each) for each in done.file("onnx").lowerings.values()} == {"running-mean/2"}
     assert "write onnx" in steps and steps[0] == "load the network"
     session = open_file(path)
     assert session.inputs[0].name == "picture" and session.inputs[0].shape[0] is None

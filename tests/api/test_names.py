@@ -172,6 +172,6 @@ def test_a_type_checker_sees_the_types(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--follow-imports=silent", str(script)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert 'Revealed type is "exporters.outcome.ExportResult"' in done.stdout, done.stdout
-    assert "slide_deploy.reparameterize.Certificate" in done.stdout
+    assert "slide_deploy.folding.model.Certificate" in done.stdout
     assert 'theirs.py:6: error: Argument "to"' in done.stdout
     assert "theirs.py:7: error: Module has no attribute" in done.stdout

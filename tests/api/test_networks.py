@@ -175,7 +175,7 @@ def test_fold_refuses_what_cannot_be_traced() -> None:
         slide_deploy.fold(drawn(Branched()), {"picture": IMAGE})
 
 
-@pytest.mark.parametrize("form", ["depthwise", "per-offset/2", "flat", "FLAT"])
+@pytest.mark.parametrize("form", ["depthwise", "running-mean/2", "flat", "FLAT"])
 def test_lower_takes_trained_and_folded_modules(form: str) -> None:
     model = network()
     before = state(model)
@@ -192,7 +192,7 @@ def test_lower_takes_a_form_for_each_attention() -> None:
     folded, _ = slide_deploy.fold(NANO)
     first, second = held(folded, FoldedSlideAttention)
     lowered = slide_deploy.lower(
-        NANO, {first: "flat", second: slide_deploy.Lowering("per-offset", 2)}
+        NANO, {first: "flat", second: slide_deploy.Lowering("running-mean", 2)}
     )
     assert type(lowered.get_submodule(first).form).__name__ == "Flat"
     assert lowered.get_submodule(second).strips == 2

@@ -8,7 +8,7 @@ import numpy as np
 
 from slide_deploy.backends.base import Session, Stream
 from slide_deploy.backends.inputs import random_arrays
-from slide_deploy.pte.companion import METHOD, companion_text
+from slide_deploy.saved.pte.companion import METHOD, companion_text
 
 WEIGHTS = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
 

@@ -15,7 +15,7 @@ from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.litert import delegates
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
-from slide_deploy.tflite.opening import opened
+from slide_deploy.saved.tflite.opening import opened
 from tests.backends.files import WEIGHTS, litert_file
 from tests.backends.stand_ins import litert as stand_in
 
@@ -62,7 +62,7 @@ def test_streams_have_memory_of_their_own(path: Path) -> None:
 
 
 def test_inner_values_are_called_as_the_graph_calls_them(path: Path) -> None:
-    tell = target_named("litert:reference").inner_values
+    tell = target_named("litert:reference").intermediates
     assert tell is not None
     values = tell(path, {"x": X})
     assert set(values) == {"y"} <= set(opened(path).names[0])

@@ -7,8 +7,8 @@ from benchmarks.record import Configuration
 from slide_deploy.backends.base import untimed
 from slide_deploy.backends.inputs import random_arrays
 from slide_deploy.backends.registry import target_named
-from slide_deploy.backends.torch.device import Device
-from slide_deploy.backends.torch.run import Calls, placed_on, prepare
+from slide_deploy.backends.torch.device import TorchDevice
+from slide_deploy.backends.torch.run import ModuleCalls, placed_on, prepare
 from slide_deploy.errors import InputError
 from tests.backends.cases import case_of, pretend_platform
 from tests.backends.files import bound
@@ -24,7 +24,7 @@ def threads():
 
 
 def test_a_checkpoint_runs_as_it_was_trained(nano: Golden) -> None:
-    ready = prepare(Device("cpu"), nano.path, Configuration(batch=3))
+    ready = prepare(TorchDevice("cpu"), nano.path, Configuration(batch=3))
     assert not ready.module.training
     (image,) = placed_on("cpu", ready.inputs, random_arrays(ready.inputs))
     torch.testing.assert_close(ready.module(image), nano.load().model(image))
@@ -56,10 +56,10 @@ def test_threads_are_set(written) -> None:
 
 def test_no_gradients_are_kept(written) -> None:
     path = written / "torch-1" / "small.pt2"
-    ready = prepare(Device("cpu"), path, Configuration())
+    ready = prepare(TorchDevice("cpu"), path, Configuration())
     seen = []
     ready.module.register_forward_hook(lambda *_: seen.append(torch.is_inference_mode_enabled()))
-    stream = Calls(Device("cpu"), ready)
+    stream = ModuleCalls(TorchDevice("cpu"), ready)
     stream.bind(random_arrays(ready.inputs))
     stream.run()
     assert seen == [True]

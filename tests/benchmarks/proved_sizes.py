@@ -11,11 +11,14 @@ import numpy as np
 
 from slide_deploy.backends.base import Availability, Feeds, FunctionStream, Port, Session, Target
 from slide_deploy.backends.inputs import sized
-from slide_deploy.draws import normal
 from slide_deploy.errors import InputError
 from slide_deploy.precisions import FLOAT32
-from slide_deploy.references.record import ExpectedCase, Reference, expected
-from slide_deploy.references.reference_file import reference_path, write_reference
+from slide_deploy.verification.draws import normal
+from slide_deploy.verification.reference_outputs.record import ExpectedCase, Reference, expected
+from slide_deploy.verification.reference_outputs.reference_file import (
+    reference_path,
+    write_reference,
+)
 
 RIGHT = 2.0
 

@@ -10,10 +10,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks import artifact as module
 from benchmarks.artifact import describe_artifact
-from slide_deploy.companions import files_of
 from slide_deploy.errors import InputError
+from slide_deploy.files.companions import files_of
+from slide_deploy.files.hashing import sha256
 from slide_deploy.graph_checks import read_graph, traffic
-from slide_deploy.hashing import sha256
 from tests.graph_checks.small_models import Files, exported_nano
 
 

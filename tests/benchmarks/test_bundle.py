@@ -17,7 +17,7 @@ from benchmarks.artifact import describe_artifact
 from benchmarks.bundle import FOR_CHECKPOINTS, LIGHT, code, requirements, write_bundle
 from benchmarks.measuring import bundle_runner, plan_file
 from benchmarks.measuring.bundle_runner import adapted, summary
-from benchmarks.measuring.race import Plan
+from benchmarks.measuring.race import RacePlan
 from benchmarks.record import Candidate, Configuration, Measurement, Round, Run
 from benchmarks.result import read
 from slide_deploy.backends.onnxruntime import cpu, cuda, directml, openvino, tensorrt
@@ -29,9 +29,9 @@ from tests.support import GOLDEN, copied
 ROOT = Path(__file__).parents[2]
 # The light code that imports them.
 ABOUT_RUNTIMES = (
-    *("slide_deploy/aimodel/", "slide_deploy/backends/", "slide_deploy/mlpackage/"),
-    *("slide_deploy/pte/", "slide_deploy/tflite/"),
-    "benchmarks/measuring/products.py",
+    *("slide_deploy/saved/aimodel/", "slide_deploy/backends/", "slide_deploy/saved/mlpackage/"),
+    *("slide_deploy/saved/pte/", "slide_deploy/saved/tflite/"),
+    "benchmarks/measuring/matmuls.py",
 )
 # What the runtimes of a device bring; each target imports its own, late.
 RUNTIMES = {
@@ -47,12 +47,12 @@ def files() -> Files:
     return exported_nano()
 
 
-def plan_of(*pairs: tuple[Path, str], **settings) -> Plan:
+def plan_of(*pairs: tuple[Path, str], **settings) -> RacePlan:
     candidates = tuple(
         Candidate(f"{path.name} on {target}", str(path), target) for path, target in pairs
     )
     artifacts = {each.name: describe_artifact(Path(each.path)) for each in candidates}
-    return Plan(candidates, artifacts, **settings)
+    return RacePlan(candidates, artifacts, **settings)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_bundle_is_written_whole_or_not_at_all(
 ) -> None:
     out = tmp_path / "b.zip"
     out.write_text("what was there")
-    missing = Plan((Candidate("a", str(tmp_path / "no.onnx"), "onnxruntime:cpu"),))
+    missing = RacePlan((Candidate("a", str(tmp_path / "no.onnx"), "onnxruntime:cpu"),))
     with pytest.raises(InputError, match="does not exist"):
         write_bundle(missing, out)
 
@@ -244,7 +244,7 @@ def test_a_plan_is_read_back_exactly() -> None:
     configuration = Configuration(
         threads=3, pinned=(0, 2), shapes={"image": (1, 3, 8, 8)}, options={"a": "b"}
     )
-    plan = Plan(
+    plan = RacePlan(
         (Candidate("ä", "models/1/m.onnx", "onnxruntime:cpu", configuration),),
         {"ä": describe_artifact(GOLDEN / "slide_swin_nano.pth")},
         seconds=2.5,
@@ -273,7 +273,7 @@ def test_a_plan_of_another_kind_is_refused(text: str, reason: str) -> None:
 
 
 def test_the_device_has_fewer_cores_than_the_plan() -> None:
-    plan = Plan((Candidate("a", "a", "t", Configuration(threads=16)),), limits=16, seconds=10)
+    plan = RacePlan((Candidate("a", "a", "t", Configuration(threads=16)),), limits=16, seconds=10)
     assert adapted(plan, 4, None, None).candidates[0].configuration.threads == 4
     assert adapted(plan, 4, None, None).limits == 4
     assert adapted(plan, 64, None, None) == plan
@@ -367,4 +367,4 @@ def test_a_damaged_bundle_is_said_in_a_sentence(unpacked: Path) -> None:
 
 def test_the_script_is_understood_by_any_python_3() -> None:
     ast.parse(bundle.RUN, feature_version=(3, 4))
-    assert json.loads(json.dumps(asdict(Plan(()))))
+    assert json.loads(json.dumps(asdict(RacePlan(()))))

@@ -27,7 +27,7 @@ sys.meta_path.insert(0, Refuse())
 COMMAND = """
 from functools import partial
 from benchmarks.measuring import race
-race.Plan = partial(race.Plan, warm_up=0.5)
+race.RacePlan = partial(race.RacePlan, warm_up=0.5)
 from slide_deploy.__main__ import main
 main()
 """

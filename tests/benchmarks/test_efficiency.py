@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.efficiency import doubt_of, share_of_limit
+from benchmarks.efficiency import share_of_limit, warning_of
 from benchmarks.record import Artifact, Candidate, Configuration, Limits, Measurement, Round
 
 # 10^9 multiply-accumulates at 10^11 a second take 10 ms; 4 * 10^7 bytes at 10^10 a second take 4.
@@ -37,14 +37,14 @@ def test_what_stays_in_the_cache_is_not_moved() -> None:
 
 @pytest.mark.parametrize(("share", "shown"), [(1.006, "101%"), (2.72, "272%")])
 def test_a_share_above_the_limit_is_doubted(share: float, shown: str) -> None:
-    doubt = doubt_of(share, replace(LIMITS, product="numpy, 512 x 512"))
-    assert doubt is not None and doubt.startswith("the limit was measured too low")
-    assert shown in doubt and "numpy, 512 x 512" in doubt
+    warning = warning_of(share, replace(LIMITS, product="numpy, 512 x 512"))
+    assert warning is not None and warning.startswith("the limit was measured too low")
+    assert shown in warning and "numpy, 512 x 512" in warning
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0, 1.004])
 def test_a_share_that_is_shown_as_possible_is_not_doubted(share: float) -> None:
-    assert doubt_of(share, LIMITS) is None
+    assert warning_of(share, LIMITS) is None
 
 
 def test_all_images_that_are_at_work_count() -> None:

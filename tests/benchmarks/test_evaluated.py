@@ -85,7 +85,7 @@ def test_bench_and_report_plot_what_was_evaluated(run, tmp_path: Path, short_war
     assert run("report", plain, "--accuracy", accuracy, "--html", again)[0] == 0
     assert "Accuracy against file size" in again.read_text()
     code, _, err = run("report", plain, "--accuracy", plain)
-    assert code == 2 and "is no result of an evaluation that can be used" in err
+    assert code == 2 and "is not a usable evaluation result" in err
 
 
 def test_a_result_of_other_files_is_refused_before_measuring(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-from benchmarks.measuring import limits, products
+from benchmarks.measuring import limits, matmuls
 from slide_deploy.machine import Hardware
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def missing(side: int) -> Callable[[], None]:
 def test_the_fastest_library_and_size_is_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     libraries = {"missing": missing, "slow": napping(4), "fast": napping(1)}
     monkeypatch.setattr(limits, "MAKERS", libraries)
-    product, measure = limits.fastest_product(limits.Crew(1))
+    product, measure = limits.fastest_matmul(limits.Crew(1))
     assert product == "fast, 1024 x 1024"  # the naps are equally long: most work in the same time
     assert 0.3 * 1024**3 / 1e-3 < measure() <= 1024**3 / 1e-3
 
@@ -75,21 +75,21 @@ def test_sizes_that_take_longer_than_a_round_are_not_tried(monkeypatch: pytest.M
         return lambda: time.sleep(0.02)
 
     monkeypatch.setattr(limits, "MAKERS", {"slow": slow})
-    limits.fastest_product(limits.Crew(2))
+    limits.fastest_matmul(limits.Crew(2))
     assert tried == [256, 256]
 
 
 def test_without_any_library_there_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAKERS", {"missing": missing})
     with pytest.raises(RuntimeError, match="no library multiplies"):
-        limits.fastest_product(limits.Crew(1))
+        limits.fastest_matmul(limits.Crew(1))
 
 
-@pytest.mark.parametrize("name", products.MAKERS)
+@pytest.mark.parametrize("name", matmuls.MAKERS)
 def test_each_library_that_is_here_multiplies(name: str) -> None:
     module = {"ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}.get(name, name)
     pytest.importorskip(module)
-    work = products.MAKERS[name](64)
+    work = matmuls.MAKERS[name](64)
     assert work() is None
 
 
@@ -98,7 +98,7 @@ def test_the_onnx_model_that_is_written_without_a_library_is_a_product(side: int
     onnxruntime = pytest.importorskip("onnxruntime")
     right = numpy.arange(side**2, dtype=numpy.float32).reshape(side, side) / side
     session = onnxruntime.InferenceSession(
-        products.onnx_product(right), providers=["CPUExecutionProvider"]
+        matmuls.onnx_matmul(right), providers=["CPUExecutionProvider"]
     )
     left = numpy.eye(side, dtype=numpy.float32)[::-1]
     assert numpy.array_equal(session.run(None, {"x": left})[0], right[::-1])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measuring.race import Plan, race
+from benchmarks.measuring.race import RacePlan, race
 from benchmarks.measuring.worker import Worker
 from benchmarks.record import Candidate, Configuration
 from slide_deploy.errors import InputError, SlideDeployError
@@ -62,6 +62,8 @@ def test_the_race_holds_both_against_their_own_sizes(tmp_path: Path) -> None:
         path = written(tmp_path / f"{name}.json", weight)
         settings = Configuration(shapes=OTHER)
         candidates.append(Candidate(name, str(path), any_sizes.name, settings))
-    right, wrong = race(Plan(tuple(candidates), seconds=0.05, rounds=1, warm_up=0.1)).measurements
+    right, wrong = race(
+        RacePlan(tuple(candidates), seconds=0.05, rounds=1, warm_up=0.1)
+    ).measurements
     assert right.error is None and right.proof is None and right.rounds
     assert (wrong.error or "").startswith("wrong: ") and not wrong.rounds

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.doubts import doubts
-from benchmarks.measuring.race import Plan, race
+from benchmarks.measuring.race import RacePlan, race
 from benchmarks.record import Configuration
 from benchmarks.statistics import paired_ratio, percentile
+from benchmarks.warnings import warnings_of
 from tests.benchmarks.scripted import VARIABLE
 
 
 def measured(*candidates, **plan):
-    run = race(Plan(tuple(candidates), **{"seconds": 2.0, "rounds": 20, **plan}))
+    run = race(RacePlan(tuple(candidates), **{"seconds": 2.0, "rounds": 20, **plan}))
     return run, {each.candidate.name: each for each in run.measurements}
 
 
@@ -25,7 +25,7 @@ def test_a_constant_latency_is_reported_as_it_is(script):
     median, tail = percentile(found["a"].samples, 0.5), percentile(found["a"].samples, 0.99)
     assert median.value == tail.value == 2_000_000
     assert median.interval.low == median.interval.high == 2_000_000
-    assert doubts(found["a"]) == ()
+    assert warnings_of(found["a"]) == ()
 
 
 def test_percentiles_of_a_known_distribution(script):
@@ -34,7 +34,7 @@ def test_percentiles_of_a_known_distribution(script):
         estimate = percentile(found["a"].samples, share)
         assert estimate.value == pytest.approx(2e6 * expected, rel=0.01)
         assert estimate.interval.low <= 2e6 * expected <= estimate.interval.high
-    assert doubts(found["a"]) == ()
+    assert warnings_of(found["a"]) == ()
 
 
 def test_the_ratio_of_two_candidates(script):
@@ -56,12 +56,17 @@ def test_the_ratio_of_two_candidates(script):
 )
 def test_what_is_odd_is_said(script, name, sentence):
     _, found = measured(script("a", name))
-    assert any(sentence in doubt for doubt in doubts(found["a"]))
+    assert any(sentence in warning for warning in warnings_of(found["a"]))
 
 
 def test_only_what_is_odd_is_said(script):
     _, found = measured(script("a", "drifting"), script("b", "bimodal"), script("c", "throttling"))
-    assert len(doubts(found["a"])) == len(doubts(found["b"])) == len(doubts(found["c"])) == 1
+    assert (
+        len(warnings_of(found["a"]))
+        == len(warnings_of(found["b"]))
+        == len(warnings_of(found["c"]))
+        == 1
+    )
 
 
 def test_a_throttled_candidate_is_found_in_the_sustained_run(script):
@@ -69,7 +74,8 @@ def test_a_throttled_candidate_is_found_in_the_sustained_run(script):
         script("a", "throttling", after=3_000), seconds=0.05, rounds=6, sustained=1.0
     )
     assert any(
-        "1.50 times slower" in doubt and "without rests" in doubt for doubt in doubts(found["a"])
+        "1.50 times slower" in warning and "without rests" in warning
+        for warning in warnings_of(found["a"])
     )
 
 
@@ -132,10 +138,10 @@ def test_control_c_keeps_what_was_measured(script):
         steps.append(text)
         if text.startswith("round 5"):
             # As a signal, without the stack for signals, which runtimes in this process may have
-            # taken away. tests/test_interruption.py sends real ones to the command.
+            # taken away. tests/process/test_interruption.py sends real ones to the command.
             _thread.interrupt_main()
 
-    run = race(Plan((script("a"), script("b")), seconds=2.0, rounds=20), on_step)
+    run = race(RacePlan((script("a"), script("b")), seconds=2.0, rounds=20), on_step)
     assert run.interrupted
     assert [len(each.rounds) for each in run.measurements] == [4, 4]
     assert steps[-1].startswith("round 5")
@@ -166,7 +172,7 @@ def test_cold_start_memory_and_profile_are_recorded(script):
 
 def test_steps_are_as_many_as_announced(script):
     steps = []
-    plan = Plan((script("a"), script("b")), seconds=0.1, rounds=6, sustained=0.01, profile=True)
+    plan = RacePlan((script("a"), script("b")), seconds=0.1, rounds=6, sustained=0.01, profile=True)
     race(plan, steps.append)
     assert len(steps) == plan.steps
 

@@ -12,11 +12,11 @@ from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.tasks.suite_files import export_for_suite
 
-PEERS = Path(__file__).parents[2] / "benchmarks" / "peers"
+BASELINES = Path(__file__).parents[2] / "benchmarks" / "baselines"
 CANDIDATE = 'name = "a"\ntargets = ["onnxruntime:cpu"]\n[[candidate]]\nname = "x"\n'
 
 
-@pytest.mark.parametrize("path", sorted(PEERS.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(BASELINES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_suites_of_the_peers_are_read(path):
     suite = read_suite(path)
     assert len(suite.candidate) * len(suite.targets) >= 3
@@ -78,10 +78,10 @@ def test_an_export_that_fails_is_made_again(tmp_path):
     ("text", "sentence"),
     [
         ("name = ", "not a readable suite"),
-        ('name = "a"', "Field required"),
+        ('name = "a"', "targets is missing; add it"),
         (CANDIDATE, "give one of file, checkpoint, architecture, attention and model"),
         (CANDIDATE + 'file = "a"\nattention = "b"', "give one of"),
-        (CANDIDATE + 'file = "a.onnx"\npeer = "swin"', "a peer is made of an architecture"),
+        (CANDIDATE + 'file = "a.onnx"\npeer = "swin"', "a baseline is made of an architecture"),
         (CANDIDATE + 'file = "a.onnx"\ncolour = 1', "colour"),
         (CANDIDATE + 'model = "net:build"', "a model needs its input"),
         (CANDIDATE + 'file = "a.onnx"\ninput = ["1x3"]', "input are for a model"),
@@ -94,7 +94,7 @@ def test_an_export_that_fails_is_made_again(tmp_path):
         (CANDIDATE + 'file = "a.onnx"', "does not exist"),
         (CANDIDATE + 'checkpoint = "a.pth"', "does not exist"),
         (CANDIDATE + 'attention = "7x8x8"\npeer = "unfold"', "is no size"),
-        (CANDIDATE + 'attention = "32x8x8"\npeer = "swim"', "no peer swim"),
+        (CANDIDATE + 'attention = "32x8x8"\npeer = "swim"', "no baseline swim"),
     ],
 )
 def test_what_a_suite_does_not_say_is_refused(tmp_path, text, sentence):

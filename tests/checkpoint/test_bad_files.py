@@ -168,7 +168,7 @@ def test_settings_that_the_tensors_contradict(tmp_path: Path, change: dict) -> N
     import dataclasses
     import json
 
-    from slide_deploy.reparameterize import reparameterize
+    from slide_deploy.folding.model import reparameterize
 
     model = random_swin()
     folded, _ = reparameterize(model)

@@ -175,7 +175,7 @@ def test_a_stored_window_that_the_tables_contradict_does_not_count(tmp_path: Pat
 
 
 def test_options_that_contradict_a_folded_file_are_refused(tmp_path: Path) -> None:
-    from slide_deploy.reparameterize import reparameterize
+    from slide_deploy.folding.model import reparameterize
     from tests.support import save_folded
 
     trained = load_checkpoint(GOLDEN / "slide_swin_nano.pth")

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 import slide_deploy
 from slide_deploy import InputError
 from slide_deploy.backends import open_file
-from slide_deploy.cases import verification_cases
 from slide_deploy.deployable.map_sizes import learn_map_sizes
 from slide_deploy.deployable.module import deployable_of
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
+from slide_deploy.verification.cases import verification_cases
 from tests.support import FORMATS
 
 IMAGE = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))

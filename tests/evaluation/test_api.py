@@ -38,7 +38,7 @@ def test_files_against_the_trained_model(
     with pytest.raises(CheckFailed, match=r"coarse.onnx loses"):
         result.raise_if_dropped(0.5)
     result.raise_if_dropped(100)
-    assert result.damaged == () and steps[-1] == "120 of 120 pictures"
+    assert result.damaged == () and steps[-1] == "120 of 120 images"
     assert max(map(len, repr(result).splitlines())) <= 80
     assert "coarse.onnx" in repr(result)
     result.save(tmp_path / "result.json")
@@ -63,7 +63,7 @@ def test_a_module_alone_is_evaluated(tmp_path: Path) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         again = slide_deploy.evaluate([], digit_pictures(), against=model, inputs=image)
     assert again == result, "it computes in float32 whatever is set around the call"
-    with pytest.raises(InputError, match="evaluate needs a network that takes one picture"):
+    with pytest.raises(InputError, match="evaluate needs a network with a single image input"):
         slide_deploy.evaluate([], digit_pictures(), against=model, inputs=torch.zeros(1, 3072))
 
 
@@ -73,9 +73,9 @@ def test_shards_join_whether_saved_or_not(bad: Path, tmp_path: Path) -> None:
     parts = [slide_deploy.evaluate(files, data, batch=4, shard=(index, 2)) for index in (2, 1)]
     parts[0].save(tmp_path / "part.json")
     assert slide_deploy.merge_evaluations([tmp_path / "part.json", parts[1]]) == whole
-    with pytest.raises(InputError, match="`max_drop` judges all pictures"):
+    with pytest.raises(InputError, match="`max_drop` needs the whole data set"):
         parts[0].raise_if_dropped(1)
-    with pytest.raises(InputError, match="`max_drop` 200 is no limit"):
+    with pytest.raises(InputError, match="`max_drop` 200 is not a limit"):
         whole.raise_if_dropped(200)
 
 
@@ -84,8 +84,8 @@ def test_shards_join_whether_saved_or_not(bad: Path, tmp_path: Path) -> None:
     [
         ({"files": []}, "files is empty"),
         ({"data": "missing"}, "missing does not exist"),
-        ({"shard": "5/4"}, "`shard` 5/4 is no part"),
-        ({"batch": 0}, "`batch` 0 takes no picture"),
+        ({"shard": "5/4"}, "`shard` 5/4 does not exist"),
+        ({"batch": 0}, "`batch` 0 is too small"),
         ({"sample": 0}, "`sample` 0 takes no picture"),
     ],
 )

@@ -61,9 +61,9 @@ def test_without_names_the_order_counts() -> None:
 @pytest.mark.parametrize(
     ("labels", "classes", "names", "said"),
     [
-        ("cat dog", 1000, [], "val has 2 classes and the file 1000, so that their order says"),
-        ("cat cow", 2, ["cat", "dog"], "val: cow is no name of a class of the file"),
-        ("0 4", 4, [], "val: 4 is no class of the file, which has 0 to 3"),
+        ("cat dog", 1000, [], "val has 2 classes and the file 1000, so sorted order cannot"),
+        ("cat cow", 2, ["cat", "dog"], "val: cow is not a class name of the file"),
+        ("0 4", 4, [], "val: 4 is not a class index of the file, which has 0 to 3"),
         ("cat", 1, ["cat", "dog"], "--labels has 2 names and the file 1 class:"),
         ("crane", 4, IMAGENET, "crane is the name of classes 2, 3"),
     ],
@@ -78,5 +78,5 @@ def test_labels_that_mean_nothing_are_refused(
 def test_numbers_of_any_length_are_numbers() -> None:
     zeros = "0" * 5000
     assert dict(numbered(f"{zeros} {zeros}1", 2).indices) == {zeros: 0, f"{zeros}1": 1}
-    with pytest.raises(InputError, match="9 is no class of the file, which has 0 to 1"):
+    with pytest.raises(InputError, match="9 is not a class index of the file, which has 0 to 1"):
         numbered("9" * 5000, 2)

@@ -82,11 +82,11 @@ def test_shards_on_the_command_line_join_to_the_whole(run, tmp_path: Path, bad: 
     code, out, err = run("evaluate", "--merge", *parts, "--max-drop", 0.5)
     assert code == 1 and "coarse.onnx loses" in err and "the first file" in out
     code, _, err = run("evaluate", "--merge", *parts[:2])
-    assert code == 2 and "shard 1 of 3 is missing" in err
+    assert code == 2 and "Shard 1 of 3 is missing" in err
     code, out, _ = run(
         "evaluate", bad, "--data", digit_pictures(), "--shard", "16/16", "--batch", 64
     )
-    assert code == 0 and "0 of 120 pictures" in out and "shard 16 of 16" in out
+    assert code == 0 and "0 of 120 images" in out and "shard 16 of 16" in out
 
 
 def test_pictures_that_cannot_be_read_are_named_skipped_and_counted(run, tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_pictures_that_cannot_be_read_are_named_skipped_and_counted(run, tmp_pat
     (data / "Thumbs.db").write_text("")
     code, out, err = run("evaluate", digits_in("onnx"), "--data", data)
     assert code == 0 and "Traceback" not in err
-    assert f"{COUNT} of {COUNT + 5} pictures" in out
-    assert "2 other files left out" in out
-    assert "5 pictures skipped that cannot be read: " in out
+    assert f"{COUNT} of {COUNT + 5} images" in out
+    assert "2 files skipped that are not images" in out
+    assert "5 unreadable images skipped: " in out
     for name in ("half.png", "header.png", "empty.jpg", "gone.png"):
         assert name in out
 
@@ -132,7 +132,7 @@ def test_a_table_and_names_of_classes(run, tmp_path: Path) -> None:
     assert top1[0] == top1[1]
     (tmp_path / "names.txt").write_text("\n".join(words[:9]))
     code, _, err = run(*command, "--labels", tmp_path / "names.txt")
-    assert code == 2 and "nine is no name of a class of the file" in err
+    assert code == 2 and "nine is not a class name of the file" in err
 
 
 def test_a_file_that_takes_pixels_and_holds_names(run, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_folders_in_another_number_than_classes_are_refused(run, tmp_path: Path)
         pictures.colour(tmp_path / "pets" / name / "x.png", 1)
     code, _, err = run("evaluate", digits_in("onnx"), "--data", tmp_path / "pets")
     assert code == 2
-    assert "has 2 classes and the file 10, so that their order says nothing: give the names" in err
+    assert "has 2 classes and the file 10, so sorted order cannot match them: give" in err
 
 
 @pytest.fixture
@@ -197,21 +197,30 @@ def test_unlabelled_pictures_tell_agreement(run, tmp_path: Path, bad: Path) -> N
         shutil.copy(path, tmp_path / path.name)
     code, out, _ = run("evaluate", digits_in("onnx"), bad, "--data", tmp_path)
     assert code == 0 and "agrees %" in out and "top-1" not in out
-    assert "says no class of its pictures: only agreement is known" in out
+    assert "has images without classes: only agreement is known" in out
 
 
 REFUSED = {
     ("--data", "DATA"): "Give files to evaluate, or the trained network with --against.",
     ("FILE",): "Give pictures with --data",
     ("FILE", "--data", "missing"): "missing does not exist",
-    ("FILE", "--data", "DATA", "--shard", "4/3"): "--shard 4/3 is no part: give 1/3 to 3/3",
-    ("FILE", "--data", "DATA", "--shard", "third"): "--shard third is no part: give 3/16",
-    ("FILE", "--data", "DATA", "--shard", "0/0"): "is no part",
-    ("FILE", "--data", "DATA", "--max-drop", "0.5"): "needs something to compare with",
-    ("FILE", "--data", "DATA", "--max-drop", "-1"): "--max-drop -1 is no limit",
-    ("FILE", "FILE", "--data", "FLAT", "--max-drop", "1"): "needs pictures whose classes are known",
-    ("FILE", "--data", "FLAT"): "says no class of its pictures",
-    ("FILE", "FILE", "--data", "DATA", "--shard", "1/2", "--max-drop", "1"): "judges all pictures",
+    ("FILE", "--data", "DATA", "--shard", "4/3"): "--shard 4/3 does not exist: give 1/3 to 3/3",
+    ("FILE", "--data", "DATA", "--shard", "third"): "--shard third is not a shard: give 3/16",
+    ("FILE", "--data", "DATA", "--shard", "0/0"): "is not a shard",
+    ("FILE", "--data", "DATA", "--max-drop", "0.5"): "needs a baseline",
+    ("FILE", "--data", "DATA", "--max-drop", "-1"): "--max-drop -1 is not a limit",
+    ("FILE", "FILE", "--data", "FLAT", "--max-drop", "1"): "needs images with known classes",
+    ("FILE", "--data", "FLAT"): "has images without classes",
+    (
+        "FILE",
+        "FILE",
+        "--data",
+        "DATA",
+        "--shard",
+        "1/2",
+        "--max-drop",
+        "1",
+    ): "needs the whole data set",
     ("FILE", "--data", "DATA", "--against", "FILE"): "is a written file: name it first",
     ("model.pth", "--data", "DATA"): "model.pth is a checkpoint: give it with --against",
     ("FILE", "--data", "DATA", "--heads", "1,2"): "the checkpoint with --against",
@@ -229,7 +238,7 @@ REFUSED = {
     ("--merge", "a.json", "--batch", "8"): "leave out --batch",
     ("--merge", "a.json", "--image-size", "64"): "leave out --image-size",
     ("--merge", "a.json", "--heads", "1,2"): "leave out --heads",
-    ("--merge", "FILE"): "is no result of an evaluation",
+    ("--merge", "FILE"): "is not a usable evaluation result",
 }
 
 
@@ -265,7 +274,7 @@ def test_the_network_is_prepared_as_it_was_trained_whatever_a_file_says(
     assert code == 0
     assert read(Path("r.json")).files[0] == read(Path("alone.json")).files[0]
     assert re.search(
-        r"build.onnx has mean 0.9,0.9,0.9 and deviation 0.1,0.1,0.1, and \S*build is given mean ",
+        r"build.onnx uses mean 0.9,0.9,0.9 and deviation 0.1,0.1,0.1, and \S*build mean ",
         " ".join(out.split()),
     )
 

@@ -123,7 +123,7 @@ def test_a_result_is_read_as_it_was_written(data: Path, tmp_path: Path) -> None:
 
 
 CHANGES = {
-    "other pictures": lambda each: replace(each, data=replace(each.data, sha256="0")),
+    "other images": lambda each: replace(each, data=replace(each.data, sha256="0")),
     "other files": lambda each: replace(
         each, files=tuple(replace(file, sha256="0") for file in each.files)
     ),
@@ -138,7 +138,7 @@ CHANGES = {
 def test_shards_of_something_else_are_refused(data: Path, what: str) -> None:
     parts = shards(data, 2)
     parts["2.json"] = CHANGES[what](parts["2.json"])
-    with pytest.raises(InputError, match=f"2.json is of {what} than 1.json: merge the shards"):
+    with pytest.raises(InputError, match=f"2.json has {what} than 1.json: merge the shards"):
         merge(parts)
 
 
@@ -152,9 +152,9 @@ def test_shards_of_another_division_are_refused(data: Path) -> None:
 
 def test_double_and_missing_shards_are_named(data: Path) -> None:
     parts = shards(data, 4)
-    with pytest.raises(InputError, match=r"shards 2, 4 of 4 are missing"):
+    with pytest.raises(InputError, match=r"Shards 2, 4 of 4 are missing"):
         merge({name: parts[name] for name in ("1.json", "3.json")})
-    with pytest.raises(InputError, match=r"shard 4 of 4 is missing"):
+    with pytest.raises(InputError, match=r"Shard 4 of 4 is missing"):
         merge({name: parts[name] for name in ("1.json", "3.json", "2.json")})
     with pytest.raises(InputError, match=r"again.json and 1.json both hold shard 1"):
         merge({**parts, "again.json": parts["1.json"]})
@@ -174,9 +174,9 @@ def test_the_folder_may_lie_elsewhere_on_another_machine(data: Path, tmp_path: P
 
 DAMAGE = {
     "": "not valid JSON",
-    "[]": "of another kind",
-    '{"version": 1}': "of another kind",
-    '{"version": 2, "summary": [], "record": {}}': "is version 2 of the form",
+    "[]": "it has other fields",
+    '{"version": 1}': "it has other fields",
+    '{"version": 2, "summary": [], "record": {}}': "has format version 2",
     '{"version": 1, "summary": [], "record": {}}': "tool is missing",
     "[" * 100_000: "not valid JSON",
     '{"version": 1, "summary": NaN, "record": {}}': "not valid JSON",
@@ -198,12 +198,12 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
     [
         ("parts", [3], "a shard beyond 1"),
         ("parts", [], "not in order"),
-        ("places", [0], "not those of its shards"),
-        ("batch", 0, "absurd"),
-        ("shards", 10**9, "absurd"),
+        ("places", [0], "do not match its shards"),
+        ("batch", 0, "out of range"),
+        ("shards", 10**9, "out of range"),
         ("files", [], "no file"),
-        ("trained", 1, "expected bool"),
-        ("more", 1, "more is unknown"),
+        ("trained", 1, "trained should be true or false, and is 1"),
+        ("more", 1, "more is not a key here; known: tool, data"),
     ],
 )
 def test_a_record_that_no_run_gives_is_refused(
@@ -223,7 +223,7 @@ def test_figures_that_do_not_follow_are_refused(data: Path, tmp_path: Path) -> N
     ranks = document["record"]["files"][1]["ranks"]
     ranks[0] = 0 if ranks[0] else 1
     path.write_text(json.dumps(document))
-    with pytest.raises(InputError, match="figures do not follow from its pictures"):
+    with pytest.raises(InputError, match="figures do not match its images"):
         read(path)
 
 
@@ -248,7 +248,7 @@ def test_figures_that_another_machine_rounds_are_the_same(data: Path, tmp_path: 
             found,
             lambda each, key=key, value=value: each["summary"][0]["top1"].update({key: value}),
         )
-        with pytest.raises(InputError, match="figures do not follow"):
+        with pytest.raises(InputError, match="figures do not match"):
             read(path)
 
 
@@ -256,7 +256,7 @@ def test_a_damaged_result_is_told_as_what_it_is(data: Path, tmp_path: Path) -> N
     path = rewritten(
         tmp_path / "a.json", run(data), lambda each: each["record"]["files"][0]["predicted"].pop()
     )
-    with pytest.raises(InputError, match="a file has not one outcome for each picture"):
+    with pytest.raises(InputError, match="a file does not have one outcome for each image"):
         read(path)
 
 

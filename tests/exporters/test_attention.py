@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from exporters.attention import Alone, AttentionFiles, deployable_attention
-from slide_deploy import parity
 from slide_deploy.errors import InputError
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import Lowering
 from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAttentionConfig
-from slide_deploy.parity import Agreement
-from slide_deploy.reparameterize import reparameterize
+from slide_deploy.verification import parity
+from slide_deploy.verification.parity import Agreement
 from tests.support import random_attention, random_swin
 
 SIZE = (8, 6)
@@ -41,8 +41,8 @@ def test_alone_it_answers_as_it_does_in_a_network(layout: str) -> None:
 @pytest.mark.parametrize(("layout", "format"), [("nchw", "onnx"), ("tokens", "openvino")])
 def test_a_file_is_written_and_proved(layout: str, format: str, tmp_path: Path) -> None:
     files = AttentionFiles(folded(layout), SIZE, "float32", tmp_path)
-    paths = [files.write(Lowering.parse(text), format) for text in ("depthwise/2", "per-offset")]
-    assert [path.stem for path in paths] == ["depthwise-2", "per-offset"]
+    paths = [files.write(Lowering.parse(text), format) for text in ("depthwise/2", "running-mean")]
+    assert [path.stem for path in paths] == ["depthwise-2", "running-mean"]
     assert all(path.exists() for path in paths)
 
 
@@ -58,4 +58,4 @@ def test_the_attention_of_a_network_is_read_where_it_stands(tmp_path: Path) -> N
     single = model.get_submodule("layers.0.blocks.0.attn")
     assert isinstance(single, FoldedSlideAttention) and single.resolution
     files = AttentionFiles(single, single.resolution, "float32", tmp_path)
-    assert files.write(Lowering("dual"), "onnx").exists()
+    assert files.write(Lowering("flat"), "onnx").exists()

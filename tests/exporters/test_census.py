@@ -18,7 +18,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.census import CENSUS_KEY, Census, Count, read_census
 from slide_deploy.graph_checks.graph import Graph, Node
-from slide_deploy.graph_checks.mixing import Geometry, mixings
+from slide_deploy.graph_checks.mixing import MixingGeometry, mixings
 from slide_deploy.graph_checks.normalisations import Declared, normalisations
 from tests.graph_checks.networks import NETWORKS, network
 from tests.hosts.outcome import outcome
@@ -109,10 +109,10 @@ def test_the_census_of_a_plain_network() -> None:
     ones, pairs = (1, 1), ((1, 1), (1, 1))
     assert census(program("plain CNN")) == Census(
         {
-            Geometry(1, 3, 16, (3, 3), pairs, (2, 2), ones): Count(1, 1),
-            Geometry(1, 16, 32, (3, 3), pairs, ones, ones): Count(1, 1),
-            Geometry(4, 8, 8, (3, 3), ((2, 2), (2, 2)), ones, (2, 2)): Count(1, 1),
-            Geometry(1, 32, 10): Count(1, 1),
+            MixingGeometry(1, 3, 16, (3, 3), pairs, (2, 2), ones): Count(1, 1),
+            MixingGeometry(1, 16, 32, (3, 3), pairs, ones, ones): Count(1, 1),
+            MixingGeometry(4, 8, 8, (3, 3), ((2, 2), (2, 2)), ones, (2, 2)): Count(1, 1),
+            MixingGeometry(1, 32, 10): Count(1, 1),
         },
         rank=4,
     )
@@ -148,17 +148,19 @@ def test_what_no_answer_depends_on_is_not_counted() -> None:
             out: Tensor = self.kept(x)
             return out
 
-    assert census(traced(Dead(), 4)).mixings == {Geometry(1, 4, 3): Count(1, 1)}
+    assert census(traced(Dead(), 4)).mixings == {MixingGeometry(1, 4, 3): Count(1, 1)}
 
 
 def test_what_converters_may_merge_or_fuse_may_be_fewer() -> None:
     assert census(program("shared")).mixings == {
-        Geometry(1, 16, 16): Count(3, 4),  # three of the layer, two alike, and the folded matrix
-        Geometry(1, 9, 9): Count(1, 1),
+        MixingGeometry(1, 16, 16): Count(
+            3, 4
+        ),  # three of the layer, two alike, and the folded matrix
+        MixingGeometry(1, 9, 9): Count(1, 1),
     }
     held = census(program("pooling")).mixings
-    assert held[Geometry(1, 16, 3)] == Count(0, 2)  # queries in both attentions
-    assert held[Geometry(1, 16, 16)] == Count(2, 2)
+    assert held[MixingGeometry(1, 16, 3)] == Count(0, 2)  # queries in both attentions
+    assert held[MixingGeometry(1, 16, 16)] == Count(2, 2)
 
 
 def test_branches_that_the_network_has_on_purpose_are_declared() -> None:

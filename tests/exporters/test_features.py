@@ -12,12 +12,12 @@ import torch
 from exporters.outcome import ExportOptions
 from slide_deploy.backends import open_image_file
 from slide_deploy.errors import InputError
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks import check_file, load_policy, read_graph
 from slide_deploy.graph_checks.interface import INTERFACE_KEY, read_interface
 from slide_deploy.hosts import Overrides, load_checkpoint
 from slide_deploy.images.prediction import predict
 from slide_deploy.models.slide_swin import SlideSwin
-from slide_deploy.reparameterize import reparameterize
 from tests.support import (
     Golden,
     answers,

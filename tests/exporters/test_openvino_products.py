@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from exporters.openvino_products import LEAST_INPUTS, clip_products
+from exporters.openvino_matmuls import LEAST_INPUTS, clip_matmuls
 from exporters.registry import exporter_for
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import Lowering, lower
-from slide_deploy.reparameterize import reparameterize
 from tests.support import image_request, random_swin, randomise
 
 POSITIONS = 49
@@ -42,7 +42,7 @@ def products(clipped: bool) -> openvino.Model:
     model = openvino.convert_model(torch.export.export(module, (tokens,)))
     model.reshape([1, POSITIONS, LEAST_INPUTS])
     if clipped:
-        clip_products(model)
+        clip_matmuls(model)
     return model
 
 

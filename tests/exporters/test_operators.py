@@ -8,10 +8,10 @@ import pytest
 from torch import nn
 
 from exporters.registry import exporter_for
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
-from slide_deploy.reparameterize import reparameterize
 from tests.support import image_request, random_swin, randomise
 
 SIDE = 6
@@ -56,17 +56,11 @@ def onnx_operators(form: str, offsets: int, strips: int) -> Counter[str]:
     found += Counter(Conv=3 * s + 1)
     if form == "depthwise":
         return found + Counter(Conv=2 * s, Mul=2 * s, ReduceSum=2 * s)
-    if form in ("per-offset", "broadcast"):
-        spreads = k if form == "per-offset" else 0
-        found += Counter(Conv=(3 * k + spreads) * s, Mul=2 * k * s, Add=(k - 1) * s)
-        return found + Counter(Concat=s, Split=s)
-    if form == "running-mean":
-        # Keys, sums and spreads of all offsets but one. Exponentials, and the quotients of their
-        # running sums.
-        found += Counter(Conv=(k + 3 * (k - 1)) * s, Mul=2 * (k - 1) * s, Add=(k - 1) * s)
-        found += Counter(ReduceMax=s, Sub=s, Clip=s, Exp=s, MatMul=s, Div=s)
-        return found + Counter(Concat=s, Split=2 * s)
-    return found + Counter(Conv=2 * (k + 1) * s, Mul=2 * k * s, Add=2 * k * s)
+    # Keys, sums and spreads of all offsets but one. Exponentials, and the quotients of their
+    # running sums.
+    found += Counter(Conv=(k + 3 * (k - 1)) * s, Mul=2 * (k - 1) * s, Add=(k - 1) * s)
+    found += Counter(ReduceMax=s, Sub=s, Clip=s, Exp=s, MatMul=s, Div=s)
+    return found + Counter(Concat=s, Split=2 * s)
 
 
 ARITHMETIC = {

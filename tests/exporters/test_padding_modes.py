@@ -10,21 +10,21 @@ from torch import Tensor, nn
 
 from exporters.declarations import request_declarations
 from exporters.registry import exporter_for
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.census import CENSUS_KEY
 from slide_deploy.graph_checks.declarations import ATTENTIONS_KEY
 from slide_deploy.lowerings import FORMS, Lowering, chosen, lower
 from slide_deploy.models.slide_attention import SlideAttentionConfig
-from slide_deploy.reparameterize import reparameterize
 from tests.support import FORMATS, answers, image_request, random_attention
 
 SHAPE = (8, 7, 6)
 # Writing takes seconds a form. Every form reads a mode, and every mode is read in one strip and in
 # two; tests/models/test_padding_mode.py holds every pair in PyTorch.
 FORMS_OF_MODES = {
-    "reflect": ("running-mean", "per-offset"),
-    "replicate": ("broadcast", "flat"),
-    "circular": ("depthwise", "dual"),
+    "reflect": ("running-mean", "depthwise"),
+    "replicate": ("flat", "running-mean"),
+    "circular": ("depthwise", "flat"),
 }
 
 

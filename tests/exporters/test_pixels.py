@@ -16,8 +16,8 @@ from slide_deploy.api.networks import network_of
 from slide_deploy.backends import open_file
 from slide_deploy.errors import InputError
 from slide_deploy.images.description import DEVIATION, IMAGE_KEY, MEAN, Preprocessing
-from slide_deploy.mlpackage import Constant, open_package
-from slide_deploy.verification import locate, verify_file
+from slide_deploy.saved.mlpackage import PackageConstant, open_package
+from slide_deploy.verification.verify import locate, verify_file
 from tests.exporters.pixel_networks import (
     SIZE,
     Classifier,
@@ -284,7 +284,7 @@ def test_weights_stay_within_what_float16_holds_well() -> None:
     weights = [
         held.numpy()
         for operation in program.operations
-        if isinstance(held := operation.attributes.get("val"), Constant)
+        if isinstance(held := operation.attributes.get("val"), PackageConstant)
         and held.shape == (16, 3, 4, 4)
     ]
     assert [each.dtype for each in weights] == [np.float16]

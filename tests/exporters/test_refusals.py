@@ -113,7 +113,7 @@ def test_who_left_sizes_open_is_told_to_close_them() -> None:
     assert str(error).endswith("leave height and width closed for openvino, or leave openvino out.")
 
 
-@pytest.mark.parametrize("form", ["flat", "dual", "depthwise/2"])
+@pytest.mark.parametrize("form", ["flat", "depthwise/2"])
 def test_a_form_for_one_map_size_is_refused_where_sizes_are_open(form: str, tmp_path: Path) -> None:
     whole = of(Outer(Theirs(4, 2)), open_sizes=HEIGHT_AND_WIDTH)
     with pytest.raises(InputError, match=r"leave the sizes of maps\s+closed, or"):

@@ -10,7 +10,7 @@ import pytest
 
 from exporters.publishing import publication, refuse_occupied
 from slide_deploy.errors import InputError
-from slide_deploy.hashing import sha256
+from slide_deploy.files.hashing import sha256
 from tests.support import GOLDEN
 
 ROOT = Path(__file__).parents[2]

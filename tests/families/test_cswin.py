@@ -14,11 +14,11 @@ from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.checkpoint.stated import Stated
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import Checkpoint, load_checkpoint
 from slide_deploy.hosts.cswin import CSWIN
 from slide_deploy.hosts.registry import published_named
 from slide_deploy.models.cswin import Cswin, CswinConfig
-from slide_deploy.reparameterize import reparameterize
 from tests.families.cswin_by_hand import logits_by_hand, maps_by_hand, normed_by_hand
 from tests.families.golden import FOLDER, family_golden
 from tests.support import answers, exported, save_folded

@@ -8,10 +8,10 @@ import torch
 
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.errors import InputError
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.hosts.registry import known_hosts
 from slide_deploy.models.slide_attention import SlideAttention
-from slide_deploy.reparameterize import reparameterize
 from tests.families.golden import NAMES, family_golden, first_names, goldens
 from tests.support import FORMATS, answers, exported, locate, save_folded
 

@@ -286,7 +286,7 @@ class WithoutProjections(nn.Module):
 
 def drawn(layer: nn.Module, seed: int = 0) -> Any:
     """Every parameter drawn, biases and tables included; the copying branch is near a shift."""
-    from slide_deploy.folding import shift_kernel
+    from slide_deploy.folding.formulas import shift_kernel
 
     randomise(layer, seed)
     with torch.no_grad():

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.foreign import HostedAttention
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.models.slide_attention import PADDING_MODES, SlideAttention, SlideAttentionConfig
-from slide_deploy.reparameterize import reparameterize
 from tests.foreign import classes
 from tests.foreign.classes import Theirs, drawn
 from tests.support import random_attention, random_swin, randomise

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import Lowering, lower
-from slide_deploy.reparameterize import reparameterize
 from tests.foreign.goldens import Nameless, Residual, golden
 from tests.support import ATTENTIONS
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from slide_deploy.errors import InputError
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.foreign import LeftLayer
-from slide_deploy.reparameterize import reparameterize
 from tests.foreign import classes
 from tests.foreign import written_otherwise as written
 from tests.foreign.classes import Theirs, drawn

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.foreign import HostedAttention
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
-from slide_deploy.reparameterize import reparameterize
 from tests.foreign import classes
 from tests.foreign import written_otherwise as written
 from tests.foreign.classes import Theirs, drawn
@@ -87,7 +87,7 @@ class Nested(nn.Module):
 def test_nested_and_shared_layers() -> None:
     model = drawn(Nested()).double()
     with torch.no_grad():
-        from slide_deploy.folding import shift_kernel
+        from slide_deploy.folding.formulas import shift_kernel
 
         renamed = model.blocks["list"][0][0]
         renamed.copying.weight.copy_(shift_kernel(renamed.d, renamed.kernel))

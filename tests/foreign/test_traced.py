@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.foreign import HostedAttention
 from slide_deploy.lowerings import Lowering, lower
-from slide_deploy.reparameterize import reparameterize
 from tests.foreign import classes
 from tests.foreign import other_operators as operators
 from tests.foreign import written_otherwise as written
@@ -82,7 +82,7 @@ def test_folds_and_lowers_exactly(name: str) -> None:
     assert line.name == "0.it" and line.error < 1e-11
     assert certificate.status == "folded" and len(line.branches) >= 1
     # Flat has one kernel for all heads.
-    shape = "per-offset" if kind is operators.ForEachHead else "flat"
+    shape = "running-mean" if kind is operators.ForEachHead else "flat"
     for form in (folded, lower(folded, Lowering(shape))):
         it = form.get_submodule("0.it")
         assert isinstance(it, HostedAttention)

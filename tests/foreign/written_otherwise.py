@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize
 
-from slide_deploy.folding import shift_kernel
+from slide_deploy.folding.formulas import shift_kernel
 from tests.foreign.classes import Theirs
 
 

@@ -79,7 +79,7 @@ class Watch:
         if event == "subprocess.Popen":
             # ExecuTorch's own compiler of FlatBuffers, and ours around Apple's library.
             started = [str(each) for each in arguments[1]]
-            ours = started[:3] == [sys.executable, "-m", "slide_deploy.aimodel.worker"]
+            ours = started[:3] == [sys.executable, "-m", "slide_deploy.saved.aimodel.worker"]
             return ours or started[0].endswith("/flatc")
         library = event == "ctypes.dlopen" and arguments[0] is None
         return library or event.startswith(self._OF_RUNTIMES)

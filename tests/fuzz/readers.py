@@ -76,7 +76,7 @@ def _checkpoint_of_known_size(path: Path) -> None:
 
 
 def _graph(path: Path) -> None:
-    from slide_deploy.companions import model_digest
+    from slide_deploy.files.companions import model_digest
     from slide_deploy.graph_checks import inspect, read_graph
     from slide_deploy.graph_checks.check import check_graph
     from slide_deploy.graph_checks.policy import policy_for
@@ -91,9 +91,9 @@ def _asset(path: Path) -> None:
     """Our part of reading an asset with the right hash; Apple's library has its own process."""
     import hashlib
 
-    from slide_deploy.aimodel import open_asset
-    from slide_deploy.aimodel.bytecode import resources
     from slide_deploy.graph_checks.readers.data_files import map_file
+    from slide_deploy.saved.aimodel import open_asset
+    from slide_deploy.saved.aimodel.bytecode import resources
 
     program = path / "main.mlirb"
     if program.is_file() and program.stat().st_size < 1 << 20:
@@ -140,7 +140,7 @@ def _result(path: Path) -> None:
     from benchmarks.report.summary import summarise
     from benchmarks.report.terminal import render_terminal
     from benchmarks.result import read
-    from slide_deploy.console import as_text
+    from slide_deploy.terminal.console import as_text
 
     run = read(path)
     as_text(*render_terminal(summarise([run]).sections[0].views[0], 80))
@@ -177,10 +177,10 @@ def _page_seed(folder: Path) -> None:
 
 
 def _evaluation(path: Path) -> None:
-    from slide_deploy.console import as_text
     from slide_deploy.evaluation.merging import merge
     from slide_deploy.evaluation.result_file import read
     from slide_deploy.evaluation.shown import evaluation_table
+    from slide_deploy.terminal.console import as_text
 
     whole = merge({str(each): read(each) for each in sorted(path.parent.glob("*.json"))})
     as_text(evaluation_table(whole))
@@ -199,7 +199,7 @@ def _files_record(path: Path) -> None:
 
 
 def _reference(path: Path) -> None:
-    from slide_deploy.references.reference_file import read_reference
+    from slide_deploy.verification.reference_outputs.reference_file import read_reference
 
     read_reference(path)
 
@@ -289,7 +289,7 @@ def _onnx_message() -> Any:
 
 
 def _mlmodel_message() -> Any:
-    from slide_deploy.mlpackage.protobuf import model_messages
+    from slide_deploy.saved.mlpackage.protobuf import model_messages
 
     return model_messages().Model
 

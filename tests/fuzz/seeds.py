@@ -17,17 +17,17 @@ from safetensors.torch import save_file
 from torch.distributed import checkpoint as distributed
 
 from benchmarks.measuring import plan_file
-from benchmarks.measuring.race import Plan
-from benchmarks.passes.record import Written
+from benchmarks.measuring.race import RacePlan
+from benchmarks.passes.record import WrittenVariant
 from benchmarks.record import Artifact, Candidate, Configuration
 from benchmarks.result import encode
 from slide_deploy.evaluation import result_file
 from slide_deploy.evaluation.record import Damaged, Data, Outcomes, Record
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks import built_in_text
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.images.description import ImageDescription
 from slide_deploy.models.slide_swin import SlideSwin
-from slide_deploy.reparameterize import reparameterize
 from slide_deploy.tuning.store import shipped_file
 from tests.benchmarks.synthetic import measurement, rounds, run
 from tests.support import random_swin, save_folded
@@ -146,15 +146,15 @@ def evaluated() -> tuple[Record, ...]:
 def bench_plan(folder: Path) -> None:
     candidate = Candidate("ours", "models/1/x.onnx", "onnxruntime:cpu", Configuration(threads=2))
     artifact = Artifact("x.onnx", "0" * 64, 100, 10, 10, 10)
-    plan = Plan((candidate,), {"ours": artifact})
+    plan = RacePlan((candidate,), {"ours": artifact})
     (folder / "plan.json").write_text(plan_file.to_json(plan))
 
 
 def network_files(folder: Path) -> None:
     changes = {"all": {"factors": 2}}
-    Written("net", "onnx", "onnxruntime:cpu", True, ("factors",), {"all": "a"}, changes, {}).write(
-        folder
-    )
+    WrittenVariant(
+        "net", "onnx", "onnxruntime:cpu", True, ("factors",), {"all": "a"}, changes, {}
+    ).write(folder)
 
 
 def description(folder: Path) -> None:

@@ -20,13 +20,13 @@ from PIL import Image
 
 from slide_deploy.checkpoint import file_kind
 from slide_deploy.checkpoint.unpickle import MOST_OPERATIONS
-from slide_deploy.console import as_text, table
 from slide_deploy.errors import InputError
+from slide_deploy.files.reading import parse_json, read_bytes
 from slide_deploy.graph_checks import check_file
 from slide_deploy.images.collection import is_picture
 from slide_deploy.images.pictures import MOST_PIXELS, read_picture
-from slide_deploy.printable import printable
-from slide_deploy.reading import parse_json, read_bytes
+from slide_deploy.terminal.console import as_text, table
+from slide_deploy.terminal.printable import printable
 from tests.fuzz.readers import READERS, Reader, reader_named
 from tests.support import read_checkpoint
 
@@ -322,8 +322,8 @@ def acts(text: str) -> list[str]:
 
 
 def test_names_give_no_orders_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    from slide_deploy.console import stdout
-    from slide_deploy.printable import say
+    from slide_deploy.terminal.console import stdout
+    from slide_deploy.terminal.printable import say
 
     grid = table(ORDERS.replace("[", "("), [("name", False)])
     grid.add_row(ORDERS.replace("[", "("))

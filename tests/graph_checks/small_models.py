@@ -11,11 +11,11 @@ from torch import nn
 from exporters.base import ExportRequest, Traces
 from exporters.declarations import request_declarations
 from exporters.registry import exporter_for
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.formats import format_named
 from slide_deploy.layouts import stretches
 from slide_deploy.lowerings import DEFAULT_LOWERING, Chooser, Lowering, chosen, lower
 from slide_deploy.models.slide_swin import SlideSwin
-from slide_deploy.reparameterize import reparameterize
 from tests.shared import once
 from tests.support import FORMATS, image_request, random_swin
 
@@ -118,8 +118,8 @@ def exported_litert() -> Path:
 # The first stage has one head, so that nothing but depthwise convolutions has groups there; the
 # second has two attentions of one form, whose constants are alike.
 FORMS_OF_STAGES = (
-    ("depthwise/2", "per-offset", "broadcast/2", "dual/2", "flat", "running-mean/2"),
-    ("depthwise", "per-offset/2", "broadcast", "dual", "flat/3", "per-offset", "running-mean"),
+    ("depthwise/2", "flat", "running-mean/2"),
+    ("depthwise", "flat/3", "running-mean"),
 )
 
 

@@ -10,7 +10,7 @@ from slide_deploy.graph_checks import Graph
 from slide_deploy.graph_checks.convolutions import Convolution, convolution
 from slide_deploy.graph_checks.graph import Attribute, Constant, Node, Value
 from slide_deploy.graph_checks.inspect import depth, inspect
-from slide_deploy.graph_checks.products import broadcast, product
+from slide_deploy.graph_checks.matmuls import broadcast, product
 from slide_deploy.graph_checks.readers import mlpackage_dialect, onnx_dialect, openvino_dialect
 from slide_deploy.graph_checks.shapes import at_batch_one
 

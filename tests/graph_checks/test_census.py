@@ -17,7 +17,7 @@ from slide_deploy.graph_checks.census import (
     read_census,
 )
 from slide_deploy.graph_checks.graph import Graph, Node
-from slide_deploy.graph_checks.mixing import Geometry, mixings
+from slide_deploy.graph_checks.mixing import MixingGeometry, mixings
 from slide_deploy.lowerings import FORMS, Lowering
 from slide_deploy.models.slide_swin import SlideSwin
 from tests.graph_checks.small_models import (
@@ -64,7 +64,7 @@ def declaring(graph: Graph, census: Census) -> Graph:
 
 def see_whatever_is_missing(graph: Graph) -> int:
     """How many geometries are missed as soon as one operator too many of them is gone."""
-    held: dict[Geometry, list[Node]] = defaultdict(list)
+    held: dict[MixingGeometry, list[Node]] = defaultdict(list)
     for node, kind in mixings(graph):
         held[kind].append(node)
     census = counted(graph)
@@ -132,7 +132,7 @@ def test_heads_of_one_feature(tmp_path: Path) -> None:
     files = export(random_swin(num_heads=(8, 2, 4)), tmp_path, lowering=Lowering("flat"))
     for path in files.values():
         graph = read_graph(path)
-        assert Geometry(1, 1, 8) in counted(graph).mixings
+        assert MixingGeometry(1, 1, 8) in counted(graph).mixings
         assert says(graph) == []
 
 
@@ -150,7 +150,7 @@ ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
 @pytest.mark.parametrize(
     "form",
     [
-        pytest.param(form, marks=[] if form in ("depthwise", "broadcast") else pytest.mark.slow)
+        pytest.param(form, marks=[] if form in ("depthwise", "running-mean") else pytest.mark.slow)
         for form in ON_MAPS
     ],
 )
@@ -187,8 +187,8 @@ def test_a_census_is_read_as_it_was_written() -> None:
     product = {"inputs": 4, "outputs": 5, "least": 0, "most": 1}
     text = json.dumps({"mixings": [CONVOLUTION, product], "branched_pairs": 3})
     census = read_census({CENSUS_KEY: text})
-    kind = Geometry(2, 1, 3, (3, 3), ((1, 1), (0, 1)), (1, 2), (1, 1))
-    assert census == Census({kind: Count(1, 2), Geometry(1, 4, 5): Count(0, 1)}, 3)
+    kind = MixingGeometry(2, 1, 3, (3, 3), ((1, 1), (0, 1)), (1, 2), (1, 1))
+    assert census == Census({kind: Count(1, 2), MixingGeometry(1, 4, 5): Count(0, 1)}, 3)
     assert read_census({CENSUS_KEY: census_text(census)}) == census
     assert read_census({}) is None
 

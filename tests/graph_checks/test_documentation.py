@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from slide_deploy.graph_checks.rule_table import rule_table
-from slide_deploy.graph_checks.traps import TRAPS
+from slide_deploy.graph_checks.runtime_bugs import RUNTIME_BUGS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "graph-checks.md").read_text(encoding="utf-8")
@@ -17,9 +17,9 @@ def test_the_table_of_rules_is_current() -> None:
 
 
 def test_every_trap_is_described_with_its_versions() -> None:
-    for trap in TRAPS:
-        line = next(line for line in PAGE.splitlines() if line.startswith(f"| {trap.name} |"))
-        assert all(text in line for text in (trap.runtime, *trap.versions))
+    for bug in RUNTIME_BUGS:
+        line = next(line for line in PAGE.splitlines() if line.startswith(f"| {bug.name} |"))
+        assert all(text in line for text in (bug.runtime, *bug.versions))
 
 
 def test_the_example_workflow_checks_uploads_and_fails() -> None:

@@ -12,7 +12,7 @@ import pytest
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import inspect, read_graph, standard_ops
 from slide_deploy.graph_checks.check import check_graph
-from slide_deploy.mlpackage.protobuf import model_messages
+from slide_deploy.saved.mlpackage.protobuf import model_messages
 from tests.graph_checks.damage import copied
 from tests.graph_checks.protobuf_fuzz import alter
 from tests.graph_checks.small_models import Files

@@ -8,18 +8,23 @@ from onnx import TensorProto, helper
 
 from slide_deploy.graph_checks import Policy, check_graph, load_policy, read_graph, standard_ops
 from slide_deploy.graph_checks.graph import Graph, Value
-from slide_deploy.graph_checks.interface import INTERFACE_KEY, Port, interface_text, read_interface
+from slide_deploy.graph_checks.interface import (
+    INTERFACE_KEY,
+    InterfacePort,
+    interface_text,
+    read_interface,
+)
 from slide_deploy.graph_checks.readers.onnx_dialect import DIALECT as ONNX
 from slide_deploy.graph_checks.readers.openvino_dialect import DIALECT as OPENVINO
 
 INPUTS = (
-    Port("picture", "float32", ("batch", 3, "height", "width")),
-    Port("ids", "int64", ("batch", 7)),
-    Port("gain", "float32", ()),
+    InterfacePort("picture", "float32", ("batch", 3, "height", "width")),
+    InterfacePort("ids", "int64", ("batch", 7)),
+    InterfacePort("gain", "float32", ()),
 )
 OUTPUTS = (
-    Port("boxes", "float32", ("batch", 3, "2*height", "width")),
-    Port("mask", "bool", ("batch", 7)),
+    InterfacePort("boxes", "float32", ("batch", 3, "2*height", "width")),
+    InterfacePort("mask", "bool", ("batch", 7)),
 )
 
 

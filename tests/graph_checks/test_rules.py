@@ -15,7 +15,7 @@ from tests.mutants.mutant import REFUSED
 
 
 def test_every_rule_has_damage_or_a_test_of_its_own() -> None:
-    """Those of a policy's limits are here, the known trap in ``test_traps``, and what only
+    """Those of a policy's limits are here, the known bug in ``test_traps``, and what only
     quantised files have in ``quantised``.
     """
     damaged = {rule for mutant in CATALOGUE for rule in mutant.rule.values()} - {REFUSED}

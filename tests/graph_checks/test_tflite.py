@@ -11,14 +11,14 @@ import pytest
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("litert_torch")
 
-from slide_deploy import flatbuffer
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file, inspect, read_graph, read_sized, standard_ops
 from slide_deploy.graph_checks.check import check_graph
 from slide_deploy.graph_checks.convolutions import convolutions
 from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.normalisations import normalisations
-from slide_deploy.tflite.schema import OPERATORS
+from slide_deploy.saved import flatbuffer
+from slide_deploy.saved.tflite.schema import OPERATORS
 from tests.graph_checks.small_models import declared_request, exported_litert, smallest
 from tests.graph_checks.test_fuzz import damaged
 from tests.mutants.litert_damage import Edit, added_tensor, graph, in_model, nodes

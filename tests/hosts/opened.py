@@ -71,6 +71,6 @@ OPENED = (
         refused=RESIZED,
         quick=(),
     ),
-    *(_in_form(form, False) for form in ("depthwise", "per-offset", "broadcast", "running-mean")),
-    *(_in_form(form, True) for form in ("dual", "flat")),
+    *(_in_form(form, False) for form in ("depthwise", "running-mean")),
+    _in_form("flat", True),
 )

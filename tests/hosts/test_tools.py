@@ -12,12 +12,12 @@ from benchmarks.candidates import Sweep
 from benchmarks.suite import members
 from exporters import pipeline
 from exporters.outcome import ExportOptions
-from slide_deploy import verification
 from slide_deploy.backends import open_file
 from slide_deploy.deployable.module import deployable_of
 from slide_deploy.lowerings import Lowering
 from slide_deploy.tasks.contests import attentions_of
 from slide_deploy.tasks.suite_files import export_for_suite
+from slide_deploy.verification import verify
 from tests.hosts.networks import HOSTS
 
 BY_NAME = {host.name: host for host in HOSTS}
@@ -62,8 +62,8 @@ def test_the_damaged_layer_of_a_host_is_named(
     options = ExportOptions((format,), tmp_path, Lowering("depthwise"))
     result = pipeline.export(replace(whole, model=damaged), options)
     (file,) = result.files
-    assert not verification.verify_file(file.paths[0], whole).passed
-    assert verification.locate(file.paths[0], whole).first_wrong == layer
+    assert not verify.verify_file(file.paths[0], whole).passed
+    assert verify.locate(file.paths[0], whole).first_wrong == layer
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_layer_beside_an_attention_in_functions_is_named(tmp_path: Path) -> No
     result = pipeline.export(replace(whole, model=damaged), options)
     assert len(result.certificate.folded) == 1
     (file,) = result.files
-    assert verification.locate(file.paths[0], whole).first_wrong == "1.1.1"
+    assert verify.locate(file.paths[0], whole).first_wrong == "1.1.1"
 
 
 class ByKeyword(torch.nn.Module):
@@ -161,5 +161,5 @@ class ByKeyword(torch.nn.Module):
 def test_layers_that_are_called_by_keyword_are_located(tmp_path: Path) -> None:
     whole = deployable_of(ByKeyword(), torch.randn(1, 3, 6, 8))
     (file,) = pipeline.export(whole, ExportOptions(("onnx",), tmp_path)).files
-    parting = verification.locate(file.paths[0], whole)
+    parting = verify.locate(file.paths[0], whole)
     assert parting.first_wrong is None and parting.last_right == "head"

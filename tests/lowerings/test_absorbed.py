@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.lowerings.absorbed import absorbed_bias
 from slide_deploy.lowerings.flat import Flat
 from slide_deploy.models.slide_attention import SlideAttentionConfig
-from slide_deploy.reparameterize import reparameterize
 from tests.support import random_attention
 
 HEADS, FEATURES, TAPS = 2, 4, 9

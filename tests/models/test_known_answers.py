@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts.registry import architecture_name
 from slide_deploy.hosts.slide_swin.published import ARCHITECTURES
 from slide_deploy.models.slide_attention import SlideAttention
 from slide_deploy.models.slide_swin import SlideSwin
-from slide_deploy.reparameterize import reparameterize
 from tests.support import ATTENTIONS, GOLDEN, Golden, attention_config, logits
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from slide_deploy.errors import InputError
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import Checkpoint, load_checkpoint
 from slide_deploy.hosts.load import settings_of
 from slide_deploy.hosts.registry import architecture_name
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.models.slide_attention import PADDING_MODES
 from slide_deploy.models.slide_swin import SlideSwinConfig
-from slide_deploy.reparameterize import reparameterize
 from tests.support import random_swin, save_folded
 
 SETTINGS = {

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from slide_deploy.errors import InputError
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import Checkpoint, load_checkpoint
 from slide_deploy.hosts.load import settings_of
 from slide_deploy.hosts.registry import architecture_name
@@ -14,7 +15,6 @@ from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from slide_deploy.models.slide_swin import SlideSwinConfig
 from slide_deploy.models.window_attention import WindowAttention
-from slide_deploy.reparameterize import reparameterize
 from tests.support import random_attention, random_swin, randomise, save_folded
 
 SCALE = -0.9

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from slide_deploy.console import stdout
+from slide_deploy.terminal.console import stdout
 from tests.mutants.catalogue import CATALOGUE
 from tests.mutants.judge import judge
 from tests.mutants.mutant import FORMATS, Mutant

@@ -15,13 +15,13 @@ from exporters.outcome import ExportResult
 from exporters.registry import exporter_for
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.trained import deployable_checkpoint
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks.readers import read_graph
 from slide_deploy.hosts import Checkpoint
 from slide_deploy.lowerings import Lowering, lower
 from slide_deploy.models.slide_swin import SlideSwin
 from slide_deploy.passes.running import run_passes
 from slide_deploy.program.editing import duplicate
-from slide_deploy.reparameterize import reparameterize
 from tests.support import FORMATS, copied, exported, exported_path, golden_swin, image_request
 
 # What the damage knows its way around in.

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.aimodel.folder import METADATA
 from slide_deploy.graph_checks.census import CENSUS_KEY
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
-from tests.aimodel.assets import hashed_again, operators, with_program
+from slide_deploy.saved.aimodel.folder import METADATA
+from tests.saved.aimodel.assets import hashed_again, operators, with_program
 
 Edit = Callable[[Path], object]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file, standard_ops
-from slide_deploy.parity import Verification
-from slide_deploy.verification import verify_file
+from slide_deploy.verification.parity import Verification
+from slide_deploy.verification.verify import verify_file
 from tests.mutants.bases import base
 from tests.mutants.mutant import REFUSED, Catcher, Mutant
 

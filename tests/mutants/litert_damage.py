@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
-from slide_deploy.tflite.schema import OPERATORS, TYPES
+from slide_deploy.saved.tflite.schema import OPERATORS, TYPES
 
 Edit = Callable[[Any], object]
 _NUMBERS = {name: number for number, (name, _) in TYPES.items()}

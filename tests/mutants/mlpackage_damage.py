@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
-from slide_deploy.mlpackage import Constant, open_package
-from slide_deploy.mlpackage.dtypes import BY_PROTO
-from slide_deploy.mlpackage.protobuf import model_messages
+from slide_deploy.saved.mlpackage import PackageConstant, open_package
+from slide_deploy.saved.mlpackage.dtypes import BY_PROTO
+from slide_deploy.saved.mlpackage.protobuf import model_messages
 
 _CODES = {dtype.name: dtype.proto for dtype in BY_PROTO.values()}
 _FIELDS = {"float32": "floats", "int32": "ints", "bool": "bools", "string": "strings"}
@@ -452,7 +452,7 @@ def duplicated_constant(path: Path) -> None:
         stored = next(
             held for held in open_package(path).main.block.operations if held.name == original
         ).attributes["val"]
-        assert isinstance(stored, Constant)
+        assert isinstance(stored, PackageConstant)
         detour = Detour(program, program.find("gelu", 4))
         twin = detour.constant(stored.numpy())
         nothing = ("nothing", "float32", stored.shape)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slide_deploy.lowerings.bands import Band
-from slide_deploy.models.slide_swin import Block, SlideSwin
+from slide_deploy.folding.surgery import replace_module
+from slide_deploy.lowerings.strips import Strip
+from slide_deploy.models.slide_swin import SlideSwin, SwinBlock
 from slide_deploy.models.window_attention import merge_windows, partition_windows, roll_maps
-from slide_deploy.surgery import replace_module
 from tests.mutants.bases import Base, Rebuild
 from tests.mutants.model_damage import SLIDE, WINDOW, bias, branches, lowered_slide, slide
 from tests.mutants.mutant import Damage
@@ -37,9 +37,9 @@ def forwarding(module: nn.Module, forward: Callable[..., Tensor]) -> None:
     module.forward = MethodType(forward, module)
 
 
-def block(model: nn.Module, name: str) -> Block:
+def block(model: nn.Module, name: str) -> SwinBlock:
     found = model.get_submodule(name)
-    assert isinstance(found, Block)
+    assert isinstance(found, SwinBlock)
     return found
 
 
@@ -125,7 +125,7 @@ def border_masked_out(model: nn.Module, trained: SlideSwin) -> nn.Module:
     mask = torch.where(inside > 0, 0.0, -torch.inf)[:, None]
     attention.register_buffer("mask", mask)
 
-    def attend(self: nn.Module, q: Tensor, k: Tensor, v: Tensor, band: Band) -> Tensor:
+    def attend(self: nn.Module, q: Tensor, k: Tensor, v: Tensor, strip: Strip) -> Tensor:
         split = (-1, config.head_dim, config.offsets, mask.shape[-1])
         queries = q.reshape(-1, config.head_dim, 1, mask.shape[-1])
         keys = attention.key_conv(k).reshape(split)
@@ -170,7 +170,7 @@ def not_rolled_back(model: nn.Module, trained: SlideSwin) -> nn.Module:
 
 
 def attention_without_residual(model: nn.Module, trained: SlideSwin) -> nn.Module:
-    def forward(self: Block, tokens: Tensor) -> Tensor:
+    def forward(self: SwinBlock, tokens: Tensor) -> Tensor:
         tokens = self.attn(self.norm1(tokens))
         return tokens + self.mlp(self.norm2(tokens))
 
@@ -179,7 +179,7 @@ def attention_without_residual(model: nn.Module, trained: SlideSwin) -> nn.Modul
 
 
 def mlp_without_residual(model: nn.Module, trained: SlideSwin) -> nn.Module:
-    def forward(self: Block, tokens: Tensor) -> Tensor:
+    def forward(self: SwinBlock, tokens: Tensor) -> Tensor:
         return self.mlp(self.norm2(tokens + self.attn(self.norm1(tokens))))
 
     forwarding(block(model, SLIDE_BLOCK), forward)

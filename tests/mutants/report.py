@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from slide_deploy.console import table
+from slide_deploy.terminal.console import table
 from tests.mutants.judge import Outcome
 from tests.mutants.mutant import REFUSED, Mutant
 

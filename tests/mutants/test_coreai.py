@@ -11,14 +11,14 @@ import pytest
 
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file
-from slide_deploy.verification import verify_file
-from tests.aimodel.assets import hashed_again
+from slide_deploy.verification.verify import verify_file
 from tests.mutants import coreai_damage as damage
 from tests.mutants.bases import LOWERING, Base
 from tests.mutants.catalogue_models import NETWORKS, WEIGHTS
 from tests.mutants.coreai_damage import Edit, in_metadata, in_program
 from tests.mutants.judge import Outcome, check_outcome, figure
 from tests.mutants.mutant import REFUSED, Mutant
+from tests.saved.aimodel.assets import hashed_again
 from tests.support import exported, exported_path, golden_swin
 
 pytest.importorskip("coreai")

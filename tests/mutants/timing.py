@@ -7,8 +7,12 @@ from benchmarks.measuring.worker import Worker
 from benchmarks.record import Candidate
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.registry import targets_for
-from slide_deploy.companions import model_digest
-from slide_deploy.references.reference_file import read_reference, reference_path, write_reference
+from slide_deploy.files.companions import model_digest
+from slide_deploy.verification.reference_outputs.reference_file import (
+    read_reference,
+    reference_path,
+    write_reference,
+)
 
 
 def timed_on(path: Path, valid: Path) -> list[str]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn import functional
 
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.formats import known_formats
 from slide_deploy.layouts import stretches
 from slide_deploy.layouts.normalisation import Normaliser
@@ -15,7 +16,6 @@ from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.passes.running import run_passes
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.traced import call
-from slide_deploy.reparameterize import reparameterize
 from tests.support import random_swin, randomise
 
 ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import FORMS, Lowering, lower
-from slide_deploy.reparameterize import reparameterize
 from tests.passes.blocks import drawn
 from tests.passes.programs import (
     is_unchanged,

@@ -1,6 +1,6 @@
 """A host family of its own in one file: a convolution, two stages of slide attention, a classifier.
 
-``docs/architecture.md`` takes the same steps in words.
+``docs/extending.md`` describes the same steps.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""A new host family is one file and one line: the walk in docs/architecture.md."""
+"""A new host family is one file and one line: the steps in docs/extending.md."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.baselines.registry import baseline_named
+from benchmarks.baselines.subject import network
 from benchmarks.candidates import Sweep
-from benchmarks.peers.registry import peer_named
-from benchmarks.peers.subject import network
 from benchmarks.suite import members
 from slide_deploy.backends import open_file
 from slide_deploy.checkpoint.overrides import Overrides
@@ -142,11 +142,11 @@ def test_a_suite_makes_its_files_and_peers(tmp_path: Path) -> None:
         '[[candidate]]\nname = "unfold"\npeer = "unfold"\narchitecture = "toy_small"\n'
     )
     found = members(suite, tmp_path / "work", Sweep(), export_for_suite)
-    ours, peer = (answer(Path(each.candidate.path), image()) for each in found)
-    assert np.abs(next(iter(peer.values()))).max() > 0
+    ours, baseline = (answer(Path(each.candidate.path), image()) for each in found)
+    assert np.abs(next(iter(baseline.values()))).max() > 0
     assert ours["logits"].shape == (1, 5)
     with pytest.raises(InputError, match="no Toy without slide attention"):
-        peer_named("swin").build(network("toy_small", (32, 32)))
+        baseline_named("swin").build(network("toy_small", (32, 32)))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ DIALECT = Dialect(
     kinds=kinds(
         {
             Kind.CONVOLUTION: "conv2d",
-            Kind.PRODUCT: "matmul",
+            Kind.MATMUL: "matmul",
             Kind.LINEAR: "linear",
             Kind.SOFTMAX: "softmax",
             Kind.ADD: "add",

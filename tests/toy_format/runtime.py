@@ -24,7 +24,7 @@ def open_toy(path: Path, configuration: Configuration, stage: Stage) -> Session:
     program, _ = content_of(path)
 
     def answers(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        values = inner_values(path, feeds)
+        values = intermediates(path, feeds)
         return [values[name] for name in program["outputs"]]
 
     port = Port(program["input"]["name"], tuple(program["input"]["shape"]))
@@ -32,7 +32,7 @@ def open_toy(path: Path, configuration: Configuration, stage: Stage) -> Session:
     return Session("toy-runtime", "1", inputs, outputs, lambda: FunctionStream(answers))
 
 
-def inner_values(path: Path, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def intermediates(path: Path, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     program, weights = content_of(path)
     values = {name: torch.from_numpy(array) for name, array in weights.items()}
     values |= {name: torch.from_numpy(array) for name, array in feeds.items()}
@@ -58,5 +58,5 @@ TARGET = Target(
     (".toy",),
     lambda: Availability(True, "here"),
     open_toy,
-    inner_values,
+    intermediates,
 )

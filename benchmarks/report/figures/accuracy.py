@@ -8,7 +8,7 @@ from benchmarks.report.figures.figure import Figure, Spec, axis, base_layout, ho
 from benchmarks.report.figures.lines import Lines
 from benchmarks.report.palette import MUTED, SURFACE, series
 from benchmarks.report.sentence import Sentence
-from benchmarks.report.summary import Row, RunView, typical
+from benchmarks.report.summary import CandidateRow, RunView, typical
 from benchmarks.report.text import clip
 from benchmarks.report.units import Unit, byte_unit, time_unit
 
@@ -31,7 +31,7 @@ class _Point:
     share: float
     low: float
     high: float
-    row: Row
+    row: CandidateRow
 
     @property
     def line(self) -> str:
@@ -126,7 +126,7 @@ def accuracy_by_size(view: RunView) -> Iterator[Figure]:
         yield _figure("Accuracy against file size", found, Lines(()), _size(found))
 
 
-def _points(rows: Sequence[Row]) -> Iterator[_Point]:
+def _points(rows: Sequence[CandidateRow]) -> Iterator[_Point]:
     for row in rows:
         seconds, artifact = typical(row), row.measurement.artifact
         if not seconds or artifact is None:
@@ -136,7 +136,7 @@ def _points(rows: Sequence[Row]) -> Iterator[_Point]:
             yield point
 
 
-def _point(cost: float, artifact: Artifact, row: Row) -> _Point | None:
+def _point(cost: float, artifact: Artifact, row: CandidateRow) -> _Point | None:
     """A candidate with the accuracy of its file, or that of its publication; None without one."""
     share = artifact.accuracy
     if share is None:

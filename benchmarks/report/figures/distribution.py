@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.report.figures.figure import Band, Figure, Rows, Spec, hover, log_axis
+from benchmarks.report.figures.figure import Figure, IntervalBand, Rows, Spec, hover, log_axis
 from benchmarks.report.palette import INK, series
 from benchmarks.report.sentence import Name
-from benchmarks.report.summary import Group, Row, typical
+from benchmarks.report.summary import CandidateRow, Group, typical
 from benchmarks.report.units import Unit, time_text, time_unit
 from benchmarks.statistics import Estimate
 
@@ -55,7 +55,7 @@ def _range(low: float, high: float, unit: Unit, logarithmic: bool) -> Spec:
     return {"range": [(low - pad) / unit.size, (high + pad) / unit.size]}
 
 
-def _caption(rows: Sequence[Row], high: float) -> tuple[str | Name, ...]:
+def _caption(rows: Sequence[CandidateRow], high: float) -> tuple[str | Name, ...]:
     parts: list[str | Name] = ["The line is the median."]
     separator = " Beyond the right edge: "
     for row in rows:
@@ -71,7 +71,9 @@ def _caption(rows: Sequence[Row], high: float) -> tuple[str | Name, ...]:
     return (*parts, "." if len(parts) > 1 else "")
 
 
-def _silhouette(values: np.ndarray, band: Band, row: Row, logarithmic: bool) -> Spec:
+def _silhouette(
+    values: np.ndarray, band: IntervalBand, row: CandidateRow, logarithmic: bool
+) -> Spec:
     """A histogram without inner lines, as high as its band."""
     places = np.log(values) if logarithmic else values
     heights, edges = np.histogram(places, bins=_bins(places))
@@ -101,7 +103,7 @@ def _bins(values: np.ndarray) -> int:
     return int(min(max(extent / width, 8), _MOST_BINS)) if width > 0 and extent > 0 else 8
 
 
-def _dots(values: np.ndarray, band: Band, row: Row) -> Spec:
+def _dots(values: np.ndarray, band: IntervalBand, row: CandidateRow) -> Spec:
     # Spread by the golden ratio: neighbours never fall on each other, and each draw looks the same.
     heights = (np.arange(len(values)) * 0.618 % 1) * 0.8 + 0.1
     return {
@@ -114,7 +116,7 @@ def _dots(values: np.ndarray, band: Band, row: Row) -> Spec:
     }
 
 
-def _median(row: Row, unit: Unit, band: Band) -> Spec:
+def _median(row: CandidateRow, unit: Unit, band: IntervalBand) -> Spec:
     """A line across the band; a pointer finds it at seven places."""
     middle = (typical(row) or 0.0) / unit.size
     lines = [row.name, f"median {unit.text(middle * unit.size)}"]

@@ -40,7 +40,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Band:
+class IntervalBand:
     """The part of one row that is for marks, in the units of the vertical axis."""
 
     low: float
@@ -64,10 +64,10 @@ class Rows:
     count: int
     pixels: int
 
-    def band(self, index: int) -> Band:
+    def band(self, index: int) -> IntervalBand:
         """Where the marks of a row go."""
         floor = self.count - index - 1
-        return Band(floor + 2 / self.pixels, floor + 1 - _LABEL / self.pixels)
+        return IntervalBand(floor + 2 / self.pixels, floor + 1 - _LABEL / self.pixels)
 
     def labels(self, index: int, name: str, value: str) -> list[Spec]:
         """The name of a row and, at the right end, its figure."""

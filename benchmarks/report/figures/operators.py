@@ -5,11 +5,11 @@ from benchmarks.report.notes import operator_rows
 from benchmarks.report.palette import MUTED, series
 from benchmarks.report.sentence import Name
 from benchmarks.report.series import OperatorBars, OperatorKind
-from benchmarks.report.summary import Row
+from benchmarks.report.summary import CandidateRow
 from benchmarks.report.units import Unit, percent_text, time_text, time_unit
 
 
-def profile(row: Row, bars: OperatorBars) -> Figure:
+def profile(row: CandidateRow, bars: OperatorBars) -> Figure:
     """A bar a type of operators, the costliest first, the rest as one."""
     items = list(operator_rows(bars))
     unit = time_unit([max(seconds for _, seconds in items)])

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.report.figures.figure import Band, Figure, Rows, Spec, hover
+from benchmarks.report.figures.figure import Figure, IntervalBand, Rows, Spec, hover
 from benchmarks.report.palette import LINE, series
 from benchmarks.report.series import Point
-from benchmarks.report.summary import Row, RunView
+from benchmarks.report.summary import CandidateRow, RunView
 from benchmarks.report.units import time_text, time_unit
 
 # Smaller changes should look small.
@@ -25,7 +25,7 @@ class Reach:
     low: float
     high: float
 
-    def place(self, change: float, band: Band) -> float:
+    def place(self, change: float, band: IntervalBand) -> float:
         """Where a change stands in its row."""
         return band.low + band.height * (change - self.low) / (self.high - self.low)
 
@@ -49,8 +49,8 @@ def sustained(view: RunView) -> Figure | None:
 def _figure(
     title: str,
     caption: str,
-    rows: Sequence[Row],
-    points_of: Callable[[Row], tuple[Point, ...]],
+    rows: Sequence[CandidateRow],
+    points_of: Callable[[CandidateRow], tuple[Point, ...]],
     level_of: Callable[[Sequence[Point]], float],
     value_of: Callable[[Sequence[float], float], str],
 ) -> Figure | None:
@@ -100,7 +100,7 @@ def _signed(share: float) -> str:
     return f"{share:+.1%}".replace("-", "−")
 
 
-def _zero(band: Band, reach: Reach) -> Spec:
+def _zero(band: IntervalBand, reach: Reach) -> Spec:
     level = reach.place(0, band)
     return {
         "type": "line",
@@ -115,7 +115,11 @@ def _zero(band: Band, reach: Reach) -> Spec:
 
 
 def _line(
-    row: Row, points: Sequence[Point], changes: Sequence[float], band: Band, reach: Reach
+    row: CandidateRow,
+    points: Sequence[Point],
+    changes: Sequence[float],
+    band: IntervalBand,
+    reach: Reach,
 ) -> Spec:
     colour = series(row.number).light
     return {

@@ -1,8 +1,8 @@
 """Each candidate's time as a ratio to the first one's, with the interval of that ratio."""
 
 from benchmarks.report.figures.figure import (
-    Band,
     Figure,
+    IntervalBand,
     Rows,
     Spec,
     hover,
@@ -11,7 +11,7 @@ from benchmarks.report.figures.figure import (
 )
 from benchmarks.report.palette import LINE, MUTED, series
 from benchmarks.report.sentence import Name
-from benchmarks.report.summary import Row, RunView
+from benchmarks.report.summary import CandidateRow, RunView
 from benchmarks.report.units import interval_text, ratio_text
 from benchmarks.statistics import Estimate
 
@@ -44,7 +44,7 @@ def ratios(view: RunView) -> Figure | None:
     return Figure(title, tuple(caption), {"data": traces, "layout": layout})
 
 
-def _mark(row: Row, ratio: Estimate, band: Band) -> Spec:
+def _mark(row: CandidateRow, ratio: Estimate, band: IntervalBand) -> Spec:
     colour = series(row.number).light
     low, high = ratio.interval.low, ratio.interval.high
     return {

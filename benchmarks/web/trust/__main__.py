@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.artifact import describe_artifact
-from benchmarks.measuring.race import Plan
-from benchmarks.web.candidates import BROWSER, Wanted, elsewhere
+from benchmarks.measuring.race import RacePlan
+from benchmarks.web.candidates import BROWSER, WantedPage, elsewhere
 from benchmarks.web.plan import page_plan
 from benchmarks.web.serving import waiting
 from slide_deploy.backends.web import assets
@@ -61,9 +61,9 @@ def compared(file: Path, pairs: int, seconds: float, threads: int) -> Iterator[t
 
 def by_page(browser: Any, file: Path, seconds: float, threads: int) -> float:
     """The page's median."""
-    candidates = elsewhere([file], BROWSER, Wanted())
+    candidates = elsewhere([file], BROWSER, WantedPage())
     artifacts = {each.name: describe_artifact(file) for each in candidates}
-    plan = Plan(candidates, artifacts, seconds=seconds, rounds=6, warm_up=seconds)
+    plan = RacePlan(candidates, artifacts, seconds=seconds, rounds=6, warm_up=seconds)
     with waiting(page_plan(plan, threads)) as served:
         page = browser.new_page()
         page.goto(served.address)

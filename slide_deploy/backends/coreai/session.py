@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.aimodel import Asset, compiled, open_asset
 from slide_deploy.backends.base import Feeds, Port, Session, Stage, message_lines, untimed
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.muted import muted
 from slide_deploy.errors import InputError
+from slide_deploy.saved.aimodel import Asset, compiled, open_asset
 
 RUNTIME, LIBRARY = "coreai", "coreai-core"
 
@@ -47,7 +47,7 @@ def open_session(path: Path, configuration: Configuration, stage: Stage) -> Sess
     )
 
 
-def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
+def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
     """Every floating-point value that the program itself computes, by its name in the graph.
 
     What composites compute inside is left out.
@@ -55,7 +55,7 @@ def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
     Raises:
         InputError: the asset is damaged, or Core AI cannot run it.
     """
-    function, named = load(open_asset(path), with_inner_values=True)
+    function, named = load(open_asset(path), with_intermediates=True)
     stream = _Stream(function, tuple(named))
     stream.bind(feeds)
     try:
@@ -67,7 +67,7 @@ def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
 
 
 def load(
-    asset: Asset, stage: Stage = untimed, with_inner_values: bool = False
+    asset: Asset, stage: Stage = untimed, with_intermediates: bool = False
 ) -> tuple[Any, Mapping[str, str]]:
     """Compile and load an asset.
 
@@ -81,7 +81,7 @@ def load(
 
     with tempfile.TemporaryDirectory(suffix=".aimodelx") as folder:
         with stage("compile"):
-            outputs = compiled(asset, Path(folder), with_inner_values)
+            outputs = compiled(asset, Path(folder), with_intermediates)
         try:
             with stage("read"), muted():
                 model = _wait(AIModel.load(path=folder))

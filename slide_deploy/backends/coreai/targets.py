@@ -4,7 +4,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 
 from slide_deploy.backends.base import Availability, Target
-from slide_deploy.backends.coreai.session import LIBRARY, inner_values, open_session
+from slide_deploy.backends.coreai.session import LIBRARY, intermediates, open_session
 
 
 def _find() -> Availability:
@@ -19,7 +19,7 @@ TARGETS = (
         (".aimodel",),
         _find,
         open_session,
-        inner_values,
+        intermediates,
         processor=True,
         is_timed=False,
     ),

@@ -27,7 +27,7 @@ from slide_deploy.backends.files import (
 )
 from slide_deploy.backends.inputs import sized
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.mlpackage import Package, open_package
+from slide_deploy.saved.mlpackage import Package, open_package
 
 SUFFIXES = (".mlpackage",)
 # Optimisation hints of coremltools, and the enumeration that holds each one's values.

@@ -17,7 +17,7 @@ def version() -> str:
 
 
 @dataclass(frozen=True)
-class Delegate:
+class ExecuTorchDelegate:
     """A library that runs parts of a file.
 
     Attributes:
@@ -60,9 +60,11 @@ def _registered() -> list[str]:
 
 
 DELEGATES = (
-    Delegate("xnnpack", "XnnpackBackend", None, f"{_EXTRA} --force-reinstall"),
-    Delegate("coreml", "CoreMLBackend", "darwin", "it needs macOS, where the same file is run"),
-    Delegate(
+    ExecuTorchDelegate("xnnpack", "XnnpackBackend", None, f"{_EXTRA} --force-reinstall"),
+    ExecuTorchDelegate(
+        "coreml", "CoreMLBackend", "darwin", "it needs macOS, where the same file is run"
+    ),
+    ExecuTorchDelegate(
         "vulkan",
         "VulkanBackend",
         None,

@@ -16,20 +16,22 @@ import numpy as np
 
 from slide_deploy.backends.base import Feeds, Port, Session, Stage, session_name
 from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.executorch.delegates import Delegate, version
+from slide_deploy.backends.executorch.delegates import ExecuTorchDelegate, version
 from slide_deploy.backends.files import line_of, refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.inputs import sized
 from slide_deploy.backends.muted import muted
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.pte.companion import Companion, read_companion
-from slide_deploy.pte.program import Method, Tensor, map_program
+from slide_deploy.saved.pte.companion import Companion, read_companion
+from slide_deploy.saved.pte.program import Method, PteTensor, map_program
 
 SUFFIXES = (".pte",)
 # Programs that are open in this process, which share its threads.
-_open: "WeakSet[Opened]" = WeakSet()
+_open: "WeakSet[OpenedMethod]" = WeakSet()
 
 
-def open_on(delegate: Delegate, path: Path, configuration: Configuration, stage: Stage) -> Session:
+def open_on(
+    delegate: ExecuTorchDelegate, path: Path, configuration: Configuration, stage: Stage
+) -> Session:
     """Read a file and let its delegate prepare it.
 
     Raises:
@@ -48,10 +50,10 @@ def open_on(delegate: Delegate, path: Path, configuration: Configuration, stage:
         first = open_program(library, path, name)
     waiting = [first]
 
-    def new_stream() -> "Calls":
+    def new_stream() -> "MethodCalls":
         # Two methods of one program would share the memory of their values.
         opened = waiting.pop() if waiting else open_program(library, path, name)
-        return Calls(opened, tuple(port.name for port in ports))
+        return MethodCalls(opened, tuple(port.name for port in ports))
 
     return Session(
         runtime=session_name(name, configuration.precision),
@@ -76,7 +78,7 @@ def open_on(delegate: Delegate, path: Path, configuration: Configuration, stage:
 
 
 def described(
-    path: Path, delegate: Delegate, configuration: Configuration
+    path: Path, delegate: ExecuTorchDelegate, configuration: Configuration
 ) -> tuple[Method, Companion]:
     """What a file says of itself, read without ExecuTorch.
 
@@ -116,7 +118,7 @@ def described(
     return method, companion
 
 
-def is_for(delegate: Delegate, path: Path) -> bool:
+def is_for(delegate: ExecuTorchDelegate, path: Path) -> bool:
     """Whether a file was written for a delegate, or for none; False for what cannot be read."""
     try:
         method = map_program(path).methods["forward"]
@@ -141,7 +143,7 @@ def load_library() -> Any:
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class OpenedMethod:
     """A program, which must live as long as its method does.
 
     Attributes:
@@ -155,7 +157,7 @@ class Opened:
 
 def open_program(
     library: Any, path: Path, name: str, timed: bool = False, recorded: int = 0
-) -> Opened:
+) -> OpenedMethod:
     """Load a file.
 
     Args:
@@ -176,21 +178,21 @@ def open_program(
                 debug_buffer_size=recorded,
                 program_verification=library.Verification.InternalConsistency,
             )
-            opened = Opened(program, program.load_method("forward"))
+            opened = OpenedMethod(program, program.load_method("forward"))
     except RuntimeError as error:
         raise InputError(f"{path} does not load on {name} ({line_of(error)}).") from error
     _open.add(opened)
     return opened
 
 
-class Calls:
+class MethodCalls:
     """Calls of a method.
 
     Inputs are handed over in every call: the runtime copies them to where it planned them, and
     computes other values there afterwards.
     """
 
-    def __init__(self, opened: Opened, names: Sequence[str]) -> None:
+    def __init__(self, opened: OpenedMethod, names: Sequence[str]) -> None:
         self._opened = opened
         self._names = names
         self._bound: list[Any] = []
@@ -234,7 +236,7 @@ def _ports(method: Method, companion: Companion) -> list[Port]:
     ports = []
     for name, number in zip(names, method.inputs, strict=True):
         held = method.values[number]
-        if not isinstance(held, Tensor):
+        if not isinstance(held, PteTensor):
             raise InputError(f"Input {name} is no tensor: export the model again.")
         sizes = (None, *held.sizes[1:]) if held.is_open else held.sizes
         ports.append(Port(name, sizes, held.dtype))

@@ -8,8 +8,8 @@ from typing import Any
 
 from slide_deploy.backends.base import OperatorTime, untimed
 from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.executorch.delegates import Delegate
-from slide_deploy.backends.executorch.method import Calls, load_library, open_on, open_program
+from slide_deploy.backends.executorch.delegates import ExecuTorchDelegate
+from slide_deploy.backends.executorch.method import MethodCalls, load_library, open_on, open_program
 from slide_deploy.backends.inputs import random_arrays
 from slide_deploy.backends.muted import muted
 
@@ -19,7 +19,7 @@ _NATIVE = "native_call_"
 
 
 def profile(
-    delegate: Delegate, path: Path, configuration: Configuration, calls: int
+    delegate: ExecuTorchDelegate, path: Path, configuration: Configuration, calls: int
 ) -> Sequence[OperatorTime]:
     """Mean time of each operator over some calls, slowest first; a first call is left out.
 
@@ -29,7 +29,7 @@ def profile(
     """
     session = open_on(delegate, path, replace(configuration, streams=1), untimed)
     opened = open_program(load_library(), path, delegate.target, timed=True)
-    stream = Calls(opened, [port.name for port in session.inputs])
+    stream = MethodCalls(opened, [port.name for port in session.inputs])
     stream.bind(random_arrays(session.inputs))
     for _ in range(calls + 1):
         stream.run()

@@ -4,7 +4,7 @@ from functools import partial
 
 from slide_deploy.backends.base import Target
 from slide_deploy.backends.executorch.delegates import DELEGATES
-from slide_deploy.backends.executorch.inner_values import inner_values
+from slide_deploy.backends.executorch.intermediates import intermediates
 from slide_deploy.backends.executorch.method import SUFFIXES, is_for, open_on
 from slide_deploy.backends.executorch.profile import profile
 
@@ -14,7 +14,7 @@ TARGETS = tuple(
         suffixes=SUFFIXES,
         find=delegate.find,
         open=partial(open_on, delegate),
-        inner_values=partial(inner_values, delegate),
+        intermediates=partial(intermediates, delegate),
         profile=partial(profile, delegate),
         runs=partial(is_for, delegate),
         processor=delegate.name == "xnnpack",

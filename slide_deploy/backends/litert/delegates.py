@@ -39,7 +39,7 @@ OWN = "delegate."
 
 
 @dataclass(frozen=True)
-class Device:
+class LiteRTDevice:
     """What a delegate is for.
 
     Attributes:
@@ -140,12 +140,12 @@ class Device:
 
 
 DEVICES = (
-    Device(
+    LiteRTDevice(
         "gpu",
         ("tensorflowlite_gpu_delegate", "litert_gpu_delegate"),
         "build LiteRT's GPU delegate as an external delegate",
     ),
-    Device(
+    LiteRTDevice(
         "nnapi",
         ("nnapi_external_delegate", "tensorflowlite_nnapi_delegate"),
         "build LiteRT's NNAPI delegate as an external delegate",

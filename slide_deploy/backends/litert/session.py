@@ -19,7 +19,7 @@ from slide_deploy.backends.litert.interpreter import (
     version,
 )
 from slide_deploy.backends.litert.partitions import Partitions, partitions
-from slide_deploy.tflite.opening import opened as taken_apart
+from slide_deploy.saved.tflite.opening import opened as taken_apart
 
 Open = Callable[[], Any]
 """Makes an interpreter, with memory for its tensors."""

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from slide_deploy.backends.base import Availability, Target
 from slide_deploy.backends.litert.delegates import DEVICES
-from slide_deploy.backends.litert.inner_values import inner_values
+from slide_deploy.backends.litert.intermediates import intermediates
 from slide_deploy.backends.litert.interpreter import PACKAGE, SUFFIXES, version
 from slide_deploy.backends.litert.session import open_on_cpu
 
@@ -33,7 +33,7 @@ TARGETS = (
         suffixes=SUFFIXES,
         find=partial(_find, "its own kernels"),
         open=partial(open_on_cpu, REFERENCE, False),
-        inner_values=inner_values,
+        intermediates=intermediates,
         processor=True,
         is_timed=False,
     ),

@@ -1,6 +1,6 @@
 """An interpreter of MIL: runs saved Core ML programs on the CPU, wherever Core ML cannot."""
 
 from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator
-from slide_deploy.backends.mil_interpreter.program import MilProgram, Port
+from slide_deploy.backends.mil_interpreter.program import MilProgram, ProgramPort
 
-__all__ = ["MilProgram", "Port", "UnsupportedOperator"]
+__all__ = ["MilProgram", "ProgramPort", "UnsupportedOperator"]

@@ -14,12 +14,18 @@ from torch import Tensor
 from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator, faulty
 from slide_deploy.backends.mil_interpreter.values import Value, to_value
 from slide_deploy.errors import InputError
-from slide_deploy.mlpackage import Argument, Constant, Operation, Reference, TensorType
-from slide_deploy.mlpackage.decompression import MAX_DENSE_ELEMENTS
+from slide_deploy.saved.mlpackage import (
+    Argument,
+    Operation,
+    PackageConstant,
+    TensorType,
+    ValueReference,
+)
+from slide_deploy.saved.mlpackage.decompression import MAX_DENSE_ELEMENTS
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class OperatorCall:
     """An operation with its operands.
 
     Attributes:
@@ -143,9 +149,9 @@ class Call:
         return UnsupportedOperator(self.path, self.operation.type, output, option)
 
     def _value(self, name: str, argument: Argument) -> Value:
-        if isinstance(argument, Reference):
+        if isinstance(argument, ValueReference):
             return self.values[argument.name]
-        value = to_value(argument.numpy()) if isinstance(argument, Constant) else None
+        value = to_value(argument.numpy()) if isinstance(argument, PackageConstant) else None
         if value is None:
             raise self.unsupported(f"a list as {name}")
         return value

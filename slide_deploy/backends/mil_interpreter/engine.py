@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator, faulty
 from slide_deploy.backends.mil_interpreter.operators import OPERATORS
 from slide_deploy.backends.mil_interpreter.plan import (
     MAX_ALIVE_ELEMENTS,
-    Plan,
+    ExecutionPlan,
     make_plan,
     too_large,
 )
@@ -25,7 +25,7 @@ from slide_deploy.backends.mil_interpreter.values import (
     to_value,
 )
 from slide_deploy.errors import InputError
-from slide_deploy.mlpackage import Function, Operation, TensorType
+from slide_deploy.saved.mlpackage import Function, Operation, TensorType
 
 # What torch and Python raise where an operand has a bad shape, index or size.
 _OPERAND_ERRORS = (
@@ -64,7 +64,7 @@ class Engine:
         self._types = _declared_types(path, function)
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> ExecutionPlan:
         """What is computed, in order."""
         return self._plan
 
@@ -105,7 +105,7 @@ class Engine:
         return {name: self._result(name, values[name]) for name in wanted}
 
     def _compute(self, operation: Operation, values: Mapping[str, Value]) -> dict[str, Tensor]:
-        call = Call(self._path, operation, values, self._opset)
+        call = OperatorCall(self._path, operation, values, self._opset)
         try:
             result = OPERATORS[operation.type].run(call)
             outputs = [result] if isinstance(result, Tensor) else list(result)

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Operator:
         optional: parameters that may be left out.
     """
 
-    run: Callable[[Call], Tensor | Sequence[Tensor]]
+    run: Callable[[OperatorCall], Tensor | Sequence[Tensor]]
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
 

@@ -7,45 +7,45 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 
 
-def leaky_relu(call: Call) -> Tensor:
+def leaky_relu(call: OperatorCall) -> Tensor:
     """``x`` where it is not negative, else ``alpha * x``."""
     return functional.leaky_relu(call.tensor("x"), call.number("alpha"))
 
 
-def relu6(call: Call) -> Tensor:
+def relu6(call: OperatorCall) -> Tensor:
     """``min(max(x, 0), 6)``."""
     return call.tensor("x").clamp(0, 6)
 
 
-def clamped_relu(call: Call) -> Tensor:
+def clamped_relu(call: OperatorCall) -> Tensor:
     """``min(x, beta)`` where x is not negative, else ``min(alpha * x, beta)``."""
     x = call.tensor("x")
     return torch.where(x >= 0, x, call.number("alpha") * x).clamp(max=call.number("beta"))
 
 
-def thresholded_relu(call: Call) -> Tensor:
+def thresholded_relu(call: OperatorCall) -> Tensor:
     """``x`` where it is at least ``alpha``, else 0."""
     x = call.tensor("x")
     return torch.where(x >= call.number("alpha"), x, 0.0)
 
 
-def prelu(call: Call) -> Tensor:
+def prelu(call: OperatorCall) -> Tensor:
     """``x`` where it is positive, else ``alpha * x``; alpha (channels)."""
     x = call.tensor("x")
     return torch.where(x > 0, x, _of_channels(call, "alpha", x) * x)
 
 
-def elu(call: Call) -> Tensor:
+def elu(call: OperatorCall) -> Tensor:
     """``x`` where it is positive, else ``alpha * (exp(x) - 1)``."""
     x = call.tensor("x")
     return torch.where(x > 0, x, call.number("alpha") * torch.expm1(x))
 
 
-def gelu(call: Call) -> Tensor:
+def gelu(call: OperatorCall) -> Tensor:
     """``x`` times the normal distribution function of ``x``, exactly or by an approximation.
 
     - ``EXACT``: ``x/2 (1 + erf(x / sqrt 2))``
@@ -62,22 +62,22 @@ def gelu(call: Call) -> Tensor:
     raise call.unsupported(f"mode {mode}")
 
 
-def linear_activation(call: Call) -> Tensor:
+def linear_activation(call: OperatorCall) -> Tensor:
     """``alpha * x + beta``."""
     return call.number("alpha") * call.tensor("x") + call.number("beta")
 
 
-def scaled_tanh(call: Call) -> Tensor:
+def scaled_tanh(call: OperatorCall) -> Tensor:
     """``alpha * tanh(beta * x)``."""
     return call.number("alpha") * torch.tanh(call.number("beta") * call.tensor("x"))
 
 
-def sigmoid_hard(call: Call) -> Tensor:
+def sigmoid_hard(call: OperatorCall) -> Tensor:
     """``min(max(alpha * x + beta, 0), 1)``."""
     return linear_activation(call).clamp(0, 1)
 
 
-def softplus_parametric(call: Call) -> Tensor:
+def softplus_parametric(call: OperatorCall) -> Tensor:
     """``alpha * log(1 + exp(beta * x))``; alpha and beta (channels)."""
     x = call.tensor("x")
     alpha, beta = _of_channels(call, "alpha", x), _of_channels(call, "beta", x)
@@ -88,7 +88,7 @@ def _plain(function: Callable[[Tensor], Tensor]) -> Operator:
     return Operator(lambda call: function(call.tensor("x")), ("x",))
 
 
-def _of_channels(call: Call, name: str, x: Tensor) -> Tensor:
+def _of_channels(call: OperatorCall, name: str, x: Tensor) -> Tensor:
     """A parameter of the size of axis 1, shaped to be broadcast to x."""
     values = call.tensor(name)
     if x.dim() < 2 or values.shape != (x.shape[1],):

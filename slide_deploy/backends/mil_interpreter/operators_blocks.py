@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 from slide_deploy.backends.mil_interpreter.windows import pad_map
 
 
-def pixel_shuffle(call: Call) -> Tensor:
+def pixel_shuffle(call: OperatorCall) -> Tensor:
     """Channels into space: (n, C f f, H, W) to (n, C, H f, W f).
 
     The channels of one pixel stand next to each other.
@@ -17,12 +17,12 @@ def pixel_shuffle(call: Call) -> Tensor:
     return torch.pixel_shuffle(_map(call), _factor(call, "upscale_factor"))
 
 
-def pixel_unshuffle(call: Call) -> Tensor:
+def pixel_unshuffle(call: OperatorCall) -> Tensor:
     """The reverse of ``pixel_shuffle``: (n, C, H f, W f) to (n, C f f, H, W)."""
     return torch.pixel_unshuffle(_map(call), _factor(call, "downscale_factor"))
 
 
-def depth_to_space(call: Call) -> Tensor:
+def depth_to_space(call: OperatorCall) -> Tensor:
     """Channels into space: (n, b b C, H, W) to (n, C, H b, W b).
 
     The channels of one pixel stand C apart.
@@ -35,7 +35,7 @@ def depth_to_space(call: Call) -> Tensor:
     return moved.reshape(n, channels // block**2, height * block, width * block)
 
 
-def space_to_depth(call: Call) -> Tensor:
+def space_to_depth(call: OperatorCall) -> Tensor:
     """The reverse of ``depth_to_space``: (n, C, H b, W b) to (n, b b C, H, W)."""
     x, block = _map(call), _factor(call, "block_size")
     n, channels, height, width = x.shape
@@ -45,7 +45,7 @@ def space_to_depth(call: Call) -> Tensor:
     return moved.reshape(n, channels * block**2, height // block, width // block)
 
 
-def space_to_batch(call: Call) -> Tensor:
+def space_to_batch(call: OperatorCall) -> Tensor:
     """Space, zeros added around it, into the batch: (n, C, H a, W b) to (a b n, C, H, W)."""
     x, (rows, columns) = _map(call), _block(call)
     x = pad_map(call, x, _around(call, "paddings"), 0.0)
@@ -56,7 +56,7 @@ def space_to_batch(call: Call) -> Tensor:
     return moved.reshape(rows * columns * n, channels, height // rows, width // columns)
 
 
-def batch_to_space(call: Call) -> Tensor:
+def batch_to_space(call: OperatorCall) -> Tensor:
     """The batch into space, of which a border is cut off: (a b n, C, H, W) to (n, C, H a, W b)."""
     x, (rows, columns) = _map(call), _block(call)
     count, channels, height, width = x.shape
@@ -68,7 +68,7 @@ def batch_to_space(call: Call) -> Tensor:
     return _cut(call, whole, (top, bottom), (left, right))
 
 
-def crop(call: Call) -> Tensor:
+def crop(call: OperatorCall) -> Tensor:
     """The last two axes without so many elements at either end."""
     height, width = call.integers("crop_height"), call.integers("crop_width")
     if len(height) != 2 or len(width) != 2 or call.tensor("x").dim() < 2:
@@ -76,7 +76,7 @@ def crop(call: Call) -> Tensor:
     return _cut(call, call.tensor("x"), (height[0], height[1]), (width[0], width[1]))
 
 
-def sliding_windows(call: Call) -> Tensor:
+def sliding_windows(call: OperatorCall) -> Tensor:
     """All windows of ``size`` along an axis, ``stride`` apart.
 
     The axis becomes two: the windows, and the elements of each.
@@ -90,28 +90,28 @@ def sliding_windows(call: Call) -> Tensor:
     return windows.movedim(-1, axis + 1)
 
 
-def _map(call: Call) -> Tensor:
+def _map(call: OperatorCall) -> Tensor:
     x = call.tensor("x")
     if x.dim() != 4:
         raise call.faulty(f"needs a map of rank 4, not {x.dim()}")
     return x
 
 
-def _factor(call: Call, name: str) -> int:
+def _factor(call: OperatorCall, name: str) -> int:
     factor = call.integer(name)
     if not 1 <= factor <= max(call.tensor("x").shape):
         raise call.faulty(f"has {name} {factor}")
     return factor
 
 
-def _block(call: Call) -> tuple[int, int]:
+def _block(call: OperatorCall) -> tuple[int, int]:
     block = call.integers("block_shape")
     if len(block) != 2 or min(block) < 1:
         raise call.faulty(f"has block_shape {block}")
     return block[0], block[1]
 
 
-def _around(call: Call, name: str) -> list[tuple[int, int]]:
+def _around(call: OperatorCall, name: str) -> list[tuple[int, int]]:
     """A parameter of shape (2, 2): before and after, for rows and for columns."""
     amounts = call.tensor(name)
     if amounts.shape != (2, 2) or amounts.is_floating_point() or int(amounts.min()) < 0:
@@ -119,7 +119,7 @@ def _around(call: Call, name: str) -> list[tuple[int, int]]:
     return [(int(before), int(after)) for before, after in amounts.tolist()]
 
 
-def _cut(call: Call, x: Tensor, height: tuple[int, int], width: tuple[int, int]) -> Tensor:
+def _cut(call: OperatorCall, x: Tensor, height: tuple[int, int], width: tuple[int, int]) -> Tensor:
     amounts = (*width, *height)
     if min(amounts) < 0 or sum(height) > x.shape[-2] or sum(width) > x.shape[-1]:
         raise call.faulty(f"cuts off {height} and {width} of {tuple(x.shape)}")

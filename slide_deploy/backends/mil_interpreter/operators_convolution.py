@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 from slide_deploy.backends.mil_interpreter.windows import (
     Windows,
@@ -17,7 +17,7 @@ _CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
 _TRANSPOSED = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
 
 
-def conv(call: Call) -> Tensor:
+def conv(call: OperatorCall) -> Tensor:
     """Convolution; weight (out, in / groups, ...kernel), bias (out)."""
     x, weight = call.tensor("x"), call.tensor("weight")
     windows = _windows(call, x, weight)
@@ -34,7 +34,7 @@ def conv(call: Call) -> Tensor:
     )
 
 
-def conv_transpose(call: Call) -> Tensor:
+def conv_transpose(call: OperatorCall) -> Tensor:
     """Transposed convolution; weight (in, out / groups, ...kernel), bias (out).
 
     Along one axis the windows of D inputs cover ``F = (D - 1) s + E`` outputs. ``valid`` keeps
@@ -58,7 +58,7 @@ def conv_transpose(call: Call) -> Tensor:
     return result if bias is None else result + bias.reshape(-1, *[1] * windows.rank)
 
 
-def pad_or_cut(call: Call, x: Tensor, surplus: list[tuple[int, int]]) -> Tensor:
+def pad_or_cut(call: OperatorCall, x: Tensor, surplus: list[tuple[int, int]]) -> Tensor:
     """Cut off elements before and after; a negative number adds zeros instead."""
     for axis, (before, after) in enumerate(surplus, start=2):
         kept = x.shape[axis] - max(before, 0) - max(after, 0)
@@ -68,14 +68,14 @@ def pad_or_cut(call: Call, x: Tensor, surplus: list[tuple[int, int]]) -> Tensor:
     return pad_map(call, x, [(max(-before, 0), max(-after, 0)) for before, after in surplus], 0.0)
 
 
-def _windows(call: Call, x: Tensor, weight: Tensor) -> Windows:
+def _windows(call: OperatorCall, x: Tensor, weight: Tensor) -> Windows:
     if x.dim() != weight.dim():
         raise call.faulty(f"has a weight of rank {weight.dim()} for x of rank {x.dim()}")
     return read_windows(call, weight.shape[2:], x.dim() - 2)
 
 
 def _surplus(
-    call: Call, windows: Windows, x: Tensor, full_sizes: list[int]
+    call: OperatorCall, windows: Windows, x: Tensor, full_sizes: list[int]
 ) -> list[tuple[int, int]]:
     """What to cut off before and after, one pair a spatial axis."""
     kind = call.text("pad_type", "valid")

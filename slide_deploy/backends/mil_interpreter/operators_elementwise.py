@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 from slide_deploy.backends.mil_interpreter.values import representation
 
@@ -15,20 +15,20 @@ _CASTS = {"fp16": "float16", "fp32": "float32"}
 _CAST_TYPES = ("float16", "float32", "bool", "int8", "int16", "int32", "uint8", "uint16")
 
 
-def identity(call: Call) -> Tensor:
+def identity(call: OperatorCall) -> Tensor:
     """``x``."""
     return call.tensor("x")
 
 
-def threshold(call: Call) -> Tensor:
+def threshold(call: OperatorCall) -> Tensor:
     """``max(x, alpha)``."""
     return torch.maximum(call.tensor("x"), call.tensor("alpha").reshape(()))
 
 
-def binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Call], Tensor]:
+def binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[OperatorCall], Tensor]:
     """The operator ``function(x, y)`` on operands of one type, broadcast to each other."""
 
-    def run(call: Call) -> Tensor:
+    def run(call: OperatorCall) -> Tensor:
         x, y = call.tensor("x"), call.tensor("y")
         if x.dtype != y.dtype:
             raise call.faulty(f"mixes {x.dtype} and {y.dtype}")
@@ -38,34 +38,34 @@ def binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Call], Ten
     return run
 
 
-def real_div(call: Call) -> Tensor:
+def real_div(call: OperatorCall) -> Tensor:
     """``x / y`` of floating point numbers."""
     if not call.tensor("x").is_floating_point():
         raise call.unsupported("integer operands")
     return binary(torch.true_divide)(call)
 
 
-def rsqrt(call: Call) -> Tensor:
+def rsqrt(call: OperatorCall) -> Tensor:
     """``1 / sqrt(x + epsilon)``."""
     return torch.rsqrt(call.tensor("x") + call.number("epsilon", 1e-12))
 
 
-def log(call: Call) -> Tensor:
+def log(call: OperatorCall) -> Tensor:
     """``log(x + epsilon)``."""
     return torch.log(call.tensor("x") + call.number("epsilon", 1e-45))
 
 
-def inverse(call: Call) -> Tensor:
+def inverse(call: OperatorCall) -> Tensor:
     """``1 / (x + epsilon)``."""
     return torch.reciprocal(call.tensor("x") + call.number("epsilon", 1e-4))
 
 
-def clip(call: Call) -> Tensor:
+def clip(call: OperatorCall) -> Tensor:
     """``min(max(x, alpha), beta)``."""
     return call.tensor("x").clamp(call.number("alpha"), call.number("beta"))
 
 
-def cast(call: Call) -> Tensor:
+def cast(call: OperatorCall) -> Tensor:
     """``x`` in another type; towards zero where that is an integer."""
     dtype = _CASTS.get(call.text("dtype"), call.text("dtype"))
     known = representation(dtype)
@@ -76,7 +76,7 @@ def cast(call: Call) -> Tensor:
     return call.tensor("x").to(known.held)
 
 
-def select(call: Call) -> Tensor:
+def select(call: OperatorCall) -> Tensor:
     """``a`` where ``cond`` holds, else ``b``; the three are broadcast to each other."""
     condition, a, b = call.tensor("cond"), call.tensor("a"), call.tensor("b")
     if condition.dtype != torch.bool or a.dtype != b.dtype:

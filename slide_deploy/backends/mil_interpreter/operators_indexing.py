@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 from slide_deploy.backends.mil_interpreter.windows import pad_map
 
@@ -13,7 +13,7 @@ _NO_NEGATIVE_INDICES = 7
 _EDGE_MODES = {"reflect": "reflect", "replicate": "edge"}
 
 
-def slice_by_index(call: Call) -> Tensor:
+def slice_by_index(call: OperatorCall) -> Tensor:
     """``x[begin:end:stride]`` on every axis, as Python slices.
 
     A mask makes a bound the end of the axis in the direction of the stride; a squeezed axis is
@@ -22,7 +22,7 @@ def slice_by_index(call: Call) -> Tensor:
     return sliced(call, call.tensor("x"))
 
 
-def sliced(call: Call, x: Tensor) -> Tensor:
+def sliced(call: OperatorCall, x: Tensor) -> Tensor:
     """Of x, the slice that the parameters of ``slice_by_index`` name."""
     rank = x.dim()
     begin, end = call.integers("begin"), call.integers("end")
@@ -45,7 +45,7 @@ def sliced(call: Call, x: Tensor) -> Tensor:
     return x
 
 
-def slice_by_size(call: Call) -> Tensor:
+def slice_by_size(call: OperatorCall) -> Tensor:
     """``size`` elements from ``begin`` on every axis; -1 takes all that are left."""
     x, begin, size = call.tensor("x"), call.integers("begin"), call.integers("size")
     if not len(begin) == len(size) == x.dim():
@@ -56,7 +56,7 @@ def slice_by_size(call: Call) -> Tensor:
     return x
 
 
-def gather(call: Call) -> Tensor:
+def gather(call: OperatorCall) -> Tensor:
     """Slices of ``x`` along an axis: the axis is replaced by the axes of ``indices``.
 
     The first ``batch_dims`` axes of both run together, and appear once.
@@ -79,24 +79,24 @@ def gather(call: Call) -> Tensor:
     return torch.stack(slices).reshape(result)
 
 
-def gather_along_axis(call: Call) -> Tensor:
+def gather_along_axis(call: OperatorCall) -> Tensor:
     """Along one axis, for every place of ``indices`` the element that it names."""
     return along_axis(call, call.tensor("x"))
 
 
-def along_axis(call: Call, x: Tensor) -> Tensor:
+def along_axis(call: OperatorCall, x: Tensor) -> Tensor:
     """Of x, the elements that ``axis`` and ``indices`` name one by one."""
     axis = call.axis("axis", x.dim(), 0)
     return x.gather(axis, _indices(call, x.shape[axis]))
 
 
-def slices_along_axis(call: Call, x: Tensor) -> Tensor:
+def slices_along_axis(call: OperatorCall, x: Tensor) -> Tensor:
     """Of x, the slices that ``axis`` and the vector ``indices`` name."""
     axis = call.axis("axis", x.dim(), 0)
     return x.index_select(axis, _indices(call, x.shape[axis]))
 
 
-def gather_nd(call: Call) -> Tensor:
+def gather_nd(call: OperatorCall) -> Tensor:
     """Slices of ``x`` whose first coordinates are the last axis of ``indices``.
 
     The first ``batch_dims`` axes of both run together.
@@ -118,7 +118,7 @@ def gather_nd(call: Call) -> Tensor:
     return torch.stack(slices).reshape(*x.shape[:batch], *slices[0].shape)
 
 
-def at_coordinates(call: Call, x: Tensor, given: Tensor) -> Tensor:
+def at_coordinates(call: OperatorCall, x: Tensor, given: Tensor) -> Tensor:
     """Of x, the slices whose first coordinates are the last axis of ``given``."""
     depth = given.shape[-1] if given.dim() else 0
     if not 1 <= depth <= x.dim():
@@ -128,7 +128,7 @@ def at_coordinates(call: Call, x: Tensor, given: Tensor) -> Tensor:
     return x[tuple(coordinates)]
 
 
-def pad(call: Call) -> Tensor:
+def pad(call: OperatorCall) -> Tensor:
     """Elements before and after the last axes: a constant, or those of the map.
 
     ``reflect`` mirrors the map at its border element, ``replicate`` repeats that element.
@@ -155,7 +155,9 @@ def _sliced(x: Tensor, axis: int, bounds: slice) -> Tensor:
     return x.index_select(axis, torch.tensor(picked, dtype=torch.int64))
 
 
-def _extended(call: Call, x: Tensor, axis: int, amounts: tuple[int, int], mode: str) -> Tensor:
+def _extended(
+    call: OperatorCall, x: Tensor, axis: int, amounts: tuple[int, int], mode: str
+) -> Tensor:
     size = x.shape[axis]
     if max(amounts) > (size - 1 if mode == "reflect" else size):
         raise call.faulty(f"pads {size} elements by {amounts} in mode {mode}")
@@ -164,11 +166,11 @@ def _extended(call: Call, x: Tensor, axis: int, amounts: tuple[int, int], mode: 
     return x.index_select(axis, torch.from_numpy(places))
 
 
-def _indices(call: Call, size: int) -> Tensor:
+def _indices(call: OperatorCall, size: int) -> Tensor:
     return _wrapped(call, call.tensor("indices"), size)
 
 
-def _wrapped(call: Call, indices: Tensor, size: int) -> Tensor:
+def _wrapped(call: OperatorCall, indices: Tensor, size: int) -> Tensor:
     """Indices from 0 to size - 1; negative ones count from the end where MIL allows them."""
     if indices.is_floating_point() or indices.dtype == torch.bool:
         raise call.faulty("needs integers as indices")

@@ -6,21 +6,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 
 # The only products that MIL's einsum knows, letters renamed in the order of their appearance.
 _EINSUMS = ("abcd,adce->abce", "abc,cbd->abd")
 
 
-def linear(call: Call) -> Tensor:
+def linear(call: OperatorCall) -> Tensor:
     """``x @ weight.T + bias``; weight (out, in), bias (out)."""
     x, weight, bias = call.tensor("x"), call.tensor("weight"), call.optional("bias")
     call.make_room((*x.shape[:-1], weight.shape[0]))
     return torch.nn.functional.linear(x, weight, bias)
 
 
-def matmul(call: Call) -> Tensor:
+def matmul(call: OperatorCall) -> Tensor:
     """``x @ y``, either one transposed in its last two axes first, batches broadcast."""
     x, y = _factor(call, "x"), _factor(call, "y")
     if x.dim() > 1 and y.dim() > 1:
@@ -29,7 +29,7 @@ def matmul(call: Call) -> Tensor:
     return torch.matmul(x, y)
 
 
-def einsum(call: Call) -> Tensor:
+def einsum(call: OperatorCall) -> Tensor:
     """The sum of products over the last axis of one and the third last of the other."""
     equation, values = call.text("equation"), call.tensors("values")
     if _renamed(equation) not in _EINSUMS or len(values) != 2:
@@ -46,7 +46,7 @@ def einsum(call: Call) -> Tensor:
     return torch.einsum(_renamed(equation), x, y)
 
 
-def scaled_dot_product_attention(call: Call) -> Tensor:
+def scaled_dot_product_attention(call: OperatorCall) -> Tensor:
     """``softmax(q k^T / sqrt(E) + mask) v`` over the last two axes (tokens, E).
 
     A mask of truth values says which tokens take part; a mask of numbers is added.
@@ -66,7 +66,7 @@ def scaled_dot_product_attention(call: Call) -> Tensor:
     return torch.softmax(logits, -1) @ value
 
 
-def _factor(call: Call, name: str) -> Tensor:
+def _factor(call: OperatorCall, name: str) -> Tensor:
     tensor = call.tensor(name)
     if not call.flag(f"transpose_{name}"):
         return tensor

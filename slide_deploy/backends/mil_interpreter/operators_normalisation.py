@@ -3,18 +3,18 @@
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 from slide_deploy.backends.mil_interpreter.windows import pad_map
 
 
-def softmax(call: Call) -> Tensor:
+def softmax(call: OperatorCall) -> Tensor:
     """``exp(x) / sum(exp(x))`` along one axis, the last one by default."""
     x = call.tensor("x")
     return torch.softmax(x, call.axis("axis", x.dim(), -1))
 
 
-def layer_norm(call: Call) -> Tensor:
+def layer_norm(call: OperatorCall) -> Tensor:
     """``gamma (x - mean) / sqrt(variance + epsilon) + beta`` over ``axes``, by default all.
 
     ``gamma`` and ``beta`` have the sizes of those axes.
@@ -28,7 +28,7 @@ def layer_norm(call: Call) -> Tensor:
     return _scaled(call, normalised, spread)
 
 
-def instance_norm(call: Call) -> Tensor:
+def instance_norm(call: OperatorCall) -> Tensor:
     """As ``layer_norm``, over the spatial axes of (batch, channel, ...space)."""
     x = call.tensor("x")
     if x.dim() < 3:
@@ -38,7 +38,7 @@ def instance_norm(call: Call) -> Tensor:
     return _scaled(call, normalised, _per_channel(x))
 
 
-def batch_norm(call: Call) -> Tensor:
+def batch_norm(call: OperatorCall) -> Tensor:
     """``gamma (x - mean) / sqrt(variance + epsilon) + beta``, all four given per channel."""
     x = call.tensor("x")
     if x.dim() < 2:
@@ -49,7 +49,7 @@ def batch_norm(call: Call) -> Tensor:
     return _scaled(call, normalised, spread)
 
 
-def l2_norm(call: Call) -> Tensor:
+def l2_norm(call: OperatorCall) -> Tensor:
     """``x / sqrt(sum of squares + epsilon)`` over the last three axes."""
     x = call.tensor("x")
     if x.dim() < 3:
@@ -58,7 +58,7 @@ def l2_norm(call: Call) -> Tensor:
     return x / torch.sqrt(total + call.number("epsilon", 1e-6))
 
 
-def local_response_norm(call: Call) -> Tensor:
+def local_response_norm(call: OperatorCall) -> Tensor:
     """``x / (k + alpha / size * sum of squares)**beta`` over ``size`` channels around each one.
 
     Channels beyond the first and the last count as zeros.
@@ -83,7 +83,7 @@ def _normalised(x: Tensor, axes: list[int], epsilon: float) -> Tensor:
     return centred / torch.sqrt(centred.square().mean(axes, keepdim=True) + epsilon)
 
 
-def _scaled(call: Call, x: Tensor, spread: list[int]) -> Tensor:
+def _scaled(call: OperatorCall, x: Tensor, spread: list[int]) -> Tensor:
     """``gamma x + beta``, both reshaped to ``spread``, both optional."""
     gamma, beta = call.optional("gamma"), call.optional("beta")
     if gamma is not None:

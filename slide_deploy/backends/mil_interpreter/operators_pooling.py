@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 from slide_deploy.backends.mil_interpreter.windows import (
     Windows,
@@ -28,7 +28,7 @@ _MAXIMA: tuple[Callable[..., Tensor], ...] = (
 )
 
 
-def avg_pool(call: Call) -> Tensor:
+def avg_pool(call: OperatorCall) -> Tensor:
     """The mean of each window; padding counts as zeros, or not at all if it is excluded."""
     x, windows = _operands(call)
     average = _AVERAGES[windows.rank - 1]
@@ -51,7 +51,7 @@ def avg_pool(call: Call) -> Tensor:
     return total / average(ones, windows.kernel, windows.strides)
 
 
-def max_pool(call: Call) -> Tensor:
+def max_pool(call: OperatorCall) -> Tensor:
     """The largest element of each window; padding never wins."""
     x, windows = _operands(call)
     maximum = _MAXIMA[windows.rank - 1]
@@ -62,7 +62,7 @@ def max_pool(call: Call) -> Tensor:
     return maximum(padded, windows.kernel, windows.strides)
 
 
-def l2_pool(call: Call) -> Tensor:
+def l2_pool(call: OperatorCall) -> Tensor:
     """The square root of the sum of the squares of each window."""
     x, windows = _operands(call)
     padded = pad_map(call, x, read_padding(call, windows, x.shape[2:]), 0.0)
@@ -70,12 +70,12 @@ def l2_pool(call: Call) -> Tensor:
     return (mean * math.prod(windows.kernel)).sqrt()
 
 
-def _operands(call: Call) -> tuple[Tensor, Windows]:
+def _operands(call: OperatorCall) -> tuple[Tensor, Windows]:
     x = call.tensor("x")
     return x, read_windows(call, call.integers("kernel_sizes"), x.dim() - 2)
 
 
-def _symmetric(call: Call, windows: Windows, x: Tensor) -> tuple[int, ...]:
+def _symmetric(call: OperatorCall, windows: Windows, x: Tensor) -> tuple[int, ...]:
     """The padding on either side; with ``ceil_mode`` both sides must be equal."""
     padding = read_padding(call, windows, x.shape[2:])
     if any(before != after for before, after in padding):

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 
 _INTEGERS = {"int8": torch.int8, "uint8": torch.uint8}
 
 
-def quantize(call: Call) -> Tensor:
+def quantize(call: OperatorCall) -> Tensor:
     """``round(input / scale) + zero_point``, limited to the integers of ``output_dtype``."""
     dtype = call.text("output_dtype")
     if dtype not in _INTEGERS:
@@ -20,12 +20,12 @@ def quantize(call: Call) -> Tensor:
     return shifted.clamp(limits.min, limits.max).to(_INTEGERS[dtype])
 
 
-def dequantize(call: Call) -> Tensor:
+def dequantize(call: OperatorCall) -> Tensor:
     """``scale * (input - zero_point)``."""
     return _spread(call, "scale") * (call.tensor("input").float() - _spread(call, "zero_point"))
 
 
-def _spread(call: Call, name: str) -> Tensor:
+def _spread(call: OperatorCall, name: str) -> Tensor:
     """A scale or zero point, shaped to be broadcast to the input; 0 if it is left out."""
     values, rank = call.optional(name), call.tensor("input").dim()
     if values is None:

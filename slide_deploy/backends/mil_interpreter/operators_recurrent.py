@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 
 Activation = Callable[[Tensor], Tensor]
@@ -46,7 +46,7 @@ class _Weights:
         return self.of_state.shape[1]
 
 
-def rnn(call: Call) -> list[Tensor]:
+def rnn(call: OperatorCall) -> list[Tensor]:
     """``h = activation(W x + U h + b)``."""
     weights, activation = _weights(call, 1), _activation(call, "activation", "tanh")
     x, state = _steps(call), call.tensor("initial_h")
@@ -58,7 +58,7 @@ def rnn(call: Call) -> list[Tensor]:
     return [_sequence(call, states), state]
 
 
-def gru(call: Call) -> list[Tensor]:
+def gru(call: OperatorCall) -> list[Tensor]:
     """A gated recurrent unit; the gates stand in the order r, o, z.
 
     - ``r = recurrent(W_r x + U_r h + b_r)``, and z the same
@@ -87,7 +87,7 @@ def gru(call: Call) -> list[Tensor]:
     return [_sequence(call, states), state]
 
 
-def lstm(call: Call) -> list[Tensor]:
+def lstm(call: OperatorCall) -> list[Tensor]:
     """Long short-term memory; the gates stand in the order i, f, o, z.
 
     - ``i = recurrent(W_i x + U_i h + b_i + p_i c)``, and f the same
@@ -118,7 +118,7 @@ def lstm(call: Call) -> list[Tensor]:
 
 
 def _lstm_pass(
-    call: Call, x: Tensor, h: Tensor, c: Tensor, suffix: str
+    call: OperatorCall, x: Tensor, h: Tensor, c: Tensor, suffix: str
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """One direction: the state after each step, and the last two."""
     weights = _weights(call, 4, suffix)
@@ -140,7 +140,7 @@ def _lstm_pass(
     return states, h, c
 
 
-def _steps(call: Call) -> Tensor:
+def _steps(call: OperatorCall) -> Tensor:
     """The steps of x in the order in which the layer reads them."""
     x, direction = call.tensor("x"), call.text("direction", "forward")
     _check_steps(call, x)
@@ -149,13 +149,13 @@ def _steps(call: Call) -> Tensor:
     return x.flip(0) if direction == "reverse" else x
 
 
-def _check_steps(call: Call, x: Tensor) -> None:
+def _check_steps(call: OperatorCall, x: Tensor) -> None:
     if x.dim() != 3 or x.shape[0] == 0:
         raise call.faulty(f"needs steps of rank 3, not {tuple(x.shape)}")
     call.make_room((*x.shape[:2], call.tensor("weight_ih").shape[0]))
 
 
-def _weights(call: Call, gates: int, suffix: str = "") -> _Weights:
+def _weights(call: OperatorCall, gates: int, suffix: str = "") -> _Weights:
     weights = _Weights(
         call.tensor(f"weight_ih{suffix}"),
         call.tensor(f"weight_hh{suffix}"),
@@ -166,14 +166,14 @@ def _weights(call: Call, gates: int, suffix: str = "") -> _Weights:
     return weights
 
 
-def _activation(call: Call, name: str, default: str) -> Activation:
+def _activation(call: OperatorCall, name: str, default: str) -> Activation:
     word = call.text(name, default).lower()
     if word not in _ACTIVATIONS:
         raise call.unsupported(f"{name} {word}")
     return _ACTIVATIONS[word]
 
 
-def _sequence(call: Call, states: list[Tensor]) -> Tensor:
+def _sequence(call: OperatorCall, states: list[Tensor]) -> Tensor:
     """All states, or the last alone, as (step, batch, hidden)."""
     return torch.stack(states if call.flag("output_sequence") else states[-1:])
 

@@ -5,14 +5,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 
 
-def reduction(function: Callable[[Tensor, list[int], bool], Tensor]) -> Callable[[Call], Tensor]:
+def reduction(
+    function: Callable[[Tensor, list[int], bool], Tensor],
+) -> Callable[[OperatorCall], Tensor]:
     """The operator ``function(x, axes, keep_dims)``; all axes if none are given."""
 
-    def run(call: Call) -> Tensor:
+    def run(call: OperatorCall) -> Tensor:
         x = call.tensor("x")
         axes = call.axes("axes", x.dim(), range(x.dim()))
         if not axes:
@@ -49,10 +51,10 @@ def reduce_prod(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
     return x
 
 
-def place_of(function: Callable[..., Tensor]) -> Callable[[Call], Tensor]:
+def place_of(function: Callable[..., Tensor]) -> Callable[[OperatorCall], Tensor]:
     """The operator that finds an index along one axis, the last one by default."""
 
-    def run(call: Call) -> Tensor:
+    def run(call: OperatorCall) -> Tensor:
         x = call.tensor("x")
         if call.text("output_dtype", "int32") not in ("int32", "uint16"):
             raise call.unsupported(f"output_dtype {call.text('output_dtype')}")
@@ -61,7 +63,7 @@ def place_of(function: Callable[..., Tensor]) -> Callable[[Call], Tensor]:
     return run
 
 
-def cumsum(call: Call) -> Tensor:
+def cumsum(call: OperatorCall) -> Tensor:
     """The sums of all elements up to each one along an axis, the first by default.
 
     ``exclusive`` leaves out the element itself; ``reverse`` sums from the end.

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 
 # The frontend for torch adds this to a size before it divides, so that no size is rounded down.
@@ -14,7 +14,7 @@ _SIZE_MARGIN = 1e-4
 _ALIGNED = ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS")
 
 
-def grid_points(call: Call, mode: str, first: float, last: float, count: int) -> Tensor:
+def grid_points(call: OperatorCall, mode: str, first: float, last: float, count: int) -> Tensor:
     """Where along an interval the ``count`` output elements lie, shape (count,), float64.
 
     With X = last - first + 1, the size of the interval, Y = count, and ``first`` added to all:
@@ -61,7 +61,7 @@ def interpolated(x: Tensor, axis: int, points: Tensor) -> Tensor:
     )
 
 
-def resize(call: Call) -> Tensor:
+def resize(call: OperatorCall) -> Tensor:
     """The last ``resized_dims`` axes scaled to the last sizes of ``shape``; 0 keeps a size."""
     x, shape, count = call.tensor("x"), call.integers("shape"), call.integer("resized_dims")
     if not 0 <= count <= len(shape) <= x.dim():
@@ -81,19 +81,19 @@ def resize(call: Call) -> Tensor:
     return x
 
 
-def resize_bilinear(call: Call) -> Tensor:
+def resize_bilinear(call: OperatorCall) -> Tensor:
     """The last two axes scaled to a size by linear interpolation."""
     sizes = [call.integer("target_size_height", 1), call.integer("target_size_width", 1)]
     return _linear(call, call.tensor("x"), sizes, call.text("sampling_mode", "DEFAULT"))
 
 
-def resize_nearest_neighbor(call: Call) -> Tensor:
+def resize_nearest_neighbor(call: OperatorCall) -> Tensor:
     """The last two axes scaled to a size: element i of Y is element ``floor(i X / Y)`` of X."""
     sizes = [call.integer("target_size_height"), call.integer("target_size_width")]
     return _nearest(call, call.tensor("x"), sizes)
 
 
-def upsample_nearest_neighbor(call: Call) -> Tensor:
+def upsample_nearest_neighbor(call: OperatorCall) -> Tensor:
     """As ``resize_nearest_neighbor``, by factors; sizes are rounded down.
 
     The factor f could also say ``floor(i / f)``. Where that is another element, nothing says which
@@ -112,7 +112,7 @@ def upsample_nearest_neighbor(call: Call) -> Tensor:
     return _nearest(call, x, sizes)
 
 
-def upsample_bilinear(call: Call) -> Tensor:
+def upsample_bilinear(call: OperatorCall) -> Tensor:
     """As ``resize_bilinear``, by factors; sizes are rounded down.
 
     Corners are aligned unless the call says otherwise.
@@ -125,7 +125,7 @@ def upsample_bilinear(call: Call) -> Tensor:
     return _linear(call, x, _scaled_sizes(x, _factors(call, x)), mode)
 
 
-def _linear(call: Call, x: Tensor, sizes: list[int], mode: str) -> Tensor:
+def _linear(call: OperatorCall, x: Tensor, sizes: list[int], mode: str) -> Tensor:
     """The last axes scaled one after the other."""
     if not x.is_floating_point():
         raise call.unsupported("integers in LINEAR")
@@ -134,13 +134,13 @@ def _linear(call: Call, x: Tensor, sizes: list[int], mode: str) -> Tensor:
     return x
 
 
-def _nearest(call: Call, x: Tensor, sizes: list[int]) -> Tensor:
+def _nearest(call: OperatorCall, x: Tensor, sizes: list[int]) -> Tensor:
     for axis, size in enumerate(_checked(call, x, sizes), start=x.dim() - len(sizes)):
         x = x.index_select(axis, torch.arange(size) * x.shape[axis] // size)
     return x
 
 
-def _checked(call: Call, x: Tensor, sizes: list[int]) -> list[int]:
+def _checked(call: OperatorCall, x: Tensor, sizes: list[int]) -> list[int]:
     if x.dim() < len(sizes) or min(sizes, default=1) < 1 or x.numel() == 0:
         raise call.faulty(f"scales {tuple(x.shape)} to {sizes}")
     first = x.dim() - len(sizes)
@@ -149,7 +149,7 @@ def _checked(call: Call, x: Tensor, sizes: list[int]) -> list[int]:
     return sizes
 
 
-def _factors(call: Call, x: Tensor) -> tuple[float, float]:
+def _factors(call: OperatorCall, x: Tensor) -> tuple[float, float]:
     factors = call.number("scale_factor_height", 1), call.number("scale_factor_width", 1)
     if x.dim() < 3 or not all(0 < factor < math.inf for factor in factors):
         raise call.faulty(f"scales rank {x.dim()} by {factors}")

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 from slide_deploy.backends.mil_interpreter.operators_resizing import grid_points
 
@@ -13,7 +13,7 @@ _CORNERS = ("CORNERS_HEIGHT_FIRST", "CORNERS_WIDTH_FIRST")
 _CENTRES = ("CENTER_SIZE_HEIGHT_FIRST", "CENTER_SIZE_WIDTH_FIRST")
 
 
-def resample(call: Call) -> Tensor:
+def resample(call: OperatorCall) -> Tensor:
     """The map at ``coordinates`` (batch, rows, columns, 2), of which x stands first.
 
     ``normalized_minus_one_to_one`` puts -1 and 1 at the ends of an axis, ``normalized_zero_to_one``
@@ -27,7 +27,7 @@ def resample(call: Call) -> Tensor:
     return _sampled(call, x, _on_axis(call, columns, width), _on_axis(call, rows, height))
 
 
-def affine(call: Call) -> Tensor:
+def affine(call: OperatorCall) -> Tensor:
     """The map at points that a matrix (batch or 1, 6) computes from those of the output.
 
     ``x' = a0 x + a1 y + a2`` and ``y' = b0 x + b1 y + b2``, all from -1 to 1.
@@ -51,7 +51,7 @@ def affine(call: Call) -> Tensor:
     )
 
 
-def crop_resize(call: Call) -> Tensor:
+def crop_resize(call: OperatorCall) -> Tensor:
     """Boxes of maps, each scaled to one size by linear interpolation.
 
     Points of a box lie as those of ``resize`` would on a map of its size; outside of the map
@@ -70,7 +70,7 @@ def crop_resize(call: Call) -> Tensor:
     )
 
 
-def _regions(call: Call, x: Tensor) -> Tensor:
+def _regions(call: OperatorCall, x: Tensor) -> Tensor:
     """The boxes of ``roi`` (N, 1, 4 or 5, 1, 1)."""
     regions = call.tensor("roi").to(torch.float64)
     if regions.dim() != 5 or regions.numel() not in (4 * len(regions), 5 * len(regions)):
@@ -82,13 +82,13 @@ def _regions(call: Call, x: Tensor) -> Tensor:
     return torch.stack(results)
 
 
-def _picked(call: Call, x: Tensor, index: int) -> Tensor:
+def _picked(call: OperatorCall, x: Tensor, index: int) -> Tensor:
     if not 0 <= index < x.shape[0]:
         raise call.faulty(f"takes map {index} of {x.shape[0]}")
     return x[index : index + 1]
 
 
-def _cropped(call: Call, x: Tensor, box: Tensor) -> Tensor:
+def _cropped(call: OperatorCall, x: Tensor, box: Tensor) -> Tensor:
     """One box of every map."""
     sizes = call.integer("target_height", 1), call.integer("target_width", 1)
     if min(sizes) < 1:
@@ -106,7 +106,7 @@ def _cropped(call: Call, x: Tensor, box: Tensor) -> Tensor:
 
 
 def _interval(
-    call: Call, x: Tensor, box: Tensor
+    call: OperatorCall, x: Tensor, box: Tensor
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """First and last row, first and last column, in pixels."""
     mode = call.text("box_coordinate_mode", _CORNERS[0])
@@ -126,7 +126,7 @@ def _interval(
     return (a[0] * ends[0], b[0] * ends[0]), (a[1] * ends[1], b[1] * ends[1])
 
 
-def _on_axis(call: Call, coordinates: Tensor, size: int) -> Tensor:
+def _on_axis(call: OperatorCall, coordinates: Tensor, size: int) -> Tensor:
     """Coordinates in pixels: 0 is the middle of the first one."""
     mode, aligned = call.text("coordinates_mode"), call.flag("align_corners")
     if mode == "unnormalized":
@@ -138,7 +138,7 @@ def _on_axis(call: Call, coordinates: Tensor, size: int) -> Tensor:
     return coordinates * (size - 1) if aligned else coordinates * size - 0.5
 
 
-def _sampled(call: Call, x: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+def _sampled(call: OperatorCall, x: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
     """The map at points (batch, rows, columns) in pixels, by the padding and sampling of a call."""
     call.make_room((*x.shape[:2], *rows.shape[1:]))
     padding, sampling = call.text("padding_mode").lower(), call.text("sampling_mode").lower()
@@ -189,7 +189,7 @@ def _picked_pixels(x: Tensor, columns: Tensor, rows: Tensor, outside: float) -> 
     return torch.where(inside[:, None], pixels, outside)
 
 
-def _map(call: Call) -> Tensor:
+def _map(call: OperatorCall) -> Tensor:
     x = call.tensor("x")
     if x.dim() != 4 or x.numel() == 0:
         raise call.faulty(f"needs a map of rank 4, not {tuple(x.shape)}")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 from slide_deploy.backends.mil_interpreter.operators_indexing import (
     along_axis,
@@ -30,30 +30,30 @@ _MODES: Mapping[str, np.ufunc] = {
 }
 
 
-def scatter(call: Call) -> Tensor:
+def scatter(call: OperatorCall) -> Tensor:
     """``updates`` at the slices along ``axis`` that the vector ``indices`` names."""
     return _scattered(call, slices_along_axis)
 
 
-def scatter_along_axis(call: Call) -> Tensor:
+def scatter_along_axis(call: OperatorCall) -> Tensor:
     """Along one axis, each of ``updates`` at the element that ``indices`` names."""
     return _scattered(call, along_axis)
 
 
-def scatter_nd(call: Call) -> Tensor:
+def scatter_nd(call: OperatorCall) -> Tensor:
     """``updates`` at the slices whose first coordinates are the last axis of ``indices``."""
     return _scattered(
         call, lambda call, places: at_coordinates(call, places, call.tensor("indices"))
     )
 
 
-def slice_update(call: Call) -> Tensor:
+def slice_update(call: OperatorCall) -> Tensor:
     """``update`` in the place of a slice of ``x``, named as in ``slice_by_index``."""
     x = call.tensor("x")
     return _written(call, x, sliced(call, _places(x)), call.tensor("update"), "update")
 
 
-def _scattered(call: Call, find: Callable[[Call, Tensor], Tensor]) -> Tensor:
+def _scattered(call: OperatorCall, find: Callable[[OperatorCall, Tensor], Tensor]) -> Tensor:
     data, updates = call.tensor("data"), call.tensor("updates")
     return _written(call, data, find(call, _places(data)), updates, call.text("mode", "add"))
 
@@ -62,7 +62,9 @@ def _places(x: Tensor) -> Tensor:
     return torch.arange(x.numel()).reshape(x.shape)
 
 
-def _written(call: Call, data: Tensor, places: Tensor, updates: Tensor, mode: str) -> Tensor:
+def _written(
+    call: OperatorCall, data: Tensor, places: Tensor, updates: Tensor, mode: str
+) -> Tensor:
     """The data after each update has met the element at its place."""
     if places.shape != updates.shape or data.dtype != updates.dtype:
         raise call.faulty(f"writes {tuple(updates.shape)} to {tuple(places.shape)}")

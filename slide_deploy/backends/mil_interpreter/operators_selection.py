@@ -3,18 +3,18 @@
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 
 _INDEX_TYPES = ("int32", "uint16")
 
 
-def argsort(call: Call) -> Tensor:
+def argsort(call: OperatorCall) -> Tensor:
     """The places of the elements in their order along an axis, the largest first by default."""
     return _sorted(call)[1]
 
 
-def topk(call: Call) -> list[Tensor]:
+def topk(call: OperatorCall) -> list[Tensor]:
     """The first ``k`` elements in their order along an axis, and their places; -1 takes all."""
     values, places = _sorted(call)
     axis, k = call.axis("axis", values.dim(), -1), call.integer("k", 1)
@@ -27,12 +27,12 @@ def topk(call: Call) -> list[Tensor]:
     return chosen if not call.has("return_indices") or call.flag("return_indices") else chosen[:1]
 
 
-def non_zero(call: Call) -> Tensor:
+def non_zero(call: OperatorCall) -> Tensor:
     """The coordinates of the elements that are not zero, shape (elements, rank)."""
     return call.tensor("x").nonzero()
 
 
-def one_hot(call: Call) -> Tensor:
+def one_hot(call: OperatorCall) -> Tensor:
     """A new axis that is ``on_value`` at the index and ``off_value`` elsewhere."""
     indices, size = call.tensor("indices"), call.integer("one_hot_vector_size")
     axis = call.axis("axis", indices.dim() + 1, -1)
@@ -45,7 +45,7 @@ def one_hot(call: Call) -> Tensor:
     return torch.where(hit, on.reshape(()), off.reshape(()))
 
 
-def non_maximum_suppression(call: Call) -> list[Tensor]:
+def non_maximum_suppression(call: OperatorCall) -> list[Tensor]:
     """Boxes in descending order of their score, without those that overlap a better one.
 
     Since iOS 17: boxes (batch, 4, B), scores (batch, class, B). Before: boxes (batch, B, 4), scores
@@ -83,7 +83,7 @@ def non_maximum_suppression(call: Call) -> list[Tensor]:
     return [chosen_boxes, chosen_scores, indices, counts]
 
 
-def _survivors(call: Call, boxes: Tensor, scores: Tensor) -> list[int]:
+def _survivors(call: OperatorCall, boxes: Tensor, scores: Tensor) -> list[int]:
     """The boxes (B, 4) that no better one suppresses, the best first; scores (B, class)."""
     best, classes = scores.max(-1)
     order = best.argsort(descending=True, stable=True)
@@ -110,7 +110,7 @@ def _overlap(box: Tensor, others: Tensor) -> Tensor:
     return shared / (box[2:].prod() + others[:, 2:].prod(-1) - shared)
 
 
-def _sorted(call: Call) -> tuple[Tensor, Tensor]:
+def _sorted(call: OperatorCall) -> tuple[Tensor, Tensor]:
     """The elements and their places in order along an axis; of equal ones the first stays first."""
     x = call.tensor("x")
     axis = call.axis("axis", x.dim(), -1)

@@ -5,14 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
 
 # The operator set, iOS 17, in which a 0 in a new shape is counted from the last axis.
 _ZEROS_FROM_THE_BACK = 7
 
 
-def reshape(call: Call) -> Tensor:
+def reshape(call: OperatorCall) -> Tensor:
     """``x`` in a new shape: 0 keeps the size of ``x``, -1 takes what is left.
 
     A 0 stands for the size at the same place; since iOS 17 places are counted from the last axis,
@@ -26,13 +26,13 @@ def reshape(call: Call) -> Tensor:
     return x.reshape([size or place for size, place in zip(shape, kept, strict=True)])
 
 
-def transpose(call: Call) -> Tensor:
+def transpose(call: OperatorCall) -> Tensor:
     """The axes in the order of ``perm``."""
     x = call.tensor("x")
     return x.permute([call.from_front(axis, x.dim()) for axis in call.integers("perm")])
 
 
-def expand_dims(call: Call) -> Tensor:
+def expand_dims(call: OperatorCall) -> Tensor:
     """New axes of size 1, at these places of the result."""
     x = call.tensor("x")
     for axis in call.axes("axes", x.dim() + len(call.integers("axes"))):
@@ -40,14 +40,14 @@ def expand_dims(call: Call) -> Tensor:
     return x
 
 
-def squeeze(call: Call) -> Tensor:
+def squeeze(call: OperatorCall) -> Tensor:
     """Without these axes, as far as their size is 1; by default without all such axes."""
     x = call.tensor("x")
     axes = call.axes("axes", x.dim(), range(x.dim()))
     return x.reshape([size for axis, size in enumerate(x.shape) if axis not in axes or size != 1])
 
 
-def concat(call: Call) -> Tensor:
+def concat(call: OperatorCall) -> Tensor:
     """Tensors behind each other along an axis, or their slices in turn if interleaved."""
     values = _alike(call)
     if values[0].dim() == 0:
@@ -60,14 +60,14 @@ def concat(call: Call) -> Tensor:
     return torch.stack(values, axis + 1).flatten(axis, axis + 1)
 
 
-def stack(call: Call) -> Tensor:
+def stack(call: OperatorCall) -> Tensor:
     """Tensors of one shape along a new axis."""
     values = _alike(call)
     call.make_room([sum(value.numel() for value in values)])
     return torch.stack(values, call.axis("axis", values[0].dim() + 1))
 
 
-def split(call: Call) -> list[Tensor]:
+def split(call: OperatorCall) -> list[Tensor]:
     """Parts along an axis, of the given sizes or of equal ones."""
     x = call.tensor("x")
     axis = call.axis("axis", x.dim())
@@ -79,7 +79,7 @@ def split(call: Call) -> list[Tensor]:
     return list(x.chunk(parts, axis))
 
 
-def tile(call: Call) -> Tensor:
+def tile(call: OperatorCall) -> Tensor:
     """Copies of ``x`` beside each other, so many along each axis."""
     x, counts = call.tensor("x"), call.integers("reps")
     if len(counts) != x.dim() or min(counts, default=0) < 0:
@@ -88,12 +88,12 @@ def tile(call: Call) -> Tensor:
     return x.repeat(counts)
 
 
-def shape(call: Call) -> Tensor:
+def shape(call: OperatorCall) -> Tensor:
     """The sizes of ``x`` as integers, shape (rank,)."""
     return torch.tensor(call.tensor("x").shape, dtype=torch.int32)
 
 
-def fill(call: Call) -> Tensor:
+def fill(call: OperatorCall) -> Tensor:
     """One value, 0 by default, everywhere in a tensor of the given shape."""
     sizes = call.integers("shape")
     call.make_room(sizes)
@@ -101,13 +101,13 @@ def fill(call: Call) -> Tensor:
     return value.reshape(()).expand(sizes)
 
 
-def fill_like(call: Call) -> Tensor:
+def fill_like(call: OperatorCall) -> Tensor:
     """One value, 0 by default, everywhere in a tensor of the shape of another."""
     value = call.tensor("value") if call.has("value") else torch.tensor(0.0)
     return value.reshape(()).expand(call.tensor("ref_tensor").shape)
 
 
-def range_1d(call: Call) -> Tensor:
+def range_1d(call: OperatorCall) -> Tensor:
     """The numbers from ``start`` in steps of ``step``, up to and without ``end``."""
     start, end, step = (call.tensor(name).reshape(()) for name in ("start", "end", "step"))
     count = max(math.ceil((end.item() - start.item()) / step.item()), 0)
@@ -115,7 +115,7 @@ def range_1d(call: Call) -> Tensor:
     return start + step * torch.arange(count)
 
 
-def flatten2d(call: Call) -> Tensor:
+def flatten2d(call: OperatorCall) -> Tensor:
     """Two axes: all before ``axis`` as one, and all from it on."""
     x = call.tensor("x")
     axis = call.integer("axis", 1)
@@ -123,7 +123,7 @@ def flatten2d(call: Call) -> Tensor:
     return x.reshape(math.prod(x.shape[:first]), math.prod(x.shape[first:]))
 
 
-def reshape_like(call: Call) -> Tensor:
+def reshape_like(call: OperatorCall) -> Tensor:
     """``x`` in a shape put together from parts of the shapes of others."""
     x, others = call.tensor("x"), call.tensors("ref_tensors")
     begins, ends, to_end = (
@@ -135,13 +135,13 @@ def reshape_like(call: Call) -> Tensor:
     return x.reshape(sizes)
 
 
-def reverse(call: Call) -> Tensor:
+def reverse(call: OperatorCall) -> Tensor:
     """The elements backwards along these axes, by default along all."""
     x = call.tensor("x")
     return x.flip(call.axes("axes", x.dim(), range(x.dim())))
 
 
-def reverse_sequence(call: Call) -> Tensor:
+def reverse_sequence(call: OperatorCall) -> Tensor:
     """For each slice along ``batch_axis``, its first elements backwards along ``seq_axis``.
 
     ``lengths`` says how many, one number a slice.
@@ -165,7 +165,7 @@ def reverse_sequence(call: Call) -> Tensor:
     return torch.stack(slices, batch_axis)
 
 
-def band_part(call: Call) -> Tensor:
+def band_part(call: OperatorCall) -> Tensor:
     """The diagonal of each matrix of the last two axes and so many beside it, zeros elsewhere.
 
     ``lower`` counts the diagonals below, ``upper`` those above; a negative number takes all.
@@ -182,7 +182,7 @@ def band_part(call: Call) -> Tensor:
     return torch.where(kept, x, torch.zeros((), dtype=x.dtype))
 
 
-def _alike(call: Call) -> list[Tensor]:
+def _alike(call: OperatorCall) -> list[Tensor]:
     """The list parameter of tensors of one type and rank."""
     values = call.tensors("values")
     if len({(value.dtype, value.dim()) for value in values}) != 1:

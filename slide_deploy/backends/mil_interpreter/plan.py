@@ -15,8 +15,15 @@ from numpy.typing import NDArray
 
 from slide_deploy.backends.mil_interpreter.errors import UnsupportedOperator, faulty
 from slide_deploy.errors import InputError
-from slide_deploy.mlpackage import Argument, Constant, Function, Operation, Reference, TensorType
-from slide_deploy.mlpackage.decompression import DECOMPRESSORS, Decompressor
+from slide_deploy.saved.mlpackage import (
+    Argument,
+    Function,
+    Operation,
+    PackageConstant,
+    TensorType,
+    ValueReference,
+)
+from slide_deploy.saved.mlpackage.decompression import DECOMPRESSORS, Decompressor
 
 # 2**30 elements are 4 GiB of float32, for weights and values together. Without a limit a few bytes
 # of program could name one weight, or copy one value, any number of times.
@@ -36,7 +43,7 @@ class Signature(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ExecutionStep:
     """One operation to compute, and the values that nothing needs after it."""
 
     operation: Operation
@@ -44,7 +51,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ExecutionPlan:
     """A function, ready to run.
 
     Attributes:
@@ -54,13 +61,13 @@ class Plan:
         values: every name that a run defines, constants included.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[ExecutionStep, ...]
     constants: Mapping[str, NDArray[np.generic]]
     outputs: tuple[str, ...]
     values: frozenset[str]
 
 
-def make_plan(path: Path, function: Function, operators: Mapping[str, Signature]) -> Plan:
+def make_plan(path: Path, function: Function, operators: Mapping[str, Signature]) -> ExecutionPlan:
     """Check a function and order its work.
 
     Raises:
@@ -93,10 +100,10 @@ def make_plan(path: Path, function: Function, operators: Mapping[str, Signature]
                 f"export the package again."
             )
     steps = tuple(_steps(computed, kept={*outputs, *constants}))
-    return Plan(steps, constants, outputs, frozenset(defined))
+    return ExecutionPlan(steps, constants, outputs, frozenset(defined))
 
 
-def _steps(computed: list[Operation], kept: Collection[str]) -> Iterator[Step]:
+def _steps(computed: list[Operation], kept: Collection[str]) -> Iterator[ExecutionStep]:
     """Each operation with the values whose last use it is, its own unused outputs included."""
     last_use: dict[str, int] = {}
     for index, operation in enumerate(computed):
@@ -107,7 +114,7 @@ def _steps(computed: list[Operation], kept: Collection[str]) -> Iterator[Step]:
         if name not in kept:
             released.setdefault(index, []).append(name)
     for index, operation in enumerate(computed):
-        yield Step(operation, tuple(released.get(index, ())))
+        yield ExecutionStep(operation, tuple(released.get(index, ())))
 
 
 def too_large(path: Path) -> InputError:
@@ -128,7 +135,7 @@ def _declared_elements(operation: Operation) -> int:
 def _references(operation: Operation) -> Iterator[str]:
     for arguments in operation.inputs.values():
         for argument in arguments:
-            if isinstance(argument, Reference):
+            if isinstance(argument, ValueReference):
                 yield argument.name
 
 
@@ -207,9 +214,9 @@ def _literal(
     argument: Argument,
     constants: Mapping[str, NDArray[np.generic]],
 ) -> NDArray[np.generic]:
-    if isinstance(argument, Constant):
+    if isinstance(argument, PackageConstant):
         return argument.numpy()
-    if isinstance(argument, Reference) and argument.name in constants:
+    if isinstance(argument, ValueReference) and argument.name in constants:
         return constants[argument.name]
     raise UnsupportedOperator(path, operation.type, _output(operation), "a list or computed value")
 

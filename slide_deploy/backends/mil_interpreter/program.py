@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.mlpackage import Feature, Package, Range, TensorType, open_package
+from slide_deploy.saved.mlpackage import Feature, Package, Range, TensorType, open_package
 
 if TYPE_CHECKING:
     from slide_deploy.backends.mil_interpreter.engine import Engine
@@ -23,7 +23,7 @@ PortSize: TypeAlias = int | Range | None
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
+class ProgramPort:
     """An input or an output.
 
     Attributes:
@@ -91,12 +91,12 @@ class MilProgram:
         return self._path
 
     @property
-    def inputs(self) -> Mapping[str, Port]:
+    def inputs(self) -> Mapping[str, ProgramPort]:
         """What ``run`` needs, in the order of the program."""
         return self._inputs
 
     @property
-    def outputs(self) -> Mapping[str, Port]:
+    def outputs(self) -> Mapping[str, ProgramPort]:
         """What ``run`` returns, in the order of the program."""
         return self._outputs
 
@@ -171,19 +171,21 @@ def _make_engine(package: Package) -> "Engine":
     return Engine(package.path, package.main)
 
 
-def _port(declared: TensorType, feature: Feature | None) -> Port:
+def _port(declared: TensorType, feature: Feature | None) -> ProgramPort:
     """The declared type, its unknown sizes filled in with what the description allows."""
     dtype = declared.dtype.name
     if declared.shape is None or feature is None or len(feature.shape) != len(declared.shape):
-        return Port(declared.shape, dtype, colours="" if feature is None else feature.colours)
+        return ProgramPort(
+            declared.shape, dtype, colours="" if feature is None else feature.colours
+        )
     sizes = tuple(
         allowed if size is None else size
         for size, allowed in zip(declared.shape, feature.shape, strict=True)
     )
-    return Port(sizes, dtype, feature.choices)
+    return ProgramPort(sizes, dtype, feature.choices)
 
 
-def _described(port: Port) -> str:
+def _described(port: ProgramPort) -> str:
     if port.choices:
         return "one of " + ", ".join(str(choice) for choice in port.choices)
     if port.shape is None:

@@ -69,7 +69,7 @@ def _answers(program: MilProgram, feeds: Feeds) -> list[np.ndarray]:
     return [np.asarray(answers[name]) for name in program.outputs]
 
 
-def inner_values(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
+def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
     """Every floating-point value that the package computes for these inputs, by name.
 
     Raises:

@@ -8,7 +8,7 @@ from slide_deploy.backends.base import Availability, Target
 from slide_deploy.backends.mil_interpreter.session import (
     NAME,
     SUFFIXES,
-    inner_values,
+    intermediates,
     open_program,
 )
 
@@ -29,7 +29,7 @@ TARGETS = (
         suffixes=SUFFIXES,
         find=_find,
         open=open_program,
-        inner_values=inner_values,
+        intermediates=intermediates,
         is_timed=False,
     ),
 )

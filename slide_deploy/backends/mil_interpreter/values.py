@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from slide_deploy.mlpackage import TensorType
-from slide_deploy.mlpackage.dtypes import DType
+from slide_deploy.saved.mlpackage import TensorType
+from slide_deploy.saved.mlpackage.dtypes import DType
 
 Value: TypeAlias = Tensor | str
 

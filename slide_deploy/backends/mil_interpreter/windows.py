@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import Call
+from slide_deploy.backends.mil_interpreter.call import OperatorCall
 
 # torch 2.13 crashes on transposed convolutions with strides from 32767; no model needs this much.
 MAX_STEP = 4096
@@ -59,7 +59,7 @@ class Windows:
         ]
 
 
-def read_windows(call: Call, kernel: Sequence[int], rank: int) -> Windows:
+def read_windows(call: OperatorCall, kernel: Sequence[int], rank: int) -> Windows:
     """The windows of a call on ``rank`` spatial axes.
 
     Raises:
@@ -75,7 +75,9 @@ def read_windows(call: Call, kernel: Sequence[int], rank: int) -> Windows:
     return Windows(tuple(kernel), tuple(strides), tuple(dilations))
 
 
-def read_padding(call: Call, windows: Windows, sizes: Sequence[int]) -> list[tuple[int, int]]:
+def read_padding(
+    call: OperatorCall, windows: Windows, sizes: Sequence[int]
+) -> list[tuple[int, int]]:
     """Before and after, one pair a spatial axis, for a map of these sizes."""
     kind = call.text("pad_type", "valid")
     if kind == "valid":
@@ -89,7 +91,7 @@ def read_padding(call: Call, windows: Windows, sizes: Sequence[int]) -> list[tup
     raise call.unsupported(f"pad_type {kind}")
 
 
-def custom_padding(call: Call, rank: int) -> list[tuple[int, int]]:
+def custom_padding(call: OperatorCall, rank: int) -> list[tuple[int, int]]:
     """The parameter ``pad``: before and after, one pair a spatial axis."""
     flat = call.integers("pad", [0] * (2 * rank))
     if len(flat) != 2 * rank or min(flat) < 0:
@@ -97,7 +99,9 @@ def custom_padding(call: Call, rank: int) -> list[tuple[int, int]]:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def pad_map(call: Call, x: Tensor, padding: Sequence[tuple[int, int]], value: float) -> Tensor:
+def pad_map(
+    call: OperatorCall, x: Tensor, padding: Sequence[tuple[int, int]], value: float
+) -> Tensor:
     """The map with constant padding around its last axes, one pair an axis in their order."""
     first = x.dim() - len(padding)
     padded = [

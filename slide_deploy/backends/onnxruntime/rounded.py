@@ -13,7 +13,7 @@ from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.files import line_of, refuse_unusable
 from slide_deploy.backends.onnxruntime import cpu
 from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, rounded_twin
-from slide_deploy.backends.onnxruntime.inner_values import inner_values
+from slide_deploy.backends.onnxruntime.intermediates import intermediates
 from slide_deploy.backends.onnxruntime.options import session_options
 from slide_deploy.backends.onnxruntime.provider import Provider
 from slide_deploy.backends.onnxruntime.session import (
@@ -79,6 +79,6 @@ TARGET = Target(
     suffixes=SUFFIXES,
     find=PROVIDER.find,
     open=_open,
-    inner_values=inner_values,
+    intermediates=intermediates,
     is_timed=False,
 )

@@ -17,7 +17,7 @@ from slide_deploy.backends.base import Feeds, Port, Session, Stage, Target, sess
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.files import line_of, refuse_precision, refuse_unusable
 from slide_deploy.backends.inputs import random_arrays, sized
-from slide_deploy.backends.onnxruntime.inner_values import inner_values
+from slide_deploy.backends.onnxruntime.intermediates import intermediates
 from slide_deploy.backends.onnxruntime.options import (
     provider_options,
     reported,
@@ -50,7 +50,7 @@ def target(provider: Provider) -> Target:
         suffixes=SUFFIXES,
         find=provider.find,
         open=partial(open_on, provider),
-        inner_values=inner_values if is_cpu else None,
+        intermediates=intermediates if is_cpu else None,
         profile=partial(profile, partial(open_file, provider)) if provider.profiled else None,
         processor=is_cpu,
     )

@@ -8,7 +8,7 @@ from slide_deploy.backends.openvino.network import target_name, version
 
 
 @dataclass(frozen=True)
-class Device:
+class OpenVINODevice:
     """A device as OpenVINO names it.
 
     Attributes:
@@ -46,8 +46,12 @@ class Device:
 
 
 DEVICES = (
-    Device("CPU", "its plugin is missing, so pip install --force-reinstall openvino"),
-    Device("GPU", "apt install intel-opencl-icd, or install Intel's graphics driver on Windows"),
-    Device("NPU", "install Intel's NPU driver (github.com/intel/linux-npu-driver on Linux)"),
-    Device("AUTO"),
+    OpenVINODevice("CPU", "its plugin is missing, so pip install --force-reinstall openvino"),
+    OpenVINODevice(
+        "GPU", "apt install intel-opencl-icd, or install Intel's graphics driver on Windows"
+    ),
+    OpenVINODevice(
+        "NPU", "install Intel's NPU driver (github.com/intel/linux-npu-driver on Linux)"
+    ),
+    OpenVINODevice("AUTO"),
 )

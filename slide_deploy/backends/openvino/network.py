@@ -78,7 +78,7 @@ def target_name(device: str) -> str:
 
 
 @dataclass(frozen=True)
-class Network:
+class OpenVINONetwork:
     """A compiled file.
 
     Attributes:
@@ -100,7 +100,7 @@ def compile_file(
     configuration: Configuration,
     stage: Stage = untimed,
     extra: Mapping[str, str] | None = None,
-) -> Network:
+) -> OpenVINONetwork:
     """A file, compiled; ``extra`` properties come on top.
 
     Raises:
@@ -134,13 +134,13 @@ def compile_file(
     _refuse_another_device(device, name, compiled)
     _refuse_another_precision(name, configuration, compiled)
     outputs = tuple(port_name(*item) for item in enumerate(compiled.outputs))
-    return Network(compiled, ports, outputs, _metadata(model))
+    return OpenVINONetwork(compiled, ports, outputs, _metadata(model))
 
 
 class Request:
     """Calls of a compiled file, through a request of its own that keeps the outputs."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: OpenVINONetwork) -> None:
         self._compiled = network.compiled
         self._inputs = network.inputs
         self.request: Any = network.compiled.create_infer_request()

@@ -4,7 +4,7 @@ from functools import partial
 
 from slide_deploy.backends.base import Target
 from slide_deploy.backends.openvino.devices import DEVICES
-from slide_deploy.backends.openvino.inner_values import inner_values
+from slide_deploy.backends.openvino.intermediates import intermediates
 from slide_deploy.backends.openvino.network import SUFFIXES, open_on
 from slide_deploy.backends.openvino.profile import profile
 
@@ -14,7 +14,7 @@ TARGETS = tuple(
         suffixes=SUFFIXES,
         find=device.find,
         open=partial(open_on, device.name),
-        inner_values=inner_values if device.name == "CPU" else None,
+        intermediates=intermediates if device.name == "CPU" else None,
         profile=partial(profile, device.name),
         processor=device.name == "CPU",
     )

@@ -10,7 +10,7 @@ from slide_deploy.backends.base import Availability
 
 
 @dataclass(frozen=True)
-class Device:
+class TorchDevice:
     """A device, with or without ``torch.compile``.
 
     Attributes:

@@ -6,12 +6,12 @@ from pathlib import Path
 from slide_deploy.backends.base import OperatorTime
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.inputs import random_arrays
-from slide_deploy.backends.torch.device import Device
-from slide_deploy.backends.torch.run import Calls, prepare
+from slide_deploy.backends.torch.device import TorchDevice
+from slide_deploy.backends.torch.run import ModuleCalls, prepare
 
 
 def profile(
-    device: Device, path: Path, configuration: Configuration, calls: int
+    device: TorchDevice, path: Path, configuration: Configuration, calls: int
 ) -> Sequence[OperatorTime]:
     """Mean time of each kind of operator over some calls, slowest first.
 
@@ -27,7 +27,7 @@ def profile(
     from torch.profiler import ProfilerActivity
 
     on_gpu = device.kind == "cuda"
-    stream = Calls(device, ready)
+    stream = ModuleCalls(device, ready)
     stream.bind(random_arrays(ready.inputs))
     stream.run()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]

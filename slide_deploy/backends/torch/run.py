@@ -21,7 +21,7 @@ from slide_deploy.backends.base import (
 from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.files import line_of, refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.inputs import random_arrays, sized
-from slide_deploy.backends.torch.device import Device, full_name
+from slide_deploy.backends.torch.device import TorchDevice, full_name
 from slide_deploy.backends.torch.model import SUFFIXES, Read, precisions, read
 from slide_deploy.errors import InputError, MissingExtra
 
@@ -41,7 +41,7 @@ class Ready:
     inputs: tuple[Port, ...]
 
 
-def open_on(device: Device, path: Path, configuration: Configuration, stage: Stage) -> Session:
+def open_on(device: TorchDevice, path: Path, configuration: Configuration, stage: Stage) -> Session:
     """Read a file, and compile it if the target says so.
 
     Raises:
@@ -56,7 +56,7 @@ def open_on(device: Device, path: Path, configuration: Configuration, stage: Sta
         version=torch.__version__,
         inputs=ready.inputs,
         outputs=ready.content.outputs,
-        new_stream=partial(Calls, device, ready),
+        new_stream=partial(ModuleCalls, device, ready),
         facts={
             "library": "torch",
             "version": torch.__version__,
@@ -71,7 +71,7 @@ def open_on(device: Device, path: Path, configuration: Configuration, stage: Sta
 
 
 def prepare(
-    device: Device, path: Path, configuration: Configuration, stage: Stage = untimed
+    device: TorchDevice, path: Path, configuration: Configuration, stage: Stage = untimed
 ) -> Ready:
     """A model on its device; a compiled one has run once."""
     refuse_unusable(path, device.target, SUFFIXES)
@@ -105,7 +105,7 @@ def prepare(
         try:  # torch compiles in the first call
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # it warns of the caches that are off
-                first = Calls(device, ready)
+                first = ModuleCalls(device, ready)
                 first.bind(random_arrays(ready.inputs))
                 first.run()
         except Exception as error:  # the compiler's errors have many types
@@ -115,10 +115,10 @@ def prepare(
     return ready
 
 
-class Calls:
+class ModuleCalls:
     """Calls of a model with inputs of their own, and on CUDA with a stream of their own."""
 
-    def __init__(self, device: Device, ready: Ready) -> None:
+    def __init__(self, device: TorchDevice, ready: Ready) -> None:
         import torch
 
         self._kind = device.kind
@@ -187,7 +187,7 @@ def placed_on(kind: str, inputs: Sequence[Port], feeds: Feeds) -> list[Any]:
     ]
 
 
-def _set_up(device: Device, configuration: Configuration) -> None:
+def _set_up(device: TorchDevice, configuration: Configuration) -> None:
     """Settings of the process: PyTorch has none of one model."""
     import torch
 

@@ -3,13 +3,13 @@
 from functools import partial
 
 from slide_deploy.backends.base import Target
-from slide_deploy.backends.torch.device import Device
+from slide_deploy.backends.torch.device import TorchDevice
 from slide_deploy.backends.torch.model import SUFFIXES
 from slide_deploy.backends.torch.profile import profile
 from slide_deploy.backends.torch.run import open_on
 
 
-def _target(device: Device) -> Target:
+def _target(device: TorchDevice) -> Target:
     return Target(
         name=device.target,
         suffixes=SUFFIXES,
@@ -22,5 +22,7 @@ def _target(device: Device) -> Target:
 
 
 TARGETS = tuple(
-    _target(Device(kind, compiled)) for compiled in (False, True) for kind in ("cpu", "cuda", "mps")
+    _target(TorchDevice(kind, compiled))
+    for compiled in (False, True)
+    for kind in ("cpu", "cuda", "mps")
 )

@@ -12,7 +12,7 @@ import shutil
 import tarfile
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -27,6 +27,7 @@ _ARCHIVE = f"onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
 # More than the archive has, less than fills a disk.
 _MOST_BYTES = 64 << 20
 _SECONDS_OF_SILENCE = 60
+_PIECE = 1 << 18
 
 # WebAssembly alone is half as large as what has WebGPU and WebNN as well.
 WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
@@ -64,11 +65,16 @@ def require() -> Path:
     return find() or fetch()
 
 
-def fetch(archive: Path | None = None) -> Path:
+# Told of the bytes that have come, and of how many there are; 0 if nobody knows.
+Received = Callable[[int, int], None]
+
+
+def fetch(archive: Path | None = None, received: Received = lambda done, total: None) -> Path:
     """Put `FILES` into the user's cache.
 
     Args:
         archive: of the npm package, as ``npm pack`` writes it; None fetches it from npm's registry.
+        received: told of what was downloaded so far.
 
     Returns:
         The folder.
@@ -76,7 +82,7 @@ def fetch(archive: Path | None = None) -> Path:
     Raises:
         InputError: if the archive cannot be had or is not the one that this release knows.
     """
-    return _put(_archive(archive), _cache())
+    return _put(_archive(archive, received), _cache())
 
 
 def vendor(archive: Path | None = None) -> Path:
@@ -146,24 +152,28 @@ def _cache() -> Path:
     return user_cache_path("slide-deploy", appauthor=False) / f"onnxruntime-web-{VERSION}"
 
 
-def _archive(path: Path | None) -> bytes:
-    return _downloaded() if path is None else _read(path)
+def _archive(path: Path | None, received: Received = lambda done, total: None) -> bytes:
+    return _downloaded(received) if path is None else _read(path)
 
 
-def _downloaded() -> bytes:
+def _downloaded(received: Received) -> bytes:
     address = registry() + _ARCHIVE
     by_hand = f"where there is a network, run npm pack onnxruntime-web@{VERSION}, and then {FETCH}"
     if not address.startswith(("https://", "http://")):
         raise InputError(f"The npm registry {address} is no address of the web: {by_hand} --from.")
     try:
         with urllib.request.urlopen(address, timeout=_SECONDS_OF_SILENCE) as answer:
-            content: bytes = answer.read(_MOST_BYTES + 1)
+            total = int(answer.headers.get("Content-Length") or 0)
+            content = bytearray()
+            while len(content) <= _MOST_BYTES and (piece := answer.read(_PIECE)):
+                content += piece
+                received(len(content), total)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(
             f"{address} cannot be fetched ({reason}): {by_hand} --from the file that it writes."
         ) from error
-    return _checked(content, address)
+    return _checked(bytes(content), address)
 
 
 def _read(archive: Path) -> bytes:

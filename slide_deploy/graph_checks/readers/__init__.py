@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
+from slide_deploy.files.model_files import require_model_file
 from slide_deploy.formats import format_of
 from slide_deploy.graph_checks.graph import Graph, Shape
-from slide_deploy.input_shapes import refuse_other_shapes
-from slide_deploy.model_files import require_model_file
+from slide_deploy.parsing import refuse_other_shapes
 
 
 def read_graph(path: str | os.PathLike[str]) -> Graph:

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_deploy.aimodel import open_asset, program_of
-from slide_deploy.aimodel.bytecode import Place, resources
 from slide_deploy.graph_checks.graph import (
     Attribute,
     Constant,
@@ -29,6 +27,8 @@ from slide_deploy.graph_checks.graph import (
 from slide_deploy.graph_checks.readers.aimodel_dialect import DIALECT
 from slide_deploy.graph_checks.readers.data_files import map_file
 from slide_deploy.graph_checks.readers.limits import check_bytes, checked_shape, damaged, short
+from slide_deploy.saved.aimodel import open_asset, program_of
+from slide_deploy.saved.aimodel.bytecode import Place, resources
 
 # Inputs that steer an operator, by their place, and what they are called here.
 _CONVOLUTION = {2: "strides", 3: "dilations", 4: "groups"}

@@ -10,7 +10,7 @@ DIALECT = Dialect(
     kinds=kinds(
         {
             Kind.CONVOLUTION: "conv2d conv3d",
-            Kind.PRODUCT: "batch_matmul",
+            Kind.MATMUL: "batch_matmul",
             Kind.SOFTMAX: "softmax",
             Kind.ADD: "add",
             Kind.MULTIPLY: "mul",

@@ -25,20 +25,20 @@ from slide_deploy.graph_checks.readers.left_over import unread
 from slide_deploy.graph_checks.readers.limits import check_node_count, damaged, short
 from slide_deploy.graph_checks.readers.mlpackage_dialect import DIALECT
 from slide_deploy.graph_checks.readers.protobuf_budget import Budget
-from slide_deploy.mlpackage import (
+from slide_deploy.saved.mlpackage import (
     Argument,
-    Block,
     Feature,
     Function,
     NamedType,
     Operation,
-    Reference,
+    PackageBlock,
     TensorType,
+    ValueReference,
     open_package,
 )
-from slide_deploy.mlpackage import Constant as Literal
-from slide_deploy.mlpackage.folder import find_model
-from slide_deploy.mlpackage.protobuf import model_messages
+from slide_deploy.saved.mlpackage import PackageConstant as Literal
+from slide_deploy.saved.mlpackage.folder import find_model
+from slide_deploy.saved.mlpackage.protobuf import model_messages
 
 # Position among the inputs: weights stand second and biases third, as in the other formats.
 _TENSORS = (
@@ -115,7 +115,7 @@ class _Reader:
                 self.constants[name] = _constant(name, literal)
         self._literals.clear()
 
-    def _block(self, block: Block, prefix: str, depth: int) -> None:
+    def _block(self, block: PackageBlock, prefix: str, depth: int) -> None:
         if depth > _NESTED:
             raise damaged(self.path, f"blocks are nested deeper than {_NESTED} levels")
         check_node_count(self.path, len(self.nodes) + len(block.operations))
@@ -175,7 +175,7 @@ class _Reader:
 
     def _attribute(self, parameter: str, argument: Argument, prefix: str) -> Attribute | None:
         """A literal that steers the operator; None for tensors."""
-        name = prefix + argument.name if isinstance(argument, Reference) else ""
+        name = prefix + argument.name if isinstance(argument, ValueReference) else ""
         literal = self._literals.get(name) if name else argument
         if parameter in _TENSORS or not isinstance(literal, Literal):
             return None
@@ -187,7 +187,7 @@ class _Reader:
 
     def _names(self, argument: Argument, name: str, prefix: str) -> Iterator[str]:
         """The values that an argument stands for; a literal becomes a constant of its own."""
-        if isinstance(argument, Reference):
+        if isinstance(argument, ValueReference):
             yield prefix + argument.name
         elif isinstance(argument, Literal):
             self._literals[name] = argument

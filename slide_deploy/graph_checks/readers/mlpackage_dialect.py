@@ -20,7 +20,7 @@ DIALECT = Dialect(
     kinds=kinds(
         {
             Kind.CONVOLUTION: "conv",
-            Kind.PRODUCT: "matmul",
+            Kind.MATMUL: "matmul",
             Kind.LINEAR: "linear",
             Kind.ATTENTION: "scaled_dot_product_attention",
             Kind.SOFTMAX: "softmax",

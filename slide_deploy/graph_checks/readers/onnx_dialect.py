@@ -11,7 +11,7 @@ DIALECT = Dialect(
     kinds=kinds(
         {
             Kind.CONVOLUTION: "Conv ConvInteger",
-            Kind.PRODUCT: "MatMul MatMulInteger",
+            Kind.MATMUL: "MatMul MatMulInteger",
             Kind.LINEAR: "Gemm",
             Kind.ATTENTION: "Attention",
             Kind.SOFTMAX: "Softmax LogSoftmax",

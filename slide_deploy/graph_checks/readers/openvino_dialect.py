@@ -11,7 +11,7 @@ DIALECT = Dialect(
     kinds=kinds(
         {
             Kind.CONVOLUTION: "Convolution GroupConvolution",
-            Kind.PRODUCT: "MatMul",
+            Kind.MATMUL: "MatMul",
             Kind.ATTENTION: "ScaledDotProductAttention",
             Kind.SOFTMAX: "LogSoftmax SoftMax Softmax",
             Kind.ADD: "Add",

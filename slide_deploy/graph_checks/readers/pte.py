@@ -34,18 +34,18 @@ from slide_deploy.graph_checks.readers.data_files import map_file
 from slide_deploy.graph_checks.readers.left_over import Place, unread
 from slide_deploy.graph_checks.readers.limits import check_node_count, checked_shape, damaged
 from slide_deploy.graph_checks.readers.pte_dialect import ARGUMENTS, DIALECT, RENAMED
-from slide_deploy.pte.companion import Companion, read_companion, value_names
-from slide_deploy.pte.program import (
+from slide_deploy.saved.pte.companion import Companion, read_companion, value_names
+from slide_deploy.saved.pte.program import (
     Held,
     Instruction,
     Method,
-    Program,
+    PteProgram,
+    PteTensor,
     Several,
-    Tensor,
     read_program,
     tensors_in,
 )
-from slide_deploy.pte.xnnpack import MISSING, XnnGraph, XnnNode, read_xnnpack
+from slide_deploy.saved.pte.xnnpack import MISSING, XnnGraph, XnnNode, read_xnnpack
 
 _BYTES = {"bool": 1, "bfloat16": 2, "undefined": 0}
 _XNNPACK = "XnnpackBackend"
@@ -80,7 +80,7 @@ def read(path: Path, sizes: Mapping[str, Shape] | None = None) -> Graph:
 @dataclass(eq=False)
 class _Reader:
     path: Path
-    program: Program
+    program: PteProgram
     method: Method
     companion: Companion
     nodes: list[Node] = field(default_factory=list)
@@ -97,7 +97,7 @@ class _Reader:
         first = (
             each.sizes[0]
             for each in held
-            if isinstance(each, Tensor) and each.is_open and each.sizes
+            if isinstance(each, PteTensor) and each.is_open and each.sizes
         )
         return next(first, 0)
 
@@ -199,7 +199,7 @@ class _Reader:
         """The name of a tensor of the method, which is declared as it is met."""
         name = self.names[number]
         held = self.method.values[number]
-        if name in self.values or name in self.constants or not isinstance(held, Tensor):
+        if name in self.values or name in self.constants or not isinstance(held, PteTensor):
             return name
         shape = checked_shape(self.path, name, held.sizes)
         if not held.buffer:

@@ -32,7 +32,7 @@ DIALECT = Dialect(
     kinds=kinds(
         {
             Kind.CONVOLUTION: "Conv2d DepthwiseConv2d aten::convolution",
-            Kind.PRODUCT: "BatchMatrixMultiply aten::bmm aten::mm",
+            Kind.MATMUL: "BatchMatrixMultiply aten::bmm aten::mm",
             Kind.LINEAR: "FullyConnected aten::addmm aten::linear",
             Kind.ATTENTION: "ScaledDotProductAttention",
             Kind.SOFTMAX: "Softmax aten::_softmax aten::_log_softmax",

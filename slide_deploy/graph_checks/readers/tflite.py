@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slide_deploy.flatbuffer import Table
 from slide_deploy.graph_checks.declarations import PREFIX
 from slide_deploy.graph_checks.graph import (
     Attribute,
@@ -39,8 +38,9 @@ from slide_deploy.graph_checks.readers.limits import (
     damaged,
 )
 from slide_deploy.graph_checks.readers.tflite_dialect import DIALECT
-from slide_deploy.tflite.model import Model
-from slide_deploy.tflite.schema import OPTIONS, SECOND, TYPES, Option
+from slide_deploy.saved.flatbuffer import FlatTable
+from slide_deploy.saved.tflite.model import Model
+from slide_deploy.saved.tflite.schema import OPTIONS, SECOND, TYPES, Option
 
 _CUSTOM_DOMAIN = "custom"
 
@@ -101,7 +101,7 @@ class _Reader:
             opsets[domain] = max(code.version, opsets.get(domain, 0))
         return opsets
 
-    def _tensor(self, tensor: Table, name: str) -> None:
+    def _tensor(self, tensor: FlatTable, name: str) -> None:
         number, buffer = tensor.number(1, "int8"), tensor.number(2, "uint32")
         dtype, bits = TYPES.get(number, ("undefined", 0))
         sizes = tensor.numbers(0, "int32")
@@ -152,7 +152,7 @@ class _Reader:
             self.nodes.append(self._with_geometry(node))
 
     def _scaling(
-        self, tensor: Table, name: str, attributes: dict[str, Attribute]
+        self, tensor: FlatTable, name: str, attributes: dict[str, Attribute]
     ) -> tuple[str, ...]:
         """Constants for the scales and the zero points that a tensor of integers says it has.
 
@@ -218,7 +218,7 @@ def _held(name: str, numbers: NDArray[np.generic]) -> Constant:
     return Constant(name, str(numbers.dtype), shape, numbers.nbytes, name, lambda: content)
 
 
-def _option(option: Option, table: Table | None) -> Attribute:
+def _option(option: Option, table: FlatTable | None) -> Attribute:
     """What an operator says of one parameter; its default where it says nothing."""
     if table is None:
         held: Attribute = () if option.kind == "numbers" else option.default

@@ -11,7 +11,7 @@ DIALECT = Dialect(
     kinds=kinds(
         {
             Kind.CONVOLUTION: "CONV_2D CONV_3D DEPTHWISE_CONV_2D",
-            Kind.PRODUCT: "BATCH_MATMUL",
+            Kind.MATMUL: "BATCH_MATMUL",
             Kind.LINEAR: "FULLY_CONNECTED",
             Kind.SOFTMAX: "LOG_SOFTMAX SOFTMAX",
             Kind.ADD: "ADD ADD_N",

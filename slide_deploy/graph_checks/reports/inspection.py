@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from slide_deploy.console import table
 from slide_deploy.graph_checks.inspect import Inspection
 from slide_deploy.graph_checks.readers.limits import short
-from slide_deploy.input_shapes import written
+from slide_deploy.parsing import written
+from slide_deploy.terminal.console import table
 
 _ADVICE = "note: the file leaves sizes open: give --shape NAME=1x3x224x224 for its inputs"
 _LIMITS = (

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from rich.markup import escape
 from rich.table import Table
 
-from slide_deploy.console import table
 from slide_deploy.graph_checks.check import Report
 from slide_deploy.graph_checks.readers.limits import short
 from slide_deploy.graph_checks.rules import Violation
+from slide_deploy.terminal.console import table
 
 _COLOURS = {"error": "bold red", "warning": "yellow"}
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from slide_deploy.graph_checks.census import CENSUS_KEY, Census, Count, read_census
 from slide_deploy.graph_checks.graph import Graph
-from slide_deploy.graph_checks.mixing import Geometry, branched_pairs, mixings
+from slide_deploy.graph_checks.mixing import MixingGeometry, branched_pairs, mixings
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.graph_checks.rules.rule import Rule, Violation
 
@@ -46,14 +46,14 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
                 f"program has {census.branched_pairs} such sums.",
                 added.name,
             )
-    found: dict[Geometry, list[str]] = defaultdict(list)
+    found: dict[MixingGeometry, list[str]] = defaultdict(list)
     for node, kind in present:
         found[kind].append(node.name)
     yield from _compare(found, census, whole=not graph.sealed)
 
 
 def _compare(
-    found: Mapping[Geometry, Sequence[str]], census: Census, whole: bool
+    found: Mapping[MixingGeometry, Sequence[str]], census: Census, whole: bool
 ) -> Iterator[Violation]:
     """Hold the operators of a graph, by geometry, against the census.
 

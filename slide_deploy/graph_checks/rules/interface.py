@@ -12,7 +12,7 @@ from slide_deploy.graph_checks.graph import Dimension, Graph, Value
 from slide_deploy.graph_checks.interface import (
     INTERFACE_KEY,
     DeclaredInterface,
-    Port,
+    InterfacePort,
     read_interface,
 )
 from slide_deploy.graph_checks.policy import ANY_SIZE, Interface, Policy
@@ -50,7 +50,9 @@ def _check(graph: Graph, policy: Policy) -> Iterator[Violation]:
             yield from _against_declaration(side, values, ports, declared, unnamed)
 
 
-def _in_words_of(graph: Graph, ports: Sequence[Port], values: Sequence[Value]) -> tuple[Port, ...]:
+def _in_words_of(
+    graph: Graph, ports: Sequence[InterfacePort], values: Sequence[Value]
+) -> tuple[InterfacePort, ...]:
     """Declarations with the type that the format has in the place of one that it lacks."""
     types = {value.name: value.dtype for value in values}
     known = graph.dialect.interface_types
@@ -65,7 +67,7 @@ def _in_words_of(graph: Graph, ports: Sequence[Port], values: Sequence[Value]) -
 def _against_declaration(
     side: str,
     values: Sequence[Value],
-    ports: Sequence[Port],
+    ports: Sequence[InterfacePort],
     declared: DeclaredInterface,
     may_be_unnamed: bool,
 ) -> Iterator[Violation]:
@@ -94,7 +96,7 @@ def _against_declaration(
 
 def _is_declared(
     value: Value,
-    port: Port,
+    port: InterfacePort,
     open_names: frozenset[str],
     may_be_unnamed: bool,
     may_be_lost: bool,

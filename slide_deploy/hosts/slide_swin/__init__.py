@@ -1,10 +1,10 @@
 """Slide-Swin: a Swin transformer whose first stages use slide attention."""
 
 from slide_deploy.hosts.host import Host
-from slide_deploy.hosts.slide_swin.carry import carried, carried_tensors, changes
 from slide_deploy.hosts.slide_swin.infer import settings_fit, trained_config
 from slide_deploy.hosts.slide_swin.networks import NETWORKS
 from slide_deploy.hosts.slide_swin.published import ARCHITECTURES, plain_swin, published_as
+from slide_deploy.hosts.slide_swin.resize import changes, resized_settings, resized_tensors
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
 
 
@@ -22,8 +22,8 @@ SLIDE_SWIN = Host(
     summary=_summary,
     published=ARCHITECTURES,
     published_as=published_as,
-    carry=carried,
-    carry_tensors=carried_tensors,
+    resize=resized_settings,
+    resize_tensors=resized_tensors,
     changes=changes,
     plain=plain_swin,
     options=("window_size", "keep_windows", "resize_position_tables"),

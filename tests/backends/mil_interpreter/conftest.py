@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from slide_deploy.backends.mil_interpreter import MilProgram
-from slide_deploy.mlpackage import open_package
+from slide_deploy.saved.mlpackage import open_package
 
 # One unit in the last place, and what different orders of summation may add to it.
 TOLERANCES = {

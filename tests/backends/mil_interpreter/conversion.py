@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.backends.mil_interpreter import MilProgram
-from slide_deploy.mlpackage import open_package
+from slide_deploy.saved.mlpackage import open_package
 
 # What orders of summation and other formulas may add to one rounding of the largest number.
 ROUNDINGS = 16

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from slide_deploy.backends.mil_interpreter import MilProgram
-from slide_deploy.mlpackage import open_package
-from slide_deploy.mlpackage.decompression import (
+from slide_deploy.saved.mlpackage import open_package
+from slide_deploy.saved.mlpackage.decompression import (
     lut_to_dense,
     packed_lut_to_dense,
     packed_sparse_to_dense,

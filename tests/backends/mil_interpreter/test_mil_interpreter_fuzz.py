@@ -7,7 +7,7 @@ import pytest
 
 from slide_deploy.backends.mil_interpreter import MilProgram
 from slide_deploy.errors import InputError
-from slide_deploy.mlpackage.protobuf import parse_model
+from slide_deploy.saved.mlpackage.protobuf import parse_model
 
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 SIZES = (0, 1, -1, 2, 3, 100, 65536, 2**30, 2**31 - 1, -(2**31))

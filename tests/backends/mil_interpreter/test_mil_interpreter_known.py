@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from slide_deploy.backends.mil_interpreter.operators import FAMILIES, OPERATORS
-from slide_deploy.mlpackage.decompression import DECOMPRESSORS
+from slide_deploy.saved.mlpackage.decompression import DECOMPRESSORS
 
 # Operators of coremltools that the interpreter leaves out, and why.
 LEFT_OUT = (

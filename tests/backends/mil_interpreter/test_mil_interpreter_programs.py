@@ -15,8 +15,8 @@ from slide_deploy.backends.mil_interpreter.errors import faulty
 from slide_deploy.backends.mil_interpreter.operators import OPERATORS
 from slide_deploy.backends.mil_interpreter.plan import make_plan
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.mlpackage import Range, open_package
-from slide_deploy.mlpackage.protobuf import parse_model
+from slide_deploy.saved.mlpackage import Range, open_package
+from slide_deploy.saved.mlpackage.protobuf import parse_model
 
 X = np.random.default_rng(8).standard_normal((1, 3, 6, 5)).astype(np.float32)
 WEIGHT = np.random.default_rng(9).standard_normal((4, 3, 3, 3)).astype(np.float32)

@@ -22,7 +22,7 @@ def install(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
         assert len(delegates) == 1
         return open_interpreter(path, threads, xnnpack=behaviour.takes_anything)
 
-    monkeypatch.setattr(delegates.Device, "_loaded", load)
-    monkeypatch.setattr(delegates.Device, "_library", lambda device: "libdelegate.so")
+    monkeypatch.setattr(delegates.LiteRTDevice, "_loaded", load)
+    monkeypatch.setattr(delegates.LiteRTDevice, "_library", lambda device: "libdelegate.so")
     monkeypatch.setattr(delegates, "open_interpreter", opened)
     return behaviour

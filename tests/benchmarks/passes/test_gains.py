@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.passes.gains import AGAIN, ALONE, LEFT_OUT, gains, races, standing
-from benchmarks.passes.record import PLAIN, Written
+from benchmarks.passes.record import PLAIN, WrittenVariant
 from benchmarks.passes.tables import passes as passes_table
-from benchmarks.passes.variants import Variant, variants
+from benchmarks.passes.variants import PassVariant, variants
 from benchmarks.record import Candidate, Measurement, Round, Run
 from slide_deploy.errors import InputError
 from tests.benchmarks.synthetic import run as synthetic_run
 
-WRITTEN = Written(
+WRITTEN = WrittenVariant(
     network="net",
     format="onnx",
     target="onnxruntime:cpu",
@@ -62,12 +62,12 @@ def runs(**milliseconds: float) -> dict[str, list[Run]]:
 
 def test_variants_keep_the_order_of_the_format_and_what_every_file_needs() -> None:
     assert variants(("one", "common_operators", "two")) == (
-        Variant("all", ("one", "common_operators", "two")),
-        Variant("none", ("common_operators",)),
-        Variant("only one", ("one", "common_operators")),
-        Variant("only two", ("common_operators", "two")),
-        Variant("without one", ("common_operators", "two")),
-        Variant("without two", ("one", "common_operators")),
+        PassVariant("all", ("one", "common_operators", "two")),
+        PassVariant("none", ("common_operators",)),
+        PassVariant("only one", ("one", "common_operators")),
+        PassVariant("only two", ("common_operators", "two")),
+        PassVariant("without one", ("common_operators", "two")),
+        PassVariant("without two", ("one", "common_operators")),
     )
 
 

@@ -11,7 +11,7 @@ from benchmarks.generated_page import GeneratedPage
 from benchmarks.performance import __main__ as command
 from benchmarks.performance.headline import headline
 from benchmarks.performance.ratios import find
-from benchmarks.performance.rows import NAMES, ROWS, RUNTIMES, SUITES, Kind, Row
+from benchmarks.performance.rows import NAMES, ROWS, RUNTIMES, SUITES, RatioKind, RatioRow
 from benchmarks.performance.tables import medians, ratios
 from benchmarks.record import Artifact, Candidate, Measurement, Memory, Round, Run
 from benchmarks.suite import read_suite
@@ -19,8 +19,8 @@ from slide_deploy.errors import InputError
 from tests.benchmarks.synthetic import run as synthetic_run
 
 ROOT = Path(__file__).parents[3]
-PEERS = ROOT / "benchmarks" / "peers"
-ROW = Row("s", "subject", "onnxruntime:cpu", "branched", 1.5, 2.5)
+BASELINES = ROOT / "benchmarks" / "baselines"
+ROW = RatioRow("s", "subject", "onnxruntime:cpu", "branched", 1.5, 2.5)
 
 
 def measured(label: str, milliseconds: float, activations: int = 100) -> Measurement:
@@ -58,7 +58,7 @@ def test_the_limit_is_a_network_as_fast_as_its_products() -> None:
     assert find(dataclasses.replace(network, ours_on_top=True), run).limit == pytest.approx(
         1.9 / 2.8
     )
-    of_products = dataclasses.replace(network, peer="products", ours_on_top=True)
+    of_products = dataclasses.replace(network, baseline="products", ours_on_top=True)
     assert find(of_products, run).limit == 1.0
     assert find(ROW, run).limit is None
 
@@ -96,7 +96,7 @@ def test_networks_of_equal_accuracy_are_rows_that_name_both() -> None:
 
 
 def test_every_slide_version_of_the_accuracy_suite_races_its_host() -> None:
-    entries = read_suite(PEERS / "accuracy.toml").candidate
+    entries = read_suite(BASELINES / "accuracy.toml").candidate
     shares = {entry.name: entry.published_accuracy for entry in entries}
     lines = {entry.line for entry in entries}
     assert {line.removeprefix("Slide-") for line in lines} <= lines
@@ -111,14 +111,20 @@ def test_every_slide_version_of_the_accuracy_suite_races_its_host() -> None:
 
 
 def test_memory_counts_what_running_adds() -> None:
-    row = dataclasses.replace(ROW, kind=Kind.memory)
+    row = dataclasses.replace(ROW, kind=RatioKind.memory)
     found = find(row, a_run(measured("ours", 1.0, 50), measured("branched", 1.0, 200)))
     assert found.value == 4.0 and found.interval is None
 
 
 def test_the_size_of_a_file_is_small_and_good() -> None:
     row = dataclasses.replace(
-        ROW, peer="float32", least=0.27, aim=0.25, ours_on_top=True, kind=Kind.size, ours="int8"
+        ROW,
+        baseline="float32",
+        least=0.27,
+        aim=0.25,
+        ours_on_top=True,
+        kind=RatioKind.size,
+        ours="int8",
     )
     assert row.ratio == "size of the file, int8 / float32"
     sized = {
@@ -132,7 +138,7 @@ def test_the_size_of_a_file_is_small_and_good() -> None:
 
 
 def test_ours_may_have_another_name() -> None:
-    row = dataclasses.replace(ROW, peer="float32", ours="int8")
+    row = dataclasses.replace(ROW, baseline="float32", ours="int8")
     assert row.ratio == "float32 / int8"
     assert find(row, a_run(measured("float32", 4.0), measured("int8", 2.0))).value == 2.0
 
@@ -148,7 +154,7 @@ def test_low_precision_is_asked_for_in_one_run() -> None:
     assert asked["float32 / bfloat16", "OpenVINO"] == (1.55, 1.8)
     assert asked["size of the file, int8 / float32", "OpenVINO"][0] == 0.27
     entries = {
-        each.name: each for each in read_suite(PEERS / "int8_slide_swin_tiny.toml").candidate
+        each.name: each for each in read_suite(BASELINES / "int8_slide_swin_tiny.toml").candidate
     }
     held = {name for name, each in entries.items() if each.environment}
     assert held == {"float32, AVX2", "int8, AVX2"}
@@ -159,7 +165,7 @@ def test_what_failed_is_not_measured() -> None:
     failed = dataclasses.replace(measured("branched", 1.0), rounds=(), memory=None)
     run = a_run(measured("ours", 1.0), failed)
     assert find(ROW, run).verdict == "not measured"
-    assert find(dataclasses.replace(ROW, kind=Kind.memory), run).verdict == "not measured"
+    assert find(dataclasses.replace(ROW, kind=RatioKind.memory), run).verdict == "not measured"
     assert medians("t", run).rows[1][1:] == ("–", "–", "–", "–")
 
 
@@ -169,11 +175,11 @@ def test_a_run_of_something_else_is_refused() -> None:
 
 
 def test_every_row_has_a_suite_with_its_candidates() -> None:
-    assert {path.stem for path in PEERS.glob("*.toml")} == set(SUITES)
+    assert {path.stem for path in BASELINES.glob("*.toml")} == set(SUITES)
     for row in ROWS:
-        suite = read_suite(PEERS / f"{row.suite}.toml")
+        suite = read_suite(BASELINES / f"{row.suite}.toml")
         names = {entry.name for entry in suite.candidate}
-        wanted = {row.ours, row.peer, *(("products",) if row.is_network else ())}
+        wanted = {row.ours, row.baseline, *(("products",) if row.is_network else ())}
         assert wanted <= names and row.target in suite.targets
         assert (row.least is None) == (row.aim is None)
         if row.least is not None and row.aim is not None:

@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.precisions import __main__ as command
 from benchmarks.precisions import files
-from benchmarks.precisions.files import Kind, Written, kinds
+from benchmarks.precisions.files import PrecisionKind, WrittenPrecision, kinds
 from benchmarks.precisions.table import losses, price_table
-from slide_deploy.evaluation.figures import Row
+from slide_deploy.evaluation.figures import AccuracyRow
 from slide_deploy.evaluation.statistics import Pairs, difference, share
 from slide_deploy.formats import format_named, known_formats
 from slide_deploy.precisions import FLOAT16, known_precisions
@@ -22,10 +22,10 @@ ONNX = format_named("onnx")
 INT8 = replace(FLOAT16, name="int8 of this test", weight_bits=frozenset({8}))
 
 
-def row(both: int, alone: int, trained_alone: int, neither: int, broken: int = 0) -> Row:
+def row(both: int, alone: int, trained_alone: int, neither: int, broken: int = 0) -> AccuracyRow:
     pairs = Pairs(both, alone, trained_alone, neither)
     top1 = share(both + alone, pairs.of)
-    return Row(
+    return AccuracyRow(
         *("a.onnx", "", "onnxruntime 1"),
         *(top1, None, share(both + neither, pairs.of), difference(pairs), pairs, broken),
     )
@@ -34,8 +34,8 @@ def row(both: int, alone: int, trained_alone: int, neither: int, broken: int = 0
 TRAINED = replace(row(98, 0, 0, 2), runtime="torch 2", agreement=None, change=None, pairs=None)
 
 
-def written(precision: str = "float32", size: int = 4_000_000) -> Written:
-    return Written(Kind(ONNX, precision), Path("a.onnx"), size)
+def written(precision: str = "float32", size: int = 4_000_000) -> WrittenPrecision:
+    return WrittenPrecision(PrecisionKind(ONNX, precision), Path("a.onnx"), size)
 
 
 def test_every_format_that_runs_here_is_written_in_every_precision_of_its_record() -> None:
@@ -80,7 +80,7 @@ def test_a_file_stands_beside_the_trained_network() -> None:
     ],
 )
 def test_what_a_file_may_lose(
-    monkeypatch: pytest.MonkeyPatch, precision: str, figures: Row, sentence: str
+    monkeypatch: pytest.MonkeyPatch, precision: str, figures: AccuracyRow, sentence: str
 ) -> None:
     monkeypatch.setattr("slide_deploy.precisions.PRECISIONS", (*known_precisions(), INT8))
     found = list(losses([TRAINED, figures], [written(precision)]))

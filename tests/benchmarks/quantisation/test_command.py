@@ -12,7 +12,7 @@ from benchmarks.passes.architectures.vit import VisionTransformer
 from benchmarks.quantisation import __main__ as command
 from benchmarks.quantisation.record import read
 from exporters.quantisation import onnx_file
-from exporters.quantisation.plan import Plan
+from exporters.quantisation.plan import QuantisationPlan
 from slide_deploy import formats
 from slide_deploy.precisions import INT8
 from slide_deploy.tasks import quantised_files
@@ -28,7 +28,7 @@ FEW = ["--rounds", "6", "--seconds", "0.1", "--warm-up", "0.1", "--threads", "1"
 def small(monkeypatch) -> None:
     """Name a transformer of two blocks whose weights are just large enough for int8."""
     size = networks.Size(lambda: VisionTransformer(32, 64, 2, 2, 40), (32, 32))
-    monkeypatch.setattr(networks, "NETWORKS", (networks.Network("small", size, size),))
+    monkeypatch.setattr(networks, "NETWORKS", (networks.PassNetwork("small", size, size),))
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_the_commands_write_race_and_show(tmp_path: Path, format: str, capsys) -
 
 
 def test_a_file_that_does_not_load_or_is_wrong_has_a_row(tmp_path: Path, quantiser) -> None:
-    def quantise(source: Path, target: Path, plan: Plan) -> None:
+    def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
         """Write no ONNX where attention is quantised, and forget the weights of patches."""
         if len(plan.operators) == 13:
             target.write_bytes(b"nothing")

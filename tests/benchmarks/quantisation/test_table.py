@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.quantisation.record import DEFAULT, FLOAT32, Variant, Written
+from benchmarks.quantisation.record import DEFAULT, FLOAT32, QuantisedVariant, WrittenFamily
 from benchmarks.quantisation.table import rows, table
 from benchmarks.record import Candidate, Measurement, Run
 from slide_deploy.errors import InputError
@@ -17,10 +17,12 @@ PAGE = Path(__file__).parents[3] / "docs" / "quantised-operators.md"
 TARGET = "onnxruntime:cpu"
 
 
-def variant(name: str, snr_db: float | None = 20.0, fault: str = "", size: int = 25) -> Variant:
+def variant(
+    name: str, snr_db: float | None = 20.0, fault: str = "", size: int = 25
+) -> QuantisedVariant:
     families = () if name == FLOAT32 else ("projections",)
     known = () if snr_db is None else (snr_db,)
-    return Variant(name, f"{name}.onnx", families, len(families), size, known, fault)
+    return QuantisedVariant(name, f"{name}.onnx", families, len(families), size, known, fault)
 
 
 def raced(**milliseconds: float) -> Run:
@@ -32,9 +34,9 @@ def raced(**milliseconds: float) -> Run:
     )
 
 
-def judged(other: Variant, run: Run) -> tuple:
+def judged(other: QuantisedVariant, run: Run) -> tuple:
     both = (variant(FLOAT32, 120.0, size=100), variant(DEFAULT))
-    written = Written("net", "onnx", TARGET, False, "noise", (*both, other))
+    written = WrittenFamily("net", "onnx", TARGET, False, "noise", (*both, other))
     return written, rows(written, run)
 
 

@@ -62,8 +62,8 @@ def test_a_share_above_the_limit_is_never_shown_without_its_doubt(
     (row,) = view_of(run).rows
     assert not isinstance(row.share, Missing)
     assert (row.share > 1) is doubted
-    doubts = [doubt for doubt in row.doubts if "limit was measured too low" in doubt]
-    assert len(doubts) == doubted
+    warnings = [warning for warning in row.warnings if "limit was measured too low" in warning]
+    assert len(warnings) == doubted
     for page in (render_html([run]), render_markdown([run])):
         assert ("limit was measured too low" in page) is doubted
 

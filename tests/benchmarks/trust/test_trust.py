@@ -12,8 +12,8 @@ from benchmarks.generated_page import END
 from benchmarks.record import Configuration, Tensor
 from benchmarks.statistics import Estimate, Interval
 from benchmarks.trust import page, vendors
-from benchmarks.trust.outcomes import Agreement, Findings, Series
-from benchmarks.trust.subject import Settings, Subject, subject
+from benchmarks.trust.outcomes import Findings, LoopAgreement, Series
+from benchmarks.trust.subject import TrustSettings, TrustSubject, subject
 from benchmarks.trust.tables import grids
 from benchmarks.trust.trial import examine, steps
 from benchmarks.trust.vendors import Question, Vendor
@@ -34,7 +34,7 @@ def series(extra_work: float, **answers: int) -> Series:
 
 
 def findings(*, ours: float = 2.0) -> Findings:
-    agreement = Agreement("openvino:cpu", "a | tool", (ours,) * 6, (2.0,) * 6)
+    agreement = LoopAgreement("openvino:cpu", "a | tool", (ours,) * 6, (2.0,) * 6)
     return Findings((series(0.0, same=20), series(0.1, worse=20)), (agreement,), {})
 
 
@@ -63,13 +63,13 @@ def test_one_answer_in_twenty_may_be_wrong(counted, wrong, accepted):
 def test_a_vendor_may_differ_by_3_percent(ratio, accepted):
     # Pairs, not medians of either side: the machine was twice as slow for half of them.
     theirs = (2e6, 2e6, 2e6, 4e6, 4e6, 4e6)
-    found = Agreement("a", "b", tuple(each * ratio for each in theirs), theirs)
+    found = LoopAgreement("a", "b", tuple(each * ratio for each in theirs), theirs)
     assert found.ratio.value == pytest.approx(ratio)
     assert found.accepted == accepted
 
 
 def test_too_few_pairs_are_not_accepted():
-    assert not Agreement("a", "b", (1.0,) * 5, (1.0,) * 5).accepted
+    assert not LoopAgreement("a", "b", (1.0,) * 5, (1.0,) * 5).accepted
 
 
 def test_all_must_be_accepted():
@@ -86,8 +86,8 @@ def test_the_trial_finds_what_the_script_says(tmp_path):
         asked.append(question)
         return 2e6 * 1.2
 
-    scripted = Subject(path, "tests.benchmarks.scripted:scripted", Vendor("theirs", theirs))
-    settings = Settings(2, 6, 0.3, 6, 1, Configuration(batch=4))
+    scripted = TrustSubject(path, "tests.benchmarks.scripted:scripted", Vendor("theirs", theirs))
+    settings = TrustSettings(2, 6, 0.3, 6, 1, Configuration(batch=4))
     said = []
     found = examine([scripted], settings, said.append)
     assert len(said) == steps([scripted], settings) == 10
@@ -104,9 +104,11 @@ def test_the_trial_finds_what_the_script_says(tmp_path):
 def test_a_candidate_that_fails_ends_the_trial(tmp_path):
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"script": "raises", "milliseconds": 2.0}))
-    failing = Subject(path, "tests.benchmarks.scripted:scripted", Vendor("theirs", lambda _: 1.0))
+    failing = TrustSubject(
+        path, "tests.benchmarks.scripted:scripted", Vendor("theirs", lambda _: 1.0)
+    )
     with pytest.raises(InputError, match="the device was removed"):
-        examine([failing], Settings(1, 6, 3.0, 6, 1, Configuration()))
+        examine([failing], TrustSettings(1, 6, 3.0, 6, 1, Configuration()))
 
 
 def test_the_median_of_benchmark_app_is_read_from_its_report():

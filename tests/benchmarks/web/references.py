@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from safetensors.numpy import save_file
 
-from slide_deploy.companions import model_digest
+from slide_deploy.files.companions import model_digest
 
 SUFFIX = ".reference.safetensors"
 MASK = 0xFFFFFFFF

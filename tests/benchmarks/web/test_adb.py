@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 from benchmarks.web.pages import script
-from slide_deploy import draws
 from slide_deploy.backends.web.browser import find_browser
-from slide_deploy.companions import model_digest
+from slide_deploy.files.companions import model_digest
 from slide_deploy.precisions import Limit
-from slide_deploy.references.record import ExpectedCase, Reference, expected
-from slide_deploy.references.reference_file import reference_path, write_reference
+from slide_deploy.verification import draws
+from slide_deploy.verification.reference_outputs.record import ExpectedCase, Reference, expected
+from slide_deploy.verification.reference_outputs.reference_file import (
+    reference_path,
+    write_reference,
+)
 from tests.backends.files import WEIGHTS, litert_file
 from tests.browser import ARGUMENTS, require_assets
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks.web.pages import FACE, WORKER, script
-from slide_deploy import draws
 from slide_deploy.backends.web.site import Resource, Site, serving
-from slide_deploy.draws import Frame, Recipe
-from slide_deploy.parity import compare
+from slide_deploy.verification import draws
+from slide_deploy.verification.draws import Frame, Recipe
+from slide_deploy.verification.parity import compare
 from tests.benchmarks.web.references import word
 
 MODULES: dict[str, Resource] = {name: script(name) for name in {*FACE, *WORKER}}

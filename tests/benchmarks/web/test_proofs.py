@@ -8,10 +8,10 @@ import pytest
 
 from benchmarks.record import Candidate, Configuration, Measurement, Proof, Round, Tensor
 from benchmarks.web.proofs import require_proof
-from slide_deploy import draws
 from slide_deploy.errors import InputError
 from slide_deploy.precisions import Limit
-from slide_deploy.references.record import ExpectedCase, Reference, expected
+from slide_deploy.verification import draws
+from slide_deploy.verification.reference_outputs.record import ExpectedCase, Reference, expected
 
 RECIPE = draws.normal(1, (1, 3, 8, 8), "float32")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.artifact import describe_artifact
-from benchmarks.measuring.race import Plan
+from benchmarks.measuring.race import RacePlan
 from benchmarks.record import Candidate, Configuration
 from benchmarks.web.plan import PagePlan, page_plan
 
@@ -30,7 +30,7 @@ def planned(
     rounds: int = 6,
 ) -> PagePlan:
     artifacts = {each.name: describe_artifact(Path(each.path)) for each in candidates}
-    plan = Plan(tuple(candidates), artifacts, seconds=seconds, rounds=rounds, warm_up=warm_up)
+    plan = RacePlan(tuple(candidates), artifacts, seconds=seconds, rounds=rounds, warm_up=warm_up)
     return page_plan(plan, threads)
 
 

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 import slide_deploy
 from exporters.quantisation import onnx_file
 from exporters.quantisation.families import Family
-from exporters.quantisation.plan import Plan, by_family
+from exporters.quantisation.plan import QuantisationPlan, by_family
 from exporters.quantisation.small_constants import small
 from slide_deploy import InputError
 from slide_deploy.backends import open_file
 from slide_deploy.graph_checks import check_file, read_graph
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
 from slide_deploy.graph_checks.weight_widths import float_operators, weight_widths
-from slide_deploy.references.reference_file import reference_path
+from slide_deploy.verification.reference_outputs.reference_file import reference_path
 from tests.evaluation.digits import CHECKPOINT as DIGITS
 from tests.evaluation.digits import digits_in
 from tests.exporters.quantisation.colours import archive, colours, image, normalised, pictures
@@ -317,7 +317,7 @@ def test_a_wrong_scale_of_one_weight_is_not_shipped(
 ) -> None:
     quantise = onnx_file.quantise
 
-    def wrongly(source: Path, target: Path, plan: Plan) -> None:
+    def wrongly(source: Path, target: Path, plan: QuantisationPlan) -> None:
         quantise(source, target, plan)
         with_wrong_scale(target, target, factor)
 

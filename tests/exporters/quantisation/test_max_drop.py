@@ -13,7 +13,7 @@ from slide_deploy import InputError
 from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
 from slide_deploy.graph_checks.weight_widths import float_operators
-from slide_deploy.references.reference_file import reference_path
+from slide_deploy.verification.reference_outputs.reference_file import reference_path
 from tests.exporters.quantisation.colours import archive, colours, image, pictures
 
 FORMATS = ("onnx", "openvino")

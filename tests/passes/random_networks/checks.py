@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
-from slide_deploy.deployable.network import Call
+from slide_deploy.deployable.network import NetworkCall
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.passes.report import PassReport
 from slide_deploy.passes.running import run_pass, run_passes
@@ -55,7 +55,7 @@ def traced_network(network: RandomNetwork, is_open: bool) -> ExportedProgram:
     """
     taken = Input("x", network.example.numpy(), {0: BATCH_NAME} if is_open else {})
     outputs = tuple(f"answer_{number}" for number in range(len(network.answers)))
-    call = Call.of_one_tensor(len(outputs))
+    call = NetworkCall.of_one_tensor(len(outputs))
     deployable = Deployable(network, (taken,), outputs, call, Origin("random", "random", "", ""))
     return traced(deployable, open_dimensions(deployable))
 

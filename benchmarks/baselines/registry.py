@@ -1,0 +1,115 @@
+"""Which baselines there are, and how one becomes a file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.baselines.matmuls import MatrixProducts, matmuls_of
+from benchmarks.baselines.subject import SuiteSubject, as_if_trained
+from benchmarks.baselines.unfold import UnfoldAttention
+from slide_deploy.backends import open_file
+from slide_deploy.deployable.module import deployable_of
+from slide_deploy.errors import InputError
+from slide_deploy.files.writing import draft_of
+from slide_deploy.folding.surgery import replace_module
+from slide_deploy.hosts.registry import host_of
+from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
+from slide_deploy.precisions import FLOAT32
+from slide_deploy.verification.cases import verification_cases
+from slide_deploy.verification.reference_outputs.making import store_reference_of
+
+Built = tuple[nn.Module, tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The same work in another form.
+
+    Attributes:
+        name: as a suite names it.
+        build: the module and its inputs, of a subject.
+    """
+
+    name: str
+    build: Callable[[SuiteSubject], Built]
+
+
+def _trained(subject: SuiteSubject) -> Built:
+    """As it was trained, with branches where it has any."""
+    return subject.branched(), (subject.example(),)
+
+
+def _swin(subject: SuiteSubject) -> Built:
+    """The same network without slide attention, as it was published: the same code base."""
+    if isinstance(subject.config, SlideAttentionConfig):
+        raise InputError("The baseline swin is a whole network: give it an architecture.")
+    host = host_of(subject.config)
+    if host.plain is None:
+        raise InputError(
+            f"There is no {host.title} without slide attention: leave out the baseline."
+        )
+    torch.manual_seed(0)
+    plain = host.build(host.plain(subject.config), False, False)
+    return as_if_trained(plain), (subject.example(),)
+
+
+def _unfold(subject: SuiteSubject) -> Built:
+    """Every slide attention through unfold."""
+    model = subject.branched()
+    for name, module in list(model.named_modules()):
+        if isinstance(module, SlideAttention):
+            gathered = as_if_trained(
+                UnfoldAttention(module.config, module.layout, module.resolution)
+            )
+            model = replace_module(model, name, gathered)
+    return model.eval(), (subject.example(),)
+
+
+def _products(subject: SuiteSubject) -> Built:
+    module = MatrixProducts(matmuls_of(subject.branched(), subject.example()))
+    return module.eval(), tuple(map(torch.zeros, module.shapes))
+
+
+BASELINES = (
+    Baseline("branched", _trained),
+    Baseline("exported", _trained),  # the same, as a suite calls it where a network has no branches
+    Baseline("swin", _swin),
+    Baseline("unfold", _unfold),
+    Baseline("products", _products),
+)
+
+
+def baseline_named(name: str) -> Baseline:
+    """A baseline by its name.
+
+    Raises:
+        InputError: if there is none.
+    """
+    for baseline in BASELINES:
+        if baseline.name == name:
+            return baseline
+    known = ", ".join(baseline.name for baseline in BASELINES)
+    raise InputError(f"There is no baseline {name}: choose one of {known}.")
+
+
+def write_baseline(baseline: Baseline, subject: SuiteSubject, path: Path) -> None:
+    """Write a baseline as ``torch.onnx.export`` does it, without any help of ours.
+
+    Its reference outputs stand beside it, so that it is proved as our files are before it is timed.
+
+    Args:
+        baseline: which.
+        subject: of what.
+        path: an ``.onnx`` file; OpenVINO reads it as well as ONNX Runtime.
+    """
+    model, inputs = baseline.build(subject)
+    program = torch.onnx.export(model, inputs, dynamo=True, verbose=False)
+    assert program is not None
+    with draft_of(path) as draft:
+        program.save(str(draft), external_data=False)
+    deployable = deployable_of(model, inputs)
+    cases = verification_cases(deployable.inputs)
+    store_reference_of(path, open_file(path), deployable, cases, FLOAT32.name)

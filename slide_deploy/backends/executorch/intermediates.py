@@ -1,0 +1,76 @@
+"""The values inside a ``.pte`` file, as far as ExecuTorch shows them.
+
+It records what every instruction computes: the operators of its own kernels, and what a delegate is
+given and answers. What a delegate computes on the way is its own.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from slide_deploy.backends.base import Feeds
+from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.executorch.delegates import ExecuTorchDelegate
+from slide_deploy.backends.executorch.method import (
+    MethodCalls,
+    described,
+    load_library,
+    open_program,
+)
+from slide_deploy.backends.muted import muted
+from slide_deploy.saved.pte.companion import value_names
+from slide_deploy.saved.pte.program import Instruction, Method, PteTensor, tensors_in
+
+# What is recorded beside the numbers, and between them.
+_SPARE = 1 << 20
+
+
+def intermediates(delegate: ExecuTorchDelegate, path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
+    """Every floating-point value that crosses from one instruction to another, by its name.
+
+    Raises:
+        InputError: if ExecuTorch refuses the file.
+        MissingExtra: without ExecuTorch or torch.
+    """
+    method, companion = described(path, delegate, Configuration())
+    names = value_names(method, companion)
+    library = load_library()
+    opened = open_program(library, path, delegate.target, recorded=_bytes(method))
+    stream = MethodCalls(opened, [names[number] for number in method.inputs])
+    stream.bind(feeds)
+    stream.run()
+    found: dict[str, np.ndarray] = {}
+    with tempfile.TemporaryDirectory() as folder, muted():
+        events, values = (Path(folder, name) for name in ("events.etdp", "values.bin"))
+        opened.program.write_etdump_result_to_file(str(events), str(values))
+        from executorch.devtools import Inspector
+
+        blocks = Inspector(etdump_path=str(events), debug_buffer_path=str(values)).event_blocks
+        for event in (event for block in blocks for event in block.events):
+            place = event._instruction_id
+            if event.debug_data and place is not None and 0 <= place < len(method.instructions):
+                numbers = _shown(method, method.instructions[place])
+                for number, value in zip(numbers, event.debug_data, strict=False):
+                    array = np.array(value)
+                    if array.dtype.kind == "f":
+                        found[names[number]] = array
+    return found
+
+
+def _shown(method: Method, step: Instruction) -> list[int]:
+    """Numbers of the values that are recorded of an instruction, in their order."""
+    if step.delegate is not None:
+        return list(step.arguments)
+    return list(tensors_in(method, step.arguments[-1])) if step.arguments else []
+
+
+def _bytes(method: Method) -> int:
+    """Room for everything that is recorded; of an operator it is recorded twice."""
+    numbers = [number for step in method.instructions for number in _shown(method, step)]
+    sizes = [
+        int(np.prod(held.sizes, dtype=np.int64)) * 8
+        for number in numbers
+        if isinstance(held := method.values[number], PteTensor)
+    ]
+    return 2 * sum(sizes) + 64 * len(numbers) + _SPARE

@@ -1,0 +1,198 @@
+"""A trained model at another image size: what carries over exactly, and what does not.
+
+Slide stages carry over to any map, and so do windows that stay as they are. A window that is the
+whole map would grow with it, and an absolute embedding has one entry for each patch: there nothing
+is exact, and the user says what he wants, windows as trained (``keep_windows``) or tables that are
+interpolated (``resize_position_tables``).
+"""
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.errors import InputError
+from slide_deploy.hosts.slide_swin.tables import resize_embedding, resize_window_table
+from slide_deploy.models.slide_swin import SlideSwinConfig
+
+# Windows that are advised; attention over larger ones is no longer local.
+LARGEST_ADVICE = 64
+
+
+def resized_settings(path: Path, trained: SlideSwinConfig, wanted: Overrides) -> SlideSwinConfig:
+    """The settings of a trained model as the user wants it.
+
+    Args:
+        path: the checkpoint, for messages.
+        trained: its settings in training.
+        wanted: what the user wants to be other.
+
+    Raises:
+        InputError: if the windows do not tile the maps, or if no exact way leads there and the user
+            did not choose one that is not.
+    """
+    if wanted.keep_windows and wanted.window_size is not None:
+        raise InputError("--keep-windows keeps every window as trained: leave out --window-size.")
+    size = wanted.image_size or trained.image_size
+    changed = size != trained.image_size or wanted.resize_position_tables
+    if not changed and wanted.window_size not in (None, trained.window_size):
+        raise InputError(  # other files' settings follow the option
+            f"{path} was folded with {trained.window_size}, not {wanted.window_size}: leave out "
+            f"--window-size."
+        )
+    if size == trained.image_size and wanted.window_size in (None, trained.window_size):
+        return trained
+    before = _windows(trained)
+    if wanted.keep_windows:
+        _refuse_untiled(path, trained, size)
+        target = _replaced(path, trained, size, trained.window_size, before)
+    else:
+        limit = wanted.window_size or trained.window_size
+        after = [min(limit, *_map(trained, stage, size)) for stage in _stages(trained)]
+        if tuple(after) == before:
+            _refuse_untiled(path, trained, size)
+        elif not wanted.resize_position_tables:
+            raise InputError(_choice(path, trained, size, after))
+        target = _replaced(path, trained, size, limit, ())
+    if target.ape and size != trained.image_size and not wanted.resize_position_tables:
+        raise InputError(_choice(path, trained, size, list(_windows(target))))
+    return target
+
+
+def resized_tensors(
+    tensors: Mapping[str, Tensor], trained: SlideSwinConfig, target: SlideSwinConfig
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Tensors that fit the new settings, and the names of those that were interpolated.
+
+    Args:
+        tensors: of the trained model, by name.
+        trained: its settings.
+        target: what ``resized_settings`` gave.
+    """
+    result, resized = dict(tensors), []
+    for stage in _stages(trained):
+        if trained.window(stage) == target.window(stage):
+            continue
+        for block in range(trained.depths[stage]):
+            name = f"layers.{stage}.blocks.{block}.attn.relative_position_bias_table"
+            result[name] = resize_window_table(tensors[name], target.window(stage))
+            resized.append(name)
+    old, new = trained.resolution(0), target.resolution(0)
+    if trained.ape and old != new:
+        name = "absolute_pos_embed"
+        result[name] = resize_embedding(tensors[name], old, new)
+        resized.append(name)
+    return result, tuple(resized)
+
+
+def changes(trained: SlideSwinConfig, config: SlideSwinConfig) -> tuple[str, ...]:
+    """What of the windows is not as in training, for the user to read."""
+    if not config.kept_windows:
+        return ()
+    windows = _list(config.kept_windows)
+    return (f"maps are tiled with the windows of training, {windows} positions wide",)
+
+
+def _stages(config: SlideSwinConfig) -> range:
+    """The stages that attend in windows."""
+    return range(config.num_slide_stages, len(config.depths))
+
+
+def _windows(config: SlideSwinConfig) -> tuple[int, ...]:
+    return tuple(config.window(stage) for stage in _stages(config))
+
+
+def _map(config: SlideSwinConfig, stage: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a stage's map at an image size, in positions."""
+    step = config.patch_size * 2**stage
+    return size[0] // step, size[1] // step
+
+
+def _replaced(
+    path: Path,
+    trained: SlideSwinConfig,
+    size: tuple[int, int],
+    window_size: int,
+    kept: tuple[int, ...],
+) -> SlideSwinConfig:
+    try:
+        return replace(trained, image_size=size, window_size=window_size, kept_windows=kept)
+    except InputError as error:
+        # The reason may name a way out already, behind a colon.
+        reason, _, way = str(error).removesuffix(".").partition(": give ")
+        window = None if kept else _smaller_window(trained, size)
+        ways = [*([way] if way else []), *([f"--window-size {window}"] if window else [])]
+        explained = ": " in reason
+        if not ways and not explained:
+            ways = ["a smaller --image-size"]
+        advice = f"{';' if explained else ':'} give {', or '.join(ways)}" if ways else ""
+        raise InputError(f"{path}: {reason}{advice}.") from error
+
+
+def _smaller_window(trained: SlideSwinConfig, size: tuple[int, int]) -> int | None:
+    """The largest window size at which an image can be computed; None if none helps."""
+    shorter = [min(_map(trained, stage, size)) for stage in _stages(trained)]
+    for window in range(min(max(shorter, default=0), LARGEST_ADVICE), 1, -1):
+        with suppress(InputError):
+            replace(trained, image_size=size, window_size=window, kept_windows=())
+            return window
+    return None
+
+
+def _step(trained: SlideSwinConfig) -> int:
+    """Sides of an image that the trained windows tile in every stage are multiples of this."""
+    merged = trained.patch_size * 2 ** (len(trained.depths) - 1)
+    tiles = (trained.patch_size * 2**stage * trained.window(stage) for stage in _stages(trained))
+    return math.lcm(merged, *tiles)
+
+
+def _refuse_untiled(path: Path, trained: SlideSwinConfig, size: tuple[int, int]) -> None:
+    """Raise InputError where the trained windows do not tile every map."""
+    step = _step(trained)
+    if all(side and side % step == 0 for side in size):
+        return
+    below = tuple(max(side // step, 1) * step for side in size)
+    above = tuple(max(math.ceil(side / step), 1) * step for side in size)
+    nearest = " and ".join(dict.fromkeys((_by(below), _by(above))))
+    windows = _list(_windows(trained))
+    what = f"windows of {windows} positions tile" if windows else "merging patches needs"
+    raise InputError(
+        f"{path}: {what} images whose sides are multiples of {step}: the nearest to {_by(size)} "
+        f"are {nearest}."
+    )
+
+
+def _choice(path: Path, trained: SlideSwinConfig, size: tuple[int, int], after: list[int]) -> str:
+    """Why nothing is exact, and what the user may choose, as one sentence."""
+    before = _windows(trained)
+    reasons, ways = [], ["--resize-position-tables to interpolate them, which is another function"]
+    if tuple(after) != before:
+        changes = ", ".join(
+            f"stage {stage} from {old} to {new}"
+            for stage, old, new in zip(_stages(trained), before, after, strict=True)
+            if old != new
+        )
+        reasons.append(f"its windows change ({changes}), for which it has no position tables")
+        step = _step(trained)
+        tiled = all(side % step == 0 for side in size)
+        where = "" if tiled else f" (images whose sides are multiples of {step})"
+        ways.append(f"--keep-windows to tile its maps with the windows of training{where}")
+    if trained.ape and size != trained.image_size:
+        patches = _by(trained.resolution(0))
+        reasons.append(f"its position embedding has entries for {patches} patches only")
+    return (
+        f"{path} was trained on {_by(trained.image_size)} images: at {_by(size)} "
+        f"{' and '.join(reasons)}; give {', or '.join(ways)}."
+    )
+
+
+def _list(numbers: tuple[int, ...] | list[int]) -> str:
+    return ", ".join(map(str, dict.fromkeys(numbers)))
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))

@@ -1,0 +1,244 @@
+"""A program as Apple's library reads it, told in plain data. Runs in a process of its own.
+
+Operators are named after their place: ``conv2d_188`` is the 189th operator of the program, and so
+is its value. A composite, such as a normalisation, is a graph of its own that the program invokes;
+its operators stand in the place of the invocation, as that is what runs. What it declares of itself
+is for compilers that know the composite as one operator, and has to agree.
+"""
+
+import base64
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MAX_OPERATIONS = 30_000
+_MAX_DEPTH = 10
+# A larger constant of one repeated number is none that a vision model has.
+_MAX_INLINE_ELEMENTS = 16 << 20
+_DIALECT, _BROADCASTING = "coreai.", "decomposable.broadcasting_"
+_SYMBOL = re.compile(r'@"?([^">\s]+)')
+_EPSILON = re.compile(r"\beps(?:ilon)? = ([-+0-9.eE]+)")
+
+
+class UnreadableAsset(Exception):
+    """The program is none that rules can be held against; the text is a clause."""
+
+
+@dataclass
+class Walk:
+    """The operators of a program, those of its composites in their places.
+
+    Attributes:
+        operations: in order, as plain data.
+        constants: by name, as plain data.
+        values: type and shape of every value, by its name.
+        bound: names that a body of control flow gets from the operator that runs it.
+        computed: values of the program itself that operators compute, with their names.
+    """
+
+    graphs: dict[str, Any]
+    operations: list[dict[str, Any]] = field(default_factory=list)
+    constants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    values: dict[str, tuple[str, list[int | None] | None]] = field(default_factory=dict)
+    bound: list[str] = field(default_factory=list)
+    computed: list[tuple[str, Any]] = field(default_factory=list)
+
+    def body(self, block: Any, names: dict[Any, str], prefix: str, scope: str, depth: int) -> Any:
+        """Gather the operators of a block; the operator that ends it.
+
+        Args:
+            block: of operators.
+            names: of the values that it reads, by value; its own are added.
+            prefix: of the names of its operators.
+            scope: of the names of its constants.
+            depth: of nesting.
+        """
+        if depth > _MAX_DEPTH:
+            raise UnreadableAsset(f"its graphs are nested deeper than {_MAX_DEPTH} levels")
+        last = None
+        for index, operation in enumerate(block.operations):
+            last = operation
+            word = _word(operation.name)
+            if word == "constant":
+                name = f"{scope}{word}_{index}"
+                names[operation.results[0]] = name
+                self._constant(operation, name)
+            elif word == "invoke":
+                self._invoke(operation, names, f"{prefix}{word}_{index}", depth)
+            elif word not in ("output", "yield", "condition"):
+                self._operation(operation, word, names, f"{prefix}{word}_{index}", scope, depth)
+            if depth == 0 and word != "constant":
+                self.computed.extend((names[value], value) for value in operation.results)
+        return last
+
+    def _operation(
+        self, operation: Any, word: str, names: dict[Any, str], name: str, scope: str, depth: int
+    ) -> None:
+        inputs = [names[value] for value in operation.operands]
+        for index, region in enumerate(operation.regions):
+            for block in region.blocks:
+                part = f"{name}.{index}/"
+                for place, argument in enumerate(block.arguments):
+                    names[argument] = f"{part}argument_{place}"
+                    self._declare(names[argument], argument.type)
+                    self.bound.append(names[argument])
+                end = self.body(block, names, part, f"{scope}{part}", depth + 1)
+                # What leaves a block is read by the operator that runs it.
+                inputs += [] if end is None else [names[value] for value in end.operands]
+        outputs = []
+        for place, value in enumerate(operation.results):
+            names[value] = name if len(operation.results) == 1 else f"{name}.{place}"
+            self._declare(names[value], value.type)
+            outputs.append(names[value])
+        attributes = {each.name: _attribute(each.attr) for each in operation.attributes}
+        self._add(
+            {"name": name, "operator": word, "inputs": inputs, "outputs": outputs}
+            | {"attributes": {key: held for key, held in attributes.items() if held is not None}}
+        )
+
+    def _add(self, operation: dict[str, Any]) -> None:
+        if len(self.operations) >= MAX_OPERATIONS:
+            raise UnreadableAsset(f"it has more than {MAX_OPERATIONS:,} operators")
+        self.operations.append(operation)
+
+    def _invoke(self, operation: Any, names: dict[Any, str], name: str, depth: int) -> None:
+        symbol = _SYMBOL.search(str(operation.attributes["callee"]))
+        called = symbol[1] if symbol is not None else ""
+        if called not in self.graphs:
+            raise UnreadableAsset(f"it invokes {called}, which it does not have")
+        graph = self.graphs[called]
+        _check_declaration(called, graph)
+        block = graph.regions[0].blocks[0]
+        inside = {
+            argument: names[given]
+            for argument, given in zip(block.arguments, operation.operands, strict=True)
+        }
+        end = self.body(block, inside, f"{name}/", f"{called}/", depth + 1)
+        for value, answer in zip(operation.results, end.operands, strict=True):
+            names[value] = inside[answer]
+
+    def _constant(self, operation: Any, name: str) -> None:
+        held, value = operation.attributes["value"], operation.results[0]
+        dtype, shape = _type(value.type)
+        self.values[name] = (dtype, shape)
+        if name in self.constants:  # of a composite that is invoked again
+            return
+        resource = re.match(r"dense_resource<([^>]+)>", str(held)[:512])
+        if resource is not None:
+            self.constants[name] = {"resource": resource[1].strip('"')}
+            return
+        if math.prod(size or 1 for size in shape or []) > _MAX_INLINE_ELEMENTS:
+            raise UnreadableAsset(f"{name} has the absurd shape {shape}")
+        try:
+            stored = np.ascontiguousarray(np.array(held))
+        except Exception as error:  # the bindings raise what they like for types without numbers
+            raise UnreadableAsset(f"{name} holds no numbers ({dtype})") from error
+        self.constants[name] = {"bytes": base64.b64encode(stored.tobytes()).decode("ascii")}
+
+    def _declare(self, name: str, type: Any) -> None:
+        self.values[name] = _type(type)
+
+
+def load(path: Path) -> Any:
+    """The module of a program, parsed by Apple's library, which ends the process for damage."""
+    from coreai._compiler._mlir_libs._coreaiIR._bindings.compiler import load_module_from_bytecode
+    from coreai.authoring.context import Context
+
+    return load_module_from_bytecode(context=Context()._mlir_context, path=path)
+
+
+def entry_of(module: Any) -> tuple[Any, dict[str, Any]]:
+    """The graph that runs, and all graphs by name.
+
+    Raises:
+        UnreadableAsset: there is none, or one of several.
+    """
+    graphs = {each.attributes["sym_name"].value: each for each in module.body.operations}
+    public = [each for each in graphs.values() if "priv" not in each.attributes]
+    if len(public) != 1:
+        raise UnreadableAsset(f"it has {len(public)} entry points, and one is expected")
+    return public[0], graphs
+
+
+def walk(entry: Any, graphs: dict[str, Any]) -> tuple[Walk, list[str], list[str]]:
+    """The operators that run, and the names of the inputs and of the outputs."""
+    found = Walk(graphs)
+    block = entry.regions[0].blocks[0]
+    inputs = port_names(entry, "arg_attrs")
+    names: dict[Any, str] = {}
+    for name, argument in zip(inputs, block.arguments, strict=True):
+        names[argument] = name
+        found._declare(name, argument.type)
+    end = found.body(block, names, "", "", 0)
+    return found, inputs, [names[value] for value in end.operands]
+
+
+def port_names(entry: Any, attribute: str) -> list[str]:
+    """The names of the inputs, ``arg_attrs``, or of the outputs, ``res_attrs``."""
+    return [each["coreai.name"].value for each in entry.attributes[attribute]]
+
+
+def description(path: Path) -> dict[str, Any]:
+    """A program in plain data, as ``apart.program_of`` hands it out."""
+    from coreai.runtime import _AIModelAsset
+
+    module = load(path)  # its graphs go with it
+    entry, graphs = entry_of(module)
+    found, inputs, answers = walk(entry, graphs)
+    summary = _AIModelAsset(path.parent).summary(include_statistics=False)
+    system = summary._compatibility_version if summary is not None else None
+    return {
+        "system": int(str(system or "0").partition(".")[0]),
+        "inputs": inputs,
+        "outputs": list(zip(port_names(entry, "res_attrs"), answers, strict=True)),
+        "operations": found.operations,
+        "constants": found.constants,
+        "values": found.values,
+        "bound": found.bound,
+    }
+
+
+def _word(name: str) -> str:
+    """What an operator does; one that broadcasts is called as one that does not."""
+    return name.removeprefix(_DIALECT).removeprefix(_BROADCASTING)
+
+
+def _type(type: Any) -> tuple[str, list[int | None] | None]:
+    """Element type as numpy spells it and shape; a token has neither."""
+    if not hasattr(type, "element_type") or not getattr(type, "has_rank", False):
+        return "undefined", None
+    element = str(type.element_type)
+    match = re.fullmatch(r"(f|bf|si|ui|i)(\d+)", element)
+    words = {"f": "float", "bf": "bfloat", "si": "int", "ui": "uint", "i": "int"}
+    dtype = "bool" if element == "i1" else element
+    if match is not None and element != "i1":
+        dtype = words[match[1]] + match[2]
+    sizes = [None if type.is_dynamic_dim(axis) else size for axis, size in enumerate(type.shape)]
+    return dtype, sizes
+
+
+def _attribute(held: Any) -> str | None:
+    """A word that steers an operator, such as the mode of a pad; None for anything else."""
+    match = re.search(r"<(\w+)>$", str(held)[:256])
+    return match[1] if match is not None else None
+
+
+def _check_declaration(name: str, graph: Any) -> None:
+    """A composite adds the epsilon that it declares."""
+    if "composite_decl" not in graph.attributes:
+        return
+    stated = _EPSILON.search(str(graph.attributes["composite_decl"]))
+    if stated is None:
+        return
+    numbers = [
+        np.array(each.attributes["value"])
+        for each in graph.regions[0].blocks[0].operations
+        if each.name == "coreai.constant" and "dense_resource" not in str(each.attributes["value"])
+    ]
+    epsilon = np.float32(float(stated[1]))
+    if not any(each.size == 1 and np.float32(each.item()) == epsilon for each in numbers):
+        raise UnreadableAsset(f"{name} declares the epsilon {float(stated[1]):g} and adds another")

@@ -1,0 +1,103 @@
+"""Answers one question about an asset, in a process that Apple's library may end.
+
+    python -m slide_deploy.saved.aimodel.worker describe PROGRAM
+    python -m slide_deploy.saved.aimodel.worker compile ASSET FOLDER [inner]
+
+One JSON object goes to stdout: the answer, or the clause under "error" that says why there is none.
+Whatever the library says goes to stderr.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from slide_deploy.saved.aimodel.folder import PROGRAM
+from slide_deploy.saved.aimodel.program import (
+    UnreadableAsset,
+    description,
+    entry_of,
+    load,
+    port_names,
+    walk,
+)
+
+_OUTPUT = "coreai.output"
+
+
+def compile_program(asset: Path, folder: Path, with_intermediates: bool) -> dict[str, Any]:
+    """Compile an asset for the library's own runtime.
+
+    Args:
+        asset: the folder.
+        folder: where the compiled program goes.
+        with_intermediates: give every floating-point value of the program itself as an output.
+
+    Returns:
+        the outputs of the compiled program, in order, and which value each is.
+    """
+    from coreai._compiler._mlir_libs._coreaiIR._bindings.compiler import (
+        compile_to_binary,
+        serialize_module,
+    )
+
+    module = load(asset / PROGRAM)
+    entry, graphs = entry_of(module)
+    outputs = {name: name for name in port_names(entry, "res_attrs")}
+    if with_intermediates:
+        outputs = _give_everything(module, entry, graphs)
+    compile_to_binary(module=module, output_directory=folder, enable_debug_info=False)
+    serialize_module(module=module, path=folder / "main-universal.odix")
+    return {"outputs": outputs}
+
+
+def _give_everything(module: Any, entry: Any, graphs: dict[str, Any]) -> dict[str, str]:
+    """Make outputs of all values that operators of the entry compute in floats."""
+    from coreai._compiler import ir
+
+    found, _, answers = walk(entry, graphs)
+    names = port_names(entry, "res_attrs")
+    given = dict(zip(names, answers, strict=True))
+    with module.context, ir.Location.unknown():
+        end = list(entry.regions[0].blocks[0].operations)[-1]
+        values = list(end.operands)
+        for name, value in found.computed:
+            if found.values[name][0].startswith("float") and value not in values:
+                given[f"inner{len(values)}"] = name
+                values.append(value)
+        with ir.InsertionPoint(end):
+            ir.Operation.create(_OUTPUT, operands=values)
+        end.operation.erase()
+        taken = ir.FunctionType(entry.attributes["function_type"].value).inputs
+        kind = ir.FunctionType.get(list(taken), [value.type for value in values])
+        entry.attributes["function_type"] = ir.TypeAttr.get(kind)
+        entry.attributes["res_attrs"] = ir.ArrayAttr.get(
+            [ir.DictAttr.get({"coreai.name": ir.StringAttr.get(name)}) for name in given]
+        )
+    return given
+
+
+def main(arguments: list[str]) -> int:
+    """Answer one question; see the module."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    task, path, *rest = arguments
+    held: dict[str, Any]
+    try:
+        if task == "describe":
+            held = description(Path(path))
+        else:
+            held = compile_program(Path(path), Path(rest[0]), rest[1:] == ["inner"])
+    except UnreadableAsset as error:
+        held = {"error": str(error)}
+    with answers:
+        json.dump(held, answers)
+    return 0
+
+
+if __name__ == "__main__":
+    # Nothing is left to do, and the library's threads need not be waited for.
+    code = main(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,304 @@
+"""Compressed weights to dense ones: the ``constexpr_`` operators, as arithmetic on numpy arrays.
+
+Old packages (iOS 16 and 17) pack indices and masks into bytes and keep a shape beside them; new
+ones (iOS 18) use sub-byte types, blocks and vectors. Results are computed in float32 and rounded
+once, to the type of the scale.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slide_deploy.saved.mlpackage.dtypes import unpack
+
+Array = NDArray[np.generic]
+
+# 2**28 elements are 1 GiB of float32, far above any value of a vision model on a device. A file of
+# a few bytes can ask for more, here and in the interpreter, which keeps the same limit.
+MAX_DENSE_ELEMENTS = 1 << 28
+
+
+def affine_dequantize(quantized_data: Array, zero_point: Array, scale: Array, axis: Array) -> Array:
+    """``scale * (quantized_data - zero_point)``, per tensor or per slice along ``axis``.
+
+    Args:
+        quantized_data: int8 or uint8, any shape.
+        zero_point: scalar, or shape (size of ``axis``,).
+        scale: scalar, or shape (size of ``axis``,).
+        axis: scalar.
+
+    Raises:
+        ValueError: a vector that does not fit the axis.
+    """
+    along = [1] * quantized_data.ndim
+    along[int(axis)] = -1
+
+    def spread(values: Array) -> NDArray[np.float32]:
+        """To the rank of the data; a scalar stays one element."""
+        return values.astype(np.float32).reshape(along)
+
+    difference = quantized_data.astype(np.float32) - spread(zero_point)
+    return _of_shape(difference * spread(scale), quantized_data.shape).astype(scale.dtype)
+
+
+def blockwise_shift_scale(data: Array, scale: Array, offset: Array | None = None) -> Array:
+    """``scale * (data - offset)``, where a scale covers a block of ``data``.
+
+    Args:
+        data: any shape.
+        scale: same rank; each size divides that of ``data``.
+        offset: shape of ``scale``; None stands for zeros.
+
+    Raises:
+        ValueError: blocks that do not fit the data.
+    """
+    shifted = data.astype(np.float32)
+    if offset is not None:
+        shifted = shifted - _repeated(offset.astype(np.float32), data.shape)
+    return (shifted * _repeated(scale.astype(np.float32), data.shape)).astype(scale.dtype)
+
+
+def packed_lut_to_dense(indices: Array, lut: Array, shape: Array) -> Array:
+    """A palette per tensor, its indices packed into bytes.
+
+    Args:
+        indices: uint8, shape (ceil(bits * elements / 8),).
+        lut: shape (2**bits,).
+        shape: of the result.
+
+    Raises:
+        ValueError: a palette of no whole number of bits, or indices that are too few.
+    """
+    bits, sizes = _index_bits(lut.size), _sizes(shape)
+    count = math.prod(sizes)
+    if indices.size * 8 < count * bits:
+        raise ValueError(f"{indices.size} bytes of indices are too few for shape {sizes}")
+    return lut.reshape(-1)[unpack(indices.reshape(-1).astype(np.uint8), bits, count)].reshape(sizes)
+
+
+def lut_to_dense(indices: Array, lut: Array, vector_axis: Array | None = None) -> Array:
+    """A palette per block; an entry of it may be a vector that lies along ``vector_axis``.
+
+    Args:
+        indices: one index an entry, any shape.
+        lut: shape (blocks of each dimension..., entries, vector size).
+        vector_axis: scalar; may be left out where the vector size is 1.
+
+    Returns:
+        The shape of ``indices``, times the vector size along ``vector_axis``.
+
+    Raises:
+        ValueError: blocks that do not fit the indices, or a missing axis.
+        IndexError: an index beyond the palette.
+    """
+    rank = indices.ndim
+    if lut.ndim != rank + 2:
+        raise ValueError(f"a palette of rank {lut.ndim} does not fit indices of rank {rank}")
+    vector_size = lut.shape[-1]
+    _check_size(indices.size * vector_size)
+    # One coordinate per dimension that says which block an element lies in.
+    blocks = np.ix_(
+        *(
+            np.arange(size) // _block_size(size, count)
+            for size, count in zip(indices.shape, lut.shape, strict=False)
+        )
+    )
+    vectors: Array = lut[(*blocks, indices.astype(np.intp))]  # (...indices, vector)
+    if vector_axis is None:
+        if vector_size != 1:
+            raise ValueError("a palette of vectors needs an axis for them")
+        return vectors[..., 0]
+    axis = range(rank)[int(vector_axis)]
+    sizes = list(indices.shape)
+    sizes[axis] *= vector_size
+    return np.moveaxis(vectors, -1, axis + 1).reshape(sizes)
+
+
+def packed_sparse_to_dense(nonzero_data: Array, mask: Array, shape: Array) -> Array:
+    """The elements that a bit mask keeps, its bits packed into bytes; zeros elsewhere.
+
+    Args:
+        nonzero_data: shape (kept,).
+        mask: uint8, shape (ceil(elements / 8),).
+        shape: of the result.
+
+    Raises:
+        ValueError: a mask that keeps another number of elements, or is too short.
+    """
+    sizes = _sizes(shape)
+    count = math.prod(sizes)
+    if mask.size * 8 < count:
+        raise ValueError(f"{mask.size} bytes of mask are too few for shape {sizes}")
+    return sparse_to_dense(
+        nonzero_data, unpack(mask.reshape(-1).astype(np.uint8), 1, count).reshape(sizes)
+    )
+
+
+def sparse_to_dense(nonzero_data: Array, mask: Array) -> Array:
+    """The elements that a mask keeps, in order; zeros elsewhere.
+
+    Args:
+        nonzero_data: shape (kept,).
+        mask: the shape of the result.
+
+    Raises:
+        ValueError: a mask that keeps another number of elements.
+    """
+    kept = mask != 0
+    if np.count_nonzero(kept) != nonzero_data.size:
+        raise ValueError(f"the mask does not keep {nonzero_data.size} elements")
+    dense = np.zeros(mask.shape, nonzero_data.dtype)
+    dense[kept] = nonzero_data.reshape(-1)
+    return dense
+
+
+def lut_to_sparse(
+    indices_mask: Array, indices_nonzero_data: Array, lut: Array, vector_axis: Array | None = None
+) -> tuple[Array, Array]:
+    """``lut_to_dense`` of the elements that a mask keeps.
+
+    Args:
+        indices_mask: any shape.
+        indices_nonzero_data: one index for each element that the mask keeps, shape (kept,).
+        lut: as in ``lut_to_dense``.
+        vector_axis: as in ``lut_to_dense``.
+
+    Returns:
+        The mask, each element repeated along ``vector_axis`` for its vector, and what it keeps.
+
+    Raises:
+        ValueError: a mask that keeps another number of elements, or blocks that do not fit.
+        IndexError: an index beyond the palette.
+    """
+    dense = lut_to_dense(sparse_to_dense(indices_nonzero_data, indices_mask), lut, vector_axis)
+    mask = indices_mask
+    if vector_axis is not None:
+        mask = np.repeat(mask, lut.shape[-1], axis=int(vector_axis))
+    return mask, dense[mask != 0]
+
+
+def sparse_blockwise_shift_scale(
+    data_mask: Array, nonzero_data: Array, scale: Array, offset: Array | None = None
+) -> tuple[Array, Array]:
+    """``blockwise_shift_scale`` of the elements that a mask keeps.
+
+    Args:
+        data_mask: any shape.
+        nonzero_data: the elements that the mask keeps, shape (kept,).
+        scale: as in ``blockwise_shift_scale``.
+        offset: as in ``blockwise_shift_scale``.
+
+    Returns:
+        The mask and what it keeps.
+
+    Raises:
+        ValueError: a mask that keeps another number of elements, or blocks that do not fit.
+    """
+    dense = blockwise_shift_scale(sparse_to_dense(nonzero_data, data_mask), scale, offset)
+    return data_mask, dense[data_mask != 0]
+
+
+def widen(source_val: Array, output_dtype: Array) -> Array:
+    """float16 to float32, the only pair that the operator knows.
+
+    Raises:
+        ValueError: another type is asked for.
+    """
+    if output_dtype.reshape(-1).tolist() != ["fp32"]:
+        raise ValueError(f"a cast to {output_dtype} is not known")
+    return source_val.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Decompressor:
+    """One form of one ``constexpr_`` operator.
+
+    Attributes:
+        run: the function; parameters are passed by name. A tuple is one value an output.
+        required: the parameters that it needs.
+        optional: the parameters that it also takes.
+    """
+
+    run: Callable[..., Array | tuple[Array, ...]]
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+    def takes(self, parameters: Mapping[str, object]) -> bool:
+        """Whether these are the parameters of this form."""
+        given = set(parameters)
+        return set(self.required) <= given <= {*self.required, *self.optional}
+
+
+# The first form whose parameters fit is the one that the package means.
+DECOMPRESSORS: Mapping[str, tuple[Decompressor, ...]] = {
+    "constexpr_affine_dequantize": (
+        Decompressor(affine_dequantize, ("quantized_data", "zero_point", "scale", "axis")),
+    ),
+    "constexpr_blockwise_shift_scale": (
+        Decompressor(blockwise_shift_scale, ("data", "scale"), ("offset",)),
+    ),
+    "constexpr_lut_to_dense": (
+        Decompressor(packed_lut_to_dense, ("indices", "lut", "shape")),
+        Decompressor(lut_to_dense, ("indices", "lut"), ("vector_axis",)),
+    ),
+    "constexpr_sparse_to_dense": (
+        Decompressor(packed_sparse_to_dense, ("nonzero_data", "mask", "shape")),
+        Decompressor(sparse_to_dense, ("nonzero_data", "mask")),
+    ),
+    "constexpr_lut_to_sparse": (
+        Decompressor(
+            lut_to_sparse, ("indices_mask", "indices_nonzero_data", "lut"), ("vector_axis",)
+        ),
+    ),
+    "constexpr_sparse_blockwise_shift_scale": (
+        Decompressor(
+            sparse_blockwise_shift_scale, ("data_mask", "nonzero_data", "scale"), ("offset",)
+        ),
+    ),
+    "constexpr_cast": (Decompressor(widen, ("source_val", "output_dtype")),),
+}
+
+
+def _sizes(shape: Array) -> tuple[int, ...]:
+    sizes = tuple(int(size) for size in shape.reshape(-1).astype(np.int64))
+    if min(sizes, default=0) < 0:
+        raise ValueError(f"shape {sizes} has a negative size")
+    _check_size(math.prod(sizes))
+    return sizes
+
+
+def _check_size(count: int) -> None:
+    if count > MAX_DENSE_ELEMENTS:
+        raise ValueError(f"{count} elements are too many for one weight")
+
+
+def _of_shape(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """The values, if broadcasting kept the shape."""
+    if values.shape != shape:
+        raise ValueError(f"scale and zero point widen {shape} to {values.shape}")
+    return values
+
+
+def _index_bits(entries: int) -> int:
+    bits = entries.bit_length() - 1
+    if entries != 1 << bits or not 1 <= bits <= 8:
+        raise ValueError(f"a palette of {entries} entries has no whole number of bits")
+    return bits
+
+
+def _block_size(size: int, count: int) -> int:
+    if count == 0 or size % count:
+        raise ValueError(f"{count} blocks do not divide {size}")
+    return size // count
+
+
+def _repeated(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """One value a block to one value an element."""
+    if values.ndim != len(shape):
+        raise ValueError(f"blocks of rank {values.ndim} do not fit data of rank {len(shape)}")
+    for axis, size in enumerate(shape):
+        values = np.repeat(values, _block_size(size, values.shape[axis]), axis)
+    return values

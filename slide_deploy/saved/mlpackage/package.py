@@ -1,0 +1,115 @@
+"""Open a saved ``.mlpackage``: checked, decoded to plain data, weights mapped and not read."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from slide_deploy.errors import InputError
+from slide_deploy.saved.mlpackage.classifier import as_arrays
+from slide_deploy.saved.mlpackage.decoding import Decoder
+from slide_deploy.saved.mlpackage.features import Feature, read_features
+from slide_deploy.saved.mlpackage.folder import MAX_MODEL_BYTES, damaged, find_model, read_limited
+from slide_deploy.saved.mlpackage.program import Function
+from slide_deploy.saved.mlpackage.protobuf import parse_model
+from slide_deploy.saved.mlpackage.weights import PackageWeights
+
+MAX_FEATURES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Package:
+    """An ML program on disk.
+
+    Attributes:
+        path: the package's folder.
+        spec: the ``Model`` message, for what the other attributes leave out.
+        functions: the program's functions by name.
+        main: the function that runs unless an application asks for another.
+        inputs: what an application passes to ``main``.
+        outputs: what it gets back.
+        user_metadata: the texts that the exporter stored with the model.
+        weights: the weight files.
+        classes: names of the classes of a classifier, in the order of the array that stands for its
+            dictionary here; else empty.
+    """
+
+    path: Path
+    spec: Any
+    functions: Mapping[str, Function]
+    main: Function
+    inputs: tuple[Feature, ...]
+    outputs: tuple[Feature, ...]
+    user_metadata: Mapping[str, str]
+    weights: PackageWeights
+    classes: tuple[str, ...] = ()
+
+
+def open_package(path: str | os.PathLike[str]) -> Package:
+    """Open a package, check all that its program refers to, and decode the program.
+
+    The weights themselves are not read: a constant is a view of the mapped weight file.
+
+    Raises:
+        InputError: the folder is no ``.mlpackage``, holds no ML program, is damaged or refers to
+            files outside itself.
+        MissingExtra: coremltools, whose message definitions are used, is not installed.
+    """
+    package = Path(path)
+    model = find_model(package)
+    spec = _parse(package, model)
+    kind = spec.WhichOneof("Type")
+    if kind != "mlProgram":
+        raise InputError(
+            f"{package} holds {_article(kind)}, not an ML program: convert the model again with "
+            f'convert_to="mlprogram".'
+        )
+    folder = model.parent.relative_to(package.resolve())
+    weights = PackageWeights(package, PurePosixPath(folder))
+    decoder = Decoder(package, weights)
+    functions = {
+        name: decoder.function(name, message) for name, message in spec.mlProgram.functions.items()
+    }
+    main = functions.get(spec.description.defaultFunctionName or "main")
+    if main is None:
+        raise damaged(package, "its program has no main function")
+    description = _description(spec.description, main.name)
+    if max(len(description.input), len(description.output)) > MAX_FEATURES:
+        raise damaged(package, f"it has more than {MAX_FEATURES} inputs or outputs")
+    outputs = read_features(description.output)
+    classes: tuple[str, ...] = ()
+    classifier = as_arrays(package, main, outputs)
+    if classifier is not None:
+        main, outputs, classes = classifier.function, classifier.outputs, classifier.classes
+        functions[main.name] = main
+    return Package(
+        path=package,
+        spec=spec,
+        functions=functions,
+        main=main,
+        inputs=read_features(description.input),
+        outputs=outputs,
+        user_metadata=dict(spec.description.metadata.userDefined),
+        weights=weights,
+        classes=classes,
+    )
+
+
+def _parse(package: Path, model: Path) -> Any:
+    try:
+        return parse_model(read_limited(package, model, MAX_MODEL_BYTES))
+    except ValueError as error:
+        raise damaged(package, f"{model.name} is not a whole Core ML model") from error
+
+
+def _article(kind: str | None) -> str:
+    return f"a model of kind {kind}" if kind else "no model"
+
+
+def _description(description: Any, function: str) -> Any:
+    """The part of the model's description that declares this function."""
+    for candidate in description.functions:
+        if candidate.name == function:
+            return candidate
+    return description

@@ -1,0 +1,128 @@
+"""The weight file of a package, read through a memory map with every offset checked.
+
+Little endian, each part at a multiple of 64 bytes::
+
+    storage header   uint32 count of blobs, uint32 version (2), reserved to 64 bytes
+    then, for every blob,
+    blob header      uint32 0xDEADBEEF, uint32 element type, uint64 size in bytes,
+                     uint64 offset of the data, uint64 unused bits at their end, reserved to 64
+    data
+
+The program refers to a blob by the offset of its header.
+"""
+
+import mmap
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slide_deploy.errors import InputError
+from slide_deploy.saved.mlpackage.dtypes import DType, packed_bytes
+from slide_deploy.saved.mlpackage.folder import damaged, file_inside
+
+_STORAGE_HEADER = struct.Struct("<II56x")
+_BLOB_HEADER = struct.Struct("<IIQQQ32x")
+_SENTINEL = 0xDEADBEEF
+_VERSION = 2
+_ALIGNMENT = 64
+# The program spells the folder of the model file so.
+_MODEL_FOLDER = "@model_path"
+
+
+@dataclass(eq=False)
+class PackageWeights:
+    """The weight files of one package, each opened when the program first refers to it.
+
+    Args:
+        package: the package's folder.
+        model_folder: the folder of its model file, below ``package``.
+    """
+
+    package: Path
+    model_folder: PurePosixPath
+    _files: dict[str, NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
+    _read: dict[str, list[tuple[int, int]]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def places(self) -> Iterator[tuple[str, NDArray[np.uint8], list[tuple[int, int]]]]:
+        """Each file, its bytes and the places that were read: first byte, and the one behind."""
+        for file_name, content in self._files.items():
+            yield file_name, content, self._read[file_name]
+
+    def read(self, file_name: str, offset: int, dtype: DType, count: int) -> NDArray[np.uint8]:
+        """The stored bytes of one blob, as a read-only view of the file; nothing is copied.
+
+        Args:
+            file_name: the file as the program spells it, ``@model_path/weights/weight.bin``.
+            offset: where the blob's header begins.
+            dtype: the element type that the program declares.
+            count: the number of elements that the program declares.
+
+        Returns:
+            Shape (``packed_bytes(count, dtype)``,).
+
+        Raises:
+            InputError: the file or the blob is not what the program says it is.
+        """
+        content = self._content(file_name)
+        where = f"the blob at offset {offset} of {file_name}"
+        if offset % _ALIGNMENT or offset + _BLOB_HEADER.size > content.size:
+            raise damaged(self.package, f"{where} lies outside the file's blocks")
+        header = content[offset : offset + _BLOB_HEADER.size].tobytes()
+        sentinel, code, size, start, unused_bits = _BLOB_HEADER.unpack(header)
+        if sentinel != _SENTINEL:
+            raise damaged(self.package, f"{where} has no blob header")
+        if code != dtype.blob:
+            raise damaged(self.package, f"{where} does not hold {dtype.name} as the program says")
+        if start + size > content.size:
+            raise damaged(self.package, f"{where} ends behind the end of the file")
+        if size != packed_bytes(count, dtype):
+            raise damaged(
+                self.package, f"{where} holds {size} bytes where the program needs {count} elements"
+            )
+        if dtype.bits < 8 and unused_bits != size * 8 - count * dtype.bits:
+            raise damaged(self.package, f"{where} has another number of elements than the program")
+        header_end = offset + _BLOB_HEADER.size
+        self._read[file_name] += [(offset, header_end), (start, start + size)]
+        return content[start : start + size]
+
+    def _content(self, file_name: str) -> NDArray[np.uint8]:
+        """The bytes of a weight file, shape (bytes,), after a check of its header."""
+        if file_name not in self._files:
+            self._files[file_name] = self._open(file_name)
+            self._read[file_name] = [(0, _STORAGE_HEADER.size)]
+        return self._files[file_name]
+
+    def _open(self, file_name: str) -> NDArray[np.uint8]:
+        folder, _, relative = file_name.partition("/")
+        if folder != _MODEL_FOLDER:
+            raise InputError(
+                f"{self.package} refers to weights at {file_name!r}, which is not a path inside "
+                f"the package: do not use it, and get the package from a source that you trust."
+            )
+        path = file_inside(self.package, f"{self.model_folder}/{relative}", "the weight file")
+        content = _map(self.package, path)
+        if content.size < _STORAGE_HEADER.size:
+            raise damaged(self.package, f"{file_name} is too short for its header")
+        _, version = _STORAGE_HEADER.unpack(content[: _STORAGE_HEADER.size].tobytes())
+        if version != _VERSION:
+            raise damaged(self.package, f"{file_name} does not begin with a storage header")
+        return content
+
+
+def _map(package: Path, path: Path) -> NDArray[np.uint8]:
+    """The bytes of a file as a read-only array that the system loads as they are touched."""
+    try:
+        with path.open("rb") as stream:
+            if path.stat().st_size == 0:  # cannot be mapped
+                return np.empty(0, np.uint8)
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise InputError(
+            f"{package} cannot be read, {path.name}: {error.strerror}; check its permissions."
+        ) from error
+    return np.frombuffer(mapped, np.uint8)

@@ -1,0 +1,202 @@
+"""A ``.tflite`` file taken apart: operators' kinds, subgraphs, names, buffers, metadata.
+
+Model    version, kinds of operators, subgraphs, buffers, metadata, signatures
+Subgraph tensors, the numbers of its inputs and outputs, operators
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slide_deploy.errors import InputError
+from slide_deploy.saved.flatbuffer import Flatbuffer, FlatTable, Place
+from slide_deploy.saved.tflite.schema import CUSTOM, IDENTIFIER, OPERATORS
+
+
+@dataclass(frozen=True)
+class Code:
+    """A kind of operator that a file uses.
+
+    Attributes:
+        operator: its name.
+        version: of its kernel, which grows with what it can do.
+        is_custom: whether it is none of LiteRT's own.
+    """
+
+    operator: str
+    version: int
+    is_custom: bool = False
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    """The network, or a body of control flow.
+
+    Attributes:
+        table: in the file.
+        tensors: of it, in order.
+        inputs: numbers of tensors.
+        outputs: numbers of tensors.
+        name: as the file has it.
+    """
+
+    table: FlatTable
+    tensors: tuple[FlatTable, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    name: str
+
+    def operators(self) -> Iterator[FlatTable]:
+        """Its operators, in order."""
+        return self.table.tables(3)
+
+
+class Model:
+    """A file, read as far as it is asked.
+
+    Args:
+        content: of the file.
+        damaged: makes the error for bytes that contradict each other, from a clause that says how.
+
+    Raises:
+        InputError: the bytes contradict each other.
+    """
+
+    def __init__(self, content: NDArray[np.uint8], damaged: Callable[[str], InputError]) -> None:
+        self.file = Flatbuffer(content, damaged)
+        if self.file.identifier != IDENTIFIER:
+            raise damaged("it does not begin as a .tflite file does")
+        self._root = self.file.root()
+        self.version: int = self._root.number(0, "uint32")
+        self.subgraphs = tuple(self._subgraph(table) for table in self._root.tables(2))
+        if not self.subgraphs:
+            raise damaged("it holds no network")
+
+    @cached_property
+    def codes(self) -> tuple[Code, ...]:
+        """The kinds of operators, by number."""
+        return tuple(map(_code, self._root.tables(1)))
+
+    def code(self, number: int) -> Code:
+        """A kind of operator by its number."""
+        if not 0 <= number < len(self.codes):
+            raise self.file.damaged(f"it has no kind of operator {number}")
+        return self.codes[number]
+
+    @cached_property
+    def buffers(self) -> tuple[Place, ...]:
+        """Where the bytes of each buffer are; some are empty."""
+        return tuple(map(self._buffer, self._root.tables(4)))
+
+    def buffer(self, number: int) -> Place:
+        """Where the bytes of a buffer are."""
+        if not 0 <= number < len(self.buffers):
+            raise self.file.damaged(f"it has no buffer {number}")
+        return self.buffers[number]
+
+    @cached_property
+    def _entries(self) -> tuple[tuple[str, int], ...]:
+        """The key and the number of the buffer of each entry of the metadata."""
+        return tuple((each.text(0), each.number(1, "uint32")) for each in self._root.tables(6))
+
+    @property
+    def described(self) -> set[int]:
+        """Numbers of the buffers that hold metadata."""
+        return {buffer for _, buffer in self._entries}
+
+    def metadata(self) -> dict[str, str]:
+        """The texts that are stored with the network, by key."""
+        found = {}
+        for key, buffer in self._entries:
+            start, end = self.buffer(buffer)
+            self.file.spend(end - start)
+            found[key] = bytes(self.file.content[start:end]).decode("utf-8", "replace")
+        return found
+
+    @cached_property
+    def names(self) -> tuple[tuple[str, ...], ...]:
+        """The names of all tensors, subgraph by subgraph; no two are alike.
+
+        Inputs and outputs of the network are called as its signature calls them.
+        """
+        published = self._published()
+        taken: set[str] = set(published.values())
+        names = []
+        for index, subgraph in enumerate(self.subgraphs):
+            prefix = f"{subgraph.name or index}/" if index else ""
+            found = []
+            for place, tensor in enumerate(subgraph.tensors):
+                given = published.get(place) if index == 0 else None
+                name = given or prefix + (tensor.text(3) or str(place))
+                if given is None and name in taken:
+                    name = f"{name}#{index}.{place}"
+                if given is None and name in taken:
+                    raise self.file.damaged(f"two tensors are called {name[:80]!r}")
+                taken.add(name)
+                found.append(name)
+            names.append(tuple(found))
+        return tuple(names)
+
+    def name(self, subgraph: int, tensor: int) -> str:
+        """The name of a tensor by its number."""
+        if not 0 <= tensor < len(self.names[subgraph]):
+            raise self.file.damaged(f"it has no tensor {tensor}")
+        return self.names[subgraph][tensor]
+
+    def inputs(self, subgraph: int) -> tuple[str, ...]:
+        """The names of a subgraph's inputs."""
+        return tuple(self.name(subgraph, each) for each in self._at(subgraph).inputs)
+
+    def outputs(self, subgraph: int) -> tuple[str, ...]:
+        """The names of a subgraph's outputs."""
+        return tuple(self.name(subgraph, each) for each in self._at(subgraph).outputs)
+
+    def _at(self, number: int) -> Subgraph:
+        if not 0 <= number < len(self.subgraphs):
+            raise self.file.damaged(f"it has no subgraph {number}")
+        return self.subgraphs[number]
+
+    def _published(self) -> Mapping[int, str]:
+        """The names that the network's signature has for tensors, by the tensor's number."""
+        network = self.subgraphs[0]
+        ends = {*network.inputs, *network.outputs}
+        names: dict[int, str] = {}
+        for signature in islice(self._root.tables(7), 1):
+            entries = [*signature.tables(0), *signature.tables(1)]
+            if signature.number(4, "uint32") == 0:
+                for entry in entries:
+                    name, place = entry.text(0), entry.number(1, "uint32")
+                    if place in ends and name and name not in names.values():
+                        names.setdefault(place, name)
+        return names
+
+    def _subgraph(self, table: FlatTable) -> Subgraph:
+        return Subgraph(
+            table,
+            tuple(table.tables(0)),
+            table.numbers(1, "int32"),
+            table.numbers(2, "int32"),
+            table.text(4),
+        )
+
+    def _buffer(self, buffer: FlatTable) -> Place:
+        """Where the bytes of a buffer are: in place, or behind the tables of a large file."""
+        offset, size = buffer.number(1, "uint64"), buffer.number(2, "uint64")
+        if offset > 1:  # 0 and 1 stand for no such place
+            self.file.check(offset, size)
+            return offset, offset + size
+        return buffer.bytes(0)
+
+
+def _code(code: FlatTable) -> Code:
+    # Files from before 2020 have the first alone; today's have both.
+    number = max(code.number(0, "int8"), code.number(3, "int32"))
+    version = code.number(2, "int32", 1)
+    if number == CUSTOM:
+        return Code(code.text(1) or "CUSTOM", version, is_custom=True)
+    known = OPERATORS[number] if 0 <= number < len(OPERATORS) else f"OPERATOR_{number}"
+    return Code(known, version)

@@ -1,0 +1,1 @@
+"""What a user sees on a terminal: messages, tables and progress bars."""

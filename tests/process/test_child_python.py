@@ -1,0 +1,73 @@
+"""No process of Python that is started here runs what lies in the working directory."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.measuring.process import Process, WorkerFailed
+from benchmarks.precisions.files import _run as run_for_precisions
+from benchmarks.sizes.exported import _run as run_for_sizes
+from slide_deploy.errors import InputError
+from slide_deploy.process.child_python import python_environment
+from tests.test_architecture import ROOT
+
+STARTED = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import base64, numpy'])"
+
+
+@pytest.fixture
+def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that is there once a module of the working directory was run."""
+    found = tmp_path / "was-run"
+    for name in ("base64", "json", "numpy", "subprocess", "slide_deploy"):
+        text = f"open({str(found)!r}, 'w').close()\nraise ImportError('hostile')\n"
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return found
+
+
+def test_the_worker_of_a_race(marker: Path) -> None:
+    process = Process(threads=1, timeout=60, environment={})
+    try:
+        with pytest.raises(WorkerFailed, match="nothing"):
+            process.ask("nothing")
+    finally:
+        process.stop()
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("run", [run_for_precisions, run_for_sizes])
+def test_commands_that_are_measured(marker: Path, run) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.pth"):
+        run("export", "nowhere.pth")
+    assert not marker.exists()
+
+
+def test_what_a_started_process_starts(marker: Path) -> None:
+    subprocess.run([sys.executable, "-c", STARTED], env=python_environment(ROOT), check=True)
+    assert not marker.exists()
+
+
+def test_what_is_found_here_is_found_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target of one's own lies where this process looks, which need not be in PYTHONPATH."""
+    (tmp_path / "mine.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    command = [sys.executable, "-c", "import mine, slide_deploy.errors"]
+    subprocess.run(command, env=python_environment(ROOT), cwd=tmp_path.parent, check=True)
+
+
+@pytest.mark.parametrize("package", ["slide_deploy", "exporters", "benchmarks"])
+def test_every_process_of_python_is_started_so(package: str) -> None:
+    starters = 0
+    for path in (ROOT / package).rglob("*.py"):
+        names = {
+            node.attr if isinstance(node, ast.Attribute) else node.id
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Attribute | ast.Name)
+        }
+        if "executable" in names:
+            starters += 1
+            assert "python_environment" in names, path
+    assert starters or package == "exporters"

@@ -1,0 +1,130 @@
+"""Recipes make the same inputs in any language: held against plain whole numbers here."""
+
+import re
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slide_deploy.errors import InputError
+from slide_deploy.verification import draws
+
+_PAGE = Path(__file__).parents[3] / "docs" / "reference-outputs.md"
+_ALL = 0xFFFFFFFF
+
+
+def mix(x: int) -> int:
+    """As the page says it, on Python's own integers."""
+    x ^= x >> 16
+    x = x * 0x7FEB352D & _ALL
+    x ^= x >> 15
+    x = x * 0x846CA68B & _ALL
+    return x ^ x >> 16
+
+
+def word(seed: int, place: int) -> int:
+    return mix((mix(place) + mix(seed)) & _ALL)
+
+
+def bell(seed: int, place: int) -> float:
+    pair = word(seed, 2 * place), word(seed, 2 * place + 1)
+    return (sum((each & 0xFFFF) + (each >> 16) for each in pair) - 131_070) / 32_768
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, _ALL), st.integers(1, 60))
+def test_words_are_those_of_whole_numbers(seed: int, count: int) -> None:
+    assert draws.words(seed, count).tolist() == [word(seed, place) for place in range(count)]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, _ALL), st.sampled_from([1.0, 3.0, 2.0**-7]))
+def test_bells_lose_no_digit_in_float32(seed: int, factor: float) -> None:
+    drawn = draws.normal(seed, (3, 5), "float32", factor).tensor()
+    assert drawn.ravel().astype(float).tolist() == [bell(seed, n) * factor for n in range(15)]
+
+
+def test_bells_look_like_noise() -> None:
+    drawn, other = (draws.normal(seed, (10**5,), "float32").tensor() for seed in (3, 4))
+    assert abs(drawn.mean()) < 0.02 and abs(drawn.std() - 1.1547) < 0.01
+    for pair in ((drawn, other), (drawn[1:], drawn[:-1])):
+        assert abs(np.corrcoef(*pair)[0, 1]) < 0.02
+
+
+def test_pixels_choices_and_places() -> None:
+    pixels = draws.pixels(9, (4, 7), "uint8", 118, 3).tensor()
+    assert pixels.ravel().tolist() == [118 + word(9, place) % 3 for place in range(28)]
+    values = np.array([5, -2, 11], np.int64)
+    chosen = draws.choice(2, (6,), values).tensor()
+    assert chosen.tolist() == [values[word(2, place) % 3] for place in range(6)]
+    assert draws.places(8, 5, 1000).tolist() == [word(8, place) % 1000 for place in range(5)]
+
+
+def test_a_frame_keeps_the_edge_alone() -> None:
+    whole = draws.normal(1, (1, 2, 9, 11), "float32")
+    framed = draws.Recipe(whole.dtype, whole.shape, whole.draw, draws.Frame(2, 7.0)).tensor()
+    inside = np.zeros((9, 11), bool)
+    inside[2:7, 2:9] = True
+    assert (framed[..., inside] == 7).all()
+    assert np.array_equal(framed[..., ~inside], whole.tensor()[..., ~inside])
+
+
+def test_axes_and_order_as_the_file_takes_them() -> None:
+    plain = draws.pixels(3, (1, 3, 4, 5), "uint8", 0, 256)
+    turned = draws.Recipe(plain.dtype, plain.shape, plain.draw, axes=(0, 2, 3, 1), reverse=3)
+    assert turned.handed == (1, 4, 5, 3)
+    assert np.array_equal(turned.tensor(), plain.tensor()[:, ::-1].transpose(0, 2, 3, 1))
+
+
+def test_large_tensors_are_drawn_in_blocks() -> None:
+    """Word for word as in one go, at a peak near the tensor's own size."""
+    shape, values = (2, 3, 1024, 512), np.array([1.5, 2.0, 4.0], np.float32)
+    for recipe in (
+        draws.normal(7, shape, "float32"),
+        draws.pixels(7, shape, "uint8", 3, 200),
+        draws.choice(7, shape, values),
+        draws.constant(shape, "float16", 0.5),
+    ):
+        tracemalloc.start()
+        drawn = recipe.tensor()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < drawn.nbytes + 2**24
+        for place in (0, 2**18 - 1, 2**18, 2**20 + 5, drawn.size - 1):
+            wanted = {
+                "normal": bell(7, place),
+                "pixels": 3 + word(7, place) % 200,
+                "choice": values[word(7, place) % 3],
+                "constant": 0.5,
+            }[recipe.draw["kind"]]
+            assert drawn.flat[place] == wanted
+
+
+def test_scalars_stay_scalars() -> None:
+    assert draws.normal(1, (), "float32").tensor().shape == ()
+
+
+def test_what_nobody_can_draw() -> None:
+    values = np.arange(6.0).reshape(2, 3)
+    assert np.array_equal(draws.stored(values).tensor(values), values)
+    with pytest.raises(InputError, match="stored cannot be made"):
+        draws.stored(values).tensor()
+
+
+def test_the_vector_of_the_page() -> None:
+    text = _PAGE.read_text()
+    vectors = re.findall(r"\| `([a-z]+)\((.*?)\)` \| (.*?) \|", text)
+    assert {name for name, *_ in vectors} == {"mix", "word", "normal"}
+    for name, arguments, answers in vectors:
+        given_numbers = [int(each.partition("=")[2] or each, 0) for each in arguments.split(", ")]
+        wanted = [float(each) for each in answers.split(", ")]
+        if name == "mix":
+            assert [mix(given_numbers[0])] == wanted
+        elif name == "word":
+            assert draws.words(given_numbers[0], len(wanted)).tolist() == wanted
+        else:
+            drawn = draws.normal(given_numbers[0], (len(wanted),), "float32").tensor()
+            assert drawn.tolist() == wanted
