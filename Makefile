@@ -7,9 +7,9 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help fuzz demo detector picture test test-all lint types unit long full mutants random runtime-bugs tune \
+.PHONY: help fuzz demo detector picture test test-all lint types unit long full mutants faults random runtime-bugs tune \
 	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
-	bench-precisions devices device-results \
+	bench-precisions devices device-results coverage \
 	wheel format train clean
 
 help:
@@ -18,8 +18,10 @@ help:
 	@echo "make test    lint, check types and run the tests that tell whether anything broke"
 	@echo "make test-all  the same, then the long tests: sweeps, full sizes, all mutants"
 	@echo "make full    run every pair of network, form and format, for an hour; see docs/architecture.md"
+	@echo "make coverage  lines and branches that the tests reach, for half an hour; at least 90 %"
 	@echo "make mutants damage valid files in every way and print who sees it"
 	@echo "make fuzz    feed 10,000 damaged files to every reader; see docs/security.md"
+	@echo "make faults  let disks fill, processes end and names be odd, and count what is lost"
 	@echo "make random  a thousand random networks that no test has seen, through all passes"
 	@echo "make runtime-bugs  run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
@@ -94,6 +96,10 @@ devices: $(DEVICES)/.installed
 	OMP_NUM_THREADS=1 $(DEVICES)/bin/python -m pytest -n $(JOBS) --dist worksteal \
 		-m "devices and not full"
 
+# Half an hour, so that continuous integration leaves it out.
+coverage: $(VENV)/.installed
+	$(PYTEST) -m "not full and not devices" --cov --cov-report=term --cov-fail-under=90
+
 # Rarely finds more than the above, which meets whatever is paired here with something else.
 full: $(DEVICES)/.installed
 	$(PYTEST) -m "full and not devices"
@@ -102,6 +108,10 @@ full: $(DEVICES)/.installed
 
 mutants: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
+
+# With FAULT_FLAGS=--full a hundred random moments for each format; see docs/faults.md.
+faults: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --out docs/faults.md $(FAULT_FLAGS)
 
 # Other programs each time, or those of a seed again: make random SEED=7.
 SEED ?= random
@@ -212,7 +222,7 @@ tune: $(DEVICES)/.installed
 
 # What pages need comes from npm's registry, held against its hash; it is not committed.
 wheel: $(VENV)/.installed
-	$(BIN)/python -m slide_deploy.backends.web.vendor
+	$(BIN)/python -m slide_deploy.backends.web.assets
 	$(BIN)/python -m build --wheel
 
 format: $(VENV)/.installed

@@ -6,8 +6,7 @@ Times of calls are whole nanoseconds, durations are seconds, sizes are bytes.
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from slide_deploy.backends.base import OperatorTime
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, OperatorTime
 from slide_deploy.precisions import Limit
 
 __all__ = [

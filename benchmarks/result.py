@@ -5,7 +5,7 @@ only. Unknown fields are refused: a misspelt or foreign one must not pass as "no
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,19 @@ def read(path: Path) -> Run:
             f"has written with --json."
         ) from error
     return decode(content, path)
+
+
+def read_suites(folder: Path, suites: Iterable[str], command: str) -> dict[str, Run]:
+    """The results of suites in a folder, by suite; ``command`` is what writes them.
+
+    Raises:
+        InputError: the folder holds none, or one that cannot be used.
+    """
+    paths = {suite: folder / f"{suite}.json" for suite in suites}
+    runs = {suite: read(path) for suite, path in paths.items() if path.exists()}
+    if not runs:
+        raise InputError(f"{folder} holds no result of a suite: run {command}.")
+    return runs
 
 
 def decode(content: bytes, path: Path) -> Run:

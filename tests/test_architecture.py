@@ -1,6 +1,7 @@
 """The arrows between the rooms point one way."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -26,13 +27,30 @@ ARROWS = {
     "slide_deploy.formats": {"slide_deploy.errors"},
     "slide_deploy.precisions": {"slide_deploy.errors"},
     "slide_deploy.files.model_files": {"slide_deploy.errors", "slide_deploy.formats"},
-    "slide_deploy.folding.surgery": set(),
+    "slide_deploy.folding.surgery": {"slide_deploy.errors"},
     "slide_deploy.process.torch_defaults": set(),
     "slide_deploy.parsing": {"slide_deploy.errors"},
-    "slide_deploy.files.writing": {"slide_deploy.errors"},
+    "slide_deploy.files.moves": set(),
+    "slide_deploy.files.scratch": {"slide_deploy.process.interruption", "slide_deploy.files.moves"},
+    "slide_deploy.files.writing": {
+        "slide_deploy.errors",
+        "slide_deploy.files.moves",
+        "slide_deploy.files.scratch",
+    },
     "slide_deploy.process.child_python": set(),
     "slide_deploy.process.interruption": set(),
-    "slide_deploy.files.folders": {"slide_deploy.errors", "slide_deploy.process.interruption"},
+    "slide_deploy.files.folders": {
+        "slide_deploy.errors",
+        "slide_deploy.process.interruption",
+        "slide_deploy.files.scratch",
+    },
+    "slide_deploy.files.publishing": {
+        "slide_deploy.errors",
+        "slide_deploy.files.folders",
+        "slide_deploy.process.interruption",
+        "slide_deploy.files.moves",
+        "slide_deploy.files.scratch",
+    },
     "slide_deploy.folding.formulas": {"slide_deploy.errors"},
     "slide_deploy.models": {"slide_deploy.errors", "slide_deploy.folding.formulas"},
     "slide_deploy.checkpoint": {
@@ -55,7 +73,6 @@ ARROWS = {
         "slide_deploy.folding.formulas",
         "slide_deploy.models",
     },
-    "slide_deploy.folding.wrappers": {"slide_deploy.errors", "slide_deploy.folding.surgery"},
     "slide_deploy.foreign": {
         "slide_deploy.errors",
         "slide_deploy.folding.layer",
@@ -74,7 +91,6 @@ ARROWS = {
         "slide_deploy.passes.report",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
     },
     "slide_deploy.passes.report": set(),
     "slide_deploy.lowerings": {
@@ -133,7 +149,6 @@ ARROWS = {
         "slide_deploy.folding.model",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
         "slide_deploy.files.writing",
     },
     "slide_deploy.verification.draws": {"slide_deploy.errors"},
@@ -213,9 +228,14 @@ ARROWS = {
         "slide_deploy.files.model_files",
         "slide_deploy.precisions",
         "slide_deploy.saved.tflite",
+        "slide_deploy.files.scratch",
     },
     # The benchmark's own page takes modules from here, and from no other backend.
-    "slide_deploy.backends.web": {"slide_deploy.backends", "slide_deploy.errors"},
+    "slide_deploy.backends.web": {
+        "slide_deploy.backends",
+        "slide_deploy.errors",
+        "slide_deploy.files.scratch",
+    },
     # The one backend that runs checkpoints.
     "slide_deploy.backends.torch": {
         "slide_deploy.backends",
@@ -326,6 +346,7 @@ WITHOUT_TORCH = (
 )
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     found = {}
     for package in ("slide_deploy", "exporters", "benchmarks"):
@@ -335,6 +356,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Modules that a file imports, at the top or late."""
     names = set()

@@ -62,6 +62,7 @@ def test_without_a_preset_a_format_is_asked_for() -> None:
     assert (choices.precision, choices.lowering) == ("float32", "auto")
 
 
+@pytest.mark.slow
 def test_a_command_with_a_preset(run, nano: Golden, tmp_path: Path) -> None:
     out = tmp_path / "out"
     # A network of random weights this small loses more in float16 than may be lost.

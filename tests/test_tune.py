@@ -1,14 +1,13 @@
 """The command that tunes: what it writes, keeps and refuses. Nothing is timed here."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.tuning import Decision
-from slide_deploy import cli, formats
+from slide_deploy import formats
 from slide_deploy.backends.registry import target_named
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
@@ -25,22 +24,14 @@ NANO = GOLDEN / "slide_swin_nano.pth"
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+def run(run, monkeypatch, tmp_path):
     monkeypatch.setattr(store, "user_file", lambda: tmp_path / "cache" / "tuning.json")
     monkeypatch.setattr(contests, "user_file", store.user_file)
     shipped = tmp_path / "shipped.json"  # what was measured for the wheel is of no matter here
     shipped.write_text(json.dumps({"version": TABLE_VERSION, "entries": []}))
     monkeypatch.setattr(store, "shipped_file", lambda: shipped)
     monkeypatch.setattr(contests, "shipped_file", lambda: shipped)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(exit.value.code or 0), out, err
-
-    return call
+    return run
 
 
 @pytest.fixture
@@ -186,6 +177,7 @@ def test_export_does_not_race_unasked(run, decide, tmp_path) -> None:
     assert not decide.held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "formats",
     [

@@ -19,7 +19,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
-    from slide_deploy.verification.divergence import Parting
+    from slide_deploy.verification.divergence import Divergence
 
 _CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
@@ -249,7 +249,7 @@ def _refuse_exchanged(file: Path, against: Path | None) -> None:
         )
 
 
-def _describe_parting(parting: "Parting") -> str:
+def _describe_parting(parting: "Divergence") -> str:
     if parting.first_wrong is None:
         return f"layers: all {parting.layers} agree"
     after = f"; the last that agrees is {parting.last_right}" if parting.last_right else ""

@@ -164,7 +164,7 @@ def test_an_export_may_run_in_a_thread(tmp_path: Path) -> None:
     assert found[0].passed
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_forms_are_raced_first_where_that_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +218,7 @@ def test_sizes_may_stay_open(tmp_path: Path) -> None:
     assert session({"image": torch.randn(1, 3, 32, 20).numpy()})[session.outputs[0]].shape == (1, 5)
 
 
-def test_a_checkpoint_by_path_or_loaded(tmp_path: Path) -> None:
+def test_a_checkpoint_by_path_or_loaded(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     by_path = slide_deploy.export(NANO, to="ONNX", out=tmp_path / "a")
     loaded = slide_deploy.export(
         slide_deploy.load(NANO), to=("onnx",), out=tmp_path / "b", name="other"
@@ -228,6 +228,7 @@ def test_a_checkpoint_by_path_or_loaded(tmp_path: Path) -> None:
     assert loaded.paths["onnx"].name == "other.onnx"
     features = slide_deploy.export(str(NANO), to="onnx", out=tmp_path / "c", features=True)
     assert features.files[0].verification.outputs[0] == "stage0"
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.slow
@@ -326,7 +327,11 @@ for path in done.paths.values():
 
 
 @pytest.mark.parametrize(
-    "formats", ["onnx", pytest.param("onnx,openvino,coreml", marks=pytest.mark.full)]
+    "formats",
+    [
+        pytest.param("onnx", marks=pytest.mark.slow),
+        pytest.param("onnx,openvino,coreml", marks=pytest.mark.full),
+    ],
 )
 def test_nothing_is_printed_unless_asked_for(formats: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, formats, str(NANO), str(tmp_path / "out")]

@@ -323,7 +323,12 @@ def test_one_shared_projection_is_one_convolution(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", marked(("slide_swin_nano",), LAYOUTS))
 @pytest.mark.parametrize(
-    ("format", "precision"), [("openvino", "float16"), ("coreml", "float16"), ("coreml", "mixed")]
+    ("format", "precision"),
+    [
+        ("openvino", "float16"),
+        pytest.param("coreml", "float16", marks=pytest.mark.slow),
+        ("coreml", "mixed"),
+    ],
 )
 def test_half_precision_keeps_40_db_and_the_best_class(
     name: str, format: str, precision: str

@@ -53,8 +53,9 @@ def test_every_form_reads_a_mode() -> None:
     ("mode", "formats"),
     [
         ("replicate", ("onnx",)),
-        pytest.param("replicate", ("openvino", "coreml"), marks=pytest.mark.slow),
-        *(pytest.param(mode, FORMATS, marks=pytest.mark.slow) for mode in ("reflect", "circular")),
+        pytest.param("replicate", ("openvino", "coreml"), marks=pytest.mark.full),
+        pytest.param("reflect", FORMATS, marks=pytest.mark.full),
+        pytest.param("circular", FORMATS, marks=pytest.mark.slow),
     ],
 )
 def test_files_of_all_forms(mode: str, formats: tuple[str, ...], tmp_path: Path) -> None:

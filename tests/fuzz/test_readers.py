@@ -65,7 +65,6 @@ REACHED = {
     "slide_deploy/saved/mlpackage/weights.py": "coreml",
     "slide_deploy/saved/pte/companion.py": "executorch",
     "slide_deploy/saved/pte/program.py": "executorch",
-    "slide_deploy/verification/reference_outputs/manifest_entry.py": "manifest",
     "slide_deploy/verification/reference_outputs/reference_file.py": "reference outputs",
     "slide_deploy/saved/tflite/opening.py": "litert",
     "slide_deploy/tuning/store.py": "tuning table",
@@ -93,6 +92,8 @@ OWN = (
     "slide_deploy/backends/web/",
     "slide_deploy/deployable/factory.py",
     "slide_deploy/machine/",
+    "exporters/coreml_package.py",
+    "slide_deploy/files/moves.py",
     "slide_deploy/files/reading.py",
     "slide_deploy/tasks/",
 )

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from slide_deploy.cli import app, check
 from slide_deploy.graph_checks import BUILT_IN, built_in_text
-from tests.graph_checks.damage import edit_onnx, node
 from tests.graph_checks.small_models import Files
+from tests.mutants.editing import edit_onnx, node
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -82,12 +82,16 @@ def all_forms(open_batch: bool) -> Traces:
 @pytest.mark.parametrize(
     ("format", "open_batch"),
     [
-        # Quick: every format once. The batch is open in every other one.
+        # Quick: one format with an open batch. Long: the others with a batch of one.
         pytest.param(
             format,
             open_batch,
             id=f"{format.name}-{open_batch}",
-            marks=[] if open_batch == bool(place % 2) else pytest.mark.slow,
+            marks=pytest.mark.full
+            if open_batch != bool(place % 2)
+            else []
+            if open_batch
+            else pytest.mark.slow,
         )
         for place, format in enumerate(FORMATS)
         for open_batch in (False, True)

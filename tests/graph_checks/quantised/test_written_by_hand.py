@@ -87,6 +87,7 @@ def on_maps(folder: Path) -> Path:
     return folder / "maps.onnx"
 
 
+@pytest.mark.slow
 def test_an_epsilon_that_was_quantised_is_another_one(tmp_path: Path) -> None:
     """Means of squares are convolutions: who quantises all of these spoils the normalisation."""
     source = on_maps(tmp_path)

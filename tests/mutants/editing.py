@@ -1,6 +1,6 @@
-"""Edit a valid file of each format: a copy is made, the original stays.
+"""Edit a copy of a valid file of each format, for the tests of one rule or one reader.
 
-How to find one's way in a message is known to the modules of `tests/mutants`.
+How to find one's way in a message is known to the modules of the formats beside this one.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Operators on rows and tokens written on maps, (batch, C, H, W)."""
+"""Rewrite operators on (batch, H, W, C) and tokens for NCHW feature maps (batch, C, H, W)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,19 +16,19 @@ from slide_deploy.program.traced import Call, call, shape
 
 aten = torch.ops.aten
 
-# The axis of a map, by that of rows.
-_MAP_AXES = {1: 2, 2: 3, 3: 1}
+# The axis of an NCHW feature map for each axis of (batch, H, W, C).
+_NCHW_AXES = {1: 2, 2: 3, 3: 1}
 
 
-class MapWriter:
-    """Writes operators on maps, in the order of the program.
+class NchwWriter:
+    """Rewrites operators for NCHW feature maps, in the order of the program.
 
     Args:
-        editor: of the program.
-        roles: of operators that work on maps.
-        sizes: height and width of maps.
-        first: the operators to write.
-        weights: numbers of the nodes that have some.
+        editor: editor of the program.
+        roles: roles of the operators on feature maps.
+        sizes: height and width of the feature maps.
+        first: the operators to rewrite.
+        weights: tensors of the nodes that are weights.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class MapWriter:
         self._first = first
         self._weights = weights
         self._maps: dict[Node, Node] = {}
-        # The readers as they are before anything changes.
+        # The readers of each node before anything changes.
         self._users = {node: tuple(node.users) for node in editor.program.graph.nodes}
-        # A layer that only a normalisation reads can subtract the mean by its own weights.
+        # If only a normalisation reads a layer, the layer's own weights can subtract the mean.
         norms = (node for node in first if roles[node].kind == "norm")
         self._centring = {norm: found for norm in norms if (found := self._producer(norm))}
 
     def write(self) -> None:
-        """Write all of them, and transposes where others read what they give."""
+        """Rewrite the operators, and transpose where other operators read their results."""
         for node, role in self._roles.items():
             if role.kind == "leave":
                 self._leave(node, role)
@@ -61,7 +61,7 @@ class MapWriter:
                 self._hand_over(node, role)
 
     def _producer(self, norm: Node) -> Node | None:
-        """The projection or convolution whose answer nobody but a normalisation reads."""
+        """The projection or convolution that only a normalisation reads; None if there is none."""
         node = norm
         while (role := self._roles.get(node)) is not None and role.kind in (
             "norm",
@@ -83,7 +83,7 @@ class MapWriter:
         found = call(node)
         if found is None or found.name not in ("linear", "conv2d"):
             return None
-        if found.arguments.get("groups", 1) != 1:  # no channel of it sees what another one reads
+        if found.arguments.get("groups", 1) != 1:  # its weights cannot average over all channels
             return None
         is_written = node in self._first if found.name == "linear" else node not in self._roles
         named = (found.arguments[name] for name in ("weight", "bias"))
@@ -91,14 +91,14 @@ class MapWriter:
         return node if is_written and has_numbers else None
 
     def _leave(self, node: Node, role: Role) -> None:
-        """Let those who read a map have it as it is."""
+        """Connect the readers of a transposed value to the feature map itself."""
         (rows,) = role.data
         if rows in self._first:
             for each in [node] if len(shape(node)) == 4 else self._users[node]:
                 self._editor.replace(each, self._maps[rows])
 
     def _hand_over(self, node: Node, role: Role) -> None:
-        """Give rows or tokens to those who still read them."""
+        """Transpose a rewritten value back for the readers that are not rewritten."""
         maps = self._maps[node]
         if role.kind == "mean":
             self._editor.replace(node, maps)
@@ -120,7 +120,7 @@ class MapWriter:
     def _written(self, node: Node, role: Role) -> Node:
         if role.kind == "enter":
             return self._entered(node, role)
-        given = [self._map_of(each, node) for each in role.data]
+        given = [self._nchw(each, node) for each in role.data]
         if role.kind == "rows" or is_same(role.call):
             return given[0]
         write = getattr(self, f"_{role.kind}")
@@ -128,14 +128,14 @@ class MapWriter:
         return written
 
     def _entered(self, node: Node, role: Role) -> Node:
-        """The map that becomes rows or tokens; another one may have taken its place since."""
+        """The feature map that becomes (batch, H, W, C) or tokens; its weights may be centred."""
         (maps,) = node.all_input_nodes[:1]
         if len(shape(maps)) != 4:  # flattened in between
             (maps,) = maps.all_input_nodes[:1]
         found = call(maps)
         if maps not in self._centring.values() or found is None:
             return maps
-        names = {"weight": self._numbers(found, "weight"), "bias": self._numbers(found, "bias")}
+        names = {"weight": self._weight_of(found, "weight"), "bias": self._weight_of(found, "bias")}
         constants = {
             name: None if held is None else self._editor.constant(centred(held, 0), name)
             for name, held in names.items()
@@ -143,8 +143,8 @@ class MapWriter:
         arguments = {**found.arguments, **constants}
         return self._editor.insert(maps, maps.target, *arguments.values())
 
-    def _map_of(self, value: Node, like: Node) -> Node:
-        """A value with the channels first."""
+    def _nchw(self, value: Node, like: Node) -> Node:
+        """The NCHW feature map of a value; it is transposed if it was not rewritten."""
         if value not in self._maps:
             rows = value
             if len(shape(value)) == 3:
@@ -163,19 +163,19 @@ class MapWriter:
         named = role.call.arguments
         bounds = [named[name] for name in ("start", "end", "step")]
         return self._editor.insert(
-            node, node.target, maps, _MAP_AXES[int(named["dim"]) % 4], *bounds
+            node, node.target, maps, _NCHW_AXES[int(named["dim"]) % 4], *bounds
         )
 
     def _narrow(self, node: Node, role: Role, maps: Node) -> Node:
         named = role.call.arguments
-        axis = _MAP_AXES[int(named["dim"]) % 4]
+        axis = _NCHW_AXES[int(named["dim"]) % 4]
         return self._editor.insert(node, node.target, maps, axis, named["start"], named["length"])
 
     def _cat(self, node: Node, role: Role, *maps: Node) -> Node:
         rank = len(shape(node))
         axis = int(role.call.arguments["dim"]) % rank
         return self._editor.insert(
-            node, node.target, list(maps), 1 if axis == rank - 1 else _MAP_AXES[axis]
+            node, node.target, list(maps), 1 if axis == rank - 1 else _NCHW_AXES[axis]
         )
 
     def _pad(self, node: Node, role: Role, maps: Node) -> Node:
@@ -194,7 +194,7 @@ class MapWriter:
         return self._editor.insert(node, node.target, *sides, *node.args[2:], **node.kwargs)
 
     def _spread(self, side: Node, node: Node) -> Node:
-        """A constant of rows or tokens, for maps."""
+        """A constant of (batch, H, W, C) or tokens, in the layout of NCHW feature maps."""
         numbers = self._weights[side]
         if numbers.numel() == 1:
             return self._editor.constant(numbers.reshape(()), "number")
@@ -207,21 +207,21 @@ class MapWriter:
     def _linear(self, node: Node, role: Role, maps: Node) -> Node:
         writer = Normaliser(self._editor, node)
         (source,) = role.data
-        weight, bias = (self._numbers(role.call, name) for name in ("weight", "bias"))
+        weight, bias = (self._weight_of(role.call, name) for name in ("weight", "bias"))
         assert weight is not None
         cells = cells_of(source, self._roles)
         if cells is not None and cells.source in self._sizes:
             return self._merged(writer, cells, Affine(weight, bias), node)
         behind = self._roles.get(behind_reshapes(source, self._roles))
         if behind is not None and is_plain_norm(behind):
-            # Centred weights cancel a rounding error that is the same in all channels.
+            # Centred weights cancel a rounding error that is equal in all channels.
             weight = centred(weight, 1)
         if node in self._centring.values():
             weight, bias = centred(weight, 0), None if bias is None else centred(bias, 0)
         return writer.convolve(maps, weight[:, :, None, None], bias)
 
     def _merged(self, writer: Normaliser, cells: Cells, projection: Affine, like: Node) -> Node:
-        maps = self._map_of(cells.source, like)
+        maps = self._nchw(cells.source, like)
         if cells.norm is None:
             kernel = cell_kernel(projection.weight, cells.places)
             return writer.convolve(maps, kernel, projection.bias, cells.side)
@@ -229,11 +229,11 @@ class MapWriter:
         return writer.merge(maps, epsilon, projection, cells.places)
 
     def _norm(self, node: Node, role: Role, maps: Node) -> Node:
-        weight, bias = (self._numbers(role.call, name) for name in ("weight", "bias"))
+        weight, bias = (self._weight_of(role.call, name) for name in ("weight", "bias"))
         return Normaliser(self._editor, node).normalise(
             maps, float(role.call.arguments["eps"]), weight, bias, node in self._centring
         )
 
-    def _numbers(self, found: Call, name: str) -> Tensor | None:
+    def _weight_of(self, found: Call, name: str) -> Tensor | None:
         held = found.arguments[name]
         return None if held is None else self._weights[held]

@@ -1,18 +1,18 @@
-"""A product for each head, which gives queries, keys and values as attention reads them."""
+"""Queries, keys and values are computed by one matmul per head."""
 
 import pytest
 from torch import Tensor, nn
 
 from tests.passes.rewriting import LIMIT, program, rewritten
-from tests.passes.transformers import ApartAttention, PackedAttention
+from tests.passes.transformers import PackedAttention, SeparateAttention
 
-PASSES = ("packed_projections", "factors", "movements", "head_products")
+PASSES = ("packed_projections", "factors", "movements", "head_matmuls")
 
 
 @pytest.mark.parametrize("order", ["3hd", "h3d", "hd3"])
 @pytest.mark.parametrize("written", ["products", "flash", "fused"])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_every_part_has_a_product(order: str, written: str, batch: int) -> None:
+def test_every_part_gets_a_matmul_per_head(order: str, written: str, batch: int) -> None:
     net = PackedAttention(12, 3, order, written, bias=False)
     given = program(net, (batch, 130, 12), open_batch=batch > 1)
     found = rewritten(given, *PASSES)
@@ -22,8 +22,8 @@ def test_every_part_has_a_product(order: str, written: str, batch: int) -> None:
     assert found.error < LIMIT
 
 
-def test_projections_apart() -> None:
-    net = ApartAttention(12, 3)
+def test_separate_projections() -> None:
+    net = SeparateAttention(12, 3)
     for layer in (net.query, net.key, net.value):
         layer.bias = None
     found = rewritten(program(net, (2, 130, 12), open_batch=True), *PASSES)
@@ -38,7 +38,7 @@ LEFT = {
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_it_is_left(name: str) -> None:
+def test_the_projection_is_left_unchanged(name: str) -> None:
     net, shape = LEFT[name]
     found = rewritten(program(net, shape), *PASSES)
     assert not found.report.changes and found.error < LIMIT
@@ -60,7 +60,7 @@ def heads(x: Tensor) -> Tensor:
 
 OTHERS = {
     "read as tokens as well": lambda x, net: heads(x).sum() + x,
-    "an answer": lambda x, net: (x, heads(x)),
+    "an output": lambda x, net: (x, heads(x)),
     "shared weights": lambda x, net: heads(x) + net.linear.weight.sum(),
     "features before heads": lambda x, net: (
         x.reshape(2, 130, 4, 2).permute(0, 3, 2, 1).sin() * x.sum()
@@ -69,6 +69,6 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_others_read_is_left(name: str) -> None:
-    found = rewritten(program(Read(OTHERS[name]), (2, 130, 8)), "head_products")
+def test_a_projection_with_other_readers_is_left_unchanged(name: str) -> None:
+    found = rewritten(program(Read(OTHERS[name]), (2, 130, 8)), "head_matmuls")
     assert not found.report.changes and found.error == 0

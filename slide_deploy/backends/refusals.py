@@ -1,18 +1,17 @@
-"""What every target asks of a file and a configuration before it loads anything."""
+"""Checks of a file and a configuration that every target makes before it loads anything."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from slide_deploy.backends.base import message_lines
 from slide_deploy.errors import InputError
 from slide_deploy.files.model_files import require_model_file
 
 
 def refuse_unusable(path: Path, target: str, suffixes: Sequence[str]) -> None:
-    """Refuse a file that is missing or of a kind that the target does not run.
+    """Refuse a file that is missing or whose suffix the target does not run.
 
     Raises:
-        InputError: if so.
+        InputError: if the file is refused.
     """
     if path.suffix.lower() not in suffixes:
         raise InputError(f"{path} is no file for {target}: give one that ends in {_or(suffixes)}.")
@@ -24,9 +23,9 @@ def refuse_precision(target: str, precision: str, able: Sequence[str], remark: s
 
     Args:
         target: its name.
-        precision: that the configuration asks for.
-        able: what the target can do.
-        remark: why, and what to do instead; the end of the sentence.
+        precision: of the configuration.
+        able: the precisions that the target can compute in.
+        remark: why it cannot, and what to do instead; the end of the sentence.
 
     Raises:
         InputError: if ``precision`` is not one of ``able``.
@@ -36,7 +35,7 @@ def refuse_precision(target: str, precision: str, able: Sequence[str], remark: s
 
 
 def refuse_options(target: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse options that the runtime does not have: it might ignore them.
+    """Refuse options that the runtime does not have, because it might ignore them silently.
 
     Raises:
         InputError: if one of ``given`` is not in ``known``.
@@ -46,12 +45,6 @@ def refuse_options(target: str, given: Iterable[str], known: Iterable[str]) -> N
         if name not in names:
             has = f"it has {', '.join(names)}" if names else "it has none"
             raise InputError(f"{target} has no option {name}: {has}.")
-
-
-def line_of(error: Exception, index: int = 0) -> str:
-    """One line of a runtime's error: the first, unless the runtime says it elsewhere."""
-    lines = [line.strip() for line in message_lines(error) if line.strip()]
-    return lines[index].rstrip(" .:")
 
 
 def _or(words: Sequence[str]) -> str:
