@@ -67,6 +67,8 @@ class Watch:
                 self.seen.append(f"open for writing {path}")
         elif event == "import" and str(arguments[0]).startswith("encodings."):
             pass  # Python's own, of which all that there are were imported before
+        elif event == "compile" and arguments[1] == "<unknown>":
+            pass  # ast.literal_eval, which runs nothing: running is an event of its own
         elif self._runs and self._is_usual(event, arguments):
             pass
         elif event.startswith(self._ALWAYS) and event not in self._READING:
@@ -139,6 +141,8 @@ class Trial:
         target = self._tried / part
         target.write_bytes(content)
         try:
+            if self.reader.before is not None:
+                self.reader.before(self.reader.named(self._tried, target))
             with self._watch.looking():
                 signal.setitimer(signal.ITIMER_PROF, SECONDS)
                 signal.setitimer(signal.ITIMER_REAL, _WAITED)

@@ -3,6 +3,7 @@
 ``python -m tests.fuzz`` runs them all; ``test_readers.py`` holds that none is missing.
 """
 
+import hashlib
 import json
 import random
 from collections.abc import Callable
@@ -31,6 +32,7 @@ class Reader:
         parts: files that are damaged, more often those that stand here more often. A pattern
             names all files that match.
         changes: how they are damaged.
+        before: what whoever damages a file on purpose does as well, given what the user names.
         runs: whether a foreign runtime executes what was read, which may take memory and threads.
         needs: the library without which there is nothing to try.
     """
@@ -41,6 +43,7 @@ class Reader:
     main: str
     parts: tuple[str, ...]
     changes: tuple[Change, ...]
+    before: Callable[[Path], None] | None = None
     runs: bool = False
     needs: str = ""
 
@@ -87,17 +90,18 @@ def _graph(path: Path) -> None:
     model_digest(path)
 
 
-def _asset(path: Path) -> None:
-    """Our part of reading an asset with the right hash; Apple's library has its own process."""
-    import hashlib
+def _hash_again(path: Path) -> None:
+    """Let the hash of an asset be that of its program."""
+    program = path / "main.mlirb"
+    (path / "main.hash").write_bytes(hashlib.sha256(program.read_bytes()).digest())
 
+
+def _asset(path: Path) -> None:
+    """Our part of reading an asset; Apple's library has a process of its own."""
     from slide_deploy.graph_checks.readers.data_files import map_file
     from slide_deploy.saved.aimodel import open_asset
     from slide_deploy.saved.aimodel.bytecode import resources
 
-    program = path / "main.mlirb"
-    if program.is_file() and program.stat().st_size < 1 << 20:
-        (path / "main.hash").write_bytes(hashlib.sha256(program.read_bytes()).digest())
     asset = open_asset(path)
     resources(path, map_file(path, asset.program))
 
@@ -321,7 +325,7 @@ GRAPHS = (
     Reader("executorch", _of("executorch"), _graph, "seed.pte", ("seed.pte",), _FLATBUFFER),
     Reader(
         *("coreai", _of("coreai"), _asset, "seed.aimodel"),
-        *(_ASSET_PARTS, (*NAMES, changes.json_tree)),
+        *(_ASSET_PARTS, (*NAMES, changes.json_tree), _hash_again),
     ),
 )
 

@@ -33,13 +33,15 @@ def test_damaged_files_are_refused_or_read(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reader", [each for each in OURS if each.name not in FEW], ids=str)
+@pytest.mark.parametrize(
+    "reader", [each for each in OURS if each.name not in FEW], ids=lambda each: each.name
+)
 def test_damaged_files_of_every_kind_are_refused_or_read(reader: Reader) -> None:
     tried(reader, 120)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reader", HERE, ids=str)
+@pytest.mark.parametrize("reader", HERE, ids=lambda each: each.name)
 def test_damaged_files_are_refused_or_run(reader: Reader) -> None:
     if reader.needs and find_spec(reader.needs) is None:
         pytest.skip(f"{reader.needs} is not installed")
