@@ -156,6 +156,8 @@ class Trial:
 
     def _restore(self, part: Path) -> None:
         shutil.copyfile(self._seed / part, self._tried / part)
+        if self.reader.before is not None:
+            self.reader.before(self.reader.named(self._tried, self._tried / part))
 
     def outcome(self, part: Path, content: bytes) -> str:
         """A word: what came of an input."""
