@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo detector docs picture test test-all lint types unit long full mutants faults random runtime-bugs tune \
+.PHONY: help demo detector docs picture test test-all lint types unit long full fuzz mutants faults random runtime-bugs tune \
 	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
 	bench-precisions devices device-results coverage \
 	wheel format train clean
@@ -20,6 +20,7 @@ help:
 	@echo "make full    run every pair of network, form and format, for an hour; see docs/architecture.md"
 	@echo "make coverage  lines and branches that the tests reach, for half an hour; at least 90 %"
 	@echo "make mutants damage valid files in every way and print who sees it"
+	@echo "make fuzz    feed 10,000 damaged files to every reader; see docs/security.md"
 	@echo "make faults  let disks fill, processes end and names be odd, and count what is lost"
 	@echo "make random  a thousand random networks that no test has seen, through all passes"
 	@echo "make runtime-bugs  run every pattern that is written on every runtime, where sizes coincide"
@@ -121,6 +122,11 @@ faults: $(VENV)/.installed
 SEED ?= random
 random: $(VENV)/.installed
 	SLIDE_DEPLOY_SEED=$(SEED) $(PYTEST) tests/passes/test_random_programs.py
+
+# Guided by atheris where it is installed: .venv/bin/python -m pip install atheris
+FUZZ_FLAGS ?=
+fuzz: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ_FLAGS)
 
 runtime-bugs: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.runtime_bugs

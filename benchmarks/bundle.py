@@ -56,7 +56,10 @@ LIGHT = (
     "slide_deploy/verification/reference_outputs/reference_file.py",
     "slide_deploy/saved/pte",
     "slide_deploy/saved/tflite",
+    "slide_deploy/files/reading.py",
     "slide_deploy/files/writing.py",
+    "slide_deploy/terminal/__init__.py",
+    "slide_deploy/terminal/printable.py",
 )
 # Modules that read checkpoints, for candidates that run a checkpoint with torch.
 FOR_CHECKPOINTS = (

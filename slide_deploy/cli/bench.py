@@ -23,6 +23,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.parsing import parse_shapes, parse_share
 from slide_deploy.precisions import FLOAT32
 from slide_deploy.tasks.options import require_bench
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from benchmarks.candidates import Sweep
@@ -209,11 +210,11 @@ def bench(
 
         write_bundle(plan, bundle)
         if not outputs.quiet:
-            typer.echo(f"written: {bundle}")
+            say(f"written: {bundle}")
         return
     if web_bundle is not None:
         for page in elsewhere.write(plan, threads):
-            typer.echo(f"written: {page}")
+            say(f"written: {page}")
         return
     if calibrate:
         _calibrate(plan, outputs.quiet)
@@ -295,7 +296,7 @@ def _calibrate(plan: "RacePlan", quiet: bool) -> None:
             noise = calibrate(candidate, plan, step)
         store_noise(target, noise)
         if not quiet:
-            typer.echo(
+            say(
                 f"{target}: 95 % of the ratios of equal candidates lie within {noise - 1:.1%}; a "
                 f"gate below that would fire by chance"
             )
