@@ -133,7 +133,7 @@ def _answers(path: Path, target: Target, images: Images) -> Answers:
     file = open_image_file(path, target=target.name)
 
     def predict(image: Images) -> NDArray[np.floating]:
-        return next(iter(file.answers(image).values()))
+        return next(iter(file.outputs(image).values()))
 
     classes = _classify(predict, images, math.inf if target.is_timed else PROVING_SECONDS)
     return Answers(path, target.name, classes, proof.worst.max_relative, target.is_timed)

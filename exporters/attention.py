@@ -121,7 +121,7 @@ class AttentionFiles:
             if self._calibration is None
             else (example_case("noise", self._calibration.held_back),)
         )
-        self._references = trained_outputs(whole, self._cases).answers
+        self._references = trained_outputs(whole, self._cases).outputs
         # Tracing takes a third of the time: once for all formats.
         self._traces: dict[Lowering, Traces] = {}
 

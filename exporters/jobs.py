@@ -241,7 +241,7 @@ def write_and_verify(
         names,
         request.deployable,
         proof.cases,
-        proof.reference.answers,
+        proof.reference.outputs,
         request.precision,
     )
     return ExportedFile(
@@ -294,7 +294,7 @@ def _verified(
     verdict = verify(
         lambda feeds: outputs_of(session, request.deployable, feeds),
         proof.cases,
-        proof.reference.answers,
+        proof.reference.outputs,
         runtime=session.runtime,
         version=session.version,
         limit=precision_named(request.precision).limit,

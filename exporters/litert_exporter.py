@@ -8,7 +8,7 @@ import torch
 
 from exporters.base import ExportRequest
 from exporters.litert_file import completed
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.native_messages import muted
 from slide_deploy.errors import InputError
 from slide_deploy.precisions import FLOAT16
 

@@ -20,7 +20,7 @@ from exporters.plain import to_json
 from exporters.quantisation.calibration import calibration_of, refuse_calibration
 from exporters.quantisation.judge import judge_of, labelled_pictures
 from exporters.registry import exporter_for
-from slide_deploy.deployable.map_sizes import learn_map_sizes
+from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.files.folders import working_folder
@@ -99,7 +99,7 @@ def export(
     reference = trained_outputs(taken, cases)
     progress("fold")
     folded, certificate = reparameterize(deployable.model)
-    learn_map_sizes(deployable, folded)
+    set_feature_map_sizes(deployable, folded)
     jobs = jobs_of(deployable, folded, exporters, options, calibration)
     # Formats differ in how attentions are written, which holds no such branches.
     certificate = with_branches(certificate, jobs[0].request.reports)

@@ -7,7 +7,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from slide_deploy.backends.base import message_lines
+from slide_deploy.backends.native_messages import message_lines
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, is_out_of_memory

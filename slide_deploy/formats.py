@@ -1,8 +1,7 @@
-"""The formats that are written, read, run and checked: one record each.
+"""The formats of model files, one record each. All other code looks a format up here.
 
-Everything else looks a format up here. Modules are named as text and imported when they are needed,
-so that this file is light: the shell completes the names of formats, and a device without torch
-finds its runtime.
+Modules are named as text and imported when they are needed, so that this module is light: shell
+completion needs the names of formats, and a device without torch needs the runtimes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +14,11 @@ from slide_deploy.errors import InputError
 
 @dataclass(frozen=True)
 class Delegate:
-    """A library that runs parts of a file, of which one is chosen when the file is written.
+    """A library that runs parts of a file and is chosen when the file is written.
 
     Attributes:
-        name: as the user gives it; FORMAT:NAME is the target that proves files for it.
-        precisions: in which files for it are written, the default first.
+        name: name on the command line; FORMAT:NAME is the target that verifies files for it.
+        precisions: precisions in which its files can be written, the default first.
     """
 
     name: str
@@ -31,35 +30,34 @@ class Format:
     """A format of model files.
 
     Attributes:
-        name: as the user gives it.
-        suffix: of the file or folder that other programs open.
+        name: name on the command line.
+        suffix: suffix of the file or folder that other programs open.
         exporter: module with ``write(request, path)``; see ``exporters.base``.
         reader: module with ``read(path, sizes)``; see ``graph_checks.readers``.
-        targets: that its files are proved on, by their names in ``slide_deploy.backends``. The
-            first that is present runs them here; the last one shows the values inside.
-        packages: libraries that writing needs, as Python imports them.
-        extra: the extra of slide-deploy that brings them.
-        default_form: of slide attention, on targets of that runtime where nothing was measured.
-        precisions: in which it can be written; see ``slide_deploy.precisions``.
-        companions: suffixes of the files that belong to the first one.
-        is_folder: whether what other programs open is a folder.
-        passes: rewrites of a traced network, in order; modules of ``slide_deploy.passes``.
-        max_rank: axes that a tensor may have; None for any number.
-        quantiser: module with a function for each precision that is made of a file in float32; see
+        targets: names of the targets in ``slide_deploy.backends`` that verify its files. The first
+            available one runs them here; the last one returns the intermediates.
+        packages: import names of the libraries that writing requires.
+        extra: extra of slide-deploy that installs them.
+        default_form: form of slide attention where the runtime has no measurements, or where the
+            fastest form cannot write an attention.
+        precisions: precisions in which it can be written; see ``slide_deploy.precisions``.
+        companions: suffixes of the files that belong to the main one.
+        is_folder: whether the format is a folder and not a file.
+        passes: modules of ``slide_deploy.passes`` that rewrite a traced network, in order.
+        max_rank: largest rank of a tensor; None for any.
+        quantiser: module with one function per precision that is made from a float file; see
             ``exporters.quantisation``. Empty if there is none.
-        made_of: precision of the files that quantised ones are made of.
-        quantised: families of operators that gain where they compute in int8; see
+        made_of: precision of the file that quantised ones are made from.
+        quantised: families of operators that are faster in int8; see
             ``exporters.quantisation.families``.
-        other_passes: rewrites in the place of ``passes``, by precision.
-        meanings: what a file of a precision holds, where that is not what the precision's own
-            record says.
-        delegates: that it has a choice of, the default first.
-        takes_pictures: whether pixels are given to its files as a picture of the system, whose
-            layout and order of channels are the system's own.
-        proved_on: by precision, the target that proves files of it in the place of ``targets``.
-        made_for: what most of its files run on, where that is not the first of ``targets``.
-        is_preview: whether its makers may still change it: it is written where it is named, and is
-            none of "all".
+        other_passes: passes that replace ``passes``, by precision.
+        meanings: content of a file by precision, where it differs from the precision's own record.
+        delegates: available delegates, the default first.
+        takes_pictures: whether files take pixels as an image object of the operating system, which
+            has its own layout and channel order.
+        proved_on: target that verifies files of a precision instead of ``targets``.
+        made_for: target on which most files will run, if that is not the first of ``targets``.
+        is_preview: whether its vendor may still change it. Such a format is not part of "all".
     """
 
     name: str
@@ -88,40 +86,39 @@ class Format:
 
     @property
     def target(self) -> str:
-        """What most files of it run on, as the benchmark calls it: RUNTIME:DEVICE."""
+        """The target on which most files will run, as RUNTIME:DEVICE."""
         return self.made_for or self.targets[0]
 
     @property
     def is_installed(self) -> bool:
-        """Whether the libraries that write it are here."""
+        """Whether the libraries that write it are installed."""
         return all(find_spec(package) is not None for package in self.packages)
 
     @property
     def every_precision(self) -> tuple[str, ...]:
-        """In which it can be written, for any delegate."""
+        """All precisions in which it can be written, for any delegate."""
         others = (name for each in self.delegates for name in each.precisions)
         return tuple(dict.fromkeys((*self.precisions, *others)))
 
-    def delegate(self, wished: str | None) -> Delegate | None:
-        """The delegate that files are written for; None where the format has none.
+    def delegate(self, name: str | None) -> Delegate | None:
+        """Find the delegate that files are written for; None if the format has none.
 
         Args:
-            wished: its name, in any spelling; None for the default.
+            name: name of the delegate, in any case; None for the default.
 
         Raises:
-            InputError: if the format has others.
+            InputError: if the format has delegates, but not this one.
         """
-        if not self.delegates or wished is None:
+        if not self.delegates or name is None:
             return next(iter(self.delegates), None)
         for each in self.delegates:
-            if each.name == wished.lower():
+            if each.name == name.lower():
                 return each
         known = ", ".join(each.name for each in self.delegates)
-        raise InputError(f"{self.name} has no delegate {wished}: choose one of {known}.")
+        raise InputError(f"{self.name} has no delegate {name}: choose one of {known}.")
 
 
-# What pays or is needed wherever a file runs: one operator for many, four axes at most, nothing
-# that is computed twice. ``docs/passes.md`` says what each gives.
+# Passes that help on every runtime. ``docs/passes.md`` says what each of them gains.
 PASSES = (
     "common_operators",
     "parallel_branches",
@@ -136,21 +133,20 @@ PASSES = (
     "normalised_projections",
 )
 
-# ONNX Runtime keeps maps between convolutions in a layout of its own, and gains where tokens are
-# written on maps. It adds biases in passes of their own, and gains where there are none. Its
-# blocked depthwise kernel computes one output a channel. Attention is broadcast, since the sum over
-# features leaves the blocked layout anyway.
+# ONNX Runtime keeps feature maps between convolutions in its own blocked layout, so that tokens
+# written as feature maps are faster. It adds biases in extra passes, so that fewer biases are
+# faster.
 ONNX = Format(
     name="onnx",
     suffix=".onnx",
     exporter="exporters.onnx_exporter",
     reader="slide_deploy.graph_checks.readers.onnx_file",
     targets=("onnxruntime:cpu",),
-    # ONNX Runtime leaves the rounding of float16 out on processors, and hides overflow with it.
+    # On CPUs ONNX Runtime skips the rounding to float16, which hides overflow.
     proved_on={"float16": "onnxruntime:rounded"},
     packages=("onnx", "onnxscript", "onnxruntime"),
     extra="onnx",
-    default_form="broadcast",
+    default_form="running-mean",
     passes=(
         "common_operators",
         "parallel_branches",
@@ -165,22 +161,21 @@ ONNX = Format(
         "added_constants",
         "movements",
         "absorbed_biases",
-        "head_products",
+        "head_matmuls",
         "biases_apart",
     ),
     precisions=("float32", "float16", "int8", "int8-weights"),
     quantiser="exporters.quantisation.onnx_file",
     quantised=("projections", "head"),
-    # Integer products are of tokens: a convolution of integers leaves the layout of convolutions.
-    # Biases stay apart, as a product and a bias in one would be no product of integers any more.
-    # Files of float16 are for GPUs, which gain where operators are few and tokens stay tokens.
+    # Integer matmuls apply to tokens: an integer convolution leaves the blocked layout. Biases are
+    # separate, because a matmul fused with its bias would not be an integer matmul. Float16 files
+    # are for GPUs, which are faster with few operators and with tokens as they are.
     other_passes={"int8": (*PASSES, "biases_apart"), "float16": PASSES},
 )
 
-# OpenVINO has normalisations as one operator, and adds biases for nothing. Its depthwise kernel as
-# well computes one output a channel; with K of them a convolution takes the slow path of general
-# groups. Its float16 files hold float16 weights and compute as the device likes. Int8 pays in
-# maps and attention, too (docs/quantised-operators.md).
+# OpenVINO has a single operator for normalisations and adds biases for free. Its float16 files hold
+# float16 weights; the device chooses the arithmetic. Int8 pays in feature maps and attention, too
+# (docs/quantised-operators.md).
 OPENVINO = Format(
     name="openvino",
     suffix=".xml",
@@ -189,7 +184,7 @@ OPENVINO = Format(
     targets=("openvino:cpu",),
     packages=("openvino",),
     extra="openvino",
-    default_form="per-offset",
+    default_form="running-mean",
     precisions=("float32", "float16", "bfloat16", "int8", "int8-weights"),
     companions=(".bin",),
     passes=PASSES,
@@ -200,11 +195,9 @@ OPENVINO = Format(
     quantised=("projections", "pointwise", "patches", "head", "attention"),
 )
 
-# What Apple's compiler makes of the passes was not measured. The Neural Engine computes on tensors
-# of rank 4 with the channels in the second axis, and gathers and slices along it fall back to the
-# processor. The per-offset form has no others, and is the only one whose convolutions are depthwise
-# in the engine's sense, one output a channel. Core ML's float16 is that of weights and arithmetic,
-# and "mixed" keeps all but the projections in float32.
+# Nothing was measured on Apple's devices, so the default is the form with the smallest graph.
+# running-mean loses too many bits in float16. Float16 applies to weights and arithmetic, and
+# "mixed" keeps everything but the projections in float32.
 COREML = Format(
     name="coreml",
     suffix=".mlpackage",
@@ -215,10 +208,10 @@ COREML = Format(
     made_for="coreml:all",
     packages=("coremltools",),
     extra="coreml",
-    default_form="per-offset",
+    default_form="depthwise",
     precisions=("float32", "float16", "mixed", "int8-weights", "palettes"),
     is_folder=True,
-    # First: where its converter makes a gather of a shift.
+    # Rolls come first, because the converter turns a cyclic shift into a gather.
     passes=("rolls", *PASSES),
     max_rank=5,
     takes_pictures=True,
@@ -228,8 +221,8 @@ COREML = Format(
     quantised=("projections", "pointwise", "convolutions", "head"),
 )
 
-# XNNPACK computes on maps with the channels last, and takes a whole network where all of it is
-# operators that it has: normalisations, and softmaxes along inner axes, are written out for it.
+# XNNPACK computes on NHWC feature maps, and takes over a whole network if it supports every
+# operator. So normalisations, and softmaxes along inner axes, are written out for it.
 LITERT = Format(
     name="litert",
     suffix=".tflite",
@@ -238,15 +231,15 @@ LITERT = Format(
     targets=("litert:cpu", "litert:reference"),
     packages=("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
     extra="litert",
-    default_form="dual",
+    default_form="running-mean",
     precisions=("float32", "float16"),
     meanings={"float16": "weights in float16; arithmetic in float32"},
-    # Last: what it writes out is what other passes look for.
+    # Writing out comes last, because other passes look for the original operators.
     passes=(*PASSES, "written_out"),
 )
 
-# Core ML's successor, whose package is a beta. What Apple's devices make of the passes was not
-# measured. Their units are those that Core ML's form was chosen for, so that it has the same one.
+# Core ML's successor, a beta. The effect of the passes was not measured. It uses Core ML's default
+# form, for the same reasons.
 COREAI = Format(
     name="coreai",
     suffix=".aimodel",
@@ -255,15 +248,15 @@ COREAI = Format(
     targets=("coreai:cpu",),
     packages=("coreai", "coreai_torch"),
     extra="coreai",
-    default_form="per-offset",
+    default_form="depthwise",
     is_folder=True,
     passes=PASSES,
     is_preview=True,
 )
 
-# XNNPACK gets what it does not take written as what it takes (``exporters.executorch_operators``):
-# only normalisations of tokens and the mean of the classifier run on ExecuTorch's own kernels.
-# Flat is the fastest form then, and depthwise by far the slowest (tuning/defaults.json).
+# ``exporters.executorch_operators`` rewrites what XNNPACK does not support. Only normalisations of
+# tokens and the mean of the classifier then run on ExecuTorch's own kernels. Flat is the fastest
+# form there, and depthwise by far the slowest (tuning/defaults.json).
 EXECUTORCH = Format(
     name="executorch",
     suffix=".pte",
@@ -281,22 +274,22 @@ EXECUTORCH = Format(
 FORMATS = (ONNX, OPENVINO, COREML, LITERT, EXECUTORCH, COREAI)
 
 
-def refuse_delegate(formats: Sequence[Format], wished: str | None) -> None:
-    """Refuse a delegate that none of the formats has.
+def refuse_delegate(formats: Sequence[Format], name: str | None) -> None:
+    """Refuse a delegate that no format supports.
 
     Raises:
-        InputError: if no format has delegates, or one that has them lacks this one.
+        InputError: if no format has delegates, or if one that has them lacks this one.
     """
-    if wished is None:
+    if name is None:
         return
     able = [format for format in formats if format.delegates]
     if not able:
         having = " or ".join(format.name for format in FORMATS if format.delegates)
         raise InputError(
-            f"--delegate {wished} is for {having}: add it to the formats, or leave --delegate out."
+            f"--delegate {name} is for {having}: add it to the formats, or leave --delegate out."
         )
     for format in able:
-        format.delegate(wished)
+        format.delegate(name)
 
 
 def known_formats() -> tuple[Format, ...]:
@@ -315,7 +308,7 @@ def suffixes() -> tuple[str, ...]:
 
 
 def format_named(name: str) -> Format:
-    """A format by its name.
+    """Find a format by its name.
 
     Raises:
         InputError: if there is none.
@@ -327,16 +320,16 @@ def format_named(name: str) -> Format:
 
 
 def find_format(path: Path) -> Format | None:
-    """The format of a file, by its suffix in any spelling; None if it is no known one."""
+    """Find the format of a file by its suffix, in any case; None if it is unknown."""
     suffix = path.suffix.lower()
     return next((format for format in FORMATS if format.suffix == suffix), None)
 
 
 def format_of(path: Path) -> Format:
-    """The format of a file, by its suffix in any spelling.
+    """Find the format of a file by its suffix, in any case.
 
     Raises:
-        InputError: if it is no known one.
+        InputError: if it is unknown.
     """
     found = find_format(path)
     if found is None:
@@ -346,10 +339,6 @@ def format_of(path: Path) -> Format:
 
 
 def format_run_on(target: str) -> Format | None:
-    """The format that is written for a target, by its runtime; None if none is.
-
-    Args:
-        target: RUNTIME:DEVICE.
-    """
+    """Find the format for the runtime of a target RUNTIME:DEVICE; None if there is none."""
     runtime = target.split(":")[0]
     return next((format for format in FORMATS if format.target.split(":")[0] == runtime), None)

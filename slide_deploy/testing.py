@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def assert_graph_valid(path: Path | str, policy: Path | str | None = None) -> None:
-    """Fail unless a file keeps every rule.
+    """Fail unless a file satisfies every graph rule.
 
     Args:
-        path: an ``.onnx`` file, an OpenVINO ``.xml`` or an ``.mlpackage`` folder.
-        policy: ``standard-ops``, ``portable`` or a policy file; if left out, ``standard-ops`` for
-            a file that slide-deploy wrote, and ``portable`` for any other.
+        path: an exported file of any format.
+        policy: ``standard-ops``, ``portable`` or a policy file. The default is ``standard-ops`` for
+            files that slide-deploy wrote, and ``portable`` for others.
 
     Raises:
-        AssertionError: names every rule that is broken, where, and what to do.
+        AssertionError: names every broken rule, the node and the remedy.
         InputError: if the file or the policy cannot be used.
     """
     report = check_file(path, None if policy is None else named_policy(str(policy)))
@@ -47,19 +47,18 @@ def assert_parity(
     overrides: "Overrides | None" = None,
     inputs: Any = None,
 ) -> None:
-    """Fail unless a file answers as its network does; needs torch.
+    """Fail unless a file computes the outputs of its network. Requires torch.
 
     Args:
-        path: the written file; it runs on its own runtime.
-        network: the trained checkpoint, or a network of your own: a module, or what
-            ``slide_deploy.load`` gives.
-        precision: one of ``slide_deploy.precisions``: how far the answers may be off.
-        overrides: what the export was told of the checkpoint, the image size for example.
-        inputs: of a module: an example of what it takes, as for ``slide_deploy.export``.
+        path: the exported file; it runs on its own runtime.
+        network: the trained checkpoint, a module, or what ``slide_deploy.load`` returns.
+        precision: one of ``slide_deploy.precisions``; it sets the limit of the error.
+        overrides: settings of the checkpoint that the export was given, such as the image size.
+        inputs: for a module, example inputs as for ``slide_deploy.export``.
 
     Raises:
-        AssertionError: names the inputs on which they disagree and the first layer that does.
-        InputError: if one of the two cannot be used.
+        AssertionError: names the cases in which they disagree and the first layer that does.
+        InputError: if the file or the network cannot be used.
     """
     from torch import nn
 
@@ -81,9 +80,9 @@ def assert_parity(
         trained = deployable_checkpoint(load_checkpoint(network, overrides), features=features)
     result = verify_file(file, trained, precision)
     if not result.passed:
-        parting = locate(file, trained, precision)
+        divergence = locate(file, trained, precision)
         raise AssertionError(
             f"{path} disagrees with {trained.origin.name} on {', '.join(result.failures)}: largest "
             f"relative error {result.worst.max_relative:.1e}, {result.worst.snr_db:.0f} dB; the "
-            f"first layer that disagrees is {parting.first_wrong}"
+            f"first layer that disagrees is {divergence.first_wrong}"
         )

@@ -29,7 +29,7 @@ from slide_deploy.models.host_network import are_features
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
 from slide_deploy.verification import verify
-from slide_deploy.verification.divergence import Parting
+from slide_deploy.verification.divergence import Divergence
 from slide_deploy.verification.parity import Verification
 from tests.shared import once
 
@@ -114,7 +114,7 @@ def verify_file(path: Path, checkpoint: Checkpoint, precision: str = "float32") 
     return verify.verify_file(path, against(path, checkpoint), precision)
 
 
-def locate(path: Path, checkpoint: Checkpoint) -> Parting:
+def locate(path: Path, checkpoint: Checkpoint) -> Divergence:
     """The first layer of a checkpoint that a file computes differently."""
     return verify.locate(path, against(path, checkpoint))
 

@@ -1,6 +1,7 @@
 """The arrows between the rooms point one way."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -13,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 
 # Room: what it may import of this project. A room stands for itself and all below it.
 ARROWS = {
-    "slide_deploy.errors": set(),
+    "slide_deploy.errors": {"slide_deploy.terminal.printable"},
+    "slide_deploy.files.reading": set(),
     "slide_deploy.files": set(),
     "slide_deploy.process": set(),
     "slide_deploy.saved": set(),
@@ -25,7 +27,7 @@ ARROWS = {
     "slide_deploy.formats": {"slide_deploy.errors"},
     "slide_deploy.precisions": {"slide_deploy.errors"},
     "slide_deploy.files.model_files": {"slide_deploy.errors", "slide_deploy.formats"},
-    "slide_deploy.folding.surgery": set(),
+    "slide_deploy.folding.surgery": {"slide_deploy.errors"},
     "slide_deploy.process.torch_defaults": set(),
     "slide_deploy.parsing": {"slide_deploy.errors"},
     "slide_deploy.files.moves": set(),
@@ -52,6 +54,7 @@ ARROWS = {
     "slide_deploy.folding.formulas": {"slide_deploy.errors"},
     "slide_deploy.models": {"slide_deploy.errors", "slide_deploy.folding.formulas"},
     "slide_deploy.checkpoint": {
+        "slide_deploy.files.reading",
         "slide_deploy",
         "slide_deploy.errors",
         "slide_deploy.formats",
@@ -70,7 +73,6 @@ ARROWS = {
         "slide_deploy.folding.formulas",
         "slide_deploy.models",
     },
-    "slide_deploy.folding.wrappers": {"slide_deploy.errors", "slide_deploy.folding.surgery"},
     "slide_deploy.foreign": {
         "slide_deploy.errors",
         "slide_deploy.folding.layer",
@@ -89,7 +91,6 @@ ARROWS = {
         "slide_deploy.passes.report",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
     },
     "slide_deploy.passes.report": set(),
     "slide_deploy.lowerings": {
@@ -125,7 +126,8 @@ ARROWS = {
         "slide_deploy.process.torch_defaults",
     },
     "slide_deploy.tuning": {
-        "slide_deploy.tuning.strict",
+        "slide_deploy.files.reading",
+        "slide_deploy.files.validation",
         "slide_deploy.errors",
         "slide_deploy.formats",
         "slide_deploy.files.folders",
@@ -147,7 +149,6 @@ ARROWS = {
         "slide_deploy.folding.model",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
         "slide_deploy.files.writing",
     },
     "slide_deploy.verification.draws": {"slide_deploy.errors"},
@@ -193,6 +194,7 @@ ARROWS = {
         "slide_deploy.process.torch_defaults",
     },
     "slide_deploy.verification.reference_outputs": {
+        "slide_deploy.files.reading",
         "slide_deploy.backends",
         "slide_deploy.verification.cases",
         "slide_deploy.files.companions",
@@ -241,6 +243,7 @@ ARROWS = {
         "slide_deploy.hosts",
     },
     "slide_deploy.graph_checks": {
+        "slide_deploy.files.reading",
         "slide_deploy",
         "slide_deploy.saved.aimodel",
         "slide_deploy.terminal.console",
@@ -254,6 +257,7 @@ ARROWS = {
         "slide_deploy.files.model_files",
         "slide_deploy.precisions",
         "slide_deploy.saved.tflite",
+        "slide_deploy.files.validation",
     },
     "slide_deploy.files.companions": {
         "slide_deploy.errors",
@@ -261,8 +265,9 @@ ARROWS = {
         "slide_deploy.graph_checks",
         "slide_deploy.files.hashing",
     },
-    "slide_deploy.tuning.strict": set(),
+    "slide_deploy.files.validation": set(),
     "slide_deploy.evaluation": {
+        "slide_deploy.files.reading",
         "slide_deploy",
         "slide_deploy.files.companions",
         "slide_deploy.terminal.console",
@@ -276,7 +281,7 @@ ARROWS = {
         "slide_deploy.terminal.printable",
         "slide_deploy.backends",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.tuning.strict",
+        "slide_deploy.files.validation",
     },
     "slide_deploy.machine": set(),
     "slide_deploy.backends.doctor": {
@@ -287,6 +292,7 @@ ARROWS = {
     },
     "slide_deploy.terminal.tables": set(),
     "slide_deploy.terminal.console": {
+        "slide_deploy.terminal.printable",
         "slide_deploy.backends.doctor",
         "slide_deploy.verification.noise",
         "slide_deploy.verification.parity",
@@ -300,6 +306,7 @@ ARROWS = {
     # What files say of their image: whoever writes, runs or proves one reads it.
     "slide_deploy.images.description": {"slide_deploy.errors", "slide_deploy.terminal.printable"},
     "slide_deploy.images": {
+        "slide_deploy.files.reading",
         "slide_deploy.errors",
         "slide_deploy.images.description",
         "slide_deploy.parsing",
@@ -322,7 +329,7 @@ VERSION = "slide_deploy.__version__"
 # Importable on a device without torch.
 WITHOUT_TORCH = (
     *("backends", "graph_checks", "saved", "verification.parity", "precisions", "machine"),
-    *("terminal.console", "errors", "formats", "tuning.store", "tuning.defaults"),
+    *("terminal.console", "errors", "formats", "tuning.store"),
     *(
         "files.companions",
         "images.collection",
@@ -339,6 +346,7 @@ WITHOUT_TORCH = (
 )
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     found = {}
     for package in ("slide_deploy", "exporters", "benchmarks"):
@@ -348,6 +356,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Modules that a file imports, at the top or late."""
     names = set()

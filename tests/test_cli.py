@@ -134,7 +134,7 @@ def test_export_verify_and_fold(run, tmp_path: Path) -> None:
     assert (code, "fold: already folded" in out) == (0, True)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_export_in_another_lowering(run, tmp_path: Path) -> None:
     call = (
         "export",
@@ -161,7 +161,7 @@ def test_the_help_of_export_names_every_form(run) -> None:
 
     words = " ".join(run("export", "--help")[1].replace("│", " ").split())
     assert "--lowering" in words
-    assert "per-offset/4" in words
+    assert "flat/4" in words
     assert all(form in words for form in FORMS)
 
 
@@ -256,6 +256,7 @@ def test_features_from_export_to_check_and_verify(run, tmp_path: Path, small: Pa
     assert "export the model without --features" in err
 
 
+@pytest.mark.slow
 def test_another_image_size_from_export_to_verify(run, tmp_path: Path) -> None:
     at = ("--image-size", "128x64", "--keep-windows")
     code, out, _ = run("export", NANO, "--to", "onnx", "--out", tmp_path, *at)
@@ -273,11 +274,10 @@ def test_a_file_that_disagrees_is_exit_1(run, tmp_path: Path, monkeypatch, small
 
     def wrong(*arguments):
         right = references(*arguments)
-        answers = [
-            {name: np.zeros_like(value) for name, value in answer.items()}
-            for answer in right.answers
+        outputs = [
+            {name: np.zeros_like(value) for name, value in each.items()} for each in right.outputs
         ]
-        return replace(right, answers=tuple(answers))
+        return replace(right, outputs=tuple(outputs))
 
     references = pipeline.trained_outputs
     monkeypatch.setattr(pipeline, "trained_outputs", wrong)
@@ -343,7 +343,7 @@ def test_unusable_options(refused, tmp_path: Path) -> None:
         ("flat/", "give FORM or FORM/STRIPS"),
         ("flat/-1", "give FORM or FORM/STRIPS"),
         ("flat/0", "give 1 or more"),
-        ("flat/9", "layers.1.blocks.0.attn as flat/9: A map of 8 rows cannot be cut into 9 bands"),
+        ("flat/9", "layers.1.blocks.0.attn as flat/9: A map of 8 rows cannot be cut into 9 strips"),
     ):
         call = ("export", NANO, "--to", "onnx", "--out", out, "--lowering", text)
         assert said in refused(*call), text

@@ -175,7 +175,10 @@ print([name for name in ("torch", "onnx", "onnxruntime", "openvino") if name in 
         (("export", "m.pth", "--precision", "f"), ["float32", "float16"]),
         (("export", "m.pth", "--lowering", ""), [AUTO, *completion.FORMS]),
         (("fold", "m.pth", "--weights", "a"), ["auto", "averaged"]),
-        (("tune", "--form", "d"), ["depthwise", "dual"]),
+        (("tune", "--form", "d"), ["depthwise"]),
+        (("export", "m.pth", "--preset", "a"), ["apple", "android"]),
+        # Nothing is offered for files: the shell completes their names itself.
+        (("check", "m"), [""]),
         (("bench", "--precision", "b"), ["bfloat16"]),
         (("tune", "--target", "openvino"), [f"openvino:{name}" for name in OPENVINO]),
         (("export", "m.pth", "--image"), ["--image-size"]),
@@ -202,7 +205,31 @@ def test_completion_can_be_shown_and_installed() -> None:
         env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
     ).stdout
     assert "_SLIDE_DEPLOY_COMPLETE=complete_bash" in out
+    assert "complete -o default" in out  # files, where the command offers nothing
     assert out.rstrip().endswith("slide-deploy")
+
+
+@pytest.mark.parametrize(
+    ("shell", "files"),
+    [
+        ("bash", [".bashrc", ".bash_completions/slide-deploy.sh"]),
+        ("zsh", [".zshrc", ".zfunc/_slide-deploy"]),
+        ("fish", [".config/fish/completions/slide-deploy.fish"]),
+    ],
+)
+def test_completion_is_installed_for_a_shell(tmp_path: Path, shell: str, files: list[str]) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "slide_deploy", "--install-completion", shell],
+        check=True,
+        capture_output=True,
+        env={
+            **os.environ,
+            "HOME": str(tmp_path),
+            "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
+        },
+    )
+    assert all((tmp_path / name).stat().st_size for name in files)
+    assert "_SLIDE_DEPLOY_COMPLETE" in (tmp_path / files[-1]).read_text()
 
 
 def test_completed_names_are_those_of_their_owners() -> None:

@@ -23,18 +23,10 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run the command line in this process; gives exit code, stdout and stderr."""
+def run(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run the command line with a cache of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(exit.value.code or 0), out, err
-
-    return call
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +78,7 @@ def calls(
 
 
 def tune(table: Path) -> tuple[object, ...]:
-    forms = ("--form", "depthwise", "--form", "dual", "--strips", "1", "--seconds", "0.1")
+    forms = ("--form", "depthwise", "--form", "flat", "--strips", "1", "--seconds", "0.1")
     target = ("--target", "onnxruntime:cpu", "--threads", "1", "--out", table)
     return ("tune", "--attention", "32x8x8", *target, *forms)
 
@@ -256,6 +248,7 @@ def test_too_many_strips_are_refused_before_folding(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_what_was_measured_outlives_a_place_that_fails(
     run: Run, scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from slide_deploy import cli
 from slide_deploy.cli.source import Source
 from slide_deploy.tasks.contests import find_attentions
 
@@ -20,7 +19,7 @@ NET = """
 import torch
 from torch import nn
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
-from tests.foreign.classes import Theirs
+from tests.foreign.classes import ForeignAttention
 from tests.foreign.written_otherwise import OneBranch
 
 print("imported")
@@ -32,7 +31,7 @@ class Classifier(nn.Module):
         self.stem = nn.Conv2d(3, dim, 4, 4)
         self.norm = nn.BatchNorm2d(dim)
         config = SlideAttentionConfig(dim, 2, 3)
-        self.attn = Theirs(dim, 2) if foreign else SlideAttention(config)
+        self.attn = ForeignAttention(dim, 2) if foreign else SlideAttention(config)
         self.head = nn.Linear(dim, 5)
 
     def maps(self, image):
@@ -72,20 +71,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "own_cli_net.py").write_text(NET)
     yield tmp_path
     sys.modules.pop("own_cli_net", None)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process; gives exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(exit.value.code or 0), out, err
-
-    return call
 
 
 def weights(file: Path, seed: int = 0, **settings: Any) -> Path:
@@ -134,7 +119,8 @@ def test_who_forgets_the_weights_sees_it(run: Run) -> None:
     named = ("--model", "own_cli_net:Classifier", *IMAGE)
     code, out, err = run("export", *named, "--to", "onnx")
     assert code == 0, err
-    assert "note: weights are as own_cli_net:Classifier made them, random" in " ".join(out.split())
+    note = "note: the weights are those that own_cli_net:Classifier creates, random"
+    assert note in " ".join(out.split())
     # Random weights are the same again.
     assert run("verify", "exported/classifier.onnx", *named, "--locate")[0] == 0
 
@@ -236,4 +222,4 @@ def test_fold_names_the_layer_that_stays_and_why(run: Run, folder: Path) -> None
     code, said, _ = run("fold", "--model", "own_cli_net:Alone", *IMAGE, "-o", "a.safetensors")
     assert code == 0
     said = " ".join(said.split())
-    assert "attn (OneBranch) stays as it is: it has one branch only (dep_conv)" in said
+    assert "attn (OneBranch) stays as it is: it has only one branch (dep_conv)" in said

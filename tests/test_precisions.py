@@ -14,7 +14,6 @@ from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.graph_checks.rules.precision import RULE
 from slide_deploy.precisions import Limit, Precision, precision_named
-from slide_deploy.tuning.defaults import measured_as
 from tests.graph_checks.quantised.quantisers import quietly, static
 from tests.graph_checks.small_models import Files, exported_smallest
 from tests.support import exported, exported_path, golden_swin, verify_file
@@ -56,8 +55,8 @@ def test_an_unknown_one_is_refused_in_a_sentence() -> None:
 def test_verification_and_tuning_take_its_record() -> None:
     path = exported_path(exported(NANO.load()), "onnx")
     assert verify_file(path, NANO.load(), "int4").limit == INT4.limit
-    assert measured_as("openvino:npu", "int4") == "float16"
-    assert measured_as("openvino:cpu", "int4") == "int4"
+    assert precision_named("int4").measured_on("openvino:npu") == "float16"
+    assert precision_named("int4").measured_on("openvino:cpu") == "int4"
 
 
 @pytest.fixture

@@ -39,14 +39,14 @@ def test_what_is_given_wins(name: str) -> None:
         preset=name,
         to=("coreml", "onnx"),
         precision="mixed",
-        lowering="dual/2",
+        lowering="flat/2",
         dynamic_batch=name != "gpu",
         embed_preprocessing=False,
     )
     choices = chosen(wishes)
     assert choices.formats == ("coreml", "onnx")
     assert (choices.precision, choices.dynamic_batch) == ("mixed", name != "gpu")
-    assert choices.lowering == "dual/2"
+    assert choices.lowering == "flat/2"
     assert not choices.preprocessing.embedded
     assert chosen(Wishes(preset=name, lowering="auto")).lowering == "auto"
     assert chosen(Wishes(preset=name, tune=True)).lowering == "auto"
@@ -62,6 +62,7 @@ def test_without_a_preset_a_format_is_asked_for() -> None:
     assert (choices.precision, choices.lowering) == ("float32", "auto")
 
 
+@pytest.mark.slow
 def test_a_command_with_a_preset(run, nano: Golden, tmp_path: Path) -> None:
     out = tmp_path / "out"
     # A network of random weights this small loses more in float16 than may be lost.

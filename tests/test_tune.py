@@ -1,14 +1,13 @@
 """The command that tunes: what it writes, keeps and refuses. Nothing is timed here."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.tuning import Decision
-from slide_deploy import cli, formats
+from slide_deploy import formats
 from slide_deploy.backends.registry import target_named
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.errors import InputError
@@ -25,22 +24,14 @@ NANO = GOLDEN / "slide_swin_nano.pth"
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+def run(run, monkeypatch, tmp_path):
     monkeypatch.setattr(store, "user_file", lambda: tmp_path / "cache" / "tuning.json")
     monkeypatch.setattr(contests, "user_file", store.user_file)
     shipped = tmp_path / "shipped.json"  # what was measured for the wheel is of no matter here
     shipped.write_text(json.dumps({"version": TABLE_VERSION, "entries": []}))
     monkeypatch.setattr(store, "shipped_file", lambda: shipped)
     monkeypatch.setattr(contests, "shipped_file", lambda: shipped)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(exit.value.code or 0), out, err
-
-    return call
+    return run
 
 
 @pytest.fixture
@@ -66,25 +57,25 @@ def decide(monkeypatch):
 
 @pytest.mark.slow
 def test_each_geometry_of_a_checkpoint_is_decided_and_found_again(run, decide, tmp_path) -> None:
-    code, out, err = run("tune", NANO, "--target", "onnxruntime:cpu", "--form", "dual")
+    code, out, err = run("tune", NANO, "--target", "onnxruntime:cpu", "--form", "depthwise")
     assert code == 0, err
     assert max(map(len, out.splitlines())) <= 100
-    assert "dual/2" in out and "flat was dropped: it is wrong" in out
+    assert "depthwise/2" in out and "flat was dropped: it is wrong" in out
     table = read_table(tmp_path / "cache" / "tuning.json")
     assert len(table.entries) == len(decide.held) == 2
-    assert {entry.winner for entry in table.entries} == {"dual/2"}
+    assert {entry.winner for entry in table.entries} == {"depthwise/2"}
     assert table.entries[0].command.startswith("slide-deploy tune")
     found = contests.find_attentions(deployable_checkpoint(load_checkpoint(NANO)), ())
     choices = chooser("onnxruntime:cpu", tables=[table])
-    assert {str(choices(folded)) for folded in found.values()} == {"dual/2"}
+    assert {str(choices(folded)) for folded in found.values()} == {"depthwise/2"}
 
 
 def test_what_was_decided_is_the_present_choice_of_the_next_contest(run, decide, tmp_path) -> None:
     out = tmp_path / "table.json"
     size = ("--attention", "32x8x8", "--attention", "32x8x8:nchw")
-    arguments = ("tune", *size, "--target", "openvino:cpu", "--out", out, "--form", "dual")
+    arguments = ("tune", *size, "--target", "openvino:cpu", "--out", out, "--form", "depthwise")
     assert run(*arguments)[0] == 0
-    assert [str(contest.present) for contest in decide.held] == ["per-offset", "dual/2"]
+    assert [str(contest.present) for contest in decide.held] == ["running-mean", "depthwise/2"]
     assert {entry.geometry.layout for entry in read_table(out).entries} == {"tokens", "nchw"}
     assert run(*arguments, "--json", "-")[0] == 0
     assert len(read_table(out).entries) == 2
@@ -101,7 +92,7 @@ def test_json_holds_what_was_decided(run, decide, tmp_path) -> None:
 
 def test_strips_that_do_not_make_sense_are_left_out(run, decide) -> None:
     run("tune", "--attention", "32x8x8", "--target", "onnxruntime:cpu", "--strips", "7,1,4,2")
-    assert decide.held[0].strips == (1, 2, 4)  # bands of two rows, the halo of k = 3, at least
+    assert decide.held[0].strips == (1, 2, 4)  # strips of two rows, the halo of k = 3, at least
 
 
 def test_ctrl_c_keeps_what_was_decided(run, decide, monkeypatch, tmp_path) -> None:
@@ -186,6 +177,7 @@ def test_export_does_not_race_unasked(run, decide, tmp_path) -> None:
     assert not decide.held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "formats",
     [
@@ -300,11 +292,20 @@ def test_a_damaged_table_is_refused_before_anything_is_measured(run, decide, tmp
 def test_a_real_race_ends_in_an_entry(run, tmp_path) -> None:
     out = tmp_path / "table.json"
     code, _, err = run(
-        *("tune", *SIZE, "--target", "onnxruntime:cpu", "--form", "dual", "--form", "depthwise"),
+        *(
+            "tune",
+            *SIZE,
+            "--target",
+            "onnxruntime:cpu",
+            "--form",
+            "running-mean",
+            "--form",
+            "depthwise",
+        ),
         *("--strips", "1", "--seconds", "0.1", "--threads", "1", "--out", out),
     )
     assert code == 0, err
     (entry,) = read_table(out).entries
-    assert {trial.lowering for trial in entry.trials} == {"broadcast", "depthwise", "dual"}
+    assert {trial.lowering for trial in entry.trials} == {"running-mean", "depthwise"}
     assert not entry.dropped
     assert entry.runtime.startswith("onnxruntime ")

@@ -11,12 +11,12 @@ from slide_deploy.backends.web.site import Resource
 PAGE = Path(__file__).parent / "page"
 # What a worker runs, in an order in which each module stands behind those that it takes from.
 WORKER = (
-    *("clock.js", "process.js", "tensors.js", "timing.js", "session.js"),
+    *("process.js", "tensors.js", "timing.js", "session.js"),
     *("draws.js", "references.js", "candidate_worker.js"),
 )
 # What the page itself runs, likewise.
 FACE = (
-    *("clock.js", "process.js", "tensors.js", "timing.js", "session.js", "draws.js"),
+    *("process.js", "tensors.js", "timing.js", "session.js", "draws.js"),
     *("race.js", "elements.js", "figures.js", "plot.js", "facts.js", "result.js", "source.js"),
     "main.js",
 )

@@ -45,7 +45,7 @@ def _is_possible(proof: Proof, reference: Reference) -> bool:
     may_lack_noise = proof.relative == 0 or any(
         answer.values.dtype.kind != "f"
         for case in reference.cases
-        for answer in case.answers.values()
+        for answer in case.outputs.values()
     )
     return (
         1 <= proof.cases <= len(reference.cases)

@@ -11,7 +11,7 @@ from slide_deploy.errors import CheckFailed, InputError
 from slide_deploy.graph_checks.check import Report, check_file
 from slide_deploy.graph_checks.policy import Policy, named_policy
 from slide_deploy.images.prediction import Guess
-from slide_deploy.verification.divergence import Parting
+from slide_deploy.verification.divergence import Divergence
 from slide_deploy.verification.parity import Verification
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class FileVerdict:
     path: Path
     network: str
     verification: Verification
-    parting: Parting | None = None
+    parting: Divergence | None = None
     names_another_source: bool = False
     precision: str = "float32"
 

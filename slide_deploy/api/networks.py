@@ -129,9 +129,8 @@ def lower(
 
     Args:
         model: as for ``fold``; it is folded first where it is not. It is left as it is.
-        lowering: the form: "depthwise", "per-offset", "broadcast", "running-mean", "dual" or
-            "flat", with a number of strips as "per-offset/4". A mapping gives one for each
-            attention by its name in the folded network.
+        lowering: the form: "depthwise", "running-mean" or "flat", with a number of strips as
+            "flat/4". A mapping gives one for each attention by its name in the folded network.
 
     Returns:
         A copy that computes the same.

@@ -1,8 +1,7 @@
-"""A written file on a device: one folder a runtime.
+"""Open and run written files, with one folder per runtime.
 
-Verification, tuning and benchmarks open files here.
-
-Importable without torch; each runtime's library is imported when a file is opened.
+Verification, tuning and benchmarks open files here. Importing this package imports neither torch
+nor a runtime; a runtime's library is imported when a file is opened.
 """
 
 from slide_deploy.backends.base import Port, Session

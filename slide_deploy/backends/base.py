@@ -1,4 +1,4 @@
-"""What every backend answers to: a file and a configuration in, a session out."""
+"""The contract of every backend: a `Target` opens a file in a `Configuration` as a `Session`."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,19 +10,51 @@ from typing import Protocol
 
 import numpy as np
 
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.native_messages import message_lines
 from slide_deploy.errors import InputError
 
 Feeds = Mapping[str, np.ndarray]
 BFLOAT16 = "bfloat16"
-# Times one stage of a cold start: ``with stage("compile"): ...``. The names are "import", "read"
-# and "compile", as far as a runtime tells them apart.
+# Times one stage of a cold start: ``with stage("compile"): ...``. The stages are "import", "read"
+# and "compile"; a runtime that combines two of them uses one name for both.
 Stage = Callable[[str], AbstractContextManager[None]]
 
 
 def untimed(name: str) -> AbstractContextManager[None]:
-    """A `Stage` that nobody times."""
+    """Return a `Stage` that measures nothing."""
     return nullcontext()
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """How a target runs a file. Every setting is made explicitly, whatever the runtime's defaults.
+
+    Attributes:
+        threads: that one inference may use.
+        pinned: processors that the process is bound to; empty for no binding.
+        precision: of the arithmetic: "float32", "float16", "bfloat16", or "default" for the
+            runtime's own choice.
+        batch: images per call, if the file leaves the batch size open. None leaves the batch size
+            and every other open size as the file has it.
+        streams: calls that are in flight at a time.
+        shapes: input shapes by name, if the file leaves more sizes open than the batch.
+        options: of the runtime, by its own names; they override all other settings.
+        environment: variables for the process, because runtimes read some settings from there.
+    """
+
+    threads: int = 1
+    pinned: tuple[int, ...] = ()
+    precision: str = "float32"
+    batch: int | None = 1
+    streams: int = 1
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def images(self) -> int:
+        """Images per call; 1 if the file fixes the batch size."""
+        return self.batch or 1
 
 
 @dataclass(frozen=True)
@@ -30,10 +62,10 @@ class Port:
     """An input of an opened file.
 
     Attributes:
-        name: as the file calls it.
-        shape: None in the place of each size that is open.
-        dtype: of its values, as numpy spells it; "bfloat16", which numpy lacks, is fed as float32.
-        pixels: whether it takes pixels from 0 to 255 whatever its type, as Core ML's images are.
+        name: in the file.
+        shape: sizes of its dimensions; None for each open one.
+        dtype: in numpy's spelling. numpy lacks "bfloat16", so such an input is fed float32.
+        pixels: whether it takes pixels from 0 to 255 whatever its dtype, as Core ML images do.
     """
 
     name: str
@@ -43,32 +75,33 @@ class Port:
 
 
 class Stream(Protocol):
-    """Calls of one session, one at a time. Several streams may run side by side, each in a thread.
+    """Calls of one session, one at a time. Several streams may run in parallel, one per thread.
 
-    What is timed is ``run`` alone, and what is proved is what ``read`` gives after that very call.
+    Benchmarks time ``run`` alone. Verification checks the outputs that ``read`` returns after it.
     """
 
     def bind(self, feeds: Feeds) -> None:
-        """Hand over a tensor for each input, by its name, of its very type and a shape it takes."""
+        """Set a tensor for each input, by name, in the input's dtype and a shape that it takes."""
 
     def run(self) -> None:
-        """Run one inference on what was bound, and return when its outputs are complete."""
+        """Run one inference on the bound inputs, and return when its outputs are complete."""
 
     def read(self) -> Sequence[np.ndarray]:
-        """Every output of the last call, in the order of the session's names; copies."""
+        """Return copies of the last call's outputs, in the order of `Session.outputs`."""
 
 
 class FunctionStream:
-    """A stream of a function from inputs to outputs, for runtimes that bind nothing.
+    """A stream that calls a function, for runtimes that do not bind inputs.
 
     Args:
-        function: a tensor for each input in, every output out, in the order of the session's names.
+        function: takes a tensor for each input, by name, and returns the outputs in the order of
+            `Session.outputs`.
     """
 
     def __init__(self, function: Callable[[Feeds], Sequence[np.ndarray]]) -> None:
         self._function = function
         self._feeds: Feeds = {}
-        self._answers: Sequence[np.ndarray] = ()
+        self._outputs: Sequence[np.ndarray] = ()
 
     def bind(self, feeds: Feeds) -> None:
         """Keep the inputs."""
@@ -76,11 +109,11 @@ class FunctionStream:
 
     def run(self) -> None:
         """Call the function."""
-        self._answers = self._function(self._feeds)
+        self._outputs = self._function(self._feeds)
 
     def read(self) -> Sequence[np.ndarray]:
-        """Every output of the last call; copies."""
-        return [np.array(answer) for answer in self._answers]
+        """Return copies of the last call's outputs."""
+        return [np.array(output) for output in self._outputs]
 
 
 @dataclass(frozen=True)
@@ -88,15 +121,15 @@ class Session:
     """A written file, opened on a device in a configuration.
 
     Attributes:
-        runtime: what runs it, as tables show it, for example "onnxruntime".
+        runtime: name of the runtime in tables, for example "onnxruntime".
         version: of the runtime's library.
         inputs: in the order of the file.
         outputs: their names, in the order of the file.
-        new_stream: makes a stream with buffers of its own.
+        new_stream: makes a stream with its own buffers.
         facts: device and settings, as the runtime itself reports them, by its own names.
-        metadata: what the exporter stored with the file, by key.
-        clock: nanoseconds, monotonic.
-        is_apart: whether another process runs it, whose memory nobody here can tell.
+        metadata: entries that the exporter stored with the file, by key.
+        clock: returns nanoseconds; monotonic.
+        is_apart: whether the file runs in another process, whose memory cannot be measured here.
     """
 
     runtime: str
@@ -114,15 +147,15 @@ class Session:
         return self.new_stream()
 
     def __call__(self, feeds: Feeds) -> dict[str, np.ndarray]:
-        """Every output by its name, see `run_on`. One thread at a time."""
+        """Return every output by name; see `run_on`. One thread at a time."""
         return self.run_on(self._stream, feeds)
 
     def run_on(self, stream: Stream, feeds: Feeds) -> dict[str, np.ndarray]:
-        """Every output by its name, as one of this session's streams gives it.
+        """Run one inference on one of this session's streams, and return every output by name.
 
         Args:
-            stream: of `new_stream`.
-            feeds: a tensor for each input, by its name. Numbers of another precision are rounded.
+            stream: from `new_stream`.
+            feeds: a tensor for each input, by name. Numbers of another precision are rounded.
 
         Raises:
             InputError: if an input is missing or of another kind, or the runtime refuses it.
@@ -130,24 +163,25 @@ class Session:
         taken: dict[str, np.ndarray] = {}
         for port in self.inputs:
             if port.name not in feeds:
-                raise InputError(f"The file takes {port.name}, which it was not given.")
+                raise InputError(f"Input {port.name} of the file is missing: pass an array for it.")
             values = feeds[port.name]
             fed = "float32" if port.dtype == BFLOAT16 else port.dtype
             if not np.can_cast(values.dtype, fed, "same_kind"):
                 raise InputError(
-                    f"The file takes {port.name} as {port.dtype} and not as {values.dtype}."
+                    f"Input {port.name} of the file takes {port.dtype}, not {values.dtype}: "
+                    f"convert the array."
                 )
             taken[port.name] = np.asarray(values, fed, order="C")
         try:
             stream.bind(taken)
             stream.run()
-            answers = stream.read()
+            outputs = stream.read()
         except InputError:
             raise
-        except Exception as error:  # every runtime has errors of its own
+        except Exception as error:  # each runtime has its own error classes
             reason = message_lines(error)[0]
             raise InputError(f"{self.runtime} could not run the file ({reason}).") from error
-        return dict(zip(self.outputs, answers, strict=True))
+        return dict(zip(self.outputs, outputs, strict=True))
 
 
 @dataclass(frozen=True)
@@ -155,8 +189,8 @@ class Availability:
     """Whether a target can be used here.
 
     Attributes:
-        present: it can.
-        detail: device and version; or the reason why not, with the command that would help.
+        present: whether it can.
+        detail: device and version, or the reason why not with the command that helps.
     """
 
     present: bool
@@ -165,12 +199,12 @@ class Availability:
 
 @dataclass(frozen=True)
 class OperatorTime:
-    """What a runtime says of one of its operators, for one call.
+    """Time of one operator in one call, as the runtime's profiler reports it.
 
     Attributes:
-        name: of the node, as the runtime names it after its own optimiser.
-        operator: its kind, with the kernel where the runtime tells.
-        nanoseconds: mean of the profiled calls.
+        name: of the node in the graph after the runtime's optimiser.
+        operator: its kind, with the kernel if the runtime reports it.
+        nanoseconds: mean over the profiled calls.
     """
 
     name: str
@@ -185,16 +219,16 @@ class Target:
     Attributes:
         name: RUNTIME:DEVICE, for example "onnxruntime:cpu".
         suffixes: of the files that it runs.
-        find: looks for the library and the device; loads neither a file nor more than it must.
+        find: looks for the library and the device, and loads as little as possible.
         open: reads and compiles a file. Raises `InputError` for a file or a configuration that it
             cannot run, `MissingExtra` without its library; other errors are the runtime's own.
-        intermediates: every floating-point value inside a file for some inputs, by its name in the
-            common graph; None where the runtime does not tell.
-        profile: runs a file some calls and tells each operator's time; None where the runtime does
-            not tell.
-        runs: whether it runs a file of its suffixes; None if it runs all of them.
+        intermediates: returns every floating-point intermediate of a file for some inputs, by its
+            name in the common graph; None if the runtime does not expose them.
+        profile: runs a file for some calls and returns each operator's time; None if the runtime
+            has no profiler.
+        runs: whether it runs a given file with one of its suffixes; None if it runs all of them.
         processor: whether it runs on the CPU, whose limits are known.
-        is_timed: whether its speed means anything; False for what exists to prove files alone.
+        is_timed: whether its speed is meaningful; False for a target that only proves files.
     """
 
     name: str
@@ -209,23 +243,11 @@ class Target:
 
 
 def session_name(target: str, precision: str = "float32") -> str:
-    """What tables call a session: the runtime, with its device and precision where they stand out.
+    """Return the name of a session in tables, without the default device and precision.
 
     Args:
-        target: RUNTIME:DEVICE.
-        precision: of the arithmetic, as in `Configuration`.
+        target: RUNTIME:DEVICE; ":cpu" is left out.
+        precision: of the arithmetic, as in `Configuration`; float32 is left out.
     """
     name = target.removesuffix(":cpu")
     return name if precision in ("float32", "default") else f"{name} in {precision}"
-
-
-def message_lines(error: Exception) -> list[str]:
-    """What a native library says, at least one line.
-
-    It quotes names from the file. Where those are no UTF-8 its binding to Python raises
-    ``UnicodeDecodeError`` in place of the error, and the message is what could not be decoded.
-    """
-    text = str(error)
-    if isinstance(error, UnicodeDecodeError):
-        text = error.object.decode("utf-8", "replace")
-    return text.strip().splitlines() or [type(error).__name__]

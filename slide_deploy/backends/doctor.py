@@ -1,4 +1,4 @@
-"""What this machine can do, and what would help where it cannot."""
+"""What this machine can do, and which command helps if it cannot."""
 
 import platform
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from slide_deploy.backends.registry import TARGETS, target_named
 from slide_deploy.formats import known_formats
 from slide_deploy.machine import describe, fingerprint, usable_threads
 
-# Parts of the report, in this order; others follow as they come.
+# The first parts of the report, in this order. Other parts follow in order of appearance.
 INSTALLATION, MACHINE, MEASURED_ON = "installation", "machine", "targets of bench"
 
 
@@ -21,10 +21,11 @@ class Finding:
     """One line of the doctor's report.
 
     Args:
-        subject: what was looked at.
-        ok: whether it is usable; None for a plain fact, which is neither.
-        detail: its version, or the reason why not with the command that would help; or the fact.
-        part: of the report that it belongs to.
+        subject: what was examined.
+        ok: whether it is usable; None for a plain fact.
+        detail: its version, the reason why it is not usable with the command that helps, or the
+            fact.
+        part: heading of the report that it is under.
     """
 
     subject: str
@@ -34,9 +35,9 @@ class Finding:
 
 
 def examine() -> tuple[Finding, ...]:
-    """Look at this installation, this machine and the targets.
+    """Examine this installation, this machine and the targets.
 
-    Who knows more, the tuning tables for example, appends findings of a part of his own.
+    Callers append findings of other parts, for example about the tuning tables.
     """
     return (
         Finding("slide-deploy", True, f"{__version__}, Python {platform.python_version()}"),
@@ -49,7 +50,7 @@ def examine() -> tuple[Finding, ...]:
 
 
 def _machine() -> list[Finding]:
-    """Facts about the machine, one a line, and what a benchmark makes of them."""
+    """Return facts about the machine, one per line, and what a benchmark derives from them."""
     facts = describe()
     facts["usable threads"] = str(usable_threads())
     facts["fingerprint"] = fingerprint(facts)
@@ -57,7 +58,7 @@ def _machine() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
-    """Whether another distribution owns one of our names, which Python would import instead."""
+    """Report each of our packages that Python would import from another distribution."""
     home = Path(__file__).resolve().parents[2]
     findings = []
     for name in PACKAGES:
@@ -82,13 +83,13 @@ def _library(name: str, purpose: str) -> Finding:
 
 
 def _runtimes() -> list[Finding]:
-    """What proves the files of each format."""
+    """Return whether the runtimes that verify the files of each format are usable."""
     named = [target_named(name) for format in known_formats() for name in format.targets]
     return [_finding(target.name.rpartition(":")[0], target, INSTALLATION) for target in named]
 
 
 def _targets() -> list[Finding]:
-    """What bench could measure on here."""
+    """Return whether each target that ``bench`` can measure is usable here."""
     return [_finding(each.name, each, MEASURED_ON) for each in TARGETS if each.is_timed]
 
 

@@ -1,4 +1,4 @@
-"""A file that takes one image: what pictures are given to."""
+"""Open files that take one image, and run pictures through them."""
 
 import math
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from slide_deploy.backends.base import Port, Session
 from slide_deploy.backends.opening import open_file
 from slide_deploy.errors import InputError
 
-# A colour picture of 8192x8192, the largest that any model here takes, has 2**27.6 numbers. A
-# larger input comes from a damaged size.
+# The largest input of any model here, a colour picture of 8192x8192, has 2**27.6 elements. A larger
+# one comes from a damaged size.
 MAX_INPUT_ELEMENTS = 2**28
-# Normalised images, and pixels as they are.
+# Normalised images are floats; pixels are uint8.
 IMAGE_TYPES = ("float32", "float16", "float64", "uint8")
 
 
@@ -29,18 +29,18 @@ class ImageSession:
     session: Session
     image: Port
 
-    def answers(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Every output for one image, as the file gives it; a fixed batch is filled with the image.
+    def outputs(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Return every output for one image, by name. A fixed batch is filled with copies of it.
 
         Args:
-            image: one image, its batch of 1 included.
+            image: (1, channels, height, width).
 
         Raises:
             InputError: if the runtime refuses the image.
         """
         if not np.can_cast(image.dtype, self.image.dtype, "same_kind"):
             raise InputError(
-                f"The file takes {self.image.dtype} images and not {image.dtype} ones: give it "
+                f"The file takes {self.image.dtype} images, not {image.dtype} ones: give it "
                 f"pictures, as slide-deploy predict does."
             )
         images = np.repeat(image, self.image.shape[0] or 1, axis=0)
@@ -50,15 +50,15 @@ class ImageSession:
 def open_image_file(
     path: Path, precision: str = "float32", target: str | None = None
 ) -> ImageSession:
-    """Load a file that takes images.
+    """Open a file that takes images.
 
     Args:
         path: of the file.
-        precision: of the file: the runtime computes in it where it can be told so.
-        target: that runs it; the one that runs the file here if None.
+        precision: of the file; the runtime computes in it if that is an option of the runtime.
+        target: name of the target that runs it; None for the default target of the file.
 
     Raises:
-        InputError: if it is missing, of an unknown kind, cannot be loaded or takes anything else.
+        InputError: if the file is missing, of an unknown kind, cannot be loaded or takes no images.
     """
     session = open_file(path, precision, target)
     if len(session.inputs) != 1:

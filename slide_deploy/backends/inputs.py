@@ -1,11 +1,13 @@
-"""Random inputs for a file, from what its runtime says of them.
+"""Settle the open sizes of a file's inputs, and draw random inputs.
 
-Any number of inputs, of any type and rank. The open dimensions, which are None, are filled in:
+A file may have any number of inputs, of any type and rank. Open dimensions, which are None, are
+filled in:
 
-- the first one is the batch,
-- the others, and a first one that is no batch, are given by name: ``--shape NAME=1x3x224x224``.
+- an open first dimension gets the batch size,
+- any other open dimension, or a first one that is not the batch, is given by ``--shape
+  NAME=1x3x224x224``.
 
-Where the configuration names no batch, they stay open: whoever runs the file feeds what it takes.
+If the configuration sets no batch size, open dimensions stay open.
 """
 
 from collections.abc import Sequence
@@ -15,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import BFLOAT16, Port
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import BFLOAT16, Configuration, Port
 from slide_deploy.errors import InputError
 from slide_deploy.parsing import refuse_other_shapes, written
 
-# The type of pixels from 0 to 255.
+# The dtype of pixels from 0 to 255.
 PIXELS = "uint8"
-# What numpy can draw and every runtime can take.
+# Dtypes that numpy can draw and every runtime takes.
 _TYPES = (
     *("float16", "float32", "float64", "bool"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -30,11 +31,11 @@ _TYPES = (
 
 
 def sized(path: Path, inputs: Sequence[Port], configuration: Configuration) -> tuple[Port, ...]:
-    """Fill in the open dimensions, if the configuration names a batch.
+    """Return the inputs with open dimensions filled in, if the configuration sets a batch size.
 
     Raises:
-        InputError: if one stays open, if a given shape contradicts the file, if the file has
-            another batch than the configuration, or an input of a type that cannot be drawn.
+        InputError: if a dimension stays open, a given shape contradicts the file, the file fixes
+            another batch size than the configuration, or an input has a dtype that cannot be drawn.
     """
     declared = {described.name: described.shape for described in inputs}
     refuse_other_shapes(path, declared, configuration.shapes)
@@ -46,7 +47,7 @@ def sized(path: Path, inputs: Sequence[Port], configuration: Configuration) -> t
         if described.dtype not in _TYPES:
             raise InputError(
                 f"{path} takes {described.name} of type {described.dtype}, which the benchmark "
-                f"cannot draw: export it with inputs of {', '.join(_TYPES[:3])} or integers."
+                f"cannot generate: export it with inputs of {', '.join(_TYPES[:3])} or integers."
             )
         found.append(replace(described, shape=_shape(path, described, configuration)))
     _refuse_another_batch(path, inputs, found, configuration)
@@ -54,13 +55,13 @@ def sized(path: Path, inputs: Sequence[Port], configuration: Configuration) -> t
 
 
 def random_arrays(inputs: Sequence[Port]) -> dict[str, Any]:
-    """An array for each input, fresh and the same every time, whatever the order of the inputs.
+    """Return a new array for each input, the same on every call and in any order of the inputs.
 
-    Floating point is standard normal. Images of uint8 are noise from 0 to 255. Other integers are 0
-    or 1: an index into whatever has two entries.
+    Floating-point values are standard normal. Images of uint8 are noise from 0 to 255. Other
+    integers are 0 or 1, which are valid indices into any axis of at least two entries.
 
     Args:
-        inputs: whose sizes are settled; one that still is open becomes 1.
+        inputs: their sizes should be settled; an open size becomes 1.
     """
     arrays = {}
     for port in inputs:
@@ -77,7 +78,7 @@ def random_arrays(inputs: Sequence[Port]) -> dict[str, Any]:
 
 
 def drawn_shape(port: Port) -> tuple[int, ...]:
-    """The shape that `random_arrays` gives an input."""
+    """Return the shape that `random_arrays` uses for an input."""
     return tuple(1 if size is None else size for size in port.shape)
 
 
@@ -103,9 +104,9 @@ def _refuse_another_batch(
     found: Sequence[Port],
     configuration: Configuration,
 ) -> None:
-    """One input at least must have the batch first: throughput counts on it.
+    """Refuse inputs of which none has the batch size first, because throughput is computed from it.
 
-    Other inputs may have any first dimension: a table beside the images, say.
+    The other inputs may have any first dimension, for example a table beside the images.
     """
     batch = configuration.batch
     if any(port.shape and port.shape[0] == batch for port in found):
@@ -125,7 +126,7 @@ def _refuse_another_batch(
 
 
 def _example(described: Port, configuration: Configuration) -> tuple[int, ...]:
-    """Sizes that look like an image's, for the message."""
+    """Return plausible sizes of an image, as an example for the message."""
     plausible = (configuration.images, 3, 224, 224)
     return tuple(
         plausible[min(index, 3)] if size is None else size

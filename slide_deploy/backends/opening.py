@@ -1,11 +1,13 @@
-"""A file, opened on the target that runs it here; ``slide_deploy.formats`` names the targets."""
+"""Open a file on the target that runs it here.
+
+`slide_deploy.formats` lists the targets of each format.
+"""
 
 from pathlib import Path
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Session, Target, untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, Feeds, Session, Target, untimed
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
 from slide_deploy.files.model_files import require_model_file
@@ -15,13 +17,13 @@ from slide_deploy.precisions import FLOAT32, precision_named
 
 
 def target_for(path: Path, precision: str = FLOAT32.name) -> Target:
-    """The target that runs a file here: the first of its format that is present, else the last.
+    """Return the first target of the file's format that is present here, or else the last.
 
-    Where a format has targets that run some of its files only, these are asked first.
+    Targets that cannot run this particular file are left out.
 
     Args:
         path: of the file; it need not exist.
-        precision: of the file, for which its format may name a target of its own.
+        precision: of the file; a format may list a separate target for it.
 
     Raises:
         InputError: if no target runs files of that kind.
@@ -34,10 +36,10 @@ def target_for(path: Path, precision: str = FLOAT32.name) -> Target:
 
 
 def require_target(name: str) -> Target:
-    """A target by its name, which can be used here.
+    """Return a target by name, and check that it can be used here.
 
     Raises:
-        InputError: if there is none of that name, or it is not here.
+        InputError: if no target has that name, or it cannot be used here.
     """
     target = target_named(name)
     found = target.find()
@@ -47,11 +49,11 @@ def require_target(name: str) -> Target:
 
 
 def proof_configuration(target: str, precision: str = FLOAT32.name) -> Configuration:
-    """How a target runs a file to be proved: with all threads, and open sizes left open.
+    """Return the configuration for verifying a file: all threads, and open sizes left open.
 
     Args:
         target: its name.
-        precision: of the file: the target computes in it where it must be told so.
+        precision: of the file; the target is configured to compute in it if that is necessary.
 
     Raises:
         InputError: if there is no such precision.
@@ -65,13 +67,13 @@ def open_file(path: Path, precision: str = FLOAT32.name, target: str | None = No
 
     Args:
         path: of the file.
-        precision: of the file: the target computes in it where it must be told so.
-        target: where to, by its name; the one that runs the file here if None.
+        precision: of the file; the target is configured to compute in it if that is necessary.
+        target: name of the target; None for the default target of the file.
 
     Raises:
-        InputError: if the file is missing, of an unknown kind or cannot be opened, or the target is
-            not here.
-        MissingExtra: if the library of the file's own target is not installed.
+        InputError: if the file is missing, of an unknown kind or cannot be opened, or the target
+            cannot be used here.
+        MissingExtra: if the library of the default target is not installed.
     """
     chosen = target_for(path, precision) if target is None else require_target(target)
     require_model_file(path)
@@ -82,15 +84,15 @@ def open_file(path: Path, precision: str = FLOAT32.name, target: str | None = No
 
 
 def values_of(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
-    """Every value that a file computes for these inputs, as the file is written, by name.
+    """Return every intermediate that a file computes for these inputs, unoptimised, by name.
 
-    The last target of the format runs it: Core ML keeps its inner values to itself, so that
-    packages are always run by the interpreter.
+    The last target of the format runs the file. Core ML does not expose intermediates, so its
+    packages always run on the MIL interpreter.
 
     Raises:
         InputError: if the file is missing, of an unknown kind or cannot be run.
     """
     target = target_named(format_of(path).targets[-1])
     require_model_file(path)
-    assert target.intermediates is not None, f"{target.name} is last and shows no inner values"
+    assert target.intermediates is not None, f"{target.name} is last and has no intermediates"
     return target.intermediates(path, feeds)

@@ -1,4 +1,4 @@
-"""Which targets there are. Importing this imports no runtime, torch included."""
+"""All targets. Importing this module imports neither a runtime nor torch."""
 
 from importlib import import_module
 from pathlib import Path
@@ -25,12 +25,12 @@ _RUNTIMES = {name.split(":")[0] for name in _BY_NAME}
 
 
 def target_named(name: str) -> Target:
-    """A target by its name, or one of the user's own as "module:attribute".
+    """Return a target by name, or the user's own target as "module:attribute".
 
-    The names of the runtimes come first: a module that is called like one is not looked for.
+    The names of runtimes are reserved: a module with the name of a runtime is not imported.
 
     Raises:
-        InputError: if there is none of that name.
+        InputError: if no target has that name.
     """
     if name in _BY_NAME:
         return _BY_NAME[name]
@@ -52,25 +52,26 @@ def target_named(name: str) -> Target:
 
 
 def timed_target_named(name: str) -> Target:
-    """A target whose speed means something, by its name.
+    """Return a target by name, and check that its speed is meaningful.
 
     Raises:
-        InputError: if there is none of that name, or it exists to prove files alone.
+        InputError: if no target has that name, or it only proves files.
     """
     found = target_named(name)
     if not found.is_timed:
         timed = ", ".join(target.name for target in TARGETS if target.is_timed)
         raise InputError(
-            f"{name} proves files, and its speed says nothing of a device: choose one of {timed}."
+            f"{name} only proves files, and its speed is not that of a device: choose one of "
+            f"{timed}."
         )
     return found
 
 
 def targets_for(path: Path) -> tuple[Target, ...]:
-    """The targets that run files of a kind, whether or not they are present here.
+    """Return the targets that run files of this suffix, whether or not they are present here.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there are none.
     """
     found = tuple(target for target in TARGETS if path.suffix.lower() in target.suffixes)
     if not found:

@@ -1,6 +1,7 @@
-"""Sums and chains of convolutions as one convolution.
+"""Merge sums and chains of convolutions into one convolution.
 
-``shapes`` says which may be put together and what comes of it, ``kernels`` computes the weights,
-``operators`` and ``terms`` find them in a traced program, ``plan`` decides what pays, and ``proof``
-measures the outcome. ``slide_deploy.passes.parallel_branches`` rewrites programs with them.
+``shapes`` decides which convolutions can be merged and gives the shape of the result, ``kernels``
+computes the weights, ``operators`` and ``terms`` find them in a traced program, ``plan`` decides
+which merges pay, and ``proof`` measures the error. ``slide_deploy.passes.parallel_branches``
+rewrites programs with them.
 """

@@ -1,13 +1,13 @@
-"""Weights of sums and chains of convolutions, in float64.
+"""Compute the weights of sums and chains of convolutions, in float64.
 
 Chain, with offsets as in ``shapes``:
 
     W[o, i, at s1 d2 t + d1 j] = sum over m of W2[o, m, t] W1[m, i, j]
     b[o] = b2[o] + sum over m and t of W2[o, m, t] b1[m]
 
-Sum: kernels are added tap on tap, biases as they are. Groups become those that all branches keep
-apart: their greatest common divisor. A group of channels is a block of the matrix of a tap, with
-zeros between the finer groups that it takes together.
+Sum: kernels are added tap by tap, and so are biases. The number of groups becomes the greatest
+common divisor of all. A coarse group is a block matrix per tap, with zeros between the finer groups
+that it joins.
 """
 
 import itertools
@@ -25,10 +25,10 @@ _CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3
 
 @dataclass(frozen=True)
 class Kernel:
-    """A convolution.
+    """A convolution with its weights.
 
     Attributes:
-        shape: what it is.
+        shape: geometry of the convolution.
         weight: (outputs, inputs / groups, taps along each axis), float64.
         bias: (outputs), float64.
     """
@@ -38,12 +38,12 @@ class Kernel:
     bias: Tensor
 
     def rounded(self, dtype: torch.dtype) -> "Kernel":
-        """The same with numbers that a type can hold, still in float64."""
+        """Round the weights to a type; the result is still float64."""
         weight, bias = (each.to(dtype).double() for each in (self.weight, self.bias))
         return Kernel(self.shape, weight, bias)
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """Convolve float64 maps of (batch, inputs, size of each axis)."""
+        """Convolve float64 feature maps (batch, inputs, size of each axis)."""
         shape = self.shape
         pads = [each for pair in zip(shape.before, shape.after, strict=True) for each in pair[::-1]]
         around = functional.pad(maps, pads[::-1])
@@ -55,7 +55,7 @@ class Kernel:
         )
 
     def _depthwise(self, around: Tensor) -> Tensor:
-        """Tap by tap: torch takes ten times as long in float64."""
+        """Convolve tap by tap, because torch's kernel is ten times slower in float64."""
         axes = (1,) * len(self.shape.taps)
         spans = [
             _spans(size, taps, step, stride)
@@ -78,30 +78,30 @@ class Kernel:
 
 
 def diagonal(factor: Tensor, bias: Tensor, axes: int) -> Kernel:
-    """A factor and a bias for each channel as a convolution.
+    """Write a factor and a bias per channel as a convolution.
 
     Args:
         factor: (channels).
-        bias: the same.
-        axes: of the maps.
+        bias: (channels).
+        axes: number of spatial axes.
     """
     weight = factor.double().reshape(-1, 1, *(1,) * axes)
     return Kernel(pointwise(len(factor), axes), weight, bias.double())
 
 
 def identity(channels: int, axes: int) -> Kernel:
-    """A convolution that gives its input."""
+    """A convolution that returns its input."""
     ones = torch.ones(channels, dtype=torch.float64)
     return diagonal(ones, torch.zeros_like(ones), axes)
 
 
 def chain(second: Kernel, first: Kernel, shape: Shape) -> Kernel:
-    """A convolution of a convolution.
+    """Merge a convolution of a convolution.
 
     Args:
-        second: what is computed last.
-        first: what is computed from the source.
-        shape: what ``shapes.chained`` gives for the two.
+        second: the convolution that runs last.
+        first: the convolution that reads the source.
+        shape: the result of ``shapes.chained`` for both.
     """
     if second.shape.is_diagonal:
         factor = second.weight.flatten()
@@ -137,11 +137,11 @@ def chain(second: Kernel, first: Kernel, shape: Shape) -> Kernel:
 
 
 def add(kernels: Sequence[Kernel], shape: Shape) -> Kernel:
-    """The sum of convolutions of one input.
+    """Merge a sum of convolutions of one input.
 
     Args:
         kernels: at least one.
-        shape: what ``shapes.summed`` gives for theirs.
+        shape: the result of ``shapes.summed`` for their shapes.
     """
     if [kernel.shape for kernel in kernels] == [shape]:
         return kernels[0]
@@ -174,7 +174,7 @@ def _axes(shape: Shape, steps: Sequence[int]) -> list[tuple[_Axis, int]]:
 
 
 def _spans(size: int, taps: int, dilation: int, stride: int) -> list[slice]:
-    """Where each tap of an axis reads, for all outputs."""
+    """The slice of an axis that each tap reads, for all outputs."""
     count = (size - dilation * (taps - 1) - 1) // stride + 1
     length = (count - 1) * stride + 1
     return [slice(start, start + length, stride) for start in range(0, dilation * taps, dilation)]
@@ -183,7 +183,7 @@ def _spans(size: int, taps: int, dilation: int, stride: int) -> list[slice]:
 def _place(
     weight: Tensor, start: Sequence[int], steps: Sequence[int], taps: Sequence[int]
 ) -> Tensor:
-    """The part of the weights of one kernel where the taps of another lie, a view."""
+    """A view of the part of a kernel's weights where the taps of another kernel lie."""
     for axis, (first, step, count) in enumerate(zip(start, steps, taps, strict=True), -len(taps)):
         length = step * (count - 1) + 1
         weight = weight.narrow(axis, first, length).movedim(axis, 0)[::step].movedim(0, axis)
@@ -191,20 +191,20 @@ def _place(
 
 
 def _of_inputs(numbers: Tensor, shape: Shape) -> Tensor:
-    """Numbers of input channels beside the weights: (inputs) to (outputs, inputs / groups)."""
+    """Repeat numbers per input to match the weights: (inputs) to (outputs, inputs / groups)."""
     per_group = numbers.reshape(shape.groups, -1)
     return per_group.repeat_interleave(shape.outputs // shape.groups, 0)
 
 
 def _empty(shape: Shape) -> Tensor:
-    """Zeros for weights: (group, outputs, inputs, taps)."""
+    """Zero weights (group, outputs, inputs, taps)."""
     groups = shape.groups
     channels = (groups, shape.outputs // groups, shape.inputs // groups)
     return torch.zeros(*channels, *shape.taps, dtype=torch.float64)
 
 
 def _blocks(kernel: Kernel, groups: int) -> Tensor:
-    """Weights for coarser groups: (group, outputs, inputs, taps), zeros between the finer ones."""
+    """Weights in coarser groups (group, outputs, inputs, taps), with zeros between finer ones."""
     shape, weight = kernel.shape, kernel.weight
     fine = shape.groups // groups
     # (group, finer group, outputs, inputs, taps)

@@ -1,4 +1,4 @@
-"""Operators of ATen read as convolutions, factors and biases of each channel, and sums."""
+"""Read ATen operators as convolutions, factors and biases per channel, and sums."""
 
 import itertools
 import math
@@ -21,21 +21,21 @@ _TRANSPOSED = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
 _POOLS = {"avg_pool1d": 1, "avg_pool2d": 2, "avg_pool3d": 3}
 _NORMALISATIONS = {"batch_norm", "_native_batch_norm_legit_no_training", "native_batch_norm"}
 _NORMALISATIONS |= {"_native_batch_norm_legit", "cudnn_batch_norm", "_batch_norm_no_update"}
-_END = 2**63 - 1  # of a slice without an end
+_END = 2**63 - 1  # the end of a slice that has none
 
 
 class OperatorSteps:
     """Reads the operators of one program.
 
     Args:
-        constants: of the program.
+        constants: constants of the program.
     """
 
     def __init__(self, constants: Constants) -> None:
         self._constants = constants
 
     def of(self, node: Node) -> Step | Sum | Blocked | None:
-        """What an operator is; None for one that is nothing of the kind, or changes the type."""
+        """Classify an operator; None if it is no step and no sum, or if it changes the type."""
         step = self._of(node)
         operands = (
             [each for each, _ in step.addends]
@@ -73,7 +73,7 @@ class OperatorSteps:
         if name in ("add", "sub", "rsub"):
             return self._addition(found)
         if name in ("mul", "div"):
-            return self._product(found)
+            return self._multiplication(found)
         if name == "neg":
             return self._scaled(found.arguments["self"], node, -1.0, 0.0)
         if name in ("sum", "mean"):
@@ -110,7 +110,7 @@ class OperatorSteps:
             groups=groups,
             taps=tuple(map(int, taps)),
             stride=_each(given["stride"], axes),
-            # One tap has no neighbour: its dilation means nothing.
+            # A single tap has no neighbour, so its dilation has no meaning.
             dilation=tuple(
                 step if size > 1 else 1 for step, size in zip(dilation, taps, strict=True)
             ),
@@ -137,15 +137,15 @@ class OperatorSteps:
         mean, variance = given.get("running_mean"), given.get("running_var")
         is_training = given.get("training", given.get("train", False))
         if is_training or mean is None or variance is None:
-            return Blocked(operand, "its batch normalisation takes the statistics of each batch")
+            return Blocked(operand, "its batch normalisation uses the statistics of each batch")
         weight, bias, axes = given["weight"], given["bias"], len(shape(operand)) - 2
-        told = (mean, variance, weight, bias)
-        if not all(each is None or self._constants.holds(each) for each in told):
+        statistics = (mean, variance, weight, bias)
+        if not all(each is None or self._constants.holds(each) for each in statistics):
             return Blocked(operand, "its normalisation depends on the input")
         epsilon = given.get("eps", given.get("epsilon"))
 
         def kernel() -> Kernel:
-            centre, spread, gamma, beta = map(self._constants.value, told)
+            centre, spread, gamma, beta = map(self._constants.value, statistics)
             assert centre is not None
             assert spread is not None
             factor = 1 / torch.sqrt(spread + epsilon)
@@ -179,7 +179,7 @@ class OperatorSteps:
         )
         return Sum(addends, found.node)
 
-    def _product(self, found: Call) -> Step | Blocked | None:
+    def _multiplication(self, found: Call) -> Step | Blocked | None:
         one, other = found.arguments["self"], found.arguments["other"]
         if found.arguments.get("rounding_mode") is not None:
             return None
@@ -188,7 +188,7 @@ class OperatorSteps:
         if found.name == "mul" and self._is_constant(one):
             return self._scaled(other, found.node, one, 0.0)
         for value, factor in ((one, other), (other, one)):
-            # A number for each channel, as squeeze and excitation gives it.
+            # A number per channel, as in squeeze-and-excitation.
             sizes = shape(factor)
             is_factor = len(sizes) > 2 and all(same_size(each, 1) for each in sizes[2:])
             if is_factor and same_shape(value, found.node):
@@ -208,7 +208,7 @@ class OperatorSteps:
         of_bias: float = 1,
         is_divided: bool = False,
     ) -> Step | None:
-        """``factor * value + of_bias * bias``, each a number or a constant for each channel."""
+        """Read ``factor * value + of_bias * bias``, where each is a number or one per channel."""
         if not isinstance(value, Node) or not same_shape(value, node):
             return None
         sizes = shape(value)
@@ -235,7 +235,7 @@ class OperatorSteps:
 
 
 def _is_for_each_channel(constant: object, channels: int, axes: int) -> bool:
-    """Whether a constant is one number, or one for each channel of maps."""
+    """Whether a constant is one number, or one per channel of feature maps."""
     if not isinstance(constant, Node):
         return True
     sizes = shape(constant)
@@ -250,17 +250,17 @@ def _blocked(operand: object, why: str) -> Blocked | None:
 
 
 def _each(given: Any, axes: int) -> tuple[int, ...]:
-    """One number an axis, of what may be one for all."""
+    """Expand an argument to one number per axis."""
     given = [given] if isinstance(given, int) else list(given)
     return tuple(given * axes if len(given) == 1 else given)
 
 
 def _pads(given: Any, taps: Any, dilation: Axes) -> list[tuple[int, int]] | None:
-    """Zeros before and after along each axis; None where it is not known."""
+    """Zeros before and after each axis; None if they are unknown."""
     if given == "valid":
         return [(0, 0)] * len(taps)
     if given == "same":
-        # An odd number of zeros has the one more behind.
+        # If the number of zeros is odd, the extra one comes last.
         totals = [step * (size - 1) for size, step in zip(taps, dilation, strict=True)]
         return [(total // 2, total - total // 2) for total in totals]
     if isinstance(given, str):
@@ -281,7 +281,7 @@ def _pooling(found: Call) -> Step | Blocked | None:
     if given["ceil_mode"]:
         return Blocked(operand, "its average pooling rounds sizes up")
     if any(pads) and not given["count_include_pad"] and divisor is None:
-        return Blocked(operand, "its average pooling leaves out what it pads")
+        return Blocked(operand, "its average pooling does not count its padding")
     channels = sizes[1]
     if not isinstance(channels, int):
         return None
@@ -297,7 +297,7 @@ def _pooling(found: Call) -> Step | Blocked | None:
 
 
 def _padding(found: Call) -> Step | Blocked | None:
-    """Zeros around maps, or positions at their ends left out."""
+    """Read zero padding of feature maps, or a slice that crops their ends."""
     given, operand = found.arguments, stripped(found.arguments["self"])
     sizes = shape(operand)
     axes = len(sizes) - 2
@@ -314,7 +314,7 @@ def _padding(found: Call) -> Step | Blocked | None:
     else:
         pads = given["pad"]
         if given.get("mode", "constant") != "constant" or (given["value"] or 0) != 0:
-            return Blocked(operand, "it pads with something else than zeros")
+            return Blocked(operand, "it pads with values other than zero")
         if len(pads) > 2 * axes or not all(isinstance(each, int) for each in pads):
             return None
         for index, each in enumerate(pads):  # from the last axis on, before and after
@@ -332,7 +332,7 @@ def _padding(found: Call) -> Step | Blocked | None:
 
 
 def _stacked(found: Call) -> Sum | None:
-    """The sum or the mean of values that were stacked for it."""
+    """Read the sum or the mean of a stack that nothing else reads."""
     given = found.arguments
     stack = call(given["self"])
     if stack is None or stack.name != "stack" or len(stack.node.users) != 1:

@@ -1,4 +1,4 @@
-"""One convolution measured against the operators that it replaces."""
+"""Measure a merged convolution against the operators that it replaces."""
 
 import math
 from collections.abc import Sequence
@@ -17,23 +17,23 @@ from slide_deploy.folding.formulas import difference
 from slide_deploy.program.constants import Constants
 from slide_deploy.program.traced import evaluated, shape
 
-# What one convolution may lose by the rounding of its weights, in what the layers lose by computing
-# in their type. Over nine kinds of blocks, with variances of normalisations from 0 to 1e6 and means
-# up to 1e4, it was at most 0.42.
+# The allowed loss from rounding the merged weights, relative to what the original layers lose by
+# computing in their own type. Over nine kinds of blocks, with variances of normalisations from 0
+# to 1e6 and means up to 1e4, the ratio was at most 0.42.
 ROUNDINGS = 2.0
 
 
 @dataclass(frozen=True)
 class Measured:
-    """How far one convolution is from the operators that it replaces.
+    """How far a merged convolution is from the operators that it replaces.
 
-    All are largest differences, over the largest value where that exceeds 1, on random maps with
-    an interior and borders.
+    All figures are largest differences, relative to the largest value where that exceeds 1, on
+    random feature maps with an interior and borders.
 
     Attributes:
         error: both in float64.
-        rounding: both in float64, once the new weights are rounded to the program's type.
-        before: the operators as they are, computed in the program's type, from those in float64.
+        rounding: both in float64, after the new weights are rounded to the program's type.
+        before: the original operators in the program's type against those in float64.
     """
 
     error: float
@@ -53,10 +53,10 @@ def measure(
 
     Args:
         terms: the values, each with its factor.
-        source: what they are computed from.
-        kernel: the convolution of it.
-        values: of the program, whose operators between the two are run.
-        constants: of the program.
+        source: the value that they are computed from.
+        kernel: the merged convolution of the source.
+        values: values of the program; the operators between source and terms are run.
+        constants: constants of the program.
     """
     dtype = source.meta["val"].dtype
     generator = torch.Generator().manual_seed(0)
@@ -79,13 +79,13 @@ def measure(
 
 
 def _sizes(source: Node, of: Shape) -> list[int]:
-    """Of maps in which every tap meets positions inside and, where it pads, outside."""
+    """Sizes at which every tap reads positions inside and, where it pads, outside."""
     sizes = []
     for axis, held in enumerate(shape(source)[2:]):
         pad, stride = of.before[axis], of.stride[axis]
         reach = of.last[axis] - of.first[axis]
         size = max(pad, reach - pad, reach - 2 * pad) + 2 * stride + 1
-        if isinstance(held, int):  # whether outputs are equally long may depend on the remainder
+        if isinstance(held, int):  # equal output sizes may depend on the remainder
             size += (held - size) % stride
         sizes.append(size)
     return sizes
@@ -129,7 +129,7 @@ class _Runner:
 
 
 def is_small(measured: Measured, dtype: torch.dtype) -> bool:
-    """Whether rounding the weights costs no more than the type costs anyway; see ``ROUNDINGS``."""
+    """Whether rounding the weights costs no more than ``ROUNDINGS`` allows."""
     if dtype == torch.float64:
         return True  # nothing is rounded
     limit = ROUNDINGS * max(measured.before, torch.finfo(dtype).eps)

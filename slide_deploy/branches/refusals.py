@@ -1,4 +1,4 @@
-"""Why sums and chains that look like one convolution stay as they are."""
+"""Explain why sums and chains that look like one convolution stay as they are."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,23 +6,23 @@ from dataclasses import replace
 from torch.fx import Node
 
 from slide_deploy.branches.plan import why_not
-from slide_deploy.branches.shapes import Different, chained
+from slide_deploy.branches.shapes import CannotMerge, chained
 from slide_deploy.branches.steps import Blocked, Step
 from slide_deploy.branches.terms import Term, Values
 
-_ELSEWHERE = "a value between is read elsewhere"
+_ELSEWHERE = "a value in between has other readers"
 
 
 def of_sum(terms: Sequence[Term], left: Sequence[Term], values: Values) -> str | None:
-    """Why terms of a sum were left.
+    """Explain why terms of a sum were not merged.
 
     Args:
-        terms: of the sum, at least two.
-        left: those of them that were not put together.
-        values: of the program.
+        terms: terms of the sum, at least two.
+        left: the terms that were not merged.
+        values: values of the program.
 
     Returns:
-        A clause; None if nobody would expect them to be put together.
+        A clause; None if there is no reason to expect a merge.
     """
     for term in left:
         for other in terms:
@@ -41,9 +41,10 @@ def _of_pair(one: Term, other: Term, values: Values) -> str | None:
 
 
 def _below(node: Node, values: Values) -> dict[Node, tuple[bool, str | None]]:
-    """What a value is computed from by convolutions and the like, the nearest first.
+    """The values that a value depends on through convolutions and the like, nearest first.
 
-    With whether a convolution is between, and why it cannot be put together with others.
+    Each comes with two facts: whether a convolution lies in between, and why the operators in
+    between cannot be merged (None if they can).
     """
     below: dict[Node, tuple[bool, str | None]] = {values.first(node): (False, None)}
     has_convolution, why = False, None
@@ -61,10 +62,10 @@ def _below(node: Node, values: Values) -> dict[Node, tuple[bool, str | None]]:
 
 
 def of_chain(node: Node, values: Values) -> str | None:
-    """Why an operator is not put together with the convolution that it reads.
+    """Explain why an operator is not merged with the convolution that it reads.
 
     Returns:
-        A clause; None if nobody would expect it.
+        A clause; None if there is no reason to expect a merge.
     """
     found = values.found(node)
     if not isinstance(found, Step | Blocked):
@@ -88,6 +89,6 @@ def of_chain(node: Node, values: Values) -> str | None:
         return None
     try:
         chained(found.shape, below.shape, lambda: bool(below.kernel().bias.any()))
-    except Different as error:
+    except CannotMerge as error:
         return str(error)
     return None

@@ -1,21 +1,21 @@
-"""Shapes of convolutions: which of them are one convolution together, and of which shape.
+"""Decide which convolutions can be merged into one, and compute the shape of the result.
 
 Along an axis, a convolution of stride s with taps j = 0 .. k - 1 at dilation d computes
 
     y[m] = b + sum over j of W[j] x[s m - before + d j],    x = 0 outside 0 .. n - 1
 
 for as many m as fit between ``before`` zeros in front and ``after`` zeros behind. So a tap is an
-offset from ``s m``, and all that follows is arithmetic of offsets.
+offset from ``s m``, and everything below is arithmetic on offsets.
 
 Chain. ``second(first(x))`` reads x at ``s1 (s2 m - before2 + d2 i) - before1 + d1 j``, so that
-``stride = s1 s2``, ``before = before1 + s1 before2`` and the offsets are ``s1 d2 i + d1 j``. What
-``second`` reads outside of the first output is zero, while the formula of the first has values
-there. They agree where the first has one tap and crops nothing, since x is zero there as well, and
-no bias. Along an axis that ``second`` does not pad, it reads nothing outside.
+``stride = s1 s2``, ``before = before1 + s1 before2`` and the offsets are ``s1 d2 i + d1 j``.
+Outside the first output, ``second`` reads zeros, but the merged formula would compute values of
+``first`` there. Both are zero if the first convolution has one tap, crops nothing and has no bias,
+since x is zero there as well. An axis that ``second`` does not pad has no such positions.
 
-Sum. Branches of one stride whose outputs are equally long are one convolution with the taps of all.
-Taps lie on the coarsest lattice that holds them, which is the dilation. Convolutions of torch pad
-both sides alike, so that taps of zeros fill up the shorter side.
+Sum. Branches with the same stride and equally long outputs are one convolution with the taps of
+all. Its dilation is the coarsest lattice that contains all taps. Torch pads both sides of an axis
+alike, so zero taps extend the shorter side.
 """
 
 import math
@@ -25,23 +25,23 @@ from dataclasses import dataclass
 Axes = tuple[int, ...]
 
 
-class Different(Exception):
-    """Convolutions are not one convolution together; the text is a clause with the reason."""
+class CannotMerge(Exception):
+    """Convolutions cannot be merged; the text is a clause with the reason."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of a convolution; one number an axis where there are several.
+    """The geometry of a convolution, with one number per spatial axis in each tuple.
 
     Attributes:
-        inputs: channels.
-        outputs: channels.
-        groups: of channels; input group i goes to output group i alone.
-        taps: of the kernel.
-        stride: between positions of two outputs.
-        dilation: between positions of two taps; 1 where there is one tap.
-        before: zeros in front of the input; negative where positions are left out.
-        after: the same behind.
+        inputs: number of input channels.
+        outputs: number of output channels.
+        groups: number of channel groups; input group i determines output group i alone.
+        taps: size of the kernel.
+        stride: input positions between two outputs.
+        dilation: input positions between two taps; 1 if there is one tap.
+        before: zeros in front of the input; negative if positions are cropped.
+        after: the same at the end.
     """
 
     inputs: int
@@ -66,12 +66,12 @@ class Shape:
 
     @property
     def weights(self) -> int:
-        """Numbers of the kernel, which is also the products that an output position takes."""
+        """Number of weights, which is also the multiplications per output position."""
         return self.outputs * (self.inputs // self.groups) * math.prod(self.taps)
 
     @property
     def is_diagonal(self) -> bool:
-        """Whether each output channel is its input channel, times a number."""
+        """Whether each output channel is its input channel times a number."""
         return self.inputs == self.outputs == self.groups and set(self.taps) <= {1}
 
     @property
@@ -81,31 +81,31 @@ class Shape:
 
 
 def pointwise(channels: int, axes: int) -> Shape:
-    """The shape of a factor for each channel."""
+    """The shape of a factor per channel."""
     ones, zeros = (1,) * axes, (0,) * axes
     return Shape(channels, channels, channels, ones, ones, ones, zeros, zeros)
 
 
 def chained(second: Shape, first: Shape, has_bias: Callable[[], bool]) -> Shape:
-    """The shape of a convolution of a convolution.
+    """Compute the shape of a convolution of a convolution.
 
     Args:
-        second: of what is computed last.
-        first: of what is computed from the source.
-        has_bias: whether ``first`` adds a bias; asked only where that matters.
+        second: shape of the convolution that runs last.
+        first: shape of the convolution that reads the source.
+        has_bias: returns whether ``first`` adds a bias; called only if that matters.
 
     Raises:
-        Different: if ``second`` reads around what ``first`` gave, and zeros there are something
-            else than ``first`` would give.
+        CannotMerge: if ``second`` pads the output of ``first`` with zeros, and ``first`` would give
+            other values there.
     """
     if second.pads:
         for axis in range(len(first.taps)):
             if second.before[axis] <= 0 and second.after[axis] <= 0:
                 continue
             if first.taps[axis] > 1 or first.before[axis] < 0 or first.after[axis] < 0:
-                raise Different("it pads with zeros what a larger kernel gave")
+                raise CannotMerge("it pads the output of a larger kernel with zeros")
         if has_bias():
-            raise Different("it pads with zeros what a bias was added to")
+            raise CannotMerge("it pads the output of a layer with bias with zeros")
     strides = first.stride
 
     def scaled(ours: Axes, theirs: Axes) -> Axes:
@@ -133,21 +133,21 @@ def chained(second: Shape, first: Shape, has_bias: Callable[[], bool]) -> Shape:
 
 
 def summed(shapes: Sequence[Shape], are_sizes_known: bool) -> Shape:
-    """The shape of the convolution that is the sum of some, padded alike on both sides.
+    """Compute the shape of a sum of convolutions, with equal padding on both sides.
 
     Args:
-        shapes: of convolutions of one input that are added, so that their outputs are of one size.
-        are_sizes_known: whether that size is a number. Branches that give one size for some inputs
-            and several for others are no sum at open sizes.
+        shapes: shapes of convolutions of one input whose outputs are added, so their sizes agree.
+        are_sizes_known: whether the input size is a number. Branches whose output sizes agree for
+            some input sizes only cannot be merged at open sizes.
 
     Raises:
-        Different: if they are not one convolution.
+        CannotMerge: if they cannot be merged.
     """
     one = shapes[0]
     if any(each.stride != one.stride for each in shapes):
-        raise Different("strides differ")
+        raise CannotMerge("their strides differ")
     if any((each.inputs, each.outputs) != (one.inputs, one.outputs) for each in shapes):
-        raise Different("numbers of channels differ")
+        raise CannotMerge("their numbers of channels differ")
     axes = [_summed_axis(shapes, axis, are_sizes_known) for axis in range(len(one.taps))]
     pads = tuple(pad for _, _, pad in axes)
     return Shape(
@@ -163,17 +163,17 @@ def summed(shapes: Sequence[Shape], are_sizes_known: bool) -> Shape:
 
 
 def _summed_axis(shapes: Sequence[Shape], axis: int, are_sizes_known: bool) -> tuple[int, int, int]:
-    """Taps, dilation and zeros on either side, along one axis."""
+    """Taps, dilation and zeros on either side along one axis."""
     lows = [each.first[axis] for each in shapes]
     highs = [each.last[axis] for each in shapes]
-    # Outputs of a stride are as long as the input and this together let them be.
+    # The length of an output depends on the input size, the stride and this difference.
     slack = {
         each.before[axis] + each.after[axis] - (high - low)
         for each, low, high in zip(shapes, lows, highs, strict=True)
     }
     if len(slack) > 1 and not are_sizes_known:
-        raise Different("their outputs are of one size only for some sizes of the input")
-    # With as many zeros on either side, taps reach from -pad to pad - length.
+        raise CannotMerge("their outputs have equal sizes only for some input sizes")
+    # With equal padding on both sides, taps reach from -pad to pad - length.
     length = min(slack, key=lambda each: max(-min(lows), max(highs) + each))
     pad = max(-min(lows), max(highs) + length, 0)
     low, high = -pad, pad - length

@@ -1,4 +1,4 @@
-"""Operators of a program as parts of a convolution: what such a part is."""
+"""Define how a single operator takes part in a merge: as a step, as a sum or not at all."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class Step:
     """An operator as a convolution of its operand.
 
     Attributes:
-        operand: what it reads.
-        reader: the node that reads it.
-        shape: of the convolution.
-        kernel: computes it.
+        operand: the value that it reads.
+        reader: the node that reads the operand.
+        shape: shape of the convolution.
+        kernel: computes its weights.
         role: "convolution", "normalisation", "pooling", "factor" or "padding".
     """
 
@@ -33,12 +33,12 @@ class Step:
 
     @property
     def is_part(self) -> bool:
-        """Whether it counts as a layer that becomes part of another: a padding does not."""
+        """Whether it counts as a merged layer; padding does not."""
         return self.role != "padding"
 
     @property
     def cost(self) -> int:
-        """Products that each position of its output takes."""
+        """Multiplications per output position."""
         return self.shape.weights if self.role in ("convolution", "pooling") else 0
 
 
@@ -47,9 +47,9 @@ class Sum:
     """An operator as a sum.
 
     Attributes:
-        addends: what it adds, each with its factor.
+        addends: the added values, each with its factor.
         reader: the node that reads them.
-        also: nodes that belong to it besides.
+        also: further nodes that belong to the sum.
     """
 
     addends: tuple[tuple[Node, float], ...]
@@ -59,11 +59,11 @@ class Sum:
 
 @dataclass(frozen=True)
 class Blocked:
-    """An operator that would be a step, but for a reason.
+    """An operator that would be a step if it were not for one reason.
 
     Attributes:
-        operand: what it reads.
-        why: a clause.
+        operand: the value that it reads.
+        why: the reason, as a clause.
     """
 
     operand: Node
@@ -71,7 +71,7 @@ class Blocked:
 
 
 def is_same(node: Node) -> bool:
-    """Whether a node gives the very values of its first argument, in the same type."""
+    """Whether a node returns its first argument unchanged, in the same type."""
     found = call(node)
     if found is None or not node.args or not isinstance(node.args[0], Node):
         return False
@@ -82,14 +82,14 @@ def is_same(node: Node) -> bool:
 
 
 def stripped(node: Node) -> Node:
-    """The value that a node gives, without operators that change nothing."""
+    """Skip operators that change nothing and return the value that they read."""
     while is_same(node):
         (node, *_) = node.all_input_nodes
     return node
 
 
 def is_map(node: object) -> bool:
-    """Whether a value is a batch of maps of floating point numbers, of a known depth."""
+    """Whether a value is a batch of floating-point feature maps with a known number of channels."""
     sizes = shape(node)
     if not isinstance(node, Node) or not 3 <= len(sizes) <= 5 or not isinstance(sizes[1], int):
         return False

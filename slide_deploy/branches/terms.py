@@ -1,8 +1,8 @@
-"""Values of a program as sums of terms, and each term as a convolution of values before it.
+"""Read values of a program as sums of terms, and each term as a convolution of an earlier value.
 
-A term has several ways to be read: as itself, as a convolution of its operand, as a convolution of
-what that operand is computed from, and so on down to the first value that is no convolution, is
-read elsewhere, or is an answer of the network. No numbers are computed here.
+A term can be read in several ways: as itself, as a convolution of its operand, as a convolution of
+what that operand is computed from, and so on. The last way reads the first value that is no
+convolution, has other readers, or is an output of the network. No weights are computed here.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch.fx import Node
 
 from slide_deploy.branches.kernels import Kernel, chain, identity
 from slide_deploy.branches.operators import OperatorSteps
-from slide_deploy.branches.shapes import Different, Shape, chained, pointwise
+from slide_deploy.branches.shapes import CannotMerge, Shape, chained, pointwise
 from slide_deploy.branches.steps import (
     Blocked,
     Step,
@@ -31,15 +31,15 @@ from slide_deploy.program.traced import shape
 
 @dataclass(frozen=True)
 class Way:
-    """A value as a convolution of another.
+    """One way to read a value: as a convolution of another value.
 
     Attributes:
         source: the other value.
-        shape: of the convolution.
-        kernel: computes it.
-        inner: nodes that nobody needs any more once the value is computed so.
-        cost: products that a position of the value takes without it, at best.
-        is_itself: whether the value is the source, times 1.
+        shape: shape of the convolution.
+        kernel: computes its weights.
+        inner: nodes that become unused if the value is computed this way.
+        cost: fewest multiplications per output position without this convolution.
+        is_itself: whether the value is the source itself.
     """
 
     source: Node
@@ -51,20 +51,20 @@ class Way:
 
     @property
     def lowest_cost(self) -> int:
-        """Products that a position takes at best, as it is or as this convolution."""
+        """Fewest multiplications per output position, with or without this convolution."""
         return min(self.cost, self.shape.weights)
 
 
 @dataclass(frozen=True)
 class Term:
-    """A part of a sum.
+    """One term of a sum.
 
     Attributes:
-        node: whose value it is, times the factor.
-        factor: in the sum.
-        ways: to read it, factor included, that from the nearest source first; never empty.
-        is_whole: whether it is ``factor * node``, so that it can stand in a sum by itself. What
-            follows the sum was drawn into the others.
+        node: the node whose value, times the factor, is the term.
+        factor: factor in the sum.
+        ways: ways to read it, including the factor, nearest source first; never empty.
+        is_whole: whether it equals ``factor * node``, so that it can stand alone in a sum. A term
+            does not if an operator behind the sum was distributed over its terms.
     """
 
     node: Node
@@ -79,7 +79,7 @@ class TermValue:
 
     Attributes:
         terms: at least one.
-        spine: nodes of the sum itself, which nobody needs once it is written anew.
+        spine: nodes of the sum itself, which become unused once it is rewritten.
     """
 
     terms: tuple[Term, ...]
@@ -88,12 +88,12 @@ class TermValue:
 
 @dataclass
 class Values:
-    """All values of a program; ``needed`` holds the nodes that an answer or a check depends on.
+    """All values of a program. ``needed`` holds the nodes that an output or a check depends on.
 
     Args:
-        steps: reads its operators.
-        nodes: of the program, in order.
-        merged: the one way that all terms of a sum are put together, if that pays; see ``plan``.
+        steps: classifies its operators.
+        nodes: nodes of the program, in order.
+        merged: returns a sum as one convolution if that pays; see ``plan``.
     """
 
     steps: OperatorSteps
@@ -123,7 +123,7 @@ class Values:
                 self._values[node] = self._value(node)
 
     def _key(self, node: Node) -> object:
-        """The same for two nodes that are sure to give the same."""
+        """A key that is equal only for nodes with the same value."""
         if node.op != "call_function" or is_random(node):
             return node
         if is_same(node):
@@ -132,22 +132,22 @@ class Values:
         return f"{node.target} {given}"
 
     def first(self, node: Node) -> Node:
-        """The first node that gives the same value."""
+        """The first node with the same value."""
         return self._first[stripped(node)]
 
     def __getitem__(self, node: Node) -> TermValue:
         return self._values[node]
 
     def found(self, node: Node) -> Step | Sum | Blocked | None:
-        """What an operator is."""
+        """The classification of an operator; None if it is no step and no sum."""
         return self._found.get(node)
 
     def readers(self, node: Node) -> set[Node]:
-        """The nodes that read a value, those left out that change nothing."""
+        """The nodes that read a value, except those that change nothing."""
         return self._readers.get(stripped(node), set())
 
     def is_read_elsewhere(self, node: Node, reader: Node) -> bool:
-        """Whether anybody but one reader needs a value."""
+        """Whether a value has readers other than the given one."""
         return self.readers(node) != {reader}
 
     def _value(self, node: Node) -> TermValue:
@@ -159,19 +159,19 @@ class Values:
         return TermValue((Term(node, 1.0, (self._itself(node),)),))
 
     def _itself(self, node: Node) -> Way:
-        """A value as it is."""
+        """The way that reads a value as it is."""
         channels, axes = shape(node)[1], len(shape(node)) - 2
         assert isinstance(channels, int)
         kernel = partial(identity, channels, axes)
         return Way(self.first(node), pointwise(channels, axes), kernel, is_itself=True)
 
     def _read(self, operand: Node, reader: Node) -> TermValue:
-        """An operand as a sum of terms; as it is if somebody else needs it."""
+        """Read an operand as a sum of terms, or as it is if it has other readers."""
         if not self.is_read_elsewhere(operand, reader):
             return self._values[operand]
         ways: tuple[Way, ...] = (self._itself(operand),)
         found = self._found.get(operand)
-        if isinstance(found, Step) and found.role == "padding":  # which costs nothing
+        if isinstance(found, Step) and found.role == "padding":  # padding costs nothing
             ways = self._values[operand].terms[0].ways[:2]
         return TermValue((Term(operand, 1.0, ways),))
 
@@ -188,7 +188,7 @@ class Values:
         return TermValue((Term(node, 1.0, (self._itself(node), *ways)),))
 
     def _distributed(self, node: Node, step: Step, operand: TermValue) -> TermValue:
-        """A factor and a bias for each channel, drawn into the terms of a sum."""
+        """Distribute a factor and a bias per channel over the terms of a sum."""
         terms = []
         for index, term in enumerate(operand.terms):
             kernel = step.kernel if index == 0 else linear_part(step.kernel)
@@ -209,13 +209,13 @@ class Values:
 
 
 def _has_effects(node: Node) -> bool:
-    """Whether something depends on a node that nobody reads: an answer, or a check."""
+    """Whether a node matters without readers: an output, or a check."""
     is_call = node.op == "call_function"
     return node.op == "output" or (is_call and node.is_impure() and not is_random(node))
 
 
 def _times(way: Way, factor: float) -> Way:
-    """A way to read a value times a number."""
+    """Scale a way by a factor."""
     if factor == 1:
         return way
 
@@ -229,18 +229,18 @@ def _times(way: Way, factor: float) -> Way:
 def _composed(
     step: Step, ways: Iterable[Way], kernel: Callable[[], Kernel], nodes: frozenset[Node]
 ) -> Iterator[Way]:
-    """The ways to read an operator, from those to read its operand; those that are exact.
+    """Extend the ways to read an operand by an operator; only exact ones are returned.
 
     Args:
         step: the operator.
-        ways: to read its operand.
-        kernel: of the operator.
-        nodes: of the operator; none where they belong to the spine of a sum.
+        ways: ways to read its operand.
+        kernel: computes the operator's weights.
+        nodes: nodes of the operator; empty if they belong to the spine of a sum.
     """
     for way in ways:
         try:
             shape = chained(step.shape, way.shape, partial(_has_bias, way))
-        except Different:
+        except CannotMerge:
             continue
         yield Way(
             source=way.source,

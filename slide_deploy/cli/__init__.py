@@ -14,9 +14,11 @@ import typer
 
 from slide_deploy import __version__
 from slide_deploy.cli import about, bench, check, evaluate, export, results, tune, verify, web
+from slide_deploy.cli.panels import LOOK, MAKE, MEASURE, TRUST, PanelCommand
 from slide_deploy.errors import InputError, SlideDeployError, is_out_of_memory
 from slide_deploy.process import interruption
 from slide_deploy.tasks.options import missing_extra
+from slide_deploy.terminal.printable import say
 
 app = typer.Typer(
     name="slide-deploy",
@@ -27,9 +29,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-# Each with its example, in the order in which --help lists them.
+# Each with its panel and its example, in the order in which --help lists them.
 COMMANDS = (
     (
+        MAKE,
         export.export,
         "slide-deploy export model.pth --to onnx --to coreml --out exported\n\n"
         "As a backbone: slide-deploy export model.pth --to onnx --features --out backbone\n\n"
@@ -44,12 +47,14 @@ COMMANDS = (
         "'{\"dim\": 96}' --weights-file run.pth --input image=1x3x640x640 --to onnx",
     ),
     (
+        MAKE,
         export.fold,
         "slide-deploy fold model.pth -o folded.safetensors\n\n"
         "A network of your own: slide-deploy fold --model net:build --weights-file run.pth "
         "--input 1x3x640x640 -o folded.safetensors",
     ),
     (
+        TRUST,
         verify.verify,
         "slide-deploy verify exported/model.onnx --against model.pth\n\n"
         "A file of int8, layer by layer: slide-deploy verify exported/model.onnx --against "
@@ -57,37 +62,42 @@ COMMANDS = (
         "A network of your own: slide-deploy verify exported/build.onnx --model net:build "
         "--weights-file run.pth --input image=1x3x640x640",
     ),
-    (verify.predict, "slide-deploy predict exported/model.onnx cat.jpg --top 3"),
     (
+        TRUST,
         evaluate.evaluate,
         "slide-deploy evaluate exported/*.onnx --data val --against model.pth --max-drop 0.5\n\n"
         "On several machines: slide-deploy evaluate model.onnx --data val --shard 3/16 "
         "--json 3.json, then slide-deploy evaluate --merge *.json",
     ),
-    (check.check, "slide-deploy check exported/*.onnx --sarif check.sarif"),
-    (check.inspect, "slide-deploy inspect exported/model.onnx"),
+    (TRUST, check.check, "slide-deploy check exported/*.onnx --sarif check.sarif"),
     (
+        MEASURE,
         bench.bench,
         "slide-deploy bench old.onnx new.onnx --fail-above 5% --html report.html\n\n"
         "On a phone in this network: slide-deploy bench model.onnx --web --host 0.0.0.0\n\n"
         "On a phone on a cable: slide-deploy bench model.onnx --adb",
     ),
     (
+        MEASURE,
         tune.tune,
         "slide-deploy tune model.pth --target onnxruntime:cpu --target openvino:cpu\n\n"
         "A network of your own: slide-deploy tune --model net:build --input 1x3x640x640",
     ),
-    (results.compare, "slide-deploy compare old.json new.json --fail-above 5%"),
-    (results.report, "slide-deploy report phone.json laptop.json --html report.html"),
-    (about.models, "slide-deploy models"),
-    (about.doctor, "slide-deploy doctor"),
+    (MEASURE, results.compare, "slide-deploy compare old.json new.json --fail-above 5%"),
+    (MEASURE, results.report, "slide-deploy report phone.json laptop.json --html report.html"),
+    (LOOK, verify.predict, "slide-deploy predict exported/model.onnx cat.jpg --top 3"),
+    (LOOK, check.inspect, "slide-deploy inspect exported/model.onnx"),
+    (LOOK, about.models, "slide-deploy models"),
+    (LOOK, about.doctor, "slide-deploy doctor"),
 )
-for _command, _example in COMMANDS:
+for _panel, _command, _example in COMMANDS:
     # The terminal breaks lines of a paragraph where it is full, not where a docstring is.
     _paragraphs = cleandoc(_command.__doc__ or "").split("\n\n")
     _help = "\n\n".join(each.replace("\n", " ") for each in _paragraphs)
-    app.command(help=_help, epilog=f"Example: {_example}")(_command)
-app.add_typer(web.web, name="web")
+    app.command(
+        cls=PanelCommand, help=_help, epilog=f"Example: {_example}", rich_help_panel=_panel
+    )(_command)
+app.add_typer(web.web, name="web", rich_help_panel=MEASURE)
 
 
 def main() -> None:
@@ -104,13 +114,13 @@ def run() -> None:
         interruption.check()  # a library may have made this error of a Ctrl-C
         if is_out_of_memory(error):
             _end_without_memory()
-        typer.echo(f"slide-deploy: {error}", err=True)
+        say(f"slide-deploy: {error}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
         lacking = missing_extra(error)
         if lacking is None:
             raise
-        typer.echo(f"slide-deploy: {lacking}", err=True)
+        say(f"slide-deploy: {lacking}", err=True)
         sys.exit(2)
     except (ImportError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -122,7 +132,7 @@ def run() -> None:
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
             raise
         _drop_standard_output()
-        typer.echo(f"slide-deploy: standard output takes no more ({error.strerror}).", err=True)
+        say(f"slide-deploy: standard output takes no more ({error.strerror}).", err=True)
         sys.exit(2)
 
 

@@ -73,7 +73,7 @@ def _size(host: "Host", size: "Architecture") -> dict[str, Any]:
 
 
 def doctor(json_to: JsonOption = None) -> None:
-    """Say which runtimes and libraries are here, and why one is missing."""
+    """Show which runtimes and libraries are installed, and why one is missing."""
     from slide_deploy.backends.doctor import examine
     from slide_deploy.terminal.console import findings_table, stdout
 

@@ -23,6 +23,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.parsing import parse_shapes, parse_share
 from slide_deploy.precisions import FLOAT32
 from slide_deploy.tasks.options import require_bench
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from benchmarks.candidates import Sweep
@@ -33,12 +34,13 @@ if TYPE_CHECKING:
 
 def bench(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Written files.", show_default=False)
+        list[Path] | None, typer.Argument(help="Model files.", show_default=False)
     ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="Runtime and device, as doctor lists them; once for each. Default: what is here.",
+            help="Runtime and device, as doctor lists them; repeat for several. Default: those "
+            "that are installed.",
             metavar="RUNTIME:DEVICE",
             autocompletion=targets,
         ),
@@ -47,20 +49,22 @@ def bench(
         Path | None, typer.Option(help="Candidates, targets and sizes.", metavar="TOML")
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=0.1, help="Of measuring, for each candidate.")
+        float, typer.Option(min=0.1, help="Seconds of measuring for each candidate.")
     ] = 10.0,
-    rounds: Annotated[int, typer.Option(min=6, help="Turns that each candidate gets.")] = 20,
+    rounds: Annotated[
+        int, typer.Option(min=6, help="Rounds: how many turns each candidate gets.")
+    ] = 20,
     batch: Annotated[
-        list[int] | None, typer.Option(min=1, help="Images a call; once for each.")
+        list[int] | None, typer.Option(min=1, help="Images in a call. Repeat for several sizes.")
     ] = None,
     streams: Annotated[
-        list[int] | None, typer.Option(min=1, help="Calls in flight; once for each.")
+        list[int] | None, typer.Option(min=1, help="Calls in flight. Repeat for several numbers.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="For one call. Default: all cores.")
+        int | None, typer.Option(min=1, help="Threads of one call. Default: all cores.")
     ] = None,
     pin: Annotated[
-        str | None, typer.Option(help="Processors to stay on: 0,1 or 0-3.", metavar="LIST")
+        str | None, typer.Option(help="Processor cores to stay on: 0,1 or 0-3.", metavar="LIST")
     ] = None,
     precision: Annotated[
         str | None,
@@ -72,21 +76,33 @@ def bench(
     ] = None,
     shape: ShapeOption = None,
     option: Annotated[
-        list[str] | None, typer.Option(help="Of the runtime, by its own name.", metavar="KEY=VALUE")
+        list[str] | None,
+        typer.Option(
+            help="Option of the runtime, under its own name. Repeat for several.",
+            metavar="KEY=VALUE",
+        ),
     ] = None,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Time operators as well, where the runtime tells.")
+        bool, typer.Option("--profile", help="Time each operator too, if the runtime can.")
     ] = False,
     sustained: Annotated[
-        float, typer.Option(min=0, help="Seconds without rest afterwards: does it throttle?")
+        float,
+        typer.Option(
+            min=0, help="Then run so many seconds without rest, to see whether it throttles."
+        ),
     ] = 0.0,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="Measure this machine's own noise first; remember it."),
+        typer.Option(
+            "--calibrate", help="First measure the noise of this machine, and remember it."
+        ),
     ] = False,
     fail_above: Annotated[
         str | None,
-        typer.Option(help="Exit 1 if a candidate is slower than the first by more.", metavar="5%"),
+        typer.Option(
+            help="Exit with code 1 if a candidate is slower than the first by more than this.",
+            metavar="5%",
+        ),
     ] = None,
     accuracy: AccuracyOption = None,
     json_to: JsonOption = None,
@@ -94,37 +110,40 @@ def bench(
     markdown: MarkdownOption = None,
     bundle: Annotated[
         Path | None,
-        typer.Option(help="Measure nothing: pack it for another device.", metavar="ZIP"),
+        typer.Option(help="Do not measure: pack everything for another device.", metavar="ZIP"),
     ] = None,
     web: Annotated[
         bool, typer.Option("--web", help="Measure in a browser: of this machine, or of a phone.")
     ] = False,
     host: Annotated[
         str | None,
-        typer.Option(help="Where --web serves: 0.0.0.0 for the network. Default: here alone."),
+        typer.Option(
+            help="Address that --web serves at: 0.0.0.0 for the network. Default: this machine."
+        ),
     ] = None,
     web_bundle: Annotated[
         Path | None,
-        typer.Option(help="Measure nothing: write the page as static files.", metavar="DIR"),
+        typer.Option(help="Do not measure: write the page as static files.", metavar="DIR"),
     ] = None,
     adb: Annotated[
         bool, typer.Option("--adb", help="Measure in the browser of an Android phone on a cable.")
     ] = False,
     adb_serial: Annotated[
-        str | None, typer.Option(help="Which phone. Default: the only one.", metavar="SERIAL")
+        str | None,
+        typer.Option(help="Serial number of the phone. Default: the only one.", metavar="SERIAL"),
     ] = None,
     adb_binary: Annotated[
         Path | None,
         typer.Option(help="LiteRT's benchmark_model, to measure natively there.", metavar="PATH"),
     ] = None,
-    work: Annotated[Path, typer.Option(help="Folder for what a suite makes.")] = Path(
+    work: Annotated[Path, typer.Option(help="Folder for the files that a suite exports.")] = Path(
         "build/bench"
     ),
     quiet: QuietOption = False,
 ) -> None:
     """Measure files against each other, each in a process of its own, in random turns.
 
-    Figures come with intervals; what makes them doubtful is said. Ratios are to the first
+    Figures come with intervals, and with warnings where they are doubtful. Ratios are to the first
     candidate, round by round, so that a machine whose speed drifts does not matter.
     """
     if precision is not None and precision not in ARITHMETIC:
@@ -172,9 +191,9 @@ def bench(
     if limit is not None:
         require_comparable(found)
     if calibrate:
-        from benchmarks.calibration import require_memory
+        from benchmarks.calibration import require_noise_store
 
-        require_memory()
+        require_noise_store()
     artifacts = {each.candidate.name: stated(_artifact(each), shares) for each in members}
     require_use(shares, artifacts.values())
     plan = RacePlan(
@@ -191,11 +210,11 @@ def bench(
 
         write_bundle(plan, bundle)
         if not outputs.quiet:
-            typer.echo(f"written: {bundle}")
+            say(f"written: {bundle}")
         return
     if web_bundle is not None:
         for page in elsewhere.write(plan, threads):
-            typer.echo(f"written: {page}")
+            say(f"written: {page}")
         return
     if calibrate:
         _calibrate(plan, outputs.quiet)
@@ -265,8 +284,8 @@ def _race(plan: "RacePlan", quiet: bool) -> "Run":
 
 
 def _calibrate(plan: "RacePlan", quiet: bool) -> None:
-    """Measure and remember the noise of every target of the plan, on its first candidate there."""
-    from benchmarks.calibration import COPIES, calibrate, remember
+    """Measure and store the noise of every target of the plan, with its first candidate."""
+    from benchmarks.calibration import COPIES, calibrate, store_noise
     from slide_deploy.terminal.progress import Steps
 
     first: dict[str, Candidate] = {}
@@ -275,18 +294,18 @@ def _calibrate(plan: "RacePlan", quiet: bool) -> None:
     for target, candidate in first.items():
         with Steps(quiet, COPIES + plan.rounds) as step:
             noise = calibrate(candidate, plan, step)
-        remember(target, noise)
+        store_noise(target, noise)
         if not quiet:
-            typer.echo(
+            say(
                 f"{target}: 95 % of the ratios of equal candidates lie within {noise - 1:.1%}; a "
                 f"gate below that would fire by chance"
             )
 
 
 def _noise(candidates: "Sequence[Candidate]") -> float | None:
-    from benchmarks.calibration import remembered
+    from benchmarks.calibration import stored_noise
 
-    return remembered([each.target for each in candidates])
+    return stored_noise([each.target for each in candidates])
 
 
 def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:

@@ -1,9 +1,10 @@
 """The commands that read a file without running it: check and inspect."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,8 +13,14 @@ from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
 from slide_deploy.formats import suffixes
 from slide_deploy.parsing import parse_shapes
+from slide_deploy.terminal.printable import say
+
+if TYPE_CHECKING:
+    from slide_deploy.terminal.progress import Steps
 
 _KINDS = ", ".join(suffixes())
+# Files of so many bytes together take more than two seconds.
+_LARGE = 50 << 20
 
 
 def check(
@@ -22,8 +29,8 @@ def check(
         typer.Argument(help=f"{_KINDS}, one or more.", show_default=False),
     ] = None,
     policy: PolicyOption = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
-    sarif: Annotated[Path | None, typer.Option(help="Write SARIF 2.1.0 here.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    sarif: Annotated[Path | None, typer.Option(help="Write SARIF 2.1.0 to this file.")] = None,
     show_policy: Annotated[
         bool,
         typer.Option(
@@ -35,7 +42,7 @@ def check(
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Hold files against the rules of a policy, without the checkpoint and without a runtime."""
+    """Check files against the rules of a policy, without the checkpoint and without a runtime."""
     from slide_deploy import graph_checks
 
     if show_policy:
@@ -51,7 +58,8 @@ def check(
     own = [Path(policy)] if policy and policy not in graph_checks.BUILT_IN else []
     outputs = Outputs(places, quiet, [*files, *own])
     rules = graph_checks.named_policy(policy) if policy else None
-    reports = graph_checks.check_files(files, rules)
+    with _steps(files, outputs.quiet) as step:
+        reports = graph_checks.check_files(files, rules, step)
 
     from slide_deploy.graph_checks import reports as forms
 
@@ -67,10 +75,27 @@ def check(
         stdout().print(forms.summary(reports))
     unusable = [report for report in reports if report.unusable]
     for report in unusable:
-        typer.echo(f"slide-deploy: {report.unusable}", err=True)
+        say(f"slide-deploy: {report.unusable}", err=True)
     outputs.finish()
     if not all(report.passed for report in reports):
         raise typer.Exit(2 if unusable else 1)
+
+
+def _steps(files: Sequence[Path], quiet: bool) -> "Steps":
+    """Progress through the files, which is shown where they are large."""
+    from slide_deploy.terminal.progress import Steps
+
+    return Steps(quiet or sum(map(_size, files)) <= _LARGE, len(files))
+
+
+def _size(file: Path) -> int:
+    """The bytes of a model; 0 for what cannot be used, which is said of it later."""
+    from slide_deploy.files.companions import files_of
+
+    try:
+        return sum(each.stat().st_size for each in files_of(file).values())
+    except (InputError, OSError):
+        return 0
 
 
 def inspect(
@@ -78,7 +103,7 @@ def inspect(
     shape: ShapeOption = None,
     json_to: JsonOption = None,
 ) -> None:
-    """Say what a file costs: operators, parameters, multiply-accumulates, memory, depth."""
+    """Show what a file costs: operators, parameters, multiply-accumulates, memory, depth."""
     from slide_deploy import graph_checks
 
     outputs = Outputs({"--json": json_to}, inputs=[file])

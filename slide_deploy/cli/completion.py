@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from slide_deploy.formats import format_names
 from slide_deploy.tasks.options import ALL
 
-FORMS = ("depthwise", "per-offset", "broadcast", "running-mean", "dual", "flat")
+FORMS = ("depthwise", "running-mean", "flat")
 ARITHMETIC = ("float32", "float16", "bfloat16", "default")
 
 

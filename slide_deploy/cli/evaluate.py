@@ -10,6 +10,7 @@ from slide_deploy.cli.options import JsonOption, LabelsOption, QuietOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, against_source
 from slide_deploy.errors import InputError
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from slide_deploy.evaluation.classifier import Classifier
@@ -30,7 +31,7 @@ def evaluate(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Written files; with --merge the results.", metavar="FILE", show_default=False
+            help="Model files; with --merge, results of shards.", metavar="FILE", show_default=False
         ),
     ] = None,
     data: Annotated[
@@ -57,26 +58,31 @@ def evaluate(
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(min=0, help="Of the draw of --sample: another number draws other pictures."),
+        typer.Option(min=0, help="Seed of --sample: another number draws other pictures."),
     ] = 0,
     batch: Annotated[
-        int, typer.Option(min=1, help="Pictures of one call where a file leaves it open.")
+        int, typer.Option(min=1, help="Pictures in one call, for files whose batch size is open.")
     ] = _BATCH,
     shard: Annotated[
         str | None,
-        typer.Option(help="Do one part of the data: the third of sixteen.", metavar="3/16"),
+        typer.Option(
+            help="Evaluate one part of the data only: 3/16 is the third of sixteen.", metavar="3/16"
+        ),
     ] = None,
     merge: Annotated[
-        bool, typer.Option("--merge", help="Join the results of all shards, named as files.")
+        bool,
+        typer.Option("--merge", help="Join the results of all shards, which are given as FILE."),
     ] = False,
     output: Annotated[
         str | None,
-        typer.Option(help="Of the files, where several could be the classes.", metavar="NAME"),
+        typer.Option(
+            help="Name of the output with the classes, if several could be it.", metavar="NAME"
+        ),
     ] = None,
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Say how often files name the right class of pictures, and whether they differ.
+    """Measure how often files name the right class of a picture, and whether files differ.
 
     Top-1, top-5 and agreement with the trained network come with intervals; files are held against
     the network, or against the first file, picture by picture. Exit code 1 if --max-drop is
@@ -249,7 +255,7 @@ def _show(record: "Record") -> None:
 
     stdout().print(evaluation_table(record))
     for remark in remarks(record):
-        typer.echo(f"note: {remark}")
+        say(f"note: {remark}")
 
 
 def _judge(record: "Record", max_drop: float | None, quiet: bool) -> bool:
@@ -260,8 +266,8 @@ def _judge(record: "Record", max_drop: float | None, quiet: bool) -> bool:
 
     failed = failures(record, max_drop)
     for sentence in failed:
-        typer.echo(f"slide-deploy: {sentence}.", err=True)
+        say(f"slide-deploy: {sentence}.", err=True)
     if not quiet:
         for warning in gate_warnings(record, max_drop):
-            typer.echo(f"note: {warning}")
+            say(f"note: {warning}")
     return bool(failed)

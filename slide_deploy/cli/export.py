@@ -40,6 +40,7 @@ from slide_deploy.tasks.options import (
     require,
     require_bench,
 )
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,11 +105,15 @@ def export(
     tune: Annotated[
         bool,
         typer.Option(
-            "--tune", help="Race the forms of each attention here first; a minute for each."
+            "--tune",
+            help="First race the forms of each attention on this machine, about a minute each.",
         ),
     ] = False,
     features: Annotated[
-        bool, typer.Option("--features", help="Write the maps of all stages, not the logits.")
+        bool,
+        typer.Option(
+            "--features", help="Output the feature maps of all stages instead of the logits."
+        ),
     ] = False,
     embed_preprocessing: EmbedOption = None,
     mean: MeanOption = None,
@@ -117,7 +122,7 @@ def export(
     channel_order: OrderOption = None,
     labels: LabelsOption = None,
     softmax: Annotated[
-        bool, typer.Option("--softmax", help="Answer probabilities in place of logits.")
+        bool, typer.Option("--softmax", help="Output probabilities instead of logits.")
     ] = False,
     force: ForceOption = False,
     keep_failed: Annotated[
@@ -245,7 +250,7 @@ def export(
                 "interpreter of slide-deploy."
             )
         for remark in (*result.remarks[len(trained.origin.remarks) :], *unraced):
-            typer.echo(f"note: {remark}")
+            say(f"note: {remark}")
         for file in result.files:
             for line in (*lowering_lines(file), *kept_lines(file)):
                 typer.echo(fill(line, console.width, subsequent_indent="  "))
@@ -260,10 +265,10 @@ def export(
                 typer.echo(fill(line, console.width, subsequent_indent="  "))
         for file in result.files:
             if file.paths:
-                typer.echo(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
-        typer.echo(f"written: {result.manifest}")
+                say(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
+        say(f"written: {result.manifest}")
     for problem in result.problems:
-        typer.echo(f"slide-deploy: {problem}", err=True)
+        say(f"slide-deploy: {problem}", err=True)
     outputs.finish()
     raise typer.Exit(0 if result.passed else 1)
 
@@ -310,8 +315,8 @@ def fold(
         _print_certificate(certificate)
         print_branches(exported, f"As trained in {output.name}, put together by export")
         for line in remark:
-            typer.echo(f"note: {line}")
-        typer.echo(f"written: {output}")
+            say(f"note: {line}")
+        say(f"written: {output}")
     outputs.finish()
 
 
@@ -333,10 +338,10 @@ def _exported(
 def _describe(trained: "Deployable") -> None:
     origin = trained.origin
     entry = f"entry {origin.facts['entry']}, " if origin.facts.get("entry") else ""
-    typer.echo(f"{Path(origin.name).name}: {entry}sha256 {origin.sha256[:16]}")
+    say(f"{Path(origin.name).name}: {entry}sha256 {origin.sha256[:16]}")
     typer.echo(origin.summary)
     for remark in origin.remarks:
-        typer.echo(f"note: {remark}")
+        say(f"note: {remark}")
 
 
 def _distance(value: float | None) -> str:
@@ -349,9 +354,9 @@ def _print_certificate(certificate: "Certificate") -> None:
     from slide_deploy.terminal.console import stdout, table
 
     if not certificate.folded:
-        typer.echo(f"fold: {certificate.status}")
+        say(f"fold: {certificate.status}")
     for line in left_lines(certificate):
-        typer.echo(f"note: {line}")
+        say(f"note: {line}")
     if not certificate.folded:
         return
     grid = table(

@@ -27,9 +27,8 @@ DEFAULT_PRECISION = PrecisionOption(FLOAT32.name)
 LoweringOption = Annotated[
     str | None,
     typer.Option(
-        help="Form of the slide attentions: auto takes the fastest by measurement. Or depthwise, "
-        "per-offset, broadcast, running-mean, dual or flat; with a number of strips: "
-        "per-offset/4. auto if left out.",
+        help="Form of the slide attentions: depthwise, running-mean or flat, with a number of "
+        "strips if you like: flat/4. If left out, auto: the fastest by measurement.",
         metavar="FORM",
         autocompletion=one_of((AUTO, *FORMS)),
     ),
@@ -37,31 +36,34 @@ LoweringOption = Annotated[
 ShapeOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="Sizes of an input that has open ones; once for each.", metavar="NAME=1x3x224x224"
+        help="Sizes of an input that has open ones; repeat for several.", metavar="NAME=1x3x224x224"
     ),
 ]
 EmbedOption = Annotated[
     bool | None,
     typer.Option(
         "--embed-preprocessing/--no-embed-preprocessing",
-        help="Let files take pixels from 0 to 255, as uint8 or as a picture.",
+        help="Make files that take pixels from 0 to 255, as uint8 or as a picture.",
     ),
 ]
 MeanOption = Annotated[
     str | None,
     typer.Option(
-        help="Of each channel in training, of pixels from 0 to 1. By default what the checkpoint "
-        "says, or ImageNet's.",
+        help="Mean of each channel in training, for pixels from 0 to 1. If left out, what the "
+        "checkpoint says, or ImageNet's.",
         metavar="R,G,B",
     ),
 ]
 DeviationOption = Annotated[
-    str | None, typer.Option(help="The same for the deviation.", metavar="R,G,B")
+    str | None,
+    typer.Option(
+        help="Standard deviation of each channel in training, as --mean.", metavar="R,G,B"
+    ),
 ]
 LayoutOption = Annotated[
     str | None,
     typer.Option(
-        help="Of the pixels that a file takes: nchw or nhwc.",
+        help="Layout of the pixels that the file takes: nchw or nhwc.",
         metavar="LAYOUT",
         autocompletion=one_of(LAYOUTS),
     ),
@@ -69,7 +71,7 @@ LayoutOption = Annotated[
 OrderOption = Annotated[
     str | None,
     typer.Option(
-        help="Of the channels that a file takes: rgb, as in training, or bgr.",
+        help="Order of the channels that the file takes: rgb, as in training, or bgr.",
         metavar="ORDER",
         autocompletion=one_of(ORDERS),
     ),
@@ -116,7 +118,8 @@ PolicyOption = Annotated[
 VerifyOnOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="Verify each file on this target too, if it runs it: as openvino:gpu; once for each.",
+        help="Verify each file on this target too, if it runs there, as openvino:gpu; repeat for "
+        "several.",
         metavar="TARGET",
         autocompletion=all_targets,
     ),
@@ -124,6 +127,6 @@ VerifyOnOption = Annotated[
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 JsonOption = Annotated[
     Path | None,
-    typer.Option("--json", help="Write the result as JSON here; - is standard output."),
+    typer.Option("--json", help="Write the result as JSON to this file; - is standard output."),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace files that exist.")]

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from benchmarks.record import Run
     from benchmarks.statistics import Estimate
 
-HtmlOption = Annotated[Path | None, typer.Option(help="Write a page with plots here.")]
-MarkdownOption = Annotated[Path | None, typer.Option(help="Write tables here.")]
+HtmlOption = Annotated[Path | None, typer.Option(help="Write a page with plots to this file.")]
+MarkdownOption = Annotated[Path | None, typer.Option(help="Write tables as Markdown to this file.")]
 AccuracyOption = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Result of evaluate, for plots of accuracy; once for each.", metavar="RESULT"
+        help="Result of evaluate, for plots of accuracy; repeat for several.", metavar="RESULT"
     ),
 ]
 
@@ -47,7 +47,7 @@ def compare(
     quiet: QuietOption = False,
     json_to: JsonOption = None,
 ) -> None:
-    """Say of each candidate whether it became better, worse, or whether nobody can tell.
+    """Compare two runs: is each candidate better, worse, or can nobody tell?
 
     Exit code 1 if one became worse, or cannot be measured any more.
     """

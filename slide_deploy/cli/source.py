@@ -189,7 +189,7 @@ _CHECKPOINT = Annotated[
 _AGAINST = Annotated[
     Path | None,
     typer.Option(
-        "--against", help="The checkpoint that the files were exported from.", show_default=False
+        "--against", help="Checkpoint that the files were exported from.", show_default=False
     ),
 ]
 _OPTIONS: dict[str, tuple[Any, Any]] = {
@@ -221,7 +221,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             list[str] | None,
             typer.Option(
-                help="An input of --model by its sizes; once for each. Open sizes by name: "
+                help="An input of --model by its sizes; repeat for several. Open sizes by name: "
                 "image=batchx3xheight:480xwidth:640; other types behind: 1x77:int64.",
                 metavar="1x3x640x640",
             ),
@@ -232,7 +232,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             WeightSource,
             typer.Option(
-                help="Averaged or last weights; auto prefers averaged ones.", case_sensitive=False
+                help="Averaged or raw weights; auto prefers averaged ones.", case_sensitive=False
             ),
         ],
         WeightSource.auto,
@@ -241,7 +241,8 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             str | None,
             typer.Option(
-                help="Which network, where the file holds several: model_ema.", metavar="PATH"
+                help="Which network to take if the file holds several, for example model_ema.",
+                metavar="PATH",
             ),
         ],
         None,
@@ -250,7 +251,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             list[str] | None,
             typer.Option(
-                help="Leave out tensors whose names begin so; their network answers without them.",
+                help="Leave out tensors whose names begin with NAME: the outputs need none.",
                 metavar="NAME",
             ),
         ],
@@ -260,7 +261,8 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             str | None,
             typer.Option(
-                help="Image side, or HEIGHTxWIDTH; that of training if left out.", metavar="SIZE"
+                help="Side of the image, or HEIGHTxWIDTH. If left out, that of training.",
+                metavar="SIZE",
             ),
         ],
         None,
@@ -268,7 +270,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "window_size": (
         Annotated[
             int | None,
-            typer.Option(min=1, help="Largest attention window; that of training if left out."),
+            typer.Option(min=1, help="Largest attention window. If left out, that of training."),
         ],
         None,
     ),
@@ -293,7 +295,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             str | None,
             typer.Option(
-                help="Heads of each stage, where the file does not tell.", metavar="1,2,5,8"
+                help="Attention heads of each stage, if the file does not tell.", metavar="1,2,5,8"
             ),
         ],
         None,
@@ -302,7 +304,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             str | None,
             typer.Option(
-                help="Widths of the stripes of each stage, where they are not as published.",
+                help="Stripe widths of each stage, if they differ from the published ones.",
                 metavar="1,2,7,7",
             ),
         ],

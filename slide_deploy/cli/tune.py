@@ -16,6 +16,7 @@ from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, takes_source
 from slide_deploy.errors import InputError
 from slide_deploy.tasks.options import require, require_bench
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from slide_deploy.tuning.table import Entry
@@ -27,16 +28,16 @@ def tune(
     attention: Annotated[
         list[str] | None,
         typer.Option(
-            help="One attention by its size, with random weights; once for each. On tokens, as in "
-            "Slide-Swin, unless :nchw follows; 3x3 neighbours unless :k5; heads of 32 features "
-            "unless :d16.",
+            help="One attention by its size, with random weights; repeat for several. On tokens, "
+            "as in Slide-Swin, unless :nchw follows; 3x3 neighbours unless :k5; heads of 32 "
+            "features unless :d16.",
             metavar="CxHxW",
         ),
     ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="Runtime and device, as doctor lists them; once for each. Default: the "
+            help="Runtime and device, as doctor lists them; repeat for several. Default: the "
             "processor, on each runtime that is here.",
             metavar="RUNTIME:DEVICE",
             autocompletion=targets,
@@ -45,7 +46,8 @@ def tune(
     form: Annotated[
         list[str] | None,
         typer.Option(
-            help="That may win; once for each. Default: all.", autocompletion=one_of(FORMS)
+            help="Form that may win. Repeat for several. Default: all.",
+            autocompletion=one_of(FORMS),
         ),
     ] = None,
     strips: Annotated[
@@ -54,21 +56,22 @@ def tune(
     exhaustive: Annotated[
         bool,
         typer.Option(
-            "--exhaustive", help="Every form in every number of strips, not the best two."
+            "--exhaustive", help="Try every form in every number of strips, not the best two only."
         ),
     ] = False,
     seconds: Annotated[
-        float, typer.Option(min=0.1, help="Of measuring, for each candidate of the long race.")
+        float,
+        typer.Option(min=0.1, help="Seconds of measuring for each candidate of the long race."),
     ] = 1.0,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="For one call. Default: all cores.")
+        int | None, typer.Option(min=1, help="Threads of one call. Default: all cores.")
     ] = None,
     precision: Annotated[
         PrecisionOption, typer.Option(help="Of the files.", case_sensitive=False)
     ] = DEFAULT_PRECISION,
     out: Annotated[
         Path | None,
-        typer.Option(help="Table to add to. Default: your own, where export looks first."),
+        typer.Option(help="Tuning table to add to. Default: your own, where export looks first."),
     ] = None,
     quiet: QuietOption = False,
     json_to: JsonOption = None,
@@ -134,9 +137,9 @@ def tune(
     if decided and not outputs.quiet:
         _print(decided)
         if unwritten is None:
-            typer.echo(f"written: {table.path}")
+            say(f"written: {table.path}")
     for failure in failures:
-        typer.echo(f"slide-deploy: {failure}", err=True)
+        say(f"slide-deploy: {failure}", err=True)
     outputs.finish(interrupted)
     if unwritten is not None:
         raise unwritten
@@ -182,4 +185,4 @@ def _print(decided: "Sequence[Entry]") -> None:
     stdout().print(grid)
     for entry in decided:
         for name, reason in entry.dropped.items():
-            typer.echo(f"note: {entry.geometry} on {entry.target}: {name} was dropped: {reason}")
+            say(f"note: {entry.geometry} on {entry.target}: {name} was dropped: {reason}")

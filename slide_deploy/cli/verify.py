@@ -16,22 +16,23 @@ from slide_deploy.cli.options import (
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, against_source
 from slide_deploy.errors import InputError
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
-    from slide_deploy.verification.divergence import Parting
+    from slide_deploy.verification.divergence import Divergence
 
 _CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
 
 @against_source
 def verify(
-    file: Annotated[Path, typer.Argument(help="A written file.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
     source: Source,
     precision: Annotated[
         PrecisionOption | None,
         typer.Option(
-            help="Of the file: how far its answers may be off, and what the runtime computes in. "
-            "Default: what the file claims, where it holds that.",
+            help="Precision of the file: how far its outputs may be off, and what the runtime "
+            "computes in. Default: what the file claims.",
             case_sensitive=False,
         ),
     ] = None,
@@ -114,18 +115,18 @@ def verify(
     if not outputs.quiet:
         stdout().print(case_table(result))
         claimed = ", as the file claims" if precision is None else ""
-        typer.echo(f"precision: {record.name}{claimed}: {record.meaning}")
+        say(f"precision: {record.name}{claimed}: {record.meaning}")
         for remark in (*trained.origin.remarks, *proof.remarks):
-            typer.echo(f"note: {remark}")
+            say(f"note: {remark}")
         if foreign:
-            typer.echo(f"note: {file.name} says that it was exported from other weights")
+            say(f"note: {file.name} says that it was exported from other weights")
         if parting is not None:
             if parting.noise:
                 stdout().print(noise_table(parting.noise))
-                typer.echo(noise_line(parting.noise))
-            typer.echo(_describe_parting(parting))
+                say(noise_line(parting.noise))
+            say(_describe_parting(parting))
     if not result.passed:
-        typer.echo(
+        say(
             f"slide-deploy: {file} disagrees with {title} on: {', '.join(result.failures)}.",
             err=True,
         )
@@ -155,9 +156,9 @@ def _by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | N
     outputs.write("--json", lambda: to_json(report))
     if not outputs.quiet:
         stdout().print(case_table(result))
-        typer.echo(f"precision: {reference.precision}, as {reference_path(file).name} says")
+        say(f"precision: {reference.precision}, as {reference_path(file).name} says")
     if not result.passed:
-        typer.echo(
+        say(
             f"slide-deploy: {file} disagrees with its reference outputs on: "
             f"{', '.join(result.failures)}.",
             err=True,
@@ -168,9 +169,7 @@ def _by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | N
 
 
 def predict(
-    file: Annotated[
-        Path, typer.Argument(help="A written file.", metavar="FILE", show_default=False)
-    ],
+    file: Annotated[Path, typer.Argument(help="Model file.", metavar="FILE", show_default=False)],
     images: Annotated[
         list[Path], typer.Argument(help="Pictures.", metavar="PICTURE", show_default=False)
     ],
@@ -182,7 +181,9 @@ def predict(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option(help="Of the file, where several could be the classes.", metavar="NAME"),
+        typer.Option(
+            help="Name of the output with the classes, if several could be it.", metavar="NAME"
+        ),
     ] = None,
     json_to: JsonOption = None,
 ) -> None:
@@ -217,8 +218,8 @@ def predict(
             grid.add_row(escape(row.image), escape(row.name), f"{row.probability:.1%}")
         stdout().print(grid)
         if len(session.outputs) > 1:
-            typer.echo(f"output: {guesses[0].output}")
-        typer.echo(f"pictures: {guesses[0].prepared}")
+            say(f"output: {guesses[0].output}")
+        say(f"pictures: {guesses[0].prepared}")
     outputs.finish()
 
 
@@ -248,7 +249,7 @@ def _refuse_exchanged(file: Path, against: Path | None) -> None:
         )
 
 
-def _describe_parting(parting: "Parting") -> str:
+def _describe_parting(parting: "Divergence") -> str:
     if parting.first_wrong is None:
         return f"layers: all {parting.layers} agree"
     after = f"; the last that agrees is {parting.last_right}" if parting.last_right else ""

@@ -64,7 +64,8 @@ def number_labels(collection: Collection, classes: int, names: Sequence[str] = (
             if number is None or len(number[1]) > 9 or int(number[1]) >= classes:
                 raise InputError(
                     f"{collection.source}: {label[:40]} is not a class index of the "
-                    f"file, which has 0 to {classes - 1}: rename it, or give class names with --labels."
+                    f"file, which has 0 to {classes - 1}: rename it, or give class names with "
+                    f"--labels."
                 )
         return Numbering({label: int(label.lstrip("0") or 0) for label in labels}, BY_NUMBER)
     synsets = {synset: index for index, synset in enumerate(imagenet_synsets())}

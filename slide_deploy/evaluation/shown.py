@@ -67,10 +67,10 @@ def remarks(record: Record) -> Iterator[str]:
         yield f"shard {shown} of {record.shards}: merge all of them with --merge"
     for row in rows:
         if row.not_finite:
-            count = "it counts" if row.not_finite == 1 else "they count"
+            verb = "it counts" if row.not_finite == 1 else "they count"
             yield (
                 f"{row.name} outputs numbers that are not finite for "
-                f"{counted(row.not_finite, 'image')}; {count} as wrong"
+                f"{counted(row.not_finite, 'image')}; {verb} as wrong"
             )
     trained = record.files[0].normalisation if record.trained else ""
     for file in record.files[1:]:

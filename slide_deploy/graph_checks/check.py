@@ -1,7 +1,7 @@
 """Read a file and hold it against a policy."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -65,10 +65,23 @@ def check_file(path: str | os.PathLike[str], policy: Policy | None = None) -> Re
 
 
 def check_files(
-    paths: Iterable[str | os.PathLike[str]], policy: Policy | None = None
+    paths: Iterable[str | os.PathLike[str]],
+    policy: Policy | None = None,
+    step: Callable[[str], None] = lambda name: None,
 ) -> tuple[Report, ...]:
-    """As ``check_file`` for several files; one that cannot be used does not stop the others."""
-    return tuple(_report(path, policy) for path in paths)
+    """As ``check_file`` for several files; one that cannot be used does not stop the others.
+
+    Args:
+        paths: of the files.
+        policy: for all of them; None takes that of each file.
+        step: told of each file as its turn comes.
+    """
+
+    def report(path: str | os.PathLike[str]) -> Report:
+        step(f"check {os.fspath(path)}")
+        return _report(path, policy)
+
+    return tuple(map(report, paths))
 
 
 def check_graph(graph: Graph, policy: Policy) -> Iterator[Violation]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.reading import read_text
+from slide_deploy.files.validation import validated
 from slide_deploy.formats import format_names
 from slide_deploy.graph_checks.declarations import says_something
-from slide_deploy.graph_checks.toml_table import TomlTable
 
 STANDARD_OPS, PORTABLE = BUILT_IN = ("standard-ops", "portable")
 # A policy is written by hand.
@@ -102,7 +103,7 @@ class Policy:
 
 def built_in_policy(name: str) -> Policy:
     """One of the policies that are built in, ``BUILT_IN``."""
-    return _policy(f"{name}.toml", tomllib.loads(built_in_text(name)))
+    return _policy(tomllib.loads(built_in_text(name)))
 
 
 def built_in_text(name: str) -> str:
@@ -136,11 +137,7 @@ def load_policy(path: Path) -> Policy:
         InputError: the file cannot be read, is no TOML, or a key is unknown or has a wrong value.
     """
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_MAX_BYTES + 1)
-        if len(text) > _MAX_BYTES:
-            raise InputError(f"{path} has more than 1 MiB: name the policy, not the model.")
-        own = tomllib.loads(text.decode("utf-8"))
+        own = tomllib.loads(read_text(path, most=_MAX_BYTES))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; check --policy.") from error
     except (ValueError, RecursionError) as error:
@@ -150,8 +147,26 @@ def load_policy(path: Path) -> Policy:
     base = own.pop("base", STANDARD_OPS)
     if base not in BUILT_IN:
         raise InputError(f"{path}: base must be one of {', '.join(BUILT_IN)}, and is {base!r}.")
-    below = tomllib.loads(built_in_text(base))
-    return _policy(path, _laid_over(below, {"name": path.stem, **own}))
+    whole = _laid_over(tomllib.loads(built_in_text(base)), {"name": path.stem, **own})
+    try:
+        check_content(whole)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}.") from error
+    return _policy(whole)
+
+
+def check_content(content: Mapping[str, Any]) -> None:
+    """Hold a whole policy against its model. Those that are built in need it in tests only.
+
+    Raises:
+        ValueError: if a key is missing, unknown or wrong; a clause that names it.
+    """
+    from slide_deploy.graph_checks.policy_file import FormatSection, PolicyFile
+
+    formats = {name: content[name] for name in format_names() if name in content}
+    validated(PolicyFile, {key: held for key, held in content.items() if key not in formats})
+    for name, section in formats.items():
+        validated(FormatSection, section, name)
 
 
 def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,64 +181,49 @@ def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _policy(file: str | Path, content: dict[str, Any]) -> Policy:
-    whole = TomlTable(file, content)
+def _policy(content: Mapping[str, Any]) -> Policy:
+    """The policy that a content stands for, which ``check_content`` does not refuse."""
     limits, types, dimensions, constants, structure = (
-        whole.table(key) for key in ("limits", "types", "dimensions", "constants", "structure")
+        content[key] for key in ("limits", "types", "dimensions", "constants", "structure")
     )
-    dynamic = dimensions.strings("dynamic")
-    rank = limits.count_or("rank", "declared")
-    formats = {name: _format(whole.table(name)) for name in format_names() if name in content}
-    policy = Policy(
-        name=whole.text("name"),
-        max_rank=COMMON_RANK if rank is None else rank,
-        allow_declared_rank=rank is None,
-        max_slide_attention_rank=limits.count("slide_attention_rank"),
-        allow_unknown_rank=limits.flag("unknown_rank"),
-        max_file_bytes=limits.count("file_bytes"),
-        max_parameters=limits.count("parameters"),
-        value_types=types.strings("values"),
-        constant_types=types.strings("constants"),
-        dynamic_names=dynamic,
-        unnamed_dynamic=dimensions.strings("unnamed", format_names()),
-        inputs=_interfaces(whole, "inputs", dynamic) if "inputs" in content else None,
-        outputs=_interfaces(whole, "outputs", dynamic) if "outputs" in content else None,
-        allow_unused=constants.flag("unused"),
-        allow_duplicates=constants.flag("duplicates"),
-        duplicate_bytes=constants.count("duplicate_bytes"),
-        allow_non_finite=constants.flag("non_finite"),
-        require_declared=structure.choice("census", ("declared", "if-declared")) == "declared",
-        allow_control_flow=structure.flag("control_flow"),
-        allow_unfold=structure.flag("unfold"),
-        runtime_bugs=structure.flag("runtime_bugs"),
-        runtime_bugs_on=structure.strings("runtime_bugs_on", RUNTIME_BUG_TARGETS),
-        norm_epsilons=structure.fractions("norm_epsilons"),
-        formats=formats,
+    is_declared = limits["rank"] == "declared"
+    return Policy(
+        name=content["name"],
+        max_rank=COMMON_RANK if is_declared else limits["rank"],
+        allow_declared_rank=is_declared,
+        max_slide_attention_rank=limits["slide_attention_rank"],
+        allow_unknown_rank=limits["unknown_rank"],
+        max_file_bytes=limits["file_bytes"],
+        max_parameters=limits["parameters"],
+        value_types=frozenset(types["values"]),
+        constant_types=frozenset(types["constants"]),
+        dynamic_names=frozenset(dimensions["dynamic"]),
+        unnamed_dynamic=frozenset(dimensions["unnamed"]),
+        inputs=_interfaces(content.get("inputs")),
+        outputs=_interfaces(content.get("outputs")),
+        allow_unused=constants["unused"],
+        allow_duplicates=constants["duplicates"],
+        duplicate_bytes=constants["duplicate_bytes"],
+        allow_non_finite=constants["non_finite"],
+        require_declared=structure["census"] == "declared",
+        allow_control_flow=structure["control_flow"],
+        allow_unfold=structure["unfold"],
+        runtime_bugs=structure["runtime_bugs"],
+        runtime_bugs_on=frozenset(structure["runtime_bugs_on"]),
+        norm_epsilons=tuple(structure["norm_epsilons"]),
+        formats={name: _format(content[name]) for name in format_names() if name in content},
     )
-    for table in (whole, limits, types, dimensions, constants, structure):
-        table.finish()
-    return policy
 
 
-def _format(table: TomlTable) -> FormatPolicy:
-    policy = FormatPolicy(
-        ir_version=table.interval("ir_version"),
-        opset=table.interval("opset"),
-        operators=table.table("operators").lists(),
+def _format(section: Mapping[str, Any]) -> FormatPolicy:
+    ir_version, opset = (tuple(section[key]) for key in ("ir_version", "opset"))
+    operators = {domain: frozenset(names) for domain, names in section["operators"].items()}
+    return FormatPolicy(ir_version, opset, operators)
+
+
+def _interfaces(tables: list[dict[str, Any]] | None) -> tuple[Interface, ...] | None:
+    if tables is None:
+        return None
+    return tuple(
+        Interface(each["name"], frozenset(each["types"]), tuple(each["shape"])) for each in tables
     )
-    table.finish()
-    return policy
-
-
-def _interfaces(whole: TomlTable, side: str, dynamic: frozenset[str]) -> tuple[Interface, ...]:
-    return tuple(_interface(table, dynamic) for table in whole.tables(side))
-
-
-def _interface(table: TomlTable, dynamic: frozenset[str]) -> Interface:
-    # "batch" stays a word for the first size in a policy that allows no open one.
-    names = dynamic | {"batch"}
-    interface = Interface(
-        table.text("name"), types=table.strings("types"), shape=table.shape("shape", names)
-    )
-    table.finish()
-    return interface

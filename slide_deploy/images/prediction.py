@@ -77,7 +77,7 @@ def predict(
     wanted = image_input(file, size)
     rows = []
     for image in images:
-        answers = file.answers(wanted.load(image))
+        answers = file.outputs(wanted.load(image))
         output = choose_output(answers, taken.shape[0] or 1, output)
         row = answers[output][0].ravel()
         if np.isnan(row).any() or np.isposinf(row).any():

@@ -1,5 +1,5 @@
-"""Where the channels of a value stand: which stretches of a program could be written either way.
+"""Decide which operators on tokens to rewrite as NCHW feature maps, and rewrite them.
 
-``roles`` reads what an operator does to the channels and the positions of a map, ``stretches``
-decides which operators gain by channels first, ``maps`` writes them so.
+``roles`` reads what an operator does to the channels and positions of a feature map, ``stretches``
+decides which operators gain by the NCHW layout, and ``nchw`` rewrites them.
 """

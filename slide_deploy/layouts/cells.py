@@ -1,4 +1,4 @@
-"""Cells of k x k positions whose channels stand side by side, as patch merging has them.
+"""Find cells of k x k positions whose channels are concatenated, as in patch merging.
 
 cat(x[:, r::k, c::k] for every row r and column c of a cell, in any order)
 """
@@ -14,12 +14,12 @@ from slide_deploy.program.traced import same_shape, shape
 
 @dataclass(frozen=True)
 class Cells:
-    """What a projection of cells reads.
+    """The cells that a projection reads.
 
     Attributes:
-        source: the rows that are cut into cells.
-        places: row and column in a cell of each group of channels, in their order.
-        norm: the normalisation between, without weights; None where there is none.
+        source: the value (batch, H, W, C) that is partitioned into cells.
+        places: row and column in the cell of each group of channels, in order.
+        norm: the normalisation in between, without weights; None if there is none.
     """
 
     source: Node
@@ -28,16 +28,16 @@ class Cells:
 
     @property
     def side(self) -> int:
-        """How many rows and columns a cell has, k."""
+        """Number of rows and columns of a cell, k."""
         return 1 + max(row for row, _ in self.places)
 
 
 def cells_of(value: Node, roles: Mapping[Node, Role]) -> Cells | None:
-    """The cells that a value holds, normalised or not; None if it holds none.
+    """Read a value as concatenated cells, normalised or not; None if it is not.
 
     Args:
-        value: what a projection reads.
-        roles: of operators that work on maps.
+        value: the value that a projection reads.
+        roles: roles of the operators on feature maps.
     """
     norm = None
     value = behind_reshapes(value, roles)
@@ -62,20 +62,20 @@ def cells_of(value: Node, roles: Mapping[Node, Role]) -> Cells | None:
 
 
 def behind_reshapes(value: Node, roles: Mapping[Node, Role]) -> Node:
-    """The value that reshapes between rows and tokens were made of."""
+    """Skip reshapes between (batch, H, W, C) and tokens and return the value that they read."""
     while (role := roles.get(value)) is not None and role.kind == "rows":
         (value,) = role.data
     return value
 
 
 def is_plain_norm(role: Role) -> bool:
-    """Whether it is a normalisation whose answer sums to zero at every position."""
+    """Whether a role is a normalisation whose output sums to zero at every position."""
     arguments = role.call.arguments
     return role.kind == "norm" and arguments["weight"] is None and arguments["bias"] is None
 
 
 def _strided(part: Node, roles: Mapping[Node, Role]) -> tuple[Node, int, tuple[int, int]] | None:
-    """The source of every k-th row and column, k, and the first of them."""
+    """The source of a slice of every k-th row and column, k, and the first row and column."""
     starts: dict[int, int] = {}
     sides: set[int] = set()
     while (role := roles.get(part)) is not None and role.kind == "slice":

@@ -1,12 +1,12 @@
-"""A normalisation of every position of a map, in convolutions: the layout stays that of a map.
+"""Write normalisations over channels as convolutions, so that feature maps keep the NCHW layout.
 
     y = x - mean(x),     y / sqrt(mean(y^2) + epsilon)
 
-A mean over the channels is a convolution to one channel, and one from there returns to all
-channels. In two passes, as the mean may be far larger than what is left without it.
+A mean over the channels is a convolution to one channel, and another convolution broadcasts it to
+all channels. The mean is subtracted first, because it may be far larger than the deviation.
 
-The k x k positions p of a cell may be normalised together and projected, as patch merging does.
-With y = x - m, m the mean of each position, and d what it differs by from that of the cell,
+In patch merging the k x k positions p of a cell are normalised together and projected. With
+y = x - m, where m is the mean of each position, and d the difference of m to the mean of the cell,
 
     variance = mean(y^2) + mean(d^2)
     W (x - mean of the cell) = W y + sum_p d[p] sum_c W[p, c]
@@ -23,7 +23,7 @@ from slide_deploy.program.traced import shape
 
 aten = torch.ops.aten
 
-# Constants are rounded once, to the type of the maps.
+# Constants are computed in this type and rounded once, to the type of the feature maps.
 _EXACT = torch.float64
 
 
@@ -41,17 +41,17 @@ class Affine:
 
 
 def centred(weight: Tensor, dim: int) -> Tensor:
-    """Weights, (outputs, inputs, ...), less their mean over the outputs or the inputs."""
+    """Subtract the mean over the outputs or the inputs from weights (outputs, inputs, ...)."""
     exact = weight.double()
     return (exact - exact.mean(dim, keepdim=True)).to(weight.dtype)
 
 
 class Normaliser:
-    """Writes normalisations of maps.
+    """Writes normalisations of NCHW feature maps.
 
     Args:
-        editor: of the program.
-        like: the operator whose place they take.
+        editor: editor of the program.
+        like: the operator to replace.
     """
 
     def __init__(self, editor: Editor, like: Node) -> None:
@@ -62,7 +62,7 @@ class Normaliser:
     def convolve(
         self, maps: Node, weight: Tensor, bias: Tensor | None = None, stride: int = 1
     ) -> Node:
-        """A convolution without padding; weight (outputs, inputs, k, k)."""
+        """Insert a convolution without padding; weight (outputs, inputs, k, k)."""
         constants = [
             None if each is None else self._editor.constant(each.to(self._dtype), name)
             for each, name in ((weight, "weight"), (bias, "bias"))
@@ -77,14 +77,14 @@ class Normaliser:
         bias: Tensor | None,
         is_centred: bool,
     ) -> Node:
-        """Normalise each position of (batch, C, H, W).
+        """Normalise each position over its channels.
 
         Args:
-            maps: what to normalise.
+            maps: (batch, C, H, W).
             epsilon: added to the variance.
             weight: (C), or None.
             bias: (C), or None.
-            is_centred: whether the mean of each position is zero already.
+            is_centred: whether the mean of each position is already zero.
         """
         channels = int(shape(maps)[1])
         if not is_centred:
@@ -97,13 +97,13 @@ class Normaliser:
     def merge(
         self, maps: Node, epsilon: float, projection: Affine, cell: list[tuple[int, int]]
     ) -> Node:
-        """Normalise cells of k x k positions and project each: to (batch, outputs, H/k, W/k).
+        """Normalise cells of k x k positions and project each to (batch, outputs, H/k, W/k).
 
         Args:
             maps: (batch, C, H, W).
             epsilon: added to the variance.
-            projection: of k*k*C inputs.
-            cell: row and column in a cell of each C of the inputs, in their order.
+            projection: projection of k*k*C inputs.
+            cell: row and column in the cell of each group of C inputs, in order.
         """
         channels, count = int(shape(maps)[1]), len(cell)
         side = 1 + max(row for row, _ in cell)
@@ -133,7 +133,7 @@ class Normaliser:
         return self._scaled(merged, variance, torch.ones(kernel.shape[0]), projection.bias)
 
     def _centre(self, maps: Node, channels: int) -> tuple[Node, Node]:
-        """What is left without the mean of each position, and the mean (batch, 1, H, W)."""
+        """Subtract the mean of each position; returns the rest and the mean (batch, 1, H, W)."""
         mean = self.convolve(maps, torch.full((1, channels, 1, 1), 1 / channels, dtype=_EXACT))
         off = self.convolve(mean, -torch.ones(channels, 1, 1, 1))
         return self._insert(aten.add.Tensor, maps, off), mean
@@ -145,7 +145,7 @@ class Normaliser:
         out = self._insert(aten.mul.Tensor, maps, spread)
         if shift is None:
             return out
-        # A convolution that answers its bias: its sum with a map is a single pass of ONNX Runtime.
+        # A convolution that outputs its bias: ONNX Runtime fuses its sum with a feature map.
         zeros = torch.zeros(len(shift), 1, 1, 1)
         return self._insert(aten.add.Tensor, out, self.convolve(quotient, zeros, shift))
 
@@ -157,7 +157,7 @@ class Normaliser:
 
 
 def cell_kernel(weight: Tensor, cell: list[tuple[int, int]]) -> Tensor:
-    """Weights (outputs, k*k*C) of the positions of a cell as a kernel (outputs, C, k, k)."""
+    """Turn weights (outputs, k*k*C) of the positions of a cell into a kernel (outputs, C, k, k)."""
     side = 1 + max(row for row, _ in cell)
     parts = weight.unflatten(1, (len(cell), -1))
     kernel = weight.new_empty(weight.shape[0], parts.shape[2], side, side)

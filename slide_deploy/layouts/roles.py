@@ -1,8 +1,8 @@
-"""Operators that work on maps with the channels last, as tokens do, and could have them first.
+"""Read what operators on channels-last feature maps do, to decide whether NCHW is possible.
 
-A value is *rows* (batch, H, W, C) or *tokens* (batch, H*W, C). With the channels first both are a
-map (batch, C, H, W). Tokens do not say what H and W are: a reshape to rows or from them does, or
-the map that they were made of.
+A value is *rows* (batch, H, W, C) or *tokens* (batch, H*W, C). In NCHW layout both are a feature
+map (batch, C, H, W). The shape of tokens does not contain H and W. A reshape to or from rows does,
+and so does the feature map that the tokens were made from.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,33 +25,33 @@ from slide_deploy.program.traced import (
 )
 
 Size = tuple[int, int]
-"""Height and width of a map."""
+"""Height and width of a feature map."""
 
 Weights = Mapping[Node, torch.Tensor]
-"""Numbers of parameters, buffers and constants, by their node."""
+"""Tensors of parameters, buffers and constants, by node."""
 
 TO_ROWS, TO_MAP = (0, 2, 3, 1), (0, 3, 1, 2)
 
-# One value in, each element by itself.
+# Operators with one operand that act on each element alone.
 _EACH = {
     *("gelu", "relu", "relu6", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "hardtanh"),
     *("leaky_relu", "elu", "selu", "celu", "mish", "softplus", "abs", "neg", "exp", "log", "erf"),
     *("sqrt", "rsqrt", "reciprocal", "square", "clamp", "clamp_min", "clamp_max", "log_sigmoid"),
 }
 _PAIRED = {"add", "sub", "rsub", "mul", "div", "maximum", "minimum"}
-# Height and width stay what they are.
+# Kinds of operators that keep height and width.
 _OF_ONE_MAP = {"each", "pair", "rows", "norm", "linear"}
 
 
 @dataclass(frozen=True)
 class Role:
-    """What an operator does to maps.
+    """What an operator does to feature maps.
 
     Attributes:
         kind: "each", "pair", "rows", "norm", "linear", "slice", "narrow", "cat" or "pad";
-            "enter" where a map with the channels first becomes rows or tokens, "leave" where it is
-            one again, "mean" where the positions are averaged.
-        data: the values of the network that it takes; a reshape between rows and tokens, one.
+            "enter" where an NCHW feature map becomes rows or tokens, "leave" where these become
+            an NCHW feature map, "mean" where the positions are averaged.
+        data: the operands that are no weights; a reshape between rows and tokens has one.
         call: the operator.
     """
 
@@ -61,11 +61,11 @@ class Role:
 
 
 def role_of(node: Node, weights: Weights) -> Role | None:
-    """What an operator does to maps; None where nothing is known of it.
+    """Read what an operator does to feature maps; None if it is unknown.
 
     Args:
         node: an operator.
-        weights: numbers of the nodes that have some.
+        weights: tensors of the nodes that are weights.
     """
     found = call(node)
     if found is None or not isinstance(node.meta.get("val"), torch.Tensor):
@@ -88,7 +88,7 @@ def role_of(node: Node, weights: Weights) -> Role | None:
 
 
 def _single(found: Call, first: Node, weights: Weights) -> Role | None:
-    """An operator with one value of the network."""
+    """Read an operator with one operand that is no weight."""
     node, rank = found.node, len(shape(first))
     if rank not in (3, 4):
         return None
@@ -133,7 +133,7 @@ def _keeps_type(node: Node, first: Node) -> bool:
 
 
 def _pair(found: Call, weights: Weights) -> Role | None:
-    """A sum, a product or the like of two values of one shape, or of one and a constant."""
+    """Read an elementwise operator of two values of one shape, or of a value and a constant."""
     node = found.node
     sides = [found.arguments["self"], found.arguments["other"]]
     data = tuple(each for each in sides if isinstance(each, Node) and each not in weights)
@@ -143,13 +143,17 @@ def _pair(found: Call, weights: Weights) -> Role | None:
     if len(wanted) not in (3, 4) or not all(same_shape(each, node) for each in data):
         return None
     for each in sides:
-        if isinstance(each, Node) and each in weights and not _spreads(shape(each), wanted):
+        if (
+            isinstance(each, Node)
+            and each in weights
+            and not _is_supported_constant(shape(each), wanted)
+        ):
             return None
     return Role("pair", data, found)
 
 
-def _spreads(given: Sequence[Any], wanted: Sequence[Any]) -> bool:
-    """Whether a constant is one number, one a channel, or one for each position and channel."""
+def _is_supported_constant(given: Sequence[Any], wanted: Sequence[Any]) -> bool:
+    """Whether a constant is one number, one per channel, or one per position and channel."""
     if len(given) > len(wanted):
         return False
     if all(size == 1 for size in given):
@@ -174,15 +178,15 @@ def _transpose(found: Call, first: Node, axes: tuple[int, ...]) -> Role | None:
         maps = source.arguments["self"]
         whole, flat = shape(maps), shape(first)
         is_kept = len(whole) == 4 and same_sizes(whole[:2], flat[:2])
-        if is_kept and _is_matmul(whole[2:], flat[2]):
+        if is_kept and _is_product(whole[2:], flat[2]):
             return Role("enter", (maps,), found)
-    # Back to a map, where all who read it want one.
-    if found.node.users and all(_gives_map(user, found.node) for user in found.node.users):
+    # Back to an NCHW feature map, if every reader reshapes it to one.
+    if found.node.users and all(_is_unflattened(user, found.node) for user in found.node.users):
         return Role("leave", (first,), found)
     return None
 
 
-def _gives_map(user: Node, flat: Node) -> bool:
+def _is_unflattened(user: Node, flat: Node) -> bool:
     """Whether a node reshapes (batch, C, H*W) to (batch, C, H, W)."""
     found = call(user)
     if found is None or not is_reshape(found):
@@ -193,7 +197,7 @@ def _gives_map(user: Node, flat: Node) -> bool:
 
 
 def _reshape(found: Call, first: Node) -> Role | None:
-    """Between rows and tokens, or to what is there already."""
+    """Read a reshape between rows and tokens, or to the same shape."""
     before, after = shape(first), shape(found.node)
     if same_sizes(before, after) and len(before) in (3, 4):
         return Role("rows", (first,), found)
@@ -201,10 +205,10 @@ def _reshape(found: Call, first: Node) -> Role | None:
         return None
     rows, tokens = (before, after) if len(before) == 4 else (after, before)
     same = same_size(rows[0], tokens[0]) and same_size(rows[3], tokens[2])
-    return Role("rows", (first,), found) if same and _is_matmul(rows[1:3], tokens[1]) else None
+    return Role("rows", (first,), found) if same and _is_product(rows[1:3], tokens[1]) else None
 
 
-def _is_matmul(sizes: Sequence[Any], product: Any) -> bool:
+def _is_product(sizes: Sequence[Any], product: Any) -> bool:
     return _all_known((*sizes, product)) and sizes[0] * sizes[1] == product
 
 
@@ -223,23 +227,23 @@ def _concatenation(found: Call, weights: Weights) -> Role | None:
     return Role("cat", parts, found)
 
 
-def map_sizes(roles: Mapping[Node, Role]) -> dict[Node, Size]:
-    """Height and width of every map, of those of which they are known.
+def feature_map_sizes(roles: Mapping[Node, Role]) -> dict[Node, Size]:
+    """Find height and width of every feature map as far as they are known.
 
     Args:
-        roles: of operators, in the order of the program.
+        roles: roles of operators, in the order of the program.
     """
     sizes: dict[Node, Size] = {}
     changed = True
     while changed:
         before = len(sizes)
         for node, role in (*roles.items(), *reversed(list(roles.items()))):
-            _learn(node, role, sizes)
+            _infer_sizes(node, role, sizes)
         changed = len(sizes) != before
     return sizes
 
 
-def _learn(node: Node, role: Role, sizes: dict[Node, Size]) -> None:
+def _infer_sizes(node: Node, role: Role, sizes: dict[Node, Size]) -> None:
     for each in (node, *role.data):
         whole = shape(each)
         is_rows = len(whole) == 4 and not (role.kind == "leave" and each is node)
@@ -263,17 +267,19 @@ def _learn(node: Node, role: Role, sizes: dict[Node, Size]) -> None:
 
 
 def agreeing(roles: Mapping[Node, Role], sizes: Mapping[Node, Size]) -> dict[Node, Role]:
-    """Roles without those where maps of different sizes meet: tokens of 4 x 6 become one of 6 x 4.
+    """Drop the roles of operators that join feature maps of different sizes.
+
+    An example is a reshape that turns tokens of 4 x 6 positions into rows of 6 x 4.
 
     Args:
-        roles: of operators.
-        sizes: height and width of maps, see ``map_sizes``.
+        roles: roles of operators.
+        sizes: height and width of feature maps, see ``feature_map_sizes``.
     """
     return {node: role for node, role in roles.items() if len(_met(node, role, sizes)) <= 1}
 
 
 def _met(node: Node, role: Role, sizes: Mapping[Node, Size]) -> set[tuple[Any, ...]]:
-    """The known sizes of all maps that are one and the same to an operator."""
+    """The known sizes of all feature maps that have to agree at an operator."""
     values, maps = (node, *role.data), list[Node]()
     if role.kind == "enter":
         values, maps = (node,), [role.data[0]]

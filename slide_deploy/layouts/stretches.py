@@ -1,9 +1,9 @@
-"""Which operators to write with the channels first: those that save more than they cost.
+"""Select the operators to rewrite for NCHW feature maps: those that save more than they cost.
 
-A transpose is needed where a value goes from one side to the other, and costs as much as the value
-is large. Where a map becomes tokens, or tokens a map, one is there already, and is saved if both
-sides have the channels first. A normalisation of the first axis is several operators in the
-place of one. The cheapest choice for all operators together is a minimum cut.
+A value that passes from one layout to the other needs a transpose, whose cost is the size of the
+value. Where a feature map becomes tokens, or tokens a feature map, the program already has a
+transpose; it is saved if both sides are NCHW. A normalisation over the first axis costs several
+operators instead of one. A minimum cut gives the cheapest choice for all operators together.
 """
 
 import math
@@ -15,20 +15,20 @@ from torch.fx import Node
 from slide_deploy.layouts.roles import Role, Size
 from slide_deploy.program.traced import shape
 
-# What a normalisation with the channels first costs more, in transposes of its map. A block with
-# one between two convolutions, as ConvNeXt has it, gains then. The blocks of Slide-Swin, with two,
-# stay tokens, which is faster (docs/passes.md).
+# Extra cost of a normalisation in NCHW, in transposes of its feature map. At this cost a block with
+# one normalisation between two convolutions, as in ConvNeXt, is rewritten. The blocks of
+# Slide-Swin, which have two, stay tokens, which is faster (docs/passes.md).
 _NORMALISATION = 1.0
 
 _FIRST, _LAST = "first", "last"
 
 
 def channels_first(roles: Mapping[Node, Role], sizes: Mapping[Node, Size]) -> frozenset[Node]:
-    """The operators that gain by the channels first.
+    """Select the operators that gain by the NCHW layout.
 
     Args:
-        roles: of operators that work on maps, in the order of the program.
-        sizes: height and width of maps; operators whose maps have none stay as they are.
+        roles: roles of the operators on feature maps, in the order of the program.
+        sizes: height and width of feature maps; operators without known sizes stay as they are.
     """
     flexible = {
         node
@@ -50,7 +50,7 @@ def channels_first(roles: Mapping[Node, Role], sizes: Mapping[Node, Size]) -> fr
         if value in flexible and roles[value].kind == "mean":
             continue
         _add_value(graph, value, roles, flexible)
-    # Of several minimum cuts this one, nearest to the source, rewrites the fewest operators.
+    # Of several minimum cuts, the one nearest to the source rewrites the fewest operators.
     _, (_, first) = networkx.minimum_cut(graph.reverse(), _LAST, _FIRST, capacity="capacity")
     return frozenset(node for node in flexible if node in first)
 
@@ -58,17 +58,17 @@ def channels_first(roles: Mapping[Node, Role], sizes: Mapping[Node, Size]) -> fr
 def _add_value(
     graph: networkx.DiGraph, value: Node, roles: Mapping[Node, Role], flexible: set[Node]
 ) -> None:
-    """Charge for a transpose where a value and its readers are on different sides."""
+    """Add the cost of a transpose if a value and its readers have different layouts."""
     here = value if value in flexible else _LAST
     cost = _elements(value)
-    # One transpose serves all readers on the other side.
+    # One transpose serves all readers in the other layout.
     to_last, to_first = ("to last", value), ("to first", value)
     for reader in value.users:
         role = roles.get(reader)
         if role is not None and role.kind == "leave":
             there: object = _FIRST
         elif reader in flexible and role is not None and value in role.data:
-            there = reader if role.kind != "enter" else _LAST  # which reads a map as it is
+            there = reader if role.kind != "enter" else _LAST  # "enter" reads NCHW already
         else:
             there = _LAST
         _add(graph, to_last, there, math.inf)
@@ -78,7 +78,7 @@ def _add_value(
 
 
 def _add(graph: networkx.DiGraph, source: object, target: object, capacity: float) -> None:
-    """Charge ``capacity`` where ``source`` has the channels first and ``target`` has not."""
+    """Add the cost ``capacity`` of ``source`` being NCHW while ``target`` is not."""
     if source is target or source is _LAST or target is _FIRST:
         return
     if graph.has_edge(source, target):
@@ -88,5 +88,5 @@ def _add(graph: networkx.DiGraph, source: object, target: object, capacity: floa
 
 
 def _elements(node: Node) -> float:
-    """How many elements a value has for one image."""
+    """Number of elements of a value for one image."""
     return float(math.prod(size for size in shape(node)[1:] if isinstance(size, int)))

@@ -8,19 +8,14 @@ from torch import nn
 
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings.depthwise import Depthwise
-from slide_deploy.lowerings.dual import Dual
 from slide_deploy.lowerings.flat import Flat
 from slide_deploy.lowerings.form import Form
-from slide_deploy.lowerings.per_offset import Broadcast, PerOffset
 from slide_deploy.lowerings.running_mean import RunningMean
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 FORMS: dict[str, type[Form]] = {
     "depthwise": Depthwise,
-    "per-offset": PerOffset,
-    "broadcast": Broadcast,
     "running-mean": RunningMean,
-    "dual": Dual,
     "flat": Flat,
 }
 
@@ -31,7 +26,7 @@ class Lowering:
 
     Attributes:
         form: a key of ``FORMS``.
-        strips: how many bands of rows are computed one after the other.
+        strips: how many strips of rows are computed one after the other.
         source: why it was chosen, one clause; empty where somebody asked for it.
 
     Raises:
@@ -54,7 +49,7 @@ class Lowering:
 
     @classmethod
     def parse(cls, text: str) -> "Lowering":
-        """Read "per-offset" or "per-offset/4".
+        """Read "flat" or "flat/4".
 
         Raises:
             InputError: if the text is neither.
@@ -70,6 +65,7 @@ Chooser = Callable[[FoldedSlideAttention], Lowering]
 # Gives what says so for the attentions of a file, from its format and its precision.
 FileChooser = Callable[[str, str], Chooser]
 
+# The canonical form, which can write every attention.
 DEFAULT_LOWERING = Lowering("depthwise")
 
 

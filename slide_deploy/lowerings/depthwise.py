@@ -8,8 +8,8 @@ It is the canonical form: what "folded into a single depthwise convolution" mean
 
 from torch import Tensor
 
-from slide_deploy.lowerings.bands import Band
 from slide_deploy.lowerings.maps import MapForm, convolve
+from slide_deploy.lowerings.strips import Strip
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 
@@ -21,14 +21,14 @@ class Depthwise(MapForm):
         self.key_conv = folded.key_conv
         self.value_conv = folded.value_conv
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, band: Band) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, strip: Strip) -> Tensor:
         """See ``MapForm.attend``."""
         config = self.config
         positions = q.shape[2] * q.shape[3]
         # (batch * head, d, offset, positions)
         split = (-1, config.head_dim, config.offsets, positions)
         queries = q.reshape(-1, config.head_dim, 1, positions)
-        keys = convolve(self.key_conv, k, band).reshape(split)
-        values = convolve(self.value_conv, v, band).reshape(split)
+        keys = convolve(self.key_conv, k, strip).reshape(split)
+        values = convolve(self.value_conv, v, strip).reshape(split)
         attention = (queries * keys).sum(dim=1, keepdim=True).softmax(dim=2)
         return (attention * values).sum(dim=2).reshape(q.shape)

@@ -1,4 +1,10 @@
-"""The flat form: as dual, on tokens row by row, so that a tap is one contiguous slice.
+"""The flat form: matmuls on tokens row by row, so that a tap is one contiguous slice.
+
+    logit = sum_j W_k[., ., j]^T (q * k at tap j) + b_k^T q
+    out   = sum_j (W_v[., ., j] a) * (v at tap j) + b_v a,      a = softmax(logit)
+
+W[d, p, j] maps d features to K offsets for the keys and back for the values. There is no depthwise
+convolution, and no tensor holds K copies of the map.
 
     a map of rows of W tokens, one behind the other, with rows of zeros above and below;
     the neighbours at tap (row, column) of all tokens are the slice that starts at row * W + column
@@ -23,7 +29,6 @@ from torch.nn import functional
 
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings.absorbed import absorbed_bias
-from slide_deploy.lowerings.bands import Band
 from slide_deploy.lowerings.form import Form
 from slide_deploy.lowerings.projection import (
     constant,
@@ -33,6 +38,7 @@ from slide_deploy.lowerings.projection import (
     projections,
 )
 from slide_deploy.lowerings.relative import relative, with_first
+from slide_deploy.lowerings.strips import Strip
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 
@@ -79,30 +85,30 @@ class Flat(Form):
             of_taps = constants.flatten(0, 1)[None, None, None].unbind(4)
             self.key_constants = nn.ParameterList(map(constant, of_taps))
 
-    def forward(self, rows: Tensor, band: Band) -> Tensor:
+    def forward(self, rows: Tensor, strip: Strip) -> Tensor:
         """See ``Form.forward``."""
-        k = v = self._neighbours(project_rows(self.key, rows), band)
+        k = v = self._neighbours(project_rows(self.key, rows), strip)
         if self.value is not self.key:
-            v = self._neighbours(project_rows(self.value, rows), band)
-        if band.rows != band.last - band.first:
-            rows = rows[:, band.inside]
-        if band.beside:
-            rows = rows[:, :, band.beside : -band.beside]
+            v = self._neighbours(project_rows(self.value, rows), strip)
+        if strip.rows != strip.last - strip.first:
+            rows = rows[:, strip.inside]
+        if strip.beside:
+            rows = rows[:, :, strip.beside : -strip.beside]
         q = project_rows(self.query, rows)
         return self._weighted(self._attention(self._logits(q, k)), v)
 
-    def _neighbours(self, side: Tensor, band: Band) -> "_Neighbours":
-        if band.beside:
-            return _SurroundedNeighbours(side, band.beside)
+    def _neighbours(self, side: Tensor, strip: Strip) -> "_Neighbours":
+        if strip.beside:
+            return _SurroundedNeighbours(side, strip.beside)
         width, channels = side.shape[2:]
         # One row more than is outside the map: slices run over the ends of the first and the last.
         more = -(-(self.config.kernel_size // 2) // width)
-        outside = max(band.above, band.below) + more
+        outside = max(strip.above, strip.below) + more
         tokens = self._between_zeros(side, outside)
-        first = (outside + band.top - band.first) * width
+        first = (outside + strip.top - strip.first) * width
         # Asked for keys and values apart: kernels of OpenVINO are slower that share a mask.
         masks = [self._mask(width, column) for column in range(self.config.kernel_size)]
-        return _Neighbours(tokens, first, (band.rows, width, channels), masks)
+        return _Neighbours(tokens, first, (strip.rows, width, channels), masks)
 
     def _between_zeros(self, side: Tensor, count: int) -> Tensor:
         """As tokens, (batch, tokens, channels), with rows of zeros before and behind."""
@@ -166,12 +172,12 @@ class Flat(Form):
 
 
 class _Neighbours:
-    """What stands around the tokens of a band.
+    """What stands around the tokens of a strip.
 
     Args:
-        tokens: keys or values, (batch, tokens, channels), and what is around those of the band.
-        first: where the first token of the band stands.
-        shape: rows, W and channels of the band.
+        tokens: keys or values, (batch, tokens, channels), and what is around those of the strip.
+        first: where the first token of the strip stands.
+        shape: rows, W and channels of the strip.
         masks: of the columns of the neighbourhood, (1, 1, W, 1); None where nothing is outside.
     """
 
@@ -209,7 +215,7 @@ class _SurroundedNeighbours(_Neighbours):
     """The same on rows that hold all neighbours: nothing is outside, so that there is no mask.
 
     Args:
-        side: keys or values of the tokens of a band and of what is around them, (batch,
+        side: keys or values of the tokens of a strip and of what is around them, (batch,
             rows + 2 * radius, W + 2 * radius, channels).
         radius: r.
     """

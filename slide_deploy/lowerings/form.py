@@ -1,15 +1,15 @@
-"""What a form is: one way to write the attention of a band of rows."""
+"""What a form is: one way to write the attention of a strip of rows."""
 
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from slide_deploy.lowerings.bands import Band
+from slide_deploy.lowerings.strips import Strip
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 
 class Form(nn.Module):
-    """The attention of a band of rows, projections of q, k and v included.
+    """The attention of a strip of rows, projections of q, k and v included.
 
     Args:
         folded: the layer to write; what it does not copy it shares.
@@ -25,14 +25,14 @@ class Form(nn.Module):
         super().__init__()
         self.config = folded.config
 
-    def forward(self, rows: Tensor, band: Band) -> Tensor:
+    def forward(self, rows: Tensor, strip: Strip) -> Tensor:
         """Attend.
 
         Args:
-            rows: the ``band.last - band.first`` rows that the band reads, of ``dim`` channels.
-            band: which rows they are.
+            rows: the ``strip.last - strip.first`` rows that the strip reads, of ``dim`` channels.
+            strip: which rows they are.
 
         Returns:
-            The ``band.rows`` rows of the band, of ``inner_dim`` channels, laid out alike.
+            The ``strip.rows`` rows of the strip, of ``inner_dim`` channels, laid out alike.
         """
         raise NotImplementedError

@@ -1,12 +1,12 @@
-"""A slide attention in one of the forms: the layouts around it, its bands, its last projection."""
+"""A slide attention in one of the forms: the layouts around it, its strips, its last projection."""
 
 import torch
 from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
-from slide_deploy.lowerings.bands import Band, bands
 from slide_deploy.lowerings.choice import FORMS, Lowering
 from slide_deploy.lowerings.projection import constant_conv, project_rows
+from slide_deploy.lowerings.strips import Strip, strips
 from slide_deploy.lowerings.surroundings import refuse_small, surrounded
 from slide_deploy.models.slide_attention import (
     FoldedSlideAttention,
@@ -37,7 +37,7 @@ class LoweredSlideAttention(nn.Module):
         mode = folded.config.padding_mode
         self.padding_mode = mode if mode != "zeros" and self.radius else None
         if self.resolution is not None:  # others learn of their size when they run
-            bands(self.resolution[0], self.strips, self.radius)
+            strips(self.resolution[0], self.strips, self.radius)
             if self.padding_mode is not None:
                 refuse_small(self.resolution, self.radius, self.padding_mode)
         self.form = FORMS[lowering.form](folded)
@@ -59,15 +59,15 @@ class LoweredSlideAttention(nn.Module):
     def _attend(self, rows: Tensor) -> Tensor:
         """Attend and project: from the layout of the layer to that of the form."""
         axis = 2 if self.on_maps else 1
-        cut = bands(rows.shape[axis], self.strips, self.radius)
+        cut = strips(rows.shape[axis], self.strips, self.radius)
         if self.padding_mode is not None:
             rows = surrounded(rows, (axis, axis + 1), self.radius, self.padding_mode)
-            cut = tuple(band.surrounded(self.radius) for band in cut)
+            cut = tuple(strip.surrounded(self.radius) for strip in cut)
         if len(cut) == 1:  # a slice of everything is an operator that Core ML's converter lacks
-            return self._project(self._attend_band(rows, cut[0]))
+            return self._project(self._attend_strip(rows, cut[0]))
         parts = [
-            self._attend_band(rows.narrow(axis, band.first, band.last - band.first), band)
-            for band in cut
+            self._attend_strip(rows.narrow(axis, strip.first, strip.last - strip.first), strip)
+            for strip in cut
         ]
         return self._project(torch.cat(parts, dim=2 if self.form.on_maps else 1))
 
@@ -77,10 +77,10 @@ class LoweredSlideAttention(nn.Module):
         projected: Tensor = self.proj(attended)
         return projected
 
-    def _attend_band(self, rows: Tensor, band: Band) -> Tensor:
+    def _attend_strip(self, rows: Tensor, strip: Strip) -> Tensor:
         if self.form.on_maps != self.on_maps:
             rows = rows.permute((0, 3, 1, 2) if self.form.on_maps else (0, 2, 3, 1))
-        return self.form(rows, band)
+        return self.form(rows, strip)
 
 
 def lowered_attention(
@@ -115,6 +115,6 @@ def refuse_strips(model: nn.Module, lowering: Lowering) -> None:
     for name, module in model.named_modules():
         if isinstance(module, SlideAttentionBase) and module.resolution is not None:
             try:
-                bands(module.resolution[0], lowering.strips, module.config.kernel_size // 2)
+                strips(module.resolution[0], lowering.strips, module.config.kernel_size // 2)
             except InputError as error:
                 raise InputError(f"{name} as {lowering}: {error}") from error

@@ -3,9 +3,9 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slide_deploy.lowerings.bands import Band
 from slide_deploy.lowerings.form import Form
 from slide_deploy.lowerings.projection import constant_conv, projections
+from slide_deploy.lowerings.strips import Strip
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 
@@ -21,24 +21,24 @@ class MapForm(Form):
         ]
         self.query, self.key, self.value = convs * 3 if len(convs) == 1 else convs
 
-    def forward(self, rows: Tensor, band: Band) -> Tensor:
+    def forward(self, rows: Tensor, strip: Strip) -> Tensor:
         """See ``Form.forward``."""
         key_map = self.key(rows)
         value_map = key_map if self.value is self.key else self.value(rows)
         if self.query is self.key:  # one projection serves as q, k and v: it is computed once
-            query_map = _computed(key_map, band)
+            query_map = _computed(key_map, strip)
         else:
-            query_map = self.query(_computed(rows, band))
-        return self.attend(query_map, key_map, value_map, band)
+            query_map = self.query(_computed(rows, strip))
+        return self.attend(query_map, key_map, value_map, strip)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, band: Band) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, strip: Strip) -> Tensor:
         """Attend.
 
         Args:
-            q: (batch, C, rows of the band, width), the queries.
-            k: (batch, C, rows that the band reads, width + 2 * ``band.beside``), the keys.
+            q: (batch, C, rows of the strip, width), the queries.
+            k: (batch, C, rows that the strip reads, width + 2 * ``strip.beside``), the keys.
             v: as ``k``, the values.
-            band: the rows.
+            strip: the rows.
 
         Returns:
             The shape of ``q``.
@@ -46,25 +46,25 @@ class MapForm(Form):
         raise NotImplementedError
 
 
-def _computed(maps: Tensor, band: Band) -> Tensor:
-    """Of the positions that a band reads those that it computes."""
-    if band.rows == band.last - band.first:
+def _computed(maps: Tensor, strip: Strip) -> Tensor:
+    """Of the positions that a strip reads those that it computes."""
+    if strip.rows == strip.last - strip.first:
         return maps
-    rows = maps[:, :, band.inside]
-    return rows[..., band.beside : -band.beside] if band.beside else rows
+    rows = maps[:, :, strip.inside]
+    return rows[..., strip.beside : -strip.beside] if strip.beside else rows
 
 
-def convolve(conv: nn.Module, maps: Tensor, band: Band) -> Tensor:
-    """Convolve the rows of a band: zeros stand in only for what is outside the map."""
-    if band.beside:  # nothing is outside
+def convolve(conv: nn.Module, maps: Tensor, strip: Strip) -> Tensor:
+    """Convolve the rows of a strip: zeros stand in only for what is outside the map."""
+    if strip.beside:  # nothing is outside
         assert isinstance(conv, nn.Conv2d)
         return functional.conv2d(maps, conv.weight, conv.bias, groups=conv.groups)
-    if band.is_whole:
+    if strip.is_whole:
         out: Tensor = conv(maps)
         return out
     assert isinstance(conv, nn.Conv2d)
     return functional.conv2d(
-        functional.pad(maps, (0, 0, band.above, band.below)),
+        functional.pad(maps, (0, 0, strip.above, strip.below)),
         conv.weight,
         conv.bias,
         padding=(0, int(conv.padding[1])),

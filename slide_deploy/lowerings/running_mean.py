@@ -1,40 +1,42 @@
-"""The running-mean form: as per-offset, without additions on the side of the values.
+"""The running-mean form: depthwise convolutions of one output a channel, K - 1 for k, K for v.
 
-One offset of the keys costs nothing (``relative.py``), and so does one of the values, as follows.
+    logit[p] = sum (q * conv_k[p](k)),     mean[p] = the weighted mean of the first p + 1 values
 
-With e = exp(logit - largest logit) and c its running sums, the mean of the first p + 1 values is
+``sum`` is a 1x1 convolution with ones that sums the d features of each head. All tensors keep the
+channels in the second axis, the layout of convolutions, and nothing is gathered. Runtimes have
+fast kernels for such convolutions, since each computes one output a channel.
+
+One offset of the keys costs nothing (``relative.py``), and so does one addition of the values. With
+e = exp(logit - largest logit) and c its running sums, the means have a recurrence:
 
     mean[p] = V[p] + t[p] (mean[p-1] - V[p]),     t[p] = c[p-1] / c[p],     V[p] = conv_v[p](v)
 
-What stands in brackets, y[p-1] = mean[p-1] - V[p], has a recurrence of its own, in which the values
-come as differences, which are depthwise convolutions again:
+The difference in brackets, y[p-1] = mean[p-1] - V[p], has a recurrence of its own. It needs only
+differences of the values, which are depthwise convolutions again:
 
     y[p] = (conv_v[p] - conv_v[p+1])(v) + t[p] y[p-1],     out = conv_v[K-1](v) + t[K-1] y[K-2]
 
 So every addition follows a convolution, and runtimes compute both in one pass. All t are between 0
-and 1: nothing grows. The shares themselves, e / c[K-1], are needed nowhere, so that there is no
-softmax, which took longer on ONNX Runtime, as its axis is not the last. Both running sums of every
-offset are one product with a triangle of ones.
+and 1: nothing grows. The softmax e / c[K-1] is never computed, which saves time on ONNX Runtime,
+where a softmax is slow along any axis but the last. Both running sums of every offset are one
+matmul with a triangle of ones.
+
+The first running sums vanish where the largest logits come last, and 0 / 0 is no step. So a sum
+counts as one rounding error of the whole at least. What stands before it has no share in the output
+then, and float16 holds that number, too.
 """
 
 import torch
 from torch import Tensor, nn
 
-from slide_deploy.errors import InputError
-from slide_deploy.lowerings.bands import Band
-from slide_deploy.lowerings.maps import convolve
-from slide_deploy.lowerings.per_offset import PerOffset
+from slide_deploy.lowerings.maps import MapForm, convolve
 from slide_deploy.lowerings.projection import constant, constant_conv
-from slide_deploy.lowerings.relative import with_first
+from slide_deploy.lowerings.relative import relative, with_first
+from slide_deploy.lowerings.strips import Strip
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
-# A logit this far below the largest counts as if it were no further: its share, e^-80, is lost in
-# the rounding of any sum, of float64 too, and keeps 0 / 0 away where the first shares vanish.
-# float32 still holds e^-80; float16 does not.
-FURTHEST = -80.0
 
-
-class RunningMean(PerOffset):
+class RunningMean(MapForm):
     """See the module's description.
 
     Raises:
@@ -44,44 +46,61 @@ class RunningMean(PerOffset):
     @torch.no_grad()
     def __init__(self, folded: FoldedSlideAttention) -> None:
         super().__init__(folded)
-        if self.config.offsets == 1:
-            raise InputError(
-                "A neighbourhood of one position has no running mean: choose another lowering."
-            )
-        first, *others = self.key_convs
-        self.key_convs = nn.ModuleList(_difference(conv, first) for conv in others)
-        values = list(self.value_convs)
-        self.value_convs = nn.ModuleList(map(_difference, values, values[1:]))
-        self.value_convs.append(values[-1])
+        config, kind = self.config, folded.proj.weight.dtype
+        key, key_bias = _by_offset(folded.key_conv, config.offsets)
+        self.key_convs = _depthwise(folded.key_conv, relative(key, 1), relative(key_bias, 1))
+        value, value_bias = (
+            torch.cat([each[:, :-1] - each[:, 1:], each[:, -1:]], dim=1)
+            for each in _by_offset(folded.value_conv, config.offsets)
+        )
+        self.value_convs = _depthwise(folded.value_conv, value, value_bias)
+        # (head, d): a group of ones for each head.
+        ones = torch.ones(config.num_heads, config.head_dim, 1, 1, dtype=kind)
+        self.sum = constant_conv(ones, groups=config.num_heads)
+        # (C, head): ones where the feature belongs to the head. Dense: as groups of one input it
+        # would be a depthwise convolution with d outputs, for which runtimes have no fast kernel.
+        heads = torch.eye(config.num_heads, dtype=kind).repeat_interleave(config.head_dim, 0)
+        self.spread = constant_conv(heads[..., None, None])
         # (1, sum, offset): ones up to the offset; all sums but the last, then all but the first.
-        offsets = self.config.offsets
-        sums = torch.ones(offsets, offsets, dtype=folded.proj.weight.dtype).tril()
+        sums = torch.ones(config.offsets, config.offsets, dtype=kind).tril()
         self.sums = constant(torch.cat([sums[:-1], sums[1:]])[None])
+        self.least = torch.finfo(kind).eps
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, band: Band) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, strip: Strip) -> Tensor:
         """See ``MapForm.attend``."""
-        heads = self.config.num_heads
-        steps = self.steps(with_first(self.logits(q, k, band)))
-        maps = steps.reshape(-1, (self.config.offsets - 1) * heads, *self.share_shape(q))
+        heads, (height, width) = self.config.num_heads, q.shape[2:]
+        steps = self.steps(with_first(self.logits(q, k, strip)))
+        maps = steps.reshape(-1, (self.config.offsets - 1) * heads, height, width)
         first, *rest = self.value_convs
-        out = convolve(first, v, band)
+        out = convolve(first, v, strip)
         for step, conv in zip(maps.split(heads, dim=1), rest, strict=True):
-            out = convolve(conv, v, band) + self.weigh(step, out)
+            out = convolve(conv, v, strip) + self.spread(step) * out
         return out
+
+    def logits(self, q: Tensor, k: Tensor, strip: Strip) -> Tensor:
+        """All logits but the first: (batch, offset - 1, head * positions); see ``attend``."""
+        logits = [self.sum(q * convolve(conv, k, strip)) for conv in self.key_convs]
+        numbers = self.config.num_heads * q.shape[2] * q.shape[3]
+        return torch.cat(logits, dim=1).reshape(-1, len(logits), numbers)
 
     def steps(self, logits: Tensor) -> Tensor:
         """Every t: (batch, offset, head * positions) to (batch, offset - 1, head * positions)."""
-        below = (logits - logits.amax(dim=1, keepdim=True)).clamp(min=FURTHEST)
+        below = logits - logits.amax(dim=1, keepdim=True)
         before, until = (self.sums @ below.exp()).split(self.config.offsets - 1, dim=1)
-        return before / until
+        return before / until.clamp(min=self.least)
 
 
-def _difference(conv: nn.Module, other: nn.Module) -> nn.Conv2d:
-    """The convolution that gives what the first answers, the other's answer taken off."""
-    assert isinstance(conv, nn.Conv2d)
-    assert isinstance(other, nn.Conv2d)
+def _by_offset(conv: nn.Conv2d, offsets: int) -> tuple[Tensor, Tensor]:
+    """Weights (C, offset, 1, k, k) and bias (C, offset) of a convolution of K outputs a channel."""
     assert conv.bias is not None
-    assert other.bias is not None
-    difference = constant_conv(conv.weight - other.weight, conv.bias - other.bias, conv.groups)
-    difference.padding = conv.padding
-    return difference
+    return conv.weight.unflatten(0, (-1, offsets)), conv.bias.unflatten(0, (-1, offsets))
+
+
+def _depthwise(like: nn.Conv2d, weights: Tensor, biases: Tensor) -> nn.ModuleList:
+    """A depthwise convolution for each offset of weights (C, offset, 1, k, k)."""
+    convs = nn.ModuleList()
+    for weight, bias in zip(weights.unbind(1), biases.unbind(1), strict=True):
+        conv = constant_conv(weight, bias, like.groups)
+        conv.padding = like.padding
+        convs.append(conv)
+    return convs

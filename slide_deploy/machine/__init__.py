@@ -1,7 +1,8 @@
-"""Facts about this machine: what a latency depends on. Standard library only; nothing raises.
+"""Facts about this machine on which a latency depends.
 
-A fact that the system does not tell is left out. `linux`, `macos` and `windows` each look in their
-own places and answer with one `Hardware`; this module turns it into text and numbers.
+Only the standard library is used, and no function raises: a fact that the system does not report is
+left out. `linux`, `macos` and `windows` each return a `Hardware`, which this module turns into text
+and numbers.
 """
 
 import hashlib
@@ -17,23 +18,23 @@ __all__ = ["Hardware", "describe", "fingerprint", "hardware", "usable_threads"]
 
 _READERS = {"Linux": linux.read, "Darwin": macos.read, "Windows": windows.read}
 
-# Facts that make latencies of two runs comparable. The instruction sets belong to them: a virtual
-# machine may call its processor just "Intel(R) Xeon(R) Processor" and hide some of its units. The
-# kernel, Python, power and frequency settings do not: they are what one wants to compare.
+# Latencies of two runs are comparable if these facts are equal. Instruction sets are included
+# because a virtual machine may report just "Intel(R) Xeon(R) Processor" and hide some units. The
+# kernel, Python, power and frequency settings are left out, because users want to compare them.
 _IDENTITY = ("system", "architecture", "processor", "instructions", "usable cores", "cpu quota")
 
 
 def hardware() -> Hardware:
-    """What the system tells of this machine and of this process's share of it."""
+    """Return what the system reports about this machine and this process's share of it."""
     reader = _READERS.get(platform.system())
     return (attempt(reader) if reader else None) or Hardware(logical_cores=os.cpu_count())
 
 
 def describe(found: Hardware | None = None) -> dict[str, str]:
-    """Facts about this machine by name, in reading order; an unknown fact is absent.
+    """Return facts about this machine as text, by name; an unknown fact is absent.
 
     Args:
-        found: what to put into words; the machine at hand if None.
+        found: the machine to describe; None for this one.
     """
     found = found or hardware()
     facts = {
@@ -60,13 +61,13 @@ def describe(found: Hardware | None = None) -> dict[str, str]:
 
 
 def usable_threads(found: Hardware | None = None) -> int:
-    """Threads that can compute at the same time in this process, at least 1.
+    """Return how many threads can compute in parallel in this process, at least 1.
 
-    The least of the cores that the process may run on, of its quota, rounded up, and of the
-    physical cores among those: two hardware threads of one core share its multipliers.
+    It is the minimum of the cores that the process may run on, the physical cores among them, and
+    the CPU quota, rounded up. Two hardware threads of one core share its multipliers.
 
     Args:
-        found: the machine; the one at hand if None.
+        found: the machine; None for this one.
     """
     found = found or hardware()
     quota = None if found.cpu_quota is None else math.ceil(found.cpu_quota)
@@ -81,7 +82,7 @@ def usable_threads(found: Hardware | None = None) -> int:
 
 
 def fingerprint(facts: Mapping[str, str]) -> str:
-    """Twelve hexadecimal digits that are equal where latencies are comparable.
+    """Return twelve hexadecimal digits, which are equal for machines with comparable latencies.
 
     Args:
         facts: of `describe`.
@@ -95,7 +96,7 @@ def _number(count: int | None) -> str | None:
 
 
 def _release() -> str:
-    # macOS and Windows tell more than their kernel's name.
+    # The versions of macOS and Windows are more specific than the release of their kernels.
     return platform.mac_ver()[0] or (
         platform.version() if platform.system() == "Windows" else platform.release()
     )

@@ -1,9 +1,9 @@
-"""Names of Arm cores: Linux tells their part numbers only."""
+"""Names of Arm cores, for which Linux reports part numbers only."""
 
 from collections import Counter
 
-# Arm's own parts (implementer 0x41), as arch/arm64/include/asm/cputype.h of Linux has them; those
-# that boards, phones and clouds are built with.
+# Arm's own parts (implementer 0x41) from arch/arm64/include/asm/cputype.h of Linux: those in
+# boards, phones and cloud servers.
 _ARM = {
     0xD03: "Cortex-A53",
     0xD04: "Cortex-A35",
@@ -36,7 +36,7 @@ _ARM = {
 
 
 def describe(cpuinfo: list[dict[str, str]]) -> str | None:
-    """The cores by kind, for example "4 x Cortex-A76"; None if the blocks name no parts."""
+    """Return the cores by kind, for example "4 x Cortex-A76"; None if no parts are listed."""
     kinds = Counter(
         _name(fields["CPU implementer"], fields["CPU part"])
         for fields in cpuinfo

@@ -1,14 +1,14 @@
-"""Limits that a container or a service manager puts on this process (Linux control groups).
+"""Limits of this process by Linux control groups, set by a container or a service manager.
 
-Version 1 has one tree a controller, version 2 one tree for all; a machine may have both. The file
-/proc/self/cgroup names the group in each tree:
+Version 1 has one tree per controller, version 2 one tree for all; a machine may have both. The file
+/proc/self/cgroup lists the process's group in each tree:
 
     4:memory:/docker/0123           version 1: /sys/fs/cgroup/memory/docker/0123
     0::/system.slice/a.service      version 2: /sys/fs/cgroup/system.slice/a.service
 
-A limit binds the groups below it, so the least of the group's own and those of its ancestors
-counts. Inside a container the named group may not be visible; its mount then is the group itself,
-which is where the walk upwards ends. (Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of
+A limit applies to all groups below, so the effective limit is the minimum over the group and its
+ancestors. Inside a container the listed path may not be visible. The mount then is the group
+itself, and the walk upwards ends there. (Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst of
 Linux.)
 """
 
@@ -20,7 +20,7 @@ _UNLIMITED = 1 << 60
 
 
 def cpu_quota(root: Path) -> float | None:
-    """Cores' worth of time that the process may use; None for no quota.
+    """Return the number of cores whose time the process may use; None for no quota.
 
     Args:
         root: of the file system.
@@ -37,20 +37,20 @@ def cpu_quota(root: Path) -> float | None:
 
 
 def memory_limit(root: Path) -> int | None:
-    """Bytes that the process's groups may use together; None for no limit."""
+    """Return the memory limit of the process's groups in bytes; None for no limit."""
     return min((limit for limit, _ in _memory(root)), default=None)
 
 
 def memory_left(root: Path) -> int | None:
-    """Bytes until the first limit is met; None for no limit.
+    """Return the bytes left until the first limit is reached; None for no limit.
 
-    Pages that only cache files count as used here, so this is on the safe side.
+    Cached file pages count as used, so the true value is at least as large.
     """
     return min((max(limit - used, 0) for limit, used in _memory(root)), default=None)
 
 
 def _memory(root: Path) -> Iterator[tuple[int, int]]:
-    """Limit and use of each group that has a limit, bytes."""
+    """Yield the limit and the usage of each group that has a limit, in bytes."""
     for group in _groups(root, "memory"):
         for limit_name, used_name in (
             ("memory.max", "memory.current"),
@@ -63,18 +63,18 @@ def _memory(root: Path) -> Iterator[tuple[int, int]]:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of the process's groups that a controller may speak of, the innermost first."""
+    """Yield the folders of the process's groups in a controller's trees, innermost first."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         number, controllers, path = line.split(":", 2)
         if number == "0":
             mounts = [root / "sys/fs/cgroup", root / "sys/fs/cgroup/unified"]
         elif controller in controllers.split(","):
-            # Distributions mount "cpu,cpuacct" under that name, with links for each, or not.
+            # Some distributions mount "cpu,cpuacct" under that name and add a link for each.
             mounts = [root / "sys/fs/cgroup" / name for name in (controllers, controller)]
         else:
             continue
         group = PurePosixPath(path.lstrip("/"))
-        # A group outside of the container's own tree is written with leading "..".
+        # The path of a group outside the container's own tree begins with "..".
         if ".." in group.parts:
             group = PurePosixPath()
         for mount in dict.fromkeys(mounts):

@@ -1,4 +1,4 @@
-"""What Linux tells in /proc and /sys. Every function takes the file system's root, for tests."""
+"""Read the hardware from /proc and /sys of Linux. Tests pass another root of the file system."""
 
 import re
 from collections.abc import Collection
@@ -6,14 +6,13 @@ from pathlib import Path
 
 from slide_deploy.machine import arm_cores
 from slide_deploy.machine.cgroups import cpu_quota, memory_left, memory_limit
-from slide_deploy.machine.hardware import Hardware, attempt
-from slide_deploy.machine.instructions import known_instructions
+from slide_deploy.machine.hardware import Hardware, attempt, known_instructions
 
 _CPUS = "sys/devices/system/cpu"
 
 
 def read(root: Path = Path("/")) -> Hardware:
-    """Look at everything once."""
+    """Read all facts about the machine once."""
     cpuinfo = attempt(lambda: processors(root)) or []
     online = attempt(lambda: processor_list((root / _CPUS / "online").read_text()))
     allowed = attempt(lambda: allowed_processors(root))
@@ -38,7 +37,7 @@ def read(root: Path = Path("/")) -> Hardware:
 
 
 def processors(root: Path) -> list[dict[str, str]]:
-    """The blocks of /proc/cpuinfo, one a logical core."""
+    """Return the blocks of /proc/cpuinfo, one per logical core."""
     blocks = []
     for block in (root / "proc/cpuinfo").read_text().split("\n\n"):
         pairs = (line.partition(":") for line in block.splitlines())
@@ -49,10 +48,10 @@ def processors(root: Path) -> list[dict[str, str]]:
 
 
 def model(root: Path, cpuinfo: list[dict[str, str]]) -> str | None:
-    """The processor's name; on Arm, which has none, its cores and the board."""
+    """Return the processor's name, or on Arm, which has no name there, its board and cores."""
     named = next((fields["model name"] for fields in cpuinfo if "model name" in fields), None)
     cores = arm_cores.describe(cpuinfo)
-    # 32-bit Arm has a "model name", of the architecture only.
+    # The "model name" of 32-bit Arm is only that of the architecture.
     if named and not cores:
         return named
     board = attempt(lambda: (root / "proc/device-tree/model").read_text().strip("\0 \n"))
@@ -60,7 +59,7 @@ def model(root: Path, cpuinfo: list[dict[str, str]]) -> str | None:
 
 
 def instructions(cpuinfo: list[dict[str, str]]) -> tuple[str, ...]:
-    """Sets that every core has: a process may be moved between them."""
+    """Return the instruction sets of all cores, as a process may be moved between cores."""
     flags = [
         set((fields.get("flags") or fields.get("Features") or "").split()) for fields in cpuinfo
     ]
@@ -68,7 +67,7 @@ def instructions(cpuinfo: list[dict[str, str]]) -> tuple[str, ...]:
 
 
 def processor_list(text: str) -> frozenset[int]:
-    """Numbers of processors from the kernel's form, for example "0-3,8"."""
+    """Parse the kernel's list of processor numbers, for example "0-3,8"."""
     numbers: set[int] = set()
     for part in text.strip().split(","):
         first, _, last = part.partition("-")
@@ -77,7 +76,7 @@ def processor_list(text: str) -> frozenset[int]:
 
 
 def allowed_processors(root: Path) -> frozenset[int] | None:
-    """Processors that this process is allowed to run on: affinity and cpuset together."""
+    """Return the processors that affinity and cpuset allow for this process."""
     found = re.search(
         r"^Cpus_allowed_list:\s*(\S+)", (root / "proc/self/status").read_text(), re.MULTILINE
     )
@@ -85,11 +84,11 @@ def allowed_processors(root: Path) -> frozenset[int] | None:
 
 
 def physical_cores(root: Path, among: Collection[int]) -> int | None:
-    """How many cores a set of logical ones belongs to; None if the system does not tell."""
+    """Return how many physical cores a set of logical ones has; None if it is not reported."""
     cores = set()
     for number in among:
         topology = root / _CPUS / f"cpu{number}" / "topology"
-        # The second is the name before Linux 5.4.
+        # The second name was used before Linux 5.4.
         for name in ("core_cpus_list", "thread_siblings_list"):
             if (topology / name).exists():
                 cores.add((topology / name).read_text().strip())
@@ -100,7 +99,7 @@ def physical_cores(root: Path, among: Collection[int]) -> int | None:
 
 
 def last_level_cache(root: Path) -> int | None:
-    """Bytes of the largest cache that the first processor uses."""
+    """Return the bytes of the largest cache of the first processor."""
     caches = (root / _CPUS / "cpu0/cache").glob("index*/size")
     sizes = [re.fullmatch(r"(\d+)([KMG]?)", path.read_text().strip()) for path in caches]
     return max(
@@ -109,26 +108,26 @@ def last_level_cache(root: Path) -> int | None:
 
 
 def memory(root: Path, field: str) -> int | None:
-    """Bytes that a field of /proc/meminfo states."""
+    """Return a field of /proc/meminfo in bytes."""
     found = re.search(rf"^{field}:\s*(\d+) kB", (root / "proc/meminfo").read_text(), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
 
 
 def available_memory(root: Path) -> int | None:
-    """Bytes that can be used without swapping, within the limits of the process's groups."""
+    """Return the bytes that can be used without swapping, within the limits of control groups."""
     bounds = (memory(root, "MemAvailable"), memory_left(root))
     return min((bound for bound in bounds if bound is not None), default=None)
 
 
 def governor(root: Path) -> str | None:
-    """How frequencies are chosen; all of them where cores differ."""
+    """Return the frequency governor; all of them if cores differ."""
     files = (root / _CPUS).glob("cpu[0-9]*/cpufreq/scaling_governor")
     return ", ".join(sorted({path.read_text().strip() for path in files})) or None
 
 
 def turbo(root: Path) -> bool | None:
-    """Whether frequencies above the nominal one are allowed; None if unknown."""
-    # intel_pstate has its own switch, the other drivers share one.
+    """Return whether frequencies above the nominal one are enabled; None if unknown."""
+    # intel_pstate has its own setting, and the other drivers share one.
     for name, allowing in (("intel_pstate/no_turbo", "0"), ("cpufreq/boost", "1")):
         if (root / _CPUS / name).exists():
             return (root / _CPUS / name).read_text().strip() == allowing
@@ -136,7 +135,7 @@ def turbo(root: Path) -> bool | None:
 
 
 def power(root: Path) -> str | None:
-    """Mains or battery; None where there is no supply to be seen, as in most servers."""
+    """Return "mains" or "battery"; None if no supply is listed, as on most servers."""
     batteries = []
     for supply in sorted((root / "sys/class/power_supply").glob("*")):
         fields = {
@@ -156,7 +155,7 @@ def power(root: Path) -> str | None:
 
 
 def container(root: Path) -> str | None:
-    """Kind of the container that this process is in, as far as it shows."""
+    """Return the kind of container that this process is in, if it can be detected."""
     if (root / ".dockerenv").exists():
         return "docker"
     if (root / "run/.containerenv").exists():
@@ -169,17 +168,17 @@ def container(root: Path) -> str | None:
 
 
 def virtual_machine(root: Path, cpuinfo: list[dict[str, str]]) -> str | None:
-    """Kind of the virtual machine, "yes" where it only shows that there is one."""
+    """Return the kind of virtual machine, or "yes" if its kind is unknown."""
     if "microsoft" in (root / "proc/sys/kernel/osrelease").read_text().lower():
         return "WSL"
     if not any("hypervisor" in fields.get("flags", "").split() for fields in cpuinfo):
-        # Arm has no such flag; there the firmware's name has to tell.
+        # Arm has no such flag, so a virtual machine is detected by the firmware's name.
         return _firmware(root) if cpuinfo and "flags" not in cpuinfo[0] else None
     return _firmware(root) or "yes"
 
 
 def _firmware(root: Path) -> str | None:
-    """The virtual machine that the firmware names."""
+    """Return the virtual machine that the firmware names."""
     texts = [
         attempt((root / "sys/class/dmi/id" / name).read_text) or ""
         for name in ("sys_vendor", "product_name")

@@ -1,4 +1,4 @@
-"""What Windows tells: the registry and kernel32."""
+"""Read the hardware of Windows from the registry and kernel32."""
 
 import ctypes
 import os
@@ -7,10 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from slide_deploy.machine.hardware import Hardware, attempt
-from slide_deploy.machine.instructions import known_instructions
+from slide_deploy.machine.hardware import Hardware, attempt, known_instructions
 
-# winnt.h: PF_..._AVAILABLE. It has no number for fma, f16c and the parts of AVX-512.
+# PF_..._AVAILABLE of winnt.h, which has no numbers for fma, f16c and the extensions of AVX-512.
 _FEATURES = {
     38: "sse4.2",
     39: "avx",
@@ -22,7 +21,7 @@ _FEATURES = {
     47: "sve2",
 }
 
-# The plans that Windows brings, as ``powercfg /list`` shows them.
+# The predefined power plans of Windows, from ``powercfg /list``.
 _PLANS = {
     "381b4222-f694-41f0-9685-ff5bb260df2e": "balanced",
     "8c5e7fda-e8bf-4a96-9a85-a6e23a8c635c": "high performance",
@@ -30,14 +29,14 @@ _PLANS = {
 }
 
 # SYSTEM_LOGICAL_PROCESSOR_INFORMATION on 64 bits: mask, relationship, 4 bytes of padding and a
-# union of 16, in which a cache puts level, associativity, line size and size.
+# union of 16 bytes, which for a cache holds level, associativity, line size and size.
 _RELATION = struct.Struct("<QI4x16s")
 _CACHE = struct.Struct("<BBHI")
 _CORE, _CACHE_RELATION = 0, 2
 
 
 def read() -> Hardware:
-    """Look at everything once."""
+    """Read all facts about the machine once."""
     if sys.platform != "win32":
         return Hardware()
     kernel32: Any = ctypes.WinDLL("kernel32", use_last_error=True)
@@ -70,7 +69,7 @@ def read() -> Hardware:
 
 
 def instructions(present: Callable[[int], int]) -> tuple[str, ...]:
-    """Sets that matter, as far as Windows has numbers for them.
+    """Return the instruction sets for which Windows has numbers.
 
     Args:
         present: IsProcessorFeaturePresent.
@@ -79,18 +78,18 @@ def instructions(present: Callable[[int], int]) -> tuple[str, ...]:
 
 
 def physical_cores(relations: bytes, allowed: int | None) -> int | None:
-    """How many cores there are; None if unknown.
+    """Return the number of physical cores; None if unknown.
 
     Args:
-        relations: what GetLogicalProcessorInformation writes.
-        allowed: mask of the logical ones that count; None for all.
+        relations: output of GetLogicalProcessorInformation.
+        allowed: mask of the logical cores to count; None for all.
     """
     masks = [mask for mask, kind, _ in _RELATION.iter_unpack(relations) if kind == _CORE]
     return sum(allowed is None or bool(mask & allowed) for mask in masks) or None
 
 
 def largest_cache(relations: bytes) -> int | None:
-    """Bytes of the largest cache; None if unknown."""
+    """Return the bytes of the largest cache; None if unknown."""
     return max(
         (
             _CACHE.unpack_from(rest)[3]
@@ -102,12 +101,12 @@ def largest_cache(relations: bytes) -> int | None:
 
 
 def plan_name(identifier: str) -> str:
-    """Name of a power plan; its identifier where somebody made his own."""
+    """Return the name of a power plan, or the identifier of a custom one."""
     return _PLANS.get(identifier.lower(), identifier)
 
 
 def power_of(line_status: int) -> str | None:
-    """Mains or battery from ACLineStatus; None for the 255 of "unknown"."""
+    """Return "mains" or "battery" for an ACLineStatus; None for 255, which means unknown."""
     return {0: "battery", 1: "mains"}.get(line_status)
 
 
@@ -138,7 +137,10 @@ def _affinity(kernel32: Any) -> int:
 
 
 def _memory(kernel32: Any) -> tuple[int, int]:
-    """Bytes in all and free. MEMORYSTATUSEX: its length, the load, then seven sizes of 8 bytes."""
+    """Return total and free bytes.
+
+    MEMORYSTATUSEX is its own length, the load, then seven sizes of 8 bytes.
+    """
     status = ctypes.create_string_buffer(struct.pack("<II7Q", 64, *[0] * 8), 64)
     if not kernel32.GlobalMemoryStatusEx(status):
         raise OSError("GlobalMemoryStatusEx")
@@ -147,6 +149,6 @@ def _memory(kernel32: Any) -> tuple[int, int]:
 
 
 def _power(kernel32: Any) -> str | None:
-    """SYSTEM_POWER_STATUS: 12 bytes, the first is ACLineStatus."""
+    """Read SYSTEM_POWER_STATUS, 12 bytes of which the first is ACLineStatus."""
     status = ctypes.create_string_buffer(12)
     return power_of(status.raw[0]) if kernel32.GetSystemPowerStatus(status) else None

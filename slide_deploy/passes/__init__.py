@@ -1,5 +1,6 @@
-"""Rewrites of a traced program, one a file: what each looks for, why it is exact, when it refuses.
+"""Rewrites of a traced program, one per file.
 
-A pass is a module with a function ``rewrite(editor, report)``. ``run_passes`` in ``running.py``
-calls those that a format names in ``slide_deploy.formats``, in that order.
+A pass is a module with a function ``rewrite(editor, report)``. Its docstring gives the algebra, the
+pattern that it looks for and the cases that it refuses. ``run_passes`` in ``running.py`` runs the
+passes that a format lists in ``slide_deploy.formats``, in that order.
 """

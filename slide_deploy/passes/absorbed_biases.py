@@ -1,19 +1,20 @@
-"""Biases of projections in their weights, behind a normalisation that adds 1.
+"""Absorb the bias of a projection into its weights, behind a normalisation that adds 1.
 
-A layer normalisation without weight and bias answers x, which sums to zero over its features. So a
-number r that is added to all weights w of an output changes nothing; and where the normalisation
-adds 1 to every feature,
+A layer normalisation without weight and bias outputs x, which sums to zero over its features. So a
+number r that is added to all weights w of one output changes nothing. If the normalisation adds 1
+to every feature, then
 
     (x + 1) · (w + r) = x · w + sum(w) + features * r
 
-the number becomes a bias. r = (bias - sum(w)) / features makes it the bias of the projection. As
-the bias is then summed up in as many steps as there are features, rounding leaves more of it: less
-than twice as much as before where biases are at most ``MOST_BIAS`` times as large as weights are
-together, root mean squares of all outputs. Projections of larger biases are left as they are.
+and r = (bias - sum(w)) / features turns the last two terms into the bias of the projection.
 
-Some runtimes add biases in passes of their own, and the 1 of a normalisation for nothing. All who
-read the normalisation must be linear layers; between may stand what moves elements or takes means
-over positions.
+Rounding errors grow, because the bias is now accumulated over all features. They stay below twice
+the original error if the norm of the bias, over all outputs, is at most ``MAX_BIAS_RATIO`` times
+the norm of the weights. Projections with larger biases are left as they are.
+
+Some runtimes add a bias in an extra pass over memory, but add the 1 of a normalisation for free.
+Every reader of the normalisation must be a linear layer. Operators that move elements or average
+over positions may stand in between.
 """
 
 import torch
@@ -31,11 +32,11 @@ from slide_deploy.program.projections import (
 )
 from slide_deploy.program.traced import Call, layer_of, shape
 
-MOST_BIAS = 2
+MAX_BIAS_RATIO = 2
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Move biases into weights; see above."""
+    """Absorb biases into weights."""
     for found in editor.calls("layer_norm"):
         arguments = found.arguments
         is_plain = arguments["weight"] is None and arguments["bias"] is None
@@ -45,19 +46,20 @@ def rewrite(editor: Editor, report: PassReport) -> None:
         if not any(reader.bias is not None for reader in readers):
             continue
         if any(_is_large(reader) for reader in readers):
-            report.refuse(layer_of(found.node), "biases behind it are large beside the weights")
+            reason = "the biases of the projections that read it are too large for their weights"
+            report.refuse(layer_of(found.node), reason)
             continue
         for reader in readers:
-            reader.rewritten(editor, _absorbed(reader), None)
+            reader.rewritten(editor, _absorb_bias(reader), None)
         editor.replace(found.node, _adding_one(editor, found, readers[0].weight.dtype))
         report.change(
             layer_of(found.node),
-            f"took the bias of {len(readers)} projection{'s' if len(readers) > 1 else ''}",
+            f"absorbed the bias of {len(readers)} projection{'s' if len(readers) > 1 else ''}",
         )
 
 
 def _readers(editor: Editor, node: Node) -> list[Projection]:
-    """The linear layers that read a normalisation; none if somebody else reads it."""
+    """The linear layers that read a normalisation; empty if anything else reads it."""
     try:
         nodes = projections_behind(editor, node, len(shape(node)) - 1)
     except UnreadableProjection:
@@ -69,14 +71,14 @@ def _readers(editor: Editor, node: Node) -> list[Projection]:
 
 
 def _is_large(reader: Projection) -> bool:
-    """Whether rounding would grow with the bias."""
+    """Whether absorbing the bias would increase the rounding error too much."""
     if reader.bias is None:
         return False
-    return not bool(reader.bias.double().norm() <= MOST_BIAS * reader.weight.double().norm())
+    return not bool(reader.bias.double().norm() <= MAX_BIAS_RATIO * reader.weight.double().norm())
 
 
-def _absorbed(reader: Projection) -> Tensor:
-    """The weight of a projection in float64, its bias in it."""
+def _absorb_bias(reader: Projection) -> Tensor:
+    """The weight of a projection with its bias absorbed, in float64."""
     weight = reader.weight.double()
     rest = -weight.sum(1)
     if reader.bias is not None:

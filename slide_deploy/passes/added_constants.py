@@ -1,12 +1,12 @@
-"""Constants that are added one after the other become one.
+"""Merge constants that are added one after the other.
 
     (x + a) + b = x + (a + b)
     ((x + bias) as (B, W, h, n, n)) + mask = (x as (B, W h, n, n)) + constant (1, W h, n, n)
 
-A reshape may stand between the two, as the one that gives windows an axis of their own: the
-constants are then broadcast to the pieces of axes that either of them is different along, and
-neighbouring axes are joined until there are four. The sum is computed in float64. It takes the
-place of both, unless it is larger than they are by more than ``MOST_GROWTH``.
+Reshapes may stand between the two additions, for example the one that gives windows their own axis.
+Both constants are then broadcast to the pieces of axes along which either of them varies, and
+neighbouring axes are joined until four are left. The sum is computed in float64. It replaces both
+constants, unless it is larger than they are together by more than ``MAX_GROWTH``.
 """
 
 import math
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, ops
 from torch.fx import Node
 
-from slide_deploy.passes.constants import MOST_GROWTH
+from slide_deploy.passes.constants import MAX_GROWTH
 from slide_deploy.passes.report import PassReport
 from slide_deploy.program.arrangement import Arrangement, Pieces, Size
 from slide_deploy.program.editing import Editor
-from slide_deploy.program.movement import is_reshape, is_same, moved, reshape, told
-from slide_deploy.program.traced import Call, call, layer_of, same_sizes, shape
+from slide_deploy.program.movement import is_reshape, is_same, moved, reshape, reshape_sizes
+from slide_deploy.program.traced import Call, call, layer_of, same_type, shape
 
 aten = ops.aten
 _RANK = 4
@@ -31,12 +31,12 @@ _RANK = 4
 
 @dataclass(frozen=True)
 class _Sum:
-    """A value and a constant that is added to it.
+    """An addition of a constant to a value.
 
     Attributes:
         node: the addition.
-        value: of its shape.
-        constant: in float64, with the sign that it is added with; its rank is the value's.
+        value: the operand that is no constant; it has the shape of the result.
+        constant: float64, negated for a subtraction, with as many axes as the value.
     """
 
     node: Node
@@ -45,12 +45,12 @@ class _Sum:
 
     @property
     def size(self) -> int:
-        """Bytes of an element."""
+        """Bytes per element."""
         return int(self.node.meta["val"].element_size())
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Join constants that are added; see above."""
+    """Merge successive additions of constants."""
     for found in editor.calls("add", "sub"):
         last = _sum(editor, found)
         if last is None:
@@ -60,17 +60,18 @@ def rewrite(editor: Editor, report: PassReport) -> None:
             continue
         total, axes = _total(first, last, held)
         grown = total.numel() - first.constant.numel() - last.constant.numel()
-        if grown * last.size > MOST_GROWTH:
-            report.refuse(layer_of(found.node), "the sum of two constants is much larger than they")
+        if grown * last.size > MAX_GROWTH:
+            reason = "the sum of the two constants would be much larger than both"
+            report.refuse(layer_of(found.node), reason)
             continue
         new = _written(editor, first, last, total, list(map(held.size, axes)))
         if new is not None:
             editor.replace(last.node, new)
-            report.change(layer_of(last.node), "two constants that are added became one")
+            report.change(layer_of(last.node), "two added constants became one")
 
 
 def _sum(editor: Editor, found: Call) -> _Sum | None:
-    """An addition of a constant that keeps the shape and the type of the value."""
+    """Read an operator as the addition of a constant that keeps the value's shape and type."""
     if found.arguments.get("alpha", 1) != 1:
         return None
     pairs = [(found.arguments["self"], found.arguments["other"])]
@@ -82,10 +83,10 @@ def _sum(editor: Editor, found: Call) -> _Sum | None:
             held = torch.tensor(float(other), dtype=torch.float64)
         if held is None or not isinstance(value, Node) or editor.weight(value) is not None:
             continue
-        before, after = value.meta["val"], found.node.meta["val"]
+        before = value.meta["val"]
         if not before.is_floating_point() or held.is_complex():
             continue
-        if before.dtype != after.dtype or not same_sizes(before.shape, after.shape):
+        if not same_type(value, found.node):
             continue
         held = held.double() if found.name == "add" else -held.double()
         held = held.reshape(*[1] * (before.ndim - held.ndim), *held.shape)
@@ -94,7 +95,7 @@ def _sum(editor: Editor, found: Call) -> _Sum | None:
 
 
 def _before(editor: Editor, last: _Sum) -> tuple[_Sum | None, Arrangement | None]:
-    """The addition in front of another, and what the reshapes between make of it."""
+    """Find the previous addition of a constant and the arrangement after the reshapes between."""
     way: list[Node] = []
     node = last.value
     while len(node.users) == 1 and (found := call(node)) is not None:
@@ -104,7 +105,7 @@ def _before(editor: Editor, last: _Sum) -> tuple[_Sum | None, Arrangement | None
             for each in way:
                 held = None if held is None else moved(each, held)
             return first, held
-        if editor.is_answer(node) or not (is_reshape(found) or is_same(found)):
+        if editor.is_output(node) or not (is_reshape(found) or is_same(found)):
             break
         way.insert(0, node)
         node = node.all_input_nodes[0]
@@ -112,7 +113,7 @@ def _before(editor: Editor, last: _Sum) -> tuple[_Sum | None, Arrangement | None
 
 
 def _total(first: _Sum, last: _Sum, held: Arrangement) -> tuple[Tensor, list[Pieces]]:
-    """The sum of two constants, and the axes that it is added along."""
+    """The sum of both constants, and the axes of the value to which it is added."""
     one = first.constant.reshape(_cut(held, held.source, first.constant))
     total = one + last.constant.reshape(_cut(held, held.axes, last.constant))
     wide = {piece for piece, size in zip(held.source_order, total.shape, strict=True) if size > 1}
@@ -128,9 +129,9 @@ def _total(first: _Sum, last: _Sum, held: Arrangement) -> tuple[Tensor, list[Pie
 
 
 def _joinable(axes: Sequence[Pieces], wide: set[int]) -> int | None:
-    """An axis that can be joined with the next one, as the sum differs along both or neither.
+    """Find an axis to join with the next one: the sum varies along both or along neither.
 
-    The first axis is not joined if it is a batch of one: any batch could stand there.
+    A first axis that is a batch of one is not joined, as it stands for a batch of any size.
     """
     for at, (one, other) in enumerate(pairwise(axes)):
         joined = {*one, *other}
@@ -140,7 +141,7 @@ def _joinable(axes: Sequence[Pieces], wide: set[int]) -> int | None:
 
 
 def _cut(held: Arrangement, axes: Sequence[Pieces], constant: Tensor) -> list[int]:
-    """The shape of a constant, each axis cut into its pieces."""
+    """The shape of a constant after each axis is split into its pieces."""
     return [
         int(held.sizes[piece]) if size > 1 else 1
         for axis, size in zip(axes, constant.shape, strict=True)
@@ -151,9 +152,9 @@ def _cut(held: Arrangement, axes: Sequence[Pieces], constant: Tensor) -> list[in
 def _written(
     editor: Editor, first: _Sum, last: _Sum, total: Tensor, sizes: Sequence[Size]
 ) -> Node | None:
-    """The value of the first addition with the sum of the constants, in the shape of the second."""
+    """Write one addition of the summed constant; the result has the shape of the second one."""
     like = last.node
-    if told(sizes) is None or told(shape(like)) is None:
+    if reshape_sizes(sizes) is None or reshape_sizes(shape(like)) is None:
         return None
     value = reshape(editor, like, first.value, sizes)
     assert value is not None

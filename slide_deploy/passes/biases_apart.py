@@ -1,10 +1,10 @@
-"""A product of tokens and its bias as two operators.
+"""Split a matmul of tokens with a bias into a matmul and an addition.
 
-    linear(x, w, b) = linear(x, w) + b        b of the rank of x, which has three axes or more
+    linear(x, w, b) = linear(x, w) + b        b has the rank of x, which is at least three
 
-ONNX Runtime makes one operator of a product and a vector that is added to it. That one first copies
-the vector into every row of the result, on one thread, before it multiplies. A bias of the rank of
-the tokens is left alone and added by all threads.
+ONNX Runtime fuses a matmul with a bias vector that is added to it. The fused operator first copies
+the vector into every row of the result, on one thread, and multiplies afterwards. A bias that has
+the rank of the tokens is not fused, and all threads add it.
 """
 
 from torch import ops
@@ -16,9 +16,9 @@ from slide_deploy.program.traced import layer_of, shape
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Add biases apart; see above."""
+    """Split biases off linear layers."""
     aten = ops.aten
-    apart: dict[tuple[object, int], Node] = {}
+    biases: dict[tuple[object, int], Node] = {}
     for found in editor.calls("linear"):
         node, rank = found.node, len(shape(found.node))
         bias = editor.weight(found.arguments["bias"])
@@ -26,8 +26,8 @@ def rewrite(editor: Editor, report: PassReport) -> None:
             continue
         source, weight = (found.arguments[name] for name in ("input", "weight"))
         key = (found.arguments["bias"], rank)
-        if key not in apart:
-            apart[key] = editor.constant(bias.reshape(*[1] * (rank - 1), -1), "bias")
-        product = editor.insert(node, aten.linear.default, source, weight)
-        editor.replace(node, editor.insert(node, aten.add.Tensor, product, apart[key]))
-        report.change(layer_of(node), "its bias is added apart")
+        if key not in biases:
+            biases[key] = editor.constant(bias.reshape(*[1] * (rank - 1), -1), "bias")
+        matmul = editor.insert(node, aten.linear.default, source, weight)
+        editor.replace(node, editor.insert(node, aten.add.Tensor, matmul, biases[key]))
+        report.change(layer_of(node), "its bias became an addition of its own")

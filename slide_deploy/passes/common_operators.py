@@ -1,9 +1,9 @@
-"""Operators in the words that every converter knows; values stay what they are.
+"""Replace operators by equivalents that every converter supports.
 
-adaptive average pooling to one position    a mean, which decomposes no further. Torch decomposes
-                                            the former into a mean and a change of strides, which
-                                            becomes a gather with a table of indices
-pooling without strides                     with those that it has by default, the kernel's sizes
+adaptive average pooling to one position    becomes a mean, which is not decomposed further. Torch
+                                            decomposes adaptive pooling into a mean and a change of
+                                            strides, which becomes a gather with an index table
+pooling without strides                     gets its default strides, the kernel size
 """
 
 from torch import Tensor, ops
@@ -22,11 +22,11 @@ _POOLS = {
     *(ops.aten.max_pool1d.default, ops.aten.max_pool2d.default, ops.aten.max_pool3d.default),
     *(ops.aten.avg_pool1d.default, ops.aten.avg_pool2d.default, ops.aten.avg_pool3d.default),
 }
-_STRIDES = 2  # where they stand among the arguments
+_STRIDES = 2  # position of the strides among the arguments
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Rewrite operators of a program; see above."""
+    """Replace operators that converters do not support."""
     for node in list(editor.program.graph.nodes):
         if node.target in _ADAPTIVE:
             _as_mean(editor, report, node, _ADAPTIVE[node.target])
@@ -48,4 +48,4 @@ def _with_strides(report: PassReport, node: Node) -> None:
     if given or "stride" in node.kwargs:
         return
     node.args = (*node.args[:_STRIDES], node.args[1], *node.args[_STRIDES + 1 :])
-    report.change(layer_of(node), "pooling got the strides that it has by default")
+    report.change(layer_of(node), "pooling got its default strides as an argument")

@@ -1,11 +1,11 @@
-"""What is computed from weights alone is computed once, before the file is written.
+"""Evaluate everything that depends on weights alone before the file is written.
 
-Position biases that a table of indices picks, masks, ranges, normalised or clamped weights, resized
-embeddings: every value that no input reaches becomes a constant, if some operator that an input
-does reach reads it. It is evaluated in the network's own type, by the operators that the network
-has. Random numbers are left alone, and so is what would make the file larger: by more than
-``MOST_GROWTH`` for one value, or by more than all weights together. A weight repeated along an
-axis, for example, stays a repetition.
+Examples are position biases that an index table selects, masks, ranges, normalised or clamped
+weights, and resized embeddings. A value that depends on no input becomes a constant if an operator
+that depends on an input reads it. It is evaluated in the network's own type, with the network's own
+operators. Random numbers are left alone. So is a value that would make the file larger by more
+than ``MAX_GROWTH``, or by more than all weights together: a weight that is repeated along an axis,
+for example, remains a repetition.
 """
 
 from collections.abc import Iterable
@@ -20,14 +20,14 @@ from slide_deploy.program.constants import is_random
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.traced import Traced, evaluated, layer_of
 
-# Bytes: twice the position bias of windows of 14x14 with 12 heads.
-MOST_GROWTH = 4 * 2**20
-# Bytes of constants that are never worth an operator.
+# Bytes. This is twice the size of the position bias of 14x14 windows with 12 heads.
+MAX_GROWTH = 4 * 2**20
+# Bytes. Constants up to this size are always stored, as an operator would cost more.
 SMALL = 2**16
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Evaluate what no input reaches; see above."""
+    """Evaluate values that no input affects."""
     traced = Traced(editor.program)
     computed = {node for node in traced.constant if node.op == "call_function"}
     weights = {
@@ -40,26 +40,27 @@ def rewrite(editor: Editor, report: PassReport) -> None:
     for node in [each for each in traced.live if each in computed]:
         value = node.meta.get("val")
         is_read = any(user not in computed for user in node.users)
-        if not is_read or not isinstance(value, Tensor) or editor.is_answer(node):
+        if not is_read or not isinstance(value, Tensor) or editor.is_output(node):
             continue
         needed = _ancestors(node)
         if not all(map(_is_determined, needed)):
             continue
         freed = (each for each in needed if computed.issuperset(each.users))
         growth = _bytes(value) - sum(_bytes(weights[each]) for each in freed if each in weights)
-        if _bytes(value) > SMALL and growth > min(MOST_GROWTH, left):
-            report.refuse(layer_of(node), f"would take {_bytes(value) / 2**20:.1f} MiB")
+        if _bytes(value) > SMALL and growth > min(MAX_GROWTH, left):
+            reason = f"the constant would take {_bytes(value) / 2**20:.1f} MiB"
+            report.refuse(layer_of(node), reason)
             continue
         left -= max(0, growth)
         _evaluate((each for each in traced.live if each in needed), numbers)
-        report.change(layer_of(node), "a value that no input reaches became a constant")
+        report.change(layer_of(node), "a value that no input affects became a constant")
         constant = editor.constant(numbers[node], "constant")
-        numbers[constant] = numbers[node]  # constants that come later read it as well
+        numbers[constant] = numbers[node]  # later constants may read this one
         editor.replace(node, constant)
 
 
 def _ancestors(node: Node) -> set[Node]:
-    """A node and what it is computed from."""
+    """A node and everything that it is computed from."""
     waiting, seen = [node], {node}
     while waiting:
         fresh = set(waiting.pop().all_input_nodes) - seen
@@ -69,7 +70,7 @@ def _ancestors(node: Node) -> set[Node]:
 
 
 def _is_determined(node: Node) -> bool:
-    """Whether a value is the same in every run: a weight, or no random numbers and open sizes."""
+    """Whether a value is the same in every run: no random numbers, no open sizes, no effects."""
     if node.op != "call_function":
         return node.op == "placeholder"
     value = node.meta.get("val")
@@ -79,7 +80,7 @@ def _is_determined(node: Node) -> bool:
 
 
 def _evaluate(nodes: Iterable[Node], numbers: dict[Node, Any]) -> None:
-    """Compute nodes in their order; ``numbers`` holds those of weights, and gets the others."""
+    """Evaluate nodes in order; ``numbers`` provides the weights and receives the results."""
     for node in nodes:
         if node not in numbers:
             with torch.no_grad():

@@ -1,11 +1,11 @@
-"""Operators that compute nothing, and operators that compute the same, once.
+"""Remove operators that change nothing, and compute equal operators once.
 
-    x + 0, x - 0, x * 1, x / 1                 x, where type and shape stay
-    copies, casts to the own type, dropout     x
-    slices of everything, padding by nothing   x
-    f(x, y) and f(x, y)                        one operator, if it draws no random numbers
+    x + 0, x - 0, x * 1, x / 1                       x, if type and shape stay the same
+    copies, casts to the same type, dropout          x
+    slices of a whole axis, padding of width zero    x
+    f(x, y) and f(x, y)                              one operator, if it draws no random numbers
 
-What is an answer of the network stays an operator of its own: some formats cannot give one value
+An output of the network keeps an operator of its own, because some formats cannot give one value
 two names.
 """
 
@@ -21,20 +21,20 @@ from slide_deploy.passes.report import PassReport
 from slide_deploy.program.constants import is_random
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.movement import is_reshape, is_same, permutation
-from slide_deploy.program.traced import Call, call, layer_of, same_sizes, shape
+from slide_deploy.program.traced import Call, call, layer_of, same_type
 
 _NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1}
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Remove what computes nothing or the same as another; see above."""
+    """Remove operators that change nothing and operators that repeat another."""
     known: dict[Hashable, Node] = {}
     for node in list(editor.program.graph.nodes):
-        if node._erased or node.op != "call_function" or editor.is_answer(node):
+        if node._erased or node.op != "call_function" or editor.is_output(node):
             continue
         source = _source(editor, node)
         if source is not None:
-            report.change(layer_of(node), f"{_name(node)} computes nothing")
+            report.change(layer_of(node), f"{_name(node)} changes nothing and was removed")
             editor.replace(node, source)
             editor.drop(node)
             continue
@@ -53,7 +53,7 @@ def _name(node: Node) -> str:
 
 
 def _source(editor: Editor, node: Node) -> Node | None:
-    """The value that an operator gives again; None if it makes a new one."""
+    """The operand that an operator returns unchanged; None if it computes a new value."""
     found = call(node)
     if found is None:
         return None
@@ -65,7 +65,7 @@ def _source(editor: Editor, node: Node) -> Node | None:
         return _scaled_other(editor, found)
     if is_same(found):
         return source
-    if not _same_value_type(source, node):
+    if not same_type(source, node):
         return _scaled_other(editor, found)
     if is_reshape(found):
         return source
@@ -82,27 +82,17 @@ def _source(editor: Editor, node: Node) -> Node | None:
 
 
 def _scaled_other(editor: Editor, found: Call) -> Node | None:
-    """The second operand of 0 + x or 1 * x."""
+    """The second operand of 0 + x or 1 * x; None for any other operator."""
     other = found.arguments.get("other")
     if found.name not in ("add", "mul") or not isinstance(other, Node):
         return None
-    if found.arguments.get("alpha", 1) != 1 or not _same_value_type(other, found.node):
+    if found.arguments.get("alpha", 1) != 1 or not same_type(other, found.node):
         return None
     return other if _is_neutral(editor, found, found.arguments["self"]) else None
 
 
-def _same_value_type(source: Node, node: Node) -> bool:
-    before, after = source.meta.get("val"), node.meta.get("val")
-    return (
-        isinstance(before, Tensor)
-        and isinstance(after, Tensor)
-        and before.dtype == after.dtype
-        and same_sizes(shape(source), shape(node))
-    )
-
-
 def _is_neutral(editor: Editor, found: Call, operand: object) -> bool:
-    """Whether an operand is 0 or 1 throughout, as the operator needs it to change nothing."""
+    """Whether an operand is the neutral element of the operator, 0 or 1, in every position."""
     if found.arguments.get("rounding_mode") is not None:
         return False
     neutral = _NEUTRAL[found.name]
@@ -113,7 +103,7 @@ def _is_neutral(editor: Editor, found: Call, operand: object) -> bool:
 
 
 def _key(node: Node) -> Hashable | None:
-    """What an operator computes; None if it must not be merged with another."""
+    """A key that is equal for operators that compute the same; None if the node must stay."""
     if isinstance(node.target, torch._ops.OpOverload):
         if is_random(node) or node.target._schema.is_mutable:
             return None
@@ -130,7 +120,7 @@ def _key(node: Node) -> Hashable | None:
 
 
 def _frozen(given: Any) -> Hashable:
-    """Arguments as a key; numbers of different types are not the same."""
+    """Arguments as a hashable key; equal numbers of different types give different keys."""
     if isinstance(given, (list, tuple)):
         return ("row", *map(_frozen, given))
     if isinstance(given, dict):

@@ -1,13 +1,13 @@
-"""What is taken of a result is all that is computed of it: selections move in front of the work.
+"""Move selections in front of the work, so that only the selected part is computed.
 
-    f(x)[i] = f(x[i])        where f does the same to every position of that axis
-    (A B)[i] = A[i] B        where i is a row of A
+    f(x)[i] = f(x[i])        if f treats every position of that axis alike
+    (A B)[i] = A[i] B        if i selects rows of A
 
 A classifier that reads its class token, ``norm(tokens)[:, 0]``, needs one row of its last block:
-one query, one row of its MLP; keys and values come from all tokens as before. A selection moves as
-far as the values on its way have no other reader. It moves at all if it takes at most half of its
-axis and passes a product, a normalisation, a softmax or an activation. No number is computed
-otherwise.
+one query and one row of the MLP, while keys and values still come from all tokens. A selection
+moves up as long as the values on its way have no other reader. It moves only if it selects at most
+half of its axis, and only if it passes a matmul, a normalisation, a softmax or an activation. The
+arithmetic of the selected part does not change.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from torch.fx import Node
 
 from slide_deploy.passes.report import PassReport
 from slide_deploy.program.editing import Editor
-from slide_deploy.program.movement import is_reshape, is_same, permutation, told
+from slide_deploy.program.movement import is_reshape, is_same, permutation, reshape_sizes
 from slide_deploy.program.traced import Call, call, layer_of, same_size, same_sizes, shape
 
 aten = torch.ops.aten
@@ -28,40 +28,40 @@ _ELEMENTWISE = {
     *("softplus", "erf", "exp", "log", "sqrt", "rsqrt", "neg", "abs", "pow", "clamp", "mish"),
     *("add", "sub", "mul", "div"),
 }
-# What moves or adds costs next to nothing: a selection behind it may stay where it is.
+# Operators that move or add elements cost little: a selection behind only those may stay.
 _WORK = {
     *("linear", "matmul", "layer_norm", "softmax", "_softmax", "scaled_dot_product_attention"),
     *("gelu", "silu", "mish", "tanh", "erf", "exp", "sigmoid", "softplus"),
 }
-# Operators that a selection passes at once. It goes on from there: chains may be of any length.
-_MOST_STEPS = 50
+# How many operators a selection passes in one move. Further moves follow, so chains have no limit.
+_MAX_STEPS = 50
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Consecutive positions of one axis."""
+    """A range of consecutive positions of one axis."""
 
     axis: int
     start: int
     length: int
 
 
-# Operands of an operator that are to be selected, each with what of it.
+# The operands of an operator that have to be selected, each with its range.
 _Operands = dict[Node, _Part]
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Move selections in front of what they follow; see above."""
-    # What becomes of two readers of a value may be selections of the same, which go on together.
-    while any(_moved(editor, found, report) for found in editor.calls(*_SELECTIONS)):
+    """Move selections up until none can move."""
+    # A move may give one value two equal selections, which then move on together.
+    while any(_move(editor, found, report) for found in editor.calls(*_SELECTIONS)):
         pass
 
 
-def _moved(editor: Editor, found: Call, report: PassReport) -> bool:
-    """Whether a selection could be moved, with all others of the same part."""
+def _move(editor: Editor, found: Call, report: PassReport) -> bool:
+    """Move a selection, with all equal selections of the same value; False if it has to stay."""
     part = None if found.node._erased else _part(found)
     value = found.arguments["self"]
-    if part is None or editor.is_answer(value):
+    if part is None or editor.is_output(value):
         return False
     alike = [each for user in value.users if (each := _same_selection(user, value, part))]
     if len(alike) < len(value.users) or not _passes_work(editor, value, part):
@@ -74,13 +74,13 @@ def _moved(editor: Editor, found: Call, report: PassReport) -> bool:
             new = editor.insert(each.node, aten.select.int, early, part.axis, 0)
         editor.replace(each.node, new)
         editor.drop(each.node)
-    what = f"{part.length} of {size} positions are computed, as nobody reads the others"
+    what = f"only {part.length} of {size} positions are computed, as the others are never read"
     report.change(layer_of(early), what)
     return True
 
 
 def _same_selection(user: Node, value: Node, part: _Part) -> Call | None:
-    """A reader of a value, if it takes this part of it."""
+    """A reader of a value, if it selects exactly this range; otherwise None."""
     found = call(user)
     if found is None or found.name not in _SELECTIONS or found.arguments["self"] is not value:
         return None
@@ -88,7 +88,7 @@ def _same_selection(user: Node, value: Node, part: _Part) -> Call | None:
 
 
 def _part(found: Call) -> _Part | None:
-    """What a selection takes; None if that is not known, or more than half of its axis."""
+    """The range that a selection takes; None if it is unknown or more than half of the axis."""
     given = found.arguments
     sizes = shape(given["self"])
     axis = int(given["dim"]) % max(1, len(sizes))
@@ -102,12 +102,12 @@ def _part(found: Call) -> _Part | None:
         return None
     if not 0 < 2 * length <= size:
         return None
-    # A slice that starts before the axis starts with it.
+    # A start before the axis means the start of the axis.
     return _Part(axis, max(start + size, 0) if start < 0 else start, length)
 
 
-def _passes_work(editor: Editor, value: Node, part: _Part, steps: int = _MOST_STEPS) -> bool:
-    """Whether a selection of a value would spare work on the next steps of its way."""
+def _passes_work(editor: Editor, value: Node, part: _Part, steps: int = _MAX_STEPS) -> bool:
+    """Whether a selection would save work within the next steps on its way up."""
     found, operands = call(value), _operands_of(value, part)
     if found is None or operands is None or not steps:
         return False
@@ -118,11 +118,11 @@ def _passes_work(editor: Editor, value: Node, part: _Part, steps: int = _MOST_ST
 
 
 def _is_read_once(editor: Editor, value: Node) -> bool:
-    return len(value.users) == 1 and not editor.is_answer(value)
+    return len(value.users) == 1 and not editor.is_output(value)
 
 
 def _selected(editor: Editor, value: Node, part: _Part, reader: Node, steps: int) -> Node:
-    """A part of a value, computed from parts of what it is computed from as far as that goes."""
+    """A part of a value, computed from parts of its operands as far up as possible."""
     goes_on = steps > 0 and _is_read_once(editor, value)
     operands = _operands_of(value, part) if goes_on else None
     if operands is not None:
@@ -136,9 +136,9 @@ def _computed(
     value: Node,
     part: _Part,
     operands: _Operands | None,
-    steps: int = _MOST_STEPS,
+    steps: int = _MAX_STEPS,
 ) -> Node:
-    """The operator that makes a value, on parts of its operands."""
+    """Apply the operator that computes a value to parts of its operands."""
     found = call(value)
     assert found is not None
     assert operands is not None
@@ -146,22 +146,22 @@ def _computed(
     if is_same(found):
         return next(iter(known.values()))
     if is_reshape(found):
-        sizes = told(_cut(shape(value), part))
+        sizes = reshape_sizes(_cut(shape(value), part))
         return editor.insert(value, aten.reshape.default, *known.values(), sizes)
     args, kwargs = torch.fx.map_arg((value.args, value.kwargs), lambda each: known.get(each, each))
     return editor.insert(value, value.target, *args, **kwargs)
 
 
 def _cut(sizes: tuple[int | torch.SymInt, ...], part: _Part) -> tuple[int | torch.SymInt, ...]:
-    """The shape of a part."""
+    """The shape of a part of a value."""
     return (*sizes[: part.axis], part.length, *sizes[part.axis + 1 :])
 
 
 def _operands_of(value: Node, part: _Part) -> _Operands | None:
-    """What a part of a value needs of the operands of the operator that makes it.
+    """The ranges of the operands that a part of a value depends on.
 
     Returns:
-        None if a selection cannot pass that operator.
+        None if a selection cannot move in front of the operator that computes the value.
     """
     found = call(value)
     if found is None:
@@ -196,23 +196,23 @@ def _operands_of(value: Node, part: _Part) -> _Operands | None:
 
 
 def _of_one(value: Node, operand: Node, part: _Part) -> _Operands | None:
-    """One operand, if the operator reads it in no other place as well: there it is needed whole."""
+    """Select one operand; None if the operator reads it twice, as it then needs all of it."""
     places = sum(each is operand for each in (*value.args, *value.kwargs.values()))
     return {operand: part} if places == 1 else None
 
 
 def _of_reshape(node: Node, part: _Part) -> _Operands | None:
-    """A reshape keeps the axes up to and with the selected one."""
+    """Select the operand of a reshape that keeps all axes up to the selected one."""
     source, *_ = node.all_input_nodes
     before, after = shape(source), shape(node)
     upto = part.axis + 1
-    if not same_sizes(before[:upto], after[:upto]) or told(_cut(after, part)) is None:
+    if not same_sizes(before[:upto], after[:upto]) or reshape_sizes(_cut(after, part)) is None:
         return None
     return {source: part}
 
 
 def _of_all(node: Node, part: _Part) -> _Operands | None:
-    """Operands of an elementwise operator; those that are the same everywhere stay as they are."""
+    """Select the operands of an elementwise operator; broadcast operands stay as they are."""
     sizes, operands = shape(node), _Operands()
     for each in node.all_input_nodes:
         axis = part.axis - (len(sizes) - len(shape(each)))

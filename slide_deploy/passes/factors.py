@@ -1,12 +1,12 @@
-"""Factors behind a projection in its weights.
+"""Move factors behind a projection into its weights.
 
     f * (x · w + c) = x · (f * w) + f * c
-    f * (q · k) = (f * q) · k                  and q is a part of a projection
+    f * (q · k) = (f * q) · k                  if q is a part of a projection
 
-f is a number, or a constant that is the same for all positions: the scale of queries or of logits,
-a scale of each layer, of each head or of each channel. Only rows whose outputs nobody else reads
-are changed; between the projection and the factor may stand what moves elements and cuts outputs
-apart. New weights are computed in float64.
+f is a number or a constant that is the same at all positions, such as the scale of queries or
+logits, or a scale per layer, head or channel. The pass changes only rows of weights whose outputs
+have no other reader. Operators that move elements or split outputs may stand between the
+projection and the factor. New weights are computed in float64.
 """
 
 import torch
@@ -18,17 +18,17 @@ from slide_deploy.program.arrangement import Arrangement
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.projections import Projection, is_read_by, projection
 from slide_deploy.program.selection import arranged, way_to
-from slide_deploy.program.traced import Call, layer_of, same_sizes
+from slide_deploy.program.traced import Call, layer_of, same_type
 
 _PROJECTIONS = ("linear", "conv1d", "conv2d", "conv3d")
-_PRODUCTS = ("matmul", "bmm")
+_MATMULS = ("matmul", "bmm")
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Move factors into weights; see above."""
+    """Move factors into the weights of projections."""
     for found in editor.calls("mul", "div"):
         value, factor = _operands(editor, found)
-        if value is None or factor is None or editor.is_answer(value):
+        if value is None or factor is None or editor.is_output(value):
             continue
         scaled = _scaled(editor, value, factor)
         if scaled is None:
@@ -37,7 +37,7 @@ def rewrite(editor: Editor, report: PassReport) -> None:
         shown = rows.reshape(-1, *[1] * (reader.weight.ndim - 1))
         bias = None if reader.bias is None else reader.bias.double() * rows
         reader.rewritten(editor, reader.weight.double() * shown, bias)
-        # The value may have been the projection itself, which is another node now.
+        # The value may have been the projection itself, which is a new node now.
         current = next(each for each in found.node.all_input_nodes if editor.weight(each) is None)
         editor.replace(found.node, current)
         editor.drop(found.node)
@@ -46,7 +46,7 @@ def rewrite(editor: Editor, report: PassReport) -> None:
 
 
 def _operands(editor: Editor, found: Call) -> tuple[Node | None, Tensor | None]:
-    """The value that is multiplied, and the factor in float64."""
+    """The scaled value, and the factor in float64."""
     arguments = found.arguments
     if arguments.get("rounding_mode") is not None:
         return None, None
@@ -59,7 +59,7 @@ def _operands(editor: Editor, found: Call) -> tuple[Node | None, Tensor | None]:
         held = editor.weight(other)
         if isinstance(other, (int, float)):
             held = torch.tensor(float(other), dtype=torch.float64)
-        if held is None or held.is_complex() or not _keeps(value, found.node):
+        if held is None or held.is_complex() or not same_type(value, found.node):
             continue
         factor = held.double() if found.name == "mul" else 1 / held.double()
         if bool(factor.isfinite().all()):
@@ -67,22 +67,11 @@ def _operands(editor: Editor, found: Call) -> tuple[Node | None, Tensor | None]:
     return None, None
 
 
-def _keeps(value: Node, node: Node) -> bool:
-    """Whether a product has the shape and the type of one of its operands."""
-    before, after = value.meta.get("val"), node.meta.get("val")
-    return (
-        isinstance(before, Tensor)
-        and isinstance(after, Tensor)
-        and before.dtype == after.dtype
-        and same_sizes(before.shape, after.shape)
-    )
-
-
 def _scaled(editor: Editor, value: Node, factor: Tensor) -> tuple[Projection, Tensor] | None:
-    """A projection, and the factor of each of its outputs that scales a value."""
+    """The projection that a value comes from, and the factor for each of its outputs."""
     if len(value.users) != 1:
         return None
-    way = way_to(value, (*_PROJECTIONS, *_PRODUCTS))
+    way = way_to(value, (*_PROJECTIONS, *_MATMULS))
     if way is None:
         return None
     held = arranged(way)
@@ -99,12 +88,12 @@ def _scaled(editor: Editor, value: Node, factor: Tensor) -> tuple[Projection, Te
 
 
 def _scaled_operand(
-    editor: Editor, product: Node, held: Arrangement, factor: Tensor
+    editor: Editor, matmul: Node, held: Arrangement, factor: Tensor
 ) -> tuple[Projection, Tensor] | None:
-    """The same for an operand of a product, whose result a number scales."""
-    if factor.numel() != 1 or held.fixed or len(product.all_input_nodes) != 2:
+    """Find the projection behind an operand of a matmul whose result a number scales."""
+    if factor.numel() != 1 or held.fixed or len(matmul.all_input_nodes) != 2:
         return None
-    for operand in product.all_input_nodes:
+    for operand in matmul.all_input_nodes:
         found = _scaled(editor, operand, factor.reshape(()))
         if found is not None:
             return found
@@ -112,12 +101,12 @@ def _scaled_operand(
 
 
 def _rows(held: Arrangement, axis: int, factor: Tensor) -> Tensor | None:
-    """The factor of each output of a projection; None if it differs between positions.
+    """The factor for each output of a projection; None if it differs between positions.
 
     Args:
-        held: the value that is multiplied, of the projection.
-        axis: of the outputs in the projection.
-        factor: as it is broadcast to the value.
+        held: arrangement of the scaled value in terms of the projection's result.
+        axis: axis of the outputs in the projection's result.
+        factor: the factor, which is broadcast to the value.
     """
     outputs = held.source[axis]
     sizes = [int(held.sizes[piece]) for piece in outputs]

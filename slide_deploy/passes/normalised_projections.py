@@ -1,12 +1,13 @@
-"""Weights of a normalisation in the projections behind it.
+"""Move the weights of a normalisation into the projections that read it.
 
     (g * x + b) · w + c = x · (g * w) + (b · w + c)
 
-x is what layer, group or RMS normalisation answers before its weight g and bias b. All who read it
-must be linear layers or convolutions without padding, as zeros around a map are not b. Between them
-may stand what moves elements or takes means over positions. New weights are computed in float64.
-A normalisation is left alone if somebody else reads it, or if weights are shared with a layer that
-does not, which would then be stored twice.
+x is the output of a layer, group or RMS normalisation before its weight g and bias b are applied.
+Every reader must be a linear layer or a convolution without padding: padding reads zeros, but the
+normalisation would give b there. Operators that move elements or average over positions may stand
+in between. New weights are computed in float64. The pass leaves a normalisation that anything else
+reads. It also leaves one whose projections share weights with other layers, as those weights would
+have to be stored twice.
 """
 
 from dataclasses import dataclass
@@ -32,12 +33,12 @@ _NORMALISATIONS = ("layer_norm", "group_norm", "rms_norm")
 
 @dataclass(frozen=True)
 class _Affine:
-    """What a normalisation does last.
+    """Weight and bias of a normalisation.
 
     Attributes:
-        axis: of the features.
+        axis: axis of the features.
         weight: (features).
-        bias: (features), of zeros if there is none.
+        bias: (features); zeros if there is none.
     """
 
     axis: int
@@ -46,7 +47,7 @@ class _Affine:
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Move weights of normalisations into projections; see above."""
+    """Move the weights of normalisations into projections."""
     for found in editor.calls(*_NORMALISATIONS):
         affine = _affine(editor, found)
         if affine is None:
@@ -62,7 +63,7 @@ def rewrite(editor: Editor, report: PassReport) -> None:
 
 
 def _affine(editor: Editor, found: Call) -> _Affine | None:
-    """Weight and bias of a normalisation; None if it has none, or several axes of them."""
+    """Weight and bias of a normalisation; None if it has neither, or one of several axes."""
     given, added = found.arguments["weight"], found.arguments.get("bias")
     weight, bias = editor.weight(given), editor.weight(added)
     if (given is not None and weight is None) or (added is not None and bias is None):
@@ -80,7 +81,7 @@ def _affine(editor: Editor, found: Call) -> _Affine | None:
 
 
 def _readers(editor: Editor, node: Node, affine: _Affine, report: PassReport) -> list[Projection]:
-    """The projections that read a normalisation; none if it must be left alone."""
+    """The projections that read a normalisation; empty if it has to be left alone."""
     layer = layer_of(node)
     try:
         nodes = projections_behind(editor, node, affine.axis)
@@ -109,7 +110,7 @@ def _is_projection(node: Node) -> bool:
 
 
 def _folded(reader: Projection, affine: _Affine) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of a projection in float64, those of the normalisation in them."""
+    """Weight and bias of a projection in float64, including those of the normalisation."""
     weight = reader.weight.double()
     bias = None if reader.bias is None else reader.bias.double()
     if affine.bias.any():

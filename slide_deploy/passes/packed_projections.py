@@ -1,18 +1,18 @@
-"""Queries, keys and values of one product, cut apart in four axes.
+"""Split the queries, keys and values of one matmul in at most four axes.
 
     (B, N, 3 h d) -> (B, N, 3, h, d) -> permute (3, B, h, N, d) -> q, k, v
     (B, N, 3 h d) -> (B, N, 3 h, d) -> transpose (B, 3 h, N, d) -> split: q, k, v
 
-Every projection whose outputs are cut into equal parts by way of more than four axes is written
-so, whatever the order of its outputs: (h, 3, d) becomes (3, h, d) by the order of its weights'
-rows. How many parts there are, and what they are for, does not matter. Positions stand before
-features, (B, h, N, d), if they did: both products of attention then read rows as they lie.
+The pass rewrites every projection whose outputs are split into equal parts through more than four
+axes, whatever the order of its outputs: reordering the rows of its weights turns (h, 3, d) into
+(3, h, d). The number of parts and their purpose do not matter. If positions come before features,
+(B, h, N, d), they still do afterwards: both matmuls of attention then read contiguous rows.
 
-Where there are as many heads as positions, the features stand first and a transpose follows:
+If there are as many heads as positions, features come first and a transpose follows:
 
     (B, N, 3 h d) -> transpose (B, 3 h d, N) -> split -> (B, h, d, N) -> transpose (B, h, N, d)
 
-as a runtime mixes up two axes of one size in what it fuses to one attention.
+because a runtime that fuses attention confuses two axes of the same size.
 """
 
 import operator
@@ -25,7 +25,7 @@ from torch.fx import Node
 from slide_deploy.passes.report import PassReport
 from slide_deploy.program.arrangement import Arrangement, Pieces
 from slide_deploy.program.editing import Editor
-from slide_deploy.program.movement import is_movement, moved, reshape, told, write
+from slide_deploy.program.movement import is_movement, moved, reshape, reshape_sizes, write
 from slide_deploy.program.projections import Projection, is_read_by, projection
 from slide_deploy.program.selection import is_selection, parts
 from slide_deploy.program.traced import layer_of, shape
@@ -36,13 +36,13 @@ _RANK = 4
 
 @dataclass(frozen=True)
 class _Packed:
-    """A projection whose outputs are cut into parts.
+    """A projection whose outputs are split into parts.
 
     Attributes:
-        part: the piece of the projection's outputs that numbers the parts.
+        part: the piece of the projection's outputs that enumerates the parts.
         leaves: each part with its number, in any order.
-        held: the arrangement of every part.
-        rank: the most axes on the way.
+        held: the arrangement that all parts have.
+        rank: the largest number of axes of any value in between.
     """
 
     part: int
@@ -52,7 +52,7 @@ class _Packed:
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Cut packed projections apart in four axes; see above."""
+    """Split packed projections in at most four axes."""
     for found in editor.calls("linear"):
         packed = _packed(editor, found.node)
         if packed is None or packed.rank <= _RANK:
@@ -62,20 +62,20 @@ def rewrite(editor: Editor, report: PassReport) -> None:
         is_moved = rows != list(range(len(rows)))
         layer = layer_of(found.node)
         if is_moved and (reader is None or not is_read_by(found.node.args[1], {found.node})):
-            report.refuse(layer, "its outputs need another order, and its weights are shared")
+            report.refuse(layer, "its outputs must be reordered, but its weights are shared")
             continue
         if not _write(editor, found.node, packed):
-            report.refuse(layer, "its parts have no form of four axes")
+            report.refuse(layer, "its parts cannot be written in four axes")
             continue
         if is_moved and reader is not None:
             _reorder(editor, reader, rows)
-        report.change(layer, f"{len(packed.leaves)} parts cut apart in four axes")
+        report.change(layer, f"split into {len(packed.leaves)} parts in at most four axes")
 
 
 def _packed(editor: Editor, linear: Node) -> _Packed | None:
     node, rank = linear, len(shape(linear))
     held: Arrangement | None = Arrangement.of(shape(linear))
-    while held is not None and not editor.is_answer(node):
+    while held is not None and not editor.is_output(node):
         rank = max(rank, len(shape(node)))
         if all(map(is_selection, node.users)):
             return _cut(editor, node, held, rank)
@@ -87,14 +87,14 @@ def _packed(editor: Editor, linear: Node) -> _Packed | None:
 
 
 def _cut(editor: Editor, node: Node, held: Arrangement, rank: int) -> _Packed | None:
-    """The parts that selections take of a value."""
+    """The parts that the selections of a value take; None if they are no equal parts."""
     leaves: list[tuple[Node, Arrangement]] = []
     for user in node.users:
         made = parts(user, held)
         if made is None:
             return None
         leaves += made
-    if not leaves or any(editor.is_answer(leaf) for leaf, _ in leaves):
+    if not leaves or any(editor.is_output(leaf) for leaf, _ in leaves):
         return None
     first = leaves[0][1]
     (part, *others) = first.fixed
@@ -106,7 +106,7 @@ def _cut(editor: Editor, node: Node, held: Arrangement, rank: int) -> _Packed | 
 
 
 def _further(editor: Editor, packed: _Packed) -> _Packed:
-    """The parts behind the permutations and reshapes that all of them go through."""
+    """Follow the permutations and reshapes that are the same for all parts."""
     while True:
         users = [list(leaf.users) for leaf, _ in packed.leaves]
         if not all(len(each) == 1 and is_movement(each[0]) for each in users):
@@ -114,7 +114,7 @@ def _further(editor: Editor, packed: _Packed) -> _Packed:
         behind = [each[0] for each in users]
         held = [moved(each, packed.held) for each in behind]
         first = held[0]
-        if first is None or any(map(editor.is_answer, behind)):
+        if first is None or any(map(editor.is_output, behind)):
             return packed
         if any(
             each is None or (each.sizes, each.axes) != (first.sizes, first.axes) for each in held
@@ -127,13 +127,13 @@ def _further(editor: Editor, packed: _Packed) -> _Packed:
 
 
 def _own(packed: _Packed) -> Pieces:
-    """The pieces of the projection's outputs that each part has, in the order of the part."""
+    """The pieces of the projection's outputs within a part, in the order of the part."""
     outputs = packed.held.source[-1]
     return tuple(piece for piece in packed.held.order if piece in outputs)
 
 
 def _rows(packed: _Packed) -> list[int]:
-    """Which row of the weights each output is, once outputs are (part, pieces of a part)."""
+    """The row of the weights for each output, after outputs are ordered (part, pieces)."""
     held, outputs = packed.held, packed.held.source[-1]
     wanted = (packed.part, *_own(packed))
     rows = torch.arange(int(held.size(outputs))).reshape(
@@ -149,7 +149,7 @@ def _reorder(editor: Editor, reader: Projection, rows: list[int]) -> None:
 
 
 def _write(editor: Editor, linear: Node, packed: _Packed) -> bool:
-    """Write the parts anew, of a projection with the outputs (part, pieces of a part)."""
+    """Write the parts of a projection whose outputs are ordered (part, pieces of a part)."""
     own, held = _own(packed), packed.held
     like = linear.next
     source = (*held.source[:-1], (packed.part, *own))
@@ -162,7 +162,7 @@ def _write(editor: Editor, linear: Node, packed: _Packed) -> bool:
     length = int(held.size(wanted[axis]))
     stacked = list(wanted)
     stacked[axis] = (packed.part, *stacked[axis])
-    if len(stacked) > _RANK or told(held.shape) is None:
+    if len(stacked) > _RANK or reshape_sizes(held.shape) is None:
         return False
     value = write(editor, like, linear, ordered.with_axes(stacked))
     if value is None:
@@ -172,11 +172,11 @@ def _write(editor: Editor, linear: Node, packed: _Packed) -> bool:
         part = editor.insert(like, operator.getitem, split, number)
         if features_first:
             batch, heads, positions, features = held.axes
-            turned = reshape(
+            features_first_part = reshape(
                 editor, like, part, tuple(map(held.size, (batch, heads, features, positions)))
             )
-            assert turned is not None
-            part = editor.insert(like, aten.transpose.int, turned, 2, 3)
+            assert features_first_part is not None
+            part = editor.insert(like, aten.transpose.int, features_first_part, 2, 3)
         else:
             shaped = reshape(editor, like, part, held.shape)
             assert shaped is not None
@@ -186,7 +186,7 @@ def _write(editor: Editor, linear: Node, packed: _Packed) -> bool:
 
 
 def _separated(held: Arrangement, first: int) -> list[Pieces]:
-    """The axes of a part, cut in front of the first piece of the projection's outputs."""
+    """The axes of a part, split in front of the first piece of the projection's outputs."""
     axes: list[Pieces] = []
     for pieces in held.axes:
         at = pieces.index(first) if first in pieces else 0
@@ -195,10 +195,10 @@ def _separated(held: Arrangement, first: int) -> list[Pieces]:
 
 
 def _features_first(held: Arrangement, own: Pieces) -> list[Pieces] | None:
-    """(batch, heads and features, positions), where there are as many heads as positions."""
+    """(batch, heads and features, positions) if there are as many heads as positions, else None."""
     if len(held.axes) != 4 or len(held.axes[1]) != 1 or held.axes[1] + held.axes[3] != own:
         return None
-    batch, heads, positions, features = held.axes  # of a head of one feature, no piece
+    batch, heads, positions, features = held.axes  # a head of one feature has no piece for it
     if not positions or held.size(heads) != held.size(positions):
         return None
     return [batch, (*heads, *features), positions]

@@ -1,29 +1,31 @@
-"""Parallel branches as one convolution: sums and chains of convolutions of one value.
+"""Merge sums and chains of convolutions of one value into one convolution.
 
     (W1 * x + b1) + (W2 * x + b2)  =  (W1 + W2) * x + (b1 + b2)
     W2 * (W1 * x + b1) + b2        =  (W2 W1) * x + (W2 b1 + b2)
 
-with kernels that are embedded in the largest one tap on tap (``branches.shapes``, ``.kernels``).
+Smaller kernels are embedded in the largest one, tap by tap (``branches.shapes``,
+``branches.kernels``).
 
 Looks for
     sums (``add``, ``sub``, the sum or mean of a stack) of two or more terms, and chains of two or
-    more operators, that are convolutions of one value. Convolutions of one to three axes, with any
-    groups, strides and dilations; batch normalisations in evaluation mode; average pooling that
-    counts the zeros that it pads; factors and biases for each channel; zeros padded and positions
-    left out at the ends of maps; the value itself. The value is the same where operators between
-    change nothing, and where it is computed twice.
+    more operators, that are convolutions of one value. These are convolutions over one to three
+    axes with any groups, strides and dilations; batch normalisation in evaluation mode; average
+    pooling that counts its padding; factors and biases per channel; zero padding and cropping at
+    the ends of feature maps; and the value itself. Two values count as the same if only operators
+    that change nothing lie between them, or if the same value is computed twice.
 
-Leaves, with a reason
-    values that are read elsewhere, which would be computed all the same; convolutions whose weights
-    or factors depend on the input, that are transposed, or read other padding than zeros; batch
-    normalisation by the statistics of the batch; strides that differ; a padding of zeros around
-    what a bias was added to, or what a kernel of several taps gave; and what would take more
-    products as one convolution than as it is (``branches.plan``).
+Refuses, with a reason
+    values with other readers, which would have to be computed anyway; convolutions whose weights
+    or factors depend on the input, that are transposed, or whose padding is not zero; batch
+    normalisation with the statistics of the batch; different strides; zero padding around the
+    result of a bias or of a kernel with several taps; and merges that would need more
+    multiplications than the original operators (``branches.plan``).
 
 Proves
-    each convolution against the operators that it replaces, in float64 on random maps with borders.
-    An error above ``LARGEST_ERROR``, and weights whose rounding to the program's type costs more
-    than that type costs anyway, are refused with the figure.
+    each merged convolution against the operators that it replaces, in float64 on random feature
+    maps with borders. The pass refuses a merge, and reports the figure, if the error exceeds
+    ``MAX_ERROR``, or if rounding the weights to the program's type costs more than that type costs
+    anyway.
 """
 
 from torch import ops
@@ -41,8 +43,8 @@ from slide_deploy.program.constants import Constants
 from slide_deploy.program.editing import Editor
 from slide_deploy.program.traced import layer_of
 
-# The algebra is exact; float64 leaves 1e-14 of the largest value.
-LARGEST_ERROR = 1e-11
+# The algebra is exact. Float64 leaves an error of 1e-14 of the largest value.
+MAX_ERROR = 1e-11
 
 _OPERATORS = {1: ops.aten.conv1d.default, 2: ops.aten.conv2d.default, 3: ops.aten.conv3d.default}
 _NAMES = {
@@ -54,10 +56,10 @@ _NAMES = {
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Rewrite the sums and chains of a program; see above."""
+    """Merge the sums and chains of convolutions in a program."""
     rewriting = _Rewriting(editor)
     rewriting.all()
-    # Rewritten from the end, told from the beginning.
+    # The program is rewritten from its end, but reported from its beginning.
     report.changes += reversed(rewriting.report.changes)
     report.refusals += reversed(rewriting.report.refusals)
 
@@ -71,7 +73,7 @@ class _Rewriting:
         self.gone: set[Node] = set()
 
     def all(self) -> None:
-        # From the end, so that a value is seen as part of the largest sum that it belongs to.
+        # Going backwards sees a value as part of the largest sum that it belongs to.
         for node in reversed(self.nodes):
             is_open = node in self.values.needed and node not in self.gone
             if is_open and not self.constants.holds(node) and self.values.found(node) is not None:
@@ -104,20 +106,21 @@ class _Rewriting:
             self.report.refuse(layer_of(node), why)
 
     def _merged(self, node: Node, value: TermValue, merge: Merge) -> Node | None:
-        """The one convolution, proved and in the program; None if it is refused."""
+        """Write the merged convolution after proving it; None if it is refused."""
         kernel = merge.kernel()
         is_all = len(merge.terms) == len(value.terms)
         terms = [value.terms[each] for each in merge.terms]
         parts = [(node, 1.0)] if is_all else [(each.node, each.factor) for each in terms]
         measured = measure(parts, merge.source, kernel, self.values, self.constants)
-        if not measured.error <= LARGEST_ERROR:
-            self._refuse(node, f"one convolution differs by {measured.error:.1e} in float64")
+        if not measured.error <= MAX_ERROR:
+            reason = f"the merged convolution differs by {measured.error:.1e} in float64"
+            self._refuse(node, reason)
             return None
         if not is_small(measured, node.meta["val"].dtype):
             self._refuse(
                 node,
-                f"the weights of one convolution are off by {measured.rounding:.1e} once they are "
-                f"rounded, and the layers as they are by {measured.before:.1e}",
+                f"rounding the weights of the merged convolution costs {measured.rounding:.1e}, "
+                f"more than the original layers lose ({measured.before:.1e})",
             )
             return None
         steps = self._steps(merge.inner | (value.spine if is_all else frozenset()))
@@ -128,7 +131,7 @@ class _Rewriting:
         return self._convolution(node, merge.source, kernel)
 
     def _steps(self, nodes: frozenset[Node]) -> list[tuple[Node, Step]]:
-        """The operators among some nodes that are parts of a convolution, in order."""
+        """The operators among some nodes that become part of a convolution, in program order."""
         found = ((node, self.values.found(node)) for node in self.nodes if node in nodes)
         return [(node, step) for node, step in found if isinstance(step, Step) and step.is_part]
 
@@ -143,7 +146,7 @@ class _Rewriting:
         return self.editor.insert(node, operator, source, weight, bias, *settings)
 
     def _sum(self, node: Node, made: list[Node], left: list[Term]) -> Node:
-        """The sum of new convolutions and of the terms that stay."""
+        """The sum of the new convolutions and of the remaining terms."""
         total, *others = made
         for each in others:
             total = self.editor.insert(node, ops.aten.add.Tensor, total, each)
@@ -159,7 +162,7 @@ class _Rewriting:
 
 
 def _what(roles: list[str]) -> str:
-    """What became one, as "3 convolutions and 1 normalisation became one convolution"."""
+    """Describe a merge, as in "3 convolutions and 1 normalisation became one convolution"."""
     counts = [
         f"{roles.count(role)} {name}{'s' if roles.count(role) > 1 else ''}"
         for role, name in _NAMES.items()

@@ -1,12 +1,11 @@
-"""Patches joined by one transpose, whatever their order; the weights behind are put into it.
+"""Join patches by one transpose, whatever their order, and reorder the weights that read them.
 
     cat(x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2])     of (B, H, W, C)
     (B H/2, 2, W/2, 2 C) -> transpose (1, 2) -> (B, H/2, W/2, 4 C)
 
-The second has the four positions of a cell row by row, and reads and writes once. If the network
-has them in another order, linear layers, convolutions and layer normalisations must be all that
-reads them, and their weights are put into the new one. Cells may have any sides. The same is done
-for the order of a cell in chains of reshapes and permutations, if they take fewer axes so.
+The second form has the four positions of a cell in row-major order and passes over memory once. If
+the network has them in another order, only linear layers, convolutions and layer normalisations
+may read them, and the pass reorders their weights. Cells may have any height and width.
 """
 
 from collections.abc import Sequence
@@ -34,17 +33,15 @@ _RANK = 4
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Join patches by one transpose; see above."""
+    """Join patches by one transpose."""
     for node in list(editor.program.graph.nodes):
         found = None if node._erased else call(node)
-        if found is None:
-            continue
-        if found.name in ("cat", "concat"):
+        if found is not None and found.name in ("cat", "concat"):
             _join(editor, found, report)
 
 
 def _join(editor: Editor, found: Call, report: PassReport) -> None:
-    """Rewrite patches that strided slices take."""
+    """Rewrite one concatenation if its parts are the strided slices of all positions of a cell."""
     cat = found.node
     axis = found.arguments["dim"] % len(shape(cat))
     cells = _cells(found.arguments["tensors"], axis)
@@ -56,30 +53,30 @@ def _join(editor: Editor, found: Call, report: PassReport) -> None:
     columns_first = rows[::-1]
     is_columns_first = numbers == _numbers(held, columns_first)
     fallback = _with_cell(held, axis, columns_first) if is_columns_first else None
-    # Where each column of the old order stands in the new one.
+    # The position in the new order of each column of the old one.
     columns = torch.cat([number * width + torch.arange(width) for number in numbers])
     _write(editor, cat, source, _with_cell(held, axis, rows), axis, columns, fallback, report)
 
 
 def _numbers(held: Arrangement, cell: Pieces) -> list[int]:
-    """The positions of a cell, numbered row by row, in the order of these pieces."""
+    """The row-major numbers of the positions of a cell, in the order of the given pieces."""
     rows = [piece for piece in held.source_order if piece in held.fixed]
     numbers = torch.arange(int(held.size(cell))).reshape([int(held.sizes[each]) for each in rows])
     return [int(each) for each in numbers.permute([rows.index(each) for each in cell]).flatten()]
 
 
 def _with_cell(held: Arrangement, axis: int, cell: Pieces) -> Arrangement:
-    """Patches whose features are those of the positions of a cell, one after the other."""
+    """The arrangement of patches that hold the features of one position after the other."""
     axes = [(*cell, *pieces) if at == axis else pieces for at, pieces in enumerate(held.axes)]
     return Arrangement(held.sizes, held.source, tuple(axes), {})
 
 
 def _cells(values: Sequence[Node], axis: int) -> tuple[Node, Arrangement, list[int]] | None:
-    """What slices are joined.
+    """Read the slices that are joined.
 
     Returns:
-        Their source, the arrangement of one of them, and the number of each in the order of the
-        cell, row by row. None if they are not all positions of a cell.
+        Their source, the arrangement of one slice, and the row-major number of each in its cell.
+        None if they are not all positions of a cell.
     """
     found = [_slice(value) for value in values]
     sources = {each[0] for each in found if each is not None}
@@ -103,7 +100,7 @@ def _cells(values: Sequence[Node], axis: int) -> tuple[Node, Arrangement, list[i
 
 
 def _slice(value: Node) -> tuple[Node, Arrangement] | None:
-    """The value that strided slices are taken of, and the arrangement of what they take."""
+    """The value that a strided slice reads, and the arrangement of the slice."""
     way: list[Call] = []
     while isinstance(value, Node) and is_selection(value) and value.target is not None:
         found = call(value)
@@ -112,7 +109,7 @@ def _slice(value: Node) -> tuple[Node, Arrangement] | None:
         way.insert(0, found)
         value = value.all_input_nodes[0]
     held = Arrangement.of(shape(value))
-    # Cuts of axes are made in one order, so that slices of either axis first have the same pieces.
+    # Sorting the slices by axis gives the same pieces whichever axis was sliced first.
     for each in sorted(way, key=lambda each: each.arguments["dim"] % len(shape(each.node))):
         made = parts(each.node, held)
         if made is None:
@@ -131,17 +128,18 @@ def _write(
     fallback: Arrangement | None,
     report: PassReport,
 ) -> None:
-    """Write patches row by row, and the weights that read them; or else as they are.
+    """Write patches in row-major order and reorder the weights that read them.
 
     Args:
-        editor: of the program.
+        editor: editor of the program.
         old: the patches.
-        source: the map.
-        wanted: what is written in place of them.
-        axis: of the features of patches.
-        columns: where each of the old ones stands among the new ones.
-        fallback: what is written if the weights cannot be; None if that takes several transposes.
-        report: of the pass.
+        source: the value that is cut into patches.
+        wanted: the arrangement that replaces the patches.
+        axis: axis of the features of patches.
+        columns: position of each old feature among the new ones.
+        fallback: arrangement in the old order, for readers whose weights cannot be reordered; None
+            if it takes several transposes.
+        report: report of the pass.
     """
     layer = layer_of(old)
     found = plan(wanted)
@@ -153,12 +151,12 @@ def _write(
             readers = _readers(editor, old, axis)
         except UnreadableProjection as reason:
             if fallback is None:
-                report.refuse(layer, f"patches are joined in another order, and {reason}")
+                report.refuse(layer, f"its patches have another order, and {reason}")
                 return
             wanted = fallback
     new = write(editor, old, source, wanted)
     if new is None:
-        report.refuse(layer, "several sizes of a reshape are open")
+        report.refuse(layer, "a reshape would have several open sizes")
         return
     order = columns.argsort()
     for reader in readers:
@@ -168,10 +166,10 @@ def _write(
 
 
 def _readers(editor: Editor, patches: Node, axis: int) -> list[Node]:
-    """All that reads patches, if its weights can be put in order.
+    """All readers of patches, if their weights can be reordered.
 
     Raises:
-        UnreadableProjection: if they cannot.
+        UnreadableProjection: if some cannot.
     """
     readers = projections_behind(editor, patches, axis, frozenset({_NORMALISATION}))
     for reader in readers:
@@ -191,7 +189,7 @@ def _can_reorder(editor: Editor, reader: Node, readers: set[Node]) -> bool:
 
 
 def _reorder(editor: Editor, reader: Node, order: Tensor) -> None:
-    """Put the inputs of a reader in order, which says where each new one was."""
+    """Reorder the inputs of a reader; ``order`` gives the old position of each new input."""
     known = projection(editor, reader)
     if isinstance(known, Projection):
         known.rewritten(editor, known.weight[:, order], known.bias)

@@ -1,4 +1,4 @@
-"""What a pass did: plain data for certificates, manifests and ``--explain``."""
+"""What a pass did, as plain data for certificates, manifests and ``--explain``."""
 
 from dataclasses import dataclass, field
 
@@ -8,12 +8,12 @@ class Change:
     """One place that a pass changed.
 
     Attributes:
-        layer: of the network.
-        what: a clause, as "3 convolutions became one".
-        error: largest difference that it makes in float64, over the largest value where that
-            exceeds 1; None where nothing is computed otherwise than before.
-        rounding: the same once the new weights are rounded to the network's own type.
-        parts: names of what was put together, in the order of the program.
+        layer: layer of the network, with its class.
+        what: a clause such as "3 convolutions became one".
+        error: largest difference to the original operators in float64, relative to the largest
+            value where that exceeds 1; None if the pass changes no arithmetic.
+        rounding: the same, after the new weights are rounded to the network's own type.
+        parts: names of the merged layers, in the order of the program.
     """
 
     layer: str
@@ -25,11 +25,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Refusal:
-    """One place that a pass looked at and left.
+    """One place that a pass examined and left unchanged.
 
     Attributes:
-        layer: of the network.
-        why: a clause with the reason.
+        layer: layer of the network, with its class.
+        why: the reason, as a clause.
     """
 
     layer: str
@@ -41,9 +41,9 @@ class PassReport:
     """What a pass did to one program.
 
     Attributes:
-        name: of the pass.
+        name: module name of the pass.
         changes: in the order in which they were made.
-        refusals: the same.
+        refusals: in the order in which they were found.
     """
 
     name: str
@@ -58,9 +58,9 @@ class PassReport:
         rounding: float | None = None,
         parts: tuple[str, ...] = (),
     ) -> None:
-        """Note a change; see ``Change``."""
+        """Record a change; see ``Change``."""
         self.changes.append(Change(layer, what, error, rounding, parts))
 
     def refuse(self, layer: str, why: str) -> None:
-        """Note a refusal; see ``Refusal``."""
+        """Record a refusal; see ``Refusal``."""
         self.refusals.append(Refusal(layer, why))

@@ -1,6 +1,6 @@
-"""Cyclic shifts as slices and a concatenation, where converters know nothing better than a gather.
+"""Replace cyclic shifts by slices and a concatenation, for converters that would write a gather.
 
-roll(x, s) along an axis of n = cat(x[n - s:], x[:n - s])
+roll(x, s) along an axis of size n = cat(x[n - s:], x[:n - s])
 """
 
 from torch import ops
@@ -14,7 +14,7 @@ aten = ops.aten
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Write cyclic shifts along axes of known sizes; see above."""
+    """Replace cyclic shifts along axes of known size."""
     for found in editor.calls("roll"):
         node, value = found.node, found.arguments["self"]
         shifts, axes = found.arguments["shifts"], found.arguments["dims"]
@@ -26,15 +26,16 @@ def rewrite(editor: Editor, report: PassReport) -> None:
         for shift, axis in zip(shifts, axes, strict=True):
             value = _shifted(editor, node, value, shift, axis)
         moves_nothing = value is found.arguments["self"]
-        if moves_nothing and editor.is_answer(node):
-            continue  # an answer stays an operator of its own
-        what = "a cyclic shift moved nothing" if moves_nothing else "a cyclic shift became slices"
+        if moves_nothing and editor.is_output(node):
+            continue  # an output keeps an operator of its own
+        kept, gone = "a cyclic shift became slices", "a cyclic shift by nothing was removed"
+        what = gone if moves_nothing else kept
         report.change(layer_of(node), what)
         editor.replace(node, value)
 
 
 def _shifted(editor: Editor, like: Node, value: Node, shift: int, axis: int) -> Node:
-    """A value shifted along one axis."""
+    """Shift a value along one axis."""
     size = int(shape(value)[axis])
     cut = -shift % size if size else 0
     if not cut:

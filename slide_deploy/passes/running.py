@@ -1,4 +1,4 @@
-"""Passes over a program, one after the other."""
+"""Run passes over a program, one after the other."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -14,21 +14,21 @@ Rewrite = Callable[[Editor, PassReport], None]
 def run_passes(
     program: ExportedProgram, names: Sequence[str]
 ) -> tuple[ExportedProgram, tuple[PassReport, ...]]:
-    """Rewrite a program.
+    """Rewrite a copy of a program.
 
     Args:
-        program: traced; left as it is.
-        names: of the passes, in order: modules of this package.
+        program: the traced program; it is not changed.
+        names: module names of the passes in this package, in order.
 
     Returns:
-        A program that computes the same, and what each pass did.
+        The rewritten program and the report of each pass.
 
     Raises:
-        InputError: if a pass measured that what it made is not the same.
+        InputError: if a pass measures that its result differs from the original.
     """
     program = duplicate(program)
     editor = Editor(program)
-    editor.clean()  # tracing leaves dead code, which passes need not see
+    editor.clean()  # Tracing leaves dead code, which would hide patterns from the passes.
     editor.forget_strides()
     reports = tuple(run_pass(editor, name) for name in names)
     editor.finish()
@@ -36,14 +36,14 @@ def run_passes(
 
 
 def run_pass(editor: Editor, name: str) -> PassReport:
-    """Rewrite a program in place, and remove what nobody reads any more; it is not yet finished.
+    """Run one pass in place and remove dead code; the caller finishes the program.
 
     Args:
-        editor: of the program.
-        name: of the pass.
+        editor: editor of the program.
+        name: module name of the pass.
 
     Raises:
-        InputError: if the pass measured that what it made is not the same.
+        InputError: if the pass measures that its result differs from the original.
     """
     report = PassReport(name)
     rewrite: Rewrite = import_module(f"slide_deploy.passes.{name}").rewrite

@@ -1,11 +1,11 @@
-"""Normalisations and softmaxes written out, where a format has no operator for them.
+"""Write normalisations and softmaxes out in basic operators, for formats that lack them.
 
     layer_norm(x)    d = x - mean(x), y = d / sqrt(mean(d^2) + epsilon) * weight + bias
     softmax(x)       e = exp(x - max(x)), y = e / sum(e), along any axis but the last
 
-Every mean, sum and maximum keeps its axis with a size of 1. Converters that write such operators
-out themselves drop the axis and put it back with a reshape for each step, and guard the maximum
-against an empty axis with minus infinity. Along the last axis a softmax is one operator everywhere.
+Every mean, sum and maximum keeps its axis with size 1. Converters that decompose these operators
+themselves drop the axis and restore it with a reshape in each step, and guard the maximum against
+an empty axis with minus infinity. A softmax along the last axis is one operator in every format.
 """
 
 from torch import ops
@@ -19,7 +19,7 @@ aten = ops.aten
 
 
 def rewrite(editor: Editor, report: PassReport) -> None:
-    """Write out what is no operator; see above."""
+    """Write out normalisations and softmaxes."""
     for found in editor.calls("layer_norm"):
         axes = list(range(-len(found.arguments["normalized_shape"]), 0))
         given = (found.arguments.get(name) for name in ("weight", "bias"))

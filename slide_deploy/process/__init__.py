@@ -1,1 +1,1 @@
-"""This process and those it starts: signals, Python's environment, PyTorch's global settings."""
+"""Settings of this process and its children: signals, environment, PyTorch's global defaults."""

@@ -1,7 +1,7 @@
-"""What a process of Python is given that this one starts.
+"""The environment of a Python process that this one starts.
 
-Python puts the working directory first on its path for ``-m`` and ``-c``, and for a script its
-folder. A file there that is called ``base64.py`` would run in the place of Python's own.
+For ``-m`` and ``-c``, Python puts the working directory first on its path, and for a script the
+script's folder. A file ``base64.py`` there would be imported instead of Python's own module.
 """
 
 import os
@@ -10,13 +10,13 @@ from pathlib import Path
 
 
 def python_environment(home: Path) -> dict[str, str]:
-    """Variables with which Python finds what it finds here, and nothing of the working directory.
+    """Return variables that give a child this process's path without the working directory.
 
-    Processes that the started one starts in turn inherit them.
+    Processes that the child starts inherit them.
 
     Args:
-        home: the folder with the package that is started, which may have been found here by other
-            means than the path.
+        home: the folder of the package to run. It is added to the path, because this process may
+            have found the package by other means.
     """
     path = (*filter(None, sys.path), str(home))
     return {

@@ -1,8 +1,8 @@
-"""Ctrl-C, and being ended from outside, that no library can hide.
+"""Handle Ctrl-C and termination signals so that no library can hide them.
 
-A converter that runs Python from C++ turns the KeyboardInterrupt into an error of its own, or drops
-it. So the signal is remembered as well: whoever calls such a library looks it up afterwards, and
-the command says "interrupted" whatever exception it ended with. Standard library only.
+A converter that runs Python from C++ turns a KeyboardInterrupt into an error of its own, or drops
+it. So the signal is also recorded: callers of such a library check the record afterwards, and the
+command prints "interrupted" whatever exception ended it. Only the standard library is used.
 """
 
 import signal
@@ -12,51 +12,51 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# By name, since not every system has all of them; each with the word for what happened.
+# Signals by name, because not every system has all of them, and the word to print for each.
 _WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 
 
-# Seconds until a signal that came while a module was loaded is looked at again.
+# Seconds until a signal that arrived during an import is handled again.
 _PAUSE = 0.05
 
 
 class Interrupted(KeyboardInterrupt):
-    """What a signal raises.
+    """Raised by a signal.
 
-    A class of its own: where a plain KeyboardInterrupt passes through code that was given as text,
-    Python remembers it and ends the process by SIGINT later on, whatever the exit code.
+    It is a subclass because Python records a plain KeyboardInterrupt that leaves code compiled from
+    text, and later ends the process by SIGINT, whatever the exit code.
     """
 
 
 class _State:
-    """What this process has received since its command began."""
+    """The signals of this process since its command began."""
 
     received: int | None = None
-    # How many blocks are under way that must not be torn, and whether a signal waits for their end.
+    # Number of open blocks that must not be interrupted, and whether a signal waits for their end.
     held = 0
     waiting = False
-    # Whether the command has ended: what comes now is remembered and raises nothing.
+    # Whether the command has ended. Later signals are recorded and raise nothing.
     over = False
-    # Whether a file of Python code may be torn although a module is loaded from it.
-    tearable: Callable[[str], bool] = lambda file: False
+    # Whether an import may be interrupted in a given file of Python code.
+    interruptible: Callable[[str], bool] = lambda file: False
 
 
 def run(command: Callable[[], None]) -> None:
-    """Run a command; exit with 128 and the signal's number if one came, 130 for Ctrl-C.
+    """Run a command. If a signal arrives, exit with 128 plus its number: 130 for Ctrl-C.
 
     Raises:
         SystemExit: if the command was interrupted.
     """
     _State.received, _State.held, _State.waiting, _State.over = None, 0, False, False
     before = _install()
-    told, sys.unraisablehook = sys.unraisablehook, _tell_others
+    hook, sys.unraisablehook = sys.unraisablehook, _print_others
     try:
         try:
             command()
             _State.over = True
         except BaseException as error:
-            _State.over = True  # first: an alarm may still be set
-            if _State.received is None and _says_interrupted(error):
+            _State.over = True  # set first, because an alarm may still be pending
+            if _State.received is None and _is_interruption(error):
                 _State.received = signal.SIGINT
             if _State.received is None:
                 raise
@@ -65,17 +65,17 @@ def run(command: Callable[[], None]) -> None:
             print(f"slide-deploy: {word}.", file=sys.stderr)
             sys.exit(128 + _State.received)
     finally:
-        sys.unraisablehook = told
+        sys.unraisablehook = hook
         _alarm(0)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def check() -> None:
-    """Raise the KeyboardInterrupt that somebody else may have swallowed.
+    """Raise a KeyboardInterrupt that a library may have swallowed.
 
     Raises:
-        KeyboardInterrupt: if a signal has come since the command began.
+        KeyboardInterrupt: if a signal has arrived since the command began.
     """
     if _State.received is not None:
         raise Interrupted
@@ -83,10 +83,10 @@ def check() -> None:
 
 @contextmanager
 def unswallowed() -> Iterator[None]:
-    """A block that calls libraries which may hide a Ctrl-C: it is raised at the end of the block.
+    """Raise a Ctrl-C that a library in the block has swallowed, at the end of the block.
 
     Raises:
-        KeyboardInterrupt: if a signal has come, in place of any other exception.
+        KeyboardInterrupt: if a signal has arrived; it replaces any other exception.
     """
     try:
         yield
@@ -98,10 +98,10 @@ def unswallowed() -> Iterator[None]:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """A short block that is not torn: a signal waits for its end.
+    """Do not interrupt a short block: a signal waits for its end.
 
     Raises:
-        KeyboardInterrupt: at the end, if a signal came meanwhile.
+        KeyboardInterrupt: at the end, if a signal arrived in the block.
     """
     _State.held += 1
     try:
@@ -114,45 +114,45 @@ def held() -> Iterator[None]:
 
 
 @contextmanager
-def tearing(tearable: Callable[[str], bool]) -> Iterator[None]:
-    """A block that loads a user's own module, which may work for hours before it is loaded.
+def interruptible_imports(interruptible: Callable[[str], bool]) -> Iterator[None]:
+    """Allow interruption of an import of the user's own module, which may run for hours.
 
     Args:
-        tearable: whether a file of Python code is the user's own.
+        interruptible: returns whether a file of Python code is the user's own.
     """
-    before = _State.tearable
-    _State.tearable = tearable
+    before = _State.interruptible
+    _State.interruptible = interruptible
     try:
         yield
     finally:
-        _State.tearable = before
+        _State.interruptible = before
 
 
 def ignore() -> None:
-    """Let no further signal disturb the end of the process."""
+    """Ignore further signals while the process ends."""
     for number in _signals():
         signal.signal(number, signal.SIG_IGN)
 
 
 def _signals() -> list[int]:
     if threading.current_thread() is not threading.main_thread():
-        return []  # Python lets no other thread decide
+        return []  # Python handles signals in the main thread only
     numbers = [getattr(signal, name) for name in _WORDS if hasattr(signal, name)]
-    # Who started us may have asked for that, as nohup does.
+    # A signal that is already ignored stays so; nohup sets that.
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def _install() -> "dict[int, signal._HANDLER]":
     before = {number: signal.signal(number, _receive) for number in _signals()}
     if before and hasattr(signal, "SIGALRM"):
-        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _look_again)
+        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _handle_again)
     return before
 
 
-def _tell_others(error: "sys.UnraisableHookArgs") -> None:
-    """Print what is raised where nobody can catch it, but for a signal, which is remembered.
+def _print_others(error: "sys.UnraisableHookArgs") -> None:
+    """Print exceptions that cannot be caught, except for a signal, which is recorded anyway.
 
-    A signal that comes while an object is finalised would be printed with a traceback.
+    Without this, a signal that arrives while an object is finalised prints a traceback.
     """
     if not issubclass(error.exc_type, Interrupted):
         sys.__unraisablehook__(error)
@@ -168,23 +168,23 @@ def _receive(number: int, frame: FrameType | None) -> None:
         raise Interrupted
 
 
-def _look_again(number: int, frame: FrameType | None) -> None:
+def _handle_again(number: int, frame: FrameType | None) -> None:
     if _State.received is not None:
         _receive(_State.received, frame)
 
 
 def _alarm(seconds: float) -> bool:
-    """Have a signal looked at again after some seconds, 0 for never; False where nobody can."""
-    if not hasattr(signal, "setitimer") or signal.getsignal(signal.SIGALRM) is not _look_again:
+    """Handle the signal again after some seconds, 0 for never; return False if it cannot be."""
+    if not hasattr(signal, "setitimer") or signal.getsignal(signal.SIGALRM) is not _handle_again:
         return False
     signal.setitimer(signal.ITIMER_REAL, seconds)
     return True
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Whether a library is being loaded: those in C++ abort the process if that is torn."""
+    """Return whether an import is running: C++ libraries abort if theirs is interrupted."""
     while frame is not None:
-        if _State.tearable(frame.f_code.co_filename):
+        if _State.interruptible(frame.f_code.co_filename):
             return False
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
@@ -192,8 +192,8 @@ def _importing(frame: FrameType | None) -> bool:
     return False
 
 
-def _says_interrupted(error: BaseException) -> bool:
-    """Whether an exception is a KeyboardInterrupt, or what typer makes of one."""
+def _is_interruption(error: BaseException) -> bool:
+    """Return whether an exception is a KeyboardInterrupt, or typer's exit for one."""
     if isinstance(error, SystemExit):
         return error.code == 128 + signal.SIGINT
     return isinstance(error, KeyboardInterrupt)

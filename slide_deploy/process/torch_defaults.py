@@ -1,4 +1,4 @@
-"""What torch takes by default: a caller's choice stays out of our work; proofs choose float64."""
+"""Replace PyTorch's global defaults for a block, so that a caller's settings have no effect."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -8,14 +8,15 @@ import torch
 
 @contextmanager
 def torch_defaults() -> Iterator[None]:
-    """Compute on the CPU, in float32, without autocast and inference mode; random numbers return.
+    """Compute on the CPU in float32, without autocast and inference mode.
 
-    Within ``torch.autocast`` a network would be traced in bfloat16, and with another default type
-    or device what it makes in its ``forward`` would be of that one. It is a decorator as well.
+    Within ``torch.autocast`` a network would be traced in bfloat16, and tensors that its
+    ``forward`` creates would have the caller's default dtype and device. The state of the random
+    number generator is restored at the end. It can also be used as a decorator.
     """
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
-    # Python would look at every call of torch: a twentieth of an export.
+    # The context torch.device intercepts every call of torch, which costs a twentieth of an export.
     elsewhere = torch.get_default_device().type != "cpu"
     try:
         with (
@@ -31,7 +32,7 @@ def torch_defaults() -> Iterator[None]:
 
 @contextmanager
 def float64_by_default() -> Iterator[None]:
-    """Let tensors that a network makes itself be float64, as its weights are in a proof."""
+    """Create tensors in float64 by default, the dtype of the network's weights in a proof."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:

@@ -1,1 +1,1 @@
-"""A network as a ``torch.export`` program: how it is traced, asked and changed."""
+"""Trace a network to a ``torch.export`` program, query it and change it."""

@@ -1,12 +1,12 @@
-"""How the axes of a value are those of another, cut, put in order and joined.
+"""Describe the axes of a value as split, permuted and joined axes of another value.
 
-What reshapes, permutations and regular slices make of a value is written in pieces: every axis of
-the source is cut into pieces, outermost first, and every axis of the result is a row of pieces.
+This covers reshapes, permutations and regular slices. Every axis of the source is split into
+pieces, outermost first, and every axis of the result is a sequence of pieces:
 
     (B, N, 3 h d) -> reshape (B, N, 3, h, d) -> permute (3, B, h, N, d) -> [0]
 
-has the source (B)(N)(p h d), the result (B)(h)(N)(d), and the piece p fixed at 0. Two chains of
-operators that end in the same pieces compute the same.
+has the source (B)(N)(p h d) and the result (B)(h)(N)(d), with the piece p fixed at 0. Two chains of
+operators with the same arrangement compute the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,21 +23,21 @@ Pieces = tuple[int, ...]
 
 
 def divides(part: Size, whole: Size) -> bool:
-    """Whether a size is a multiple of another whatever the open ones are."""
-    # torch does not declare that a number can be divided by an open size.
+    """Whether a size is a multiple of another one for all values of open sizes."""
+    # The type stubs of torch do not allow the division of a number by an open size.
     return bool(statically_known_true(whole % part == 0))  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """The axes of a value in pieces of those of its source.
+    """The axes of a value, as pieces of the axes of its source.
 
     Attributes:
-        sizes: of each piece.
-        source: the pieces of each axis of the source, outermost first. Axes of one element have
-            none, other than the first: a batch of one is treated as any batch.
+        sizes: size of each piece.
+        source: the pieces of each axis of the source, outermost first. Axes of size one have no
+            piece, except the first axis: a batch of one is treated like any batch.
         axes: the pieces of each axis of the value.
-        fixed: pieces of the source of which the value holds one position, and which one.
+        fixed: pieces of the source at which the value has a single position, and that position.
     """
 
     sizes: Mapping[int, Size]
@@ -47,7 +47,7 @@ class Arrangement:
 
     @classmethod
     def of(cls, shape: Sequence[Size]) -> "Arrangement":
-        """A value as its own source."""
+        """The arrangement of a value that is its own source."""
         sizes = {
             axis: size for axis, size in enumerate(shape) if axis == 0 or not same_size(size, 1)
         }
@@ -56,33 +56,33 @@ class Arrangement:
 
     @property
     def shape(self) -> tuple[Size, ...]:
-        """The sizes of the value."""
+        """The shape of the value."""
         return tuple(self.size(axis) for axis in self.axes)
 
     @property
     def order(self) -> Pieces:
-        """The pieces of the value as they lie in memory."""
+        """The pieces of the value in memory order."""
         return tuple(piece for axis in self.axes for piece in axis)
 
     @property
     def source_order(self) -> Pieces:
-        """The pieces of the source as they lie in memory."""
+        """The pieces of the source in memory order."""
         return tuple(piece for axis in self.source for piece in axis)
 
     def size(self, pieces: Pieces) -> Size:
-        """The size of an axis of these pieces."""
+        """The size of an axis with these pieces."""
         return prod(self.sizes[piece] for piece in pieces)
 
     def with_axes(self, axes: Sequence[Pieces]) -> "Arrangement":
-        """A value of other axes of the same source."""
+        """The same source with other axes."""
         return replace(self, axes=tuple(axes))
 
     def permuted(self, order: Sequence[int]) -> "Arrangement":
-        """Behind a permutation of axes."""
+        """The arrangement after a permutation of axes."""
         return self.with_axes([self.axes[axis] for axis in order])
 
     def cut(self, piece: int, inner: Size) -> "Arrangement":
-        """The same with a piece cut in two, of which the inner one has this size."""
+        """Split a piece in two; the inner one gets the given size."""
         outer_id, inner_id = max(self.sizes) + 1, max(self.sizes) + 2
         sizes = dict(self.sizes)
         sizes[outer_id], sizes[inner_id] = sizes.pop(piece) // inner, inner
@@ -97,7 +97,7 @@ class Arrangement:
         )
 
     def reshaped(self, shape: Sequence[Size]) -> "Arrangement | None":
-        """Behind a reshape to as many elements; None if its axes are no products of pieces."""
+        """The arrangement after a reshape; None if an axis is no product of pieces."""
         sizes = [*self.sizes.values(), *shape]
         if any(isinstance(size, int) and size < 1 for size in sizes):
             return None
@@ -124,7 +124,7 @@ class Arrangement:
         return found if same_sizes(found.shape, shape) else None
 
     def sliced(self, axis: int, start: int, step: int) -> "Arrangement | None":
-        """Behind a slice that takes each ``step``-th position of an axis, to its end."""
+        """The arrangement after a slice of every ``step``-th position of an axis, to its end."""
         size = self.size(self.axes[axis])
         if step < 2 or not 0 <= start < step or not isinstance(size, int) or size % step:
             return None
@@ -133,7 +133,7 @@ class Arrangement:
         return None if cut is None else cut.selected(axis + 1, start)
 
     def narrowed(self, axis: int, start: int, length: int) -> "Arrangement | None":
-        """Behind a cut of an axis into parts of one length, of which one is taken."""
+        """The arrangement after taking one of the equal parts of an axis."""
         size = self.size(self.axes[axis])
         if not isinstance(size, int) or length < 1 or size % length or start % length:
             return None
@@ -142,7 +142,7 @@ class Arrangement:
         return None if cut is None else cut.selected(axis, start // length)
 
     def selected(self, axis: int, index: int) -> "Arrangement | None":
-        """Behind the choice of one position of an axis; None if the axis is open."""
+        """The arrangement after selecting one position of an axis; None if the axis is open."""
         fixed = dict(self.fixed)
         for piece in reversed(self.axes[axis]):
             size = self.sizes[piece]
@@ -156,14 +156,14 @@ class Arrangement:
 def _take(
     held: Arrangement, waiting: list[int], size: Size, *, from_right: bool
 ) -> tuple[Arrangement, Pieces, bool]:
-    """Take pieces from one end for an axis; cuts a piece where that is needed.
+    """Take pieces from one end to form an axis; splits a piece if necessary.
 
     Returns:
-        The arrangement, the pieces in their order, and whether they have the size.
+        The arrangement, the taken pieces in order, and whether they have the requested size.
     """
     taken: list[int] = []
     at = -1 if from_right else 0
-    if same_size(size, 1):  # a batch of one, where it stands next
+    if same_size(size, 1):  # takes a batch of one if it comes next
         is_next = waiting and same_size(held.sizes[waiting[at]], 1)
         return held, (waiting.pop(at),) if is_next else (), True
     while not same_size(size, 1):

@@ -1,4 +1,4 @@
-"""Values of a traced program that no input changes: weights, and what is computed from them."""
+"""Find the values of a traced program that no input affects: weights and what follows from them."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ _RANDOM = torch.Tag.nondeterministic_seeded
 
 
 def is_random(node: Node) -> bool:
-    """Whether an operator draws random numbers, so that it gives other values each time."""
+    """Whether an operator draws random numbers, so that its result differs between runs."""
     return isinstance(node.target, torch._ops.OpOverload) and _RANDOM in node.target.tags
 
 
 class Constants:
-    """What in a program is constant, and its numbers.
+    """The constants of a program and their values.
 
     Args:
-        program: as it stands. Nodes that are made later are unknown.
+        program: the program in its current state; nodes that are added later are unknown.
     """
 
     def __init__(self, program: ExportedProgram) -> None:
@@ -39,7 +39,7 @@ class Constants:
         self._known: dict[Node, bool] = {}
 
     def holds(self, node: object) -> bool:
-        """Whether a value is the same whatever the inputs are."""
+        """Whether a value does not depend on any input."""
         if not isinstance(node, Node):
             return False
         waiting = [node]
@@ -61,7 +61,7 @@ class Constants:
 
     @torch.no_grad()
     def value(self, node: object) -> Tensor | None:
-        """The numbers of a constant, on the CPU, floating point in float64; None if it is none."""
+        """Evaluate a constant on the CPU, floats in float64; None if it is no constant."""
         if not isinstance(node, Node) or not self.holds(node):
             return None
         value = self._value(node)

@@ -1,7 +1,7 @@
-"""Changes to a traced program: new operators and weights in, what nobody needs any more out.
+"""Change a traced program: add operators and weights, and remove what is no longer used.
 
-Every node keeps what tracing noted of it: its value without numbers, which says its shape, and the
-layer of the network that it belongs to.
+Every node keeps the metadata of the trace: its fake value, which defines its shape, and the layer
+of the network that it belongs to.
 """
 
 import copy
@@ -23,10 +23,10 @@ _LAYER = ("nn_module_stack", "stack_trace", "source_fn_stack")
 
 
 def duplicate(program: ExportedProgram) -> ExportedProgram:
-    """A copy whose graph can be changed; the weights are shared."""
+    """Copy a program so that its graph can be changed; the weights are shared."""
     graph = copy.deepcopy(program.graph)
     signature = copy.deepcopy(program.graph_signature)
-    # Copying renames a node whose name is that of a Python builtin, such as "input".
+    # Copying renames nodes that are named like a Python builtin, such as "input".
     names = {old.name: new.name for old, new in zip(program.graph.nodes, graph.nodes, strict=True)}
     for spec in (*signature.input_specs, *signature.output_specs):
         if hasattr(spec.arg, "name"):
@@ -45,10 +45,10 @@ def duplicate(program: ExportedProgram) -> ExportedProgram:
 
 
 class Editor:
-    """A traced program that is asked and changed.
+    """Queries and changes a traced program.
 
     Args:
-        program: changed in place.
+        program: the program; it is changed in place.
     """
 
     def __init__(self, program: ExportedProgram) -> None:
@@ -59,10 +59,10 @@ class Editor:
         self._fake_mode = next(modes, None) or FakeTensorMode()
 
     def forget_strides(self) -> None:
-        """Turn views into reshapes, since passes may change the strides of what they read.
+        """Turn views into reshapes, because passes may change the strides of their operands.
 
-        An operator that reads memory directly, such as ``as_strided``, gets a contiguous copy,
-        which no pass removes.
+        Operators that read memory directly, such as ``as_strided``, get a contiguous copy, which no
+        pass removes.
         """
         aten = torch.ops.aten
         for node in list(self.program.graph.nodes):
@@ -75,12 +75,12 @@ class Editor:
                     node.update_arg(0, self.insert(node, aten.contiguous.default, source))
 
     def calls(self, *names: str) -> Iterator[Call]:
-        """The operators of ATen, in the order in which they run.
+        """Yield the ATen operators in program order.
 
-        The program may be changed meanwhile: what was removed is left out.
+        The program may be changed meanwhile: removed operators are skipped.
 
         Args:
-            names: of the operators to give, without overloads; all if there are none.
+            names: names of the operators, without overloads; all operators if empty.
         """
         for node in list(self.program.graph.nodes):
             found = None if node._erased else call(node)
@@ -88,20 +88,20 @@ class Editor:
                 yield found
 
     def weight(self, node: object) -> Tensor | None:
-        """The numbers of a parameter, a buffer or a constant; None for any other node."""
+        """The tensor of a parameter, a buffer or a constant; None for any other node."""
         return Traced(self.program).weight(node)
 
-    def is_answer(self, node: Node) -> bool:
-        """Whether a value is an answer of the network."""
+    def is_output(self, node: Node) -> bool:
+        """Whether a value is an output of the network."""
         return any(user.op == "output" for user in node.users)
 
     def constant(self, tensor: Tensor, name: str) -> Node:
-        """A new constant.
+        """Add a constant.
 
         Args:
-            tensor: its numbers; it is copied, row by row.
-            name: of what it is, a word or two joined by underscores. ``finish`` puts the layer
-                that reads it in front: "blocks.0.mlp.fc1.weight".
+            tensor: its value; it is copied to contiguous memory.
+            name: a word or two joined by underscores that say what it is. ``finish`` prepends the
+                layer that reads it, as in "blocks.0.mlp.fc1.weight".
         """
         held = tensor.detach().clone(memory_format=torch.contiguous_format)
         signature = self.program.graph_signature
@@ -110,7 +110,7 @@ class Editor:
         first = next(node for node in graph.nodes)
         with graph.inserting_before(first):
             node = graph.placeholder(f"b_{target}")
-        node.target = node.name  # the generated code uses it as an argument name: it is unique
+        node.target = node.name  # unique, as the generated code uses it as an argument name
         node.meta["val"] = self._fake_mode.from_tensor(held, static_shapes=True)
         spec = InputSpec(InputKind.BUFFER, TensorArgument(node.name), target, persistent=True)
         signature.input_specs.insert(0, spec)
@@ -119,18 +119,18 @@ class Editor:
         return node
 
     def _free(self, name: str) -> str:
-        """A name of a weight that none has yet: the one that is given, or with a number."""
+        """An unused name of a weight: the given one, if necessary with a number."""
         taken = {spec.target for spec in self.program.graph_signature.input_specs}
         numbered = (f"{name}_{number}" for number in itertools.count(1))
         return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
     def insert(self, like: Node, operator: Any, *args: Any, **kwargs: Any) -> Node:
-        """A new operator.
+        """Insert an operator.
 
         Args:
-            like: it stands in front of this node and belongs to its layer.
-            operator: an overload, as ``torch.ops.aten.add.Tensor``.
-            args: nodes, which stand in front of ``like``, and numbers.
+            like: the operator is inserted in front of this node and belongs to its layer.
+            operator: an overload, such as ``torch.ops.aten.add.Tensor``.
+            args: numbers, and nodes in front of ``like``.
             kwargs: the same by name.
         """
         with self.program.graph.inserting_before(like):
@@ -142,17 +142,17 @@ class Editor:
         return node
 
     def _infer(self, node: Node) -> None:
-        """Note the value of a node, without numbers."""
+        """Compute the fake value of a node."""
         with self._fake_mode, torch.no_grad():
             node.meta["val"] = evaluated(node, lambda each: each.meta["val"])
 
     def replace(self, old: Node, new: Node, readers: Collection[Node] | None = None) -> None:
-        """Let those who read a value read another one, answers of the network included.
+        """Connect the readers of a value to another one, including outputs of the network.
 
         Args:
             old: the value.
-            new: the other one.
-            readers: who is to read it; all who read the old one if left out.
+            new: the value to read instead.
+            readers: the readers to connect; None for all.
         """
         for reader in list(old.users):
             if readers is not None and reader not in readers:
@@ -164,7 +164,7 @@ class Editor:
                         spec.arg.name = new.name
 
     def drop(self, node: Node) -> None:
-        """Remove an operator that nobody reads, with what only it read."""
+        """Remove an operator without readers, and every operand that only it read."""
         if node._erased or node.users or node.op != "call_function":
             return
         sources = node.all_input_nodes
@@ -173,18 +173,18 @@ class Editor:
             self.drop(source)
 
     def clean(self) -> None:
-        """Remove what no answer depends on, unused weights included."""
+        """Remove everything that no output depends on, including unused weights."""
         graph, signature = self.program.graph, self.program.graph_signature
-        # The signature names tensors alone; other arguments are inputs of the graph as well.
+        # ``user_inputs`` of the signature lists tensors only, the specs list all inputs.
         inputs = {
             spec.arg.name for spec in signature.input_specs if spec.kind == InputKind.USER_INPUT
         }
-        # A buffer that the network only writes has no reader either.
+        # A buffer that the network only writes has no reader, but has to stay.
         changed = signature.buffers_to_mutate.values()
         inputs |= {spec.arg.name for spec in signature.input_specs if spec.target in changed}
         for node in reversed(list(graph.nodes)):
             is_needed = node.users or node.op == "output" or node.name in inputs
-            # An operator that only draws random numbers has no other effect.
+            # Drawing random numbers counts as impure, but has no effect if nothing reads them.
             is_kept = node.op == "call_function" and node.is_impure() and not is_random(node)
             if not is_needed and not is_kept:
                 if node.op == "placeholder":
@@ -192,7 +192,7 @@ class Editor:
                 graph.erase_node(node)
 
     def finish(self) -> None:
-        """Check the program, name its new constants, and let it run as it stands now."""
+        """Validate the program, name its new constants and compile it, so that it can run."""
         signature = self.program.graph_signature
         specs = {spec.arg.name: spec for spec in signature.input_specs}
         for node, name in self._made.items():

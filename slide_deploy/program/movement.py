@@ -1,4 +1,4 @@
-"""Operators that only move elements: what they do to axes, and how to write what they do."""
+"""Analyse and write operators that only move elements: reshapes, permutations and copies."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ DROPOUTS = {"dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropou
 
 
 def is_same(found: Call) -> bool:
-    """Whether an operator gives the very value that it gets: copies, casts to the own type."""
+    """Whether an operator returns its operand unchanged: a copy, or a cast to the same type."""
     source = found.node.args[0] if found.node.args else None
     if found.name in DROPOUTS:
         return not found.arguments["train"] or found.arguments["p"] == 0
@@ -38,14 +38,14 @@ def is_same(found: Call) -> bool:
 
 
 def is_reshape(found: Call) -> bool:
-    """Whether an operator keeps all elements in their order in memory and changes the shape."""
+    """Whether an operator changes the shape and keeps all elements in memory order."""
     value = found.node.meta.get("val")
     is_named = found.name in _RESHAPES and not reads_memory(found.node)
     return is_named and isinstance(value, torch.Tensor)
 
 
 def permutation(found: Call) -> tuple[int, ...] | None:
-    """The axes in their new order; None if the operator is no permutation of them."""
+    """The new order of the axes; None if the operator is no permutation."""
     if not found.node.args:
         return None
     rank = len(shape(found.node.args[0]))
@@ -87,7 +87,7 @@ def is_movement(node: object) -> bool:
 
 
 def moved(node: Node, source: Arrangement) -> Arrangement | None:
-    """What a movement makes of the arrangement of what it reads; None if it cannot be said."""
+    """The arrangement after a movement; None if it is unknown."""
     found = call(node)
     if found is None:
         return None
@@ -100,10 +100,10 @@ def moved(node: Node, source: Arrangement) -> Arrangement | None:
 
 
 def chain_to(editor: Editor, last: Node) -> list[Node] | None:
-    """The movements that lead to one, and to nothing else, it included.
+    """The chain of movements that ends with the given one.
 
     Returns:
-        None if it is no movement, or leads to nothing but another one.
+        None if the node is no movement, or if its only reader is another movement.
     """
     if not is_movement(last) or _goes_on(editor, last):
         return None
@@ -114,35 +114,35 @@ def chain_to(editor: Editor, last: Node) -> list[Node] | None:
 
 
 def _goes_on(editor: Editor, node: Node) -> bool:
-    """Whether a movement only leads to another one."""
+    """Whether the only reader of a movement is another movement."""
     (user, *others) = node.users or (None,)
-    return not others and not editor.is_answer(node) and is_movement(user)
+    return not others and not editor.is_output(node) and is_movement(user)
 
 
 def moved_along(chain: Sequence[Node]) -> Arrangement | None:
-    """What a chain of movements makes of the arrangement of the value that it starts from."""
+    """The arrangement after a chain of movements, relative to its source; None if unknown."""
     held: Arrangement | None = Arrangement.of(shape(chain[0].all_input_nodes[0]))
     for node in chain:
         held = None if held is None else moved(node, held)
     return held
 
 
-def told(sizes: Sequence[Size]) -> list[int] | None:
-    """Sizes as arguments of a reshape, the open one as -1; None if several are open."""
+def reshape_sizes(sizes: Sequence[Size]) -> list[int] | None:
+    """The arguments of a reshape, with -1 for an open size; None if several sizes are open."""
     numbers = [size if isinstance(size, int) else -1 for size in sizes]
     return numbers if numbers.count(-1) <= 1 else None
 
 
 def reshape(editor: Editor, like: Node, value: Node, sizes: Sequence[Size]) -> Node | None:
-    """A reshape, or the value itself if it has that shape; None if several sizes are open."""
+    """Insert a reshape unless the value has that shape; None if several sizes are open."""
     if same_sizes(shape(value), sizes):
         return value
-    numbers = told(sizes)
+    numbers = reshape_sizes(sizes)
     return None if numbers is None else editor.insert(like, aten.reshape.default, value, numbers)
 
 
 def permute(editor: Editor, like: Node, value: Node, order: Sequence[int]) -> Node:
-    """A permutation of axes, or the value itself if it moves none."""
+    """Insert a permutation of axes unless it moves none."""
     if list(order) == list(range(len(order))):
         return value
     moving = [axis for axis, other in enumerate(order) if axis != other]
@@ -152,12 +152,13 @@ def permute(editor: Editor, like: Node, value: Node, order: Sequence[int]) -> No
 
 
 def plan(wanted: Arrangement) -> tuple[tuple[Size, ...], tuple[int, ...]] | None:
-    """A shape of the source and an order of its axes that lead to an arrangement.
+    """Find a shape of the source and a permutation of its axes that give an arrangement.
 
-    The source keeps its axes if none is cut, otherwise pieces that stay neighbours are one axis.
+    The source keeps its axes if none has to be split. Otherwise pieces that stay neighbours are
+    joined.
 
     Args:
-        wanted: all pieces of its source, in any order.
+        wanted: an arrangement that contains all pieces of its source, in any order.
     """
     order, source = wanted.order, wanted.source_order
     if sorted(order) != sorted(source):
@@ -180,7 +181,7 @@ def plan(wanted: Arrangement) -> tuple[tuple[Size, ...], tuple[int, ...]] | None
 
 
 def _are_rows(axes: Sequence[Pieces], order: Pieces) -> bool:
-    """Whether the pieces of every axis stand side by side in an order."""
+    """Whether the pieces of every axis are adjacent in an order."""
     text = list(order)
     starts = [text.index(axis[0]) for axis in axes]
     return all(
@@ -190,7 +191,7 @@ def _are_rows(axes: Sequence[Pieces], order: Pieces) -> bool:
 
 
 def _sorted_with_gaps(starts: Sequence[int | None]) -> tuple[int, ...]:
-    """Axes by where they start; those without a start stay behind the axis in front of them."""
+    """Sort axes by their start; an axis without a start stays behind the axis before it."""
     keys: list[int] = []
     for start in starts:
         keys.append(start if start is not None else keys[-1] if keys else -1)
@@ -198,16 +199,16 @@ def _sorted_with_gaps(starts: Sequence[int | None]) -> tuple[int, ...]:
 
 
 def write(editor: Editor, like: Node, source: Node, wanted: Arrangement) -> Node | None:
-    """An arrangement of a value by a reshape, a permutation and a reshape at most.
+    """Write an arrangement with at most a reshape, a permutation and a reshape.
 
     Args:
-        editor: of the program.
-        like: the new operators stand in front of it.
-        source: the value that the arrangement is of; none of its pieces are fixed.
-        wanted: the arrangement.
+        editor: editor of the program.
+        like: the new operators are inserted in front of this node.
+        source: the source of the arrangement.
+        wanted: the arrangement; it has no fixed pieces.
 
     Returns:
-        The new value; None if it cannot be written so, as a reshape would have several open sizes.
+        The new value; None if a reshape would have several open sizes.
     """
     found = plan(wanted)
     if found is None:
@@ -215,7 +216,7 @@ def write(editor: Editor, like: Node, source: Node, wanted: Arrangement) -> Node
     first, order = found
     last = wanted.shape
     if any(
-        told(after) is None and not same_sizes(before, after)
+        reshape_sizes(after) is None and not same_sizes(before, after)
         for before, after in ((shape(source), first), (tuple(first[axis] for axis in order), last))
     ):
         return None

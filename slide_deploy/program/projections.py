@@ -1,4 +1,4 @@
-"""Linear layers and convolutions of a program, and which of them stand behind a value."""
+"""Read linear layers and convolutions, and find those that read a value."""
 
 import operator
 from collections.abc import Mapping
@@ -15,25 +15,25 @@ from slide_deploy.program.traced import Call, call, layer_of, same_size, shape
 
 aten = ops.aten
 _CONVOLUTIONS = {"conv1d": 1, "conv2d": 2, "conv3d": 3}
-# Operators that treat every position of the other axes alike, by the name of the axis they act on.
-_OTHER_AXES = {
+# Operators that leave the other axes alone; the argument that names the axis they act on.
+_AXIS_ARGUMENTS = {
     **dict.fromkeys(("select", "slice", "index_select", "narrow", "split", "chunk"), "dim"),
     **dict.fromkeys(("split_with_sizes", "unbind", "tensor_split"), "dim"),
     **dict.fromkeys(("flip", "roll"), "dims"),
     "mean": "dim",
 }
-_LESS_AXES = {"select", "unbind"}
+_AXIS_REMOVING = {"select", "unbind"}
 
 
 @dataclass(frozen=True)
 class Projection:
-    """A linear layer or a convolution without padding whose weights are known.
+    """A linear layer or a convolution with constant weights.
 
     Attributes:
         node: the operator.
         weight: (outputs, inputs) or (outputs, inputs / groups, ...).
-        bias: (outputs); None if there is none.
-        groups: of a convolution; 1 for a linear layer.
+        bias: (outputs), or None.
+        groups: groups of the convolution; 1 for a linear layer.
         is_linear: whether it is a linear layer.
     """
 
@@ -44,19 +44,19 @@ class Projection:
     is_linear: bool
 
     def per_input(self, numbers: Tensor) -> Tensor:
-        """A number for each input as (outputs, inputs / groups, ...), to go with the weight."""
+        """Expand one number per input to the weight's shape (outputs, inputs / groups, ...)."""
         inputs = self.weight.shape[1]
         rows = numbers.reshape(self.groups, 1, inputs)
         rows = rows.expand(self.groups, self.weight.shape[0] // self.groups, inputs)
         return rows.reshape(-1, inputs, *[1] * (self.weight.ndim - 2))
 
     def rewritten(self, editor: Editor, weight: Tensor, bias: Tensor | None) -> Node:
-        """The same layer with other numbers, which are rounded to the type of its weight.
+        """Replace the layer by one with other weights, rounded to the type of the old ones.
 
         Args:
-            editor: of the program.
-            weight: as it is.
-            bias: (outputs); None for none.
+            editor: editor of the program.
+            weight: the new weight, in the shape of the old one.
+            bias: (outputs), or None.
         """
         dtype = self.weight.dtype
         args = list(self.node.args)
@@ -71,7 +71,7 @@ class Projection:
 
 
 def projection(editor: Editor, node: Node) -> Projection | None:
-    """A node as a projection of known weights; None if it is none."""
+    """Read a node as a projection with constant weights; None if it is not."""
     found = call(node)
     if found is None or (found.name != "linear" and found.name not in _CONVOLUTIONS):
         return None
@@ -86,7 +86,7 @@ def projection(editor: Editor, node: Node) -> Projection | None:
 
 
 def is_padded(node: Node) -> bool:
-    """Whether a convolution puts zeros around its map."""
+    """Whether a convolution pads its input with zeros."""
     found = call(node)
     padding: Any = None if found is None else found.arguments.get("padding", 0)
     if isinstance(padding, str):
@@ -95,18 +95,18 @@ def is_padded(node: Node) -> bool:
 
 
 def is_read_by(weight: object, nodes: set[Node]) -> bool:
-    """Whether only these nodes read a weight."""
+    """Whether no other nodes than these read a weight."""
     return isinstance(weight, Node) and nodes.issuperset(weight.users)
 
 
 @dataclass(frozen=True)
 class ProjectionPlace:
-    """Where the features of a value are: in the middle of an axis of (outer, features, inner).
+    """The position of features within a value: inside an axis of (outer, features, inner).
 
     Attributes:
-        axis: of the value.
-        outer: positions in front of them in that axis.
-        inner: positions behind them.
+        axis: axis of the value.
+        outer: size of what precedes the features in that axis.
+        inner: size of what follows them.
     """
 
     axis: int
@@ -115,30 +115,30 @@ class ProjectionPlace:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the axis holds nothing else."""
+        """Whether the axis contains only the features."""
         return same_size(self.outer, 1) and same_size(self.inner, 1)
 
 
 class UnreadableProjection(Exception):
-    """Somebody reads the features who is no projection; the text says who."""
+    """An operator other than a projection reads the features; the text names it."""
 
 
 def projections_behind(
     editor: Editor, source: Node, axis: int, through: frozenset[str] = frozenset()
 ) -> list[Node]:
-    """The linear layers and convolutions that read the features of a value, and nobody else does.
+    """Find the linear layers and convolutions that read the features of a value.
 
-    Between may stand what moves elements, cuts and joins other axes or takes their mean: whatever
-    is done to the features before is the same behind it.
+    In between may be operators that move elements, or that select, join or average over other
+    axes: scaling the features before such an operator equals scaling them after it.
 
     Args:
-        editor: of the program.
+        editor: editor of the program.
         source: the value.
-        axis: of its features.
-        through: names of operators of the last axis that are read through, where they keep it.
+        axis: axis of the features.
+        through: names of operators on the last axis that may be in between if they keep it.
 
     Returns:
-        The operators, in their order; those that ``through`` names among them.
+        The operators in program order, including those that ``through`` names.
 
     Raises:
         UnreadableProjection: if an output of the network, or another operator, reads the features.
@@ -146,8 +146,8 @@ def projections_behind(
     features = shape(source)[axis]
     places: dict[Node, ProjectionPlace] = {source: ProjectionPlace(axis % len(shape(source)))}
     found: list[Node] = []
-    if editor.is_answer(source):
-        raise UnreadableProjection("it is an answer of the network")
+    if editor.is_output(source):
+        raise UnreadableProjection("it is an output of the network")
     is_behind = False
     for node in editor.program.graph.nodes:
         if node is source:
@@ -164,9 +164,9 @@ def projections_behind(
                     found.append(node)
                     place = before
             if place is None:
-                raise UnreadableProjection(f"{layer_of(node)} reads it as well, by {_name(node)}")
-            if editor.is_answer(node):
-                raise UnreadableProjection("it is an answer of the network")
+                raise UnreadableProjection(f"{layer_of(node)} also reads it, by {_name(node)}")
+            if editor.is_output(node):
+                raise UnreadableProjection("it is an output of the network")
             places[node] = place
     return found
 
@@ -177,7 +177,7 @@ def _name(node: Node) -> str:
 
 
 def _reads_whole(node: Node, places: Mapping[Node, ProjectionPlace]) -> bool:
-    """Whether a node is a projection of nothing but the features."""
+    """Whether a node is a projection of all the features and of nothing else."""
     found = call(node)
     if found is None or [each in places for each in node.all_input_nodes].count(True) != 1:
         return False
@@ -195,7 +195,7 @@ def _reads_whole(node: Node, places: Mapping[Node, ProjectionPlace]) -> bool:
 def _place_behind(
     node: Node, places: Mapping[Node, ProjectionPlace], features: Any
 ) -> ProjectionPlace | None:
-    """Where the features are behind an operator; None if it does something to them."""
+    """The position of the features after an operator; None if it changes them."""
     if node.target is operator.getitem:
         return places[node.all_input_nodes[0]]
     found = call(node)
@@ -217,19 +217,19 @@ def _place_behind(
         return ProjectionPlace(order.index(place.axis), place.outer, place.inner)
     if is_reshape(found):
         return _reshaped(place, features, shape(node.args[0]), shape(node))
-    return _other_axes(found, place) if found.name in _OTHER_AXES else None
+    return _other_axes(found, place) if found.name in _AXIS_ARGUMENTS else None
 
 
 def _other_axes(found: Call, place: ProjectionPlace) -> ProjectionPlace | None:
-    """Behind an operator of some axes, if the features' is none of them."""
+    """The position after an operator on other axes; None if it acts on that of the features."""
     rank = len(shape(found.node.args[0]))
-    given = found.arguments.get(_OTHER_AXES[found.name])
+    given = found.arguments.get(_AXIS_ARGUMENTS[found.name])
     axes = [given] if isinstance(given, int) else given
     if axes is None or not len(axes) or any(axis % rank == place.axis for axis in axes):
         return None
     if found.arguments.get("dtype") is not None:
         return None
-    is_gone = found.name in _LESS_AXES or (
+    is_gone = found.name in _AXIS_REMOVING or (
         found.name == "mean" and not found.arguments.get("keepdim")
     )
     lost = sum(axis % rank < place.axis for axis in axes) if is_gone else 0
@@ -239,7 +239,7 @@ def _other_axes(found: Call, place: ProjectionPlace) -> ProjectionPlace | None:
 def _reshaped(
     place: ProjectionPlace, features: Any, before: Any, after: Any
 ) -> ProjectionPlace | None:
-    """Behind a reshape, if it leaves the features side by side."""
+    """The position after a reshape; None if it splits the features."""
     cut = (*before[: place.axis], place.outer, features, place.inner, *before[place.axis + 1 :])
     piece = place.axis + 1
     held = Arrangement.of(cut).reshaped(after)

@@ -1,4 +1,4 @@
-"""Operators that take a part of an axis: one position, or one of parts of the same length."""
+"""Analyse operators that take part of an axis: one position, or one of several equal parts."""
 
 import operator
 from collections.abc import Collection, Sequence
@@ -16,20 +16,20 @@ _PARTS = {"select", "slice", "narrow"}
 
 
 def is_selection(node: Node) -> bool:
-    """Whether a node takes parts of an axis."""
+    """Whether a node takes part of an axis."""
     found = call(node)
     return found is not None and (found.name in _SPLITS or found.name in _PARTS)
 
 
 def parts(node: Node, held: Arrangement) -> list[tuple[Node, Arrangement]] | None:
-    """The values that a selection makes, with their arrangements.
+    """The results of a selection, with their arrangements.
 
     Args:
         node: a selection.
-        held: the arrangement of what it reads.
+        held: the arrangement of its operand.
 
     Returns:
-        None if what it takes is no position and no part of equal parts.
+        None if a result is neither a single position nor one of several equal parts.
     """
     found = call(node)
     if found is None:
@@ -87,14 +87,14 @@ def _split(found: Call, held: Arrangement, index: int) -> Arrangement | None:
 
 
 def way_to(value: Node, names: Collection[str]) -> list[Node] | None:
-    """The movements and selections that lead from an operator to a value, both included.
+    """The movements and selections from an operator to a value, both included.
 
     Args:
-        value: where the way ends.
-        names: of the operators that it may start from.
+        value: the end of the chain.
+        names: names of the operators at which it may start.
 
     Returns:
-        None if something else leads to the value.
+        None if any other operator is in between.
     """
     way = [value]
     while (found := call(way[0])) is None or found.name not in names:
@@ -106,7 +106,7 @@ def way_to(value: Node, names: Collection[str]) -> list[Node] | None:
 
 
 def arranged(way: Sequence[Node]) -> Arrangement | None:
-    """The arrangement of the end of a way, if nobody else reads its elements; otherwise None."""
+    """The arrangement of the end of a chain; None if anything else reads its elements."""
     held = Arrangement.of(shape(way[0]))
     for before, node in pairwise(way):
         if node.target is operator.getitem:
@@ -122,7 +122,7 @@ def arranged(way: Sequence[Node]) -> Arrangement | None:
 
 
 def _made(user: Node, held: Arrangement) -> list[tuple[Node, Arrangement | None]]:
-    """What a reader makes of a value; None for what has no arrangement."""
+    """The results of a reader, each with its arrangement; None for an unknown one."""
     if is_movement(user):
         return [(user, moved(user, held))]
     made = parts(user, held) if is_selection(user) else None

@@ -1,4 +1,4 @@
-"""A traced program as a graph: what reaches an answer, what is constant, what is alike."""
+"""Query a traced program: which nodes are needed, which are constant, which are equal."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,12 +15,12 @@ from torch.fx.node import map_arg
 
 @dataclass(frozen=True)
 class Call:
-    """An operator of a traced program.
+    """An operator call in a traced program.
 
     Attributes:
-        node: where it is.
-        name: of the operator, without its overload: ``conv2d``.
-        arguments: by the names that the operator gives them, defaults included.
+        node: the node.
+        name: name of the operator without its overload, such as ``conv2d``.
+        arguments: arguments by their names in the schema, including defaults.
     """
 
     node: Node
@@ -29,10 +29,10 @@ class Call:
 
 
 class Traced:
-    """What can be asked of a traced program.
+    """Queries of a traced program.
 
     Args:
-        program: as ``torch.export.export`` gives it.
+        program: the result of ``torch.export.export``.
     """
 
     def __init__(self, program: ExportedProgram) -> None:
@@ -40,7 +40,7 @@ class Traced:
 
     @cached_property
     def live(self) -> tuple[Node, ...]:
-        """The nodes that an answer depends on, in the order of the program."""
+        """The nodes that an output depends on, in program order."""
         nodes = list(self.program.graph.nodes)
         waiting = [node for node in nodes if node.op == "output"]
         reached = set(waiting)
@@ -53,7 +53,7 @@ class Traced:
 
     @cached_property
     def constant(self) -> frozenset[Node]:
-        """The nodes whose values no input changes: weights, and what is computed from them."""
+        """The nodes that no input affects: weights and what is computed from them."""
         inputs = set(self.program.graph_signature.user_inputs)
         changed = self.program.graph_signature.buffers_to_mutate.values()
         buffers = self.program.graph_signature.inputs_to_buffers
@@ -69,7 +69,7 @@ class Traced:
 
     @cached_property
     def identity(self) -> Mapping[Node, str]:
-        """A text for each live node, the same for two that compute the same."""
+        """A key for each live node, equal for nodes that compute the same."""
         known: dict[Node, str] = {}
         for node in self.live:
             if node.op == "call_function":
@@ -81,16 +81,16 @@ class Traced:
         return known
 
     def calls(self) -> Iterator[Call]:
-        """The operators of ATen among the live nodes that are not constant."""
+        """Yield the ATen operators among the live nodes that are not constant."""
         for node in self.live:
             found = None if node in self.constant else call(node)
             if found is not None:
                 yield found
 
     def weight(self, node: object) -> torch.Tensor | None:
-        """The numbers of a parameter, a buffer or a constant; None for any other node.
+        """The tensor of a parameter, a buffer or a constant; None for any other node.
 
-        A buffer that the network changes is none.
+        A buffer that the network changes counts as another node.
         """
         if not isinstance(node, Node) or node.op != "placeholder":
             return None
@@ -107,7 +107,7 @@ class Traced:
 
 
 def call(node: object) -> Call | None:
-    """A node as an operator of ATen; None if it is none."""
+    """Read a node as an ATen operator; None if it is none."""
     if not isinstance(node, Node) or not isinstance(node.target, torch._ops.OpOverload):
         return None
     schema = node.target._schema
@@ -121,19 +121,19 @@ def call(node: object) -> Call | None:
 
 
 def shape(node: object) -> tuple[int | torch.SymInt, ...]:
-    """The sizes of a value; () where it is no tensor."""
+    """The shape of a value; () if it is no tensor."""
     held = node.meta.get("val") if isinstance(node, Node) else None
     return tuple(map(_number, held.shape)) if isinstance(held, torch.Tensor) else ()
 
 
 def _number(size: int | torch.SymInt) -> int | torch.SymInt:
-    """A size; one that tracing left open and then found to be a number as that number."""
+    """Convert a size that tracing left open and later resolved to its number."""
     is_open = isinstance(size, torch.SymInt) and not size.node.expr.is_number
     return size if is_open else int(size)
 
 
 def reads_memory(node: Node) -> bool:
-    """Whether an operator reads its operand as it lies in memory, not as what its axes say."""
+    """Whether an operator depends on the memory layout of its operand."""
     aten = torch.ops.aten
     return node.target in (
         *(aten.as_strided.default, aten.view_as_complex.default, aten.view.dtype),
@@ -141,19 +141,19 @@ def reads_memory(node: Node) -> bool:
 
 
 def is_laid_out(node: Node) -> bool:
-    """Whether somebody reads a value as it lies in memory."""
+    """Whether any reader depends on the memory layout of a value."""
     return any(map(reads_memory, node.users))
 
 
 def layer_path(node: Node) -> str:
-    """The name of the layer that a node belongs to, as torch has it in the names of its weights."""
+    """The name of the layer that a node belongs to, as in the names of torch's weights."""
     stack = node.meta.get("nn_module_stack") or {}
     path, _ = next(reversed(stack.values()), ("", ""))
     return str(path)
 
 
 def layer_of(node: Node) -> str:
-    """The layer of the user's network that a node belongs to, with its class."""
+    """The name of the layer that a node belongs to in the user's network, with its class."""
     stack = node.meta.get("nn_module_stack") or {}
     _, kind = next(reversed(stack.values()), ("", "the network"))
     kind = kind if isinstance(kind, str) else kind.__qualname__
@@ -162,7 +162,7 @@ def layer_of(node: Node) -> str:
 
 
 def _digest(held: torch.Tensor | None) -> str:
-    """A text for the numbers of a tensor; empty for None."""
+    """A hash of a tensor's content; empty for None."""
     if held is None:
         return ""
     content = held.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
@@ -170,7 +170,7 @@ def _digest(held: torch.Tensor | None) -> str:
 
 
 def user_outputs(program: ExportedProgram) -> list[torch.Tensor]:
-    """What a traced program answers, without numbers: types and shapes, in the order of answers."""
+    """The fake tensors of a program's outputs, with types and shapes, in order."""
     (output,) = (node for node in program.graph.nodes if node.op == "output")
     names = program.graph_signature.user_outputs
     held = {node.name: node.meta.get("val") for node in output.all_input_nodes}
@@ -178,30 +178,41 @@ def user_outputs(program: ExportedProgram) -> list[torch.Tensor]:
 
 
 def same_size(one: int | torch.SymInt, other: int | torch.SymInt) -> bool:
-    """Whether two sizes are equal whatever the open ones are.
+    """Whether two sizes are equal for all values of open sizes.
 
-    A comparison with == would make torch close an open size that happens to be equal in the trace.
+    A comparison with == would make torch fix an open size that happens to be equal in the trace.
     """
     return bool(statically_known_true(one == other))
 
 
 def same_sizes(ones: Sequence[int | torch.SymInt], others: Sequence[int | torch.SymInt]) -> bool:
-    """Whether two shapes are equal whatever the open sizes are."""
+    """Whether two shapes are equal for all values of open sizes."""
     return len(ones) == len(others) and all(map(same_size, ones, others))
 
 
 def same_shape(one: object, other: object) -> bool:
-    """Whether two values are tensors of the same shape, which has axes."""
+    """Whether two values are tensors of the same shape with at least one axis."""
     return bool(shape(one)) and same_sizes(shape(one), shape(other))
 
 
+def same_type(one: Node, other: Node) -> bool:
+    """Whether two values are tensors of the same shape and element type."""
+    ours, theirs = one.meta.get("val"), other.meta.get("val")
+    return (
+        isinstance(ours, torch.Tensor)
+        and isinstance(theirs, torch.Tensor)
+        and ours.dtype == theirs.dtype
+        and same_sizes(shape(one), shape(other))
+    )
+
+
 def evaluated(node: Node, value_of: Callable[[Node], Any]) -> Any:
-    """What an operator gives.
+    """Evaluate an operator.
 
     Args:
         node: the operator.
-        value_of: gives the value of each node that it reads.
+        value_of: returns the value of each operand.
     """
     args, kwargs = map_arg((node.args, node.kwargs), value_of)
-    assert callable(node.target)  # torch.fx keeps the names of modules and inputs there as well
+    assert callable(node.target)  # the target of other kinds of nodes is a name
     return node.target(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""A network to a ``torch.export`` program, with or without open sizes."""
+"""Trace a network to a ``torch.export`` program, with or without open sizes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,14 +10,14 @@ from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable, resized
 from slide_deploy.errors import InputError
 
-# Bounds of an open batch: runtimes that plan memory ahead want to know them.
+# Upper bound of an open batch, for runtimes that plan memory in advance.
 MAX_BATCH = 1024
 
 
 def open_dimensions(deployable: Deployable) -> dict[str, Any]:
-    """What stands for each open size while the network is traced, by its name.
+    """The symbolic dimension of each open size, by name.
 
-    The batch may be 1 to ``MAX_BATCH``. Of the others the network itself says what they may be.
+    The batch may be 1 to ``MAX_BATCH``. The network itself determines the range of other sizes.
     """
     batch = torch.export.Dim(BATCH_NAME, min=1, max=MAX_BATCH)
     return {
@@ -30,16 +30,16 @@ def traced(deployable: Deployable, dimensions: Mapping[str, Any]) -> ExportedPro
     """Trace a network.
 
     Args:
-        deployable: what to trace; left as it is.
-        dimensions: what stands for open sizes, by their name; other sizes are constants.
+        deployable: the network; it is not changed.
+        dimensions: symbolic dimensions by the names of open sizes; other sizes are constants.
 
     Returns:
-        A program whose operators change nothing in place.
+        A program without in-place operators.
 
     Raises:
-        InputError: if the network decides by numbers, or an open size turns into a constant.
+        InputError: if the network branches on computed numbers, or fixes an open size.
     """
-    # Sizes of 0 and 1 are constants to torch.
+    # Torch treats sizes of 0 and 1 as constants.
     ones = {
         name: 2
         for name in dimensions
@@ -67,7 +67,7 @@ def traced(deployable: Deployable, dimensions: Mapping[str, Any]) -> ExportedPro
 
 
 def without_changes_in_place(program: ExportedProgram) -> ExportedProgram:
-    """The same where every operator gives a value of its own, as passes take it for granted."""
+    """Replace in-place operators, because passes assume that every operator makes a new value."""
     for node in program.graph.nodes:
         if isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable:
             return program.run_decompositions({})
@@ -80,8 +80,8 @@ def _refusal(deployable: Deployable, dimensions: Mapping[str, Any], error: Excep
     name = deployable.origin.name
     if dimensions and type(error).__name__ in ("UserError", "ConstraintViolationError"):
         return (
-            f"{name} cannot be traced with {', '.join(dimensions)} open ({reason}): leave a size "
-            f"closed that it computes with."
+            f"{name} cannot be traced with {', '.join(dimensions)} open ({reason}): fix the sizes "
+            f"that its forward computes with."
         )
     return (
         f"{name} cannot be traced by torch.export ({reason}): its forward must not branch on "

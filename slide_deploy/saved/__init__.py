@@ -1,5 +1,5 @@
-"""Saved model files, taken apart without the library that wrote them.
+"""Readers of saved model files that do not need the library that wrote them.
 
-Each reader checks every offset and count against the file, so that a damaged or hostile file ends
-in an error and not in a crash. Backends and graph checks share these readers.
+Each reader checks every offset and count against the file, so that a damaged or hostile file causes
+an error and not a crash. Backends and graph checks share these readers.
 """

@@ -1,13 +1,13 @@
-"""FlatBuffers from strangers: every offset is held against the bytes before it is followed.
+"""Read untrusted FlatBuffers: every offset is checked against the bytes before it is followed.
 
-    root ─► table ─► vtable: u16 its bytes, u16 bytes of the table, u16 for each field: the distance
-              │              from the table, or 0 where the field is left out
-              └────► fields: numbers in place; texts, vectors and tables by an offset
-    vector   u32 count, then the items; a text is a vector of bytes
+    root ─► table ─► vtable: u16 its size, u16 size of the table, u16 for each field: its distance
+              │              from the table, or 0 if the field is left out
+              └────► fields: numbers inline; strings, vectors and tables by an offset
+    vector   u32 count, then the items; a string is a vector of bytes
 
-The libraries for FlatBuffers trust what they read. Offsets may lead to one place from many, so that
-a small file could unfold to a large tree: what is read is counted, and a file that asks for more
-than any network needs is refused.
+The FlatBuffers libraries trust their input. Many offsets may point to one table, so that a small
+file could expand to a large tree. So everything that is read is counted, and a file that needs more
+than any network does is refused.
 """
 
 import struct
@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Slide-Swin-B takes 40,000.
+# Slide-Swin-B has 40,000.
 MAX_TABLES = 300_000
-# Numbers in lists and bytes of texts; weights are neither, since they are never copied.
+# Numbers in vectors and bytes of strings. Weights are not counted, because they are never copied.
 MAX_ITEMS = 16_000_000
 
 Place = tuple[int, int]
-"""The first byte, and the one behind the last."""
+"""The first byte, and the one after the last."""
 
 _OFFSET = 4
 _NUMBERS = {
@@ -44,14 +44,14 @@ _NUMBERS = {
 class Flatbuffer:
     """The bytes of one flatbuffer.
 
-    Every method raises the error of ``damaged`` where the bytes contradict each other.
+    Every method raises the error of ``damaged`` if the bytes contradict each other.
 
     Args:
         content: shape (bytes,).
-        damaged: makes that error, from a clause that says how they do.
+        damaged: returns that error for a clause that describes the contradiction.
 
     Attributes:
-        end: the byte behind the last one that was read or handed out.
+        end: the byte after the last one that was read or returned.
     """
 
     def __init__(
@@ -66,49 +66,49 @@ class Flatbuffer:
 
     @property
     def identifier(self) -> bytes:
-        """The four bytes that tell what it holds."""
+        """The four bytes that identify the file format."""
         return bytes(self._bytes[4:8])
 
     def root(self) -> "FlatTable":
-        """The outermost table."""
+        """Return the outermost table."""
         return self.table(self.target(0))
 
     def number(self, kind: str, at: int) -> Any:
-        """A number at a place; ``kind`` as numpy spells it."""
+        """Return the number at a byte; ``kind`` is its dtype in numpy's spelling."""
         form = _NUMBERS[kind]
         self.check(at, form.size)
         return form.unpack_from(self._bytes, at)[0]
 
     def target(self, at: int) -> int:
-        """Where the offset leads that stands at a place."""
+        """Return the byte to which the offset at a byte points."""
         return at + int(self.number("uint32", at))
 
     def table(self, at: int) -> "FlatTable":
-        """The table at a place."""
+        """Return the table at a byte."""
         self._tables += 1
         if self._tables > MAX_TABLES:
             raise self.damaged("it has more tables than any network needs")
         vtable = at - self.number("int32", at)
         size = self.number("uint16", vtable)
         if size < 4 or size % 2:
-            raise self.damaged(f"the table at byte {at} describes itself wrongly")
+            raise self.damaged(f"the table at byte {at} has a damaged vtable")
         self.check(vtable, size)
         return FlatTable(self, at, vtable, size)
 
     def vector(self, at: int, size: int) -> Place:
-        """Where the items of the vector at a place are, each so many bytes."""
+        """Return where the items of the vector at a byte are; ``size`` is the bytes of an item."""
         length = self.number("uint32", at) * size
         self.check(at + _OFFSET, length)
         return at + _OFFSET, at + _OFFSET + length
 
     def check(self, start: int, size: int) -> None:
-        """Hold a stretch of bytes against all there are."""
+        """Refuse a range of bytes that is not inside the buffer."""
         if start < 0 or size < 0 or start + size > self.content.size:
             raise self.damaged(f"it points to byte {start + size}, which is outside of it")
         self.end = max(self.end, start + size)
 
     def spend(self, items: int) -> None:
-        """Count numbers and letters that are about to be copied."""
+        """Count numbers and characters that are about to be copied, and refuse too many."""
         self._items += items
         if self._items > MAX_ITEMS:
             raise self.damaged("it has longer lists than any network needs")
@@ -116,7 +116,7 @@ class Flatbuffer:
 
 @dataclass(frozen=True, slots=True)
 class FlatTable:
-    """One table. Fields are named by their number in the schema, from 0."""
+    """One table. Fields are identified by their number in the schema, from 0."""
 
     buffer: Flatbuffer
     at: int
@@ -124,24 +124,24 @@ class FlatTable:
     size: int
 
     def number(self, field: int, kind: str = "uint32", default: Any = 0) -> Any:
-        """A number that stands in the table; ``kind`` as numpy spells it."""
+        """Return an inline number; ``kind`` is its dtype in numpy's spelling."""
         at = self._place(field)
         return default if at is None else self.buffer.number(kind, at)
 
     def numbers(self, field: int, kind: str) -> tuple[Any, ...]:
-        """A vector of numbers; empty if it is left out."""
+        """Return a vector of numbers; empty if it is left out."""
         start, end = self.bytes(field, _NUMBERS[kind].size)
         held = self.buffer.content[start:end].view(np.dtype(kind).newbyteorder("<"))
         self.buffer.spend(held.size)
         return tuple(held.tolist())
 
     def bytes(self, field: int, size: int = 1) -> Place:
-        """Where the items of a vector are, each so many bytes; nowhere if it is left out."""
+        """Return where the items of a vector are, ``size`` bytes each; (0, 0) if it is left out."""
         at = self._target(field)
         return (0, 0) if at is None else self.buffer.vector(at, size)
 
     def text(self, field: int) -> str:
-        """A text; empty if it is left out."""
+        """Return a string; empty if it is left out."""
         start, end = self.bytes(field)
         self.buffer.spend(end - start)
         try:
@@ -150,17 +150,17 @@ class FlatTable:
             raise self.buffer.damaged("a name in it is not text") from error
 
     def table(self, field: int) -> "FlatTable | None":
-        """A table inside; None if it is left out."""
+        """Return an inner table; None if it is left out."""
         at = self._target(field)
         return None if at is None else self.buffer.table(at)
 
     def tables(self, field: int) -> Iterator["FlatTable"]:
-        """A vector of tables; none if it is left out."""
+        """Yield the tables of a vector; none if it is left out."""
         for place in range(*self.bytes(field, _OFFSET), _OFFSET):
             yield self.buffer.table(self.buffer.target(place))
 
     def union(self, field: int) -> tuple[int, "FlatTable | None"]:
-        """What a union holds: the number of its kind, and the table; (0, None) if nothing."""
+        """Return the number of a union's type and its table; (0, None) if it is empty."""
         return self.number(field, "uint8"), self.table(field + 1)
 
     def _place(self, field: int) -> int | None:

@@ -14,7 +14,7 @@ from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
 from exporters.attention import AttentionFiles
 from exporters.registry import exporter_for
 from slide_deploy.backends.registry import timed_target_named
-from slide_deploy.deployable.map_sizes import learn_map_sizes
+from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.files.folders import require_writable_folder
@@ -28,7 +28,6 @@ from slide_deploy.models.slide_attention import FoldedSlideAttention, Layout, Sl
 from slide_deploy.precisions import precision_named
 from slide_deploy.process import interruption
 from slide_deploy.tuning.choice import choose, geometry_of, sensible_strips
-from slide_deploy.tuning.defaults import measured_as
 from slide_deploy.tuning.store import Table, read_table, shipped_file, user_file
 from slide_deploy.tuning.table import Entry, Geometry
 
@@ -145,7 +144,7 @@ def _arithmetic(target: str, precision: str) -> str:
     record = precision_named(precision)
     if target in record.computed_in:
         return record.computed_in[target]
-    is_float32 = record.is_quantised or measured_as(target, precision) == "float32"
+    is_float32 = record.is_quantised or record.measured_on(target) == "float32"
     return "float32" if is_float32 else "default"
 
 
@@ -177,7 +176,7 @@ def find_attentions(trained: Deployable | None, sizes: Sequence[str]) -> Attenti
 def attentions_of(trained: Deployable) -> Attentions:
     """Every geometry of a trained network, with the first attention that has it, folded."""
     folded = reparameterize(trained.model)[0]
-    learn_map_sizes(trained, folded)
+    set_feature_map_sizes(trained, folded)
     found: Attentions = {}
     for module in folded.modules():
         if isinstance(module, FoldedSlideAttention) and module.resolution is not None:

@@ -17,7 +17,7 @@ ALL = "all"
 # The lowering that is chosen by measurement.
 AUTO = "auto"
 # Libraries that look at results.
-_BENCH = ("scipy", "pydantic", "platformdirs", "plotly", "jinja2")
+_BENCH = ("scipy", "platformdirs", "plotly", "jinja2")
 
 
 def require(library: str, extra: str) -> None:

@@ -25,7 +25,7 @@ from exporters.outcome import ExportOptions
 from exporters.quiet import quiet
 from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
-from slide_deploy.deployable.map_sizes import learn_map_sizes
+from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.folding.model import reparameterize
@@ -34,7 +34,7 @@ from slide_deploy.process.torch_defaults import torch_defaults
 from slide_deploy.program.traced import Traced
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.terminal.progress import Steps
-from slide_deploy.verification.cases import Answers, Case, verification_cases
+from slide_deploy.verification.cases import Case, NamedOutputs, verification_cases
 from slide_deploy.verification.parity import LIMITS, verify
 from slide_deploy.verification.trained_outputs import trained_outputs
 from slide_deploy.verification.verify import outputs_of
@@ -59,7 +59,7 @@ class PassSubject:
     quick: bool
     deployable: Deployable
     cases: tuple[Case, ...]
-    answers: tuple[Answers, ...]
+    answers: tuple[NamedOutputs, ...]
 
     def prove(self, path: Path) -> None:
         """Hold a file against the trained network.
@@ -87,7 +87,7 @@ def subject(network: PassNetwork, quick: bool) -> PassSubject:
     deployable = network.deployable(quick)
     cases = verification_cases(deployable.inputs)
     return PassSubject(
-        network, quick, deployable, cases, trained_outputs(deployable, cases).answers
+        network, quick, deployable, cases, trained_outputs(deployable, cases).outputs
     )
 
 
@@ -101,7 +101,7 @@ def write_files(each: PassSubject, formats: Sequence[str], place: Path, step: St
     """
     step(f"{each.network.name}: fold")
     folded, _ = reparameterize(each.deployable.model)
-    learn_map_sizes(each.deployable, folded)
+    set_feature_map_sizes(each.deployable, folded)
     exporters = [exporter_for(format) for format in formats]
     options = ExportOptions(tuple(formats), place, lowering=read_lowering(AUTO))
     for job in jobs_of(each.deployable, folded, exporters, options):

@@ -27,7 +27,7 @@ from exporters.quantisation.making import Making
 from exporters.quantisation.plan import by_family
 from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
-from slide_deploy.deployable.map_sizes import learn_map_sizes
+from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.files.companions import files_of
@@ -39,7 +39,7 @@ from slide_deploy.process.torch_defaults import torch_defaults
 from slide_deploy.tasks.noise_examples import write_noise
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.terminal.progress import Steps
-from slide_deploy.verification.cases import Answers, Case, example_case
+from slide_deploy.verification.cases import Case, NamedOutputs, example_case
 from slide_deploy.verification.parity import Verification, verify
 from slide_deploy.verification.trained_outputs import trained_outputs
 from slide_deploy.verification.verify import feeds_of, outputs_of
@@ -71,7 +71,7 @@ class QuantisedSubject:
     folded: nn.Module
     calibration: Calibration
     case: Case
-    answers: Answers
+    answers: NamedOutputs
 
     def job(self, exporter: Exporter, precision: str) -> Job:
         """How a format writes the network in a precision."""
@@ -218,9 +218,9 @@ def subject_named(name: str, quick: bool, folder: Path) -> QuantisedSubject:
     options = ExportOptions(FORMATS, folder, precision=INT8, calibration=archive)
     calibration = read_calibration(archive, deployable, options)
     case = example_case("examples held back", calibration.held_back)
-    answers = trained_outputs(deployable, [case]).answers[0]
+    answers = trained_outputs(deployable, [case]).outputs[0]
     folded, _ = reparameterize(deployable.model)
-    learn_map_sizes(deployable, folded)
+    set_feature_map_sizes(deployable, folded)
     return QuantisedSubject(deployable, folded, calibration, case, answers)
 
 

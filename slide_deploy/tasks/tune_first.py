@@ -7,6 +7,7 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.formats import format_named
 from slide_deploy.machine import usable_threads
+from slide_deploy.precisions import precision_named
 from slide_deploy.tasks.contests import (
     Attentions,
     Wish,
@@ -15,7 +16,6 @@ from slide_deploy.tasks.contests import (
     parse_forms,
     writable_table,
 )
-from slide_deploy.tuning.defaults import measured_as
 from slide_deploy.tuning.store import add_entry
 
 # As `slide-deploy tune` has it by default.
@@ -56,7 +56,7 @@ def tune_first(
             remarks.append(f"{format}: no form was raced: {error}")
             continue
         if present.present:
-            wish = _wish(target, measured_as(target, precision), command)
+            wish = _wish(target, precision_named(precision).measured_on(target), command)
             remarks += _race(found, wish, step)
         else:
             remarks.append(

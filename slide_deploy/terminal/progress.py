@@ -15,13 +15,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from slide_deploy.process import interruption
 from slide_deploy.terminal.console import stderr
 
 
 class Steps:
-    """A bar on a terminal, a line a step elsewhere, nothing if quiet; all of it on stderr.
+    """A bar with the time left on a terminal, a line a step elsewhere, nothing if quiet; on stderr.
 
     Used as a context manager it gives what to call with each step's name as it starts.
     What the code inside prints, a user's network or a library, goes to stderr as well: standard
@@ -38,10 +39,15 @@ class Steps:
         self._bar = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=24),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, ratio=1)),
             TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
             console=self._console,
             transient=True,
+            expand=True,
+            # A step may take minutes; those before it tell how long the others will.
+            speed_estimate_period=3600,
             disable=quiet or not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=total)
@@ -123,12 +129,19 @@ class Counted:
     def __exit__(self, *exception: object) -> None:
         self._open.close()
 
+    def reached(self, done: int, total: int) -> None:
+        """So many are done in all, of a total that was not known before; 0 if nobody knows it."""
+        self._total = total
+        self._bar.update(self._task, total=total or None)
+        self._count(done - self._done)
+
     def _count(self, more: int) -> None:
         interruption.check()
         tenths = self._tenths()
         self._done += more
         self._bar.update(self._task, advance=more)
-        if self._quiet or self._console.is_terminal or self._tenths() == tenths:
+        is_silent = self._quiet or self._console.is_terminal or not self._total
+        if is_silent or self._tenths() == tenths:
             return
         seconds = (time.monotonic() - self._start) * (self._total - self._done) / self._done
         line = f"… {self._done:,} of {self._total:,} {self._what}, {_duration(seconds)} left"

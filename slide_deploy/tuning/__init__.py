@@ -1,6 +1,5 @@
 """Which lowering is fastest where: a table of what was measured, and a choice from it.
 
-``table`` is the form of the table, ``store`` reads and writes it, ``defaults`` says what is taken
-where nothing was measured, ``choice`` chooses. Only ``choice`` needs torch. `docs/tuning.md` tells
-how the table is made.
+``table`` is the form of the table, ``store`` reads and writes it, ``choice`` chooses. Only
+``choice`` needs torch. `docs/tuning.md` tells how the table is made.
 """

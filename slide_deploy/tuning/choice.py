@@ -17,7 +17,10 @@
    unmeasured: the graph grows with every strip, and the time to export it.
 3. Where nothing near was measured in the precision, what is near in float32: the small products
    of an attention compute so in every precision.
-4. Else the default form of the target.
+4. Else the default form of the format that runs on the target. Where it cannot write the attention,
+   the canonical form can.
+
+Entries that name a form of another version are passed over, and ``Choice.source`` says so.
 
 An entry of another machine counts as well, as it is better than nothing; ``Choice.source`` says so.
 """
@@ -28,13 +31,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from slide_deploy.errors import InputError
-from slide_deploy.formats import format_named
-from slide_deploy.lowerings import Lowering
-from slide_deploy.lowerings.choice import FORMS
+from slide_deploy.formats import format_named, format_run_on
+from slide_deploy.lowerings import DEFAULT_LOWERING, FORMS, Lowering
 from slide_deploy.machine import describe, fingerprint
 from slide_deploy.models.slide_attention import FoldedSlideAttention
-from slide_deploy.precisions import FLOAT32
-from slide_deploy.tuning.defaults import default_form, measured_as
+from slide_deploy.precisions import FLOAT32, precision_named
 from slide_deploy.tuning.store import Table, known_tables
 from slide_deploy.tuning.table import Entry, Geometry
 
@@ -85,14 +86,16 @@ class TunedChooser:
         """The lowering of an attention, and where it came from."""
         size = folded.resolution or self.map_size
         if size is None:
-            return _default(self.target, "the size of the map is not known")
-        geometry = geometry_of(folded, size)
-        chosen = choose(self.target, self.precision, geometry, self.tables)
-        return (
-            chosen
-            if _fits(folded, chosen.lowering)
-            else _default(self.target, f"{chosen.lowering} cannot write this attention")
-        )
+            chosen = _default(self.target, "the size of the map is not known")
+        else:
+            geometry = geometry_of(folded, size)
+            chosen = choose(self.target, self.precision, geometry, self.tables)
+        if _fits(folded, chosen.lowering):
+            return chosen
+        default = _default(self.target, f"{chosen.lowering} cannot write this attention")
+        if _fits(folded, default.lowering):
+            return default
+        return replace(default, lowering=DEFAULT_LOWERING)
 
 
 def chooser(
@@ -152,27 +155,39 @@ def choose(
     """The lowering of an attention of this geometry; see the module's description.
 
     Raises:
-        InputError: if a table is damaged, or names a form that does not exist.
+        InputError: if a table is damaged.
     """
     tables = known_tables() if tables is None else tables
-    counts = measured_as(target, precision)
+    measured = [entry for table in tables for entry in table.entries if entry.target == target]
+    usable = [entry for entry in measured if entry.winner.split("/")[0] in FORMS]
+    found = _chosen_among(usable, target, precision, geometry)
+    unusable = len(measured) - len(usable)
+    if not unusable:
+        return found
+    remark = f"{unusable} in the table name a form of another version: run slide-deploy tune again"
+    return replace(found, source=f"{found.source}; {remark}")
+
+
+def _chosen_among(measured: list[Entry], target: str, precision: str, geometry: Geometry) -> Choice:
+    """The choice by the entries of a target."""
+    counts = precision_named(precision).measured_on(target)
     far: Choice | None = None
-    for measured in dict.fromkeys((counts, FLOAT32.name)):
-        entries = _measured(tables, target, measured)
+    for counted in dict.fromkeys((counts, FLOAT32.name)):
+        entries = [entry for entry in measured if entry.precision == counted]
         if not entries:
             continue
-        table, entry = _nearest(entries, geometry)
-        remark = "" if measured == counts else f", in {measured}, as nothing is near in {precision}"
-        found = _chosen(table, entry, geometry, remark)
+        entry = _nearest(entries, geometry)
+        remark = "" if counted == counts else f", in {counted}, as nothing is near in {precision}"
+        found = _chosen(entry, geometry, remark)
         if is_near(entry.geometry, geometry):
             return found
         far = far or found
     return far or _default(target, "nothing was measured there")
 
 
-def _chosen(table: Table, entry: Entry, geometry: Geometry, remark: str) -> Choice:
+def _chosen(entry: Entry, geometry: Geometry, remark: str) -> Choice:
     """The winner of an entry, for an attention of this geometry."""
-    winner, source = _winner(table, entry), f"{_source(entry)}{remark}"
+    winner, source = Lowering.parse(entry.winner), f"{_source(entry)}{remark}"
     if entry.geometry == geometry:
         return Choice(winner, source, entry)
     source += f", for {entry.geometry}, the nearest geometry"
@@ -182,18 +197,8 @@ def _chosen(table: Table, entry: Entry, geometry: Geometry, remark: str) -> Choi
     return Choice(scaled, source, entry)
 
 
-def _measured(tables: Sequence[Table], target: str, precision: str) -> list[tuple[Table, Entry]]:
-    """What was measured on a target in a precision, each with the table that holds it."""
-    return [
-        (table, entry)
-        for table in tables
-        for entry in table.entries
-        if entry.target == target and entry.precision == precision
-    ]
-
-
 def sensible_strips(geometry: Geometry) -> int:
-    """The most strips that make sense: a band that is no higher than its halo reads twice."""
+    """The most strips that make sense: a strip that is no higher than its halo is read twice."""
     return max(1, geometry.height // max(1, 2 * (geometry.kernel_size // 2)))
 
 
@@ -205,17 +210,13 @@ def is_near(measured: Geometry, wanted: Geometry) -> bool:
     )
 
 
-def _nearest(entries: list[tuple[Table, Entry]], wanted: Geometry) -> tuple[Table, Entry]:
-    for table, entry in entries:
+def _nearest(entries: list[Entry], wanted: Geometry) -> Entry:
+    for entry in entries:
         if entry.geometry == wanted:
-            return table, entry
+            return entry
     # The work of each form grows in its own way with the neighbourhood.
-    alike = [
-        (table, entry)
-        for table, entry in entries
-        if entry.geometry.kernel_size == wanted.kernel_size
-    ]
-    return min(alike or entries, key=lambda found: _distance(found[1].geometry, wanted))
+    alike = [entry for entry in entries if entry.geometry.kernel_size == wanted.kernel_size]
+    return min(alike or entries, key=lambda entry: _distance(entry.geometry, wanted))
 
 
 def _distance(one: Geometry, other: Geometry) -> float:
@@ -244,16 +245,6 @@ def _positions(geometry: Geometry) -> int:
     return geometry.height * geometry.width
 
 
-def _winner(table: Table, entry: Entry) -> Lowering:
-    try:
-        return Lowering.parse(entry.winner)
-    except InputError as error:
-        raise InputError(
-            f"{table.path} names the lowering {entry.winner}, which this slide-deploy does not "
-            f"know: upgrade it, or remove the file and run slide-deploy tune again."
-        ) from error
-
-
 def _source(entry: Entry) -> str:
     ours = fingerprint(entry.machine) == _this_machine()
     where = "this machine" if ours else f"another machine ({_processor(entry)})"
@@ -271,7 +262,9 @@ def _processor(entry: Entry) -> str:
 
 
 def _default(target: str, why: str) -> Choice:
-    return Choice(Lowering(default_form(target)), f"the default for {target}: {why}")
+    format = format_run_on(target)
+    lowering = DEFAULT_LOWERING if format is None else Lowering(format.default_form)
+    return Choice(lowering, f"the default for {target}: {why}")
 
 
 def _fits(folded: FoldedSlideAttention, lowering: Lowering) -> bool:

@@ -1,8 +1,8 @@
-"""Whether a file computes what its network computes.
+"""Verify that a file computes what its network computes.
 
-``cases`` are the inputs, made by ``draws``. ``trained_outputs`` runs the network in float64,
-``parity`` compares two outputs, and ``verify`` does all three for a file. ``divergence`` finds the
-first layer that differs, ``noise`` the layers that quantisation disturbs, with ``dataflow`` to tell
-which layers a value depends on. ``reference_outputs`` stores the outputs beside a file, so
-that a device without PyTorch can prove it.
+``cases`` builds the inputs from the random numbers of ``draws``. ``trained_outputs`` runs the
+network in float64, ``parity`` compares two outputs, and ``verify`` does all of this for one file.
+``divergence`` finds the first layer that differs. ``noise`` measures how much each layer suffers
+from quantisation. ``dataflow`` finds the layers that a value depends on. ``reference_outputs``
+stores the network's outputs beside a file, so that a device without PyTorch can verify it.
 """

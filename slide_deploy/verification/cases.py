@@ -10,26 +10,27 @@ from slide_deploy.deployable.inputs import Input
 from slide_deploy.verification.draws import Frame, Recipe, choice, constant, normal, stored
 from slide_deploy.verification.draws import pixels as pixel_recipe
 
-# Every output of a model by its name.
-Answers = Mapping[str, np.ndarray]
-# Width of the frame in "border", in positions: one patch of a vision transformer.
+# All outputs of a model, by name.
+NamedOutputs = Mapping[str, np.ndarray]
+# Width of the frame in the "border" case, in positions: one patch of a vision transformer.
 _FRAME = 4
 # A grey near the mean of photographs, and the brightest pixel.
 _GREY, _WHITE = 118, 255
-# A power of two, so that faint numbers are exact.
+# A power of two, so that the scaled numbers are exact.
 _FAINT = 2.0**-7
 
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs to verify with, and why these.
+    """Inputs to verify with.
 
     Attributes:
-        name: what they show.
-        inputs: a tensor for each input, by its name.
-        rows: of examples: how many are run at a time. Answers to all are compared as one, without
-            what they have in common; see ``parity.compare``. None for a case that is run whole.
-        recipes: how inputs are made again, by their name; of the others, only the values tell.
+        name: what the inputs test.
+        inputs: one array per input, by name.
+        rows: for examples, how many rows run at a time. The outputs of all examples are compared
+            together, after their mean is subtracted; see ``parity.compare``. None for a case that
+            runs as a whole.
+        recipes: how to draw an input again, by name. Inputs without a recipe have to be stored.
     """
 
     name: str
@@ -39,20 +40,20 @@ class Case:
 
     @staticmethod
     def drawn(name: str, recipes: Mapping[str, Recipe]) -> "Case":
-        """A case whose inputs are drawn.
+        """Build a case whose inputs are drawn.
 
         Args:
-            name: what it shows.
-            recipes: of each input, by its name.
+            name: what the case tests.
+            recipes: one recipe per input, by name.
         """
         inputs = {each: recipe.tensor() for each, recipe in recipes.items()}
         return Case(name, inputs, recipes=recipes)
 
-    def run(self, call: Callable[[Mapping[str, np.ndarray]], Answers]) -> Answers:
-        """What something answers to the case.
+    def run(self, call: Callable[[Mapping[str, np.ndarray]], NamedOutputs]) -> NamedOutputs:
+        """Run the case and return all outputs.
 
         Args:
-            call: inputs to answers, both by name.
+            call: maps inputs to outputs, both by name.
         """
         parts = [call(inputs) for inputs in self.parts()]
         if len(parts) == 1:
@@ -60,7 +61,7 @@ class Case:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def parts(self) -> Iterator[Mapping[str, np.ndarray]]:
-        """What is run at a time."""
+        """Yield the inputs of one run after the other."""
         if self.rows is None:
             yield self.inputs
             return
@@ -69,7 +70,7 @@ class Case:
 
     @property
     def batch(self) -> int:
-        """The first size of the first input."""
+        """Size of the first axis of the first input."""
         first = next(iter(self.inputs.values()))
         return first.shape[0] if first.ndim else 1
 
@@ -77,15 +78,14 @@ class Case:
 def verification_cases(
     inputs: Sequence[Input], sizes: Mapping[str, Sequence[int]] | None = None
 ) -> tuple[Case, ...]:
-    """Inputs that together show what one random input hides.
+    """Build inputs that together reveal what a single random input hides.
 
-    Inputs are drawn from their ``values`` where they have some. Those of integers are drawn from
-    the values of their examples otherwise, as these may be indices. Pixels are whole numbers from 0
-    to 255.
+    An input that declares ``values`` is drawn from them. Other integer inputs are drawn from the
+    values of their example, because they may be indices. Pixels are integers from 0 to 255.
 
     Args:
-        inputs: of the network; their examples say sizes and types.
-        sizes: of each open dimension, by its name: further sizes to draw noise at.
+        inputs: inputs of the network; their examples define shapes and types.
+        sizes: further sizes at which to draw noise, by the name of the open dimension.
     """
     seeds = count(1)
 
@@ -99,9 +99,9 @@ def verification_cases(
     if not any(each.values is not None and each.example.dtype.kind == "f" for each in inputs):
         border = {name: _border(recipe, name in pixels) for name, recipe in drawn().items()}
         cases += [
-            # What is wrong at the edge of a map drowns in an average over the whole of it.
+            # An average over the whole feature map would hide errors at its edge.
             Case.drawn("border", border),
-            # Nearly no contrast: the normalisations' epsilon and the biases decide.
+            # With almost no contrast, the epsilon of normalisations and the biases dominate.
             Case.drawn("faint", drawn(_FAINT)),
             Case.drawn("zeros", drawn(0.0)),
         ]
@@ -120,11 +120,11 @@ def verification_cases(
 
 
 def example_case(name: str, examples: Sequence[Mapping[str, np.ndarray]]) -> Case:
-    """Examples of one shape as a case: each is run on its own, and all are compared as one.
+    """Build a case from examples of one shape. Each runs alone; all are compared together.
 
     Args:
-        name: what they are.
-        examples: at least one.
+        name: name of the case.
+        examples: at least one; arrays by input name.
     """
     first = examples[0]
     inputs = {each: np.concatenate([example[each] for example in examples]) for each in first}
@@ -149,12 +149,12 @@ def _draw(given: Input, seed: int, factor: float) -> Recipe:
 
 
 def _border(recipe: Recipe, is_pixels: bool) -> Recipe:
-    """A recipe for maps whose inside is taken away; what is left is three times as large.
+    """Change a recipe for feature maps so that only the border is drawn, three times as large.
 
     Args:
-        recipe: of a tensor (batch, channels, height, width); others stay as they are.
-        is_pixels: whether its numbers are whole ones from 0 to 255, which have no larger ones. The
-            inside is grey then.
+        recipe: recipe of an array (batch, channels, height, width); others stay as they are.
+        is_pixels: whether the values are integers from 0 to 255. They cannot be larger, so the
+            inside becomes grey instead.
     """
     if len(recipe.shape) < 4 or (np.dtype(recipe.dtype).kind != "f" and not is_pixels):
         return recipe

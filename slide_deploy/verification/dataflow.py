@@ -1,54 +1,54 @@
-"""Which layers a value was computed from, by the graph that autograd records."""
+"""Find the layers that a value was computed from, in the graph that autograd records."""
 
 from collections.abc import Sequence
 
 from torch.autograd.graph import Node
 
 Recorded = Node | None
-"""What computed a value; None where nothing was recorded."""
+"""The autograd node that computed a value; None if autograd recorded none."""
 
 
-def ancestors(layers: Sequence[Recorded], answers: Sequence[Recorded]) -> list[frozenset[int]]:
-    """The layers, by their place, that each layer and then all answers were computed from.
+def ancestors(layers: Sequence[Recorded], outputs: Sequence[Recorded]) -> list[frozenset[int]]:
+    """Find the layers that each layer, and then all outputs, were computed from.
 
     Args:
-        layers: what computed the output of each layer, in the order of execution.
-        answers: what computed the answers of the network.
+        layers: node that computed the output of each layer, in the order of execution.
+        outputs: nodes that computed the outputs of the network.
 
     Returns:
-        For each layer the places of the layers in front of it, itself included, and at the end
-        those of the layers that any answer was computed from.
+        One set of layer indices per layer, which includes the layer itself. The last set holds the
+        layers that any output of the network was computed from.
     """
     own: dict[Node, int] = {}
     for place, node in enumerate(layers):
         if node is not None:
             own[node] = own.get(node, 0) | 1 << place
     masks: dict[Node, int] = {}
-    for root in (*layers, *answers):
+    for root in (*layers, *outputs):
         if root is not None:
             _fill(root, own, masks)
     reached = 0
-    for node in answers:
+    for node in outputs:
         reached |= masks[node] if node is not None else 0
     found = [masks[node] if node is not None else 1 << place for place, node in enumerate(layers)]
     return [_places(mask) for mask in (*found, reached)]
 
 
-# What autograd calls operators that treat all features alike, and those that project them.
+# Prefixes of autograd's names for operators that treat all features alike, and for projections.
 _MOVES = ("View", "Unsafe", "Reshape", "Permute", "Transpose", "TBackward", "Clone", "Alias")
 _CUTS = ("Slice", "Cat", "Mean", "Squeeze", "Unsqueeze", "Expand", "Roll", "AsStrided")
-_PRODUCTS = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Linear")
+_PROJECTIONS = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Linear")
 
 
-def are_only_projected(layers: Sequence[Recorded], answers: Sequence[Recorded]) -> list[bool]:
-    """Whether nothing but projections reads what each layer gives, however it is moved before.
+def are_only_projected(layers: Sequence[Recorded], outputs: Sequence[Recorded]) -> list[bool]:
+    """Whether only projections read the output of each layer, possibly after moves.
 
     Args:
-        layers: what computed the output of each layer.
-        answers: what computed the answers of the network.
+        layers: node that computed the output of each layer.
+        outputs: nodes that computed the outputs of the network.
     """
     readers: dict[Node, list[Node]] = {}
-    waiting = [node for node in answers if node is not None]
+    waiting = [node for node in outputs if node is not None]
     seen = set(waiting)
     while waiting:
         node = waiting.pop()
@@ -58,18 +58,18 @@ def are_only_projected(layers: Sequence[Recorded], answers: Sequence[Recorded]) 
                 if source not in seen:
                     seen.add(source)
                     waiting.append(source)
-    ends = set(answers)
-    return [node is not None and _ends_in_products(node, readers, ends) for node in layers]
+    ends = set(outputs)
+    return [node is not None and _ends_in_projections(node, readers, ends) for node in layers]
 
 
-def _ends_in_products(node: Node, readers: dict[Node, list[Node]], ends: set[Recorded]) -> bool:
+def _ends_in_projections(node: Node, readers: dict[Node, list[Node]], ends: set[Recorded]) -> bool:
     waiting, seen = [node], {node}
     while waiting:
         found = waiting.pop()
         if found in ends or not readers.get(found):
             return False
         for reader in readers[found]:
-            if reader.name().startswith(_PRODUCTS) or reader in seen:
+            if reader.name().startswith(_PROJECTIONS) or reader in seen:
                 continue
             if not reader.name().startswith((*_MOVES, *_CUTS)):
                 return False
@@ -79,7 +79,7 @@ def _ends_in_products(node: Node, readers: dict[Node, list[Node]], ends: set[Rec
 
 
 def _fill(root: Node, own: dict[Node, int], masks: dict[Node, int]) -> None:
-    """Give a node and all behind it a mask with a bit for each layer that it was computed from."""
+    """Compute the bit mask of a node and its sources: one bit per layer that it depends on."""
     waiting = [root]
     while waiting:
         node = waiting[-1]

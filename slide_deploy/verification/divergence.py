@@ -1,10 +1,10 @@
-"""Where do a file and the model part? The first layer whose output is nowhere in the file.
+"""Find the first layer that a file computes differently from the model.
 
-A layer's output is looked for among all values of the file by content, not by name: any graph that
-computes the layer holds its output somewhere, as tokens (positions, channels) or as a map
-(channels, positions), whatever the exporter called it. Everything that is computed from a wrong
-layer is wrong too. So a layer that is not found is right all the same where one that is found was
-computed from it: a lowering merged it with the next one. The first of the others is wrong.
+A layer's output is searched by content among all values of the file, because names differ. Any
+graph that computes the layer holds its output somewhere, either as tokens (positions, channels) or
+as a feature map (channels, positions). Everything that depends on a wrong layer is wrong too. So a
+layer that is missing in the file still counts as right if a layer that depends on it is found: the
+exporter merged it into another one. The first of the remaining layers is the divergence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerOutput:
-    """What a layer of the model answers.
+    """The output of one layer of the model.
 
     Args:
-        name: of the module.
-        value: for one image, (1, positions, channels), (1, classes) or any other shape.
-        otherwise: what a file may hold in its place: the layer as a lowering leaves it.
-        ancestors: places of the layers that it was computed from; None for all in front of it.
-        is_answered: whether an answer of the network is known to be computed from it.
-        is_norm: whether it is a normalisation, whose weights may be in what reads it.
-        source: place of the layer whose output it reads, as it is; None if that is no layer's.
-        reads: what it reads, where that is no layer's output; None where nobody knows.
-        is_container: whether it is made of layers that are listed as well.
+        name: name of the module.
+        value: output for one image: (1, positions, channels), (1, classes) or any other shape.
+        alternatives: arrays that a file may hold instead, because a pass rewrote the layer.
+        ancestors: indices of the layers it was computed from; None for all layers before it.
+        reaches_output: whether an output of the network is known to depend on it.
+        is_norm: whether it is a normalisation, whose weights a pass may move into its readers.
+        source: index of the layer whose output it reads directly; None if it reads none.
+        reads: its input if that is no layer's output; None if unknown.
+        is_container: whether it consists of layers that are listed as well.
     """
 
     name: str
     value: np.ndarray
-    otherwise: tuple[np.ndarray, ...] = ()
+    alternatives: tuple[np.ndarray, ...] = ()
     ancestors: frozenset[int] | None = None
-    is_answered: bool = False
+    reaches_output: bool = False
     is_norm: bool = False
     source: int | None = None
     reads: np.ndarray | None = None
@@ -47,16 +47,16 @@ class LayerOutput:
 
 
 @dataclass(frozen=True)
-class Parting:
-    """Where a file and the model part.
+class Divergence:
+    """Where a file diverges from the model.
 
     Args:
-        last_right: the last layer that is found in the file, of those in front of the first wrong
-            one where there is such; None if none is.
-        first_wrong: the first layer that is wrong; None if there is none.
-        found: how many layers are found.
-        layers: how many were looked for.
-        noise: of each layer of a quantised file; empty for others.
+        last_right: the last layer before the divergence that is found in the file; None if no
+            layer is found there.
+        first_wrong: the first layer that is wrong; None if all are right.
+        found: number of layers found in the file.
+        layers: number of layers searched.
+        noise: noise of each layer of a quantised file; empty for other files.
     """
 
     last_right: str | None
@@ -66,17 +66,17 @@ class Parting:
     noise: "tuple[LayerNoise, ...]" = ()
 
 
-def part(
+def first_divergence(
     layers: Sequence[LayerOutput],
     values: Mapping[str, np.ndarray],
     same_db: float = FLOAT32.layer_db,
-) -> Parting:
+) -> Divergence:
     """Find the first layer that a file computes differently.
 
     Args:
-        layers: outputs of the model in the order of execution, for one image.
+        layers: outputs of the model's layers in the order of execution, for one image.
         values: every value of the file for the same image, by name.
-        same_db: signal-to-noise ratio from which two tensors count as the same.
+        same_db: signal-to-noise ratio in dB from which two arrays count as equal.
     """
     by_size: dict[int, list[np.ndarray]] = {}
     for value in values.values():
@@ -84,7 +84,7 @@ def part(
     found = [
         any(
             _is_among(value, by_size.get(value.size, []), same_db)
-            for value in (layer.value, *layer.otherwise)
+            for value in (layer.value, *layer.alternatives)
         )
         for layer in layers
     ]
@@ -94,15 +94,15 @@ def part(
         ancestors = layers[place].ancestors
         right |= set(range(place)) if ancestors is None else ancestors
     last = places[-1] if places else -1
-    # What no answer needs is in no file, and is not looked for in front of what is found.
+    # A layer that no output depends on is in no file, so it is not searched before the last match.
     wrong = (
         place
         for place, layer in enumerate(layers)
-        if place not in right and (layer.is_answered or place > last)
+        if place not in right and (layer.reaches_output or place > last)
     )
     first = next(wrong, len(layers))
     before = [place for place in places if place < first]
-    return Parting(
+    return Divergence(
         last_right=layers[before[-1]].name if before else None,
         first_wrong=layers[first].name if first < len(layers) else None,
         found=sum(found),
@@ -116,14 +116,14 @@ def _is_among(wanted: np.ndarray, candidates: Sequence[np.ndarray], same_db: flo
     limit = energy / 10 ** (same_db / 10)
     for candidate in candidates:
         flat = candidate.astype(np.float64).ravel()
-        # Written so that NaN is never the same.
+        # The comparison is false for NaN, so NaN never counts as equal.
         if any(float(((flat - order) ** 2).sum()) <= limit for order in orders):
             return True
     return False
 
 
 def in_orders(wanted: np.ndarray) -> list[np.ndarray]:
-    """A tensor as a row of numbers in float64, as files may hold it: as it is, and as a map."""
+    """Flatten an array in float64 in both orders that files use: as it is, and channels first."""
     orders = [wanted.astype(np.float64).ravel()]
     if wanted.ndim >= 3:  # (positions, channels) as (channels, positions)
         orders.append(np.moveaxis(wanted.astype(np.float64), -1, 1).ravel())

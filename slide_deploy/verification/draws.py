@@ -1,9 +1,9 @@
-"""Inputs that any language makes again from a few numbers, bit for bit.
+"""Random inputs that any language can reproduce bit for bit from a few numbers.
 
-Words are a hash of their place, after Chris Wellons' "lowbias32" mixing function
-(nullprogram.com/blog/2018/07/31), so that each is made by itself, in any order and in parallel.
-Only whole numbers of 32 bits, and products of them with powers of two, are computed: no rounding
-and no library's logarithm can differ.
+Each 32-bit word is a hash of its index, by Chris Wellons' "lowbias32" mixing function
+(nullprogram.com/blog/2018/07/31). So words can be computed in any order and in parallel. The
+arithmetic uses only 32-bit integers and their products with powers of two: there is no rounding and
+no library logarithm that could differ.
 """
 
 import math
@@ -15,16 +15,16 @@ import numpy as np
 
 from slide_deploy.errors import InputError
 
-# Four numbers of 16 bits have a sum of this mean, and a standard deviation of 1.15 * 2**15.
+# The sum of four 16-bit numbers has this mean and a standard deviation of 1.15 * 2**15.
 _MEAN_OF_FOUR = 131_070
 _UNIT = 2.0**-15
 _MASK = np.uint32(0xFFFF)
-# Numbers that are drawn at a time: words and sums of a whole tensor would take ten times its size.
+# Numbers drawn at a time. The words and sums of a whole array would take ten times its size.
 _BLOCK = 2**18
 
 
 def mixed(words: np.ndarray) -> np.ndarray:
-    """Words of 32 bits, each a hash of the one in its place."""
+    """Hash 32-bit words element by element."""
     words = words.astype(np.uint32)
     words ^= words >> np.uint32(16)
     words *= np.uint32(0x7FEB352D)
@@ -35,29 +35,29 @@ def mixed(words: np.ndarray) -> np.ndarray:
 
 
 def words(seed: int, count: int, first: int = 0) -> np.ndarray:
-    """Words of a seed, ``mix(mix(place) + mix(seed))``, as uint32.
+    """Compute the random words of a seed, ``mix(mix(index) + mix(seed))``, as uint32.
 
     Args:
-        seed: of 32 bits.
-        count: how many.
-        first: the place of the first one.
+        seed: a number of 32 bits.
+        count: number of words.
+        first: index of the first word.
     """
     start = mixed(np.asarray([seed], np.uint32))
     return mixed(mixed(np.arange(first, first + count, dtype=np.uint32)) + start)
 
 
 def places(seed: int, count: int, size: int) -> np.ndarray:
-    """Places that stand for a tensor of ``size`` numbers, flattened; some may occur twice."""
+    """Draw ``count`` indices into a flat array of ``size`` numbers; some may occur twice."""
     return words(seed, count) % np.uint32(size)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Restricts a drawn map to its edges: every position inside gets one value.
+    """Restricts a drawn feature map to its border and fills the inside with one value.
 
     Attributes:
-        width: of the edge, in positions of the last two axes.
-        inside: the value of every other position.
+        width: width of the border, in positions of the last two axes.
+        inside: value of all other positions.
     """
 
     width: int
@@ -66,17 +66,17 @@ class Frame:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a tensor is made.
+    """How to build an input array.
 
     Attributes:
-        dtype: as numpy spells it.
-        shape: of what is drawn.
-        draw: its ``kind``: "normal" (seed, factor) for a bell of mean 0 and standard deviation 1.15
-            times the factor, "pixels" (seed, lowest, count), "choice" (seed, values), "constant"
-            (value), or "stored", whose values nobody can draw.
-        frame: of maps whose inside is plain; None for others.
-        axes: order in which axes are handed over; None for that of ``shape``.
-        reverse: the axis, after that, which is handed over backwards; None for none.
+        dtype: numpy's name of the type.
+        shape: shape of the drawn array.
+        draw: the ``kind`` and its arguments: "normal" (seed, factor) for a bell curve of mean 0 and
+            standard deviation 1.15 times the factor, "pixels" (seed, lowest, count), "choice"
+            (seed, values), "constant" (value), or "stored" for values that are kept elsewhere.
+        frame: restriction to the border of feature maps; None for no restriction.
+        axes: permutation of the axes of ``shape``; None for none.
+        reverse: axis to reverse after the permutation; None for none.
     """
 
     dtype: str
@@ -88,17 +88,17 @@ class Recipe:
 
     @property
     def handed(self) -> tuple[int, ...]:
-        """The shape that is handed over."""
+        """The shape of the built array, after the permutation."""
         return self.shape if self.axes is None else tuple(self.shape[axis] for axis in self.axes)
 
     def tensor(self, stored: np.ndarray | None = None) -> np.ndarray:
-        """What the recipe makes.
+        """Build the array.
 
         Args:
-            stored: the values of a draw of the kind "stored", of this shape and type.
+            stored: the values for the kind "stored", in this shape and type.
 
         Raises:
-            InputError: if the kind of the draw is unknown, or nothing is stored for it.
+            InputError: if the kind is unknown, or if the stored values are missing.
         """
         values = self._drawn(stored).reshape(self.shape)
         if self.frame is not None:
@@ -111,7 +111,7 @@ class Recipe:
         return np.asarray(values, order="C")
 
     def _drawn(self, stored: np.ndarray | None) -> np.ndarray:
-        """The flat tensor, before frame and order."""
+        """The flat array, before frame and permutation."""
         if self.draw["kind"] == "stored" and stored is not None:
             return stored.astype(self.dtype)
         values = np.empty(math.prod(self.shape), self.dtype)
@@ -121,7 +121,7 @@ class Recipe:
         return values
 
     def _block(self, first: int, count: int) -> np.ndarray:
-        """Numbers of the flat tensor from one place on, not yet of its type."""
+        """``count`` numbers of the flat array from ``first`` on, not yet converted to its type."""
         draw = self.draw
         match draw["kind"]:
             case "normal":
@@ -136,31 +136,34 @@ class Recipe:
                 return values[words(draw["seed"], count, first) % np.uint32(len(values))]
             case "constant":
                 return np.full(count, draw["value"])
-        raise InputError(f"Reference inputs of the kind {draw['kind']} cannot be made here.")
+        kind = draw["kind"]
+        raise InputError(
+            f"Reference inputs of the kind {kind} cannot be drawn: export the file again."
+        )
 
 
 def normal(seed: int, shape: Sequence[int], dtype: str, factor: float = 1.0) -> Recipe:
-    """A bell-shaped tensor. A ``factor`` of few binary digits keeps every number exact."""
+    """A bell-shaped draw. A ``factor`` of few binary digits keeps every number exact."""
     return Recipe(dtype, tuple(shape), {"kind": "normal", "seed": seed, "factor": factor})
 
 
 def pixels(seed: int, shape: Sequence[int], dtype: str, lowest: int, count: int) -> Recipe:
-    """Whole numbers from ``lowest`` on, ``count`` different ones."""
+    """Random integers from ``lowest`` to ``lowest + count - 1``."""
     draw = {"kind": "pixels", "seed": seed, "lowest": lowest, "count": count}
     return Recipe(dtype, tuple(shape), draw)
 
 
 def choice(seed: int, shape: Sequence[int], values: np.ndarray) -> Recipe:
-    """Some of ``values``, which are of the tensor's type."""
+    """Random elements of ``values``, which have the array's type."""
     draw = {"kind": "choice", "seed": seed, "values": values.ravel().tolist()}
     return Recipe(str(values.dtype), tuple(shape), draw)
 
 
 def constant(shape: Sequence[int], dtype: str, value: float) -> Recipe:
-    """One number everywhere."""
+    """The same number everywhere."""
     return Recipe(dtype, tuple(shape), {"kind": "constant", "value": value})
 
 
 def stored(values: np.ndarray) -> Recipe:
-    """A tensor that only its values tell."""
+    """An array that cannot be drawn: its values have to be stored."""
     return Recipe(str(values.dtype), values.shape, {"kind": "stored"})

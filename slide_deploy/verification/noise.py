@@ -1,12 +1,12 @@
-"""How much noise each layer of a quantised file adds, against the trained network in float64.
+"""Measure how much noise each layer of a quantised file adds, against the network in float64.
 
-    SNR of a layer  =  10 log10(energy of what it answers in the network / energy of the difference)
-    share           =  1 - (noise / signal of what it reads) / (noise / signal of what it answers)
+    SNR of a layer  =  10 log10(energy of its output in the network / energy of the difference)
+    share           =  1 - (noise / signal of its input) / (noise / signal of its output)
 
-A layer's answer, and what it reads, are found in the file by content, as ``locate`` does: the value
-of that size that is nearest. The share says how much of the noise in a layer's answer arose in the
-layer; the rest came with what it read. What a layer makes larger, in relation to its signal, counts
-as its own.
+The input and the output of a layer are found in the file by content, as in ``divergence``: the
+closest value of the same size counts. The share is the part of the output's noise that arose in the
+layer. The rest came with its input. Noise that a layer amplifies more than its signal counts as its
+own.
 """
 
 import math
@@ -23,12 +23,12 @@ class LayerNoise:
     """The noise of one layer.
 
     Attributes:
-        layer: its name.
-        snr_db: of what it answers; None where no value of the file is near it, as where a pass
-            merged it with the next layer.
-        reads_db: of what it reads; infinite where that is exact, None where it is not found.
-        arose: the share of the noise that arose in the layer, 0 to 1; None where that is not known.
-        is_container: whether it is made of other layers that are listed.
+        layer: name of the layer.
+        snr_db: signal-to-noise ratio of its output in dB; None if no value of the file is close to
+            it, for example because a pass merged it with the next layer.
+        reads_db: the same of its input; infinite if exact, None if it is not found.
+        arose: share of the noise that arose in the layer, 0 to 1; None if unknown.
+        is_container: whether it consists of other listed layers.
     """
 
     layer: str
@@ -39,19 +39,19 @@ class LayerNoise:
 
     @property
     def own(self) -> float:
-        """The noise that arose in the layer, relative to the signal that it answers."""
+        """The noise that arose in the layer, relative to the signal of its output."""
         return (self.arose or 0.0) * _relative(self.snr_db)
 
 
 def noise_by_layer(
     layers: Sequence[LayerOutput], values: Mapping[str, np.ndarray], least_db: float
 ) -> tuple[LayerNoise, ...]:
-    """The noise of every layer, in the order of execution.
+    """Measure the noise of every layer, in the order of execution.
 
     Args:
-        layers: outputs of the network, for one image.
+        layers: outputs of the network's layers for one image.
         values: every value of the file for the same image, and the image itself, by name.
-        least_db: ratio from which a value of the file counts as a layer's.
+        least_db: ratio in dB from which a value of the file counts as a layer's.
     """
     by_size: dict[int, list[np.ndarray]] = {}
     for value in values.values():
@@ -62,26 +62,26 @@ def noise_by_layer(
         best = max(ratios, default=-math.inf)
         return best if best >= least_db else None
 
-    answers = [ratio(layer.value, *layer.otherwise) for layer in layers]
+    outputs = [ratio(layer.value, *layer.alternatives) for layer in layers]
     found = []
-    for layer, answer in zip(layers, answers, strict=True):
+    for layer, output in zip(layers, outputs, strict=True):
         if layer.source is not None:
-            reads = answers[layer.source]
+            reads = outputs[layer.source]
         else:
             reads = None if layer.reads is None else ratio(layer.reads)
-        arose = _arose(reads, answer)
-        found.append(LayerNoise(layer.name, answer, reads, arose, layer.is_container))
+        arose = _arose(reads, output)
+        found.append(LayerNoise(layer.name, output, reads, arose, layer.is_container))
     return tuple(found)
 
 
 def worst_first(noise: Sequence[LayerNoise]) -> list[LayerNoise]:
-    """Layers in which noise arose, the noisiest first; those that are made of others left out."""
+    """Sort the layers in which noise arose, the noisiest first, without containers."""
     known = [each for each in noise if each.arose is not None and not each.is_container]
     return sorted(known, key=lambda each: -each.own)
 
 
 def _nearest(wanted: np.ndarray, candidates: Sequence[np.ndarray]) -> float:
-    """The signal-to-noise ratio of the candidate that is nearest; -inf if there is none."""
+    """The signal-to-noise ratio of the closest candidate in dB; -inf if there is none."""
     best = -math.inf
     for order in in_orders(wanted):
         signal = float((order**2).sum())
@@ -95,12 +95,12 @@ def _nearest(wanted: np.ndarray, candidates: Sequence[np.ndarray]) -> float:
 
 
 def _relative(ratio: float | None) -> float:
-    """Noise over signal."""
+    """Convert a ratio in dB to noise over signal."""
     return 0.0 if ratio is None else 10 ** (-ratio / 10)
 
 
-def _arose(reads: float | None, answers: float | None) -> float | None:
-    if reads is None or answers is None:
+def _arose(reads: float | None, outputs: float | None) -> float | None:
+    if reads is None or outputs is None:
         return None
-    after = _relative(answers)
+    after = _relative(outputs)
     return max(0.0, 1 - _relative(reads) / after) if after else 0.0

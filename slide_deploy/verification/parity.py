@@ -1,4 +1,4 @@
-"""Two answers to figures and a verdict. It fails closed: NaN is never within a limit."""
+"""Compare two outputs. The verdict fails closed: NaN is never within a limit."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from slide_deploy.precisions import FLOAT32_LIMIT, Limit, known_precisions
-from slide_deploy.verification.cases import Answers, Case
+from slide_deploy.verification.cases import Case, NamedOutputs
 
-# Sums of some thousand terms in float64 are off by less, of their largest term.
+# Relative to its largest term, a float64 sum of some thousand terms has a smaller error than this.
 _ROUNDING = 1e-12
-Predict = Callable[[Mapping[str, np.ndarray]], Answers]
+Predict = Callable[[Mapping[str, np.ndarray]], NamedOutputs]
 
 
-# What is allowed in each precision, by its name.
+# The limit of each precision, by name.
 LIMITS = {precision.name: precision.limit for precision in known_precisions()}
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How one answer compares with its reference.
+    """How one output compares with its reference.
 
     Args:
         max_absolute: largest absolute difference.
-        max_relative: that over the largest absolute value of the reference.
-        snr_db: 10 log10 of the reference's energy over the difference's; infinite where equal.
-        top1: share of rows of logits whose largest entry stands at the same place; None for maps.
+        max_relative: that, over the largest absolute value of the reference.
+        snr_db: 10 log10(energy of the reference / energy of the difference); infinite if equal.
+        top1: share of rows of logits with the same largest entry; None for feature maps.
     """
 
     max_absolute: float
@@ -35,46 +35,46 @@ class Agreement:
     top1: float | None
 
     def within(self, limit: Limit) -> bool:
-        """Whether both figures keep the limit; False where either is NaN."""
+        """Whether both figures are within the limit; False if either is NaN."""
         return self.max_relative <= limit.relative and self.snr_db >= limit.snr_db
 
 
 def compare(
-    answer: np.ndarray,
+    output: np.ndarray,
     reference: np.ndarray,
     scale: float = 0.0,
     is_centred: bool = False,
     largest: float = 0.0,
 ) -> Agreement:
-    """Compare logits (rows, classes), or maps of any rank, with their reference, in float64.
+    """Compare logits (rows, classes), or an array of any rank, with its reference in float64.
+
+    NaN and infinity in the reference, as in masked logits, must occur at the same positions of the
+    output; the figures are those of the other numbers. If they differ there or in shape, or if the
+    reference has no finite number, all figures are NaN and no limit holds.
 
     Args:
-        answer: of the file.
-        reference: the true answer.
-        scale: the largest absolute value that this output has for other inputs. Where the reference
-            is nothing beside it but what float64 rounds, as where a normalisation takes the mean
-            off a constant map, figures are relative to it.
-        is_centred: take the mean over the first axis off the reference before its energy and its
-            largest value are taken. A file that answers the same to every image then has a signal
-            of nothing, and not that of the numbers that all answers have in common.
-        largest: absolute value of the whole that these numbers are samples of, if they are.
-
-    NaN and infinity that the reference holds must stand at the same places of the answer, as where
-    logits are masked; the figures are those of the numbers around them. A difference there or in
-    shape, and a reference without a number, give NaN figures, which keep no limit.
+        output: output of the file.
+        reference: the true output.
+        scale: largest absolute value of this output for other inputs. The figures are relative to
+            it if the reference is only rounding noise beside it, for example because a
+            normalisation subtracts the mean of a constant feature map.
+        is_centred: subtract the mean over the first axis from the reference before its energy and
+            its largest value are computed. Then a file that outputs the same for every image gets
+            no credit for what all outputs have in common.
+        largest: largest absolute value of the whole output if these numbers are samples of it.
     """
     if reference.dtype.kind != "f":
-        return _compare_exact(answer, reference)
+        return _compare_exact(output, reference)
     classes = reference.ndim == 2
     nothing = Agreement(math.nan, math.nan, math.nan, 0.0 if classes else None)
-    if answer.shape != reference.shape or not reference.size:
+    if output.shape != reference.shape or not reference.size:
         return nothing
     numbers = np.isfinite(reference)
-    alike = np.array_equal(answer[~numbers], reference[~numbers], equal_nan=True)
-    if not (alike and numbers.any() and np.isfinite(answer[numbers]).all()):
+    alike = np.array_equal(output[~numbers], reference[~numbers], equal_nan=True)
+    if not (alike and numbers.any() and np.isfinite(output[numbers]).all()):
         return nothing
-    same = (answer.argmax(-1) == reference.argmax(-1)).mean()
-    difference = answer[numbers].astype(np.float64) - reference[numbers]
+    same = (output.argmax(-1) == reference.argmax(-1)).mean()
+    difference = output[numbers].astype(np.float64) - reference[numbers]
     if is_centred:
         reference = reference - reference.mean(0, where=numbers, keepdims=True)
     reference = reference[numbers].astype(np.float64)
@@ -90,16 +90,16 @@ def compare(
     return Agreement(worst, relative, snr, float(same) if classes else None)
 
 
-def _compare_exact(answer: np.ndarray, reference: np.ndarray) -> Agreement:
-    """Compare integers or truth values: the relative error is the share of those that differ.
+def _compare_exact(output: np.ndarray, reference: np.ndarray) -> Agreement:
+    """Compare integers or booleans: the relative error is the share of those that differ.
 
-    Rounding may exchange two classes that are nearly alike, so that a few may differ.
+    A few may differ, because rounding may exchange two classes with almost equal logits.
     """
-    if answer.shape != reference.shape or not reference.size:
+    if output.shape != reference.shape or not reference.size:
         return Agreement(math.nan, math.nan, math.nan, None)
-    difference = np.abs(answer.astype(np.float64) - reference.astype(np.float64))
+    difference = np.abs(output.astype(np.float64) - reference.astype(np.float64))
     share = float((difference > 0).mean())
-    # Classes have no energy, and so no noise.
+    # Integers have no signal energy, and so no noise.
     return Agreement(float(difference.max()), share, math.inf, None)
 
 
@@ -118,9 +118,9 @@ class Verification:
     """The verdict on one file.
 
     Args:
-        cases: what was compared, an entry for each output of each.
-        limit: what was allowed.
-        runtime: what ran the file.
+        cases: one result per case and output.
+        limit: the allowed error.
+        runtime: name of the runtime that ran the file.
         version: of that runtime.
     """
 
@@ -131,12 +131,12 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether there was a case and every one kept the limit."""
+        """Whether there is at least one case and every case is within the limit."""
         return bool(self.cases) and all(case.agreement.within(self.limit) for case in self.cases)
 
     @property
     def worst(self) -> Agreement:
-        """The worst of each figure over all cases; NaN where any is NaN."""
+        """The worst value of each figure over all cases; NaN if any is NaN."""
         agreements = [case.agreement for case in self.cases]
         shares = [a.top1 for a in agreements if a.top1 is not None]
         return Agreement(
@@ -148,12 +148,12 @@ class Verification:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """What was compared in each case."""
+        """Names of the compared outputs."""
         return tuple(dict.fromkeys(case.output for case in self.cases))
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Names of the cases that failed, with the output where there are several."""
+        """Names of the failed cases, with the output if there are several."""
         several = len(self.outputs) > 1
         return tuple(
             f"{case.name} at {case.output}" if several else case.name
@@ -163,7 +163,7 @@ class Verification:
 
 
 def _largest(values: Iterable[np.ndarray]) -> float:
-    """The largest absolute number among all; infinity and NaN are none."""
+    """The largest absolute finite number in all arrays; 0 if there is none."""
     sizes = (np.abs(each[np.isfinite(each)].astype(np.float64)) for each in values)
     return max((float(each.max()) for each in sizes if each.size), default=0.0)
 
@@ -171,7 +171,7 @@ def _largest(values: Iterable[np.ndarray]) -> float:
 def verify(
     predict: Predict,
     cases: Sequence[Case],
-    references: Sequence[Answers],
+    references: Sequence[NamedOutputs],
     *,
     runtime: str,
     version: str,
@@ -180,12 +180,12 @@ def verify(
     """Run every case and compare every output that the reference has.
 
     Args:
-        predict: inputs to answers, by the file under test; an output that it lacks fails.
+        predict: runs the file under test; a missing output fails.
         cases: the inputs.
-        references: the true answers of each case, from the branched model in float64.
-        runtime: what runs the file.
+        references: the true outputs of each case, from the branched model in float64.
+        runtime: name of the runtime that runs the file.
         version: of that runtime.
-        limit: what is allowed.
+        limit: the allowed error.
     """
     lacking = np.empty(0)
     scales = {
@@ -194,9 +194,10 @@ def verify(
     }
     results = []
     for case, reference in zip(cases, references, strict=True):
-        answers = case.run(predict)
-        for output, wanted in reference.items():
-            answer = answers.get(output, lacking)
-            agreement = compare(answer, wanted, scales[output], case.rows is not None)
-            results.append(CaseResult(case.name, case.batch, output, agreement))
+        outputs = case.run(predict)
+        for name, wanted in reference.items():
+            agreement = compare(
+                outputs.get(name, lacking), wanted, scales[name], case.rows is not None
+            )
+            results.append(CaseResult(case.name, case.batch, name, agreement))
     return Verification(tuple(results), limit, runtime, version)

@@ -1,4 +1,4 @@
-"""What the trained network answers, in float64: the truth that written files are held against."""
+"""Run the trained network in float64; written files are verified against its outputs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,39 +17,39 @@ from slide_deploy.foreign import find_candidates
 from slide_deploy.models.slide_attention import SlideAttentionBase
 from slide_deploy.models.window_attention import WindowAttention
 from slide_deploy.process.torch_defaults import float64_by_default
-from slide_deploy.verification.cases import Answers, Case
+from slide_deploy.verification.cases import Case, NamedOutputs
 from slide_deploy.verification.dataflow import Recorded, ancestors, are_only_projected
 from slide_deploy.verification.divergence import LayerOutput
 
-# In files their inner values are arranged differently: they are looked at from outside.
+# Files arrange the intermediates of these layers differently, so only their outputs are compared.
 _WHOLE = (SlideAttentionBase, WindowAttention, nn.MultiheadAttention)
 
 
 @dataclass(frozen=True)
 class TrainedReference:
-    """The true answers of a network.
+    """The true outputs of a network.
 
     Attributes:
-        answers: of each case.
-        dtype: in which they were computed: "float64", or "float32" where the network fixes that
-            type somewhere.
+        outputs: outputs of each case, by name.
+        dtype: type in which they were computed: "float64", or "float32" if the network requires
+            that type somewhere.
     """
 
-    answers: tuple[Answers, ...]
+    outputs: tuple[NamedOutputs, ...]
     dtype: str
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a user should know of it, sentences without a full stop."""
+        """What a user should know about it: sentences without a full stop."""
         if self.dtype == "float64":
             return ()
         return (
-            f"the network cannot be computed in float64, so files were held against {self.dtype}",
+            f"the network cannot be computed in float64, so files were compared with {self.dtype}",
         )
 
 
 def trained_outputs(deployable: Deployable, cases: Sequence[Case]) -> TrainedReference:
-    """Every output of every case; the network is left as it is.
+    """Compute every output of every case; the network is not changed.
 
     Raises:
         InputError: if the network cannot be run.
@@ -57,23 +57,26 @@ def trained_outputs(deployable: Deployable, cases: Sequence[Case]) -> TrainedRef
     try:
         exact = deployable.double()
         with float64_by_default():
-            answers = tuple(_answers(exact, deployable, case, torch.float64) for case in cases)
-        return TrainedReference(answers, "float64")
-    except Exception:  # a type that the network fixes meets float64: any error
+            outputs = tuple(_case_outputs(exact, deployable, case, torch.float64) for case in cases)
+        return TrainedReference(outputs, "float64")
+    except Exception:  # a network that fixes a type may raise any error when it meets float64
         pass
     network = deployable.network()
     try:
-        answers = tuple(_answers(network, deployable, case, torch.float32) for case in cases)
-    except Exception as error:  # a user's network, any error
+        outputs = tuple(_case_outputs(network, deployable, case, torch.float32) for case in cases)
+    except Exception as error:  # a user's network may raise any error
         reason = str(error).strip().partition("\n")[0][:200]
         raise InputError(
-            f"{deployable.origin.name} could not be run to compare its files with it ({reason})."
+            f"{deployable.origin.name} raised an error while it ran in PyTorch ({reason}): correct "
+            f"its forward, as files can only be verified against a network that runs."
         ) from error
-    return TrainedReference(answers, "float32")
+    return TrainedReference(outputs, "float32")
 
 
-def _answers(network: Network, deployable: Deployable, case: Case, dtype: torch.dtype) -> Answers:
-    def call(feeds: Answers) -> Answers:
+def _case_outputs(
+    network: Network, deployable: Deployable, case: Case, dtype: torch.dtype
+) -> NamedOutputs:
+    def call(feeds: NamedOutputs) -> NamedOutputs:
         with torch.no_grad():
             given = network(*_tensors(deployable.inputs, feeds, dtype))
         values = [value.numpy() for value in given]
@@ -90,15 +93,15 @@ def _tensors(
 
 
 def layer_outputs(deployable: Deployable, case: Case) -> list[LayerOutput]:
-    """Run a network in float64 and keep what every layer answers.
+    """Run a network in float64 and record the output of every layer.
 
     Args:
-        deployable: as trained; left as it is.
+        deployable: the trained network; it is not changed.
         case: the inputs.
     """
     try:
         return _layer_outputs(deployable, case, recorded=True)
-    except Exception:  # what a network may do to tensors only where no gradients are recorded
+    except Exception:  # some operations on tensors are allowed only while no gradient is recorded
         return _layer_outputs(deployable, case, recorded=False)
 
 
@@ -106,9 +109,9 @@ def _layer_outputs(deployable: Deployable, case: Case, recorded: bool) -> list[L
     """See ``layer_outputs``.
 
     Args:
-        deployable: as trained.
+        deployable: the trained network.
         case: the inputs.
-        recorded: whether it is recorded which layers each layer is computed from.
+        recorded: whether autograd records which layers each layer depends on.
     """
     exact = deployable.double().requires_grad_(recorded)
     outputs: list[LayerOutput] = []
@@ -116,12 +119,13 @@ def _layer_outputs(deployable: Deployable, case: Case, recorded: bool) -> list[L
     watched = _watched(exact.module)
     containers = {name.rpartition(".")[0] for name, _ in watched}
     handles = [
-        module.register_forward_hook(_keeper(name, outputs, nodes, name in containers))
+        module.register_forward_hook(_recording_hook(name, outputs, nodes, name in containers))
         for name, module in watched
     ]
     tensors = _tensors(deployable.inputs, case.inputs, torch.float64)
     with float64_by_default(), torch.set_grad_enabled(recorded):
-        # Times one: networks may write into their inputs, and not into what gradients start from.
+        # A network may write into its inputs. Autograd forbids that for the leaves of its graph.
+        # Multiplying by one gives tensors that are not leaves.
         given = exact(
             *(
                 tensor.requires_grad_(recorded) * 1 if tensor.is_floating_point() else tensor
@@ -132,16 +136,16 @@ def _layer_outputs(deployable: Deployable, case: Case, recorded: bool) -> list[L
         handle.remove()
     if not recorded:
         return outputs
-    answers = [tensor.grad_fn for tensor in given]
-    *found, answered = ancestors(nodes, answers)
-    projected = are_only_projected(nodes, answers)
+    results = [tensor.grad_fn for tensor in given]
+    *found, reaching = ancestors(nodes, results)
+    projected = are_only_projected(nodes, results)
     return [
         replace(
             output,
             ancestors=behind,
-            is_answered=place in answered,
-            # The weights of other normalisations stay where they are.
-            otherwise=() if output.is_norm and not is_projected else output.otherwise,
+            reaches_output=place in reaching,
+            # Only projections take over the weights of a normalisation.
+            alternatives=() if output.is_norm and not is_projected else output.alternatives,
         )
         for place, (output, behind, is_projected) in enumerate(
             zip(outputs, found, projected, strict=True)
@@ -150,8 +154,8 @@ def _layer_outputs(deployable: Deployable, case: Case, recorded: bool) -> list[L
 
 
 def _watched(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Layers whose outputs a written file holds somewhere."""
-    # The innermost: what a candidate may be instead holds layers that files have as they are.
+    """The layers whose outputs a written file contains."""
+    # Only the innermost module counts: what encloses it contains layers that files keep.
     foreign = {candidate.names[0] for candidate in find_candidates(model)}
     inside: set[str] = set()
     for name, module in model.named_modules():
@@ -166,16 +170,16 @@ def _watched(model: nn.Module) -> list[tuple[str, nn.Module]]:
     ]
 
 
-def _keeper(  # type: ignore[no-untyped-def]
+def _recording_hook(  # type: ignore[no-untyped-def]
     name: str, outputs: list[LayerOutput], nodes: list[Recorded], is_container: bool
 ):
-    """A hook that keeps the tensors that a layer reads and answers, and what computed them.
+    """Make a hook that records the input and the outputs of a layer, and what computed them.
 
     Args:
-        name: of the layer.
-        outputs: of all layers so far.
-        nodes: what computed each of them.
-        is_container: whether the layer is made of others that are watched.
+        name: name of the layer.
+        outputs: outputs of all layers so far; the hook appends to it.
+        nodes: autograd node of each output; the hook appends to it.
+        is_container: whether the layer consists of other watched layers.
     """
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], given: object) -> None:
@@ -209,18 +213,19 @@ def _keeper(  # type: ignore[no-untyped-def]
 
 
 def _read(given: Tensor | None, nodes: Sequence[Recorded]) -> tuple[int | None, np.ndarray | None]:
-    """The place of the layer that a layer reads, or what it reads; containers run last."""
+    """The index of the layer whose output is read, or a copy of the input if there is none."""
     if given is None or not given.is_floating_point():
         return None, None
+    # Containers finish last, so the search goes backwards.
     places = [place for place, node in enumerate(nodes) if node is not None]
     source = next((place for place in reversed(places) if nodes[place] is given.grad_fn), None)
     return (source, None) if source is not None else (None, given.detach().numpy().copy())
 
 
 def _is_of_cells(given: Tensor | None, outputs: Sequence[LayerOutput]) -> bool:
-    """Whether a normalisation reads the positions of a cell as channels.
+    """Whether a normalisation reads the joined positions of a cell as channels.
 
-    Their order in a file may be another one.
+    A file may have them in another order.
     """
     before = outputs[-1].value if outputs else None
     return (
@@ -232,15 +237,15 @@ def _is_of_cells(given: Tensor | None, outputs: Sequence[LayerOutput]) -> bool:
     )
 
 
-def _rewritten(module: nn.Module, given: Tensor | None, answer: Tensor) -> tuple[Tensor, ...]:
-    """What a file may hold instead of the output of a layer, after the passes."""
+def _rewritten(module: nn.Module, given: Tensor | None, output: Tensor) -> tuple[Tensor, ...]:
+    """Arrays that a file may hold instead of a layer's output, because of the passes."""
     if isinstance(module, nn.LayerNorm) and given is not None:
-        # The projection behind it has its weights; it may add 1 (absorbed_biases).
+        # The next projection holds the weights, and the pass absorbed_biases may have added 1.
         plain = functional.layer_norm(given, module.normalized_shape, eps=module.eps)
         return plain, plain + 1
-    if isinstance(module, nn.Conv2d) and answer.dim() == 4:
-        # The weights may already subtract the mean over the channels (channels_first).
-        return (answer - answer.mean(dim=1, keepdim=True),)
+    if isinstance(module, nn.Conv2d) and output.dim() == 4:
+        # The pass channels_first may have written weights that subtract the mean over channels.
+        return (output - output.mean(dim=1, keepdim=True),)
     if isinstance(module, nn.Linear):
-        return (answer - answer.mean(dim=-1, keepdim=True),)
+        return (output - output.mean(dim=-1, keepdim=True),)
     return ()

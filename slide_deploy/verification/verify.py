@@ -1,4 +1,4 @@
-"""A file against its network: do they agree, and if not, where do they part?"""
+"""Verify a file against its network, and find the first layer that diverges."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 from slide_deploy.backends import Port, Session, open_file, values_of
 from slide_deploy.backends.base import Feeds
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
-from slide_deploy.deployable.pixels import gives_probabilities, takes_pixels
+from slide_deploy.deployable.pixels import with_preprocessing, with_softmax
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.sizes import with_sizes
 from slide_deploy.errors import InputError
@@ -17,8 +17,8 @@ from slide_deploy.images.description import ImageDescription, Preprocessing, rea
 from slide_deploy.precisions import precision_named
 from slide_deploy.process.torch_defaults import torch_defaults
 from slide_deploy.verification import parity
-from slide_deploy.verification.cases import Answers, Case, verification_cases
-from slide_deploy.verification.divergence import Parting, part
+from slide_deploy.verification.cases import Case, NamedOutputs, verification_cases
+from slide_deploy.verification.divergence import Divergence, first_divergence
 from slide_deploy.verification.noise import noise_by_layer
 from slide_deploy.verification.parity import Verification
 from slide_deploy.verification.trained_outputs import layer_outputs, trained_outputs
@@ -32,30 +32,31 @@ def verify_file(
     examples: Sequence[Case] | None = None,
     target: str | None = None,
 ) -> Verification:
-    """Run a file and compare it with the trained network in float64.
+    """Run a file and compare its outputs with those of the trained network in float64.
 
     Args:
         path: the written file.
-        deployable: what it must agree with.
-        precision: one of ``slide_deploy.precisions``: how far its answers may be off, and what the
-            runtime is told to compute in. The file has no say.
-        examples: to compare on, in the place of our own cases.
-        target: that runs it, see ``slide_deploy.backends``; the file's own if None.
+        deployable: the network that it must agree with.
+        precision: one of ``slide_deploy.precisions``. It sets the limit, and the precision in
+            which the runtime has to compute. What the file claims does not count.
+        examples: cases to compare on instead of the generated ones.
+        target: name of the target that runs the file, see ``slide_deploy.backends``; None for the
+            format's own.
 
     Raises:
-        InputError: if the file cannot be run or takes other inputs than the network, or the runtime
-            does not compute in that precision.
+        InputError: if the file cannot be run, if its inputs are not those of the network, or if
+            the runtime does not compute in that precision.
     """
     record = precision_named(precision)
     session = open_to_prove(path, record.name, target)
-    adapted = fitted(path, session, with_ends_of(session, deployable))
+    adapted = with_sizes_of(path, session, with_image_steps(session, deployable))
     cases = (
         verification_cases(adapted.inputs, adapted.sizes) if examples is None else tuple(examples)
     )
     return parity.verify(
         lambda feeds: outputs_of(session, adapted, feeds),
         cases,
-        trained_outputs(adapted, cases).answers,
+        trained_outputs(adapted, cases).outputs,
         runtime=session.runtime,
         version=session.version,
         limit=record.limit,
@@ -63,43 +64,43 @@ def verify_file(
 
 
 def open_to_prove(path: Path, precision: str, target: str | None = None) -> Session:
-    """Open a file on a target, with what the file says of itself.
+    """Open a file on a target, with the file's own metadata.
 
-    A runtime of another format's reads the graph of a file, and leaves out what its exporter said.
+    A runtime of another format drops the exporter's metadata, so it is read from the graph.
 
     Args:
-        path: of the file.
-        precision: of the file.
-        target: by its name; the file's own if None.
+        path: the written file.
+        precision: precision of the file.
+        target: name of the target; None for the format's own.
 
     Raises:
-        InputError: if the file cannot be opened there, or the target is not here.
+        InputError: if the file cannot be opened there, or if the target is not available.
     """
     session = open_file(path, precision, target)
     return session if target is None else replace(session, metadata=read_graph(path).metadata)
 
 
-def outputs_of(session: Session, deployable: Deployable, feeds: Feeds) -> Answers:
-    """What a file answers, under the names of the network.
+def outputs_of(session: Session, deployable: Deployable, feeds: Feeds) -> NamedOutputs:
+    """Run a file and return its outputs under the network's names.
 
-    Inputs and outputs that are called otherwise are taken in their order, if there are as many.
+    Inputs and outputs with other names are matched by order, if there are as many.
 
     Args:
-        session: of the file.
-        deployable: whose names are meant.
-        feeds: a tensor for each of its inputs.
+        session: the opened file.
+        deployable: the network whose names are used.
+        feeds: one array per input of the network.
     """
     given = session(feeds_of(session, deployable, feeds))
     return {name: given[output] for name, output in paired(deployable.outputs, session.outputs)}
 
 
 def feeds_of(session: Session, deployable: Deployable, feeds: Feeds) -> Feeds:
-    """Inputs of a network as a file of it takes them, under the file's names.
+    """Convert a network's inputs to the names and the image layout of a file.
 
     Args:
-        session: of the file.
-        deployable: whose names are meant.
-        feeds: a tensor for each of its inputs.
+        session: the opened file.
+        deployable: the network whose names are used.
+        feeds: one array per input of the network.
     """
     names = [each.name for each in deployable.inputs]
     ports = [port.name for port in session.inputs]
@@ -107,48 +108,48 @@ def feeds_of(session: Session, deployable: Deployable, feeds: Feeds) -> Feeds:
 
 
 def _as_taken(session: Session, feeds: Feeds) -> Feeds:
-    """Pixels (batch, channels, height, width) of RGB as the file takes them; the others as is."""
+    """Convert RGB pixels (batch, channels, height, width) to the file's image layout."""
     described = read_description(session.metadata)
     if described is None or not described.inside or described.input not in feeds:
         return feeds
     return {**feeds, described.input: described.given(feeds[described.input])}
 
 
-def with_ends_of(session: Session, deployable: Deployable) -> Deployable:
-    """The network with what a file says to have around it: pixels in, probabilities out.
+def with_image_steps(session: Session, deployable: Deployable) -> Deployable:
+    """Add the image steps that a file contains to the network: normalisation and softmax.
 
-    Pixels are (batch, channels, height, width) of RGB, whatever the file takes.
+    Pixels are RGB (batch, channels, height, width), whatever layout the file takes.
 
     Raises:
-        InputError: if the network takes no image, or the file says what no exporter writes.
+        InputError: if the network takes no image, or if the file's metadata is invalid.
     """
     described = read_description(session.metadata)
     if described is None:
         return deployable
     if described.probabilities and described.output not in deployable.outputs:
-        deployable = gives_probabilities(deployable)
+        deployable = with_softmax(deployable)
     if not described.inside or any(each.pixels for each in deployable.inputs):
         return deployable
-    return takes_pixels(deployable, Preprocessing(described.mean, described.deviation, True))
+    return with_preprocessing(deployable, Preprocessing(described.mean, described.deviation, True))
 
 
 def paired(ours: Sequence[str], theirs: Sequence[str]) -> list[tuple[str, str]]:
-    """Names of a network and those of a file: alike where they are, the others in their order."""
+    """Pair a network's names with a file's: equal names first, the rest by order."""
     others = iter([name for name in theirs if name not in ours])
     pairs = ((name, name if name in theirs else next(others, None)) for name in ours)
     return [(name, other) for name, other in pairs if other is not None]
 
 
-def fitted(path: Path, session: Session, deployable: Deployable) -> Deployable:
-    """The network with the open sizes and the fixed batch of a file.
+def with_sizes_of(path: Path, session: Session, deployable: Deployable) -> Deployable:
+    """Give the network the open sizes and the fixed batch of a file.
 
     Args:
-        path: of the file, for messages.
-        session: of the file.
+        path: the file, for messages.
+        session: the opened file.
         deployable: the network.
 
     Raises:
-        InputError: if the file takes other inputs, or gives other outputs.
+        InputError: if the file has other inputs or outputs than the network.
     """
     if len(session.inputs) != len(deployable.inputs):
         raise InputError(
@@ -179,14 +180,14 @@ def fitted(path: Path, session: Session, deployable: Deployable) -> Deployable:
 
 
 def _channels_first(port: Port, described: ImageDescription | None) -> Port:
-    """An input as the network with pixels around it takes it."""
+    """An input port in NCHW layout, which the network takes."""
     if described is None or port.name != described.input:
         return port
     return replace(port, shape=described.channels_first(port.shape))
 
 
 def _named_apart(inputs: Iterable[Input]) -> tuple[Input, ...]:
-    """Inputs whose open sizes have one name only where they are one size."""
+    """Rename open sizes so that two of them share a name only if they are equal."""
     found = tuple(inputs)
     sizes: dict[str, set[int]] = {}
     for each in found:
@@ -205,10 +206,10 @@ def _named_apart(inputs: Iterable[Input]) -> tuple[Input, ...]:
 
 
 def _declared(path: Path) -> dict[str, tuple[int | str, ...]]:
-    """The shapes of inputs that a file of ours declares, with the names of open sizes."""
+    """The input shapes that an exported file declares, with the names of open sizes."""
     try:
         interface = read_interface(read_graph(path).metadata)
-    except ValueError:  # which the rules tell of
+    except ValueError:  # the graph rules report invalid metadata
         return {}
     return {port.name: port.shape for port in interface.inputs} if interface else {}
 
@@ -216,9 +217,9 @@ def _declared(path: Path) -> dict[str, tuple[int | str, ...]]:
 def _as_in_file(
     path: Path, port: Port, ours: Input, declared: tuple[int | str, ...], title: str
 ) -> Input:
-    """An input of the network with the batch and the open sizes that it has in a file.
+    """Give an input of the network the batch and the open sizes that it has in a file.
 
-    A size may be open where the network was given so, or where the file was exported so.
+    A size may be open if it is open in the network or in the exported file.
     """
     example = ours.example
     fixed_batch = port.shape[0] if port.shape else None
@@ -250,33 +251,33 @@ def _as_in_file(
 
 
 def names_another_origin(path: Path, deployable: Deployable) -> bool:
-    """Whether a file says that it was exported from another checkpoint or other weights."""
+    """Whether a file's metadata names another checkpoint or other weights as its source."""
     ours = deployable.origin.sha256
     return read_graph(path).metadata.get("slide_deploy.source_sha256", ours) != ours
 
 
 @torch_defaults()
-def locate(path: Path, deployable: Deployable, precision: str = "float32") -> Parting:
-    """Find the first layer whose output the file computes differently.
+def locate(path: Path, deployable: Deployable, precision: str = "float32") -> Divergence:
+    """Find the first layer whose output a file computes differently.
 
     Args:
         path: the written file.
-        deployable: what it must agree with.
-        precision: one of ``slide_deploy.precisions``. The noise of each layer is found as well
-            where weights are narrower than floats.
+        deployable: the network that it must agree with.
+        precision: one of ``slide_deploy.precisions``. For quantised precisions the noise of each
+            layer is measured as well.
 
     Raises:
         InputError: if the file cannot be run.
     """
     known = precision_named(precision)
     session = open_file(path)
-    adapted = fitted(path, session, with_ends_of(session, deployable))
+    adapted = with_sizes_of(path, session, with_image_steps(session, deployable))
     case = verification_cases(adapted.inputs)[0]
     names = [each.name for each in adapted.inputs]
     pairs = paired(names, [port.name for port in session.inputs])
     feeds = _as_taken(session, {port: case.inputs[name] for name, port in pairs})
     layers, values = layer_outputs(adapted, case), values_of(path, feeds)
-    found = part(layers, values, known.layer_db)
+    found = first_divergence(layers, values, known.layer_db)
     if not known.is_quantised:
         return found
     given = {f"input {name}": value for name, value in case.inputs.items()}

@@ -164,13 +164,13 @@ def test_an_export_may_run_in_a_thread(tmp_path: Path) -> None:
     assert found[0].passed
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_forms_are_raced_first_where_that_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     # A real race, of two forms.
-    monkeypatch.setattr(contests, "FORMS", {name: FORMS[name] for name in ("depthwise", "dual")})
+    monkeypatch.setattr(contests, "FORMS", {name: FORMS[name] for name in ("depthwise", "flat")})
     monkeypatch.setattr(tune_first, "STRIPS", (1, 2))
     monkeypatch.setattr(tune_first, "SECONDS", 0.1)
     done = slide_deploy.export(
@@ -195,13 +195,13 @@ def test_options_mean_what_they_mean_on_the_command_line(tmp_path: Path) -> None
         input_names=["picture"],
         output_names=["scores"],
         dynamic_batch=True,
-        lowering="per-offset/2",
+        lowering="running-mean/2",
         keep_failed=True,  # the policy may know other names
         progress=steps.append,
     )
     path = tmp_path / "new" / "mine.onnx"
     assert done.paths == {"onnx": path}
-    assert {str(each) for each in done.file("onnx").lowerings.values()} == {"per-offset/2"}
+    assert {str(each) for each in done.file("onnx").lowerings.values()} == {"running-mean/2"}
     assert "write onnx" in steps and steps[0] == "load the network"
     session = open_file(path)
     assert session.inputs[0].name == "picture" and session.inputs[0].shape[0] is None
@@ -218,7 +218,7 @@ def test_sizes_may_stay_open(tmp_path: Path) -> None:
     assert session({"image": torch.randn(1, 3, 32, 20).numpy()})[session.outputs[0]].shape == (1, 5)
 
 
-def test_a_checkpoint_by_path_or_loaded(tmp_path: Path) -> None:
+def test_a_checkpoint_by_path_or_loaded(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     by_path = slide_deploy.export(NANO, to="ONNX", out=tmp_path / "a")
     loaded = slide_deploy.export(
         slide_deploy.load(NANO), to=("onnx",), out=tmp_path / "b", name="other"
@@ -228,6 +228,7 @@ def test_a_checkpoint_by_path_or_loaded(tmp_path: Path) -> None:
     assert loaded.paths["onnx"].name == "other.onnx"
     features = slide_deploy.export(str(NANO), to="onnx", out=tmp_path / "c", features=True)
     assert features.files[0].verification.outputs[0] == "stage0"
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.slow
@@ -326,7 +327,11 @@ for path in done.paths.values():
 
 
 @pytest.mark.parametrize(
-    "formats", ["onnx", pytest.param("onnx,openvino,coreml", marks=pytest.mark.full)]
+    "formats",
+    [
+        pytest.param("onnx", marks=pytest.mark.slow),
+        pytest.param("onnx,openvino,coreml", marks=pytest.mark.full),
+    ],
 )
 def test_nothing_is_printed_unless_asked_for(formats: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, formats, str(NANO), str(tmp_path / "out")]

@@ -65,6 +65,7 @@ def test_verify_disagrees_with_another_network_and_names_the_layer(file: Path) -
         verdict.raise_if_failed()
 
 
+@pytest.mark.slow
 def test_verify_takes_checkpoints_and_their_features(nano: Path, tmp_path: Path) -> None:
     assert slide_deploy.verify(nano, NANO).passed
     assert slide_deploy.verify(nano, slide_deploy.load(NANO), precision="float16").passed

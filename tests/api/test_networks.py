@@ -31,7 +31,7 @@ def test_load_reads_a_checkpoint(nano: Golden) -> None:
     given = loaded.model(nano.expected["image"])
     assert torch.allclose(given, nano.expected["logits"], atol=1e-4)
     assert [each.name for each in loaded.inputs] == ["image"]
-    assert repr(loaded).splitlines()[1:] == ["  takes image 1x3x64x64 float32", "  gives logits"]
+    assert repr(loaded).splitlines()[1:] == ["  takes image 1x3x64x64 float32", "  outputs logits"]
     assert repr(loaded).startswith(f"{nano.path}: slide_swin: 64x64 pixels, 4 classes")
 
 
@@ -157,6 +157,7 @@ def test_fold_with_inputs_keeps_the_type(dtype: torch.dtype) -> None:
     assert folded(IMAGE.to(dtype)).dtype == dtype
 
 
+@pytest.mark.slow
 def test_fold_with_inputs_takes_checkpoints() -> None:
     folded, certificate = slide_deploy.fold(NANO, torch.zeros(1, 3, 64, 64))
     assert len(certificate.folded) == 2 and certificate.merged == ()
@@ -175,7 +176,7 @@ def test_fold_refuses_what_cannot_be_traced() -> None:
         slide_deploy.fold(drawn(Branched()), {"picture": IMAGE})
 
 
-@pytest.mark.parametrize("form", ["depthwise", "per-offset/2", "flat", "FLAT"])
+@pytest.mark.parametrize("form", ["depthwise", "running-mean/2", "flat", "FLAT"])
 def test_lower_takes_trained_and_folded_modules(form: str) -> None:
     model = network()
     before = state(model)
@@ -192,7 +193,7 @@ def test_lower_takes_a_form_for_each_attention() -> None:
     folded, _ = slide_deploy.fold(NANO)
     first, second = held(folded, FoldedSlideAttention)
     lowered = slide_deploy.lower(
-        NANO, {first: "flat", second: slide_deploy.Lowering("per-offset", 2)}
+        NANO, {first: "flat", second: slide_deploy.Lowering("running-mean", 2)}
     )
     assert type(lowered.get_submodule(first).form).__name__ == "Flat"
     assert lowered.get_submodule(second).strips == 2

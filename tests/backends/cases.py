@@ -80,7 +80,9 @@ def _onnxruntime(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
 
     behaviour = onnxruntime.Behaviour()
     monkeypatch.setitem(sys.modules, "onnxruntime", onnxruntime.module(behaviour))
-    monkeypatch.setattr("slide_deploy.backends.nvidia.ctypes", onnxruntime.driver(gpus=1))
+    monkeypatch.setattr(
+        "slide_deploy.backends.onnxruntime.providers.ctypes", onnxruntime.driver(gpus=1)
+    )
     platform = _PLATFORMS.get(name, "linux")
     pretend_platform(monkeypatch, "slide_deploy.backends.onnxruntime.provider", platform)
     return behaviour

@@ -13,7 +13,8 @@ from slide_deploy.backends.base import Stream, untimed
 from slide_deploy.backends.registry import TARGETS
 from slide_deploy.errors import InputError, MissingExtra
 from tests.backends.cases import Case, case_of
-from tests.backends.files import bound, damaged
+from tests.backends.files import bound
+from tests.mutants.bytes_damage import replaced
 
 NAMES = [
     pytest.param(target.name, marks=pytest.mark.slow)
@@ -52,7 +53,9 @@ def test_it_is_found_with_its_version(case: Case) -> None:
     assert case.version.split("-")[0] in found.detail
 
 
-def test_a_missing_library_is_told_with_the_command(case: Case, tmp_path, monkeypatch) -> None:
+def test_a_missing_library_is_reported_with_the_install_command(
+    case: Case, tmp_path, monkeypatch
+) -> None:
     path = case.make_file(tmp_path, 1)
     monkeypatch.setitem(sys.modules, case.library, None)
     found = case.target.find()
@@ -62,7 +65,7 @@ def test_a_missing_library_is_told_with_the_command(case: Case, tmp_path, monkey
         case.target.open(path, configured(case), untimed)
 
 
-def test_it_runs_and_tells_all_it_knows(case: Case, tmp_path) -> None:
+def test_it_runs_and_reports_inputs_outputs_and_facts(case: Case, tmp_path) -> None:
     stages = Stages()
     loaded = case.target.open(case.make_file(tmp_path, 1), configured(case), stages)
     stream = bound(loaded)
@@ -79,7 +82,7 @@ def test_it_runs_and_tells_all_it_knows(case: Case, tmp_path) -> None:
     assert stages.names[0] == "import"
 
 
-def test_two_streams_run_at_a_time(case: Case, tmp_path) -> None:
+def test_two_streams_run_in_parallel(case: Case, tmp_path) -> None:
     # These take one call at a time, and say so where more are asked for.
     single = case.target.name == "onnxruntime:directml" or case.library == "executorch"
     streams = 1 if single else 2
@@ -96,13 +99,13 @@ def test_two_streams_run_at_a_time(case: Case, tmp_path) -> None:
         list(threads.map(often, (first, second)))
 
 
-def test_an_open_batch_is_the_configuration_s(case: Case, tmp_path) -> None:
+def test_an_open_batch_has_the_size_of_the_configuration(case: Case, tmp_path) -> None:
     loaded = case.target.open(case.make_file(tmp_path, None), configured(case, batch=5), untimed)
     bound(loaded).run()
     assert loaded.inputs[0].shape == (5, 4)
 
 
-def test_another_batch_than_the_fixed_one_is_refused(case: Case, tmp_path) -> None:
+def test_a_batch_other_than_the_fixed_one_is_refused(case: Case, tmp_path) -> None:
     path = case.make_file(tmp_path, 2)
     assert case.target.open(path, configured(case, batch=2), untimed).inputs[0].shape == (2, 4)
     with pytest.raises(InputError, match=r"fixed batch of 2, not 3.*--dynamic-batch"):
@@ -123,7 +126,7 @@ def test_a_file_of_another_kind_is_refused(case: Case, tmp_path) -> None:
 
 
 def test_a_damaged_file_is_refused(case: Case, tmp_path) -> None:
-    path = damaged(case.make_file(tmp_path, 1))
+    path = replaced(case.make_file(tmp_path, 1))
     with pytest.raises(InputError, match=path.name) as refused:
         case.target.open(path, configured(case), untimed)
     assert "\n" not in str(refused.value)
@@ -141,12 +144,12 @@ def test_an_unknown_precision_is_refused(case: Case, tmp_path) -> None:
         case.target.open(path, configured(case, precision="float8"), untimed)
 
 
-def test_the_runtime_s_own_precision_can_be_asked_for(case: Case, tmp_path) -> None:
+def test_the_default_precision_of_the_runtime_is_accepted(case: Case, tmp_path) -> None:
     configuration = configured(case, precision="default")
     bound(case.target.open(case.make_file(tmp_path, 1), configuration, untimed)).run()
 
 
-def test_the_profile_names_operators_and_leaves_nothing(case: Case, tmp_path, monkeypatch) -> None:
+def test_the_profile_names_operators_and_leaves_no_files(case: Case, tmp_path, monkeypatch) -> None:
     if case.target.profile is None:
         pytest.skip("this runtime does not tell")
     if case.behaviour is not None and case.library == "torch":

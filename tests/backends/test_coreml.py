@@ -33,13 +33,15 @@ def test_it_needs_macos(tmp_path, written) -> None:
     ("name", "units"),
     [("all", "ALL"), ("cpu", "CPU_ONLY"), ("gpu", "CPU_AND_GPU"), ("ane", "CPU_AND_NE")],
 )
-def test_each_target_asks_for_its_units(name, units, written, tmp_path, monkeypatch) -> None:
+def test_each_target_requests_its_compute_units(
+    name, units, written, tmp_path, monkeypatch
+) -> None:
     case = case_of(f"coreml:{name}", written, monkeypatch)
     case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
     assert case.behaviour.units.name == units
 
 
-def test_a_mac_without_the_hardware_is_told(case) -> None:
+def test_a_mac_without_the_hardware_is_reported(case) -> None:
     case.behaviour.devices = ("MLCPUComputeDevice",)
     assert case.target.find().detail == "this Mac has no Neural Engine that Core ML can use"
 
@@ -55,7 +57,7 @@ def test_where_operators_run_is_recorded(case, tmp_path) -> None:
     assert loaded.facts["operators"] == "NeuralEngine 2"
 
 
-def test_an_older_macos_does_not_tell_where_operators_run(case, tmp_path) -> None:
+def test_an_older_macos_reports_no_placement(case, tmp_path) -> None:
     case.behaviour.planned = ""
     loaded = case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
     assert "operators" not in loaded.facts
@@ -67,7 +69,7 @@ def test_a_model_that_does_not_compile_is_refused(case, tmp_path) -> None:
         case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
 
 
-def test_each_stream_has_a_model_of_its_own(case, tmp_path) -> None:
+def test_each_stream_has_its_own_model(case, tmp_path) -> None:
     loaded = case.target.open(case.make_file(tmp_path, 1), Configuration(streams=2), untimed)
     assert case.behaviour.models == 1
     first, second = bound(loaded), bound(loaded)
@@ -78,7 +80,7 @@ def test_each_stream_has_a_model_of_its_own(case, tmp_path) -> None:
     np.testing.assert_array_equal(case.behaviour.fed[0]["x"], case.behaviour.fed[1]["x"])
 
 
-def test_hints_are_handed_over(case, tmp_path) -> None:
+def test_optimisation_hints_reach_core_ml(case, tmp_path) -> None:
     path = case.make_file(tmp_path, 1)
     options = {"specializationStrategy": "FastPrediction"}
     case.target.open(path, Configuration(options=options), untimed)
@@ -86,7 +88,9 @@ def test_hints_are_handed_over(case, tmp_path) -> None:
         "specializationStrategy": coremltools.SpecializationStrategy.FastPrediction
     }
     options = {"reshapeFrequency": "Never"}
-    with pytest.raises(InputError, match="reshapeFrequency is Frequent or Infrequent, not Never"):
+    with pytest.raises(
+        InputError, match="reshapeFrequency must be Frequent or Infrequent, not Never"
+    ):
         case.target.open(path, Configuration(options=options), untimed)
 
 
@@ -101,7 +105,7 @@ def test_enumerated_sizes_are_open(tmp_path) -> None:
     assert found.dtype == "float16"
 
 
-def test_types_are_those_of_the_format() -> None:
+def test_array_types_match_the_protobuf_of_core_ml() -> None:
     from slide_deploy.backends.coreml.description import _TYPES
 
     kinds = coremltools.proto.FeatureTypes_pb2.ArrayFeatureType.ArrayDataType
@@ -118,7 +122,7 @@ def test_an_input_that_is_neither_array_nor_picture_is_refused(tmp_path) -> None
 
 
 @pytest.mark.parametrize(("colours", "channels"), [("RGB", 3), ("BGR", 3), ("GRAYSCALE", 1)])
-def test_a_picture_is_fed_as_one(colours, channels, tmp_path) -> None:
+def test_an_image_input_is_fed_a_picture(colours, channels, tmp_path) -> None:
     feature = coremltools.proto.Model_pb2.FeatureDescription(name="photo")
     image = feature.type.imageType
     image.height, image.width = 6, 9

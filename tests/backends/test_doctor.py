@@ -31,7 +31,7 @@ def test_facts_of_the_machine_follow_the_installation(monkeypatch: pytest.Monkey
     assert machine["processor"].detail == "P"
 
 
-def test_findings_of_others_get_a_part_of_their_own() -> None:
+def test_findings_of_other_parts_get_their_own_heading() -> None:
     targets = [
         Finding("openvino:cpu", True, "2026.4.1, Intel [R]", "targets"),
         Finding("coreml:ane", False, "needs macOS", "targets"),

@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, rounded_twin
+from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, with_rounding
 
 
 def model(*nodes: onnx.NodeProto, size: int, **weights: np.ndarray) -> onnx.ModelProto:
@@ -49,7 +49,7 @@ def test_every_number_is_rounded_as_numpy_does() -> None:
     file = model(to_half("x", "h"), to_float("h", "y"), size=numbers.size)
     with np.errstate(over="ignore"):
         wanted = numbers.astype(np.float16).astype(np.float32)
-    assert np.array_equal(run(rounded_twin(file), numbers), wanted, equal_nan=True)
+    assert np.array_equal(run(with_rounding(file), numbers), wanted, equal_nan=True)
 
 
 @pytest.fixture
@@ -66,14 +66,14 @@ def overflowing() -> onnx.ModelProto:
     )
 
 
-def test_the_processor_hides_an_overflow_and_the_twin_does_not(
+def test_an_overflow_that_the_cpu_hides_shows_with_the_rounding(
     overflowing: onnx.ModelProto,
 ) -> None:
     x = np.array([[1.0, 10.0, -20.0]], np.float32)
     assert np.isfinite(run(overflowing, x)).all()
-    assert np.array_equal(np.isfinite(run(rounded_twin(overflowing), x)), [[True, False, False]])
+    assert np.array_equal(np.isfinite(run(with_rounding(overflowing), x)), [[True, False, False]])
 
 
-def test_a_file_of_float16_is_known(overflowing: onnx.ModelProto) -> None:
+def test_a_float16_file_is_recognised(overflowing: onnx.ModelProto) -> None:
     assert has_float16(overflowing)
-    assert not has_float16(rounded_twin(overflowing))
+    assert not has_float16(with_rounding(overflowing))

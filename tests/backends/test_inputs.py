@@ -28,7 +28,7 @@ def test_without_a_batch_open_sizes_stay_open() -> None:
     assert sized(PATH, [IMAGE], Configuration(batch=None, shapes=shapes))[0].shape == (2, 3, 16, 8)
 
 
-def test_another_open_dimension_asks_for_a_shape() -> None:
+def test_another_open_dimension_requires_a_shape() -> None:
     expected = r"dimension 2 of image open \(\?x3x\?x8\): give --shape image=2x3x224x8"
     with pytest.raises(InputError, match=expected):
         sized(PATH, [IMAGE], Configuration(batch=2))
@@ -63,7 +63,7 @@ def test_a_table_beside_the_images_keeps_its_size() -> None:
     assert [tensor.shape for tensor in tensors] == [(2, 4), (100, 4)]
 
 
-def test_a_file_without_a_batch_answers_one_image() -> None:
+def test_a_file_without_a_batch_runs_one_image() -> None:
     inputs = [Port("number", ())]
     assert sized(PATH, inputs, Configuration(batch=1))[0].shape == ()
     with pytest.raises(InputError, match="fixed batch of 1, not 2"):

@@ -10,8 +10,7 @@ import pytest
 
 pytest.importorskip("ai_edge_litert")
 
-from slide_deploy.backends.base import Session, untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, Session, untimed
 from slide_deploy.backends.litert import delegates
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
@@ -31,7 +30,7 @@ def session(name: str, path: Path, **settings) -> Session:
     return target_named(name).open(path, Configuration(**({"batch": None} | settings)), untimed)
 
 
-def test_xnnpack_takes_all_and_its_own_kernels_leave_nothing_to_it(path: Path) -> None:
+def test_xnnpack_runs_every_operator_and_the_reference_target_does_not_use_it(path: Path) -> None:
     found = {name: session(name, path).facts for name in ("litert:cpu", "litert:reference")}
     assert (found["litert:cpu"]["partitions"], found["litert:cpu"]["not delegated"]) == (
         "1",
@@ -50,7 +49,7 @@ def test_an_open_batch_takes_any_number_of_rows(name: str, tmp_path: Path) -> No
         np.testing.assert_allclose(opened_file({"x": x})["y"], np.maximum(x @ WEIGHTS, 0), 1e-5)
 
 
-def test_streams_have_memory_of_their_own(path: Path) -> None:
+def test_streams_do_not_share_memory(path: Path) -> None:
     file = session("litert:cpu", path, streams=2)
     first, second = file.new_stream(), file.new_stream()
     first.bind({"x": X})
@@ -61,7 +60,7 @@ def test_streams_have_memory_of_their_own(path: Path) -> None:
     np.testing.assert_allclose(second.read()[0], np.maximum(-X @ WEIGHTS, 0), 1e-5)
 
 
-def test_inner_values_are_called_as_the_graph_calls_them(path: Path) -> None:
+def test_intermediates_have_the_names_of_the_common_graph(path: Path) -> None:
     tell = target_named("litert:reference").intermediates
     assert tell is not None
     values = tell(path, {"x": X})
@@ -82,7 +81,7 @@ def test_nothing_is_printed(path: Path) -> None:
         "import sys\n"
         "from pathlib import Path\n"
         "from slide_deploy.backends.base import untimed\n"
-        "from slide_deploy.backends.configuration import Configuration\n"
+        "from slide_deploy.backends.base import Configuration\n"
         "from slide_deploy.backends.registry import target_named\n"
         "told = Path(sys.argv[1]), Configuration(batch=2), untimed\n"
         "target_named('litert:cpu').open(*told).new_stream()"
@@ -91,18 +90,18 @@ def test_nothing_is_printed(path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_delegate_that_is_not_here_is_told_with_what_would_help(
+def test_a_missing_delegate_is_reported_with_what_helps(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delegates.ctypes.util, "find_library", lambda name: None)
     for name in ("litert:gpu", "litert:nnapi"):
         found = target_named(name).find()
         assert (found.present, "the system finds no lib" in found.detail) == (False, True)
-        with pytest.raises(InputError, match=f"{name} cannot run here: .*by the option library"):
+        with pytest.raises(InputError, match=f"{name} cannot run here: .*with the option library"):
             session(name, path)
 
 
-def test_nnapi_is_android_s_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nnapi_exists_on_android_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delegates.sys, "platform", "darwin")
     assert target_named("litert:nnapi").find().detail == "needs android or linux"
 
@@ -125,5 +124,7 @@ def test_a_delegate_that_takes_nothing_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in.install(monkeypatch, "litert:nnapi").takes_anything = False
-    with pytest.raises(InputError, match=r"does not run on litert:nnapi: its delegate takes none"):
+    with pytest.raises(
+        InputError, match=r"does not run on litert:nnapi: its delegate takes no operator"
+    ):
         session("litert:nnapi", path)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.record import Configuration, OperatorTime
-from slide_deploy.backends import nvidia
 from slide_deploy.backends.base import untimed
-from slide_deploy.backends.onnxruntime import cpu, session
+from slide_deploy.backends.onnxruntime import providers, session
 from slide_deploy.backends.onnxruntime.options import pool_size
 from slide_deploy.backends.onnxruntime.profile import operator_times
 from slide_deploy.backends.registry import target_named
@@ -29,7 +28,7 @@ def load(case, tmp_path, **settings):
     return case.target.open(case.make_file(tmp_path, 1), Configuration(**settings), untimed)
 
 
-def test_the_bound_outputs_hold_the_answer(tmp_path, monkeypatch) -> None:
+def test_the_bound_outputs_hold_the_result(tmp_path, monkeypatch) -> None:
     import onnxruntime
 
     memory = []
@@ -41,7 +40,7 @@ def test_the_bound_outputs_hold_the_answer(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_shape_and_type", noted)
     path = files.onnx_file(tmp_path, None)
-    loaded = session.open_on(cpu.PROVIDER, path, Configuration(batch=2), untimed)
+    loaded = session.open_on(providers.CPU, path, Configuration(batch=2), untimed)
     first, second = files.bound(loaded), files.bound(loaded)
     first.run()
     first.run()
@@ -61,16 +60,16 @@ def test_a_provider_that_does_not_start_is_refused(case, tmp_path) -> None:
 
 def test_a_provider_that_takes_no_operator_is_refused(case, tmp_path) -> None:
     case.behaviour.takes = False
-    with pytest.raises(InputError, match="runs on CPUExecutionProvider alone"):
+    with pytest.raises(InputError, match="runs on CPUExecutionProvider only"):
         load(case, tmp_path)
 
 
-def test_an_older_release_does_not_tell_who_runs_what(case, tmp_path) -> None:
+def test_an_older_release_reports_no_placement(case, tmp_path) -> None:
     case.behaviour.tells = False
     assert "nodes" not in load(case, tmp_path).facts
 
 
-def test_a_build_without_the_provider_is_told(monkeypatch) -> None:
+def test_a_build_without_the_provider_is_reported(monkeypatch) -> None:
     found = target_named("onnxruntime:openvino").find()
     assert not found.present
     assert "pip install onnxruntime-openvino" in found.detail
@@ -84,26 +83,30 @@ def test_a_build_without_the_provider_is_told(monkeypatch) -> None:
         ("cuda", "darwin", "needs Linux or Windows"),
     ],
 )
-def test_a_provider_of_another_system_is_told(name, platform, detail, written, monkeypatch) -> None:
+def test_a_provider_of_another_system_is_reported(
+    name, platform, detail, written, monkeypatch
+) -> None:
     case = case_of(f"onnxruntime:{name}", written, monkeypatch)
     pretend_platform(monkeypatch, "slide_deploy.backends.onnxruntime.provider", platform)
     assert case.target.find().detail == detail
 
 
-def test_a_machine_without_a_gpu_is_told(written, tmp_path, monkeypatch) -> None:
+def test_a_machine_without_a_gpu_is_reported(written, tmp_path, monkeypatch) -> None:
     case = case_of("onnxruntime:cuda", written, monkeypatch)
-    monkeypatch.setattr("slide_deploy.backends.nvidia.ctypes", stand_in.driver(gpus=0))
+    monkeypatch.setattr(
+        "slide_deploy.backends.onnxruntime.providers.ctypes", stand_in.driver(gpus=0)
+    )
     assert "nvidia-smi" in case.target.find().detail
     with pytest.raises(InputError, match="cannot run here: the NVIDIA driver finds no GPU"):
         load(case, tmp_path)
 
 
-def test_a_machine_without_a_driver_is_told(monkeypatch) -> None:
+def test_a_machine_without_a_driver_is_reported(monkeypatch) -> None:
     def missing(name):
         raise OSError(name)
 
-    monkeypatch.setattr("slide_deploy.backends.nvidia.ctypes.CDLL", missing)
-    assert "no NVIDIA driver" in nvidia.no_gpu()
+    monkeypatch.setattr(providers.ctypes, "CDLL", missing)
+    assert "no NVIDIA driver" in providers.no_nvidia_gpu()
 
 
 def test_threads_are_those_of_all_streams() -> None:
@@ -122,7 +125,7 @@ def test_a_session_is_set_up_explicitly(written, tmp_path, monkeypatch) -> None:
     assert options.graph_optimization_level.name == "ORT_ENABLE_ALL"
 
 
-def test_options_overrule_the_rest(tmp_path) -> None:
+def test_options_override_the_rest(tmp_path) -> None:
     options = {
         "intra_op_num_threads": "2",
         "graph_optimization_level": "ORT_DISABLE_ALL",
@@ -150,14 +153,14 @@ def test_an_impossible_value_is_refused(option, text, expected, tmp_path) -> Non
         target_named("onnxruntime:cpu").open(files.onnx_file(tmp_path, 1), configuration, untimed)
 
 
-def test_tf32_is_off_where_float32_was_asked_for(written, tmp_path, monkeypatch) -> None:
+def test_tf32_is_off_in_float32(written, tmp_path, monkeypatch) -> None:
     case = case_of("onnxruntime:cuda", written, monkeypatch)
     load(case, tmp_path)
     assert case.behaviour.options["CUDAExecutionProvider"]["use_tf32"] == "0"
     load(case, tmp_path, precision="default", options={"device_id": "1"})
     assert case.behaviour.options["CUDAExecutionProvider"]["use_tf32"] == "1"
     assert case.behaviour.options["CUDAExecutionProvider"]["device_id"] == "1"
-    with pytest.raises(InputError, match="device_id is a number, not first"):
+    with pytest.raises(InputError, match="device_id must be a whole number, not first"):
         load(case, tmp_path, options={"device_id": "first"})
 
 
@@ -165,7 +168,9 @@ def test_tf32_is_off_where_float32_was_asked_for(written, tmp_path, monkeypatch)
     ("precision", "switched"),
     [("float32", set()), ("float16", {"trt_fp16_enable"}), ("bfloat16", {"trt_bf16_enable"})],
 )
-def test_tensorrt_s_precision(precision, switched, written, tmp_path, monkeypatch) -> None:
+def test_the_precision_sets_the_switches_of_tensorrt(
+    precision, switched, written, tmp_path, monkeypatch
+) -> None:
     case = case_of("onnxruntime:tensorrt", written, monkeypatch)
     load(case, tmp_path, precision=precision, options={"device_id": "2"})
     options = case.behaviour.options["TensorrtExecutionProvider"]
@@ -173,7 +178,7 @@ def test_tensorrt_s_precision(precision, switched, written, tmp_path, monkeypatc
     assert case.behaviour.options["CUDAExecutionProvider"]["device_id"] == "2"
 
 
-def test_openvino_s_own_settings_reach_it(written, tmp_path, monkeypatch) -> None:
+def test_openvino_properties_reach_the_provider(written, tmp_path, monkeypatch) -> None:
     case = case_of("onnxruntime:openvino", written, monkeypatch)
     settings = {"threads": 2, "precision": "bfloat16", "options": {"device_type": "CPU"}}
     load(case, tmp_path, **settings)
@@ -185,11 +190,11 @@ def test_openvino_s_own_settings_reach_it(written, tmp_path, monkeypatch) -> Non
 
 def test_directml_runs_one_call_at_a_time(written, tmp_path, monkeypatch) -> None:
     case = case_of("onnxruntime:directml", written, monkeypatch)
-    with pytest.raises(InputError, match="one call at a time: give --streams 1"):
+    with pytest.raises(InputError, match="one call at a time: use --streams 1"):
         load(case, tmp_path, streams=2)
 
 
-def test_half_precision_is_the_file_s_to_give(tmp_path) -> None:
+def test_half_precision_requires_a_half_precision_file(tmp_path) -> None:
     configuration = Configuration(precision="float16")
     with pytest.raises(InputError, match="not float16: it computes in the types that the file"):
         target_named("onnxruntime:cpu").open(files.onnx_file(tmp_path, 1), configuration, untimed)

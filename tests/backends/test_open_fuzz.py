@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.graph_checks.damage import copied
 from tests.graph_checks.small_models import Files, exported_litert, exported_smallest
 from tests.graph_checks.test_fuzz import PARTS, damaged
+from tests.mutants.editing import copied
 
 # Seconds that all files of a format may take together; a file takes 0.1 of one.
 LIMIT = 240
@@ -68,7 +68,7 @@ def refused_or_answered(files: list[Path], folder: Path) -> set[str]:
     "seeds", [range(12), pytest.param(range(12, 100), marks=pytest.mark.slow)], ids=["few", "many"]
 )
 @pytest.mark.parametrize("format", PARTS)
-def test_a_damaged_file_is_refused_or_answers(
+def test_a_damaged_file_is_refused_or_runs(
     smallest: Files, tmp_path: Path, format: str, seeds: range
 ) -> None:
     files = [damaged_copy(smallest[format], format, tmp_path / str(seed), seed) for seed in seeds]
@@ -77,7 +77,7 @@ def test_a_damaged_file_is_refused_or_answers(
 
 
 @pytest.mark.slow
-def test_a_damaged_litert_file_is_refused_or_answers(tmp_path: Path) -> None:
+def test_a_damaged_litert_file_is_refused_or_runs(tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
     pytest.importorskip("litert_torch")
     original, files = exported_litert(), []

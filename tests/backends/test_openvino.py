@@ -19,7 +19,7 @@ from tests.backends import files
 from tests.backends.cases import case_of
 
 
-def test_the_request_holds_the_answer(tmp_path) -> None:
+def test_the_request_holds_the_outputs(tmp_path) -> None:
     path = files.openvino_file(tmp_path, None)
     network = compile_file("CPU", path, Configuration(batch=2))
     feeds = random_arrays(network.inputs)
@@ -40,7 +40,7 @@ def test_onnx_files_are_read_too(tmp_path) -> None:
     files.bound(target_named("openvino:cpu").open(path, Configuration(batch=2), untimed)).run()
 
 
-def test_weights_that_are_missing_are_told(tmp_path) -> None:
+def test_missing_weights_are_reported(tmp_path) -> None:
     path = files.openvino_file(tmp_path, 1)
     path.with_suffix(".bin").unlink()
     with pytest.raises(InputError, match=r"small\.xml does not load on openvino:cpu"):
@@ -48,7 +48,7 @@ def test_weights_that_are_missing_are_told(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["openvino:cpu", "openvino:auto"])
-def test_what_was_set_is_what_it_reports(name, tmp_path) -> None:
+def test_reported_properties_are_those_that_were_set(name, tmp_path) -> None:
     path = files.openvino_file(tmp_path, 1)
     configuration = Configuration(threads=1, streams=2)
     runtime = target_named(name).open(path, configuration, untimed).facts
@@ -60,7 +60,7 @@ def test_what_was_set_is_what_it_reports(name, tmp_path) -> None:
     assert runtime["ENABLE_CPU_PINNING"] == "False"
 
 
-def test_options_overrule_the_rest(tmp_path) -> None:
+def test_options_override_the_rest(tmp_path) -> None:
     path = files.openvino_file(tmp_path, 1)
     configuration = Configuration(options={"ENABLE_CPU_PINNING": "YES"})
     runtime = target_named("openvino:cpu").open(path, configuration, untimed).facts
@@ -85,16 +85,14 @@ def test_properties_fit_their_device() -> None:
     assert "INFERENCE_NUM_THREADS" not in automatic["DEVICE_PROPERTIES"]["GPU.0"]
 
 
-def test_another_device_than_the_one_asked_for_is_refused(written, tmp_path, monkeypatch) -> None:
+def test_a_fallback_to_another_device_is_refused(written, tmp_path, monkeypatch) -> None:
     case = case_of("openvino:gpu", written, monkeypatch)
     case.behaviour.used = "CPU"
     with pytest.raises(InputError, match="openvino:gpu fell back to CPU"):
         case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
 
 
-def test_another_precision_than_the_one_asked_for_is_refused(
-    written, tmp_path, monkeypatch
-) -> None:
+def test_a_fallback_to_another_precision_is_refused(written, tmp_path, monkeypatch) -> None:
     case = case_of("openvino:gpu", written, monkeypatch)
     case.behaviour.precision = "f32"
     with pytest.raises(InputError, match="computes in float32 here, not float16"):
@@ -107,7 +105,7 @@ def test_the_npu_does_not_compute_in_float32(written, tmp_path, monkeypatch) -> 
         case.target.open(case.make_file(tmp_path, 1), Configuration(), untimed)
 
 
-def test_a_device_that_is_not_here_is_told(written, tmp_path, monkeypatch) -> None:
+def test_a_missing_device_is_reported(written, tmp_path, monkeypatch) -> None:
     case = case_of("openvino:npu", written, monkeypatch)
     case.behaviour.devices = ("CPU",)
     found = case.target.find()
@@ -123,7 +121,7 @@ def test_one_of_several_devices_is_enough(written, monkeypatch) -> None:
     assert case.target.find().present
 
 
-def test_running_means_are_taken_apart() -> None:
+def test_running_means_are_converted_to_times() -> None:
     # Calls of 3000, 100 and 200 ns.
     readings = [{("a", "Conv"): 3000}, {("a", "Conv"): 1550}, {("a", "Conv"): 1100}]
     readings[2]["b", "Reorder"] = 0
@@ -158,7 +156,7 @@ def test_the_counters_of_the_cpu_are_running_means(tmp_path) -> None:
     assert later[2] >= first / 4 - 1
 
 
-def test_ctrl_c_is_heard_after_models_have_gone(written: Path, tmp_path: Path) -> None:
+def test_ctrl_c_works_after_models_are_freed(written: Path, tmp_path: Path) -> None:
     """In a process of its own: where the plugin's stack for signals stays, the signal ends it."""
     path = files.copied(written, "openvino", 1, tmp_path)
     code = (

@@ -34,7 +34,7 @@ def test_names_are_unique_and_found() -> None:
         assert target_named(target.name) is target
 
 
-def test_the_processor_s_targets_are_marked() -> None:
+def test_targets_on_the_cpu_are_marked() -> None:
     marked = {target.name for target in TARGETS if target.processor}
     assert marked == {
         *("onnxruntime:cpu", "openvino:cpu", "coreml:cpu", "torch:cpu", "torch:cpu-compiled"),
@@ -42,7 +42,9 @@ def test_the_processor_s_targets_are_marked() -> None:
     }
 
 
-def test_a_target_of_one_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_target_of_the_user_is_found_by_module_and_attribute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "my_board.py").write_text(
         "from tests.backends.test_registry import own_target\nfast = own_target('fast')\nslow = 3\n"
     )
@@ -73,14 +75,16 @@ def test_targets_for_a_file() -> None:
         targets_for(Path("model.gguf"))
 
 
-def test_a_target_that_proves_files_alone_is_not_timed() -> None:
+def test_a_target_that_only_proves_files_is_not_timed() -> None:
     proving = {target.name for target in TARGETS if not target.is_timed}
     assert proving == {
         *("onnxruntime:rounded", "mil-interpreter:cpu", "litert:reference", "coreai:cpu")
     }
     assert timed_target_named("openvino:cpu") is target_named("openvino:cpu")
     for name in proving:
-        with pytest.raises(InputError, match=f"{name} proves files, .* choose one of onnxrunt"):
+        with pytest.raises(
+            InputError, match=f"{name} only proves files, .* choose one of onnxrunt"
+        ):
             timed_target_named(name)
 
 
@@ -94,16 +98,17 @@ def test_the_documentation_lists_each_target() -> None:
     assert sorted(listed) == sorted(target.name for target in TARGETS)
 
 
-def test_the_page_says_which_targets_prove_files_only() -> None:
+def test_the_documentation_marks_targets_that_only_prove_files() -> None:
     page = (ROOT / "docs" / "targets.md").read_text(encoding="utf-8").split("## ")[0]
     rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
     assert {len(row) for row in rows} == {4}
-    listed = [re.findall(r"`([^`]+)`", row[0]) for row in rows if row[3].strip() == "proves only"]
+    only = [re.findall(r"`([^`]+)`", row[0]) for row in rows if row[3].strip() == "proves only"]
     proving = {target.name for target in TARGETS if not target.is_timed}
-    assert {name for names in listed for name in names} == proving
+    assert {name for names in only for name in names} == proving
     said = page.partition(" targets exist to prove files")
     count = {"Three": 3, "Four": 4, "Five": 5}[said[0].split()[-1]]
-    told = {name for name in proving if f"`{name}`" in said[2].split("\n\n")[0]}
+    _, listed, *_ = said[2].split("\n\n")
+    told = {name for name in proving if f"`{name}`" in listed}
     assert (count, told) == (len(proving), proving)
 
 

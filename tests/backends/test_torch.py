@@ -66,7 +66,7 @@ def test_no_gradients_are_kept(written) -> None:
     assert not torch.is_inference_mode_enabled()
 
 
-def test_tf32_is_off_where_float32_was_asked_for(written, tmp_path, monkeypatch) -> None:
+def test_tf32_is_off_in_float32(written, tmp_path, monkeypatch) -> None:
     case = case_of("torch:cuda", written, monkeypatch)
     path = case.make_file(tmp_path, 1)
     case.target.open(path, Configuration(precision="default"), untimed)
@@ -77,7 +77,7 @@ def test_tf32_is_off_where_float32_was_asked_for(written, tmp_path, monkeypatch)
     assert torch.backends.cudnn.benchmark
 
 
-def test_each_stream_has_a_queue_of_the_gpu(written, tmp_path, monkeypatch) -> None:
+def test_each_stream_has_its_own_cuda_stream(written, tmp_path, monkeypatch) -> None:
     case = case_of("torch:cuda", written, monkeypatch)
     loaded = case.target.open(case.make_file(tmp_path, 1), Configuration(streams=2), untimed)
     before = case.behaviour.streams
@@ -86,7 +86,7 @@ def test_each_stream_has_a_queue_of_the_gpu(written, tmp_path, monkeypatch) -> N
     assert case.behaviour.streams - before == 4  # its own, and the one that it waits for
 
 
-def test_compilation_happens_in_its_stage(written, tmp_path, monkeypatch) -> None:
+def test_compilation_is_timed_in_the_compile_stage(written, tmp_path, monkeypatch) -> None:
     case = case_of("torch:mps-compiled", written, monkeypatch)
     configuration = Configuration(options={"mode": "max-autotune"})
     loaded = case.target.open(case.make_file(tmp_path, 1), configuration, untimed)
@@ -94,7 +94,7 @@ def test_compilation_happens_in_its_stage(written, tmp_path, monkeypatch) -> Non
     assert "max-autotune" in loaded.facts["compiled"]
 
 
-def test_a_compiler_that_fails_is_told_in_one_sentence(written, monkeypatch) -> None:
+def test_a_failed_compilation_is_one_sentence(written, monkeypatch) -> None:
     def broken(*arguments, **options):
         raise RuntimeError("cannot lower\nstack")
 
@@ -104,14 +104,14 @@ def test_a_compiler_that_fails_is_told_in_one_sentence(written, monkeypatch) -> 
         target_named("torch:cpu-compiled").open(path, Configuration(), untimed)
 
 
-def test_a_machine_without_a_compiler_is_told(monkeypatch) -> None:
+def test_a_machine_without_a_compiler_is_reported(monkeypatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     found = target_named("torch:cpu-compiled").find()
     assert not found.present
     assert "needs a C++ compiler (no-such-compiler)" in found.detail
 
 
-def test_a_machine_without_the_device_is_told(monkeypatch) -> None:
+def test_a_machine_without_the_device_is_reported(monkeypatch) -> None:
     assert "no NVIDIA GPU" in target_named("torch:cuda").find().detail
     assert target_named("torch:mps").find().detail == "needs macOS"
     pretend_platform(monkeypatch, "slide_deploy.backends.torch.device", "darwin")

@@ -129,7 +129,7 @@ def server() -> Run:
                 "slide_swin_tiny-branched.xml", "openvino:cpu", milliseconds=163, accuracy=0.823
             ),
             measurement(
-                "slide_swin_tiny-per-offset.xml", "openvino:cpu", milliseconds=85, accuracy=0.823
+                "slide_swin_tiny-depthwise.xml", "openvino:cpu", milliseconds=85, accuracy=0.823
             ),
             measurement(
                 "slide_swin_tiny-depthwise.xml (batch 8)",

@@ -20,7 +20,8 @@ from benchmarks.measuring.bundle_runner import adapted, summary
 from benchmarks.measuring.race import RacePlan
 from benchmarks.record import Candidate, Configuration, Measurement, Round, Run
 from benchmarks.result import read
-from slide_deploy.backends.onnxruntime import cpu, cuda, directml, openvino, tensorrt
+from slide_deploy.backends.onnxruntime.provider import Provider
+from slide_deploy.backends.onnxruntime.providers import PROVIDERS
 from slide_deploy.backends.registry import TARGETS
 from slide_deploy.errors import InputError
 from tests.graph_checks.small_models import Files, exported_nano
@@ -216,9 +217,8 @@ def test_requirements_are_those_of_the_targets() -> None:
     assert all(len(of(target.name)) > 1 for target in TARGETS if target.is_timed)
 
 
-@pytest.mark.parametrize("module", [cpu, cuda, directml, openvino, tensorrt])
-def test_requirements_agree_with_what_the_targets_ask_for(module) -> None:
-    provider = module.PROVIDER
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+def test_requirements_agree_with_what_the_targets_ask_for(provider: Provider) -> None:
     lines = requirements((Candidate("a", "a.onnx", provider.target),))
     assert {line.split(">")[0] for line in lines} == {
         "numpy",

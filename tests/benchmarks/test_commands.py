@@ -110,6 +110,7 @@ def test_results_of_many_runs_become_one_report(run, measured: Path) -> None:
     assert (measured / "both.md").exists()
 
 
+@pytest.mark.slow
 def test_a_candidate_that_fails_leaves_exit_code_1(nano: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(nano.read_bytes()[:5000])
     answer = process(

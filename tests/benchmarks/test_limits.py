@@ -104,6 +104,7 @@ def test_the_onnx_model_that_is_written_without_a_library_is_a_product(side: int
     assert numpy.array_equal(session.run(None, {"x": left})[0], right[::-1])
 
 
+@pytest.mark.slow
 def test_an_old_kernel_of_numpy_is_not_the_limit() -> None:
     """A variable of OpenBLAS slows down numpy, and no runtime."""
     pytest.importorskip("onnxruntime")

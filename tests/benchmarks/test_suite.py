@@ -78,7 +78,7 @@ def test_an_export_that_fails_is_made_again(tmp_path):
     ("text", "sentence"),
     [
         ("name = ", "not a readable suite"),
-        ('name = "a"', "Field required"),
+        ('name = "a"', "targets is missing; add it"),
         (CANDIDATE, "give one of file, checkpoint, architecture, attention and model"),
         (CANDIDATE + 'file = "a"\nattention = "b"', "give one of"),
         (CANDIDATE + 'file = "a.onnx"\npeer = "swin"', "a baseline is made of an architecture"),
@@ -170,7 +170,9 @@ def test_a_network_in_int8_is_calibrated_on_noise_and_says_so(
     assert {node.operator for node in read_graph(path).nodes} & {"QuantizeLinear", "FakeQuantize"}
 
 
-@pytest.mark.parametrize("target", ["onnxruntime:cpu", "openvino:cpu"])
+@pytest.mark.parametrize(
+    "target", ["onnxruntime:cpu", pytest.param("openvino:cpu", marks=pytest.mark.slow)]
+)
 def test_an_attention_in_int8_is_one(tmp_path, target):
     suite = tmp_path / "suite.toml"
     suite.write_text(

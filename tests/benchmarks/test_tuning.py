@@ -54,7 +54,7 @@ class Stubbed:
 @pytest.fixture(autouse=True)
 def noise(monkeypatch) -> dict[str, float | None]:
     known: dict[str, float | None] = {"noise": None}
-    monkeypatch.setattr(tuning, "remembered", lambda _: known["noise"])
+    monkeypatch.setattr(tuning, "stored_noise", lambda _: known["noise"])
     return known
 
 
@@ -67,7 +67,9 @@ def decided(monkeypatch, stub: Stubbed, present="depthwise", strips=(1, 4), kept
 
 
 def test_the_fastest_beyond_doubt_wins(monkeypatch) -> None:
-    stub = Stubbed({"depthwise": [10.0], "flat": [9.0], "dual": [9.5], "flat/4": [8.0, 8.1]})
+    stub = Stubbed(
+        {"depthwise": [10.0], "flat": [9.0], "running-mean": [9.5], "flat/4": [8.0, 8.1]}
+    )
     found = decided(monkeypatch, stub)
     assert (found.winner, found.baseline, found.runtime) == ("flat/4", "depthwise", "stub 1")
     trials = {trial.lowering: trial for trial in found.trials}
@@ -75,8 +77,7 @@ def test_the_fastest_beyond_doubt_wins(monkeypatch) -> None:
     assert trials["flat/4"].ratio == pytest.approx(0.805, rel=0.01)
     assert trials["flat/4"].high < 1
     assert trials["depthwise"].ratio == trials["depthwise"].low == trials["depthwise"].high == 1
-    assert not trials["per-offset"].final  # two forms are looked at more closely
-    assert "per-offset/4" not in trials
+    assert "depthwise/4" not in trials  # two forms are looked at more closely
 
 
 def test_faster_on_average_is_not_enough(monkeypatch) -> None:
@@ -89,9 +90,9 @@ def test_faster_on_average_is_not_enough(monkeypatch) -> None:
 
 def test_the_second_wins_where_the_first_is_in_doubt(monkeypatch) -> None:
     stub = Stubbed(
-        {"depthwise": [10.0], "flat": [6.0, 12.0, 9.0, 11.0, 5.0, 8.0], "dual": [9.4, 9.5]}
+        {"depthwise": [10.0], "flat": [6.0, 12.0, 9.0, 11.0, 5.0, 8.0], "running-mean": [9.4, 9.5]}
     )
-    assert decided(monkeypatch, stub).winner == "dual"
+    assert decided(monkeypatch, stub).winner == "running-mean"
 
 
 def test_the_noise_of_the_machine_widens_what_is_in_doubt(monkeypatch, noise) -> None:
@@ -119,13 +120,13 @@ def test_a_candidate_that_fails_is_dropped_and_named_without_its_folder(monkeypa
 
 def test_a_present_choice_that_is_wrong_or_fails_is_given_up(monkeypatch) -> None:
     for stub in (
-        Stubbed({"flat": [8.0], "depthwise": [10.0]}, failing=("dual",)),
+        Stubbed({"flat": [8.0], "depthwise": [10.0]}, failing=("running-mean",)),
         Stubbed({"flat": [8.0], "depthwise": [10.0]}),
     ):
-        stub.wrong = () if stub.failing else ("dual",)
-        found = decided(monkeypatch, stub, present="dual")
+        stub.wrong = () if stub.failing else ("running-mean",)
+        found = decided(monkeypatch, stub, present="running-mean")
         assert (found.baseline, found.winner) == ("depthwise", "flat")
-        assert list(found.dropped) == ["dual"]
+        assert list(found.dropped) == ["running-mean"]
         assert stub.made.count("depthwise") == 1  # nothing is written twice
 
 
@@ -137,7 +138,7 @@ def test_where_nothing_runs_there_is_one_sentence(monkeypatch) -> None:
 
 
 def test_the_present_choice_takes_part_in_every_race(monkeypatch) -> None:
-    stub = Stubbed({"flat/9": [10.0], "dual": [9.0], "flat": [9.1]})
+    stub = Stubbed({"flat/9": [10.0], "running-mean": [9.0], "flat": [9.1]})
     found = decided(monkeypatch, stub, present="flat/9", strips=(1, 2, 4, 7))
     assert all(names[0] == "flat/9" for names in stub.raced)
     assert len(stub.raced) == 3  # forms, strips, and the long one
@@ -159,7 +160,7 @@ def test_an_interrupted_race_decides_nothing(monkeypatch) -> None:
 
 
 def test_the_harness_itself_decides_between_scripted_latencies(tmp_path: Path) -> None:
-    milliseconds = {"depthwise": 3.0, "dual": 2.0}
+    milliseconds = {"depthwise": 3.0, "running-mean": 2.0}
 
     def make(lowering: Lowering) -> Path:
         path = tmp_path / f"{str(lowering).replace('/', '-')}.json"
@@ -168,9 +169,9 @@ def test_the_harness_itself_decides_between_scripted_latencies(tmp_path: Path) -
         return path
 
     contest = Contest(
-        SCRIPTED, Configuration(), Lowering("depthwise"), ("depthwise", "dual"), (1,), 2
+        SCRIPTED, Configuration(), Lowering("depthwise"), ("depthwise", "running-mean"), (1,), 2
     )
     steps: list[str] = []
     found = decide(contest, make, Effort(seconds=0.5, warm_up=0.1), steps.append)
-    assert (found.winner, found.runtime) == ("dual", "scripted 1")
-    assert steps == ["write depthwise", "write dual", "short race of 2", "long race of 2"]
+    assert (found.winner, found.runtime) == ("running-mean", "scripted 1")
+    assert steps == ["write depthwise", "write running-mean", "short race of 2", "long race of 2"]

@@ -135,6 +135,7 @@ def test_a_table_and_names_of_classes(run, tmp_path: Path) -> None:
     assert code == 2 and "nine is not a class name of the file" in err
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_pixels_and_holds_names(run, tmp_path: Path) -> None:
     """Its network is prepared as it was trained, and the names of folders are those of the file."""
     words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

@@ -202,8 +202,8 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
         ("batch", 0, "out of range"),
         ("shards", 10**9, "out of range"),
         ("files", [], "no file"),
-        ("trained", 1, "expected bool"),
-        ("more", 1, "more is unknown"),
+        ("trained", 1, "trained should be true or false, and is 1"),
+        ("more", 1, "more is not a key here; known: tool, data"),
     ],
 )
 def test_a_record_that_no_run_gives_is_refused(

@@ -41,8 +41,8 @@ def test_alone_it_answers_as_it_does_in_a_network(layout: str) -> None:
 @pytest.mark.parametrize(("layout", "format"), [("nchw", "onnx"), ("tokens", "openvino")])
 def test_a_file_is_written_and_proved(layout: str, format: str, tmp_path: Path) -> None:
     files = AttentionFiles(folded(layout), SIZE, "float32", tmp_path)
-    paths = [files.write(Lowering.parse(text), format) for text in ("depthwise/2", "per-offset")]
-    assert [path.stem for path in paths] == ["depthwise-2", "per-offset"]
+    paths = [files.write(Lowering.parse(text), format) for text in ("depthwise/2", "running-mean")]
+    assert [path.stem for path in paths] == ["depthwise-2", "running-mean"]
     assert all(path.exists() for path in paths)
 
 
@@ -58,4 +58,4 @@ def test_the_attention_of_a_network_is_read_where_it_stands(tmp_path: Path) -> N
     single = model.get_submodule("layers.0.blocks.0.attn")
     assert isinstance(single, FoldedSlideAttention) and single.resolution
     files = AttentionFiles(single, single.resolution, "float32", tmp_path)
-    assert files.write(Lowering("dual"), "onnx").exists()
+    assert files.write(Lowering("flat"), "onnx").exists()

@@ -135,8 +135,8 @@ def test_what_is_refused_is_told(tmp_path: Path) -> None:
 
     result = slide_deploy.export(drawn(Net()), IMAGE, to="onnx", out=tmp_path)
     (refusal,) = result.certificate.not_merged
-    assert refusal.layer == "Net" and "read elsewhere" in refusal.why
-    assert "Net stays as it is: a value between is read elsewhere" in repr(result).replace(
+    assert refusal.layer == "Net" and "has other readers" in refusal.why
+    assert "Net stays as it is: a value in between has other readers" in repr(result).replace(
         "\n  ", " "
     )
     assert result.certificate.status == "nothing to fold" and convolutions(result, "onnx") == 2

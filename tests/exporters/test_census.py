@@ -58,16 +58,16 @@ POLICY = standard_ops()
 
 
 def cases() -> list[object]:
-    """Quick: some networks. Long: those files of the others that the long tests of hosts export."""
+    """Quick: some networks in a format each. Long: the files that long tests of hosts export."""
     return [
         pytest.param(
             name,
             format,
-            marks=[]
+            marks=pytest.mark.full
+            if format not in LONG_FORMATS[name]
+            else []
             if name in QUICK
-            else pytest.mark.slow
-            if format in LONG_FORMATS[name]
-            else pytest.mark.full,
+            else pytest.mark.slow,
         )
         for name in NETWORKS
         for format in FORMATS

@@ -45,7 +45,8 @@ def small(graph: Graph) -> int:
 
 
 @pytest.mark.parametrize(
-    ("precision", "bits", "share"), [("int8-weights", 8, 0.65), ("palettes", 6, 0.55)]
+    ("precision", "bits", "share"),
+    [("int8-weights", 8, 0.65), pytest.param("palettes", 6, 0.55, marks=pytest.mark.slow)],
 )
 def test_weights_are_small_and_answers_right(
     precision: str, bits: int, share: float, tmp_path: Path

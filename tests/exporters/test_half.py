@@ -103,8 +103,15 @@ def export(middle: nn.Module, folder: Path, format: str) -> ExportedFile:
     return file
 
 
-@pytest.mark.parametrize("format", ["onnx", "coreml"])
-@pytest.mark.parametrize("middle", [Scaled(), Normalised()], ids=["scaled", "normalised"])
+@pytest.mark.parametrize(
+    ("middle", "format"),
+    [
+        pytest.param(Scaled(), "onnx", id="scaled-onnx"),
+        pytest.param(Normalised(), "coreml", id="normalised-coreml"),
+        pytest.param(Scaled(), "coreml", id="scaled-coreml", marks=pytest.mark.slow),
+        pytest.param(Normalised(), "onnx", id="normalised-onnx", marks=pytest.mark.slow),
+    ],
+)
 def test_what_overflows_is_found_and_stays_in_float32(
     middle: nn.Module, format: str, tmp_path: Path
 ) -> None:
@@ -157,7 +164,10 @@ def test_inputs_and_outputs_stay_float32(tmp_path: Path) -> None:
     assert halves == []
 
 
-@pytest.mark.parametrize("format", ["onnx", "coreml", "openvino"])
+@pytest.mark.parametrize(
+    "format",
+    ["onnx", *(pytest.param(each, marks=pytest.mark.slow) for each in ("coreml", "openvino"))],
+)
 def test_weights_that_float16_cannot_hold_stay_and_are_named(format: str, tmp_path: Path) -> None:
     file = export(Heavy(), tmp_path, format)
     assert file.passed, file.verification.worst

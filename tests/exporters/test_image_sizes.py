@@ -75,6 +75,7 @@ def test_slide_stages_alone_take_any_size(formats: tuple[str, ...], tmp_path: Pa
     assert export(checkpoint, ExportOptions(formats, tmp_path / "out")).passed
 
 
+@pytest.mark.slow
 def test_features_of_another_size(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(NANO, Overrides(image_size=(128, 64), keep_windows=True))
     result = export(checkpoint, ExportOptions(("onnx",), tmp_path), features=True)

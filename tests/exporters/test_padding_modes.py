@@ -22,9 +22,9 @@ SHAPE = (8, 7, 6)
 # Writing takes seconds a form. Every form reads a mode, and every mode is read in one strip and in
 # two; tests/models/test_padding_mode.py holds every pair in PyTorch.
 FORMS_OF_MODES = {
-    "reflect": ("running-mean", "per-offset"),
-    "replicate": ("broadcast", "flat"),
-    "circular": ("depthwise", "dual"),
+    "reflect": ("running-mean", "depthwise"),
+    "replicate": ("flat", "running-mean"),
+    "circular": ("depthwise", "flat"),
 }
 
 
@@ -53,8 +53,9 @@ def test_every_form_reads_a_mode() -> None:
     ("mode", "formats"),
     [
         ("replicate", ("onnx",)),
-        pytest.param("replicate", ("openvino", "coreml"), marks=pytest.mark.slow),
-        *(pytest.param(mode, FORMATS, marks=pytest.mark.slow) for mode in ("reflect", "circular")),
+        pytest.param("replicate", ("openvino", "coreml"), marks=pytest.mark.full),
+        pytest.param("reflect", FORMATS, marks=pytest.mark.full),
+        pytest.param("circular", FORMATS, marks=pytest.mark.slow),
     ],
 )
 def test_files_of_all_forms(mode: str, formats: tuple[str, ...], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files that take pixels answer as files that take normalised images do."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,8 @@ STEMS = {
 }
 # (layout, order)
 ASKED = [("nchw", "rgb"), ("nchw", "bgr"), ("nhwc", "rgb"), ("nhwc", "bgr")]
+# What make test tries of each stem; the long tests try the rest.
+QUICK = {"patches": (ASKED[0], ASKED[3]), "padded": (ASKED[3],)}
 # The largest difference of logits, which are about 1.
 SAME = 1e-5
 
@@ -51,12 +54,23 @@ def pixel_options(layout: str = "nchw", order: str = "rgb", **others) -> ExportO
     return ExportOptions(FORMATS, Path(), preprocessing=asked, **others)
 
 
+def asked(*stems: str, named: bool = False) -> list[object]:
+    """Every layout and order, with the stem in front of them if it is `named`."""
+    return [
+        pytest.param(
+            *((stem, *each) if named else each),
+            marks=[] if each in QUICK[stem] else pytest.mark.slow,
+        )
+        for stem in stems
+        for each in ASKED
+    ]
+
+
 @pytest.mark.parametrize(
     ("stem", "layout", "order"),
     [
-        *(("patches", *each) for each in ASKED),
-        *(("padded", *each) for each in ASKED),
-        ("linear", "nhwc", "bgr"),
+        *asked("patches", "padded", named=True),
+        pytest.param("linear", "nhwc", "bgr", marks=pytest.mark.slow),
         ("read twice", "nhwc", "bgr"),
     ],
 )
@@ -76,7 +90,10 @@ def test_inside_and_outside_give_the_same_logits(stem: str, layout: str, order: 
             assert np.abs(wanted).max() > 0.1, "logits of nothing would always agree"
 
 
-@pytest.mark.parametrize("layout", ["nchw", pytest.param("nhwc", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "layout",
+    [pytest.param("nchw", marks=pytest.mark.slow), pytest.param("nhwc", marks=pytest.mark.full)],
+)
 def test_a_trained_network_gives_the_same_logits(layout: str, tmp_path: Path) -> None:
     checkpoint = golden_swin("slide_swin_nano").load()
     height, width = checkpoint.config.image_size
@@ -98,7 +115,7 @@ def operators(path: Path) -> list[str]:
     return [node.op_type for node in onnx.load(path).graph.node]
 
 
-@pytest.mark.parametrize(("layout", "order"), ASKED)
+@pytest.mark.parametrize(("layout", "order"), asked("patches"))
 def test_patches_have_mean_and_deviation_in_their_weights(layout: str, order: str) -> None:
     result = exported(drawn(Classifier()), "patches", pixel_options(layout, order))
     moved = ["Transpose"] if layout == "nhwc" else []
@@ -108,7 +125,7 @@ def test_patches_have_mean_and_deviation_in_their_weights(layout: str, order: st
         assert file.preprocessing.startswith("mean and deviation are in the weights of stem")
 
 
-@pytest.mark.parametrize(("layout", "order"), ASKED)
+@pytest.mark.parametrize(("layout", "order"), asked("padded"))
 def test_a_padded_convolution_keeps_the_mean_in_front(layout: str, order: str) -> None:
     result = exported(drawn(Classifier(padding=2)), "padded", pixel_options(layout, order))
     moved = ["Transpose"] if layout == "nhwc" else []
@@ -119,7 +136,7 @@ def test_a_padded_convolution_keeps_the_mean_in_front(layout: str, order: str) -
     assert "border of zeros" in " ".join(repr(result).split())
 
 
-@pytest.mark.parametrize("stem", ["linear", "read twice"])
+@pytest.mark.parametrize("stem", [pytest.param("linear", marks=pytest.mark.slow), "read twice"])
 def test_what_is_read_otherwise_keeps_operators_in_front(stem: str) -> None:
     result = exported(drawn(STEMS[stem]()), stem, pixel_options("nhwc", "bgr"))
     # Another order of channels is a convolution, which takes over mean and deviation.
@@ -129,6 +146,7 @@ def test_what_is_read_otherwise_keeps_operators_in_front(stem: str) -> None:
         assert f"stay an operator in front ({names})" in result.file(format).preprocessing
 
 
+@pytest.mark.slow
 def test_grey_images_have_numbers_of_their_own() -> None:
     network = drawn(Classifier(channels=1))
     asked = Preprocessing((0.13,), (0.31,), embedded=True, layout="nhwc")
@@ -145,7 +163,7 @@ def test_grey_images_have_numbers_of_their_own() -> None:
             assert np.abs(found - wanted).max() <= SAME
 
 
-@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("layout", [pytest.param("nchw", marks=pytest.mark.slow), "nhwc"])
 def test_open_sizes_stay_open(layout: str, tmp_path: Path) -> None:
     network = drawn(Classifier(padding=1))
     result = slide_deploy.export(
@@ -244,7 +262,7 @@ def test_probabilities_are_a_softmax_of_the_logits() -> None:
 
 def test_a_core_ml_package_is_a_classifier_that_xcode_previews() -> None:
     labels = tuple("abcdefg")
-    asked = pixel_options(softmax=True, labels=labels)
+    asked = pixel_options("nhwc", "bgr", softmax=True, labels=labels)
     path = exported(drawn(Classifier()), "patches", asked).paths["coreml"]
     package = open_package(path)
     description = package.spec.description
@@ -261,7 +279,7 @@ def test_a_core_ml_package_is_a_classifier_that_xcode_previews() -> None:
 
 
 def test_labels_without_probabilities_make_no_classifier() -> None:
-    asked = pixel_options(labels=tuple("abcdefg"))
+    asked = replace(pixel_options(labels=tuple("abcdefg")), formats=("coreml",))
     package = open_package(exported(drawn(Classifier()), "patches", asked).paths["coreml"])
     assert package.classes == ()
     assert json.loads(package.user_metadata[IMAGE_KEY])["labels"] == list("abcdefg")
@@ -357,11 +375,11 @@ def test_what_cannot_be_is_refused(asked: dict, reason: str, tmp_path: Path) -> 
 
 def test_networks_of_no_image_and_of_no_classes_are_refused(tmp_path: Path) -> None:
     images = (torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
-    with pytest.raises(InputError, match="takes left, right: preprocessing is embedded for one"):
+    with pytest.raises(InputError, match="takes left, right, but preprocessing can be embedded"):
         slide_deploy.export(TwoImages(), images, to="onnx", out=tmp_path, embed_preprocessing=True)
     maps = nn.Conv2d(3, 4, 1)
     for asked in ({"softmax": True}, {"labels": ["a"]}):
-        with pytest.raises(InputError, match=r"row of (logits|classes)"):
+        with pytest.raises(InputError, match=r"output of logits|row of classes"):
             slide_deploy.export(maps, images[0], to="onnx", out=tmp_path, **asked)
 
 

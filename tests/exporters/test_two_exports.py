@@ -66,7 +66,7 @@ def agrees(out: Path) -> list[str]:
     return sorted(entry["format"] for entry in manifest["files"])
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_different_formats_are_all_in_the_manifest(tmp_path: Path) -> None:
     out = tmp_path / "out"
     quiet = ("--out", out, "-q")
@@ -75,6 +75,7 @@ def test_different_formats_are_all_in_the_manifest(tmp_path: Path) -> None:
     assert agrees(out) == ["onnx", "openvino"]
 
 
+@pytest.mark.slow
 def test_of_two_that_write_one_file_the_second_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
     call = (NANO, "--to", "onnx", "--out", out, "-q")
@@ -197,10 +198,11 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
             refuse_occupied([tmp_path / name], force=True)
 
 
+@pytest.mark.slow
 def test_tables_and_noise_of_two_processes_are_both_kept(tmp_path: Path) -> None:
     code = (
-        "import sys; from benchmarks.calibration import remember\n"
-        "for number in range(20): remember(f'{sys.argv[1]}:{number}', 1.01)"
+        "import sys; from benchmarks.calibration import store_noise\n"
+        "for number in range(20): store_noise(f'{sys.argv[1]}:{number}', 1.01)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
     processes = [

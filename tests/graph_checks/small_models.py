@@ -1,6 +1,6 @@
 """Small models of random weights, and how to write them in every format."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -72,10 +72,11 @@ def export(
     *,
     dynamic_batch: bool = False,
     lowering: Lowering | Chooser = DEFAULT_LOWERING,
+    formats: Sequence[str] = FORMATS,
 ) -> Files:
-    """Write a model in every format whose converter is quick, and none that is a preview."""
+    """Write a model in every format whose converter is quick and that is no preview, or in some."""
     shape = (model.config.in_channels, *model.config.image_size)
-    exporters = [exporter_for(name) for name in FORMATS]
+    exporters = [exporter_for(name) for name in formats]
     files = {exporter.format: exporter.paths(folder / "nano")[0] for exporter in exporters}
     folded = reparameterize(model)[0]
     lowerings = chosen(folded, lowering)
@@ -118,8 +119,8 @@ def exported_litert() -> Path:
 # The first stage has one head, so that nothing but depthwise convolutions has groups there; the
 # second has two attentions of one form, whose constants are alike.
 FORMS_OF_STAGES = (
-    ("depthwise/2", "per-offset", "broadcast/2", "dual/2", "flat", "running-mean/2"),
-    ("depthwise", "per-offset/2", "broadcast", "dual", "flat/3", "per-offset", "running-mean"),
+    ("depthwise/2", "flat", "running-mean/2"),
+    ("depthwise", "flat/3", "running-mean"),
 )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,10 +33,12 @@ from tests.support import random_swin
 FORMATS = ("onnx", "openvino", "coreml")
 
 
-@pytest.fixture(params=FORMATS)
-def graph(request: pytest.FixtureRequest, every_form_exported: Files) -> Graph:
+@pytest.fixture(
+    params=["onnx", *(pytest.param(each, marks=pytest.mark.full) for each in FORMATS[1:])]
+)
+def graph(request: pytest.FixtureRequest, every_form: Callable[[str], Path]) -> Graph:
     """The file with all forms, in each format in turn."""
-    return read_graph(every_form_exported[request.param])
+    return read_graph(every_form(request.param))
 
 
 def says(graph: Graph) -> list[str]:
@@ -84,8 +87,10 @@ def test_every_form_is_tried_with_one_head_and_with_several() -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_file_of_all_forms_keeps_every_rule(every_form_exported: Files, format: str) -> None:
-    assert check_file(every_form_exported[format]).violations == ()
+def test_a_file_of_all_forms_keeps_every_rule(
+    every_form: Callable[[str], Path], format: str
+) -> None:
+    assert check_file(every_form(format)).violations == ()
 
 
 @pytest.mark.slow
@@ -149,17 +154,14 @@ ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
 
 @pytest.mark.parametrize(
     "form",
-    [
-        pytest.param(form, marks=[] if form in ("depthwise", "broadcast") else pytest.mark.slow)
-        for form in ON_MAPS
-    ],
+    [pytest.param(form, marks=[] if form == "depthwise" else pytest.mark.slow) for form in ON_MAPS],
 )
 @pytest.mark.parametrize(
     "settings",
     [
         pytest.param({}, id="plain"),
-        pytest.param({"num_heads": (8, 16, 4)}, id="d 1", marks=pytest.mark.slow),
-        pytest.param({"kernel_size": 1}, id="k 1", marks=pytest.mark.slow),
+        pytest.param({"num_heads": (8, 16, 4)}, id="d 1", marks=pytest.mark.full),
+        pytest.param({"kernel_size": 1}, id="k 1", marks=pytest.mark.full),
     ],
 )
 def test_stages_on_maps_have_what_they_count(form: str, settings: dict, tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import onnx
 import pytest
+from typer.testing import CliRunner
 
+from slide_deploy.cli import app, check
 from slide_deploy.graph_checks import BUILT_IN, built_in_text
-from tests.graph_checks.damage import edit_onnx, node
 from tests.graph_checks.small_models import Files
+from tests.mutants.editing import edit_onnx, node
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -157,3 +159,13 @@ def test_inspect_prints_json(exported: Files) -> None:
     assert costs["macs"] == 1_712_384
     assert costs["largest"]["shape"] == [1, 72, 16, 16]
     assert costs["uncounted"] == []
+
+
+def test_large_files_show_which_one_is_checked(
+    exported: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = str(exported["onnx"])
+    assert "…" not in CliRunner().invoke(app, ["check", file]).stderr
+    monkeypatch.setattr(check, "_LARGE", exported["onnx"].stat().st_size - 1)
+    assert f"… check {file}\n" in CliRunner().invoke(app, ["check", file]).stderr
+    assert CliRunner().invoke(app, ["check", file, "--quiet"]).stderr == ""

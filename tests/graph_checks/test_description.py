@@ -10,8 +10,8 @@ import pytest
 
 from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.graph import Graph, Value
-from tests.graph_checks.damage import EDITORS, Element, layer
 from tests.graph_checks.small_models import Files
+from tests.mutants.editing import EDITORS, Element, layer
 
 DOUBLE, HALF, INT32 = 65600, 65552, 131104  # ArrayFeatureType
 

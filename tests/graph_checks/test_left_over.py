@@ -11,8 +11,8 @@ from onnx.external_data_helper import convert_model_to_external_data
 
 from slide_deploy.graph_checks import check_file
 from slide_deploy.graph_checks.readers.left_over import unread
-from tests.graph_checks.damage import EDITORS, copied
 from tests.graph_checks.small_models import Files
+from tests.mutants.editing import EDITORS, copied
 
 
 def found(path: Path) -> list[str]:

@@ -28,7 +28,8 @@ from slide_deploy.graph_checks.normalisations import (
     read_normalisations,
     same_epsilon,
 )
-from tests.graph_checks.damage import (
+from tests.graph_checks.small_models import Files, declared_request, nano, on_maps_at_any_price
+from tests.mutants.editing import (
     EDITORS,
     Element,
     attribute,
@@ -39,7 +40,6 @@ from tests.graph_checks.damage import (
     operation,
     operations,
 )
-from tests.graph_checks.small_models import Files, declared_request, nano, on_maps_at_any_price
 from tests.mutants.onnx_damage import epsilon_of_maps, held, mean_of_squares
 from tests.support import random_swin
 

@@ -15,6 +15,7 @@ from slide_deploy.graph_checks import (
     load_policy,
     standard_ops,
 )
+from slide_deploy.graph_checks.policy import check_content
 from tests.graph_checks.small_models import Files
 
 
@@ -28,6 +29,7 @@ def policy_file(folder: Path, text: str) -> Path:
 def test_a_built_in_policy_is_what_is_printed(tmp_path: Path, name: str) -> None:
     assert tomllib.loads(built_in_text(name))["name"] == built_in_policy(name).name == name
     assert load_policy(policy_file(tmp_path, built_in_text(name))) == built_in_policy(name)
+    check_content(tomllib.loads(built_in_text(name)))
 
 
 def test_a_policy_may_be_laid_over_either(tmp_path: Path) -> None:
@@ -69,27 +71,36 @@ def test_files_that_declare_nothing_can_be_let_through(exported: Files, tmp_path
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("[limits]\nrnak = 4", r"limits\.rnak is not a key of a policy; did you mean rank\?"),
-        ("colour = 4", r"colour is not a key of a policy"),
-        ("[limits]\nrank = -1", r"limits\.rank must be a whole number, 0 or more, and is -1"),
-        ("[limits]\nrank = true", r"limits\.rank must be a whole number"),
-        ("limits = 4", r"limits must be a table"),
-        ("[onnx]\nopset = [22, 17]", r"onnx\.opset must be \[lowest, highest\]"),
-        ("[onnx]\nopset = [true, false]", r"onnx\.opset must be \[lowest, highest\]"),
-        ('[types]\nvalues = "float32"', r"types\.values must be a list of texts"),
-        ("[constants]\nunused = 0", r"constants\.unused must be true or false"),
-        ('[dimensions]\nunnamed = ["tflite"]', r"dimensions\.unnamed may hold onnx"),
-        ('[structure]\ncensus = "no"', r"structure\.census must be one of"),
+        ("[limits]\nrnak = 4", r"limits\.rnak is not a key here; did you mean rank\?"),
+        ("colour = 4", r"colour is not a key here; known: name, limits, types"),
+        (
+            "[limits]\nrank = -1",
+            r"limits\.rank should be greater than or equal to 0 or 'declared', and is -1",
+        ),
+        ("[limits]\nrank = true", r"limits\.rank should be a whole number or 'declared'"),
+        ("limits = 4", r"limits should be a table, and is 4"),
+        ("[onnx]\nopset = [22, 17]", r"onnx: opset must be \[lowest, highest\]"),
+        ("[onnx]\nopset = [true, false]", r"onnx\.opset\[0\] should be a whole number"),
+        ("[onnx]\nopste = [22, 17]", r"onnx\.opste is not a key here; did you mean opset\?"),
+        ('[types]\nvalues = "float32"', r"types\.values should be a list, and is float32"),
+        ("[constants]\nunused = 0", r"constants\.unused should be true or false, and is 0"),
+        (
+            '[dimensions]\nunnamed = ["tflite"]',
+            r"dimensions\.unnamed\[0\] should be 'onnx', .*'coreai', and is tflite",
+        ),
+        ('[structure]\ncensus = "no"', r"census should be 'declared' or 'if-declared'"),
+        ("[structure]\nnorm_epsilons = [nan]", r"mine\.toml: .* not JSON compliant"),
         ("base = 'strict'", r"base must be one of standard-ops, portable, and is 'strict'"),
-        ("[features]\ntypes = []", r"features is not a key of a policy"),
-        ("[openvino.operators]\nopset = [1]", r"openvino\.operators\.opset must be a list"),
+        ("[features]\ntypes = []", r"features is not a key here"),
+        ("[openvino.operators]\nopset = [1]", r"openvino\.operators\.opset\[0\] should be a text"),
         ("inputs = []\n[[outputs]]\nname = 'y'", r"outputs\[0\]\.types is missing; add it"),
         (
             "[[inputs]]\nname = 'x'\ntypes = []\nshape = ['channels']",
-            r"inputs\[0\]\.shape must be a list of numbers above 0, or of \*, batch",
+            r"inputs\[0\]\.shape may hold numbers and \*, batch, and holds channels",
         ),
-        ("inputs = 3", r"inputs must be tables, each under \[\[inputs\]\]"),
-        ("name = ''", r"name must be a text"),
+        ("[[inputs]]\nname = 'x'\ntypes = []\nshape = [0]", r"inputs\[0\]\.shape\[0\] should be"),
+        ("inputs = 3", r"inputs should be a list, and is 3"),
+        ("name = ''", r"name: String should have at least 1 character"),
         ("rank 4", r"is not TOML .* --show-policy"),
     ],
 )

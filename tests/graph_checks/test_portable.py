@@ -65,7 +65,10 @@ def written(name: str) -> Files:
 @pytest.mark.parametrize("tool", ["dynamo", "torchscript", "open", "openvino", "coreml"])
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name == "plain CNN" else pytest.mark.slow) for name in NAMES],
+    [
+        pytest.param(name, marks=[[], pytest.mark.slow, pytest.mark.full][place and 1 + place % 2])
+        for place, name in enumerate(NAMES)
+    ],
 )
 def test_a_file_of_another_tool_passes(name: str, tool: str) -> None:
     report = check_file(written(name)[tool])

@@ -14,8 +14,8 @@ from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY, PRECISIO
 from slide_deploy.graph_checks.graph import Graph
 from slide_deploy.graph_checks.weight_widths import weight_widths
 from tests import support
-from tests.graph_checks.damage import EDITORS, declare, node
 from tests.graph_checks.small_models import Files
+from tests.mutants.editing import EDITORS, declare, node
 from tests.support import Golden
 
 FORMATS = ("onnx", "openvino", "coreml")
@@ -61,9 +61,16 @@ def test_naming_every_operator_excuses_no_claim_of_float16(exported: Files) -> N
 
 
 @pytest.mark.parametrize(
-    ("format", "precision"), [("openvino", "float16"), ("coreml", "float16"), ("coreml", "mixed")]
+    ("format", "precision", "open_batch"),
+    [
+        ("openvino", "float16", False),
+        ("coreml", "mixed", False),
+        pytest.param("coreml", "float16", False, marks=pytest.mark.slow),
+        pytest.param("openvino", "float16", True, marks=pytest.mark.slow),
+        pytest.param("coreml", "float16", True, marks=pytest.mark.full),
+        pytest.param("coreml", "mixed", True, marks=pytest.mark.full),
+    ],
 )
-@pytest.mark.parametrize("open_batch", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_file_of_half_precision_passes_as_what_it_is_only(
     nano: Golden, format: str, precision: str, open_batch: bool
 ) -> None:

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from slide_deploy.graph_checks import Violation, check_file, check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
+from tests.graph_checks.quantised.quantisers import linear, palettes
 from tests.graph_checks.small_models import Files
 
 CLAIMS = ("float32", "float16", "mixed")
@@ -316,29 +317,11 @@ def test_an_ir_file_that_takes_bytes_keeps_its_precision(smallest: Files, tmp_pa
 # Core ML
 
 
-def linear(**options: Any) -> Callable[[Any, Any], Any]:
-    return lambda optimize, model: optimize.linear_quantize_weights(
-        model,
-        optimize.OptimizationConfig(
-            optimize.OpLinearQuantizerConfig(weight_threshold=0, **options)
-        ),
-    )
-
-
-def palettes(bits: int) -> Callable[[Any, Any], Any]:
-    return lambda optimize, model: optimize.palettize_weights(
-        model,
-        optimize.OptimizationConfig(
-            optimize.OpPalettizerConfig(mode="uniform", nbits=bits, weight_threshold=0)
-        ),
-    )
-
-
 COREML: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
-    "int8": (linear(mode="linear_symmetric"), "constexpr_affine_dequantize"),
-    "uint8": (linear(mode="linear", dtype="uint8"), "constexpr_affine_dequantize"),
-    "palette_8": (palettes(8), "constexpr_lut_to_dense"),
-    "palette_2": (palettes(2), "constexpr_lut_to_dense"),
+    "int8": (linear(0, mode="linear_symmetric"), "constexpr_affine_dequantize"),
+    "uint8": (linear(0, mode="linear", dtype="uint8"), "constexpr_affine_dequantize"),
+    "palette_8": (palettes(8, least=0), "constexpr_lut_to_dense"),
+    "palette_2": (palettes(2, least=0), "constexpr_lut_to_dense"),
 }
 
 

@@ -8,9 +8,9 @@ import onnx
 from onnx import numpy_helper
 
 from slide_deploy.graph_checks import RULES, Report, check_file, standard_ops
-from tests.graph_checks.damage import edit_onnx
 from tests.graph_checks.small_models import Files, branched_swin
 from tests.mutants.catalogue import CATALOGUE
+from tests.mutants.editing import edit_onnx
 from tests.mutants.mutant import REFUSED
 
 

@@ -40,7 +40,9 @@ def bugs_met(report: Report) -> list[str]:
     return [found.severity for found in report.violations if found.rule == "SD018"]
 
 
-@pytest.mark.parametrize("heads_and_tokens", [(8, 8), (8, 7), (7, 8)])
+@pytest.mark.parametrize(
+    "heads_and_tokens", [(8, 8), (8, 7), pytest.param((7, 8), marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("transposed_result", [True, False])
 @pytest.mark.parametrize("values", FORMS)
 @pytest.mark.parametrize("query", FORMS)
@@ -122,8 +124,13 @@ COINCIDENCES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("settings", COINCIDENCES)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(each, marks=pytest.mark.full if place % 2 else pytest.mark.slow)
+        for place, each in enumerate(COINCIDENCES)
+    ],
+)
 def test_what_we_write_is_right_where_sizes_coincide(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:

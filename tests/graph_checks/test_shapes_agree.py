@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto
 
 from slide_deploy.graph_checks import check_file
-from tests.graph_checks.damage import EDITORS, Element, layer, node, operation
 from tests.graph_checks.small_models import Files
+from tests.mutants.editing import EDITORS, Element, layer, node, operation
 
 
 def found(path: Path) -> list[str]:

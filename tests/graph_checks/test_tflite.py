@@ -141,7 +141,7 @@ def test_a_kind_of_operator_from_the_future_has_its_number(edited: Callable[[Edi
         (lambda model: graph(model).tensors[3].__setattr__("buffer", 10**6), "no buffer 1000000"),
         (lambda model: setattr(model, "subgraphs", []), "holds no network"),
         (lambda model: graph(model).__setattr__("inputs", np.array([-3])), "no tensor -3"),
-        (lambda model: nodes(model, "GELU")[0].__setattr__("opcodeIndex", 99), "operator 99"),
+        (lambda model: nodes(model, "GELU")[0].__setattr__("opcodeIndex", 99), "operator code 99"),
         (lambda model: added_tensor(model, "x", [2**20] * 3, 0, np.ones(3)), "absurd shape"),
         (lambda model: model.metadata[0].__setattr__("buffer", 10**6), "no buffer 1000000"),
     ],

@@ -139,7 +139,7 @@ def test_rows_and_columns_are_not_exchanged(tmp_path: Path, last: bool, suffix: 
     from slide_deploy.images.preprocessing import ImageInput
 
     image = ImageInput.read(session.image.shape, session.image.dtype, session.image.pixels)
-    seen = session.answers(image.load(tmp_path / "ramp.png"))["logits"]
+    seen = session.outputs(image.load(tmp_path / "ramp.png"))["logits"]
     seen = seen.reshape((*sides, 3)) if last else seen.reshape(3, *sides).transpose(1, 2, 0)
     assert (np.diff(seen[..., 0], axis=0) > 0).all()
     assert (np.diff(seen[..., 1], axis=1) > 0).all()
@@ -267,8 +267,8 @@ def test_other_inputs_are_refused(picture: Path, tmp_path: Path) -> None:
 
 def test_a_file_of_pixels_is_not_verified_with_normalised_images(tmp_path: Path) -> None:
     session = open_image_file(network(tmp_path / "n.onnx", "uint8"))
-    with pytest.raises(InputError, match="takes uint8 images and not float32 ones"):
-        session.answers(np.zeros((1, 3, 8, 8), np.float32))
+    with pytest.raises(InputError, match="takes uint8 images, not float32 ones"):
+        session.outputs(np.zeros((1, 3, 8, 8), np.float32))
 
 
 def test_numbers_that_are_not_finite_are_named(tmp_path: Path, picture: Path) -> None:

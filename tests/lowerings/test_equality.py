@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from slide_deploy.errors import InputError
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import FORMS, Lowering, lower
-from slide_deploy.lowerings.bands import bands
 from slide_deploy.lowerings.running_mean import RunningMean
+from slide_deploy.lowerings.strips import strips as cut
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from tests.support import random_attention, random_swin
 
@@ -73,9 +73,9 @@ def test_shares_that_vanish(form: str, scale: float) -> None:
         model[0].relative_position_bias_table.mul_(scale)
     folded, _ = reparameterize(model)
     maps = torch.randn(1, 8, 9, 7, generator=torch.Generator().manual_seed(0))
-    exact = lower(copy.deepcopy(folded).double(), Lowering("per-offset"))[0]
-    rows, (band,) = maps.double(), bands(9, 1, 1)
-    logits = exact.form.logits(exact.form.query(rows), exact.form.key(rows), band)
+    exact = lower(copy.deepcopy(folded).double(), Lowering("running-mean"))[0]
+    rows, (whole,) = maps.double(), cut(9, 1, 1)
+    logits = exact.form.logits(exact.form.query(rows), exact.form.key(rows), whole)
     spread = (logits.amax(dim=1) - logits.amin(dim=1)).max()
     assert spread > 80
     expected = copy.deepcopy(model).double()(rows)[0]
@@ -94,9 +94,18 @@ def test_the_steps_of_running_means_stay_between_0_and_1() -> None:
     assert steps.min() >= 0 and steps.max() <= 1
     # Against the shares: t[p] is what came before, of all so far.
     shares = logits.double().softmax(dim=1).cumsum(dim=1)
-    seen = shares[:, :-1] > 1e-30
+    seen = shares[:, 1:] > torch.finfo(torch.float32).eps  # the others are lost in rounding
     exact = shares[:, :-1] / shares[:, 1:]
     assert (steps - exact)[seen].abs().max() < 1e-6
+
+
+def test_running_means_in_float16_do_not_divide_nothing_by_nothing() -> None:
+    model = torch.nn.Sequential(random_attention(SlideAttentionConfig(8, 2))).eval()
+    form = lower(reparameterize(model)[0], Lowering("running-mean"))[0].form.half()
+    # The first shares vanish in float16, which holds no e^-30.
+    logits = torch.full((1, 9, 4), -30.0, dtype=torch.float16)
+    logits[:, -1] = 0
+    assert torch.equal(form.steps(logits), torch.zeros(1, 8, 4, dtype=torch.float16))
 
 
 def test_the_folded_model_is_untouched() -> None:

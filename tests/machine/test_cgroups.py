@@ -8,7 +8,7 @@ from slide_deploy.machine import cgroups, linux, usable_threads
 from tests.machine.trees import write, xeon
 
 
-def test_version_2_takes_the_tightest_of_a_group_and_its_ancestors(tmp_path: Path) -> None:
+def test_version_2_takes_the_lowest_limit_of_a_group_and_its_ancestors(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -26,7 +26,7 @@ def test_version_2_takes_the_tightest_of_a_group_and_its_ancestors(tmp_path: Pat
     assert cgroups.memory_left(tmp_path) == 192
 
 
-def test_version_1_has_a_tree_for_each_controller(tmp_path: Path) -> None:
+def test_version_1_has_one_tree_per_controller(tmp_path: Path) -> None:
     write(
         tmp_path,
         {

@@ -28,7 +28,7 @@ def test_a_server_is_read(tmp_path: Path) -> None:
     )
 
 
-def test_an_arm_board_is_named_after_its_cores_and_itself(tmp_path: Path) -> None:
+def test_an_arm_board_is_named_by_its_model_and_cores(tmp_path: Path) -> None:
     parts = ["0xd05"] * 4 + ["0xd0b"] * 2 + ["0x123"]
     write(
         tmp_path,
@@ -49,7 +49,7 @@ def test_an_arm_board_is_named_after_its_cores_and_itself(tmp_path: Path) -> Non
     assert found.virtual_machine is None
 
 
-def test_instructions_are_those_that_every_core_has() -> None:
+def test_instruction_sets_are_those_of_all_cores() -> None:
     cores = [{"flags": "avx2 avx512f"}, {"flags": "avx2"}]
     assert linux.instructions(cores) == ("avx2",)
 
@@ -70,7 +70,7 @@ def test_nonsense_leaves_facts_out_and_raises_nothing(tmp_path: Path, damage: st
         path.write_text(kept)
 
 
-def test_an_empty_file_system_tells_nothing(tmp_path: Path) -> None:
+def test_an_empty_file_system_gives_no_facts(tmp_path: Path) -> None:
     assert linux.read(tmp_path) == Hardware()
 
 

@@ -42,7 +42,7 @@ def test_facts_are_text() -> None:
     assert facts["instructions"] == "avx avx2"
 
 
-def test_threads_are_at_least_one_and_at_most_what_may_be_used() -> None:
+def test_threads_are_at_least_one_and_at_most_the_usable_cores() -> None:
     assert usable_threads(Hardware()) == 1
     assert usable_threads(Hardware(logical_cores=8, physical_cores=4)) == 4
     assert usable_threads(Hardware(logical_cores=8, physical_cores=4, usable_cores=3)) == 3
@@ -120,7 +120,7 @@ def test_a_mac_is_read_through_its_commands() -> None:
     )
 
 
-def test_an_intel_mac_spells_its_instructions_otherwise() -> None:
+def test_an_intel_mac_has_other_names_of_instruction_sets() -> None:
     values = {
         "machdep.cpu.features": "FPU SSE4.2 AVX1.0 FMA F16C",
         "machdep.cpu.leaf7_features": "AVX2 AVX512F AVX512VNNI",
@@ -132,7 +132,7 @@ def test_an_intel_mac_spells_its_instructions_otherwise() -> None:
     assert macos.virtual_machine(values.get) == "Rosetta 2"
 
 
-def test_a_mac_that_answers_nothing_is_unknown() -> None:
+def test_a_mac_whose_commands_fail_is_unknown() -> None:
     def refuse(*command: str) -> str:
         raise FileNotFoundError(command[0])
 

@@ -45,3 +45,12 @@ def weights_left_over(path: Path) -> None:
     """A thousand numbers that no operator refers to stand behind the weights."""
     file = weights_of(path)
     file.write_bytes(file.read_bytes() + bytes(range(250)) * 16)
+
+
+def replaced(path: Path) -> Path:
+    """The file, or every file of the package, holds something else."""
+    inner = path.rglob("*") if path.is_dir() else (path,)
+    for file in inner:
+        if file.is_file():
+            file.write_bytes(b"damaged")
+    return path

@@ -9,7 +9,7 @@ from onnx import ModelProto
 from tests.mutants.bases import Base, Rebuild
 from tests.mutants.litert_damage import in_model
 from tests.mutants.mlpackage_damage import Program, in_program
-from tests.mutants.mutant import FORMATS, Catcher, Mutant, by_format, rules
+from tests.mutants.mutant import DEVICES, FORMATS, Catcher, Mutant, by_format, rules
 from tests.mutants.network_damage import pooled_by, written_anew
 from tests.mutants.onnx_damage import in_graph
 from tests.mutants.weights import Edit, before_folding, in_weights
@@ -63,7 +63,7 @@ def file(
         return path
 
     catchers = by_format(caught_by) if isinstance(caught_by, str) else caught_by
-    formats = tuple(format for format in FORMATS if format in edits)
+    formats = tuple(format for format in (*FORMATS, *DEVICES) if format in edits)
     seen_by = rules(rule, catchers)
     return Mutant(name, description, damage, catchers, seen_by, formats, open_batch)
 

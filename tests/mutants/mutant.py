@@ -11,6 +11,8 @@ from tests.mutants.bases import Base
 NETWORKS: tuple[str, ...] = ("onnx", "openvino", "coreml")
 # Files are damaged in these.
 FORMATS: tuple[str, ...] = (*NETWORKS, "litert")
+# These have kinds of their own, as their libraries are in another environment.
+DEVICES: tuple[str, ...] = ("coreai", "executorch")
 
 REFUSED = "refused"
 

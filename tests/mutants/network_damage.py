@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slide_deploy.folding.surgery import replace_module
-from slide_deploy.lowerings.bands import Band
+from slide_deploy.lowerings.strips import Strip
 from slide_deploy.models.slide_swin import SlideSwin, SwinBlock
 from slide_deploy.models.window_attention import merge_windows, partition_windows, roll_maps
 from tests.mutants.bases import Base, Rebuild
@@ -125,7 +125,7 @@ def border_masked_out(model: nn.Module, trained: SlideSwin) -> nn.Module:
     mask = torch.where(inside > 0, 0.0, -torch.inf)[:, None]
     attention.register_buffer("mask", mask)
 
-    def attend(self: nn.Module, q: Tensor, k: Tensor, v: Tensor, band: Band) -> Tensor:
+    def attend(self: nn.Module, q: Tensor, k: Tensor, v: Tensor, strip: Strip) -> Tensor:
         split = (-1, config.head_dim, config.offsets, mask.shape[-1])
         queries = q.reshape(-1, config.head_dim, 1, mask.shape[-1])
         keys = attention.key_conv(k).reshape(split)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.measuring.worker import Worker
 from benchmarks.record import Candidate
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration
 from slide_deploy.backends.registry import targets_for
 from slide_deploy.files.companions import model_digest
 from slide_deploy.verification.reference_outputs.reference_file import (

@@ -15,7 +15,7 @@ NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 def drawn(module: nn.Module, seed: int = 0) -> nn.Module:
-    """With random weights and statistics, in evaluation mode."""
+    """A module with random weights and statistics, in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
@@ -62,7 +62,7 @@ def rep_vgg(dim: int = 8, outputs: int = 8, *, axes: int = 2, stride: int = 1, g
 
 
 def mobile_one(dim: int = 8, outputs: int = 8, *, size: int = 3, groups: int = 1, stride: int = 1):
-    """Vasu et al., 2022: several copies of the kernel, one 1x1, the input itself."""
+    """Vasu et al., 2022: several copies of the kernel, one 1x1 and the input itself."""
     branches = [conv_bn(dim, outputs, size, groups=groups, stride=stride) for _ in range(4)]
     if size > 1:
         branches.append(conv_bn(dim, outputs, 1, groups=groups, stride=stride))
@@ -72,7 +72,7 @@ def mobile_one(dim: int = 8, outputs: int = 8, *, size: int = 3, groups: int = 1
 
 
 class MobileOneBlock(nn.Module):
-    """Depthwise 3x3, then pointwise, an activation behind each."""
+    """Depthwise 3x3, then pointwise, each followed by an activation."""
 
     def __init__(self, dim: int = 8, outputs: int = 8) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ def ac_net(dim: int = 8, outputs: int = 8, size: int = 3):
 
 
 class RepConv(nn.Module):
-    """Wang et al., 2022: as RepVGG, without the input itself where it stands in a sum."""
+    """Wang et al., 2022: as RepVGG, but without the input itself inside a sum."""
 
     def __init__(self, dim: int = 8, outputs: int = 8, groups: int = 1) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class RepConv(nn.Module):
 
 
 class ELan(nn.Module):
-    """E-ELAN: stacked convolutions, whose values are put beside each other; RepConv behind."""
+    """E-ELAN: stacked convolutions whose outputs are concatenated, followed by RepConv."""
 
     def __init__(self, dim: int = 8) -> None:
         super().__init__()

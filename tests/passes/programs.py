@@ -1,4 +1,4 @@
-"""Networks as programs before and after a pass."""
+"""Compare the program of a network before and after a pass."""
 
 import copy
 
@@ -17,7 +17,7 @@ def program_of(model: nn.Module, *inputs: Tensor, **settings: object) -> Exporte
 
 
 def rewritten(program: ExportedProgram, name: str) -> tuple[ExportedProgram, PassReport]:
-    """What one pass makes of a program."""
+    """Run one pass; returns the new program and the report."""
     after, (report,) = run_passes(program, (name,))
     return after, report
 
@@ -32,7 +32,7 @@ def names(program: ExportedProgram) -> list[str]:
 
 
 def is_unchanged(before: ExportedProgram, after: ExportedProgram) -> bool:
-    """Whether a program is another, but for what no answer depends on."""
+    """Whether two programs are equal after dead code is removed."""
     cleaned, _ = run_passes(before, ())
     return (
         after.graph_module.code == cleaned.graph_module.code
@@ -46,7 +46,7 @@ def convolutions(program: ExportedProgram) -> int:
 
 
 def largest_difference(before: ExportedProgram, after: ExportedProgram, *inputs: Tensor) -> float:
-    """Of all answers, over the largest value where that exceeds 1."""
+    """Largest difference of all outputs, relative to the largest value where that exceeds 1."""
     with torch.no_grad():
         ours, theirs = (
             torch.utils._pytree.tree_leaves(program.module()(*map(copy.copy, inputs)))

@@ -1,4 +1,4 @@
-"""Networks as programs in float64, and what passes make of them."""
+"""Trace networks in float64 and compare them before and after passes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ def program(
     """A module with random weights, traced in float64.
 
     Args:
-        module: its weights are drawn anew.
-        shapes: of its inputs, with the batch.
+        module: the network; its weights are replaced by random ones.
+        shapes: shapes of its inputs, including the batch.
         open_batch: whether the first size of every input is open.
-        seed: of the weights.
+        seed: seed of the weights.
     """
     module = randomise(module, seed).double()
     batch = Dim("batch", min=1, max=MAX_BATCH)
@@ -47,14 +47,14 @@ def inputs(shapes: Sequence[tuple[int, ...]], seed: int = 1) -> tuple[Tensor, ..
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What passes made of a program.
+    """The result of passes over a program.
 
     Attributes:
-        program: behind the passes.
-        report: of the last pass.
-        before: how many of each operator there were.
-        after: how many there are.
-        error: largest difference of an answer, over its largest value.
+        program: the rewritten program.
+        report: report of the last pass.
+        before: number of each operator before the passes.
+        after: number of each operator afterwards.
+        error: largest difference of an output, relative to its largest value.
     """
 
     program: ExportedProgram
@@ -67,17 +67,17 @@ class Rewritten:
 def rewritten(
     given: ExportedProgram, *names: str, shapes: Sequence[tuple[int, ...]] = ()
 ) -> Rewritten:
-    """Run passes over a program and compare what it answers.
+    """Run passes over a program and compare its outputs.
 
     Args:
         given: the program.
-        names: of the passes.
-        shapes: of the inputs to compare with; those that were traced if there are none.
+        names: names of the passes.
+        shapes: shapes of the inputs to compare with; those of the trace if empty.
     """
     assert given.example_inputs is not None
     sizes = tuple(shapes) or tuple(tuple(each.shape) for each in given.example_inputs[0])
     new, reports = run_passes(given, names)
-    pairs = zip(_answers_before(given, sizes), _answers(new, inputs(sizes)), strict=True)
+    pairs = zip(_outputs_before(given, sizes), _outputs(new, inputs(sizes)), strict=True)
     error = 0.0
     for old, now in pairs:
         assert old.shape == now.shape and old.dtype == now.dtype
@@ -86,17 +86,17 @@ def rewritten(
 
 
 @cache
-def _answers_before(given: ExportedProgram, shapes: tuple[tuple[int, ...], ...]) -> list[Tensor]:
-    return _answers(given, inputs(shapes))
+def _outputs_before(given: ExportedProgram, shapes: tuple[tuple[int, ...], ...]) -> list[Tensor]:
+    return _outputs(given, inputs(shapes))
 
 
-def _answers(given: ExportedProgram, values: tuple[Tensor, ...]) -> list[Tensor]:
-    answer: Any = given.module()(*values)
-    return [answer] if isinstance(answer, Tensor) else list(answer)
+def _outputs(given: ExportedProgram, values: tuple[Tensor, ...]) -> list[Tensor]:
+    output: Any = given.module()(*values)
+    return [output] if isinstance(output, Tensor) else list(output)
 
 
 def operators(given: ExportedProgram) -> Counter[str]:
-    """How many of each operator of ATen a program has, without overloads."""
+    """Count each ATen operator of a program, without overloads."""
     return Counter(
         node.target._schema.name.partition("::")[2]
         for node in given.graph.nodes
@@ -105,7 +105,7 @@ def operators(given: ExportedProgram) -> Counter[str]:
 
 
 def ranks(given: ExportedProgram) -> int:
-    """The most axes of a value that is computed."""
+    """The largest rank of a computed value."""
     return max(
         value.ndim
         for node in given.graph.nodes

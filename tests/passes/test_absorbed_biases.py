@@ -1,4 +1,4 @@
-"""Biases of projections in their weights, behind a normalisation that adds 1."""
+"""The bias of a projection is absorbed into its weights, behind a normalisation that adds 1."""
 
 import copy
 
@@ -57,7 +57,7 @@ LEFT = {
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_it_is_left(name: str) -> None:
+def test_the_biases_are_left_unchanged(name: str) -> None:
     net, passes = LEFT[name]
     found = rewritten(program(net, (2, 6, 8)), *passes)
     assert not found.report.changes and found.error < LIMIT
@@ -73,20 +73,20 @@ def test_float32_rounding_grows_by_less_than_two(size: float, shift: float) -> N
     wanted = copy.deepcopy(net).double()(tokens.double())
 
     def error(exported: torch.export.ExportedProgram) -> float:
-        answer: Tensor = exported.module()(tokens)
-        return float((answer.double() - wanted).square().mean().sqrt())
+        output: Tensor = exported.module()(tokens)
+        return float((output.double() - wanted).square().mean().sqrt())
 
     assert error(after) <= 2 * error(before)
 
 
-def test_biases_that_are_large_beside_weights_are_left() -> None:
+def test_large_biases_are_left_unchanged() -> None:
     net, tokens = layer(10.0, 0.0)
     _, (report,) = run_passes(torch.export.export(net, (tokens,)), ("absorbed_biases",))
     assert not report.changes and "large" in report.refusals[0].why
 
 
 def layer(size: float, shift: float) -> tuple[nn.Module, Tensor]:
-    """A normalisation and a projection whose weights are 1 together, in float32."""
+    """A normalisation and a projection whose weights have norm 1, in float32."""
     generator = torch.Generator().manual_seed(0)
     net = nn.Sequential(nn.LayerNorm(96, elementwise_affine=False), nn.Linear(96, 384)).eval()
     with torch.no_grad():

@@ -9,7 +9,7 @@ from tests.passes.transformers import WindowBlock
 
 
 class Added(nn.Module):
-    """A value of 4 windows, 3 heads and 5 positions a batch, and constants."""
+    """A value of 4 windows, 3 heads and 5 positions per image, and constants."""
 
     def __init__(self, way) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ JOINED = {
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("name", JOINED)
-def test_one_constant_is_added(name: str, batch: int) -> None:
+def test_one_added_constant_is_left(name: str, batch: int) -> None:
     given = program(Added(JOINED[name]), (4 * batch, 3, 5, 5))
     found = rewritten(given, "constants", "added_constants")
     assert found.report.changes
@@ -65,7 +65,7 @@ def test_windows_of_an_open_batch_stay_in_four_axes() -> None:
 LEFT = {
     "one constant": lambda net, x: x + net.bias,
     "read between": lambda net, x: (x + net.bias).relu() + (x + net.bias + net.row),
-    "an answer between": lambda net, x: (x + net.bias, x * 2),
+    "an output between": lambda net, x: (x + net.bias, x * 2),
     "a product between": lambda net, x: (x + net.bias) * 2 + net.row,
     "a transpose between": lambda net, x: (x + net.bias).transpose(2, 3) + net.row,
     "whole numbers": lambda net, x: (x > 0).long() + 1 + 2,
@@ -73,14 +73,14 @@ LEFT = {
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_it_is_left(name: str) -> None:
+def test_the_constants_are_left_unchanged(name: str) -> None:
     found = rewritten(program(Added(LEFT[name]), (4, 3, 5, 5)), "duplicates", "added_constants")
     if name == "read between":  # it is computed once, and read twice
         assert found.after["add"] == 3
     assert not found.report.changes
 
 
-def test_the_file_does_not_grow_much() -> None:
+def test_a_much_larger_constant_is_refused() -> None:
     class Wide(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""A product of tokens and its bias as two operators."""
+"""A matmul of tokens with a bias becomes a matmul and an addition."""
 
 import pytest
 from torch import nn
@@ -14,7 +14,7 @@ def test_the_bias_has_the_rank_of_the_tokens(shape: tuple[int, ...]) -> None:
     assert found.error < LIMIT
 
 
-def test_rows_and_products_without_bias_are_left() -> None:
+def test_matrices_and_matmuls_without_bias_are_left_unchanged() -> None:
     for layer, shape in ((nn.Linear(8, 5), (2, 8)), (nn.Linear(8, 5, bias=False), (2, 3, 8))):
         found = rewritten(program(layer, shape), "biases_apart")
         assert not found.report.changes and found.before == found.after

@@ -1,4 +1,4 @@
-"""Tokens between convolutions are written on maps; everything else is left."""
+"""Tokens between convolutions become NCHW feature maps; everything else stays."""
 
 from collections import Counter
 
@@ -32,7 +32,7 @@ def names(program: ExportedProgram) -> Counter[str]:
 
 
 def rewritten(model: nn.Module, *inputs: Tensor, batch: bool = False) -> Counter[str]:
-    """Rewrite a network in float64, see that it answers alike, and count its operators."""
+    """Rewrite a network in float64, check its outputs, and count its operators."""
     model = randomise(model).double()
     inputs = tuple(each.double() for each in inputs)
     examples = tuple(torch.cat([each, each]) for each in inputs) if batch else inputs
@@ -43,10 +43,10 @@ def rewritten(model: nn.Module, *inputs: Tensor, batch: bool = False) -> Counter
         given = tuple(each[:1].expand(size, *each.shape[1:]).contiguous() for each in inputs)
         given = tuple(each + torch.randn_like(each) for each in given)
         with torch.no_grad():
-            answers, expected = written.module()(*given), model(*given)
-        answers = answers if isinstance(answers, tuple | list) else [answers]
+            outputs, expected = written.module()(*given), model(*given)
+        outputs = outputs if isinstance(outputs, tuple | list) else [outputs]
         expected = expected if isinstance(expected, tuple | list) else [expected]
-        for ours, theirs in zip(answers, expected, strict=True):
+        for ours, theirs in zip(outputs, expected, strict=True):
             assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
             assert (ours - theirs).abs().max() < 1e-12 * max(1, theirs.abs().max())
     again, (report,) = run_passes(written, ("channels_first",))
@@ -60,7 +60,7 @@ def transposes(found: Counter[str]) -> int:
 
 
 class ConvBlock(nn.Module):
-    """A block as ConvNeXt has it: depthwise convolution, normalisation, two projections."""
+    """A block of ConvNeXt: depthwise convolution, normalisation, two projections."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class ConvBlock(nn.Module):
 
 
 class MapNorm(nn.Module):
-    """A normalisation of the channels of a map."""
+    """A normalisation over the channels of a feature map."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ def test_blocks_between_convolutions_have_no_transpose(batch: bool) -> None:
 
 
 class TokenBlock(nn.Module):
-    """An attention between tokens: nothing gains by maps here."""
+    """An attention between tokens, which gains nothing in NCHW."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -137,8 +137,8 @@ def test_tokens_stay_tokens_where_attention_needs_them() -> None:
     assert after["layer_norm"] == before["layer_norm"] == 2
     assert after["linear"] == before["linear"] == 5
     assert {change.what for change in report.changes} <= {
-        "1 operator on maps",
-        "2 operators on maps",
+        "1 operator rewritten for NCHW feature maps",
+        "2 operators rewritten for NCHW feature maps",
     }
 
 
@@ -171,7 +171,7 @@ class Merging(nn.Module):
     ],
     ids=["Swin", "backwards", "3 x 3"],
 )
-def test_patch_merging_is_a_convolution_in_steps(side: int, order: list, norm: bool) -> None:
+def test_patch_merging_becomes_a_strided_convolution(side: int, order: list, norm: bool) -> None:
     model = Merging(4, order, side, norm)
     for norm_layer in (each for each in model.modules() if isinstance(each, nn.LayerNorm)):
         norm_layer.elementwise_affine = False
@@ -181,7 +181,7 @@ def test_patch_merging_is_a_convolution_in_steps(side: int, order: list, norm: b
     assert not found["slice"] + found["cat"] + found["linear"]
 
 
-def test_cells_that_are_not_all_there_are_no_patch_merging() -> None:
+def test_incomplete_cells_are_no_patch_merging() -> None:
     model = Merging(4, [(0, 0), (1, 0), (0, 0), (1, 1)], 2, norm=False)
     found = rewritten(model, torch.randn(2, 4, 12, 18))
     assert found["slice"] == 8
@@ -189,11 +189,11 @@ def test_cells_that_are_not_all_there_are_no_patch_merging() -> None:
 
 
 class Odd(nn.Module):
-    """Slices, pads, sums of every kind, several readers, and answers from within a stretch."""
+    """Slices, pads, all kinds of sums, several readers, and outputs inside a rewritten stretch."""
 
-    def __init__(self, answers: bool) -> None:
+    def __init__(self, outputs: bool) -> None:
         super().__init__()
-        self.answers = answers
+        self.outputs = outputs
         self.conv, self.last = nn.Conv2d(4, 6, 3), nn.Conv2d(12, 4, 3)
         self.linear, self.norm = nn.Linear(6, 6), nn.LayerNorm(6)
         self.by_place = nn.Parameter(torch.randn(1, 5, 7, 6))
@@ -210,17 +210,17 @@ class Odd(nn.Module):
         padded = functional.pad(cut, (0, 0, 1, 1, 0, 2), value=0.5)
         both = torch.cat([padded, torch.maximum(padded, padded * 0.5)], dim=-1)
         last = self.last(both.permute(0, 3, 1, 2))
-        return (last, tokens, rows.sum(dim=2), again) if self.answers else (last,)
+        return (last, tokens, rows.sum(dim=2), again) if self.outputs else (last,)
 
 
 @pytest.mark.parametrize("batch", [False, True])
-def test_values_that_are_read_elsewhere_and_answers_keep_their_layout(batch: bool) -> None:
-    assert not transposes(rewritten(Odd(answers=False), torch.randn(1, 4, 7, 9), batch=batch))
-    assert transposes(rewritten(Odd(answers=True), torch.randn(1, 4, 7, 9), batch=batch))
+def test_outputs_and_values_with_other_readers_keep_their_layout(batch: bool) -> None:
+    assert not transposes(rewritten(Odd(outputs=False), torch.randn(1, 4, 7, 9), batch=batch))
+    assert transposes(rewritten(Odd(outputs=True), torch.randn(1, 4, 7, 9), batch=batch))
 
 
 class Returned(nn.Module):
-    """The map that enters is an answer, and so is the one that leaves."""
+    """The first feature map is an output of the network, and so is the last one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -233,12 +233,12 @@ class Returned(nn.Module):
         return maps, rows, last, last.permute(0, 2, 3, 1)
 
 
-def test_maps_that_are_answers() -> None:
+def test_feature_maps_that_are_outputs() -> None:
     rewritten(Returned(), torch.randn(1, 3, 6, 5))
 
 
 class Dropping(nn.Module):
-    """A dropout that is active whatever the mode."""
+    """A dropout that is active in every mode."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -249,13 +249,13 @@ class Dropping(nn.Module):
         return rows.permute(0, 3, 1, 2)
 
 
-def test_an_active_dropout_stays() -> None:
+def test_active_dropout_stays() -> None:
     program = program_of(Dropping(), torch.randn(1, 4, 6, 5))
     assert names(run_passes(program, ("channels_first",))[0])["dropout"] == 1
 
 
 class Open(nn.Module):
-    """Maps whose height and width are open, from which tokens are made."""
+    """Feature maps of open height and width that become tokens."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -267,7 +267,7 @@ class Open(nn.Module):
         return tokens.transpose(1, 2).reshape(maps.shape)
 
 
-def test_maps_of_open_sizes_are_left() -> None:
+def test_feature_maps_of_open_sizes_are_left_unchanged() -> None:
     open_sizes = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     image = torch.randn(1, 3, 8, 6)
     program = torch.export.export(Open().eval(), (image,), dynamic_shapes=(open_sizes,))
@@ -277,7 +277,7 @@ def test_maps_of_open_sizes_are_left() -> None:
 
 
 class Placed(nn.Module):
-    """Two tokens, to which as many computed rows are added as the batch that was traced has."""
+    """Two tokens plus as many computed rows as the batch of the trace."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -289,7 +289,7 @@ class Placed(nn.Module):
 
 
 def test_an_open_batch_stays_open() -> None:
-    """Also where a size of something else is that of the batch of the trace."""
+    """An open batch stays open even if another size equals the batch of the trace."""
     program = program_of(Placed(), torch.randn(2, 3, 1, 2), batch=True)
     for passes in (("channels_first",), *(format.passes for format in known_formats())):
         written, _ = run_passes(program, passes)
@@ -297,7 +297,7 @@ def test_an_open_batch_stays_open() -> None:
         assert not image.meta["val"].shape[0].node.expr.is_number
 
 
-QUICK = 4  # of the forms; the last two take longest
+QUICK, LONG = 2, 6  # of the forms, each with one of the settings and again with another
 SETTINGS = [
     {},
     {"image_size": (64, 32), "ape": True},
@@ -313,13 +313,13 @@ SETTINGS = [
         pytest.param(
             form,
             SETTINGS[place % len(SETTINGS)],
-            marks=() if place < QUICK else pytest.mark.slow,
+            marks=() if place < QUICK else pytest.mark.slow if place < LONG else pytest.mark.full,
         )
         for place, form in enumerate([*FORMS, *FORMS])
     ],
 )
 def test_slide_swin(form: str, settings: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All slide stages on maps, as if a normalisation there cost next to nothing."""
+    """All slide stages become NCHW feature maps if a normalisation costs almost nothing."""
     monkeypatch.setattr(stretches, "_NORMALISATION", 0.2)
     model = random_swin(**{"window_size": 1} | settings).double()
     for index, norm in enumerate(
@@ -333,8 +333,8 @@ def test_slide_swin(form: str, settings: dict, monkeypatch: pytest.MonkeyPatch) 
         program = program_of(lower(whole, Lowering(form, 2)), image)
         written, _ = run_passes(program, ("channels_first",))
         with torch.no_grad():
-            answers, expected = written.module()(image), trunk(image)
-        for ours, theirs in zip(answers, expected, strict=True):
+            outputs, expected = written.module()(image), trunk(image)
+        for ours, theirs in zip(outputs, expected, strict=True):
             assert (ours - theirs).abs().max() < 1e-12 * max(1, theirs.abs().max())
     if form in ON_MAPS and trunk.config.num_slide_stages == 3:
         assert not transposes(names(written))
@@ -342,8 +342,8 @@ def test_slide_swin(form: str, settings: dict, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("mean", [0.0, 30.0, -1e3])
 @pytest.mark.parametrize("affine", [True, False])
-def test_a_mean_that_is_far_larger_than_the_deviation(mean: float, affine: bool) -> None:
-    """In float32: what is lost is what the input itself is rounded to, not its square."""
+def test_a_mean_far_larger_than_the_deviation_costs_no_precision(mean: float, affine: bool) -> None:
+    """In float32 the error is that of rounding the input, not that of its square."""
     norm = randomise(nn.LayerNorm(16, elementwise_affine=affine))
     maps = mean + torch.randn(1, 16, 50, 50, generator=torch.Generator().manual_seed(0))
 
@@ -370,7 +370,7 @@ def test_a_mean_that_is_far_larger_than_the_deviation(mean: float, affine: bool)
 
 
 class Means(nn.Module):
-    """Rows between a map and a map, and means of all, of a part and of another type."""
+    """Rows between feature maps, and means over all axes, over some, and in another type."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -388,7 +388,7 @@ def test_means_of_all_kinds() -> None:
     rewritten(Means(), torch.randn(2, 6, 4, 4, generator=torch.Generator().manual_seed(0)))
 
 
-def test_what_is_read_as_it_lies_in_memory() -> None:
+def test_values_whose_memory_layout_is_read_stay() -> None:
     class Windows(nn.Module):
         def forward(self, maps: Tensor) -> tuple[Tensor, ...]:
             rows = maps.exp().permute(0, 2, 3, 1).neg().contiguous()

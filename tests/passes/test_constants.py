@@ -1,4 +1,4 @@
-"""What is computed from weights alone is computed once."""
+"""Values that depend on weights alone become constants."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tests.passes.transformers import NETWORKS
 
 
 class With(nn.Module):
-    """A weight, an input, and what a function makes of them."""
+    """Applies a function to a weight and an input."""
 
     def __init__(self, way, size: tuple[int, ...] = (9, 4)) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ COMPUTED = {
 }
 
 
-def test_a_constant_is_read_by_what_is_computed_of_it_as_well() -> None:
+def test_later_constants_read_earlier_ones() -> None:
     def way(net, x):
         mask = torch.where(net.index > 3, 0.0, -100.0).to(x.dtype)
         large = mask.repeat(64, 64)  # more than the file may grow by
@@ -42,7 +42,7 @@ def test_a_constant_is_read_by_what_is_computed_of_it_as_well() -> None:
 
 
 @pytest.mark.parametrize("name", COMPUTED)
-def test_it_becomes_a_constant(name: str) -> None:
+def test_a_value_of_weights_alone_becomes_a_constant(name: str) -> None:
     found = rewritten(program(With(COMPUTED[name]), (2, 4, 6, 6), open_batch=True), "constants")
     assert found.report.changes and found.error == 0
     assert sum(found.after.values()) < sum(found.before.values())
@@ -52,13 +52,13 @@ LEFT = {
     "read from the input": lambda net, x: x + x.mean(),
     "random numbers": lambda net, x: x + 0 * torch.rand(6),
     "a weight itself": lambda net, x: x + net.table.sum() * 0 if False else x * 2,
-    "an answer": lambda net, x: (x * 2, net.table * 2),
+    "an output": lambda net, x: (x * 2, net.table * 2),
     "a size that is open": lambda net, x: x + torch.arange(x.shape[0])[:, None, None, None],
 }
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_it_is_left(name: str) -> None:
+def test_other_values_are_left_unchanged(name: str) -> None:
     found = rewritten(program(With(LEFT[name]), (2, 4, 6, 6), open_batch=True), "constants")
     assert not found.report.changes
     assert found.before == found.after
@@ -86,7 +86,7 @@ def test_weights_that_are_needed_anyway_do_not_pay_for_a_constant() -> None:
     assert not found.report.changes and found.report.refusals
 
 
-def test_windows_pick_no_bias_at_run_time() -> None:
+def test_windows_select_no_bias_at_run_time() -> None:
     make, shape = NETWORKS["windows"]
     found = rewritten(program(make(), (2, *shape), open_batch=True), "constants")
     assert found.before["index"] == 3 and found.after["index"] == 0

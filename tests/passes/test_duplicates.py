@@ -1,4 +1,4 @@
-"""Operators that compute nothing, and operators that compute the same, once."""
+"""Operators that change nothing are removed, and equal operators are computed once."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ NOTHING = {
 
 
 @pytest.mark.parametrize("name", NOTHING)
-def test_what_computes_nothing_is_gone(name: str) -> None:
+def test_operators_that_change_nothing_are_removed(name: str) -> None:
     found = rewritten(program(Way(NOTHING[name]), SHAPE, open_batch=True), NAME)
     assert {each for each in found.after if found.after[each]} <= {
         *("sin", "sym_size", "_assert_tensor_metadata")
@@ -60,7 +60,7 @@ ONCE = {
 
 
 @pytest.mark.parametrize("name", ONCE)
-def test_what_is_computed_twice_is_computed_once(name: str) -> None:
+def test_equal_operators_are_computed_once(name: str) -> None:
     way, operator, count = ONCE[name]
     found = rewritten(program(Way(way), SHAPE, open_batch=True), NAME)
     assert found.after[operator] == count < found.before[operator]
@@ -74,15 +74,15 @@ LEFT = {
     "rounded down": lambda net, x: torch.div(x, 1, rounding_mode="floor").sin(),
     "a part of an axis": lambda net, x: x[:, 1:].sin(),
     "another order": lambda net, x: x.transpose(1, 2).sin(),
-    "an answer": lambda net, x: x + 0,
-    "equal answers": lambda net, x: (x.sin(), x.sin()),
+    "an output": lambda net, x: x + 0,
+    "equal outputs": lambda net, x: (x.sin(), x.sin()),
     "numbers of another type": lambda net, x: (x * 2, x * 2.5, x.sum(1), x.sum(1, keepdim=True)),
     "reshaped": lambda net, x: x.flatten(1).sin(),
 }
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_it_is_left(name: str) -> None:
+def test_other_operators_are_left_unchanged(name: str) -> None:
     found = rewritten(program(Way(LEFT[name]), SHAPE, open_batch=True), NAME)
     assert not found.report.changes
     assert found.before == found.after and found.error == 0
@@ -97,8 +97,8 @@ def test_random_numbers_are_drawn_as_often_as_before() -> None:
     assert operators(new)["rand"] == 2
 
 
-def test_a_view_of_what_lies_otherwise_behind_a_copy() -> None:
-    """The copy laid the transposed value out row by row; without it a view would fail."""
+def test_a_view_behind_a_removed_copy_becomes_a_reshape() -> None:
+    """The copy made the transposed value contiguous; without it a view would fail."""
     way = lambda net, x: x.transpose(1, 2).contiguous().view(-1, 12).sin()  # noqa: E731
     found = rewritten(program(Way(way), SHAPE, open_batch=True), NAME)
     assert found.report.changes and found.error == 0
@@ -113,7 +113,7 @@ MEMORY = {
 
 @pytest.mark.parametrize("name", MEMORY)
 @pytest.mark.parametrize("passed", [NAME, "movements"])
-def test_a_copy_stays_where_it_is_read_as_it_lies_in_memory(name: str, passed: str) -> None:
+def test_a_copy_whose_memory_layout_is_read_stays(name: str, passed: str) -> None:
     def way(net, x):
         return MEMORY[name](x.transpose(1, 2).contiguous().sin().clone()) * 2
 
@@ -121,7 +121,7 @@ def test_a_copy_stays_where_it_is_read_as_it_lies_in_memory(name: str, passed: s
     assert found.error == 0
 
 
-def test_what_is_read_as_it_lies_in_memory_is_laid_out_anew() -> None:
+def test_an_operand_whose_memory_layout_is_read_gets_a_copy() -> None:
     def way(net, x):
         return x.transpose(1, 2).contiguous().as_strided((2, 6, 2, 2), (24, 4, 2, 1)) * 2
 

@@ -1,4 +1,4 @@
-"""Selections in front of the work whose other results nobody reads."""
+"""Selections move in front of the work, so that only the selected part is computed."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ TOKENS = (2, 6, 8)
 
 
 class Net(nn.Module):
-    """Layers, and a function that puts them together."""
+    """Layers, and a function that combines them."""
 
     def __init__(self, way) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ MOVED = {
 
 @pytest.mark.parametrize("name", MOVED)
 @pytest.mark.parametrize("open_batch", [False, True])
-def test_it_moves(name: str, open_batch: bool) -> None:
+def test_the_selection_moves(name: str, open_batch: bool) -> None:
     if open_batch and name == "of an image of a batch":
         pytest.skip("two batches are one there")
     given = program(Net(MOVED[name]), TOKENS, open_batch=open_batch)
@@ -73,12 +73,12 @@ def test_it_moves(name: str, open_batch: bool) -> None:
 
 
 def rows(found: Rewritten, operator: str) -> list[int]:
-    """How many rows each operator of a name computes, in order."""
+    """Number of rows that each operator of a name computes, in program order."""
     nodes = [node for node in found.program.graph.nodes if (c := call(node)) and c.name == operator]
     return [int(shape(node)[-2]) for node in nodes]
 
 
-def test_only_the_last_block_is_spared_and_only_where_nobody_reads() -> None:
+def test_only_unread_rows_of_the_last_block_are_skipped() -> None:
     found = rewritten(program(Net(MOVED["two blocks"]), TOKENS), NAME)
     # q, k, v, the last projection and two of the MLP, twice.
     assert rows(found, "linear") == [6, 6, 6, 6, 6, 6, 1, 6, 6, 1, 1, 1]
@@ -99,13 +99,13 @@ STAYS = {
     "every second": lambda net, x: net.one(x)[:, ::2],
     "what else is read": lambda net, x: (lambda y: y[:, 0] + y.mean(1))(net.one(x)),
     "several rows apart": lambda net, x: (lambda y: y[:, 0] + y[:, 1])(net.one(x)),
-    "an answer": lambda net, x: (lambda y: (y, y[:, 0]))(net.one(x)),
+    "an output": lambda net, x: (lambda y: (y, y[:, 0]))(net.one(x)),
     "rows cut anew": lambda net, x: x.exp().reshape(2, 8, 6)[:, 0],
 }
 
 
 @pytest.mark.parametrize("name", STAYS)
-def test_it_stays(name: str) -> None:
+def test_the_selection_stays(name: str) -> None:
     found = rewritten(program(Net(STAYS[name]), TOKENS), NAME)
     assert found.error < LIMIT
     assert not found.report.changes
@@ -122,7 +122,7 @@ def test_attention_of_torch(causal: bool) -> None:
     assert rows(found, "linear") == ([6, 6, 6] if causal else [1, 6, 6])
 
 
-def test_the_operand_of_a_product_with_itself_keeps_its_rows() -> None:
+def test_the_operand_of_a_matmul_with_itself_keeps_its_rows() -> None:
     def way(net: Net, x: Tensor) -> Tensor:
         y = net.one(x)
         return (y @ y.mT)[:, 0]
@@ -142,7 +142,7 @@ def test_a_value_that_is_its_own_weight_keeps_its_rows() -> None:
     assert found.error < LIMIT
 
 
-def test_chains_of_any_length() -> None:
+def test_selections_move_along_chains_of_any_length() -> None:
     class Deep(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,17 +1,17 @@
-"""Factors behind a projection in its weights."""
+"""Factors behind a projection move into its weights."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.passes.rewriting import LIMIT, program, rewritten
-from tests.passes.transformers import NETWORKS, ApartAttention, PackedAttention
+from tests.passes.transformers import NETWORKS, PackedAttention, SeparateAttention
 
 NAME = "factors"
 
 
 class Behind(nn.Module):
-    """A layer, and what a function does to what it answers."""
+    """A layer, and a function of its output."""
 
     def __init__(self, way, layer: nn.Module | None = None) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ MOVED = {
 
 
 @pytest.mark.parametrize("name", MOVED)
-def test_it_moves(name: str) -> None:
+def test_the_factor_moves_into_the_projection(name: str) -> None:
     given = program(Behind(MOVED[name]), (2, 5, 8), open_batch=True)
     found = rewritten(given, "constants", NAME)
     assert found.report.changes
@@ -54,7 +54,7 @@ def test_it_moves(name: str) -> None:
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_it_moves_into_a_convolution(groups: int) -> None:
+def test_the_factor_moves_into_a_convolution(groups: int) -> None:
     layer = nn.Conv2d(8, 12, 3, padding=1, groups=groups)
     net = Behind(lambda net, y, x: y * net.gamma[:, None, None], layer)
     found = rewritten(program(net, (2, 8, 5, 4)), "constants", NAME)
@@ -64,7 +64,7 @@ def test_it_moves_into_a_convolution(groups: int) -> None:
 LEFT = {
     "somebody else reads it": lambda net, y, x: y * 0.5 + y,
     "the parts overlap": lambda net, y, x: y[..., :4] * 0.3 + y[..., 2:6],
-    "an answer": lambda net, y, x: (y, y * 0.5),
+    "an output": lambda net, y, x: (y, y * 0.5),
     "behind an activation": lambda net, y, x: y.relu() * 0.5,
     "each position": lambda net, y, x: y.transpose(1, 2) * torch.arange(1.0, 6, dtype=y.dtype),
     "it is computed": lambda net, y, x: y * x.mean(),
@@ -80,7 +80,7 @@ LEFT = {
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_it_is_left(name: str) -> None:
+def test_the_factor_is_left_unchanged(name: str) -> None:
     found = rewritten(program(Behind(LEFT[name]), (2, 5, 8)), "constants", NAME)
     assert not found.report.changes
     assert found.error < LIMIT
@@ -94,13 +94,13 @@ def test_the_scale_of_attention(order: str) -> None:
         assert found.after["mul"] == 0 and found.error < LIMIT
 
 
-def test_the_scale_of_projections_apart() -> None:
-    found = rewritten(program(ApartAttention(8, 2), (2, 5, 8)), NAME)
+def test_the_scale_of_separate_projections() -> None:
+    found = rewritten(program(SeparateAttention(8, 2), (2, 5, 8)), NAME)
     assert found.after["div"] == 0 and found.error < LIMIT
 
 
 @pytest.mark.parametrize("name", ["vit", "windows", "next"])
-def test_no_factor_is_left_in_a_network(name: str) -> None:
+def test_no_factor_remains_in_a_network(name: str) -> None:
     make, shape = NETWORKS[name]
     found = rewritten(program(make(), (2, *shape), open_batch=True), "duplicates", NAME)
     assert found.after["mul"] == 0 and found.error < LIMIT

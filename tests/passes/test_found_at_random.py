@@ -1,4 +1,4 @@
-"""Networks that random ones showed to be wrong once, each as small as it gets."""
+"""Bugs that random networks found, each as a network that is as small as possible."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def network(function, *shape: int) -> RandomNetwork:
 
 
 class Projected(nn.Module):
-    """Tokens of a map, projected, as a map of the sizes that are given."""
+    """Projects the tokens of a feature map and reshapes them to a feature map of given sizes."""
 
     def __init__(self, *grid: int) -> None:
         super().__init__()
@@ -28,14 +28,14 @@ class Projected(nn.Module):
 
 
 @pytest.mark.parametrize("grid", [(6, 4), (1, 24), (3, 8)])
-def test_tokens_that_become_a_map_of_other_sizes_stay_tokens(grid: tuple[int, int]) -> None:
+def test_tokens_that_become_a_feature_map_of_other_sizes_stay_tokens(grid: tuple[int, int]) -> None:
     source = source_of(network(Projected(*grid), 2, 2, 4, 6), is_open=False)
     assert not hold_each_alone(source, ["channels_first"])
     same = source_of(network(Projected(4, 6), 2, 2, 4, 6), is_open=False)
     assert hold_each_alone(same, ["channels_first"]) == {"channels_first"}
 
 
-def test_transposes_that_undo_each_other_are_reported() -> None:
+def test_transposes_that_cancel_are_reported() -> None:
     there_and_back = network(
         lambda x: x.flatten(2).transpose(1, 2).transpose(1, 2).reshape(2, 2, 4, 5), 2, 2, 4, 5
     )
@@ -43,7 +43,7 @@ def test_transposes_that_undo_each_other_are_reported() -> None:
     assert hold_each_alone(source, ["channels_first"]) == {"channels_first"}
 
 
-def test_what_nobody_reads_is_no_change() -> None:
+def test_unread_values_are_no_change() -> None:
     def unread(x: Tensor) -> Tensor:
         functional.max_pool2d(x, 2)
         return x + 1
@@ -54,7 +54,7 @@ def test_what_nobody_reads_is_no_change() -> None:
     assert "max_pool2d" not in text(program)
 
 
-def test_movements_that_end_in_five_axes_are_written_once() -> None:
+def test_movements_that_end_in_five_axes_are_rewritten_once() -> None:
     def cut(x: Tensor) -> Tensor:
         return x.transpose(1, 2).relu().transpose(1, 2).reshape(x.shape[0], 8, 2, 2, 2)
 
@@ -62,8 +62,8 @@ def test_movements_that_end_in_five_axes_are_written_once() -> None:
         assert not hold_each_alone(source_of(network(cut, 2, 8, 8), is_open), ["movements"])
 
 
-def test_a_shift_by_the_whole_axis_is_reported_and_an_answer_stays_an_operator() -> None:
+def test_a_shift_by_the_whole_axis_is_reported_and_an_output_stays_an_operator() -> None:
     inside = source_of(network(lambda x: x.roll(4, 2).relu(), 2, 2, 4, 6), is_open=False)
     assert hold_each_alone(inside, ["rolls"]) == {"rolls"}
-    answer = source_of(network(lambda x: x.roll(4, 2), 2, 2, 4, 6), is_open=False)
-    assert not hold_each_alone(answer, ["rolls"])
+    output = source_of(network(lambda x: x.roll(4, 2), 2, 2, 4, 6), is_open=False)
+    assert not hold_each_alone(output, ["rolls"])

@@ -1,4 +1,4 @@
-"""Chains of reshapes and permutations in as few operators and axes as they need."""
+"""Chains of reshapes and permutations are rewritten with few operators and axes."""
 
 import random
 from math import prod
@@ -25,7 +25,7 @@ class Moved(nn.Module):
 
 SHAPE = (3, 8, 4, 5)
 
-# What is moved, and how many permutations and reshapes are left.
+# The chains, and the number of permutations and reshapes that remain.
 MOVED = {
     "windows": (
         lambda x: x.view(-1, 2, 4, 2, 2, 5).permute(0, 1, 3, 2, 4, 5).reshape(-1, 8, 5).cos(),
@@ -58,13 +58,13 @@ MOVED = {
     ),
     "reshaped twice": (lambda x: x.flatten(1).reshape(-1, 4, 40).cos(), (0, 1)),
     "axes of one": (lambda x: x.unsqueeze(1).squeeze(1).cos(), (0, 0)),
-    "an answer": (lambda x: x.flatten(1).reshape(-1, 4, 40), (0, 1)),
+    "an output": (lambda x: x.flatten(1).reshape(-1, 4, 40), (0, 1)),
 }
 
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("name", MOVED)
-def test_it_is_written_anew(name: str, batch: int) -> None:
+def test_the_chain_is_rewritten(name: str, batch: int) -> None:
     way, (permutations, reshapes) = MOVED[name]
     given = program(Moved(way), (batch, *SHAPE[1:]), open_batch=batch > 1)
     found = rewritten(given, NAME, shapes=[(batch * 2 if batch > 1 else 1, *SHAPE[1:])])
@@ -84,7 +84,7 @@ LEFT = {
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_it_is_left(name: str) -> None:
+def test_the_chain_is_left_unchanged(name: str) -> None:
     found = rewritten(program(Moved(LEFT[name]), SHAPE, open_batch=True), NAME)
     assert not found.report.changes and found.error == 0
 
@@ -103,8 +103,8 @@ def test_two_open_sizes_are_kept() -> None:
     assert found.error == 0
 
 
-def test_random_chains_are_what_an_arrangement_says() -> None:
-    """Every chain whose axes can be cut, by the reshape, the permutation and the reshape of it."""
+def test_random_chains_equal_their_arrangement() -> None:
+    """Every chain with an arrangement equals one reshape, one permutation and one reshape."""
     draw = random.Random(0)
     planned = 0
     for _ in range(500):

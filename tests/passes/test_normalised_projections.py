@@ -1,4 +1,4 @@
-"""Weights of a normalisation in the projections behind it."""
+"""The weights of a normalisation move into the projections that read it."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ TOKENS = (2, 6, 8)
 
 
 class Behind(nn.Module):
-    """A normalisation of tokens, and a projection behind what a function does to them."""
+    """A normalisation of tokens, a function, and a projection."""
 
     def __init__(self, way, norm: nn.Module | None = None, last: nn.Module | None = None) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ def of(way, shape=TOKENS, **parts) -> Rewritten:
 
 
 def weights_left(found: Rewritten) -> int:
-    """Normalisations that have weights still."""
+    """The normalisations that still have weights."""
     return sum(
         len(node.args) > 2 and node.args[2] is not None
         for node in found.program.graph.nodes
@@ -57,7 +57,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_weights_move_through_what_keeps_features_whole(name: str) -> None:
+def test_weights_move_through_operators_that_keep_features_together(name: str) -> None:
     found = of(WAYS[name])
     assert weights_left(found) == 0
     assert found.report.changes and not found.report.refusals
@@ -79,7 +79,7 @@ def test_weights_move_into_a_convolution_of_any_size_without_padding(groups: int
     ids=["rms", "no bias"],
 )
 @pytest.mark.parametrize("bias", [True, False])
-def test_normalisations_without_bias_and_projections_without(norm: nn.Module, bias: bool) -> None:
+def test_normalisations_and_projections_without_bias(norm: nn.Module, bias: bool) -> None:
     found = of(WAYS["at once"], norm=norm, last=nn.Linear(8, 5, bias=bias))
     assert weights_left(found) == 0 and found.error < LIMIT
 
@@ -102,7 +102,7 @@ def test_group_normalisation_moves_into_a_convolution() -> None:
 
 LEFT = {
     "read by an addition": lambda net, x: net.last(x) + x[..., :5],
-    "an answer": lambda net, x: (net.last(x), x),
+    "an output": lambda net, x: (net.last(x), x),
     "an activation between": lambda net, x: net.last(functional.gelu(x)),
     "a slice of the features": lambda net, x: net.last(torch.cat([x[..., :4], x[..., 4:]], -1)),
     "rolled features": lambda net, x: net.last(torch.roll(x, 1, 2)),
@@ -115,13 +115,13 @@ LEFT = {
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_it_is_left_where_somebody_else_sees_its_weights(name: str) -> None:
+def test_a_normalisation_with_other_readers_is_left_unchanged(name: str) -> None:
     found = of(LEFT[name])
     assert not found.report.changes
     assert found.before == found.after and found.error == 0
 
 
-def test_it_is_left_where_a_convolution_pads_with_zeros() -> None:
+def test_a_normalisation_before_a_padded_convolution_is_left_unchanged() -> None:
     found = of(
         lambda net, x: net.last(x.transpose(1, 2)),
         last=nn.Conv1d(8, 4, 3, padding=1),
@@ -130,13 +130,13 @@ def test_it_is_left_where_a_convolution_pads_with_zeros() -> None:
     assert "pads with zeros" in found.report.refusals[0].why
 
 
-def test_it_is_left_where_a_layer_in_front_shares_the_weights() -> None:
+def test_a_normalisation_is_left_unchanged_if_an_earlier_layer_shares_the_weights() -> None:
     found = of(lambda net, x: net.last(x) + net.last(x * 0 + 1))
     assert not found.report.changes and found.report.refusals
 
 
-def test_features_that_other_weights_of_that_size_project_by_position() -> None:
-    """As many positions as features: the axis counts, not the size."""
+def test_a_projection_of_positions_is_no_projection_of_features() -> None:
+    """There are as many positions as features, so only the axis tells them apart."""
     found = of(lambda net, x: net.last(x.transpose(1, 2)), shape=(2, 8, 8))
     assert not found.report.changes and found.error == 0
 

@@ -1,11 +1,11 @@
-"""Queries, keys and values of one product, cut apart in four axes."""
+"""The queries, keys and values of one matmul are split in at most four axes."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.passes.rewriting import LIMIT, program, ranks, rewritten
-from tests.passes.transformers import ApartAttention, PackedAttention
+from tests.passes.transformers import PackedAttention, SeparateAttention
 
 NAME = "packed_projections"
 
@@ -24,7 +24,7 @@ def test_every_order_of_outputs(order: str, written: str, batch: int) -> None:
     assert found.error < LIMIT
 
 
-def test_no_weight_moves_where_the_order_is_right() -> None:
+def test_weights_keep_their_order_if_it_is_right() -> None:
     given = program(PackedAttention(12, 3), (2, 5, 12))
     found = rewritten(given, NAME)
     assert found.program.state_dict.keys() == given.state_dict.keys()
@@ -37,7 +37,7 @@ def test_one_head_and_a_batch_of_one() -> None:
 
 @pytest.mark.parametrize("features", [2, 4])
 def test_as_many_heads_as_positions(features: int) -> None:
-    """Two axes of one size: features first, so that no runtime exchanges them."""
+    """If two axes have the same size, features come first, so that no runtime confuses them."""
     found = rewritten(program(PackedAttention(4 * features, 4), (3, 4, 4 * features)), NAME)
     sizes = [
         tuple(node.meta["val"].shape)
@@ -80,7 +80,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_cuts_stay_right(name: str) -> None:
+def test_other_splits_stay_right(name: str) -> None:
     found = rewritten(program(Cut(OTHERS[name]), (2, 5, 8)), NAME, "duplicates")
     assert found.error < LIMIT
 
@@ -91,22 +91,22 @@ LEFT = {
     "unequal parts": lambda x, net: (
         x.reshape(2, 5, 3, 2, 4)[:, :, :2].sum(2) + x.reshape(2, 5, 3, 2, 4)[:, :, 2]
     ),
-    "an answer": lambda x, net: (x, parts(x)[0] * parts(x)[1]),
-    "a part is an answer": lambda x, net: (parts(x)[0], parts(x)[1] * 2),
+    "an output": lambda x, net: (x, parts(x)[0] * parts(x)[1]),
+    "a part is an output": lambda x, net: (parts(x)[0], parts(x)[1] * 2),
     "somebody reads the whole": lambda x, net: parts(x)[0].sum() * x,
     "positions are cut": lambda x, net: x.reshape(2, 5, 3, 2, 4).unbind(1)[1],
 }
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_it_is_left(name: str) -> None:
+def test_the_projection_is_left_unchanged(name: str) -> None:
     found = rewritten(program(Cut(LEFT[name]), (2, 5, 8)), NAME)
     assert not found.report.changes
     assert found.before == found.after
 
 
-def test_projections_apart_are_left() -> None:
-    found = rewritten(program(ApartAttention(8, 2), (2, 5, 8)), NAME)
+def test_separate_projections_are_left_unchanged() -> None:
+    found = rewritten(program(SeparateAttention(8, 2), (2, 5, 8)), NAME)
     assert not found.report.changes
 
 
@@ -120,7 +120,7 @@ def test_rows_of_shared_weights_keep_their_order() -> None:
     assert not found.report.changes and found.error < LIMIT
 
 
-def test_order_and_shared_weights_are_refused() -> None:
+def test_shared_weights_that_need_reordering_are_refused() -> None:
     def way(x: Tensor, net: Cut) -> Tensor:
         q, k, v = x.reshape(2, 5, 2, 3, 4).permute(3, 0, 2, 1, 4).unbind(0)
         return q * k * v + net.linear.weight.sum()

@@ -83,7 +83,7 @@ def test_a_block_becomes_one_convolution(name: str, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_maps_of_one_two_and_three_axes(axes: int, stride: int) -> None:
+def test_feature_maps_with_one_two_and_three_axes(axes: int, stride: int) -> None:
     block = drawn(rep_vgg(axes=axes, stride=stride)).double()
     x = maps(2, 8, *(9, 6, 5)[:axes])
     before = program_of(block, x)
@@ -92,7 +92,7 @@ def test_maps_of_one_two_and_three_axes(axes: int, stride: int) -> None:
 
 
 class Conv(nn.Module):
-    """A convolution with a bias, of any settings."""
+    """A convolution with a bias and any settings."""
 
     def __init__(self, size: int, axes: int = 2, **settings: object) -> None:
         super().__init__()
@@ -206,7 +206,7 @@ WRITTEN: dict[str, Callable[[Written, Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_ways_to_write_a_sum(name: str) -> None:
+def test_a_sum_in_any_notation(name: str) -> None:
     model, x = drawn(Written(WRITTEN[name])).double(), maps(2, 8, 7, 6)
     before = without_changes_in_place(program_of(model, x))
     after, report = rewritten(before, PASS)
@@ -251,7 +251,7 @@ def test_chains_become_one_convolution(name: str) -> None:
 
 
 def test_all_shapes_of_a_chain_and_a_sum() -> None:
-    """Strides, dilations, groups and paddings, each with each, against torch."""
+    """Combinations of strides, dilations, groups and paddings, compared with torch."""
     x = maps(1, 4, 23)
     kinds = itertools.product((1, 2), (1, 2), (1, 2, 4), (0, 1))
     for stride, dilation, groups, pad in kinds:
@@ -292,7 +292,7 @@ def test_open_sizes_stay_open() -> None:
 
 
 def test_the_largest_sum_wins_over_its_parts() -> None:
-    """A row and a column alone would cost more as a square; beside a square they cost nothing."""
+    """A row and a column alone would cost more as a square; beside a square they are free."""
 
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -308,8 +308,8 @@ def test_the_largest_sum_wins_over_its_parts() -> None:
     assert names(after) == ["conv2d"] and not report.refusals
 
 
-def test_what_costs_least_is_made() -> None:
-    """Depthwise copies go together; a dense 1x1 beside them would make all of it dense."""
+def test_the_cheapest_merge_wins() -> None:
+    """Depthwise copies are merged; a dense 1x1 beside them would make all of it dense."""
     layers = [nn.Conv2d(8, 8, 3, padding=1, groups=8) for _ in range(10)]
     model = drawn(Added([*layers, nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)])).double()
     x = maps(1, 8, 9, 9)
@@ -321,8 +321,8 @@ def test_what_costs_least_is_made() -> None:
     assert largest_difference(before, after, x) < 1e-12
 
 
-def test_a_sum_is_no_reason_for_a_chain_that_costs_more() -> None:
-    """Depthwise kernels before a dense one: one depthwise and one dense cost less than one."""
+def test_a_sum_does_not_make_an_expensive_chain_merge() -> None:
+    """Depthwise kernels before a dense one: one of each costs less than one merged kernel."""
     layers = [nn.Conv2d(8, 8, 3, padding=1, groups=8) for _ in range(10)]
     model = drawn(nn.Sequential(Added(layers), nn.Conv2d(8, 8, 4, stride=4))).double()
     x = maps(1, 8, 16, 16)
@@ -350,7 +350,7 @@ def test_terms_of_other_values_stay_in_the_sum() -> None:
     assert largest_difference(before, after, x) < 1e-12 and not report.refusals
 
 
-def test_the_program_is_left_as_it_was() -> None:
+def test_the_program_is_not_changed() -> None:
     model, x = drawn(rep_vgg()).double(), maps(1, 8, 9, 9)
     before = program_of(model, x)
     code, weights = before.graph_module.code, dict(before.state_dict)
@@ -360,7 +360,7 @@ def test_the_program_is_left_as_it_was() -> None:
 
 
 def test_weights_are_rounded_once() -> None:
-    """From float64, not step by step: each is the nearest float32 to the exact weight."""
+    """Each weight is the nearest float32 to the exact one, not rounded step by step."""
     block = drawn(DiverseBranch())
     x = maps(1, 8, 9, 9, dtype=torch.float32)
     after, _ = rewritten(program_of(block, x), PASS)
@@ -369,7 +369,7 @@ def test_weights_are_rounded_once() -> None:
         assert one.dtype == torch.float32 and torch.equal(one, other.float())
 
 
-def test_layers_and_parts_are_named() -> None:
+def test_the_report_names_layers_and_parts() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -392,7 +392,7 @@ def test_layers_and_parts_are_named() -> None:
     }
 
 
-def test_wrong_arithmetic_is_refused_with_its_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_arithmetic_is_refused_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from slide_deploy.branches import plan
 
     right = plan.add
@@ -408,7 +408,7 @@ def test_wrong_arithmetic_is_refused_with_its_figure(monkeypatch: pytest.MonkeyP
     after, report = rewritten(before, PASS)
     assert names(after) == names(before) and not report.changes
     assert any("differs by" in refusal.why and "e-1" in refusal.why for refusal in report.refusals)
-    assert 1e-12 < parallel_branches.LARGEST_ERROR < 1e-9
+    assert 1e-12 < parallel_branches.MAX_ERROR < 1e-9
 
 
 def test_weights_that_overflow_are_refused() -> None:
@@ -420,12 +420,12 @@ def test_weights_that_overflow_are_refused() -> None:
     after, report = rewritten(before, PASS)
     assert names(after) == names(before) and not report.changes
     (refusal,) = report.refusals
-    assert "are off by inf once they are rounded" in refusal.why
+    assert "rounding the weights of the merged convolution costs inf" in refusal.why
 
 
 @pytest.mark.parametrize("variance", [0.0, 1e-12, 1e12])
-def test_extreme_variances_round_as_the_layers_do(variance: float) -> None:
-    """A normalisation by next to nothing: the exact fold is as good as the layers in float32."""
+def test_extreme_variances_lose_no_more_than_the_layers_do(variance: float) -> None:
+    """With tiny variances, the exact fold is as good as the layers in float32."""
     block = drawn(rep_vgg())
     for name, tensor in block.named_buffers():
         if name.endswith("running_var"):
@@ -446,7 +446,7 @@ def test_extreme_variances_round_as_the_layers_do(variance: float) -> None:
 
 
 def drawn_like(block: nn.Module, x: Tensor) -> Tensor:
-    """What a block gives in float64."""
+    """The output of a block in float64."""
     import copy
 
     return copy.deepcopy(block).double()(x.double())

@@ -1,4 +1,4 @@
-"""Pairs that look like parallel branches and are none: the program stays as it is."""
+"""Pairs of layers that resemble parallel branches are left unchanged."""
 
 from collections.abc import Callable
 
@@ -47,15 +47,15 @@ def pair(
     return lambda: Pair(function, one=one, two=two, **more)
 
 
-# What must not be touched, and what the report says of it; "" where nobody would expect a merge.
+# Pairs that must stay, with the expected reason; "" if nobody would expect a merge.
 ALIKE: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "a value that is an answer as well": (
+    "a value that is an output as well": (
         pair(lambda m, x: ((y := m.one(x)), y + m.two(x)), conv(3), conv(1)),
-        "read elsewhere",
+        "has other readers",
     ),
     "a value that is read elsewhere": (
         pair(lambda m, x: (y := m.one(x)) + m.two(x) + y.sigmoid(), conv(3), conv(1)),
-        "read elsewhere",
+        "has other readers",
     ),
     "another input": (pair(lambda m, x: m.one(x) + m.two(x.relu()), conv(3), conv(1)), ""),
     "an input whose places are exchanged": (
@@ -85,7 +85,7 @@ ALIKE: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "a mirror in place of zeros": (
         pair(lambda m, x: m.one(x) + m.two(x), conv(3, padding_mode="reflect"), conv(1)),
-        "something else than zeros",
+        "values other than zero",
     ),
     "a pad of ones": (
         pair(
@@ -93,7 +93,7 @@ ALIKE: dict[str, tuple[Callable[[], nn.Module], str]] = {
             conv(3, padding=0),
             conv(1),
         ),
-        "something else than zeros",
+        "values other than zero",
     ),
     "average pooling that leaves out its padding": (
         pair(
@@ -101,7 +101,7 @@ ALIKE: dict[str, tuple[Callable[[], nn.Module], str]] = {
             conv(3),
             nn.AvgPool2d(3, 1, 1, count_include_pad=False),
         ),
-        "leaves out what it pads",
+        "does not count its padding",
     ),
     "average pooling that rounds up": (
         pair(
@@ -158,19 +158,19 @@ ALIKE: dict[str, tuple[Callable[[], nn.Module], str]] = {
             nn.Conv2d(8, 8, (1, 3), padding=(0, 1)),
             nn.Conv2d(8, 8, (3, 1), padding=(1, 0)),
         ),
-        "would take 576 products a position in place of 384",
+        "would take 576 multiplications per output position instead of 384",
     ),
     "dilated to places where the other has none": (
         pair(lambda m, x: m.one(x) + m.two(x), conv(3, dilation=2, padding=2), conv(3)),
-        "would take 1600 products a position in place of 1152",
+        "would take 1600 multiplications per output position instead of 1152",
     ),
     "dense 1x1 beside a depthwise kernel": (
         pair(lambda m, x: m.one(x) + m.two(x), conv(3, groups=8), conv(1)),
-        "would take 576 products a position in place of 136",
+        "would take 576 multiplications per output position instead of 136",
     ),
     "padding between": (
         pair(lambda m, x: m.two(m.one(x)), conv(1), conv(3)),
-        "pads with zeros what a bias was added to",
+        "pads the output of a layer with bias with zeros",
     ),
     "padding between larger kernels": (
         pair(
@@ -178,7 +178,7 @@ ALIKE: dict[str, tuple[Callable[[], nn.Module], str]] = {
             nn.Conv2d(8, 8, (1, 3), padding=(0, 1), groups=8),
             nn.Conv2d(8, 8, (1, 3), padding=(0, 1), groups=8),
         ),
-        "pads with zeros what a larger kernel gave",
+        "pads the output of a larger kernel with zeros",
     ),
     "a bottleneck": (
         pair(
@@ -194,7 +194,7 @@ ALIKE: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "a normalisation of what is read elsewhere": (
         pair(lambda m, x: m.two(y := m.one(x)) + y.relu(), conv(3), nn.BatchNorm2d(8)),
-        "read elsewhere",
+        "has other readers",
     ),
     "the batch in another order": (
         pair(lambda m, x: m.one(x) + m.two(x.flip(0)), conv(3), conv(1)),
@@ -208,7 +208,7 @@ ALIKE: dict[str, tuple[Callable[[], nn.Module], str]] = {
 
 
 @pytest.mark.parametrize("name", ALIKE)
-def test_what_looks_alike_stays(name: str) -> None:
+def test_similar_pairs_are_left_unchanged(name: str) -> None:
     make, why = ALIKE[name]
     model, x = drawn(make()).double(), maps(2, 8, 10, 10)
     before = program_of(model, x)
@@ -222,8 +222,8 @@ def test_what_looks_alike_stays(name: str) -> None:
         assert not report.refusals
 
 
-def test_no_pair_of_them_is_refused_for_another_reason() -> None:
-    """Without what makes them differ, the same pairs are merged: the cases can fail."""
+def test_the_pairs_are_merged_without_their_difference() -> None:
+    """The same pairs are merged without their difference, so the cases above can fail."""
     for function in (
         lambda m, x: m.one(x) + m.two(x),
         lambda m, x: m.two(m.one(x)[:, :, 1:-1, 1:-1]),
@@ -234,9 +234,9 @@ def test_no_pair_of_them_is_refused_for_another_reason() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("strips", [1, 2])
+@pytest.mark.parametrize("strips", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_forms_of_slide_attention_stay(form: str, strips: int) -> None:
-    """They hold convolutions of one input apart on purpose."""
+    """The forms keep convolutions of one input separate on purpose."""
     folded, _ = reparameterize(random_swin(num_slide_stages=1, depths=(1,), num_heads=(2,)))
     lowered = lower(folded, Lowering(form, strips))
     x = maps(1, 3, 32, 32, dtype=torch.float32)
@@ -252,7 +252,7 @@ def test_folded_attentions_stay() -> None:
     assert is_unchanged(before, after) and not report.changes and not report.refusals
 
 
-def test_maps_without_channels_stay() -> None:
+def test_feature_maps_without_channels_stay() -> None:
     class Without(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return torch.cat([x[:, :0] * 2 + 1, x], 1)

@@ -1,4 +1,4 @@
-"""Patches joined by one transpose, whatever their order."""
+"""Patches are joined by one transpose, whatever their order."""
 
 import itertools
 
@@ -24,7 +24,7 @@ def test_every_style(style: str, batch: int) -> None:
 
 
 class Cells(nn.Module):
-    """Cells of some sides, in some order, and a function of what they are joined to."""
+    """Joins cells of given size and order, and applies a function to the patches."""
 
     def __init__(self, sides: tuple[int, int], order: list[int], way=None) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ def test_every_order(order: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("sides", [(2, 3), (3, 2), (4, 4), (1, 3), (2, 1)])
-def test_cells_of_any_sides(sides: tuple[int, int]) -> None:
+def test_cells_of_any_height_and_width(sides: tuple[int, int]) -> None:
     count = sides[0] * sides[1]
     order = [(7 * each + 3) % count for each in range(count)]
     order = order if len(set(order)) == count else list(reversed(range(count)))
@@ -56,7 +56,7 @@ def test_cells_of_any_sides(sides: tuple[int, int]) -> None:
     assert found.report.changes and found.after["slice"] == 0 and found.error < LIMIT
 
 
-def test_columns_first_in_front_of_several_readers() -> None:
+def test_column_major_patches_with_several_projections() -> None:
     def way(net: Cells, x: Tensor) -> Tensor:
         return net.linear(x).sum() + net.linear(net.norm(x)) + net.conv(x.permute(0, 3, 1, 2)).sum()
 
@@ -64,7 +64,7 @@ def test_columns_first_in_front_of_several_readers() -> None:
     assert found.report.changes and found.after["slice"] == 0 and found.error < LIMIT
 
 
-def test_rows_first_whoever_reads_them() -> None:
+def test_row_major_patches_with_any_readers() -> None:
     found = rewritten(
         program(Cells((2, 2), [0, 1, 2, 3], lambda net, x: x.sin()), (2, 6, 4, 3)), NAME
     )
@@ -72,7 +72,7 @@ def test_rows_first_whoever_reads_them() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2])
-def test_column_by_column_whoever_reads_them(batch: int) -> None:
+def test_column_major_patches_with_any_readers(batch: int) -> None:
     net = Cells((3, 2), [0, 2, 4, 1, 3, 5], lambda net, x: (net.linear(x), x.sin()))
     found = rewritten(program(net, (batch, 6, 4, 3)), NAME)
     assert found.after["slice"] == 0 and found.after["transpose"] == 1
@@ -81,13 +81,13 @@ def test_column_by_column_whoever_reads_them(batch: int) -> None:
 
 LEFT = {
     "another reader": ([0, 3, 1, 2], lambda net, x: net.linear(x) + x.sum()),
-    "an answer": ([0, 3, 1, 2], lambda net, x: (net.linear(x), x)),
+    "an output": ([0, 3, 1, 2], lambda net, x: (net.linear(x), x)),
     "a position missing": ([0, 2, 1, 1], lambda net, x: net.linear(x)),
 }
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_it_is_left(name: str) -> None:
+def test_other_joins_are_left_unchanged(name: str) -> None:
     order, way = LEFT[name]
     found = rewritten(program(Cells((2, 2), order, way), (2, 6, 4, 3)), NAME)
     assert not found.report.changes
@@ -95,7 +95,9 @@ def test_it_is_left(name: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 4, 3), (2, 6, 5, 3)])
-def test_sides_that_do_not_divide_the_map_are_left(shape: tuple[int, ...]) -> None:
+def test_cells_that_do_not_divide_the_feature_map_are_left_unchanged(
+    shape: tuple[int, ...],
+) -> None:
     class Ragged(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Cyclic shifts as slices."""
+"""Cyclic shifts become slices."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ ROLLED = {
 
 
 @pytest.mark.parametrize("name", ROLLED)
-def test_shifts_are_slices(name: str) -> None:
+def test_shifts_become_slices(name: str) -> None:
     found = rewritten(program(Way(ROLLED[name]), (2, 3, 5, 4), open_batch=True), "rolls")
     assert found.report.changes and found.after["roll"] == 0 and found.error == 0
 
@@ -36,6 +36,6 @@ UNROLLED = {
 
 
 @pytest.mark.parametrize("name", UNROLLED)
-def test_shifts_are_left(name: str) -> None:
+def test_other_shifts_are_left_unchanged(name: str) -> None:
     found = rewritten(program(Way(UNROLLED[name]), (2, 3, 5, 4), open_batch=True), "rolls")
     assert not found.report.changes and found.after["roll"] == 1 and found.error == 0

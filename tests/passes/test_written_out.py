@@ -1,4 +1,4 @@
-"""Normalisations, and softmaxes along inner axes, as the operators that they consist of."""
+"""Normalisations, and softmaxes along inner axes, become basic operators."""
 
 from collections import Counter
 
@@ -33,12 +33,12 @@ class Softmax(nn.Module):
 
 
 def rewritten(model: nn.Module, x: Tensor, **options) -> tuple[Counter[str], int]:
-    """How often each operator is there afterwards, and how many places were changed."""
+    """Count each operator after the pass, and the changed places."""
     program = torch.export.export(model.eval(), (x,), **options)
     written, (report,) = run_passes(program, ("written_out",))
     for factor in (1.0, 100.0):
-        answer, wanted = (each.module()(x * factor) for each in (written, program))
-        torch.testing.assert_close(answer, wanted)
+        output, wanted = (each.module()(x * factor) for each in (written, program))
+        torch.testing.assert_close(output, wanted)
     names = (str(node.target) for node in written.graph.nodes if node.op == "call_function")
     return Counter(name.removeprefix("aten.").partition(".")[0] for name in names), len(
         report.changes
@@ -57,12 +57,12 @@ X = torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(0)) + 3
         (Normalised(5, 7, eps=1e-3), "mean sub mul mean add rsqrt mul mul add"),
     ],
 )
-def test_a_normalisation_has_its_operators(model: nn.Module, operators: str) -> None:
+def test_a_normalisation_becomes_basic_operators(model: nn.Module, operators: str) -> None:
     assert rewritten(model, X) == (Counter(operators.split()), 1)
 
 
 @pytest.mark.parametrize("axis", [0, 1, -2])
-def test_a_softmax_along_an_inner_axis_has_its_operators(axis: int) -> None:
+def test_a_softmax_along_an_inner_axis_becomes_basic_operators(axis: int) -> None:
     assert rewritten(Softmax(axis), X) == (Counter(["amax", "sub", "exp", "sum", "div"]), 1)
 
 
@@ -75,7 +75,7 @@ def test_a_softmax_along_an_inner_axis_has_its_operators(axis: int) -> None:
         (Softmax(0), X[0, 0]),  # the only axis
     ],
 )
-def test_others_stay(model: nn.Module, x: Tensor) -> None:
+def test_other_operators_are_left_unchanged(model: nn.Module, x: Tensor) -> None:
     assert rewritten(model, x) == (Counter(softmax=1), 0)
 
 
@@ -90,7 +90,7 @@ def test_an_open_batch_stays_open() -> None:
     assert (operators["rsqrt"], changes) == (1, 1)
 
 
-def test_what_is_written_out_is_still_declared() -> None:
+def test_written_out_operators_are_still_declared() -> None:
     program = torch.export.export(Normalised(7, eps=1e-6).eval(), (X,))
     written, _ = run_passes(program, ("written_out",))
     assert epsilons(written) == epsilons(program)

@@ -1,4 +1,4 @@
-"""Transformers in the styles of several projects, small, for passes to work on."""
+"""Small transformers in the styles of several projects."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class PackedAttention(nn.Module):
-    """Self-attention on tokens with one product for queries, keys and values.
+    """Self-attention on tokens with one matmul for queries, keys and values.
 
     Args:
         dim: channels.
@@ -50,8 +50,8 @@ class PackedAttention(nn.Module):
         return self.proj(out.transpose(1, 2).reshape(batch, positions, dim))
 
 
-class ApartAttention(nn.Module):
-    """Self-attention with three products, as text models have it."""
+class SeparateAttention(nn.Module):
+    """Self-attention with three separate matmuls, as in text models."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class ApartAttention(nn.Module):
 
 
 class Scaled(nn.Module):
-    """A factor for each channel, as layer scale."""
+    """A factor per channel, as in layer scale."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Scaled(nn.Module):
 
 
 class Block(nn.Module):
-    """An attention and an MLP behind normalisations, each with a factor for each channel."""
+    """Attention and MLP, each behind a normalisation and with a factor per channel."""
 
     def __init__(self, dim: int, attention: nn.Module) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Patches, a token of the class, positions, blocks; (batch, 3, 16, 16) to (batch, 5).
+    """Patches, a class token, positions and blocks; (batch, 3, 16, 16) to (batch, 5).
 
     Args:
         attentions: one for each block.
@@ -130,7 +130,7 @@ class VisionTransformer(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Attention inside windows with a bias that a table of indices picks, and a mask."""
+    """Attention inside windows, with a bias selected by an index table, and a mask."""
 
     def __init__(self, dim: int, heads: int, window: int) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class WindowAttention(nn.Module):
 
 
 class WindowBlock(nn.Module):
-    """A block of windows on maps (batch, H, W, C), in six axes and with cyclic shifts."""
+    """A window block on (batch, H, W, C), with six axes and cyclic shifts."""
 
     def __init__(self, dim: int, heads: int, side: int, window: int, shift: int) -> None:
         super().__init__()
@@ -228,7 +228,7 @@ class PatchMerging(nn.Module):
 
 
 class WindowTransformer(nn.Module):
-    """Two stages of windows on maps; (batch, 3, 32, 32) to (batch, 5)."""
+    """Two stages of window blocks; (batch, 3, 32, 32) to (batch, 5)."""
 
     def __init__(self, merging: str = "slices", dim: int = 8) -> None:
         super().__init__()
@@ -246,7 +246,7 @@ class WindowTransformer(nn.Module):
 
 
 class NextBlock(nn.Module):
-    """A depthwise convolution and an MLP on channels last, with a factor for each channel."""
+    """A depthwise convolution and a channels-last MLP, with a factor per channel."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -262,7 +262,7 @@ class NextBlock(nn.Module):
 
 
 class NextNet(nn.Module):
-    """Convolutions with normalisations of channels; (batch, 3, 16, 16) to (batch, 5)."""
+    """Convolutions and normalisations over channels; (batch, 3, 16, 16) to (batch, 5)."""
 
     def __init__(self, dim: int = 8) -> None:
         super().__init__()
@@ -291,7 +291,7 @@ NETWORKS = {
     "vit flash": (lambda: packed(written="flash"), (3, 16, 16)),
     "vit h3d": (lambda: packed("h3d"), (3, 16, 16)),
     "vit hd3": (lambda: packed("hd3", "flash"), (3, 16, 16)),
-    "vit apart": (lambda: VisionTransformer([ApartAttention(16, 4)], pooled=True), (3, 16, 16)),
+    "vit apart": (lambda: VisionTransformer([SeparateAttention(16, 4)], pooled=True), (3, 16, 16)),
     "windows": (WindowTransformer, (3, 32, 32)),
     "windows rows": (lambda: WindowTransformer("rows"), (3, 32, 32)),
     "windows axes": (lambda: WindowTransformer("axes"), (3, 32, 32)),

@@ -38,19 +38,21 @@ def test_the_worker_of_a_race(marker: Path) -> None:
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("run", [run_for_precisions, run_for_sizes])
+@pytest.mark.parametrize(
+    "run", [run_for_precisions, pytest.param(run_for_sizes, marks=pytest.mark.slow)]
+)
 def test_commands_that_are_measured(marker: Path, run) -> None:
     with pytest.raises(InputError, match=r"nowhere\.pth"):
         run("export", "nowhere.pth")
     assert not marker.exists()
 
 
-def test_what_a_started_process_starts(marker: Path) -> None:
+def test_a_grandchild_inherits_the_environment(marker: Path) -> None:
     subprocess.run([sys.executable, "-c", STARTED], env=python_environment(ROOT), check=True)
     assert not marker.exists()
 
 
-def test_what_is_found_here_is_found_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_finds_the_same_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A target of one's own lies where this process looks, which need not be in PYTHONPATH."""
     (tmp_path / "mine.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
@@ -59,7 +61,7 @@ def test_what_is_found_here_is_found_there(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("package", ["slide_deploy", "exporters", "benchmarks"])
-def test_every_process_of_python_is_started_so(package: str) -> None:
+def test_every_python_process_is_started_with_this_environment(package: str) -> None:
     starters = 0
     for path in (ROOT / package).rglob("*.py"):
         names = {

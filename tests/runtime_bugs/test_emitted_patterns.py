@@ -47,7 +47,7 @@ def wrong(outcomes: list[Outcome]) -> list[str]:
     "open_batch",
     [pytest.param(False, marks=pytest.mark.full), pytest.param(True, marks=pytest.mark.slow)],
 )
-def test_every_runtime_answers_slide_attention(open_batch: bool) -> None:
+def test_every_runtime_computes_slide_attention_correctly(open_batch: bool) -> None:
     """As many positions as channels and as offsets; two thirds of the pairs of form and heads."""
     map = Map(3, 3, 9)
     every = slide_parts(map)
@@ -74,13 +74,15 @@ def test_every_runtime_answers_slide_attention(open_batch: bool) -> None:
         pytest.param(Map(2, 2, 4), other_parts, id="others", marks=pytest.mark.full),
     ],
 )
-def test_every_runtime_answers_what_we_write(map: Map, patterns: PatternsOf) -> None:
+def test_every_runtime_computes_the_emitted_patterns_correctly(
+    map: Map, patterns: PatternsOf
+) -> None:
     outcomes = list(sweep(map, trained(patterns(map))))
     assert len({outcome.runtime for outcome in outcomes}) == 6
     assert wrong(outcomes) == []
 
 
-def test_the_sweep_sees_the_known_trap() -> None:
+def test_the_sweep_finds_the_known_bug() -> None:
     """Among other parts, in the same file: if this were hidden, so might be another."""
     map = Map(2, 2, 16)
     attentions = {f"heads first {heads}": HeadsFirst(16, heads) for heads in (4, 8)}

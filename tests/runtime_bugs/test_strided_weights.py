@@ -49,5 +49,5 @@ def test_a_strided_weight_makes_a_file_fail() -> None:
 
 
 @pytest.mark.slow
-def test_a_contiguous_one_does_not() -> None:
+def test_a_contiguous_weight_keeps_a_file_correct() -> None:
     assert error_of(contiguous=True) < 1e-6

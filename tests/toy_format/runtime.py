@@ -9,13 +9,13 @@ import torch
 
 from slide_deploy.backends.base import (
     Availability,
+    Configuration,
     FunctionStream,
     Port,
     Session,
     Stage,
     Target,
 )
-from slide_deploy.backends.configuration import Configuration
 from slide_deploy.backends.inputs import sized
 from tests.toy_format.reader import content_of
 

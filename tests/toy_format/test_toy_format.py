@@ -1,4 +1,4 @@
-"""A new format is an exporter, a reader, a runtime and one record: the steps in docs/extending.md."""
+"""A new format is an exporter, a reader, a runtime and a record: see docs/extending.md."""
 
 import json
 from dataclasses import replace
@@ -44,7 +44,7 @@ TOY = Format(
     targets=("tests.toy_format.runtime:TARGET",),
     packages=("torch", "numpy"),
     extra="all",
-    default_form="dual",
+    default_form="depthwise",
     passes=OPENVINO.passes,
 )
 NANO = golden_swin("slide_swin_nano")
@@ -84,7 +84,7 @@ def first(program: dict, operator: str) -> dict:
 def test_export_proves_the_file_and_the_manifest_names_it(toy: Path) -> None:
     (entry,) = json.loads((toy.parent / "manifest.json").read_text())["files"]
     assert (entry["format"], entry["passed"], entry["violations"]) == ("toy", True, [])
-    assert set(entry["lowerings"].values()) == {"dual"}
+    assert set(entry["lowerings"].values()) == {"depthwise"}
     assert entry["verification"]["runtime"] == "toy-runtime"
     answer = answers(toy, NANO.expected["image"].numpy())["logits"]
     assert np.abs(answer - NANO.expected["logits"].numpy()).max() < 1e-4
@@ -125,7 +125,7 @@ def test_inspect_counts_what_it_counts_of_the_same_model_in_another_format(run, 
     code, out, err = run("inspect", toy, "--json", "-")
     assert code == 0, err
     # OpenVINO files are rewritten alike.
-    other = exported_path(exported(NANO.load(), lowering=Lowering("dual")), "openvino")
+    other = exported_path(exported(NANO.load(), lowering=Lowering("flat")), "openvino")
     assert json.loads(out)["macs"] == inspect(read_graph(other)).macs
     assert read_sized(toy, {"image": (1, 3, 64, 64)}).inputs == read_graph(toy).inputs
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from slide_deploy.errors import InputError
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.lowerings import Lowering, lower
@@ -42,48 +41,50 @@ def test_the_measured_geometry_is_chosen_as_measured() -> None:
 
 
 def test_the_users_table_comes_first() -> None:
-    own, shipped = table(entry("dual")), table(entry("flat/4"))
-    assert chosen(geometry(), own, shipped) == "dual"
+    own, shipped = table(entry("running-mean")), table(entry("flat/4"))
+    assert chosen(geometry(), own, shipped) == "running-mean"
 
 
 def test_the_same_geometry_in_the_second_table_beats_a_near_one_in_the_first() -> None:
-    own = table(entry("dual", geometry=geometry(channels=128, heads=4)))
+    own = table(entry("running-mean", geometry=geometry(channels=128, heads=4)))
     assert chosen(geometry(), own, table(entry("flat/4"))) == "flat/4"
 
 
 def test_another_target_does_not_count() -> None:
     measured = table(entry("flat/4"))
-    assert chosen(geometry(), measured, target="openvino:cpu") == "per-offset"
+    assert chosen(geometry(), measured, target="openvino:cpu") == "running-mean"
 
 
 def test_float32_counts_where_nothing_was_measured_in_a_precision() -> None:
-    floats, integers = table(entry("flat/4")), table(entry("dual", precision="int8"))
+    floats, integers = table(entry("flat/4")), table(entry("running-mean", precision="int8"))
     found = choose("onnxruntime:cpu", "int8", geometry(), [floats])
     assert str(found.lowering) == "flat/4"
     assert "in float32, as nothing is near in int8" in found.source
-    assert chosen(geometry(), floats, integers, precision="int8") == "dual"
-    assert chosen(geometry(), integers) == "broadcast"
+    assert chosen(geometry(), floats, integers, precision="int8") == "running-mean"
+    assert chosen(geometry(), integers) == "running-mean"
 
 
 def test_float32_that_is_near_beats_what_is_far_in_the_precision() -> None:
-    far = entry("dual", precision="int8", geometry=geometry(channels=8, heads=1))
+    far = entry("running-mean", precision="int8", geometry=geometry(channels=8, heads=1))
     assert chosen(geometry(), table(far), table(entry("flat/4")), precision="int8") == "flat/4"
-    assert chosen(geometry(), table(far), precision="int8") == "dual"
+    assert chosen(geometry(), table(far), precision="int8") == "running-mean"
 
 
 def test_openvino_computes_float16_files_in_float32() -> None:
-    measured = table(entry("dual", target="openvino:cpu"))
-    assert chosen(geometry(), measured, target="openvino:cpu", precision="float16") == "dual"
+    measured = table(entry("running-mean", target="openvino:cpu"))
+    assert (
+        chosen(geometry(), measured, target="openvino:cpu", precision="float16") == "running-mean"
+    )
 
 
 @pytest.mark.parametrize(
     ("target", "form"),
     [
-        ("onnxruntime:cpu", "broadcast"),
-        ("onnxruntime:cuda", "broadcast"),
-        ("openvino:cpu", "per-offset"),
-        ("coreml:all", "per-offset"),
-        ("coreml:ane", "per-offset"),
+        ("onnxruntime:cpu", "running-mean"),
+        ("onnxruntime:cuda", "running-mean"),
+        ("openvino:cpu", "running-mean"),
+        ("coreml:all", "depthwise"),
+        ("coreml:ane", "depthwise"),
         ("another:cpu", "depthwise"),
     ],
 )
@@ -96,17 +97,17 @@ def test_where_nothing_was_measured_the_default_is_chosen(target: str, form: str
 def test_the_nearest_geometry_is_that_of_the_least_distance() -> None:
     tables = table(
         entry("flat", geometry=geometry(channels=96)),
-        entry("dual", geometry=geometry(channels=192, heads=6, height=28, width=28)),
+        entry("running-mean", geometry=geometry(channels=192, heads=6, height=28, width=28)),
     )
     assert chosen(geometry(channels=128, heads=4), tables) == "flat"
-    assert chosen(geometry(channels=256, heads=8, height=28, width=28), tables) == "dual"
+    assert chosen(geometry(channels=256, heads=8, height=28, width=28), tables) == "running-mean"
     assert chosen(geometry(height=200, width=200), tables) == "flat"
 
 
 def test_the_same_kernel_size_beats_the_same_size() -> None:
     far = geometry(channels=192, heads=6, height=14, width=14, kernel_size=5)
-    tables = table(entry("flat"), entry("dual", geometry=far))
-    assert chosen(geometry(height=57, kernel_size=5), tables) == "dual"
+    tables = table(entry("flat"), entry("running-mean", geometry=far))
+    assert chosen(geometry(height=57, kernel_size=5), tables) == "running-mean"
     assert chosen(geometry(height=57), tables) == "flat"
 
 
@@ -114,9 +115,11 @@ def test_the_same_kernel_size_beats_the_same_size() -> None:
 def test_layout_and_head_width_count_as_a_factor_of_two_in_size(trait: dict) -> None:
     def measured(height: int) -> Table:
         """Of the wanted trait, but another height; beside one of the wanted size."""
-        return table(entry("flat"), entry("dual", geometry=geometry(height=height, **trait)))
+        return table(
+            entry("flat"), entry("running-mean", geometry=geometry(height=height, **trait))
+        )
 
-    assert chosen(geometry(**trait), measured(height=100)) == "dual"
+    assert chosen(geometry(**trait), measured(height=100)) == "running-mean"
     assert chosen(geometry(**trait), measured(height=120)) == "flat"
     assert chosen(geometry(), measured(height=56)) == "flat"
 
@@ -188,7 +191,7 @@ def test_small_networks_were_measured_for_the_wheel(path: Path, target: str) -> 
         ("flat/4", {"channels": 32, "heads": 1, "height": 7, "width": 7}, "flat"),
         ("flat/4", {"channels": 960, "heads": 30}, "flat/16"),  # no more unmeasured
         ("flat/20", {"height": 55}, "flat/20"),  # but where more were measured
-        ("flat/4", {"height": 4, "width": 1568}, "flat/2"),  # bands of two rows at least
+        ("flat/4", {"height": 4, "width": 1568}, "flat/2"),  # strips of two rows at least
         ("flat", {"height": 400, "width": 400}, "flat"),
     ],
 )
@@ -196,16 +199,24 @@ def test_strips_hold_as_many_numbers_as_where_they_were_measured(winner, wanted,
     assert chosen(geometry(**wanted), table(entry(winner))) == expected
 
 
-def test_a_band_is_as_high_as_its_halo_at_least() -> None:
+def test_a_strip_is_as_high_as_its_halo_at_least() -> None:
     assert sensible_strips(geometry()) == 28
     assert sensible_strips(geometry(kernel_size=5)) == 14
     assert sensible_strips(geometry(kernel_size=1)) == 56
     assert sensible_strips(geometry(height=1)) == 1
 
 
-def test_a_form_that_is_not_known_names_the_file() -> None:
-    with pytest.raises(InputError, match=r"tuning.json names the lowering fancy/2"):
-        chosen(geometry(), table(entry("fancy/2")))
+def test_entries_of_a_form_that_is_gone_are_passed_over_with_a_remark() -> None:
+    gone, near = entry("dual/2"), entry("flat", geometry=geometry(height=28))
+    found = choose("onnxruntime:cpu", "float32", geometry(), [table(gone), table(near)])
+    assert found.entry is near
+    remark = "1 in the table name a form of another version: run slide-deploy tune again"
+    assert found.source.endswith(remark)
+    alone = choose("onnxruntime:cpu", "float32", geometry(), [table(gone)])
+    assert (str(alone.lowering), alone.entry) == ("running-mean", None)
+    assert alone.source.endswith(remark)
+    elsewhere = choose("openvino:cpu", "float32", geometry(), [table(gone)])
+    assert "another version" not in elsewhere.source
 
 
 def test_a_chooser_is_asked_for_each_attention_of_a_model() -> None:
@@ -216,7 +227,7 @@ def test_a_chooser_is_asked_for_each_attention_of_a_model() -> None:
         *(
             entry(winner, geometry=geometry_of(attention, size))
             for winner, attention, size in zip(
-                ("dual/2", "per-offset"), attentions, sizes, strict=True
+                ("flat/2", "running-mean"), attentions, sizes, strict=True
             )
         )
     )
@@ -224,17 +235,17 @@ def test_a_chooser_is_asked_for_each_attention_of_a_model() -> None:
     lowered = lower(folded, choices)
     forms = [lowered.get_submodule(f"layers.{stage}.blocks.0.attn") for stage in range(2)]
     assert [(type(each.form).__name__, each.strips) for each in forms] == [
-        ("Dual", 2),
-        ("PerOffset", 1),
+        ("Flat", 2),
+        ("RunningMean", 1),
     ]
 
 
 def test_a_module_that_does_not_know_its_map_is_told() -> None:
     folded, _ = reparameterize(random_attention(SlideAttentionConfig(96, 3)))
-    measured = [table(entry("dual/2", geometry=geometry(layout="nchw")))]
-    assert str(chooser("onnxruntime:cpu", "float32", (56, 56), measured)(folded)) == "dual/2"
+    measured = [table(entry("depthwise/2", geometry=geometry(layout="nchw")))]
+    assert str(chooser("onnxruntime:cpu", "float32", (56, 56), measured)(folded)) == "depthwise/2"
     unknown = chooser("onnxruntime:cpu", tables=measured).choice(folded)
-    assert str(unknown.lowering) == "broadcast"
+    assert str(unknown.lowering) == "running-mean"
     assert "the size of the map is not known" in unknown.source
 
 
@@ -244,5 +255,15 @@ def test_a_form_that_cannot_write_an_attention_is_not_chosen() -> None:
         folded.value_conv.weight[0] += 1.0  # a kernel of the first head alone
     measured = [table(entry("flat", geometry=geometry(layout="nchw")))]
     found = chooser("onnxruntime:cpu", "float32", (56, 56), measured).choice(folded)
-    assert str(found.lowering) == "broadcast"
+    assert str(found.lowering) == "running-mean"
+    assert "flat cannot write this attention" in found.source
+
+
+@pytest.mark.parametrize("target", ["onnxruntime:cpu", "executorch:xnnpack"])
+def test_depthwise_writes_what_neither_the_fastest_nor_the_default_form_can(target: str) -> None:
+    alone = SlideAttentionConfig(96, 3, kernel_size=1)
+    folded, _ = reparameterize(random_attention(alone))
+    measured = [table(entry("flat", target, geometry=geometry(kernel_size=1)))]
+    found = chooser(target, "float32", (56, 56), measured).choice(folded)
+    assert str(found.lowering) == "depthwise"
     assert "flat cannot write this attention" in found.source

@@ -53,7 +53,7 @@ def test_the_layer_that_adds_most_noise_comes_first(format: str) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_inner_values_of_quantised_files_are_floats(format: str) -> None:
+def test_intermediates_of_quantised_files_are_floats(format: str) -> None:
     values = values_of(quantised(format), {"image": image().numpy()})
     assert values
     assert {value.dtype.kind for value in values.values()} == {"f"}
@@ -75,7 +75,7 @@ def test_the_command_line_shows_a_table_and_a_line(format: str, run, tmp_path: P
     assert "Noise by layer" not in out
 
 
-def test_shares_are_those_of_noise_that_was_added() -> None:
+def test_shares_match_the_added_noise() -> None:
     random = np.random.default_rng(0)
     exact = [random.standard_normal(4000) for _ in range(3)]
     errors = [random.standard_normal(4000) for _ in range(3)]
@@ -104,13 +104,13 @@ def test_shares_are_those_of_noise_that_was_added() -> None:
     ]
 
 
-def test_values_that_are_not_finite_are_nobodys() -> None:
+def test_values_that_are_not_finite_match_no_layer() -> None:
     layers = [LayerOutput("layer", np.ones(4), reads=np.ones(4))]
     (found,) = noise_by_layer(layers, {"a": np.full(4, np.nan), "b": np.full(4, np.inf)}, 5.0)
     assert (found.snr_db, found.reads_db, found.arose) == (None, None, None)
 
 
-def test_maps_are_found_in_either_order() -> None:
+def test_feature_maps_are_found_in_either_layout() -> None:
     tokens = torch.randn(1, 6, 5).numpy()
     (found,) = noise_by_layer(
         [LayerOutput("layer", tokens, reads=tokens)], {"map": tokens.transpose(0, 2, 1)}, 5.0

@@ -1,4 +1,4 @@
-"""The verdict fails closed."""
+"""The verdict of a comparison fails closed."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import pytest
 
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.verification.cases import Case, verification_cases
-from slide_deploy.verification.parity import FLOAT32_LIMIT, Answers, Limit, compare, verify
+from slide_deploy.verification.parity import FLOAT32_LIMIT, Limit, NamedOutputs, compare, verify
 
 REFERENCE = np.array([[1.0, -2.0, 0.5], [0.1, 0.3, 4.0]])
 
@@ -17,13 +17,13 @@ def passes(answer: np.ndarray, reference: np.ndarray = REFERENCE) -> bool:
     return compare(answer, reference).within(FLOAT32_LIMIT)
 
 
-def test_equal_answers_agree_completely() -> None:
+def test_equal_outputs_agree_completely() -> None:
     agreement = compare(REFERENCE.astype(np.float32), REFERENCE.astype(np.float32))
     assert (agreement.max_absolute, agreement.snr_db, agreement.top1) == (0.0, math.inf, 1.0)
     assert passes(REFERENCE * (1 + 1e-6))
 
 
-def test_figures() -> None:
+def test_the_figures_follow_their_formulas() -> None:
     answer = REFERENCE.copy()
     answer[0, 0] += 3.0
     agreement = compare(answer, REFERENCE)
@@ -53,11 +53,11 @@ def test_figures() -> None:
         np.empty((0, 3)),
     ],
 )
-def test_wrong_answers_fail(answer: np.ndarray) -> None:
+def test_wrong_outputs_fail(answer: np.ndarray) -> None:
     assert not passes(answer)
 
 
-def test_a_small_answer_that_is_scaled_fails_too() -> None:
+def test_a_scaled_small_output_fails() -> None:
     assert not passes(REFERENCE * 1e-6 * 1.001, REFERENCE * 1e-6)
 
 
@@ -66,7 +66,7 @@ def image_cases(shape: tuple[int, ...], dynamic_batch: bool = False) -> tuple[Ca
     return verification_cases([image], {"batch": (3,)} if dynamic_batch else {})
 
 
-def test_a_reference_that_is_not_a_number_passes_nothing() -> None:
+def test_nothing_agrees_with_a_nan_reference() -> None:
     broken = np.full_like(REFERENCE, np.nan)
     assert not passes(REFERENCE, broken)
     assert not passes(broken, broken)
@@ -82,17 +82,17 @@ def test_infinity_and_nan_pass_only_where_the_reference_has_them() -> None:
     assert not passes(masked * 1.001, masked)
 
 
-def test_what_is_nothing_but_rounding_is_measured_against_other_answers() -> None:
+def test_an_output_of_rounding_noise_is_measured_against_other_cases() -> None:
     rounding = 1e-16 * REFERENCE
     assert not compare(1e-6 * REFERENCE, rounding).within(FLOAT32_LIMIT)
     assert compare(1e-6 * REFERENCE, rounding, scale=4.0).within(FLOAT32_LIMIT)
     assert compare(1e-6 * REFERENCE, 0 * rounding, scale=4.0).within(FLOAT32_LIMIT)
     assert not compare(1e-3 * REFERENCE, rounding, scale=4.0).within(FLOAT32_LIMIT)
-    # A small answer is an answer.
+    # A small output is compared like any other.
     assert not compare(1.01e-6 * REFERENCE, 1e-6 * REFERENCE, scale=4.0).within(FLOAT32_LIMIT)
 
 
-def test_no_cases_is_no_proof() -> None:
+def test_no_cases_do_not_pass() -> None:
     assert not verify(lambda x: {}, (), (), runtime="none", version="0").passed
 
 
@@ -103,7 +103,7 @@ def test_one_bad_case_fails_the_file_and_is_named() -> None:
         for case in cases
     ]
 
-    def predict(feeds: Mapping[str, np.ndarray]) -> Answers:
+    def predict(feeds: Mapping[str, np.ndarray]) -> NamedOutputs:
         images = feeds["image"]
         flat = images.reshape(len(images), -1)
         return {"logits": flat if len(images) == 1 else flat[::-1]}
@@ -116,7 +116,7 @@ def test_one_bad_case_fails_the_file_and_is_named() -> None:
     assert one.passed
 
 
-def test_nan_in_one_case_shows_in_the_worst_figures() -> None:
+def test_nan_in_one_case_appears_in_the_worst_figures() -> None:
     cases = image_cases((3, 16, 16))[:2]
     references = [{"logits": np.ones((1, 3))}] * 2
     answers = iter([{"logits": np.full((1, 3), np.nan)}, {"logits": np.ones((1, 3))}])
@@ -125,7 +125,7 @@ def test_nan_in_one_case_shows_in_the_worst_figures() -> None:
     assert not result.passed
 
 
-def test_cases_cover_borders_batches_and_little_contrast() -> None:
+def test_cases_cover_borders_batches_and_low_contrast() -> None:
     cases = {case.name: case.inputs["image"] for case in image_cases((3, 32, 24), True)}
     assert {case.shape[0] for case in cases.values()} == {1, 3}
     border = cases["border"][0]
@@ -141,11 +141,11 @@ def test_limits_are_written_so_that_nan_fails() -> None:
     assert not compare(np.full((1, 2), np.nan), np.ones((1, 2))).within(everything)
 
 
-def test_every_output_is_compared_and_one_that_is_missing_fails() -> None:
+def test_every_output_is_compared_and_a_missing_one_fails() -> None:
     cases = image_cases((3, 16, 16))[:1]
     small, large = np.ones((1, 2, 4, 4)), 1e4 * np.ones((1, 4, 2, 2))
     reference = {"stage0": small, "stage1": large}
-    # An error that is small beside the large map is no excuse for the small one.
+    # An error that is small beside the large feature map still counts for the small output.
     answer = {"stage0": small + 1e-2, "stage1": large + 1e-2}
     result = verify(lambda _: answer, cases, [reference], runtime="fake", version="0")
     assert [case.output for case in result.cases] == ["stage0", "stage1"]

@@ -1,4 +1,4 @@
-"""What a file is held to: what was asked for, or what it claims where it holds that."""
+"""The requested precision sets the limit, or else the precision that the file claims."""
 
 from pathlib import Path
 
@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 
 import slide_deploy
 from slide_deploy.api.networks import network_of
-from slide_deploy.backends.base import untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, untimed
 from slide_deploy.backends.registry import target_named
 from slide_deploy.cli import app
 from slide_deploy.deployable.record import Deployable
@@ -21,7 +20,7 @@ from slide_deploy.graph_checks import check_file
 from slide_deploy.precisions import precision_named
 from slide_deploy.tasks.proofs import examples_to_prove
 from tests.shared import once
-from tests.support import copied, golden_swin, randomise
+from tests.support import copied, exported, golden_swin, randomise
 
 NANO = golden_swin("slide_swin_nano")
 IMAGE = torch.zeros(1, 3, 16, 16)
@@ -40,7 +39,7 @@ def examples(folder: Path) -> Path:
 
 
 def written(precision: str, format: str = "openvino") -> Path:
-    """A file of the network, exported once."""
+    """Export a file of the network once."""
 
     def write(folder: Path) -> Path:
         calibration = examples(folder) if precision == "int8" else None
@@ -63,7 +62,7 @@ def has_bfloat16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def test_a_file_is_held_to_what_it_claims_and_says_so() -> None:
+def test_the_precision_that_a_file_claims_sets_the_limit() -> None:
     verdict = slide_deploy.verify(written("float16", "onnx"), network(), IMAGE)
     assert verdict.passed
     assert verdict.precision == "float16"
@@ -72,14 +71,14 @@ def test_a_file_is_held_to_what_it_claims_and_says_so() -> None:
     assert "in float16" in repr(verdict)
 
 
-def test_what_was_asked_for_wins() -> None:
+def test_the_requested_precision_wins() -> None:
     verdict = slide_deploy.verify(written("float16", "onnx"), network(), IMAGE, precision="float32")
     assert not verdict.passed
     assert verdict.verification.runtime == "onnxruntime"
 
 
 @pytest.mark.skipif(not has_bfloat16(), reason="the processor has no bfloat16")
-def test_bfloat16_is_computed_in_and_shown() -> None:
+def test_bfloat16_is_used_and_shown() -> None:
     verdict = slide_deploy.verify(written("float32"), network(), IMAGE, precision="bfloat16")
     assert verdict.verification.runtime == "openvino in bfloat16"
     noise = verdict.verification.worst.snr_db
@@ -90,7 +89,7 @@ def test_bfloat16_is_computed_in_and_shown() -> None:
     assert claimed.runtime == "openvino in bfloat16"
 
 
-def test_an_arithmetic_that_the_processor_lacks_is_refused() -> None:
+def test_arithmetic_that_the_cpu_lacks_is_refused() -> None:
     import openvino
 
     if "FP16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -104,7 +103,7 @@ def test_an_arithmetic_that_the_processor_lacks_is_refused() -> None:
     ("claim", "why"),
     [("int8", "none of its .* 8 bits"), ("bfloat16", "onnx is written in float32, ")],
 )
-def test_an_edited_claim_excuses_nothing(tmp_path: Path, claim: str, why: str) -> None:
+def test_an_edited_claim_does_not_help_a_wrong_file(tmp_path: Path, claim: str, why: str) -> None:
     path = copied(written("float32", "onnx"), tmp_path)
     model = onnx.load(path)
     entry = next(each for each in model.metadata_props if each.key == "slide_deploy.precision")
@@ -116,7 +115,7 @@ def test_an_edited_claim_excuses_nothing(tmp_path: Path, claim: str, why: str) -
     assert slide_deploy.verify(path, network(), IMAGE, precision="float32").passed
 
 
-def test_int8_is_proved_on_the_examples_held_back(tmp_path: Path) -> None:
+def test_int8_is_verified_on_the_examples_held_back(tmp_path: Path) -> None:
     path = written("int8")
     with pytest.raises(InputError, match=r"int8 is proved on examples, .*: give .calibration. the"):
         slide_deploy.verify(path, network(), IMAGE)
@@ -126,7 +125,7 @@ def test_int8_is_proved_on_the_examples_held_back(tmp_path: Path) -> None:
     assert (case.name, case.batch) == ("examples held back", 4)
 
 
-def test_another_set_than_the_export_had_is_noted(tmp_path: Path) -> None:
+def test_other_examples_than_those_of_the_export_are_noted(tmp_path: Path) -> None:
     path = written("int8", "onnx")
     same = examples_to_prove(path, deployable(), precision_named("int8"), examples(tmp_path))
     assert same.remarks == ()
@@ -137,13 +136,13 @@ def test_another_set_than_the_export_had_is_noted(tmp_path: Path) -> None:
     assert "other.npz is another set than the one that" in remark
 
 
-def test_examples_are_refused_where_none_are_needed(tmp_path: Path) -> None:
+def test_unneeded_examples_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"held to float32: leave it out"):
         slide_deploy.verify(written("float32"), network(), IMAGE, calibration=examples(tmp_path))
 
 
-def test_the_command_says_whose_limits_it_took(tmp_path: Path) -> None:
-    result = slide_deploy.export(NANO.path, to="openvino", out=tmp_path, precision="float16")
+def test_the_command_reports_the_source_of_its_limits() -> None:
+    result = exported(NANO.load(), formats=("openvino",), precision="float16")
     arguments = ["verify", str(result.paths["openvino"]), "--against", str(NANO.path)]
     said = CliRunner().invoke(app, arguments)
     assert said.exit_code == 0

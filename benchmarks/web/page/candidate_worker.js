@@ -1,17 +1,16 @@
 // One candidate: opened, proved, warmed up and timed in a worker of its own.
 
-import { timerStep } from "./clock.js";
 import { tensorOf } from "./draws.js";
-import { answerCommands } from "./process.js";
+import { handleCommands } from "./process.js";
 import { prove, readReference } from "./references.js";
 import { openSession } from "./session.js";
-import { repetitionsOf, sample, warmUp } from "./timing.js";
+import { repetitionsOf, sample, timerStep, warmUp } from "./timing.js";
 
 let session;
 let ports;
 let repetitions = 1;
 
-answerCommands({
+handleCommands({
   /** Open the file and run it once: its facts, what it takes, and the seconds of each stage. */
   async open({ configuration, ...wanted }) {
     const cold = {};

@@ -1,8 +1,8 @@
 // What this browser is, as far as it tells: for the page, and for the result.
 
-import { timerStep } from "./clock.js";
 import { deviceFacts, missing } from "./session.js";
 import { threadsOf } from "./race.js";
+import { timerStep } from "./timing.js";
 
 /** Facts of the device by name, as a result holds them; what is unknown is absent. */
 export async function machineFacts() {

@@ -85,7 +85,7 @@ export class Race {
     const process = new Process(this._source.newWorker());
     this._alive.set(entry, process);
     const { model, externals, reference } = await this._source.files(candidate);
-    const opened = await process.ask("open", {
+    const opened = await process.send("open", {
       device,
       threads,
       runtime: await this._source.runtime(device),
@@ -99,7 +99,7 @@ export class Race {
     await this._prove(entry, process, reference);
     entry.state = "warming up";
     this._say(`${measurement.candidate.name}: warming up`);
-    const { warm, repetitions } = await process.ask("warmUp", this._plan.warm_up);
+    const { warm, repetitions } = await process.send("warmUp", this._plan.warm_up);
     measurement.warm_up = warm;
     measurement.repetitions = repetitions;
     entry.state = "timing";
@@ -110,7 +110,7 @@ export class Race {
     if (reference) {
       entry.state = "proving";
       this._say(`${measurement.candidate.name}: comparing with the trained network`);
-      entry.proof = await process.ask("prove", reference);
+      entry.proof = await process.send("prove", reference);
       if (entry.proof.wrong) throw new Error(entry.proof.wrong);
       measurement.proof = recorded(entry.proof);
     }
@@ -120,7 +120,7 @@ export class Race {
     const { measurement } = entry;
     const start = (performance.now() - this._begin) / 1000;
     const share = this._plan.seconds / this._plan.rounds;
-    const { seconds, samples } = await this._alive.get(entry).ask("round", share);
+    const { seconds, samples } = await this._alive.get(entry).send("round", share);
     measurement.rounds.push({ start, seconds, samples });
   }
 

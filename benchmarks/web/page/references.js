@@ -3,7 +3,7 @@
 import { tensorOf, word } from "./draws.js";
 import { numbers, sizeOf } from "./tensors.js";
 
-const KEY = "slide_deploy.verification.trained_outputs";
+const KEY = "slide_deploy.reference";
 // Types of safetensors, as ONNX Runtime spells them.
 const TYPES = {
   F64: ["float64", Float64Array],

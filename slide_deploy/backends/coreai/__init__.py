@@ -1,1 +1,1 @@
-"""Core AI, the runtime of the package coreai-core: proves assets where there is no Mac."""
+"""Core AI, the runtime in the package coreai-core, which proves assets without a Mac."""

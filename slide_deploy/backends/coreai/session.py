@@ -1,8 +1,9 @@
-"""An asset on the runtime that comes with Apple's package.
+"""Run an asset on the runtime in Apple's package coreai-core.
 
-That runtime interprets: a compiler makes a list of instructions of the program, and a virtual
-machine calls a kernel for each, on one thread. The kernels are those of the package, not those of
-Apple's devices. So the runtime proves what an asset computes and says nothing of its speed.
+That runtime is an interpreter: a compiler turns the program into instructions, and a virtual
+machine calls one kernel per instruction, on one thread. The kernels are those of the package, not
+those of Apple's devices. So the runtime proves what an asset computes, but its speed is
+meaningless.
 """
 
 import asyncio
@@ -14,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Port, Session, Stage, message_lines, untimed
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.base import Configuration, Feeds, Port, Session, Stage, untimed
+from slide_deploy.backends.native_messages import message_lines, muted
 from slide_deploy.errors import InputError
 from slide_deploy.files.scratch import temporary_folder
 from slide_deploy.saved.aimodel import Asset, compiled, open_asset
@@ -25,7 +25,7 @@ RUNTIME, LIBRARY = "coreai", "coreai-core"
 
 
 def open_session(path: Path, configuration: Configuration, stage: Stage) -> Session:
-    """Open an ``.aimodel``; see ``Target.open``."""
+    """Open an ``.aimodel``; see `Target`."""
     _refuse(configuration)
     with stage("import"):
         import coreai.runtime  # noqa: F401
@@ -48,12 +48,12 @@ def open_session(path: Path, configuration: Configuration, stage: Stage) -> Sess
 
 
 def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
-    """Every floating-point value that the program itself computes, by its name in the graph.
+    """Return every floating-point value that the program computes, by its name in the graph.
 
-    What composites compute inside is left out.
+    Values inside composite operators are left out.
 
     Raises:
-        InputError: the asset is damaged, or Core AI cannot run it.
+        InputError: if the asset is damaged, or Core AI cannot run it.
     """
     function, named = load(open_asset(path), with_intermediates=True)
     stream = _Stream(function, tuple(named))
@@ -62,8 +62,8 @@ def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
         stream.run()
     except Exception as error:  # the library has no class of its own
         raise InputError(f"{path} does not run on Core AI ({message_lines(error)[0]}).") from error
-    answers = zip(named.values(), stream.read(), strict=True)
-    return {name: values for name, values in answers if values.dtype.kind == "f"}
+    found = zip(named.values(), stream.read(), strict=True)
+    return {name: values for name, values in found if values.dtype.kind == "f"}
 
 
 def load(
@@ -72,10 +72,10 @@ def load(
     """Compile and load an asset.
 
     Returns:
-        the function of the library, and the value of the program that each output is.
+        The library's function, and for each of its outputs the name of the value in the program.
 
     Raises:
-        InputError: Core AI refuses the asset.
+        InputError: if Core AI refuses the asset.
     """
     from coreai.runtime import AIModel
 
@@ -96,12 +96,12 @@ def load(
 
 
 class _Stream:
-    """Calls of one function; see ``Stream``."""
+    """Calls of one function; see `Stream`."""
 
     def __init__(self, function: Any, outputs: tuple[str, ...]) -> None:
         self._function, self._outputs = function, outputs
         self._given: dict[str, Any] = {}
-        self._answers: Mapping[str, Any] = {}
+        self._results: Mapping[str, Any] = {}
 
     def bind(self, feeds: Feeds) -> None:
         from coreai.runtime import NDArray
@@ -109,37 +109,37 @@ class _Stream:
         self._given = {name: NDArray(np.ascontiguousarray(held)) for name, held in feeds.items()}
 
     def run(self) -> None:
-        self._answers = _wait(self._function(self._given))
+        self._results = _wait(self._function(self._given))
 
     def read(self) -> Sequence[np.ndarray]:
-        return [np.array(self._answers[name].numpy()) for name in self._outputs]
+        return [np.array(self._results[name].numpy()) for name in self._outputs]
 
 
-def _wait(answer: Any) -> Any:
-    """What a coroutine of the library gives.
+def _wait(coroutine: Any) -> Any:
+    """Return the result of a coroutine of the library.
 
-    It runs in a thread of its own: the caller's may have a loop already, as that of a notebook has.
+    It runs in another thread, because the caller's may already run an event loop, as in a notebook.
     """
 
     async def waited() -> Any:
-        return await answer
+        return await coroutine
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(waited())).result()
 
 
 def _refuse(configuration: Configuration) -> None:
-    """Refuse what the runtime cannot be told.
+    """Refuse settings that the runtime does not have.
 
     Raises:
-        InputError: there are options, or another precision.
+        InputError: if there are options, or the precision is not float32.
     """
     if configuration.options:
         names = ", ".join(configuration.options)
         raise InputError(f"{RUNTIME}:cpu has no options: leave out {names}.")
     if configuration.precision not in ("float32", "default"):
         raise InputError(
-            f"{RUNTIME}:cpu computes in the types of the file and not in "
+            f"{RUNTIME}:cpu computes in the types of the file, not in "
             f"{configuration.precision}: leave the precision out."
         )
 

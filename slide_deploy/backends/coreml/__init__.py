@@ -1,1 +1,1 @@
-"""Core ML: its compute units, and what they share."""
+"""Core ML through coremltools, with one target per choice of compute units."""

@@ -1,4 +1,4 @@
-"""The inputs of a Core ML model, from its specification."""
+"""Describe the inputs of a Core ML model from its specification."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,9 +15,9 @@ _TYPES = {65568: "float32", 65600: "float64", 65552: "float16", 131104: "int32",
 
 
 def described(path: Path, features: Iterable[Any]) -> list[Port]:
-    """Each input, open where the specification allows several sizes.
+    """Describe each input; a size is open if the specification allows several.
 
-    A picture is described as one image (1, channels, height, width) of uint8, which no array is.
+    A picture input is (1, channels, height, width) of uint8. No array input of Core ML is uint8.
 
     Raises:
         InputError: if an input is neither an array nor a picture.
@@ -31,8 +31,8 @@ def described(path: Path, features: Iterable[Any]) -> list[Port]:
             continue
         if kind != "multiArrayType":
             raise InputError(
-                f"{path} takes {feature.name} as {kind}, which the benchmark cannot draw: export "
-                f"it with arrays as inputs."
+                f"{path} takes {feature.name} as {kind}, which the benchmark cannot generate: "
+                f"export it with arrays as inputs."
             )
         array = feature.type.multiArrayType
         dtype = _TYPES.get(array.dataType, f"number {array.dataType}")

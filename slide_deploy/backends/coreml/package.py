@@ -1,7 +1,7 @@
-"""An ``.mlpackage`` that Core ML runs, through coremltools.
+"""Run an ``.mlpackage`` on Core ML, through coremltools.
 
-`MLModel.predict` copies: inputs into Core ML's arrays (float16 by way of float32), outputs back
-into numpy's. A call on a phone, which binds its buffers, does not pay for that.
+`MLModel.predict` copies inputs into Core ML's arrays (float16 by way of float32) and outputs back
+into numpy's. A call on a phone, which binds its buffers, has no such cost.
 """
 
 import platform
@@ -15,17 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Session, Stage, session_name
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, Feeds, Session, Stage, session_name
 from slide_deploy.backends.coreml.description import described
 from slide_deploy.backends.coreml.units import Units
-from slide_deploy.backends.files import (
-    line_of,
-    refuse_options,
-    refuse_precision,
-    refuse_unusable,
-)
 from slide_deploy.backends.inputs import sized
+from slide_deploy.backends.native_messages import line_of
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.saved.mlpackage import Package, open_package
 
@@ -38,7 +33,7 @@ _HINTS = {
 
 
 def open_on(units: Units, path: Path, configuration: Configuration, stage: Stage) -> Session:
-    """Read and compile a package. Core ML does both at once: one stage.
+    """Read and compile a package, which Core ML does in one stage.
 
     Raises:
         InputError: for a package or a configuration that cannot run there.
@@ -63,14 +58,14 @@ def open_on(units: Units, path: Path, configuration: Configuration, stage: Stage
     opened = [model]
 
     def new_stream() -> Predictions:
-        # Apple: an instance of MLModel belongs to one thread at a time.
+        # Apple's documentation: use an instance of MLModel on one thread at a time.
         return Predictions(opened.pop() if opened else open_again(), package)
 
     return Session(
         runtime=session_name(units.target),
         version=coremltools.__version__,
         inputs=ports,
-        # A classifier's most probable class is left out, and its dictionary is an array here.
+        # Without a classifier's most probable class; its dictionary is converted to an array.
         outputs=tuple(feature.name for feature in package.outputs),
         new_stream=new_stream,
         facts={
@@ -90,8 +85,8 @@ class Predictions:
     """Calls of a model.
 
     Args:
-        model: of coremltools, of this stream alone.
-        package: that it was loaded from.
+        model: of coremltools; no other stream uses it.
+        package: from which it was loaded.
     """
 
     def __init__(self, model: Any, package: Package) -> None:
@@ -100,10 +95,10 @@ class Predictions:
         self._classes = package.classes
         self._pictures = {each.name for each in package.inputs if each.kind == "image"}
         self._given: dict[str, Any] = {}
-        self._answers: dict[str, Any] = {}
+        self._predicted: dict[str, Any] = {}
 
     def bind(self, feeds: Feeds) -> None:
-        """Hand over a tensor for each input, by its name; pixels become a picture."""
+        """Set a tensor for each input, by name. Pixels become a picture."""
         self._given = {
             name: _picture(values) if name in self._pictures else values
             for name, values in feeds.items()
@@ -111,11 +106,11 @@ class Predictions:
 
     def run(self) -> None:
         """Run one inference, and return when its outputs are complete."""
-        self._answers = self._model.predict(self._given)
+        self._predicted = self._model.predict(self._given)
 
     def read(self) -> list[np.ndarray]:
-        """Every output of the last call."""
-        return [_array(self._answers[name], self._classes) for name in self._outputs]
+        """Return the outputs of the last call."""
+        return [_array(self._predicted[name], self._classes) for name in self._outputs]
 
 
 def _open(units: Units, path: Path, hints: dict[str, Any]) -> Any:
@@ -123,7 +118,7 @@ def _open(units: Units, path: Path, hints: dict[str, Any]) -> Any:
 
     try:
         with warnings.catch_warnings():
-            # A model that failed to compile is only warned of. Asking for what was compiled raises.
+            # coremltools only warns of a failed compilation; get_compiled_model_path() raises.
             warnings.simplefilter("ignore", RuntimeWarning)
             model = coremltools.models.MLModel(
                 str(path),
@@ -131,32 +126,38 @@ def _open(units: Units, path: Path, hints: dict[str, Any]) -> Any:
                 optimization_hints=hints or None,
             )
         model.get_compiled_model_path()
-    except Exception as error:  # the bridge to Core ML raises whatever the framework reports
+    except (
+        Exception
+    ) as error:  # coremltools passes on the framework's errors, which have no common class
         raise InputError(f"{path} does not load on {units.target} ({line_of(error)}).") from error
     return model
 
 
 def _picture(values: np.ndarray) -> Any:
-    """Pixels (1, channels, height, width) as the picture that Core ML takes.
+    """Convert pixels (1, channels, height, width) to the picture that Core ML takes.
 
     Raises:
-        InputError: if there are several, or pillow is missing.
+        InputError: if the batch is not 1, or pillow is missing.
     """
     if find_spec("PIL") is None:
-        raise InputError("A package that takes pictures is fed by pillow: pip install pillow.")
+        raise InputError(
+            "Pillow is needed to run a package that takes pictures: pip install pillow."
+        )
     from PIL import Image
 
     if values.shape[0] != 1:
-        raise InputError(f"Core ML takes one picture at a time, not {values.shape[0]}.")
+        raise InputError(
+            f"Core ML takes one picture per call, not {values.shape[0]}: use a batch of 1."
+        )
     pixels = np.ascontiguousarray(values[0].transpose(1, 2, 0), dtype=np.uint8)
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def _array(answer: Any, classes: Sequence[str]) -> np.ndarray:
-    """An output as an array; the dictionary of a classifier in the order of its classes."""
-    if isinstance(answer, dict):
-        return np.array([[answer[name] for name in classes]], dtype=np.float32)
-    return np.array(answer)
+def _array(output: Any, classes: Sequence[str]) -> np.ndarray:
+    """Convert an output to an array; a classifier's dictionary is ordered by its classes."""
+    if isinstance(output, dict):
+        return np.array([[output[name] for name in classes]], dtype=np.float32)
+    return np.array(output)
 
 
 def _hints(units: Units, configuration: Configuration) -> dict[str, Any]:
@@ -167,28 +168,28 @@ def _hints(units: Units, configuration: Configuration) -> dict[str, Any]:
     for name, text in configuration.options.items():
         members = getattr(coremltools, _HINTS[name]).__members__
         if text not in members:
-            raise InputError(f"{units.target}: {name} is {' or '.join(members)}, not {text}.")
+            raise InputError(f"{units.target}: {name} must be {' or '.join(members)}, not {text}.")
         hints[name] = members[text]
     return hints
 
 
 def _placement(units: Units, path: Path, model: Any) -> dict[str, str]:
-    """Where Core ML plans to run each operator; empty before macOS 14.4, which does not tell.
+    """Return where Core ML plans to run each operator; empty before macOS 14.4, which lacks plans.
 
     Raises:
-        InputError: if it plans to run none on the device that the target is named after.
+        InputError: if it plans no operator for the device that the target is named after.
     """
     from coremltools.models.compute_plan import MLComputePlan
 
     try:
         plan = MLComputePlan.load_from_path(model.get_compiled_model_path(), model.compute_unit)
         operations = plan.model_structure.program.functions["main"].block.operations
-    except Exception:  # as the framework reports it; the plan is no condition of a measurement
+    except Exception:  # of any class; a measurement does not need the plan
         return {}
     counts: Counter[str] = Counter()
     for operation in operations:
         usage = plan.get_compute_device_usage_for_mlprogram_operation(operation)
-        if usage is not None:  # constants run nowhere
+        if usage is not None:  # None for constants
             counts[type(usage.preferred_compute_device).__name__] += 1
     if units.device and counts and units.device not in counts:
         raise InputError(

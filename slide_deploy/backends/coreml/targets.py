@@ -1,4 +1,4 @@
-"""The targets of Core ML. It has no profile: Core ML plans its operators, and times none."""
+"""The targets of Core ML. They have no profile, because Core ML does not time its operators."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The compute units of Core ML, and whether they are here."""
+"""The compute units of Core ML, and whether they are available here."""
 
 import sys
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from slide_deploy.backends.base import Availability
 
 @dataclass(frozen=True)
 class Units:
-    """What Core ML may compute on. The CPU is always among it: it takes what the others cannot.
+    """Devices that Core ML may use. The CPU is always included, and runs what the others cannot.
 
     Attributes:
         name: the part of the target's name after the colon.
         member: of ``coremltools.ComputeUnit``.
-        device: class of ``coremltools.models.compute_device`` that must take part; empty for any.
-        hardware: what it is called.
+        device: class of ``coremltools.models.compute_device`` that must be used; empty for any.
+        hardware: name of that device in messages.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Units:
         return Availability(True, f"coremltools {coremltools.__version__}, {self.member}")
 
     def missing(self) -> str | None:
-        """Why they cannot be used here, with what would help; None if they can."""
+        """Return why they cannot be used here and what would help, or None if they can."""
         if sys.platform != "darwin":
             return "needs macOS"
         if find_spec("coremltools") is None:

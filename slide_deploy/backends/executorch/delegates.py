@@ -1,4 +1,4 @@
-"""The delegates of ExecuTorch, and whether they are here."""
+"""The delegates of ExecuTorch, and whether they are available here."""
 
 import sys
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from importlib.metadata import version as version_of
 from importlib.util import find_spec
 
 from slide_deploy.backends.base import Availability
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.native_messages import muted
 
 _EXTRA = "pip install 'slide-deploy[executorch]'"
 
 
 def version() -> str:
-    """Of the library."""
+    """Return the version of the library."""
     return version_of("executorch")
 
 
@@ -21,10 +21,10 @@ class ExecuTorchDelegate:
     """A library that runs parts of a file.
 
     Attributes:
-        name: as ``--delegate`` calls it.
-        id: as files and the runtime call it.
+        name: value of ``--delegate``.
+        id: its name in files and in the runtime.
         platform: the ``sys.platform`` that it needs; None for any.
-        help: what to do where the runtime was built without it.
+        help: what to do if the runtime was built without it.
     """
 
     name: str
@@ -52,7 +52,7 @@ class ExecuTorchDelegate:
 
 
 def _registered() -> list[str]:
-    """The delegates that this build of the runtime has."""
+    """Return the delegates in this build of the runtime."""
     with muted():
         from executorch.extension.pybindings import portable_lib
 
@@ -62,7 +62,7 @@ def _registered() -> list[str]:
 DELEGATES = (
     ExecuTorchDelegate("xnnpack", "XnnpackBackend", None, f"{_EXTRA} --force-reinstall"),
     ExecuTorchDelegate(
-        "coreml", "CoreMLBackend", "darwin", "it needs macOS, where the same file is run"
+        "coreml", "CoreMLBackend", "darwin", "it needs macOS, where the same file runs"
     ),
     ExecuTorchDelegate(
         "vulkan",

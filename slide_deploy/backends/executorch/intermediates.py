@@ -1,15 +1,14 @@
-"""The values inside a ``.pte`` file, as far as ExecuTorch shows them.
+"""Intermediates of a ``.pte`` file, as far as ExecuTorch exposes them.
 
-It records what every instruction computes: the operators of its own kernels, and what a delegate is
-given and answers. What a delegate computes on the way is its own.
+It records what every instruction computes: the outputs of its own kernels, and the inputs and
+outputs of a delegate. What a delegate computes internally is not recorded.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, Feeds
 from slide_deploy.backends.executorch.delegates import ExecuTorchDelegate
 from slide_deploy.backends.executorch.method import (
     MethodCalls,
@@ -17,17 +16,17 @@ from slide_deploy.backends.executorch.method import (
     load_library,
     open_program,
 )
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.native_messages import muted
 from slide_deploy.files.scratch import temporary_folder
 from slide_deploy.saved.pte.companion import value_names
 from slide_deploy.saved.pte.program import Instruction, Method, PteTensor, tensors_in
 
-# What is recorded beside the numbers, and between them.
+# Bytes for records other than the values, and for padding between them.
 _SPARE = 1 << 20
 
 
 def intermediates(delegate: ExecuTorchDelegate, path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
-    """Every floating-point value that crosses from one instruction to another, by its name.
+    """Return every floating-point value that one instruction passes to another, by its name.
 
     Raises:
         InputError: if ExecuTorch refuses the file.
@@ -59,14 +58,14 @@ def intermediates(delegate: ExecuTorchDelegate, path: Path, feeds: Feeds) -> dic
 
 
 def _shown(method: Method, step: Instruction) -> list[int]:
-    """Numbers of the values that are recorded of an instruction, in their order."""
+    """Return the indices of the values that are recorded for an instruction, in order."""
     if step.delegate is not None:
         return list(step.arguments)
     return list(tensors_in(method, step.arguments[-1])) if step.arguments else []
 
 
 def _bytes(method: Method) -> int:
-    """Room for everything that is recorded; of an operator it is recorded twice."""
+    """Return the bytes needed for everything recorded; an operator's values are recorded twice."""
     numbers = [number for step in method.instructions for number in _shown(method, step)]
     sizes = [
         int(np.prod(held.sizes, dtype=np.int64)) * 8

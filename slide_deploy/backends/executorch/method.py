@@ -1,8 +1,8 @@
 """A ``.pte`` file opened by ExecuTorch, and the calls that run it.
 
-Its threads are one pool of the process, which is made anew if another number is asked for. Files
-that are open already compute in the new pool, so that two sessions of one process have to agree.
-The binding to Python holds the interpreter's lock while a method runs: a second stream would wait.
+ExecuTorch has one thread pool per process, which is created again for another number of threads.
+Files that are already open then compute in the new pool, so all sessions of a process must use the
+same number. The Python binding holds the GIL while a method runs, so a second stream would wait.
 """
 
 from collections.abc import Sequence
@@ -14,25 +14,24 @@ from weakref import WeakSet
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Port, Session, Stage, session_name
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, Feeds, Port, Session, Stage, session_name
 from slide_deploy.backends.executorch.delegates import ExecuTorchDelegate, version
-from slide_deploy.backends.files import line_of, refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.inputs import sized
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.native_messages import line_of, muted
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 from slide_deploy.saved.pte.companion import Companion, read_companion
 from slide_deploy.saved.pte.program import Method, PteTensor, map_program
 
 SUFFIXES = (".pte",)
-# Programs that are open in this process, which share its threads.
+# Programs that are open in this process. They share its thread pool.
 _open: "WeakSet[OpenedMethod]" = WeakSet()
 
 
 def open_on(
     delegate: ExecuTorchDelegate, path: Path, configuration: Configuration, stage: Stage
 ) -> Session:
-    """Read a file and let its delegate prepare it.
+    """Read a file and initialise its delegate.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.
@@ -80,7 +79,7 @@ def open_on(
 def described(
     path: Path, delegate: ExecuTorchDelegate, configuration: Configuration
 ) -> tuple[Method, Companion]:
-    """What a file says of itself, read without ExecuTorch.
+    """Read a file's method and its companion data without ExecuTorch.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.
@@ -92,12 +91,12 @@ def described(
         name,
         configuration.precision,
         ("float32", "default"),
-        "a file computes in what it was written for",
+        "it computes in the types that the file holds, so export it in that precision",
     )
     if configuration.streams != 1:
         raise InputError(
-            f"{name} runs one call at a time in a process, as its binding to Python holds the "
-            f"interpreter: leave out --streams."
+            f"{name} runs one call at a time in a process, because its Python binding holds the "
+            f"GIL: leave out --streams."
         )
     try:
         program = map_program(path)
@@ -119,7 +118,7 @@ def described(
 
 
 def is_for(delegate: ExecuTorchDelegate, path: Path) -> bool:
-    """Whether a file was written for a delegate, or for none; False for what cannot be read."""
+    """Return whether a file uses this delegate or none; False for a file that cannot be read."""
     try:
         method = map_program(path).methods["forward"]
     except (OSError, ValueError, KeyError):
@@ -128,7 +127,7 @@ def is_for(delegate: ExecuTorchDelegate, path: Path) -> bool:
 
 
 def load_library() -> Any:
-    """The module of the runtime.
+    """Import the runtime, and return its module.
 
     Raises:
         MissingExtra: without ExecuTorch or torch.
@@ -144,11 +143,11 @@ def load_library() -> Any:
 
 @dataclass(frozen=True, eq=False)
 class OpenedMethod:
-    """A program, which must live as long as its method does.
+    """A program and its method, which needs the program to stay alive.
 
     Attributes:
         program: of the runtime.
-        method: its function forward.
+        method: its method ``forward``.
     """
 
     program: Any
@@ -161,11 +160,11 @@ def open_program(
     """Load a file.
 
     Args:
-        library: that ``load_library`` gave.
+        library: returned by ``load_library``.
         path: of the file.
         name: of the target, for messages.
-        timed: whether the time of every operator is kept.
-        recorded: bytes of values that are kept, too; 0 for none.
+        timed: whether the time of every operator is recorded.
+        recorded: bytes of the buffer for intermediates; 0 to record none.
 
     Raises:
         InputError: if ExecuTorch refuses it.
@@ -188,8 +187,8 @@ def open_program(
 class MethodCalls:
     """Calls of a method.
 
-    Inputs are handed over in every call: the runtime copies them to where it planned them, and
-    computes other values there afterwards.
+    Every call sets the inputs again. The runtime copies them into its memory plan, where later
+    operators overwrite them.
     """
 
     def __init__(self, opened: OpenedMethod, names: Sequence[str]) -> None:
@@ -209,25 +208,29 @@ class MethodCalls:
         self._opened.method.execute()
 
     def read(self) -> list[np.ndarray]:
-        """Every output of the last call, copied."""
-        return [np.array(answer) for answer in self._opened.method.get_outputs()]
+        """Return copies of the last call's outputs."""
+        return [np.array(output) for output in self._opened.method.get_outputs()]
 
 
 def _take_threads(library: Any, name: str, threads: int) -> int:
-    """Make the pool of the process as large as asked for; its size, as the runtime tells it."""
+    """Resize the process's thread pool, and return the size that the runtime reports.
+
+    Raises:
+        InputError: if an open file uses another size, or the runtime keeps another size.
+    """
     with muted():
         used = int(library._threadpool_get_thread_count())
     if used != threads:
         if len(_open):
             raise InputError(
-                f"{name} computes with {used} threads in this process, not {threads}: a file is "
-                f"open that shares them, so run this one in a process of its own."
+                f"{name} computes with {used} threads in this process, not {threads}: an open file "
+                f"shares them, so run this one in another process."
             )
         with muted():
             library._unsafe_reset_threadpool(threads)
         used = int(library._threadpool_get_thread_count())
     if used != threads:
-        raise InputError(f"{name} takes {used} threads where {threads} are asked for.")
+        raise InputError(f"{name} uses {used} threads, not {threads}: choose {used} threads.")
     return used
 
 
@@ -237,12 +240,12 @@ def _ports(method: Method, companion: Companion) -> list[Port]:
     for name, number in zip(names, method.inputs, strict=True):
         held = method.values[number]
         if not isinstance(held, PteTensor):
-            raise InputError(f"Input {name} is no tensor: export the model again.")
+            raise InputError(f"Input {name} is not a tensor: export the model again.")
         sizes = (None, *held.sizes[1:]) if held.is_open else held.sizes
         ports.append(Port(name, sizes, held.dtype))
     return ports
 
 
 def _names(stored: Sequence[str], count: int, what: str) -> tuple[str, ...]:
-    """The names of inputs or outputs; numbers where the file was written by others."""
+    """Return the names of inputs or outputs; numbered ones for a file of another exporter."""
     return tuple(stored) if len(stored) == count else tuple(f"{what} {n}" for n in range(count))

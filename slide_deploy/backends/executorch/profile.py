@@ -1,19 +1,18 @@
-"""Times of operators, from the events that ExecuTorch records."""
+"""Operator times from the events that ExecuTorch records."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.backends.base import OperatorTime, untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, OperatorTime, untimed
 from slide_deploy.backends.executorch.delegates import ExecuTorchDelegate
 from slide_deploy.backends.executorch.method import MethodCalls, load_library, open_on, open_program
 from slide_deploy.backends.inputs import random_arrays
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.native_messages import muted
 from slide_deploy.files.scratch import temporary_folder
 
-# Events around others, whose time would count twice.
+# Events that enclose others, whose time would be counted twice.
 _AROUND = ("DELEGATE_CALL", "OPERATOR_CALL", "Method::execute")
 _NATIVE = "native_call_"
 
@@ -21,7 +20,7 @@ _NATIVE = "native_call_"
 def profile(
     delegate: ExecuTorchDelegate, path: Path, configuration: Configuration, calls: int
 ) -> Sequence[OperatorTime]:
-    """Mean time of each operator over some calls, slowest first; a first call is left out.
+    """Return the mean time of each operator over ``calls`` calls after a warm-up, slowest first.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.
@@ -44,7 +43,7 @@ def profile(
 
 
 def _times(events: Any) -> Iterator[OperatorTime]:
-    """One time for each event: of an operator of XNNPACK, or of ExecuTorch's own."""
+    """Yield one time per event: of an operator of the delegate, or of ExecuTorch's own kernels."""
     for place, event in enumerate(events):
         if event.name in _AROUND or event.perf_data is None or not event.perf_data.raw:
             continue

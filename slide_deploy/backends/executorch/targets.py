@@ -1,4 +1,4 @@
-"""The targets of ExecuTorch: one a delegate."""
+"""The targets of ExecuTorch: one per delegate."""
 
 from functools import partial
 

@@ -1,1 +1,1 @@
-"""LiteRT: its interpreter with XNNPACK, with its own kernels, or with a delegate."""
+"""LiteRT's interpreter with XNNPACK, with its own kernels, or with an external delegate."""

@@ -1,7 +1,7 @@
-"""Delegates: libraries that take operators over, for a GPU or for Android's NNAPI.
+"""External delegates: libraries that run operators on a GPU or through Android's NNAPI.
 
-LiteRT's Python package brings none that its interpreter can load. They come with Android, with
-LiteRT built from source, or from a maker of chips. A library has the two functions of
+LiteRT's Python package contains no delegate that its interpreter can load. Delegates come with
+Android, from a build of LiteRT, or from a chip vendor. Such a library exports the two functions of
 ``external_delegate_interface.h``: ``tflite_plugin_create_delegate`` and
 ``tflite_plugin_destroy_delegate``.
 """
@@ -16,9 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.backends.base import Availability, Session, Stage
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import refuse_options, refuse_unusable
+from slide_deploy.backends.base import Availability, Configuration, Session, Stage
 from slide_deploy.backends.litert.interpreter import (
     PACKAGE,
     SUFFIXES,
@@ -28,25 +26,26 @@ from slide_deploy.backends.litert.interpreter import (
 )
 from slide_deploy.backends.litert.partitions import Partitions
 from slide_deploy.backends.litert.session import opened
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.native_messages import muted
+from slide_deploy.backends.refusals import refuse_options, refuse_unusable
 from slide_deploy.errors import InputError
 
 _FUNCTIONS = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")
 LIBRARY = "library"
 """The option that names the library."""
 OWN = "delegate."
-"""What options of the delegate's own begin with; it is given the rest of their names."""
+"""Prefix of the options that are passed to the delegate, without the prefix."""
 
 
 @dataclass(frozen=True)
 class LiteRTDevice:
-    """What a delegate is for.
+    """A kind of device that a delegate runs on.
 
     Attributes:
         name: the part of the target's name after the colon.
-        libraries: names that the system's loader may find, without "lib" and suffix.
-        platforms: values of ``sys.platform`` where it exists; empty for all.
-        source: where the library comes from, a clause.
+        libraries: names to look up with the system's loader, without "lib" and suffix.
+        source: where to get the library, as a clause.
+        platforms: values of ``sys.platform`` that have it; empty for all.
     """
 
     name: str
@@ -60,7 +59,7 @@ class LiteRTDevice:
         return f"litert:{self.name}"
 
     def find(self) -> Availability:
-        """Look for LiteRT and for a library by its name; neither is loaded."""
+        """Look for LiteRT and for the delegate's library without loading them."""
         if find_spec(PACKAGE) is None:
             return Availability(
                 False, "ai_edge_litert is not installed: pip install 'slide-deploy[litert]'"
@@ -72,20 +71,20 @@ class LiteRTDevice:
             names = " or ".join(f"lib{name}" for name in self.libraries)
             return Availability(
                 False,
-                f"ai-edge-litert {version()} brings no delegate for it, and the system finds no "
-                f"{names}: {self.source}, then put its folder on the library path",
+                f"ai-edge-litert {version()} contains no delegate for it, and the system finds no "
+                f"{names}: {self.source}, then add its folder to the library path",
             )
         return Availability(True, f"ai-edge-litert {version()}, {found}")
 
     def _library(self) -> str | None:
-        """The first library that the system's loader would take."""
+        """Return the first library that the system's loader finds."""
         return next(filter(None, map(ctypes.util.find_library, self.libraries)), None)
 
     def open(self, path: Path, configuration: Configuration, stage: Stage) -> Session:
         """Open a file with the delegate.
 
         Raises:
-            InputError: if there is no library, it is none, or it takes none of the operators.
+            InputError: if there is no library, it is not a delegate, or it takes no operator.
             MissingExtra: without LiteRT.
         """
         refuse_unusable(path, self.target, SUFFIXES)
@@ -98,12 +97,12 @@ class LiteRTDevice:
         library = given.get(LIBRARY) or self._library()
         if not library:
             raise InputError(
-                f"{self.target} cannot run here: {self.find().detail}, or name the library by the "
-                f"option {LIBRARY}."
+                f"{self.target} cannot run here: {self.find().detail}, or name the library with "
+                f"the option {LIBRARY}."
             )
 
         def new() -> Any:
-            # One for each interpreter, which owns it.
+            # Each interpreter owns its delegate.
             delegate = self._loaded(library, options)
             return open_interpreter(
                 path, configuration.threads, xnnpack=False, delegates=[delegate]
@@ -117,7 +116,7 @@ class LiteRTDevice:
         from ai_edge_litert.interpreter import load_delegate
 
         try:
-            # LiteRT's own loader leaves an exception behind where a library is none.
+            # LiteRT's own loader leaves a pending exception if the file is not a delegate.
             held = ctypes.CDLL(library)
             missing = [name for name in _FUNCTIONS if not hasattr(held, name)]
             if missing:
@@ -127,15 +126,16 @@ class LiteRTDevice:
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise InputError(
-                f"{self.target} cannot use {library} ({reason}): name another library by the "
+                f"{self.target} cannot use {library} ({reason}): name another library with the "
                 f"option {LIBRARY}."
             ) from error
 
     def _refuse_fallback(self, path: Path, found: Partitions) -> None:
-        """Refuse numbers of the processor under another name."""
+        """Refuse to measure the CPU as another device."""
         if not found.delegated:
             raise InputError(
-                f"{path} does not run on {self.target}: its delegate takes none of the operators."
+                f"{path} does not run on {self.target}: its delegate takes no operator, so "
+                f"choose another target."
             )
 
 

@@ -1,4 +1,4 @@
-"""The values inside a file, computed by LiteRT's own kernels, operator by operator."""
+"""Intermediates of a file, computed by LiteRT's own kernels, one operator at a time."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from slide_deploy.saved.tflite.opening import opened
 
 
 def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
-    """Every floating-point value of the file that its operators compute, by name.
+    """Return every floating-point value that the file's operators compute, by name.
 
     Raises:
         InputError: if LiteRT refuses the file.

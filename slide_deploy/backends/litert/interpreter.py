@@ -1,4 +1,4 @@
-"""The interpreter of LiteRT, opened without its remarks on the terminal."""
+"""Open LiteRT's interpreter without its messages on the terminal."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,8 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.backends.files import line_of
-from slide_deploy.backends.muted import muted
+from slide_deploy.backends.native_messages import line_of, muted
 from slide_deploy.errors import InputError, MissingExtra
 
 SUFFIXES = (".tflite",)
@@ -17,7 +16,7 @@ PACKAGE = "ai_edge_litert"
 
 
 def version() -> str:
-    """Of the library; "unknown" where nobody installed it as a package."""
+    """Return the version of the library, or "unknown" if it was not installed as a package."""
     try:
         return version_of("ai-edge-litert")
     except PackageNotFoundError:
@@ -44,14 +43,15 @@ def open_interpreter(
     delegates: Sequence[Any] = (),
     keep_values: bool = False,
 ) -> Any:
-    """An interpreter of a file, with memory for its tensors.
+    """Return an interpreter of a file, with memory allocated for its tensors.
 
     Args:
         path: of the file.
         threads: that one inference may use.
-        xnnpack: whether XNNPACK takes what it can; else LiteRT's own kernels run everything.
-        delegates: that take operators before.
-        keep_values: whether inner values can be read after a call.
+        xnnpack: whether XNNPACK runs the operators that it supports. Otherwise LiteRT's own kernels
+            run all operators.
+        delegates: that take operators first.
+        keep_values: whether intermediates can be read after a call.
 
     Raises:
         InputError: if LiteRT refuses the file.
@@ -73,10 +73,10 @@ def open_interpreter(
 
 @contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """One sentence of what LiteRT says of a file.
+    """Raise LiteRT's errors about a file as `InputError`.
 
     Raises:
-        InputError: if it says something.
+        InputError: if LiteRT raises an error.
     """
     try:
         yield

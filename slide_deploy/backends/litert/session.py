@@ -1,4 +1,4 @@
-"""A file in LiteRT's interpreter, and the streams that run it."""
+"""A session of LiteRT's interpreter, and the streams that run it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Port, Session, Stage, session_name
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import refuse_options, refuse_precision, refuse_unusable
+from slide_deploy.backends.base import Configuration, Feeds, Port, Session, Stage, session_name
 from slide_deploy.backends.inputs import sized
 from slide_deploy.backends.litert.interpreter import (
     SUFFIXES,
@@ -19,10 +17,11 @@ from slide_deploy.backends.litert.interpreter import (
     version,
 )
 from slide_deploy.backends.litert.partitions import Partitions, partitions
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.saved.tflite.opening import opened as taken_apart
 
 Open = Callable[[], Any]
-"""Makes an interpreter, with memory for its tensors."""
+"""Returns an interpreter, with memory allocated for its tensors."""
 
 _COMPUTES = "LiteRT computes in the types that the file holds, so export it in that precision"
 
@@ -30,14 +29,14 @@ _COMPUTES = "LiteRT computes in the types that the file holds, so export it in t
 def open_on_cpu(
     target: str, xnnpack: bool, path: Path, configuration: Configuration, stage: Stage
 ) -> Session:
-    """Open a file on the processor.
+    """Open a file on the CPU.
 
     Args:
         target: its name.
-        xnnpack: whether XNNPACK takes what it can.
+        xnnpack: whether XNNPACK runs the operators that it supports.
         path: of the file.
         configuration: how to run it.
-        stage: times reading and compiling, which are one to LiteRT.
+        stage: times reading and compiling, which are one stage in LiteRT.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.
@@ -61,16 +60,16 @@ def opened(
     facts: Mapping[str, str],
     accept: Callable[[Partitions], None] = lambda found: None,
 ) -> Session:
-    """A session of what an interpreter runs.
+    """Return the session of a file in an interpreter.
 
     Args:
         target: its name.
         path: of the file.
         configuration: how to run it.
         stage: times reading and compiling.
-        new: makes an interpreter of the file.
-        facts: of the target's own.
-        accept: raises `InputError` where a delegate did not take enough.
+        new: returns an interpreter of the file.
+        facts: about the target, in addition to those of every LiteRT session.
+        accept: raises `InputError` if a delegate did not take enough operators.
 
     Raises:
         InputError: if LiteRT refuses the file or the configuration.
@@ -86,7 +85,7 @@ def opened(
     spare = [first]
 
     def new_stream() -> "InterpreterStream":
-        # An interpreter runs one call at a time.
+        # An interpreter runs one call at a time, so each stream has its own.
         interpreter = spare.pop() if spare else new()
         _resize(interpreter, ports, inputs)
         places = {port.name: place for port, place in inputs}
@@ -115,9 +114,9 @@ class InterpreterStream:
     """Calls of an interpreter.
 
     Args:
-        interpreter: of LiteRT, nobody else's.
-        inputs: the number of the tensor of each input, by the input's name.
-        outputs: numbers of the tensors of the outputs.
+        interpreter: of LiteRT; no other stream uses it.
+        inputs: the tensor index of each input, by the input's name.
+        outputs: tensor indices of the outputs.
     """
 
     def __init__(self, interpreter: Any, inputs: Mapping[str, int], outputs: Sequence[int]) -> None:
@@ -126,7 +125,7 @@ class InterpreterStream:
         self._outputs = outputs
 
     def bind(self, feeds: Feeds) -> None:
-        """Hand over a tensor for each input, by its name; another shape makes a new plan."""
+        """Set a tensor for each input, by name. A new shape allocates the tensors again."""
         given = {self._inputs[name]: np.asarray(array, order="C") for name, array in feeds.items()}
         shapes = {
             int(detail["index"]): tuple(detail["shape"])
@@ -145,14 +144,14 @@ class InterpreterStream:
         self._interpreter.invoke()
 
     def read(self) -> list[np.ndarray]:
-        """Every output of the last call, copied."""
+        """Return copies of the last call's outputs."""
         return [self._interpreter.get_tensor(place) for place in self._outputs]
 
 
 def ports_of(interpreter: Any) -> tuple[list[tuple[Port, int]], list[tuple[str, int]]]:
-    """Inputs and outputs in the order of the file, each with the number of its tensor.
+    """Return inputs and outputs in the order of the file, each with its tensor index.
 
-    Callers ask by the names of the signature; a file without one has the names of its tensors.
+    Their names are those of the signature; a file without a signature has names of tensors only.
     """
     names: dict[int, str] = {}
     for key in list(interpreter.get_signature_list())[:1]:
@@ -174,7 +173,7 @@ def ports_of(interpreter: Any) -> tuple[list[tuple[Port, int]], list[tuple[str, 
 
 
 def _resize(interpreter: Any, ports: Sequence[Port], inputs: Sequence[tuple[Port, int]]) -> None:
-    """Give open sizes the value that the configuration has for them."""
+    """Set open sizes to the values of the configuration."""
     resized = False
     for settled, (described, place) in zip(ports, inputs, strict=True):
         if settled.shape != described.shape and None not in settled.shape:

@@ -1,4 +1,4 @@
-"""The targets of LiteRT: XNNPACK, LiteRT's own kernels, and a delegate for each kind of device."""
+"""The targets of LiteRT: XNNPACK, LiteRT's own kernels, and one per kind of delegate."""
 
 from functools import partial
 from importlib.util import find_spec

@@ -1,4 +1,7 @@
-"""Runs a plan with torch; the only way into the modules that import torch when they load."""
+"""Run a plan with torch.
+
+Only this module imports the modules that need torch, and it is imported when a program is loaded.
+"""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -27,7 +30,7 @@ from slide_deploy.backends.mil_interpreter.values import (
 from slide_deploy.errors import InputError
 from slide_deploy.saved.mlpackage import Function, Operation, TensorType
 
-# What torch and Python raise where an operand has a bad shape, index or size.
+# Errors that torch and Python raise for an operand with a bad shape, index or size.
 _OPERAND_ERRORS = (
     RuntimeError,
     ValueError,
@@ -46,8 +49,8 @@ class Engine:
         function: what to run.
 
     Raises:
-        UnsupportedOperator: an operator, an option or a type that is not known.
-        InputError: a program that contradicts itself.
+        UnsupportedOperator: if an operator, an option or a type is not supported.
+        InputError: if the program contradicts itself.
     """
 
     def __init__(self, path: Path, function: Function) -> None:
@@ -65,7 +68,7 @@ class Engine:
 
     @property
     def plan(self) -> ExecutionPlan:
-        """What is computed, in order."""
+        """The operations to compute, in order."""
         return self._plan
 
     @property
@@ -77,14 +80,14 @@ class Engine:
     def run(
         self, inputs: Mapping[str, NDArray[np.generic]], keep: Collection[str]
     ) -> dict[str, NDArray[np.generic]]:
-        """Compute the outputs, and the values to keep.
+        """Compute the outputs, and return them with the values in ``keep``.
 
         Args:
             inputs: by name, in the types and shapes that the function declares.
-            keep: names of values that are returned too.
+            keep: names of intermediates to return as well.
 
         Raises:
-            InputError: operands that contradict each other.
+            InputError: if operands contradict each other.
         """
         wanted = [*self._plan.outputs, *keep]
         values: dict[str, Value] = dict(self._constants)
@@ -110,7 +113,7 @@ class Engine:
             result = OPERATORS[operation.type].run(call)
             outputs = [result] if isinstance(result, Tensor) else list(result)
             if len(outputs) != len(operation.outputs):
-                raise ValueError(f"gives {len(outputs)} values for {len(operation.outputs)}")
+                raise ValueError(f"outputs {len(outputs)} values, not {len(operation.outputs)}")
             return {
                 named.name: settle(output, self._types[named.name])
                 for named, output in zip(operation.outputs, outputs, strict=True)
@@ -127,7 +130,7 @@ class Engine:
         if isinstance(value, str) or representation(dtype.name) is None:
             raise InputError(
                 f"{self._path} cannot return {name!r}, which is of type {dtype.name}: "
-                f"ask for another value."
+                f"choose another value."
             )
         return to_numpy(value, dtype)
 
@@ -137,7 +140,11 @@ def _elements(value: Value) -> int:
 
 
 def _declared_types(path: Path, function: Function) -> dict[str, TensorType]:
-    """The type of every value of the function; none may be a list, dictionary or state."""
+    """Return the type of every value of the function.
+
+    Raises:
+        UnsupportedOperator: if a value is a list, a dictionary or a state.
+    """
     types: dict[str, TensorType] = {}
     for named in function.inputs:
         if not isinstance(named.type, TensorType):

@@ -1,4 +1,4 @@
-"""The operators that the interpreter knows; each family lists its own at the end of its file."""
+"""All operators of the interpreter. Each family lists its own at the end of its file."""
 
 from slide_deploy.backends.mil_interpreter import (
     operators_activation,
@@ -18,7 +18,7 @@ from slide_deploy.backends.mil_interpreter import (
     operators_selection,
     operators_shape,
 )
-from slide_deploy.backends.mil_interpreter.operator import Operators
+from slide_deploy.backends.mil_interpreter.call import Operators
 
 FAMILIES: tuple[Operators, ...] = (
     operators_elementwise.OPERATORS,

@@ -1,4 +1,4 @@
-"""Activations: functions of one element, some with a number for each channel."""
+"""Activations: functions of each element, some with a parameter per channel."""
 
 import math
 from collections.abc import Callable
@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
 
 def leaky_relu(call: OperatorCall) -> Tensor:
@@ -46,7 +45,7 @@ def elu(call: OperatorCall) -> Tensor:
 
 
 def gelu(call: OperatorCall) -> Tensor:
-    """``x`` times the normal distribution function of ``x``, exactly or by an approximation.
+    """``x`` times the cumulative normal distribution at ``x``, exact or approximated.
 
     - ``EXACT``: ``x/2 (1 + erf(x / sqrt 2))``
     - ``TANH_APPROXIMATION``: ``x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))``
@@ -89,7 +88,7 @@ def _plain(function: Callable[[Tensor], Tensor]) -> Operator:
 
 
 def _of_channels(call: OperatorCall, name: str, x: Tensor) -> Tensor:
-    """A parameter of the size of axis 1, shaped to be broadcast to x."""
+    """Return a parameter per channel (axis 1), reshaped to broadcast with x."""
     values = call.tensor(name)
     if x.dim() < 2 or values.shape != (x.shape[1],):
         raise call.faulty(f"has {name} of shape {tuple(values.shape)} for x {tuple(x.shape)}")

@@ -4,30 +4,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
-from slide_deploy.backends.mil_interpreter.windows import pad_map
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
+from slide_deploy.backends.mil_interpreter.windows import pad_constant
 
 
 def pixel_shuffle(call: OperatorCall) -> Tensor:
     """Channels into space: (n, C f f, H, W) to (n, C, H f, W f).
 
-    The channels of one pixel stand next to each other.
+    The f f channels of one pixel are adjacent.
     """
-    return torch.pixel_shuffle(_map(call), _factor(call, "upscale_factor"))
+    return torch.pixel_shuffle(_feature_map(call), _factor(call, "upscale_factor"))
 
 
 def pixel_unshuffle(call: OperatorCall) -> Tensor:
     """The reverse of ``pixel_shuffle``: (n, C, H f, W f) to (n, C f f, H, W)."""
-    return torch.pixel_unshuffle(_map(call), _factor(call, "downscale_factor"))
+    return torch.pixel_unshuffle(_feature_map(call), _factor(call, "downscale_factor"))
 
 
 def depth_to_space(call: OperatorCall) -> Tensor:
     """Channels into space: (n, b b C, H, W) to (n, C, H b, W b).
 
-    The channels of one pixel stand C apart.
+    The b b channels of one pixel are C apart.
     """
-    x, block = _map(call), _factor(call, "block_size")
+    x, block = _feature_map(call), _factor(call, "block_size")
     n, channels, height, width = x.shape
     parts = x.reshape(n, block, block, channels // block**2, height, width)
     # (n, block row, block column, C, H, W) -> (n, C, H, block row, W, block column)
@@ -37,7 +36,7 @@ def depth_to_space(call: OperatorCall) -> Tensor:
 
 def space_to_depth(call: OperatorCall) -> Tensor:
     """The reverse of ``depth_to_space``: (n, C, H b, W b) to (n, b b C, H, W)."""
-    x, block = _map(call), _factor(call, "block_size")
+    x, block = _feature_map(call), _factor(call, "block_size")
     n, channels, height, width = x.shape
     parts = x.reshape(n, channels, height // block, block, width // block, block)
     # (n, C, H, block row, W, block column) -> (n, block row, block column, C, H, W)
@@ -46,9 +45,9 @@ def space_to_depth(call: OperatorCall) -> Tensor:
 
 
 def space_to_batch(call: OperatorCall) -> Tensor:
-    """Space, zeros added around it, into the batch: (n, C, H a, W b) to (a b n, C, H, W)."""
-    x, (rows, columns) = _map(call), _block(call)
-    x = pad_map(call, x, _around(call, "paddings"), 0.0)
+    """Pad with zeros, and move space into the batch: (n, C, H a, W b) to (a b n, C, H, W)."""
+    x, (rows, columns) = _feature_map(call), _block(call)
+    x = pad_constant(call, x, _around(call, "paddings"), 0.0)
     n, channels, height, width = x.shape
     parts = x.reshape(n, channels, height // rows, rows, width // columns, columns)
     # (n, C, H, block row, W, block column) -> (block row, block column, n, C, H, W)
@@ -57,8 +56,8 @@ def space_to_batch(call: OperatorCall) -> Tensor:
 
 
 def batch_to_space(call: OperatorCall) -> Tensor:
-    """The batch into space, of which a border is cut off: (a b n, C, H, W) to (n, C, H a, W b)."""
-    x, (rows, columns) = _map(call), _block(call)
+    """Move the batch into space, and crop: (a b n, C, H, W) to (n, C, H a, W b) before the crop."""
+    x, (rows, columns) = _feature_map(call), _block(call)
     count, channels, height, width = x.shape
     parts = x.reshape(rows, columns, count // (rows * columns), channels, height, width)
     # (block row, block column, n, C, H, W) -> (n, C, H, block row, W, block column)
@@ -69,7 +68,7 @@ def batch_to_space(call: OperatorCall) -> Tensor:
 
 
 def crop(call: OperatorCall) -> Tensor:
-    """The last two axes without so many elements at either end."""
+    """The last two axes without the given numbers of elements at each end."""
     height, width = call.integers("crop_height"), call.integers("crop_width")
     if len(height) != 2 or len(width) != 2 or call.tensor("x").dim() < 2:
         raise call.faulty(f"cuts off {height} and {width}")
@@ -79,21 +78,21 @@ def crop(call: OperatorCall) -> Tensor:
 def sliding_windows(call: OperatorCall) -> Tensor:
     """All windows of ``size`` along an axis, ``stride`` apart.
 
-    The axis becomes two: the windows, and the elements of each.
+    The axis becomes two axes: the windows, and the elements of each window.
     """
     x, size, stride = call.tensor("x"), call.integer("size"), call.integer("stride", 1)
     axis = call.axis("axis", x.dim())
     if not 1 <= size <= x.shape[axis] or stride < 1:
         raise call.faulty(f"has windows of {size} every {stride} of {x.shape[axis]} elements")
     windows = x.unfold(axis, size, stride)
-    call.make_room(windows.shape)
+    call.check_size(windows.shape)
     return windows.movedim(-1, axis + 1)
 
 
-def _map(call: OperatorCall) -> Tensor:
+def _feature_map(call: OperatorCall) -> Tensor:
     x = call.tensor("x")
     if x.dim() != 4:
-        raise call.faulty(f"needs a map of rank 4, not {x.dim()}")
+        raise call.faulty(f"needs a feature map of rank 4, not {x.dim()}")
     return x
 
 
@@ -112,7 +111,7 @@ def _block(call: OperatorCall) -> tuple[int, int]:
 
 
 def _around(call: OperatorCall, name: str) -> list[tuple[int, int]]:
-    """A parameter of shape (2, 2): before and after, for rows and for columns."""
+    """Read a parameter of shape (2, 2): before and after, for rows and for columns."""
     amounts = call.tensor(name)
     if amounts.shape != (2, 2) or amounts.is_floating_point() or int(amounts.min()) < 0:
         raise call.faulty(f"has {name} of shape {tuple(amounts.shape)}")

@@ -3,12 +3,11 @@
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 from slide_deploy.backends.mil_interpreter.windows import (
     Windows,
     custom_padding,
-    pad_map,
+    pad_constant,
     read_padding,
     read_windows,
 )
@@ -22,8 +21,8 @@ def conv(call: OperatorCall) -> Tensor:
     x, weight = call.tensor("x"), call.tensor("weight")
     windows = _windows(call, x, weight)
     padding = read_padding(call, windows, x.shape[2:])
-    x = pad_map(call, x, padding, 0.0)
-    call.make_room((x.shape[0], weight.shape[0], *windows.outputs(x.shape[2:])))
+    x = pad_constant(call, x, padding, 0.0)
+    call.check_size((x.shape[0], weight.shape[0], *windows.outputs(x.shape[2:])))
     return _CONVOLUTIONS[windows.rank - 1](
         x,
         weight,
@@ -38,8 +37,8 @@ def conv_transpose(call: OperatorCall) -> Tensor:
     """Transposed convolution; weight (in, out / groups, ...kernel), bias (out).
 
     Along one axis the windows of D inputs cover ``F = (D - 1) s + E`` outputs. ``valid`` keeps
-    all, ``custom`` cuts off what is given, ``same`` keeps D s of them: of the F - D s that are too
-    many it cuts half before; missing ones are zeros after.
+    all, ``custom`` crops the given numbers, and ``same`` keeps D s of them: it crops half of the
+    other F - D s before and half after, or adds zeros after if F is less than D s.
     """
     x, weight = call.tensor("x"), call.tensor("weight")
     windows, groups = _windows(call, x, weight), call.integer("groups", 1)
@@ -47,25 +46,27 @@ def conv_transpose(call: OperatorCall) -> Tensor:
         (size - 1) * stride + extent
         for size, stride, extent in zip(x.shape[2:], windows.strides, windows.extents, strict=True)
     ]
-    call.make_room((x.shape[0], weight.shape[1] * max(groups, 1), *full_sizes))
+    call.check_size((x.shape[0], weight.shape[1] * max(groups, 1), *full_sizes))
     full = _TRANSPOSED[windows.rank - 1](
         x, weight, stride=windows.strides, dilation=windows.dilations, groups=groups
     )
-    result = pad_or_cut(call, full, _surplus(call, windows, x, full_sizes))
+    result = pad_or_crop(call, full, _surplus(call, windows, x, full_sizes))
     if call.has("output_shape") and call.integers("output_shape") != list(result.shape):
         raise call.unsupported("an output_shape that its padding does not give")
     bias = call.optional("bias")
     return result if bias is None else result + bias.reshape(-1, *[1] * windows.rank)
 
 
-def pad_or_cut(call: OperatorCall, x: Tensor, surplus: list[tuple[int, int]]) -> Tensor:
-    """Cut off elements before and after; a negative number adds zeros instead."""
+def pad_or_crop(call: OperatorCall, x: Tensor, surplus: list[tuple[int, int]]) -> Tensor:
+    """Crop elements before and after; a negative number adds zeros instead."""
     for axis, (before, after) in enumerate(surplus, start=2):
         kept = x.shape[axis] - max(before, 0) - max(after, 0)
         if kept < 0:
             raise call.faulty(f"cuts off {before + after} of {x.shape[axis]} elements")
         x = x.narrow(axis, max(before, 0), kept)
-    return pad_map(call, x, [(max(-before, 0), max(-after, 0)) for before, after in surplus], 0.0)
+    return pad_constant(
+        call, x, [(max(-before, 0), max(-after, 0)) for before, after in surplus], 0.0
+    )
 
 
 def _windows(call: OperatorCall, x: Tensor, weight: Tensor) -> Windows:
@@ -77,7 +78,7 @@ def _windows(call: OperatorCall, x: Tensor, weight: Tensor) -> Windows:
 def _surplus(
     call: OperatorCall, windows: Windows, x: Tensor, full_sizes: list[int]
 ) -> list[tuple[int, int]]:
-    """What to cut off before and after, one pair a spatial axis."""
+    """Return how many elements to crop before and after each spatial axis."""
     kind = call.text("pad_type", "valid")
     if kind == "valid":
         return [(0, 0)] * windows.rank

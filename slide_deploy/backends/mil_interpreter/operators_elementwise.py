@@ -1,4 +1,4 @@
-"""Operators that treat every element alike."""
+"""Elementwise operators."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 from slide_deploy.backends.mil_interpreter.values import representation
 
-# Types as ``cast`` spells them; the names of the others are the usual ones.
+# Names of types in ``cast`` that differ from the usual ones.
 _CASTS = {"fp16": "float16", "fp32": "float32"}
 _CAST_TYPES = ("float16", "float32", "bool", "int8", "int16", "int32", "uint8", "uint16")
 
@@ -32,14 +31,14 @@ def binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[OperatorCa
         x, y = call.tensor("x"), call.tensor("y")
         if x.dtype != y.dtype:
             raise call.faulty(f"mixes {x.dtype} and {y.dtype}")
-        call.make_room(np.broadcast_shapes(x.shape, y.shape))
+        call.check_size(np.broadcast_shapes(x.shape, y.shape))
         return function(x, y)
 
     return run
 
 
 def real_div(call: OperatorCall) -> Tensor:
-    """``x / y`` of floating point numbers."""
+    """``x / y`` of floating-point numbers."""
     if not call.tensor("x").is_floating_point():
         raise call.unsupported("integer operands")
     return binary(torch.true_divide)(call)
@@ -66,7 +65,7 @@ def clip(call: OperatorCall) -> Tensor:
 
 
 def cast(call: OperatorCall) -> Tensor:
-    """``x`` in another type; towards zero where that is an integer."""
+    """``x`` in another type; conversion to integers rounds towards zero."""
     dtype = _CASTS.get(call.text("dtype"), call.text("dtype"))
     known = representation(dtype)
     if dtype not in _CAST_TYPES or known is None:
@@ -77,11 +76,11 @@ def cast(call: OperatorCall) -> Tensor:
 
 
 def select(call: OperatorCall) -> Tensor:
-    """``a`` where ``cond`` holds, else ``b``; the three are broadcast to each other."""
+    """``a`` where ``cond`` is true, else ``b``; the three are broadcast to each other."""
     condition, a, b = call.tensor("cond"), call.tensor("a"), call.tensor("b")
     if condition.dtype != torch.bool or a.dtype != b.dtype:
-        raise call.faulty("needs truth values and two operands of one type")
-    call.make_room(np.broadcast_shapes(condition.shape, a.shape, b.shape))
+        raise call.faulty("needs booleans and two operands of one type")
+    call.check_size(np.broadcast_shapes(condition.shape, a.shape, b.shape))
     return torch.where(condition, a, b)
 
 

@@ -1,12 +1,11 @@
-"""Operators that pick elements by position, and padding, which picks them from outside the map."""
+"""Operators that select elements by position, and padding, which is computed the same way."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
-from slide_deploy.backends.mil_interpreter.windows import pad_map
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
+from slide_deploy.backends.mil_interpreter.windows import pad_constant
 
 # The operator set, iOS 17, since which negative indices are out of range.
 _NO_NEGATIVE_INDICES = 7
@@ -14,16 +13,16 @@ _EDGE_MODES = {"reflect": "reflect", "replicate": "edge"}
 
 
 def slice_by_index(call: OperatorCall) -> Tensor:
-    """``x[begin:end:stride]`` on every axis, as Python slices.
+    """``x[begin:end:stride]`` on every axis, with the rules of Python.
 
-    A mask makes a bound the end of the axis in the direction of the stride; a squeezed axis is
-    indexed at ``begin`` and disappears.
+    A mask replaces a bound by the start or the end of the axis, in the direction of the stride. A
+    squeezed axis is indexed at ``begin`` and removed.
     """
     return sliced(call, call.tensor("x"))
 
 
 def sliced(call: OperatorCall, x: Tensor) -> Tensor:
-    """Of x, the slice that the parameters of ``slice_by_index`` name."""
+    """Slice x by the parameters of ``slice_by_index``."""
     rank = x.dim()
     begin, end = call.integers("begin"), call.integers("end")
     stride = call.integers("stride", [1] * rank)
@@ -46,7 +45,7 @@ def sliced(call: OperatorCall, x: Tensor) -> Tensor:
 
 
 def slice_by_size(call: OperatorCall) -> Tensor:
-    """``size`` elements from ``begin`` on every axis; -1 takes all that are left."""
+    """``size`` elements from ``begin`` on every axis; -1 takes all the rest."""
     x, begin, size = call.tensor("x"), call.integers("begin"), call.integers("size")
     if not len(begin) == len(size) == x.dim():
         raise call.faulty(f"slices rank {x.dim()} by {begin}, {size}")
@@ -57,9 +56,9 @@ def slice_by_size(call: OperatorCall) -> Tensor:
 
 
 def gather(call: OperatorCall) -> Tensor:
-    """Slices of ``x`` along an axis: the axis is replaced by the axes of ``indices``.
+    """Slices of ``x`` along an axis, which is replaced by the axes of ``indices``.
 
-    The first ``batch_dims`` axes of both run together, and appear once.
+    The first ``batch_dims`` axes are shared by both, and appear once in the output.
     """
     x = call.tensor("x")
     axis, batch = call.axis("axis", x.dim(), 0), call.integer("batch_dims", 0)
@@ -67,7 +66,7 @@ def gather(call: OperatorCall) -> Tensor:
     if not 0 <= batch <= min(axis, indices.dim()) or x.shape[:batch] != indices.shape[:batch]:
         raise call.faulty(f"has {batch} batch axes for {tuple(x.shape)}, {tuple(indices.shape)}")
     result = (*x.shape[:axis], *indices.shape[batch:], *x.shape[axis + 1 :])
-    call.make_room(result)
+    call.check_size(result)
     slices = [
         part.index_select(axis - batch, chosen.reshape(-1))
         for part, chosen in zip(
@@ -80,18 +79,18 @@ def gather(call: OperatorCall) -> Tensor:
 
 
 def gather_along_axis(call: OperatorCall) -> Tensor:
-    """Along one axis, for every place of ``indices`` the element that it names."""
+    """Along one axis, the element at each of ``indices``, which has the shape of the output."""
     return along_axis(call, call.tensor("x"))
 
 
 def along_axis(call: OperatorCall, x: Tensor) -> Tensor:
-    """Of x, the elements that ``axis`` and ``indices`` name one by one."""
+    """Select the elements of x at ``indices`` along ``axis``, one index per element."""
     axis = call.axis("axis", x.dim(), 0)
     return x.gather(axis, _indices(call, x.shape[axis]))
 
 
 def slices_along_axis(call: OperatorCall, x: Tensor) -> Tensor:
-    """Of x, the slices that ``axis`` and the vector ``indices`` name."""
+    """Select the slices of x at the vector ``indices`` along ``axis``."""
     axis = call.axis("axis", x.dim(), 0)
     return x.index_select(axis, _indices(call, x.shape[axis]))
 
@@ -99,7 +98,7 @@ def slices_along_axis(call: OperatorCall, x: Tensor) -> Tensor:
 def gather_nd(call: OperatorCall) -> Tensor:
     """Slices of ``x`` whose first coordinates are the last axis of ``indices``.
 
-    The first ``batch_dims`` axes of both run together.
+    The first ``batch_dims`` axes are shared by both.
     """
     x, batch = call.tensor("x"), call.integer("batch_dims", 0)
     if batch == 0:
@@ -119,19 +118,19 @@ def gather_nd(call: OperatorCall) -> Tensor:
 
 
 def at_coordinates(call: OperatorCall, x: Tensor, given: Tensor) -> Tensor:
-    """Of x, the slices whose first coordinates are the last axis of ``given``."""
+    """Select the slices of x whose first coordinates are the last axis of ``given``."""
     depth = given.shape[-1] if given.dim() else 0
     if not 1 <= depth <= x.dim():
         raise call.faulty(f"has {depth} coordinates for rank {x.dim()}")
-    call.make_room((*given.shape[:-1], *x.shape[depth:]))
+    call.check_size((*given.shape[:-1], *x.shape[depth:]))
     coordinates = [_wrapped(call, given[..., axis], x.shape[axis]) for axis in range(depth)]
     return x[tuple(coordinates)]
 
 
 def pad(call: OperatorCall) -> Tensor:
-    """Elements before and after the last axes: a constant, or those of the map.
+    """Add elements before and after the last axes: a constant, or elements of ``x``.
 
-    ``reflect`` mirrors the map at its border element, ``replicate`` repeats that element.
+    ``reflect`` mirrors ``x`` at its border element, ``replicate`` repeats that element.
     """
     x, flat = call.tensor("x"), call.integers("pad")
     if len(flat) % 2 or len(flat) > 2 * x.dim() or min(flat, default=0) < 0:
@@ -139,7 +138,7 @@ def pad(call: OperatorCall) -> Tensor:
     padding = list(zip(flat[::2], flat[1::2], strict=True))
     mode = call.text("mode", "constant")
     if mode == "constant":
-        return pad_map(call, x, padding, call.number("constant_val", 0.0))
+        return pad_constant(call, x, padding, call.number("constant_val", 0.0))
     if mode not in _EDGE_MODES:
         raise call.unsupported(f"mode {mode}")
     for axis, amounts in enumerate(padding, start=x.dim() - len(padding)):
@@ -161,7 +160,7 @@ def _extended(
     size = x.shape[axis]
     if max(amounts) > (size - 1 if mode == "reflect" else size):
         raise call.faulty(f"pads {size} elements by {amounts} in mode {mode}")
-    call.make_room((*x.shape[:axis], size + sum(amounts), *x.shape[axis + 1 :]))
+    call.check_size((*x.shape[:axis], size + sum(amounts), *x.shape[axis + 1 :]))
     places = np.pad(np.arange(size), amounts, _EDGE_MODES[mode])  # type: ignore[call-overload]
     return x.index_select(axis, torch.from_numpy(places))
 
@@ -171,13 +170,13 @@ def _indices(call: OperatorCall, size: int) -> Tensor:
 
 
 def _wrapped(call: OperatorCall, indices: Tensor, size: int) -> Tensor:
-    """Indices from 0 to size - 1; negative ones count from the end where MIL allows them."""
+    """Check indices, and make negative ones non-negative if the operator set allows them."""
     if indices.is_floating_point() or indices.dtype == torch.bool:
         raise call.faulty("needs integers as indices")
     lowest = 0 if call.opset >= _NO_NEGATIVE_INDICES else -size
     wide = indices.to(torch.int64)
     if wide.numel() and not lowest <= int(wide.min()) <= int(wide.max()) < size:
-        raise call.faulty(f"picks an index outside 0 to {size - 1}")
+        raise call.faulty(f"has an index outside 0 to {size - 1}")
     return torch.where(wide < 0, wide + size, wide)
 
 

@@ -1,4 +1,4 @@
-"""Matrix products, and the attention that is made of two of them."""
+"""Matmuls, and scaled dot-product attention."""
 
 import math
 
@@ -6,36 +6,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
-# The only products that MIL's einsum knows, letters renamed in the order of their appearance.
+# The only equations of MIL's einsum, with letters renamed in the order of their appearance.
 _EINSUMS = ("abcd,adce->abce", "abc,cbd->abd")
 
 
 def linear(call: OperatorCall) -> Tensor:
     """``x @ weight.T + bias``; weight (out, in), bias (out)."""
     x, weight, bias = call.tensor("x"), call.tensor("weight"), call.optional("bias")
-    call.make_room((*x.shape[:-1], weight.shape[0]))
+    call.check_size((*x.shape[:-1], weight.shape[0]))
     return torch.nn.functional.linear(x, weight, bias)
 
 
 def matmul(call: OperatorCall) -> Tensor:
-    """``x @ y``, either one transposed in its last two axes first, batches broadcast."""
-    x, y = _factor(call, "x"), _factor(call, "y")
+    """``x @ y`` with broadcast batches; the last two axes of either may be transposed first."""
+    x, y = _operand(call, "x"), _operand(call, "y")
     if x.dim() > 1 and y.dim() > 1:
         batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-        call.make_room((*batch, x.shape[-2], y.shape[-1]))
+        call.check_size((*batch, x.shape[-2], y.shape[-1]))
     return torch.matmul(x, y)
 
 
 def einsum(call: OperatorCall) -> Tensor:
-    """The sum of products over the last axis of one and the third last of the other."""
+    """A matmul over the last axis of the first operand and the third last of the second."""
     equation, values = call.text("equation"), call.tensors("values")
     if _renamed(equation) not in _EINSUMS or len(values) != 2:
         raise call.unsupported(f"equation {equation}")
     x, y = values
-    call.make_room(
+    call.check_size(
         (
             *np.broadcast_shapes(x.shape[:-3], y.shape[:-3]),
             x.shape[-3],
@@ -49,14 +48,14 @@ def einsum(call: OperatorCall) -> Tensor:
 def scaled_dot_product_attention(call: OperatorCall) -> Tensor:
     """``softmax(q k^T / sqrt(E) + mask) v`` over the last two axes (tokens, E).
 
-    A mask of truth values says which tokens take part; a mask of numbers is added.
+    A boolean mask selects the keys that take part; a mask of numbers is added to the logits.
     """
     query, key, value = call.tensor("query"), call.tensor("key"), call.tensor("value")
     if query.dim() < 3 or query.dim() != key.dim() or query.dim() != value.dim():
         raise call.faulty("needs three operands of one rank, at least 3")
     if not query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
         raise call.faulty("needs three operands of one batch")
-    call.make_room((*query.shape[:-1], key.shape[-2]))
+    call.check_size((*query.shape[:-1], key.shape[-2]))
     logits = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
     mask = call.optional("attn_mask")
     if mask is not None and mask.dtype == torch.bool:
@@ -66,7 +65,7 @@ def scaled_dot_product_attention(call: OperatorCall) -> Tensor:
     return torch.softmax(logits, -1) @ value
 
 
-def _factor(call: OperatorCall, name: str) -> Tensor:
+def _operand(call: OperatorCall, name: str) -> Tensor:
     tensor = call.tensor(name)
     if not call.flag(f"transpose_{name}"):
         return tensor
@@ -76,7 +75,7 @@ def _factor(call: OperatorCall, name: str) -> Tensor:
 
 
 def _renamed(equation: str) -> str:
-    """The equation with its letters renamed a, b, c in the order of their appearance."""
+    """Rename the letters of an equation to a, b, c in the order of their appearance."""
     plain = equation.replace(" ", "")
     letters = dict.fromkeys(letter for letter in plain if letter.isalpha())
     names = {letter: chr(ord("a") + index) for index, letter in enumerate(letters)}

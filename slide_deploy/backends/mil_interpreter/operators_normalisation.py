@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
-from slide_deploy.backends.mil_interpreter.windows import pad_map
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
+from slide_deploy.backends.mil_interpreter.windows import pad_constant
 
 
 def softmax(call: OperatorCall) -> Tensor:
@@ -67,9 +66,9 @@ def local_response_norm(call: OperatorCall) -> Tensor:
     if x.dim() < 3 or size < 1:
         raise call.faulty(f"normalises {size} channels of rank {x.dim()}")
     if size % 2 == 0:
-        raise call.unsupported("an even size, whose window has no middle")
+        raise call.unsupported("an even size, which has no centre")
     around = [(size // 2, size // 2), *[(0, 0)] * (x.dim() - 2)]
-    sums = pad_map(call, x.square(), around, 0.0).unfold(1, size, 1).sum(-1)
+    sums = pad_constant(call, x.square(), around, 0.0).unfold(1, size, 1).sum(-1)
     scale = call.number("k", 1.0) + call.number("alpha", 1e-4) / size * sums
     return x / scale ** call.number("beta", 0.75)
 
@@ -84,7 +83,7 @@ def _normalised(x: Tensor, axes: list[int], epsilon: float) -> Tensor:
 
 
 def _scaled(call: OperatorCall, x: Tensor, spread: list[int]) -> Tensor:
-    """``gamma x + beta``, both reshaped to ``spread``, both optional."""
+    """``gamma x + beta``; gamma and beta are optional, and reshaped to ``spread``."""
     gamma, beta = call.optional("gamma"), call.optional("beta")
     if gamma is not None:
         x = x * gamma.reshape(spread)

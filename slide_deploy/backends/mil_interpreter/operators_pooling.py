@@ -1,4 +1,4 @@
-"""Pools; x (batch, channel, ...space)."""
+"""Pooling; x (batch, channel, ...space)."""
 
 import math
 from collections.abc import Callable
@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 from slide_deploy.backends.mil_interpreter.windows import (
     Windows,
-    pad_map,
+    pad_constant,
     read_padding,
     read_windows,
 )
@@ -29,7 +28,7 @@ _MAXIMA: tuple[Callable[..., Tensor], ...] = (
 
 
 def avg_pool(call: OperatorCall) -> Tensor:
-    """The mean of each window; padding counts as zeros, or not at all if it is excluded."""
+    """The mean of each window, in which padding counts as zeros or is excluded."""
     x, windows = _operands(call)
     average = _AVERAGES[windows.rank - 1]
     excluded = call.flag("exclude_padding_from_average")
@@ -43,29 +42,29 @@ def avg_pool(call: OperatorCall) -> Tensor:
             count_include_pad=not excluded,
         )
     padding = read_padding(call, windows, x.shape[2:])
-    total = average(pad_map(call, x, padding, 0.0), windows.kernel, windows.strides)
+    total = average(pad_constant(call, x, padding, 0.0), windows.kernel, windows.strides)
     if not excluded:
         return total
-    # The mean of ones is the share of the window that lies on the map.
-    ones = pad_map(call, torch.ones_like(x), padding, 0.0)
+    # The mean of ones is the share of the window that is not padding.
+    ones = pad_constant(call, torch.ones_like(x), padding, 0.0)
     return total / average(ones, windows.kernel, windows.strides)
 
 
 def max_pool(call: OperatorCall) -> Tensor:
-    """The largest element of each window; padding never wins."""
+    """The largest element of each window, in which padding is minus infinity."""
     x, windows = _operands(call)
     maximum = _MAXIMA[windows.rank - 1]
     if call.flag("ceil_mode"):
         padding = _symmetric(call, windows, x)
         return maximum(x, windows.kernel, windows.strides, padding, ceil_mode=True)
-    padded = pad_map(call, x, read_padding(call, windows, x.shape[2:]), -math.inf)
+    padded = pad_constant(call, x, read_padding(call, windows, x.shape[2:]), -math.inf)
     return maximum(padded, windows.kernel, windows.strides)
 
 
 def l2_pool(call: OperatorCall) -> Tensor:
     """The square root of the sum of the squares of each window."""
     x, windows = _operands(call)
-    padded = pad_map(call, x, read_padding(call, windows, x.shape[2:]), 0.0)
+    padded = pad_constant(call, x, read_padding(call, windows, x.shape[2:]), 0.0)
     mean = _AVERAGES[windows.rank - 1](padded.square(), windows.kernel, windows.strides)
     return (mean * math.prod(windows.kernel)).sqrt()
 
@@ -76,7 +75,7 @@ def _operands(call: OperatorCall) -> tuple[Tensor, Windows]:
 
 
 def _symmetric(call: OperatorCall, windows: Windows, x: Tensor) -> tuple[int, ...]:
-    """The padding on either side; with ``ceil_mode`` both sides must be equal."""
+    """Return the padding of each side; ``ceil_mode`` requires it to be the same on both sides."""
     padding = read_padding(call, windows, x.shape[2:])
     if any(before != after for before, after in padding):
         raise call.unsupported("ceil_mode and unequal padding")

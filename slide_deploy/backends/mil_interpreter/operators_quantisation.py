@@ -1,16 +1,15 @@
-"""Numbers to small integers and back, with one scale for all or one for each slice of an axis."""
+"""Quantisation to 8-bit integers and back, per tensor or per channel of an axis."""
 
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
 _INTEGERS = {"int8": torch.int8, "uint8": torch.uint8}
 
 
 def quantize(call: OperatorCall) -> Tensor:
-    """``round(input / scale) + zero_point``, limited to the integers of ``output_dtype``."""
+    """``round(input / scale) + zero_point``, clamped to the range of ``output_dtype``."""
     dtype = call.text("output_dtype")
     if dtype not in _INTEGERS:
         raise call.unsupported(f"output_dtype {dtype}")
@@ -26,7 +25,7 @@ def dequantize(call: OperatorCall) -> Tensor:
 
 
 def _spread(call: OperatorCall, name: str) -> Tensor:
-    """A scale or zero point, shaped to be broadcast to the input; 0 if it is left out."""
+    """Return a scale or zero point, reshaped to broadcast with the input; 0 if it is left out."""
     values, rank = call.optional(name), call.tensor("input").dim()
     if values is None:
         return torch.zeros(())

@@ -1,7 +1,8 @@
 """Recurrent layers; x (step, batch, feature), states (batch, hidden).
 
-A layer that runs in ``reverse`` reads the steps backwards and answers in the order in which it
-read them. The backward half of a bidirectional layer answers in the order of the steps.
+A layer with the direction ``reverse`` reads the steps backwards, and its outputs are in the order
+in which it read them. The backward half of a bidirectional layer has its outputs in the order of
+the steps.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,12 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
 Activation = Callable[[Tensor], Tensor]
 
-# MIL also has "scaled_tanh", and does not say by what it is scaled.
+# MIL also has "scaled_tanh", but does not define its scales.
 _ACTIVATIONS: Mapping[str, Activation] = {
     "hard_sigmoid": lambda x: (0.2 * x + 0.5).clamp(0, 1),
     "linear": lambda x: x,
@@ -28,7 +28,7 @@ _ACTIVATIONS: Mapping[str, Activation] = {
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """The weights of one direction, gates below each other.
+    """The weights of one direction, with the gates concatenated along the first axis.
 
     Attributes:
         of_input: shape (gates * hidden, feature).
@@ -59,7 +59,7 @@ def rnn(call: OperatorCall) -> list[Tensor]:
 
 
 def gru(call: OperatorCall) -> list[Tensor]:
-    """A gated recurrent unit; the gates stand in the order r, o, z.
+    """A gated recurrent unit; the order of the gates is r, o, z.
 
     - ``r = recurrent(W_r x + U_r h + b_r)``, and z the same
     - ``o = activation(W_o x + U_o (r h) + b_o)``, or with ``reset_after``
@@ -88,7 +88,7 @@ def gru(call: OperatorCall) -> list[Tensor]:
 
 
 def lstm(call: OperatorCall) -> list[Tensor]:
-    """Long short-term memory; the gates stand in the order i, f, o, z.
+    """Long short-term memory; the order of the gates is i, f, o, z.
 
     - ``i = recurrent(W_i x + U_i h + b_i + p_i c)``, and f the same
     - ``z = cell(W_z x + U_z h + b_z)``
@@ -96,7 +96,7 @@ def lstm(call: OperatorCall) -> list[Tensor]:
     - ``o = recurrent(W_o x + U_o h + b_o + p_o c)`` with the new c
     - ``h = o activation(c)``
 
-    A bidirectional layer holds both directions' states side by side, forward first.
+    A bidirectional layer concatenates the states of both directions, forward first.
     """
     x, h, c = call.tensor("x"), call.tensor("initial_h"), call.tensor("initial_c")
     direction = call.text("direction", "forward")
@@ -120,7 +120,7 @@ def lstm(call: OperatorCall) -> list[Tensor]:
 def _lstm_pass(
     call: OperatorCall, x: Tensor, h: Tensor, c: Tensor, suffix: str
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """One direction: the state after each step, and the last two."""
+    """Run one direction, and return the state after each step and the last ``h`` and ``c``."""
     weights = _weights(call, 4, suffix)
     recurrent = _activation(call, "recurrent_activation", "sigmoid")
     of_cell = _activation(call, "cell_activation", "tanh")
@@ -141,7 +141,7 @@ def _lstm_pass(
 
 
 def _steps(call: OperatorCall) -> Tensor:
-    """The steps of x in the order in which the layer reads them."""
+    """Return the steps of x in the order in which the layer reads them."""
     x, direction = call.tensor("x"), call.text("direction", "forward")
     _check_steps(call, x)
     if direction not in ("forward", "reverse"):
@@ -152,7 +152,7 @@ def _steps(call: OperatorCall) -> Tensor:
 def _check_steps(call: OperatorCall, x: Tensor) -> None:
     if x.dim() != 3 or x.shape[0] == 0:
         raise call.faulty(f"needs steps of rank 3, not {tuple(x.shape)}")
-    call.make_room((*x.shape[:2], call.tensor("weight_ih").shape[0]))
+    call.check_size((*x.shape[:2], call.tensor("weight_ih").shape[0]))
 
 
 def _weights(call: OperatorCall, gates: int, suffix: str = "") -> _Weights:
@@ -174,7 +174,7 @@ def _activation(call: OperatorCall, name: str, default: str) -> Activation:
 
 
 def _sequence(call: OperatorCall, states: list[Tensor]) -> Tensor:
-    """All states, or the last alone, as (step, batch, hidden)."""
+    """Return all states, or only the last one, as (step, batch, hidden)."""
     return torch.stack(states if call.flag("output_sequence") else states[-1:])
 
 

@@ -1,18 +1,17 @@
-"""Operators that fold axes away, and running sums."""
+"""Reductions along axes, and cumulative sums."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
 
 def reduction(
     function: Callable[[Tensor, list[int], bool], Tensor],
 ) -> Callable[[OperatorCall], Tensor]:
-    """The operator ``function(x, axes, keep_dims)``; all axes if none are given."""
+    """Return the operator ``function(x, axes, keep_dims)``; by default it reduces all axes."""
 
     def run(call: OperatorCall) -> Tensor:
         x = call.tensor("x")
@@ -46,13 +45,13 @@ def reduce_log_sum(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
 
 def reduce_prod(x: Tensor, axes: list[int], keep_dims: bool) -> Tensor:
     """The product."""
-    for axis in reversed(axes):  # from the back, so that the others keep their places
+    for axis in reversed(axes):  # from the last, so that the other axes keep their indices
         x = x.prod(axis, keep_dims)
     return x
 
 
-def place_of(function: Callable[..., Tensor]) -> Callable[[OperatorCall], Tensor]:
-    """The operator that finds an index along one axis, the last one by default."""
+def index_of(function: Callable[..., Tensor]) -> Callable[[OperatorCall], Tensor]:
+    """Return the operator that finds an index along one axis, by default the last."""
 
     def run(call: OperatorCall) -> Tensor:
         x = call.tensor("x")
@@ -64,14 +63,14 @@ def place_of(function: Callable[..., Tensor]) -> Callable[[OperatorCall], Tensor
 
 
 def cumsum(call: OperatorCall) -> Tensor:
-    """The sums of all elements up to each one along an axis, the first by default.
+    """Cumulative sums along an axis, by default the first.
 
     ``exclusive`` leaves out the element itself; ``reverse`` sums from the end.
     """
     x = call.tensor("x")
     axis = call.axis("axis", x.dim(), 0)
     ordered = x.flip(axis) if call.flag("reverse") else x
-    # Not the sums less the element: that is not exact.
+    # An exclusive sum is shifted, because subtracting the element would not be exact.
     sums = ordered.cumsum(axis)
     if call.flag("exclusive"):
         zero = torch.zeros_like(sums.narrow(axis, 0, 1))
@@ -83,14 +82,14 @@ def _reduction(function: Callable[[Tensor, list[int], bool], Tensor]) -> Operato
     return Operator(reduction(function), ("x",), ("axes", "keep_dims"))
 
 
-def _place(function: Callable[..., Tensor]) -> Operator:
-    return Operator(place_of(function), ("x",), ("axis", "keep_dims", "output_dtype"))
+def _index(function: Callable[..., Tensor]) -> Operator:
+    return Operator(index_of(function), ("x",), ("axis", "keep_dims", "output_dtype"))
 
 
 OPERATORS: Operators = {
     "cumsum": Operator(cumsum, ("x",), ("axis", "exclusive", "reverse")),
-    "reduce_argmax": _place(torch.argmax),
-    "reduce_argmin": _place(torch.argmin),
+    "reduce_argmax": _index(torch.argmax),
+    "reduce_argmin": _index(torch.argmin),
     "reduce_l1_norm": _reduction(reduce_l1_norm),
     "reduce_l2_norm": _reduction(reduce_l2_norm),
     "reduce_log_sum": _reduction(reduce_log_sum),

@@ -1,4 +1,4 @@
-"""Operators that scale maps; each output element lies at a point between input elements."""
+"""Operators that resize; each output element is at a point between input elements."""
 
 import math
 
@@ -6,30 +6,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
-# The frontend for torch adds this to a size before it divides, so that no size is rounded down.
+# The torch frontend of coremltools adds this to a size before it divides, to avoid rounding down.
 _SIZE_MARGIN = 1e-4
 _ALIGNED = ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS")
 
 
 def grid_points(call: OperatorCall, mode: str, first: float, last: float, count: int) -> Tensor:
-    """Where along an interval the ``count`` output elements lie, shape (count,), float64.
+    """Return the points of ``count`` output elements on an interval, shape (count,), float64.
 
-    With X = last - first + 1, the size of the interval, Y = count, and ``first`` added to all:
+    With X = last - first + 1, the size of the interval, and Y = count, the points are ``first``
+    plus:
 
     - ``STRICT_ALIGN_CORNERS``: ``i (X - 1) / (Y - 1)``
-    - ``ALIGN_CORNERS``: the same, but the middle where Y = 1
+    - ``ALIGN_CORNERS``: the same, but the middle if Y = 1
     - ``DEFAULT``: ``i X / Y``
     - ``OFFSET_CORNERS``: ``(i + 1/2) max(1, X - 1) / Y``
     - ``UNALIGN_CORNERS``: ``(i + 1/2) X / Y - 1/2``
 
-    Points beyond the end of the interval move to its end.
+    Points beyond the end of the interval are moved to its end.
 
     Raises:
-        UnsupportedOperator: another mode, or an interval that runs backwards in one of the last
-            three.
+        UnsupportedOperator: for another mode, or for a reversed interval in one of the last three.
     """
     span = last - first
     places = torch.arange(count, dtype=torch.float64)
@@ -38,7 +37,7 @@ def grid_points(call: OperatorCall, mode: str, first: float, last: float, count:
     elif mode in _ALIGNED:
         points = places * (span / max(count - 1, 1))
     elif span < 0:
-        raise call.unsupported(f"a box that runs backwards in mode {mode}")
+        raise call.unsupported(f"a reversed box in mode {mode}")
     elif mode == "DEFAULT":
         points = places * ((span + 1) / count)
     elif mode == "OFFSET_CORNERS":
@@ -51,7 +50,7 @@ def grid_points(call: OperatorCall, mode: str, first: float, last: float, count:
 
 
 def interpolated(x: Tensor, axis: int, points: Tensor) -> Tensor:
-    """Between the two elements around each point along an axis; the points lie on the map."""
+    """Interpolate along an axis between the two elements around each point, which are in range."""
     before = points.floor().clamp(0, x.shape[axis] - 1)
     after = (before + 1).clamp(max=x.shape[axis] - 1)
     shape = [len(points) if place == axis else 1 for place in range(x.dim())]
@@ -62,7 +61,7 @@ def interpolated(x: Tensor, axis: int, points: Tensor) -> Tensor:
 
 
 def resize(call: OperatorCall) -> Tensor:
-    """The last ``resized_dims`` axes scaled to the last sizes of ``shape``; 0 keeps a size."""
+    """Resize the last ``resized_dims`` axes to the last sizes of ``shape``; 0 keeps a size."""
     x, shape, count = call.tensor("x"), call.integers("shape"), call.integer("resized_dims")
     if not 0 <= count <= len(shape) <= x.dim():
         raise call.faulty(f"resizes {count} axes of rank {x.dim()} to {shape}")
@@ -82,13 +81,13 @@ def resize(call: OperatorCall) -> Tensor:
 
 
 def resize_bilinear(call: OperatorCall) -> Tensor:
-    """The last two axes scaled to a size by linear interpolation."""
+    """Resize the last two axes by linear interpolation."""
     sizes = [call.integer("target_size_height", 1), call.integer("target_size_width", 1)]
     return _linear(call, call.tensor("x"), sizes, call.text("sampling_mode", "DEFAULT"))
 
 
 def resize_nearest_neighbor(call: OperatorCall) -> Tensor:
-    """The last two axes scaled to a size: element i of Y is element ``floor(i X / Y)`` of X."""
+    """Resize the last two axes: element i of Y is element ``floor(i X / Y)`` of X."""
     sizes = [call.integer("target_size_height"), call.integer("target_size_width")]
     return _nearest(call, call.tensor("x"), sizes)
 
@@ -96,8 +95,8 @@ def resize_nearest_neighbor(call: OperatorCall) -> Tensor:
 def upsample_nearest_neighbor(call: OperatorCall) -> Tensor:
     """As ``resize_nearest_neighbor``, by factors; sizes are rounded down.
 
-    The factor f could also say ``floor(i / f)``. Where that is another element, nothing says which
-    of the two is meant.
+    With the factor f, the element could also be ``floor(i / f)``. A program for which the two
+    differ is refused, because MIL does not define which one it is.
     """
     x = call.tensor("x")
     factors = _factors(call, x)
@@ -115,7 +114,7 @@ def upsample_nearest_neighbor(call: OperatorCall) -> Tensor:
 def upsample_bilinear(call: OperatorCall) -> Tensor:
     """As ``resize_bilinear``, by factors; sizes are rounded down.
 
-    Corners are aligned unless the call says otherwise.
+    Corners are aligned by default.
     """
     x = call.tensor("x")
     aligned = call.flag("align_corners") if call.has("align_corners") else True
@@ -126,7 +125,7 @@ def upsample_bilinear(call: OperatorCall) -> Tensor:
 
 
 def _linear(call: OperatorCall, x: Tensor, sizes: list[int], mode: str) -> Tensor:
-    """The last axes scaled one after the other."""
+    """Resize the last axes one after the other by linear interpolation."""
     if not x.is_floating_point():
         raise call.unsupported("integers in LINEAR")
     for axis, size in enumerate(_checked(call, x, sizes), start=x.dim() - len(sizes)):
@@ -144,8 +143,8 @@ def _checked(call: OperatorCall, x: Tensor, sizes: list[int]) -> list[int]:
     if x.dim() < len(sizes) or min(sizes, default=1) < 1 or x.numel() == 0:
         raise call.faulty(f"scales {tuple(x.shape)} to {sizes}")
     first = x.dim() - len(sizes)
-    # One axis is scaled after the other, and what stands between may be larger than the result.
-    call.make_room([*x.shape[:first], *map(max, sizes, x.shape[first:])])
+    # Axes are resized one after the other, and an intermediate may be larger than the result.
+    call.check_size([*x.shape[:first], *map(max, sizes, x.shape[first:])])
     return sizes
 
 
@@ -157,7 +156,8 @@ def _factors(call: OperatorCall, x: Tensor) -> tuple[float, float]:
 
 
 def _scaled_sizes(x: Tensor, factors: tuple[float, float]) -> list[int]:
-    # In float32, as the sizes that the file declares: 5 times 1.4 is 7 there, and less in float64.
+    # In float32, like the sizes that the file declares: 5 times 1.4 is 7 there, but less in
+    # float64.
     return [
         math.floor(np.float32(factor) * np.float32(size))
         for size, factor in zip(x.shape[-2:], factors, strict=True)

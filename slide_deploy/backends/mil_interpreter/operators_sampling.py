@@ -1,12 +1,11 @@
-"""Operators that look up a map at given points; x (batch, channel, H, W)."""
+"""Operators that sample a feature map at given points; x (batch, channel, H, W)."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 from slide_deploy.backends.mil_interpreter.operators_resizing import grid_points
 
 _CORNERS = ("CORNERS_HEIGHT_FIRST", "CORNERS_WIDTH_FIRST")
@@ -14,12 +13,13 @@ _CENTRES = ("CENTER_SIZE_HEIGHT_FIRST", "CENTER_SIZE_WIDTH_FIRST")
 
 
 def resample(call: OperatorCall) -> Tensor:
-    """The map at ``coordinates`` (batch, rows, columns, 2), of which x stands first.
+    """Sample at ``coordinates`` (batch, rows, columns, 2), with the column before the row.
 
-    ``normalized_minus_one_to_one`` puts -1 and 1 at the ends of an axis, ``normalized_zero_to_one``
-    0 and 1: at the middle of the border pixels with aligned corners, else at their outer edge.
+    The ends of an axis are -1 and 1 in ``normalized_minus_one_to_one``, and 0 and 1 in
+    ``normalized_zero_to_one``. With aligned corners the ends are the centres of the border pixels,
+    otherwise their outer edges.
     """
-    x, coordinates = _map(call), call.tensor("coordinates").to(torch.float64)
+    x, coordinates = _feature_map(call), call.tensor("coordinates").to(torch.float64)
     if coordinates.dim() != 4 or coordinates.shape[0] != x.shape[0] or coordinates.shape[3] != 2:
         raise call.faulty(f"has coordinates of shape {tuple(coordinates.shape)}")
     columns, rows = coordinates.unbind(-1)
@@ -28,17 +28,17 @@ def resample(call: OperatorCall) -> Tensor:
 
 
 def affine(call: OperatorCall) -> Tensor:
-    """The map at points that a matrix (batch or 1, 6) computes from those of the output.
+    """Sample at an affine transform of the output points, with a matrix (batch or 1, 6).
 
-    ``x' = a0 x + a1 y + a2`` and ``y' = b0 x + b1 y + b2``, all from -1 to 1.
+    ``x' = a0 x + a1 y + a2`` and ``y' = b0 x + b1 y + b2``, with coordinates from -1 to 1.
     """
-    x, matrix = _map(call), call.tensor("transform_matrix").to(torch.float64)
+    x, matrix = _feature_map(call), call.tensor("transform_matrix").to(torch.float64)
     if matrix.dim() != 2 or matrix.shape[1] != 6 or matrix.shape[0] not in (1, x.shape[0]):
         raise call.faulty(f"has a transform_matrix of shape {tuple(matrix.shape)}")
     if not call.flag("align_corners"):
         raise call.unsupported("corners that are not aligned")
     sizes = call.integer("output_height"), call.integer("output_width")
-    call.make_room((*x.shape[:2], *sizes))
+    call.check_size((*x.shape[:2], *sizes))
     rows, columns = (
         2 * torch.arange(size, dtype=torch.float64) / max(size - 1, 1) - 1 for size in sizes
     )
@@ -52,13 +52,13 @@ def affine(call: OperatorCall) -> Tensor:
 
 
 def crop_resize(call: OperatorCall) -> Tensor:
-    """Boxes of maps, each scaled to one size by linear interpolation.
+    """Crop boxes of feature maps, each resized to one size by linear interpolation.
 
-    Points of a box lie as those of ``resize`` would on a map of its size; outside of the map
-    ``pad_value`` is found. Since iOS 17 each box belongs to one map, before then to all of them
-    unless it names one.
+    The points in a box are those of ``resize`` on a feature map of its size. The value outside the
+    feature map is ``pad_value``. Since iOS 17 each box belongs to one image of the batch; before,
+    it belonged to all images unless it named one.
     """
-    x = _map(call)
+    x = _feature_map(call)
     if not call.has("boxes"):
         return _regions(call, x)
     boxes = call.tensor("boxes").to(torch.float64)
@@ -71,7 +71,7 @@ def crop_resize(call: OperatorCall) -> Tensor:
 
 
 def _regions(call: OperatorCall, x: Tensor) -> Tensor:
-    """The boxes of ``roi`` (N, 1, 4 or 5, 1, 1)."""
+    """Crop the boxes of ``roi`` (N, 1, 4 or 5, 1, 1)."""
     regions = call.tensor("roi").to(torch.float64)
     if regions.dim() != 5 or regions.numel() not in (4 * len(regions), 5 * len(regions)):
         raise call.faulty(f"has a roi of shape {tuple(regions.shape)}")
@@ -84,16 +84,16 @@ def _regions(call: OperatorCall, x: Tensor) -> Tensor:
 
 def _picked(call: OperatorCall, x: Tensor, index: int) -> Tensor:
     if not 0 <= index < x.shape[0]:
-        raise call.faulty(f"takes map {index} of {x.shape[0]}")
+        raise call.faulty(f"takes image {index} of {x.shape[0]}")
     return x[index : index + 1]
 
 
 def _cropped(call: OperatorCall, x: Tensor, box: Tensor) -> Tensor:
-    """One box of every map."""
+    """Crop one box of every image."""
     sizes = call.integer("target_height", 1), call.integer("target_width", 1)
     if min(sizes) < 1:
-        raise call.faulty(f"scales boxes to {sizes}")
-    call.make_room((*x.shape[:2], *sizes))
+        raise call.faulty(f"resizes boxes to {sizes}")
+    call.check_size((*x.shape[:2], *sizes))
     mode = call.text("sampling_mode", "DEFAULT")
     rows, columns = (
         grid_points(call, mode, first, last, size)
@@ -108,7 +108,7 @@ def _cropped(call: OperatorCall, x: Tensor, box: Tensor) -> Tensor:
 def _interval(
     call: OperatorCall, x: Tensor, box: Tensor
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """First and last row, first and last column, in pixels."""
+    """Return the first and last row, and the first and last column, in pixels."""
     mode = call.text("box_coordinate_mode", _CORNERS[0])
     if mode not in (*_CORNERS, *_CENTRES):
         raise call.unsupported(f"box_coordinate_mode {mode}")
@@ -122,12 +122,12 @@ def _interval(
         a, b = a[::-1], b[::-1]
     ends = [size - 1 if call.flag("normalized_coordinates") else 1 for size in x.shape[2:]]
     if not all(math.isfinite(value) for value in (*a, *b)):
-        raise call.faulty("has a box without ends")
+        raise call.faulty("has a box whose corners are not finite")
     return (a[0] * ends[0], b[0] * ends[0]), (a[1] * ends[1], b[1] * ends[1])
 
 
 def _on_axis(call: OperatorCall, coordinates: Tensor, size: int) -> Tensor:
-    """Coordinates in pixels: 0 is the middle of the first one."""
+    """Convert coordinates to pixels, in which 0 is the centre of the first pixel."""
     mode, aligned = call.text("coordinates_mode"), call.flag("align_corners")
     if mode == "unnormalized":
         return coordinates
@@ -139,8 +139,8 @@ def _on_axis(call: OperatorCall, coordinates: Tensor, size: int) -> Tensor:
 
 
 def _sampled(call: OperatorCall, x: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
-    """The map at points (batch, rows, columns) in pixels, by the padding and sampling of a call."""
-    call.make_room((*x.shape[:2], *rows.shape[1:]))
+    """Sample at points (batch, rows, columns) in pixels, with the call's padding and sampling."""
+    call.check_size((*x.shape[:2], *rows.shape[1:]))
     padding, sampling = call.text("padding_mode").lower(), call.text("sampling_mode").lower()
     height, width = x.shape[2:]
     if padding == "reflection":
@@ -160,7 +160,7 @@ def _sampled(call: OperatorCall, x: Tensor, columns: Tensor, rows: Tensor) -> Te
 
 
 def _mirrored(points: Tensor, low: float, high: float) -> Tensor:
-    """Points beyond either end thrown back, as often as needed."""
+    """Reflect points at both ends, as often as needed."""
     if high == low:
         return torch.full_like(points, low)
     distance = (points - low).abs() % (2 * (high - low))
@@ -180,7 +180,7 @@ def _bilinear(x: Tensor, columns: Tensor, rows: Tensor, outside: float = 0.0) ->
 
 
 def _picked_pixels(x: Tensor, columns: Tensor, rows: Tensor, outside: float) -> Tensor:
-    """The pixels at whole points (batch, rows, columns), and ``outside`` beyond the map."""
+    """Return the pixels at integer points (batch, rows, columns); ``outside`` out of range."""
     batch, channels, height, width = x.shape
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
     places = rows.clamp(0, height - 1).long() * width + columns.clamp(0, width - 1).long()
@@ -189,10 +189,10 @@ def _picked_pixels(x: Tensor, columns: Tensor, rows: Tensor, outside: float) -> 
     return torch.where(inside[:, None], pixels, outside)
 
 
-def _map(call: OperatorCall) -> Tensor:
+def _feature_map(call: OperatorCall) -> Tensor:
     x = call.tensor("x")
     if x.dim() != 4 or x.numel() == 0:
-        raise call.faulty(f"needs a map of rank 4, not {tuple(x.shape)}")
+        raise call.faulty(f"needs a feature map of rank 4, not {tuple(x.shape)}")
     return x
 
 

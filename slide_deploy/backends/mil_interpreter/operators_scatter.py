@@ -1,7 +1,7 @@
-"""Operators that write into a tensor by position; what is not written keeps its value.
+"""Operators that write into a tensor by position; all other elements keep their values.
 
-The places are found by reading: a tensor of the same shape that holds the place of each element is
-indexed as ``gather`` would index the data.
+The positions to write are found by reading: a tensor of the same shape that holds the flat index of
+each element is indexed as ``gather`` indexes the data.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 from slide_deploy.backends.mil_interpreter.operators_indexing import (
     along_axis,
     at_coordinates,
@@ -19,7 +18,7 @@ from slide_deploy.backends.mil_interpreter.operators_indexing import (
     slices_along_axis,
 )
 
-# Every update counts, also where several meet in one place.
+# Unbuffered ufuncs, which apply every update even if several have the same position.
 _MODES: Mapping[str, np.ufunc] = {
     "add": np.add,
     "sub": np.subtract,
@@ -31,49 +30,49 @@ _MODES: Mapping[str, np.ufunc] = {
 
 
 def scatter(call: OperatorCall) -> Tensor:
-    """``updates`` at the slices along ``axis`` that the vector ``indices`` names."""
+    """Write ``updates`` to the slices along ``axis`` at the vector ``indices``."""
     return _scattered(call, slices_along_axis)
 
 
 def scatter_along_axis(call: OperatorCall) -> Tensor:
-    """Along one axis, each of ``updates`` at the element that ``indices`` names."""
+    """Write each of ``updates`` to the element at its index in ``indices``, along one axis."""
     return _scattered(call, along_axis)
 
 
 def scatter_nd(call: OperatorCall) -> Tensor:
-    """``updates`` at the slices whose first coordinates are the last axis of ``indices``."""
+    """Write ``updates`` to the slices whose first coordinates are the last axis of ``indices``."""
     return _scattered(
-        call, lambda call, places: at_coordinates(call, places, call.tensor("indices"))
+        call, lambda call, positions: at_coordinates(call, positions, call.tensor("indices"))
     )
 
 
 def slice_update(call: OperatorCall) -> Tensor:
-    """``update`` in the place of a slice of ``x``, named as in ``slice_by_index``."""
+    """Replace a slice of ``x``, given as in ``slice_by_index``, by ``update``."""
     x = call.tensor("x")
-    return _written(call, x, sliced(call, _places(x)), call.tensor("update"), "update")
+    return _written(call, x, sliced(call, _flat_indices(x)), call.tensor("update"), "update")
 
 
 def _scattered(call: OperatorCall, find: Callable[[OperatorCall, Tensor], Tensor]) -> Tensor:
     data, updates = call.tensor("data"), call.tensor("updates")
-    return _written(call, data, find(call, _places(data)), updates, call.text("mode", "add"))
+    return _written(call, data, find(call, _flat_indices(data)), updates, call.text("mode", "add"))
 
 
-def _places(x: Tensor) -> Tensor:
+def _flat_indices(x: Tensor) -> Tensor:
     return torch.arange(x.numel()).reshape(x.shape)
 
 
 def _written(
-    call: OperatorCall, data: Tensor, places: Tensor, updates: Tensor, mode: str
+    call: OperatorCall, data: Tensor, positions: Tensor, updates: Tensor, mode: str
 ) -> Tensor:
-    """The data after each update has met the element at its place."""
-    if places.shape != updates.shape or data.dtype != updates.dtype:
-        raise call.faulty(f"writes {tuple(updates.shape)} to {tuple(places.shape)}")
+    """Return the data after each update was combined with the element at its position."""
+    if positions.shape != updates.shape or data.dtype != updates.dtype:
+        raise call.faulty(f"writes {tuple(updates.shape)} to {tuple(positions.shape)}")
     if mode != "update" and (mode not in _MODES or data.dtype == torch.bool):
         raise call.unsupported(f"mode {mode}")
     if mode == "div" and not data.is_floating_point():
         raise call.unsupported("mode div of integers")
     result = data.numpy().copy().reshape(-1)
-    where, what = places.numpy().reshape(-1), updates.numpy().reshape(-1)
+    where, what = positions.numpy().reshape(-1), updates.numpy().reshape(-1)
     if mode == "update":
         result[where] = what
     else:

@@ -1,29 +1,28 @@
-"""Operators that order or choose elements by their values."""
+"""Operators that sort or select elements by their values."""
 
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
 _INDEX_TYPES = ("int32", "uint16")
 
 
 def argsort(call: OperatorCall) -> Tensor:
-    """The places of the elements in their order along an axis, the largest first by default."""
+    """The indices that sort the elements along an axis, by default in descending order."""
     return _sorted(call)[1]
 
 
 def topk(call: OperatorCall) -> list[Tensor]:
-    """The first ``k`` elements in their order along an axis, and their places; -1 takes all."""
-    values, places = _sorted(call)
+    """The first ``k`` sorted elements along an axis, and their indices; -1 takes all."""
+    values, indices = _sorted(call)
     axis, k = call.axis("axis", values.dim(), -1), call.integer("k", 1)
     count = values.shape[axis] if k == -1 else k
     if not 0 <= count <= values.shape[axis]:
         raise call.faulty(f"takes {k} of {values.shape[axis]} elements")
     if call.text("output_indices_dtype", _INDEX_TYPES[0]) not in _INDEX_TYPES:
         raise call.unsupported(f"output_indices_dtype {call.text('output_indices_dtype')}")
-    chosen = [values.narrow(axis, 0, count), places.narrow(axis, 0, count)]
+    chosen = [values.narrow(axis, 0, count), indices.narrow(axis, 0, count)]
     return chosen if not call.has("return_indices") or call.flag("return_indices") else chosen[:1]
 
 
@@ -38,7 +37,7 @@ def one_hot(call: OperatorCall) -> Tensor:
     axis = call.axis("axis", indices.dim() + 1, -1)
     if size < 0:
         raise call.faulty(f"makes vectors of {size} elements")
-    call.make_room((*indices.shape, size))
+    call.check_size((*indices.shape, size))
     hit = (indices.unsqueeze(-1) == torch.arange(size)).movedim(-1, axis)
     on = call.tensor("on_value") if call.has("on_value") else torch.tensor(1)
     off = call.tensor("off_value") if call.has("off_value") else torch.tensor(0)
@@ -49,9 +48,9 @@ def non_maximum_suppression(call: OperatorCall) -> list[Tensor]:
     """Boxes in descending order of their score, without those that overlap a better one.
 
     Since iOS 17: boxes (batch, 4, B), scores (batch, class, B). Before: boxes (batch, B, 4), scores
-    (batch, B, class), and a fourth result counts the boxes that were chosen. A box is its middle,
-    width and height; its score that of its best class. What is missing to ``max_boxes`` is zeros,
-    and -1 as index.
+    (batch, B, class), and a fourth result that counts the chosen boxes. A box is its centre, width
+    and height; its score is that of its best class. Results are filled up to ``max_boxes`` with
+    zeros, and with -1 as index.
     """
     boxes, scores = call.tensor("boxes"), call.tensor("scores")
     if boxes.dim() != 3 or scores.dim() != 3:
@@ -67,7 +66,7 @@ def non_maximum_suppression(call: OperatorCall) -> list[Tensor]:
         or not scores.numel()
     ):
         raise call.faulty(f"chooses {limit} of boxes {tuple(boxes.shape)}, {tuple(scores.shape)}")
-    call.make_room((boxes.shape[0], limit, max(4, scores.shape[-1])))
+    call.check_size((boxes.shape[0], limit, max(4, scores.shape[-1])))
     indices = torch.full((boxes.shape[0], limit), -1)
     chosen_boxes = torch.zeros(boxes.shape[0], limit, 4)
     chosen_scores = torch.zeros(boxes.shape[0], limit, scores.shape[-1])
@@ -84,11 +83,11 @@ def non_maximum_suppression(call: OperatorCall) -> list[Tensor]:
 
 
 def _survivors(call: OperatorCall, boxes: Tensor, scores: Tensor) -> list[int]:
-    """The boxes (B, 4) that no better one suppresses, the best first; scores (B, class)."""
+    """Return the indices of the boxes (B, 4) that survive, best first; scores (B, class)."""
     best, classes = scores.max(-1)
     order = best.argsort(descending=True, stable=True)
     if call.has("score_threshold"):
-        # Core ML answers with the best box where none reaches the threshold.
+        # If no box reaches the threshold, Core ML returns the best box.
         order = torch.cat([order[:1], order[1:][best[order[1:]] >= call.number("score_threshold")]])
     limit, threshold = call.integer("max_boxes"), call.number("iou_threshold")
     kept: list[int] = []
@@ -103,7 +102,7 @@ def _survivors(call: OperatorCall, boxes: Tensor, scores: Tensor) -> list[int]:
 
 
 def _overlap(box: Tensor, others: Tensor) -> Tensor:
-    """Intersection over union of one box (4,) with others (B, 4), shape (B,)."""
+    """Return the intersection over union of one box (4,) with others (B, 4), shape (B,)."""
     low = torch.maximum(box[:2] - box[2:] / 2, others[:, :2] - others[:, 2:] / 2)
     high = torch.minimum(box[:2] + box[2:] / 2, others[:, :2] + others[:, 2:] / 2)
     shared = (high - low).clamp(min=0).prod(-1)
@@ -111,11 +110,11 @@ def _overlap(box: Tensor, others: Tensor) -> Tensor:
 
 
 def _sorted(call: OperatorCall) -> tuple[Tensor, Tensor]:
-    """The elements and their places in order along an axis; of equal ones the first stays first."""
+    """Return the elements and their indices, sorted stably along an axis."""
     x = call.tensor("x")
     axis = call.axis("axis", x.dim(), -1)
-    values, places = torch.sort(x, dim=axis, descending=not call.flag("ascending"), stable=True)
-    return values, places
+    values, indices = torch.sort(x, dim=axis, descending=not call.flag("ascending"), stable=True)
+    return values, indices
 
 
 OPERATORS: Operators = {

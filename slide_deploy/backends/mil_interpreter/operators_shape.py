@@ -1,22 +1,21 @@
-"""Operators that rearrange elements and compute none."""
+"""Operators that rearrange elements, and those that create tensors from shapes."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from slide_deploy.backends.mil_interpreter.call import OperatorCall
-from slide_deploy.backends.mil_interpreter.operator import Operator, Operators
+from slide_deploy.backends.mil_interpreter.call import Operator, OperatorCall, Operators
 
-# The operator set, iOS 17, in which a 0 in a new shape is counted from the last axis.
+# Since this operator set, iOS 17, a 0 in a new shape is matched from the last axis.
 _ZEROS_FROM_THE_BACK = 7
 
 
 def reshape(call: OperatorCall) -> Tensor:
-    """``x`` in a new shape: 0 keeps the size of ``x``, -1 takes what is left.
+    """``x`` in a new shape: 0 keeps the size of ``x``, -1 is inferred.
 
-    A 0 stands for the size at the same place; since iOS 17 places are counted from the last axis,
-    and a place that ``x`` does not have counts as 1.
+    A 0 is replaced by the size at the same index. Since iOS 17 the index is counted from the last
+    axis, and a 0 without a corresponding axis of ``x`` becomes 1.
     """
     x, shape = call.tensor("x"), call.integers("shape")
     if 0 in shape and call.opset < _ZEROS_FROM_THE_BACK and len(shape) != x.dim():
@@ -33,7 +32,7 @@ def transpose(call: OperatorCall) -> Tensor:
 
 
 def expand_dims(call: OperatorCall) -> Tensor:
-    """New axes of size 1, at these places of the result."""
+    """Insert axes of size 1 at these indices of the result."""
     x = call.tensor("x")
     for axis in call.axes("axes", x.dim() + len(call.integers("axes"))):
         x = x.unsqueeze(axis)
@@ -41,19 +40,19 @@ def expand_dims(call: OperatorCall) -> Tensor:
 
 
 def squeeze(call: OperatorCall) -> Tensor:
-    """Without these axes, as far as their size is 1; by default without all such axes."""
+    """Remove those of these axes whose size is 1; by default all such axes."""
     x = call.tensor("x")
     axes = call.axes("axes", x.dim(), range(x.dim()))
     return x.reshape([size for axis, size in enumerate(x.shape) if axis not in axes or size != 1])
 
 
 def concat(call: OperatorCall) -> Tensor:
-    """Tensors behind each other along an axis, or their slices in turn if interleaved."""
+    """Concatenate along an axis; ``interleave`` alternates the tensors' slices."""
     values = _alike(call)
     if values[0].dim() == 0:
         return torch.stack(values)
     axis = call.axis("axis", values[0].dim())
-    call.make_room([sum(value.numel() for value in values)])
+    call.check_size([sum(value.numel() for value in values)])
     if not call.flag("interleave"):
         return torch.cat(values, axis)
     # (..., size, tensor, ...) -> (..., size * tensors, ...)
@@ -61,14 +60,14 @@ def concat(call: OperatorCall) -> Tensor:
 
 
 def stack(call: OperatorCall) -> Tensor:
-    """Tensors of one shape along a new axis."""
+    """Stack tensors of one shape along a new axis."""
     values = _alike(call)
-    call.make_room([sum(value.numel() for value in values)])
+    call.check_size([sum(value.numel() for value in values)])
     return torch.stack(values, call.axis("axis", values[0].dim() + 1))
 
 
 def split(call: OperatorCall) -> list[Tensor]:
-    """Parts along an axis, of the given sizes or of equal ones."""
+    """Split along an axis into parts of the given sizes or of equal size."""
     x = call.tensor("x")
     axis = call.axis("axis", x.dim())
     if call.has("split_sizes"):
@@ -80,11 +79,11 @@ def split(call: OperatorCall) -> list[Tensor]:
 
 
 def tile(call: OperatorCall) -> Tensor:
-    """Copies of ``x`` beside each other, so many along each axis."""
+    """Repeat ``x`` along each axis."""
     x, counts = call.tensor("x"), call.integers("reps")
     if len(counts) != x.dim() or min(counts, default=0) < 0:
         raise call.faulty(f"repeats rank {x.dim()} by {counts}")
-    call.make_room(size * count for size, count in zip(x.shape, counts, strict=True))
+    call.check_size(size * count for size, count in zip(x.shape, counts, strict=True))
     return x.repeat(counts)
 
 
@@ -94,29 +93,29 @@ def shape(call: OperatorCall) -> Tensor:
 
 
 def fill(call: OperatorCall) -> Tensor:
-    """One value, 0 by default, everywhere in a tensor of the given shape."""
+    """A tensor of the given shape filled with one value, by default 0."""
     sizes = call.integers("shape")
-    call.make_room(sizes)
+    call.check_size(sizes)
     value = call.tensor("value") if call.has("value") else torch.tensor(0.0)
     return value.reshape(()).expand(sizes)
 
 
 def fill_like(call: OperatorCall) -> Tensor:
-    """One value, 0 by default, everywhere in a tensor of the shape of another."""
+    """A tensor of another's shape filled with one value, by default 0."""
     value = call.tensor("value") if call.has("value") else torch.tensor(0.0)
     return value.reshape(()).expand(call.tensor("ref_tensor").shape)
 
 
 def range_1d(call: OperatorCall) -> Tensor:
-    """The numbers from ``start`` in steps of ``step``, up to and without ``end``."""
+    """The numbers from ``start`` in steps of ``step``, without ``end``."""
     start, end, step = (call.tensor(name).reshape(()) for name in ("start", "end", "step"))
     count = max(math.ceil((end.item() - start.item()) / step.item()), 0)
-    call.make_room([count])
+    call.check_size([count])
     return start + step * torch.arange(count)
 
 
 def flatten2d(call: OperatorCall) -> Tensor:
-    """Two axes: all before ``axis`` as one, and all from it on."""
+    """Flatten to two axes: all axes before ``axis``, and all from ``axis`` on."""
     x = call.tensor("x")
     axis = call.integer("axis", 1)
     first = axis if axis == x.dim() else call.from_front(axis, x.dim())
@@ -124,7 +123,7 @@ def flatten2d(call: OperatorCall) -> Tensor:
 
 
 def reshape_like(call: OperatorCall) -> Tensor:
-    """``x`` in a shape put together from parts of the shapes of others."""
+    """``x`` in a shape that is concatenated from parts of other tensors' shapes."""
     x, others = call.tensor("x"), call.tensors("ref_tensors")
     begins, ends, to_end = (
         [part.item() for part in call.tensors(name)] for name in ("begins", "ends", "end_masks")
@@ -136,15 +135,15 @@ def reshape_like(call: OperatorCall) -> Tensor:
 
 
 def reverse(call: OperatorCall) -> Tensor:
-    """The elements backwards along these axes, by default along all."""
+    """Reverse the elements along these axes, by default along all."""
     x = call.tensor("x")
     return x.flip(call.axes("axes", x.dim(), range(x.dim())))
 
 
 def reverse_sequence(call: OperatorCall) -> Tensor:
-    """For each slice along ``batch_axis``, its first elements backwards along ``seq_axis``.
+    """Reverse the first elements along ``seq_axis`` of each slice along ``batch_axis``.
 
-    ``lengths`` says how many, one number a slice.
+    ``lengths`` is their number for each slice.
     """
     x, lengths = call.tensor("x"), call.integers("lengths")
     batch_axis = call.axis("batch_axis", x.dim(), 0)
@@ -166,9 +165,9 @@ def reverse_sequence(call: OperatorCall) -> Tensor:
 
 
 def band_part(call: OperatorCall) -> Tensor:
-    """The diagonal of each matrix of the last two axes and so many beside it, zeros elsewhere.
+    """Keep a band around the diagonal of each matrix in the last two axes; set the rest to 0.
 
-    ``lower`` counts the diagonals below, ``upper`` those above; a negative number takes all.
+    ``lower`` is the number of kept diagonals below, ``upper`` above; a negative number keeps all.
     """
     x, lower, upper = call.tensor("x"), call.integer("lower", -1), call.integer("upper", -1)
     if x.dim() < 2:
@@ -183,7 +182,7 @@ def band_part(call: OperatorCall) -> Tensor:
 
 
 def _alike(call: OperatorCall) -> list[Tensor]:
-    """The list parameter of tensors of one type and rank."""
+    """Return the parameter ``values``, and refuse tensors of several types or ranks."""
     values = call.tensors("values")
     if len({(value.dtype, value.dim()) for value in values}) != 1:
         raise call.faulty("needs tensors of one type and rank")

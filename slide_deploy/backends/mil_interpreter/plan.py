@@ -1,7 +1,7 @@
-"""The order of work: which operations are constants, which are computed, what may be freed when.
+"""Plan a run: which operations are constants, which are computed, and when each value is freed.
 
-A program is accepted as a whole before anything is computed: every operator and every parameter is
-known, every value is defined once and before it is used.
+The whole program is checked before anything is computed: every operator and every parameter is
+supported, and every value is defined exactly once, before it is used.
 """
 
 import math
@@ -25,13 +25,13 @@ from slide_deploy.saved.mlpackage import (
 )
 from slide_deploy.saved.mlpackage.decompression import DECOMPRESSORS, Decompressor
 
-# 2**30 elements are 4 GiB of float32, for weights and values together. Without a limit a few bytes
-# of program could name one weight, or copy one value, any number of times.
+# 2**30 elements are 4 GiB of float32, for weights and intermediates together. Without a limit, a
+# small program could load one weight, or copy one value, any number of times.
 MAX_ALIVE_ELEMENTS = 1 << 30
 
 
 class Signature(Protocol):
-    """What the plan needs to know of an operator: the parameters that it takes."""
+    """The part of an operator that the plan needs: the parameters that it takes."""
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -44,7 +44,7 @@ class Signature(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExecutionStep:
-    """One operation to compute, and the values that nothing needs after it."""
+    """One operation to compute, and the names of the values that no later operation uses."""
 
     operation: Operation
     released: tuple[str, ...]
@@ -71,8 +71,8 @@ def make_plan(path: Path, function: Function, operators: Mapping[str, Signature]
     """Check a function and order its work.
 
     Raises:
-        UnsupportedOperator: an operator or a parameter that ``operators`` does not list.
-        InputError: a value that is undefined, defined twice or used before it is defined.
+        UnsupportedOperator: if ``operators`` lacks an operator or a parameter.
+        InputError: if a value is undefined, defined twice or used before it is defined.
     """
     defined = {named.name for named in function.inputs}
     constants: dict[str, NDArray[np.generic]] = {}
@@ -96,7 +96,7 @@ def make_plan(path: Path, function: Function, operators: Mapping[str, Signature]
     for name in outputs:
         if name not in defined:
             raise InputError(
-                f"{path} cannot be run: its output {name!r} is computed nowhere; "
+                f"{path} cannot be run: no operation computes its output {name!r}; "
                 f"export the package again."
             )
     steps = tuple(_steps(computed, kept={*outputs, *constants}))
@@ -104,7 +104,7 @@ def make_plan(path: Path, function: Function, operators: Mapping[str, Signature]
 
 
 def _steps(computed: list[Operation], kept: Collection[str]) -> Iterator[ExecutionStep]:
-    """Each operation with the values whose last use it is, its own unused outputs included."""
+    """Yield each operation with the values that it is the last to use, or that nothing uses."""
     last_use: dict[str, int] = {}
     for index, operation in enumerate(computed):
         for name in (*_references(operation), *(named.name for named in operation.outputs)):
@@ -118,7 +118,7 @@ def _steps(computed: list[Operation], kept: Collection[str]) -> Iterator[Executi
 
 
 def too_large(path: Path) -> InputError:
-    """The error for a program that wants more memory than any model for a device."""
+    """Return the error for a program that needs more memory than any model for a device."""
     return InputError(
         f"{path} cannot be run: its values take more than {MAX_ALIVE_ELEMENTS >> 28} GiB at a "
         f"time; run it with Core ML on a Mac, or export the model for smaller images."
@@ -126,7 +126,7 @@ def too_large(path: Path) -> InputError:
 
 
 def _declared_elements(operation: Operation) -> int:
-    """How many elements the outputs have, as far as their sizes are declared."""
+    """Return the number of elements of the outputs; an undeclared size counts as 1."""
     types = [named.type for named in operation.outputs]
     shapes = [declared.shape for declared in types if isinstance(declared, TensorType)]
     return sum(math.prod(size or 1 for size in shape or ()) for shape in shapes)
@@ -140,7 +140,7 @@ def _references(operation: Operation) -> Iterator[str]:
 
 
 def _output(operation: Operation) -> str:
-    """The name of the first output, for messages and for constants; empty if there is none."""
+    """Return the name of the first output for messages; empty if there is none."""
     return operation.outputs[0].name if operation.outputs else ""
 
 
@@ -172,7 +172,7 @@ def _check_parameters(path: Path, operation: Operation, operators: Mapping[str, 
 def _constants(
     path: Path, operation: Operation, constants: Mapping[str, NDArray[np.generic]]
 ) -> dict[str, NDArray[np.generic]]:
-    """The values of a ``const`` or ``constexpr_`` operation, by name."""
+    """Return the values of a ``const`` or ``constexpr_`` operation, by name."""
     arguments: dict[str, Argument] = dict(operation.attributes)
     arguments.update((key, values[0]) for key, values in operation.inputs.items() if values)
     parameters = {
@@ -180,7 +180,7 @@ def _constants(
     }
     values = _evaluate(path, operation, parameters)
     if len(values) != len(operation.outputs):
-        given = f"gives {len(values)} values for {len(operation.outputs)}"
+        given = f"outputs {len(values)} values, not {len(operation.outputs)}"
         raise faulty(path, operation.type, _output(operation), given)
     for named, value in zip(operation.outputs, values, strict=True):
         if (

@@ -1,4 +1,4 @@
-"""``MilProgram``: a saved Core ML program that runs where Core ML does not.
+"""``MilProgram``: a saved Core ML program, run by the interpreter.
 
 Importing this module imports neither torch nor coremltools; loading a program imports torch.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from slide_deploy.backends.mil_interpreter.engine import Engine
 
 PortSize: TypeAlias = int | Range | None
-"""A size; the sizes that are allowed; or None where the file does not limit them."""
+"""A fixed size, a range of allowed sizes, or None if the file does not limit the size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,10 @@ class ProgramPort:
     """An input or an output.
 
     Attributes:
-        shape: one size a dimension; None if not even the rank is known.
-        dtype: the element type as numpy spells it.
-        choices: the shapes that are allowed, where the file lists them one by one.
-        colours: of an image, whose pixels run from 0 to 255, as in ``Feature``; else empty.
+        shape: one size per dimension; None if the rank is not declared.
+        dtype: element type in numpy's spelling.
+        choices: the allowed shapes, if the file enumerates them.
+        colours: colour order of an image with pixels from 0 to 255, as in `Feature`; else empty.
     """
 
     shape: tuple[PortSize, ...] | None
@@ -39,7 +39,7 @@ class ProgramPort:
     colours: str = ""
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether an array of this shape may be passed."""
+        """Return whether an array of this shape may be passed."""
         if self.choices:
             return shape in self.choices
         return self.shape is None or (
@@ -61,9 +61,9 @@ class MilProgram:
         package: an open package.
 
     Raises:
-        UnsupportedOperator: the program uses an operator or option that is not known.
-        InputError: the program contradicts itself.
-        MissingExtra: torch is not installed.
+        UnsupportedOperator: if the program uses an unsupported operator or option.
+        InputError: if the program contradicts itself.
+        MissingExtra: if torch is not installed.
     """
 
     def __init__(self, package: Package) -> None:
@@ -82,7 +82,7 @@ class MilProgram:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "MilProgram":
-        """Open a package and get it ready to run; raises what ``open_package`` does too."""
+        """Open a package and prepare it to run. Also raises the errors of `open_package`."""
         return cls(open_package(path))
 
     @property
@@ -92,27 +92,27 @@ class MilProgram:
 
     @property
     def inputs(self) -> Mapping[str, ProgramPort]:
-        """What ``run`` needs, in the order of the program."""
+        """The inputs of ``run``, in the order of the program."""
         return self._inputs
 
     @property
     def outputs(self) -> Mapping[str, ProgramPort]:
-        """What ``run`` returns, in the order of the program."""
+        """The outputs of ``run``, in the order of the program."""
         return self._outputs
 
     @property
     def user_metadata(self) -> Mapping[str, str]:
-        """The texts that the exporter stored with the model, by key."""
+        """The metadata that the exporter stored with the model, by key."""
         return self._user_metadata
 
     @property
     def value_names(self) -> frozenset[str]:
-        """Every value that ``run`` can keep."""
+        """Names of all values that may be passed to ``run`` as ``keep``."""
         return self._engine.plan.values
 
     @property
     def computed_floats(self) -> tuple[str, ...]:
-        """The floating-point values that the program computes, in the order of the program."""
+        """Names of the floating-point values that the program computes, in program order."""
         return tuple(
             named.name
             for step in self._engine.plan.steps
@@ -127,13 +127,13 @@ class MilProgram:
 
         Args:
             inputs: an array for every input; numbers are converted to the declared type.
-            keep: names of intermediate values that are returned too.
+            keep: names of intermediates to return as well.
 
         Returns:
             Arrays by name, in the types that the program declares.
 
         Raises:
-            InputError: arrays or names that the program does not take, or a damaged program.
+            InputError: if an array or a name does not fit the program, or it is damaged.
         """
         unknown = [*(set(inputs) - set(self._inputs)), *(set(keep) - self.value_names)]
         if unknown:
@@ -172,7 +172,7 @@ def _make_engine(package: Package) -> "Engine":
 
 
 def _port(declared: TensorType, feature: Feature | None) -> ProgramPort:
-    """The declared type, its unknown sizes filled in with what the description allows."""
+    """Return the declared type, with unknown sizes filled in from the model's description."""
     dtype = declared.dtype.name
     if declared.shape is None or feature is None or len(feature.shape) != len(declared.shape):
         return ProgramPort(

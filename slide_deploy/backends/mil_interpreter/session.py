@@ -1,4 +1,4 @@
-"""The interpreter as a backend: what checks Core ML files where there is no Mac."""
+"""The interpreter as a backend, which checks Core ML files without a Mac."""
 
 from functools import partial
 from importlib.util import find_spec
@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from slide_deploy import __version__
-from slide_deploy.backends.base import Feeds, FunctionStream, Port, Session, Stage
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import refuse_options, refuse_precision, refuse_unusable
+from slide_deploy.backends.base import Configuration, Feeds, FunctionStream, Port, Session, Stage
 from slide_deploy.backends.inputs import sized
 from slide_deploy.backends.mil_interpreter.program import MilProgram
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 
 NAME = "mil-interpreter:cpu"
@@ -19,11 +18,11 @@ SUFFIXES = (".mlpackage",)
 
 
 def open_program(path: Path, configuration: Configuration, stage: Stage) -> Session:
-    """Read an ``.mlpackage`` and plan its program. Its threads are those of torch.
+    """Read an ``.mlpackage`` and plan its program, which runs on torch's threads.
 
     Raises:
-        InputError: if the package is damaged or uses an operator that the interpreter lacks, or for
-            a configuration that it does not have.
+        InputError: if the package is damaged or uses an unsupported operator, or the interpreter
+            does not support the configuration.
         MissingExtra: without torch or coremltools.
     """
     refuse_unusable(path, NAME, SUFFIXES)
@@ -38,7 +37,9 @@ def open_program(path: Path, configuration: Configuration, stage: Stage) -> Sess
     ports = []
     for name, port in program.inputs.items():
         if port.shape is None:
-            raise InputError(f"{path} does not say the shape of {name}: export the model again.")
+            raise InputError(
+                f"{path} does not declare the shape of {name}: export the model again."
+            )
         sizes = tuple(size if isinstance(size, int) else None for size in port.shape)
         ports.append(Port(name, sizes, port.dtype, port.colours != ""))
     return Session(
@@ -46,7 +47,7 @@ def open_program(path: Path, configuration: Configuration, stage: Stage) -> Sess
         version=__version__,
         inputs=sized(path, ports, configuration),
         outputs=tuple(program.outputs),
-        new_stream=lambda: FunctionStream(partial(_answers, program)),
+        new_stream=lambda: FunctionStream(partial(_outputs, program)),
         facts={
             "library": "slide-deploy",
             "version": __version__,
@@ -57,24 +58,27 @@ def open_program(path: Path, configuration: Configuration, stage: Stage) -> Sess
     )
 
 
-def _answers(program: MilProgram, feeds: Feeds) -> list[np.ndarray]:
-    """Every output, for inputs as applications give them."""
-    # Core ML takes a picture from them, and gives the program the channels in this order.
+def _outputs(program: MilProgram, feeds: Feeds) -> list[np.ndarray]:
+    """Return every output for RGB images.
+
+    An application passes a picture to Core ML, which passes the program its channels in the order
+    that the package declares.
+    """
     inputs = program.inputs
     ordered = {
         name: values[:, ::-1] if name in inputs and inputs[name].colours == "BGR" else values
         for name, values in feeds.items()
     }
-    answers = program.run(ordered)
-    return [np.asarray(answers[name]) for name in program.outputs]
+    outputs = program.run(ordered)
+    return [np.asarray(outputs[name]) for name in program.outputs]
 
 
 def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
-    """Every floating-point value that the package computes for these inputs, by name.
+    """Return every floating-point value that the package computes for these inputs, by name.
 
     Raises:
-        InputError: if the package is damaged or uses an operator that the interpreter lacks.
+        InputError: if the package is damaged or uses an unsupported operator.
     """
     program = MilProgram.load(path)
-    answers = program.run(dict(feeds), keep=program.computed_floats)
-    return {name: np.asarray(value) for name, value in answers.items()}
+    values = program.run(dict(feeds), keep=program.computed_floats)
+    return {name: np.asarray(value) for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""The target of the interpreter: it proves files, and its speed means nothing."""
+"""The target of the interpreter, which only proves files: its speed is meaningless."""
 
 from importlib.metadata import version
 from importlib.util import find_spec

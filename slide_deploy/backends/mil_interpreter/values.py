@@ -1,4 +1,4 @@
-"""How values live while a program runs: torch tensors on the CPU, floats always as float32.
+"""How values are represented during a run: torch tensors on the CPU, with floats as float32.
 
 A float16 value is a float32 tensor whose elements are float16 numbers. Operators compute in
 float32, and their results are rounded where MIL stores them: once, at the operator's output.
@@ -20,13 +20,13 @@ Value: TypeAlias = Tensor | str
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """How an element type is rounded, and how it is held between operators."""
+    """The dtype to which an element type is rounded, and the dtype in which it is held."""
 
     rounded: torch.dtype
     held: torch.dtype
 
 
-# torch computes little on unsigned types wider than a byte: they are held in the next signed type.
+# torch has few operators for uint16 and uint32, so they are held in the next larger signed type.
 _REPRESENTATIONS = {
     "float16": Representation(torch.float16, torch.float32),
     "float32": Representation(torch.float32, torch.float32),
@@ -42,24 +42,24 @@ _REPRESENTATIONS = {
 
 
 def representation(dtype: str) -> Representation | None:
-    """How elements of this type are computed; None if they are not."""
+    """Return the representation of an element type, or None if it is not supported."""
     return _REPRESENTATIONS.get(dtype)
 
 
 def to_value(array: NDArray[np.generic]) -> Value | None:
-    """A constant or an input as the interpreter holds it; None if its type is not computed."""
+    """Convert a constant or an input to a held value; None if its type is not supported."""
     if array.dtype == object:
         return str(array.item()) if array.size == 1 else None
     known = representation(array.dtype.name)
     if known is None:
         return None
-    # Weights are read-only views of a file, possibly unaligned: torch needs its own copy.
+    # Weights are read-only, possibly unaligned views of a file, so torch needs a copy.
     copied = np.array(array, order="C", copy=True)
     return torch.from_numpy(copied).to(known.held)
 
 
 def to_numpy(tensor: Tensor, dtype: DType) -> NDArray[np.generic]:
-    """A held value in the type that the program declares, in memory of its own."""
+    """Return a copy of a held value, in the type that the program declares."""
     known = _REPRESENTATIONS[dtype.name]
     return np.array(tensor.to(known.rounded).numpy(), order="C", copy=True)
 
@@ -68,20 +68,20 @@ def settle(result: Tensor, declared: TensorType) -> Tensor:
     """Round an operator's result to its declared type.
 
     Raises:
-        ValueError: the result has another shape than declared, or another kind of element.
+        ValueError: if its shape or its kind of element differs from the declared one.
     """
     known = representation(declared.dtype.name)
     if known is None:
-        raise ValueError(f"declares {declared.dtype.name}, which is not computed")
+        raise ValueError(f"declares {declared.dtype.name}, which is not supported")
     if _kind(result.dtype) != _kind(known.held):
-        raise ValueError(f"gives {result.dtype} where {declared.dtype.name} is declared")
+        raise ValueError(f"outputs {result.dtype} where {declared.dtype.name} is declared")
     if declared.shape is not None and not fits(tuple(result.shape), declared.shape):
-        raise ValueError(f"gives shape {tuple(result.shape)} where {declared.shape} is declared")
+        raise ValueError(f"outputs shape {tuple(result.shape)} where {declared.shape} is declared")
     return result.to(known.rounded).to(known.held)
 
 
 def fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
-    """Whether a shape agrees with a declared one; None stands for any size."""
+    """Return whether a shape matches a declared one, in which None means any size."""
     return len(shape) == len(declared) and all(
         size == expected or expected is None for size, expected in zip(shape, declared, strict=True)
     )

@@ -1,9 +1,9 @@
-"""How convolutions and pools place their windows: strides, dilations, and the padding around.
+"""Strides, dilations and padding of convolutions and pooling.
 
-Along one axis of size D with kernel K, stride s and dilation d, the dilated kernel is
-``E = (K - 1) d + 1``. ``valid`` pads nothing, ``custom`` pads what is given, ``same`` pads in total
-``max(0, (ceil(D / s) - 1) s + E - D)``, half of it before; the odd one comes after, or before with
-``same_lower``.
+Along one axis of size D with kernel K, stride s and dilation d, the dilated kernel is ``E = (K - 1)
+d + 1``. ``valid`` has no padding, and ``custom`` has the given padding. ``same`` has a total
+padding of ``max(0, (ceil(D / s) - 1) s + E - D)``, half of it before; an odd element is added
+after, or before with ``same_lower``.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ MAX_STEP = 4096
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Windows along each spatial axis.
+    """Kernel size, stride and dilation along each spatial axis.
 
     Attributes:
-        kernel: sizes of the window.
+        kernel: sizes of the kernel.
         strides: steps from one window to the next.
-        dilations: steps from one element of the window to the next.
+        dilations: steps from one element of a window to the next.
     """
 
     kernel: tuple[int, ...]
@@ -39,20 +39,20 @@ class Windows:
 
     @property
     def extents(self) -> tuple[int, ...]:
-        """From the first to the last element of a window, E above."""
+        """Sizes of the dilated kernel, E above."""
         return tuple(
             (size - 1) * step + 1 for size, step in zip(self.kernel, self.dilations, strict=True)
         )
 
     def same_totals(self, sizes: Sequence[int]) -> list[int]:
-        """The padding of ``same`` for a map of these sizes, before and after together."""
+        """Return the total padding of ``same`` on each axis of a feature map of these sizes."""
         return [
             max(0, (-(-size // stride) - 1) * stride + extent - size)
             for size, stride, extent in zip(sizes, self.strides, self.extents, strict=True)
         ]
 
     def outputs(self, sizes: Sequence[int]) -> list[int]:
-        """How many windows fit into a padded map of these sizes."""
+        """Return how many windows fit into a padded feature map of these sizes."""
         return [
             (size - extent) // stride + 1
             for size, stride, extent in zip(sizes, self.strides, self.extents, strict=True)
@@ -60,10 +60,10 @@ class Windows:
 
 
 def read_windows(call: OperatorCall, kernel: Sequence[int], rank: int) -> Windows:
-    """The windows of a call on ``rank`` spatial axes.
+    """Read the windows of a call on ``rank`` spatial axes.
 
     Raises:
-        InputError: sizes, strides or dilations that are missing, below 1 or absurdly large.
+        InputError: if sizes, strides or dilations are missing, below 1 or above `MAX_STEP`.
     """
     if not 1 <= rank <= 3:
         raise call.faulty(f"needs one to three spatial axes, not {rank}")
@@ -78,7 +78,7 @@ def read_windows(call: OperatorCall, kernel: Sequence[int], rank: int) -> Window
 def read_padding(
     call: OperatorCall, windows: Windows, sizes: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """Before and after, one pair a spatial axis, for a map of these sizes."""
+    """Return the padding before and after each spatial axis of a feature map of these sizes."""
     kind = call.text("pad_type", "valid")
     if kind == "valid":
         return [(0, 0)] * windows.rank
@@ -92,23 +92,23 @@ def read_padding(
 
 
 def custom_padding(call: OperatorCall, rank: int) -> list[tuple[int, int]]:
-    """The parameter ``pad``: before and after, one pair a spatial axis."""
+    """Read the parameter ``pad``: the padding before and after each spatial axis."""
     flat = call.integers("pad", [0] * (2 * rank))
     if len(flat) != 2 * rank or min(flat) < 0:
         raise call.faulty(f"has pad {flat} for {rank} spatial axes")
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def pad_map(
+def pad_constant(
     call: OperatorCall, x: Tensor, padding: Sequence[tuple[int, int]], value: float
 ) -> Tensor:
-    """The map with constant padding around its last axes, one pair an axis in their order."""
+    """Add constant padding before and after the last axes; one pair per axis, in their order."""
     first = x.dim() - len(padding)
     padded = [
         size + before + after
         for size, (before, after) in zip(x.shape[first:], padding, strict=True)
     ]
-    call.make_room((*x.shape[:first], *padded))
+    call.check_size((*x.shape[:first], *padded))
     # torch lists the last axis first.
     flat = [amount for pair in reversed(padding) for amount in pair]
     return torch.nn.functional.pad(x, flat, value=value)

@@ -1,15 +1,16 @@
-"""An ONNX file of float16 with the rounding that it says, on a runtime that leaves it out.
+"""Rewrite a float16 ONNX file so that ONNX Runtime on a CPU rounds as the file specifies.
 
-ONNX Runtime has few kernels of float16 for processors. Elsewhere it computes in float32, and takes
-the casts between such operators away, those of the file too. A file whose values overflow float16
-then answers as if they did not. So it is proved as its twin: everything in float32, and behind each
-operator that gives float16 the rounding itself, in standard operators that nobody removes.
+ONNX Runtime has few float16 kernels for CPUs. It computes the other operators in float32 and
+removes the casts between them, including those of the file. A file whose values overflow float16
+then runs as if they did not. So verification runs a rewritten copy: all values are float32, and
+each operator with a float16 output is followed by the rounding, written in standard operators that
+no optimiser removes.
 
     h = 8193 v - (8193 v - v)     11 significant bits, since 8193 = 2^13 + 1
     s = (v + 0.75) - 0.75         multiples of 2^-24, which float16 has below 2^-14
-    infinity                      from 65520 on
+    infinity                      if |v| >= 65520
 
-Sums inside an operator stay in float32, as they do in the units of GPUs that multiply float16.
+Sums inside an operator stay in float32, as they do in the float16 matmul units of GPUs.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
 
 _DOMAIN, _NAME = "slide_deploy.half", "Rounded"
-# What moves numbers, and gives no others than it takes.
+# Operators that only move values: their outputs need no rounding.
 _MOVING = frozenset(
     {"Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze"}
     | {"Tile", "Transpose", "Unsqueeze", "MaxPool", "Relu", "DepthToSpace", "SpaceToDepth"}
@@ -28,7 +29,7 @@ _MOVING = frozenset(
 
 
 def has_float16(model: "onnx.ModelProto") -> bool:
-    """Whether a file stores float16 or casts to it."""
+    """Return whether a file stores float16 tensors or casts to float16."""
     from onnx import TensorProto
 
     half = TensorProto.FLOAT16
@@ -38,19 +39,19 @@ def has_float16(model: "onnx.ModelProto") -> bool:
     )
 
 
-def rounded_twin(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """A file in float32 whose values are rounded as those of a file of float16 are.
+def with_rounding(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Return a float32 copy of a float16 model, with the rounding to float16 written out.
 
     Args:
-        model: a file whose inputs and outputs are not float16, without control flow.
+        model: has no float16 inputs or outputs and no control flow.
     """
     import onnx
     from onnx import TensorProto, helper
 
     types = _types(model)
-    twin = onnx.ModelProto()
-    twin.CopyFrom(model)
-    graph = twin.graph
+    rounded = onnx.ModelProto()
+    rounded.CopyFrom(model)
+    graph = rounded.graph
     del graph.node[:], graph.value_info[:]
     for tensor in graph.initializer:
         _widen(tensor)
@@ -68,9 +69,9 @@ def rounded_twin(model: "onnx.ModelProto") -> "onnx.ModelProto":
                 exact = f"{name}.exact"
                 copy.output[index] = exact
                 graph.node.append(helper.make_node(_NAME, [exact], [name], domain=_DOMAIN))
-    twin.functions.append(_function(_opset(model)))
-    twin.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
-    return twin
+    rounded.functions.append(_function(_opset(model)))
+    rounded.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
+    return rounded
 
 
 def _function(opset: int) -> "onnx.FunctionProto":
@@ -106,7 +107,7 @@ def _function(opset: int) -> "onnx.FunctionProto":
 
 
 def _types(model: "onnx.ModelProto") -> dict[str, int]:
-    """The type of every value that an operator gives."""
+    """Return the element type of every output of an operator, by name."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model).graph

@@ -1,4 +1,4 @@
-"""The values inside an ONNX file, computed by ONNX Runtime as the file is written."""
+"""Intermediates of an ONNX file, computed by ONNX Runtime without its optimiser."""
 
 from pathlib import Path
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 
 from slide_deploy.backends.base import Feeds
-from slide_deploy.backends.files import line_of
-from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, rounded_twin
+from slide_deploy.backends.native_messages import line_of
+from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, with_rounding
 from slide_deploy.errors import InputError
 
-# Without a fallback: it would try the same again, and say so on stdout.
+# With the fallback enabled, a failed session is tried a second time and prints to stdout.
 _CPU: Any = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
 
 
 def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
-    """Every floating-point value of the file for these inputs, by name.
+    """Return every floating-point value that the file computes for these inputs, by name.
 
-    The graph runs as it is written, without ONNX Runtime's optimiser; float16 is rounded.
+    The graph runs unoptimised, and float16 values are rounded; see `half_arithmetic`.
 
     Raises:
         InputError: if ONNX Runtime refuses the file.
@@ -28,7 +28,7 @@ def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
     try:
         model = onnx.load(path)
         if has_float16(model):
-            model = rounded_twin(model)
+            model = with_rounding(model)
         outputs = {output.name for output in model.graph.output}
         for node in model.graph.node:
             for name in node.output:
@@ -40,16 +40,16 @@ def intermediates(path: Path, feeds: Feeds) -> dict[str, np.ndarray]:
         options.graph_optimization_level = level
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, **_CPU)
         names = [output.name for output in session.get_outputs()]
-        taken = {each.name: feeds[each.name].astype(_dtype(each)) for each in session.get_inputs()}
-        answers = session.run(names, taken)
+        given = {each.name: feeds[each.name].astype(_dtype(each)) for each in session.get_inputs()}
+        values = session.run(names, given)
     except Exception as error:  # onnx and onnxruntime have no base class for their errors
         raise InputError(f"{path} does not load on onnxruntime:cpu ({line_of(error)}).") from error
     return {
-        name: value for name, value in zip(names, answers, strict=True) if value.dtype.kind == "f"
+        name: value for name, value in zip(names, values, strict=True) if value.dtype.kind == "f"
     }
 
 
 def _dtype(value: Any) -> str:
-    """The type of an input as numpy spells it."""
+    """Return the dtype of an input in numpy's spelling."""
     name = str(value.type).removeprefix("tensor(").removesuffix(")")
     return {"float": "float32", "double": "float64"}.get(name, name)

@@ -1,4 +1,4 @@
-"""Times of operators, from ONNX Runtime's own profiler."""
+"""Operator times from ONNX Runtime's profiler."""
 
 import json
 from collections import defaultdict
@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.backends.base import OperatorTime, Stream
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, OperatorTime, Stream
 from slide_deploy.files.scratch import temporary_folder
 
-# Opens a file with the profiler on: path, configuration, prefix of the profiler's file.
+# Opens a file with the profiler enabled. Arguments: path, configuration, prefix of the profile.
 Open = Callable[[Path, Configuration, Path], tuple[Any, Stream]]
 
 _SUFFIX = "_kernel_time"
@@ -19,7 +18,7 @@ _SUFFIX = "_kernel_time"
 def profile(
     open_file: Open, path: Path, configuration: Configuration, calls: int
 ) -> Sequence[OperatorTime]:
-    """Mean time of each node over some calls, slowest first; a first call is left out.
+    """Return the mean time of each node over ``calls`` calls after a warm-up call, slowest first.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.
@@ -33,9 +32,9 @@ def profile(
 
 
 def operator_times(events: Sequence[dict[str, Any]], calls: int) -> list[OperatorTime]:
-    """The nodes among the events of ``calls + 1`` calls, whose first is left out.
+    """Return the nodes' mean times from the events of ``calls + 1`` calls, without the first call.
 
-    A node in a loop runs several times a call; its times are added.
+    The times of a node that runs several times per call, in a loop, are added.
     """
     durations: dict[tuple[str, str], list[int]] = defaultdict(list)
     for event in events:

@@ -1,12 +1,11 @@
-"""What tells one execution provider of ONNX Runtime from another, and whether it is here."""
+"""The record of an execution provider of ONNX Runtime, and whether it is available here."""
 
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from slide_deploy.backends.base import Availability
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Availability, Configuration
 
 _PLATFORMS = {"darwin": "macOS", "win32": "Windows", "linux": "Linux"}
 
@@ -17,23 +16,25 @@ def _no_options(configuration: Configuration) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Provider:
-    """An execution provider and how it is driven.
+    """An execution provider and how it is used.
 
     Attributes:
         name: the part of the target's name after the colon.
-        library_name: as ONNX Runtime calls it, for example "CUDAExecutionProvider".
-        package: the distribution of ONNX Runtime that has it.
-        options: for the provider, from a configuration.
-        option_names: that a user may set.
-        precisions: that can be asked for. Most providers compute in the types that the file holds.
-        device: where inputs and outputs live, as ONNX Runtime calls it.
-        platforms: values of ``sys.platform`` where it exists; empty for all.
-        helpers: names and options of providers that take what this one leaves, the CPU apart.
-        hardware: why there is no device for it, else None; None if nobody can tell beforehand.
+        library_name: its name in ONNX Runtime, for example "CUDAExecutionProvider".
+        package: the distribution of ONNX Runtime that contains it.
+        options: returns the provider's options for a configuration.
+        option_names: options that a user may set.
+        precisions: that a configuration may name. Most providers compute in the file's types.
+        device: where inputs and outputs are allocated, by ONNX Runtime's name.
+        platforms: values of ``sys.platform`` that have it; empty for all.
+        helpers: returns names and options of other providers, apart from the CPU, that run the
+            nodes which this one does not take.
+        hardware: returns why there is no device for it, or None if there is one. The field is None
+            if that cannot be determined in advance.
         optimise: whether ONNX Runtime's own optimiser runs first.
-        memory_pattern: whether memory is planned ahead.
+        memory_pattern: whether memory is planned in advance.
         concurrent: whether one session may run several calls at a time.
-        profiled: whether it waits for each operator, so that a profile tells the truth.
+        profiled: whether it waits for each operator, so that a profile shows true times.
     """
 
     name: str
@@ -66,7 +67,7 @@ class Provider:
         return Availability(True, f"onnxruntime {onnxruntime.__version__}, {self.library_name}")
 
     def missing(self) -> str | None:
-        """Why it cannot run here, with what would help; None if it can."""
+        """Return why it cannot run here and what would help, or None if it can."""
         if self.platforms and sys.platform not in self.platforms:
             return f"needs {' or '.join(_PLATFORMS[name] for name in self.platforms)}"
         if find_spec("onnxruntime") is None:
@@ -74,7 +75,7 @@ class Provider:
         import onnxruntime
 
         if self.library_name not in onnxruntime.get_available_providers():
-            # The distributions share one import name: whichever was installed last wins.
+            # All distributions use the same import name, so the last one installed is imported.
             return (
                 f"onnxruntime {onnxruntime.__version__} was built without {self.library_name}: "
                 f"pip uninstall -y onnxruntime && pip install {self.package}"

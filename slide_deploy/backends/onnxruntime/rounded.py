@@ -1,27 +1,27 @@
-"""A target that proves files of float16: ONNX Runtime with the rounding that such a file says.
+"""A target that proves float16 files: ONNX Runtime on the CPU, with the rounding written out.
 
-ONNX Runtime leaves that rounding out on processors; see ``half_arithmetic``. Files without float16
-run as they are. Its speed means nothing: the rounding is written in standard operators.
+ONNX Runtime omits that rounding on CPUs; see `half_arithmetic`. Files without float16 run
+unchanged. Its speed is meaningless, because the rounding consists of extra operators.
 """
 
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.backends.base import Session, Stage, Target, session_name
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import line_of, refuse_unusable
-from slide_deploy.backends.onnxruntime import cpu
-from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, rounded_twin
+from slide_deploy.backends.base import Configuration, Session, Stage, Target, session_name
+from slide_deploy.backends.native_messages import line_of
+from slide_deploy.backends.onnxruntime.half_arithmetic import has_float16, with_rounding
 from slide_deploy.backends.onnxruntime.intermediates import intermediates
 from slide_deploy.backends.onnxruntime.options import session_options
 from slide_deploy.backends.onnxruntime.provider import Provider
+from slide_deploy.backends.onnxruntime.providers import CPU
 from slide_deploy.backends.onnxruntime.session import (
     SUFFIXES,
     open_session,
     require,
     session_of,
 )
+from slide_deploy.backends.refusals import refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 
 
@@ -31,17 +31,17 @@ def _no_onnx() -> str | None:
     return None
 
 
-# Sums stay in float32, whatever is asked for.
+# Sums stay in float32 in every precision.
 PROVIDER = Provider(
     "rounded",
-    cpu.PROVIDER.library_name,
+    CPU.library_name,
     precisions=("float32", "float16", "default"),
     hardware=_no_onnx,
 )
 
 
 def _open(path: Path, configuration: Configuration, stage: Stage) -> Session:
-    """Read a file, write the rounding into a copy in memory, and compile that.
+    """Read a file, add the rounding to a copy in memory, and compile the copy.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.
@@ -53,21 +53,21 @@ def _open(path: Path, configuration: Configuration, stage: Stage) -> Session:
         if find_spec("onnx") is None:
             raise MissingExtra("onnx", "onnx")
     with stage("read"):
-        twin = _twin(path)
+        content = _content_with_rounding(path)
     options = session_options(PROVIDER, configuration)
     with stage("compile"):
-        session = open_session(PROVIDER, path, configuration, options, twin)
-    name = session_name(cpu.PROVIDER.target, "float32" if twin is None else "float16")
+        session = open_session(PROVIDER, path, configuration, options, content)
+    name = session_name(CPU.target, "float32" if content is None else "float16")
     return session_of(name, PROVIDER, path, session, configuration, options)
 
 
-def _twin(path: Path) -> bytes | None:
-    """The file with its rounding written out; None for one that holds no float16."""
+def _content_with_rounding(path: Path) -> bytes | None:
+    """Return the file with its rounding written out, or None if it holds no float16."""
     import onnx
 
     try:
         model: Any = onnx.load(path)
-        return rounded_twin(model).SerializeToString() if has_float16(model) else None
+        return with_rounding(model).SerializeToString() if has_float16(model) else None
     except Exception as error:  # onnx has no base class for its errors
         raise InputError(
             f"{path} does not load on {PROVIDER.target} ({line_of(error)})."

@@ -1,6 +1,6 @@
-"""A session of ONNX Runtime, whatever the provider.
+"""A session of ONNX Runtime, with any execution provider.
 
-Inputs and outputs are bound once for each stream, on the provider's device, so that a call copies
+Each stream binds its inputs and outputs once, on the provider's device, so that a call copies
 nothing and allocates as little as the runtime allows.
 """
 
@@ -13,10 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Port, Session, Stage, Target, session_name
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import line_of, refuse_precision, refuse_unusable
+from slide_deploy.backends.base import (
+    Configuration,
+    Feeds,
+    Port,
+    Session,
+    Stage,
+    Target,
+    session_name,
+)
 from slide_deploy.backends.inputs import random_arrays, sized
+from slide_deploy.backends.native_messages import line_of
 from slide_deploy.backends.onnxruntime.intermediates import intermediates
 from slide_deploy.backends.onnxruntime.options import (
     provider_options,
@@ -25,6 +32,7 @@ from slide_deploy.backends.onnxruntime.options import (
 )
 from slide_deploy.backends.onnxruntime.profile import profile
 from slide_deploy.backends.onnxruntime.provider import Provider
+from slide_deploy.backends.refusals import refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 
 SUFFIXES = (".onnx",)
@@ -43,7 +51,7 @@ _TYPES = {
 
 
 def target(provider: Provider) -> Target:
-    """The target of a provider."""
+    """Return the target of a provider."""
     is_cpu = provider.name == "cpu"
     return Target(
         name=provider.target,
@@ -57,7 +65,7 @@ def target(provider: Provider) -> Target:
 
 
 def open_on(provider: Provider, path: Path, configuration: Configuration, stage: Stage) -> Session:
-    """Read and compile a file. ONNX Runtime does both at once: one stage.
+    """Read and compile a file, which ONNX Runtime does in one stage.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.
@@ -73,7 +81,12 @@ def open_on(provider: Provider, path: Path, configuration: Configuration, stage:
     with stage("compile"):
         session = open_session(provider, path, configuration, options)
     name = session_name(provider.target, configuration.precision)
-    return session_of(name, provider, path, session, configuration, options)
+    try:
+        return session_of(name, provider, path, session, configuration, options)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} has a name or an entry that is no text: export the model again."
+        ) from error
 
 
 def require() -> None:
@@ -95,15 +108,15 @@ def session_of(
     configuration: Configuration,
     options: Any,
 ) -> Session:
-    """A session of ONNX Runtime as every backend answers.
+    """Return the `Session` of an opened ``onnxruntime.InferenceSession``.
 
     Args:
-        name: as tables show it.
+        name: of the session in tables.
         provider: that runs it.
         path: of the file.
         session: of the library.
-        configuration: that it was opened in.
-        options: that it was opened with.
+        configuration: in which the session was opened.
+        options: with which the session was opened.
     """
     import onnxruntime
 
@@ -131,7 +144,7 @@ def session_of(
 def open_file(
     provider: Provider, path: Path, configuration: Configuration, prefix: Path
 ) -> tuple[Any, "BoundStream"]:
-    """A session that profiles itself into files that begin with ``prefix``, and a stream of it."""
+    """Return a session that writes its profile to a file that begins with ``prefix``; a stream."""
     refuse_unusable(path, provider.target, SUFFIXES)
     options = session_options(provider, configuration)
     options.enable_profiling = True
@@ -150,24 +163,24 @@ def open_session(
     options: Any,
     content: bytes | None = None,
 ) -> Any:
-    """A session that runs on the provider.
+    """Return a session of the library that runs on the provider.
 
     Args:
         provider: that must run it.
         path: of the file.
-        configuration: that it is opened in.
+        configuration: of the session.
         options: of the session.
-        content: to run in the place of the file's.
+        content: bytes of a model to run instead of the file.
 
     Raises:
-        InputError: if it does not: ONNX Runtime would go on with the CPU.
+        InputError: if the provider runs none of it. ONNX Runtime would silently use the CPU.
     """
     import onnxruntime
 
     remark = "it computes in the types that the file holds, so export the file in that precision"
     refuse_precision(provider.target, configuration.precision, provider.precisions, remark)
     if configuration.streams > 1 and not provider.concurrent:
-        raise InputError(f"{provider.target} runs one call at a time: give --streams 1.")
+        raise InputError(f"{provider.target} runs one call at a time: use --streams 1.")
     providers = [
         (provider.library_name, provider_options(provider, configuration)),
         *(provider.helpers(configuration) if provider.helpers else ()),
@@ -188,7 +201,7 @@ def open_session(
 
 
 def _refuse_fallback(provider: Provider, path: Path, session: Any) -> None:
-    """Refuse numbers of the CPU under another name: no provider, or one that took no node."""
+    """Refuse to measure the CPU as another device: the provider is missing or took no node."""
     active = session.get_providers()
     if provider.library_name not in active:
         raise InputError(
@@ -198,42 +211,44 @@ def _refuse_fallback(provider: Provider, path: Path, session: Any) -> None:
     nodes = _nodes(session)
     if nodes and provider.library_name not in nodes:
         raise InputError(
-            f"{path} runs on {', '.join(nodes)} alone: {provider.library_name} takes none of its "
-            f"operators."
+            f"{path} runs on {', '.join(nodes)} only: {provider.library_name} takes none of its "
+            f"operators, so choose the target of another provider."
         )
 
 
 def _nodes(session: Any) -> Counter[str]:
-    """How many nodes each provider runs; empty where the release does not tell (below 1.24)."""
-    tell = getattr(session, "get_provider_graph_assignment_info", None)
+    """Return how many nodes each provider runs; empty for releases below 1.24, which lack it."""
+    assignment = getattr(session, "get_provider_graph_assignment_info", None)
     counts: Counter[str] = Counter()
-    for part in tell() if tell else ():
+    for part in assignment() if assignment else ():
         counts[part.ep_name] += len(part.get_nodes())
     return counts
 
 
 def _placement(session: Any) -> dict[str, str]:
-    told = ", ".join(f"{name} {count}" for name, count in _nodes(session).items())
-    return {"providers": ", ".join(session.get_providers()), **({"nodes": told} if told else {})}
+    nodes = ", ".join(f"{name} {count}" for name, count in _nodes(session).items())
+    return {"providers": ", ".join(session.get_providers()), **({"nodes": nodes} if nodes else {})}
 
 
 def _ports(path: Path, session: Any) -> list[Port]:
     found = []
     for value in session.get_inputs():
         if value.type not in _TYPES:
-            raise InputError(f"{path} takes {value.name} as {value.type}: expected tensors.")
+            raise InputError(
+                f"{path} takes {value.name} as {value.type}: export it with tensors as inputs."
+            )
         shape = tuple(size if isinstance(size, int) else None for size in value.shape)
         found.append(Port(value.name, shape, _TYPES[value.type]))
     return found
 
 
 class BoundStream:
-    """Calls of a session on inputs and outputs that are bound beforehand.
+    """Calls of a session whose inputs and outputs are bound in advance.
 
     Args:
         provider: that runs the session.
         session: of ONNX Runtime.
-        inputs: of the file, as the configuration settles their sizes.
+        inputs: of the file, with the sizes that the configuration settles.
         device_id: of the provider's device.
     """
 
@@ -242,13 +257,13 @@ class BoundStream:
     ) -> None:
         self._session = session
         self._device, self._device_id = provider.device, device_id
-        # Sizes of outputs follow from those of inputs only where the latter are settled.
+        # The sizes of outputs are known only if those of all inputs are settled.
         self._is_settled = all(None not in port.shape for port in inputs)
         self._waits = provider.device != "cpu"
         self._binding: Any = None
 
     def bind(self, feeds: Feeds) -> None:
-        """Hand over a tensor for each input, by its name."""
+        """Set a tensor for each input, by name, and allocate the outputs."""
         import onnxruntime
 
         binding = self._session.io_binding()
@@ -271,7 +286,7 @@ class BoundStream:
                     shape, np.dtype(dtype).type
                 )
                 binding.bind_ortvalue_output(output.name, memory)
-            else:  # the runtime takes memory of the device in each call, from its arena
+            else:  # the runtime allocates device memory from its arena in each call
                 binding.bind_output(output.name, self._device, self._device_id)
         binding.synchronize_inputs()
         self._binding = binding
@@ -283,11 +298,11 @@ class BoundStream:
             self._binding.synchronize_outputs()
 
     def read(self) -> list[np.ndarray]:
-        """Every output of the last call, copied to the processor."""
+        """Return copies of the last call's outputs in CPU memory."""
         return [np.array(output) for output in self._binding.copy_outputs_to_cpu()]
 
     def _open_sizes(self, feeds: Feeds) -> dict[Any, int]:
-        """Sizes of the dimensions that the file names, for example ``{"batch": 4}``."""
+        """Return the sizes of the file's named dimensions, for example ``{"batch": 4}``."""
         sizes: dict[Any, int] = {}
         for value in self._session.get_inputs():
             for name, size in zip(value.shape, feeds[value.name].shape, strict=False):

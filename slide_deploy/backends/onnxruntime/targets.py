@@ -1,17 +1,7 @@
-"""The targets of ONNX Runtime: one an execution provider, and one that proves float16."""
+"""The targets of ONNX Runtime: one per execution provider, and one that proves float16 files."""
 
-from slide_deploy.backends.onnxruntime import (
-    coreml,
-    cpu,
-    cuda,
-    directml,
-    openvino,
-    rounded,
-    tensorrt,
-)
+from slide_deploy.backends.onnxruntime import rounded
+from slide_deploy.backends.onnxruntime.providers import PROVIDERS
 from slide_deploy.backends.onnxruntime.session import target
 
-TARGETS = (
-    *(target(module.PROVIDER) for module in (cpu, cuda, tensorrt, coreml, directml, openvino)),
-    rounded.TARGET,
-)
+TARGETS = (*map(target, PROVIDERS), rounded.TARGET)

@@ -1,1 +1,1 @@
-"""OpenVINO: one list of devices, and what they share."""
+"""OpenVINO on its CPU, GPU, NPU and AUTO devices."""

@@ -1,5 +1,7 @@
 """A file compiled by OpenVINO, and the requests that run it."""
 
+import ctypes
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ import numpy as np
 
 from slide_deploy.backends.base import (
     BFLOAT16,
+    Configuration,
     Feeds,
     Port,
     Session,
@@ -19,22 +22,21 @@ from slide_deploy.backends.base import (
     session_name,
     untimed,
 )
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import line_of, refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.inputs import sized
+from slide_deploy.backends.native_messages import line_of
 from slide_deploy.backends.openvino.properties import (
     PRECISIONS,
     SHORT_NAMES,
     automatic_properties,
     properties_of,
 )
-from slide_deploy.backends.openvino.signal_stack import use_own_stack
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.errors import InputError, MissingExtra
 
 SUFFIXES = (".xml", ".onnx")
-# What the keys begin with that slide-deploy stores with a file.
+# The section of a file's metadata that slide-deploy writes.
 _SECTION = "slide_deploy"
-# What is recorded of a compiled model, as far as the device tells.
+# Properties of a compiled model that are recorded, if the device has them.
 _REPORTED = (
     *("PERFORMANCE_HINT", "NUM_STREAMS", "INFERENCE_NUM_THREADS", "ENABLE_CPU_PINNING"),
     *("SCHEDULING_CORE_TYPE", "ENABLE_HYPER_THREADING", "EXECUTION_MODE_HINT", "PERF_COUNT"),
@@ -43,7 +45,7 @@ _REPORTED = (
 
 
 def version() -> str:
-    """Of the library, without the build."""
+    """Return the version of the library, without the build."""
     import openvino
 
     return str(openvino.__version__).split("-")[0]
@@ -73,7 +75,7 @@ def open_on(device: str, path: Path, configuration: Configuration, stage: Stage)
 
 
 def target_name(device: str) -> str:
-    """What the target of a device is called."""
+    """Return the name of a device's target."""
     return f"openvino:{device.lower()}"
 
 
@@ -83,9 +85,9 @@ class OpenVINONetwork:
 
     Attributes:
         compiled: model of OpenVINO.
-        inputs: in its order.
-        outputs: their names, in its order.
-        metadata: what the exporter stored with the file, by key.
+        inputs: in the order of the file.
+        outputs: their names, in the order of the file.
+        metadata: entries that the exporter stored with the file, by key.
     """
 
     compiled: Any
@@ -101,7 +103,7 @@ def compile_file(
     stage: Stage = untimed,
     extra: Mapping[str, str] | None = None,
 ) -> OpenVINONetwork:
-    """A file, compiled; ``extra`` properties come on top.
+    """Read and compile a file, with ``extra`` properties beside those of the configuration.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.
@@ -130,7 +132,7 @@ def compile_file(
             )
     with stage("compile"), refusals(path, name):
         compiled = core.compile_model(model, device, properties)
-        use_own_stack()
+        use_own_signal_stack()
     _refuse_another_device(device, name, compiled)
     _refuse_another_precision(name, configuration, compiled)
     outputs = tuple(port_name(*item) for item in enumerate(compiled.outputs))
@@ -138,7 +140,7 @@ def compile_file(
 
 
 class Request:
-    """Calls of a compiled file, through a request of its own that keeps the outputs."""
+    """Calls of a compiled file, through its own inference request, which owns the outputs."""
 
     def __init__(self, network: OpenVINONetwork) -> None:
         self._compiled = network.compiled
@@ -146,7 +148,7 @@ class Request:
         self.request: Any = network.compiled.create_infer_request()
 
     def bind(self, feeds: Feeds) -> None:
-        """Hand over a tensor for each input, by its name."""
+        """Set a tensor for each input, by name."""
         import openvino
 
         for port, described in zip(self._compiled.inputs, self._inputs, strict=True):
@@ -155,10 +157,10 @@ class Request:
 
     def run(self) -> None:
         """Run one inference, and return when its outputs are complete."""
-        self.request.infer(share_outputs=True)  # else it copies every output for Python
+        self.request.infer(share_outputs=True)  # without it every output is copied
 
     def read(self) -> list[np.ndarray]:
-        """Every output of the last call, copied."""
+        """Return copies of the last call's outputs."""
         count = len(self._compiled.outputs)
         return [np.array(self.request.get_output_tensor(index).data) for index in range(count)]
 
@@ -185,10 +187,14 @@ def _properties(core: Any, device: str, name: str, configuration: Configuration)
 
 
 def port_of(index: int, port: Any) -> Port:
-    """An input of a model; `InputError` where not even its rank is known."""
+    """Describe an input of a model.
+
+    Raises:
+        InputError: if its rank is not fixed.
+    """
     name = port_name(index, port)
     element = port.get_element_type()
-    # numpy has no bfloat16: OpenVINO would hand out int16 for it.
+    # numpy has no bfloat16, and OpenVINO returns int16 for it.
     dtype = BFLOAT16 if element.get_type_name() == "bf16" else element.to_dtype().name
     shape = port.get_partial_shape()
     if shape.rank.is_dynamic:
@@ -198,13 +204,15 @@ def port_of(index: int, port: Any) -> Port:
 
 
 def port_name(index: int, port: Any) -> str:
-    """What callers ask for; an input or an output may have several names, or none."""
-    # Converters add numbers of their own.
+    """Return the name of an input or an output, which may have several names, or none.
+
+    Names that are numbers were added by a converter, and are used only if there is no other name.
+    """
     return min(port.get_names(), key=lambda name: (name.isdecimal(), name), default=str(index))
 
 
 def _metadata(model: Any) -> dict[str, str]:
-    """What slide-deploy stored with a file; its keys are a tree in OpenVINO."""
+    """Return the entries that slide-deploy stored with a file. OpenVINO keeps them as a tree."""
     if not model.has_rt_info([_SECTION]):
         return {}
     stored = model.get_rt_info([_SECTION]).value
@@ -215,58 +223,82 @@ def _metadata(model: Any) -> dict[str, str]:
 def _refuse_another_device(device: str, name: str, compiled: Any) -> None:
     used = compiled.get_property("EXECUTION_DEVICES")
     if device != "AUTO" and {found.split(".")[0] for found in used} != {device}:
-        raise InputError(f"{name} fell back to {', '.join(used)}: check the device's driver.")
+        raise InputError(f"{name} fell back to {', '.join(used)}: check the driver of the device.")
 
 
 def _refuse_another_precision(name: str, configuration: Configuration, compiled: Any) -> None:
-    """OpenVINO takes float32 where the processor lacks what was asked for, and says nothing."""
-    computed = _precision(_told(compiled))
+    """Refuse a silent fallback: OpenVINO computes in float32 if the CPU lacks the precision."""
+    computed = _precision(_reported(compiled))
     if configuration.precision in SHORT_NAMES and computed not in (configuration.precision, None):
         raise InputError(
             f"{name} computes in {computed} here, not {configuration.precision}: the device does "
-            f"not support it, or an option says otherwise."
+            f"not support it, or an option overrides it."
         )
 
 
 def _facts(compiled: Any, configuration: Configuration) -> dict[str, str]:
-    """What the compiled model says of itself."""
-    told = _told(compiled)
+    """Return the facts to record about the compiled model."""
+    reported = _reported(compiled)
     return {
         "device": ", ".join(compiled.get_property("EXECUTION_DEVICES")),
-        "precision": _precision(told) or configuration.precision,
-        **{name: _text(told[name]) for name in _REPORTED if name in told},
+        "precision": _precision(reported) or configuration.precision,
+        **{name: _text(reported[name]) for name in _REPORTED if name in reported},
     }
 
 
-def _told(compiled: Any) -> dict[str, Any]:
-    """Its properties; AUTO keeps those of the device that it chose in one of its own."""
+def _reported(compiled: Any) -> dict[str, Any]:
+    """Return its properties. AUTO nests those of the device that it chose in one of its own."""
     wanted = (*_REPORTED, "INFERENCE_PRECISION_HINT", "DEVICE_PROPERTIES")
     supported = compiled.get_property("SUPPORTED_PROPERTIES")
-    told = {name: compiled.get_property(name) for name in supported if name in wanted}
-    inner = told.get("DEVICE_PROPERTIES")
+    found = {name: compiled.get_property(name) for name in supported if name in wanted}
+    inner = found.get("DEVICE_PROPERTIES")
     device = compiled.get_property("EXECUTION_DEVICES")[0]
-    return told | inner[device] if isinstance(inner, Mapping) and device in inner else told
+    return found | inner[device] if isinstance(inner, Mapping) and device in inner else found
 
 
-def _precision(told: Mapping[str, Any]) -> str | None:
-    """What it computes in, where it tells: bfloat16 too, which numpy does not know."""
-    hint = told.get("INFERENCE_PRECISION_HINT")
+def _precision(properties: Mapping[str, Any]) -> str | None:
+    """Return the precision in which it computes, bfloat16 included; None if it is not reported."""
+    hint = properties.get("INFERENCE_PRECISION_HINT")
     names = {short: name for name, short in SHORT_NAMES.items()}
     return None if hint is None else names.get(hint.get_type_name(), hint.get_type_name())
 
 
 def _text(value: Any) -> str:
-    """A property as OpenVINO spells it; its enumerations carry their number."""
+    """Return a property in OpenVINO's spelling; the text of an enumeration would add its number."""
     return str(getattr(value, "name", value))
 
 
 @contextmanager
 def refusals(path: Path, name: str) -> Iterator[None]:
-    """Tell what OpenVINO refuses of a file on a target in one sentence."""
+    """Raise OpenVINO's errors about a file on a target as `InputError`."""
     try:
         yield
-    except (
-        RuntimeError,
-        UnicodeDecodeError,
-    ) as error:  # the reason comes last, after the places in its source
+    except (RuntimeError, UnicodeDecodeError) as error:
+        # The last line is the reason; the lines before it are places in OpenVINO's source.
         raise InputError(f"{path} does not load on {name} ({line_of(error, -1)}).") from error
+
+
+class _Stack(ctypes.Structure):
+    """``stack_t`` of <signal.h>."""
+
+    _fields_ = (
+        ("address", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("size", ctypes.c_size_t),
+    )
+
+
+# ``SS_DISABLE`` of <signal.h>: no alternate stack.
+_DISABLED = 2
+
+
+def use_own_signal_stack() -> None:
+    """Let this thread handle signals on its own stack again, after it has compiled a model.
+
+    OpenVINO's CPU plugin gives the compiling thread an alternate signal stack, and restores the
+    former one when the model is freed. If two models are freed in the order of their creation, the
+    second restores the stack of the first, which has been freed: the next Ctrl-C ends the process
+    (seen with 2026.4.1). A model that finds no alternate stack restores none.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).sigaltstack(ctypes.byref(_Stack(None, _DISABLED, 0)), None)

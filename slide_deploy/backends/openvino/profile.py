@@ -1,4 +1,4 @@
-"""Times of operators, from OpenVINO's performance counters."""
+"""Operator times from OpenVINO's performance counters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,12 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from slide_deploy.backends.base import OperatorTime
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, OperatorTime
 from slide_deploy.backends.inputs import random_arrays
 from slide_deploy.backends.openvino.network import Request, compile_file
 
-# Name and kind of a node, and its nanoseconds.
+# Nanoseconds of a node, by its name and kind.
 Reading = Mapping[tuple[str, str], int]
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -20,13 +19,13 @@ _MICROSECOND = timedelta(microseconds=1)
 def profile(
     device: str, path: Path, configuration: Configuration, calls: int
 ) -> Sequence[OperatorTime]:
-    """Mean time of each node over some calls, slowest first; a first call is left out.
+    """Return the mean time of each node over ``calls`` calls after a warm-up call, slowest first.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.
         MissingExtra: without OpenVINO.
     """
-    alone = replace(configuration, streams=1)  # each stream of the CPU counts for itself
+    alone = replace(configuration, streams=1)  # each stream of the CPU has separate counters
     network = compile_file(device, path, alone, extra={"PERF_COUNT": "YES"})
     stream = Request(network)
     stream.bind(random_arrays(network.inputs))
@@ -39,20 +38,20 @@ def profile(
 
 
 def operator_times(readings: Sequence[Reading], running: bool) -> list[OperatorTime]:
-    """Means over all readings but the first, which still packs weights.
+    """Return the mean times over all calls but the first, which also packs weights.
 
     The CPU's counters hold the mean m of all calls so far, not the time of the last one, so that
-    the calls 2 to n took n·m(n) − m(1) together. Other devices tell of each call.
+    the calls 2 to n took n·m(n) − m(1) together. Other devices report each call.
 
     Args:
         readings: one after each call.
-        running: whether they are such running means.
+        running: whether the readings are such running means.
     """
     first, last, calls = readings[0], readings[-1], len(readings) - 1
     times = []
     for (name, operator), mean in last.items():
         if running:
-            # Whole microseconds are too coarse for nodes that take none: never below zero.
+            # The counters are whole microseconds, so that the difference may fall below zero.
             spent = max(0, (calls + 1) * mean - first.get((name, operator), 0))
         else:
             spent = sum(reading.get((name, operator), 0) for reading in readings[1:])
@@ -65,6 +64,6 @@ def _reading(request: Any) -> Reading:
         (node.node_name, f"{node.node_type} ({node.exec_type})"): 1000
         * (node.real_time // _MICROSECOND)
         for node in request.get_profiling_info()
-        # Nodes that were fused into others, or folded, did not run.
+        # Nodes that were fused or folded did not run.
         if node.status.name == "EXECUTED"
     }

@@ -1,1 +1,1 @@
-"""PyTorch: its devices, as they are and compiled, and what they share."""
+"""PyTorch on its devices, with and without ``torch.compile``."""

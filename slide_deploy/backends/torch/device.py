@@ -1,4 +1,4 @@
-"""A device of PyTorch, and whether it is here."""
+"""A device of PyTorch, and whether it is available here."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ class TorchDevice:
         return f"torch:{self.kind}-compiled" if self.compiled else f"torch:{self.kind}"
 
     def find(self) -> Availability:
-        """Look for the library, the device and what a compilation needs."""
+        """Look for the library, the device and the tools that a compilation needs."""
         reason = self.missing()
         if reason is not None:
             return Availability(False, reason)
@@ -36,7 +36,7 @@ class TorchDevice:
         return Availability(True, f"torch {torch.__version__}, {full_name(self.kind)}")
 
     def missing(self) -> str | None:
-        """Why it cannot be used here, with what would help; None if it can."""
+        """Return why it cannot be used here and what would help, or None if it can."""
         if self.kind == "mps" and sys.platform != "darwin":
             return "needs macOS"
         if find_spec("torch") is None:
@@ -49,13 +49,13 @@ class TorchDevice:
                 f"CUDA (pytorch.org/get-started) and check the driver with nvidia-smi"
             )
         if self.kind == "mps" and not torch.backends.mps.is_available():
-            return "torch finds no GPU of Apple's: macOS 14 or newer on Apple silicon is needed"
+            return "torch finds no Apple GPU: macOS 14 or newer on Apple silicon is needed"
         return self._no_compiler() if self.compiled else None
 
     def _no_compiler(self) -> str | None:
         if self.kind == "cuda" and find_spec("triton") is None:
             return "torch.compile writes Triton for GPUs: pip install triton"
-        # Torch takes CXX, else the first of these.
+        # Torch uses CXX, or else the first of these.
         names = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "cl"]
         if not any(shutil.which(name) for name in names):
             return f"torch.compile needs a C++ compiler ({', '.join(names)}): apt install g++"
@@ -63,7 +63,7 @@ class TorchDevice:
 
 
 def full_name(kind: str) -> str:
-    """What the device calls itself, where torch tells."""
+    """Return the name of the device, or its kind if torch reports no name."""
     import torch
 
     return torch.cuda.get_device_name() if kind == "cuda" else kind

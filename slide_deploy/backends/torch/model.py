@@ -1,4 +1,4 @@
-"""A checkpoint, or a program of ``torch.export``, to a module and its inputs."""
+"""Load a checkpoint, or a program of ``torch.export``, as a module with described inputs."""
 
 import logging
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slide_deploy.backends.base import Port
-from slide_deploy.backends.files import line_of
+from slide_deploy.backends.native_messages import line_of
 from slide_deploy.errors import InputError
 
 _PROGRAM = ".pt2"
@@ -16,13 +16,13 @@ SUFFIXES = (".pth", ".pt", ".safetensors", _PROGRAM)
 
 @dataclass(frozen=True)
 class Read:
-    """What a file holds, on its device.
+    """The content of a file, on its device.
 
     Attributes:
-        module: takes tensors as ``arguments`` hands them over.
+        module: takes the arguments that ``arguments`` returns.
         inputs: as the file describes them.
-        outputs: their names, in the order of the module's flat answer.
-        arguments: flat tensors to positional and named arguments.
+        outputs: their names, in the order of the module's flattened outputs.
+        arguments: turns a flat list of tensors into positional and keyword arguments.
         kind: "checkpoint", as trained and in evaluation mode, or "program".
     """
 
@@ -34,7 +34,7 @@ class Read:
 
 
 def precisions(path: Path) -> tuple[str, ...]:
-    """What a file can be computed in: the types of a program are part of its graph."""
+    """Return the precisions in which a file can run. A program's types are part of its graph."""
     if path.suffix == _PROGRAM:
         return ("float32", "default")
     return ("float32", "float16", "bfloat16", "default")
@@ -44,8 +44,8 @@ def read(path: Path, device: str, dtype: Any) -> Read:
     """Read a file.
 
     Args:
-        path: the file. A program may run code of its own: read only those that you trust.
-        device: where it shall compute.
+        path: the file. A program may run code when it is loaded, so load only programs you trust.
+        device: on which it will compute.
         dtype: of the weights and the inputs.
 
     Raises:
@@ -71,11 +71,13 @@ def _program(path: Path, device: str) -> Read:
 
     log = logging.getLogger("torch.export")
     level = log.level
-    log.setLevel(logging.CRITICAL)  # it would log a traceback beside the error that it raises
+    log.setLevel(logging.CRITICAL)  # it logs a traceback in addition to the error that it raises
     try:
         program = torch.export.load(path)
-    except Exception as error:  # as many types as there are ways to damage an archive
-        raise InputError(f"{path} is no program of torch.export ({line_of(error)}).") from error
+    except Exception as error:  # each kind of damage raises another class
+        raise InputError(
+            f"{path} does not load as a program of torch.export ({line_of(error)}): save it again."
+        ) from error
     finally:
         log.setLevel(level)
     if device != "cpu":
@@ -91,7 +93,9 @@ def _described(path: Path, name: str, value: Any) -> Port:
     import torch
 
     if not isinstance(value, torch.Tensor):
-        raise InputError(f"{path} takes {name}, which is no tensor: export it with tensors only.")
+        raise InputError(
+            f"{path} takes {name}, which is not a tensor: export it with tensors only."
+        )
     # An open dimension is a symbol, not a number.
     shape = tuple(size if isinstance(size, int) else None for size in value.shape)
     return Port(name, shape, str(value.dtype).removeprefix("torch."))

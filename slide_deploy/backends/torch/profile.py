@@ -1,10 +1,9 @@
-"""Times of operators, from PyTorch's profiler."""
+"""Operator times from PyTorch's profiler."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from slide_deploy.backends.base import OperatorTime
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, OperatorTime
 from slide_deploy.backends.inputs import random_arrays
 from slide_deploy.backends.torch.device import TorchDevice
 from slide_deploy.backends.torch.run import ModuleCalls, prepare
@@ -13,10 +12,10 @@ from slide_deploy.backends.torch.run import ModuleCalls, prepare
 def profile(
     device: TorchDevice, path: Path, configuration: Configuration, calls: int
 ) -> Sequence[OperatorTime]:
-    """Mean time of each kind of operator over some calls, slowest first.
+    """Return the mean time per call of each kind of operator over ``calls`` calls, slowest first.
 
-    PyTorch names kinds, not places: all convolutions of a call are one line. On CUDA the lines are
-    kernels. The time of operators that others call is theirs alone.
+    PyTorch reports kinds of operators, not nodes: all convolutions of a call are one entry. On CUDA
+    the entries are kernels. The time of an operator excludes the operators that it calls.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.

@@ -1,4 +1,4 @@
-"""A model of PyTorch on a device, ready to run."""
+"""Run a PyTorch model on a device."""
 
 import warnings
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from slide_deploy.backends.base import (
+    Configuration,
     Feeds,
     Port,
     Session,
@@ -18,9 +19,9 @@ from slide_deploy.backends.base import (
     session_name,
     untimed,
 )
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import line_of, refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.inputs import random_arrays, sized
+from slide_deploy.backends.native_messages import line_of
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.torch.device import TorchDevice, full_name
 from slide_deploy.backends.torch.model import SUFFIXES, Read, precisions, read
 from slide_deploy.errors import InputError, MissingExtra
@@ -32,8 +33,8 @@ class Ready:
 
     Attributes:
         content: of the file.
-        module: of the file, or what was compiled of it.
-        inputs: as the configuration settles them.
+        module: the module of the file, compiled if the target compiles it.
+        inputs: with the sizes and dtypes that the configuration settles.
     """
 
     content: Read
@@ -42,7 +43,7 @@ class Ready:
 
 
 def open_on(device: TorchDevice, path: Path, configuration: Configuration, stage: Stage) -> Session:
-    """Read a file, and compile it if the target says so.
+    """Read a file, and compile it if the target compiles.
 
     Raises:
         InputError: for a file or a configuration that cannot run there.
@@ -73,7 +74,12 @@ def open_on(device: TorchDevice, path: Path, configuration: Configuration, stage
 def prepare(
     device: TorchDevice, path: Path, configuration: Configuration, stage: Stage = untimed
 ) -> Ready:
-    """A model on its device; a compiled one has run once."""
+    """Load a model onto its device. A compiled model runs once, because torch compiles then.
+
+    Raises:
+        InputError: for a file or a configuration that cannot run there.
+        MissingExtra: without torch.
+    """
     refuse_unusable(path, device.target, SUFFIXES)
     with stage("import"):
         if find_spec("torch") is None:
@@ -97,14 +103,14 @@ def prepare(
     if not device.compiled:
         return ready
     with stage("compile"):
-        # A compilation of yesterday would make the cold start look warm.
+        # A cached compilation would shorten the cold start.
         torch.compiler.config.force_disable_caches = True
         options: dict[str, Any] = dict(configuration.options)
         module = torch.compile(content.module, dynamic=False, **options)
         ready = replace(ready, module=module)
         try:  # torch compiles in the first call
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it warns of the caches that are off
+                warnings.simplefilter("ignore")  # it warns that the caches are disabled
                 first = ModuleCalls(device, ready)
                 first.bind(random_arrays(ready.inputs))
                 first.run()
@@ -116,7 +122,7 @@ def prepare(
 
 
 class ModuleCalls:
-    """Calls of a model with inputs of their own, and on CUDA with a stream of their own."""
+    """Calls of a model with separate inputs and, on CUDA, a separate CUDA stream."""
 
     def __init__(self, device: TorchDevice, ready: Ready) -> None:
         import torch
@@ -126,59 +132,59 @@ class ModuleCalls:
         self._module = ready.module
         self._arguments: tuple[Any, ...] = ()
         self._named: dict[str, Any] = {}
-        self._answer: Any = None
-        self._queue = torch.cuda.Stream() if device.kind == "cuda" else None
-        self.run = {"cuda": self._run_in_queue, "mps": self._run_and_wait}.get(
+        self._output: Any = None
+        self._stream = torch.cuda.Stream() if device.kind == "cuda" else None
+        self.run = {"cuda": self._run_in_stream, "mps": self._run_and_wait}.get(
             device.kind, self._run
         )
 
     def bind(self, feeds: Feeds) -> None:
-        """Place a tensor for each input, by its name, on the device."""
+        """Copy a tensor for each input, by name, to the device."""
         placed = placed_on(self._kind, self._ready.inputs, feeds)
         self._arguments, self._named = self._ready.content.arguments(placed)
-        if self._queue is not None:
+        if self._stream is not None:
             import torch
 
-            # The inputs were copied in the current stream.
-            self._queue.wait_stream(torch.cuda.current_stream())
+            # The inputs were copied on the current stream.
+            self._stream.wait_stream(torch.cuda.current_stream())
 
     def read(self) -> list[np.ndarray]:
-        """Every output of the last call, copied to the processor."""
+        """Return copies of the last call's outputs in CPU memory."""
         import torch
         from torch.utils._pytree import tree_leaves
 
         def array(value: Any) -> np.ndarray:
             if not isinstance(value, torch.Tensor):
                 return np.asarray(value)
-            told = value.float() if value.dtype == torch.bfloat16 else value
-            return np.array(told.detach().cpu().numpy())
+            wide = value.float() if value.dtype == torch.bfloat16 else value
+            return np.array(wide.detach().cpu().numpy())
 
-        return [array(value) for value in tree_leaves(self._answer)]
+        return [array(value) for value in tree_leaves(self._output)]
 
     def _run(self) -> None:
         import torch
 
-        self._answer = None  # whose memory the next one may take
+        self._output = None  # frees memory that the next call can use
         with torch.inference_mode():
-            self._answer = self._module(*self._arguments, **self._named)
+            self._output = self._module(*self._arguments, **self._named)
 
     def _run_and_wait(self) -> None:
         import torch
 
         self._run()
-        torch.mps.synchronize()  # all of the device: it has no streams that could be named
+        torch.mps.synchronize()  # waits for the whole device, which exposes no streams
 
-    def _run_in_queue(self) -> None:
+    def _run_in_stream(self) -> None:
         import torch
 
-        assert self._queue is not None
-        with torch.cuda.stream(self._queue):
+        assert self._stream is not None
+        with torch.cuda.stream(self._stream):
             self._run()
-        self._queue.synchronize()
+        self._stream.synchronize()
 
 
 def placed_on(kind: str, inputs: Sequence[Port], feeds: Feeds) -> list[Any]:
-    """A tensor for each input, of its type, on a device."""
+    """Return a tensor for each input, in its dtype, on a device."""
     import torch
 
     return [
@@ -188,21 +194,23 @@ def placed_on(kind: str, inputs: Sequence[Port], feeds: Feeds) -> list[Any]:
 
 
 def _set_up(device: TorchDevice, configuration: Configuration) -> None:
-    """Settings of the process: PyTorch has none of one model."""
+    """Make settings for the whole process, because PyTorch has none per model."""
     import torch
 
-    torch.set_num_threads(configuration.threads)  # each calling thread gets as many
+    torch.set_num_threads(configuration.threads)  # for each calling thread
     if device.kind == "cuda":
-        torch.backends.cudnn.benchmark = True  # tries its algorithms, as ONNX Runtime's target does
+        torch.backends.cudnn.benchmark = (
+            True  # tries all algorithms, as the target of ONNX Runtime does
+        )
         if configuration.precision == "float32":
-            # TF32 keeps 10 bits of each factor; convolutions use it unless told not to.
-            backends: Any = torch.backends  # whose annotations lag behind its attributes
+            # TF32 keeps 10 bits of each factor, and is the default for convolutions.
+            backends: Any = torch.backends  # its annotations lack these attributes
             backends.cuda.matmul.fp32_precision = "ieee"
             backends.cudnn.conv.fp32_precision = "ieee"
 
 
 def _dtype(configuration: Configuration) -> Any:
-    """Checkpoints are read as float32: that is their default."""
+    """Return the torch dtype of the precision; the default of a checkpoint is float32."""
     import torch
 
     name = "float32" if configuration.precision == "default" else configuration.precision

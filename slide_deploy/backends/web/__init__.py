@@ -1,4 +1,4 @@
 """ONNX Runtime Web in the system's browser: WebAssembly, WebGPU and WebNN.
 
-``page`` holds what runs in the browser. The benchmark's own page uses the same modules.
+The folder ``page`` holds the JavaScript, which the benchmark's own page uses too.
 """

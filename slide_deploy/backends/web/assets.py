@@ -1,7 +1,10 @@
-"""The files of ONNX Runtime Web: in the wheel, or in the user's cache, fetched there from npm.
+"""The files of ONNX Runtime Web, in the wheel or in the user's cache, fetched from npm.
 
-The archive of the package is held against a hash before anything of it is used. Of its 120 MB a
-page needs the few files that `FILES` names.
+The npm archive is checked against a hash before any of its content is used. Of its 120 MB, a page
+needs only the files in `FILES`.
+
+``python -m slide_deploy.backends.web.assets [ARCHIVE]`` puts the files where a wheel includes them;
+``make wheel`` runs it. ARCHIVE is the file that ``npm pack`` writes.
 """
 
 import base64
@@ -9,9 +12,10 @@ import configparser
 import hashlib
 import os
 import shutil
+import sys
 import tarfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -20,22 +24,23 @@ from slide_deploy.files.scratch import scratch_folder
 
 VERSION = "1.30.0"
 FETCH = "slide-deploy web fetch"
-# What `npm view onnxruntime-web@1.30.0 dist.integrity` prints.
+# The output of `npm view onnxruntime-web@1.30.0 dist.integrity`.
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 _REGISTRY = "https://registry.npmjs.org/"
 _ARCHIVE = f"onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
-# More than the archive has, less than fills a disk.
+# The archive is smaller. The limit protects the disk and the memory.
 _MOST_BYTES = 64 << 20
 _SECONDS_OF_SILENCE = 60
+_PIECE = 1 << 18
 
-# WebAssembly alone is half as large as what has WebGPU and WebNN as well.
+# The build with WebAssembly only is half as large as the one with WebGPU and WebNN.
 WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 GPU = (
     "ort.webgpu.min.mjs",
     "ort-wasm-simd-threaded.asyncify.mjs",
     "ort-wasm-simd-threaded.asyncify.wasm",
 )
-# The first with its glue inside: a page of one file has nothing beside it.
+# The module of `WASM` with its glue code included, for a page that is a single file.
 WASM_INLINE = "ort.wasm.bundle.min.mjs"
 LICENCE = "LICENSE"
 FILES = (*WASM, WASM_INLINE, *GPU, LICENCE)
@@ -43,12 +48,12 @@ _HERE = Path(__file__).parent
 
 
 def runtime_files(device: str) -> tuple[str, str, str]:
-    """The library's module, its glue and its binary for "wasm", "webgpu" or "webnn"."""
+    """Return the library's module, its glue code and its binary for "wasm", "webgpu" or "webnn"."""
     return WASM if device == "wasm" else GPU
 
 
 def find() -> Path | None:
-    """The folder that holds `FILES`; None where they have not been fetched."""
+    """Return the folder that holds `FILES`, or None if they have not been fetched."""
     for folder in _folders():
         if all((folder / name).is_file() for name in FILES):
             return folder
@@ -56,7 +61,7 @@ def find() -> Path | None:
 
 
 def require() -> Path:
-    """The folder that holds `FILES`, fetched now if they are missing.
+    """Return the folder that holds `FILES`, and fetch them if they are missing.
 
     Raises:
         InputError: if they are missing and cannot be fetched.
@@ -64,28 +69,30 @@ def require() -> Path:
     return find() or fetch()
 
 
-def fetch(archive: Path | None = None) -> Path:
-    """Put `FILES` into the user's cache.
+# Called with the number of bytes received and the total; the total is 0 if unknown.
+Received = Callable[[int, int], None]
+
+
+def fetch(archive: Path | None = None, received: Received = lambda done, total: None) -> Path:
+    """Put `FILES` into the user's cache, and return the folder.
 
     Args:
-        archive: of the npm package, as ``npm pack`` writes it; None fetches it from npm's registry.
-
-    Returns:
-        The folder.
+        archive: of the npm package, written by ``npm pack``; None downloads it from the registry.
+        received: called while the archive is downloaded.
 
     Raises:
-        InputError: if the archive cannot be had or is not the one that this release knows.
+        InputError: if the archive cannot be read or downloaded, or its hash is wrong.
     """
-    return _put(_archive(archive), _cache())
+    return _put(_archive(archive, received), _cache())
 
 
 def vendor(archive: Path | None = None) -> Path:
-    """Put `FILES` where a wheel takes them along; see `fetch`."""
+    """Put `FILES` where a wheel includes them, and return the folder; see `fetch`."""
     return _put(_archive(archive), _wheel())
 
 
 def _put(content: bytes, folder: Path) -> Path:
-    """Unpack into a folder that appears as a whole."""
+    """Unpack `FILES` into a folder, which appears complete or not at all."""
     files = _unpacked(content)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +101,7 @@ def _put(content: bytes, folder: Path) -> Path:
             made.mkdir()
             for name, content in files.items():
                 (made / name).write_bytes(content)
-            if folder.exists():  # incomplete, or of a hand that removed some
+            if folder.exists():  # some files are missing from it
                 shutil.rmtree(folder)
             made.rename(folder)
         return folder
@@ -106,9 +113,9 @@ def _put(content: bytes, folder: Path) -> Path:
 
 
 def registry() -> str:
-    """Where npm packages come from: what npm's variables and the user's .npmrc say.
+    """Return the address of the npm registry, from npm's variables or the user's .npmrc.
 
-    ``npm config get registry`` prints the same.
+    It is the address that ``npm config get registry`` prints.
     """
     for name in ("npm_config_registry", "NPM_CONFIG_REGISTRY"):
         if os.environ.get(name):
@@ -146,24 +153,30 @@ def _cache() -> Path:
     return user_cache_path("slide-deploy", appauthor=False) / f"onnxruntime-web-{VERSION}"
 
 
-def _archive(path: Path | None) -> bytes:
-    return _downloaded() if path is None else _read(path)
+def _archive(path: Path | None, received: Received = lambda done, total: None) -> bytes:
+    return _downloaded(received) if path is None else _read(path)
 
 
-def _downloaded() -> bytes:
+def _downloaded(received: Received) -> bytes:
     address = registry() + _ARCHIVE
-    by_hand = f"where there is a network, run npm pack onnxruntime-web@{VERSION}, and then {FETCH}"
+    by_hand = (
+        f"on a machine with a network, run npm pack onnxruntime-web@{VERSION}, and then {FETCH}"
+    )
     if not address.startswith(("https://", "http://")):
-        raise InputError(f"The npm registry {address} is no address of the web: {by_hand} --from.")
+        raise InputError(f"The npm registry {address} is not an http address: {by_hand} --from.")
     try:
-        with urllib.request.urlopen(address, timeout=_SECONDS_OF_SILENCE) as answer:
-            content: bytes = answer.read(_MOST_BYTES + 1)
+        with urllib.request.urlopen(address, timeout=_SECONDS_OF_SILENCE) as response:
+            total = int(response.headers.get("Content-Length") or 0)
+            content = bytearray()
+            while len(content) <= _MOST_BYTES and (piece := response.read(_PIECE)):
+                content += piece
+                received(len(content), total)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(
             f"{address} cannot be fetched ({reason}): {by_hand} --from the file that it writes."
         ) from error
-    return _checked(content, address)
+    return _checked(bytes(content), address)
 
 
 def _read(archive: Path) -> bytes:
@@ -180,8 +193,8 @@ def _read(archive: Path) -> bytes:
 def _checked(content: bytes, name: str) -> bytes:
     if base64.b64encode(hashlib.sha512(content).digest()).decode() != SHA512:
         raise InputError(
-            f"{name} is not the archive of onnxruntime-web {VERSION} that this release knows (its "
-            f"SHA-512 differs): fetch it again with npm pack onnxruntime-web@{VERSION}."
+            f"{name} is not the archive of onnxruntime-web {VERSION} (its SHA-512 differs): "
+            f"fetch it again with npm pack onnxruntime-web@{VERSION}."
         )
     return content
 
@@ -190,8 +203,15 @@ def _unpacked(content: bytes) -> dict[str, bytes]:
     with tarfile.open(fileobj=BytesIO(content), mode="r:gz") as archive:
         found = {}
         for name in FILES:
-            if name != LICENCE:  # the archive names it and leaves it out
+            if name != LICENCE:  # the archive does not include its licence file
                 member = archive.extractfile(f"package/dist/{name}")
-                assert member is not None, name  # the hash has told which archive this is
+                assert member is not None, name  # the hash identifies the archive
                 found[name] = member.read()
     return {**found, LICENCE: (_HERE / "onnxruntime-web.LICENSE").read_bytes()}
+
+
+if __name__ == "__main__":
+    try:
+        print(vendor(Path(sys.argv[1]) if len(sys.argv) > 1 else None))
+    except InputError as error:
+        sys.exit(f"slide-deploy: {error}")

@@ -1,7 +1,7 @@
-"""The system's Chromium, without a window, with one page that is driven.
+"""Drive one page in the system's Chromium, without a window.
 
-Playwright's objects belong to the thread that made them. A thread of its own makes and asks them,
-so that a session may be called from any.
+Playwright's objects may be used only in the thread that created them. A worker thread creates and
+uses them, so that a session may be called from any thread.
 """
 
 import os
@@ -24,7 +24,7 @@ _PLACES = (
     "C:/Program Files/Google/Chrome/Application/chrome.exe",
     "C:/Program Files (x86)/Microsoft/Edge/Application/msedge.exe",
 )
-# A browser of its own: no talk with its maker, and no window that is slowed down as nobody sees it.
+# No connections to the browser's vendor, and no throttling of a window that is not visible.
 _ARGUMENTS = (
     "--no-first-run",
     "--disable-background-networking",
@@ -34,7 +34,7 @@ _ARGUMENTS = (
     "--disable-background-timer-throttling",
     "--disable-renderer-backgrounding",
 )
-# WebGPU on Linux, on processors too, and WebNN are behind switches.
+# WebGPU on Linux (on CPUs too) and WebNN have to be enabled by switches.
 _SWITCHES = {
     "webgpu": ("--enable-unsafe-webgpu",),
     "webnn": ("--enable-features=WebMachineLearningNeuralNetwork",),
@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 
 
 def find_browser() -> Path | None:
-    """A browser of Chromium's kind; None where there is none."""
+    """Return a Chromium-based browser, or None if there is none."""
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found is not None:
         return Path(found)
@@ -51,20 +51,20 @@ def find_browser() -> Path | None:
 
 
 def missing() -> str | None:
-    """What is missing to drive a browser, with the command that helps; None if nothing is."""
+    """Return what is missing to drive a browser and the command that helps, or None."""
     if find_spec("playwright") is None:
         return "playwright is not installed: pip install 'slide-deploy[web]'"
     if find_browser() is None:
-        return "no browser of Chromium's kind is here: install chromium, or Google Chrome"
+        return "there is no Chromium-based browser here: install chromium, or Google Chrome"
     return None
 
 
 class DrivenPage:
-    """A page in a browser of its own, which ends with `close`.
+    """A page in a new browser process, which `close` ends.
 
     Args:
-        address: of the page, which defines ``ask(command, argument)``.
-        device: whose switches the browser is started with.
+        address: of the page, which must define ``send(command, argument)``.
+        device: the browser is started with the switches of this device.
 
     Raises:
         MissingExtra: without playwright.
@@ -85,32 +85,32 @@ class DrivenPage:
         except Exception as error:
             self.close()
             raise InputError(
-                f"{browser} does not start ({_first_line(error)}): check that it runs by itself."
+                f"{browser} does not start ({_first_line(error)}): check that it starts by hand."
             ) from error
 
-    def ask(self, command: str, argument: object = None) -> Any:
-        """What the page answers to a command.
+    def send(self, command: str, argument: object = None) -> Any:
+        """Run a command in the page, and return its result.
 
         Raises:
-            InputError: with the page's reason, or if the browser has gone.
+            InputError: with the page's reason, or if the browser has ended.
         """
         try:
-            told = self._call(
+            reply = self._call(
                 lambda: self._page.evaluate(
-                    "([name, value]) => ask(name, value)", [command, argument]
+                    "([name, value]) => send(name, value)", [command, argument]
                 )
             )
         except Exception as error:
             raise InputError(f"The browser ended ({_first_line(error)}): try again.") from error
-        if "error" in told:
-            raise InputError(told["error"])
-        return told.get("answer")
+        if "error" in reply:
+            raise InputError(reply["error"])
+        return reply.get("result")
 
     def close(self) -> None:
-        """End the browser; nothing happens if it has ended."""
+        """End the browser if it is still running."""
         if self._driver is not None:
             driver, self._driver = self._driver, None
-            with suppress(Exception):  # it has gone already
+            with suppress(Exception):  # it has already ended
                 self._call(driver.stop)
         self._thread.shutdown(wait=False)
 
@@ -119,7 +119,7 @@ class DrivenPage:
 
         self._driver = sync_playwright().start()
         arguments = [*_ARGUMENTS, *_SWITCHES.get(device, ()), *_sandbox()]
-        # It makes an empty profile for each launch and deletes it. Signals are ours to handle.
+        # Playwright creates and deletes an empty profile. This process handles the signals itself.
         started = self._driver.chromium.launch(
             executable_path=str(browser),
             args=arguments,
@@ -130,14 +130,14 @@ class DrivenPage:
         self._page = started.new_page()
         self._page.set_default_timeout(0)
         self._page.goto(address)
-        self._page.wait_for_function("typeof ask === 'function'", timeout=30_000)
+        self._page.wait_for_function("typeof send === 'function'", timeout=30_000)
 
     def _call(self, function: Callable[[], _T]) -> _T:
         return self._thread.submit(function).result()
 
 
 def _sandbox() -> tuple[str, ...]:
-    """Chromium refuses its sandbox to root, as in a container; the page is our own."""
+    """Turn off the sandbox for root, as in a container: Chromium does not start with it."""
     is_root = sys.platform != "win32" and os.geteuid() == 0
     return ("--no-sandbox",) if is_root else ()
 

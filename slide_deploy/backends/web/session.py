@@ -1,8 +1,8 @@
-"""A written file in a driven browser, as every backend opens one.
+"""Open a written file in a driven browser.
 
-A call passes through playwright, which takes longer than a small network. So the page times the
-call, by its own timer, and the session's clock is what the page's calls have taken together: it
-stands still while anything else happens.
+A call passes through playwright, which takes longer than a small network. So the page times each
+call with its own timer, and the session's clock is the total time of the page's calls. It does not
+advance at any other time.
 """
 
 import base64
@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from slide_deploy.backends.base import Feeds, Port, Session, Stage
-from slide_deploy.backends.configuration import Configuration
-from slide_deploy.backends.files import refuse_options, refuse_precision, refuse_unusable
+from slide_deploy.backends.base import Configuration, Feeds, Port, Session, Stage
 from slide_deploy.backends.inputs import sized
+from slide_deploy.backends.refusals import refuse_options, refuse_precision, refuse_unusable
 from slide_deploy.backends.web import assets
 from slide_deploy.backends.web.browser import DrivenPage
 from slide_deploy.backends.web.site import Resource, Site, serving
@@ -26,7 +25,7 @@ from slide_deploy.errors import InputError
 
 SUFFIXES = (".onnx",)
 PAGE = Path(__file__).parent / "page"
-# Where the runtime's files and the model's stand on a site.
+# Paths of the runtime's files and the model's on the site.
 RUNTIME, MODEL = "runtime/", "model/"
 
 
@@ -44,7 +43,7 @@ def open_file(device: str, path: Path, configuration: Configuration, stage: Stag
     with ExitStack() as stack:
         resources = driver_resources() | {RUNTIME + name: folder / name for name in names}
         resources |= {MODEL + name: file for name, file in files.items()}
-        # Other programs of this machine can reach the port, but do not know the token.
+        # Other programs on this machine can reach the port, but cannot guess the token.
         token = secrets.token_urlsafe(16)
         site = Site({f"{token}/{name}": each for name, each in resources.items()})
         port = stack.enter_context(serving(site))
@@ -62,7 +61,7 @@ def open_file(device: str, path: Path, configuration: Configuration, stage: Stag
         }
         with stage("compile"):
             try:
-                opened = page.ask("open", wanted)
+                opened = page.send("open", wanted)
             except InputError as error:
                 raise InputError(f"{path} does not load on web:{device} ({error}).") from error
         calls = _Calls(page)
@@ -84,33 +83,33 @@ def open_file(device: str, path: Path, configuration: Configuration, stage: Stag
             clock=calls.clock,
             is_apart=True,
         )
-        # The browser and the site end with the last who could call them.
+        # The browser and the site end when the last stream is garbage collected.
         weakref.finalize(calls, stack.pop_all().close)
         return session
 
 
 def driver_resources() -> dict[str, Resource]:
-    """The page that is driven, by names on a site."""
+    """Return the resources of the driven page, by their paths on the site."""
     return {path.name: path for path in PAGE.iterdir() if path.suffix in (".html", ".js")}
 
 
 class _Calls:
-    """The calls of one page, and the clock that they move."""
+    """The calls of one page, and the clock that they advance."""
 
     def __init__(self, page: DrivenPage) -> None:
         self.page = page
         self._nanoseconds = 0.0
 
     def clock(self) -> int:
-        """Nanoseconds that the page's calls have taken together."""
+        """Return the total time of the page's calls in nanoseconds."""
         return round(self._nanoseconds)
 
     def spend(self, milliseconds: float) -> None:
-        """A call has taken so long."""
+        """Advance the clock by the time of a call."""
         self._nanoseconds += milliseconds * 1e6
 
     def new_stream(self) -> "_Stream":
-        """The page's stream, which there is one of."""
+        """Return a stream of the page. All streams share its one session."""
         return _Stream(self)
 
 
@@ -129,29 +128,32 @@ class _Stream:
             }
             for name, values in feeds.items()
         }
-        self._calls.page.ask("bind", tensors)
+        self._calls.page.send("bind", tensors)
 
     def run(self) -> None:
-        self._calls.spend(self._calls.page.ask("run"))
+        self._calls.spend(self._calls.page.send("run"))
 
     def read(self) -> Sequence[np.ndarray]:
-        return [_array(each) for each in self._calls.page.ask("read")]
+        return [_array(each) for each in self._calls.page.send("read")]
 
 
-def _array(told: dict[str, Any]) -> np.ndarray:
-    values = np.frombuffer(base64.b64decode(told["values"]), told["dtype"])
-    return values.reshape(told["shape"]).copy()
+def _array(tensor: dict[str, Any]) -> np.ndarray:
+    values = np.frombuffer(base64.b64decode(tensor["values"]), tensor["dtype"])
+    return values.reshape(tensor["shape"]).copy()
 
 
 def _with_companions(path: Path) -> dict[str, Path]:
-    """The file and what usually holds its weights, by name; reading its graph needs a library."""
+    """Return the file and the usual files of external weights, by name.
+
+    The exact names are in the graph, which cannot be read without a library.
+    """
     ends = (".data", "_data")
     beside = [path, *(path.with_name(path.name + end) for end in ends)]
     return {each.name: each for each in beside if each.is_file()}
 
 
-def _port(told: dict[str, Any]) -> Port:
-    return Port(told["name"], tuple(told["shape"]), told["dtype"])
+def _port(described: dict[str, Any]) -> Port:
+    return Port(described["name"], tuple(described["shape"]), described["dtype"])
 
 
 def _refuse_unusable(device: str, path: Path, configuration: Configuration) -> None:
@@ -161,4 +163,4 @@ def _refuse_unusable(device: str, path: Path, configuration: Configuration) -> N
     refuse_precision(target, configuration.precision, ("float32", "default"), remark)
     refuse_options(target, configuration.options, ())
     if configuration.streams > 1:
-        raise InputError(f"{target} runs one call at a time: give --streams 1.")
+        raise InputError(f"{target} runs one call at a time: use --streams 1.")

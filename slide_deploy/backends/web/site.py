@@ -1,8 +1,9 @@
-"""A small site: it serves the resources that it was given under their names, and nothing else.
+"""A small web server for a fixed set of resources.
 
-No path reaches the file system, so there is none to escape from. Pages are isolated, which gives
-them threads and a fine timer. The ``Host`` of each request must be an address or localhost: a page
-of another site that points its own name here, to read along, is refused.
+Request paths are looked up in a table and never reach the file system, which rules out path
+traversal. Pages are cross-origin isolated, which gives them threads and a fine timer. The ``Host``
+header of each request must be an address or localhost, which refuses DNS rebinding: a page of
+another site cannot read from here by pointing its own name at this address.
 """
 
 import ipaddress
@@ -25,7 +26,7 @@ _TYPES = {
     ".json": "application/json; charset=utf-8",
     ".wasm": "application/wasm",
 }
-# What makes a page isolated, and keeps the rest of the web out of it.
+# Make the page cross-origin isolated, and deny other sites access to it.
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
@@ -33,16 +34,16 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-# Each candidate of a page loads the runtime again: 14 MB that the browser keeps meanwhile.
+# Each candidate of a page loads the runtime again, so the browser caches its 14 MB.
 _KEPT, _NOT_KEPT = "private, max-age=3600", "no-store"
-# A client that says nothing for so long is gone; its thread must not stay.
+# A client that sends nothing for so long is dropped, to free its thread.
 _SECONDS_OF_SILENCE = 30
-# A client that sends single bytes must end as well. Large models over slow networks take minutes.
+# This limit ends clients that send single bytes. Large models over slow networks take minutes.
 _SECONDS_OF_A_REQUEST = 600
-# Each connection takes a thread. A browser opens six.
+# Each connection uses a thread. A browser opens six connections.
 _MOST_CONNECTIONS = 64
 _BLOCK = 1 << 20
-# Of a body that is refused: whoever sends more does not wait for words.
+# The most bytes to read of a body that is too large, before the refusal is sent.
 _MOST_DRAINED = 256 << 20
 
 Resource = bytes | Path
@@ -50,34 +51,34 @@ Resource = bytes | Path
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer of a few words.
+    """A text response.
 
     Attributes:
         status: of HTTP.
-        text: what a person reads.
+        text: the body, for a person to read.
     """
 
     status: int
     text: str
 
 
-# Takes the body that was posted, and the headers in lower case.
+# Handles a POST. Arguments: the body, and the headers by their lower-case names.
 Post = Callable[[bytes, Mapping[str, str]], Reply]
 
 
 @dataclass(frozen=True)
 class Site:
-    """What is served.
+    """What the server serves.
 
     Attributes:
-        resources: by path, which has no leading slash.
-        host: address to listen at.
-        post: takes what is posted to ``post_path``; None where nothing may be.
-        post_path: one path.
-        most_bytes: of a body that is posted.
-        missing: said of any other path.
-        opened: called with the client's address and browser when a page is asked for.
-        port: 0 for any that is free.
+        resources: by path, without a leading slash.
+        host: address to listen on.
+        post: handles a POST to ``post_path``; None refuses every POST.
+        post_path: the one path that accepts a POST.
+        most_bytes: the largest accepted body of a POST.
+        missing: text of the response for any other path.
+        opened: called with the client's address and user agent when a page is requested.
+        port: 0 for any free port.
     """
 
     resources: Mapping[str, Resource]
@@ -92,10 +93,10 @@ class Site:
 
 @contextmanager
 def serving(site: Site) -> Iterator[int]:
-    """Serve in threads until the block ends; gives the port.
+    """Serve in threads until the block ends, and yield the port.
 
     Raises:
-        OSError: if the address cannot be listened at.
+        OSError: if the server cannot listen on the address.
     """
     server = _Server(site)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -109,12 +110,12 @@ def serving(site: Site) -> Iterator[int]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Closing must not wait for a client that holds its connection open.
+    # Do not wait for clients that keep their connection open.
     block_on_close = False
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        # When each open connection has to end, in seconds of `time.monotonic`.
+        # Deadline of each open connection, in seconds of `time.monotonic`.
         self._deadlines: dict[Any, float] = {}
         self._lock = Lock()
         if ":" in site.host:
@@ -122,7 +123,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__((site.host, site.port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread; a connection beyond `_MOST_CONNECTIONS` is closed at once."""
+        """Handle a connection in a thread, or close it at once if there are `_MOST_CONNECTIONS`."""
         with self._lock:
             is_taken = len(self._deadlines) < _MOST_CONNECTIONS
             if is_taken:
@@ -133,41 +134,41 @@ class _Server(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection and make room for another one."""
+        """Close a connection, and free its place."""
         with self._lock:
             self._deadlines.pop(request, None)
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Break off connections that are overdue: their threads then close them."""
+        """Shut down connections past their deadline. Their threads then close them."""
         now = time.monotonic()
         with self._lock:
             overdue = [each for each, deadline in self._deadlines.items() if deadline <= now]
         for each in overdue:
-            with suppress(OSError):  # the client has gone
+            with suppress(OSError):  # the client has disconnected
                 each.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a client that went away."""
+        """Print nothing when a client disconnects."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    # One request a connection: none is left open that would outlive the site.
+    # HTTP/1.0 closes the connection after each request, so none outlives the server.
     protocol_version = "HTTP/1.0"
     timeout = _SECONDS_OF_SILENCE
     server_version, sys_version = "slide-deploy", ""
 
     def do_GET(self) -> None:
-        """Send a resource, whole; ranges are not offered."""
+        """Send a whole resource. Ranges are not supported."""
         self._send_resource(with_body=True)
 
     def do_HEAD(self) -> None:
-        """Send what would come before a resource."""
+        """Send the headers of a resource."""
         self._send_resource(with_body=False)
 
     def do_POST(self) -> None:
-        """Take the one thing that may be posted."""
+        """Pass the body to `Site.post` if the path and the length are accepted."""
         site = self.server.site
         length = self.headers.get("Content-Length", "")
         if not self._is_addressed():
@@ -175,10 +176,10 @@ class _Handler(BaseHTTPRequestHandler):
         if site.post is None or self._path() != site.post_path:
             self._send(Reply(404, site.missing))
         elif not (length.isascii() and length.isdigit()):
-            self._send(Reply(411, "Say how long it is, with Content-Length."))
+            self._send(Reply(411, "A Content-Length header is required."))
         elif int(length[:20]) > site.most_bytes:
             self._drain(int(length[:20]))
-            self._send(Reply(413, f"That is more than {site.most_bytes:,} bytes."))
+            self._send(Reply(413, f"The body is larger than {site.most_bytes:,} bytes."))
         else:
             body = self.rfile.read(int(length))
             if len(body) < int(length):
@@ -187,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(site.post(body, headers))
 
     def _drain(self, length: int) -> None:
-        """Read what is too much: a browser hears no answer before it has sent everything."""
+        """Read a body that is too large: browsers read the response only after sending it all."""
         left = min(length, _MOST_DRAINED)
         while left > 0 and (block := self.rfile.read(min(left, _BLOCK))):
             left -= len(block)
@@ -196,10 +197,10 @@ class _Handler(BaseHTTPRequestHandler):
         return unquote(urlsplit(self.path).path).removeprefix("/")
 
     def _is_addressed(self) -> bool:
-        """Whether the request names this server as a person would; a refusal is sent if not."""
+        """Return whether the Host header is allowed, and send a refusal if it is not."""
         if _is_own(self.headers.get("Host", ""), self.server.site.host):
             return True
-        self._send(Reply(403, "Open this page by its address, not by a name."))
+        self._send(Reply(403, "Open this page by its IP address, not by a name."))
         return False
 
     def _send_resource(self, with_body: bool) -> None:
@@ -215,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             length = len(resource) if isinstance(resource, bytes) else resource.stat().st_size
         except OSError:
-            self._send(Reply(404, "This file has gone since the command was started."), with_body)
+            self._send(Reply(404, "This file was deleted after the command started."), with_body)
             return
         kind = _TYPES.get(_suffix(path), "application/octet-stream")
         self._begin(200, kind, length, is_resource=True)
@@ -246,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing: what a client asks for is not printed."""
+        """Print nothing: requests are not logged."""
 
 
 def _suffix(path: str) -> str:

@@ -1,4 +1,4 @@
-"""WebAssembly, WebGPU and WebNN in the system's browser."""
+"""The targets of ONNX Runtime Web: WebAssembly, WebGPU and WebNN in the system's browser."""
 
 from functools import partial
 
@@ -13,8 +13,8 @@ def _find() -> Availability:
     if reason is not None:
         return Availability(False, reason)
     if assets.find() is None:
-        wanted = f"onnxruntime-web {assets.VERSION} is not here yet: {assets.FETCH}"
-        return Availability(False, wanted)
+        reason = f"onnxruntime-web {assets.VERSION} has not been fetched: {assets.FETCH}"
+        return Availability(False, reason)
     return Availability(True, f"onnxruntime-web {assets.VERSION}, {find_browser()}")
 
 

@@ -1,7 +1,7 @@
-"""Core AI assets, ``.aimodel``: what lies in the folder, and Apple's code behind a wall of its own.
+"""Read Core AI assets, ``.aimodel``: the files of the folder, and the program by Apple's library.
 
-Apple's parser ends the process where a file is damaged, so it runs in a process that may end
-(``apart.py``). Importable without torch and without Core AI.
+Apple's parser ends the process if a file is damaged, so it runs in a child process (``apart.py``).
+Importing this package imports neither torch nor Core AI.
 """
 
 from slide_deploy.saved.aimodel.apart import compiled, program_of

@@ -1,4 +1,4 @@
-"""Asks Apple's library in a process of its own, which may end without taking this one along."""
+"""Call Apple's library in a child process, so that its aborts do not end this process."""
 
 import json
 import subprocess
@@ -13,26 +13,27 @@ from slide_deploy.process.child_python import python_environment
 from slide_deploy.saved.aimodel.folder import Asset, damaged
 
 _PACKAGE, _EXTRA = "coreai", "coreai"
-# Slide-Swin-B takes some seconds; what takes longer than this was made to.
+# Slide-Swin-B takes some seconds. Only a hostile file takes longer than this.
 _MAX_SECONDS = 600
-# Commands read a file more than once, and asking takes a second.
-_ANSWERS: dict[bytes, dict[str, Any]] = {}
-_MAX_ANSWERS = 4
+# Results by the digest of the asset: commands read a file more than once, and a call takes a
+# second.
+_DESCRIPTIONS: dict[bytes, dict[str, Any]] = {}
+_MAX_DESCRIPTIONS = 4
 
 
 def program_of(asset: Asset) -> dict[str, Any]:
-    """The program of an asset in plain data; see ``program.description``.
+    """Return the program of an asset as plain data; see `program.description`.
 
     Raises:
-        InputError: Apple's library cannot read it, or it is none that rules can be held against.
-        MissingExtra: the library is not installed.
+        InputError: if Apple's library cannot read it, or the graph rules cannot check it.
+        MissingExtra: if the library is not installed.
     """
-    if asset.digest not in _ANSWERS:
-        answer = _ask(asset, "describe", str(asset.program))
-        if len(_ANSWERS) >= _MAX_ANSWERS:
-            _ANSWERS.pop(next(iter(_ANSWERS)))
-        _ANSWERS[asset.digest] = answer
-    return _ANSWERS[asset.digest]
+    if asset.digest not in _DESCRIPTIONS:
+        described = _run_worker(asset, "describe", str(asset.program))
+        if len(_DESCRIPTIONS) >= _MAX_DESCRIPTIONS:
+            _DESCRIPTIONS.pop(next(iter(_DESCRIPTIONS)))
+        _DESCRIPTIONS[asset.digest] = described
+    return _DESCRIPTIONS[asset.digest]
 
 
 def compiled(asset: Asset, folder: Path, with_intermediates: bool = False) -> Mapping[str, str]:
@@ -41,21 +42,21 @@ def compiled(asset: Asset, folder: Path, with_intermediates: bool = False) -> Ma
     Args:
         asset: what to compile.
         folder: where the compiled program goes; its name ends in ``.aimodelx``.
-        with_intermediates: give the inner floating-point values as outputs as well.
+        with_intermediates: add the floating-point intermediates to the outputs.
 
     Returns:
-        the outputs of the compiled program, by what they are called: which value each is.
+        For each output of the compiled program, by its name, the name of the value.
 
     Raises:
-        InputError: Apple's library cannot read or compile the asset.
-        MissingExtra: the library is not installed.
+        InputError: if Apple's library cannot read or compile the asset.
+        MissingExtra: if the library is not installed.
     """
-    more = ["inner"] if with_intermediates else []
-    outputs = _ask(asset, "compile", str(asset.path), str(folder), *more)["outputs"]
+    more = ["intermediates"] if with_intermediates else []
+    outputs = _run_worker(asset, "compile", str(asset.path), str(folder), *more)["outputs"]
     return {str(name): str(value) for name, value in outputs.items()}
 
 
-def _ask(asset: Asset, *arguments: str) -> dict[str, Any]:
+def _run_worker(asset: Asset, *arguments: str) -> dict[str, Any]:
     if find_spec(_PACKAGE) is None:
         raise MissingExtra(_PACKAGE, _EXTRA)
     try:
@@ -72,15 +73,15 @@ def _ask(asset: Asset, *arguments: str) -> dict[str, Any]:
         ) from error
     if done.returncode:
         raise damaged(asset.path, f"Core AI cannot read its program{_reason(done.stderr)}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    if "error" in answer:
-        raise InputError(f"{asset.path} cannot be used: {answer['error']}; export it again.")
-    return answer
+    result: dict[str, Any] = json.loads(done.stdout)
+    if "error" in result:
+        raise InputError(f"{asset.path} cannot be used: {result['error']}; export it again.")
+    return result
 
 
-def _reason(said: bytes) -> str:
-    """What the library said last, in brackets."""
-    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines()]
+def _reason(printed: bytes) -> str:
+    """Return the first error that the library printed, in brackets."""
+    lines = [line.strip() for line in printed.decode("utf-8", "replace").splitlines()]
     errors = [line for line in lines if "error" in line.lower() and "Traceback" not in line]
     text = errors[0] if errors else ""
     printable = "".join(each if each.isprintable() else "?" for each in text)[:120]

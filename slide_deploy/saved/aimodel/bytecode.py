@@ -1,13 +1,13 @@
-"""Where the weights of a program lie in its bytecode, without Apple's parser.
+"""Find the weights of a program in its bytecode, without Apple's parser.
 
-MLIR's bytecode is a magic number, a version, the name of its writer, and sections::
+MLIR bytecode is a magic number, a version, the name of the writer, and sections::
 
-    section   one byte (its kind, and 128 if it is aligned), its length, [alignment, padding], data
-    blob      its alignment, its length, padding, data
-    number    the zeros at the low end of the first byte say how many bytes follow it
+    section   one byte (its kind, plus 128 if it is aligned), length, [alignment, padding], data
+    blob      alignment, length, padding, data
+    number    the trailing zero bits of the first byte are the number of bytes that follow it
 
-Three sections are read: the strings, the offsets of the resources, and the resources, each of which
-is a blob of bytes with a name. Programs name their larger constants so. Everything else is left to
+Three sections are read: the strings, the offsets of the resources, and the resources, which are
+named blobs of bytes. Larger constants of a program are resources. Everything else is left to
 Apple's parser (``program.py``).
 """
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from slide_deploy.saved.aimodel.folder import damaged
 
 Place = tuple[int, int]
-"""The first byte of a resource in the file, and the one behind its last."""
+"""The first byte of a resource in the file, and the one after its last."""
 
 _MAGIC = b"ML\xefR"
 _ALIGNED = 0x80
@@ -33,19 +33,19 @@ _MAX_ALIGNMENT = 1 << 20
 
 
 class _Unreadable(Exception):
-    """The bytes contradict each other; the text is a clause."""
+    """The bytes contradict each other; the message is a clause."""
 
 
 @dataclass
 class _Bytes:
-    """Bytes of a file from ``at`` to ``end``, read from the front."""
+    """A cursor over the bytes of a file from ``at`` to ``end``."""
 
     content: NDArray[np.uint8]
     at: int
     end: int
 
     def take(self, size: int) -> int:
-        """Go over some bytes; where they begin."""
+        """Advance by ``size`` bytes, and return where they begin."""
         if size > self.end - self.at:
             raise _Unreadable("a part of its program is longer than the file")
         self.at += size
@@ -63,21 +63,21 @@ class _Bytes:
         return int.from_bytes(bytes([first]) + rest, "little") >> (more + 1)
 
     def align(self, alignment: int) -> None:
-        """Go to a multiple of a number of bytes."""
+        """Advance to a multiple of ``alignment`` bytes."""
         if not 1 <= alignment <= _MAX_ALIGNMENT:
             raise _Unreadable(f"a part of its program is aligned to {alignment} bytes")
         self.take(-self.at % alignment)
 
 
 def resources(asset: Path, content: NDArray[np.uint8]) -> dict[str, Place]:
-    """Every blob of a program by its name.
+    """Return where each blob of a program is, by its name.
 
     Args:
-        asset: for messages.
-        content: the bytecode, which begins at the start of a page.
+        asset: its folder, for messages.
+        content: the bytecode, which begins at the start of a memory page.
 
     Raises:
-        InputError: it is no bytecode of MLIR, or its parts do not fit together.
+        InputError: if it is not MLIR bytecode, or its parts contradict each other.
     """
     try:
         return dict(_blobs(_sections(content)))
@@ -108,9 +108,9 @@ def _blobs(sections: dict[int, _Bytes]) -> Iterator[tuple[str, Place]]:
         return
     strings, offsets = _strings(sections), sections[_OFFSETS]
     data = sections[_RESOURCES]
-    offsets.number()  # how many groups are none of the program
+    offsets.number()  # number of resource groups of dialects
     while offsets.at < offsets.end:
-        offsets.number()  # whose resources they are
+        offsets.number()  # owner of the group
         for _ in range(_bounded(offsets.number())):
             name, size, kind = offsets.number(), offsets.number(), offsets.byte()
             start = data.take(size)

@@ -1,10 +1,10 @@
-"""The files of an asset: a folder from a stranger, held against its own hash.
+"""Read the files of an asset, an untrusted folder, and check its program against the hash.
 
-    metadata.json   author, description, entries of whoever wrote it, version of the layout
-    main.mlirb      the program with its weights, as bytecode of MLIR
+    metadata.json   author, description, entries of the writer, version of the layout
+    main.mlirb      the program with its weights, as MLIR bytecode
     main.hash       SHA-256 of the program, 32 bytes
 
-A compiled asset holds other files as well, which belong to one system and are not read here.
+A compiled asset holds more files, which are specific to a system and are not read here.
 """
 
 import hashlib
@@ -15,21 +15,21 @@ from typing import Any
 
 from slide_deploy.errors import InputError
 
-# Text, but for the declarations of a large network.
+# The metadata is short text, except for the declarations of a large network.
 _MAX_METADATA_BYTES = 8 << 20
 PROGRAM, METADATA, _HASH = "main.mlirb", "metadata.json", "main.hash"
 
 
 @dataclass(frozen=True)
 class Asset:
-    """An asset whose program is the one that was written.
+    """An asset whose program matches its hash.
 
     Attributes:
-        path: the folder.
-        program: the bytecode.
-        digest: of the bytecode, SHA-256.
-        version: of the layout of the folder, its first number.
-        metadata: entries of whoever wrote it that are texts, by key.
+        path: of the folder.
+        program: path of the bytecode.
+        digest: SHA-256 of the bytecode.
+        version: major version of the folder's layout.
+        metadata: entries of the writer that are strings, by key.
     """
 
     path: Path
@@ -40,16 +40,16 @@ class Asset:
 
 
 def damaged(path: Path, what: str) -> InputError:
-    """The error for an asset whose bytes contradict each other; ``what`` is a clause."""
+    """Return the error for an asset whose bytes contradict each other; ``what`` is a clause."""
     return InputError(f"{path} is damaged: {what}; copy or export the asset again.")
 
 
 def open_asset(path: Path) -> Asset:
-    """Look into an asset.
+    """Open an asset and check its hash.
 
     Raises:
-        InputError: it is no asset, a file is missing or leads out of the folder, or the program
-            is not the one that the hash was made of.
+        InputError: if it is not an asset, a file is missing or outside the folder, or the program
+            does not match the hash.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist: check its name.")
@@ -60,7 +60,7 @@ def open_asset(path: Path) -> Asset:
     metadata = _read_metadata(path, stated)
     version = str(metadata.get("assetVersion", ""))[:16].partition(".")[0]
     if not (version.isascii() and version.isdigit()):
-        raise damaged(path, f"{METADATA} does not say the version of the asset")
+        raise damaged(path, f"{METADATA} does not state the version of the asset")
     try:
         with program.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").digest()
@@ -69,7 +69,7 @@ def open_asset(path: Path) -> Asset:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error}): check its permissions.") from error
     if digest != wanted:
-        raise damaged(path, f"{PROGRAM} is not the program that {_HASH} was made of")
+        raise damaged(path, f"{PROGRAM} does not match {_HASH}")
     entries = metadata.get("creatorDefinedMetadata", {})
     texts = entries.items() if isinstance(entries, dict) else ()
     own = {key: held for key, held in texts if isinstance(held, str)}
@@ -77,10 +77,10 @@ def open_asset(path: Path) -> Asset:
 
 
 def _inside(asset: Path, name: str) -> Path:
-    """A regular file of the asset, symbolic links resolved.
+    """Return a regular file of the asset, with symbolic links resolved.
 
     Raises:
-        InputError: it is missing, no file, or outside.
+        InputError: if it is missing, not a file, or outside the folder.
     """
     try:
         found = (asset / name).resolve(strict=True)

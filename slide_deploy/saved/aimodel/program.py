@@ -1,9 +1,10 @@
-"""A program as Apple's library reads it, told in plain data. Runs in a process of its own.
+"""Convert a program, as Apple's library reads it, to plain data. Runs in a child process.
 
-Operators are named after their place: ``conv2d_188`` is the 189th operator of the program, and so
-is its value. A composite, such as a normalisation, is a graph of its own that the program invokes;
-its operators stand in the place of the invocation, as that is what runs. What it declares of itself
-is for compilers that know the composite as one operator, and has to agree.
+Operators are named by their index: ``conv2d_188`` is the 189th operator of the program, and its
+value has the same name. A composite, such as a normalisation, is a separate graph that the program
+invokes. Its operators replace the invocation, because they are what runs. The attributes that a
+composite declares are for compilers that have it as one operator, and have to agree with its
+operators.
 """
 
 import base64
@@ -17,7 +18,7 @@ import numpy as np
 
 MAX_OPERATIONS = 30_000
 _MAX_DEPTH = 10
-# A larger constant of one repeated number is none that a vision model has.
+# No vision model has a larger inline constant, which is one repeated number.
 _MAX_INLINE_ELEMENTS = 16 << 20
 _DIALECT, _BROADCASTING = "coreai.", "decomposable.broadcasting_"
 _SYMBOL = re.compile(r'@"?([^">\s]+)')
@@ -25,19 +26,19 @@ _EPSILON = re.compile(r"\beps(?:ilon)? = ([-+0-9.eE]+)")
 
 
 class UnreadableAsset(Exception):
-    """The program is none that rules can be held against; the text is a clause."""
+    """The graph rules cannot check the program; the message is a clause."""
 
 
 @dataclass
 class Walk:
-    """The operators of a program, those of its composites in their places.
+    """Collects the operators of a program, with composites replaced by their operators.
 
     Attributes:
         operations: in order, as plain data.
         constants: by name, as plain data.
         values: type and shape of every value, by its name.
-        bound: names that a body of control flow gets from the operator that runs it.
-        computed: values of the program itself that operators compute, with their names.
+        bound: names of the arguments of control-flow bodies, set by the operator that runs them.
+        computed: names and values that the program's own operators compute.
     """
 
     graphs: dict[str, Any]
@@ -48,13 +49,13 @@ class Walk:
     computed: list[tuple[str, Any]] = field(default_factory=list)
 
     def body(self, block: Any, names: dict[Any, str], prefix: str, scope: str, depth: int) -> Any:
-        """Gather the operators of a block; the operator that ends it.
+        """Collect the operators of a block, and return the operator that ends it.
 
         Args:
             block: of operators.
-            names: of the values that it reads, by value; its own are added.
+            names: names of values; those that the block computes are added.
             prefix: of the names of its operators.
-            scope: of the names of its constants.
+            scope: prefix of the names of its constants.
             depth: of nesting.
         """
         if depth > _MAX_DEPTH:
@@ -87,7 +88,7 @@ class Walk:
                     self._declare(names[argument], argument.type)
                     self.bound.append(names[argument])
                 end = self.body(block, names, part, f"{scope}{part}", depth + 1)
-                # What leaves a block is read by the operator that runs it.
+                # The outputs of a block count as inputs of the operator that runs it.
                 inputs += [] if end is None else [names[value] for value in end.operands]
         outputs = []
         for place, value in enumerate(operation.results):
@@ -118,14 +119,14 @@ class Walk:
             for argument, given in zip(block.arguments, operation.operands, strict=True)
         }
         end = self.body(block, inside, f"{name}/", f"{called}/", depth + 1)
-        for value, answer in zip(operation.results, end.operands, strict=True):
-            names[value] = inside[answer]
+        for value, output in zip(operation.results, end.operands, strict=True):
+            names[value] = inside[output]
 
     def _constant(self, operation: Any, name: str) -> None:
         held, value = operation.attributes["value"], operation.results[0]
         dtype, shape = _type(value.type)
         self.values[name] = (dtype, shape)
-        if name in self.constants:  # of a composite that is invoked again
+        if name in self.constants:  # the composite was invoked before
             return
         resource = re.match(r"dense_resource<([^>]+)>", str(held)[:512])
         if resource is not None:
@@ -135,7 +136,7 @@ class Walk:
             raise UnreadableAsset(f"{name} has the absurd shape {shape}")
         try:
             stored = np.ascontiguousarray(np.array(held))
-        except Exception as error:  # the bindings raise what they like for types without numbers
+        except Exception as error:  # the bindings raise various errors for types without numbers
             raise UnreadableAsset(f"{name} holds no numbers ({dtype})") from error
         self.constants[name] = {"bytes": base64.b64encode(stored.tobytes()).decode("ascii")}
 
@@ -144,7 +145,7 @@ class Walk:
 
 
 def load(path: Path) -> Any:
-    """The module of a program, parsed by Apple's library, which ends the process for damage."""
+    """Parse a program with Apple's library, which ends the process if the program is damaged."""
     from coreai._compiler._mlir_libs._coreaiIR._bindings.compiler import load_module_from_bytecode
     from coreai.authoring.context import Context
 
@@ -152,20 +153,20 @@ def load(path: Path) -> Any:
 
 
 def entry_of(module: Any) -> tuple[Any, dict[str, Any]]:
-    """The graph that runs, and all graphs by name.
+    """Return the graph that runs, and all graphs by name.
 
     Raises:
-        UnreadableAsset: there is none, or one of several.
+        UnreadableAsset: if there is not exactly one public graph.
     """
     graphs = {each.attributes["sym_name"].value: each for each in module.body.operations}
     public = [each for each in graphs.values() if "priv" not in each.attributes]
     if len(public) != 1:
-        raise UnreadableAsset(f"it has {len(public)} entry points, and one is expected")
+        raise UnreadableAsset(f"it has {len(public)} entry points, not one")
     return public[0], graphs
 
 
 def walk(entry: Any, graphs: dict[str, Any]) -> tuple[Walk, list[str], list[str]]:
-    """The operators that run, and the names of the inputs and of the outputs."""
+    """Return the operators that run, and the names of the inputs and of the output values."""
     found = Walk(graphs)
     block = entry.regions[0].blocks[0]
     inputs = port_names(entry, "arg_attrs")
@@ -178,23 +179,23 @@ def walk(entry: Any, graphs: dict[str, Any]) -> tuple[Walk, list[str], list[str]
 
 
 def port_names(entry: Any, attribute: str) -> list[str]:
-    """The names of the inputs, ``arg_attrs``, or of the outputs, ``res_attrs``."""
+    """Return the names of the inputs (``arg_attrs``) or of the outputs (``res_attrs``)."""
     return [each["coreai.name"].value for each in entry.attributes[attribute]]
 
 
 def description(path: Path) -> dict[str, Any]:
-    """A program in plain data, as ``apart.program_of`` hands it out."""
+    """Return a program as plain data; see `apart.program_of`."""
     from coreai.runtime import _AIModelAsset
 
-    module = load(path)  # its graphs go with it
+    module = load(path)  # kept alive, because it owns its graphs
     entry, graphs = entry_of(module)
-    found, inputs, answers = walk(entry, graphs)
+    found, inputs, outputs = walk(entry, graphs)
     summary = _AIModelAsset(path.parent).summary(include_statistics=False)
     system = summary._compatibility_version if summary is not None else None
     return {
         "system": int(str(system or "0").partition(".")[0]),
         "inputs": inputs,
-        "outputs": list(zip(port_names(entry, "res_attrs"), answers, strict=True)),
+        "outputs": list(zip(port_names(entry, "res_attrs"), outputs, strict=True)),
         "operations": found.operations,
         "constants": found.constants,
         "values": found.values,
@@ -203,12 +204,12 @@ def description(path: Path) -> dict[str, Any]:
 
 
 def _word(name: str) -> str:
-    """What an operator does; one that broadcasts is called as one that does not."""
+    """Return an operator's name without its dialect and the broadcasting prefix."""
     return name.removeprefix(_DIALECT).removeprefix(_BROADCASTING)
 
 
 def _type(type: Any) -> tuple[str, list[int | None] | None]:
-    """Element type as numpy spells it and shape; a token has neither."""
+    """Return the element type in numpy's spelling and the shape; a token has neither."""
     if not hasattr(type, "element_type") or not getattr(type, "has_rank", False):
         return "undefined", None
     element = str(type.element_type)
@@ -222,13 +223,17 @@ def _type(type: Any) -> tuple[str, list[int | None] | None]:
 
 
 def _attribute(held: Any) -> str | None:
-    """A word that steers an operator, such as the mode of a pad; None for anything else."""
+    """Return the value of an enumeration, such as the mode of a pad; None for anything else."""
     match = re.search(r"<(\w+)>$", str(held)[:256])
     return match[1] if match is not None else None
 
 
 def _check_declaration(name: str, graph: Any) -> None:
-    """A composite adds the epsilon that it declares."""
+    """Check that a composite uses the epsilon that it declares.
+
+    Raises:
+        UnreadableAsset: if it does not.
+    """
     if "composite_decl" not in graph.attributes:
         return
     stated = _EPSILON.search(str(graph.attributes["composite_decl"]))
@@ -241,4 +246,4 @@ def _check_declaration(name: str, graph: Any) -> None:
     ]
     epsilon = np.float32(float(stated[1]))
     if not any(each.size == 1 and np.float32(each.item()) == epsilon for each in numbers):
-        raise UnreadableAsset(f"{name} declares the epsilon {float(stated[1]):g} and adds another")
+        raise UnreadableAsset(f"{name} declares the epsilon {float(stated[1]):g} but uses another")

@@ -1,10 +1,10 @@
-"""Answers one question about an asset, in a process that Apple's library may end.
+"""Run one task on an asset, in a child process that Apple's library may end.
 
     python -m slide_deploy.saved.aimodel.worker describe PROGRAM
-    python -m slide_deploy.saved.aimodel.worker compile ASSET FOLDER [inner]
+    python -m slide_deploy.saved.aimodel.worker compile ASSET FOLDER [intermediates]
 
-One JSON object goes to stdout: the answer, or the clause under "error" that says why there is none.
-Whatever the library says goes to stderr.
+It writes one JSON object to stdout: the result, or a clause under "error". The library's messages
+go to stderr.
 """
 
 import json
@@ -32,10 +32,10 @@ def compile_program(asset: Path, folder: Path, with_intermediates: bool) -> dict
     Args:
         asset: the folder.
         folder: where the compiled program goes.
-        with_intermediates: give every floating-point value of the program itself as an output.
+        with_intermediates: add the program's floating-point intermediates to its outputs.
 
     Returns:
-        the outputs of the compiled program, in order, and which value each is.
+        The outputs of the compiled program, in order, with the name of the value of each.
     """
     from coreai._compiler._mlir_libs._coreaiIR._bindings.compiler import (
         compile_to_binary,
@@ -46,25 +46,25 @@ def compile_program(asset: Path, folder: Path, with_intermediates: bool) -> dict
     entry, graphs = entry_of(module)
     outputs = {name: name for name in port_names(entry, "res_attrs")}
     if with_intermediates:
-        outputs = _give_everything(module, entry, graphs)
+        outputs = _add_outputs(module, entry, graphs)
     compile_to_binary(module=module, output_directory=folder, enable_debug_info=False)
     serialize_module(module=module, path=folder / "main-universal.odix")
     return {"outputs": outputs}
 
 
-def _give_everything(module: Any, entry: Any, graphs: dict[str, Any]) -> dict[str, str]:
-    """Make outputs of all values that operators of the entry compute in floats."""
+def _add_outputs(module: Any, entry: Any, graphs: dict[str, Any]) -> dict[str, str]:
+    """Make all floating-point values that the entry's operators compute outputs."""
     from coreai._compiler import ir
 
-    found, _, answers = walk(entry, graphs)
+    found, _, outputs = walk(entry, graphs)
     names = port_names(entry, "res_attrs")
-    given = dict(zip(names, answers, strict=True))
+    given = dict(zip(names, outputs, strict=True))
     with module.context, ir.Location.unknown():
         end = list(entry.regions[0].blocks[0].operations)[-1]
         values = list(end.operands)
         for name, value in found.computed:
             if found.values[name][0].startswith("float") and value not in values:
-                given[f"inner{len(values)}"] = name
+                given[f"intermediate{len(values)}"] = name
                 values.append(value)
         with ir.InsertionPoint(end):
             ir.Operation.create(_OUTPUT, operands=values)
@@ -79,8 +79,8 @@ def _give_everything(module: Any, entry: Any, graphs: dict[str, Any]) -> dict[st
 
 
 def main(arguments: list[str]) -> int:
-    """Answer one question; see the module."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    """Run one task; see the module."""
+    results = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     task, path, *rest = arguments
     held: dict[str, Any]
@@ -88,16 +88,16 @@ def main(arguments: list[str]) -> int:
         if task == "describe":
             held = description(Path(path))
         else:
-            held = compile_program(Path(path), Path(rest[0]), rest[1:] == ["inner"])
+            held = compile_program(Path(path), Path(rest[0]), rest[1:] == ["intermediates"])
     except UnreadableAsset as error:
         held = {"error": str(error)}
-    with answers:
-        json.dump(held, answers)
+    with results:
+        json.dump(held, results)
     return 0
 
 
 if __name__ == "__main__":
-    # Nothing is left to do, and the library's threads need not be waited for.
+    # Exit without waiting for the library's threads.
     code = main(sys.argv[1:])
     sys.stderr.flush()
     os._exit(code)

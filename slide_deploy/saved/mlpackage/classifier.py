@@ -1,8 +1,9 @@
-"""A classifier read as a network that answers an array.
+"""Read a classifier as a network that outputs an array.
 
-The last operation of a classifier, ``classify``, gives no arrays: the name of the most probable
-class, and a dictionary from names to shares. It computes nothing, so that the array of shares, in
-the order of the classes, says the same. Here it takes the dictionary's place, and its name.
+The last operation of a classifier, ``classify``, outputs no arrays: the name of the most probable
+class, and a dictionary from class names to probabilities. It computes nothing, so the array of
+probabilities, in the order of the classes, is equivalent. Here the array replaces the dictionary,
+under the same name.
 """
 
 from collections.abc import Sequence
@@ -26,12 +27,12 @@ _CLASSIFY = "classify"
 
 @dataclass(frozen=True)
 class PackageClassifier:
-    """What is left of a classifier without its last operation.
+    """A classifier without its last operation.
 
     Attributes:
-        function: answers the shares under the name of the dictionary.
-        outputs: of the description, alike.
-        classes: their names, in the order of the shares.
+        function: outputs the probabilities under the name of the dictionary.
+        outputs: of the description, with the same change.
+        classes: names of the classes, in the order of the probabilities.
     """
 
     function: Function
@@ -42,15 +43,15 @@ class PackageClassifier:
 def as_arrays(
     path: Path, function: Function, outputs: Sequence[Feature]
 ) -> PackageClassifier | None:
-    """A classifier as a network that answers an array; None for a function that is none.
+    """Return a classifier as a network that outputs an array; None for any other function.
 
     Args:
         path: of the package, for messages.
         function: of the program.
-        outputs: what an application gets of it.
+        outputs: of the description.
 
     Raises:
-        InputError: if its classes are not those of its shares.
+        InputError: if its classes do not match its probabilities.
     """
     block = function.block
     found = [each for each in block.operations if each.type == _CLASSIFY]
@@ -74,7 +75,7 @@ def as_arrays(
         or not type_.shape
         or type_.shape[-1] not in (None, len(names))
     ):
-        raise damaged(path, "its classes are not those of its probabilities")
+        raise damaged(path, "its classes do not match its probabilities")
     label, dictionary = (named.name for named in operation.outputs)
     array = Operation(
         type="identity",
@@ -85,21 +86,21 @@ def as_arrays(
         blocks=(),
     )
     operations = tuple(array if each is operation else each for each in block.operations)
-    answered = tuple(name for name in block.outputs if name != label)
+    remaining = tuple(name for name in block.outputs if name != label)
     features = tuple(
         Feature(each.name, "array", type_.dtype.name, ()) if each.name == dictionary else each
         for each in outputs
         if each.name != label
     )
     return PackageClassifier(
-        replace(function, block=replace(block, operations=operations, outputs=answered)),
+        replace(function, block=replace(block, operations=operations, outputs=remaining)),
         features,
         names,
     )
 
 
 def _names(operation: Operation) -> tuple[str, ...]:
-    """The names of the classes; numbers as texts."""
+    """Return the names of the classes, with numbers as strings."""
     names: list[str] = []
     for argument in operation.inputs.get("classes", ()):
         for each in argument if isinstance(argument, tuple) else (argument,):

@@ -1,4 +1,4 @@
-"""From protobuf messages to the plain data of ``program``, with every declared size checked."""
+"""Decode protobuf messages to the plain data of `program`, and check every declared size."""
 
 import math
 from collections.abc import Mapping
@@ -27,11 +27,11 @@ from slide_deploy.saved.mlpackage.program import (
 )
 from slide_deploy.saved.mlpackage.weights import PackageWeights
 
-# Core ML computes up to rank 5; tables of palettes have two dimensions more than their weight.
+# Core ML computes up to rank 5. Tables of palettes have two more dimensions than their weight.
 MAX_RANK = 16
-# 2**31 elements are 8 GiB of float32: no tensor of a vision model on a device comes near.
+# 2**31 elements are 8 GiB of float32, far more than any tensor of a vision model on a device.
 MAX_ELEMENTS = 1 << 31
-# Operations, their arguments and outputs: ten times what the largest models of this project have.
+# Operations, arguments and outputs together: ten times those of this project's largest models.
 MAX_PARTS = 300_000
 
 # Fields of TensorValue, with the element types that each may hold.
@@ -60,10 +60,10 @@ class Decoder:
         self._parts = 0
 
     def function(self, name: str, message: Any) -> Function:
-        """A ``MILSpec.Function``.
+        """Decode a ``MILSpec.Function``.
 
         Raises:
-            InputError: it has no body for the operator set that it chooses, or is damaged.
+            InputError: if it has no body for the operator set that it chooses, or is damaged.
         """
         if message.opset not in message.block_specializations:
             raise damaged(
@@ -101,7 +101,7 @@ class Decoder:
         return ValueReference(message.name)
 
     def _count(self, messages: Any) -> None:
-        """Refuse a program with more parts than memory and time are made for."""
+        """Refuse a program with too many parts to decode in reasonable memory and time."""
         self._parts += len(messages)
         if self._parts > MAX_PARTS:
             raise damaged(self._package, f"its program has more than {MAX_PARTS} parts")
@@ -119,7 +119,7 @@ class Decoder:
         tensor = message.tensorType
         dtype = BY_PROTO.get(tensor.dataType)
         if dtype is None:
-            raise damaged(self._package, f"{tensor.dataType} is not the number of a type")
+            raise damaged(self._package, f"{tensor.dataType} is not a known element type")
         return TensorType(dtype, self._shape(tensor))
 
     def _shape(self, message: Any) -> tuple[int | None, ...] | None:
@@ -199,12 +199,13 @@ class Decoder:
 
     def _miscounted(self, dtype: DType, shape: tuple[int, ...]) -> InputError:
         return damaged(
-            self._package, f"a {dtype.name} constant of shape {shape} has other than its elements"
+            self._package,
+            f"a {dtype.name} constant of shape {shape} has another number of elements",
         )
 
 
 def _text(value: Value) -> str:
-    """The string that a literal holds; empty if it holds something else."""
+    """Return the string that a literal holds; empty if it holds something else."""
     if (
         isinstance(value, PackageConstant)
         and value.dtype.name == "string"

@@ -1,7 +1,7 @@
-"""Compressed weights to dense ones: the ``constexpr_`` operators, as arithmetic on numpy arrays.
+"""Decompress weights: the ``constexpr_`` operators as arithmetic on numpy arrays.
 
-Old packages (iOS 16 and 17) pack indices and masks into bytes and keep a shape beside them; new
-ones (iOS 18) use sub-byte types, blocks and vectors. Results are computed in float32 and rounded
+Old packages (iOS 16 and 17) pack indices and masks into bytes and store a shape with them; new ones
+(iOS 18) use sub-byte types, blocks and vectors. Results are computed in float32 and rounded
 once, to the type of the scale.
 """
 
@@ -17,7 +17,7 @@ from slide_deploy.saved.mlpackage.dtypes import unpack
 Array = NDArray[np.generic]
 
 # 2**28 elements are 1 GiB of float32, far above any value of a vision model on a device. A file of
-# a few bytes can ask for more, here and in the interpreter, which keeps the same limit.
+# a few bytes can require more. The interpreter has the same limit.
 MAX_DENSE_ELEMENTS = 1 << 28
 
 
@@ -31,13 +31,13 @@ def affine_dequantize(quantized_data: Array, zero_point: Array, scale: Array, ax
         axis: scalar.
 
     Raises:
-        ValueError: a vector that does not fit the axis.
+        ValueError: if a vector does not fit the axis.
     """
     along = [1] * quantized_data.ndim
     along[int(axis)] = -1
 
     def spread(values: Array) -> NDArray[np.float32]:
-        """To the rank of the data; a scalar stays one element."""
+        """Reshape to the rank of the data; a scalar stays one element."""
         return values.astype(np.float32).reshape(along)
 
     difference = quantized_data.astype(np.float32) - spread(zero_point)
@@ -45,15 +45,15 @@ def affine_dequantize(quantized_data: Array, zero_point: Array, scale: Array, ax
 
 
 def blockwise_shift_scale(data: Array, scale: Array, offset: Array | None = None) -> Array:
-    """``scale * (data - offset)``, where a scale covers a block of ``data``.
+    """``scale * (data - offset)``, with one scale per block of ``data``.
 
     Args:
         data: any shape.
         scale: same rank; each size divides that of ``data``.
-        offset: shape of ``scale``; None stands for zeros.
+        offset: shape of ``scale``; None means zeros.
 
     Raises:
-        ValueError: blocks that do not fit the data.
+        ValueError: if the blocks do not fit the data.
     """
     shifted = data.astype(np.float32)
     if offset is not None:
@@ -62,7 +62,7 @@ def blockwise_shift_scale(data: Array, scale: Array, offset: Array | None = None
 
 
 def packed_lut_to_dense(indices: Array, lut: Array, shape: Array) -> Array:
-    """A palette per tensor, its indices packed into bytes.
+    """Look up values in one palette per tensor, with indices packed into bytes.
 
     Args:
         indices: uint8, shape (ceil(bits * elements / 8),).
@@ -70,7 +70,7 @@ def packed_lut_to_dense(indices: Array, lut: Array, shape: Array) -> Array:
         shape: of the result.
 
     Raises:
-        ValueError: a palette of no whole number of bits, or indices that are too few.
+        ValueError: if the size of the palette is not a power of 2, or there are too few indices.
     """
     bits, sizes = _index_bits(lut.size), _sizes(shape)
     count = math.prod(sizes)
@@ -80,26 +80,26 @@ def packed_lut_to_dense(indices: Array, lut: Array, shape: Array) -> Array:
 
 
 def lut_to_dense(indices: Array, lut: Array, vector_axis: Array | None = None) -> Array:
-    """A palette per block; an entry of it may be a vector that lies along ``vector_axis``.
+    """Look up values in one palette per block; an entry may be a vector along ``vector_axis``.
 
     Args:
-        indices: one index an entry, any shape.
+        indices: one index per entry, any shape.
         lut: shape (blocks of each dimension..., entries, vector size).
-        vector_axis: scalar; may be left out where the vector size is 1.
+        vector_axis: scalar; optional if the vector size is 1.
 
     Returns:
-        The shape of ``indices``, times the vector size along ``vector_axis``.
+        Shape of ``indices``, times the vector size along ``vector_axis``.
 
     Raises:
-        ValueError: blocks that do not fit the indices, or a missing axis.
-        IndexError: an index beyond the palette.
+        ValueError: if the blocks do not fit the indices, or the axis is missing.
+        IndexError: if an index is beyond the palette.
     """
     rank = indices.ndim
     if lut.ndim != rank + 2:
         raise ValueError(f"a palette of rank {lut.ndim} does not fit indices of rank {rank}")
     vector_size = lut.shape[-1]
     _check_size(indices.size * vector_size)
-    # One coordinate per dimension that says which block an element lies in.
+    # For each dimension, the block index of each element.
     blocks = np.ix_(
         *(
             np.arange(size) // _block_size(size, count)
@@ -118,7 +118,7 @@ def lut_to_dense(indices: Array, lut: Array, vector_axis: Array | None = None) -
 
 
 def packed_sparse_to_dense(nonzero_data: Array, mask: Array, shape: Array) -> Array:
-    """The elements that a bit mask keeps, its bits packed into bytes; zeros elsewhere.
+    """Place elements where a packed bit mask is set, and zeros elsewhere.
 
     Args:
         nonzero_data: shape (kept,).
@@ -126,7 +126,7 @@ def packed_sparse_to_dense(nonzero_data: Array, mask: Array, shape: Array) -> Ar
         shape: of the result.
 
     Raises:
-        ValueError: a mask that keeps another number of elements, or is too short.
+        ValueError: if the mask keeps another number of elements, or is too short.
     """
     sizes = _sizes(shape)
     count = math.prod(sizes)
@@ -138,14 +138,14 @@ def packed_sparse_to_dense(nonzero_data: Array, mask: Array, shape: Array) -> Ar
 
 
 def sparse_to_dense(nonzero_data: Array, mask: Array) -> Array:
-    """The elements that a mask keeps, in order; zeros elsewhere.
+    """Place elements, in order, where a mask is set, and zeros elsewhere.
 
     Args:
         nonzero_data: shape (kept,).
-        mask: the shape of the result.
+        mask: has the shape of the result.
 
     Raises:
-        ValueError: a mask that keeps another number of elements.
+        ValueError: if the mask keeps another number of elements.
     """
     kept = mask != 0
     if np.count_nonzero(kept) != nonzero_data.size:
@@ -158,7 +158,7 @@ def sparse_to_dense(nonzero_data: Array, mask: Array) -> Array:
 def lut_to_sparse(
     indices_mask: Array, indices_nonzero_data: Array, lut: Array, vector_axis: Array | None = None
 ) -> tuple[Array, Array]:
-    """``lut_to_dense`` of the elements that a mask keeps.
+    """Apply `lut_to_dense` to the elements that a mask keeps.
 
     Args:
         indices_mask: any shape.
@@ -167,11 +167,12 @@ def lut_to_sparse(
         vector_axis: as in ``lut_to_dense``.
 
     Returns:
-        The mask, each element repeated along ``vector_axis`` for its vector, and what it keeps.
+        The mask, with each element repeated along ``vector_axis`` for its vector, and the elements
+        that it keeps.
 
     Raises:
-        ValueError: a mask that keeps another number of elements, or blocks that do not fit.
-        IndexError: an index beyond the palette.
+        ValueError: if the mask keeps another number of elements, or the blocks do not fit.
+        IndexError: if an index is beyond the palette.
     """
     dense = lut_to_dense(sparse_to_dense(indices_nonzero_data, indices_mask), lut, vector_axis)
     mask = indices_mask
@@ -183,7 +184,7 @@ def lut_to_sparse(
 def sparse_blockwise_shift_scale(
     data_mask: Array, nonzero_data: Array, scale: Array, offset: Array | None = None
 ) -> tuple[Array, Array]:
-    """``blockwise_shift_scale`` of the elements that a mask keeps.
+    """Apply `blockwise_shift_scale` to the elements that a mask keeps.
 
     Args:
         data_mask: any shape.
@@ -192,23 +193,23 @@ def sparse_blockwise_shift_scale(
         offset: as in ``blockwise_shift_scale``.
 
     Returns:
-        The mask and what it keeps.
+        The mask and the elements that it keeps.
 
     Raises:
-        ValueError: a mask that keeps another number of elements, or blocks that do not fit.
+        ValueError: if the mask keeps another number of elements, or the blocks do not fit.
     """
     dense = blockwise_shift_scale(sparse_to_dense(nonzero_data, data_mask), scale, offset)
     return data_mask, dense[data_mask != 0]
 
 
 def widen(source_val: Array, output_dtype: Array) -> Array:
-    """float16 to float32, the only pair that the operator knows.
+    """Convert float16 to float32, the only conversion of the operator.
 
     Raises:
-        ValueError: another type is asked for.
+        ValueError: for another type.
     """
     if output_dtype.reshape(-1).tolist() != ["fp32"]:
-        raise ValueError(f"a cast to {output_dtype} is not known")
+        raise ValueError(f"a cast to {output_dtype} is not supported")
     return source_val.astype(np.float32)
 
 
@@ -217,9 +218,9 @@ class Decompressor:
     """One form of one ``constexpr_`` operator.
 
     Attributes:
-        run: the function; parameters are passed by name. A tuple is one value an output.
-        required: the parameters that it needs.
-        optional: the parameters that it also takes.
+        run: the function. Parameters are passed by name; a tuple has one value per output.
+        required: names of the required parameters.
+        optional: names of the optional parameters.
     """
 
     run: Callable[..., Array | tuple[Array, ...]]
@@ -227,12 +228,12 @@ class Decompressor:
     optional: tuple[str, ...] = ()
 
     def takes(self, parameters: Mapping[str, object]) -> bool:
-        """Whether these are the parameters of this form."""
+        """Return whether these are the parameters of this form."""
         given = set(parameters)
         return set(self.required) <= given <= {*self.required, *self.optional}
 
 
-# The first form whose parameters fit is the one that the package means.
+# The form of an operation is the first whose parameters fit.
 DECOMPRESSORS: Mapping[str, tuple[Decompressor, ...]] = {
     "constexpr_affine_dequantize": (
         Decompressor(affine_dequantize, ("quantized_data", "zero_point", "scale", "axis")),
@@ -276,7 +277,7 @@ def _check_size(count: int) -> None:
 
 
 def _of_shape(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """The values, if broadcasting kept the shape."""
+    """Return the values, and refuse a broadcast that changed their shape."""
     if values.shape != shape:
         raise ValueError(f"scale and zero point widen {shape} to {values.shape}")
     return values
@@ -285,7 +286,7 @@ def _of_shape(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np
 def _index_bits(entries: int) -> int:
     bits = entries.bit_length() - 1
     if entries != 1 << bits or not 1 <= bits <= 8:
-        raise ValueError(f"a palette of {entries} entries has no whole number of bits")
+        raise ValueError(f"a palette has {entries} entries, which is not a power of 2 up to 256")
     return bits
 
 
@@ -296,7 +297,7 @@ def _block_size(size: int, count: int) -> int:
 
 
 def _repeated(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """One value a block to one value an element."""
+    """Repeat one value per block to one value per element."""
     if values.ndim != len(shape):
         raise ValueError(f"blocks of rank {values.ndim} do not fit data of rank {len(shape)}")
     for axis, size in enumerate(shape):

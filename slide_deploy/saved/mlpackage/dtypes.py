@@ -1,6 +1,6 @@
-"""The element types of MIL: their numbers in the two file formats, and how elements are packed.
+"""The element types of MIL: their codes in the two file formats, and how elements are packed.
 
-A type has one number in the protobuf (``DataType`` in MIL.proto) and another in the weight file.
+A type has one code in the protobuf (``DataType`` in MIL.proto) and another in the weight file.
 Types narrower than a byte are packed without gaps, least significant bits first, across bytes.
 """
 
@@ -15,11 +15,11 @@ class DType:
     """One element type.
 
     Attributes:
-        name: as numpy would spell it, ``float16`` or ``uint4`` for example.
-        proto: its number in the protobuf.
-        bits: the width of a stored element; 0 for strings, which have none.
-        storage: numpy's name of a decoded element; empty where slide-deploy cannot decode it.
-        blob: its number in the weight file; None where a weight file cannot hold it.
+        name: in numpy's spelling, ``float16`` or ``uint4`` for example.
+        proto: its code in the protobuf.
+        bits: width of a stored element; 0 for strings, which have no fixed width.
+        storage: numpy dtype of a decoded element; empty if slide-deploy cannot decode it.
+        blob: its code in the weight file; None if a weight file cannot hold it.
     """
 
     name: str
@@ -30,7 +30,7 @@ class DType:
 
     @property
     def is_float(self) -> bool:
-        """Whether elements are floating point numbers."""
+        """Whether elements are floating-point numbers."""
         return "float" in self.name
 
 
@@ -63,17 +63,17 @@ BY_PROTO = {dtype.proto: dtype for dtype in _TABLE}
 
 
 def packed_bytes(count: int, dtype: DType) -> int:
-    """How many bytes ``count`` elements take in a file."""
+    """Return how many bytes ``count`` elements take in a file."""
     return (count * dtype.bits + 7) // 8
 
 
 def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8]:
-    """Spread packed elements of 1 to 8 bits to one byte each.
+    """Unpack elements of 1 to 8 bits to one byte each.
 
     Args:
         packed: at least ``ceil(count * bits / 8)`` bytes, shape (bytes,).
-        bits: the width of an element.
-        count: how many elements to read.
+        bits: width of an element.
+        count: number of elements to read.
 
     Returns:
         Shape (count,), values from 0 to 2**bits - 1.
@@ -84,16 +84,16 @@ def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8
 
 
 def decode(stored: NDArray[np.uint8], dtype: DType, count: int) -> NDArray[np.generic]:
-    """The elements of a stored array, shape (count,); a view without a copy where bytes allow it.
+    """Return the elements of a stored array, shape (count,), as a view unless they are packed.
 
     Args:
         stored: exactly ``packed_bytes(count, dtype)`` bytes, shape (bytes,).
-        dtype: a type whose ``storage`` is known and which is not a string.
-        count: how many elements there are.
+        dtype: a type with ``storage`` that is not a string.
+        count: number of elements.
     """
     if dtype.bits >= 8:
         return stored.view(np.dtype(dtype.storage).newbyteorder("<"))
     elements = unpack(stored, dtype.bits, count)
-    if dtype.name == "int4":  # two's complement: 8..15 stand for -8..-1
+    if dtype.name == "int4":  # two's complement: 8..15 are -8..-1
         return ((elements ^ 8).astype(np.int8) - 8).astype(np.int8)
     return elements

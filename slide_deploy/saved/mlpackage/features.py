@@ -1,6 +1,6 @@
-"""What an application sees of a model: its inputs and outputs, and the sizes that it may choose.
+"""The inputs and outputs that a model declares to applications, with their allowed sizes.
 
-Shapes here may be ranges or lists of choices; the program itself only says that a size is unknown.
+Shapes here may be ranges or lists of choices. In the program itself such a size is only unknown.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,15 +13,15 @@ class Range:
     """The sizes that a flexible dimension may have.
 
     Attributes:
-        low: the smallest.
-        high: the largest; None if there is no limit.
+        low: smallest size.
+        high: largest size; None if there is no limit.
     """
 
     low: int
     high: int | None
 
     def __contains__(self, size: int) -> bool:
-        """Whether the dimension may have this size."""
+        """Return whether the dimension may have this size."""
         return self.low <= size and (self.high is None or size <= self.high)
 
 
@@ -30,15 +30,15 @@ Size: TypeAlias = int | Range
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """An input or an output as the model's description declares it.
+    """An input or an output in the model's description.
 
     Attributes:
-        name: as an application spells it.
-        kind: ``array`` or ``image``; otherwise the description's word, ``dictionary`` for example.
-        dtype: the element type of an array, ``uint8`` for an image, else empty.
-        shape: one size a dimension; (channels, height, width) for an image.
-        choices: the shapes that are allowed, where the description lists them one by one.
-        colours: order of an image's channels, ``RGB``, ``BGR`` or ``L`` for grey; else empty.
+        name: for applications.
+        kind: ``array`` or ``image``; otherwise the description's type, ``dictionary`` for example.
+        dtype: element type of an array, ``uint8`` for an image, else empty.
+        shape: one size per dimension; (channels, height, width) for an image.
+        choices: the allowed shapes, if the description enumerates them.
+        colours: channel order of an image, ``RGB``, ``BGR`` or ``L`` for grey; else empty.
     """
 
     name: str
@@ -61,7 +61,7 @@ _COLOURS = {10: "L", 40: "L", 30: "BGR"}
 
 
 def read_features(messages: Iterable[Any]) -> tuple[Feature, ...]:
-    """The features of a description, in its order.
+    """Return the features of a description, in its order.
 
     Args:
         messages: ``FeatureDescription`` messages.
@@ -104,7 +104,7 @@ def _image(name: str, message: Any) -> Feature:
 
 
 def _ranges(limits: Sequence[Any]) -> tuple[Size, ...]:
-    """One size a dimension; a negative upper bound stands for none."""
+    """Return one size per dimension; a negative upper bound means no limit."""
     return tuple(
         _size(limit.lowerBound, limit.upperBound if limit.upperBound >= 0 else None)
         for limit in limits
@@ -112,7 +112,7 @@ def _ranges(limits: Sequence[Any]) -> tuple[Size, ...]:
 
 
 def _spanned(choices: tuple[tuple[int, ...], ...]) -> tuple[Size, ...]:
-    """From the smallest to the largest choice of every dimension; () if their ranks differ."""
+    """Return the range of all choices for each dimension; () if their ranks differ."""
     if len({len(choice) for choice in choices}) != 1:
         return ()
     return tuple(_size(min(sizes), max(sizes)) for sizes in zip(*choices, strict=True))

@@ -1,7 +1,7 @@
-"""The files of a package: found through its manifest, read only if they really lie inside it.
+"""Find the files of a package through its manifest, and read only files inside the package.
 
-A package is a folder from a stranger. Its manifest and its program name other files, so a name is
-followed only when the file that it leads to, symbolic links resolved, is a regular file inside.
+A package is an untrusted folder. Its manifest and its program name other files, and a name is used
+only if it leads, with symbolic links resolved, to a regular file inside the package.
 """
 
 import json
@@ -10,27 +10,27 @@ from typing import Any
 
 from slide_deploy.errors import InputError
 
-# Both files are small text or descriptions: the weights live elsewhere. The limits bound memory,
-# since a protobuf in memory can take many times the bytes of its file.
+# Neither file holds weights, so both are small. The limits bound memory, because a parsed protobuf
+# can take many times the size of its file.
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_MODEL_BYTES = 8 << 20
 
 
 def damaged(path: Path, what: str) -> InputError:
-    """The error for a package whose bytes contradict each other; ``what`` is a clause."""
+    """Return the error for a package whose bytes contradict each other; ``what`` is a clause."""
     return InputError(f"{path} is damaged: {what}; copy or export the package again.")
 
 
 def file_inside(package: Path, relative: str, purpose: str) -> Path:
-    """The regular file at ``relative``, which must lie inside ``package``.
+    """Return the regular file at ``relative``, which must be inside ``package``.
 
     Args:
         package: the folder.
-        relative: a path below it, as a file of the package spells it.
-        purpose: what the file is, for the message: "the weight file" for example.
+        relative: a path below it, from a file of the package.
+        purpose: of the file, for the message: "the weight file" for example.
 
     Raises:
-        InputError: the name leads out of the folder, to nothing, or to something not a file.
+        InputError: if the path leads out of the folder, or is not a file.
     """
     if relative.startswith("/") or "\\" in relative or ":" in relative:
         raise InputError(
@@ -54,10 +54,10 @@ def file_inside(package: Path, relative: str, purpose: str) -> Path:
 
 
 def read_limited(package: Path, file: Path, limit: int) -> bytes:
-    """All bytes of a file of the package that has at most ``limit``.
+    """Return the content of a file of the package, which may have at most ``limit`` bytes.
 
     Raises:
-        InputError: the file cannot be read, or is longer.
+        InputError: if the file cannot be read, or is larger.
     """
     try:
         with file.open("rb") as stream:
@@ -75,10 +75,11 @@ def read_limited(package: Path, file: Path, limit: int) -> bytes:
 
 
 def find_model(package: Path) -> Path:
-    """The ``.mlmodel`` file that the manifest calls the root model.
+    """Return the ``.mlmodel`` file that is the root model of the manifest.
 
     Raises:
-        InputError: ``package`` is no package, or its manifest is missing, broken or leads out.
+        InputError: if ``package`` is not a package, or its manifest is missing, damaged or names a
+            file outside the package.
     """
     if not package.exists():
         raise InputError(f"{package} does not exist: check the name of the package.")
@@ -95,7 +96,7 @@ def find_model(package: Path) -> Path:
 
 
 def _root_entry(package: Path, text: bytes) -> str:
-    """The path, below ``Data``, of the item that the manifest calls the root model."""
+    """Return the path, below ``Data``, of the manifest's root model."""
     try:
         manifest: Any = json.loads(text)
         path = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]

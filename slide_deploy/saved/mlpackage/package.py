@@ -1,4 +1,4 @@
-"""Open a saved ``.mlpackage``: checked, decoded to plain data, weights mapped and not read."""
+"""Open an ``.mlpackage``: check it, decode it to plain data, and map its weights."""
 
 import os
 from collections.abc import Mapping
@@ -23,15 +23,15 @@ class Package:
     """An ML program on disk.
 
     Attributes:
-        path: the package's folder.
-        spec: the ``Model`` message, for what the other attributes leave out.
-        functions: the program's functions by name.
-        main: the function that runs unless an application asks for another.
-        inputs: what an application passes to ``main``.
-        outputs: what it gets back.
-        user_metadata: the texts that the exporter stored with the model.
+        path: of the folder.
+        spec: the ``Model`` message, for everything that the other attributes leave out.
+        functions: of the program, by name.
+        main: the function that runs by default.
+        inputs: of ``main``, as declared to applications.
+        outputs: of ``main``, as declared to applications.
+        user_metadata: metadata that the exporter stored with the model.
         weights: the weight files.
-        classes: names of the classes of a classifier, in the order of the array that stands for its
+        classes: class names of a classifier, in the order of the array that replaces its
             dictionary here; else empty.
     """
 
@@ -52,9 +52,9 @@ def open_package(path: str | os.PathLike[str]) -> Package:
     The weights themselves are not read: a constant is a view of the mapped weight file.
 
     Raises:
-        InputError: the folder is no ``.mlpackage``, holds no ML program, is damaged or refers to
-            files outside itself.
-        MissingExtra: coremltools, whose message definitions are used, is not installed.
+        InputError: if the folder is not an ``.mlpackage``, holds no ML program, is damaged or
+            refers to files outside itself.
+        MissingExtra: if coremltools, whose message definitions are used, is not installed.
     """
     package = Path(path)
     model = find_model(package)
@@ -108,7 +108,7 @@ def _article(kind: str | None) -> str:
 
 
 def _description(description: Any, function: str) -> Any:
-    """The part of the model's description that declares this function."""
+    """Return the part of the model's description that declares a function."""
     for candidate in description.functions:
         if candidate.name == function:
             return candidate

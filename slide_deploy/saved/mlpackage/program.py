@@ -1,8 +1,8 @@
-"""A MIL program as plain data: what the interpreter and the graph rules read instead of protobuf.
+"""A MIL program as plain data, which the interpreter and the graph rules read.
 
-A function holds one block, a block its operations in order, an operation named arguments. An
-argument is a reference to an earlier value or a literal; literals decode to numpy on request, so
-that opening a large package reads none of its weights.
+A function holds one block, a block holds its operations in order, and an operation has named
+arguments. An argument is a literal or a reference to an earlier value. Literals are decoded to
+numpy on request, so that opening a large package reads none of its weights.
 """
 
 import re
@@ -21,9 +21,9 @@ class TensorType:
     """Element type and shape; a rank of 0 is a scalar.
 
     Attributes:
-        dtype: the element type.
-        shape: one entry a dimension, None where it is known only at run time; None as a whole
-            where not even the rank is known.
+        dtype: element type.
+        shape: one size per dimension, None for each that is known only at run time; None as a whole
+            if the rank is unknown.
     """
 
     dtype: DType
@@ -50,14 +50,14 @@ class NamedType:
 
 @dataclass(frozen=True, slots=True)
 class ValueReference:
-    """An argument that is the value of this name."""
+    """An argument that refers to a value by name."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class BlobReference:
-    """Where in the package a literal is stored: the weight file and the offset of its header."""
+    """Where a literal is stored: the weight file and the offset of the blob's header."""
 
     file_name: str
     offset: int
@@ -68,11 +68,11 @@ class PackageConstant:
     """A literal tensor.
 
     Attributes:
-        dtype: the element type.
-        shape: every dimension is known.
-        stored: the elements, shape (count,); or, if ``packed``, the bytes that hold them.
+        dtype: element type.
+        shape: with every size known.
+        stored: the elements, shape (count,); if ``packed``, the bytes that hold them.
         packed: whether ``stored`` holds bytes.
-        blob: where in the weight file it is; None where it stands in the program itself.
+        blob: its location in a weight file; None if it is in the program itself.
     """
 
     dtype: DType
@@ -82,7 +82,7 @@ class PackageConstant:
     blob: BlobReference | None = None
 
     def numpy(self) -> NDArray[np.generic]:
-        """The elements in their shape; possibly a read-only view of the weight file."""
+        """Return the elements in their shape, possibly as a read-only view of the weight file."""
         elements = self.stored
         if self.packed:
             count = int(np.prod(self.shape, dtype=np.int64))
@@ -91,7 +91,7 @@ class PackageConstant:
 
 
 Value: TypeAlias = "PackageConstant | tuple[Value, ...]"
-"""A literal: a tensor, or a list (of key and value pairs where it was a dictionary)."""
+"""A literal: a tensor or a list; a dictionary is a list of key and value pairs."""
 
 Argument: TypeAlias = "ValueReference | Value"
 
@@ -102,9 +102,9 @@ class Operation:
 
     Attributes:
         type: the operator, ``conv`` for example.
-        name: its own name; that of its first output where the file gives none.
-        inputs: arguments by parameter; several where the parameter takes a list of tensors.
-        outputs: what it computes.
+        name: its own name, or that of its first output if the file has none.
+        inputs: arguments by parameter; several if the parameter is a list of tensors.
+        outputs: the values that it computes.
         attributes: literals by parameter; ``val`` of a ``const``, parameters of old ``constexpr_``.
         blocks: bodies of control flow.
     """
@@ -119,7 +119,7 @@ class Operation:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PackageBlock:
-    """Operations in the order of their execution, and the names that leave the block."""
+    """Operations in the order of their execution, and the names of the block's outputs."""
 
     inputs: tuple[NamedType, ...]
     operations: tuple[Operation, ...]
@@ -131,7 +131,7 @@ class Function:
     """A function of the program: its inputs, and its body for the operator set that it chooses.
 
     Attributes:
-        opset: the operator set, ``CoreML7`` for example.
+        opset: operator set, ``CoreML7`` for example.
     """
 
     name: str
@@ -141,6 +141,6 @@ class Function:
 
     @property
     def opset_version(self) -> int:
-        """The number of the operator set: 5 is iOS 15, 7 is iOS 17; 0 if it is none of Apple's."""
+        """Version of the operator set: 5 is iOS 15, 7 is iOS 17, 0 is an unknown one."""
         match = re.fullmatch(r"CoreML(\d{1,3})", self.opset)
         return int(match[1]) if match else 0

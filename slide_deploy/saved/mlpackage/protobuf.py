@@ -1,10 +1,10 @@
-"""The protobuf messages of Core ML, borrowed from an installed coremltools without importing it.
+"""Load Core ML's protobuf messages from an installed coremltools without importing it.
 
-``import coremltools`` takes five seconds and brings torch; its message modules alone take a
-twentieth of a second and need only protobuf. They are loaded here under a package name of our own
-whose search path is coremltools' ``proto`` folder, so that ``coremltools/__init__.py`` never runs.
+``import coremltools`` takes five seconds and imports torch. Its message modules alone take a
+twentieth of a second and need only protobuf. They are loaded here under another package name, whose
+search path is the ``proto`` folder of coremltools, so that ``coremltools/__init__.py`` never runs.
 A real ``import coremltools`` may come before or after: protobuf keeps one description of each
-message in a process and gives both sides the same classes.
+message per process, and both imports get the same classes.
 """
 
 import functools
@@ -21,14 +21,14 @@ _ALIAS = "_slide_deploy_coreml_proto"
 
 
 def parse_model(content: bytes) -> Any:
-    """The ``Model`` message that the bytes of a ``.mlmodel`` file hold.
+    """Parse the bytes of a ``.mlmodel`` file as a ``Model`` message.
 
     Raises:
-        ValueError: the bytes are no such message.
-        MissingExtra: coremltools is not installed.
+        ValueError: if the bytes are not such a message.
+        MissingExtra: if coremltools is not installed.
     """
     messages = model_messages()
-    # protobuf comes with coremltools; it has no type information of its own.
+    # protobuf is installed with coremltools; it has no type information.
     decode_error = importlib.import_module("google.protobuf.message").DecodeError
     try:
         return messages.Model.FromString(content)
@@ -38,10 +38,10 @@ def parse_model(content: bytes) -> Any:
 
 @functools.cache
 def model_messages() -> Any:
-    """The module ``Model_pb2``: ``Model`` is the message that a ``.mlmodel`` file holds.
+    """Return the module ``Model_pb2``, in which ``Model`` is the message of a ``.mlmodel`` file.
 
     Raises:
-        MissingExtra: coremltools is not installed, or has no message modules.
+        MissingExtra: if coremltools is not installed, or lacks the message modules.
     """
     spec = importlib.util.find_spec("coremltools")
     if spec is None or not spec.submodule_search_locations:

@@ -1,11 +1,11 @@
-"""The weight file of a package, read through a memory map with every offset checked.
+"""Read the weight file of a package through a memory map, and check every offset.
 
-Little endian, each part at a multiple of 64 bytes::
+The file is little endian, and each part is aligned to 64 bytes::
 
     storage header   uint32 count of blobs, uint32 version (2), reserved to 64 bytes
     then, for every blob,
     blob header      uint32 0xDEADBEEF, uint32 element type, uint64 size in bytes,
-                     uint64 offset of the data, uint64 unused bits at their end, reserved to 64
+                     uint64 offset of the data, uint64 unused bits at its end, reserved to 64
     data
 
 The program refers to a blob by the offset of its header.
@@ -29,7 +29,7 @@ _BLOB_HEADER = struct.Struct("<IIQQQ32x")
 _SENTINEL = 0xDEADBEEF
 _VERSION = 2
 _ALIGNMENT = 64
-# The program spells the folder of the model file so.
+# The program's name for the folder of the model file.
 _MODEL_FOLDER = "@model_path"
 
 
@@ -38,8 +38,8 @@ class PackageWeights:
     """The weight files of one package, each opened when the program first refers to it.
 
     Args:
-        package: the package's folder.
-        model_folder: the folder of its model file, below ``package``.
+        package: folder of the package.
+        model_folder: folder of its model file, below ``package``.
     """
 
     package: Path
@@ -49,49 +49,53 @@ class PackageWeights:
 
     @property
     def places(self) -> Iterator[tuple[str, NDArray[np.uint8], list[tuple[int, int]]]]:
-        """Each file, its bytes and the places that were read: first byte, and the one behind."""
+        """Each file, its bytes, and the ranges that were read: first byte, one after the last."""
         for file_name, content in self._files.items():
             yield file_name, content, self._read[file_name]
 
     def read(self, file_name: str, offset: int, dtype: DType, count: int) -> NDArray[np.uint8]:
-        """The stored bytes of one blob, as a read-only view of the file; nothing is copied.
+        """Return the stored bytes of one blob, as a read-only view of the file.
 
         Args:
-            file_name: the file as the program spells it, ``@model_path/weights/weight.bin``.
-            offset: where the blob's header begins.
-            dtype: the element type that the program declares.
-            count: the number of elements that the program declares.
+            file_name: in the program, for example ``@model_path/weights/weight.bin``.
+            offset: of the blob's header.
+            dtype: element type that the program declares.
+            count: number of elements that the program declares.
 
         Returns:
             Shape (``packed_bytes(count, dtype)``,).
 
         Raises:
-            InputError: the file or the blob is not what the program says it is.
+            InputError: if the file or the blob does not match the program.
         """
         content = self._content(file_name)
         where = f"the blob at offset {offset} of {file_name}"
         if offset % _ALIGNMENT or offset + _BLOB_HEADER.size > content.size:
-            raise damaged(self.package, f"{where} lies outside the file's blocks")
+            raise damaged(self.package, f"{where} is not aligned or is outside the file")
         header = content[offset : offset + _BLOB_HEADER.size].tobytes()
         sentinel, code, size, start, unused_bits = _BLOB_HEADER.unpack(header)
         if sentinel != _SENTINEL:
             raise damaged(self.package, f"{where} has no blob header")
         if code != dtype.blob:
-            raise damaged(self.package, f"{where} does not hold {dtype.name} as the program says")
+            raise damaged(
+                self.package, f"{where} does not hold {dtype.name}, which the program declares"
+            )
         if start + size > content.size:
-            raise damaged(self.package, f"{where} ends behind the end of the file")
+            raise damaged(self.package, f"{where} ends after the end of the file")
         if size != packed_bytes(count, dtype):
             raise damaged(
                 self.package, f"{where} holds {size} bytes where the program needs {count} elements"
             )
         if dtype.bits < 8 and unused_bits != size * 8 - count * dtype.bits:
-            raise damaged(self.package, f"{where} has another number of elements than the program")
+            raise damaged(
+                self.package, f"{where} has another number of elements than the program declares"
+            )
         header_end = offset + _BLOB_HEADER.size
         self._read[file_name] += [(offset, header_end), (start, start + size)]
         return content[start : start + size]
 
     def _content(self, file_name: str) -> NDArray[np.uint8]:
-        """The bytes of a weight file, shape (bytes,), after a check of its header."""
+        """Return the bytes of a weight file, shape (bytes,), whose header was checked."""
         if file_name not in self._files:
             self._files[file_name] = self._open(file_name)
             self._read[file_name] = [(0, _STORAGE_HEADER.size)]
@@ -115,7 +119,7 @@ class PackageWeights:
 
 
 def _map(package: Path, path: Path) -> NDArray[np.uint8]:
-    """The bytes of a file as a read-only array that the system loads as they are touched."""
+    """Return the bytes of a file as a read-only array, which the system loads on access."""
     try:
         with path.open("rb") as stream:
             if path.stat().st_size == 0:  # cannot be mapped

@@ -1,5 +1,5 @@
-"""Reads ``.pte`` files of ExecuTorch safely, without its library and without torch.
+"""Read ``.pte`` files of ExecuTorch safely, without its library and without torch.
 
-flatbuffer (any flatbuffer), program (the file), xnnpack (what XNNPACK is given of it), companion
-(what the exporter stored with it). Readers of the graph rules and the backend use it alike.
+``program`` reads the file, ``xnnpack`` the graph that it delegates to XNNPACK, and ``companion``
+the names and metadata that the exporter stored. Graph checks and the backend use these readers.
 """

@@ -1,6 +1,6 @@
-"""What the exporter stores with a ``.pte`` file, which has no place for it.
+"""Names and metadata that the exporter stores in a ``.pte`` file, which has no field for them.
 
-A file may have methods that answer a constant. One of them answers a text, which is JSON::
+A file may have methods that return a constant. One of them returns a string, which is JSON::
 
     {"inputs": ["image"], "outputs": ["logits"], "metadata": {"slide_deploy.census": "..."}}
 """
@@ -16,12 +16,12 @@ METHOD = "slide_deploy"
 
 @dataclass(frozen=True)
 class Companion:
-    """What is stored with a file.
+    """Names and metadata of a file.
 
     Attributes:
         inputs: names, in order; the format itself has none.
         outputs: names, in order.
-        metadata: texts by key.
+        metadata: strings by key.
     """
 
     inputs: tuple[str, ...] = ()
@@ -32,16 +32,16 @@ class Companion:
 def companion_text(
     inputs: Sequence[str], outputs: Sequence[str], metadata: Mapping[str, str]
 ) -> str:
-    """What the method answers."""
+    """Return the string for the method."""
     content = {"inputs": list(inputs), "outputs": list(outputs), "metadata": dict(metadata)}
     return json.dumps(content, separators=(",", ":"))
 
 
 def read_companion(program: PteProgram) -> Companion:
-    """What is stored with a file; nothing in a file that others wrote.
+    """Read the companion of a file, which is empty for a file of another exporter.
 
     Raises:
-        ValueError: it is there and damaged; its text is a clause.
+        ValueError: if it is damaged; the message is a clause.
     """
     text = program.text_of(METHOD)
     if not text:
@@ -51,20 +51,20 @@ def read_companion(program: PteProgram) -> Companion:
         names = [content[key] for key in ("inputs", "outputs")]
         metadata = content["metadata"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError("what slide-deploy stored with it is damaged") from error
+        raise ValueError("the metadata of slide-deploy in it is damaged") from error
     texts = [*metadata.items()] if isinstance(metadata, dict) else [(None, None)]
     lists = [each for each in names if isinstance(each, list)]
     every = [*(item for pair in texts for item in pair), *(item for each in lists for item in each)]
     if len(lists) != 2 or not all(isinstance(item, str) for item in every):
-        raise ValueError("what slide-deploy stored with it is damaged")
+        raise ValueError("the metadata of slide-deploy in it is damaged")
     return Companion(tuple(names[0]), tuple(names[1]), metadata)
 
 
 def value_names(method: Method, companion: Companion) -> dict[int, str]:
-    """What each value of a method is called, by its number.
+    """Return the name of each value of a method, by its index.
 
     Raises:
-        ValueError: two inputs or outputs have one name; its text is a clause.
+        ValueError: if two inputs or outputs have one name; the message is a clause.
     """
     names: dict[int, str] = {}
     for kind, numbers, stored in (

@@ -1,12 +1,12 @@
 """The program of a ``.pte`` file: values, instructions, delegates, constants.
 
-The numbers of fields are those of ExecuTorch's schema, ``exir/_serialize/program.fbs``. Bytes 8 to
-12 of a file spell ``eh00`` where a header tells the places of program and segments::
+Field numbers are those of ExecuTorch's schema, ``exir/_serialize/program.fbs``. If bytes 8 to 12 of
+a file are ``eh00``, a header follows with the sizes of the program and the segments::
 
     u32 bytes of the header, u64 bytes of the program,
     u64 first byte of the segments, u64 bytes of all segments
 
-Constants and what a delegate gets stand in segments, or inside the program.
+Constants and the payloads of delegates are in segments, or inside the program.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from slide_deploy.saved.flatbuffer import Flatbuffer, FlatTable, Place
 _HEADER = b"eh00"
 _KERNEL, _DELEGATE = 1, 2
 _INSTRUCTIONS = {3: "move", 4: "jump_false", 5: "free"}
-# What ExecuTorch calls the element types, as numpy spells them.
+# Element types of ExecuTorch by number, in numpy's spelling.
 TYPES = {
     0: "uint8",
     1: "int8",
@@ -45,11 +45,11 @@ class PteTensor:
     """A tensor of a method.
 
     Attributes:
-        dtype: as numpy spells it; "undefined" for a type that nobody knows.
-        sizes: of its axes; the largest that are allowed where it is open.
-        is_open: whether its sizes may be smaller than that.
-        buffer: number of its bytes among the constants; 0 for none.
-        is_row_major: whether its axes stand in memory in their order.
+        dtype: in numpy's spelling; "undefined" for an unknown type.
+        sizes: of its axes; upper bounds if they are open.
+        is_open: whether its sizes may be smaller.
+        buffer: index of its bytes among the constants; 0 for none.
+        is_row_major: whether its memory layout is row-major.
     """
 
     dtype: str
@@ -61,11 +61,11 @@ class PteTensor:
 
 @dataclass(frozen=True)
 class Several:
-    """A list of values, by their numbers; -1 for none.
+    """A list of values by index, in which -1 is a missing value.
 
     Attributes:
-        items: numbers of values.
-        are_tensors: whether they are tensors, else numbers.
+        items: indices of values.
+        are_tensors: whether they are tensors; otherwise they are numbers.
     """
 
     items: tuple[int, ...]
@@ -73,7 +73,7 @@ class Several:
 
 
 Held: TypeAlias = PteTensor | Several | int | float | bool | str | tuple[float, ...] | None
-"""What a value of a method holds."""
+"""The content of a method's value."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Instruction:
 
     Attributes:
         operator: ``aten::add.out`` for example; empty for a delegate.
-        arguments: numbers of values; outputs are among them, at the end.
-        delegate: its number; None for an operator.
+        arguments: indices of values, with the outputs at the end.
+        delegate: its index; None for an operator.
     """
 
     operator: str
@@ -97,9 +97,9 @@ class PteDelegate:
 
     Attributes:
         id: of the library, ``XnnpackBackend`` for example.
-        payload: what it is given, shape (bytes,).
-        start: its first byte in the file.
-        settings: keys of what it was compiled with, with their bytes.
+        payload: its input data, shape (bytes,).
+        start: first byte of the payload in the file.
+        settings: the settings of its compilation, as bytes by key.
     """
 
     id: str
@@ -110,15 +110,15 @@ class PteDelegate:
 
 @dataclass(frozen=True)
 class Method:
-    """A function of a file.
+    """A method of a file.
 
     Attributes:
-        name: as it is called.
-        values: what its values hold, by their numbers.
-        inputs: numbers of values.
-        outputs: numbers of values.
+        name: in the file.
+        values: the content of its values, by index.
+        inputs: indices of values.
+        outputs: indices of values.
         instructions: in order.
-        delegates: by their numbers.
+        delegates: by index.
     """
 
     name: str
@@ -137,10 +137,10 @@ class PteProgram:
         content: its bytes.
         version: of the schema.
         methods: by name.
-        constants: where each begins in ``content``, by the number of its buffer, and the byte
-            behind the last that may be its.
-        named: bytes that delegates ask for by name: the first one and how many.
-        places: what of the file was read: the first byte, and the one behind the last.
+        constants: for each buffer index, its first byte in ``content`` and the end of the range in
+            which it must lie.
+        named: data that delegates load by name: first byte and number of bytes.
+        places: ranges of the file that were read: first byte, and the one after the last.
     """
 
     content: NDArray[np.uint8]
@@ -151,7 +151,7 @@ class PteProgram:
     places: tuple[Place, ...]
 
     def text_of(self, method: str) -> str:
-        """The text that a method without inputs answers; empty if it answers none."""
+        """Return the string that a method without inputs returns; empty if it returns none."""
         found = self.methods.get(method)
         held = found.values[found.outputs[0]] if found is not None and found.outputs else None
         return held if isinstance(held, str) else ""
@@ -164,16 +164,16 @@ def read_program(content: NDArray[np.uint8]) -> PteProgram:
         content: its bytes, shape (bytes,).
 
     Raises:
-        ValueError: it is no such file, or damaged; its text is a clause.
+        ValueError: if it is not a ``.pte`` file, or damaged; the message is a clause.
     """
     return _Reader(content).program()
 
 
 def map_program(path: Path) -> PteProgram:
-    """Read a file that is ours or was checked before; its weights are read when they are used.
+    """Read a file through a memory map, which loads its weights when they are used.
 
     Raises:
-        ValueError: it is no such file, or damaged; its text is a clause.
+        ValueError: if it is not a ``.pte`` file, or damaged; the message is a clause.
     """
     return read_program(np.memmap(path, np.uint8, "r"))
 
@@ -195,7 +195,7 @@ class _Reader:
                 raise ValueError("its segments start inside its program")
         self._buffer = Flatbuffer(content[:size])
         if self._buffer.identifier[:2] != b"ET":
-            raise ValueError("its bytes are no ExecuTorch program")
+            raise ValueError("its bytes are not an ExecuTorch program")
         self._places = [(0, size)]
         self._root = self._buffer.root()
         self._segments = [
@@ -205,7 +205,7 @@ class _Reader:
         self._inline = tuple(self._root.tables(3))
 
     def program(self) -> PteProgram:
-        """The whole file."""
+        """Read the whole file."""
         methods = [self._method(each) for each in self._root.tables(1)]
         named = {each.text(0): self._use(each.number(1)) for each in self._root.tables(7)}
         constants = self._constants()
@@ -223,13 +223,13 @@ class _Reader:
     def _segment(self, offset: int, size: int) -> tuple[int, int]:
         start = self._base + offset
         if start + size > self._content.size or not self._base:
-            raise ValueError("one of its segments ends behind the file")
+            raise ValueError("one of its segments ends after the end of the file")
         return start, size
 
     def _use(self, index: int) -> tuple[int, int]:
-        """The place of a segment that something points to."""
+        """Return the range of a segment, and record that it was read."""
         if index >= len(self._segments):
-            raise ValueError("it points to a segment that it has not")
+            raise ValueError("it points to a segment that it does not have")
         start, size = self._segments[index]
         self._places.append((start, start + size))
         return start, size
@@ -241,7 +241,7 @@ class _Reader:
             return tuple(each.bytes(0) for each in self._root.tables(2))
         index = held.number(0)
         if index >= len(self._segments):
-            raise ValueError("its constants are in a segment that it has not")
+            raise ValueError("its constants are in a segment that it does not have")
         start, size = self._segments[index]
         return tuple((start + offset, start + size) for offset in offsets)
 
@@ -256,12 +256,12 @@ class _Reader:
         )
         inputs, outputs = table.numbers(3, "int32"), table.numbers(4, "int32")
         if any(not 0 <= number < len(values) for number in (*inputs, *outputs)):
-            raise ValueError("a method takes or answers a value that it has not")
+            raise ValueError("a method takes or returns a value that it does not have")
         for held in values:
             if isinstance(held, Several) and any(
                 not -1 <= item < len(values) for item in held.items
             ):
-                raise ValueError("a list names a value that its method has not")
+                raise ValueError("a list names a value that its method does not have")
         return Method(table.text(0), values, inputs, outputs, steps, delegates)
 
     def _value(self, table: FlatTable) -> Held:
@@ -294,9 +294,9 @@ class _Reader:
             return Instruction(_INSTRUCTIONS.get(kind, "unknown"), ())
         index, arguments = held.number(0, "int32"), held.numbers(1, "int32")
         if not 0 <= index < (len(operators) if kind == _KERNEL else delegates):
-            raise ValueError("an instruction names an operator or delegate that it has not")
+            raise ValueError("an instruction names an operator or delegate that it does not have")
         if any(not 0 <= number < values for number in arguments):
-            raise ValueError("an instruction names a value that its method has not")
+            raise ValueError("an instruction names a value that its method does not have")
         if kind == _KERNEL:
             return Instruction(operators[index], arguments)
         return Instruction("", arguments, index)
@@ -310,7 +310,7 @@ class _Reader:
         elif index < len(self._inline):
             start, end = self._inline[index].bytes(0)
         else:
-            raise ValueError("a delegate names data that the file has not")
+            raise ValueError("a delegate names data that the file does not have")
         settings = {
             each.text(0): self._content[slice(*each.bytes(1))].tobytes() for each in table.tables(2)
         }
@@ -329,7 +329,7 @@ def _tensor(table: FlatTable) -> PteTensor:
 
 
 def tensors_in(method: Method, argument: int) -> Iterator[int]:
-    """Numbers of the tensors that an argument names: itself, or those of a list."""
+    """Yield the indices of the tensors in an argument: itself, or the items of a list."""
     held = method.values[argument]
     if isinstance(held, PteTensor):
         yield argument

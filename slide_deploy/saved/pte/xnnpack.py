@@ -1,10 +1,10 @@
-"""What XNNPACK runs of a ``.pte`` file: a graph of its own, in the payload of a delegate.
+"""The graph in a ``.pte`` file that XNNPACK runs, from the payload of a delegate.
 
-The numbers of fields are those of ExecuTorch's ``backends/xnnpack/serialization/schema.fbs``. The
-payload starts with 30 bytes that tell where graph and weights stand in it::
+Field numbers are those of ExecuTorch's ``backends/xnnpack/serialization/schema.fbs``. The payload
+starts with a header of 30 bytes, which locates the graph and the weights::
 
-    4 zeros, "XH00", u16 30, u32 first byte of the graph, u32 its bytes, u32 first byte of the
-    weights, u64 their bytes
+    4 zeros, "XH00", u16 30, u32 first byte of the graph, u32 its size, u32 first byte of the
+    weights, u64 their size
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from slide_deploy.saved.flatbuffer import Flatbuffer, FlatTable
 
 MISSING = 0xFFFFFFFF
-"""The number of a value that an operator leaves out."""
+"""The index of an optional input that an operator does not have."""
 
 _TYPES = {
     1: "float32",
@@ -38,15 +38,15 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the table of an operator has what.
+    """Field numbers in the table of an operator.
 
     Attributes:
-        inputs: fields with numbers of values, in the operator's order.
-        output: field with the number of the value that it computes.
-        flags: field.
-        integers: fields by name.
-        lists: fields with lists of integers, by name.
-        floats: fields by name.
+        inputs: fields of the indices of its inputs, in the operator's order.
+        output: field of the index of its output.
+        flags: field of its flags.
+        integers: fields of integers, by name.
+        lists: fields of lists of integers, by name.
+        floats: fields of floats, by name.
     """
 
     inputs: tuple[int, ...]
@@ -70,7 +70,7 @@ _CONVOLUTION = Layout(
 _POOLING = Layout((10,), 11, 12)
 _CONCATENATE = Layout((1, 2, 3, 4, 7), 5, 6, {"axis": 0})
 
-# By their number in the union, which starts at 1.
+# By their number in the union, from 1.
 _OPERATORS: tuple[tuple[str, Layout], ...] = (
     ("Add", _TWO),
     ("FullyConnected", Layout((0, 1, 2), 3, 4)),
@@ -131,9 +131,9 @@ class XnnValue:
     """A tensor of the graph.
 
     Attributes:
-        dtype: as numpy spells it.
+        dtype: in numpy's spelling.
         sizes: of its axes.
-        constant: number of its bytes among the constants; 0 for none.
+        constant: index of its bytes among the constants; 0 for none.
     """
 
     dtype: str
@@ -146,12 +146,12 @@ class XnnNode:
     """An operator of the graph.
 
     Attributes:
-        operator: as the schema calls it, without the prefix XNN.
-        inputs: numbers of values; ``MISSING`` for one that is left out.
-        output: number of the value that it computes.
-        integers: what steers it, by name; "flags" among them.
+        operator: its name in the schema, without the prefix XNN.
+        inputs: indices of values; ``MISSING`` for an optional one that it does not have.
+        output: index of the value that it computes.
+        integers: integer attributes by name, with "flags".
         lists: lists of integers, by name.
-        floats: by name; "lowest" and "highest" where the result is clamped.
+        floats: by name; "lowest" and "highest" if the result is clamped.
     """
 
     operator: str
@@ -164,15 +164,15 @@ class XnnNode:
 
 @dataclass(frozen=True, eq=False)
 class XnnGraph:
-    """What XNNPACK runs.
+    """The graph that XNNPACK runs.
 
     Attributes:
         nodes: in the order of execution.
-        values: by number.
-        inputs: numbers of the values that it is given, in order.
-        outputs: numbers of those that it answers, in order.
-        constants: by number: the first byte in the payload and how many, or a name in the file.
-        places: of the payload that were read: the first byte, and the one behind the last.
+        values: by index.
+        inputs: indices of its input values, in order.
+        outputs: indices of its output values, in order.
+        constants: by index: first byte in the payload and number of bytes, or a name in the file.
+        places: ranges of the payload that were read: first byte, and the one after the last.
     """
 
     nodes: tuple[XnnNode, ...]
@@ -190,17 +190,17 @@ def read_xnnpack(payload: NDArray[np.uint8]) -> XnnGraph:
         payload: shape (bytes,).
 
     Raises:
-        ValueError: it is no such payload, or damaged; its text is a clause.
+        ValueError: if it is not such a payload, or damaged; the message is a clause.
     """
     if payload.size < 30 or payload[4:8].tobytes() != b"XH00":
-        raise ValueError("what it gives XNNPACK has another header than any version known here")
+        raise ValueError("its XNNPACK payload has an unknown header")
     whole = Flatbuffer(payload)
     start, size, weights, amount = (
         whole.number(kind, at)
         for kind, at in (("uint32", 10), ("uint32", 14), ("uint32", 18), ("uint64", 22))
     )
     if start + size > payload.size or weights + amount > payload.size:
-        raise ValueError("what it gives XNNPACK ends before its weights do")
+        raise ValueError("its XNNPACK payload ends before its weights do")
     buffer = Flatbuffer(payload[start : start + size])
     root = buffer.root()
     values = dict(_value(each) for each in root.tables(2))
@@ -210,14 +210,14 @@ def read_xnnpack(payload: NDArray[np.uint8]) -> XnnGraph:
     for each in root.tables(8):
         offset, length, name = each.number(0, "uint64"), each.number(1, "uint64"), each.text(2)
         if not name and offset + length > amount:
-            raise ValueError("a weight of XNNPACK ends behind the others")
+            raise ValueError("a weight of XNNPACK ends after the end of the weights")
         constants.append(name or (weights + offset, length))
     read = {*inputs, *outputs, *(node.output for node in nodes)}
     read |= {number for node in nodes for number in node.inputs if number != MISSING}
     if not read <= values.keys():
-        raise ValueError("an operator of XNNPACK names a value that its graph has not")
+        raise ValueError("an operator of XNNPACK names a value that its graph does not have")
     if any(value.constant >= max(len(constants), 1) for value in values.values()):
-        raise ValueError("a value of XNNPACK names a constant that its graph has not")
+        raise ValueError("a value of XNNPACK names a constant that its graph does not have")
     used = {value.constant for value in values.values()}
     places = [(0, 30), (start, start + size)]
     places += [
@@ -230,7 +230,7 @@ def read_xnnpack(payload: NDArray[np.uint8]) -> XnnGraph:
 
 def _value(table: FlatTable) -> tuple[int, XnnValue]:
     kind, held = table.union(0)
-    if held is not None and kind == 2:  # with scales, which only files of low precision have
+    if held is not None and kind == 2:  # a tensor with scales, as in files of low precision
         held = held.table(0)
     if held is None:
         raise ValueError("a value of XNNPACK has no type and no shape")
@@ -241,9 +241,9 @@ def _value(table: FlatTable) -> tuple[int, XnnValue]:
 def _node(table: FlatTable) -> XnnNode:
     kind, held = table.union(0)
     if held is None or not 1 <= kind <= len(_OPERATORS):
-        raise ValueError("it holds an operator of XNNPACK that nobody knows")
+        raise ValueError("it holds an unknown operator of XNNPACK")
     operator, layout = _OPERATORS[kind - 1]
-    # A field that is left out holds 0, and 0 is the number of a value.
+    # A missing field is read as 0, which is also the index of a value.
     inputs = [held.number(place) for place in layout.inputs]
     inputs = inputs[: _INPUTS_OF_CONCATENATE.get(operator, len(inputs))]
     floats = {name: held.number(place, "float32") for name, place in layout.floats.items()}

@@ -1,1 +1,1 @@
-"""Reads a ``.tflite`` file safely, without LiteRT and without a FlatBuffers library."""
+"""Read ``.tflite`` files safely, without LiteRT and without a FlatBuffers library."""

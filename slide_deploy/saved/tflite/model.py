@@ -1,7 +1,7 @@
-"""A ``.tflite`` file taken apart: operators' kinds, subgraphs, names, buffers, metadata.
+"""Read the parts of a ``.tflite`` file: operator codes, subgraphs, names, buffers, metadata.
 
-Model    version, kinds of operators, subgraphs, buffers, metadata, signatures
-Subgraph tensors, the numbers of its inputs and outputs, operators
+Model    version, operator codes, subgraphs, buffers, metadata, signatures
+Subgraph tensors, indices of its inputs and outputs, operators
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,8 +23,8 @@ class Code:
 
     Attributes:
         operator: its name.
-        version: of its kernel, which grows with what it can do.
-        is_custom: whether it is none of LiteRT's own.
+        version: of its kernel, which is raised with each new feature.
+        is_custom: whether it is not one of LiteRT's own operators.
     """
 
     operator: str
@@ -38,10 +38,10 @@ class Subgraph:
 
     Attributes:
         table: in the file.
-        tensors: of it, in order.
-        inputs: numbers of tensors.
-        outputs: numbers of tensors.
-        name: as the file has it.
+        tensors: their tables, in order.
+        inputs: indices of tensors.
+        outputs: indices of tensors.
+        name: in the file.
     """
 
     table: FlatTable
@@ -56,20 +56,20 @@ class Subgraph:
 
 
 class Model:
-    """A file, read as far as it is asked.
+    """A file, whose parts are read when they are used.
 
     Args:
-        content: of the file.
-        damaged: makes the error for bytes that contradict each other, from a clause that says how.
+        content: of the file, shape (bytes,).
+        damaged: returns the error for a clause that describes how bytes contradict each other.
 
     Raises:
-        InputError: the bytes contradict each other.
+        InputError: if the bytes contradict each other.
     """
 
     def __init__(self, content: NDArray[np.uint8], damaged: Callable[[str], InputError]) -> None:
         self.file = Flatbuffer(content, damaged)
         if self.file.identifier != IDENTIFIER:
-            raise damaged("it does not begin as a .tflite file does")
+            raise damaged("it does not begin like a .tflite file")
         self._root = self.file.root()
         self.version: int = self._root.number(0, "uint32")
         self.subgraphs = tuple(self._subgraph(table) for table in self._root.tables(2))
@@ -78,13 +78,13 @@ class Model:
 
     @cached_property
     def codes(self) -> tuple[Code, ...]:
-        """The kinds of operators, by number."""
+        """The operator codes, by index."""
         return tuple(map(_code, self._root.tables(1)))
 
     def code(self, number: int) -> Code:
-        """A kind of operator by its number."""
+        """Return an operator code by its index."""
         if not 0 <= number < len(self.codes):
-            raise self.file.damaged(f"it has no kind of operator {number}")
+            raise self.file.damaged(f"it has no operator code {number}")
         return self.codes[number]
 
     @cached_property
@@ -93,23 +93,23 @@ class Model:
         return tuple(map(self._buffer, self._root.tables(4)))
 
     def buffer(self, number: int) -> Place:
-        """Where the bytes of a buffer are."""
+        """Return where the bytes of a buffer are."""
         if not 0 <= number < len(self.buffers):
             raise self.file.damaged(f"it has no buffer {number}")
         return self.buffers[number]
 
     @cached_property
     def _entries(self) -> tuple[tuple[str, int], ...]:
-        """The key and the number of the buffer of each entry of the metadata."""
+        """The key and the buffer index of each metadata entry."""
         return tuple((each.text(0), each.number(1, "uint32")) for each in self._root.tables(6))
 
     @property
     def described(self) -> set[int]:
-        """Numbers of the buffers that hold metadata."""
+        """Indices of the buffers that hold metadata."""
         return {buffer for _, buffer in self._entries}
 
     def metadata(self) -> dict[str, str]:
-        """The texts that are stored with the network, by key."""
+        """Return the metadata strings, by key."""
         found = {}
         for key, buffer in self._entries:
             start, end = self.buffer(buffer)
@@ -119,9 +119,9 @@ class Model:
 
     @cached_property
     def names(self) -> tuple[tuple[str, ...], ...]:
-        """The names of all tensors, subgraph by subgraph; no two are alike.
+        """The names of all tensors of each subgraph, made unique.
 
-        Inputs and outputs of the network are called as its signature calls them.
+        Inputs and outputs of the network have the names in its signature.
         """
         published = self._published()
         taken: set[str] = set(published.values())
@@ -142,17 +142,17 @@ class Model:
         return tuple(names)
 
     def name(self, subgraph: int, tensor: int) -> str:
-        """The name of a tensor by its number."""
+        """Return the name of a tensor by its index."""
         if not 0 <= tensor < len(self.names[subgraph]):
             raise self.file.damaged(f"it has no tensor {tensor}")
         return self.names[subgraph][tensor]
 
     def inputs(self, subgraph: int) -> tuple[str, ...]:
-        """The names of a subgraph's inputs."""
+        """Return the names of a subgraph's inputs."""
         return tuple(self.name(subgraph, each) for each in self._at(subgraph).inputs)
 
     def outputs(self, subgraph: int) -> tuple[str, ...]:
-        """The names of a subgraph's outputs."""
+        """Return the names of a subgraph's outputs."""
         return tuple(self.name(subgraph, each) for each in self._at(subgraph).outputs)
 
     def _at(self, number: int) -> Subgraph:
@@ -161,7 +161,7 @@ class Model:
         return self.subgraphs[number]
 
     def _published(self) -> Mapping[int, str]:
-        """The names that the network's signature has for tensors, by the tensor's number."""
+        """Return the names in the network's signature, by tensor index."""
         network = self.subgraphs[0]
         ends = {*network.inputs, *network.outputs}
         names: dict[int, str] = {}
@@ -184,16 +184,16 @@ class Model:
         )
 
     def _buffer(self, buffer: FlatTable) -> Place:
-        """Where the bytes of a buffer are: in place, or behind the tables of a large file."""
+        """Return where the bytes of a buffer are: inline, or after the tables of a large file."""
         offset, size = buffer.number(1, "uint64"), buffer.number(2, "uint64")
-        if offset > 1:  # 0 and 1 stand for no such place
+        if offset > 1:  # 0 and 1 mean that the bytes are inline
             self.file.check(offset, size)
             return offset, offset + size
         return buffer.bytes(0)
 
 
 def _code(code: FlatTable) -> Code:
-    # Files from before 2020 have the first alone; today's have both.
+    # Files from before 2020 have the first field only; newer files have both.
     number = max(code.number(0, "int8"), code.number(3, "int32"))
     version = code.number(2, "int32", 1)
     if number == CUSTOM:

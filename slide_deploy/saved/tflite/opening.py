@@ -1,4 +1,4 @@
-"""A ``.tflite`` file for whoever runs it: LiteRT tells no metadata, and names tensors otherwise."""
+"""Open a ``.tflite`` file for the backend: LiteRT returns no metadata and other tensor names."""
 
 from functools import partial
 from pathlib import Path
@@ -10,14 +10,14 @@ from slide_deploy.saved.tflite.model import Model
 
 
 def opened(path: Path) -> Model:
-    """A file taken apart.
+    """Open a file.
 
     Raises:
         InputError: if it cannot be read or is damaged.
     """
     try:
         content = np.memmap(path, np.uint8, "r")
-    except (OSError, ValueError) as error:  # an empty file has no map
+    except (OSError, ValueError) as error:  # an empty file cannot be mapped
         raise InputError(f"{path} cannot be read ({error}).") from error
     return Model(content, partial(_damaged, path))
 

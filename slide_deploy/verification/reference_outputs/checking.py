@@ -1,4 +1,4 @@
-"""A file held against the reference outputs beside it: no checkpoint and no torch is needed."""
+"""Verify a file on disk against the reference outputs beside it, without checkpoint and torch."""
 
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from slide_deploy.verification.reference_outputs.reference_file import (
 
 
 def reference_beside(path: Path) -> Reference:
-    """The reference outputs of a file.
+    """Read the reference outputs beside a file.
 
     Raises:
-        InputError: if the file is missing, or they are missing, damaged or another file's.
+        InputError: if the file or its reference outputs are missing, or if these are damaged or
+            belong to another file.
     """
     require_model_file(path)
     found = read_reference(path)
@@ -39,21 +40,22 @@ def reference_beside(path: Path) -> Reference:
 def verify_by_reference(
     path: Path, reference: Reference, target: str | None = None
 ) -> Verification:
-    """Run a file on the stored cases and compare it with the stored answers.
+    """Run a file on the stored cases and compare its outputs with the stored ones.
 
     Args:
-        path: of the file.
-        reference: see ``reference_beside``.
-        target: that runs it, see ``slide_deploy.backends``; the file's own if None.
+        path: the file.
+        reference: its reference outputs, see ``reference_beside``.
+        target: name of the target that runs it, see ``slide_deploy.backends``; None for the
+            format's own.
 
     Raises:
-        InputError: if the file cannot be run, or takes none of the cases.
+        InputError: if the file cannot be run, or if no case has sizes that it takes.
     """
     session = open_file(path, reference.precision, target)
     verdict = prove(session, session.new_stream(), reference)
     if verdict is None:
         raise InputError(
-            f"{reference_path(path)} has no case of the sizes that {path.name} takes: export it "
+            f"{reference_path(path)} has no case with the input sizes of {path.name}: export it "
             f"again."
         )
     return verdict

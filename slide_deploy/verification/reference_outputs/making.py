@@ -1,4 +1,4 @@
-"""Runs the trained network and stores its outputs beside an exported file."""
+"""Run the trained network and store its outputs beside an exported file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +11,10 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.files.companions import model_digest
 from slide_deploy.images.description import ImageDescription, read_description
 from slide_deploy.precisions import precision_named
-from slide_deploy.verification.cases import Answers, Case
+from slide_deploy.verification.cases import Case, NamedOutputs
 from slide_deploy.verification.draws import Recipe, stored
 from slide_deploy.verification.reference_outputs.record import (
-    MOST_DRAWN,
+    MAX_DRAWN,
     ExpectedCase,
     Reference,
     expected,
@@ -26,19 +26,19 @@ from slide_deploy.verification.reference_outputs.reference_file import (
 from slide_deploy.verification.trained_outputs import trained_outputs
 from slide_deploy.verification.verify import paired
 
-# Inputs that cannot be drawn again are stored up to so many bytes in all: thirteen images of
-# 224x224 in float32. Examples that ranges of int8 are held against are no fewer than two.
-_MOST_STORED, _LEAST_EXAMPLES = 2**23, 2
+# Inputs that cannot be drawn again are stored, up to this many bytes per file: thirteen float32
+# images of 224x224. At least two of the examples that verify an int8 file are stored.
+_MAX_STORED_BYTES, _MIN_EXAMPLES = 2**23, 2
 
 
 @dataclass(frozen=True)
 class FileInterface:
-    """What a written file calls its inputs and outputs.
+    """Names and metadata of a written file.
 
     Attributes:
-        inputs: in the order of the file.
-        outputs: the same.
-        metadata: what the file says of itself, by key.
+        inputs: names of the inputs, in the order of the file.
+        outputs: names of the outputs, in the order of the file.
+        metadata: the file's metadata, by key.
     """
 
     inputs: tuple[str, ...]
@@ -47,7 +47,7 @@ class FileInterface:
 
 
 def interface_of(session: Session) -> FileInterface:
-    """The interface of an opened file."""
+    """Read the names and the metadata of an opened file."""
     names = tuple(port.name for port in session.inputs)
     return FileInterface(names, session.outputs, dict(session.metadata))
 
@@ -58,30 +58,30 @@ def store_reference(
     names: FileInterface,
     deployable: Deployable,
     cases: Sequence[Case],
-    answers: Sequence[Answers],
+    truth: Sequence[NamedOutputs],
     precision: str,
 ) -> Path | None:
     """Write the reference outputs of a file beside it.
 
     Args:
-        path: of the written file.
-        model_sha256: of it and its companions, see ``companions.model_digest``.
-        names: what it calls its inputs and outputs.
-        deployable: the network, under whose names cases and answers stand.
-        cases: on which the file was verified.
-        answers: of the trained network to each.
-        precision: of the file.
+        path: the written file.
+        model_sha256: hash of the file and its companions, see ``companions.model_digest``.
+        names: the names of its inputs and outputs.
+        deployable: the network, whose names the cases and outputs use.
+        cases: the cases on which the file was verified.
+        truth: outputs of the trained network for each case.
+        precision: precision of the file.
 
     Returns:
-        Where they stand; None where no case is small enough to be stored.
+        Path of the reference outputs; None if no case is small enough to be stored.
     """
     described = read_description(names.metadata)
     inputs = dict(paired([each.name for each in deployable.inputs], names.inputs))
-    outputs = dict(paired(deployable.outputs, names.outputs))
-    room, drawn = _MOST_STORED, 0
+    output_names = dict(paired(deployable.outputs, names.outputs))
+    room, drawn = _MAX_STORED_BYTES, 0
     found: list[ExpectedCase] = []
-    for case, truth in zip(cases, answers, strict=True):
-        # JSON has no infinity, as masks have it.
+    for case, wanted in zip(cases, truth, strict=True):
+        # JSON cannot store infinity, which masks may contain.
         drawable = {
             name: recipe
             for name, recipe in case.recipes.items()
@@ -98,16 +98,16 @@ def store_reference(
                 recipes[theirs] = _as_taken(recipe, theirs, described)
                 continue
             whole = case.inputs[ours]
-            tensor = _given(whole if kept is None else whole[:kept], theirs, described)
+            tensor = _values_as_taken(whole if kept is None else whole[:kept], theirs, described)
             recipes[theirs], values[theirs] = stored(tensor), tensor
         room -= sum(each.nbytes for each in values.values())
         expectations = {
-            outputs[name]: expected(value[:kept] if case.rows else value, seed)
-            for seed, (name, value) in enumerate(truth.items(), start=1)
+            output_names[name]: expected(value[:kept] if case.rows else value, seed)
+            for seed, (name, value) in enumerate(wanted.items(), start=1)
         }
         expectation = ExpectedCase(case.name, recipes, expectations, values, case.rows)
         drawn += expectation.drawn
-        if drawn > MOST_DRAWN:
+        if drawn > MAX_DRAWN:
             break
         found.append(expectation)
     if not found:
@@ -121,39 +121,39 @@ def store_reference(
 def store_reference_of(
     path: Path, session: Session, deployable: Deployable, cases: Sequence[Case], precision: str
 ) -> Path | None:
-    """Ask the trained network for its answers and write them beside a file of it.
+    """Run the trained network and write its outputs beside a file of it.
 
     Args:
-        path: of the written file.
+        path: the written file.
         session: the opened file.
         deployable: the network.
-        cases: that are asked.
-        precision: of the file.
+        cases: the cases to run.
+        precision: precision of the file.
 
     Returns:
-        Where they stand; None where no case is small enough to be stored.
+        Path of the reference outputs; None if no case is small enough to be stored.
     """
-    answers = trained_outputs(deployable, cases).answers
+    truth = trained_outputs(deployable, cases).outputs
     names, digest = interface_of(session), model_digest(path)
-    return store_reference(path, digest, names, deployable, cases, answers, precision)
+    return store_reference(path, digest, names, deployable, cases, truth, precision)
 
 
 def _kept_rows(case: Case, room: int) -> int | None:
-    """How many rows of a case are stored: None for all, 0 for none.
+    """The number of rows of a case to store: None for all, 0 for none.
 
-    Only cases of examples can be cut, as each example is run on its own.
+    Only cases of examples can be shortened, because each example runs alone.
     """
     size = sum(each.nbytes for name, each in case.inputs.items() if name not in case.recipes)
     if size <= room:
         return None
     if case.rows is None:
         return 0
-    fitting = max(room * case.batch // size, _LEAST_EXAMPLES * case.rows)
+    fitting = max(room * case.batch // size, _MIN_EXAMPLES * case.rows)
     return fitting // case.rows * case.rows
 
 
 def _as_taken(recipe: Recipe, name: str, described: ImageDescription | None) -> Recipe:
-    """A recipe of pixels (batch, channels, height, width) of RGB as the file takes them."""
+    """Adapt a recipe of RGB pixels (batch, channels, height, width) to the file's image layout."""
     if not _is_rearranged(name, described):
         return recipe
     assert described is not None
@@ -165,7 +165,10 @@ def _as_taken(recipe: Recipe, name: str, described: ImageDescription | None) -> 
     )
 
 
-def _given(values: np.ndarray, name: str, described: ImageDescription | None) -> np.ndarray:
+def _values_as_taken(
+    values: np.ndarray, name: str, described: ImageDescription | None
+) -> np.ndarray:
+    """Adapt RGB pixels (batch, channels, height, width) to the file's image layout."""
     if not _is_rearranged(name, described):
         return values
     assert described is not None

@@ -1,4 +1,4 @@
-"""An opened file held against its reference outputs, by the very calls that are timed."""
+"""Verify an opened file against its reference outputs, by the very calls that are timed."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,18 +16,18 @@ _NOTHING = np.empty(0)
 
 @dataclass(frozen=True)
 class _Fitted:
-    """A case at the batch of a session: each example is given that often.
+    """A case for the batch size of a session, which its examples fill by repetition.
 
     Attributes:
         case: the case.
-        copies: how often its batch goes into that of the session.
+        copies: how often the batch of the case fits into that of the session.
     """
 
     case: ExpectedCase
     copies: int
 
-    def answers(self, session: Session, stream: Stream) -> Iterator[dict[str, np.ndarray]]:
-        """Answers to the whole case, by each of its copies."""
+    def outputs(self, session: Session, stream: Stream) -> Iterator[dict[str, np.ndarray]]:
+        """Run the whole case and yield the outputs of each copy."""
         parts = [
             self._apart(session.run_on(stream, self._repeated(session, part)), part)
             for part in self.case.case().parts()
@@ -49,46 +49,46 @@ class _Fitted:
             for port in session.inputs
         }
 
-    def _apart(self, answers: Mapping[str, np.ndarray], part: Feeds) -> list[dict[str, np.ndarray]]:
+    def _apart(self, outputs: Mapping[str, np.ndarray], part: Feeds) -> list[dict[str, np.ndarray]]:
         if self.copies == 1:
-            return [dict(answers)]
+            return [dict(outputs)]
         rows = next(each.shape[0] for each in part.values() if each.ndim)
         return [
             {
-                # An output without the batch answers all copies at once.
+                # An output without batch axis is the same for all copies.
                 name: each[copy * rows : (copy + 1) * rows]
                 if each.ndim and each.shape[0] == rows * self.copies
                 else each
-                for name, each in answers.items()
+                for name, each in outputs.items()
             }
             for copy in range(self.copies)
         ]
 
 
 def fits_all(session: Session, reference: Reference) -> bool:
-    """Whether a session takes every case: one of a fixed batch may lack cases of others."""
+    """Whether a session takes every case; one with a fixed batch may refuse some."""
     return all(_fitted(session.inputs, case) is not None for case in reference.cases)
 
 
 def fits_any(ports: Sequence[Port], reference: Reference) -> bool:
-    """Whether any case has the sizes of a session's inputs."""
+    """Whether any case has the input sizes of a session."""
     return any(_fitted(ports, case) is not None for case in reference.cases)
 
 
 def prove(
     session: Session, stream: Stream, reference: Reference, precision: str | None = None
 ) -> Verification | None:
-    """Run every case that a session takes, and compare.
+    """Run and compare every case that a session takes.
 
     Args:
-        session: the opened file, of which ``stream`` is one.
-        stream: whose calls are proved.
-        reference: what the file must answer.
-        precision: that the session computes in; None for that of the file. The looser of both
-            limits counts.
+        session: the opened file.
+        stream: the stream of the session whose calls are verified.
+        reference: the reference outputs.
+        precision: precision in which the session computes; None for that of the file. The looser
+            limit of the two applies.
 
     Returns:
-        The figures of every case; None where no case has the sizes that the session takes.
+        The figures of every case; None if no case has the input sizes of the session.
 
     Raises:
         InputError: if the runtime refuses a case.
@@ -100,26 +100,26 @@ def prove(
     results = []
     for each in fitted:
         batch = each.copies * each.case.batch
-        for answers in each.answers(session, stream):
-            for name, wanted in each.case.answers.items():
-                answer = answers.get(name, _NOTHING)
-                agreement = _compared(answer, wanted, scales[name], each.case.rows is not None)
+        for outputs in each.outputs(session, stream):
+            for name, wanted in each.case.outputs.items():
+                output = outputs.get(name, _NOTHING)
+                agreement = _compared(output, wanted, scales[name], each.case.rows is not None)
                 results.append(CaseResult(each.case.name, batch, name, agreement))
     limit = _limit(reference, precision)
     return Verification(tuple(results), limit, session.runtime, session.version)
 
 
 def worst_failure(verdict: Verification) -> str:
-    """What a wrong file is told by: "23 dB on border", of the case that is furthest off.
+    """Describe the worst case of a failed verification, as in "23 dB on border".
 
     Args:
-        verdict: one that did not pass.
+        verdict: a verification that did not pass.
     """
     failed = [each for each in verdict.cases if not each.agreement.within(verdict.limit)]
     worst = min(failed, key=lambda each: _order(each.agreement))
     agreement = worst.agreement
     if math.isnan(agreement.snr_db):
-        figure = "no such numbers"
+        figure = "other shapes, NaN or infinity"
     elif agreement.snr_db < verdict.limit.snr_db:
         figure = f"{agreement.snr_db:.0f} dB"
     else:
@@ -141,21 +141,21 @@ def _scales(cases: Sequence[ExpectedCase]) -> dict[str, float]:
     """The largest absolute value of each output over all cases."""
     scales: dict[str, float] = {}
     for case in cases:
-        for name, each in case.answers.items():
+        for name, each in case.outputs.items():
             scales[name] = max(each.largest, scales.get(name, 0.0))
     return scales
 
 
-def _compared(answer: np.ndarray, wanted: Expected, scale: float, is_centred: bool) -> Agreement:
-    if answer.shape != wanted.shape:
-        answer = _NOTHING
+def _compared(output: np.ndarray, wanted: Expected, scale: float, is_centred: bool) -> Agreement:
+    if output.shape != wanted.shape:
+        output = _NOTHING
     elif wanted.sampling is not None:
-        answer = wanted.sampling.of(answer)
-    return compare(answer, wanted.values, scale, is_centred, wanted.largest)
+        output = wanted.sampling.of(output)
+    return compare(output, wanted.values, scale, is_centred, wanted.largest)
 
 
 def _fitted(ports: Sequence[Port], case: ExpectedCase) -> _Fitted | None:
-    """A case at the sizes of a session; None where it cannot have them."""
+    """Fit a case to the input sizes of a session; None if that is impossible."""
     copies = {1}
     for port in ports:
         recipe = case.recipes.get(port.name)

@@ -1,4 +1,4 @@
-"""What is stored beside a file: cases with the trained network's answers, and what is allowed."""
+"""The reference outputs of a file: cases with the trained network's outputs, and the limit."""
 
 import math
 from collections.abc import Mapping
@@ -10,40 +10,39 @@ from slide_deploy.precisions import Limit
 from slide_deploy.verification.cases import Case
 from slide_deploy.verification.draws import Recipe, places
 
-# Feature maps are large: an output of more numbers is stored at so many places, unless its rows are
-# logits.
+# Outputs with more than WHOLE numbers are feature maps: only SAMPLES of their numbers are stored.
+# Logits, which have at most two axes, are always stored completely.
 WHOLE, SAMPLES = 2**16, 2**12
-# Numbers in the inputs of all cases together: five of a picture of 2048x2048 are fewer.
-MOST_DRAWN = 2**26
+# Numbers in the inputs of all cases together. Five images of 2048x2048 have fewer.
+MAX_DRAWN = 2**26
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which numbers of a large output stand for it.
+    """The positions at which a large output is stored.
 
     Attributes:
-        seed: of the places.
-        count: how many.
+        seed: seed of the positions.
+        count: number of positions.
     """
 
     seed: int
     count: int
 
     def of(self, values: np.ndarray) -> np.ndarray:
-        """The numbers of a tensor at the places, in their order."""
+        """The numbers of an array at these positions, in their order."""
         return values.reshape(-1)[places(self.seed, self.count, values.size)]
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The true answer at one output.
+    """The true values of one output.
 
     Attributes:
-        shape: of the whole.
-        values: the whole, or the numbers at the places of ``sampling``; float32, rounded once, or
-            whole numbers.
-        largest: absolute value of any finite number of the whole.
-        sampling: None where the whole is stored.
+        shape: shape of the whole output.
+        values: the whole output, or the sampled numbers; float32, rounded once, or integers.
+        largest: largest absolute finite number of the whole output.
+        sampling: the stored positions; None if the whole output is stored.
     """
 
     shape: tuple[int, ...]
@@ -54,35 +53,35 @@ class Expected:
 
 @dataclass(frozen=True)
 class ExpectedCase:
-    """One case.
+    """One case with its true outputs.
 
     Attributes:
-        name: what it shows.
-        recipes: of the inputs as the file takes them, by the file's names.
-        answers: by the file's names of outputs.
+        name: what the case tests.
+        recipes: how to build each input in the file's layout, by the file's names.
+        outputs: true outputs, by the file's names.
         stored: inputs that cannot be drawn, by name.
-        rows: how many examples are run at a time; see ``Case.rows``.
+        rows: number of examples that run at a time; see ``Case.rows``.
     """
 
     name: str
     recipes: Mapping[str, Recipe]
-    answers: Mapping[str, Expected]
+    outputs: Mapping[str, Expected]
     stored: Mapping[str, np.ndarray] = field(default_factory=dict)
     rows: int | None = None
 
     @property
     def drawn(self) -> int:
-        """How many numbers its inputs have."""
+        """The number of values in all inputs."""
         return sum(math.prod(each.shape) for each in self.recipes.values())
 
     @property
     def batch(self) -> int:
-        """The first size of the first input, as `Case.batch`."""
+        """Size of the first axis of the first input, as ``Case.batch``."""
         handed = next(iter(self.recipes.values())).handed
         return handed[0] if handed else 1
 
     def case(self) -> Case:
-        """The case with its inputs made."""
+        """Build the inputs of the case."""
         inputs = {
             name: recipe.tensor(self.stored.get(name)) for name, recipe in self.recipes.items()
         }
@@ -91,12 +90,12 @@ class ExpectedCase:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a file must answer.
+    """The outputs that a file must have.
 
     Attributes:
-        model_sha256: of the file and its companions, see ``companions.model_digest``.
-        precision: of the file, see ``slide_deploy.precisions``.
-        limit: how far answers of the file may be off.
+        model_sha256: hash of the file and its companions, see ``companions.model_digest``.
+        precision: precision of the file, see ``slide_deploy.precisions``.
+        limit: how far the file's outputs may be off.
         cases: at least one.
     """
 
@@ -107,11 +106,11 @@ class Reference:
 
 
 def expected(values: np.ndarray, seed: int) -> Expected:
-    """A true answer as it is stored.
+    """Convert a true output to what is stored.
 
     Args:
-        values: of one output; float64 is rounded to float32.
-        seed: of the places, for an output that is too large.
+        values: one output; float64 is rounded to float32.
+        seed: seed of the sampled positions, for an output that is too large.
     """
     exact = values.dtype.kind != "f"
     numbers = values if exact else values.astype(np.float32)

@@ -1,8 +1,8 @@
-"""Reference outputs on disk: one ``.reference.safetensors`` beside each file.
+"""Write and read reference outputs: one ``.reference.safetensors`` beside each file.
 
-The tensors are those of safetensors; everything else is one JSON object in its metadata, as
-docs/reference-outputs.md describes. Files come from strangers: what is read is held against the
-form, and against sizes that an export writes.
+Tensors are stored as safetensors. Everything else is one JSON object in the metadata, as
+docs/reference-outputs.md describes. Files may come from untrusted sources, so everything that is
+read is checked against the format, and against the sizes that an export writes.
 """
 
 import json
@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.hashing import sha256
+from slide_deploy.files.reading import parse_json, read_json
 from slide_deploy.precisions import Limit, known_precisions
 from slide_deploy.verification.draws import Frame, Recipe
-from slide_deploy.verification.reference_outputs.manifest_entry import refuse_others
 from slide_deploy.verification.reference_outputs.record import (
-    MOST_DRAWN,
+    MAX_DRAWN,
     Expected,
     ExpectedCase,
     Reference,
@@ -27,17 +28,18 @@ from slide_deploy.verification.reference_outputs.record import (
 )
 
 SUFFIX = ".reference.safetensors"
-_KEY = "slide_deploy.verification.trained_outputs"
+_MANIFEST = "manifest.json"
+_KEY = "slide_deploy.reference"
 _VERSION = 1
-_MOST_CASES = 100
-_MOST_BYTES = 2**28
-# Letters of a name, which terminals show.
-_MOST_LETTERS = 80
-# Words have 32 bits, and places are words.
+_MAX_CASES = 100
+_MAX_BYTES = 2**28
+# Characters of a name, which is printed on terminals.
+_MAX_LETTERS = 80
+# Random words have 32 bits, and so have seeds and sampled positions.
 _WORDS = 2**32
-# The largest sum of a normal draw, in units of its factor.
+# The largest number of a normal draw with factor 1.
 _LARGEST_NORMAL = 4.0
-# What each kind of draw tells, all of it numbers.
+# The arguments of each kind of draw.
 _DRAWS = {
     "normal": {"seed", "factor"},
     "pixels": {"seed", "lowest", "count"},
@@ -48,16 +50,16 @@ _DRAWS = {
 
 
 def reference_path(path: Path) -> Path:
-    """Where the reference outputs of a file stand."""
+    """The path of a file's reference outputs."""
     return path.with_name(path.name + SUFFIX)
 
 
 def write_reference(path: Path, reference: Reference) -> None:
-    """Write reference outputs; the same content is the same bytes.
+    """Write reference outputs. The same content gives the same bytes.
 
     Args:
-        path: of the file to write, see ``reference_path``.
-        reference: what it holds.
+        path: the file to write, see ``reference_path``.
+        reference: its content.
     """
     from safetensors.numpy import save
 
@@ -65,22 +67,22 @@ def write_reference(path: Path, reference: Reference) -> None:
     for case in reference.cases:
         tensors |= {f"input/{case.name}/{name}": each for name, each in case.stored.items()}
         tensors |= {
-            f"output/{case.name}/{name}": each.values for name, each in case.answers.items()
+            f"output/{case.name}/{name}": each.values for name, each in case.outputs.items()
         }
     contiguous = {name: np.ascontiguousarray(each) for name, each in tensors.items()}
     path.write_bytes(save(contiguous, {_KEY: json.dumps(_content(reference))}))
 
 
 def read_reference(path: Path) -> Reference | None:
-    """The reference outputs beside a file; None where there are none.
+    """Read the reference outputs beside a file; None if there are none.
 
     Args:
-        path: of the file that they belong to.
+        path: the file that they belong to.
 
     Raises:
-        InputError: if they are damaged, allow more than the precision of the file, are of a
-            precision that this version does not know, are not those that the manifest beside
-            them records, or safetensors is not installed.
+        InputError: if they are damaged, if they allow larger errors than the file's precision, if
+            their precision is unknown to this version, if the manifest beside them records another
+            hash, or if safetensors is not installed.
     """
     beside = reference_path(path)
     if not beside.is_file():
@@ -93,9 +95,9 @@ def read_reference(path: Path) -> Reference | None:
             f"{beside} cannot be read without safetensors: pip install safetensors."
         ) from error
     try:
-        if beside.stat().st_size > _MOST_BYTES:
+        if beside.stat().st_size > _MAX_BYTES:
             raise ValueError
-        content = json.loads(_metadata(beside)[_KEY])
+        content = parse_json(_metadata(beside)[_KEY])
         found = _reference(content, load_file(beside))
     except (
         *(SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError),
@@ -106,12 +108,12 @@ def read_reference(path: Path) -> Reference | None:
             f"or remove it to measure the file unproven."
         ) from error
     _refuse_loose(beside, found)
-    refuse_others(beside)
+    _refuse_other_hash(beside)
     return found
 
 
 def _refuse_loose(path: Path, reference: Reference) -> None:
-    """A file may be held to less than its precision allows, and never to more."""
+    """Refuse a limit that is looser than the precision's own; a stricter one is allowed."""
     known = {each.name: each.limit for each in known_precisions()}
     if reference.precision not in known:
         raise InputError(
@@ -122,6 +124,29 @@ def _refuse_loose(path: Path, reference: Reference) -> None:
         raise InputError(
             f"{path} allows larger errors than {reference.precision} does: export the file again."
         )
+
+
+def _refuse_other_hash(path: Path) -> None:
+    """Refuse reference outputs whose hash differs from the one in the manifest beside them.
+
+    A device that received a file without its manifest has no hash to compare with.
+    """
+    recorded = _recorded_hashes(path.with_name(_MANIFEST), path.name)
+    if recorded and sha256(path) not in recorded:
+        raise InputError(
+            f"{path} is not what the export wrote, as {_MANIFEST} beside it says: export the file "
+            f"again."
+        )
+
+
+def _recorded_hashes(manifest: Path, name: str) -> set[str]:
+    """The hashes that a manifest records for reference outputs; empty if it has no entry."""
+    try:
+        entries = read_json(manifest)["files"]
+        recorded = [entry.get("reference_outputs") or {} for entry in entries]
+        return {str(each[name]) for each in recorded if name in each}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return set()
 
 
 def _metadata(path: Path) -> Mapping[str, str]:
@@ -149,7 +174,7 @@ def _content(reference: Reference) -> dict[str, Any]:
                         "scale": each.largest,
                         "samples": None if each.sampling is None else asdict(each.sampling),
                     }
-                    for name, each in case.answers.items()
+                    for name, each in case.outputs.items()
                 },
             }
             for case in reference.cases
@@ -158,12 +183,12 @@ def _content(reference: Reference) -> dict[str, Any]:
 
 
 def _reference(content: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Reference:
-    """Plain data as reference outputs; any error of Python's where they are none."""
+    """Parse plain data as reference outputs; raises any of Python's errors if it is invalid."""
     limit = Limit(_number(content["limit"]["relative"]), _number(content["limit"]["snr_db"]))
-    if content["version"] != _VERSION or not 0 < len(content["cases"]) <= _MOST_CASES:
+    if content["version"] != _VERSION or not 0 < len(content["cases"]) <= _MAX_CASES:
         raise ValueError
     cases = tuple(_case(each, tensors) for each in content["cases"])
-    if sum(each.drawn for each in cases) > MOST_DRAWN or limit.relative <= 0:
+    if sum(each.drawn for each in cases) > MAX_DRAWN or limit.relative <= 0:
         raise ValueError
     if not isinstance(content["sha256"], str):
         raise ValueError
@@ -182,17 +207,17 @@ def _case(content: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Expe
         (each.shape, str(each.dtype)) == (recipes[key].shape, recipes[key].dtype)
         for key, each in stored.items()
     )
-    answers = {
+    outputs = {
         _name(each): _expected(output, tensors[f"output/{name}/{each}"])
         for each, output in content["outputs"].items()
     }
-    if not (fits and recipes and answers):
+    if not (fits and recipes and outputs):
         raise ValueError
     if rows is not None:
         (examples,) = {each.handed[0] for each in recipes.values()}
-        if not 0 < _whole(rows) <= examples or examples % rows:
+        if not 0 < _integer(rows) <= examples or examples % rows:
             raise ValueError
-    return ExpectedCase(name, recipes, answers, stored, rows)
+    return ExpectedCase(name, recipes, outputs, stored, rows)
 
 
 def _recipe(content: Mapping[str, Any]) -> Recipe:
@@ -203,42 +228,42 @@ def _recipe(content: Mapping[str, Any]) -> Recipe:
         raise ValueError
     if axes is not None and sorted(_shape(axes)) != list(range(len(shape))):
         raise ValueError
-    if reverse is not None and not 0 <= _whole(reverse) < len(shape):
+    if reverse is not None and not 0 <= _integer(reverse) < len(shape):
         raise ValueError
     dtype = np.dtype(content["dtype"])
     if content["dtype"] != dtype.name or dtype.kind not in "fiub":
         raise ValueError
-    if math.prod(shape) > MOST_DRAWN:
+    if math.prod(shape) > MAX_DRAWN:
         raise ValueError
     return Recipe(
         content["dtype"],
         shape,
         _draw(content["draw"], dtype),
-        None if width is None else Frame(width, _fitting(frame["inside"], dtype)),
+        None if width is None else Frame(width, _number_of_type(frame["inside"], dtype)),
         None if axes is None else tuple(axes),
         reverse,
     )
 
 
 def _draw(content: Mapping[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
-    """The numbers of a draw: whole ones of 32 bits, but for factors and values."""
+    """Parse the arguments of a draw: 32-bit integers, except for factors and values."""
     numbers = {key: value for key, value in content.items() if key != "kind"}
     if set(numbers) != _DRAWS[content["kind"]]:
         raise ValueError
     for key, value in numbers.items():
         if key == "factor":
-            _fitting(_LARGEST_NORMAL * abs(_number(value)), dtype)
+            _number_of_type(_LARGEST_NORMAL * abs(_number(value)), dtype)
         elif key == "value":
-            _fitting(value, dtype)
+            _number_of_type(value, dtype)
         elif key == "values":
             if not isinstance(value, list) or not value:
                 raise ValueError
             for each in value:
-                _fitting(each, dtype)
-        elif not 0 <= _whole(value) < _WORDS or (key == "count" and not value):
+                _number_of_type(each, dtype)
+        elif not 0 <= _integer(value) < _WORDS or (key == "count" and not value):
             raise ValueError
     if content["kind"] == "pixels":
-        _fitting(numbers["lowest"] + numbers["count"] - 1, dtype)
+        _number_of_type(numbers["lowest"] + numbers["count"] - 1, dtype)
     return dict(content)
 
 
@@ -257,33 +282,33 @@ def _expected(content: Mapping[str, Any], values: np.ndarray) -> Expected:
 
 
 def _sampling(content: Mapping[str, Any]) -> Sampling:
-    seed, count = _whole(content["seed"]), _whole(content["count"])
+    seed, count = _integer(content["seed"]), _integer(content["count"])
     if not 0 <= seed < _WORDS or count <= 0:
         raise ValueError
     return Sampling(seed, count)
 
 
 def _name(value: Any) -> str:
-    """A name, which ends up on terminals."""
-    if not (isinstance(value, str) and value.isprintable() and 0 < len(value) <= _MOST_LETTERS):
+    """Parse a name, which is printed on terminals."""
+    if not (isinstance(value, str) and value.isprintable() and 0 < len(value) <= _MAX_LETTERS):
         raise ValueError
     return value
 
 
 def _shape(sizes: Any) -> tuple[int, ...]:
-    if not isinstance(sizes, list) or not all(_whole(size) >= 0 for size in sizes):
+    if not isinstance(sizes, list) or not all(_integer(size) >= 0 for size in sizes):
         raise ValueError
     return tuple(sizes)
 
 
-def _whole(value: Any) -> int:
+def _integer(value: Any) -> int:
     if type(value) is not int:
         raise ValueError
     return value
 
 
-def _fitting(value: Any, dtype: np.dtype[Any]) -> float:
-    """A number that a type can hold."""
+def _number_of_type(value: Any, dtype: np.dtype[Any]) -> float:
+    """Parse a number that a type can represent."""
     number = _number(value)
     if dtype.kind == "f":
         least, most = float(np.finfo(dtype).min), float(np.finfo(dtype).max)
@@ -291,7 +316,7 @@ def _fitting(value: Any, dtype: np.dtype[Any]) -> float:
         least, most = 0.0, 1.0
     else:
         least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-    # As it is written: 2**63 - 1 rounds to a float that is too large for the type.
+    # Compares the number as written: as a float, 2**63 - 1 rounds to a value out of range.
     if not least <= value <= most:
         raise ValueError
     return number

@@ -70,7 +70,7 @@ SETTINGS = (
 
 
 @pytest.mark.parametrize(("name", "iou", "score", "per_class"), SETTINGS)
-def test_boxes_that_overlap_a_better_one_go(found, name, iou, score, per_class):
+def test_boxes_that_overlap_a_better_one_are_suppressed(found, name, iou, score, per_class):
     newer, answers = found
     for image in range(BATCH):
         threshold = -np.inf if newer else score
@@ -95,7 +95,7 @@ def test_the_settings_suppress_some_boxes_and_not_others():
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
-def test_numbers_are_rounded_to_integers_and_back(convert, dtype):
+def test_numbers_are_quantised_and_dequantised(convert, dtype):
     limits = np.iinfo(dtype)
     points = np.array([3, 0, 7], dtype)
 

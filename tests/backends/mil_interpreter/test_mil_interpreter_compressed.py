@@ -183,7 +183,7 @@ def weight_name(path, operator):
     return next(op.outputs[0].name for op in operations if op.type == operator)
 
 
-def test_vectors_of_a_palette_lie_along_their_axis():
+def test_vectors_of_a_palette_are_along_their_axis():
     indices = np.array([[[0, 0], [1, 0]], [[1, 1], [0, 0]]], np.uint8)
     lut = np.array([[1.0, 2, 3], [4, 5, 6]], np.float32).reshape(1, 1, 1, 2, 3)
     along_rows = lut_to_dense(indices, lut, np.array(1))

@@ -217,18 +217,18 @@ def traced(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_converted_function_answers_as_torch(name, converted):
+def test_a_converted_function_matches_torch(name, converted):
     converted.check(name)
     assert set(CASES[name].operators.split()) <= converted.operators
 
 
 @pytest.mark.parametrize("name", NEWER)
-def test_a_function_for_a_newer_system_answers_as_torch(name, newer):
+def test_a_function_for_a_newer_system_matches_torch(name, newer):
     newer.check(name)
     assert set(NEWER[name].operators.split()) <= newer.operators
 
 
 @pytest.mark.parametrize("name", TRACED)
-def test_a_traced_function_answers_as_torch(name, traced):
+def test_a_traced_function_matches_torch(name, traced):
     traced.check(name)
     assert set(TRACED[name].operators.split()) <= traced.operators

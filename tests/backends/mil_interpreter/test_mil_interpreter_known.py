@@ -83,7 +83,7 @@ def emitted_by_the_frontend(package: Path) -> set[str]:
     }
 
 
-def test_every_operator_that_the_frontend_emits_is_known_or_explained(registry):
+def test_every_operator_that_the_frontend_emits_is_supported_or_explained(registry):
     import coremltools
 
     emitted = emitted_by_the_frontend(Path(coremltools.__file__).parent)
@@ -92,17 +92,17 @@ def test_every_operator_that_the_frontend_emits_is_known_or_explained(registry):
     assert unknown - {"function"} == set()
 
 
-def test_every_operator_that_a_file_can_hold_is_known_or_explained(registry):
+def test_every_operator_that_a_file_can_hold_is_supported_or_explained(registry):
     assert set(registry.core_ops) - KNOWN - set(EXPLAINED) == set()
 
 
-def test_what_is_left_out_exists_and_is_unknown(registry):
+def test_explained_operators_exist_and_are_unsupported(registry):
     assert len(EXPLAINED) == len(set(EXPLAINED))
     assert set(EXPLAINED) <= set(registry.core_ops)
     assert set(EXPLAINED) & KNOWN == set()
 
 
-def test_every_parameter_of_every_version_of_an_operator_is_known(registry):
+def test_every_parameter_of_every_version_of_an_operator_is_supported(registry):
     differing = {}
     for name, operator in OPERATORS.items():
         versions = registry.core_ops[name].values()

@@ -95,14 +95,14 @@ def answers(path, image):
     return answer
 
 
-def test_float32_network_answers_as_torch(packages, network, image):
+def test_a_float32_network_matches_torch(packages, network, image):
     with torch.inference_mode():
         expected = network(image).numpy()
     actual = answers(packages / "FLOAT32.mlpackage", image)
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_float16_network_differs_by_no_more_than_its_storage(packages, network, image):
+def test_a_float16_network_differs_by_no_more_than_its_storage(packages, network, image):
     with torch.inference_mode():
         expected = network(image).numpy()
     actual = answers(packages / "FLOAT16.mlpackage", image)

@@ -290,5 +290,5 @@ def family(request, run_family):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_parameter_means_what_is_described(name, family):
+def test_a_parameter_has_its_documented_meaning(name, family):
     family.check(name)

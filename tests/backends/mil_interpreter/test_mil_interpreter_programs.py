@@ -61,7 +61,7 @@ def test_inputs_and_outputs_are_described(package):
     assert program.path == package
 
 
-def test_intermediate_values_can_be_kept(package):
+def test_intermediates_can_be_kept(package):
     results = MilProgram.load(package).run({"x": X}, keep=("conv", "x"))
     assert set(results) == {"out", "conv", "x"}
     expected = nn.functional.conv2d(torch.from_numpy(X), torch.from_numpy(WEIGHT))
@@ -281,20 +281,20 @@ def number_for_a_word(operations, block):
         (undefined, "uses 'nowhere' before it is defined"),
         (cycle, "uses 'out' before it is defined"),
         (defined_twice, "defines a value a second time"),
-        (unknown_output, "its output 'nowhere' is computed nowhere"),
+        (unknown_output, "no operation computes its output 'nowhere'"),
         (no_output, "has no output"),
         (lacking, "lacks parameter reps"),
         (empty_argument, "lacks parameter weight"),
         (two_arguments, "takes one x, not 2"),
         (swapped_weight, "not as declared"),
         (reshaped_weight, r"operator conv \(output 'conv'\) fails"),
-        (other_shape, r"gives shape \(1, 4, 8, 3\) where \(1, 4, 9, 3\) is declared"),
+        (other_shape, r"outputs shape \(1, 4, 8, 3\) where \(1, 4, 9, 3\) is declared"),
         (other_type, "where int32 is declared"),
         (zero_stride, r"has strides \[0, 1\]"),
         (absurd_stride, r"has strides \[65536, 1\]"),
         (absurd_copies, "absurd shape"),
         (word_for_a_tensor, "needs a tensor as x"),
-        (number_for_a_word, "needs a word as pad_type"),
+        (number_for_a_word, "needs a string as pad_type"),
     ],
 )
 def test_a_program_that_contradicts_itself_is_refused(change, message, edited):
@@ -357,7 +357,7 @@ def test_negative_indices_are_refused_since_ios17(convert):
 
     program = MilProgram.load(convert({"x": X, "indices": indices}, build))
     np.testing.assert_array_equal(program.run({"x": X, "indices": indices})["out"], X[:, [1, 0]])
-    with pytest.raises(InputError, match="picks an index outside 0 to 2"):
+    with pytest.raises(InputError, match="has an index outside 0 to 2"):
         program.run({"x": X, "indices": np.array([-1, 0])})
 
 
@@ -387,7 +387,7 @@ def test_a_missing_torch_is_named_with_its_extra(package, monkeypatch):
         MilProgram.load(package)
 
 
-def test_an_operator_of_any_name_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_operator_of_any_name_is_reported_on_one_line(tmp_path: Path) -> None:
     for error in (
         UnsupportedOperator(tmp_path, "\n\x12conv", "conv"),
         faulty(tmp_path, "\n\x12conv", "conv", "has no kernel"),

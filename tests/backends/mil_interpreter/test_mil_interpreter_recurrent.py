@@ -163,5 +163,5 @@ def test_a_layer_follows_its_formula(name, family):
     family.check(name)
 
 
-def test_a_gru_with_the_reset_behind_the_product_is_that_of_torch(newer):
+def test_a_gru_with_the_reset_after_the_matmul_matches_torch(newer):
     newer.check("gru_reset_after")

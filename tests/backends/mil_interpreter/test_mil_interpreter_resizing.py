@@ -64,7 +64,7 @@ def answers(path, **inputs):
     return MilProgram.load(path).run(inputs)
 
 
-def test_elements_lie_where_the_examples_say(convert):
+def test_elements_are_at_the_points_of_the_examples(convert):
     def build(mb, variables):
         for mode, size in EXAMPLES:
             options = {"sampling_mode": mode, "name": f"{mode}_{size}"}
@@ -80,7 +80,7 @@ def test_elements_lie_where_the_examples_say(convert):
             np.testing.assert_allclose(actual, expected, atol=1e-6, err_msg=mode + suffix)
 
 
-def test_the_nearest_element_is_the_one_beside_the_point(convert):
+def test_the_nearest_element_is_selected(convert):
     def build(mb, variables):
         options = {"interpolation_mode": "NEAREST_NEIGHBOR", "sampling_mode": "DEFAULT"}
         yield mb.resize(
@@ -92,7 +92,7 @@ def test_the_nearest_element_is_the_one_beside_the_point(convert):
 
 
 @pytest.mark.parametrize("factor", [1.3, 1.6, 2.6])
-def test_a_factor_that_may_mean_two_elements_is_refused(convert, factor):
+def test_an_ambiguous_factor_is_refused(convert, factor):
     x = np.zeros((1, 1, 1, 3), np.float32)
 
     def build(mb, variables):
@@ -104,7 +104,7 @@ def test_a_factor_that_may_mean_two_elements_is_refused(convert, factor):
         answers(convert({"x": x}, build), x=x)
 
 
-def test_halfway_between_two_elements_none_is_nearest(convert):
+def test_a_point_halfway_between_two_elements_is_refused(convert):
     def build(mb, variables):
         yield mb.resize(
             x=variables["x"],
@@ -119,7 +119,7 @@ def test_halfway_between_two_elements_none_is_nearest(convert):
 
 
 @pytest.mark.parametrize("opset", ["iOS16", "iOS17"])
-def test_boxes_are_cut_out_and_scaled(convert, opset):
+def test_boxes_are_cropped_and_resized(convert, opset):
     def build(mb, variables):
         for name, (box, size, options, _) in BOXES.items():
             box = np.array(box, np.float32)
@@ -138,7 +138,7 @@ def test_boxes_are_cut_out_and_scaled(convert, opset):
         np.testing.assert_allclose(found[name].ravel(), expected, rtol=1e-6, err_msg=name)
 
 
-def test_a_box_belongs_to_its_map(convert):
+def test_a_box_belongs_to_its_image(convert):
     boxes = np.array([[0, 0, 0, 0], [1, 1, 1, 1]], np.float32)
 
     def build(mb, variables):
@@ -152,7 +152,7 @@ def test_a_box_belongs_to_its_map(convert):
     assert found["in_order"].ravel().tolist() == [1, 106]
 
 
-def test_a_region_is_cut_out_of_every_map(convert):
+def test_a_region_is_cropped_from_every_image(convert):
     region = np.array([1, 1, 1, 1], np.float32).reshape(1, 1, 4, 1, 1)
 
     def build(mb, variables):
@@ -163,7 +163,7 @@ def test_a_region_is_cut_out_of_every_map(convert):
     assert found["y"].ravel().tolist() == [6, 106, 206]
 
 
-def test_points_beyond_the_map_find_its_padding(convert):
+def test_points_outside_the_feature_map_sample_its_padding(convert):
     def build(mb, variables):
         for index, (padding, value, coordinates, sampling, aligned, _) in enumerate(SAMPLES):
             yield mb.resample(

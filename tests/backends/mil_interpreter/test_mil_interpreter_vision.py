@@ -271,10 +271,10 @@ def traced(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_answers_as_torch(name, exported):
+def test_a_network_matches_torch(name, exported):
     exported.check(name)
 
 
 @pytest.mark.parametrize("name", TRACED)
-def test_a_traced_network_answers_as_torch(name, traced):
+def test_a_traced_network_matches_torch(name, traced):
     traced.check(name)

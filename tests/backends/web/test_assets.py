@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -116,7 +117,7 @@ def test_an_archive_that_is_missing_is_named(run, tmp_path: Path) -> None:
         ({"npm_config_registry": "https://a.test/"}, None, "https://a.test/"),
     ],
 )
-def test_the_registry_is_that_of_npm(
+def test_the_registry_comes_from_the_settings_of_npm(
     variables: dict[str, str],
     npmrc: str | None,
     expected: str | None,
@@ -130,7 +131,7 @@ def test_the_registry_is_that_of_npm(
     assert assets.registry() == (expected or "https://registry.npmjs.org/")
 
 
-def test_a_cache_that_lost_a_file_is_filled_again(
+def test_a_cache_with_a_missing_file_is_filled_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     packed = tmp_path / "packed.tgz"
@@ -149,7 +150,21 @@ def test_the_wheel_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert assets.find() == tmp_path / "wheel"
 
 
-def test_what_is_not_the_web_is_no_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_address_must_be_http(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", "file:///etc")
-    with pytest.raises(InputError, match="is no address of the web"):
+    with pytest.raises(InputError, match="is not an http address"):
         assets.fetch()
+
+
+def test_a_download_says_how_much_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = archive(monkeypatch)
+    monkeypatch.setattr(assets, "_PIECE", 1000)
+
+    class Answer(BytesIO):
+        headers: ClassVar = {"Content-Length": str(len(content))}
+
+    monkeypatch.setattr(assets.urllib.request, "urlopen", lambda *_, **__: Answer(content))
+    seen: list[tuple[int, int]] = []
+    assets.fetch(received=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (len(content), len(content))
+    assert [done for done, _ in seen[:-1]] == list(range(1000, len(content), 1000))

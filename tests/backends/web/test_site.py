@@ -54,7 +54,7 @@ def ask(
         return answer, answer.read()
 
 
-def test_what_is_listed_is_served_isolated_and_whole(port: int) -> None:
+def test_listed_resources_are_served_whole_and_isolated(port: int) -> None:
     for path, kind in (("/t/", "text/html"), ("/t/a.js", "text/javascript"), ("/t/m.onnx", "appl")):
         answer, _ = ask(port, path)
         assert answer.status == 200 and answer.headers["Content-Type"].startswith(kind)
@@ -63,7 +63,7 @@ def test_what_is_listed_is_served_isolated_and_whole(port: int) -> None:
     assert answer.status == 200 and content == CONTENT
 
 
-def test_head_says_the_length_and_sends_nothing(port: int) -> None:
+def test_head_sends_the_length_and_no_body(port: int) -> None:
     answer, content = ask(port, "/t/m.onnx", "HEAD")
     assert (answer.headers["Content-Length"], content) == (str(256 * 9000), b"")
     assert ask(port, "/none", "HEAD")[0].status == 404
@@ -81,16 +81,16 @@ def test_nothing_else_is_served(port: int, path: str) -> None:
     assert (answer.status, content.decode()) == (404, MISSING)
 
 
-def test_a_file_that_went_away_is_told(port: int) -> None:
+def test_a_deleted_file_is_reported(port: int) -> None:
     answer, content = ask(port, "/t/gone")
-    assert answer.status == 404 and b"has gone" in content
+    assert answer.status == 404 and b"was deleted" in content
 
 
 @pytest.mark.parametrize(
     "host", ["evil.test", "evil.test:80", "", "127.0.0.1.evil.test", "[x", "a b"]
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_a_name_of_another_site_is_refused(
+def test_a_foreign_host_name_is_refused(
     port: int, host: str, method: str, taken: list[bytes]
 ) -> None:
     path = "/t/result" if method == "POST" else "/t/"
@@ -99,11 +99,11 @@ def test_a_name_of_another_site_is_refused(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8000", "192.168.1.7:80", "[::1]:80"])
-def test_addresses_and_localhost_are_answered(port: int, host: str) -> None:
+def test_addresses_and_localhost_are_served(port: int, host: str) -> None:
     assert ask(port, "/t/", headers={"Host": host})[0].status == 200
 
 
-def test_one_path_takes_what_is_posted(port: int, taken: list[bytes]) -> None:
+def test_one_path_accepts_a_post(port: int, taken: list[bytes]) -> None:
     answer, content = ask(port, "/t/result", "POST", b"{}", {"Content-Type": "application/json"})
     assert (answer.status, content, taken) == (200, b"application/json", [b"{}"])
     assert ask(port, "/t/", "POST", b"{}")[0].status == 404
@@ -111,13 +111,15 @@ def test_one_path_takes_what_is_posted(port: int, taken: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("size", [1001, 40 << 20])
-def test_too_much_is_refused_in_words(port: int, taken: list[bytes], size: int) -> None:
+def test_an_oversized_body_is_refused_with_a_message(
+    port: int, taken: list[bytes], size: int
+) -> None:
     answer, content = ask(port, "/t/result", "POST", bytes(size))
-    assert answer.status == 413 and b"more than 1,000 bytes" in content and taken == []
+    assert answer.status == 413 and b"larger than 1,000 bytes" in content and taken == []
 
 
 @pytest.mark.parametrize("length", ["", "-1", "1e3", "٣", "9" * 30])
-def test_a_length_that_is_none_is_refused(port: int, length: str, taken: list[bytes]) -> None:
+def test_an_invalid_length_is_refused(port: int, length: str, taken: list[bytes]) -> None:
     with closing(socket.create_connection(("127.0.0.1", port), timeout=10)) as raw:
         raw.sendall(
             f"POST /t/result HTTP/1.1\r\nHost: [::1]\r\nContent-Length: {length}\r\n\r\n".encode()
@@ -128,11 +130,11 @@ def test_a_length_that_is_none_is_refused(port: int, length: str, taken: list[by
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"])
-def test_other_methods_are_not_known(port: int, method: str) -> None:
+def test_other_methods_are_not_supported(port: int, method: str) -> None:
     assert ask(port, "/t/", method)[0].status == 501
 
 
-def test_clients_that_stall_or_break_off_stop_nobody(port: int, taken: list[bytes]) -> None:
+def test_stalled_or_aborted_clients_do_not_block_others(port: int, taken: list[bytes]) -> None:
     held = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(20)]
     for number, raw in enumerate(held):
         raw.sendall(b"POST /t/result HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nab")
@@ -144,7 +146,7 @@ def test_clients_that_stall_or_break_off_stop_nobody(port: int, taken: list[byte
     assert taken == []
 
 
-def test_connections_beyond_the_most_are_closed_until_one_has_ended() -> None:
+def test_connections_beyond_the_limit_are_closed_until_one_ends() -> None:
     with serving(Site({"a.js": b"export {}"})) as port:
         held = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(64)]
         with pytest.raises((ConnectionError, http.client.HTTPException)):
@@ -161,7 +163,7 @@ def test_connections_beyond_the_most_are_closed_until_one_has_ended() -> None:
         assert status == 200
 
 
-def test_a_client_that_never_ends_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_never_ends_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes within the seconds of silence."""
     monkeypatch.setattr(sites, "_SECONDS_OF_A_REQUEST", 0.3)
     with (

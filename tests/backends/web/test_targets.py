@@ -9,8 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from slide_deploy.backends.base import Session, Target, untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, Session, Target, untimed
 from slide_deploy.backends.web import assets, browser, targets
 from slide_deploy.backends.web import session as session_module
 from slide_deploy.backends.web.targets import TARGETS
@@ -41,7 +40,7 @@ def path() -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
-def test_webassembly_answers_as_the_file_does_elsewhere(path: Path, threads: int) -> None:
+def test_webassembly_outputs_match_those_of_other_runtimes(path: Path, threads: int) -> None:
     session = opened(WASM, path, threads=threads, batch=2)
     assert session.facts["threads"] == str(threads)
     assert session.facts["cross-origin isolated"] == "yes"
@@ -56,7 +55,7 @@ def test_webassembly_answers_as_the_file_does_elsewhere(path: Path, threads: int
 
 
 @pytest.mark.slow
-def test_the_clock_is_what_the_page_has_timed(path: Path) -> None:
+def test_the_clock_is_the_time_that_the_page_measured(path: Path) -> None:
     """It stands still but for calls, and one call takes what the page says."""
     session = opened(WASM, path)
     stream = session.new_stream()
@@ -74,13 +73,13 @@ def test_the_clock_is_what_the_page_has_timed(path: Path) -> None:
     assert session.clock() == before
 
 
-def test_a_target_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_target_reports_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assets, "find", lambda: None)
     found = WASM.find()
     assert (not found.present and "slide-deploy web fetch" in found.detail) or browser.missing()
     monkeypatch.setattr(browser, "find_browser", lambda: None)
     found = WASM.find()
-    assert not found.present and "no browser of Chromium's kind" in found.detail
+    assert not found.present and "no Chromium-based browser" in found.detail
     monkeypatch.setattr(browser, "find_spec", lambda name: None)
     found = WASM.find()
     assert not found.present and "pip install 'slide-deploy[web]'" in found.detail
@@ -94,11 +93,11 @@ def test_a_target_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("model.tflite", {}, "give one that ends in .onnx"),
         ("model.onnx", {"precision": "float16"}, "export the file in that precision"),
-        ("model.onnx", {"streams": 2}, "give --streams 1"),
+        ("model.onnx", {"streams": 2}, "use --streams 1"),
         ("model.onnx", {"options": {"a": "b"}}, "web:wasm has no option a"),
     ],
 )
-def test_what_no_page_can_do_is_refused_before_a_browser_starts(
+def test_an_unsupported_configuration_is_refused_before_a_browser_starts(
     name: str, settings: dict[str, object], words: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_bytes(b"not looked at")
@@ -107,7 +106,7 @@ def test_what_no_page_can_do_is_refused_before_a_browser_starts(
 
 
 @pytest.mark.slow
-def test_a_damaged_file_and_a_missing_device_are_one_sentence(tmp_path: Path, path: Path) -> None:
+def test_a_damaged_file_or_a_missing_device_is_one_sentence(tmp_path: Path, path: Path) -> None:
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError, match=r"damaged\.onnx does not load on web:wasm"):
@@ -127,7 +126,7 @@ def test_a_driven_page_is_served_under_a_token_only(
         def __init__(self, address: str, device: str) -> None:
             addresses.append(address)
 
-        def ask(self, command: str, wanted: dict[str, str]) -> None:
+        def send(self, command: str, wanted: dict[str, str]) -> None:
             for address in (addresses[-1], wanted["model"]):
                 parts = urlsplit(address)
                 _, token, rest = parts.path.split("/", 2)

@@ -37,7 +37,7 @@ def a_run(auto: float, **forms: float) -> Run:
     [(1.6, 1.6, "too slow"), (1.04, 1.04, "reached"), (0.9, 0.9, "reached")],
 )
 def test_the_chosen_form_is_held_against_the_fastest(auto, ratio, verdict) -> None:
-    (found,) = standings("digits", a_run(auto, flat=1.2, depthwise=1.0, dual=1.1))
+    (found,) = standings("digits", a_run(auto, flat=1.2, depthwise=1.0, running=1.1))
     assert (found.network, found.target, found.best) == ("digits", "onnxruntime:cpu", "depthwise")
     assert found.ratio.value == pytest.approx(ratio)
     assert found.seconds == pytest.approx(auto / 1e3)

@@ -87,6 +87,7 @@ def test_what_a_file_may_lose(
     assert len(found) == bool(sentence) and sentence in "".join(found)
 
 
+@pytest.mark.slow
 def test_the_page_has_a_row_for_each_file(tmp_path: Path, capsys) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{command.GeneratedPage(page, command.COMMAND).begin}\n"

@@ -81,5 +81,5 @@ def write_reference(path: Path, truth: Path | None = None, samples: int | None =
         "cases": cases,
     }
     beside = path.with_name(path.name + SUFFIX)
-    save_file(tensors, beside, {"slide_deploy.verification.trained_outputs": json.dumps(record)})
+    save_file(tensors, beside, {"slide_deploy.reference": json.dumps(record)})
     return beside

@@ -159,7 +159,7 @@ def test_modules_stand_behind_what_they_import() -> None:
         assert "\nimport " not in text and "\nexport " not in text
     with pytest.raises(ValueError, match=r"main\.js imports .*, which come after it"):
         joined(("main.js", *FACE[:-1]))
-    assert Path(script("clock.js")).is_file()
+    assert Path(script("timing.js")).is_file()
 
 
 @pytest.mark.parametrize(

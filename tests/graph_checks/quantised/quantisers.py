@@ -199,20 +199,22 @@ def in_coreml(change: Callable[[Any, Any], Any]) -> Quantise:
     return quantise
 
 
-def linear(**options: Any) -> Callable[[Any, Any], Any]:
+def linear(least: int = 64, **options: Any) -> Callable[[Any, Any], Any]:
+    """Weights of this many numbers and more on a linear scale."""
     return lambda optimize, model: optimize.linear_quantize_weights(
         model,
         optimize.OptimizationConfig(
-            optimize.OpLinearQuantizerConfig(weight_threshold=64, **options)
+            optimize.OpLinearQuantizerConfig(weight_threshold=least, **options)
         ),
     )
 
 
-def palettes(bits: int) -> Callable[[Any, Any], Any]:
+def palettes(bits: int, least: int = 64) -> Callable[[Any, Any], Any]:
+    """Weights of this many numbers and more as palettes."""
     return lambda optimize, model: optimize.palettize_weights(
         model,
         optimize.OptimizationConfig(
-            optimize.OpPalettizerConfig(mode="uniform", nbits=bits, weight_threshold=64)
+            optimize.OpPalettizerConfig(mode="uniform", nbits=bits, weight_threshold=least)
         ),
     )
 

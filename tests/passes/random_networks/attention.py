@@ -1,4 +1,4 @@
-"""Attention at random: packed or apart, with tables and masks, in windows, and slide attention."""
+"""Random attention: packed or separate, with tables and masks, in windows, and slide attention."""
 
 import math
 
@@ -106,7 +106,7 @@ def heads_of(b: Builder, x: Value) -> int:
 
 
 def attention(b: Builder, x: Value) -> Value:
-    """Attention over all tokens, with what stands before and behind it in a transformer."""
+    """Attention over all tokens, with the layers around it in a transformer."""
     heads, positions = heads_of(b, x), x.example.shape[1]
     if positions > MOST_POSITIONS:
         return x
@@ -139,7 +139,7 @@ def attention(b: Builder, x: Value) -> Value:
 
 
 class Windows(nn.Module):
-    """A shifted window attention of maps whose channels stand last."""
+    """Shifted window attention on channels-last feature maps."""
 
     def __init__(self, inner: WindowAttention, shift: int, mask: Tensor | None, rank: int) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ def windows(b: Builder, x: Value) -> Value:
 
 
 class _First(nn.Module):
-    """The map out of what slide attention gives."""
+    """Takes the feature map from the outputs of slide attention."""
 
     def __init__(self, attention: nn.Module) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class _First(nn.Module):
 
 
 def slide_attention(b: Builder, x: Value) -> Value:
-    """A folded slide attention in any of its forms, of a map or of tokens."""
+    """A folded slide attention in any form, on a feature map or on tokens."""
     if x.layout == "last" or x.dims != 2 or not b.fits(x.example.numel() * 9):
         return x
     tokens = x.layout == "tokens"
@@ -208,7 +208,7 @@ def slide_attention(b: Builder, x: Value) -> Value:
     )
     layout, resolution = ("tokens", tuple(x.grid)) if tokens else ("nchw", None)
     layer = b.trained(FoldedSlideAttention(config, layout, resolution))
-    # One kernel for all heads, as trained models have it and flat needs it.
+    # One kernel for all heads, as in trained models and as flat requires.
     for tensor in (layer.key_conv.weight, layer.value_conv.weight, layer.value_conv.bias):
         heads = tensor.view(config.num_heads, -1)
         heads.copy_(heads[:1].clone().expand_as(heads))

@@ -1,4 +1,4 @@
-"""What networks are made of, and what looks like it: several operators that passes may look for."""
+"""Typical blocks of networks, and blocks that only resemble them."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ Part = Callable[[Builder, Value], Value]
 
 
 def branch(b: Builder, x: Value, out: int, stride: int, groups: int) -> Value:
-    """One branch of a block: a convolution of any size that keeps the map, or none at all."""
+    """One branch of a block: nothing, or a convolution of any size that keeps the shape."""
     kinds = ["square", "point", "row", "dilated", "chain", "grouped"]
     if out == x.channels and stride == 1:
         kinds += ["identity", "identity", *(["pool"] if min(x.grid) > 2 else [])]
@@ -50,7 +50,7 @@ def branch(b: Builder, x: Value, out: int, stride: int, groups: int) -> Value:
 
 
 def parallel_branches(b: Builder, x: Value) -> Value:
-    """A sum of convolutions of the same value, or of what looks alike."""
+    """A sum of convolutions of the same value, or of similar values."""
     out = x.channels if b.chance(0.6) else b.choose((4, 8))
     stride = b.choose((1, 1, 1, 2))
     groups = b.choose((1, 1, x.channels))
@@ -67,7 +67,7 @@ def parallel_branches(b: Builder, x: Value) -> Value:
 
 
 def normalised_projections(b: Builder, x: Value) -> Value:
-    """A normalisation with one projection behind it, or several, or another reader."""
+    """A normalisation that one or several projections read, or another operator."""
     normal = parts.layer_norm(b, x) if not b.chance(0.1) else parts.rms_norm(b, x)
     out = b.choose((x.channels, 8, 4))
     found = [parts.linear(b, normal, out) for _ in range(b.choose((1, 1, 2, 3)))]
@@ -80,7 +80,7 @@ def normalised_projections(b: Builder, x: Value) -> Value:
 
 
 def multilayer(b: Builder, x: Value) -> Value:
-    """Two projections with an activation between them, around which tokens are carried."""
+    """Two projections with an activation in between, and a residual connection."""
     value = parts.layer_norm(b, x) if b.chance(0.7) else x
     value = parts.activation(b, parts.linear(b, value, b.choose((8, 16))))
     value = parts.linear(b, value, x.channels)
@@ -92,7 +92,7 @@ def multilayer(b: Builder, x: Value) -> Value:
 
 
 def read_in_part(b: Builder, x: Value) -> Value:
-    """Two projections, of which a classifier reads the first positions or the last."""
+    """Two projections; a classifier reads the first or the last positions."""
     return parts.few_positions(b, multilayer(b, x))
 
 
@@ -107,7 +107,7 @@ def convolution_and_norm(b: Builder, x: Value) -> Value:
 
 
 def pooled(b: Builder, x: Value) -> Value:
-    """A pooling as most networks have it: to one position, or of cells beside one another."""
+    """A typical pooling: to one position, or over adjacent cells."""
     if min(x.grid) < 2 or b.chance(0.3):
         return b.apply(parts.ADAPTIVE[x.dims](1), x)
     if b.chance(0.3):
@@ -117,7 +117,7 @@ def pooled(b: Builder, x: Value) -> Value:
 
 
 def tokens_between_convolutions(b: Builder, x: Value) -> Value:
-    """A stretch of channels last between two convolutions, as in ConvNeXt and FastViT."""
+    """Channels-last operators between two convolutions, as in ConvNeXt and FastViT."""
     if b.chance(0.7):
         x = parts.convolution(b, x)
     value = parts.to_last(b, x) if b.chance(0.6) else parts.to_tokens(b, x)
@@ -136,7 +136,7 @@ def tokens_between_convolutions(b: Builder, x: Value) -> Value:
 
 
 def patch_merging(b: Builder, x: Value) -> Value:
-    """The four pixels of a cell side by side, normalised and projected, as Swin has it."""
+    """The four pixels of a cell, concatenated, normalised and projected, as in Swin."""
     if x.dims != 2 or any(size % 2 for size in x.grid) or x.channels > 8:
         return x
     order = b.choose(((0, 0, 1, 0, 0, 1, 1, 1), (0, 0, 0, 1, 1, 0, 1, 1)))
@@ -153,12 +153,12 @@ def patch_merging(b: Builder, x: Value) -> Value:
 
 
 def patch_merging_of_maps(b: Builder, x: Value) -> Value:
-    """The same behind a transpose."""
+    """Patch merging behind a transpose."""
     return patch_merging(b, parts.to_last(b, x))
 
 
 def patches(b: Builder, x: Value) -> Value:
-    """A convolution of cells beside one another, to normalised tokens."""
+    """A convolution over adjacent cells, to normalised tokens."""
     if min(x.grid) < 2:
         return x
     layer = parts.CONVOLUTIONS[x.dims](x.channels, 8, 2, stride=2, bias=not b.chance(0.3))
@@ -171,7 +171,7 @@ def patches(b: Builder, x: Value) -> Value:
 
 
 def again(b: Builder, x: Value) -> Value:
-    """The same layer twice: of the same value, or one after the other."""
+    """The same layer twice: on the same value, or one after the other."""
     layer: nn.Module
     if x.layout == "first":
         layer = parts.CONVOLUTIONS[x.dims](x.channels, x.channels, 3, padding=1)
@@ -186,7 +186,7 @@ def again(b: Builder, x: Value) -> Value:
 
 
 def factors(b: Builder, x: Value) -> Value:
-    """A projection, a factor and perhaps another constant behind it."""
+    """A projection, a factor, and perhaps another constant behind it."""
     value = parts.linear(b, x)
     kind = b.choose(("number", "channels", "positions"))
     if kind == "number":

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 T = TypeVar("T")
 Function = Callable[..., Tensor]
-# Of the examples of all values: what grows beyond it is not grown further.
+# Largest number of elements of an example value; larger values are not extended.
 MOST_NUMBERS = 6000
 
 
@@ -50,19 +50,19 @@ class RandomNetwork(nn.Module):
 
     Args:
         steps: a function, the values that it reads and what to call it, each.
-        answers: which values the network gives.
+        outputs: which values the network gives.
         example: its input.
     """
 
     def __init__(
         self,
         steps: Sequence[tuple[Function, tuple[int, ...], str]],
-        answers: tuple[int, ...],
+        outputs: tuple[int, ...],
         example: Tensor,
     ) -> None:
         super().__init__()
         self.steps = tuple(steps)
-        self.answers = answers
+        self.outputs = outputs
         self.example = example
         found = dict.fromkeys(step[0] for step in steps if isinstance(step[0], nn.Module))
         self.layers = nn.ModuleList(found)
@@ -72,13 +72,13 @@ class RandomNetwork(nn.Module):
         values = [x]
         for function, reads, _ in self.steps:
             values.append(function(*(values[place] for place in reads)))
-        return tuple(values[place] for place in self.answers)
+        return tuple(values[place] for place in self.outputs)
 
     def __repr__(self) -> str:
         lines = [f"v0 = input {tuple(self.example.shape)}"]
         for place, (_, reads, text) in enumerate(self.steps, start=1):
             lines.append(f"v{place} = {text} of {', '.join(f'v{each}' for each in reads)}")
-        lines.append(f"answers {', '.join(f'v{each}' for each in self.answers)}")
+        lines.append(f"outputs {', '.join(f'v{each}' for each in self.outputs)}")
         return "\n".join(("", *lines))
 
 
@@ -106,7 +106,7 @@ class Builder:
         return self._choices.randint(low, high)
 
     def chance(self, share: float = 0.5) -> bool:
-        """Whether something happens that happens in this share of the cases."""
+        """Whether an event with the given probability happens."""
         return self._choices.random() < share
 
     def normal(self, *shape: int, scale: float = 1.0) -> Tensor:
@@ -155,7 +155,7 @@ class Builder:
         return self.values[-1]
 
     def fits(self, numbers: int) -> bool:
-        """Whether a value of so many numbers is not too large to be computed with."""
+        """Whether a value of this many numbers is small enough to compute with."""
         return numbers <= MOST_NUMBERS
 
     def like(self, value: Value) -> list[Value]:
@@ -167,7 +167,7 @@ class Builder:
         ]
         return sorted(alike, key=lambda each: each.place == value.place)
 
-    def network(self, answers: Sequence[Value]) -> RandomNetwork:
-        """What was built."""
-        places = tuple(each.place for each in answers)
+    def network(self, outputs: Sequence[Value]) -> RandomNetwork:
+        """The network that was built."""
+        places = tuple(each.place for each in outputs)
         return RandomNetwork(self._steps, places, self.values[0].example)

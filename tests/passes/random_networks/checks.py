@@ -1,4 +1,4 @@
-"""What every pass must leave as it was, whatever the program."""
+"""Check what every pass must preserve in any program."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,24 +17,24 @@ from slide_deploy.program.traced import call, user_outputs
 from slide_deploy.program.tracing import open_dimensions, traced
 from tests.passes.random_networks.builder import RandomNetwork
 
-# Of the largest value. A sum of some hundred products in another order is off by some 1e-15 in
-# float64, and a normalisation of values that are nearly alike makes an error some hundred times as
-# large. A weight that is off by rounding to float32 makes one of 1e-8.
+# Relative to the largest value. In float64, summing a hundred products in another order costs about
+# 1e-15, and a normalisation of almost equal values amplifies that a few hundred times. Rounding one
+# weight to float32 costs 1e-8.
 LIMIT = 1e-11
 
 
 @dataclass(frozen=True)
 class Source:
-    """A traced program with its answers, and all that no pass may change in it.
+    """A traced program with its outputs, and everything that no pass may change in it.
 
     Attributes:
-        program: as it was traced.
-        inputs: tensors for its input, one or two.
-        wanted: the answers to each.
-        cleaned: a copy without what nobody reads.
+        program: the traced program.
+        inputs: one or two tensors for its input.
+        wanted: the outputs for each.
+        cleaned: a copy without dead code.
         weights: copies of all tensors, by name.
-        text: of the program.
-        cleaned_text: of ``cleaned``.
+        text: text of the program.
+        cleaned_text: text of ``cleaned``.
     """
 
     program: ExportedProgram
@@ -47,27 +47,27 @@ class Source:
 
 
 def traced_network(network: RandomNetwork, is_open: bool) -> ExportedProgram:
-    """The program of a network, as the project traces it.
+    """Trace a network as the project does.
 
     Args:
-        network: in float64.
+        network: the network in float64.
         is_open: whether its batch is open.
     """
     taken = Input("x", network.example.numpy(), {0: BATCH_NAME} if is_open else {})
-    outputs = tuple(f"answer_{number}" for number in range(len(network.answers)))
+    outputs = tuple(f"output_{number}" for number in range(len(network.outputs)))
     call = NetworkCall.of_one_tensor(len(outputs))
     deployable = Deployable(network, (taken,), outputs, call, Origin("random", "random", "", ""))
     return traced(deployable, open_dimensions(deployable))
 
 
 def source_of(network: RandomNetwork, is_open: bool) -> Source:
-    """A network traced, with its answers to one input, or to two of other batches."""
+    """Trace a network and compute its outputs for one input, or for two batch sizes."""
     program = traced_network(network, is_open)
     inputs = [network.example]
     if is_open:
         inputs.append(torch.cat((network.example.flip(0), network.example[:1] * 0.5)))
-    wanted = tuple(answers(program, each) for each in inputs)
-    # Of the trace as well, or no pass would be held against the network.
+    wanted = tuple(outputs_of(program, each) for each in inputs)
+    # Tracing is checked as well, or no pass would be compared with the network itself.
     with torch.no_grad():
         hold(wanted[0], network(inputs[0]), "tracing")
     cleaned = duplicate(program)
@@ -79,7 +79,7 @@ def source_of(network: RandomNetwork, is_open: bool) -> Source:
 
 
 def held(program: ExportedProgram) -> dict[str, Tensor]:
-    """Every tensor that a program holds, by name."""
+    """Every tensor of a program, by name."""
     constants = program.constants.items()
     return dict(program.state_dict) | {
         name: each for name, each in constants if isinstance(each, Tensor)
@@ -87,14 +87,14 @@ def held(program: ExportedProgram) -> dict[str, Tensor]:
 
 
 def text(program: ExportedProgram) -> str:
-    """The operators and their arguments, inputs and answers."""
+    """The operators and their arguments, inputs and outputs, as text."""
     signature = program.graph_signature
     lines = [node.format_node() or "" for node in program.graph.nodes]
     return "\n".join((*lines, str(signature.input_specs), str(signature.output_specs)))
 
 
-def answers(program: ExportedProgram, x: Tensor) -> tuple[Tensor, ...]:
-    """What a program computes; its graph is run as it stands."""
+def outputs_of(program: ExportedProgram, x: Tensor) -> tuple[Tensor, ...]:
+    """Run the graph of a program in its current state."""
     tensors = held(program)
     given = [
         x if spec.target is None else tensors[spec.target]
@@ -105,22 +105,22 @@ def answers(program: ExportedProgram, x: Tensor) -> tuple[Tensor, ...]:
 
 
 def hold(found: Sequence[Tensor], wanted: Sequence[Tensor], what: str) -> float:
-    """Compare answers; gives the largest difference, of the largest value where that exceeds 1."""
-    assert len(found) == len(wanted), f"{what}: {len(found)} answers in place of {len(wanted)}"
+    """Compare outputs; returns the largest difference, relative to the largest value above 1."""
+    assert len(found) == len(wanted), f"{what}: {len(found)} outputs in place of {len(wanted)}"
     worst = 0.0
     for place, (ours, theirs) in enumerate(zip(found, wanted, strict=True)):
-        assert ours.shape == theirs.shape, f"{what}: answer {place} is {tuple(ours.shape)}"
-        assert ours.dtype == theirs.dtype, f"{what}: answer {place} is {ours.dtype}"
+        assert ours.shape == theirs.shape, f"{what}: output {place} is {tuple(ours.shape)}"
+        assert ours.dtype == theirs.dtype, f"{what}: output {place} is {ours.dtype}"
         scale = max(1.0, float(theirs.abs().max()))
         error = float((ours - theirs).abs().max()) / scale
-        assert error <= LIMIT, f"{what}: answer {place} is off by {error:.1e}"
+        assert error <= LIMIT, f"{what}: output {place} is off by {error:.1e}"
         worst = max(worst, error)
     return worst
 
 
-# parallel_branches decides once for all branches what pays: what it made may be merged further.
+# parallel_branches decides only once which branches to merge: a second run may merge its results.
 GOES_ON = frozenset({"parallel_branches"})
-# Operators that a pass never makes more of; all of them where it says nothing.
+# Operators whose number a pass never increases; an empty tuple stands for all operators.
 NEVER_MORE = {
     "parallel_branches": ("conv1d", "conv2d", "conv3d"),
     "constants": (),
@@ -129,10 +129,10 @@ NEVER_MORE = {
 
 
 def hold_each_alone(source: Source, passes: Sequence[str]) -> set[str]:
-    """Run each pass alone, and once more if it changed something: then nothing is left to do.
+    """Run each pass alone, and run it again if it changed something: the second run must not.
 
-    Gives the names of those that changed something. One that changed nothing left the program as
-    it was, which is held: the next one takes the same copy.
+    Returns the names of the passes that changed something. A pass without changes must leave the
+    program as it was, so the next pass reuses the same copy.
     """
     fired = set()
     editor = Editor(duplicate(source.cleaned))
@@ -160,7 +160,7 @@ def hold_each_alone(source: Source, passes: Sequence[str]) -> set[str]:
 
 
 def state(program: ExportedProgram) -> list[object]:
-    """What a program is at the moment; it is equal as long as nobody changes the program."""
+    """A snapshot that is equal as long as the program does not change."""
     signature = program.graph_signature
     nodes = [(node, node.target, node.args, node.kwargs) for node in program.graph.nodes]
     weights = [(name, id(tensor), tensor._version) for name, tensor in held(program).items()]
@@ -168,23 +168,23 @@ def state(program: ExportedProgram) -> list[object]:
 
 
 def hold_all_together(source: Source, passes: Sequence[str]) -> set[str]:
-    """Run passes one after the other, twice; gives the names of those that changed something.
+    """Run passes one after the other, twice; returns the names of those that changed something.
 
-    The second time an early pass may find what a later one made: a bias that is added apart and
-    then meets another constant, projections on maps that stand one behind the other, or the 1 that
-    absorbed_biases lets a normalisation add. So what is held of a second run is the answers.
+    In the second run an early pass may match the result of a later one: a separate bias that meets
+    another constant, successive projections in NCHW, or the 1 that absorbed_biases adds to a
+    normalisation. So the second run is only required to keep the outputs.
     """
     program, reports = run_passes(source.program, passes)
     what = " + ".join(passes)
     hold_rewritten(source, program, reports, what)
     again, _ = run_passes(program, passes)
     for x, wanted in zip(source.inputs, source.wanted, strict=True):
-        hold(answers(again, x), wanted, f"{what}, a second time,")
+        hold(outputs_of(again, x), wanted, f"{what}, a second time,")
     return {report.name for report in reports if report.changes}
 
 
 def operators(program: ExportedProgram, kinds: Sequence[str] = ()) -> int:
-    """How many operators a program has: of some kinds, or all."""
+    """Count the operators of some kinds, or all operators."""
     names = (found.name for node in program.graph.nodes if (found := call(node)) is not None)
     return sum(not kinds or name in kinds for name in names)
 
@@ -192,7 +192,7 @@ def operators(program: ExportedProgram, kinds: Sequence[str] = ()) -> int:
 def hold_rewritten(
     source: Source, program: ExportedProgram, reports: Sequence[PassReport], what: str
 ) -> None:
-    """Everything that must be true of a program after passes."""
+    """Check everything that must hold for a program after passes."""
     hold_reports(reports, what)
     changed = any(report.changes for report in reports)
     is_other = text(program) != source.cleaned_text
@@ -204,12 +204,12 @@ def hold_rewritten(
     shapes = [str(tuple(each.shape)) for each in user_outputs(program)]
     assert shapes == [str(tuple(each.shape)) for each in user_outputs(source.program)], what
     for x, wanted in zip(source.inputs, source.wanted, strict=True):
-        hold(answers(program, x), wanted, what)
+        hold(outputs_of(program, x), wanted, what)
     hold_untouched(source, what)
 
 
 def hold_reports(reports: Sequence[PassReport], what: str) -> None:
-    """What passes say can be read, and no error that they measured is more than rounding."""
+    """Check that reports are complete and that no measured error exceeds rounding."""
     for report in reports:
         for change in report.changes:
             assert change.layer and change.what
@@ -218,7 +218,7 @@ def hold_reports(reports: Sequence[PassReport], what: str) -> None:
 
 
 def hold_untouched(source: Source, what: str) -> None:
-    """The program that the passes were given is what it was, its weights included."""
+    """Check that the original program and its weights are unchanged."""
     assert text(source.program) == source.text, f"{what} changed the program that it was given"
     now = held(source.program)
     assert now.keys() == source.weights.keys(), what

@@ -1,4 +1,4 @@
-"""Every pass that there is, whether a format names it or not."""
+"""List every pass, whether a format uses it or not."""
 
 import pkgutil
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Single operators at random: each takes a value and gives another one."""
+"""Random single operators: each maps a value to another one."""
 
 import math
 from dataclasses import replace
@@ -65,7 +65,7 @@ def convolution(b: Builder, x: Value) -> Value:
 
 
 def pointwise(b: Builder, x: Value, out: int | None = None) -> Value:
-    """A convolution of one position."""
+    """A 1x1 convolution."""
     out = any_channels(b, x) if out is None else out
     layer = CONVOLUTIONS[x.dims](x.channels, out, 1, bias=not b.chance(0.4))
     return b.apply(b.trained(layer), x)
@@ -95,7 +95,7 @@ def group_norm(b: Builder, x: Value) -> Value:
 
 
 def layer_norm(b: Builder, x: Value) -> Value:
-    """A normalisation over channels that stand last, or over more axes."""
+    """A normalisation over the last axis, or over more axes."""
     shape = x.example.shape[-2:] if b.chance(0.1) else x.example.shape[-1:]
     kind = b.choose(("full", "full", "full", "no bias", "plain"))
     layer = nn.LayerNorm(
@@ -113,18 +113,18 @@ def rms_norm(b: Builder, x: Value) -> Value:
 
 
 def linear(b: Builder, x: Value, out: int | None = None) -> Value:
-    """A projection of the channels that stand last."""
+    """A projection of the last axis."""
     out = any_channels(b, x) if out is None else out
     return b.apply(b.trained(nn.Linear(x.channels, out, bias=not b.chance(0.3))), x)
 
 
 def matrix_product(b: Builder, x: Value) -> Value:
-    """A projection written as a product with a constant, and perhaps a sum."""
+    """A projection written as a matmul with a constant, and perhaps an addition."""
     weight = b.normal(x.channels, any_channels(b, x), scale=0.4)
-    return b.apply(f"product with {tuple(weight.shape)}", _Product(weight), x)
+    return b.apply(f"product with {tuple(weight.shape)}", _Matmul(weight), x)
 
 
-class _Product(nn.Module):
+class _Matmul(nn.Module):
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.register_buffer("weight", weight)
@@ -134,7 +134,7 @@ class _Product(nn.Module):
 
 
 class WithConstant(nn.Module):
-    """An operator of a value and a constant, which stands left or right and may be computed."""
+    """An operator with a constant operand on either side, which may be computed."""
 
     def __init__(self, operator, constant: Tensor, is_left: bool, computed: bool = False) -> None:
         super().__init__()
@@ -241,7 +241,7 @@ def squeeze_and_excite(b: Builder, x: Value) -> Value:
 
 
 def pad(b: Builder, x: Value) -> Value:
-    """Positions, and rarely channels, more at the ends; rarely fewer."""
+    """Padding of positions and rarely of channels; rarely cropping."""
     sizes = [0, 0] * x.example.dim()
     for axis in space(x):
         place = 2 * (x.example.dim() - 1 - axis)
@@ -277,7 +277,7 @@ def swap_halves(b: Builder, x: Value) -> Value:
 
 
 def gate(b: Builder, x: Value) -> Value:
-    """The one half of the channels times the other."""
+    """One half of the channels times the other."""
     axis, half = channel_axis(x), x.channels // 2
     if x.channels % 2:
         return x
@@ -300,7 +300,7 @@ def slice_positions(b: Builder, x: Value) -> Value:
 
 
 def few_positions(b: Builder, x: Value) -> Value:
-    """The first or the last positions of some axis, of what may be much."""
+    """The first or the last positions of an axis, possibly behind expensive operators."""
     axis = b.choose(space(x))
     size = x.example.shape[axis]
     if size < 2:
@@ -426,7 +426,7 @@ def to_tokens(b: Builder, x: Value) -> Value:
 
 
 def unflatten(b: Builder, x: Value) -> Value:
-    """Tokens as a map: of the sizes that they come from, rarely of others."""
+    """Tokens reshaped to a feature map: usually of their original size, rarely of another."""
     if b.chance(0.15):
         flat = (1,) * (x.dims - 1) + (math.prod(x.grid),)
         return unflatten_alike(b, replace(x, grid=b.choose((x.grid[::-1], flat))))
@@ -462,18 +462,18 @@ def tokens_to_last(b: Builder, x: Value) -> Value:
 
 
 def there_and_back(b: Builder, x: Value) -> Value:
-    """Two transposes of which the one undoes the other."""
+    """Two transposes that cancel."""
     return b.apply("transposed twice", lambda x: x.transpose(1, 2).contiguous().transpose(1, 2), x)
 
 
 def mean_token(b: Builder, x: Value) -> Value:
-    """Every position beside the mean of all."""
+    """Every position concatenated with the mean of all."""
     mean = b.apply("mean over positions", lambda x: x.mean(1, keepdim=True), x, grid=(1,))
     return b.apply("sub", torch.sub, x, mean)
 
 
 def twins(b: Builder, x: Value) -> Value:
-    """Two layers of the same numbers, of the same value."""
+    """Two layers with equal weights, on the same value."""
     kind = nn.Linear if x.layout != "first" else CONVOLUTIONS[x.dims]
     sizes = (x.channels, x.channels) if kind is nn.Linear else (x.channels, x.channels, 1)
     one, two = (b.trained(kind(*sizes)) for _ in range(2))
@@ -482,7 +482,7 @@ def twins(b: Builder, x: Value) -> Value:
 
 
 def nothing(b: Builder, x: Value) -> Value:
-    """A branch that changes nothing: times zero, times one, a value that nobody reads, twins."""
+    """A branch that changes nothing: times zero, times one, an unread value, a duplicate."""
     kind = b.choose(("zero", "unread", "one", "twins"))
     if kind == "twins":
         return twins(b, x)

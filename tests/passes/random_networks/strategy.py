@@ -1,4 +1,4 @@
-"""Random networks as hypothesis draws them."""
+"""Draw random networks with hypothesis."""
 
 from random import Random
 
@@ -8,8 +8,8 @@ from tests.passes.random_networks import attention, blocks, parts
 from tests.passes.random_networks.blocks import Part
 from tests.passes.random_networks.builder import Builder, RandomNetwork, Value
 
-# What may follow a value of each layout: one operator, or several as networks have them. An entry
-# that stands twice is drawn twice as often.
+# What may follow a value of each layout: a single operator or a typical block. An entry that is
+# listed twice is drawn twice as often.
 OPERATORS: dict[str, tuple[Part, ...]] = {
     "first": (
         *(parts.convolution, parts.batch_norm, parts.activation, parts.with_constant),
@@ -94,7 +94,7 @@ def networks(draw: st.DrawFn) -> RandomNetwork:
 
 
 def random_network(random: Random, most: int) -> RandomNetwork:
-    """A network of so many parts; most of them read the value before them, some an earlier one."""
+    """A network of a given number of parts; most read the previous value, some an earlier one."""
     dims = random.choice((2, 2, 2, 2, 2, 2, 1, 3))
     sizes = {1: (8, 6, 7), 2: (4, 6, 4, 5), 3: (3, 2)}[dims]
     channels = random.choice((4, 8, 3, 2))
@@ -110,15 +110,15 @@ def random_network(random: Random, most: int) -> RandomNetwork:
         if len(b.values) > 1 and b.chance(0.15):
             x = b.choose(b.values[1:])
         x = b.choose((BLOCKS if b.chance(0.7) else OPERATORS)[x.layout])(b, x)
-    return b.network(_answers(b, x))
+    return b.network(_outputs(b, x))
 
 
-def _answers(b: Builder, last: Value) -> list[Value]:
-    """The last value, and perhaps values on the way, which others may read."""
-    answers = [last] if last.place else [b.apply("* 2", lambda x: x * 2, last)]
-    inside = [each for each in b.values[1:] if each is not answers[0]]
+def _outputs(b: Builder, last: Value) -> list[Value]:
+    """The last value, and perhaps intermediate values that others may read."""
+    outputs = [last] if last.place else [b.apply("* 2", lambda x: x * 2, last)]
+    inside = [each for each in b.values[1:] if each is not outputs[0]]
     while inside and b.chance(0.3):
         extra = b.choose(inside)
         inside.remove(extra)
-        answers.insert(b.choose((len(answers), 0)), extra)
-    return answers
+        outputs.insert(b.choose((len(outputs), 0)), extra)
+    return outputs

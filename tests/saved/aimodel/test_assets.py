@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from slide_deploy.backends.base import untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, untimed
 from slide_deploy.backends.coreai.session import intermediates
 from slide_deploy.backends.coreai.targets import TARGETS
 from slide_deploy.errors import InputError
@@ -51,14 +50,14 @@ def test_a_valid_asset_keeps_the_policy_and_is_counted(open_batch: bool) -> None
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_runtime_answers_as_the_network(count: int) -> None:
+def test_the_outputs_of_the_runtime_match_the_network(count: int) -> None:
     session = TARGET.open(valid_asset(open_batch=count > 1), Configuration(), untimed)
     answer = session({"image": images(count)})["logits"]
     wanted = trained(images(count))
     assert np.abs(answer - wanted).max() <= 1e-4 * np.abs(wanted).max()
 
 
-def test_streams_keep_what_they_were_given() -> None:
+def test_streams_keep_their_own_inputs() -> None:
     session = TARGET.open(valid_asset(), Configuration(), untimed)
     first, second = session.new_stream(), session.new_stream()
     one, other = images(), -images()
@@ -73,7 +72,7 @@ def test_streams_keep_what_they_were_given() -> None:
     assert np.allclose(first.read()[0], trained(images()), atol=1e-4)
 
 
-def test_inner_values_have_the_names_and_shapes_of_the_graph() -> None:
+def test_intermediates_have_the_names_and_shapes_of_the_graph() -> None:
     graph, values = read(valid_asset()), intermediates(valid_asset(), {"image": images()})
     assert len(values) > 50
     for name, value in values.items():
@@ -82,7 +81,7 @@ def test_inner_values_have_the_names_and_shapes_of_the_graph() -> None:
     assert np.allclose(values[output.inputs[0]], trained(images()), atol=1e-4)
 
 
-def test_what_the_runtime_cannot_do_is_a_sentence() -> None:
+def test_an_unsupported_configuration_is_one_sentence() -> None:
     session = TARGET.open(valid_asset(), Configuration(), untimed)
     with pytest.raises(InputError, match="could not run the file"):
         session({"image": images()[:, :, 1:]})
@@ -91,7 +90,7 @@ def test_what_the_runtime_cannot_do_is_a_sentence() -> None:
             TARGET.open(valid_asset(), wrong, untimed)
 
 
-def test_nothing_is_said_and_nothing_stays_behind(
+def test_nothing_is_printed_and_no_files_are_left(
     capfd: pytest.CaptureFixture[str], tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -100,5 +99,5 @@ def test_nothing_is_said_and_nothing_stays_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_its_speed_is_no_figure() -> None:
+def test_its_speed_is_not_measured() -> None:
     assert not TARGET.is_timed

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slide_deploy.backends.base import untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, untimed
 from slide_deploy.backends.coreai.targets import TARGETS
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks.readers.aimodel import read
@@ -40,12 +39,12 @@ def cut(content: bytearray) -> None:
     del content[len(content) // 2 :]
 
 
-def test_a_program_that_was_changed_is_told_by_its_hash(tmp_path: Path) -> None:
+def test_a_changed_program_is_detected_by_its_hash(tmp_path: Path) -> None:
     asset = copied(valid_asset(), tmp_path)
     content = bytearray((asset / "main.mlirb").read_bytes())
     content[len(content) // 2] ^= 1
     (asset / "main.mlirb").write_bytes(content)
-    refused(asset, "is not the program that main.hash was made of")
+    refused(asset, "does not match main.hash")
 
 
 @pytest.mark.parametrize("name", ["main.mlirb", "main.hash", "metadata.json"])
@@ -69,7 +68,7 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"assetVersion": "x"}', "[" * 100_000])
-def test_metadata_that_say_nothing(tmp_path: Path, text: str) -> None:
+def test_invalid_metadata_are_refused(tmp_path: Path, text: str) -> None:
     asset = copied(valid_asset(), tmp_path)
     (asset / "metadata.json").write_text(text)
     refused(asset, "metadata.json")
@@ -80,7 +79,7 @@ def test_entries_of_other_kinds_are_left_out(tmp_path: Path) -> None:
     assert open_asset(asset).metadata == open_asset(valid_asset()).metadata
 
 
-def test_a_program_that_ends_apples_parser_ends_in_a_sentence(tmp_path: Path) -> None:
+def test_a_program_that_ends_apples_parser_is_one_sentence(tmp_path: Path) -> None:
     """The hash is right, and the name of an operator is not."""
 
     def rename(content: bytearray) -> None:
@@ -90,7 +89,7 @@ def test_a_program_that_ends_apples_parser_ends_in_a_sentence(tmp_path: Path) ->
     refused(with_bytes(tmp_path, rename), "Core AI cannot read its program")
 
 
-def test_half_a_program_is_refused_before_apples_parser_sees_it(tmp_path: Path) -> None:
+def test_half_a_program_is_refused_before_apples_parser_runs(tmp_path: Path) -> None:
     asset = with_bytes(tmp_path, cut)
     with pytest.raises(InputError, match="a part of its program is longer than the file"):
         read(asset)
@@ -108,7 +107,7 @@ def test_a_composite_that_declares_another_epsilon_is_refused(tmp_path: Path) ->
         held.attributes["value"] = ir.Attribute.parse("dense<1.0e-3> : tensor<f32>")
 
     asset = with_program(valid_asset(), tmp_path, edit)
-    with pytest.raises(InputError, match="declares the epsilon 1e-05 and adds another"):
+    with pytest.raises(InputError, match="declares the epsilon 1e-05 but uses another"):
         read(asset)
 
 
@@ -132,7 +131,7 @@ def test_bytecode_of_any_kind_is_read_or_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_damage_behind_a_right_hash_is_refused_or_reported(tmp_path: Path) -> None:
+def test_damage_under_a_correct_hash_is_refused_or_reported(tmp_path: Path) -> None:
     """Apple's parser ends its process for nearly all of it."""
     outcomes = {"refused": 0, "read": 0}
     for seed in range(16):
@@ -148,7 +147,7 @@ def test_damage_behind_a_right_hash_is_refused_or_reported(tmp_path: Path) -> No
     assert outcomes["refused"] > 5, outcomes
 
 
-def test_nothing_of_the_working_directory_is_run(
+def test_no_module_of_the_working_directory_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marker = tmp_path / "was-run"
@@ -156,7 +155,7 @@ def test_nothing_of_the_working_directory_is_run(
         text = f"open({str(marker)!r}, 'w').close()\nraise ImportError('hostile')\n"
         (tmp_path / f"{name}.py").write_text(text)
     asset = open_asset(valid_asset())
-    monkeypatch.setattr(apart, "_ANSWERS", {})
+    monkeypatch.setattr(apart, "_DESCRIPTIONS", {})
     monkeypatch.chdir(tmp_path)
     assert program_of(asset)["outputs"]
     assert not marker.exists()

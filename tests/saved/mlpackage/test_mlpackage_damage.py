@@ -40,7 +40,7 @@ def constant(spec, name):
     return next(op for op in operations if op.outputs[0].name == name).attributes["val"]
 
 
-def test_what_is_no_package_is_refused(tmp_path):
+def test_a_path_that_is_not_a_package_is_refused(tmp_path):
     refused(tmp_path / "absent.mlpackage", "does not exist")
     refused(tmp_path, "has no Manifest.json")
     file = tmp_path / "model.mlmodel"
@@ -57,7 +57,7 @@ def test_a_broken_manifest_is_refused(text, copy):
 
 
 @pytest.mark.parametrize("path", [7, None, ["com.apple.CoreML/model.mlmodel"]])
-def test_a_manifest_whose_path_is_no_text_is_refused(path, edit_manifest):
+def test_a_manifest_whose_path_is_not_text_is_refused(path, edit_manifest):
     refused(edit_manifest(lambda m: root_entry(m).update(path=path)), "does not name the root")
 
 
@@ -195,7 +195,7 @@ def test_a_blob_outside_its_file_is_refused(offset, edit_spec):
     def change(spec):
         constant(spec, "wide").blobFileValue.offset = offset
 
-    refused(edit_spec(change), "lies outside|has no blob header")
+    refused(edit_spec(change), "is not aligned or is outside|has no blob header")
 
 
 @pytest.mark.parametrize(
@@ -205,10 +205,10 @@ def test_a_blob_outside_its_file_is_refused(offset, edit_spec):
         (1, 1, "does not hold float32"),
         (1, 99, "does not hold float32"),
         (2, 0, "holds 0 bytes"),
-        (2, 2**40, "ends behind the end"),
+        (2, 2**40, "ends after the end"),
         (2, 428, "holds 428 bytes"),
-        (3, 2**64 - 1, "ends behind the end"),
-        (3, 1 << 20, "ends behind the end"),
+        (3, 2**64 - 1, "ends after the end"),
+        (3, 1 << 20, "ends after the end"),
     ],
 )
 def test_a_broken_blob_header_is_refused(field, value, message, copy):
@@ -322,10 +322,10 @@ def unreadable(value):
     [
         (clear_type, "a value has no type"),
         (list_type, "of type list holds a tensor"),
-        (unknown_type, "3 is not the number of a type"),
+        (unknown_type, "3 is not a known element type"),
         (unknown_size, "unknown shape"),
         (unknown_rank, "no known rank"),
-        (too_few, r"int32 constant of shape \(2,\) has other than its elements"),
+        (too_few, r"int32 constant of shape \(2,\) has another number of elements"),
         (other_field, "int32 constant is stored as floats"),
         (no_field, "int32 constant is stored as None"),
         (no_value, "has no value"),
@@ -335,7 +335,7 @@ def unreadable(value):
         (unreadable, "of type bfloat16, which slide-deploy cannot read"),
     ],
 )
-def test_a_broken_constant_is_refused(change, message, edit_spec):
+def test_a_damaged_constant_is_refused(change, message, edit_spec):
     refused(edit_spec(lambda spec: change(strides_of(spec))), message)
 
 

@@ -138,7 +138,7 @@ def test_opening_imports_neither_coremltools_nor_torch(package):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", ["ours", "theirs"])
-def test_messages_live_beside_a_real_coremltools(first, package):
+def test_messages_coexist_with_a_real_coremltools(first, package):
     ours = (
         f"from slide_deploy.saved.mlpackage import open_package; p = open_package({str(package)!r})"
     )

@@ -26,7 +26,7 @@ def path() -> Path:
     return written().paths["executorch"]
 
 
-def test_what_mixes_channels_inside_a_delegate_is_seen(path: Path) -> None:
+def test_operators_that_mix_channels_inside_a_delegate_are_found(path: Path) -> None:
     found = Counter(str(kind) for _, kind in mixings(read_graph(path)))
     assert found == {
         "convolutions 3 -> 8, kernel 2x2, stride 2x2": 1,
@@ -37,7 +37,7 @@ def test_what_mixes_channels_inside_a_delegate_is_seen(path: Path) -> None:
     }
 
 
-def test_weights_have_the_order_of_other_formats(path: Path) -> None:
+def test_weights_are_ordered_as_in_other_formats(path: Path) -> None:
     graph, model = read_graph(path), small()
     held = [constant.array() for constant in graph.constants.values()]
     for weight in (model.patches.weight, model.depthwise.weight, model.head.weight):
@@ -108,7 +108,7 @@ def fuzz(path: Path, folder: Path, seeds: range) -> Counter[str]:
     return outcomes
 
 
-def test_damaged_files_end_in_a_sentence_or_a_report(path: Path, tmp_path: Path) -> None:
+def test_damaged_files_cause_one_sentence_or_a_report(path: Path, tmp_path: Path) -> None:
     outcomes = fuzz(path, tmp_path, range(200))
     assert outcomes["refused"] > 40, outcomes
 
@@ -118,7 +118,7 @@ def test_thousands_of_damaged_files(path: Path, tmp_path: Path) -> None:
     fuzz(path, tmp_path, range(200, 2000))
 
 
-def test_offsets_to_one_place_do_not_unfold(path: Path, tmp_path: Path) -> None:
+def test_many_offsets_to_one_table_do_not_expand(path: Path, tmp_path: Path) -> None:
     """A vector whose many offsets lead to one table is refused before it fills the memory."""
     table = b"\x04\x00\x04\x00" + (4).to_bytes(4, "little")  # vtable without fields, table
     count = 310_000

@@ -7,8 +7,7 @@ import pytest
 
 from exporters.outcome import ExportOptions
 from exporters.pipeline import export
-from slide_deploy.backends.base import untimed
-from slide_deploy.backends.configuration import Configuration
+from slide_deploy.backends.base import Configuration, untimed
 from slide_deploy.backends.opening import open_file, target_for, values_of
 from slide_deploy.backends.registry import target_named
 from slide_deploy.errors import InputError
@@ -54,7 +53,7 @@ def test_a_call_does_not_spoil_the_next_one(path: Path) -> None:
     assert not np.array_equal(first, stream.read()[0])
 
 
-def test_two_streams_have_memory_of_their_own(path: Path) -> None:
+def test_two_streams_do_not_share_memory(path: Path) -> None:
     session = XNNPACK.open(path, Configuration(), untimed)
     one, other = session.new_stream(), session.new_stream()
     one.bind({"image": image()})
@@ -66,17 +65,17 @@ def test_two_streams_have_memory_of_their_own(path: Path) -> None:
     assert np.array_equal(one.read()[0], before)
 
 
-def test_facts_say_the_delegate_and_what_it_left(path: Path) -> None:
+def test_facts_name_the_delegate_and_the_operators_left(path: Path) -> None:
     facts = XNNPACK.open(path, Configuration(), untimed).facts
     assert facts["delegate"] == "XnnpackBackend"
     assert facts["operators_not_delegated"] == "2"
     assert facts["threads"] == "1"
 
 
-def test_what_it_cannot_do_is_told(path: Path) -> None:
+def test_unsupported_settings_are_refused(path: Path) -> None:
     session = XNNPACK.open(path, Configuration(), untimed)
     with pytest.raises(
-        InputError, match=r"1 threads in this process, not 2: .* process of its own"
+        InputError, match=r"1 threads in this process, not 2: .* in another process"
     ):
         XNNPACK.open(path, Configuration(threads=2), untimed)
     with pytest.raises(InputError, match="one call at a time"):
@@ -86,7 +85,7 @@ def test_what_it_cannot_do_is_told(path: Path) -> None:
     assert session({"image": image()})["logits"].shape == (1, 4)
 
 
-def test_values_between_instructions_are_those_of_the_graph(path: Path) -> None:
+def test_intermediates_match_the_values_of_the_graph(path: Path) -> None:
     values = values_of(path, {"image": image()})
     graph = read_graph(path)
     assert values.keys() <= graph.values.keys()
@@ -105,7 +104,7 @@ def test_a_delegate_of_another_format_is_refused() -> None:
         refuse_delegate([format_named("executorch")], "qnn")
 
 
-def test_what_nobody_here_can_prove_is_written_only_on_request(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_proved_here_is_written_only_on_request(tmp_path: Path) -> None:
     options = ExportOptions(("executorch",), tmp_path, delegate="vulkan")
     with pytest.raises(InputError, match=r"executorch:vulkan is not here .* give --unproven"):
         export(image_network(small(), SHAPE), options)

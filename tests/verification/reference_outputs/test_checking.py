@@ -1,8 +1,7 @@
-"""verify without a network: on the reference outputs that the export left beside the file."""
+"""Verify files without a network, against the reference outputs of the export."""
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from onnx import numpy_helper
 
 import slide_deploy
-from slide_deploy import cli
 from slide_deploy.errors import InputError
 from slide_deploy.files.companions import model_digest
 from slide_deploy.verification.reference_outputs import making, reference_file
@@ -22,31 +20,18 @@ from slide_deploy.verification.reference_outputs.reference_file import (
     reference_path,
     write_reference,
 )
-from tests.support import GOLDEN
+from tests.mutants.onnx_damage import in_graph, one_weight_larger
+from tests.support import GOLDEN, golden_swin
+from tests.support import exported as shared
 
 NANO = GOLDEN / "slide_swin_nano.pth"
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process; gives exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(exit.value.code or 0), out, err
-
-    return call
-
-
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exported")
-    slide_deploy.export(NANO, to=["onnx", "openvino"], out=folder, dynamic_batch=True)
-    return folder
+def exported() -> Path:
+    result = shared(golden_swin("slide_swin_nano").load(), dynamic_batch=True)
+    return result.manifest.parent
 
 
 @pytest.fixture
@@ -55,24 +40,17 @@ def folder(exported: Path, tmp_path: Path) -> Path:
 
 
 def bound_again(model: Path) -> None:
-    """Reference outputs that say that they are of this file, as on a device without a manifest."""
+    """Reference outputs that name this file, as on a device without a manifest."""
     model.with_name("manifest.json").unlink(missing_ok=True)
     beside = read_reference(model)
     assert beside is not None
     write_reference(reference_path(model), replace(beside, model_sha256=model_digest(model)))
 
 
-def spoil(model: Path) -> None:
-    graph = onnx.load(model)
-    weights = [each for each in graph.graph.initializer if len(each.dims) == 4]
-    values = numpy_helper.to_array(weights[3]).copy()
-    values.flat[0] += 0.5
-    weights[3].CopyFrom(numpy_helper.from_array(values, weights[3].name))
-    onnx.save(graph, model)
-
-
 @pytest.mark.parametrize("name", ["slide_swin_nano.onnx", "slide_swin_nano.xml"])
-def test_a_right_file_needs_no_network(run: Run, folder: Path, name: str, tmp_path: Path) -> None:
+def test_a_correct_file_is_verified_without_a_network(
+    run: Run, folder: Path, name: str, tmp_path: Path
+) -> None:
     report = tmp_path / "report.json"
     code, out, _ = run("verify", folder / name, "--json", report)
     assert code == 0 and f"as {name}.reference.safetensors says" in out
@@ -83,7 +61,7 @@ def test_a_right_file_needs_no_network(run: Run, folder: Path, name: str, tmp_pa
     assert slide_deploy.verify(folder / name).passed
 
 
-def test_the_manifest_holds_its_hash(folder: Path) -> None:
+def test_the_manifest_records_the_hash(folder: Path) -> None:
     from slide_deploy.files.hashing import sha256
 
     entries = json.loads((folder / "manifest.json").read_text())["files"]
@@ -92,7 +70,7 @@ def test_the_manifest_holds_its_hash(folder: Path) -> None:
         assert sha256(folder / name) == digest and name.endswith(".reference.safetensors")
 
 
-def test_the_manifest_tells_other_reference_outputs(run: Run, folder: Path) -> None:
+def test_reference_outputs_with_another_hash_are_refused(run: Run, folder: Path) -> None:
     model = folder / "slide_swin_nano.onnx"
     manifest = model.with_name("manifest.json")
     kept = manifest.read_bytes()
@@ -115,7 +93,7 @@ def test_the_manifest_tells_other_reference_outputs(run: Run, folder: Path) -> N
 
 def test_a_wrong_file_disagrees(run: Run, folder: Path) -> None:
     model = folder / "slide_swin_nano.onnx"
-    spoil(model)
+    in_graph(one_weight_larger)(model)
     code, _, err = run("verify", model)
     assert code == 2 and "is not the file that" in err
     bound_again(model)
@@ -124,7 +102,7 @@ def test_a_wrong_file_disagrees(run: Run, folder: Path) -> None:
     assert not slide_deploy.verify(model).passed
 
 
-def test_what_cannot_be_compared_is_said(run: Run, folder: Path) -> None:
+def test_impossible_comparisons_are_explained(run: Run, folder: Path) -> None:
     model = folder / "slide_swin_nano.onnx"
     for option in (["--locate"], ["--precision", "float32"], ["--calibration", str(folder)]):
         code, _, err = run("verify", model, *option)
@@ -138,7 +116,7 @@ def test_what_cannot_be_compared_is_said(run: Run, folder: Path) -> None:
     assert code == 2 and "nowhere.onnx" in err
 
 
-def test_large_maps_are_proved_by_samples(tmp_path: Path) -> None:
+def test_large_feature_maps_are_verified_by_samples(tmp_path: Path) -> None:
     import torch
     from torch import nn
 
@@ -158,13 +136,15 @@ def test_large_maps_are_proved_by_samples(tmp_path: Path) -> None:
     assert not slide_deploy.verify(path).passed
 
 
-def test_what_is_too_large_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is written that would be refused when it is read."""
+def test_cases_that_are_too_large_are_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The export writes nothing that reading would refuse."""
     import torch
     from torch import nn
 
     for module in (making, reference_file):
-        monkeypatch.setattr(module, "MOST_DRAWN", 2 * 3 * 16 * 16)
+        monkeypatch.setattr(module, "MAX_DRAWN", 2 * 3 * 16 * 16)
     given = torch.zeros(1, 3, 16, 16)
     path = slide_deploy.export(nn.Conv2d(3, 2, 3).eval(), given, to="onnx", out=tmp_path).paths
     found = read_reference(path["onnx"])

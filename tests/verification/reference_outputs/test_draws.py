@@ -1,4 +1,4 @@
-"""Recipes make the same inputs in any language: held against plain whole numbers here."""
+"""Recipes give the same inputs in any language: checked with plain Python integers."""
 
 import re
 import tracemalloc
@@ -17,7 +17,7 @@ _ALL = 0xFFFFFFFF
 
 
 def mix(x: int) -> int:
-    """As the page says it, on Python's own integers."""
+    """The algorithm of the page, on Python integers."""
     x ^= x >> 16
     x = x * 0x7FEB352D & _ALL
     x ^= x >> 15
@@ -36,18 +36,18 @@ def bell(seed: int, place: int) -> float:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, _ALL), st.integers(1, 60))
-def test_words_are_those_of_whole_numbers(seed: int, count: int) -> None:
+def test_words_equal_those_of_python_integers(seed: int, count: int) -> None:
     assert draws.words(seed, count).tolist() == [word(seed, place) for place in range(count)]
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, _ALL), st.sampled_from([1.0, 3.0, 2.0**-7]))
-def test_bells_lose_no_digit_in_float32(seed: int, factor: float) -> None:
+def test_normal_draws_are_exact_in_float32(seed: int, factor: float) -> None:
     drawn = draws.normal(seed, (3, 5), "float32", factor).tensor()
     assert drawn.ravel().astype(float).tolist() == [bell(seed, n) * factor for n in range(15)]
 
 
-def test_bells_look_like_noise() -> None:
+def test_normal_draws_look_like_noise() -> None:
     drawn, other = (draws.normal(seed, (10**5,), "float32").tensor() for seed in (3, 4))
     assert abs(drawn.mean()) < 0.02 and abs(drawn.std() - 1.1547) < 0.01
     for pair in ((drawn, other), (drawn[1:], drawn[:-1])):
@@ -63,7 +63,7 @@ def test_pixels_choices_and_places() -> None:
     assert draws.places(8, 5, 1000).tolist() == [word(8, place) % 1000 for place in range(5)]
 
 
-def test_a_frame_keeps_the_edge_alone() -> None:
+def test_a_frame_keeps_only_the_border() -> None:
     whole = draws.normal(1, (1, 2, 9, 11), "float32")
     framed = draws.Recipe(whole.dtype, whole.shape, whole.draw, draws.Frame(2, 7.0)).tensor()
     inside = np.zeros((9, 11), bool)
@@ -72,7 +72,7 @@ def test_a_frame_keeps_the_edge_alone() -> None:
     assert np.array_equal(framed[..., ~inside], whole.tensor()[..., ~inside])
 
 
-def test_axes_and_order_as_the_file_takes_them() -> None:
+def test_axes_and_channel_order_of_the_file() -> None:
     plain = draws.pixels(3, (1, 3, 4, 5), "uint8", 0, 256)
     turned = draws.Recipe(plain.dtype, plain.shape, plain.draw, axes=(0, 2, 3, 1), reverse=3)
     assert turned.handed == (1, 4, 5, 3)
@@ -80,7 +80,7 @@ def test_axes_and_order_as_the_file_takes_them() -> None:
 
 
 def test_large_tensors_are_drawn_in_blocks() -> None:
-    """Word for word as in one go, at a peak near the tensor's own size."""
+    """Blocks give the same words as a single draw, at a peak memory near the array's own size."""
     shape, values = (2, 3, 1024, 512), np.array([1.5, 2.0, 4.0], np.float32)
     for recipe in (
         draws.normal(7, shape, "float32"),
@@ -107,14 +107,14 @@ def test_scalars_stay_scalars() -> None:
     assert draws.normal(1, (), "float32").tensor().shape == ()
 
 
-def test_what_nobody_can_draw() -> None:
+def test_stored_values_cannot_be_drawn() -> None:
     values = np.arange(6.0).reshape(2, 3)
     assert np.array_equal(draws.stored(values).tensor(values), values)
-    with pytest.raises(InputError, match="stored cannot be made"):
+    with pytest.raises(InputError, match="stored cannot be drawn"):
         draws.stored(values).tensor()
 
 
-def test_the_vector_of_the_page() -> None:
+def test_the_example_of_the_page() -> None:
     text = _PAGE.read_text()
     vectors = re.findall(r"\| `([a-z]+)\((.*?)\)` \| (.*?) \|", text)
     assert {name for name, *_ in vectors} == {"mix", "word", "normal"}

@@ -1,4 +1,4 @@
-"""Whatever a session answers is held against what the trained network did."""
+"""The outputs of a session are compared with those of the trained network."""
 
 import math
 
@@ -19,7 +19,7 @@ from tests.verification.reference_outputs.networks import (
 )
 
 
-def test_a_right_file() -> None:
+def test_a_correct_file_passes() -> None:
     opened = session()
     stream = opened.new_stream()
     found = prove(opened, stream, reference())
@@ -41,7 +41,7 @@ def off_in_the_map(image: np.ndarray) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "failures"),
+    ("wrong", "failures"),
     [
         (off_at_the_edge, {f"{name} at logits" for name in ("noise", "border", "example")}),
         (off_in_the_map, {f"{name} at map" for name in ("noise", "border", "example")}),
@@ -50,8 +50,8 @@ def off_in_the_map(image: np.ndarray) -> list[np.ndarray]:
         (lambda image: [each[..., None] for each in network(image)], None),
     ],
 )
-def test_wrong_files(answer, failures: set[str] | None) -> None:
-    opened = session(answer)
+def test_wrong_files_fail(wrong, failures: set[str] | None) -> None:
+    opened = session(wrong)
     found = prove(opened, opened.new_stream(), reference())
     assert found is not None and not found.passed
     if failures is not None:
@@ -59,7 +59,7 @@ def test_wrong_files(answer, failures: set[str] | None) -> None:
 
 
 @pytest.mark.parametrize("batch", [3, None])
-def test_a_larger_batch_holds_copies_which_must_all_be_right(batch: int | None) -> None:
+def test_every_copy_in_a_larger_batch_must_be_correct(batch: int | None) -> None:
     shape = (batch, *SHAPE[1:])
     opened = session(shape=shape)
     stream = opened.new_stream()
@@ -79,14 +79,14 @@ def test_a_larger_batch_holds_copies_which_must_all_be_right(batch: int | None) 
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 7, 6), (1, 3, 5), (0, 3, 7, 5)])
-def test_other_sizes_prove_nothing(shape: tuple[int, ...]) -> None:
+def test_other_sizes_give_no_verdict(shape: tuple[int, ...]) -> None:
     opened = session(shape=shape)
     assert prove(opened, opened.new_stream(), reference()) is None
 
 
 @pytest.mark.parametrize("batch", [1, 2, 6])
 @pytest.mark.parametrize("rows", [1, 2])
-def test_examples_are_run_some_at_a_time_and_compared_as_one(rows: int, batch: int) -> None:
+def test_examples_run_in_groups_and_are_compared_together(rows: int, batch: int) -> None:
     opened = session(shape=(batch, *SHAPE[1:]), dtype="uint8")
     stream = opened.new_stream()
     found = prove(opened, stream, reference(examples(rows)))
@@ -116,7 +116,7 @@ def test_less_exact_arithmetic_has_its_own_limit() -> None:
     assert found is not None and found.limit == BFLOAT16.limit
 
 
-def test_a_runtime_that_refuses_is_one_sentence() -> None:
+def test_an_error_of_the_runtime_is_one_sentence() -> None:
     def refuse(image: np.ndarray) -> list[np.ndarray]:
         raise RuntimeError("the vendor's own words\nover two lines")
 
@@ -124,7 +124,7 @@ def test_a_runtime_that_refuses_is_one_sentence() -> None:
     with pytest.raises(InputError, match=r"^numpy could not run the file \(the vendor's own words"):
         prove(opened, opened.new_stream(), reference())
     opened = session(dtype="uint8")  # it would round every number of the noise to nothing
-    with pytest.raises(InputError, match="takes image as uint8 and not as float32"):
+    with pytest.raises(InputError, match="image of the file takes uint8, not float32"):
         prove(opened, opened.new_stream(), reference())
 
 
@@ -136,7 +136,7 @@ def test_inputs_of_bfloat16_are_fed_as_float32() -> None:
     assert {feeds["image"].dtype for feeds in stream.ran} == {np.dtype("float32")}
 
 
-def test_files_that_take_the_channels_last() -> None:
+def test_channels_last_files() -> None:
     def turned(image: np.ndarray) -> list[np.ndarray]:
         return network(image.transpose(0, 3, 1, 2)[:, ::-1])
 
@@ -145,7 +145,7 @@ def test_files_that_take_the_channels_last() -> None:
     for case in plain.cases[:2]:
         was = case.recipes["image"]
         recipe = Recipe(was.dtype, was.shape, was.draw, was.frame, (0, 2, 3, 1), 3)
-        cases.append(type(case)(case.name, {"image": recipe}, case.answers))
+        cases.append(type(case)(case.name, {"image": recipe}, case.outputs))
     opened = session(turned, (2, 7, 5, 3))
     found = prove(opened, opened.new_stream(), reference(*cases))
     assert found is not None and found.passed and len(found.cases) == 12

@@ -1,4 +1,4 @@
-"""Reference outputs on disk: what is written is read, and nothing else is."""
+"""Reference outputs are read as they were written, and any other content is refused."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from slide_deploy.verification.reference_outputs.reference_file import (
 )
 from tests.verification.reference_outputs.networks import examples, reference
 
-KEY = "slide_deploy.verification.trained_outputs"
+KEY = "slide_deploy.reference"
 
 
 def written(folder: Path) -> Path:
@@ -36,7 +36,7 @@ def content_of(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return json.loads(opened.metadata()[KEY]), load_file(path)
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_written_content_is_read_again(tmp_path: Path) -> None:
     model = written(tmp_path)
     assert reference_path(model).name == "model.onnx.reference.safetensors"
     found, wanted = read_reference(model), reference(*reference().cases, examples(2))
@@ -45,20 +45,20 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     for ours, theirs in zip(found.cases, wanted.cases, strict=True):
         assert (ours.name, ours.rows, ours.recipes) == (theirs.name, theirs.rows, theirs.recipes)
         assert np.array_equal(ours.case().inputs["image"], theirs.case().inputs["image"])
-        for name, answer in theirs.answers.items():
-            assert np.array_equal(ours.answers[name].values, answer.values)
-            assert ours.answers[name].sampling == answer.sampling
-            assert ours.answers[name].largest == answer.largest
-    sampled = found.cases[0].answers["map"]
+        for name, output in theirs.outputs.items():
+            assert np.array_equal(ours.outputs[name].values, output.values)
+            assert ours.outputs[name].sampling == output.sampling
+            assert ours.outputs[name].largest == output.largest
+    sampled = found.cases[0].outputs["map"]
     assert sampled.sampling is not None and sampled.values.shape == (4096,)
 
 
-def test_the_same_content_is_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     first = reference_path(written(tmp_path)).read_bytes()
     assert reference_path(written(tmp_path)).read_bytes() == first
 
 
-def test_no_reference_is_no_error(tmp_path: Path) -> None:
+def test_missing_reference_outputs_are_no_error(tmp_path: Path) -> None:
     assert read_reference(tmp_path / "model.onnx") is None
 
 
@@ -116,7 +116,7 @@ OUTPUT_DAMAGE: dict[str, tuple[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", [*DAMAGE, *INPUT_DAMAGE, *OUTPUT_DAMAGE, "not json", "no key"])
-def test_other_content_is_refused_in_a_sentence(tmp_path: Path, name: str) -> None:
+def test_other_content_is_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
     model = written(tmp_path)
     content, tensors = content_of(reference_path(model))
     if name in DAMAGE:
@@ -143,7 +143,7 @@ def changed(model: Path, change: Callable[[dict[str, Any], dict[str, np.ndarray]
 
 @pytest.mark.parametrize("name", WRONG_NAMES)
 @pytest.mark.parametrize("of", ["case", "input", "output"])
-def test_names_that_terminals_would_obey_are_refused(tmp_path: Path, of: str, name: str) -> None:
+def test_names_with_control_characters_are_refused(tmp_path: Path, of: str, name: str) -> None:
     def rename(content: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         case = content["cases"][2]
         old = {"case": "example", "input": "image", "output": "logits"}[of]
@@ -193,7 +193,7 @@ def test_examples_are_whole_rows(tmp_path: Path, rows: object) -> None:
         read_reference(model)
 
 
-def test_a_file_may_not_ask_for_gigabytes(tmp_path: Path) -> None:
+def test_a_file_cannot_make_the_reader_allocate_gigabytes(tmp_path: Path) -> None:
     def enlarge(content: dict[str, Any], _: object) -> None:
         for case in content["cases"][:2]:
             case["inputs"]["image"]["shape"] = [1, 3, 2**12, 2**12]

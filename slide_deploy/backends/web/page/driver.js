@@ -1,13 +1,13 @@
-// A page without a face: what drives the browser calls `ask`, and the worker holds the session.
+// The driven page. Python calls `send` through playwright, and a worker holds the session.
 
 import { Process } from "./process.js";
 
 const worker = new Process(new Worker(new URL("driver_worker.js", import.meta.url), { type: "module" }));
 
-/** The answer to a command, or {error: reason}: an error of the page must not look like ours. */
-window.ask = async (command, argument) => {
+/** {result}, or {error: reason}: an error of the page must not look like one of playwright. */
+window.send = async (command, argument) => {
   try {
-    return { answer: await worker.ask(command, argument) };
+    return { result: await worker.send(command, argument) };
   } catch (error) {
     return { error: error.message };
   }

@@ -1,15 +1,14 @@
-// The session of a driven page. Tensors travel as base64, since commands are texts.
+// Worker of the driven page: it holds the session. Tensors are base64, because commands are text.
 
-import { timerStep } from "./clock.js";
-import { answerCommands } from "./process.js";
+import { handleCommands } from "./process.js";
 import { openSession } from "./session.js";
-import { repetitionsOf } from "./timing.js";
+import { repetitionsOf, timerStep } from "./timing.js";
 
 let session;
 let step = 0;
 let repetitions = 1;
 
-answerCommands({
+handleCommands({
   async open({ device, threads, runtime, model, externals }) {
     const bytes = await (await fetch(model)).arrayBuffer();
     const beside = {};
@@ -28,17 +27,17 @@ answerCommands({
   },
 
   bind(feeds) {
-    for (const feed of Object.values(feeds)) feed.values = ofBase64(feed.values);
+    for (const feed of Object.values(feeds)) feed.values = fromBase64(feed.values);
     session.bind(feeds);
     repetitions = 1;
   },
 
-  /** Milliseconds of a call: the mean of several where one is shorter than the timer can tell. */
+  /** Milliseconds of a call: the mean of several if one is too short for the timer. */
   async run() {
     const before = performance.now();
     for (let count = 0; count < repetitions; count += 1) await session.run();
     const latency = (performance.now() - before) / repetitions;
-    // At least a step: a call that the timer has not seen took some of it.
+    // A call that the timer did not register took at most one step.
     repetitions = repetitionsOf(Math.max(latency, step / repetitions), step);
     return latency;
   },
@@ -48,7 +47,7 @@ answerCommands({
   },
 });
 
-function ofBase64(text) {
+function fromBase64(text) {
   return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
 }
 

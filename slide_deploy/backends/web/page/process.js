@@ -1,8 +1,8 @@
-// Commands to a worker, and their answers: one candidate is one worker, which can be ended.
+// Send commands to a worker and await their results. Each candidate has its own worker.
 
 /** A worker whose commands are awaited. */
 export class Process {
-  /** @param {Worker} worker runs `answerCommands`. */
+  /** @param {Worker} worker runs `handleCommands`. */
   constructor(worker) {
     this._worker = worker;
     this._waiting = new Map();
@@ -14,8 +14,8 @@ export class Process {
     };
   }
 
-  /** The answer to a command; rejects with the worker's reason. */
-  ask(command, argument) {
+  /** The result of a command; rejects with the worker's reason. */
+  send(command, argument) {
     return new Promise((resolve, reject) => {
       if (this._ended) {
         reject(new Error(this._ended));
@@ -27,16 +27,16 @@ export class Process {
     });
   }
 
-  /** End the worker, in the middle of a call too. */
+  /** End the worker, even during a call. */
   stop(reason = "it was stopped") {
     this._worker.terminate();
     this._fail(reason);
   }
 
-  _settle({ id, answer, error }) {
+  _settle({ id, result, error }) {
     const waiting = this._waiting.get(id);
     this._waiting.delete(id);
-    if (error === undefined) waiting?.resolve(answer);
+    if (error === undefined) waiting?.resolve(result);
     else waiting?.reject(new Error(error));
   }
 
@@ -47,18 +47,18 @@ export class Process {
   }
 }
 
-/** Inside a worker: answer each command with the function of its name. */
-export function answerCommands(commands) {
+/** In a worker: run the function of each command's name, and post its result. */
+export function handleCommands(commands) {
   self.onmessage = async ({ data: { id, command, argument } }) => {
     try {
-      self.postMessage({ id, answer: await commands[command](argument) });
+      self.postMessage({ id, result: await commands[command](argument) });
     } catch (error) {
       self.postMessage({ id, error: sentence(error) });
     }
   };
 }
 
-/** The first line of what an error says; runtimes throw numbers and texts as well. */
+/** First line of an error's message; runtimes throw numbers and strings as well. */
 export function sentence(error) {
   const text = String(error?.message ?? error).trim().split("\n")[0];
   return text.slice(0, 300) || "it failed without a reason";

@@ -1,31 +1,31 @@
-// A file, opened with ONNX Runtime Web on a device of the browser: bound, run and read.
+// Open a file with ONNX Runtime Web on a device of the browser, and run it.
 
 import { ARRAYS, sizeOf, typed } from "./tensors.js";
 
 const PROVIDERS = { wasm: "wasm", webgpu: "webgpu", webnn: "webnn" };
 
-/** Why a device is missing here, as a clause; an empty text where it is present. */
+/** Why a device is missing here, as a clause; an empty string if it is present. */
 export async function missing(device) {
   if (device === "webgpu") {
     if (!navigator.gpu) {
       return isSecureContext
         ? "this browser has no WebGPU"
-        : "browsers give WebGPU to pages of https and of localhost only";
+        : "browsers allow WebGPU on https and localhost pages only";
     }
-    if (!(await navigator.gpu.requestAdapter())) return "this browser has no adapter for WebGPU";
+    if (!(await navigator.gpu.requestAdapter())) return "this browser has no WebGPU adapter";
   }
   if (device === "webnn") {
     if (!navigator.ml) return "this browser has no WebNN";
     try {
       await navigator.ml.createContext();
     } catch {
-      return "this browser has WebNN and no device for it";
+      return "this browser has WebNN but no device for it";
     }
   }
   return "";
 }
 
-/** What a device tells of itself, by name. */
+/** Facts that a device reports, by name. */
 export async function deviceFacts(device, threads) {
   if (device === "wasm") return { threads: String(threads) };
   if (device !== "webgpu") return {};
@@ -40,9 +40,9 @@ export async function deviceFacts(device, threads) {
  *
  * @param {object} wanted
  *   device: "wasm", "webgpu" or "webnn".
- *   threads: of WebAssembly; one where the page is not isolated.
- *   runtime: addresses of the library's module, its glue and its binary, or the binary itself.
- *   model: the file's bytes. externals: bytes of the files beside it, by name.
+ *   threads: of WebAssembly; one if the page is not cross-origin isolated.
+ *   runtime: addresses of the library's module, its glue code and its binary, or the binary itself.
+ *   model: the file's bytes. externals: bytes of its external data files, by name.
  */
 export async function openSession({ device, threads, runtime, model, externals = {} }) {
   const reason = await missing(device);
@@ -65,7 +65,7 @@ export async function openSession({ device, threads, runtime, model, externals =
   });
 }
 
-/** What `openSession` gives. */
+/** An open file; see `openSession`. */
 export class Session {
   constructor(ort, session, facts) {
     this._ort = ort;
@@ -75,34 +75,34 @@ export class Session {
     this.outputs = [...session.outputNames];
   }
 
-  /** Hand over tensors: {name: {dtype, shape, values}}. */
+  /** Set the inputs: {name: {dtype, shape, values}}. */
   bind(feeds) {
     const bound = {};
     for (const [name, { dtype, shape, values }] of Object.entries(feeds)) {
       const array = values instanceof ArrayBuffer ? new ARRAYS[dtype](values) : typed(dtype, values);
-      if (array.length !== sizeOf(shape)) throw new Error(`${name} has not the size of its shape`);
+      if (array.length !== sizeOf(shape)) throw new Error(`the values of ${name} do not fill its shape`);
       bound[name] = new this._ort.Tensor(dtype, array, shape);
     }
     this._bound = bound;
   }
 
-  /** Run one inference on what was bound; its outputs are complete when this resolves. */
+  /** Run one inference on the bound inputs; resolves when its outputs are complete. */
   async run() {
-    this._answers = await this._session.run(this._bound);
+    this._outputs = await this._session.run(this._bound);
   }
 
-  /** Every output of the last call: [{name, dtype, shape, values}], whose values are copies. */
+  /** Outputs of the last call: [{name, dtype, shape, values}], where values are copies. */
   read() {
     return this.outputs.map((name) => {
-      const { type, dims, data } = this._answers[name];
+      const { type, dims, data } = this._outputs[name];
       return { name, dtype: type, shape: [...dims], values: data.slice() };
     });
   }
 }
 
 function described({ name, isTensor, type, shape }) {
-  if (!isTensor) throw new Error(`the file takes ${name}, which is no tensor`);
-  // An open size has a name, and is null here.
+  if (!isTensor) throw new Error(`the file takes ${name}, which is not a tensor`);
+  // An open size is a name in the file, and null here.
   const sizes = shape.map((size) => (typeof size === "number" && size >= 0 ? size : null));
   return { name, dtype: type, shape: sizes };
 }

@@ -1,9 +1,9 @@
-// Types of tensors, by the names that ONNX Runtime and numpy share.
+// Element types of tensors, by the names that ONNX Runtime and numpy share.
 
 export const ARRAYS = {
   float32: Float32Array,
   float64: Float64Array,
-  // Without a type of its own a number of 16 bits travels as a word.
+  // Older browsers lack Float16Array, so float16 is passed as its 16 bits.
   float16: globalThis.Float16Array ?? Uint16Array,
   int8: Int8Array,
   uint8: Uint8Array,
@@ -16,29 +16,29 @@ export const ARRAYS = {
   bool: Uint8Array,
 };
 
-/** How many numbers a shape holds. */
+/** Number of elements in a shape. */
 export function sizeOf(shape) {
   return shape.reduce((product, size) => product * size, 1);
 }
 
-/** Numbers as an array of a type; whole numbers of 64 bits become `BigInt`. */
+/** Convert numbers to the typed array of a dtype; 64-bit integers become `BigInt`. */
 export function typed(dtype, values) {
   const array = ARRAYS[dtype];
-  if (array === undefined) throw new Error(`tensors of ${dtype} are unknown here`);
+  if (array === undefined) throw new Error(`tensors of ${dtype} are not supported`);
   if (values instanceof array) return values;
   if (dtype === "int64" || dtype === "uint64") return array.from(values, BigInt);
   if (dtype === "float16" && array === Uint16Array) return array.from(values, halfOf);
   return array.from(values);
 }
 
-/** An array of any type as plain numbers. */
+/** Convert a typed array of any dtype to plain numbers. */
 export function numbers(dtype, array) {
   if (dtype === "int64" || dtype === "uint64") return Float64Array.from(array, Number);
   if (dtype === "float16" && array instanceof Uint16Array) return Float64Array.from(array, ofHalf);
   return array;
 }
 
-/** The value of a word that holds a number of 16 bits. */
+/** Value of float16 bits. */
 export function ofHalf(word) {
   const sign = word & 0x8000 ? -1 : 1;
   const exponent = (word >> 10) & 31;
@@ -48,7 +48,7 @@ export function ofHalf(word) {
   return sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
-/** The word of the nearest number of 16 bits, even at a tie. */
+/** Bits of the nearest float16 value; ties round to even. */
 export function halfOf(value) {
   if (Number.isNaN(value)) return 0x7e00;
   const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
@@ -59,6 +59,6 @@ export function halfOf(value) {
   let rounded = Math.floor(steps);
   const rest = steps - rounded;
   if (rest > 0.5 || (rest === 0.5 && rounded % 2)) rounded += 1;
-  // A carry into the exponent is an addition, as for a subnormal number that became normal.
+  // Addition lets a carry raise the exponent, also when a subnormal value becomes normal.
   return sign | (((exponent + 14) << 10) + rounded);
 }
