@@ -10,6 +10,7 @@ from torch.utils import _pytree as pytree
 from exporters.base import ExportRequest
 from exporters.declarations import wide_operators
 from exporters.openvino_matmuls import clip_matmuls
+from exporters.openvino_model import save
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.graph_checks.declarations import FLOAT_OPERATORS_KEY
 from slide_deploy.precisions import FLOAT16
@@ -18,7 +19,6 @@ from slide_deploy.program.tracing import MAX_BATCH
 
 def write(request: ExportRequest, path: Path) -> None:
     """Write ``path`` and the ``.bin`` beside it; see ``Exporter.write``."""
-    import openvino
     from openvino.passes import ConstantFolding, Manager
 
     by_constants = request.deployable.open_names == (BATCH_NAME,) and keeps_batch_first(
@@ -35,12 +35,12 @@ def write(request: ExportRequest, path: Path) -> None:
     clip_matmuls(model)
     for key, value in request.metadata.items():
         model.set_rt_info(value, key.split("."))
-    openvino.save_model(model, path, compress_to_fp16=request.precision == FLOAT16.name)
+    save(model, path, compress_to_fp16=request.precision == FLOAT16.name)
     # OpenVINO leaves weights as they are that float16 cannot hold.
     wide = wide_operators(path) if request.precision == FLOAT16.name else ()
     if wide:
         model.set_rt_info(json.dumps(wide), FLOAT_OPERATORS_KEY.split("."))
-        openvino.save_model(model, path, compress_to_fp16=True)
+        save(model, path, compress_to_fp16=True)
 
 
 def _converted(

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from exporters.openvino_model import save
 from exporters.quantisation.plan import QuantisationPlan
 from exporters.quantisation.small_constants import addends_of, small, weights_of
 from slide_deploy.errors import MissingExtra
@@ -74,14 +75,12 @@ def quantise_weights(source: Path, target: Path, plan: QuantisationPlan) -> None
 
 def _save(model: Any, target: Path) -> None:
     """Write a file that names the operators whose weights are floats."""
-    import openvino
-
     with tempfile.TemporaryDirectory(dir=target.parent, ignore_cleanup_errors=True) as folder:
         draft = Path(folder) / target.name
-        openvino.save_model(model, draft, compress_to_fp16=False)
+        save(model, draft)
         kept = json.dumps(float_operators(read_graph(draft)))
     model.set_rt_info(kept, FLOAT_OPERATORS_KEY.split("."))
-    openvino.save_model(model, target, compress_to_fp16=False)
+    save(model, target)
 
 
 def _store(model: Any, stored: Mapping[str, int | None]) -> None:
