@@ -51,15 +51,15 @@ def test_verdicts(theirs, verdict) -> None:
     assert find(ROW, run).verdict == verdict
 
 
-def test_the_limit_is_a_network_as_fast_as_its_products() -> None:
-    run = a_run(measured("ours", 2.0), measured("branched", 2.8), measured("products", 1.9))
+def test_the_limit_is_a_network_as_fast_as_its_matmuls() -> None:
+    run = a_run(measured("ours", 2.0), measured("branched", 2.8), measured("matmuls", 1.9))
     network = dataclasses.replace(ROW, is_network=True)
     assert find(network, run).limit == pytest.approx(2.8 / 1.9)
     assert find(dataclasses.replace(network, ours_on_top=True), run).limit == pytest.approx(
         1.9 / 2.8
     )
-    of_products = dataclasses.replace(network, baseline="products", ours_on_top=True)
-    assert find(of_products, run).limit == 1.0
+    of_matmuls = dataclasses.replace(network, baseline="matmuls", ours_on_top=True)
+    assert find(of_matmuls, run).limit == 1.0
     assert find(ROW, run).limit is None
 
 
@@ -179,7 +179,7 @@ def test_every_row_has_a_suite_with_its_candidates() -> None:
     for row in ROWS:
         suite = read_suite(BASELINES / f"{row.suite}.toml")
         names = {entry.name for entry in suite.candidate}
-        wanted = {row.ours, row.baseline, *(("products",) if row.is_network else ())}
+        wanted = {row.ours, row.baseline, *(("matmuls",) if row.is_network else ())}
         assert wanted <= names and row.target in suite.targets
         assert (row.least is None) == (row.aim is None)
         if row.least is not None and row.aim is not None:

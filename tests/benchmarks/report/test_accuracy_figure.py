@@ -6,7 +6,7 @@ import plotly.graph_objects
 
 from benchmarks.record import Measurement
 from benchmarks.report.figures import Figure, figures
-from benchmarks.report.figures.lines import Lines
+from benchmarks.report.figures.accuracy import Lines
 from benchmarks.report.html import render_html
 from benchmarks.report.notes import settings
 from benchmarks.report.palette import SURFACE

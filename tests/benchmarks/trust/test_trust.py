@@ -16,7 +16,7 @@ from benchmarks.trust.outcomes import Findings, LoopAgreement, Series
 from benchmarks.trust.subject import TrustSettings, TrustSubject, subject
 from benchmarks.trust.tables import grids
 from benchmarks.trust.trial import examine, steps
-from benchmarks.trust.vendors import Question, Vendor
+from benchmarks.trust.vendors import Vendor, VendorRun
 from slide_deploy.errors import InputError
 from tests.backends.files import onnx_file
 
@@ -82,8 +82,8 @@ def test_the_trial_finds_what_the_script_says(tmp_path):
     path.write_text(json.dumps({"script": "noisy", "milliseconds": 2.0}))
     asked = []
 
-    def theirs(question: Question) -> float:
-        asked.append(question)
+    def theirs(run: VendorRun) -> float:
+        asked.append(run)
         return 2e6 * 1.2
 
     scripted = TrustSubject(path, "tests.benchmarks.scripted:scripted", Vendor("theirs", theirs))
@@ -131,8 +131,8 @@ def test_a_report_without_a_median_is_refused(report, sentence):
 
 def test_benchmark_app_is_told_what_our_target_does(tmp_path):
     inputs = (Tensor("image", "float32", (8, 3, 4, 4)), Tensor("scale", "float32", (8,)))
-    question = Question(Path("a.xml"), inputs, Configuration(threads=3), 2)
-    command = vendors.benchmark_app_command("benchmark_app", question, tmp_path)
+    run = VendorRun(Path("a.xml"), inputs, Configuration(threads=3), 2)
+    command = vendors.benchmark_app_command("benchmark_app", run, tmp_path)
     options = dict(zip(command[1::2], command[2::2], strict=False))
     assert options["-nthreads"] == "3" and options["-nstreams"] == "1" and options["-pin"] == "NO"
     assert options["-infer_precision"] == "f32" and options["-t"] == "2"
@@ -143,7 +143,7 @@ def test_the_loop_times_a_file(tmp_path):
     path = onnx_file(tmp_path, None)
     _, loop = vendors.VENDORS[".onnx"]
     nanoseconds = loop.median(
-        Question(path, (Tensor("x", "float32", (2, 4)),), Configuration(), 0.02)
+        VendorRun(path, (Tensor("x", "float32", (2, 4)),), Configuration(), 0.02)
     )
     assert 0 < nanoseconds < 1e9
 
@@ -153,7 +153,7 @@ def test_a_tool_that_fails_says_why(tmp_path):
     broken.write_bytes(b"no model")
     _, loop = vendors.VENDORS[".onnx"]
     with pytest.raises(InputError, match=r"onnxruntime_loop\.py failed: .*broken\.onnx"):
-        loop.median(Question(broken, (), Configuration(), 0.02))
+        loop.median(VendorRun(broken, (), Configuration(), 0.02))
     with pytest.raises(InputError, match="printed no time: 'hello'"):
         vendors.loop_median("hello\n")
 
