@@ -222,8 +222,8 @@ def _speed(measurement: Measurement | None, reference: Measurement) -> tuple[str
 def _remarks(found: Sequence[Predictions], files: Sequence[Path], images: int) -> Iterator[str]:
     """Yield notes below the table."""
     yield (
-        "Agreement and speed-up are relative to the trained, branched model in PyTorch. Latency is\n"
-        "the median. Error is the largest in the proof that each file passed before it was timed."
+        "Agreement and speed-up are relative to the trained, branched model in PyTorch. Latency\n"
+        "is the median. Error is the largest in the proof that each file passed before timing."
     )
     for each in found:
         if not each.is_timed:

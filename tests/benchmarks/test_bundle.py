@@ -162,7 +162,7 @@ def ours(imported: str) -> str | None:
 
 
 def test_browsers_have_a_bundle_of_their_own(files: Files, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--web-bundle in place of --bundle"):
+    with pytest.raises(InputError, match="--web-bundle instead of --bundle"):
         write_bundle(plan_of((files["onnx"], "web:wasm")), tmp_path / "out.zip")
     assert not (tmp_path / "out.zip").exists()
 

@@ -81,7 +81,7 @@ def test_sizes_that_take_longer_than_a_round_are_not_tried(monkeypatch: pytest.M
 
 def test_without_any_library_there_is_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAKERS", {"missing": missing})
-    with pytest.raises(RuntimeError, match="no library multiplies"):
+    with pytest.raises(RuntimeError, match="no installed library"):
         limits.fastest_matmul(limits.Crew(1))
 
 

@@ -49,7 +49,7 @@ def test_a_wrong_file_has_no_figure_at_any(
 
 def test_a_file_that_takes_no_case_is_wrong(tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", fixed=5, cases_of=(("batch of 3", 3),))
-    with pytest.raises(SlideDeployError, match="takes other inputs than when it was exported"):
+    with pytest.raises(SlideDeployError, match="accepts other inputs than at its export"):
         proof_of(path, any_sizes.name, 5, x=(5, 3, 16, 16))
     # No case can be opened there: what the target said is the reason.
     with pytest.raises(InputError, match="leaves sizes open"):

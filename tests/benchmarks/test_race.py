@@ -47,11 +47,11 @@ def test_the_ratio_of_two_candidates(script):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("bimodal", "of two kinds"),
+        ("bimodal", "form two groups"),
         ("spiking", "% of the calls take more than twice the median"),
         ("drifting", "slower over the run"),
         ("throttling", "throttling"),
-        ("unsettled", "had not settled"),
+        ("unsettled", "was not steady"),
     ],
 )
 def test_what_is_odd_is_said(script, name, sentence):

@@ -71,9 +71,9 @@ def test_the_matmuls_include_reduced_attention_and_its_reductions():
         expected += depth * block + dim * patch * side**2
     assert macs == expected
     # Five heads of the third stage: 196 queries, 49 keys.
-    assert MatmulSize((1, 5, 196, 64), (1, 5, 64, 49), learned=False) in products
+    assert MatmulSize((1, 5, 196, 64), (1, 5, 64, 49), learned=False) in sizes
     # Its reduction, 2 x 2 pixels of 320 channels.
-    assert MatmulSize((1, 49, 1280), (1280, 320), learned=True) in products
+    assert MatmulSize((1, 49, 1280), (1280, 320), learned=True) in sizes
 
 
 class Mixed(nn.Module):

@@ -49,7 +49,7 @@ def first_changed(given: Run, **changes: object) -> Run:
     ("given", "why"),
     [
         (replace(proved(), interrupted=True), "interrupted"),
-        (first_changed(proved(), proof=None), "does not prove"),
+        (first_changed(proved(), proof=None), "does not verify"),
         (
             first_changed(proved(), proof=Proof(4, 2e-4, 112.0)),
             "above the limit .*0.0001 and 80 dB",
@@ -58,9 +58,9 @@ def first_changed(given: Run, **changes: object) -> Run:
         (first_changed(proved(), proof=Proof(4, 0.47, None)), "above the limit"),
         (first_changed(proved(), proof=Proof(4, 0.6, 9.0, "int8")), "0.5 and 8 dB"),
         (first_changed(proved(), proof=Proof(4, 0.4, 9.0, "unheard of")), "above the limit"),
-        (first_changed(proved(), error="wrong: 3 dB"), r"no figure of .* \(wrong: 3 dB\)"),
-        (first_changed(proved(), artifact=None), "which file"),
-        (first_changed(proved(), artifact=Artifact("a", "short", 1)), "which file"),
+        (first_changed(proved(), error="wrong: 3 dB"), r"no samples of .* \(wrong: 3 dB\)"),
+        (first_changed(proved(), artifact=None), "does not identify"),
+        (first_changed(proved(), artifact=Artifact("a", "short", 1)), "does not identify"),
         (first_changed(proved(), rounds=proved().measurements[0].rounds[:5]), "too few rounds"),
     ],
 )
@@ -101,7 +101,7 @@ def test_large_results_and_other_files_are_refused(
     (tmp_path / "large.json").write_text("{}")
     assert main([str(tmp_path)]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert "larger than 1 MB" in said[0] and "states no version" in said[1] and len(said) == 2
+    assert "larger than 1 MB" in said[0] and "it has no version" in said[1] and len(said) == 2
 
 
 def test_the_page_has_the_results_of_its_folder() -> None:

@@ -129,7 +129,7 @@ def test_what_does_not_exist_is_named(tmp_path, capsys) -> None:
     (tmp_path / "net" / "onnx").mkdir(parents=True)
     (tmp_path / "net" / "onnx" / "files.json").write_text("{}")
     assert command.main([str(tmp_path)]) == 2
-    assert "write them again" in capsys.readouterr().err
+    assert "write the files again" in capsys.readouterr().err
     assert command.main([str(tmp_path), "--network", "vit_small"]) == 2
     assert "There are no files of vit_small" in capsys.readouterr().err
 

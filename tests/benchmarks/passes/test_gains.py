@@ -152,7 +152,7 @@ def test_what_failed_or_was_not_raced_is_named() -> None:
     failed = replace(first, measurements=(broken, *first.measurements[1:]))
     with pytest.raises(InputError, match=r"all of net on onnxruntime:cpu .*it crashed"):
         standing(WRITTEN, {**raced, LEFT_OUT: [failed, *others]})
-    with pytest.raises(InputError, match=r"only fold of net .*no figures"):
+    with pytest.raises(InputError, match=r"only fold of net .*no samples"):
         gains(WRITTEN, {**raced, ALONE: raced[LEFT_OUT]})
     with pytest.raises(InputError, match="net was not raced 2 times on onnxruntime:cpu"):
         gains(WRITTEN, {**raced, ALONE: raced[ALONE][:1]})

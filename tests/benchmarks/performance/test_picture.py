@@ -40,7 +40,7 @@ def test_a_picture_for_each_target(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_without_accuracies_nothing_is_drawn(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no two candidates that state an accuracy"):
+    with pytest.raises(InputError, match="fewer than two candidates with an accuracy"):
         draw(synthetic.run([synthetic.measurement("a")]), tmp_path)
 
 

@@ -109,7 +109,7 @@ def test_the_page_has_a_row_for_each_file(tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (["--precision", "nobody"], "No such format and precision runs here"),
+        (["--precision", "nobody"], "No runtime here runs such a format"),
         (["--out", "missing.md"], "missing.md cannot be read"),
         ([], "does not exist"),
     ],

@@ -136,4 +136,4 @@ def test_what_does_not_exist_is_named(tmp_path: Path, capsys) -> None:
     assert quantised_files.main([str(tmp_path), "--network", "resnet"]) == 2
     assert "There is no network resnet" in capsys.readouterr().err
     assert command.main([str(tmp_path)]) == 2
-    assert f"holds no files of networks: run {command.COMMAND}." in capsys.readouterr().err
+    assert f"contains no files of networks: run {command.COMMAND}." in capsys.readouterr().err

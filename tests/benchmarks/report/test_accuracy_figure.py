@@ -80,7 +80,7 @@ def test_lines_named_after_each_other_all_have_a_colour() -> None:
 def test_published_accuracies_are_told_from_measured_ones() -> None:
     plot = families()[0]
     assert plot.spec["layout"]["yaxis"]["title"]["text"] == "accuracy, as published"
-    assert "Accuracy is as published of the network, not measured with these files" in str(
+    assert "Accuracy is as published for the network, not measured with these files" in str(
         plot.caption
     )
     hovers = [each["hovertext"] for each in plot.spec["data"] if "marker" in each]

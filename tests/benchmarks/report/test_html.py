@@ -133,8 +133,8 @@ def test_reasons_warnings_and_errors_are_read_without_scripts() -> None:
     text = Page(render_html([synthetic.server(), synthetic.laptop()])).text()
     for part in (
         "is fastest",
-        "480 samples of 12 rounds do not support it",
-        "had not settled",
+        "480 samples of 12 rounds are too few",
+        "was not steady",
         "needs macOS",
         "AMD EPYC 7B12",
         "Apple M2",
@@ -146,7 +146,7 @@ def test_reasons_warnings_and_errors_are_read_without_scripts() -> None:
 
 def test_no_run_and_no_candidate_are_said() -> None:
     assert "No run was given." in render_html([])
-    assert "No candidate was named." in render_html([synthetic.empty()])
+    assert "The run has no candidates." in render_html([synthetic.empty()])
 
 
 def luminance(colour: str) -> float:

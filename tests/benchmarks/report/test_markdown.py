@@ -83,7 +83,7 @@ def test_figures_warnings_and_errors_are_there() -> None:
         "FusedConv · 4",
     ):
         assert part in text
-    assert "480 samples of 12 rounds do not support it" in text
+    assert "480 samples of 12 rounds are too few" in text
 
 
 @given(st.text(max_size=60))

@@ -56,7 +56,7 @@ def test_the_page_has_a_row_for_each_result(results: Path, capsys) -> None:
     ("arguments", "text", "sentence"),
     [
         (["--only", "nobody"], None, "no published size nobody"),
-        (["--only", "slide_pvt_tiny"], "{", "no result of make bench-sizes"),
+        (["--only", "slide_pvt_tiny"], "{", "not a result of make bench-sizes"),
     ],
 )
 def test_what_cannot_be_used(

@@ -224,7 +224,7 @@ def benched(run: Any, phone: Path, path: Path, program: Path) -> tuple[dict[str,
 def test_a_changed_file_is_not_pushed(run: Any, phone: Path, file: Path, program: Path) -> None:
     with_reference(file).write_bytes(b"another model")
     measured, asked = benched(run, phone, file, program)
-    assert measured["error"].startswith("wrong: the file is not the one that was proved")
+    assert measured["error"].startswith("wrong: the file differs from the one that was verified")
     assert measured["rounds"] == [] and str(file) not in asked
 
 

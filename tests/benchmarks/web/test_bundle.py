@@ -83,7 +83,7 @@ def test_a_bundle_tells_nothing_of_this_machine(small: Path, tmp_path: Path) -> 
             assert str(tmp_path).encode() not in (out / name).read_bytes()
     plan = json.loads((out / "plan.json").read_text())
     assert plan["post"] is None and set(plan["runtime"]["wasm"]) <= names
-    with pytest.raises(InputError, match="is there already: give it a new folder"):
+    with pytest.raises(InputError, match="already exists: give a new folder"):
         write_bundle(planned([candidate(small)]), out)
 
 

@@ -23,7 +23,7 @@ def measured(browser: Any, plan: PagePlan, **settings: Any) -> tuple[Run, str]:
     """The run of a page, and what it showed at its end."""
     with waiting(plan) as served, visiting(browser, served.address, **settings) as visit:
         text = visit.finish()
-        assert "Handed back" in until(visit, "Handed back"), text
+        assert "Sent to the command" in until(visit, "Handed back"), text
         assert visit.errors == []
         return served.result(), visit.text()
 
@@ -95,7 +95,7 @@ def test_reference_outputs_prove_no_other_file(nano: Path, tmp_path: Path) -> No
         path = found.damage(base(), "onnx", tmp_path / each)
         shutil.copy(nano.with_name(nano.name + SUFFIX), path.with_name(path.name + SUFFIX))
         [entry] = planned([candidate(path)]).document["candidates"]
-        assert entry["refused"].startswith("wrong: the file is not the one that was proved")
+        assert entry["refused"].startswith("wrong: the file differs from the one that was verified")
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_another_file_is_not_even_opened(browser: Any, small: Path, tmp_path: Pa
     other.write_bytes(small.read_bytes() + b"\x00")
     run, text = measured(browser, planned([candidate(other), candidate(small)]))
     assert run.measurements[0].rounds == () and run.measurements[0].cold is None
-    assert (run.measurements[0].error or "").startswith("wrong: the file is not the one")
+    assert (run.measurements[0].error or "").startswith("wrong: the file differs from the one")
     assert run.measurements[1].rounds and "1 of 2 wrong, and not timed" in text
 
 
@@ -144,8 +144,8 @@ def test_what_is_missing_falls_back_and_says_so(browser: Any, small: Path) -> No
     run, text = measured(browser, planned([candidate(small, "webnn")]))
     [found] = run.measurements
     assert found.candidate.target == "web:wasm"
-    assert found.candidate.name == "small on web:wasm in place of web:webnn"
-    assert found.runtime["fallback"].startswith("web:wasm in place of web:webnn: this browser has")
+    assert found.candidate.name == "small on web:wasm instead of web:webnn"
+    assert found.runtime["fallback"].startswith("web:wasm instead of web:webnn: this browser has")
     assert found.rounds and "so WebAssembly runs it" in text
     both = planned([candidate(small), candidate(small, "webnn")])
     run, text = measured(browser, both)
@@ -169,7 +169,7 @@ def test_a_race_that_is_stopped_keeps_what_it_has_and_can_be_run_again(
     with waiting(plan) as served, visiting(browser, served.address) as visit:
         visit.page.wait_for_selector(".latency", timeout=60_000)
         visit.page.click("#stop")
-        assert "Stopped. What was measured until then can be downloaded." in visit.finish()
+        assert "Stopped. You can download the measurements so far." in visit.finish()
         with visit.page.expect_download() as saved:
             visit.page.click("#download")
         assert saved.value.suggested_filename == "slide-deploy-result.json"

@@ -38,7 +38,7 @@ def said() -> list[str]:
 
 @pytest.fixture
 def served(plan: PagePlan, said: list[str]) -> Iterator[Waiting]:
-    with waiting(plan, say=said.append) as found:
+    with waiting(plan, on_event=said.append) as found:
         yield found
 
 
@@ -67,12 +67,12 @@ def post(served: Waiting, content: Any, path: str = "result", **headers: str) ->
 def test_one_result_is_taken_and_the_second_is_told(served: Waiting, plan: PagePlan) -> None:
     assert post(served, result_of(plan)) == (
         200,
-        "Handed back to the command. You can close this page.",
+        "Sent to the command. You can close this page.",
     )
     run = served.result()
     assert run.machine == {"system": "Phone"} and run.measurements[0].pooled_samples == (1000, 2000)
     status, words = post(served, result_of(plan))
-    assert status == 410 and "has a result already" in words
+    assert status == 410 and "already has a result" in words
 
 
 def damages() -> dict[str, Callable[[dict[str, Any]], Any]]:
@@ -209,11 +209,11 @@ def test_a_reload_a_closed_tab_and_a_second_device_end_well(browser: Any, small:
             first.page.unroute("**/result")
             first.finish()
             first.page.wait_for_selector("#handed:not([hidden])")
-            assert "Handed back to the command" in first.text()
+            assert "Sent to the command" in first.text()
         with visiting(browser, served.address) as second:
             second.finish()
             second.page.wait_for_selector("#handed:not([hidden])")
-            assert "has a result already" in second.text()
+            assert "already has a result" in second.text()
         assert served.result().measurements[0].rounds
     with (
         pytest.raises(Exception, match="ERR_CONNECTION_REFUSED"),
@@ -231,6 +231,6 @@ def test_a_command_that_has_ended_is_told_on_the_page(browser: Any, small: Path)
         page.goto(served.address)
         page.wait_for_selector(".latency", timeout=60_000)
     page.wait_for_selector("#handed:not([hidden])", timeout=60_000)
-    assert "The command does not answer" in page.inner_text("#handed")
+    assert "The command does not respond" in page.inner_text("#handed")
     assert page.is_visible("#download")
     context.close()
