@@ -11,7 +11,7 @@ from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionCo
 from tests.support import random_swin, randomise
 
 
-def test_unfold_is_slide_attention_without_what_is_learned_of_the_neighbours():
+def test_unfold_equals_slide_attention_without_learned_neighbours():
     config = SlideAttentionConfig(32, 2, kernel_size=3)
     slide, unfold = SlideAttention(config), UnfoldAttention(config)
     shift = slide.dep_conv.weight.clone()
@@ -46,7 +46,7 @@ def test_the_matmuls_of_a_network_are_all_its_multiplications_except_neighbours(
     assert len(Matmuls(sizes).shapes) < len(sizes)
 
 
-# Blocks, channels, side of the map, width of the MLP over its input's, numbers of a patch.
+# Blocks, channels, side of the feature map, expansion of the MLP, numbers in a patch.
 SLIDE_PVT_SMALL = (
     *((3, 64, 56, 8, 48), (4, 128, 28, 8, 256)),
     *((6, 320, 14, 4, 512), (3, 512, 7, 4, 1280)),
@@ -54,7 +54,7 @@ SLIDE_PVT_SMALL = (
 
 
 def test_the_matmuls_include_reduced_attention_and_its_reductions():
-    """Keys and values are made of maps that convolutions reduce, and meet the queries."""
+    """Convolutions reduce the feature maps of keys and values."""
     subject = network("slide_pvt_small", (224, 224))
     sizes = matmuls_of(subject.branched(), subject.example())
     macs = sum(torch.Size(each.left).numel() * each.right[-1] for each in sizes)
