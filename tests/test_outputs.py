@@ -244,7 +244,7 @@ def test_too_many_strips_are_refused_before_folding(
     call = ("export", NANO, "--to", "onnx", "--out", tmp_path / "out", "--lowering", "flat/100")
     code, _, err = run(*call)
     assert code == 2
-    assert "layers.0.blocks.0.attn as flat/100: A map of 16 rows cannot be cut" in err
+    assert "layers.0.blocks.0.attn as flat/100: A feature map of 16 rows cannot be cut" in err
     assert not (tmp_path / "out").exists()
 
 

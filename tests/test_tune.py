@@ -284,7 +284,7 @@ def test_a_damaged_table_is_refused_before_anything_is_measured(run, decide, tmp
     (tmp_path / "table.json").write_text("{")
     code, _, err = run("tune", *SIZE, "--out", tmp_path / "table.json")
     assert code == 2
-    assert "table.json is no tuning table that can be used" in err
+    assert "table.json is not a usable tuning table" in err
     assert not decide.held
 
 

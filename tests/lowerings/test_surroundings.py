@@ -94,11 +94,11 @@ def test_a_map_that_is_too_small_is_refused_where_it_is_known() -> None:
     model = torch.nn.Sequential(random_attention(config)).eval()
     folded, _ = reparameterize(model)
     with pytest.raises(
-        InputError, match=r"^A map of 2x7 cannot be padded by 2 .* give maps of 3x3"
+        InputError, match=r"^A feature map of 2x7 cannot be padded by 2 .* gives 3x3"
     ):
         lower(folded, Lowering("flat"))(torch.zeros(1, 8, 2, 7))
     folded[0].layout, folded[0].resolution = "tokens", (2, 7)
-    with pytest.raises(InputError, match="0 as flat: A map of 2x7 cannot be padded"):
+    with pytest.raises(InputError, match="0 as flat: A feature map of 2x7 cannot be padded"):
         lower(folded, Lowering("flat"))
 
 

@@ -7,8 +7,8 @@ import torch
 
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import Lowering, lower
-from slide_deploy.lowerings.absorbed import absorbed_bias
 from slide_deploy.lowerings.flat import Flat
+from slide_deploy.lowerings.logits import absorbed_bias
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from tests.support import random_attention
 
