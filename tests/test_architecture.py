@@ -21,7 +21,6 @@ ARROWS = {
     "slide_deploy.terminal": set(),
     "slide_deploy.folding": set(),
     "slide_deploy.verification": set(),
-    "slide_deploy.terminal.printable": set(),
     "slide_deploy.files.hashing": {"slide_deploy"},
     "slide_deploy.formats": {"slide_deploy.errors"},
     "slide_deploy.precisions": {"slide_deploy.errors"},
@@ -272,7 +271,7 @@ ARROWS = {
         "slide_deploy.images",
         "slide_deploy.images.description",
         "slide_deploy.precisions",
-        "slide_deploy.terminal.printable",
+        "slide_deploy.parsing",
         "slide_deploy.backends",
         "slide_deploy.process.torch_defaults",
         "slide_deploy.files.validation",
@@ -297,7 +296,7 @@ ARROWS = {
     },
     "slide_deploy.presets": {"slide_deploy.errors"},
     # What files say of their image: whoever writes, runs or proves one reads it.
-    "slide_deploy.images.description": {"slide_deploy.errors", "slide_deploy.terminal.printable"},
+    "slide_deploy.images.description": {"slide_deploy.errors", "slide_deploy.parsing"},
     "slide_deploy.images": {
         "slide_deploy.errors",
         "slide_deploy.images.description",

@@ -296,10 +296,10 @@ def test_a_calibration_is_refused_where_it_could_not_be_kept(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--fail-above", "5"), "can be read in two ways: give 5% or 500%"),
+        (("--fail-above", "5"), "is ambiguous: give 5% or 500%"),
         (("--fail-above", "1"), "give 1% or 100%"),
-        (("--fail-above", "-5%"), "is no share"),
-        (("--fail-above", "nan"), "is no share"),
+        (("--fail-above", "-5%"), "is not a percentage"),
+        (("--fail-above", "nan"), "is not a percentage"),
         (("--fail-above", "5%", "--bundle", "b.zip"), "leave out --fail-above"),
         (("--json", "run.json", "--bundle", "b.zip"), "leave out --json"),
     ],

@@ -1,4 +1,4 @@
-"""Thresholds: one parser, and nothing that can be read in two ways."""
+"""Thresholds: one parser, and no ambiguous text."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_a_share_is_read(text: str, share: float) -> None:
     ],
 )
 def test_a_number_that_can_be_read_in_two_ways_is_refused_with_both(text, readings) -> None:
-    with pytest.raises(InputError, match=f"--max-drop {text} can be read in two ways: {readings}"):
+    with pytest.raises(InputError, match=f"--max-drop {text} is ambiguous: {readings}"):
         parse_share(text, "--max-drop")
 
 
@@ -45,5 +45,5 @@ def test_a_number_that_can_be_read_in_two_ways_is_refused_with_both(text, readin
     ["-5%", "-0.05", "nan", "NaN%", "inf", "0,05", "5%%", "%", "", ".", "5 % 5", "0x1", "٥%"],
 )
 def test_what_is_no_share_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match=r"is no share: give 5% or 0\.05"):
+    with pytest.raises(InputError, match=r"is not a percentage: give 5% or 0\.05"):
         parse_share(text, "--fail-above")

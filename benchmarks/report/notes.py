@@ -10,7 +10,7 @@ from benchmarks.report.series import OperatorBars
 from benchmarks.report.summary import CandidateRow, RunView
 from benchmarks.report.table import without_noise
 from benchmarks.report.units import byte_unit, time_text
-from slide_deploy.terminal.printable import counted
+from slide_deploy.parsing import counted
 
 
 def about(view: RunView) -> Sentence:

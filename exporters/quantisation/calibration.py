@@ -23,8 +23,8 @@ from slide_deploy.errors import InputError
 from slide_deploy.files.hashing import sha256
 from slide_deploy.images.collection import Collection, Picture, read_collection
 from slide_deploy.images.preprocessing import ImageInput
+from slide_deploy.parsing import as_text
 from slide_deploy.precisions import known_precisions, precision_named
-from slide_deploy.terminal.printable import as_text
 from slide_deploy.verification.cases import example_case
 
 Feeds = Mapping[str, np.ndarray]

@@ -16,7 +16,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.evaluation.figures import summary_of
 from slide_deploy.evaluation.record import RECORD_VERSION, Record
 from slide_deploy.files.validation import validated
-from slide_deploy.terminal.printable import as_text
+from slide_deploy.parsing import as_text
 
 # One million images and twenty files take about 80 MB.
 _MAX_BYTES = 256 << 20
