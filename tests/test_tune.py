@@ -264,7 +264,7 @@ SIZE = ("--attention", "32x8x8")
         ((*SIZE, "--form", "fancy"), "fancy is not a lowering"),
         ((*SIZE, "--strips", "1;2"), "--strips 1;2 is no list of numbers"),
         ((*SIZE, "--strips", "0"), "--strips 0 is no list of numbers"),
-        ((*SIZE, "--out", "no/table.json"), "name a file in a folder that exists"),
+        ((*SIZE, "--out", "no/table.json"), "give a file in an existing folder"),
         (
             (*SIZE, "--target", "onnxruntime:cpu", "--precision", "mixed"),
             "onnx is not written in mixed",
