@@ -205,7 +205,7 @@ def test_a_file_has_no_say_in_how_it_is_verified(run, tmp_path: Path) -> None:
     assert "does not hold what it claims" in said
     code, out, _ = run("verify", path, "--against", NANO, "--precision", "float32")
     assert code == 1
-    assert "says that it was exported from other weights" in out
+    assert "names other weights as its source" in out
     assert run("verify", path, "--against", NANO, "--precision", "float16", "-q")[0] == 0
 
 

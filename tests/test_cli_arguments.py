@@ -117,12 +117,12 @@ def test_exchanged_arguments_of_verify(refused, tmp_path: Path) -> None:
     for suffix in (".onnx", ".xml", ".mlpackage", ".ONNX"):
         file = tmp_path / f"model{suffix}"
         assert refused("verify", NANO, "--against", file) == (
-            f"{NANO} and {file} are exchanged: give verify {file} --against {NANO}."
+            f"{NANO} and {file} are swapped: give verify {file} --against {NANO}."
         )
-        assert "is a written file: name the checkpoint that" in refused(
+        assert "is an exported file: give the checkpoint that" in refused(
             "verify", file, "--against", tmp_path / "other.onnx"
         )
-    assert "is a checkpoint: name the written file first" in refused(
+    assert "is a checkpoint: give an exported file first" in refused(
         "verify", NANO, "--against", NANO
     )
 

@@ -135,11 +135,11 @@ def test_one_place_takes_one_text_and_no_input_is_overwritten(
     before = onnx.read_bytes()
     (tmp_path / "link").symlink_to(onnx)
     for places, sentence in (
-        (("--json", "-", "--sarif", "-"), "--sarif - is where --json goes, too"),
-        (("--json", "-", "--sarif", "/dev/stdout"), "is where --json goes, too"),
-        (("--json", tmp_path / "x", "--junit", tmp_path / "x"), "is where --json goes, too"),
-        (("--json", onnx), "is a file that is read"),
-        (("--json", tmp_path / "link"), "is a file that is read"),
+        (("--json", "-", "--sarif", "-"), "--sarif - is also the output of --json"),
+        (("--json", "-", "--sarif", "/dev/stdout"), "is also the output of --json"),
+        (("--json", tmp_path / "x", "--junit", tmp_path / "x"), "is also the output of --json"),
+        (("--json", onnx), "is an input of this command"),
+        (("--json", tmp_path / "link"), "is an input of this command"),
     ):
         code, _, err = run("check", onnx, *places)
         assert code == 2
@@ -340,7 +340,7 @@ def test_a_comparison_of_nothing_is_exit_2(run: Run, scripted, tmp_path: Path) -
     short.write_text(json.dumps(content))
     code, _, err = run("compare", result, short, "--fail-above", "5%")
     assert code == 2
-    assert "hold nothing that can be compared" in err
+    assert "have no comparable candidates" in err
     assert run("compare", result, result, "--fail-above", "5%")[0] == 0
     code, _, err = run("compare", result, result, "--fail-above", "5")
     assert (code, "give 5% or 500%" in err) == (2, True)

@@ -104,7 +104,7 @@ def test_ctrl_c_keeps_what_was_decided(run, decide, monkeypatch, tmp_path) -> No
     monkeypatch.setattr(contests, "decide", once)
     code, _, err = run("tune", NANO, "--target", "onnxruntime:cpu")
     assert code == 130
-    assert "what was decided until then is kept" in err
+    assert "the finished results are kept" in err
     assert "slide-deploy: interrupted." in err
     assert len(read_table(tmp_path / "cache" / "tuning.json").entries) == 1
 
@@ -251,7 +251,7 @@ SIZE = ("--attention", "32x8x8")
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "Give a checkpoint, a size as --attention 96x56x56"),
+        ((), "No network: give a checkpoint, a size such as --attention 96x56x56"),
         (("--attention", "96x56"), "96x56 is no size of an attention"),
         (("--attention", "7x8x8:nchw"), "7x8x8 is no size of an attention"),
         (("--attention", ""), "--attention is empty"),

@@ -1,4 +1,4 @@
-"""The commands that run a file: verify and predict."""
+"""The commands ``verify`` and ``predict``, which run a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,8 @@ from slide_deploy.cli.options import (
     QuietOption,
 )
 from slide_deploy.cli.outputs import Outputs
-from slide_deploy.cli.source import Source, against_source
+from slide_deploy.cli.source import Source
+from slide_deploy.cli.source_options import against_source
 from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def verify(
                     f"{option} needs the network: give the checkpoint with --against, or a network "
                     f"of your own with --model."
                 )
-        _by_reference(file, target, quiet, json_to)
+        _verify_by_reference(file, target, quiet, json_to)
         return
     from slide_deploy.backends import open_file
     from slide_deploy.models.host_network import are_features
@@ -78,7 +79,7 @@ def verify(
     from slide_deploy.terminal.console import case_table, noise_line, noise_table, stdout
     from slide_deploy.terminal.progress import Steps
 
-    _refuse_exchanged(file, source.checkpoint)
+    _refuse_swapped(file, source.checkpoint)
     source.require("the checkpoint with --against")
     examples = [calibration] if calibration is not None else []
     outputs = Outputs({"--json": json_to}, quiet, [file, *source.files, *examples])
@@ -91,23 +92,23 @@ def verify(
         title = trained.origin.name
 
         from exporters.plain import to_json
-        from slide_deploy.verification.verify import locate as find
+        from slide_deploy.verification.verify import locate as find_divergence
         from slide_deploy.verification.verify import names_another_origin, verify_file
 
         step(f"run on {session.runtime} and compare with {source.title} in float64")
         proof = examples_to_prove(file, trained, record, calibration)
         result = verify_file(file, trained, record.name, proof.cases, target)
         foreign = names_another_origin(file, trained)
-        parting = None
+        divergence = None
         if locate:
             step("compare layer by layer")
-            parting = find(file, trained, record.name)
+            divergence = find_divergence(file, trained, record.name)
     report = {
         "passed": result.passed,
         "precision": record.name,
         "target": target,
         "verification": result,
-        "locate": parting,
+        "locate": divergence,
         "names_another_source": foreign,
     }
     outputs.write("--json", lambda: to_json(report))
@@ -118,12 +119,12 @@ def verify(
         for remark in (*trained.origin.remarks, *proof.remarks):
             typer.echo(f"note: {remark}")
         if foreign:
-            typer.echo(f"note: {file.name} says that it was exported from other weights")
-        if parting is not None:
-            if parting.noise:
-                stdout().print(noise_table(parting.noise))
-                typer.echo(noise_line(parting.noise))
-            typer.echo(_describe_parting(parting))
+            typer.echo(f"note: the metadata of {file.name} names other weights as its source")
+        if divergence is not None:
+            if divergence.noise:
+                stdout().print(noise_table(divergence.noise))
+                typer.echo(noise_line(divergence.noise))
+            typer.echo(_describe_divergence(divergence))
     if not result.passed:
         typer.echo(
             f"slide-deploy: {file} disagrees with {title} on: {', '.join(result.failures)}.",
@@ -134,7 +135,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | None) -> None:
+def _verify_by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | None) -> None:
     from exporters.plain import to_json
     from slide_deploy.terminal.console import case_table, stdout
     from slide_deploy.verification.reference_outputs.checking import (
@@ -155,7 +156,7 @@ def _by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | N
     outputs.write("--json", lambda: to_json(report))
     if not outputs.quiet:
         stdout().print(case_table(result))
-        typer.echo(f"precision: {reference.precision}, as {reference_path(file).name} says")
+        typer.echo(f"precision: {reference.precision}, from {reference_path(file).name}")
     if not result.passed:
         typer.echo(
             f"slide-deploy: {file} disagrees with its reference outputs on: "
@@ -188,8 +189,8 @@ def predict(
 ) -> None:
     """Name the most probable classes of pictures.
 
-    They are prepared as the file says: given as pixels, or normalised by its mean and deviation; by
-    those of ImageNet where it says nothing.
+    The file's metadata determines the preprocessing: raw pixels, or normalisation with its mean and
+    deviation. Without metadata, those of ImageNet are used.
     """
     import json
     from dataclasses import asdict
@@ -222,11 +223,11 @@ def predict(
     outputs.finish()
 
 
-def _refuse_exchanged(file: Path, against: Path | None) -> None:
-    """Refuse a checkpoint where the written file belongs, and the other way round.
+def _refuse_swapped(file: Path, against: Path | None) -> None:
+    """Refuse a checkpoint in place of the exported file, and vice versa.
 
     Raises:
-        InputError: if so.
+        InputError: a path is of the wrong kind.
     """
     from slide_deploy.formats import suffixes
 
@@ -235,21 +236,21 @@ def _refuse_exchanged(file: Path, against: Path | None) -> None:
     is_written = [path is not None and path.suffix.lower() in written for path in (file, against)]
     if is_written == [False, True]:
         raise InputError(
-            f"{file} and {against} are exchanged: give verify {against} --against {file}."
+            f"{file} and {against} are swapped: give verify {against} --against {file}."
         )
     if is_written == [True, True]:
         raise InputError(
-            f"--against {against} is a written file: name the checkpoint that {file} was exported "
-            f"from."
+            f"--against {against} is an exported file: give the checkpoint that {file} was "
+            f"exported from."
         )
     if file.suffix.lower() in _CHECKPOINTS:
         raise InputError(
-            f"{file} is a checkpoint: name the written file first, one that ends in {known}."
+            f"{file} is a checkpoint: give an exported file first, one that ends in {known}."
         )
 
 
-def _describe_parting(parting: "Divergence") -> str:
-    if parting.first_wrong is None:
-        return f"layers: all {parting.layers} agree"
-    after = f"; the last that agrees is {parting.last_right}" if parting.last_right else ""
-    return f"layers: the first that disagrees is {parting.first_wrong}{after}"
+def _describe_divergence(divergence: "Divergence") -> str:
+    if divergence.first_wrong is None:
+        return f"layers: all {divergence.layers} agree"
+    after = f"; the last that agrees is {divergence.last_right}" if divergence.last_right else ""
+    return f"layers: the first that disagrees is {divergence.first_wrong}{after}"

@@ -148,7 +148,7 @@ def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("tempfile.TemporaryFile", denied)
-    with pytest.raises(InputError, match=r"cannot be written \(Permission denied\): name a file"):
+    with pytest.raises(InputError, match=r"cannot be written \(Permission denied\): give a file"):
         require_writable(tmp_path / "report.json")
     # A file there that may be written is written in place.
     path = tmp_path / "there.json"
