@@ -1,4 +1,4 @@
-"""What commands write: one meaning of --json, tried before work begins, never lost afterwards."""
+"""Output files of commands: one meaning of --json, checked before work, never lost afterwards."""
 
 import json
 import os
@@ -95,7 +95,7 @@ def commands_with_json() -> set[str]:
 
 
 @pytest.mark.full
-def test_json_is_a_path_in_every_command_and_stands_alone_on_standard_output(
+def test_json_is_a_path_in_every_command_and_the_only_text_on_standard_output(
     run: Run, calls, tmp_path: Path
 ) -> None:
     assert calls.keys() == commands_with_json()
@@ -114,7 +114,7 @@ def test_json_is_a_path_in_every_command_and_stands_alone_on_standard_output(
 
 
 @pytest.mark.slow
-def test_every_text_stands_alone_on_standard_output(run: Run, onnx: Path, scripted) -> None:
+def test_every_output_is_the_only_text_on_standard_output(run: Run, onnx: Path, scripted) -> None:
     ElementTree.fromstring(run("check", onnx, "--junit", "-")[1])
     assert json.loads(run("check", onnx, "--sarif", "-")[1])["version"] == "2.1.0"
     assert run(*scripted, "--html", "-")[1].startswith("<!doctype html>")
@@ -123,13 +123,15 @@ def test_every_text_stands_alone_on_standard_output(run: Run, onnx: Path, script
     assert "written" not in out and err == ""
 
 
-def test_a_flag_of_old_is_refused_in_one_sentence(run: Run, onnx: Path, tmp_path: Path) -> None:
+def test_the_former_json_flag_is_refused_in_one_sentence(
+    run: Run, onnx: Path, tmp_path: Path
+) -> None:
     code, out, err = run("check", onnx, "--json", "--quiet")
     assert (code, out) == (2, "")
     assert "--json needs a file, or - for standard output" in err
 
 
-def test_one_place_takes_one_text_and_no_input_is_overwritten(
+def test_a_path_is_used_once_and_no_input_is_overwritten(
     run: Run, onnx: Path, tmp_path: Path
 ) -> None:
     before = onnx.read_bytes()
@@ -149,7 +151,9 @@ def test_one_place_takes_one_text_and_no_input_is_overwritten(
 
 
 @pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1", "-"])
-def test_a_shell_gets_the_text_by_every_name(onnx: Path, place: str, tmp_path: Path) -> None:
+def test_every_name_of_standard_output_reaches_the_shell(
+    onnx: Path, place: str, tmp_path: Path
+) -> None:
     """In a file that standard output is redirected to, and behind what is there."""
     command = f"{sys.executable} -m slide_deploy check {onnx} --json {place} >> {tmp_path / 'log'}"
     (tmp_path / "log").write_text("[")
@@ -194,7 +198,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("bad", ["{tmp}", "{tmp}/no/x", "{tmp}/a.json/x", "/proc/x"])
-def test_every_place_is_tried_before_work_begins(
+def test_every_output_path_is_checked_before_work_begins(
     run: Run, idle: None, onnx: Path, picture: Path, scripted, tmp_path: Path, bad: str
 ) -> None:
     place = bad.format(tmp=tmp_path)
@@ -225,7 +229,7 @@ def test_every_place_is_tried_before_work_begins(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_final_names_that_are_taken_are_refused_before_loading(
+def test_existing_final_names_are_refused_before_loading(
     run: Run, idle: None, tmp_path: Path
 ) -> None:
     (tmp_path / "slide_swin_nano.onnx").touch()
@@ -249,7 +253,7 @@ def test_too_many_strips_are_refused_before_folding(
 
 
 @pytest.mark.slow
-def test_what_was_measured_outlives_a_place_that_fails(
+def test_measurements_survive_an_output_that_fails(
     run: Run, scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -265,7 +269,7 @@ def test_what_was_measured_outlives_a_place_that_fails(
 
 
 @pytest.mark.slow
-def test_a_folder_that_vanishes_while_measuring_costs_nothing(
+def test_a_folder_that_vanishes_while_measuring_loses_nothing(
     run: Run, scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmarks.measuring import race as module
@@ -284,7 +288,7 @@ def test_a_folder_that_vanishes_while_measuring_costs_nothing(
     assert len(read(Path(err.strip().removesuffix(".").split(" kept in ")[1])).measurements) == 2
 
 
-def test_a_calibration_is_refused_where_it_could_not_be_kept(
+def test_a_calibration_that_cannot_be_stored_is_refused(
     run: Run, idle: None, scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "a.json"))
@@ -304,7 +308,7 @@ def test_a_calibration_is_refused_where_it_could_not_be_kept(
         (("--json", "run.json", "--bundle", "b.zip"), "leave out --json"),
     ],
 )
-def test_a_gate_that_would_pass_unheard_is_refused(
+def test_a_gate_that_would_be_ignored_is_refused(
     run: Run, idle: None, scripted, options, sentence, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -330,7 +334,7 @@ def test_a_gate_needs_something_to_compare(run: Run, idle: None, scripted, tmp_p
 
 
 @pytest.mark.slow
-def test_a_comparison_of_nothing_is_exit_2(run: Run, scripted, tmp_path: Path) -> None:
+def test_a_comparison_without_candidates_exits_with_2(run: Run, scripted, tmp_path: Path) -> None:
     result = tmp_path / "run.json"
     assert run(*scripted, "--json", result, "-q")[0] == 0
     content = json.loads(result.read_text())

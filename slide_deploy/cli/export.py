@@ -59,8 +59,8 @@ def export(
     preset: Annotated[
         str | None,
         typer.Option(
-            help=f"Options for a kind of machine: {', '.join(preset_names())}. What is given "
-            "beside it wins.",
+            help=f"Options for a kind of machine: {', '.join(preset_names())}. Other options "
+            "override it.",
             metavar="NAME",
             autocompletion=one_of(preset_names()),
         ),

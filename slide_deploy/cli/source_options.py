@@ -110,7 +110,9 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "keep_windows": (
         Annotated[
             bool,
-            typer.Option("--keep-windows", help="Tile larger maps with the windows of training."),
+            typer.Option(
+                "--keep-windows", help="Tile larger feature maps with the windows of training."
+            ),
         ],
         False,
     ),
@@ -128,7 +130,8 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[
             str | None,
             typer.Option(
-                help="Attention heads of each stage, if the file does not tell.", metavar="1,2,5,8"
+                help="Attention heads of each stage, if the file does not determine them.",
+                metavar="1,2,5,8",
             ),
         ],
         None,
