@@ -244,7 +244,7 @@ def test_an_unknown_precision_of_bench_is_refused_before_measuring(refused) -> N
 def test_paragraphs_of_help_do_not_keep_docstring_line_breaks() -> None:
     said = CliRunner().invoke(cli.app, ["evaluate", "--help"], terminal_width=200).stdout
     assert "[FILE]..." in said
-    assert "files are held against the network, or against" in " ".join(said.split())
+    assert "Files are compared with the network, or with" in " ".join(said.split())
     commands = cli.app.registered_commands
     texts = [each.help or "" for each in commands]
     assert all(text and "\n" not in text.replace("\n\n", "") for text in texts)

@@ -248,18 +248,16 @@ def export(
             )
         for remark in (*result.remarks[len(trained.origin.remarks) :], *unraced):
             typer.echo(f"note: {remark}")
-        for file in result.files:
-            for line in (*lowering_lines(file), *kept_lines(file)):
-                typer.echo(fill(line, console.width, subsequent_indent="  "))
-        for line in preprocessing_lines(result.files):
-            typer.echo(fill(line, console.width, subsequent_indent="  "))
-        for line in price_lines(result.files):
+        lines = [
+            *(line for file in result.files for line in (*lowering_lines(file), *kept_lines(file))),
+            *preprocessing_lines(result.files),
+            *price_lines(result.files),
+            *(() if explain else rewrite_lines(result.files, "--explain")),
+        ]
+        for line in lines:
             typer.echo(fill(line, console.width, subsequent_indent="  "))
         if explain:
             typer.echo(explanation(result.files, console.width))
-        else:
-            for line in rewrite_lines(result.files, "--explain"):
-                typer.echo(fill(line, console.width, subsequent_indent="  "))
         for file in result.files:
             if file.paths:
                 typer.echo(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")

@@ -20,6 +20,7 @@ from slide_deploy.errors import InputError
 
 if TYPE_CHECKING:
     from slide_deploy.verification.divergence import Divergence
+    from slide_deploy.verification.parity import Verification
 
 _CHECKPOINTS = (".pth", ".pt", ".safetensors")
 
@@ -125,14 +126,7 @@ def verify(
                 stdout().print(noise_table(divergence.noise))
                 typer.echo(noise_line(divergence.noise))
             typer.echo(_describe_divergence(divergence))
-    if not result.passed:
-        typer.echo(
-            f"slide-deploy: {file} disagrees with {title} on: {', '.join(result.failures)}.",
-            err=True,
-        )
-    outputs.finish()
-    if not result.passed:
-        raise typer.Exit(1)
+    _finish(outputs, file, title, result)
 
 
 def _verify_by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | None) -> None:
@@ -157,12 +151,14 @@ def _verify_by_reference(file: Path, target: str | None, quiet: bool, json_to: P
     if not outputs.quiet:
         stdout().print(case_table(result))
         typer.echo(f"precision: {reference.precision}, from {reference_path(file).name}")
+    _finish(outputs, file, "its reference outputs", result)
+
+
+def _finish(outputs: Outputs, file: Path, expected: str, result: "Verification") -> None:
+    """Print which cases disagree, finish the outputs, and exit with code 1 if any does."""
     if not result.passed:
-        typer.echo(
-            f"slide-deploy: {file} disagrees with its reference outputs on: "
-            f"{', '.join(result.failures)}.",
-            err=True,
-        )
+        failures = ", ".join(result.failures)
+        typer.echo(f"slide-deploy: {file} disagrees with {expected} on: {failures}.", err=True)
     outputs.finish()
     if not result.passed:
         raise typer.Exit(1)
