@@ -3,9 +3,18 @@
 The command line prints each as one sentence on stderr and exits with code 2.
 """
 
+from slide_deploy.terminal.printable import printable
+
 
 class SlideDeployError(Exception):
-    """Base class of the errors that slide-deploy raises; the message is one sentence."""
+    """Base class of the errors that slide-deploy raises; the message is one sentence.
+
+    The message may contain names from untrusted files. So line breaks become spaces, and characters
+    that control a terminal become question marks.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable(" ".join(line.strip() for line in str(text).splitlines())))
 
 
 class InputError(SlideDeployError):

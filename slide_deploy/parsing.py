@@ -133,14 +133,3 @@ def parse_share(text: str, option: str) -> float:
     if number >= 1:
         raise InputError(f"{option} {text} is ambiguous: give {match[1]}% or {number * 100:g}%.")
     return number
-
-
-def as_text(value: object) -> str:
-    """Format a value for printing; bytes of a file name that are not valid text become "?"."""
-    return str(value).encode("utf-8", "replace").decode("utf-8")
-
-
-def counted(count: int, word: str) -> str:
-    """Format a count with its noun: 1 class, 1,000 classes."""
-    ending = "" if count == 1 else "es" if word.endswith("s") else "s"
-    return f"{count:,} {word}{ending}"

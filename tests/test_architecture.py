@@ -14,13 +14,15 @@ ROOT = Path(__file__).parents[1]
 
 # Room: what it may import of this project. A room stands for itself and all below it.
 ARROWS = {
-    "slide_deploy.errors": set(),
+    "slide_deploy.errors": {"slide_deploy.terminal.printable"},
+    "slide_deploy.files.reading": set(),
     "slide_deploy.files": set(),
     "slide_deploy.process": set(),
     "slide_deploy.saved": set(),
     "slide_deploy.terminal": set(),
     "slide_deploy.folding": set(),
     "slide_deploy.verification": set(),
+    "slide_deploy.terminal.printable": set(),
     "slide_deploy.files.hashing": {"slide_deploy"},
     "slide_deploy.formats": {"slide_deploy.errors"},
     "slide_deploy.precisions": {"slide_deploy.errors"},
@@ -52,6 +54,7 @@ ARROWS = {
     "slide_deploy.folding.formulas": {"slide_deploy.errors"},
     "slide_deploy.models": {"slide_deploy.errors", "slide_deploy.folding.formulas"},
     "slide_deploy.checkpoint": {
+        "slide_deploy.files.reading",
         "slide_deploy",
         "slide_deploy.errors",
         "slide_deploy.formats",
@@ -123,6 +126,7 @@ ARROWS = {
         "slide_deploy.process.torch_defaults",
     },
     "slide_deploy.tuning": {
+        "slide_deploy.files.reading",
         "slide_deploy.files.validation",
         "slide_deploy.errors",
         "slide_deploy.formats",
@@ -190,6 +194,7 @@ ARROWS = {
         "slide_deploy.process.torch_defaults",
     },
     "slide_deploy.verification.reference_outputs": {
+        "slide_deploy.files.reading",
         "slide_deploy.backends",
         "slide_deploy.verification.cases",
         "slide_deploy.files.companions",
@@ -238,6 +243,7 @@ ARROWS = {
         "slide_deploy.hosts",
     },
     "slide_deploy.graph_checks": {
+        "slide_deploy.files.reading",
         "slide_deploy",
         "slide_deploy.saved.aimodel",
         "slide_deploy.terminal.console",
@@ -261,6 +267,7 @@ ARROWS = {
     },
     "slide_deploy.files.validation": set(),
     "slide_deploy.evaluation": {
+        "slide_deploy.files.reading",
         "slide_deploy",
         "slide_deploy.files.companions",
         "slide_deploy.terminal.console",
@@ -271,7 +278,7 @@ ARROWS = {
         "slide_deploy.images",
         "slide_deploy.images.description",
         "slide_deploy.precisions",
-        "slide_deploy.parsing",
+        "slide_deploy.terminal.printable",
         "slide_deploy.backends",
         "slide_deploy.process.torch_defaults",
         "slide_deploy.files.validation",
@@ -285,6 +292,7 @@ ARROWS = {
     },
     "slide_deploy.terminal.tables": set(),
     "slide_deploy.terminal.console": {
+        "slide_deploy.terminal.printable",
         "slide_deploy.backends.doctor",
         "slide_deploy.verification.noise",
         "slide_deploy.verification.parity",
@@ -296,8 +304,9 @@ ARROWS = {
     },
     "slide_deploy.presets": {"slide_deploy.errors"},
     # What files say of their image: whoever writes, runs or proves one reads it.
-    "slide_deploy.images.description": {"slide_deploy.errors", "slide_deploy.parsing"},
+    "slide_deploy.images.description": {"slide_deploy.errors", "slide_deploy.terminal.printable"},
     "slide_deploy.images": {
+        "slide_deploy.files.reading",
         "slide_deploy.errors",
         "slide_deploy.images.description",
         "slide_deploy.parsing",

@@ -7,6 +7,7 @@ on what it was measured on is not right. Pictures that cannot be read are left o
 """
 
 import hashlib
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,8 @@ from slide_deploy.errors import InputError
 from slide_deploy.files.hashing import sha256
 from slide_deploy.images.collection import Collection, Picture, read_collection
 from slide_deploy.images.preprocessing import ImageInput
-from slide_deploy.parsing import as_text
 from slide_deploy.precisions import known_precisions, precision_named
+from slide_deploy.terminal.printable import as_text
 from slide_deploy.verification.cases import example_case
 
 Feeds = Mapping[str, np.ndarray]
@@ -33,6 +34,8 @@ MEASURED = 128
 # A choice as well: each is answered by the trained network in float64.
 HELD_BACK = 16
 _LEAST = 4
+# Examples that are measured and held back need far less; an archive of zeros unfolds without end.
+_LARGEST_ARCHIVE = 1 << 30
 # Answers to examples are compared without what they have in common: one alone has nothing else.
 _LEAST_HELD_BACK = 2
 # Noise is the same everywhere, so that few examples have its range.
@@ -315,8 +318,23 @@ def _is_kept(array: np.ndarray, dtype: np.dtype) -> bool:
     return np.array_equal(cast, array, equal_nan=is_float[0])
 
 
+def _refuse_bomb(source: Path) -> None:
+    """Refuse an archive that unfolds to more than there is use for.
+
+    Raises:
+        ValueError: if so.
+        OSError, BadZipFile: if it is no archive that can be read.
+    """
+    if not source.is_file():
+        raise ValueError
+    with zipfile.ZipFile(source) as archive:
+        if sum(item.file_size for item in archive.infolist()) > _LARGEST_ARCHIVE:
+            raise ValueError
+
+
 def _of_archive(source: Path, deployable: Deployable) -> Calibration:
     try:
+        _refuse_bomb(source)
         with np.load(source, allow_pickle=False) as archive:
             arrays = {as_text(name): archive[name] for name in archive.files}
         if not all(isinstance(each, np.ndarray) for each in arrays.values()):

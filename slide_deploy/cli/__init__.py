@@ -18,6 +18,7 @@ from slide_deploy.cli.panels import LOOK, MAKE, MEASURE, TRUST, PanelCommand
 from slide_deploy.errors import InputError, SlideDeployError, is_out_of_memory
 from slide_deploy.process import interruption
 from slide_deploy.tasks.options import missing_extra
+from slide_deploy.terminal.printable import echo
 
 app = typer.Typer(
     name="slide-deploy",
@@ -113,13 +114,13 @@ def run() -> None:
         interruption.check()  # a library may have turned a Ctrl-C into this error
         if is_out_of_memory(error):
             _end_without_memory()
-        typer.echo(f"slide-deploy: {error}", err=True)
+        echo(f"slide-deploy: {error}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
         lacking = missing_extra(error)
         if lacking is None:
             raise
-        typer.echo(f"slide-deploy: {lacking}", err=True)
+        echo(f"slide-deploy: {lacking}", err=True)
         sys.exit(2)
     except (ImportError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -131,13 +132,13 @@ def run() -> None:
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
             raise
         _drop_standard_output()
-        typer.echo(f"slide-deploy: standard output cannot be written ({error.strerror}).", err=True)
+        echo(f"slide-deploy: standard output cannot be written ({error.strerror}).", err=True)
         sys.exit(2)
 
 
 def _end_without_memory() -> NoReturn:
     advice = "close other programs, or use a machine with more memory"
-    typer.echo(f"slide-deploy: out of memory: {advice}.", err=True)
+    echo(f"slide-deploy: out of memory: {advice}.", err=True)
     sys.exit(2)
 
 
@@ -171,5 +172,5 @@ def root(
 ) -> None:
     """Fold, export, verify, check and measure vision models that use Slide Attention."""
     if version:
-        typer.echo(__version__)
+        echo(__version__)
         raise typer.Exit

@@ -22,6 +22,7 @@ from slide_deploy.cli.web import Elsewhere
 from slide_deploy.errors import InputError
 from slide_deploy.parsing import parse_share
 from slide_deploy.tasks.options import require_bench
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
     from benchmarks.measuring.race import RacePlan
@@ -187,9 +188,9 @@ def bench(
     if limit is not None:
         require_comparable(found)
     if calibrate:
-        from benchmarks.calibration import require_memory
+        from benchmarks.calibration import require_noise_store
 
-        require_memory()
+        require_noise_store()
     artifacts = {each.candidate.name: stated(artifact_of(each), shares) for each in members}
     require_use(shares, artifacts.values())
     plan = RacePlan(
@@ -206,11 +207,11 @@ def bench(
 
         write_bundle(plan, bundle)
         if not outputs.quiet:
-            typer.echo(f"written: {bundle}")
+            echo(f"written: {bundle}")
         return
     if web_bundle is not None:
         for page in elsewhere.write(plan, threads):
-            typer.echo(f"written: {page}")
+            echo(f"written: {page}")
         return
     if calibrate:
         _calibrate(plan, outputs.quiet)
@@ -227,7 +228,7 @@ def bench(
     closed = limit is not None and not run.interrupted and _gate(run, limit, outputs.quiet)
     outputs.finish(run.interrupted)
     if run.interrupted:
-        typer.echo("note: the measurements so far are kept.", err=True)
+        echo("note: the measurements so far are kept.", err=True)
         raise KeyboardInterrupt
     errors = any(each.error for each in run.measurements)
     raise typer.Exit(1 if closed or errors else 0)
@@ -250,7 +251,7 @@ def _race(plan: "RacePlan", quiet: bool) -> "Run":
 
 def _calibrate(plan: "RacePlan", quiet: bool) -> None:
     """Measure and store the noise of each target in the plan, with its first candidate."""
-    from benchmarks.calibration import COPIES, calibrate, remember
+    from benchmarks.calibration import COPIES, calibrate, store_noise
     from slide_deploy.terminal.progress import Steps
 
     first: dict[str, Candidate] = {}
@@ -259,18 +260,18 @@ def _calibrate(plan: "RacePlan", quiet: bool) -> None:
     for target, candidate in first.items():
         with Steps(quiet, COPIES + plan.rounds) as step:
             noise = calibrate(candidate, plan, step)
-        remember(target, noise)
+        store_noise(target, noise)
         if not quiet:
-            typer.echo(
+            echo(
                 f"{target}: 95 % of the ratios of equal candidates are within {noise - 1:.1%}; a "
                 f"gate below that would fail by chance"
             )
 
 
 def _noise(candidates: "Sequence[Candidate]") -> float | None:
-    from benchmarks.calibration import remembered
+    from benchmarks.calibration import stored_noise
 
-    return remembered([each.target for each in candidates])
+    return stored_noise([each.target for each in candidates])
 
 
 def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:

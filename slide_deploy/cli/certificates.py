@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
     from slide_deploy.deployable.record import Deployable
@@ -20,7 +20,7 @@ def print_branches(certificate: "Certificate", title: str) -> None:
     from slide_deploy.terminal.console import stdout, table
 
     for refusal in certificate.not_merged:
-        typer.echo(f"note: {refusal.layer} keeps its branches: {refusal.why}")
+        echo(f"note: {refusal.layer} keeps its branches: {refusal.why}")
     if not certificate.merged:
         return
     grid = table(
@@ -46,10 +46,10 @@ def print_origin(trained: "Deployable") -> None:
     """Print the file of a network, its hash, a summary and remarks."""
     origin = trained.origin
     entry = f"entry {origin.facts['entry']}, " if origin.facts.get("entry") else ""
-    typer.echo(f"{Path(origin.name).name}: {entry}sha256 {origin.sha256[:16]}")
-    typer.echo(origin.summary)
+    echo(f"{Path(origin.name).name}: {entry}sha256 {origin.sha256[:16]}")
+    echo(origin.summary)
     for remark in origin.remarks:
-        typer.echo(f"note: {remark}")
+        echo(f"note: {remark}")
 
 
 def print_certificate(certificate: "Certificate") -> None:
@@ -58,9 +58,9 @@ def print_certificate(certificate: "Certificate") -> None:
     from slide_deploy.terminal.console import stdout, table
 
     if not certificate.folded:
-        typer.echo(f"fold: {certificate.status}")
+        echo(f"fold: {certificate.status}")
     for line in left_lines(certificate):
-        typer.echo(f"note: {line}")
+        echo(f"note: {line}")
     if not certificate.folded:
         return
     grid = table(

@@ -39,6 +39,7 @@ from slide_deploy.tasks.options import (
     read_policy,
     require_bench,
 )
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
     pass
@@ -242,12 +243,12 @@ def export(
             )
         )
         if any(file.verification.runtime == "mil-interpreter" for file in result.files):
-            typer.echo(
+            echo(
                 "Core ML itself needs macOS: the package was read back and run by the MIL "
                 "interpreter of slide-deploy."
             )
         for remark in (*result.remarks[len(trained.origin.remarks) :], *unraced):
-            typer.echo(f"note: {remark}")
+            echo(f"note: {remark}")
         lines = [
             *(line for file in result.files for line in (*lowering_lines(file), *kept_lines(file))),
             *preprocessing_lines(result.files),
@@ -255,14 +256,14 @@ def export(
             *(() if explain else rewrite_lines(result.files, "--explain")),
         ]
         for line in lines:
-            typer.echo(fill(line, console.width, subsequent_indent="  "))
+            echo(fill(line, console.width, subsequent_indent="  "))
         if explain:
-            typer.echo(explanation(result.files, console.width))
+            echo(explanation(result.files, console.width))
         for file in result.files:
             if file.paths:
-                typer.echo(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
-        typer.echo(f"written: {result.manifest}")
+                echo(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
+        echo(f"written: {result.manifest}")
     for problem in result.problems:
-        typer.echo(f"slide-deploy: {problem}", err=True)
+        echo(f"slide-deploy: {problem}", err=True)
     outputs.finish()
     raise typer.Exit(0 if result.passed else 1)

@@ -12,6 +12,7 @@ from slide_deploy.cli.source import Source
 from slide_deploy.cli.source_options import takes_source
 from slide_deploy.errors import InputError
 from slide_deploy.tasks.options import require
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,8 +63,8 @@ def fold(
         print_certificate(certificate)
         print_branches(exported, f"Branches in {output.name} that export merges")
         for line in remark:
-            typer.echo(f"note: {line}")
-        typer.echo(f"written: {output}")
+            echo(f"note: {line}")
+        echo(f"written: {output}")
     outputs.finish()
 
 

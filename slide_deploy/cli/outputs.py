@@ -4,10 +4,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-import typer
-
 from slide_deploy.errors import InputError
 from slide_deploy.files.writing import is_stdout, require_writable, write_bytes, write_text
+from slide_deploy.terminal.printable import echo
 
 
 class Outputs:
@@ -69,9 +68,9 @@ class Outputs:
         """
         if not self.quiet:
             for place in self._written:
-                typer.echo(f"written: {place}")
+                echo(f"written: {place}")
         if self._failures and interrupted:
-            typer.echo(f"slide-deploy: {' '.join(self._failures)}", err=True)
+            echo(f"slide-deploy: {' '.join(self._failures)}", err=True)
         elif self._failures:
             raise InputError(" ".join(self._failures))
 

@@ -17,6 +17,7 @@ from slide_deploy.cli.source import Source
 from slide_deploy.cli.source_options import takes_source
 from slide_deploy.errors import InputError
 from slide_deploy.tasks.options import require, require_bench
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
     from slide_deploy.tuning.table import Entry
@@ -136,14 +137,14 @@ def tune(
     if decided and not outputs.quiet:
         _print(decided)
         if unwritten is None:
-            typer.echo(f"written: {table.path}")
+            echo(f"written: {table.path}")
     for failure in failures:
-        typer.echo(f"slide-deploy: {failure}", err=True)
+        echo(f"slide-deploy: {failure}", err=True)
     outputs.finish(interrupted)
     if unwritten is not None:
         raise unwritten
     if interrupted:
-        typer.echo("note: the finished results are kept.", err=True)
+        echo("note: the finished results are kept.", err=True)
         raise KeyboardInterrupt
     raise typer.Exit(1 if failures else 0)
 
@@ -184,4 +185,4 @@ def _print(decided: "Sequence[Entry]") -> None:
     stdout().print(grid)
     for entry in decided:
         for name, reason in entry.dropped.items():
-            typer.echo(f"note: {entry.geometry} on {entry.target}: {name} was dropped: {reason}")
+            echo(f"note: {entry.geometry} on {entry.target}: {name} was dropped: {reason}")

@@ -17,6 +17,7 @@ from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source
 from slide_deploy.cli.source_options import against_source
 from slide_deploy.errors import InputError
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
     from slide_deploy.verification.divergence import Divergence
@@ -116,16 +117,16 @@ def verify(
     if not outputs.quiet:
         stdout().print(case_table(result))
         claimed = ", as the file claims" if precision is None else ""
-        typer.echo(f"precision: {record.name}{claimed}: {record.meaning}")
+        echo(f"precision: {record.name}{claimed}: {record.meaning}")
         for remark in (*trained.origin.remarks, *proof.remarks):
-            typer.echo(f"note: {remark}")
+            echo(f"note: {remark}")
         if foreign:
-            typer.echo(f"note: the metadata of {file.name} names other weights as its source")
+            echo(f"note: the metadata of {file.name} names other weights as its source")
         if divergence is not None:
             if divergence.noise:
                 stdout().print(noise_table(divergence.noise))
-                typer.echo(noise_line(divergence.noise))
-            typer.echo(_describe_divergence(divergence))
+                echo(noise_line(divergence.noise))
+            echo(_describe_divergence(divergence))
     _finish(outputs, file, title, result)
 
 
@@ -150,7 +151,7 @@ def _verify_by_reference(file: Path, target: str | None, quiet: bool, json_to: P
     outputs.write("--json", lambda: to_json(report))
     if not outputs.quiet:
         stdout().print(case_table(result))
-        typer.echo(f"precision: {reference.precision}, from {reference_path(file).name}")
+        echo(f"precision: {reference.precision}, from {reference_path(file).name}")
     _finish(outputs, file, "its reference outputs", result)
 
 
@@ -158,7 +159,7 @@ def _finish(outputs: Outputs, file: Path, expected: str, result: "Verification")
     """Print which cases disagree, finish the outputs, and exit with code 1 if any does."""
     if not result.passed:
         failures = ", ".join(result.failures)
-        typer.echo(f"slide-deploy: {file} disagrees with {expected} on: {failures}.", err=True)
+        echo(f"slide-deploy: {file} disagrees with {expected} on: {failures}.", err=True)
     outputs.finish()
     if not result.passed:
         raise typer.Exit(1)
@@ -214,8 +215,8 @@ def predict(
             grid.add_row(escape(row.image), escape(row.name), f"{row.probability:.1%}")
         stdout().print(grid)
         if len(session.outputs) > 1:
-            typer.echo(f"output: {guesses[0].output}")
-        typer.echo(f"pictures: {guesses[0].prepared}")
+            echo(f"output: {guesses[0].output}")
+        echo(f"pictures: {guesses[0].prepared}")
     outputs.finish()
 
 

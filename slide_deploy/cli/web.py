@@ -13,6 +13,7 @@ from slide_deploy.cli.options import QuietOption
 from slide_deploy.cli.panels import PanelCommand
 from slide_deploy.errors import InputError
 from slide_deploy.parsing import parse_shapes
+from slide_deploy.terminal.printable import echo
 
 if TYPE_CHECKING:
     from benchmarks.measuring.race import RacePlan
@@ -36,7 +37,7 @@ def fetch(
     """Put the files of ONNX Runtime Web into the cache, from npm's registry or an archive."""
     from slide_deploy.backends.web import assets
 
-    typer.echo(f"written: {assets.fetch(archive)}")
+    echo(f"written: {assets.fetch(archive)}")
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Elsewhere:
 
             with Steps(quiet, plan.rounds) as step:
                 return measure(plan, phone, self.binary, threads, step)
-        report = (lambda _: None) if quiet else (lambda text: typer.echo(text, err=True))
+        report = (lambda _: None) if quiet else (lambda text: echo(text, err=True))
         page = page_plan(plan, threads)
         with waiting(page, self.host or LOOPBACK, report) as served, _shown(served, phone, quiet):
             run = with_paths(served.result(), plan.candidates)
@@ -159,14 +160,14 @@ def _shown(served: "Waiting", phone: "Phone | None", quiet: bool) -> Iterator[No
     if phone is not None:
         with phone.opened(served.address, served.port):
             if not quiet:
-                typer.echo(f"{phone.name} measures in its browser. Ctrl-C ends it.", err=True)
+                echo(f"{phone.name} measures in its browser. Ctrl-C ends it.", err=True)
             yield
         return
     # On standard error, because results may go to standard output.
-    typer.echo(f"Open {served.address}", err=True)
+    echo(f"Open {served.address}", err=True)
     if not quiet:
         _print_code(served.address)
-        typer.echo("Waiting for its result. Ctrl-C ends it.", err=True)
+        echo("Waiting for its result. Ctrl-C ends it.", err=True)
     yield
 
 
@@ -179,6 +180,6 @@ def _print_code(address: str) -> None:
     try:
         import segno
     except ImportError:
-        typer.echo("(for a QR code of the address: pip install 'slide-deploy[bench]')", err=True)
+        echo("(for a QR code of the address: pip install 'slide-deploy[bench]')", err=True)
         return
     segno.make(address, error="l").terminal(out=sys.stderr, compact=True)

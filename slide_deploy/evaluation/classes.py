@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from slide_deploy.errors import InputError
 from slide_deploy.images.collection import Collection
 from slide_deploy.images.labels import imagenet_synsets
-from slide_deploy.parsing import counted
+from slide_deploy.terminal.printable import counted
 
 _SYNSET = re.compile(r"n\d{8}")
 _NUMBER = re.compile(r"0*(\d+)", re.ASCII)

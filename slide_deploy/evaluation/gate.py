@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from slide_deploy.errors import InputError
 from slide_deploy.evaluation.figures import AccuracyRow, rows_of
 from slide_deploy.evaluation.record import Record
-from slide_deploy.parsing import counted
+from slide_deploy.terminal.printable import counted
 
 
 def require_limit(max_drop: float) -> None:

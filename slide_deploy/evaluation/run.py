@@ -16,7 +16,7 @@ from slide_deploy.evaluation.statistics import Share, share
 from slide_deploy.files.hashing import text_sha256
 from slide_deploy.images.collection import Collection, Picture
 from slide_deploy.images.preprocessing import ImageInput, image_input
-from slide_deploy.parsing import as_text, counted
+from slide_deploy.terminal.printable import as_text, counted
 
 # Batch size for files whose batch is open.
 BATCH = 8

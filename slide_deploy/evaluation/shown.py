@@ -8,8 +8,8 @@ from rich.table import Table
 from slide_deploy.evaluation.figures import rows_of
 from slide_deploy.evaluation.record import Record
 from slide_deploy.evaluation.statistics import Difference, Share
-from slide_deploy.parsing import counted
 from slide_deploy.terminal.console import table
+from slide_deploy.terminal.printable import counted
 
 # How many damaged images are named; the result file lists all of them.
 _NAMED = 5

@@ -11,8 +11,6 @@ from slide_deploy.errors import InputError
 from slide_deploy.files import scratch
 from slide_deploy.process import interruption
 
-# Exists only while a process changes the folder, or if that process was killed.
-_LOCK = ".slide-deploy.lock"
 # Attempts to create a folder that another process keeps removing because it is empty.
 _TRIES = 10
 
@@ -70,7 +68,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         OSError: the folder cannot be written to.
     """
-    path = folder / _LOCK
+    path = folder / scratch.LOCK
     with FileLock(path):
         try:
             yield
@@ -104,7 +102,7 @@ def _scratch_in(out: Path, made: list[Path]) -> Iterator[Path]:
             made += [folder for folder in missing if folder not in made]
             try:
                 out.mkdir(parents=True, exist_ok=True)
-                if scratch.has_unfinished_publication(out) or (out / _LOCK).exists():
+                if scratch.has_unfinished_publication(out):
                     with locked(out):
                         scratch.sweep(out, complete=True)
                 work = stack.enter_context(scratch.scratch_folder(out))

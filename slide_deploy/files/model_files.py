@@ -35,10 +35,13 @@ def require_model_file(path: Path) -> None:
     """Check that a model exists, and that it is a folder only if its format is.
 
     Raises:
-        InputError: it is missing, or it is a folder instead of a file.
+        InputError: it is missing, a folder instead of a file, or not a regular file.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist: check its name.")
     # Errors of libraries would name parsing, permissions or the folders of another framework.
     if path.is_dir() and not _is_folder(path):
         raise InputError(f"{path} is a folder: name the {path.suffix} file itself.")
+    # Reading a pipe would block, and a device may never end.
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{path} is not a regular file: copy the model into one.")

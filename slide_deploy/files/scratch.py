@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +18,8 @@ from slide_deploy.files import moves
 from slide_deploy.process import interruption
 
 PREFIX = ".slide-deploy-"
+# Lock of an output folder. The file exists only while it is held, or if its holder was killed.
+LOCK = ".slide-deploy.lock"
 _HELD = ".held"
 
 # Attempts to create a folder that another process sweeps before it is locked.
@@ -65,6 +67,7 @@ def sweep(parent: Path, complete: bool = False) -> None:
     Raises:
         OSError: an interrupted publication cannot be finished.
     """
+    _sweep_lock(parent / LOCK)
     for folder in _found(parent):
         if not _is_ours(folder):
             continue
@@ -76,6 +79,15 @@ def sweep(parent: Path, complete: bool = False) -> None:
             if complete or not moves.are_committed(folder):
                 moves.recover(folder)
         _drop(folder)
+
+
+def _sweep_lock(path: Path) -> None:
+    """Remove the lock file of a folder, unless a process holds it."""
+    with suppress(OSError):
+        if path.exists():
+            with path.open("r+b") as stream:
+                _lock(stream)
+                path.unlink()
 
 
 def has_unfinished_publication(parent: Path) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from slide_deploy.errors import InputError
-from slide_deploy.parsing import as_text
+from slide_deploy.terminal.printable import as_text
 
 if TYPE_CHECKING:
     import numpy as np

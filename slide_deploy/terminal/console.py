@@ -3,16 +3,18 @@
 import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from textwrap import fill
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from slide_deploy.backends.doctor import Finding
+from slide_deploy.terminal.printable import printable
 from slide_deploy.terminal.tables import FittingTable
 from slide_deploy.verification.noise import LayerNoise, worst_first
 from slide_deploy.verification.parity import Verification
@@ -34,12 +36,23 @@ def stderr() -> Console:
     return _console(stderr=True)
 
 
+class _SafeConsole(Console):
+    """A console for text from untrusted files, which must not control the terminal."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Make the text of each segment printable; rich's own control segments have no text."""
+        for part in super().render(renderable, options):
+            yield part if part.control else part._replace(text=printable(part.text))
+
+
 def _console(stderr: bool) -> Console:
     # The present stream: sys.stderr is redirected while converters run, and progress must still
     # show.
     stream = sys.stderr if stderr else sys.stdout
     # No emoji codes: names of files and layers may contain colons.
-    console = Console(file=stream, highlight=False, emoji=False, soft_wrap=True)
+    console = _SafeConsole(file=stream, highlight=False, emoji=False, soft_wrap=True)
     asked = os.environ.get("COLUMNS", "")
     if asked.isdecimal() and int(asked):
         console.width = max(int(asked), _NARROWEST)
@@ -50,7 +63,7 @@ def _console(stderr: bool) -> Console:
 
 def as_text(*parts: RenderableType) -> str:
     """Render tables and lines as plain text of 80 columns; wrapped lines are indented."""
-    console = Console(file=StringIO(), width=NARROW, color_system=None, emoji=False)
+    console = _SafeConsole(file=StringIO(), width=NARROW, color_system=None, emoji=False)
     with console.capture() as capture:
         for part in parts:
             if isinstance(part, str):
