@@ -149,7 +149,7 @@ def on_maps(model: SlideSwin, lowering: Lowering, folder: Path) -> Graph:
     return read_graph(folder / "maps.onnx")
 
 
-ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
+ON_MAPS = [form for form in FORMS if FORMS[form].is_nchw]
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,8 @@ def test_show_policy_names_the_policies_that_it_knows() -> None:
     answer = run("check", "--show-policy", "strict")
     assert answer.returncode == 2
     assert answer.stderr == (
-        "slide-deploy: strict is not built in: --show-policy knows standard-ops and portable.\n"
+        "slide-deploy: strict is not a built-in policy: give --show-policy standard-ops or "
+        "portable.\n"
     )
 
 
