@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo detector picture test test-all lint types unit long full mutants random runtime-bugs tune \
+.PHONY: help demo detector picture test test-all lint types unit long full mutants faults random runtime-bugs tune \
 	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
 	bench-precisions devices device-results coverage \
 	wheel format train clean
@@ -20,6 +20,7 @@ help:
 	@echo "make full    run every pair of network, form and format, for an hour; see docs/architecture.md"
 	@echo "make coverage  lines and branches that the tests reach, for half an hour; at least 90 %"
 	@echo "make mutants damage valid files in every way and print who sees it"
+	@echo "make faults  let disks fill, processes end and names be odd, and count what is lost"
 	@echo "make random  a thousand random networks that no test has seen, through all passes"
 	@echo "make runtime-bugs  run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
@@ -106,6 +107,10 @@ full: $(DEVICES)/.installed
 
 mutants: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
+
+# With FAULT_FLAGS=--full a hundred random moments for each format; see docs/faults.md.
+faults: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --out docs/faults.md $(FAULT_FLAGS)
 
 # Other programs each time, or those of a seed again: make random SEED=7.
 SEED ?= random

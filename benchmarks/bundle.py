@@ -46,6 +46,8 @@ LIGHT = (
     "slide_deploy/machine",
     "slide_deploy/saved/mlpackage",
     "slide_deploy/files/model_files.py",
+    "slide_deploy/files/moves.py",
+    "slide_deploy/files/scratch.py",
     "slide_deploy/verification/parity.py",
     "slide_deploy/precisions.py",
     "slide_deploy/verification/reference_outputs/__init__.py",

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from exporters.base import ExportRequest
+from exporters.coreml_package import save
 from exporters.declarations import wide_operators
 from exporters.refusals import refuse_node, remedy
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
@@ -114,11 +115,11 @@ def write_keeping(request: ExportRequest, path: Path, kept: Collection[str]) -> 
         model = _renamed(model, f"{_LABEL}_probs", request.outputs[0])
         model.user_defined_metadata[_PREVIEW] = "imageClassifier"
     model.user_defined_metadata.update(request.metadata)
-    model.save(str(path))
+    save(model, path)
     wide = wide_operators(path) if request.precision == FLOAT16.name else ()
     if wide:
         model.user_defined_metadata[FLOAT_OPERATORS_KEY] = json.dumps(wide)
-        model.save(str(path))
+        save(model, path)
 
 
 def _class_labels(request: ExportRequest) -> tuple[str, ...]:

@@ -9,9 +9,9 @@ from exporters.outcome import ExportOptions
 from slide_deploy.deployable.pixels import (
     class_count,
     classes_place,
-    gives_probabilities,
     image_place,
-    takes_pixels,
+    with_preprocessing,
+    with_softmax,
 )
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -39,20 +39,20 @@ def with_ends(
         InputError: if the network has no such image, or no such answer.
     """
     if options.softmax:
-        deployable = gives_probabilities(deployable)
+        deployable = with_softmax(deployable)
     asked = options.preprocessing
     if not asked.embedded:
         return deployable
     if format is None:
         asked = replace(asked, layout="nchw", order="rgb")
     pictures = format is not None and format.takes_pictures
-    return takes_pixels(deployable, completed(deployable, asked), as_picture=pictures)
+    return with_preprocessing(deployable, completed(deployable, asked), as_picture=pictures)
 
 
 def completed(deployable: Deployable, asked: Preprocessing) -> Preprocessing:
     """What was asked for of images, with numbers for each channel of a network's image."""
     place = image_place(deployable)
-    if place is None:  # which ``takes_pixels`` refuses
+    if place is None:  # which ``with_preprocessing`` refuses
         return asked.completed(3, deployable.normalisation)
     return asked.completed(deployable.inputs[place].example.shape[1], deployable.normalisation)
 
@@ -107,7 +107,7 @@ def image_metadata(
     is_said = asked.is_asked_for or options.labels or options.softmax
     if place is None or not (is_said or plain.takes_images):
         if asked.is_asked_for:
-            takes_pixels(plain, asked)  # which says why not
+            with_preprocessing(plain, asked)  # which says why not
         return {}
     ours = plain.inputs[place]
     channels = ours.example.shape[1]
@@ -145,7 +145,7 @@ def folded_where(
         reports: what each pass did to it.
         deployable: the network with its ends.
     """
-    if deployable.around is None or deployable.around.pixels is None:
+    if deployable.processing is None or deployable.processing.pixels is None:
         return ""
     left = [
         found.name

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -34,18 +34,18 @@ def library_versions() -> dict[str, str]:
 
 
 def entries_beside(
-    manifest: Path, source_sha256: str, replaced: Collection[str], force: bool
+    manifest: Path, source_sha256: str, replaced: Set[str], force: bool
 ) -> list[dict[str, Any]]:
     """What a manifest says of the files that an earlier export of the same network left there.
 
     Args:
         manifest: may be missing.
         source_sha256: of the network that is about to be exported, see ``Origin``.
-        replaced: formats that are about to be written again.
+        replaced: names of files that are about to be written again.
         force: drop a manifest that is another network's or cannot be read.
 
     Returns:
-        The entries of other formats whose files still are what they were, in their order.
+        The entries of other files that still are what they were, in their order.
 
     Raises:
         InputError: if the manifest is another network's or cannot be read, without ``force``.
@@ -59,7 +59,7 @@ def entries_beside(
             entry
             for entry in content["files"]
             if entry["sha256"]
-            and entry["format"] not in replaced
+            and not replaced & entry["sha256"].keys()
             and all(
                 (manifest.parent / name).exists() and sha256(manifest.parent / name) == digest
                 for name, digest in entry["sha256"].items()

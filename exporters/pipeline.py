@@ -1,12 +1,13 @@
 """The whole way: fold, lower, write, read back, verify, check, manifest.
 
 Files are written into a hidden folder inside the output folder, verified there, and moved out only
-when they are right (``publishing.py``): nobody ever finds half a file, or a wrong one, under its
-final name.
+when they are right (``slide_deploy.files.publishing``): nobody ever finds half a file, or a wrong
+one, under its final name.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from exporters.base import Exporter
@@ -16,14 +17,14 @@ from exporters.manifest import entries_beside, manifest_of
 from exporters.other_targets import require_targets
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
 from exporters.plain import to_json
-from exporters.publishing import Publication, publication, refuse_occupied
 from exporters.quantisation.calibration import calibration_of, refuse_calibration
 from exporters.quantisation.judge import judge_of, labelled_pictures
 from exporters.registry import exporter_for
-from slide_deploy.deployable.map_sizes import learn_map_sizes
+from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
-from slide_deploy.files.folders import require_writable_folder, working_folder
+from slide_deploy.files.folders import working_folder
+from slide_deploy.files.publishing import Publication, publication, refuse_occupied, require_names
 from slide_deploy.folding.model import reparameterize, with_branches
 from slide_deploy.formats import format_named, refuse_delegate
 from slide_deploy.lowerings import Lowering, refuse_strips
@@ -69,7 +70,7 @@ def export(
             )
     require_targets(exporters, options.verify_on)
     refuse_calibration(options)
-    require_writable_folder(options.out)
+    require_names(options.out, _names(deployable, exporters))
     if isinstance(options.lowering, Lowering):
         refuse_strips(deployable.model, options.lowering)
 
@@ -97,7 +98,7 @@ def export(
     reference = trained_outputs(taken, cases)
     progress("fold")
     folded, certificate = reparameterize(deployable.model)
-    learn_map_sizes(deployable, folded)
+    set_feature_map_sizes(deployable, folded)
     jobs = jobs_of(deployable, folded, exporters, options, calibration)
     # Formats differ in how attentions are written, which holds no such branches.
     certificate = with_branches(certificate, jobs[0].request.reports)
@@ -109,7 +110,7 @@ def export(
             proof = JobProof(cases, reference, calibration, judge, (*cases, *shown))
             written.append(write_and_verify(job, work / stem, proof, options, progress))
             del job
-        with publication(options.out) as moves:
+        with publication(work) as moves:
             # Once more: another export may have published meanwhile.
             others = _entries_to_keep(deployable, exporters, options)
             files = tuple(_publish(file, options, moves) for file in written)
@@ -124,17 +125,23 @@ def export(
                     *(() if calibration is None else calibration.remarks),
                 ),
             )
-            draft = work / manifest.name
             content = manifest_of(deployable, options, result, reference.dtype, others, calibration)
-            draft.write_text(to_json(content))
-            moves.put(draft, manifest)
-    return result
+            (work / manifest.name).write_text(to_json(content))
+            moves.put(manifest.name)
+    return replace(result, files=tuple(_at(options.out, file) for file in files))
+
+
+def _names(deployable: Deployable, exporters: Sequence[Exporter]) -> list[str]:
+    """What the files of an export are called."""
+    stem = Path(deployable.origin.stem)
+    published = [path.name for exporter in exporters for path in exporter.published(stem)]
+    return ["manifest.json", *published]
 
 
 def _entries_to_keep(
     deployable: Deployable, exporters: Sequence[Exporter], options: ExportOptions
 ) -> list[dict[str, Any]]:
-    """What the manifest in the output folder says of other formats of the same network.
+    """What the manifest in the output folder says of other files of the same network.
 
     Raises:
         InputError: if a final name is taken, or the manifest is another network's.
@@ -145,23 +152,31 @@ def _entries_to_keep(
     if manifest.is_dir():
         raise InputError(f"{manifest} is a directory: remove it, or give another --out.")
     refuse_occupied([manifest], force=True)
-    replaced = {exporter.format for exporter in exporters}
+    replaced = set(_names(deployable, exporters))
     return entries_beside(manifest, deployable.origin.sha256, replaced, options.force)
 
 
 def _publish(written: ExportedFile, options: ExportOptions, moves: Publication) -> ExportedFile:
-    """Move a file to its final place, or leave it to vanish with the working folder."""
-    finals = tuple(options.out / path.name for path in written.paths)
+    """Have a file move to its final place, or vanish with the working folder.
+
+    Returns:
+        What is published of it, still in the working folder.
+    """
+    beside = reference_path(written.paths[0])
     # What stands there was to be replaced. It goes even if nothing takes its place: a file of an
     # earlier export, or its reference outputs, would pass for the new ones.
-    for final in {*finals, reference_path(finals[0])}:
-        moves.clear(final)
+    for path in (beside, *reversed(written.paths)):
+        moves.clear(path.name)
     if not written.is_kept and not options.keep_failed:
         return replace(written, paths=(), sha256=(), reference=None)
-    for source, final in zip(written.paths, finals, strict=True):
-        moves.put(source, final)
-    if written.reference is None:
-        return replace(written, paths=finals)
-    beside = reference_path(finals[0])
-    moves.put(written.reference, beside)
-    return replace(written, paths=finals, reference=beside)
+    for path in written.paths:
+        moves.put(path.name)
+    if written.reference is not None:
+        moves.put(written.reference.name)
+    return written
+
+
+def _at(out: Path, file: ExportedFile) -> ExportedFile:
+    """A published file, where it stands now."""
+    reference = None if file.reference is None else out / file.reference.name
+    return replace(file, paths=tuple(out / path.name for path in file.paths), reference=reference)

@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 from slide_deploy.backends.native_messages import message_lines
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
-from slide_deploy.errors import InputError
+from slide_deploy.errors import InputError, is_out_of_memory
 from slide_deploy.program.traced import layer_of
 
 # How converters name an operator in their messages: as a node, or as one of ATen's.
@@ -64,6 +64,11 @@ def converter_failed(
         file: that was to be written.
         format: of the file.
     """
+    if is_out_of_memory(error):
+        return InputError(
+            f"{file} could not be written as {format}: the memory ran out; close other programs, "
+            f"or export on a machine with more memory."
+        )
     lines = message_lines(error)
     # A line that ends in a colon announces one that says more, as OpenVINO's first ones do.
     reason = next((line for line in lines if not line.endswith(":")), lines[0])

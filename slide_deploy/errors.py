@@ -32,5 +32,23 @@ class MissingExtra(InputError):
         return type(self), (self.package, self.extra)
 
 
+# How libraries written in C++ say that the system gave them no memory.
+_NO_MEMORY = (
+    *("bad_alloc", "allocate memory", "out of memory", "can't allocate"),
+    "failed to map segment",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or the one that it was made of, says that the memory ran out."""
+    cause: BaseException | None = error
+    while cause is not None:
+        text = str(cause).lower()
+        if isinstance(cause, MemoryError) or any(each in text for each in _NO_MEMORY):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
 class CheckFailed(SlideDeployError):
     """A check said no: a written file does not answer as its network does, or breaks a rule."""

@@ -26,13 +26,30 @@ ARROWS = {
     "slide_deploy.formats": {"slide_deploy.errors"},
     "slide_deploy.precisions": {"slide_deploy.errors"},
     "slide_deploy.files.model_files": {"slide_deploy.errors", "slide_deploy.formats"},
-    "slide_deploy.folding.surgery": set(),
+    "slide_deploy.folding.surgery": {"slide_deploy.errors"},
     "slide_deploy.process.torch_defaults": set(),
     "slide_deploy.parsing": {"slide_deploy.errors"},
-    "slide_deploy.files.writing": {"slide_deploy.errors"},
+    "slide_deploy.files.moves": set(),
+    "slide_deploy.files.scratch": {"slide_deploy.process.interruption", "slide_deploy.files.moves"},
+    "slide_deploy.files.writing": {
+        "slide_deploy.errors",
+        "slide_deploy.files.moves",
+        "slide_deploy.files.scratch",
+    },
     "slide_deploy.process.child_python": set(),
     "slide_deploy.process.interruption": set(),
-    "slide_deploy.files.folders": {"slide_deploy.errors", "slide_deploy.process.interruption"},
+    "slide_deploy.files.folders": {
+        "slide_deploy.errors",
+        "slide_deploy.process.interruption",
+        "slide_deploy.files.scratch",
+    },
+    "slide_deploy.files.publishing": {
+        "slide_deploy.errors",
+        "slide_deploy.files.folders",
+        "slide_deploy.process.interruption",
+        "slide_deploy.files.moves",
+        "slide_deploy.files.scratch",
+    },
     "slide_deploy.folding.formulas": {"slide_deploy.errors"},
     "slide_deploy.models": {"slide_deploy.errors", "slide_deploy.folding.formulas"},
     "slide_deploy.checkpoint": {
@@ -54,7 +71,6 @@ ARROWS = {
         "slide_deploy.folding.formulas",
         "slide_deploy.models",
     },
-    "slide_deploy.folding.wrappers": {"slide_deploy.errors", "slide_deploy.folding.surgery"},
     "slide_deploy.foreign": {
         "slide_deploy.errors",
         "slide_deploy.folding.layer",
@@ -73,7 +89,6 @@ ARROWS = {
         "slide_deploy.passes.report",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
     },
     "slide_deploy.passes.report": set(),
     "slide_deploy.lowerings": {
@@ -131,7 +146,6 @@ ARROWS = {
         "slide_deploy.folding.model",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
         "slide_deploy.files.writing",
     },
     "slide_deploy.verification.draws": {"slide_deploy.errors"},
@@ -210,9 +224,14 @@ ARROWS = {
         "slide_deploy.files.model_files",
         "slide_deploy.precisions",
         "slide_deploy.saved.tflite",
+        "slide_deploy.files.scratch",
     },
     # The benchmark's own page takes modules from here, and from no other backend.
-    "slide_deploy.backends.web": {"slide_deploy.backends", "slide_deploy.errors"},
+    "slide_deploy.backends.web": {
+        "slide_deploy.backends",
+        "slide_deploy.errors",
+        "slide_deploy.files.scratch",
+    },
     # The one backend that runs checkpoints.
     "slide_deploy.backends.torch": {
         "slide_deploy.backends",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from exporters.coreml_package import save
 from exporters.quantisation.families import LEAST_WEIGHT
 from exporters.quantisation.plan import QuantisationPlan
 from exporters.quantisation.small_constants import addends_of
@@ -75,4 +76,4 @@ def _compress(
     } - set(addends_of(graph))
     model = coremltools.models.MLModel(str(source), skip_model_load=True)
     wanted = OptimizationConfig(config(), op_name_configs=dict.fromkeys(kept))
-    compress(model, wanted).save(str(target))
+    save(compress(model, wanted), target)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from exporters.base import Exporter, ExportRequest
-from exporters.publishing import remove
 from exporters.quantisation.calibration import Calibration, Examples, Feeds
 from exporters.quantisation.families import Family
 from exporters.quantisation.overflow import overflowing
@@ -15,6 +14,7 @@ from exporters.quantisation.plan import ALL, QuantisationPlan, plan_for
 from exporters.quiet import quiet
 from slide_deploy.backends import open_file
 from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.files.moves import remove
 from slide_deploy.formats import Format
 from slide_deploy.precisions import FLOAT32, Precision, precision_named
 from slide_deploy.process import interruption

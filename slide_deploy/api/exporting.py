@@ -7,13 +7,13 @@ from pathlib import Path
 from exporters import pipeline
 from exporters.other_targets import require_targets
 from exporters.outcome import ExportOptions, ExportResult
-from exporters.publishing import refuse_occupied
 from exporters.registry import exporter_for
 from slide_deploy.api.arguments import PathLike, Progress, path_of, public, steps, texts_of
 from slide_deploy.api.files import labels_of, policy_of
 from slide_deploy.api.networks import Inputs, Model, network_of
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
+from slide_deploy.files.publishing import refuse_occupied
 from slide_deploy.graph_checks.policy import Policy
 from slide_deploy.lowerings import Lowering
 

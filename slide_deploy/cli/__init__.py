@@ -8,14 +8,14 @@ import os
 import sys
 from collections.abc import Sequence
 from inspect import cleandoc
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from slide_deploy import __version__
 from slide_deploy.cli import about, bench, check, evaluate, export, results, tune, verify, web
 from slide_deploy.cli.panels import LOOK, MAKE, MEASURE, TRUST, PanelCommand
-from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.errors import InputError, SlideDeployError, is_out_of_memory
 from slide_deploy.process import interruption
 from slide_deploy.tasks.options import missing_extra
 
@@ -111,6 +111,8 @@ def run() -> None:
         app(prog_name=app.info.name)  # completion is for this name, however it was started
     except SlideDeployError as error:
         interruption.check()  # a library may have made this error of a Ctrl-C
+        if is_out_of_memory(error):
+            _end_without_memory()
         typer.echo(f"slide-deploy: {error}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
@@ -119,6 +121,11 @@ def run() -> None:
             raise
         typer.echo(f"slide-deploy: {lacking}", err=True)
         sys.exit(2)
+    except (ImportError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        interruption.check()
+        _end_without_memory()
     except OSError as error:
         # What opens no file was writing: to a full disk, or to a terminal that went away.
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
@@ -126,6 +133,12 @@ def run() -> None:
         _drop_standard_output()
         typer.echo(f"slide-deploy: standard output takes no more ({error.strerror}).", err=True)
         sys.exit(2)
+
+
+def _end_without_memory() -> NoReturn:
+    advice = "close other programs, or run this on a machine with more memory"
+    typer.echo(f"slide-deploy: the memory ran out: {advice}.", err=True)
+    sys.exit(2)
 
 
 def _drop_standard_output() -> None:

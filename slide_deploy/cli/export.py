@@ -153,10 +153,9 @@ def export(
     """
     from exporters.explained import explanation, rewrite_lines
     from exporters.other_targets import require_targets
-    from exporters.publishing import refuse_occupied
     from exporters.registry import exporter_for
     from exporters.shown import kept_lines, lowering_lines, preprocessing_lines, price_lines
-    from slide_deploy.files.folders import require_writable_folder
+    from slide_deploy.files.publishing import refuse_occupied, require_names
     from slide_deploy.images.description import parse_channels
     from slide_deploy.images.labels import labels_named
     from slide_deploy.tasks.choices import Wishes, chosen
@@ -191,9 +190,14 @@ def export(
     how = read_lowering(choices.lowering)
     if tune:
         require_bench()
-    require_writable_folder(out)
-    for exporter in exporters if source.stem else ():
-        refuse_occupied(exporter.published(out / source.stem), force)
+    published = [
+        path
+        for exporter in exporters
+        if source.stem
+        for path in exporter.published(out / source.stem)
+    ]
+    require_names(out, [path.name for path in published])
+    refuse_occupied(published, force)
     rules = read_policy(policy)
     with Steps(outputs.quiet, 3 + 2 * len(formats) + (calibration is not None)) as step:
         step(f"load {source.title}")

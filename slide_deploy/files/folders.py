@@ -1,8 +1,6 @@
 """Folders that results are written into."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -10,8 +8,11 @@ from pathlib import Path
 from filelock import FileLock
 
 from slide_deploy.errors import InputError
+from slide_deploy.files import scratch
 from slide_deploy.process import interruption
 
+# Gone while nobody changes the folder, unless its holder was killed.
+_LOCK = ".slide-deploy.lock"
 # How often a folder is made again that another process removed, since it was empty.
 _TRIES = 10
 
@@ -20,7 +21,8 @@ _TRIES = 10
 def working_folder(out: Path, option: str = "--out") -> Iterator[Path]:
     """A hidden folder on the same file system as the output, gone at the end whatever happens.
 
-    Output folders that were made for it and stay empty go too.
+    Output folders that were made for it and stay empty go too. What a killed process left there is
+    completed or removed first.
 
     Args:
         out: the output folder; made if missing.
@@ -30,19 +32,18 @@ def working_folder(out: Path, option: str = "--out") -> Iterator[Path]:
         InputError: if the output folder cannot be made or written to.
     """
     made: list[Path] = []
-    work: Path | None = None
+    place = Path(os.path.realpath(out))
     try:
-        with interruption.held():
-            work = _make(Path(os.path.realpath(out)), made)
-        yield work
+        with ExitStack() as stack:
+            with interruption.held():
+                work = stack.enter_context(_scratch_in(place, made))
+            yield work
     except OSError as error:
         raise InputError(
             f"{out} cannot be written to ({error.strerror or error}): check {option}."
         ) from error
     finally:
         with interruption.held():
-            if work is not None:
-                shutil.rmtree(work, ignore_errors=True)
             for folder in made:  # the innermost first
                 with suppress(OSError):  # it holds what was published, or was never made
                     folder.rmdir()
@@ -68,13 +69,13 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         OSError: if the folder cannot be written to.
     """
-    path = folder / ".slide-deploy.lock"
+    path = folder / _LOCK
     with FileLock(path):
         try:
             yield
         finally:
             # While it is held: whoever waits for it sees that it is gone, and makes another one.
-            with suppress(OSError):
+            with interruption.held(), suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
@@ -93,15 +94,21 @@ def shared_file(path: Path) -> Iterator[None]:
         yield
 
 
-def _make(out: Path, made: list[Path]) -> Path:
-    """A new folder in ``out``; adds to ``made`` what was missing, the innermost first."""
-    for tries_left in reversed(range(_TRIES)):
-        missing = [folder for folder in (out, *out.parents) if not folder.exists()]
-        made += [folder for folder in missing if folder not in made]
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix=".slide-deploy-", dir=out))
-        except FileNotFoundError:  # another process found it empty, and removed it
-            if not tries_left:
-                raise
-    raise AssertionError("the last try returns or raises")
+@contextmanager
+def _scratch_in(out: Path, made: list[Path]) -> Iterator[Path]:
+    """A hidden folder in ``out``; adds to ``made`` what was missing, the innermost first."""
+    with ExitStack() as stack:
+        for tries_left in reversed(range(_TRIES)):
+            missing = [folder for folder in (out, *out.parents) if not folder.exists()]
+            made += [folder for folder in missing if folder not in made]
+            try:
+                out.mkdir(parents=True, exist_ok=True)
+                if scratch.were_publishing(out) or (out / _LOCK).exists():
+                    with locked(out):
+                        scratch.sweep(out, complete=True)
+                work = stack.enter_context(scratch.scratch_folder(out))
+                break
+            except FileNotFoundError:  # another process found it empty, and removed it
+                if not tries_left:
+                    raise
+        yield work

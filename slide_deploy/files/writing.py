@@ -12,7 +12,6 @@ Standard library only: bundles for other devices carry this module.
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 import sys
@@ -23,6 +22,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.moves import flush
+from slide_deploy.files.scratch import scratch_folder, temporary_folder
 
 STDOUT = Path("-")
 
@@ -94,30 +95,24 @@ def draft_of(path: Path) -> Iterator[Path]:
     """
     target = _replaceable(path)
     if target is None or not _takes_files(target.parent):
-        with tempfile.TemporaryDirectory(prefix="slide-deploy-") as folder:
-            draft = Path(folder) / "draft"
+        with temporary_folder() as folder:
+            draft = folder / "draft"
             yield draft
             _copy_into(path, draft)
         return
     # In the same folder: a rename is atomic within one file system only.
-    draft = hidden_sibling(target)
-    try:
+    with scratch_folder(target.parent) as folder:
+        draft = folder / target.name
         yield draft
         if target.exists():
             shutil.copymode(target, draft)
+        flush(draft)  # a full disk must be seen before the old file goes
         try:
             draft.replace(target)
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
             _copy_into(path, draft)  # it is mounted on its own, as in a container
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def hidden_sibling(path: Path) -> Path:
-    """A hidden name that nobody else uses, in the folder of ``path``."""
-    return path.with_name(f".slide-deploy-{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def _obstacle(path: Path) -> str | None:

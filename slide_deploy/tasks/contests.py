@@ -3,7 +3,6 @@
 import re
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
 from exporters.attention import AttentionFiles
 from exporters.registry import exporter_for
 from slide_deploy.backends.registry import timed_target_named
-from slide_deploy.deployable.map_sizes import learn_map_sizes
+from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.files.folders import require_writable_folder
+from slide_deploy.files.scratch import temporary_folder
 from slide_deploy.files.writing import STDOUT, require_writable
 from slide_deploy.folding.model import fold_attention, reparameterize
 from slide_deploy.formats import Format, format_run_on, known_formats
@@ -80,9 +80,9 @@ def hold(
         The entry that was decided, or why none was, one sentence.
     """
     for geometry, folded in attentions.items():
-        with tempfile.TemporaryDirectory(prefix="slide-deploy-tune-") as folder:
+        with temporary_folder() as folder:
             size = (geometry.height, geometry.width)
-            files = AttentionFiles(folded, size, wish.precision, Path(folder))
+            files = AttentionFiles(folded, size, wish.precision, folder)
             for target in wish.targets:
                 try:
                     entry = _contest(target, geometry, files, wish, table, step)
@@ -176,7 +176,7 @@ def find_attentions(trained: Deployable | None, sizes: Sequence[str]) -> Attenti
 def attentions_of(trained: Deployable) -> Attentions:
     """Every geometry of a trained network, with the first attention that has it, folded."""
     folded = reparameterize(trained.model)[0]
-    learn_map_sizes(trained, folded)
+    set_feature_map_sizes(trained, folded)
     found: Attentions = {}
     for module in folded.modules():
         if isinstance(module, FoldedSlideAttention) and module.resolution is not None:

@@ -25,7 +25,7 @@ from exporters.outcome import ExportOptions
 from exporters.quiet import quiet
 from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
-from slide_deploy.deployable.map_sizes import learn_map_sizes
+from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.folding.model import reparameterize
@@ -101,7 +101,7 @@ def write_files(each: PassSubject, formats: Sequence[str], place: Path, step: St
     """
     step(f"{each.network.name}: fold")
     folded, _ = reparameterize(each.deployable.model)
-    learn_map_sizes(each.deployable, folded)
+    set_feature_map_sizes(each.deployable, folded)
     exporters = [exporter_for(format) for format in formats]
     options = ExportOptions(tuple(formats), place, lowering=read_lowering(AUTO))
     for job in jobs_of(each.deployable, folded, exporters, options):

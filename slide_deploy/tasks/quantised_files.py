@@ -27,7 +27,7 @@ from exporters.quantisation.making import Making
 from exporters.quantisation.plan import by_family
 from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
-from slide_deploy.deployable.map_sizes import learn_map_sizes
+from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.files.companions import files_of
@@ -220,7 +220,7 @@ def subject_named(name: str, quick: bool, folder: Path) -> QuantisedSubject:
     case = example_case("examples held back", calibration.held_back)
     answers = trained_outputs(deployable, [case]).outputs[0]
     folded, _ = reparameterize(deployable.model)
-    learn_map_sizes(deployable, folded)
+    set_feature_map_sizes(deployable, folded)
     return QuantisedSubject(deployable, folded, calibration, case, answers)
 
 

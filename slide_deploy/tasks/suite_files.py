@@ -101,6 +101,7 @@ def _attention(wanted: "WantedFile", folder: Path) -> Path:
     from exporters.registry import exporter_for
     from slide_deploy.backends import open_file
     from slide_deploy.files.folders import working_folder
+    from slide_deploy.files.publishing import publication
     from slide_deploy.folding.model import fold_attention
     from slide_deploy.lowerings import for_file
     from slide_deploy.models.slide_attention import SlideAttention
@@ -135,7 +136,8 @@ def _attention(wanted: "WantedFile", folder: Path) -> Path:
             cases = (example_case("noise", examples.held_back),)
         session = open_file(drafts[0], precision)
         beside = store_reference_of(drafts[0], session, whole, cases, precision)
-        # The one that is looked for comes last.
-        for draft in (*([] if beside is None else [beside]), *reversed(drafts)):
-            draft.replace(folder / draft.name)
+        with publication(work) as moves:
+            # The one that is looked for comes last.
+            for draft in (*([] if beside is None else [beside]), *reversed(drafts)):
+                moves.put(draft.name)
     return folder / drafts[0].name

@@ -18,7 +18,7 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.lowerings import Lowering
 from slide_deploy.tuning.choice import for_format
-from tests.foreign.classes import Theirs
+from tests.foreign.classes import ForeignAttention
 from tests.support import FORMATS, randomise
 
 HEIGHT_AND_WIDTH = {"x": {2: "height", 3: "width"}}
@@ -115,14 +115,14 @@ def test_who_left_sizes_open_is_told_to_close_them() -> None:
 
 @pytest.mark.parametrize("form", ["flat", "depthwise/2"])
 def test_a_form_for_one_map_size_is_refused_where_sizes_are_open(form: str, tmp_path: Path) -> None:
-    whole = of(Outer(Theirs(4, 2)), open_sizes=HEIGHT_AND_WIDTH)
+    whole = of(Outer(ForeignAttention(4, 2)), open_sizes=HEIGHT_AND_WIDTH)
     with pytest.raises(InputError, match=r"leave the sizes of maps\s+closed, or"):
         pipeline.export(whole, options("onnx", tmp_path, Lowering.parse(form)))
     assert not list(tmp_path.rglob("*.onnx"))
 
 
 def test_auto_falls_back_to_a_form_for_any_map_size(tmp_path: Path) -> None:
-    whole = of(Outer(Theirs(4, 2)), open_sizes=HEIGHT_AND_WIDTH)
+    whole = of(Outer(ForeignAttention(4, 2)), open_sizes=HEIGHT_AND_WIDTH)
     flat = options("onnx", tmp_path, lambda *_: lambda _: Lowering("flat", 2, "measured"))
     result = pipeline.export(whole, flat)
     assert result.passed

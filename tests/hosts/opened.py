@@ -1,4 +1,4 @@
-"""Hosts whose height and width stay open, in every form."""
+"""Hosts with open height and width, in every form."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,11 +20,11 @@ ONE_SIZE = r"is written for maps of one size: leave the sizes of maps closed, or
 
 
 class Scaled(nn.Module):
-    """Sizes are computed with: half as many rows, twice as many columns."""
+    """Computes with sizes: half as many rows, twice as many columns."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.attend = nn.Conv2d(3, 12, 1), carriers.Residual(classes.Theirs())
+        self.stem, self.attend = nn.Conv2d(3, 12, 1), carriers.Residual(classes.ForeignAttention())
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[2:]

@@ -1,4 +1,4 @@
-"""The size of the map that each slide attention of a network sees: learned by running it once."""
+"""Find the feature map size of each slide attention, by running the network once."""
 
 import inspect
 from typing import Any
@@ -12,17 +12,18 @@ from slide_deploy.errors import InputError
 from slide_deploy.models.slide_attention import SlideAttentionBase
 
 
-def learn_map_sizes(deployable: Deployable, folded: nn.Module) -> None:
-    """Set ``resolution`` of the attentions that learn of their map only when they run.
+def set_feature_map_sizes(deployable: Deployable, folded: nn.Module) -> None:
+    """Set ``resolution`` of the attentions that do not have one yet.
 
-    Of one that is called several times it is the largest map, which takes most of the time.
+    An attention that is called several times gets its largest feature map, which takes most of the
+    time.
 
     Args:
         deployable: the network.
-        folded: its model, folded; the attributes are set in place.
+        folded: its folded model. The attributes are set in place.
 
     Raises:
-        InputError: if the network reads what is inside its attentions, which folding takes away.
+        InputError: if the network uses the layers inside its attentions, which folding removes.
     """
     unknown = [
         module
@@ -49,7 +50,7 @@ def learn_map_sizes(deployable: Deployable, folded: nn.Module) -> None:
     except Exception as error:  # a user's network, any error
         raise InputError(
             f"{deployable.origin.name} cannot be run once its slide attentions are folded "
-            f"({reason_of(error)}): let it call them as a whole, without using their layers."
+            f"({reason_of(error)}): it must call them as a whole, without using their layers."
         ) from error
     finally:
         for handle in handles:
