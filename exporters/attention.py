@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from exporters.base import ExportRequest, Traces
-from exporters.quantisation.calibration import noise
+from exporters.base import ExportRequest, Traces, exporter_for
 from exporters.quantisation.making import write
-from exporters.registry import exporter_for
+from exporters.quantisation.noise import noise
 from slide_deploy.backends import open_file
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
 from slide_deploy.deployable.network import NetworkCall

@@ -1,6 +1,10 @@
-"""What an exporter gets and gives."""
+"""The contract of exporters: an ``ExportRequest`` and a path in, files out."""
 
-from collections.abc import Callable, Collection, Mapping
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -9,13 +13,13 @@ from pathlib import Path
 
 import torch
 
-from exporters.quiet import quiet
 from exporters.refusals import converter_failed, refuse_ranks
+from slide_deploy.backends.opening import require_target
 from slide_deploy.backends.registry import target_named
 from slide_deploy.deployable.inputs import Input
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError, MissingExtra
-from slide_deploy.formats import Delegate, Format
+from slide_deploy.formats import Delegate, Format, format_named
 from slide_deploy.passes.report import PassReport
 from slide_deploy.passes.running import run_passes
 from slide_deploy.process import interruption
@@ -225,3 +229,60 @@ class Exporter:
             raise converter_failed(
                 error, request.program, request.deployable, path.name, self.format
             ) from error
+
+
+def exporter_for(format: str, delegate: str | None = None) -> Exporter:
+    """Return the exporter of a format.
+
+    Args:
+        format: name of the format.
+        delegate: name of the library that runs parts of the files, for formats with a choice of
+            delegates; None selects the format's default.
+
+    Raises:
+        InputError: if the format is unknown, or does not have this delegate.
+    """
+    record = format_named(format)
+    return Exporter(record, record.delegate(delegate))
+
+
+def require_targets(exporters: Sequence[Exporter], names: Sequence[str]) -> None:
+    """Check, before anything is written, that each target is available and runs one of the files.
+
+    Args:
+        exporters: exporters of the formats to write.
+        names: names of the targets to verify on.
+
+    Raises:
+        InputError: if a target is not available here, or runs none of the formats.
+    """
+    for name in names:
+        target = require_target(name)
+        if not any(exporter.suffix in target.suffixes for exporter in exporters):
+            kinds = ", ".join(target.suffixes)
+            formats = ", ".join(exporter.format for exporter in exporters)
+            raise InputError(
+                f"{name} runs {kinds} and none of the files in {formats}: leave --verify-on {name} "
+                f"out, or write another format."
+            )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress what converters print, log and warn; exceptions still propagate.
+
+    Every written file is verified, so a converter's warnings do not concern the user.
+    """
+    silence = io.StringIO()
+    before = logging.root.manager.disable
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(silence),
+        contextlib.redirect_stderr(silence),
+    ):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)

@@ -7,20 +7,20 @@ from pathlib import Path
 
 from torch import nn
 
-from exporters.base import Exporter, ExportRequest, Traces
+from exporters.base import Exporter, ExportRequest, Traces, quiet
 from exporters.declarations import request_declarations
 from exporters.images import folded_where, image_metadata, with_ends
-from exporters.metadata import metadata_of
-from exporters.other_targets import others_for
+from exporters.manifest import metadata_of
 from exporters.outcome import ExportedFile, ExportOptions
 from exporters.price import Price
 from exporters.quantisation.accuracy import AccuracyTrial, keep_drop
-from exporters.quantisation.calibration import Calibration
+from exporters.quantisation.examples import Calibration
 from exporters.quantisation.judge import Judge
 from exporters.quantisation.layers import layer_names
 from exporters.quantisation.making import Making, write
 from exporters.quantisation.mending import first_wrong, mend
-from exporters.quiet import quiet
+from slide_deploy.backends.opening import target_for
+from slide_deploy.backends.registry import target_named
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -228,7 +228,7 @@ def write_and_verify(
             cases, least = proof.shown, precision.layer_db
             wrong_at = first_wrong(source, paths[0], request, cases, failed, least)
     elsewhere = {}
-    for target in others_for(paths[0], request.precision, options.verify_on):
+    for target in _other_targets(paths[0], request.precision, options.verify_on):
         expect(progress, 1)
         progress(f"verify {exporter.format} on {target}")
         elsewhere[target], _ = _verified(paths[0], request, proof, target)
@@ -307,6 +307,16 @@ def _read_interface(path: Path) -> FileInterface:
     graph = read_graph(path)
     inputs, outputs = (tuple(each.name for each in side) for side in (graph.inputs, graph.outputs))
     return FileInterface(inputs, outputs, graph.metadata)
+
+
+def _other_targets(path: Path, precision: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the requested targets that can run a file, without its own target, each once."""
+    own = target_for(path, precision).name
+    return tuple(
+        name
+        for name in dict.fromkeys(names)
+        if name != own and path.suffix in target_named(name).suffixes
+    )
 
 
 def _size(path: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
-from exporters.quantisation.calibration import Calibration
+from exporters.quantisation.examples import Calibration
 from slide_deploy import __version__
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
@@ -31,6 +31,21 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def metadata_of(deployable: Deployable) -> dict[str, str]:
+    """Return the entries of a file's metadata that state its provenance, by key.
+
+    The graph rules read other entries, which ``declarations`` makes.
+    """
+    origin = deployable.origin
+    entries = {
+        "architecture": origin.architecture,
+        "source_sha256": origin.sha256,
+        "versions": json.dumps(library_versions()),
+        **origin.metadata,
+    }
+    return {f"slide_deploy.{key}": value for key, value in entries.items()}
 
 
 def entries_beside(

@@ -10,16 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from exporters.base import Exporter
+from exporters.base import Exporter, exporter_for, require_targets
 from exporters.images import refuse_labels, with_ends
 from exporters.jobs import JobProof, Progress, jobs_of, write_and_verify
 from exporters.manifest import entries_beside, manifest_of
-from exporters.other_targets import require_targets
 from exporters.outcome import ExportedFile, ExportOptions, ExportResult
 from exporters.plain import to_json
 from exporters.quantisation.calibration import calibration_of, refuse_calibration
 from exporters.quantisation.judge import judge_of, labelled_pictures
-from exporters.registry import exporter_for
 from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError

@@ -7,15 +7,14 @@ on what it was measured on is not right. Pictures that cannot be read are left o
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from exporters.images import completed, with_ends
 from exporters.outcome import ExportOptions
+from exporters.quantisation.examples import Calibration, Examples, Feeds
 from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.pixels import image_place
 from slide_deploy.deployable.record import Deployable
@@ -27,7 +26,6 @@ from slide_deploy.precisions import known_precisions, precision_named
 from slide_deploy.terminal.printable import as_text
 from slide_deploy.verification.cases import example_case
 
-Feeds = Mapping[str, np.ndarray]
 # A choice, not a measurement: more pictures widen the ranges, and each takes time.
 MEASURED = 128
 # A choice as well: each is answered by the trained network in float64.
@@ -35,87 +33,6 @@ HELD_BACK = 16
 _LEAST = 4
 # Answers to examples are compared without what they have in common: one alone has nothing else.
 _LEAST_HELD_BACK = 2
-# Noise is the same everywhere, so that few examples have its range.
-_NOISE = 8
-
-
-class Examples(Sequence[Feeds]):
-    """Examples that are made when they are asked for, since all of them may not fit into memory.
-
-    Args:
-        count: how many there are.
-        make: gives one by its place.
-    """
-
-    def __init__(self, count: int, make: Callable[[int], Feeds]) -> None:
-        self._count, self._make = count, make
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, place: int) -> Feeds: ...
-    @overload
-    def __getitem__(self, place: slice) -> "Examples": ...
-    def __getitem__(self, place: int | slice) -> "Feeds | Examples":
-        if isinstance(place, slice):
-            chosen = range(self._count)[place]
-            return Examples(len(chosen), lambda index: self._make(chosen[index]))
-        return self._make(range(self._count)[place])
-
-    def mapped(self, change: Callable[[Feeds], Feeds]) -> "Examples":
-        """The same examples, each changed when it is asked for."""
-        return Examples(self._count, lambda place: change(self._make(place)))
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A calibration set.
-
-    Attributes:
-        source: as the user named it.
-        sha256: of the pictures that are used, or of the archive.
-        seed: of the sample.
-        measured: on which ranges are measured: a tensor for each input of the network, by name.
-        held_back: on which the file is proved.
-        pictures: on which ranges are measured; none of an archive.
-        skipped: other files in the folder.
-        damaged: pictures that cannot be read, a name and the reason each.
-    """
-
-    source: str
-    sha256: str
-    seed: int
-    measured: Examples
-    held_back: Examples
-    pictures: tuple[Path, ...] = ()
-    skipped: int = 0
-    damaged: tuple[tuple[str, str], ...] = ()
-
-    def summary(self) -> dict[str, object]:
-        """What the manifest says of it."""
-        return {
-            "source": self.source,
-            "sha256": self.sha256,
-            "seed": self.seed,
-            "measured": len(self.measured),
-            "held_back": len(self.held_back),
-            "skipped": self.skipped,
-            "damaged": dict(self.damaged),
-        }
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What a user should know of it, sentences without a full stop."""
-        if not self.damaged:
-            return ()
-        count, (name, _) = len(self.damaged), self.damaged[0]
-        others = f" and {count - 1} other{'s' if count > 2 else ''}" if count > 1 else ""
-        were = "pictures were" if count > 1 else "picture was"
-        return (
-            f"{count} {were} left out of the calibration set since nobody can read them: "
-            f"{name}{others}",
-        )
 
 
 def refuse_calibration(options: ExportOptions) -> None:
@@ -248,25 +165,6 @@ def _readable(
             if each in damaged
         ],
     )
-
-
-def noise(deployable: Deployable, seed: int = 0) -> Calibration:
-    """Noise in the place of examples, for a layer that is raced on its own.
-
-    Args:
-        deployable: the layer as a network.
-        seed: of the draw.
-    """
-
-    def make(place: int) -> Feeds:
-        random = np.random.default_rng((seed, place))
-        return {
-            each.name: random.standard_normal(each.example.shape).astype(each.example.dtype)
-            for each in deployable.inputs
-        }
-
-    examples = Examples(_NOISE + _LEAST, make)
-    return Calibration("noise", "", seed, examples[_LEAST:], examples[:_LEAST])
 
 
 def _held_back(source: Path, examples: int) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from exporters.images import completed
 from exporters.outcome import ExportOptions
-from exporters.quantisation.calibration import Calibration
+from exporters.quantisation.examples import Calibration
 from slide_deploy.backends import open_image_file
 from slide_deploy.deployable.pixels import class_count
 from slide_deploy.deployable.record import Deployable

@@ -6,12 +6,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from exporters.base import Exporter, ExportRequest
-from exporters.quantisation.calibration import Calibration, Examples, Feeds
+from exporters.base import Exporter, ExportRequest, quiet
+from exporters.quantisation.examples import Calibration, Examples, Feeds
 from exporters.quantisation.families import Family
 from exporters.quantisation.overflow import overflowing
 from exporters.quantisation.plan import ALL, QuantisationPlan, plan_for
-from exporters.quiet import quiet
 from slide_deploy.backends import open_file
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.files.moves import remove

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporters.quantisation.calibration import Feeds
+from exporters.quantisation.examples import Feeds
 from exporters.quantisation.onnx_half import halve
 from exporters.quantisation.plan import QuantisationPlan
 from exporters.quantisation.small_constants import addends_of, small, weights_of

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from exporters.quantisation.calibration import Feeds
+from exporters.quantisation.examples import Feeds
 from slide_deploy.backends import values_of
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.graph_checks.graph import Graph, Node

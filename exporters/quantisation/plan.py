@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from exporters.quantisation.calibration import Examples
+from exporters.quantisation.examples import Examples
 from exporters.quantisation.families import Family, families
 from slide_deploy.formats import Format
 from slide_deploy.graph_checks import read_graph

@@ -5,9 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from exporters import pipeline
-from exporters.other_targets import require_targets
+from exporters.base import exporter_for, require_targets
 from exporters.outcome import ExportOptions, ExportResult
-from exporters.registry import exporter_for
 from slide_deploy.api.arguments import PathLike, Progress, path_of, public, steps, texts_of
 from slide_deploy.api.files import labels_of, policy_of
 from slide_deploy.api.networks import Inputs, Model, network_of

@@ -151,9 +151,8 @@ def export(
     What does not carry over exactly to another --image-size is refused, unless --keep-windows or
     --resize-position-tables says how.
     """
+    from exporters.base import exporter_for, require_targets
     from exporters.explained import explanation, rewrite_lines
-    from exporters.other_targets import require_targets
-    from exporters.registry import exporter_for
     from exporters.shown import kept_lines, lowering_lines, preprocessing_lines, price_lines
     from slide_deploy.files.publishing import refuse_occupied, require_names
     from slide_deploy.images.description import parse_channels

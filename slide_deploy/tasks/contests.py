@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.record import Configuration
 from benchmarks.tuning import FORMS_KEPT, Contest, Effort, decide
 from exporters.attention import AttentionFiles
-from exporters.registry import exporter_for
+from exporters.base import exporter_for
 from slide_deploy.backends.registry import timed_target_named
 from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable

@@ -19,11 +19,9 @@ from benchmarks.passes.networks import PassNetwork, networks_named
 from benchmarks.passes.plain import FORMATS, write_plain
 from benchmarks.passes.record import PLAIN, WrittenVariant
 from benchmarks.passes.variants import PassVariant, measured_passes, variants
-from exporters.base import ExportRequest
+from exporters.base import ExportRequest, exporter_for, quiet
 from exporters.jobs import Job, jobs_of
 from exporters.outcome import ExportOptions
-from exporters.quiet import quiet
-from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
 from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable

@@ -18,14 +18,15 @@ from torch import nn
 
 from benchmarks.passes.networks import networks_named
 from benchmarks.quantisation.record import DEFAULT, FLOAT32, QuantisedVariant, WrittenFamily
-from exporters.base import Exporter
+from exporters.base import Exporter, exporter_for
 from exporters.jobs import Job, jobs_of
 from exporters.outcome import ExportOptions
-from exporters.quantisation.calibration import Calibration, read_calibration
+from exporters.quantisation.calibration import read_calibration
+from exporters.quantisation.examples import Calibration
 from exporters.quantisation.families import Family
 from exporters.quantisation.making import Making
+from exporters.quantisation.noise import write_noise
 from exporters.quantisation.plan import by_family
-from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
 from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.record import Deployable
@@ -36,7 +37,6 @@ from slide_deploy.formats import Format, known_formats
 from slide_deploy.precisions import Precision, precision_named
 from slide_deploy.process import interruption
 from slide_deploy.process.torch_defaults import torch_defaults
-from slide_deploy.tasks.noise_examples import write_noise
 from slide_deploy.tasks.options import AUTO, read_lowering
 from slide_deploy.terminal.progress import Steps
 from slide_deploy.verification.cases import Case, NamedOutputs, example_case

@@ -36,7 +36,7 @@ def _network(wanted: "WantedFile", folder: Path) -> Path:
     """A checkpoint or a network of the user's, verified as ``slide-deploy export`` does it."""
     from exporters.outcome import ExportOptions
     from exporters.pipeline import export
-    from slide_deploy.tasks.noise_examples import write_noise
+    from exporters.quantisation.noise import write_noise
 
     given: dict[str, Any] = dict(wanted.options)
     trained = _trained(wanted, folder, given.pop("dynamic_batch", False))
@@ -95,10 +95,9 @@ def _attention(wanted: "WantedFile", folder: Path) -> Path:
     """One attention, folded and lowered; maps in, maps out."""
     from benchmarks.baselines.subject import attention
     from exporters.attention import Alone, attention_traces
-    from exporters.base import ExportRequest
-    from exporters.quantisation.calibration import noise
+    from exporters.base import ExportRequest, exporter_for
     from exporters.quantisation.making import write
-    from exporters.registry import exporter_for
+    from exporters.quantisation.noise import noise
     from slide_deploy.backends import open_file
     from slide_deploy.files.folders import working_folder
     from slide_deploy.files.publishing import publication

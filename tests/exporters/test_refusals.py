@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from exporters import pipeline
-from exporters.base import ExportRequest, Traces
+from exporters.base import ExportRequest, Traces, exporter_for
 from exporters.outcome import ExportOptions
 from exporters.refusals import converter_failed
-from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
 from slide_deploy.deployable.module import deployable_of
 from slide_deploy.deployable.record import Deployable

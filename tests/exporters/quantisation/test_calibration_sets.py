@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 import slide_deploy
 from exporters.outcome import ExportOptions
-from exporters.quantisation.calibration import Calibration, read_calibration
+from exporters.quantisation.calibration import read_calibration
+from exporters.quantisation.examples import Calibration
 from slide_deploy import InputError
 from slide_deploy.api.networks import network_of
 from slide_deploy.images.description import Preprocessing
