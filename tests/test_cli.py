@@ -202,7 +202,7 @@ def test_a_file_has_no_say_in_how_it_is_verified(run, tmp_path: Path) -> None:
     onnx.save(model, path)
     code, _, said = run("verify", path, "--against", NANO)
     assert code == 2
-    assert "does not hold what it claims" in said
+    assert "does not match the precision in its metadata" in said
     code, out, _ = run("verify", path, "--against", NANO, "--precision", "float32")
     assert code == 1
     assert "says that it was exported from other weights" in out

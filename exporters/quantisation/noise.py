@@ -20,11 +20,11 @@ SEED = 0
 
 
 def noise(deployable: Deployable, seed: int = 0) -> Calibration:
-    """Noise in the place of examples, for a layer that is raced on its own.
+    """Return noise as the calibration set of a single layer, which is raced on its own.
 
     Args:
         deployable: the layer as a network.
-        seed: of the draw.
+        seed: seed of the random numbers.
     """
 
     def make(place: int) -> Feeds:
@@ -39,11 +39,12 @@ def noise(deployable: Deployable, seed: int = 0) -> Calibration:
 
 
 def write_noise(deployable: Deployable, path: Path) -> Path:
-    """Write an archive that ``--calibration`` takes: normal noise, the same every time.
+    """Write an archive for ``--calibration`` with normal noise, which is always the same.
 
     Args:
-        deployable: the network, whose inputs it has; inputs of whole numbers repeat their example.
-        path: where to; ends in ``.npz``.
+        deployable: the network. The archive has ``EXAMPLES`` examples of each floating-point input;
+            integer inputs repeat their example.
+        path: path of the archive; ends in ``.npz``.
 
     Returns:
         The path.

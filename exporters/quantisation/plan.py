@@ -62,6 +62,6 @@ def plan_for(
     return QuantisationPlan(operators, others, examples)
 
 
-def by_family(path: Path) -> Mapping[str, Family]:
+def families_of(path: Path) -> Mapping[str, Family]:
     """The family of each operator of a file in float32, by the name of its node."""
     return families(read_graph(path))

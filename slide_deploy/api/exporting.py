@@ -110,10 +110,10 @@ def export(
         InputError: if the network or an argument cannot be used, or a format cannot hold the
             network. Nothing is left behind.
     """
-    from slide_deploy.tasks.choices import Wishes, chosen
+    from slide_deploy.tasks.choices import GivenOptions, chosen
     from slide_deploy.tasks.options import read_lowering
 
-    wishes = Wishes(
+    given = GivenOptions(
         preset=preset,
         to=texts_of(to),
         precision=precision,
@@ -127,7 +127,7 @@ def export(
         input_layout=input_layout,
         channel_order=channel_order,
     )
-    choices = chosen(wishes)
+    choices = chosen(given)
     formats = choices.formats
     options = ExportOptions(
         formats=formats,

@@ -157,7 +157,7 @@ def export(
     from slide_deploy.files.publishing import refuse_occupied, require_names
     from slide_deploy.images.description import parse_channels
     from slide_deploy.images.labels import labels_named
-    from slide_deploy.tasks.choices import Wishes, chosen
+    from slide_deploy.tasks.choices import GivenOptions, chosen
     from slide_deploy.terminal.console import stdout, verification_table
     from slide_deploy.terminal.progress import Steps
 
@@ -165,7 +165,7 @@ def export(
     outputs = Outputs({"--json": json_to}, quiet, read)
     source.require()
     choices = chosen(
-        Wishes(
+        GivenOptions(
             preset=preset,
             to=to or (),
             precision=None if precision is None else precision.value,

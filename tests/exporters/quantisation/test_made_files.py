@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import slide_deploy
 from exporters.quantisation import onnx_file
 from exporters.quantisation.families import Family
-from exporters.quantisation.plan import QuantisationPlan, by_family
+from exporters.quantisation.plan import QuantisationPlan, families_of
 from exporters.quantisation.small_constants import small
 from slide_deploy import InputError
 from slide_deploy.backends import open_file
@@ -111,7 +111,7 @@ def test_families_of_a_network_of_ones_own(tmp_path: Path) -> None:
         nn.Linear(200, 16),
     )
     for path in slide_deploy.export(network, image(), to=FORMATS, out=tmp_path).paths.values():
-        assert list(by_family(path).values()) == [
+        assert list(families_of(path).values()) == [
             Family.PATCHES,
             Family.CONVOLUTIONS,
             Family.DEPTHWISE,
@@ -123,7 +123,7 @@ def test_families_of_a_network_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_small_slide_swin_has_an_attention_of_products(format: str) -> None:
-    found = by_family(digits_in(format))
+    found = families_of(digits_in(format))
     counted = list(found.values())
     assert counted.count(Family.ATTENTION) == 4
     assert counted.count(Family.PROJECTIONS) + counted.count(Family.HEAD) == 13
