@@ -139,7 +139,7 @@ def test_other_examples_than_those_of_the_export_are_noted(tmp_path: Path) -> No
 
 
 def test_unneeded_examples_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"held to float32: leave it out"):
+    with pytest.raises(InputError, match=r"verified in float32: leave it out"):
         slide_deploy.verify(written("float32"), network(), IMAGE, calibration=examples(tmp_path))
 
 
