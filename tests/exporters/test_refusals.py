@@ -109,7 +109,7 @@ def test_who_left_sizes_open_is_told_to_close_them() -> None:
     whole = of(Outer(nn.ReLU()), open_sizes=HEIGHT_AND_WIDTH)
     program = ExportRequest(Traces(whole), {}).program
     error = converter_failed(RuntimeError("no"), program, whole, "a.xml", "openvino")
-    assert str(error).endswith("leave height and width closed for openvino, or leave openvino out.")
+    assert str(error).endswith("leave height and width fixed for openvino, or leave openvino out.")
 
 
 @pytest.mark.parametrize("form", ["flat", "depthwise/2"])
@@ -127,7 +127,7 @@ def test_auto_falls_back_to_a_form_for_any_map_size(tmp_path: Path) -> None:
     assert result.passed
     (lowering,) = result.files[0].lowerings.values()
     assert str(lowering) == exporter_for("onnx").record.default_form
-    assert "flat is fastest, but written for maps of one size" in lowering.source
+    assert "flat is fastest, but needs a fixed image size" in lowering.source
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_without_a_limit_a_wrong_file_is_removed_with_advice(tmp_path: Path) -> 
     (problem,) = result.problems
     assert "dB, error" in problem
     assert "8 dB and 50% are allowed); it was removed. Give --max-drop" in problem
-    assert "or more calibration pictures" in problem
+    assert "or give more calibration images" in problem
 
 
 def test_other_pictures_than_those_for_calibration(tmp_path: Path) -> None:

@@ -151,5 +151,5 @@ def test_other_open_sizes_are_refused(tmp_path: Path) -> None:
     network = image_network(small(), SHAPE, open_batch=True)
     request = ExportRequest(Traces(network), {})
     refuse(request, "xnnpack")
-    with pytest.raises(InputError, match="one batch for vulkan: leave out --dynamic-batch"):
+    with pytest.raises(InputError, match="a fixed batch for vulkan: leave out --dynamic-batch"):
         refuse(request, "vulkan")
