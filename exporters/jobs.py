@@ -18,7 +18,7 @@ from exporters.quantisation.examples import Calibration
 from exporters.quantisation.judge import Judge
 from exporters.quantisation.layers import layer_names
 from exporters.quantisation.making import Making, write
-from exporters.quantisation.mending import first_wrong, mend
+from exporters.quantisation.overflow_repair import first_wrong, repair_overflow
 from slide_deploy.backends.opening import target_for
 from slide_deploy.backends.registry import target_named
 from slide_deploy.deployable.inputs import BATCH_NAME
@@ -229,7 +229,7 @@ def write_and_verify(
         source = None if making is None else making.source
         if making is None and exporter.can_keep:
             progress(f"find float16 overflow in {exporter.format}")
-            source, kept = mend(exporter, request, paths[0], proof.shown, precision)
+            source, kept = repair_overflow(exporter, request, paths[0], proof.shown, precision)
             if kept:
                 verification, names = _verified(paths[0], request, proof)
         if source is not None and not verification.passed:

@@ -84,7 +84,7 @@ def export(
     judge = None
     if pictures is not None:
         expect(progress, 1)
-        progress(f"judge the trained network on {len(pictures.pictures)} pictures")
+        progress(f"evaluate the trained network on {len(pictures.pictures)} images")
         judge = judge_of(deployable, options, pictures)
     # This comes first, because the float64 network needs twice the memory of the float32 one.
     progress("reference outputs in float64")

@@ -36,8 +36,8 @@ def refuse_ranks(program: ExportedProgram, most: int, format: str) -> None:
         for value in pytree.tree_leaves(node.meta.get("val")):
             if isinstance(value, torch.Tensor) and value.dim() > most:
                 raise InputError(
-                    f"{layer_of(node)} computes a tensor of {value.dim()} axes, and {format} allows at "
-                    f"most {most}: write it with fewer, or leave {format} out."
+                    f"{layer_of(node)} computes a tensor of {value.dim()} axes, and {format} "
+                    f"allows at most {most}: write it with fewer, or leave {format} out."
                 )
 
 

@@ -11,11 +11,11 @@ Feeds = Mapping[str, np.ndarray]
 
 
 class Examples(Sequence[Feeds]):
-    """Examples that are made when they are asked for, since all of them may not fit into memory.
+    """Examples that are loaded on access, because all of them may not fit into memory.
 
     Args:
-        count: how many there are.
-        make: gives one by its place.
+        count: number of examples.
+        make: returns the example of an index.
     """
 
     def __init__(self, count: int, make: Callable[[int], Feeds]) -> None:
@@ -35,7 +35,7 @@ class Examples(Sequence[Feeds]):
         return self._make(range(self._count)[place])
 
     def mapped(self, change: Callable[[Feeds], Feeds]) -> "Examples":
-        """The same examples, each changed when it is asked for."""
+        """Return the same examples with a function applied to each on access."""
         return Examples(self._count, lambda place: change(self._make(place)))
 
 
@@ -44,14 +44,14 @@ class Calibration:
     """A calibration set.
 
     Attributes:
-        source: as the user named it.
-        sha256: of the pictures that are used, or of the archive.
-        seed: of the sample.
-        measured: on which ranges are measured: a tensor for each input of the network, by name.
-        held_back: on which the file is proved.
-        pictures: on which ranges are measured; none of an archive.
-        skipped: other files in the folder.
-        damaged: pictures that cannot be read, a name and the reason each.
+        source: the path that the user gave.
+        sha256: hash of the images that are used, or of the archive.
+        seed: seed of the sample.
+        measured: examples for measuring ranges: an array for each input of the network, by name.
+        held_back: examples for verification.
+        pictures: paths of the images in ``measured``; empty for an archive.
+        skipped: number of other files in the folder.
+        damaged: name of each image that cannot be read, with the reason.
     """
 
     source: str
@@ -64,7 +64,7 @@ class Calibration:
     damaged: tuple[tuple[str, str], ...] = ()
 
     def summary(self) -> dict[str, object]:
-        """What the manifest says of it."""
+        """Return the entry of the manifest."""
         return {
             "source": self.source,
             "sha256": self.sha256,
@@ -77,13 +77,10 @@ class Calibration:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a user should know of it, sentences without a full stop."""
+        """Remarks for the user, sentences without a full stop."""
         if not self.damaged:
             return ()
         count, (name, _) = len(self.damaged), self.damaged[0]
         others = f" and {count - 1} other{'s' if count > 2 else ''}" if count > 1 else ""
-        were = "pictures were" if count > 1 else "picture was"
-        return (
-            f"{count} {were} left out of the calibration set since nobody can read them: "
-            f"{name}{others}",
-        )
+        were = "images were" if count > 1 else "image was"
+        return (f"{count} {were} left out of the calibration set as unreadable: {name}{others}",)

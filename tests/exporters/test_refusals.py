@@ -93,8 +93,8 @@ def test_the_layer_of_an_operator_that_a_converter_lacks_is_named(
         ("node conv2d (conv2d) got 2 input(s)", " at first (Conv2d) "),
         ("Exception happened during conversion of operation relu with schema", " at inner (ReLU) "),
         ("no conversion for aten::relu", " at inner (ReLU) "),
-        ("out of memory", " stopped ("),
-        ("node nowhere failed", " stopped ("),
+        ("out of memory", " failed ("),
+        ("node nowhere failed", " failed ("),
     ],
 )
 def test_the_layer_is_found_in_the_words_of_a_converter(message: str, where: str) -> None:

@@ -54,7 +54,7 @@ def test_damaged_pictures_are_left_out_counted_and_named(messy: Path, tmp_path: 
     )
     assert result.passed, result.problems
     (remark,) = (each for each in result.remarks if "left out" in each)
-    assert remark.startswith("2 pictures were left out of the calibration set")
+    assert remark.startswith("2 images were left out of the calibration set")
     assert "0/damaged.png and 1 other" in remark
     (entry,) = json.loads(result.manifest.read_text())["files"]
     assert set(entry["calibration"]["damaged"]) == {"0/damaged.png", "1/cut.png"}
@@ -132,7 +132,7 @@ def test_embedded_preprocessing_takes_pixels(tmp_path: Path) -> None:
 def test_pictures_that_are_all_alike_are_refused(tmp_path: Path) -> None:
     for place in range(8):
         Image.new("RGB", (SIDE, SIDE)).save(tmp_path / f"{place}.png")
-    with pytest.raises(InputError, match="has examples that are all alike"):
+    with pytest.raises(InputError, match="has only equal examples"):
         read(tmp_path)
 
 
@@ -145,7 +145,7 @@ def test_pictures_that_are_all_alike_are_refused(tmp_path: Path) -> None:
         ({"image": np.zeros((8, 3, SIDE, SIDE), np.complex64)}, "has image of complex64"),
         ({"image": np.full((8, 3, SIDE, SIDE), np.nan, np.float32)}, "image that is not finite"),
         ({"image": np.zeros((3, 3, SIDE, SIDE), np.float32)}, "has 3 examples: give at least 4"),
-        ({"image": np.zeros((8, 3, SIDE, SIDE), np.float32)}, "examples that are all alike"),
+        ({"image": np.zeros((8, 3, SIDE, SIDE), np.float32)}, "only equal examples"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays, said: str) -> None:
@@ -219,9 +219,9 @@ def test_an_archive_measures_as_many_as_it_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("precision", "given", "said"),
     [
-        ("int8", False, "int8 takes examples, on which ranges of values are measured: give"),
-        ("float32", True, "float32 measures nothing on examples: leave out"),
-        ("int8-weights", True, "int8-weights measures nothing on examples: leave out"),
+        ("int8", False, "int8 needs examples to measure ranges of values: give"),
+        ("float32", True, "float32 does not use examples: leave out"),
+        ("int8-weights", True, "int8-weights does not use examples: leave out"),
     ],
 )
 def test_examples_are_asked_for_and_refused(
