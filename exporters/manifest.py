@@ -13,6 +13,7 @@ from slide_deploy import __version__
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.files.hashing import sha256
+from slide_deploy.files.reading import read_json
 from slide_deploy.formats import known_formats
 from slide_deploy.passes.report import PassReport
 
@@ -68,7 +69,7 @@ def entries_beside(
     if not manifest.exists():
         return []
     try:
-        content = json.loads(manifest.read_text())
+        content = read_json(manifest)
         ours = (content["manifest_version"], content["source"]["sha256"])
         entries = [
             entry
@@ -76,11 +77,14 @@ def entries_beside(
             if entry["sha256"]
             and not replaced & entry["sha256"].keys()
             and all(
-                (manifest.parent / name).exists() and sha256(manifest.parent / name) == digest
+                # An export writes only plain names. Others may lead elsewhere, such as to a device.
+                name == Path(name).name
+                and (manifest.parent / name).exists()
+                and sha256(manifest.parent / name) == digest
                 for name, digest in entry["sha256"].items()
             )
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         ours, entries = None, []
     if ours == (MANIFEST_VERSION, source_sha256):
         return entries

@@ -3,9 +3,18 @@
 The command line turns each into one sentence on stderr and exit code 2.
 """
 
+from slide_deploy.terminal.printable import printable
+
 
 class SlideDeployError(Exception):
-    """Base of every error that slide-deploy raises on purpose; its text is one sentence."""
+    """Base of every error that slide-deploy raises on purpose; its text is one sentence.
+
+    The text may hold names out of files from strangers: what a terminal would take for a command,
+    and line breaks, are shown as question marks and blanks.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable(" ".join(line.strip() for line in str(text).splitlines())))
 
 
 class InputError(SlideDeployError):

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 
 # Room: what it may import of this project. A room stands for itself and all below it.
 ARROWS = {
-    "slide_deploy.errors": set(),
+    "slide_deploy.errors": {"slide_deploy.terminal.printable"},
+    "slide_deploy.files.reading": set(),
     "slide_deploy.files": set(),
     "slide_deploy.process": set(),
     "slide_deploy.saved": set(),
@@ -53,6 +54,7 @@ ARROWS = {
     "slide_deploy.folding.formulas": {"slide_deploy.errors"},
     "slide_deploy.models": {"slide_deploy.errors", "slide_deploy.folding.formulas"},
     "slide_deploy.checkpoint": {
+        "slide_deploy.files.reading",
         "slide_deploy",
         "slide_deploy.errors",
         "slide_deploy.formats",
@@ -124,6 +126,7 @@ ARROWS = {
         "slide_deploy.process.torch_defaults",
     },
     "slide_deploy.tuning": {
+        "slide_deploy.files.reading",
         "slide_deploy.files.validation",
         "slide_deploy.errors",
         "slide_deploy.formats",
@@ -191,6 +194,7 @@ ARROWS = {
         "slide_deploy.process.torch_defaults",
     },
     "slide_deploy.verification.reference_outputs": {
+        "slide_deploy.files.reading",
         "slide_deploy.backends",
         "slide_deploy.verification.cases",
         "slide_deploy.files.companions",
@@ -239,6 +243,7 @@ ARROWS = {
         "slide_deploy.hosts",
     },
     "slide_deploy.graph_checks": {
+        "slide_deploy.files.reading",
         "slide_deploy",
         "slide_deploy.saved.aimodel",
         "slide_deploy.terminal.console",
@@ -262,6 +267,7 @@ ARROWS = {
     },
     "slide_deploy.files.validation": set(),
     "slide_deploy.evaluation": {
+        "slide_deploy.files.reading",
         "slide_deploy",
         "slide_deploy.files.companions",
         "slide_deploy.terminal.console",
@@ -286,6 +292,7 @@ ARROWS = {
     },
     "slide_deploy.terminal.tables": set(),
     "slide_deploy.terminal.console": {
+        "slide_deploy.terminal.printable",
         "slide_deploy.backends.doctor",
         "slide_deploy.verification.noise",
         "slide_deploy.verification.parity",
@@ -299,6 +306,7 @@ ARROWS = {
     # What files say of their image: whoever writes, runs or proves one reads it.
     "slide_deploy.images.description": {"slide_deploy.errors", "slide_deploy.terminal.printable"},
     "slide_deploy.images": {
+        "slide_deploy.files.reading",
         "slide_deploy.errors",
         "slide_deploy.images.description",
         "slide_deploy.parsing",

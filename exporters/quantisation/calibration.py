@@ -7,6 +7,7 @@ that it was not calibrated on. Images that cannot be read are left out and named
 """
 
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,8 @@ MEASURED = 128
 # Chosen as well: the trained network runs on each of them in float64.
 HELD_BACK = 16
 _LEAST = 4
+# Largest archive in bytes after decompression, as a guard against decompression bombs.
+_LARGEST_ARCHIVE = 1 << 30
 # Outputs are compared after subtracting their mean over the examples, which needs at least two.
 _LEAST_HELD_BACK = 2
 
@@ -213,12 +216,35 @@ def _is_kept(array: np.ndarray, dtype: np.dtype) -> bool:
     return np.array_equal(cast, array, equal_nan=is_float[0])
 
 
+def _check_size(source: Path) -> None:
+    """Check, before anything is decompressed, that an archive is not too large.
+
+    Raises:
+        InputError: if the arrays are larger than ``_LARGEST_ARCHIVE``.
+        ValueError: if the path is not a file.
+        OSError, BadZipFile: if the file is not a readable archive.
+    """
+    if not source.is_file():
+        raise ValueError
+    with zipfile.ZipFile(source) as archive:
+        size = sum(item.file_size for item in archive.infolist())
+    if size > _LARGEST_ARCHIVE:
+        raise InputError(
+            f"--calibration {source} has {size / 2**30:.1f} GiB of arrays and at most "
+            f"{_LARGEST_ARCHIVE >> 30} GiB is read: give fewer examples, {MEASURED + HELD_BACK} "
+            f"are used at most."
+        )
+
+
 def _of_archive(source: Path, deployable: Deployable) -> Calibration:
     try:
+        _check_size(source)
         with np.load(source, allow_pickle=False) as archive:
             arrays = {as_text(name): archive[name] for name in archive.files}
         if not all(isinstance(each, np.ndarray) for each in arrays.values()):
             raise ValueError  # the archive has a member that is not an array
+    except InputError:
+        raise
     except Exception as error:  # zip, zlib and NumPy raise many types
         raise InputError(
             f"--calibration {source} is not a NumPy archive: write one with numpy.savez."

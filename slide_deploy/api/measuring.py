@@ -156,7 +156,7 @@ def bench(
         KeyboardInterrupt: if Ctrl-C came before the first sample.
     """
     from benchmarks.artifact import describe_artifact
-    from benchmarks.calibration import remembered
+    from benchmarks.calibration import stored_noise
     from benchmarks.evaluated import read_accuracies, require_use, stated
     from slide_deploy.machine import usable_threads
     from slide_deploy.tasks.options import require_bench
@@ -197,7 +197,7 @@ def bench(
         run = race(plan, step)
     if run.interrupted and not any(each.rounds for each in run.measurements):
         raise KeyboardInterrupt
-    return BenchResult(replace(run, noise=remembered([each.target for each in found])))
+    return BenchResult(replace(run, noise=stored_noise([each.target for each in found])))
 
 
 def _counts(value: int | Sequence[int], argument: str) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 import re
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 from slide_deploy.errors import InputError
 from slide_deploy.formats import find_format
@@ -12,6 +12,9 @@ Kind = Literal["torch", "safetensors"]
 
 _SAVE = "save model.state_dict() with torch.save in the program that made it and use that file"
 _AGAIN = "download the checkpoint itself"
+
+# Ten thousand tensors take one MiB.
+_LARGEST_TABLE = 16 << 20
 
 # First bytes of files that people pass for checkpoints, and what to say of them.
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -69,6 +72,39 @@ def kind_of(path: Path, shard_of_many: bool = False) -> Kind:
     return "torch"
 
 
+def members_of(file: Any) -> dict[str, zipfile.ZipInfo]:
+    """The members of a zip archive by name, of which nothing is unpacked.
+
+    Args:
+        file: a binary file that can be read and sought.
+
+    Raises:
+        BadZipFile: if it is none, or its table is larger than any checkpoint's.
+        ValueError, OSError, NotImplementedError: as ``zipfile`` does for damaged ones.
+    """
+    with zipfile.ZipFile(cast("Any", _Table(file))) as archive:
+        return {item.filename: item for item in archive.infolist()}
+
+
+class _Table:
+    """A file of which ``zipfile`` reads the table of members at once; not an absurd one."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1, /) -> bytes:
+        content: bytes = self._file.read(
+            _LARGEST_TABLE + 1 if size < 0 else min(size, _LARGEST_TABLE + 1)
+        )
+        if len(content) > _LARGEST_TABLE:
+            raise zipfile.BadZipFile("its table of members is larger than any checkpoint's")
+        return content
+
+    def seekable(self) -> bool:
+        return True
+
+
 def _refuse_shard(path: Path) -> None:
     match = _SHARD.search(path.name)
     if match is None or int(match[2]) < 2:
@@ -101,8 +137,8 @@ def _refuse_text(path: Path, start: bytes) -> None:
 def _refuse_other_archives(path: Path) -> None:
     """Raise InputError for zip archives that ``torch.save`` did not write."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+        with path.open("rb") as file:
+            names = list(members_of(file))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return  # the reader says what is wrong with it
     ends = {name.partition("/")[2] for name in names}

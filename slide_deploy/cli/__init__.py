@@ -18,6 +18,7 @@ from slide_deploy.cli.panels import LOOK, MAKE, MEASURE, TRUST, PanelCommand
 from slide_deploy.errors import InputError, SlideDeployError, is_out_of_memory
 from slide_deploy.process import interruption
 from slide_deploy.tasks.options import missing_extra
+from slide_deploy.terminal.printable import say
 
 app = typer.Typer(
     name="slide-deploy",
@@ -113,13 +114,13 @@ def run() -> None:
         interruption.check()  # a library may have made this error of a Ctrl-C
         if is_out_of_memory(error):
             _end_without_memory()
-        typer.echo(f"slide-deploy: {error}", err=True)
+        say(f"slide-deploy: {error}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
         lacking = missing_extra(error)
         if lacking is None:
             raise
-        typer.echo(f"slide-deploy: {lacking}", err=True)
+        say(f"slide-deploy: {lacking}", err=True)
         sys.exit(2)
     except (ImportError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -131,7 +132,7 @@ def run() -> None:
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
             raise
         _drop_standard_output()
-        typer.echo(f"slide-deploy: standard output takes no more ({error.strerror}).", err=True)
+        say(f"slide-deploy: standard output takes no more ({error.strerror}).", err=True)
         sys.exit(2)
 
 

@@ -23,6 +23,7 @@ from slide_deploy.errors import InputError
 from slide_deploy.parsing import parse_shapes, parse_share
 from slide_deploy.precisions import FLOAT32
 from slide_deploy.tasks.options import require_bench
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from benchmarks.candidates import Sweep
@@ -190,9 +191,9 @@ def bench(
     if limit is not None:
         require_comparable(found)
     if calibrate:
-        from benchmarks.calibration import require_memory
+        from benchmarks.calibration import require_noise_store
 
-        require_memory()
+        require_noise_store()
     artifacts = {each.candidate.name: stated(_artifact(each), shares) for each in members}
     require_use(shares, artifacts.values())
     plan = RacePlan(
@@ -209,11 +210,11 @@ def bench(
 
         write_bundle(plan, bundle)
         if not outputs.quiet:
-            typer.echo(f"written: {bundle}")
+            say(f"written: {bundle}")
         return
     if web_bundle is not None:
         for page in elsewhere.write(plan, threads):
-            typer.echo(f"written: {page}")
+            say(f"written: {page}")
         return
     if calibrate:
         _calibrate(plan, outputs.quiet)
@@ -283,8 +284,8 @@ def _race(plan: "RacePlan", quiet: bool) -> "Run":
 
 
 def _calibrate(plan: "RacePlan", quiet: bool) -> None:
-    """Measure and remember the noise of every target of the plan, on its first candidate there."""
-    from benchmarks.calibration import COPIES, calibrate, remember
+    """Measure and store the noise of every target of the plan, with its first candidate."""
+    from benchmarks.calibration import COPIES, calibrate, store_noise
     from slide_deploy.terminal.progress import Steps
 
     first: dict[str, Candidate] = {}
@@ -293,18 +294,18 @@ def _calibrate(plan: "RacePlan", quiet: bool) -> None:
     for target, candidate in first.items():
         with Steps(quiet, COPIES + plan.rounds) as step:
             noise = calibrate(candidate, plan, step)
-        remember(target, noise)
+        store_noise(target, noise)
         if not quiet:
-            typer.echo(
+            say(
                 f"{target}: 95 % of the ratios of equal candidates lie within {noise - 1:.1%}; a "
                 f"gate below that would fire by chance"
             )
 
 
 def _noise(candidates: "Sequence[Candidate]") -> float | None:
-    from benchmarks.calibration import remembered
+    from benchmarks.calibration import stored_noise
 
-    return remembered([each.target for each in candidates])
+    return stored_noise([each.target for each in candidates])
 
 
 def _gate(run: "Run", fail_above: float, quiet: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import typer
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from slide_deploy.folding.model import Certificate
@@ -18,7 +18,7 @@ def print_branches(certificate: "Certificate", title: str) -> None:
     from slide_deploy.terminal.console import stdout, table
 
     for refusal in certificate.not_merged:
-        typer.echo(f"note: {refusal.layer} keeps its branches: {refusal.why}")
+        say(f"note: {refusal.layer} keeps its branches: {refusal.why}")
     if not certificate.merged:
         return
     grid = table(

@@ -13,6 +13,7 @@ from slide_deploy.cli.outputs import Outputs
 from slide_deploy.errors import InputError
 from slide_deploy.formats import suffixes
 from slide_deploy.parsing import parse_shapes
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from slide_deploy.terminal.progress import Steps
@@ -74,7 +75,7 @@ def check(
         stdout().print(forms.summary(reports))
     unusable = [report for report in reports if report.unusable]
     for report in unusable:
-        typer.echo(f"slide-deploy: {report.unusable}", err=True)
+        say(f"slide-deploy: {report.unusable}", err=True)
     outputs.finish()
     if not all(report.passed for report in reports):
         raise typer.Exit(2 if unusable else 1)

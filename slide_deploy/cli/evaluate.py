@@ -10,6 +10,7 @@ from slide_deploy.cli.options import JsonOption, LabelsOption, QuietOption
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, against_source
 from slide_deploy.errors import InputError
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from slide_deploy.evaluation.classifier import Classifier
@@ -254,7 +255,7 @@ def _show(record: "Record") -> None:
 
     stdout().print(evaluation_table(record))
     for remark in remarks(record):
-        typer.echo(f"note: {remark}")
+        say(f"note: {remark}")
 
 
 def _judge(record: "Record", max_drop: float | None, quiet: bool) -> bool:
@@ -265,8 +266,8 @@ def _judge(record: "Record", max_drop: float | None, quiet: bool) -> bool:
 
     failed = failures(record, max_drop)
     for sentence in failed:
-        typer.echo(f"slide-deploy: {sentence}.", err=True)
+        say(f"slide-deploy: {sentence}.", err=True)
     if not quiet:
         for warning in gate_warnings(record, max_drop):
-            typer.echo(f"note: {warning}")
+            say(f"note: {warning}")
     return bool(failed)

@@ -40,6 +40,7 @@ from slide_deploy.tasks.options import (
     require,
     require_bench,
 )
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -248,7 +249,7 @@ def export(
                 "interpreter of slide-deploy."
             )
         for remark in (*result.remarks[len(trained.origin.remarks) :], *unraced):
-            typer.echo(f"note: {remark}")
+            say(f"note: {remark}")
         for file in result.files:
             for line in (*lowering_lines(file), *kept_lines(file)):
                 typer.echo(fill(line, console.width, subsequent_indent="  "))
@@ -263,10 +264,10 @@ def export(
                 typer.echo(fill(line, console.width, subsequent_indent="  "))
         for file in result.files:
             if file.paths:
-                typer.echo(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
-        typer.echo(f"written: {result.manifest}")
+                say(f"written: {file.paths[0]} ({file.size / 1e6:.1f} MB)")
+        say(f"written: {result.manifest}")
     for problem in result.problems:
-        typer.echo(f"slide-deploy: {problem}", err=True)
+        say(f"slide-deploy: {problem}", err=True)
     outputs.finish()
     raise typer.Exit(0 if result.passed else 1)
 
@@ -313,8 +314,8 @@ def fold(
         _print_certificate(certificate)
         print_branches(exported, f"As trained in {output.name}, put together by export")
         for line in remark:
-            typer.echo(f"note: {line}")
-        typer.echo(f"written: {output}")
+            say(f"note: {line}")
+        say(f"written: {output}")
     outputs.finish()
 
 
@@ -336,10 +337,10 @@ def _exported(
 def _describe(trained: "Deployable") -> None:
     origin = trained.origin
     entry = f"entry {origin.facts['entry']}, " if origin.facts.get("entry") else ""
-    typer.echo(f"{Path(origin.name).name}: {entry}sha256 {origin.sha256[:16]}")
+    say(f"{Path(origin.name).name}: {entry}sha256 {origin.sha256[:16]}")
     typer.echo(origin.summary)
     for remark in origin.remarks:
-        typer.echo(f"note: {remark}")
+        say(f"note: {remark}")
 
 
 def _distance(value: float | None) -> str:
@@ -352,9 +353,9 @@ def _print_certificate(certificate: "Certificate") -> None:
     from slide_deploy.terminal.console import stdout, table
 
     if not certificate.folded:
-        typer.echo(f"fold: {certificate.status}")
+        say(f"fold: {certificate.status}")
     for line in left_lines(certificate):
-        typer.echo(f"note: {line}")
+        say(f"note: {line}")
     if not certificate.folded:
         return
     grid = table(

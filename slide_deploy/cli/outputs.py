@@ -4,10 +4,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-import typer
-
 from slide_deploy.errors import InputError
 from slide_deploy.files.writing import is_stdout, require_writable, write_bytes, write_text
+from slide_deploy.terminal.printable import say
 
 
 class Outputs:
@@ -65,9 +64,9 @@ class Outputs:
         """
         if not self.quiet:
             for place in self._written:
-                typer.echo(f"written: {place}")
+                say(f"written: {place}")
         if self._failures and interrupted:
-            typer.echo(f"slide-deploy: {' '.join(self._failures)}", err=True)
+            say(f"slide-deploy: {' '.join(self._failures)}", err=True)
         elif self._failures:
             raise InputError(" ".join(self._failures))
 

@@ -16,6 +16,7 @@ from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, takes_source
 from slide_deploy.errors import InputError
 from slide_deploy.tasks.options import require, require_bench
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from slide_deploy.tuning.table import Entry
@@ -136,9 +137,9 @@ def tune(
     if decided and not outputs.quiet:
         _print(decided)
         if unwritten is None:
-            typer.echo(f"written: {table.path}")
+            say(f"written: {table.path}")
     for failure in failures:
-        typer.echo(f"slide-deploy: {failure}", err=True)
+        say(f"slide-deploy: {failure}", err=True)
     outputs.finish(interrupted)
     if unwritten is not None:
         raise unwritten
@@ -184,4 +185,4 @@ def _print(decided: "Sequence[Entry]") -> None:
     stdout().print(grid)
     for entry in decided:
         for name, reason in entry.dropped.items():
-            typer.echo(f"note: {entry.geometry} on {entry.target}: {name} was dropped: {reason}")
+            say(f"note: {entry.geometry} on {entry.target}: {name} was dropped: {reason}")

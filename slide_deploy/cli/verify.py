@@ -16,6 +16,7 @@ from slide_deploy.cli.options import (
 from slide_deploy.cli.outputs import Outputs
 from slide_deploy.cli.source import Source, against_source
 from slide_deploy.errors import InputError
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from slide_deploy.verification.divergence import Divergence
@@ -114,18 +115,18 @@ def verify(
     if not outputs.quiet:
         stdout().print(case_table(result))
         claimed = ", as the file claims" if precision is None else ""
-        typer.echo(f"precision: {record.name}{claimed}: {record.meaning}")
+        say(f"precision: {record.name}{claimed}: {record.meaning}")
         for remark in (*trained.origin.remarks, *proof.remarks):
-            typer.echo(f"note: {remark}")
+            say(f"note: {remark}")
         if foreign:
-            typer.echo(f"note: {file.name} says that it was exported from other weights")
+            say(f"note: {file.name} says that it was exported from other weights")
         if parting is not None:
             if parting.noise:
                 stdout().print(noise_table(parting.noise))
-                typer.echo(noise_line(parting.noise))
-            typer.echo(_describe_parting(parting))
+                say(noise_line(parting.noise))
+            say(_describe_parting(parting))
     if not result.passed:
-        typer.echo(
+        say(
             f"slide-deploy: {file} disagrees with {title} on: {', '.join(result.failures)}.",
             err=True,
         )
@@ -155,9 +156,9 @@ def _by_reference(file: Path, target: str | None, quiet: bool, json_to: Path | N
     outputs.write("--json", lambda: to_json(report))
     if not outputs.quiet:
         stdout().print(case_table(result))
-        typer.echo(f"precision: {reference.precision}, as {reference_path(file).name} says")
+        say(f"precision: {reference.precision}, as {reference_path(file).name} says")
     if not result.passed:
-        typer.echo(
+        say(
             f"slide-deploy: {file} disagrees with its reference outputs on: "
             f"{', '.join(result.failures)}.",
             err=True,
@@ -217,8 +218,8 @@ def predict(
             grid.add_row(escape(row.image), escape(row.name), f"{row.probability:.1%}")
         stdout().print(grid)
         if len(session.outputs) > 1:
-            typer.echo(f"output: {guesses[0].output}")
-        typer.echo(f"pictures: {guesses[0].prepared}")
+            say(f"output: {guesses[0].output}")
+        say(f"pictures: {guesses[0].prepared}")
     outputs.finish()
 
 

@@ -13,6 +13,7 @@ from slide_deploy.cli.options import QuietOption
 from slide_deploy.cli.panels import PanelCommand
 from slide_deploy.errors import InputError
 from slide_deploy.parsing import parse_shapes
+from slide_deploy.terminal.printable import say
 
 if TYPE_CHECKING:
     from benchmarks.measuring.race import RacePlan
@@ -36,7 +37,7 @@ def fetch(
     """Put the files of ONNX Runtime Web into the cache, from npm's registry or an archive."""
     from slide_deploy.backends.web import assets
 
-    typer.echo(f"written: {assets.fetch(archive)}")
+    say(f"written: {assets.fetch(archive)}")
 
 
 @dataclass(frozen=True)
@@ -159,11 +160,11 @@ def _shown(served: "Waiting", phone: "Phone | None", quiet: bool) -> Iterator[No
     if phone is not None:
         with phone.opened(served.address, served.port):
             if not quiet:
-                typer.echo(f"{phone.name} measures in its browser. Ctrl-C ends it.", err=True)
+                say(f"{phone.name} measures in its browser. Ctrl-C ends it.", err=True)
             yield
         return
     # On standard error: results may go to standard output.
-    typer.echo(f"Open {served.address}", err=True)
+    say(f"Open {served.address}", err=True)
     if not quiet:
         _print_code(served.address)
         typer.echo("Waiting for its result. Ctrl-C ends it.", err=True)

@@ -11,8 +11,6 @@ from slide_deploy.errors import InputError
 from slide_deploy.files import scratch
 from slide_deploy.process import interruption
 
-# Gone while nobody changes the folder, unless its holder was killed.
-_LOCK = ".slide-deploy.lock"
 # How often a folder is made again that another process removed, since it was empty.
 _TRIES = 10
 
@@ -69,7 +67,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         OSError: if the folder cannot be written to.
     """
-    path = folder / _LOCK
+    path = folder / scratch.LOCK
     with FileLock(path):
         try:
             yield
@@ -103,7 +101,7 @@ def _scratch_in(out: Path, made: list[Path]) -> Iterator[Path]:
             made += [folder for folder in missing if folder not in made]
             try:
                 out.mkdir(parents=True, exist_ok=True)
-                if scratch.were_publishing(out) or (out / _LOCK).exists():
+                if scratch.were_publishing(out):
                     with locked(out):
                         scratch.sweep(out, complete=True)
                 work = stack.enter_context(scratch.scratch_folder(out))

@@ -35,10 +35,13 @@ def require_model_file(path: Path) -> None:
     """Check that something is there, and a file where the format is no folder.
 
     Raises:
-        InputError: if it is missing, or a folder of a file's name.
+        InputError: if it is missing, a folder of a file's name, or no regular file.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist: check its name.")
     # Libraries would speak of parsing, of permissions or of another framework's folders.
     if path.is_dir() and not _is_folder(path):
         raise InputError(f"{path} is a folder: name the {path.suffix} file itself.")
+    # A pipe would be waited for, and a device may have no end.
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{path} is no regular file: copy the model into one.")

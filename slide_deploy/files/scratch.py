@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +18,8 @@ from slide_deploy.files import moves
 from slide_deploy.process import interruption
 
 PREFIX = ".slide-deploy-"
+# Held by whoever changes what a folder holds; gone at other times, unless the holder was killed.
+LOCK = ".slide-deploy.lock"
 _HELD = ".held"
 
 # How often a new folder is made again that somebody swept between its making and its locking.
@@ -65,6 +67,7 @@ def sweep(parent: Path, complete: bool = False) -> None:
     Raises:
         OSError: if files that were being published cannot take their places.
     """
+    _sweep_lock(parent / LOCK)
     for folder in _found(parent):
         if not _is_ours(folder):
             continue
@@ -76,6 +79,15 @@ def sweep(parent: Path, complete: bool = False) -> None:
             if complete or not moves.are_committed(folder):
                 moves.recover(folder)
         _drop(folder)
+
+
+def _sweep_lock(path: Path) -> None:
+    """Remove the lock of a folder that nobody holds."""
+    with suppress(OSError):
+        if path.exists():
+            with path.open("r+b") as stream:
+                _lock(stream)
+                path.unlink()
 
 
 def were_publishing(parent: Path) -> bool:

@@ -22,8 +22,21 @@ from slide_deploy.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# Pillow starts Ghostscript for the first, which runs the program that the file is; the second it
+# hands to Windows. Of the others it shows nothing.
+_NOT_READ = ("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG")
+# Some copies of a picture stand side by side in memory, each of four bytes a pixel or more.
+MOST_PIXELS = 1 << 26
 # TIFF tags: whether 0 is white, and the bits of a sample.
 _PHOTOMETRIC, _BITS = 262, 258
+
+
+def readable_formats() -> tuple[str, ...]:
+    """What Pillow calls the formats that are read."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in Image.OPEN if name not in _NOT_READ)
 
 
 def read_picture(path: Path) -> "Image":
@@ -33,7 +46,8 @@ def read_picture(path: Path) -> "Image":
         Mode RGB.
 
     Raises:
-        InputError: if it is missing, damaged, no picture, or its samples have no known scale.
+        InputError: if it is missing, damaged, no picture, absurdly large, or its samples have no
+            known scale.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -41,7 +55,9 @@ def read_picture(path: Path) -> "Image":
         with warnings.catch_warnings():
             # Pillow warns of large pictures, and of damaged notes beside the pixels.
             warnings.simplefilter("ignore")
-            with Image.open(path) as opened:
+            with Image.open(_regular(path), formats=readable_formats()) as opened:
+                if opened.width * opened.height > MOST_PIXELS:
+                    raise Image.DecompressionBombError
                 return _seen(path, opened)
     except InputError:
         raise
@@ -51,13 +67,19 @@ def read_picture(path: Path) -> "Image":
         raise InputError(f"{path} is not a picture that Pillow can read: convert it.") from error
     except Image.DecompressionBombError as error:
         raise InputError(
-            f"{path} is a picture of more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels: make "
-            f"it smaller."
+            f"{path} is a picture of more than {MOST_PIXELS:,} pixels: make it smaller."
         ) from error
     except Exception as error:  # Pillow's readers raise whatever their parsers run into
         raise InputError(
             f"{path} cannot be read as a picture ({_reason(error)}): save it again as PNG or JPEG."
         ) from error
+
+
+def _regular(path: Path) -> Path:
+    """The path itself, if no pipe and no device is there, which have no end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is no regular file: name a picture.")
+    return path
 
 
 def _reason(error: Exception) -> str:
@@ -109,14 +131,16 @@ def _scaled(path: Path, opened: "Image", samples: np.ndarray) -> np.ndarray:
             f"{path} has samples from {low:g} to {high:g}, and nothing says which of them is "
             f"white: save it with 8 or 16 bits a sample."
         )
-    shares = samples.astype(np.float64) / limit
+    shares = samples.astype(np.float64)
+    shares /= limit
     if _tag(opened, _PHOTOMETRIC) == 0:  # Pillow turns eight bits only
-        shares = 1 - shares
+        np.subtract(1, shares, out=shares)
     # One sample may stand for transparent.
     transparent = opened.info.get("transparency")
     if isinstance(transparent, int):
         shares[samples == transparent] = 1
-    return np.rint(shares * 255).astype(np.uint8)
+    shares *= 255
+    return np.rint(shares, out=shares).astype(np.uint8)
 
 
 def _largest(opened: "Image", dtype: np.dtype, high: float) -> float:

@@ -3,16 +3,18 @@
 import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from textwrap import fill
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from slide_deploy.backends.doctor import Finding
+from slide_deploy.terminal.printable import printable
 from slide_deploy.terminal.tables import FittingTable
 from slide_deploy.verification.noise import LayerNoise, worst_first
 from slide_deploy.verification.parity import Verification
@@ -34,11 +36,22 @@ def stderr() -> Console:
     return _console(stderr=True)
 
 
+class _PlainConsole(Console):
+    """A console whose texts may come from strangers: they give no orders to the terminal."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """The parts of what is printed; what rich itself tells the terminal has no text."""
+        for part in super().render(renderable, options):
+            yield part if part.control else part._replace(text=printable(part.text))
+
+
 def _console(stderr: bool) -> Console:
     # The stream as it is now: converters are run with sys.stderr redirected, progress goes on.
     stream = sys.stderr if stderr else sys.stdout
     # Names of files and layers are printed as they are, also where they hold colons.
-    console = Console(file=stream, highlight=False, emoji=False, soft_wrap=True)
+    console = _PlainConsole(file=stream, highlight=False, emoji=False, soft_wrap=True)
     asked = os.environ.get("COLUMNS", "")
     if asked.isdecimal() and int(asked):
         console.width = max(int(asked), _NARROWEST)
@@ -49,7 +62,7 @@ def _console(stderr: bool) -> Console:
 
 def as_text(*parts: RenderableType) -> str:
     """Tables and lines as one plain text, 80 columns wide; longer lines go on below, indented."""
-    console = Console(file=StringIO(), width=NARROW, color_system=None, emoji=False)
+    console = _PlainConsole(file=StringIO(), width=NARROW, color_system=None, emoji=False)
     with console.capture() as capture:
         for part in parts:
             if isinstance(part, str):

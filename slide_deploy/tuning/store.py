@@ -9,6 +9,7 @@ from pathlib import Path
 
 from slide_deploy.errors import InputError
 from slide_deploy.files.folders import shared_file
+from slide_deploy.files.reading import read_json
 from slide_deploy.files.validation import validated
 from slide_deploy.files.writing import write_text
 from slide_deploy.tuning.table import TABLE_VERSION, Entry
@@ -79,14 +80,12 @@ def read_table(path: Path) -> Table:
         InputError: the file is missing, damaged or too new.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise _unusable(path, "it is larger than any table needs")
-        content = json.loads(path.read_bytes(), parse_constant=_refuse)
+        content = read_json(path, MAX_BYTES)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}): give a table that slide-deploy tune wrote."
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _unusable(path, "it is not valid JSON") from error
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is int and version > TABLE_VERSION:
@@ -133,10 +132,6 @@ def add_entry(table: Table, entry: Entry) -> Table:
         added = present.with_entry(entry)
         write_table(added)
     return added
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number of JSON")
 
 
 def _unusable(path: Path, what: str) -> InputError:

@@ -38,8 +38,8 @@ SIGNATURES = {
 }
 # What can be asked of each result.
 RESULTS = {
-    "Deployable": "around call double examples inputs model network normalisation open_names "
-    "origin outputs sizes takes_images",
+    "Deployable": "call double examples inputs model network normalisation open_names "
+    "origin outputs processing sizes takes_images",
     "Certificate": "already_folded error folded left merged not_merged status",
     "ExportResult": "certificate explain file files manifest network passed paths problems "
     "raise_if_failed remarks to_dict",

@@ -201,8 +201,8 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_tables_and_noise_of_two_processes_are_both_kept(tmp_path: Path) -> None:
     code = (
-        "import sys; from benchmarks.calibration import remember\n"
-        "for number in range(20): remember(f'{sys.argv[1]}:{number}', 1.01)"
+        "import sys; from benchmarks.calibration import store_noise\n"
+        "for number in range(20): store_noise(f'{sys.argv[1]}:{number}', 1.01)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
     processes = [

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import zipfile
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import numpy as np
 from PIL import Image
 from safetensors import safe_open
 
+from slide_deploy.tuning.store import TABLE_VERSION
 from tests.faults import injections
 from tests.faults.judging import Tally, tree
 from tests.faults.row import MODEL, Row, export
 from tests.faults.running import run
 
 _SCRIPTED = "tests.benchmarks.scripted:scripted"
-_BENCH = ("bench", "a.json", "--target", _SCRIPTED, "--rounds", 3, "--seconds", 0.05, "-q")
+_BENCH = ("bench", "a.json", "--target", _SCRIPTED, "--rounds", 6, "--seconds", 0.1, "-q")
 _OLD = "an older result"
 
 # Command: its arguments, and the files in the folder ``out`` that it writes.
@@ -40,7 +42,7 @@ WRITERS: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     ),
     "bench --bundle": ((*_BENCH, "--bundle", "out/b.zip"), ("b.zip",)),
     "tune": (
-        ("tune", "--attention", "8x8x8", "--strips", 1, "--form", "flat", "--form", "dual",
+        ("tune", "--attention", "8x8x8:d8", "--strips", 1, "--form", "flat", "--form", "dual",
          "--target", "onnxruntime:cpu", "-q", "--out", "out/t.json"),
         ("t.json",),
     ),
@@ -51,14 +53,15 @@ def _prepare(here: Path, command: str) -> None:
     """What the commands read, and an older result in the place of each that they write."""
     (here / "out").mkdir()
     for name in WRITERS[command][1]:
-        if command != "tune":  # which reads the table that it adds to
-            (here / "out" / name).write_text(_OLD)
+        # A table is read before it is added to.
+        empty = json.dumps({"version": TABLE_VERSION, "entries": []}) + "\n"
+        (here / "out" / name).write_text(empty if command == "tune" else _OLD)
     (here / "a.json").write_text(json.dumps({"script": "steady", "milliseconds": 1.0}))
     if command in ("check", "evaluate"):
         done = run(export("onnx", "net"), here)
         assert done.code == 0, done.said
         draw = np.random.default_rng(0)
-        for label in ("n0", "n1"):
+        for label in ("n0", "n1", "n2", "n3"):
             (here / "data" / label).mkdir(parents=True)
             for number in range(2):
                 picture = draw.integers(0, 256, (32, 32, 3), np.uint8)
@@ -87,7 +90,7 @@ def _is_whole(path: Path) -> bool:
 def _look(tally: Tally, command: str, out: Path, occasion: str) -> None:
     """Count the results that are neither old nor whole."""
     found = tree(out)
-    names = set(WRITERS[command][1]) - ({"t.json"} - found.keys())
+    names = WRITERS[command][1]
     expected = {
         name: found.get(name, "missing") if _is_whole(out / name) else "damaged" for name in names
     }
@@ -99,7 +102,9 @@ def ended(number: signal.Signals, command: str, tally: Tally, here: Path) -> Non
     _prepare(here, command)
     states = here / "states"
     fault = injections.at_each_change(here / "out", states, number, ".slide-deploy")
-    done = run(WRITERS[command][0], here, fault)
+    # The library of locks refuses to work in a process that was forked meanwhile.
+    unlocked = injections.replaced("slide_deploy.files.folders", "FileLock", lambda _: nullcontext)
+    done = run(WRITERS[command][0], here, fault, *([unlocked] if command == "tune" else []))
     steps = sorted(states.glob("*.code"), key=lambda path: int(path.stem))
     tally.expect(len(steps) > 3, f"only {len(steps)} changes were seen: {done.said}")
     for path in steps:
@@ -121,7 +126,7 @@ def full(command: str, tally: Tally, here: Path) -> None:
             tally.said(done.sentence)
             small = done.code == 0 and free  # it fits
             tally.expect(
-                bool(small) or (done.code == 2 and "Traceback" not in done.said),
+                bool(small) or (done.code == 2 and "No space left on device" in done.said),
                 f"{free}: {done.code} {done.said}",
             )
             _look(tally, command, here / "out", f"{free} bytes free")
