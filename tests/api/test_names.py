@@ -46,8 +46,8 @@ RESULTS = {
     "ExportedFile": "format is_kept is_valid kept lowerings operators passed paths precision "
     "preprocessing price reference rewrites seconds sha256 size unproven verification "
     "verifications verified_on violations wrong_at",
-    "FileVerdict": "names_another_source network parting passed path precision raise_if_failed "
-    "to_dict verification",
+    "FileVerdict": "first_divergence names_another_source network passed path precision "
+    "raise_if_failed to_dict verification",
     "Report": "errors format passed path policy unusable violations",
     "BenchResult": "milliseconds passed problems ratios run save to_dict",
     "EvaluationResult": "damaged raise_if_dropped record rows save to_dict",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporters.registry import exporter_for
+from exporters.base import exporter_for
 from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.census import (
     CENSUS_KEY,
