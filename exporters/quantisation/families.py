@@ -17,9 +17,9 @@ from enum import Enum
 from math import prod
 
 from slide_deploy.graph_checks.convolutions import convolutions
-from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, kind_of
 from slide_deploy.graph_checks.graph_walks import constant_values
-from slide_deploy.graph_checks.kinds import Kind, kind_of
 
 # A weight of fewer numbers is not worth the rounding of what it multiplies. The constant matrices
 # that slide attention sums and spreads with have C x heads numbers: fewer as well up to 192 x 6.

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from exporters.quantisation.calibration import Feeds
 from slide_deploy.backends import values_of
 from slide_deploy.graph_checks import read_graph
-from slide_deploy.graph_checks.graph import Graph, Node
-from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, kind_of
 
 # Half of the range: other inputs have values that are larger than those that were seen.
 LARGEST = 65504.0 / 2

@@ -10,7 +10,7 @@ from slide_deploy.graph_checks import Graph
 from slide_deploy.graph_checks.convolutions import Convolution, convolution
 from slide_deploy.graph_checks.graph import Attribute, Constant, Node, Value
 from slide_deploy.graph_checks.inspect import depth, inspect
-from slide_deploy.graph_checks.matmuls import broadcast, product
+from slide_deploy.graph_checks.matmuls import broadcast, matmul
 from slide_deploy.graph_checks.readers import mlpackage_dialect, onnx_dialect, openvino_dialect
 from slide_deploy.graph_checks.shapes import at_batch_one
 
@@ -144,7 +144,7 @@ def test_products_sum_over_the_common_axis(
     right: tuple[int, ...],
 ) -> None:
     node = Node("product", operator, "", ("x", "W"), ("y",), attributes)
-    found = product(graph(format, node, x=left, W=right), node, left, right)
+    found = matmul(graph(format, node, x=left, W=right), node, left, right)
     assert found is not None
     assert found.summed == 3
     assert found.shape[-2:] == (4, 6)
@@ -153,7 +153,7 @@ def test_products_sum_over_the_common_axis(
 
 def test_products_that_do_not_fit_are_none() -> None:
     node = Node("product", "MatMul", "", ("x", "W"), ("y",))
-    assert product(graph("onnx", node, x=(2, 3)), node, (2, 3), (4, 5)) is None
+    assert matmul(graph("onnx", node, x=(2, 3)), node, (2, 3), (4, 5)) is None
 
 
 @pytest.mark.parametrize("shapes", [((2, 1, 3), (4, 1)), ((), (2, 3)), ((1,), (1, 1)), ((0, 1),)])

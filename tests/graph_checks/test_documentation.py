@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from slide_deploy.graph_checks.rule_table import rule_table
-from slide_deploy.graph_checks.runtime_bugs import RUNTIME_BUGS
+from slide_deploy.graph_checks.rules import rule_table
+from slide_deploy.graph_checks.rules.runtime_bugs import RUNTIME_BUGS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "graph-checks.md").read_text(encoding="utf-8")
@@ -13,7 +13,7 @@ PAGE = (DOCS / "graph-checks.md").read_text(encoding="utf-8")
 
 def test_the_table_of_rules_is_current() -> None:
     table = PAGE.partition("<!-- rules: begin -->\n")[2].partition("<!-- rules: end -->")[0]
-    assert table == rule_table(), "write slide_deploy.graph_checks.rule_table into the page"
+    assert table == rule_table(), "write slide_deploy.graph_checks.rules.rule_table into the page"
 
 
 def test_every_trap_is_described_with_its_versions() -> None:

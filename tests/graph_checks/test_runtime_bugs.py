@@ -9,7 +9,7 @@ import torch
 
 from slide_deploy.graph_checks import Report, check_file
 from slide_deploy.graph_checks.policy import RUNTIME_BUG_TARGETS
-from slide_deploy.graph_checks.runtime_bugs import RUNTIME_BUGS
+from slide_deploy.graph_checks.rules.runtime_bugs import RUNTIME_BUGS
 from tests.graph_checks.attention_onnx import Case, answer, tokens, write
 from tests.graph_checks.small_models import export
 from tests.support import logits, random_swin

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_deploy.graph_checks.declarations import PREFIX
+from slide_deploy.graph_checks.dialect import Kind
 from slide_deploy.graph_checks.graph import (
     Attribute,
     Constant,
@@ -28,7 +29,6 @@ from slide_deploy.graph_checks.graph import (
     Value,
     with_sizes,
 )
-from slide_deploy.graph_checks.kinds import Kind
 from slide_deploy.graph_checks.readers.data_files import map_file
 from slide_deploy.graph_checks.readers.left_over import unread
 from slide_deploy.graph_checks.readers.limits import (
