@@ -44,4 +44,4 @@ def test_what_is_written_is_so_and_a_false_word_is_seen(format: str) -> None:
         (message,) = messages(format, **changes)
         assert said in message
     (message,) = messages(format, LOGITS, probabilities=True)
-    assert message == "Is described as probabilities, and comes from no softmax."
+    assert message == "Is described as probabilities, and no softmax computes it."

@@ -38,7 +38,7 @@ def test_a_wrong_size_is_seen_wherever_it_is_declared(
 
     path = request.getfixturevalue(files)["onnx"]
     (message,) = found(EDITORS["onnx"](path, tmp_path, enlarge))
-    assert "and its operator gives float32" in message
+    assert "and its operator computes float32" in message
 
 
 def declares_another_rank(value: onnx.ValueInfoProto) -> None:
@@ -65,7 +65,7 @@ def test_an_output_of_another_size_is_seen(exported: Files, tmp_path: Path) -> N
         model.graph.output[0].type.tensor_type.shape.dim[1].dim_value -= 1
 
     (message,) = found(EDITORS["onnx"](exported["onnx"], tmp_path, one_class_less))
-    assert message == "Is declared as float32 (1, 3), and its operator gives float32 (1, 4)."
+    assert message == "Is declared as float32 (1, 3), and its operator computes float32 (1, 4)."
 
 
 def test_a_declaration_may_be_missing_or_leave_sizes_open(exported: Files, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_an_image_of_other_channels_does_not_fit_the_first_convolution(
 ) -> None:
     edit = other_channels(format, channels)
     messages = found(EDITORS[format](exported[format], tmp_path, edit))
-    assert f"Takes 3 channels and gets {channels}." in messages
+    assert f"Requires 3 channels and reads {channels}." in messages
 
 
 def test_factors_that_do_not_fit_are_seen(exported: Files, tmp_path: Path) -> None:

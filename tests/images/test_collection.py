@@ -83,7 +83,7 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
-    with pytest.raises(InputError, match="has no picture: give a folder with one folder for each"):
+    with pytest.raises(InputError, match="has no image: give a folder with one folder for each"):
         read_collection(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
         read_collection(tmp_path / "nothing")
@@ -137,12 +137,12 @@ def test_a_table_of_paths_alone_has_no_classes(tmp_path: Path) -> None:
 
 BAD_TABLES = {
     "": "is empty",
-    "path,label\n": "names no picture",
-    "a.png,cat\na.png,dog\n": "line 2: a.png stands in line 1 already",
-    "a.png,cat\nb.png\n": "line 2: it has no class",
-    "a.png,cat\n,dog\n": "line 2: it has no path",
+    "path,label\n": "lists no image",
+    "a.png,cat\na.png,dog\n": "line 2: a.png is already in line 1",
+    "a.png,cat\nb.png\n": "line 2 has no class",
+    "a.png,cat\n,dog\n": "line 2 has no path",
     "a.png,cat,more\n": "more than two columns",
-    "nothing.png,cat\n": "names nothing.png and other pictures that are not there",
+    "nothing.png,cat\n": "lists nothing.png and other images that do not exist",
 }
 
 
@@ -172,7 +172,7 @@ def test_a_sample_is_the_same_everywhere(tmp_path: Path) -> None:
     assert names(found.sample(3)) == ["cat/14.png", "cat/21.png", "cat/26.png"]
     colour(tmp_path / "cat" / "31.png", 1)
     assert len(set(names(drawn)) - set(names(read_collection(tmp_path).sample(8, seed=1)))) <= 1
-    with pytest.raises(InputError, match="--sample 0 takes no picture"):
+    with pytest.raises(InputError, match="--sample 0 draws no image"):
         found.sample(0)
 
 
@@ -235,11 +235,11 @@ def test_a_link_out_of_a_class_gives_no_picture_another_label(tmp_path: Path) ->
 
 
 def test_a_name_that_is_too_long_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot be read .File name too long.: name a folder"):
+    with pytest.raises(InputError, match=r"cannot be read .File name too long.: give a folder"):
         read_collection(tmp_path / ("x" * 5000))
     table = tmp_path / "val.csv"
     table.write_text(f"path,label\n{'x' * 5000}.png,cat\n")
-    with pytest.raises(InputError, match="that are not there"):
+    with pytest.raises(InputError, match="that do not exist"):
         read_collection(table)
 
 

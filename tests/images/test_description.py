@@ -67,7 +67,7 @@ def test_a_picture_is_of_the_same_classes_by_either_file(format: str, picture: P
     assert [each.name for each in found] == [LABELS[each.index] for each in found]
     assert [each.name for each in wanted] == [str(each.index) for each in wanted]
     assert "pixels from 0 to 255" in found[0].prepared
-    assert "normalised as the file says" in wanted[0].prepared
+    assert "normalised as the file describes" in wanted[0].prepared
     usual_numbers = slide_deploy.predict(
         exported(network, "patches", ExportOptions(FORMATS, Path())).paths[format], picture, top=7
     )
@@ -122,7 +122,7 @@ def test_numbers_of_channels_are_read() -> None:
     assert parse_channels("0.5, 0.25,1e-1", "--mean") == (0.5, 0.25, 0.1)
     assert parse_channels(None, "--mean") is None
     for text in ("", "a,b", "0.5;0.5"):
-        with pytest.raises(InputError, match=r"--mean .* no list of numbers"):
+        with pytest.raises(InputError, match=r"--mean .* not a list of numbers"):
             parse_channels(text, "--mean")
 
 

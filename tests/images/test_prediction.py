@@ -202,9 +202,9 @@ def test_several_outputs(picture: Path, tmp_path: Path) -> None:
         guesses = predict(session, [picture], (), 4, output=wanted)
         assert guesses[0].output == (wanted or "logits")
         assert_shares(guesses, shares(pixels=False))
-    with pytest.raises(InputError, match=r"no output scores: it answers map .1x3x8x8., largest"):
+    with pytest.raises(InputError, match=r"no output scores: it outputs map .1x3x8x8., largest"):
         predict(session, [picture], (), 4, output="scores")
-    with pytest.raises(InputError, match="--output map is no row of classes"):
+    with pytest.raises(InputError, match="--output map is not a row of classes"):
         predict(session, [picture], (), 4, output="map")
 
 
@@ -216,7 +216,7 @@ def test_two_outputs_of_which_nobody_knows(picture: Path, tmp_path: Path, suffix
     }
     path = network(tmp_path / "n.onnx", "float32", tail=tail, outputs=outputs)
     session = open_image_file(written(path, suffix))
-    with pytest.raises(InputError, match="say with --output which of left, right are the classes"):
+    with pytest.raises(InputError, match="choose one of left, right with --output"):
         predict(session, [picture], (), 4)
     assert_shares(predict(session, [picture], (), 4, output="right"), shares(pixels=False))
 
@@ -238,7 +238,9 @@ def test_outputs_are_chosen_by_shape_type_and_name() -> None:
 def test_open_sides_are_given(picture: Path, tmp_path: Path, last: bool, suffix: str) -> None:
     path = written(network(tmp_path / "n.onnx", "float32", last, sides=(-1, -1)), suffix)
     session = open_image_file(path)
-    with pytest.raises(InputError, match="of any size: give --image-size"):
+    with pytest.raises(
+        InputError, match="of any size: give the size of training, such as --image-size"
+    ):
         predict(session, [picture], (), 4)
     guesses = predict(session, [picture], (), 4, size=(16, 12))
     assert guesses[0].prepared.startswith("middle of 16x12")
@@ -275,7 +277,7 @@ def test_numbers_that_are_not_finite_are_named(tmp_path: Path, picture: Path) ->
     tail = [helper.make_node("Log", ["r"], ["y"])]
     outputs: dict[str, tuple[int, list[object]]] = {"y": (TensorProto.FLOAT, [1, 3])}
     path = network(tmp_path / "n.onnx", "float32", tail=tail, outputs=outputs)
-    with pytest.raises(InputError, match=r"colour\.png with numbers that are not finite"):
+    with pytest.raises(InputError, match=r"numbers that are not finite for .*colour\.png"):
         predict(open_image_file(path), [picture], (), 1)
 
 

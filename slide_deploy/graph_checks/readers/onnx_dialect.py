@@ -1,4 +1,4 @@
-"""How ONNX writes what the rules reason about."""
+"""The dialect of ONNX."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""How ExecuTorch and XNNPACK write what the rules reason about.
+"""The dialect of ExecuTorch and XNNPACK.
 
 Operators of ExecuTorch's own kernels keep their names, ``aten::bmm`` for example. Those inside a
 delegate have XNNPACK's, without its prefix; three are named as rules know them: ``Pad``, ``Sqrt``
@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 from slide_deploy.graph_checks.dialect import Dialect, Kind, PadWords, kinds
 
-# What rules know by another name.
+# Operators that the rules expect under another name.
 RENAMED = {"StaticConstantPad": "Pad", "SquareRoot": "Sqrt", "ReciprocalSquareRoot": "Rsqrt"}
 
-# Names of what steers an operator of ATen, by its place among the arguments. Tensors are inputs,
-# whatever their place.
+# Names of the parameters of ATen operators, by position among the arguments. Tensors are inputs at
+# any position.
 ARGUMENTS: Mapping[str, str] = {
     "aten::native_layer_norm": "_ axes _ _ eps",
     "aten::native_group_norm": "_ _ _ _ _ _ groups eps",

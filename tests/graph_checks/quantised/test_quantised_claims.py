@@ -70,7 +70,7 @@ def test_operators_that_are_kept_as_floats_are_those_that_the_file_names(name: s
     quantised_one = next(width.node.name for width in weight_widths(graph) if width.bits <= 8)
     too_many = claiming(graph, claim, float_operators=json.dumps([*kept, quantised_one]))
     assert says(too_many, "SD021") == [
-        "The file says that its weight is kept as floats, and it is not."
+        "The file declares its weight as kept in floats, and it is not."
     ]
 
 

@@ -123,6 +123,6 @@ def test_a_kernel_that_only_copies_is_seen_behind_its_scale() -> None:
     scales = np.full(weight.scales[0].shape, 1 / 127, np.float32)
     copying = holding(graph, weight.data.name, copies.reshape(weight.data.shape))
     assert says(holding(copying, weight.scales[0].name, scales), "SD016") == [
-        "This dense convolution only copies neighbours: an unfold in disguise."
+        "This dense convolution only copies neighbours, which makes it an unfold."
     ]
     assert says(graph, "SD016") == []

@@ -150,7 +150,4 @@ def test_parts_that_do_not_fit_are_told_and_not_guessed(tmp_path: Path) -> None:
     node = helper.make_node("DequantizeLinear", list(constants), ["out"], axis=0)
     path, _ = onnx_file(tmp_path, [node], constants, [6, 4])
     (line,) = says(claiming(read_graph(path), "int8-weights"), "SD022")
-    assert (
-        line
-        == "What it is stored as does not fit together: (5,) does not fit the axis 0 of (6, 4)."
-    )
+    assert line == "Its stored parts do not fit together: (5,) does not fit the axis 0 of (6, 4)."
