@@ -119,7 +119,7 @@ def test_exchanged_arguments_of_verify(refused, tmp_path: Path) -> None:
         assert refused("verify", NANO, "--against", file) == (
             f"{NANO} and {file} are exchanged: give verify {file} --against {NANO}."
         )
-        assert "is a written file: name the checkpoint that" in refused(
+        assert "has the suffix of an exported file: give the checkpoint" in refused(
             "verify", file, "--against", tmp_path / "other.onnx"
         )
     assert "is a checkpoint: name the written file first" in refused(

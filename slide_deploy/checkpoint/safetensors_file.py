@@ -1,4 +1,4 @@
-"""A safetensors file to tensors that are read when they are asked for."""
+"""Read a safetensors file; the numbers of each tensor are read on demand."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
     """Read the names, shapes and metadata of a safetensors file.
 
     Raises:
-        InputError: if the file is not whole.
+        InputError: the file is not whole.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -43,7 +43,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
     try:
         with safe_open(path, "pt") as file:
             tensors = {}
-            for name in file.keys():  # noqa: SIM118 - it is no dict
+            for name in file.keys():  # noqa: SIM118 - it is not a dict
                 view = file.get_slice(name)
                 dtype = _TYPES.get(view.get_dtype())
                 shape = tuple(view.get_shape())

@@ -45,9 +45,9 @@ def find_network(path: Path, wanted: Overrides | None = None) -> tuple[Host, Sto
     """
     wanted = wanted or Overrides()
     opened = open_checkpoint(path)
-    found = [_Found(host, *host.sought.networks(opened.entries)) for host in known_hosts()]
+    found = [_Found(host, *host.finder.networks(opened.entries)) for host in known_hosts()]
     one = _the_one(opened, found, wanted.entry)
-    return one.host, weights_of(opened, one.host.sought, one.networks, one.outside, wanted)
+    return one.host, weights_of(opened, one.host.finder, one.networks, one.outside, wanted)
 
 
 def _the_one(opened: OpenedCheckpoint, found: list[_Found], entry: str | None) -> _Found:
@@ -91,7 +91,7 @@ def _refuse_absent(path: Path, names: list[str]) -> None:
     """
     if names:
         titles = _or([f"a {host.title}" for host in known_hosts()])
-        marks = _or(list(dict.fromkeys(host.sought.first_layer for host in known_hosts())))
+        marks = _or(list(dict.fromkeys(host.finder.first_layer for host in known_hosts())))
         raise InputError(
             f"{path} is not {titles}: it has {some(sorted(names))} and no {marks}; see "
             f"slide-deploy models for what is known, or name what builds your network with --model."

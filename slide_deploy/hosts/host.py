@@ -121,7 +121,7 @@ class Host:
 
     Attributes:
         name: what networks of no published size are called: "slide_swin".
-        sought: how its networks are found among the tensors of a file.
+        finder: how its networks are found among the tensors of a file.
         settings: the dataclass, see ``Settings``.
         infer: the settings of training from the shapes of a file and what it states, and remarks on
             them. Raises InputError where they cannot be known; errors of looking up what is not
@@ -144,7 +144,7 @@ class Host:
     """
 
     name: str
-    sought: NamedNetworks
+    finder: NamedNetworks
     settings: type
     infer: Callable[[StoredWeights, Overrides], tuple[Any, tuple[str, ...]]]
     fits: Callable[[StoredWeights, Any], bool]
@@ -165,7 +165,7 @@ class Host:
     @property
     def title(self) -> str:
         """What sentences call it: "Slide-Swin"."""
-        return self.sought.family
+        return self.finder.family
 
     def architecture(self, settings: Any) -> str:
         """The published name of some settings, for any image and classes, else ``name``."""

@@ -116,7 +116,7 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
     tensors = {
         name: as_float32(f"{stored.path}: {name}", tensor)
         for name, tensor in stored.tensors.items()
-        if not host.sought.derived(name) and name not in unused
+        if not host.finder.derived(name) and name not in unused
     }
     _check(stored.path, host, tensors, model.state_dict())
     resized = stored.resized
@@ -233,7 +233,7 @@ def _check(
     extra = [name for name in tensors if name not in expected]
     if extra:
         raise InputError(
-            f"{path} holds {some(extra)}, which {host.sought.title} does not have: is it a "
+            f"{path} holds {some(extra)}, which {host.finder.title} does not have: is it a "
             f"variant of the model?"
         )
     for name, tensor in tensors.items():

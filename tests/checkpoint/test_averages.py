@@ -85,7 +85,7 @@ def test_a_tensor_that_is_negated_when_it_is_read_is_refused(state: State, tmp_p
 
 def test_an_entry_and_the_kind_of_weights_may_not_contradict(state: State, tmp_path: Path) -> None:
     torch.save({"model": state, "ema": zeros(state)}, tmp_path / "run.pth")
-    with pytest.raises(InputError, match="names averaged weights and --weights asks for raw"):
+    with pytest.raises(InputError, match="names averaged weights, which contradicts --weights raw"):
         load_checkpoint(tmp_path / "run.pth", Overrides("raw", (64, 64), entry="ema"))
 
 

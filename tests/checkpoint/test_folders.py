@@ -104,7 +104,7 @@ def test_a_hub_folder_with_one_file(name: str, state: State, tmp_path: Path) -> 
 def test_a_folder_with_several_files_lists_them(state: State, tmp_path: Path) -> None:
     for name in ("epoch_1.pth", "epoch_2.pth"):
         torch.save(state, tmp_path / name)
-    with pytest.raises(InputError, match=r"name the checkpoint inside it \(epoch_1.pth, epo"):
+    with pytest.raises(InputError, match=r"give the checkpoint inside it \(epoch_1.pth, epo"):
         read_checkpoint(tmp_path)
 
 
@@ -177,7 +177,7 @@ def test_places_that_hold_no_checkpoint(tmp_path: Path) -> None:
     import os
 
     os.mkfifo(tmp_path / "pipe.pth")
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(InputError, match="not a regular file"):
         read_checkpoint(tmp_path / "pipe.pth")
     with pytest.raises(InputError, match="cannot be read"):
         read_checkpoint(tmp_path / ("x" * 300))
@@ -188,7 +188,7 @@ def test_damaged_lists_of_pieces(state: State, tmp_path: Path) -> None:
     dcp.save({"model": state}, checkpoint_id=str(tmp_path / "dcp"))
     piece = next((tmp_path / "dcp").glob("*.distcp"))
     with pytest.raises(
-        InputError, match=f"is a piece of a distributed checkpoint: name {tmp_path}"
+        InputError, match=f"is a piece of a distributed checkpoint: give {tmp_path}"
     ):
         read_checkpoint(piece)
     piece.write_bytes(piece.read_bytes()[:1000])

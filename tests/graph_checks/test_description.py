@@ -74,7 +74,7 @@ def takes_a_gray_image(model: Any) -> None:
     [
         (renames_the_input, {"picture: Is described", "image: Is an input"}),
         (renames_the_output, {"scores: Is described", "logits: Is an output"}),
-        (forgets_the_input, {"image: Is an input of the graph, and not"}),
+        (forgets_the_input, {"image: Is an input of the graph, and is not"}),
         (repeats_the_input, {"image: Is described as an input, and the graph has none"}),
         (forgets_the_shape, {"image: Is described as ()"}),
         (gives_the_output_another_shape, {"logits: Is described as (1, 5)"}),
