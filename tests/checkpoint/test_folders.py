@@ -154,9 +154,7 @@ def test_pieces_of_two_processes_are_put_together(state: State, tmp_path: Path) 
     assert_right(tmp_path / "dcp", state)
 
 
-def test_averages_in_another_file_of_the_folder_are_not_passed_over(
-    state: State, tmp_path: Path
-) -> None:
+def test_averages_in_another_file_of_the_folder_are_reported(state: State, tmp_path: Path) -> None:
     plain = {name: tensor.contiguous() for name, tensor in state.items()}
     save_file(plain, tmp_path / "model.safetensors")
     save_file(plain, tmp_path / "model_1.safetensors")
@@ -168,7 +166,7 @@ def test_averages_in_another_file_of_the_folder_are_not_passed_over(
         read_checkpoint(tmp_path)
 
 
-def test_a_file_of_a_fold_is_no_shard(state: State, tmp_path: Path) -> None:
+def test_a_folded_file_is_not_a_shard(state: State, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "fold_1-of-5.pth")
     assert_right(tmp_path / "fold_1-of-5.pth", state)
 

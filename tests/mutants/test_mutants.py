@@ -42,7 +42,7 @@ def files() -> Iterator[object]:
 
 
 @pytest.mark.parametrize(("mutant", "format"), files())
-def test_damage_is_seen(mutant: Mutant, format: str, tmp_path: Path) -> None:
+def test_damage_is_found(mutant: Mutant, format: str, tmp_path: Path) -> None:
     outcome = judge(mutant, format, tmp_path)
     assert outcome.keeps(mutant.caught_by[format]), outcome
     if format in mutant.rule:
@@ -145,7 +145,7 @@ def test_a_mutant_that_survives_or_leaks_an_error_fails_the_table(
         assert words in capsys.readouterr().out
 
 
-def test_cells_are_short_and_say_both() -> None:
+def test_cells_are_short_and_name_both_catchers() -> None:
     assert cell(Outcome("SD002 SD017 SD019", "refused")) == "SD002 +2, no run"
     assert cell(Outcome("refused", "refused")) == "refused, no run"
     assert cell(Outcome("", "-6 dB, faint")) == "-6 dB"
