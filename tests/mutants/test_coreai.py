@@ -1,4 +1,4 @@
-"""Every mutant of a Core AI asset is seen by those who must see it.
+"""Every mutant of a Core AI asset is caught by what must catch it.
 
 Weights and networks are damaged as in every format, and the asset itself by `COREAI`.
 """

@@ -1,4 +1,4 @@
-"""Every mutant is seen by those who must see it, and no valid file is refused."""
+"""Every mutant is caught by what must catch it, and no valid file is refused."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_damage_is_found(mutant: Mutant, format: str, tmp_path: Path) -> None:
 
 
 def wrong_files() -> Iterator[object]:
-    """Every file that parity must see. Quick is one kind in 24; ``make full`` has the rest."""
+    """Every file that parity must catch. Quick is one kind in 24; ``make full`` has the rest."""
     number = 0
     for mutant in CATALOGUE:
         for format in mutant.formats:
