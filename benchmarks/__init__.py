@@ -1,5 +1,5 @@
-"""A callable to numbers: written files timed on targets, compared and reported.
+"""Benchmarks: time model files on targets, compare the results and write reports.
 
-`record`, `targets` and `measuring` run on the device that is measured: they need Python, numpy and
-the runtime, nothing else. The rest looks at what they recorded.
+`record` and `measuring` run on the measured device. They need only Python, numpy and the runtime.
+The other modules read what those two recorded.
 """

@@ -1,22 +1,22 @@
-"""The file that is measured: what it is and what it costs.
+"""Identity and computational cost of the measured file.
 
-For the workstation: devices get the answers with the bundle, since reading graphs takes libraries
-that they need not have.
+This module runs on the workstation only, as devices may lack the libraries that read graphs. A
+bundle contains the results.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.record import Artifact
 from slide_deploy.files.companions import digest_of, digests_of, files_in, graph_of, parts_of
+from slide_deploy.files.reading import read_json
 from slide_deploy.graph_checks import Graph, inspect, traffic
 
 
 @dataclass(frozen=True)
 class _Costs:
-    """Of one image; None where they cannot be counted."""
+    """Costs of one image; None where they cannot be counted."""
 
     macs: int | None = None
     parameters: int | None = None
@@ -24,12 +24,12 @@ class _Costs:
 
 
 def describe_artifact(path: Path) -> Artifact:
-    """What is known of a file, or a package folder, and its companions.
+    """Describe a model file, or a package folder, with its companions.
 
-    Costs stay unknown where the graph cannot be read.
+    Costs are None if the graph cannot be read.
 
     Raises:
-        InputError: the file does not exist.
+        InputError: The file does not exist.
     """
     graph = graph_of(path)
     parts = parts_of(path, graph)
@@ -52,30 +52,30 @@ def _costs(graph: Graph) -> _Costs:
         counted = inspect(graph)
         return _Costs(counted.macs, counted.parameters, traffic(graph))
     except Exception:
-        # Counting is a courtesy: a graph that it trips over may still be measured.
+        # A file whose graph cannot be counted can still be measured.
         return _Costs()
 
 
 def _accuracy(manifest: Path, digests: dict[str, str]) -> float | None:
-    """The share of right answers that a manifest states of exactly these files."""
-    stated = _stated(manifest, digests, "accuracy")
-    return next((float(share) for share in stated if _is_share(share)), None)
+    """Return the top-1 accuracy that a manifest has for exactly these files."""
+    found = _manifest_values(manifest, digests, "accuracy")
+    return next((float(share) for share in found if _is_share(share)), None)
 
 
 def _calibration(manifest: Path, digests: dict[str, str]) -> str:
-    """What a manifest says that ranges of exactly these files were measured on."""
-    for each in _stated(manifest, digests, "calibration"):
+    """Return the calibration data that a manifest has for exactly these files."""
+    for each in _manifest_values(manifest, digests, "calibration"):
         if isinstance(each, dict) and isinstance(each.get("source"), str):
             return f"{each.get('measured')} examples of {Path(each['source']).name}"
     return ""
 
 
-def _stated(manifest: Path, digests: dict[str, str], key: str) -> list[Any]:
-    """What a manifest says under a key of exactly these files."""
+def _manifest_values(manifest: Path, digests: dict[str, str], key: str) -> list[Any]:
+    """Return the values of a key in the manifest's entries for exactly these files."""
     try:
-        entries = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        entries = read_json(manifest)["files"]
         return [entry.get(key) for entry in entries if entry["sha256"] == digests]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 
 

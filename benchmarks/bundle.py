@@ -1,8 +1,8 @@
-"""Packs candidates for another device: models, the light half of the code, and a plan.
+"""Packs candidates for another device: models, the light part of the code, and a plan.
 
-Light is what runs with Python, numpy and the runtime: no torch, pydantic, scipy or rich, unless the
-target itself is torch. The same bundle is the same bytes: names sorted, times fixed, nothing
-compressed.
+The light part runs with Python, numpy and the runtime. It needs no torch, pydantic, scipy or rich,
+unless the target itself is torch. Equal input gives equal bytes: names are sorted, times are fixed,
+and nothing is compressed.
 """
 
 import shutil
@@ -24,7 +24,7 @@ from slide_deploy.files.companions import files_of
 from slide_deploy.files.writing import draft_of
 from slide_deploy.verification.reference_outputs.reference_file import reference_path
 
-# Modules, and packages with all below them; a test holds them to be closed under import.
+# Modules, and packages with everything below them. A test checks that they import only each other.
 LIGHT = (
     "benchmarks/__init__.py",
     "benchmarks/record.py",
@@ -46,6 +46,8 @@ LIGHT = (
     "slide_deploy/machine",
     "slide_deploy/saved/mlpackage",
     "slide_deploy/files/model_files.py",
+    "slide_deploy/files/moves.py",
+    "slide_deploy/files/scratch.py",
     "slide_deploy/verification/parity.py",
     "slide_deploy/precisions.py",
     "slide_deploy/verification/reference_outputs/__init__.py",
@@ -54,9 +56,12 @@ LIGHT = (
     "slide_deploy/verification/reference_outputs/reference_file.py",
     "slide_deploy/saved/pte",
     "slide_deploy/saved/tflite",
+    "slide_deploy/files/reading.py",
     "slide_deploy/files/writing.py",
+    "slide_deploy/terminal/__init__.py",
+    "slide_deploy/terminal/printable.py",
 )
-# What reads checkpoints, for candidates that run one with torch.
+# Modules that read checkpoints, for candidates that run a checkpoint with torch.
 FOR_CHECKPOINTS = (
     "slide_deploy/checkpoint",
     "slide_deploy/folding/formulas.py",
@@ -65,7 +70,7 @@ FOR_CHECKPOINTS = (
 )
 _CHECKPOINTS = frozenset((".pth", ".pt", ".safetensors"))
 
-# Distributions by target, or by runtime where its targets agree; versions as in pyproject.toml.
+# Distributions by target, or by runtime where its targets agree. Versions as in pyproject.toml.
 _REQUIREMENTS = {
     "onnxruntime": ("onnxruntime>=1.22",),
     "onnxruntime:cuda": ("onnxruntime-gpu>=1.22",),
@@ -79,7 +84,7 @@ _REQUIREMENTS = {
     "torch": ("torch>=2.9",),
 }
 
-# The earliest that a zip can state.
+# The earliest time that a zip can store.
 _TIME = (1980, 1, 1, 0, 0, 0)
 _UNIX, _READABLE = 3, 0o100644 << 16
 
@@ -88,16 +93,16 @@ def write_bundle(plan: RacePlan, out: Path) -> None:
     """Write a zip that measures on any device that has Python and the runtimes.
 
     Args:
-        plan: what to measure; its paths are of files here.
-        out: the zip; one that is there is replaced as a whole.
+        plan: What to measure, with paths on this machine.
+        out: Path of the zip. An existing file is replaced atomically.
 
     Raises:
-        InputError: a file is missing, a browser is to measure it, or the zip cannot be written.
+        InputError: A file is missing, a target is a browser, or the zip cannot be written.
     """
     for each in plan.candidates:
         if each.target.startswith("web:"):
             raise InputError(
-                f"{each.target} measures in a browser: give --web-bundle in place of --bundle."
+                f"{each.target} measures in a browser: give --web-bundle instead of --bundle."
             )
     moved, models = _moved(plan)
     needed = requirements(moved.candidates)
@@ -105,38 +110,38 @@ def write_bundle(plan: RacePlan, out: Path) -> None:
         PLAN: plan_file.to_json(moved),
         "run.py": RUN,
         "requirements.txt": "\n".join(needed) + "\n",
-        "README.md": readme(moved, needed, _own_targets(moved.candidates)),
+        "README.md": readme(moved, needed, _custom_targets(moved.candidates)),
     }
     try:
         with draft_of(out) as draft:
             _write(draft, {**models, **code(moved.candidates), **texts})
     except OSError as error:
         raise InputError(
-            f"{out} cannot be written ({error.strerror}): choose another place."
+            f"{out} cannot be written ({error.strerror}): choose another path."
         ) from error
 
 
 def requirements(candidates: tuple[Candidate, ...]) -> list[str]:
-    """Lines of ``requirements.txt``, sorted; of targets of one's own nothing is known."""
-    lines = {"numpy>=1.26", "safetensors>=0.4.5"}  # the latter reads reference outputs
+    """Return the sorted lines of ``requirements.txt``. Custom targets add none."""
+    lines = {"numpy>=1.26", "safetensors>=0.4.5"}  # safetensors reads reference outputs
     for candidate in candidates:
         runtime = candidate.target.split(":")[0]
         lines |= set(_REQUIREMENTS.get(candidate.target, _REQUIREMENTS.get(runtime, ())))
-    # All distributions of ONNX Runtime have one import name, and each holds the CPU's kernels.
+    # All distributions of ONNX Runtime share one import name, and each contains the CPU kernels.
     if any(line.startswith("onnxruntime-") for line in lines):
         lines.discard(*_REQUIREMENTS["onnxruntime"])
     return sorted(lines)
 
 
 def code(candidates: tuple[Candidate, ...]) -> dict[str, Path]:
-    """The modules that the device needs, by their places in the bundle."""
+    """Return the modules that the device needs, by their path in the bundle."""
     parts = LIGHT + (FOR_CHECKPOINTS if any(map(_is_checkpoint, candidates)) else ())
     return {name: path for part in parts for name, path in _modules(part)}
 
 
 def _modules(part: str) -> Iterator[tuple[str, Path]]:
     package, _, rest = part.partition("/")
-    # Each package's own place: they need not be installed side by side.
+    # The packages may be installed in different folders.
     home = {"benchmarks": benchmarks, "slide_deploy": slide_deploy}[package]
     root = Path(str(home.__file__)).parent
     for path in [root / rest] if rest.endswith(".py") else (root / rest).rglob("*.py"):
@@ -144,8 +149,8 @@ def _modules(part: str) -> Iterator[tuple[str, Path]]:
 
 
 def _moved(plan: RacePlan) -> tuple[RacePlan, dict[str, Path]]:
-    """The plan with the bundle's paths, and the files that go there."""
-    # A folder for each model: their names need not differ, and companions stay beside them.
+    """Return the plan with paths in the bundle, and the files by these paths."""
+    # A folder for each model, as names may be equal and companions stay beside their model.
     folders: dict[Path, PurePosixPath] = {}
     files: dict[str, Path] = {}
     candidates = []
@@ -164,19 +169,19 @@ def _moved(plan: RacePlan) -> tuple[RacePlan, dict[str, Path]]:
 def _write(path: Path, content: dict[str, Path | str]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in sorted(content):
-            # Stored: weights hardly shrink, and compressors differ from one version to the next.
+            # Stored, as weights hardly shrink and compressors differ between versions.
             info = zipfile.ZipInfo(name, _TIME)
             info.create_system, info.external_attr = _UNIX, _READABLE
             source = content[name]
             if isinstance(source, str):
                 archive.writestr(info, source)
                 continue
-            info.file_size = source.stat().st_size  # above 4 GiB it needs another header
+            info.file_size = source.stat().st_size  # above 4 GiB the header is different
             with source.open("rb") as stream, archive.open(info, "w") as target:
                 shutil.copyfileobj(stream, target, 1 << 20)
 
 
-def _own_targets(candidates: tuple[Candidate, ...]) -> list[str]:
+def _custom_targets(candidates: tuple[Candidate, ...]) -> list[str]:
     known = {target.name for target in TARGETS}
     return sorted({each.target for each in candidates} - known)
 

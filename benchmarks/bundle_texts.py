@@ -1,8 +1,8 @@
-"""Texts of a bundle: how it is started, what it needs, what its owner reads."""
+"""Texts in a bundle: `run.py`, which starts it, and its README."""
 
 from benchmarks.measuring.race import RacePlan
 
-# Understood by any Python 3, so that an old one says what it lacks instead of failing to parse.
+# Any Python 3 can parse this, so that an old one prints the version it needs instead of failing.
 RUN = '''\
 """Measures the files of this bundle on this device: python3 run.py"""
 
@@ -32,45 +32,45 @@ Candidates:
 
 ## Run
 
-Python 3.11 or newer, numpy and {runtimes} are needed; slide-deploy itself is not.
+You need Python 3.11 or newer, numpy and {runtimes}, but not slide-deploy itself.
 
     python3 -m venv venv
     venv/bin/python -m pip install -r requirements.txt
     venv/bin/python run.py
 
-On Windows the second and third lines start with `venv\\Scripts\\python`. Where a runtime came with
-the device, as on NVIDIA Jetson, make the environment with `--system-site-packages` and leave out
-what is already there.
+On Windows, the second and third lines start with `venv\\Scripts\\python`. If a runtime came with
+the device, as on NVIDIA Jetson, create the environment with `--system-site-packages` and do not
+install what is already present.
 
-It takes about {minutes} min. End other programs, plug in the power supply, and see that the
-device does not throttle. `run.py --seconds 1` is a quick try; `--threads N` sets the threads of one
-inference, which are those of the plan otherwise, but no more than the device has cores.
-{own}
-## What comes back
+The run takes about {minutes} min. Close other programs, plug in the power supply, and keep the
+device cool. `run.py --seconds 1` is a quick trial. `--threads N` sets the threads of one inference.
+The default is the number in the plan, limited to the cores of the device.
+{custom}
+## The result
 
-`result-HOST.json`: every sample, in nanoseconds, with versions and settings as the runtimes
-themselves report them, and facts about this device (processor, instruction sets, memory, power
-source, system, container). It names neither users nor folders. Bring it back and read it:
+`result-HOST.json` contains every sample in nanoseconds, versions and settings as the runtimes
+report them, and facts about this device (processor, instruction sets, memory, power source, system,
+container). It contains no names of users or folders. Copy it back and read it:
 
     slide-deploy report result-HOST.json
     slide-deploy compare result-THERE.json result-HERE.json
 
-Ctrl-C ends a run early and keeps what was measured until then. A candidate that fails is recorded
-with its reason; the others go on.
+Ctrl-C ends a run early and keeps the samples so far. If a candidate fails, the result contains the
+reason, and the others continue.
 """
 
-_OWN = """
-These targets are of somebody's own: put their modules beside `run.py`: {names}.
+_CUSTOM = """
+These targets are custom ones. Put their modules beside `run.py`: {names}.
 """
 
 
-def readme(plan: RacePlan, requirements: list[str], own: list[str]) -> str:
-    """What the owner of the device reads.
+def readme(plan: RacePlan, requirements: list[str], custom: list[str]) -> str:
+    """Return the README of a bundle, for the owner of the device.
 
     Args:
-        plan: what is measured.
-        requirements: lines of ``requirements.txt``.
-        own: targets that are not this project's.
+        plan: What is measured.
+        requirements: Lines of ``requirements.txt``.
+        custom: Targets that are not part of slide-deploy.
     """
     lines = [f"- {each.name} (`{each.path}`)" for each in plan.candidates]
     runtimes = [line.split(">")[0] for line in requirements if not line.startswith("numpy")]
@@ -78,11 +78,11 @@ def readme(plan: RacePlan, requirements: list[str], own: list[str]) -> str:
         candidates="\n".join(lines),
         runtimes=", ".join(runtimes) or "the runtime",
         minutes=_minutes(plan),
-        own=_OWN.format(names=", ".join(own)) if own else "",
+        custom=_CUSTOM.format(names=", ".join(custom)) if custom else "",
     )
 
 
 def _minutes(plan: RacePlan) -> int:
-    """Measuring, and half of the warm-up's limit; loading is not foreseeable."""
+    """Estimate the minutes: measuring and half the limit of the warm-up, without loading."""
     each = plan.seconds + plan.sustained + plan.warm_up / 2
     return max(1, round(len(plan.candidates) * each / 60))

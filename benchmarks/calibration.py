@@ -1,7 +1,7 @@
-"""This machine's own noise: what equal candidates differ by, measured and remembered.
+"""Noise of this machine: the ratio between equal candidates, measured and stored.
 
-Two processes that run the same file are not equally fast, be it for the memory that they were given
-or for their neighbours. A gate that fires below that difference fires by chance.
+Two processes that run the same file are not equally fast. They get different memory and have
+different neighbours. A gate with a limit below that difference fails by chance.
 """
 
 import json
@@ -19,7 +19,7 @@ from slide_deploy.files.folders import require_writable_folder, shared_file
 from slide_deploy.files.writing import require_writable, write_text
 from slide_deploy.machine import describe, fingerprint
 
-# Six levels give a scatter that Student's t can work with (2.57 in place of 1.96).
+# With six copies, Student's t is 2.57 (1.96 with infinitely many).
 COPIES = 6
 
 
@@ -27,16 +27,16 @@ def calibrate(candidate: Candidate, plan: RacePlan, on_step: OnStep = lambda _: 
     """Race a candidate against copies of itself.
 
     Args:
-        candidate: any file on the target that will be gated.
-        plan: whose times to keep to; its candidates are not used.
-        on_step: told what is about to be done.
+        candidate: Any file on the target that will be gated.
+        plan: Durations and rounds. Its candidates are not used.
+        on_step: Called with a description before each step.
 
     Returns:
-        The factor that 95 % of the ratios of two equal candidates lie within.
+        The factor within which 95 % of the ratios of two equal candidates lie.
 
     Raises:
-        InputError: if a copy fails, or there were too few rounds.
-        KeyboardInterrupt: if the user ends it.
+        InputError: A copy fails, or there were too few rounds.
+        KeyboardInterrupt: The user ended the race.
     """
     copies = tuple(
         replace(candidate, name=f"{candidate.name} #{number + 1}") for number in range(COPIES)
@@ -49,24 +49,26 @@ def calibrate(candidate: Candidate, plan: RacePlan, on_step: OnStep = lambda _: 
         raise KeyboardInterrupt
     for each in run.measurements:
         if each.error:
-            raise InputError(f"{candidate.name} cannot be calibrated with: {each.error}.")
+            raise InputError(
+                f"{candidate.name} failed during calibration ({each.error}): give another file."
+            )
         if len(each.rounds) < LEAST_ROUNDS:
             raise InputError(
-                f"{len(each.rounds)} rounds are too few to calibrate: {LEAST_ROUNDS} are needed."
+                f"{len(each.rounds)} rounds are too few to calibrate: give {LEAST_ROUNDS} or more."
             )
     return noise_of_equals([each.samples for each in run.measurements])
 
 
 def cache_file() -> Path:
-    """Where noise is remembered, by machine and target."""
+    """Return the path of the stored noise, by machine and target."""
     return user_cache_path("slide-deploy") / "noise.json"
 
 
-def require_memory() -> None:
-    """Refuse to calibrate where the noise could not be kept.
+def require_noise_store() -> None:
+    """Check that the noise can be stored, before a calibration starts.
 
     Raises:
-        InputError: if it could not.
+        InputError: The file or its folder cannot be written.
     """
     path = cache_file()
     require_writable_folder(path.parent, "XDG_CACHE_HOME")
@@ -74,11 +76,11 @@ def require_memory() -> None:
         require_writable(path)
 
 
-def remember(target: str, noise: float) -> None:
-    """Keep the noise of a target on this machine.
+def store_noise(target: str, noise: float) -> None:
+    """Store the noise of a target on this machine.
 
     Raises:
-        InputError: if it cannot be kept.
+        InputError: The file cannot be written.
     """
     path = cache_file()
     with shared_file(path):
@@ -87,15 +89,15 @@ def remember(target: str, noise: float) -> None:
         write_text(path, json.dumps(known, indent=2) + "\n")
 
 
-def remembered(targets: Sequence[str]) -> float | None:
-    """The largest noise known of these targets on this machine; None if one was not calibrated."""
+def stored_noise(targets: Sequence[str]) -> float | None:
+    """Return the largest stored noise of these targets; None if one was not calibrated here."""
     known = _read().get(fingerprint(describe()), {})
     found = [known.get(target) for target in targets]
     return None if None in found or not found else max(each for each in found if each)
 
 
 def _read() -> dict[str, dict[str, float]]:
-    """What is remembered; nothing if the file is missing or damaged, as it can be made again."""
+    """Return the stored noise by machine and target; empty if the file is missing or damaged."""
     try:
         content = json.loads(cache_file().read_text())
         return {

@@ -1,4 +1,4 @@
-"""What the user asked for as candidates: files × targets × batch sizes × streams."""
+"""Turns the user's options into candidates: files × targets × batch sizes × streams."""
 
 import os
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ from slide_deploy.precisions import FLOAT32, known_precisions
 
 @dataclass(frozen=True)
 class Sweep:
-    """Everything that is varied; each combination becomes a candidate.
+    """Settings that are varied. Each combination becomes a candidate.
 
     Attributes:
-        targets: by name; none for the first that is present here, file by file.
-        batches: images of one call.
-        streams: calls in flight at a time.
-        configuration: all that is not varied.
-        as_claimed: whether each target computes in what the file claims to be made for, in the
-            place of the configuration's precision.
+        targets: Names of targets. If empty, each file runs on the first installed target for it.
+        batches: Images per call.
+        streams: Concurrent calls.
+        configuration: Settings that are not varied.
+        as_claimed: Whether each target computes in the precision that the file declares, instead
+            of the configuration's precision.
     """
 
     targets: tuple[str, ...] = ()
@@ -36,14 +36,14 @@ class Sweep:
     as_claimed: bool = False
 
     def configured(self, file: Path, target: str, configuration: Configuration) -> Configuration:
-        """A configuration for a file on a target, in the precision that is meant."""
+        """Return the configuration for a file on a target, with the right precision."""
         if not self.as_claimed:
             return configuration
         return replace(configuration, precision=_claimed(file, target))
 
 
 def _claimed(file: Path, target: str) -> str:
-    """What a target is told to compute in for a file, by the precision that the file claims."""
+    """Return the compute precision of a target for the precision that the file declares."""
     graph = graph_of(file) if find_format(file) is not None else None
     claim = "" if graph is None else graph.metadata.get(PRECISION_KEY, "")
     record = next((each for each in known_precisions() if each.name == claim), FLOAT32)
@@ -51,14 +51,14 @@ def _claimed(file: Path, target: str) -> str:
 
 
 def candidates(files: Sequence[Path], sweep: Sweep) -> tuple[Candidate, ...]:
-    """One for each file on each target that runs its kind, in the order of the files.
+    """Return one candidate for each file on each target that runs it, in the order of the files.
 
-    A name says what stands apart: "tiny.onnx on onnxruntime:cpu, batch 8, 2 streams". It is the
-    same from run to run, so that runs can be compared.
+    Names contain what differs: "tiny.onnx on onnxruntime:cpu, batch 8, 2 streams". They are the
+    same in every run, so that runs can be compared.
 
     Raises:
-        InputError: if a file is missing, or no target that was named runs it, or one that was named
-            runs none.
+        InputError: A file is missing, none of the named targets runs a file, or a named target
+            runs none of the files.
     """
     for file in files:
         if not file.exists():
@@ -67,7 +67,7 @@ def candidates(files: Sequence[Path], sweep: Sweep) -> tuple[Candidate, ...]:
     for name in sweep.targets:
         if not any(name in found for found in chosen.values()):
             kinds = ", ".join(timed_target_named(name).suffixes)
-            raise InputError(f"{name} runs none of the files: give it one that ends in {kinds}.")
+            raise InputError(f"{name} runs none of the files: give one that ends in {kinds}.")
     sizes = [
         replace(sweep.configuration, batch=batch, streams=streams)
         for batch, streams in product(sweep.batches, sweep.streams)
@@ -75,25 +75,25 @@ def candidates(files: Sequence[Path], sweep: Sweep) -> tuple[Candidate, ...]:
     found = []
     for file, label in zip(files, labels(files), strict=True):
         for target in chosen[file]:
-            # Read once: a large file takes seconds.
+            # Outside the inner loop, because reading a large file takes seconds.
             precision = sweep.configured(file, target, sizes[0]).precision
             for size in (replace(each, precision=precision) for each in sizes):
                 name = candidate_name(label, target, size)
                 found.append(Candidate(name, str(file), target, size))
-    return _apart(found)
+    return _numbered(found)
 
 
 def candidate_name(
     label: str, target: str, configuration: Configuration, image_size: str = ""
 ) -> str:
-    """What tables and comparisons know a candidate by.
+    """Return the name of a candidate for tables and comparisons.
 
     Args:
-        label: of the file.
-        target: that runs it.
-        configuration: of which the precision is said where it is another than float32, and batch
-            and streams where they are not 1.
-        image_size: where candidates differ by it.
+        label: Label of the file.
+        target: Name of the target.
+        configuration: Settings. The name contains the precision unless it is float32, and the
+            batch and the streams unless they are 1.
+        image_size: Image size, if candidates differ in it.
     """
     parts = [f"{label} on {target}"]
     if image_size:
@@ -116,28 +116,28 @@ def _targets(file: Path, wanted: Sequence[str]) -> tuple[str, ...]:
                 dict.fromkeys(kind for target in possible for kind in target.suffixes)
             )
             raise InputError(
-                f"{file} runs on none of the targets, which run {kinds}: name another."
+                f"{file} runs on none of the targets, which run {kinds}: name another target."
             )
         return found
     if not possible:
         raise InputError(
-            f"{file} is proved here and not timed, as no target for its kind has a speed that says "
-            f"anything of a device: use slide-deploy verify."
+            f"{file} can be verified here but not timed, as no target for this format has the "
+            f"speed of a real device: use slide-deploy verify."
         )
     for target in possible:
         if target.find().present:
             return (target.name,)
     hints = "; ".join(f"{target.name}: {target.find().detail}" for target in possible[:2])
-    raise InputError(f"Nothing here runs {file} ({hints}).")
+    raise InputError(f"No installed runtime runs {file}: install one ({hints}).")
 
 
 def _timed_for(file: Path) -> tuple[Target, ...]:
-    """The targets of a kind of files whose speed means something."""
+    """Return the targets for a file whose latency represents a real device."""
     return tuple(target for target in targets_for(file) if target.is_timed)
 
 
 def labels(files: Sequence[Path]) -> list[str]:
-    """Names of files, with as much of their folders as it takes to tell them apart."""
+    """Return file names, with the part of their folders that distinguishes equal names."""
     names = [file.name for file in files]
     if len(set(names)) == len(set(files)):
         return names
@@ -146,8 +146,8 @@ def labels(files: Sequence[Path]) -> list[str]:
     return [Path(os.path.relpath(parent, common)).as_posix() for parent in parents]
 
 
-def _apart(found: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """Numbers for those that were named twice: a run of a file against itself is a fair wish."""
+def _numbered(found: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Number candidates of the same name, as a file may be raced against itself."""
     seen: dict[str, int] = {}
     named = []
     for each in found:

@@ -1,9 +1,11 @@
-"""Two runs of the same candidates: better, worse, or nobody can tell.
+"""Compares two runs of the same candidates: better, worse or undecided.
 
-Each ratio is new over old, with the 95 % interval of both sides' own rounds. Two things are not in
-those rounds, and widen it: the noise between equal candidates, where a run was calibrated; and what
-the machine itself did between the runs, where both measured its rates: the interval then holds the
-ratio as it is and the ratio that is left when the machine's part is taken off.
+Each ratio is new time / old time, with a 95 % interval from the rounds of both runs. Two effects
+are not in those rounds and widen the interval:
+
+- the noise between equal candidates, if a run was calibrated;
+- a change in the machine's speed between the runs, if both measured its peak rates. The interval
+  then covers both the ratio and the ratio corrected for that change.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ from slide_deploy.machine import fingerprint
 
 
 class Verdict(StrEnum):
-    """What a ratio's interval says of a limit."""
+    """Outcome of comparing a ratio's interval with a limit."""
 
     better = "better"
     same = "same"
@@ -34,10 +36,10 @@ class Comparison:
     """One candidate in both runs.
 
     Attributes:
-        name: of the candidate.
-        ratio: new over old; None if one side has too few rounds.
-        verdict: on it.
-        remark: what else a reader must know; empty if nothing.
+        name: Name of the candidate.
+        ratio: New time / old time; None if one side has too few rounds.
+        verdict: Verdict on the ratio.
+        remark: Further differences between the runs; may be empty.
     """
 
     name: str
@@ -47,15 +49,15 @@ class Comparison:
 
 
 def judge(ratio: Estimate, fail_above: float) -> Verdict:
-    """What is certain of a ratio.
+    """Return the verdict on a ratio.
 
     Args:
-        ratio: new over old.
-        fail_above: share by which new may be slower, 0.05 for 5 %.
+        ratio: New time / old time.
+        fail_above: Share by which new may be slower, 0.05 for 5 %.
 
     Returns:
-        worse if all of the interval lies above 1 + ``fail_above``; better if all of it lies below
-        1 / (1 + ``fail_above``); same if all of it lies between; else it cannot be told.
+        ``worse`` if the whole interval lies above 1 + ``fail_above``, ``better`` if it lies below
+        1 / (1 + ``fail_above``), ``same`` if it lies between the two, and ``unclear`` otherwise.
     """
     limit = 1 + fail_above
     low, high = ratio.interval.low, ratio.interval.high
@@ -71,30 +73,31 @@ def judge(ratio: Estimate, fail_above: float) -> Verdict:
 def compare(
     old: Run, new: Run, fail_above: float, across_machines: bool = False
 ) -> tuple[Comparison, ...]:
-    """Hold a run against an earlier one, candidate by candidate.
+    """Compare a run with an earlier one, candidate by candidate.
 
     Args:
-        old: the earlier run.
-        new: the later one.
-        fail_above: share by which new may be slower.
-        across_machines: compare although the runs come from different machines.
+        old: The earlier run.
+        new: The later run.
+        fail_above: Share by which new may be slower.
+        across_machines: Whether to compare runs of different machines.
 
     Returns:
-        One for each candidate of either run, the old run's first.
+        One comparison for each candidate of either run, those of the old run first.
 
     Raises:
-        InputError: if the machines differ, without ``across_machines``, or no candidate is in both.
+        InputError: The machines differ without ``across_machines``, or no candidate is in both.
     """
     if fingerprint(old.machine) != fingerprint(new.machine) and not across_machines:
         raise InputError(
             f"The runs come from different machines ({_machine(old)}; {_machine(new)}): measure "
-            f"both on one, or give --across-machines."
+            f"both on the same machine, or give --across-machines."
         )
     before = {_key(each.candidate): each for each in old.measurements}
     after = {_key(each.candidate): each for each in new.measurements}
     if not before.keys() & after.keys():
         raise InputError(
-            "The runs have no candidate in common: names, targets and batch sizes must agree."
+            "The runs have no candidate in common: give two runs with equal names, targets, batch "
+            "sizes and streams."
         )
     noise = max(old.noise or 1.0, new.noise or 1.0)
     machine = _machine_ratio(old.limits, new.limits)
@@ -123,7 +126,7 @@ def _compare(
     ratio = unpaired_ratio(new.samples, old.samples)
     if ratio is None:
         return Comparison(name, None, Verdict.unclear, "too few rounds for an interval")
-    ratio = _holding(widened(ratio, noise), machine)
+    ratio = _covering(widened(ratio, noise), machine)
     remarks = list(_differences(old, new))
     if machine is not None and abs(machine - 1) > 0.02:
         word = "slower" if machine > 1 else "faster"
@@ -131,8 +134,8 @@ def _compare(
     return Comparison(name, ratio, judge(ratio, fail_above), "; ".join(remarks))
 
 
-def _holding(ratio: Estimate, machine: float | None) -> Estimate:
-    """The interval as it is and as it would be on a machine that had kept its speed."""
+def _covering(ratio: Estimate, machine: float | None) -> Estimate:
+    """Widen the interval to cover the ratio with and without the change in machine speed."""
     if machine is None:
         return ratio
     low, high = ratio.interval.low, ratio.interval.high
@@ -140,10 +143,10 @@ def _holding(ratio: Estimate, machine: float | None) -> Estimate:
 
 
 def _machine_ratio(old: Limits | None, new: Limits | None) -> float | None:
-    """How many times slower the machine was in the new run, by its matrix products."""
+    """Return how many times slower the machine's matmuls were in the new run."""
     if old is None or new is None or old.threads != new.threads:
         return None
-    if (not old.product) != (not new.product):  # the slower product of an older version
+    if (not old.product) != (not new.product):  # older versions measured a slower matmul
         return None
     return median(old.macs_per_second) / median(new.macs_per_second)
 
@@ -154,7 +157,7 @@ def _key(candidate: Candidate) -> tuple[object, ...]:
 
 
 def _differences(old: Measurement, new: Measurement) -> list[str]:
-    """What was not the same on both sides, beside the file."""
+    """Return differences between both measurements other than the file."""
     return [
         f"{name} {before} then, {after} now"
         for name, before, after in (
@@ -175,12 +178,12 @@ def _machine(run: Run) -> str:
 
 
 def failed(comparisons: Sequence[Comparison]) -> bool:
-    """Whether a gate must say no: something is worse, or cannot be measured any more."""
+    """Return whether a gate must fail: a candidate is worse, failed or is missing."""
     return any(
         each.verdict in (Verdict.worse, Verdict.failed, Verdict.lost) for each in comparisons
     )
 
 
 def nothing_compared(comparisons: Sequence[Comparison]) -> bool:
-    """Whether a gate has nothing to say yes to: no ratio, and nothing that failed either."""
+    """Return whether nothing could be compared: there is no ratio, and nothing failed."""
     return not failed(comparisons) and all(each.ratio is None for each in comparisons)

@@ -1,17 +1,17 @@
-"""How much of what the processor can do a measurement reaches.
+"""Share of the processor's peak rates that a measurement reaches.
 
-The roofline of S. Williams, A. Waterman, D. Patterson (CACM 52(4), 2009): no program is faster than
-its arithmetic at the highest rate of arithmetic, or its data at the highest rate of memory,
-whichever takes longer.
+The roofline model (S. Williams, A. Waterman, D. Patterson, CACM 52(4), 2009): a program takes at
+least as long as its arithmetic at the peak rate of arithmetic, and as its memory traffic at the
+peak rate of memory.
 
     best   = max(images * macs / macs_per_second, (traffic - cache) / bytes_per_second)
     share  = best / median time of a call
-    images = batch * streams, since that many are at work during the time of one call
+    images = batch * streams, as that many are computed during one call
 
-``traffic`` is counted once, however many images share the weights, less what stays in the largest
-cache from one call to the next: a lower bound. So the share is a lower bound too; activations that
-leave the caches, softmax and normalisation, which cost time and are not counted, make it smaller.
-Above 1 the limit is wrong, and `warning_of` says so.
+``traffic`` is a lower bound: it is counted once for all images, less what stays in the largest
+cache between calls. So the share is a lower bound too. Activations that leave the caches, softmax
+and normalisation take time that is not counted. A share above 1 means that the limit was measured
+too low, which `warning_of` reports.
 """
 
 from statistics import median
@@ -24,16 +24,16 @@ NANOSECONDS = 1e9
 def share_of_limit(
     measurement: Measurement, limits: Limits | None, *, processor: bool
 ) -> float | None:
-    """Best possible time divided by the median time; 1 is the most that can be.
+    """Return the best possible time divided by the median time: at most 1.
 
     Args:
-        measurement: of one candidate.
-        limits: measured in the same run.
-        processor: whether the candidate's target runs on the CPU, whose limits they are.
+        measurement: Measurement of one candidate.
+        limits: Peak rates of the CPU, measured in the same run.
+        processor: Whether the candidate's target runs on the CPU.
 
     Returns:
-        None where it is not known: another device, no samples, no counted costs, limits of another
-        number of threads, or an arithmetic other than the float32 that the limits are measured in.
+        None where it is unknown: the target is not the CPU, there are no samples, costs were not
+        counted, the limits have another number of threads, or the arithmetic is not float32.
     """
     seconds = _median_seconds(measurement)
     configuration = measurement.candidate.configuration
@@ -47,19 +47,19 @@ def share_of_limit(
 
 
 def warning_of(share: float, limits: Limits) -> str | None:
-    """A sentence on a share that cannot be; None for one that is shown as 100 % at most."""
+    """Return a warning for a share that rounds to more than 100 %; None otherwise."""
     if round(share, 2) <= 1:
         return None
     product = f" ({limits.product})" if limits.product else ""
     return (
-        f"the limit was measured too low: the runtime reaches {share:.0%} of it; its kernels are "
-        f"faster than the products that were tried{product}, or the machine was busy with other "
-        f"work while these ran"
+        f"the limit was measured too low, as the runtime reaches {share:.0%} of it: its kernels "
+        f"are faster than the matmuls that were tried{product}, or the machine was busy with other "
+        f"work while those ran"
     )
 
 
 def _best_seconds(artifact: Artifact, images: int, limits: Limits) -> float | None:
-    """The time that no program can beat; from both limits, or from the one that is known."""
+    """Return the least possible seconds of a call, from both limits or the one that is known."""
     bounds = []
     if artifact.macs is not None and limits.macs_per_second:
         bounds.append(images * artifact.macs / median(limits.macs_per_second))

@@ -1,7 +1,6 @@
-"""What ``slide-deploy evaluate`` found of files, for the plots of accuracy.
+"""Accuracies from ``slide-deploy evaluate``, for the accuracy plots of reports.
 
-A result says which file it is about by its hash, so that no figure goes to another file of the same
-name.
+Results name files by hash, so that a figure is never attributed to another file of the same name.
 """
 
 from collections.abc import Iterable
@@ -16,14 +15,14 @@ from slide_deploy.evaluation.statistics import Share
 
 
 def read_accuracies(paths: Iterable[Path]) -> dict[str, Share]:
-    """Top-1 by the hash of the file.
+    """Return top-1 accuracies by the SHA-256 of the file.
 
     Args:
-        paths: of results of evaluations.
+        paths: Paths of evaluation results.
 
     Raises:
-        InputError: if one cannot be read, is of a part of the data or of pictures without classes,
-            or two speak of one file.
+        InputError: A result cannot be read, covers only a part of the data, has no labels, or two
+            results are about the same file.
     """
     found: dict[str, Share] = {}
     owners: dict[str, Path] = {}
@@ -31,18 +30,15 @@ def read_accuracies(paths: Iterable[Path]) -> dict[str, Share]:
         record = read(path)
         if not record.is_whole:
             raise InputError(
-                f"--accuracy {path} is a part of {record.shards}: join all of them with "
-                f"slide-deploy evaluate --merge."
+                f"--accuracy {path} is one of {record.shards} parts: merge them with slide-deploy "
+                f"evaluate --merge."
             )
         for row in rows_of(record):
             if row.top1 is None or not row.top1.of:
-                raise InputError(
-                    f"--accuracy {path} states no accuracy: evaluate on pictures whose classes are "
-                    f"known."
-                )
+                raise InputError(f"--accuracy {path} has no accuracy: evaluate on labelled images.")
             if owners.setdefault(row.sha256, path) != path:
                 raise InputError(
-                    f"--accuracy {path} and {owners[row.sha256]} both speak of {row.name}: name "
+                    f"--accuracy {path} and {owners[row.sha256]} are both about {row.name}: give "
                     f"one of them."
                 )
             found[row.sha256] = row.top1
@@ -50,22 +46,22 @@ def read_accuracies(paths: Iterable[Path]) -> dict[str, Share]:
 
 
 def require_use(accuracies: dict[str, Share], artifacts: Iterable[Artifact | None]) -> None:
-    """Refuse results that speak of none of the files.
+    """Check that the accuracies are about one of the measured files at least.
 
     Raises:
-        InputError: if so.
+        InputError: They are about none of the files.
     """
     measured = {each.sha256: each.name for each in artifacts if each is not None}
     if accuracies and not measured.keys() & accuracies.keys():
         names = ", ".join(sorted(set(measured.values())))
         raise InputError(
-            f"--accuracy speaks of none of {names}: evaluate these very files; a file that was "
-            f"written again is another one."
+            f"--accuracy has no result for {names}: evaluate exactly these files, as a new export "
+            f"counts as another file."
         )
 
 
 def stated(artifact: Artifact, accuracies: dict[str, Share]) -> Artifact:
-    """What is known of a file, with the accuracy that was found, if one was."""
+    """Return the artifact with the measured accuracy of its file, if there is one."""
     share = accuracies.get(artifact.sha256)
     if share is None:
         return artifact
@@ -78,7 +74,7 @@ def stated(artifact: Artifact, accuracies: dict[str, Share]) -> Artifact:
 
 
 def stated_run(run: Run, accuracies: dict[str, Share]) -> Run:
-    """A run with the accuracies of its files."""
+    """Return the run with the measured accuracies of its files."""
     return replace(
         run,
         measurements=tuple(

@@ -1,4 +1,4 @@
-"""Yes or no for a run whose first candidate is what the others must keep up with."""
+"""The gate: fails a run if a candidate is slower than the first one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from slide_deploy.errors import InputError
 
 @dataclass(frozen=True)
 class Gated:
-    """A candidate against the first one of its run.
+    """A candidate compared with the first one of its run.
 
     Attributes:
-        name: of the candidate.
-        ratio: of its time an image to the first one's, round by round; None with too few rounds,
-            or another number of streams.
-        verdict: on it.
+        name: Name of the candidate.
+        ratio: Its time per image / the first one's, paired by round; None with too few rounds or
+            another number of streams.
+        verdict: Verdict on the ratio.
     """
 
     name: str
@@ -26,23 +26,23 @@ class Gated:
 
 
 def require_others(count: int) -> None:
-    """Refuse a gate without a second candidate: it would let anything pass.
+    """Check that a gate has a second candidate, as it would pass anything otherwise.
 
     Raises:
-        InputError: if there is no other candidate.
+        InputError: There is no second candidate.
     """
     if count < 2:
         raise InputError(
-            "--fail-above holds candidates against the first one, and there is no other: name a "
+            "--fail-above compares candidates with the first one, and there is no other: give a "
             "second file, or use slide-deploy compare for an earlier run."
         )
 
 
 def require_comparable(candidates: Sequence[Candidate]) -> None:
-    """Refuse a gate that could hold no candidate against the first one.
+    """Check that a gate can compare a candidate with the first one.
 
     Raises:
-        InputError: if there is no other candidate, or all have another number of streams.
+        InputError: There is no second candidate, or all have another number of streams.
     """
     require_others(len(candidates))
     baseline, *others = candidates
@@ -55,11 +55,11 @@ def require_comparable(candidates: Sequence[Candidate]) -> None:
 
 
 def gate(run: Run, fail_above: float) -> tuple[Gated, ...]:
-    """Hold every candidate but the first against it, with the machine's noise where it is known.
+    """Compare every other candidate with the first, widened by the machine's noise if known.
 
     Args:
-        run: measured in one go, so that rounds pair.
-        fail_above: share by which a candidate may be slower, 0.05 for 5 %.
+        run: A run whose rounds are interleaved, so that they pair.
+        fail_above: Share by which a candidate may be slower, 0.05 for 5 %.
     """
     baseline, *others = run.measurements
     return tuple(_gated(each, baseline, fail_above, run.noise) for each in others)
@@ -72,7 +72,7 @@ def _gated(
     if measurement.error or baseline.error:
         return Gated(name, None, Verdict.failed)
     ours, theirs = measurement.candidate.configuration, baseline.candidate.configuration
-    if ours.streams != theirs.streams:  # calls that share the processor take longer each
+    if ours.streams != theirs.streams:  # concurrent calls share the processor and take longer
         return Gated(name, None, Verdict.unclear)
     ratio = paired_ratio(measurement.samples_per_image, baseline.samples_per_image)
     if ratio is None:
@@ -83,10 +83,10 @@ def _gated(
 
 
 def closed(gated: Sequence[Gated]) -> bool:
-    """Whether the gate says no."""
+    """Return whether the gate fails."""
     return any(each.verdict in (Verdict.worse, Verdict.failed) for each in gated)
 
 
 def nothing_compared(gated: Sequence[Gated]) -> bool:
-    """Whether the gate has nothing to say yes to: no ratio, and nothing that failed either."""
+    """Return whether nothing could be compared: there is no ratio, and nothing failed."""
     return not closed(gated) and all(each.ratio is None for each in gated)

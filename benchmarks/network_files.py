@@ -1,7 +1,7 @@
-"""Files of networks to be raced: a folder for each network and format, with a record beside them.
+"""Model files to race: a folder for each network and format, with a record in each folder.
 
-A command of ``slide_deploy.tasks`` writes the files and the record, and a command of the benchmarks
-races what the record names.
+A command in ``slide_deploy.tasks`` writes the files and the record. A benchmark command races the
+files of the record.
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.reading import read_json
 from slide_deploy.files.validation import validated
 from slide_deploy.files.writing import write_text
 
@@ -18,7 +19,7 @@ T = TypeVar("T")
 
 
 def write_record(record: Any, folder: Path) -> None:
-    """Write a record, a dataclass of plain values, into the folder of its files."""
+    """Write a record (a dataclass of plain values) into the folder of its files."""
     write_text(folder / _RECORD, json.dumps(asdict(record), indent=2) + "\n")
 
 
@@ -26,31 +27,33 @@ def read_record(kind: type[T], folder: Path) -> T:
     """Read the record of a folder.
 
     Raises:
-        InputError: if it is missing or damaged.
+        InputError: The record is missing or damaged.
     """
     path = folder / _RECORD
     try:
-        return validated(kind, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no record of files ({error}): write them again.") from error
+        return validated(kind, read_json(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not a record of files ({error}): write the files again."
+        ) from error
 
 
 def folders(place: Path, command: str) -> tuple[Path, ...]:
-    """The folders of all networks and formats, in the order in which networks are listed.
+    """Return the folders of all networks and formats, in the order of ``NETWORKS``.
 
     Args:
-        place: the folder that holds ``NETWORK/FORMAT``.
-        command: that writes them, for the message.
+        place: The folder with ``NETWORK/FORMAT`` subfolders.
+        command: The command that writes them, for the error message.
 
     Raises:
-        InputError: if there is none.
+        InputError: There is no such folder.
     """
     from benchmarks.passes.networks import NETWORKS
 
     order = {each.name: index for index, each in enumerate(NETWORKS)}
     found = [path.parent for path in place.glob(f"*/*/{_RECORD}")]
     if not found:
-        raise InputError(f"{place} holds no files of networks: run {command}.")
+        raise InputError(f"{place} contains no files of networks: run {command}.")
     return tuple(
         sorted(found, key=lambda each: (order.get(each.parent.name, len(order)), each.name))
     )

@@ -1,4 +1,4 @@
-"""A network of the user's own as a candidate of a suite, and what its file depends on."""
+"""A network from the user's own code as a candidate of a suite."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from slide_deploy.files.hashing import sha256
 
 @dataclass(frozen=True)
 class OwnNetwork:
-    """A network that somebody's code builds, as a suite names it.
+    """A network that the user's code builds, as a suite specifies it.
 
     Attributes:
-        model: what builds it, as ``--model``.
-        model_args: its arguments in JSON; None without.
-        weights_file: a checkpoint with its weights; None for those that it makes.
-        input: its inputs, as ``--input``.
-        folder: where its code is found.
+        model: Factory of the network, as in ``--model``.
+        model_args: Arguments of the factory in JSON, or None.
+        weights_file: Checkpoint with its weights; None for the weights that the factory sets.
+        input: Its inputs, as in ``--input``.
+        folder: Folder of its code.
     """
 
     model: str
@@ -30,7 +30,7 @@ class OwnNetwork:
     folder: Path
 
     def facts(self) -> dict[str, Any]:
-        """All that the file depends on, as plain data."""
+        """Return everything that the exported file depends on, as plain data."""
         code = {
             os.path.relpath(path, self.folder.resolve()): sha256(path)
             for path in ModelText.parse(self.model).sources(self.folder)
@@ -44,19 +44,19 @@ class OwnNetwork:
 
 
 def as_json(name: str, arguments: dict[str, Any] | list[Any] | None) -> str | None:
-    """Arguments of a factory as ``--model-args`` takes them; None where there are none.
+    """Return arguments of a factory as JSON for ``--model-args``, or None without arguments.
 
     Args:
-        name: of the candidate, for the message.
-        arguments: as TOML has them.
+        name: Name of the candidate, for the error message.
+        arguments: Arguments as parsed from TOML.
 
     Raises:
-        InputError: if there is a date among them, which JSON does not have.
+        InputError: An argument is a date, which JSON lacks.
     """
     try:
         return None if arguments is None else json.dumps(arguments)
     except TypeError as error:
         raise InputError(
-            f"The model_args of {name} cannot be given as JSON ({error}): use texts, numbers, "
+            f"The model_args of {name} cannot be written as JSON ({error}): use strings, numbers, "
             f"lists and tables."
         ) from error

@@ -1,6 +1,6 @@
-"""What a run of the benchmark records: plain data, written as JSON, validated in `result.py`.
+"""Dataclasses that a benchmark run records. `result.py` writes them as JSON and validates them.
 
-Times of calls are whole nanoseconds, durations are seconds, sizes are bytes.
+Call times are whole nanoseconds, durations are seconds, sizes are bytes.
 """
 
 from dataclasses import dataclass, field
@@ -25,28 +25,30 @@ __all__ = [
     "WarmUp",
 ]
 
-# 1: the first form.
+# 1: first version.
 RECORD_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """The file that is measured.
+    """The measured file.
 
     Attributes:
-        name: of the file, without its folder.
-        sha256: of its content, companions included; as the manifest has it where there is one.
-        size: of all its files.
-        macs: multiply-accumulates of one image; None where they cannot be counted.
-        parameters: numbers held as weights; None where they cannot be counted.
-        traffic: bytes that one image must move at the very least: weights, input and output.
-        accuracy: share of right answers that an evaluation, the manifest or a suite states of this
-            file, for the plots beside latency and size.
-        accuracy_interval: ends of its 95 % interval; None where it is only stated.
-        published_accuracy: share of right answers that was published of the network, with weights
-            that this file need not hold.
-        calibration: what ranges of its values were measured on, as the manifest says; empty for a
-            file that has none.
+        name: File name without its folder.
+        sha256: SHA-256 of the content, companions included. Equal to the manifest's, if there is
+            a manifest.
+        size: Bytes of all its files.
+        macs: Multiply-accumulates for one image; None where they cannot be counted.
+        parameters: Number of weights; None where they cannot be counted.
+        traffic: Lower bound of the bytes moved for one image: weights, input and output.
+        accuracy: Top-1 accuracy of this file (0 to 1) from an evaluation, the manifest or a suite.
+            Reports plot it against latency and size.
+        accuracy_interval: Ends of its 95 % interval; None if the accuracy was not measured by an
+            evaluation.
+        published_accuracy: Published top-1 accuracy of the network. This file may hold other
+            weights.
+        calibration: Data that activation ranges were calibrated on, from the manifest; empty if
+            the file was not calibrated.
     """
 
     name: str
@@ -63,17 +65,18 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One file on one target in one configuration: what gets a process of its own.
+    """One file on one target in one configuration. Each candidate runs in a process of its own.
 
     Attributes:
-        name: unique in its run, as tables show it.
-        path: of the file, on the machine that measures.
-        target: a name of `slide_deploy.backends.registry`, or "module:attribute" of a target of
-            one's own.
-        configuration: how it runs.
-        extra_work: share of each call's time that is spent again, busily, inside the timed region;
-            for tests of the gate.
-        line: family that it belongs to, whose members a plot joins; empty without one.
+        name: Name that tables show, unique in its run.
+        path: Path of the file on the measuring machine.
+        target: A name in `slide_deploy.backends.registry`, or "module:attribute" of a custom
+            target.
+        configuration: Settings that it runs with.
+        extra_work: Busy waiting inside the timed region, as a share of the call's time. Tests of
+            the gate use it to make a candidate slower.
+        line: Family of the candidate. A plot joins the members of a family with a line. Empty if
+            it belongs to none.
     """
 
     name: str
@@ -86,7 +89,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input as it was fed."""
+    """Name, data type and shape of an input as the runtime received it."""
 
     name: str
     dtype: str
@@ -95,10 +98,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class ColdStart:
-    """Seconds until the first answer, in a fresh process; the file may be in the system's cache.
+    """Time until the first output in a new process. The file may be in the system's cache.
 
     Attributes:
-        stages: by name, in order: "import", "read", "compile", "first run" as far as they exist.
+        stages: Seconds by stage, in order: "import", "read", "compile", "first run". A runtime may
+            lack some of them.
     """
 
     stages: dict[str, float]
@@ -106,12 +110,12 @@ class ColdStart:
 
 @dataclass(frozen=True)
 class Memory:
-    """Resident memory of the candidate's process; None where the system does not tell.
+    """Resident memory of the candidate's process in bytes; None where the system has no figure.
 
     Attributes:
-        imported: with the runtime's library, before the file.
-        loaded: with the file.
-        peak: highest of all.
+        imported: After the runtime's library was imported, before the file was loaded.
+        loaded: After the file was loaded.
+        peak: Peak of the whole run.
     """
 
     imported: int | None
@@ -121,12 +125,12 @@ class Memory:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Calls before the measuring.
+    """Calls made before the measurement.
 
     Attributes:
-        calls: how many.
-        seconds: how long.
-        stable: whether the latency had settled when it ended.
+        calls: Number of calls.
+        seconds: Duration.
+        stable: Whether the latency was steady at the end.
     """
 
     calls: int
@@ -136,12 +140,12 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class Round:
-    """Calls of one candidate in one go.
+    """Consecutive calls of one candidate.
 
     Attributes:
-        start: seconds after the run began.
-        seconds: from the first call's start to the last one's end, over all streams.
-        samples: nanoseconds a call, in the order in which they ended; each the mean of
+        start: Seconds since the run began.
+        seconds: From the start of the first call to the end of the last one, over all streams.
+        samples: Nanoseconds per call, in the order in which calls ended. Each is the mean of
             ``repetitions`` calls.
     """
 
@@ -152,15 +156,14 @@ class Round:
 
 @dataclass(frozen=True)
 class Proof:
-    """That the very calls which were timed gave the trained network's answers.
+    """Errors of the timed session against the outputs of the trained network.
 
     Attributes:
-        cases: inputs that were run.
-        relative: largest absolute error over the largest absolute value of the answer, of all
-            cases and outputs.
-        snr_db: least signal-to-noise ratio, in dB; None where nothing was noise: every answer was
-            exact, or ``relative`` is the share of whole numbers that differ.
-        precision: of the file, as its reference outputs state it; empty where it is not known.
+        cases: Number of inputs that were run.
+        relative: Largest absolute error divided by the largest absolute value of the output: the
+            maximum over all cases and outputs. For integer outputs, the share that differs.
+        snr_db: Smallest signal-to-noise ratio in dB; None if all outputs were exact or integer.
+        precision: Precision of the file, from its reference outputs; empty if unknown.
     """
 
     cases: int
@@ -169,29 +172,29 @@ class Proof:
     precision: str = ""
 
     def within(self, limit: Limit) -> bool:
-        """Whether both figures keep a limit. Without noise the largest error alone decides."""
-        is_quiet = self.snr_db is None or self.snr_db >= limit.snr_db
-        return is_quiet and self.relative <= limit.relative
+        """Return whether both errors keep the limit. ``snr_db`` None always keeps it."""
+        snr_passes = self.snr_db is None or self.snr_db >= limit.snr_db
+        return snr_passes and self.relative <= limit.relative
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """All that is known of one candidate.
+    """Results of one candidate.
 
     Attributes:
-        candidate: what was asked for.
-        artifact: the file; None if it could not be read.
-        runtime: library, version, device and settings as the runtime itself reports them.
-        inputs: as they were fed.
-        proof: that it answers right; None for a file without reference outputs.
-        repetitions: calls in each sample: above 1 only where one call is too short for the clock.
-        cold: until the first answer.
-        warm_up: until the latency had settled.
-        memory: of the process.
-        rounds: interleaved with those of the other candidates.
-        sustained: one long go without rests, if asked for.
-        operators: the profile, if asked for.
-        error: why it ended early, one sentence; None if it did not.
+        candidate: What was requested.
+        artifact: The file; None if it could not be read.
+        runtime: Library, version, device and settings as the runtime reports them.
+        inputs: The inputs as the runtime received them.
+        proof: Verified errors of its outputs; None for a file without reference outputs.
+        repetitions: Calls in each sample. Above 1 only where one call is too short for the clock.
+        cold: Time until the first output.
+        warm_up: Calls until the latency was steady.
+        memory: Memory of the process.
+        rounds: Rounds, interleaved with those of the other candidates.
+        sustained: One long run without rests, if it was requested.
+        operators: Time of each operator, if profiling was requested.
+        error: One sentence on why the candidate failed; None if it did not.
     """
 
     candidate: Candidate
@@ -210,32 +213,32 @@ class Measurement:
 
     @property
     def samples(self) -> tuple[tuple[int, ...], ...]:
-        """Nanoseconds a call, round by round."""
+        """Nanoseconds per call, round by round."""
         return tuple(round.samples for round in self.rounds)
 
     @property
     def samples_per_image(self) -> tuple[tuple[float, ...], ...]:
-        """Nanoseconds an image, round by round, so that batches can be compared."""
+        """Nanoseconds per image, round by round. Batches of different sizes are comparable."""
         batch = self.candidate.configuration.images
         return tuple(tuple(sample / batch for sample in samples) for samples in self.samples)
 
     @property
     def pooled_samples(self) -> tuple[int, ...]:
-        """Nanoseconds a call, of all rounds."""
+        """Nanoseconds per call of all rounds together."""
         return tuple(sample for samples in self.samples for sample in samples)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the processor can do, measured in the same run with the same threads.
+    """Peak rates of the processor, measured in the same run with the same threads.
 
     Attributes:
-        threads: that took part.
-        macs_per_second: multiply-accumulates of a large float32 matrix product, a round each.
-        bytes_per_second: read and written beyond the caches, a round each.
-        product: the library and size of the matrix product; empty in files of before it was chosen,
-            when it was numpy's.
-        cache: bytes of the processor's largest cache; None where it is not known.
+        threads: Number of threads.
+        macs_per_second: Multiply-accumulates per second of a large float32 matmul, one figure for
+            each round.
+        bytes_per_second: Bytes read and written outside the caches, one figure for each round.
+        product: Library and size of the matmul; empty in older files, which always used numpy.
+        cache: Bytes of the processor's largest cache; None if unknown.
     """
 
     threads: int
@@ -247,22 +250,22 @@ class Limits:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: what a result file holds.
+    """One run: the content of a result file.
 
     Attributes:
-        version: of this form.
-        tool: version of slide-deploy.
-        started: UTC, ISO 8601.
-        seconds: of measuring that each candidate was given.
+        version: Version of the file format.
+        tool: Version of slide-deploy.
+        started: Start in UTC, ISO 8601.
+        seconds: Measuring time of each candidate.
         machine: `slide_deploy.machine.describe()`.
-        measurements: one a candidate, in the order in which they were named.
-        limits: of the processor; None if they were not measured.
-        interrupted: whether the user ended it early.
-        noise: ratio that this machine shows between equal candidates (A/A), if calibrated: 1.03
+        measurements: One for each candidate, in the order of the request.
+        limits: Peak rates of the processor; None if they were not measured.
+        interrupted: Whether the user ended the run early.
+        noise: Ratio that this machine shows between equal candidates (A/A), if calibrated. 1.03
             means that 95 % of such ratios lie between 1/1.03 and 1.03.
     """
 
-    # How pydantic reads this and all inside it; a plain dict, since devices have no pydantic.
+    # Pydantic settings for this class and its fields. A plain dict, as devices lack pydantic.
     __pydantic_config__: ClassVar[dict[str, Any]] = {
         "extra": "forbid",
         "strict": True,

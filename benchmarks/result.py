@@ -1,7 +1,7 @@
-"""The result file: a `Run` as strict JSON, read back exactly or refused in one sentence.
+"""Read and write result files: a `Run` as strict JSON.
 
-A file of an older version is upgraded step by step, so that whoever looks at a run knows one form
-only. Unknown fields are refused: a misspelt or foreign one must not pass as "not measured".
+A file of an older version is upgraded step by step, so that other code handles only the present
+version. Unknown fields are errors: a misspelt field must not pass as "not measured".
 """
 
 import json
@@ -15,32 +15,31 @@ from pydantic import TypeAdapter
 from benchmarks.plausible import implausible
 from benchmarks.record import RECORD_VERSION, Run
 from slide_deploy.errors import InputError
+from slide_deploy.files.reading import parse_json, read_bytes
 from slide_deploy.files.validation import validated_json
 from slide_deploy.files.writing import write_bytes
 from slide_deploy.graph_checks.readers.limits import short
 
-# Twenty candidates of a hundred thousand samples each need some 20 MB.
-MAX_BYTES = 256 << 20
+# Twenty candidates with 100,000 samples each need about 20 MB.
+MAX_BYTES = 128 << 20
 
-# Version: the step from it to the next one. A step takes the parsed JSON and returns it changed.
+# From a version to the step that upgrades it by one. A step takes the parsed JSON and returns the
+# changed JSON.
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 
 def read(path: Path) -> Run:
-    """The run that a file holds.
+    """Read a run from a file.
 
     Raises:
-        InputError: the file is missing, damaged, too new or holds figures that cannot be.
+        InputError: The file is missing, damaged, too new or holds impossible figures.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise _unusable(path, f"it has {size:,} bytes, more than any run needs")
-        content = path.read_bytes()
+        content = read_bytes(path, MAX_BYTES)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}): give a file that slide-deploy bench "
-            f"has written with --json."
+            f"{path} cannot be read ({error.strerror}): give a file that slide-deploy bench --json "
+            f"has written."
         ) from error
     return decode(content, path)
 
@@ -59,83 +58,79 @@ def read_suites(folder: Path, suites: Iterable[str], command: str) -> dict[str, 
 
 
 def decode(content: bytes, path: Path) -> Run:
-    """The run that the content of a file holds.
+    """Decode a run from the bytes of a file.
 
     Args:
-        content: of the file.
-        path: of the file, for the sentence.
+        content: Bytes of the file.
+        path: Path of the file, for error messages.
 
     Raises:
-        InputError: the content is damaged, too new or holds figures that cannot be.
+        InputError: The content is damaged, too new or holds impossible figures.
     """
     document = _upgraded(path, _parsed(content, path))
     return _validated(path, json.dumps(document))
 
 
 def write(run: Run, path: Path) -> None:
-    """Write a run so that ``read`` returns it; a file that is there is replaced as a whole.
+    """Write a run so that ``read`` returns it. An existing file is replaced atomically.
 
     Raises:
-        InputError: the run holds what ``read`` would refuse, or the file cannot be written.
+        InputError: ``read`` would refuse the run, or the file cannot be written.
     """
     write_bytes(path, encode(run, path))
 
 
 def encode(run: Run, path: Path) -> bytes:
-    """What a file holds from which ``read`` returns the run.
+    """Encode a run as bytes that ``decode`` returns unchanged.
 
     Args:
-        run: to write.
-        path: of the file, for the sentence.
+        run: The run.
+        path: Path of the file, for error messages.
 
     Raises:
-        InputError: the run holds what ``read`` would refuse.
+        InputError: ``decode`` would refuse the run.
     """
     try:
         text = json.dumps(asdict(run), ensure_ascii=False, allow_nan=False)
     except ValueError as error:
         raise InputError(
-            f"{path} is not written: a figure of the run is not finite; measure again."
+            f"{path} was not written because a figure of the run is not finite: measure again."
         ) from error
-    # A path that is no valid text on its own system must not make the file unreadable.
+    # A path with bytes that are not valid text must not make the file unreadable.
     content = text.encode("utf-8", "replace")
     _validated(path, content)
     return content + b"\n"
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of the present version."""
+    """Return the JSON schema of the present version."""
     return TypeAdapter(Run).json_schema()
 
 
 def _parsed(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(content, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(content)
+    except ValueError as error:
         raise _unusable(path, f"it is not valid JSON ({short(str(error))})") from error
     if not isinstance(document, dict) or type(document.get("version")) is not int:
-        raise _unusable(path, "it states no version")
+        raise _unusable(path, "it has no version")
     return document
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number of JSON")
 
 
 def _upgraded(path: Path, document: dict[str, Any]) -> dict[str, Any]:
     version = document["version"]
     if version > RECORD_VERSION:
         raise InputError(
-            f"{path} was written by a newer slide-deploy (version {version} of the form; this one "
-            f"knows {RECORD_VERSION}): upgrade with pip install --upgrade slide-deploy."
+            f"{path} was written by a newer slide-deploy (format version {version}, but this one "
+            f"reads up to {RECORD_VERSION}): upgrade with pip install --upgrade slide-deploy."
         )
     if version < 1:
-        raise _unusable(path, f"there is no version {version} of the form")
+        raise _unusable(path, f"there is no format version {version}")
     try:
         for step in range(version, RECORD_VERSION):
             document = UPGRADES[step](document) | {"version": step + 1}
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise _unusable(path, f"it is not what version {version} of the form holds") from error
+        raise _unusable(path, f"its fields are not those of format version {version}") from error
     return document
 
 
@@ -151,4 +146,4 @@ def _validated(path: Path, text: str | bytes) -> Run:
 
 
 def _unusable(path: Path, what: str) -> InputError:
-    return InputError(f"{path} is no result file that can be used: {what}; measure again.")
+    return InputError(f"{path} is not a usable result file: {what}; measure again.")

@@ -1,11 +1,11 @@
-"""Figures with intervals that hold without assuming a distribution.
+"""Percentiles and ratios with confidence intervals that assume no distribution.
 
-Calls of one round resemble each other more than those of another round: neighbours in time share
-whatever else the machine does. An interval that takes them for independent is too narrow. So the
-spread between rounds decides how many independent calls the sample is worth (Korn and Graubard,
+Calls of one round resemble each other more than calls of different rounds, because they share the
+machine's load at that time. An interval that treats them as independent is too narrow. So the
+spread between rounds gives the effective number of independent calls (Korn and Graubard,
 "Confidence intervals for proportions with small expected number of positive counts estimated from
-survey data", Survey Methodology 24, 1998), and the interval of a percentile is that of a
-proportion, read back through the sample (Woodruff, "Confidence intervals for medians and
+survey data", Survey Methodology 24, 1998). The interval of a percentile is the interval of a
+proportion, mapped back to the sorted sample (Woodruff, "Confidence intervals for medians and
 other position measures", JASA 47, 1952).
 """
 
@@ -17,7 +17,7 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 4000
-# Below that many rounds the resampled medians are too few to reach 95 %: 2 · 0.5⁶ = 3 %.
+# Fewer rounds give no 95 % interval of a median: 2 · 0.5⁶ = 3 %, but 2 · 0.5⁵ = 6 %.
 LEAST_ROUNDS = 6
 
 Rounds = Sequence[Sequence[float]]
@@ -25,7 +25,7 @@ Rounds = Sequence[Sequence[float]]
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a figure lies with 95 % confidence."""
+    """A 95 % confidence interval."""
 
     low: float
     high: float
@@ -33,29 +33,29 @@ class Interval:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its interval, in the unit of the sample; a ratio has none."""
+    """A figure and its interval, in the unit of the sample. Ratios have no unit."""
 
     value: float
     interval: Interval
 
     @property
     def half_width(self) -> float:
-        """Of the interval, as a share of the figure."""
+        """Half the width of the interval, divided by the figure."""
         return (self.interval.high - self.interval.low) / 2 / self.value
 
 
 def percentile(rounds: Rounds, share: float) -> Estimate | None:
-    """The value that a share of the calls stay below.
+    """Return a percentile of the samples of all rounds.
 
     Args:
-        rounds: samples of each round.
-        share: 0.5 for the median.
+        rounds: Samples of each round.
+        share: 0.5 for the median, 0.99 for p99.
 
     Returns:
-        None where the sample cannot support it: where all of its calls together could, with more
-        than 2.5 % probability, lie on one side of the percentile (a p99 takes 368 calls, if they
-        are independent), or where the calls beyond it come from few rounds, so that they tell of
-        those rounds rather than of the file.
+        None where the sample is too small. Either all of its calls could lie on one side of the
+        percentile with a probability above 2.5 % (a p99 takes 368 independent calls), or the calls
+        beyond the percentile come from few rounds, so that they describe those rounds, not the
+        file.
     """
     filled = [np.asarray(samples, float) for samples in rounds if len(samples)]
     if not filled:
@@ -77,16 +77,16 @@ def percentile(rounds: Rounds, share: float) -> Estimate | None:
 
 
 def _rounds_that_count(calls: Sequence[int | np.integer]) -> float:
-    """All rounds where they hold the same number of calls, 1 where one round holds all.
+    """Return the effective number of rounds, (Σ c)² / Σ c²: Kish's effective sample size.
 
-    The inverse participation ratio (Σ c)² / Σ c², known as Kish's effective sample size.
+    It equals the number of rounds if all hold the same number of calls, and 1 if one holds all.
     """
     counts = np.asarray(calls, float)
     return float(counts.sum() ** 2 / np.sum(counts**2))
 
 
 def _independent_calls(rounds: Sequence[np.ndarray], value: float, share: float) -> float:
-    """How many independent calls tell as much of the proportion below ``value``."""
+    """Return the number of independent calls that would estimate the share below as precisely."""
     sizes = np.array([len(samples) for samples in rounds], float)
     calls, groups = sizes.sum(), len(rounds)
     if groups < 2:
@@ -96,20 +96,20 @@ def _independent_calls(rounds: Sequence[np.ndarray], value: float, share: float)
     if spread == 0:
         return float(calls)
     worth = min(calls, share * (1 - share) / spread)
-    # Few rounds estimate their spread badly: Student's t of the rounds in place of the normal.
+    # Few rounds give a poor estimate of their spread: Student's t instead of the normal.
     tail = (1 + CONFIDENCE) / 2
     return float(worth * (stats.norm.ppf(tail) / stats.t.ppf(tail, groups - 1)) ** 2)
 
 
 def paired_ratio(rounds: Rounds, baseline: Rounds, seed: int = 0) -> Estimate | None:
-    """How many times slower than the baseline, round by round.
+    """Return how many times slower a candidate is than the baseline, paired round by round.
 
-    The median over the rounds of the ratio of both candidates' medians; its interval by resampling
-    the rounds (percentile bootstrap, Efron 1979; for a median it comes close to the exact interval
-    of the order statistics).
+    The value is the median over rounds of the ratio of both medians. The interval comes from
+    resampling the rounds (percentile bootstrap, Efron 1979). For a median it is close to the exact
+    interval of the order statistics.
 
     Returns:
-        None with fewer than six rounds that both took part in.
+        None if both took part in fewer than six rounds.
     """
     ratios = _logs(rounds, baseline)
     if len(ratios) < LEAST_ROUNDS:
@@ -129,10 +129,10 @@ def _logs(rounds: Rounds, baseline: Rounds) -> np.ndarray:
 
 
 def unpaired_ratio(rounds: Rounds, baseline: Rounds, seed: int = 0) -> Estimate | None:
-    """How many times slower than the baseline, from two runs that share no rounds.
+    """Return how many times slower a candidate is than the baseline, from two separate runs.
 
-    Each side's rounds are resampled on their own. What the machine did between the runs is not in
-    the interval: `compare` adds it.
+    The rounds of each run are resampled separately. The interval does not include changes of the
+    machine between the runs. `compare` adds them.
 
     Returns:
         None with fewer than six rounds on either side.
@@ -159,11 +159,11 @@ def _from_logs(value: float, resampled: np.ndarray) -> Estimate:
 
 
 def widened(estimate: Estimate, noise: float) -> Estimate:
-    """A ratio whose interval also holds the machine's own noise, taken as independent.
+    """Widen the interval of a ratio by the machine's noise, taken as independent.
 
     Args:
-        estimate: a ratio.
-        noise: half width of the 95 % interval of the ratio of two equal candidates, as a factor.
+        estimate: The ratio.
+        noise: Half width of the 95 % interval of the ratio of two equal candidates, as a factor.
     """
     value, extra = np.log(estimate.value), np.log(noise)
     below = np.hypot(value - np.log(estimate.interval.low), extra)
@@ -174,14 +174,15 @@ def widened(estimate: Estimate, noise: float) -> Estimate:
 
 
 def noise_of_equals(candidates: Sequence[Rounds]) -> float:
-    """What equal candidates differ by: 95 % of their ratios lie within this factor.
+    """Return the factor within which 95 % of the ratios of equal candidates lie.
 
-    Each candidate's level is the mean of its rounds' log medians, after each round's own mean over
-    all candidates is taken off. Levels scatter by s; the ratio of two by s·√2; Student's t, since
-    there are few.
+        level of a candidate = median over rounds of (its log median - mean of all in that round)
+        noise                = exp(t · s · √2), s the standard deviation of the levels
+
+    t is the quantile of Student's t, as there are few candidates.
 
     Args:
-        candidates: at least three, equal in everything but their process.
+        candidates: Rounds of at least three candidates that differ only in their process.
     """
     rounds = min(len(candidate) for candidate in candidates)
     logs = np.log(

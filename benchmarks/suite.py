@@ -7,33 +7,33 @@
     [[candidate]]
     name = "ours"
     checkpoint = "model.pth"               # or architecture = "slide_swin_tiny", random weights
-    export = { precision = "float32" }     # as the options of slide-deploy export
-    accuracy = 0.813                       # optional, for the plot beside latency;
-                                           # published_accuracy where it is that of a publication
+    export = { precision = "float32" }     # options of slide-deploy export
+    accuracy = 0.813                       # optional, for plots: top-1 of this file;
+                                           # published_accuracy: top-1 in a publication
     line = "Slide-Swin"                    # optional: the plot joins candidates of one line
-    arithmetic = "bfloat16"                # optional, as --precision of slide-deploy bench
-    environment = { ONEDNN_MAX_CPU_ISA = "AVX2" }  # optional, of its process
+    arithmetic = "bfloat16"                # optional, as in slide-deploy bench --precision
+    environment = { ONEDNN_MAX_CPU_ISA = "AVX2" }  # optional, for its process
 
     [[candidate]]
-    name = "a network of one's own"
-    model = "net:build"                    # as --model, found beside the suite
+    name = "custom network"
+    model = "net:build"                    # as in --model, found beside the suite
     model_args = { dim = 96 }              # optional, or a list
     weights_file = "weights.pth"           # optional
-    input = ["image=1x3x640x640"]          # as --input, once for each
+    input = ["image=1x3x640x640"]          # as in --input, one text for each input
 
     [[candidate]]
     name = "branched"
-    baseline = "branched"                      # see benchmarks/baselines/registry.py
+    baseline = "branched"                  # see benchmarks/baselines/registry.py
     architecture = "slide_swin_tiny"       # or attention = "96x56x56"
 
     [[candidate]]
-    name = "the file of last week"
+    name = "last week's file"
     file = "old/model.onnx"
 
-Paths are relative to the suite. A checkpoint, an architecture or a model becomes one file for each
-runtime, a baseline one ``.onnx`` file. A file is made again only if the checkpoint, the code or the
-tuning table that chooses its lowering has changed since. The code of a model counts too: all files
-of its package, or those beside it.
+Paths are relative to the suite. A checkpoint, an architecture or a model is exported to one file
+for each runtime, a baseline to one ``.onnx`` file. A file is exported again only if the checkpoint,
+the code of slide-deploy, the tuning table that chooses its lowering, or the code of the model has
+changed. The code of a model is all files of its package, or those beside it.
 """
 
 import hashlib
@@ -55,6 +55,7 @@ from slide_deploy import __version__
 from slide_deploy.backends.registry import timed_target_named
 from slide_deploy.errors import InputError
 from slide_deploy.files.hashing import code_digest, sha256
+from slide_deploy.files.reading import read_text
 from slide_deploy.files.validation import validated
 from slide_deploy.formats import format_run_on
 from slide_deploy.parsing import parse_size
@@ -66,7 +67,7 @@ class _Strict(BaseModel):
 
 
 class SuiteEntry(_Strict):
-    """One candidate of a suite; each target and size makes one of its own of it."""
+    """One entry of a suite. Each target and size makes a candidate of it."""
 
     name: str = Field(min_length=1)
     file: str | None = None
@@ -96,16 +97,16 @@ class SuiteEntry(_Strict):
         if self.model is None and (
             self.input or self.model_args is not None or self.weights_file is not None
         ):
-            raise ValueError("model_args, weights_file and input are for a model")
+            raise ValueError("model_args, weights_file and input require a model")
         if self.baseline is not None and self.architecture is None and self.attention is None:
-            raise ValueError("a baseline is made of an architecture or an attention")
+            raise ValueError("a baseline requires an architecture or an attention")
         if self.accuracy is not None and self.published_accuracy is not None:
-            raise ValueError("give accuracy, of this file, or published_accuracy, of the network")
+            raise ValueError("give accuracy (of this file) or published_accuracy, not both")
         return self
 
 
 class Suite(_Strict):
-    """What to race."""
+    """Entries, targets and sizes to race."""
 
     name: str = Field(min_length=1)
     targets: list[str] = Field(min_length=1)
@@ -117,16 +118,16 @@ class Suite(_Strict):
 
 @dataclass(frozen=True)
 class WantedFile:
-    """A file that our own export makes for a suite.
+    """A file that slide-deploy exports for a suite.
 
     Attributes:
-        checkpoint: to export; None for random weights.
-        architecture: of random weights; None with a checkpoint or an attention.
-        attention: size of a single attention; None otherwise.
-        image_size: "224" or "512x768"; None where the checkpoint says it itself.
-        format: as `slide_deploy.formats` names it.
-        options: of the export.
-        own: a network that somebody's code builds; None otherwise.
+        checkpoint: Checkpoint to export; None for random weights.
+        architecture: Architecture with random weights; None with a checkpoint or an attention.
+        attention: Size of a single attention; None otherwise.
+        image_size: "224" or "512x768"; None if the checkpoint or the model determines it.
+        format: Name in `slide_deploy.formats`.
+        options: Export options.
+        own: A network from the user's code; None otherwise.
     """
 
     checkpoint: Path | None
@@ -138,7 +139,9 @@ class WantedFile:
     own: OwnNetwork | None = None
 
 
-# Writes the file that is wanted into a folder and returns it.
+# A suite is written by hand.
+_MAX_BYTES = 1 << 20
+# Writes the file into a folder and returns its path.
 Export = Callable[[WantedFile, Path], Path]
 
 
@@ -146,12 +149,15 @@ def read_suite(path: Path) -> Suite:
     """Read and validate a suite.
 
     Raises:
-        InputError: if the file is missing, no TOML, or says something that a suite does not.
+        InputError: The file is missing, is not TOML, or has keys or values that a suite lacks.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path} is not a readable suite ({error}).") from error
+        content = tomllib.loads(read_text(path, most=_MAX_BYTES))
+    # Python's own limits raise ValueError and RecursionError: digits of a number, nesting.
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} cannot be read as a suite ({error}): give a TOML file."
+        ) from error
     try:
         return validated(Suite, content)
     except ValueError as error:
@@ -159,14 +165,14 @@ def read_suite(path: Path) -> Suite:
 
 
 def candidate_count(suite: Suite, sweep: Sweep) -> int:
-    """How many candidates ``members`` would name, before anything is made."""
+    """Return the number of candidates of ``members``, without exporting anything."""
     batches, streams = _sizes(suite, sweep)
     targets = sum(len(entry.targets or sweep.targets or suite.targets) for entry in suite.candidate)
     return len(suite.image_sizes) * targets * len(batches) * len(streams)
 
 
 def _sizes(suite: Suite, sweep: Sweep) -> tuple[Sequence[int], Sequence[int]]:
-    """Batches and streams: those of the sweep where it names some."""
+    """Return batches and streams: those of the sweep if it sets them, else the suite's."""
     batches = sweep.batches if sweep.batches != (1,) else suite.batches
     streams = sweep.streams if sweep.streams != (1,) else suite.streams
     return batches, streams
@@ -174,12 +180,12 @@ def _sizes(suite: Suite, sweep: Sweep) -> tuple[Sequence[int], Sequence[int]]:
 
 @dataclass(frozen=True)
 class Member:
-    """A candidate of a suite, and what the suite says of it.
+    """A candidate of a suite with its accuracy from the suite.
 
     Attributes:
-        candidate: with its file made.
-        accuracy: of its file, as stated; None if it is not.
-        published_accuracy: of its network, as stated; None if it is not.
+        candidate: The candidate, with its file written.
+        accuracy: Top-1 accuracy of its file, if the suite has it.
+        published_accuracy: Published top-1 accuracy of its network, if the suite has it.
     """
 
     candidate: Candidate
@@ -187,23 +193,23 @@ class Member:
     published_accuracy: float | None = None
 
     def stated_of(self, artifact: Artifact) -> Artifact:
-        """What is known of the file, with the accuracy that the suite states, if it states one."""
+        """Return the artifact with the accuracy from the suite, if there is one."""
         if self.published_accuracy is not None:
             return replace(artifact, accuracy=None, published_accuracy=self.published_accuracy)
         return artifact if self.accuracy is None else replace(artifact, accuracy=self.accuracy)
 
 
 def members(path: Path, work: Path, sweep: Sweep, export: Export) -> tuple[Member, ...]:
-    """Make what is missing and name every candidate of a suite.
+    """Write missing files and return every candidate of a suite.
 
     Args:
-        path: of the suite.
-        work: folder for what is made, and where it is found the next time.
-        sweep: its configuration is used, and its targets and sizes where it names some.
-        export: writes a file of ours.
+        path: Path of the suite.
+        work: Folder for written files. Files from earlier calls are used again.
+        sweep: Configuration, and targets and sizes that override the suite's.
+        export: Writes a file of slide-deploy.
 
     Raises:
-        InputError: if the suite, or something that it names, cannot be used.
+        InputError: The suite, or a file or name in it, cannot be used.
     """
     suite = read_suite(path)
     targets = sweep.targets or tuple(suite.targets)
@@ -217,7 +223,7 @@ def members(path: Path, work: Path, sweep: Sweep, export: Export) -> tuple[Membe
     names = [member.candidate.name for member in found]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"{path}: two candidates are called {name}: give them other names.")
+            raise InputError(f"{path}: two candidates are named {name}: rename one of them.")
     return tuple(found)
 
 
@@ -233,7 +239,9 @@ def _candidates(
 ) -> Iterator[Candidate]:
     file = _file(entry, target, size, path.parent, work, export)
     if file.suffix.lower() not in timed_target_named(target).suffixes:
-        raise InputError(f"{path}: {entry.name} is {file.name}, which {target} does not run.")
+        raise InputError(
+            f"{path}: {target} does not run {file.name} of {entry.name}: name other targets for it."
+        )
     batches, streams = _sizes(suite, sweep)
     fixed = (entry.file, entry.attention, entry.model)
     sized = len(suite.image_sizes) > 1 and all(each is None for each in fixed)
@@ -268,7 +276,9 @@ def _file(
         return _once(folder, lambda: _baseline_file(entry, size, folder), ".onnx")
     format = format_run_on(target)
     if format is None:
-        raise InputError(f"{target} runs no file that is exported: give {entry.name} a file.")
+        raise InputError(
+            f"slide-deploy exports no format that {target} runs: give {entry.name} a file."
+        )
     own = _own(entry, base)
     wanted = WantedFile(
         checkpoint,
@@ -283,7 +293,7 @@ def _file(
         "format": format.name,
         "size": wanted.image_size,
         "export": wanted.options,
-        # Another table may choose another lowering, where the suite names none.
+        # A changed table may choose another lowering, unless the suite names one.
         "tuning": tables_digest() if wanted.options.get("lowering", "auto") == "auto" else None,
         **({} if own is None else own.facts()),
     }
@@ -318,7 +328,7 @@ def _baseline_file(entry: SuiteEntry, size: str, folder: Path) -> Path:
 
 
 def _folder(work: Path, entry: SuiteEntry, checkpoint: Path | None, facts: dict[str, Any]) -> Path:
-    """A folder of its own for everything that changes the file."""
+    """Return the folder of a file, named by a hash of everything that the file depends on."""
     key = {
         "version": __version__,
         "code": code_digest(),
@@ -333,7 +343,7 @@ def _folder(work: Path, entry: SuiteEntry, checkpoint: Path | None, facts: dict[
 
 
 def _once(folder: Path, make: Callable[[], Path], suffix: str) -> Path:
-    """The file that the folder holds, made if it is not there."""
+    """Return the file in the folder. Make it if it is missing."""
     present = sorted(folder.glob(f"*{suffix}"))
     if present:
         return present[0]

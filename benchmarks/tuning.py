@@ -1,12 +1,12 @@
-"""Finds the fastest lowering of one attention on one target, sparingly.
+"""Finds the fastest lowering of one attention on one target with few measurements.
 
-1. Every form in the least number of strips, in a short race.
-2. The two best forms in every other number of strips; in a short race again, if they are many.
-3. The best four and the present choice, in a long race.
+1. A short race of every form with the smallest number of strips.
+2. The two best forms with every other number of strips, in another short race if there are many.
+3. A long race of the best four and the present choice.
 
-The present choice takes part in each race, and ratios are taken to it. It is given up only for a
-candidate whose whole 95 % interval lies below 1 (``slide_deploy.tuning.table.best``), widened by
-the machine's own noise where that was calibrated.
+The present choice takes part in each race and is the denominator of all ratios. Another candidate
+replaces it only if its whole 95 % interval lies below 1 (``slide_deploy.tuning.table.best``). The
+interval is widened by the machine's noise if that was calibrated.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.calibration import remembered
+from benchmarks.calibration import stored_noise
 from benchmarks.measuring.race import OnStep, RacePlan, race
 from benchmarks.record import Candidate, Configuration, Measurement, Run
 from benchmarks.statistics import LEAST_ROUNDS, paired_ratio, widened
@@ -25,22 +25,22 @@ from slide_deploy.tuning.table import Trial, best
 
 FORMS_KEPT, FINALISTS = 2, 4
 
-# Writes and proves the file of a lowering. Raises `InputError` where it cannot be written or is
-# wrong.
+# Writes and verifies the file of a lowering. Raises `InputError` if it cannot be written or its
+# outputs are wrong.
 Make = Callable[[Lowering], Path]
 
 
 @dataclass(frozen=True)
 class Contest:
-    """What is to be decided.
+    """The candidates to decide between.
 
     Attributes:
-        target: a name of `slide_deploy.backends.registry`.
-        configuration: how candidates run.
-        present: the choice so far.
-        forms: that may win.
-        strips: that may win, ascending.
-        kept: how many forms are raced in every number of strips.
+        target: A name in `slide_deploy.backends.registry`.
+        configuration: Settings that candidates run with.
+        present: The present choice.
+        forms: Forms that may win.
+        strips: Numbers of strips that may win, ascending.
+        kept: Number of forms to race with every number of strips.
     """
 
     target: str
@@ -53,14 +53,14 @@ class Contest:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to race.
+    """Durations of the races.
 
     Attributes:
-        seconds: of sampling for each candidate of the long race.
-        rounds: of the long race.
-        short_seconds: of sampling for each candidate of a short race, in as few rounds as give an
-            interval.
-        warm_up: most seconds until a latency must have settled.
+        seconds: Sampling time of each candidate in the long race.
+        rounds: Rounds of the long race.
+        short_seconds: Sampling time of each candidate in a short race. A short race has the
+            fewest rounds that give an interval.
+        warm_up: Maximum seconds of warm-up.
     """
 
     seconds: float = 1.0
@@ -69,7 +69,7 @@ class Effort:
     warm_up: float = 0.3
 
     def plan(self, candidates: tuple[Candidate, ...], final: bool) -> RacePlan:
-        """Of a race."""
+        """Return the plan of a race, long if it is the final one."""
         return RacePlan(
             candidates,
             seconds=self.seconds if final else self.short_seconds,
@@ -80,14 +80,14 @@ class Effort:
 
 @dataclass(frozen=True)
 class Decision:
-    """The outcome.
+    """Outcome of a contest.
 
     Attributes:
-        winner: the lowering to take.
-        baseline: what ratios are taken to: the present choice, unless it cannot run.
-        trials: all that were timed.
-        dropped: the others, and why.
-        runtime: library and version.
+        winner: The chosen lowering.
+        baseline: Denominator of the ratios: the present choice, unless it cannot run.
+        trials: All lowerings that were timed.
+        dropped: The other lowerings, with the reason.
+        runtime: Library and version.
     """
 
     winner: str
@@ -103,20 +103,20 @@ def decide(
     """Race the candidates of a contest.
 
     Args:
-        contest: what is to be decided.
-        make: gives the file of a lowering.
-        effort: how long to race.
-        on_step: told what is about to be done.
+        contest: The candidates.
+        make: Writes the file of a lowering.
+        effort: Durations of the races.
+        on_step: Called with a description before each step.
 
     Raises:
-        InputError: if no candidate runs.
-        KeyboardInterrupt: if the user ends it; nothing is decided then.
+        InputError: No candidate runs.
+        KeyboardInterrupt: The user ended the race. Nothing is decided.
     """
     state = _State(contest, make, effort, on_step)
     while True:
         try:
             return state.decide()
-        except _BaselineFailed:  # it is dropped; everything is measured against another one
+        except _BaselineFailed:  # the baseline was dropped: start again with another one
             continue
 
 
@@ -125,14 +125,14 @@ class _BaselineFailed(Exception):
 
 
 class _State:
-    """What is known so far."""
+    """State of a contest: files, trials and dropped lowerings so far."""
 
     def __init__(self, contest: Contest, make: Make, effort: Effort, on_step: OnStep) -> None:
         self._contest = contest
         self._make = make
         self._effort = effort
         self._step = on_step
-        self._noise = remembered([contest.target])
+        self._noise = stored_noise([contest.target])
         self._paths: dict[Lowering, Path] = {}
         self._dropped: dict[Lowering, str] = {}
         self._trials: dict[Lowering, Trial] = {}
@@ -167,18 +167,18 @@ class _State:
         )
 
     def _in_strips(self) -> list[Lowering]:
-        """The best forms in those numbers of strips that have not been raced."""
+        """Return the best forms with the numbers of strips that were not raced yet."""
         forms = list(dict.fromkeys(each.form for each in self._ranking()))
         forms = forms[: self._contest.kept]
         wanted = [Lowering(form, strips) for form in forms for strips in self._contest.strips]
         return [each for each in wanted if each not in self._trials]
 
     def _ranking(self) -> list[Lowering]:
-        """All that were timed, the fastest first."""
+        """Return all timed lowerings, the fastest first."""
         return sorted(self._trials, key=lambda each: self._trials[each].ratio)
 
     def _made(self, lowerings: Sequence[Lowering]) -> list[Lowering]:
-        """Those that there is a right file of."""
+        """Write missing files and return the lowerings whose file is correct."""
         for each in dict.fromkeys(lowerings):
             if each in self._paths or each in self._dropped:
                 continue
@@ -186,20 +186,20 @@ class _State:
             try:
                 self._paths[each] = self._make(each)
             except InputError as error:
-                interruption.check()  # a library may have made this error of a Ctrl-C
+                interruption.check()  # a library may have turned Ctrl-C into this error
                 self._dropped[each] = str(error)
         return [each for each in dict.fromkeys(lowerings) if each not in self._dropped]
 
     def _race(self, others: Sequence[Lowering], final: bool) -> None:
-        """Race some against the baseline and note their figures; who fails is dropped."""
+        """Race lowerings against the baseline and record trials. Drop those that fail."""
         racing = (self._baseline, *others)
         self._step(f"{'long' if final else 'short'} race of {len(racing)}")
         run = race(self._effort.plan(tuple(map(self._candidate, racing)), final))
         if run.interrupted:
             raise KeyboardInterrupt
-        baseline = self._sound(run, 0)
+        baseline = self._succeeded(run, 0)
         for index, lowering in enumerate(racing):
-            measurement = self._sound(run, index)
+            measurement = self._succeeded(run, index)
             if measurement is None:
                 self._dropped[lowering] = self._reason(lowering, run.measurements[index].error)
                 self._trials.pop(lowering, None)
@@ -216,14 +216,14 @@ class _State:
         path = str(self._paths[lowering])
         return Candidate(str(lowering), path, contest.target, contest.configuration)
 
-    def _sound(self, run: Run, index: int) -> Measurement | None:
+    def _succeeded(self, run: Run, index: int) -> Measurement | None:
         measurement = run.measurements[index]
         return None if measurement.error or not measurement.rounds else measurement
 
     def _reason(self, lowering: Lowering, error: str | None) -> str:
-        # The folder is a temporary one: its name says nothing to whoever reads the table.
+        # The folder is temporary, so its path is of no use in the table.
         path = self._paths[lowering]
-        return (error or "it gave no figures").replace(str(path), path.name)
+        return (error or "it has no samples").replace(str(path), path.name)
 
     def _trial(
         self, lowering: Lowering, measurement: Measurement, baseline: Measurement, final: bool
@@ -233,11 +233,11 @@ class _State:
         if measurement is baseline:
             return Trial(str(lowering), milliseconds, 1.0, 1.0, 1.0, final)
         ratio = paired_ratio(samples, [taken.samples for taken in baseline.rounds])
-        assert ratio is not None  # every plan has rounds enough
+        assert ratio is not None  # every plan has enough rounds
         if self._noise is not None:
             ratio = widened(ratio, self._noise)
-        # A median may lie a rounding error outside of the interval of its own resamples. Who has
-        # won is judged by the figures as they are kept.
+        # A median may lie outside the interval of its resamples by a rounding error. The winner is
+        # chosen by the rounded figures, as they are stored.
         low = min(ratio.interval.low, ratio.value)
         high = max(ratio.interval.high, ratio.value)
         value, low, high = (round(figure, 4) for figure in (ratio.value, low, high))

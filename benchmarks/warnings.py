@@ -1,4 +1,4 @@
-"""Reasons not to take a measurement at face value, in words."""
+"""Warnings about measurements whose figures may mislead."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from scipy import stats
 from benchmarks.record import Measurement, Round
 from benchmarks.statistics import LEAST_ROUNDS, percentile
 
-# What a reader would want to know of: a change of more than this.
+# Changes of the latency above this share are reported.
 WORTH_TELLING = 0.05
-# A drop of speed that lasts, in one step, is what throttling looks like.
+# Throttling shows as one lasting step by this factor or more.
 THROTTLED = 1.10
 # Splitting one normal distribution in two explains 2/π = 64 % of its variance, a uniform one 75 %.
 TWO_MODES_EXPLAIN, SMALLER_MODE, APART = 0.85, 0.05, 1.10
@@ -20,12 +20,12 @@ SPIKE = 2.0
 
 @dataclass(frozen=True)
 class _Step:
-    """The split of a time line into before and after that explains most.
+    """The split of a time line in two that explains most of the variance.
 
     Attributes:
-        ratio: median after over median before.
-        at: seconds after its begin.
-        left: variance that it leaves, of the logarithms.
+        ratio: Median after the split divided by the median before.
+        at: Seconds from the first round to the split.
+        left: Remaining variance of the logarithms.
     """
 
     ratio: float
@@ -34,13 +34,13 @@ class _Step:
 
 
 def warnings_of(measurement: Measurement) -> tuple[str, ...]:
-    """Sentences; none if there is nothing to warning."""
+    """Return one sentence for each warning."""
     drift = _time_line(measurement.rounds, "over the run")
     found = [
         _warm_up(measurement),
         drift,
         _time_line(measurement.sustained, "without rests"),
-        # A drift spreads the samples and widens the interval by itself.
+        # A drift alone spreads the samples and widens the interval.
         None if drift else _few(measurement),
         None if drift else _shape(measurement.rounds),
     ]
@@ -51,9 +51,7 @@ def _warm_up(measurement: Measurement) -> str | None:
     warm = measurement.warm_up
     if warm is None or warm.stable:
         return None
-    return (
-        f"the latency had not settled after {warm.calls} calls in {warm.seconds:.1f} s of warm-up"
-    )
+    return f"the latency was not steady after {warm.calls} calls in {warm.seconds:.1f} s of warm-up"
 
 
 def _few(measurement: Measurement) -> str | None:
@@ -63,12 +61,12 @@ def _few(measurement: Measurement) -> str | None:
     if median is None:
         return f"{len(measurement.rounds)} rounds are too few for an interval"
     if not median.half_width <= WORTH_TELLING:
-        return f"the median is known to ±{median.half_width:.0%} only: give it more --seconds"
+        return f"the median is known only to ±{median.half_width:.0%}: measure longer (--seconds)"
     return None
 
 
 def _time_line(rounds: Sequence[Round], when: str) -> str | None:
-    """Whether the latency changed while it was measured: in one step, or little by little."""
+    """Warn if the latency changed during the measurement, in one step or gradually."""
     if len(rounds) < LEAST_ROUNDS:
         return None
     times = np.array([round.start for round in rounds])
@@ -76,7 +74,7 @@ def _time_line(rounds: Sequence[Round], when: str) -> str | None:
     slope, offset, low, high = stats.theilslopes(logs, times)
     left_by_line = float(np.var(logs - slope * times - offset))
     step = _step(times, logs)
-    # A step that throttles leaves less than half of what a straight line leaves.
+    # It counts as throttling if the step leaves less than half the variance of a straight line.
     if step and step.ratio >= THROTTLED and step.left < left_by_line / 2:
         return (
             f"it became {step.ratio:.2f} times slower after {step.at:.0f} s {when}, and stayed so: "
@@ -94,7 +92,7 @@ def _time_line(rounds: Sequence[Round], when: str) -> str | None:
 
 
 def _step(times: np.ndarray, logs: np.ndarray) -> _Step | None:
-    """The best split that leaves three rounds at least on either side."""
+    """Return the best split with at least three rounds on either side."""
     splits = range(3, len(logs) - 2)
     if not splits:
         return None
@@ -108,7 +106,7 @@ def _step(times: np.ndarray, logs: np.ndarray) -> _Step | None:
 
 
 def _shape(rounds: Sequence[Round]) -> str | None:
-    """Whether the samples are of two kinds, or some take far longer than the rest."""
+    """Warn if the samples form two groups, or if some take far longer than the rest."""
     samples = np.sort([sample for round in rounds for sample in round.samples])
     if len(samples) < 20:
         return None
@@ -116,8 +114,8 @@ def _shape(rounds: Sequence[Round]) -> str | None:
     if split is not None:
         low, high = np.median(samples[:split]), np.median(samples[split:])
         return (
-            f"calls are of two kinds: {split / len(samples):.0%} take about {low / 1e6:.3g} ms, "
-            f"the others {high / 1e6:.3g} ms; the median stands for one of them"
+            f"calls form two groups: {split / len(samples):.0%} take about {low / 1e6:.3g} ms, "
+            f"the others {high / 1e6:.3g} ms; the median describes only one group"
         )
     spikes = int(np.count_nonzero(samples > SPIKE * np.median(samples)))
     if spikes >= 3 and spikes / len(samples) >= 0.001:
@@ -126,10 +124,10 @@ def _shape(rounds: Sequence[Round]) -> str | None:
 
 
 def _two_modes(logs: np.ndarray) -> int | None:
-    """Where sorted values fall into two groups, by Otsu's criterion; None if they are one.
+    """Return the index that splits sorted values into two groups, or None if they form one.
 
-    Otsu, "A threshold selection method from gray-level histograms", IEEE Trans. SMC 9, 1979: the
-    split that explains most of the variance.
+    Otsu's criterion: the split that explains most of the variance ("A threshold selection method
+    from gray-level histograms", IEEE Trans. SMC 9, 1979).
     """
     count = len(logs)
     sizes = np.arange(1, count)

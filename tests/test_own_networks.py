@@ -19,7 +19,7 @@ NET = """
 import torch
 from torch import nn
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
-from tests.foreign.classes import Theirs
+from tests.foreign.classes import ForeignAttention
 from tests.foreign.written_otherwise import OneBranch
 
 print("imported")
@@ -31,7 +31,7 @@ class Classifier(nn.Module):
         self.stem = nn.Conv2d(3, dim, 4, 4)
         self.norm = nn.BatchNorm2d(dim)
         config = SlideAttentionConfig(dim, 2, 3)
-        self.attn = Theirs(dim, 2) if foreign else SlideAttention(config)
+        self.attn = ForeignAttention(dim, 2) if foreign else SlideAttention(config)
         self.head = nn.Linear(dim, 5)
 
     def maps(self, image):
@@ -119,7 +119,8 @@ def test_who_forgets_the_weights_sees_it(run: Run) -> None:
     named = ("--model", "own_cli_net:Classifier", *IMAGE)
     code, out, err = run("export", *named, "--to", "onnx")
     assert code == 0, err
-    assert "note: weights are as own_cli_net:Classifier made them, random" in " ".join(out.split())
+    note = "note: the weights are those that own_cli_net:Classifier creates, random"
+    assert note in " ".join(out.split())
     # Random weights are the same again.
     assert run("verify", "exported/classifier.onnx", *named, "--locate")[0] == 0
 
@@ -221,4 +222,4 @@ def test_fold_names_the_layer_that_stays_and_why(run: Run, folder: Path) -> None
     code, said, _ = run("fold", "--model", "own_cli_net:Alone", *IMAGE, "-o", "a.safetensors")
     assert code == 0
     said = " ".join(said.split())
-    assert "attn (OneBranch) stays as it is: it has one branch only (dep_conv)" in said
+    assert "attn (OneBranch) stays as it is: it has only one branch (dep_conv)" in said

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.devices.results import Sent, read_all
-from benchmarks.generated_page import GeneratedPage
-from benchmarks.grid import Grid
+from benchmarks.generated_page import GeneratedPage, Grid
 from benchmarks.report.summary import machine_title
 from benchmarks.report.table import without_noise
 from slide_deploy.errors import SlideDeployError

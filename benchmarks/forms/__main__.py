@@ -7,8 +7,7 @@ from pathlib import Path
 
 from benchmarks import result
 from benchmarks.forms.standing import MOST, Standing, standings
-from benchmarks.generated_page import GeneratedPage
-from benchmarks.grid import Grid
+from benchmarks.generated_page import GeneratedPage, Grid
 from slide_deploy.errors import SlideDeployError
 
 COMMAND = "make bench-forms"

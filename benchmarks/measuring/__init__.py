@@ -1,1 +1,1 @@
-"""Drives candidates, each in a process of its own, and records what they say."""
+"""Runs each candidate in a process of its own and records the measurements."""

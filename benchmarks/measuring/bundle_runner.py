@@ -1,6 +1,6 @@
-"""Carries out the plan of a bundle on the device: what `run.py` there starts.
+"""Runs the plan of a bundle on the device. `run.py` in the bundle starts it.
 
-Python's own library, numpy and the runtimes are all that it needs.
+It needs only the standard library, numpy and the runtimes.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 
-from benchmarks.measuring.plan_file import from_json
+from benchmarks.measuring.plan_file import read_plan
 from benchmarks.measuring.race import RacePlan, race
 from benchmarks.record import Candidate, Measurement, Run
 from slide_deploy.errors import SlideDeployError
@@ -28,18 +28,18 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
     """Measure and write ``result-HOST.json`` into the folder.
 
     Args:
-        folder: where the bundle was unpacked.
-        arguments: of the command line; those of this process if None.
+        folder: Folder of the unpacked bundle.
+        arguments: Command-line arguments; those of this process if None.
 
     Returns:
         The exit code: 1 if a candidate failed, 2 if nothing could be measured, 130 if interrupted.
     """
     chosen = _parser().parse_args(arguments)
-    # Paths of the plan are relative: so the result names no folders of this device's owner.
+    # Paths of the plan are relative, so that the result contains no folder names of this device.
     os.chdir(folder)
     try:
         plan = adapted(
-            from_json((folder / PLAN).read_text(encoding="utf-8")),
+            read_plan(folder / PLAN),
             usable_threads(),
             chosen.threads,
             chosen.seconds,
@@ -50,22 +50,22 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
         print(summary(run))
         write(run, path)
     except (SlideDeployError, OSError) as error:
-        print(f"There is no result: {error}")
+        print(f"No result was written: {error}")
         return 2
-    print(f"Written: {path.name}. Bring it back and look at it: slide-deploy report {path.name}")
+    print(f"Written: {path.name}. Copy it back and read it: slide-deploy report {path.name}")
     if run.interrupted:
         return INTERRUPTED
     return 1 if any(measured.error for measured in run.measurements) else 0
 
 
 def adapted(plan: RacePlan, usable: int, threads: int | None, seconds: float | None) -> RacePlan:
-    """The plan as this device can carry it out.
+    """Adapt a plan to this device.
 
     Args:
-        plan: made on another machine.
-        usable: threads that can compute at a time here; more would wait for each other.
-        threads: of one inference, if they were asked for here.
-        seconds: of measuring each candidate, if they were asked for here.
+        plan: Plan from another machine.
+        usable: Number of threads that can run at the same time on this device.
+        threads: Threads of one inference, if the user set them.
+        seconds: Measuring time of each candidate, if the user set it.
     """
 
     def here(planned: int) -> int:
@@ -87,17 +87,17 @@ def adapted(plan: RacePlan, usable: int, threads: int | None, seconds: float | N
 
 
 def write(run: Run, path: Path) -> None:
-    """Write a run as a whole or not at all; `slide-deploy report` validates it when it reads it."""
+    """Write a run atomically. `slide-deploy report` validates it."""
     write_text(path, json.dumps(asdict(run), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def host_name() -> str:
-    """This device's name as part of a file name."""
+    """Return the host name of this device as a part of a file name."""
     return re.sub(r"[^A-Za-z0-9.-]+", "-", platform.node()).strip("-.") or "device"
 
 
 def summary(run: Run) -> str:
-    """One line a candidate; intervals and warnings are for the report."""
+    """Return one line for each candidate. The report adds intervals and warnings."""
     width = max(len(measured.candidate.name) for measured in run.measurements)
     return "\n".join(
         f"{measured.candidate.name:<{width}}  {_outcome(measured)}" for measured in run.measurements
@@ -116,7 +116,7 @@ def _outcome(measured: Measurement) -> str:
 
 
 class _Steps:
-    """Prints each step as it starts; plainly, since output may go to a serial line or a log."""
+    """Prints each step as it starts, in plain text for serial lines and logs."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -134,12 +134,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threads",
         type=_positive(int),
-        help="for one inference; default: as planned, but no more than there are cores",
+        help="threads of one inference; default: those of the plan, limited to the cores",
     )
     parser.add_argument(
         "--seconds",
         type=_positive(float),
-        help="of measuring each file; default: as planned",
+        help="measuring time of each file; default: that of the plan",
     )
     return parser
 

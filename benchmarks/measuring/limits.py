@@ -1,23 +1,24 @@
-"""What the processor can do at most: matrix products for arithmetic, reading for memory.
+"""Measures peak rates of the processor: matmuls for arithmetic, transfers for memory.
 
-Both limits of the roofline model (S. Williams, A. Waterman, D. Patterson: "Roofline: an insightful
-visual performance model for multicore architectures", CACM 52(4), 2009), measured rather than taken
-from a data sheet, so that quota, heat, neighbours and virtual machines count:
+These are the two limits of the roofline model (S. Williams, A. Waterman, D. Patterson: "Roofline:
+an insightful visual performance model for multicore architectures", CACM 52(4), 2009). They are
+measured, not taken from a data sheet, so that they include quotas, heat, neighbours and virtual
+machines:
 
-    macs / s     a float32 product of two n x n matrices is n^3 multiply-accumulates
+    macs / s     a float32 matmul of two n x n matrices is n^3 multiply-accumulates
     bytes / s    a copy of b bytes reads b and writes b: 2 b, as STREAM counts (J. McCalpin,
                  "Memory bandwidth and machine balance in current high performance computers",
                  1995); a search for the largest number only reads
 
-Of each the best of several counts: of every library in `products`, in several sizes, and of copy
-and search. A limit that a runtime's kernel exceeds is none. Which ones are the best is found out
-once, before the rounds.
+Each limit is the best of several candidates: every library in `matmuls` with several sizes, and
+copy or search. The best one is chosen once, before the rounds. A limit below the rate of a
+runtime's kernel would be of no use.
 
-Each thread has work of its own, and the rates of all, as they run at the same time, are summed. One
-product split by OpenBLAS would measure its barriers too: with two threads on two cores that other
-processes used as well, it fell to a twentieth of what one thread reaches.
+Each thread works on data of its own. The threads run at the same time, and their rates are summed.
+A single matmul split by OpenBLAS would include the time of its barriers: with two threads on two
+busy cores, it fell to a twentieth of the rate of one thread.
 
-Arithmetic of lower precision has other, higher limits, of which these say nothing.
+These limits are for float32. Arithmetic of lower precision has higher limits.
 """
 
 import os
@@ -37,35 +38,35 @@ from benchmarks.measuring.matmuls import MAKERS, Work
 from slide_deploy.machine import hardware
 
 Rates = tuple[float, float]
-"""Multiply-accumulates a second, bytes a second."""
+"""Multiply-accumulates per second, bytes per second."""
 
-# One thread inside each product. Read by OpenBLAS, OpenMP, MKL and Accelerate when they are loaded.
+# One thread in each matmul. OpenBLAS, OpenMP, MKL and Accelerate read these when they are loaded.
 ENVIRONMENT = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 
-# Seconds of a round, for each of the two: together 80 ms, short against the minutes in which a
-# shared machine drifts. Seconds of one repetition: long against clocks and the interpreter.
+# Seconds of each of the two measurements of a round: 80 ms together, while a shared machine drifts
+# within minutes. Seconds of one repetition: long compared with clocks and the interpreter.
 _ROUND, _REPETITION, _LEAST_REPETITIONS = 0.04, 0.008, 3
 
-# Sides of the matrices that are tried: below, a product does not reach the peak; above, it leaves
-# the caches. A slow processor is spared those that it cannot repeat within a round.
+# Sides of the matrices. Smaller matmuls do not reach the peak, larger ones leave the caches. A slow
+# processor skips those that it cannot repeat within a round.
 _SIDES = (256, 384, 512, 1024)
 
-# Bytes of both arrays of the copy together: STREAM asks for four times the last-level cache. At
-# most a share of the free memory: the rest is for the candidates.
+# Bytes of both arrays of the copy together. STREAM requires four times the last-level cache. At
+# most 1/8 of the free memory, as the candidates need the rest.
 _LEAST_COPY, _CACHES, _SHARE_OF_MEMORY = 256 << 20, 4, 8
 _SMALLEST_WINDOW = 1 << 20
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a round measures.
+    """Chosen measurements of a round.
 
     Attributes:
-        product: the fastest one, in words.
-        cache: bytes of the largest cache; None where the system does not tell.
-        measure: one round of about 80 ms.
+        product: Library and size of the fastest matmul.
+        cache: Bytes of the largest cache; None if the system does not report it.
+        measure: Measures one round, in about 80 ms.
     """
 
     product: str
@@ -74,18 +75,18 @@ class Prepared:
 
 
 def prepare(threads: int) -> Prepared:
-    """Get ready to measure, in a process of its own that has not imported numpy yet.
+    """Choose the fastest matmul and transfer, in a process that has not imported numpy yet.
 
-    Takes some seconds: libraries are loaded, memory is claimed, and sizes are tried.
+    This takes some seconds: it loads libraries, allocates memory and tries sizes.
 
     Args:
-        threads: that take part in both.
+        threads: Number of threads for both measurements.
 
     Raises:
         RuntimeError: numpy was imported without `ENVIRONMENT`.
     """
     if "numpy" in sys.modules and any(os.environ.get(key) != "1" for key in ENVIRONMENT):
-        raise RuntimeError("numpy was imported before its products were bound to one thread")
+        raise RuntimeError("numpy was imported before its matmuls were limited to one thread")
     os.environ.update(ENVIRONMENT)
     import numpy
 
@@ -96,7 +97,7 @@ def prepare(threads: int) -> Prepared:
 
 
 def copy_size() -> int:
-    """Bytes of both arrays of the copy: beyond the caches, within the memory that is free."""
+    """Return the bytes of both arrays of the copy: larger than the caches, within free memory."""
     found = hardware()
     if found.available_memory is None:
         return _LEAST_COPY
@@ -108,7 +109,7 @@ class Crew:
     """Threads that work at the same time.
 
     Args:
-        threads: how many.
+        threads: Number of threads.
     """
 
     def __init__(self, threads: int) -> None:
@@ -116,19 +117,19 @@ class Crew:
         self._pool = ThreadPoolExecutor(threads)
 
     def frequency(self, works: Sequence[Work]) -> float:
-        """Repetitions a second, all threads together, each by its median.
+        """Return repetitions per second, summed over threads.
 
-        The median, because that is what is taken of the candidates' times too.
+        The rate of a thread comes from its median time, as the figures of candidates do.
 
         Args:
-            works: one a thread.
+            works: One piece of work for each thread.
         """
         barrier = Barrier(len(works))
         return sum(self._pool.map(lambda work: _frequency(work, barrier), works))
 
 
 def _frequency(work: Work, barrier: Barrier) -> float:
-    """Repetitions a second in one thread, which starts when all do."""
+    """Return repetitions per second of one thread. All threads start together."""
     barrier.wait()
     start = time.perf_counter()
     seconds: list[float] = []
@@ -140,20 +141,21 @@ def _frequency(work: Work, barrier: Barrier) -> float:
 
 
 def fastest_matmul(crew: Crew) -> tuple[str, Callable[[], float]]:
-    """The fastest of the products that are at hand.
+    """Choose the fastest matmul of the installed libraries.
 
     Args:
-        crew: the threads that multiply, each two matrices of its own.
+        crew: Threads. Each multiplies two matrices of its own.
 
     Returns:
-        The product in words, and a round of it, which gives multiply-accumulates a second.
+        Library and size, and a function that measures one round in multiply-accumulates per
+        second.
 
     Raises:
-        RuntimeError: no library multiplies.
+        RuntimeError: No library works.
     """
     found: list[tuple[float, str, Callable[[], float]]] = []
     for name, maker in MAKERS.items():
-        # A library that is missing, or does not run on this processor, is no limit of it.
+        # Skip a library that is missing or does not run on this processor.
         with suppress(Exception):
             for side in _SIDES:
                 works = [maker(side) for _ in range(crew.threads)]
@@ -163,7 +165,7 @@ def fastest_matmul(crew: Crew) -> tuple[str, Callable[[], float]]:
                 if side**3 * crew.threads / rate > _ROUND / _LEAST_REPETITIONS:
                     break
     if not found:
-        raise RuntimeError("no library multiplies matrices here")
+        raise RuntimeError("no installed library can multiply matrices")
     _, product, measure = max(found, key=lambda each: each[0])
     return product, measure
 
@@ -173,8 +175,8 @@ def _rate(crew: Crew, works: Sequence[Work], each: int) -> float:
 
 
 def _fastest_transfer(numpy: ModuleType, crew: Crew, size: int) -> Callable[[], float]:
-    """Copy or search, whichever moves more; a round of it gives bytes read and written a second."""
-    # Filled, not just claimed: untouched pages are all one page of zeros.
+    """Choose copy or search, whichever moves more bytes per second, and return its round."""
+    # Fill the arrays, as the system maps untouched pages to one page of zeros.
     source, target = (numpy.full(size // 8, fill, dtype=numpy.float32) for fill in (1, 2))
     share = len(source) // crew.threads
     shares = [slice(share * number, share * (number + 1)) for number in range(crew.threads)]
@@ -186,7 +188,7 @@ def _fastest_transfer(numpy: ModuleType, crew: Crew, size: int) -> Callable[[], 
         return [_search(source[part], window) for part in shares]
 
     def fitted(works: Callable[[int], list[Work]], moved: int) -> Callable[[], float]:
-        """A round of works; ``moved`` is bytes for each number of a window."""
+        """Return a round with a fitting window; ``moved`` is the bytes per number of a window."""
         window = min(_SMALLEST_WINDOW // 4, share)
         fitting = int(window * crew.frequency(works(window)) / crew.threads * _REPETITION)
         window = max(window, min(fitting, share))
@@ -197,12 +199,12 @@ def _fastest_transfer(numpy: ModuleType, crew: Crew, size: int) -> Callable[[], 
 
 
 def _copy(numpy: ModuleType, source: Any, target: Any, window: int) -> Work:
-    """Copies one window after the other, so that none is in a cache when it comes again."""
+    """Return work that copies one window after the other, so that caches do not hold the next."""
     start = 0
 
     def copy() -> None:
         nonlocal start
-        # numpy lets go of the interpreter's lock, so that the threads do run at a time.
+        # numpy releases the interpreter's lock, so that the threads run at the same time.
         numpy.copyto(target[start : start + window], source[start : start + window])
         start = _next(start, window, len(source))
 
@@ -210,7 +212,7 @@ def _copy(numpy: ModuleType, source: Any, target: Any, window: int) -> Work:
 
 
 def _search(source: Any, window: int) -> Work:
-    """Looks for the largest number of one window after the other."""
+    """Return work that finds the largest number of one window after the other."""
     start = 0
 
     def search() -> None:

@@ -1,28 +1,28 @@
-"""Matrix products of the libraries that are at hand: which one is fastest, the processor decides.
+"""Matmuls of the installed libraries.
 
-No library is the fastest everywhere. 10^9 float32 multiply-accumulates a second of products of two
-512 x 512 matrices, one thread, EPYC with AVX-512:
+Which library is fastest depends on the processor. 10^9 float32 multiply-accumulates per second for
+two 512 x 512 matrices, one thread, EPYC with AVX-512:
 
-    numpy 2.4, OpenBLAS 0.3.31    118, or 62 where OPENBLAS_CORETYPE=Haswell is set
-    torch 2.13, MKL                53, which takes a slow path on processors of other makers
+    numpy 2.4, OpenBLAS 0.3.31    118, or 62 with OPENBLAS_CORETYPE=Haswell
+    torch 2.13, MKL                53, as MKL takes a slow path on processors of other makers
     torch 2.13, oneDNN            119
     ONNX Runtime 1.32             122
     OpenVINO 2026.4               122
 
-So all of them are tried. A runtime gets its right matrix as a constant, as it gets weights. Each
-product keeps to the thread that calls it.
+So `limits` tries all of them. Runtimes get the right matrix as a constant, like weights. Each
+matmul runs in the thread that calls it.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 Work = Callable[[], None]
-# Gets the side of the matrices; called once for each thread.
+# Takes the side of the matrices. Called once for each thread.
 Maker = Callable[[int], Work]
 
 
 def with_numpy(side: int) -> Work:
-    """By the BLAS library that numpy is linked with."""
+    """Multiply with the BLAS library that numpy is linked to."""
     import numpy
 
     left, right = _matrices(side)
@@ -35,7 +35,7 @@ def with_numpy(side: int) -> Work:
 
 
 def with_torch(side: int) -> Work:
-    """By oneDNN where torch has it, which is what its convolutions use."""
+    """Multiply with oneDNN, which torch uses for convolutions, or without it if it is missing."""
     import torch
 
     torch.set_num_threads(1)
@@ -61,7 +61,7 @@ def with_torch(side: int) -> Work:
 
 
 def with_onnxruntime(side: int) -> Work:
-    """By the kernels of its processor provider."""
+    """Multiply with the CPU provider of ONNX Runtime."""
     import onnxruntime
 
     left, right = _matrices(side)
@@ -78,7 +78,7 @@ def with_onnxruntime(side: int) -> Work:
 
 
 def with_openvino(side: int) -> Work:
-    """By the kernels of its plugin for processors."""
+    """Multiply with the CPU plugin of OpenVINO."""
     import numpy
     import openvino
     from openvino import opset13
@@ -89,7 +89,7 @@ def with_openvino(side: int) -> Work:
     settings = {
         "INFERENCE_NUM_THREADS": 1,
         "INFERENCE_PRECISION_HINT": "f32",
-        "ENABLE_CPU_PINNING": False,  # else the networks of all threads share one core
+        "ENABLE_CPU_PINNING": False,  # with pinning, the models of all threads share one core
     }
     network = openvino.Model([product], [image])
     request = openvino.Core().compile_model(network, "CPU", settings).create_infer_request()
@@ -110,12 +110,12 @@ MAKERS: dict[str, Maker] = {
 
 
 def onnx_matmul(right: Any) -> bytes:
-    """An ONNX model, y = x @ right, written without the library for it, which devices lack.
+    """Encode the ONNX model y = x @ right without the onnx package, which devices lack.
 
-    The numbers are those of the fields in onnx.proto.
+    The numbers are the field numbers in onnx.proto.
 
     Args:
-        right: square float32 matrix, a numpy array.
+        right: Square float32 matrix, a numpy array.
     """
     side, float32 = len(right), 1
     dimension = _field(1, _field(1, side))  # TensorShapeProto.dim, Dimension.dim_value
@@ -136,20 +136,20 @@ def onnx_matmul(right: Any) -> bytes:
 
 
 def _field(number: int, content: int | bytes) -> bytes:
-    """A field of a protocol buffer: a number, or bytes behind their length."""
+    """Encode a protobuf field: a varint, or bytes after their length."""
     if isinstance(content, int):
         return _varint(number << 3) + _varint(content)
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the highest bit says that another one follows."""
+    """Encode a varint: seven bits per byte, lowest first. The top bit means that more follow."""
     head, rest = value & 0x7F, value >> 7
     return bytes([head | 0x80]) + _varint(rest) if rest else bytes([head])
 
 
 def _matrices(side: int) -> tuple[Any, Any]:
-    """Two of them; zeros would let a processor draw less power, and run faster."""
+    """Return two random matrices. With zeros, a processor draws less power and runs faster."""
     import numpy
 
     numbers = numpy.random.default_rng(side)

@@ -1,4 +1,4 @@
-"""Resident memory of this process, from the system."""
+"""Resident memory of this process, as the operating system reports it."""
 
 import sys
 from pathlib import Path
@@ -7,13 +7,13 @@ _STATUS = Path("/proc/self/status")
 
 
 def current() -> int | None:
-    """Bytes now; None where the system does not tell."""
+    """Return the present bytes; None if the system does not report them."""
     return _status("VmRSS")
 
 
 def peak() -> int | None:
-    """Most bytes so far; None where the system does not tell."""
-    # Not getrusage on Linux: there the peak of the process that forked this one is inherited.
+    """Return the peak bytes so far; None if the system does not report them."""
+    # On Linux, getrusage includes the peak of the parent process.
     if sys.platform == "linux":
         return _status("VmHWM")
     try:

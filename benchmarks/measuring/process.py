@@ -1,4 +1,4 @@
-"""The race's handle on the process of one candidate."""
+"""Starts the process of one candidate, sends it commands and ends it."""
 
 import pickle
 import signal
@@ -14,46 +14,46 @@ from benchmarks.measuring.worker import Failure
 from slide_deploy.process.child_python import python_environment
 
 _ROOT = Path(__file__).resolve().parents[2]
-# Read by the libraries that compute with threads when they are loaded, before anybody can ask.
+# Libraries read these when they are loaded, so they must be set when the process starts.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 class WorkerFailed(Exception):
-    """A candidate cannot go on; the text is one sentence."""
+    """A candidate failed. The text is a clause on the reason."""
 
 
 class Process:
     """A worker in a process of its own.
 
     Args:
-        threads: that libraries in it may use.
-        timeout: seconds that one command may take before the process is ended.
-        environment: variables that it has more than this process.
+        threads: Number of threads that its libraries may use.
+        timeout: Maximum seconds of one command, after which the process is ended.
+        environment: Additional environment variables.
     """
 
     def __init__(self, threads: int, timeout: float, environment: Mapping[str, str]) -> None:
         self._timeout = timeout
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
         self._process = subprocess.Popen(
-            # Not -m: what it pickles would belong to __main__, which is another module here.
+            # Not -m: it would pickle classes of __main__, which is another module here.
             [sys.executable, "-c", "from benchmarks.measuring.worker import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._stderr,
             env={
                 **python_environment(_ROOT),
                 **dict.fromkeys(_THREADS, str(threads)),
                 **environment,
             },
-            # Ctrl-C is for the race, which ends its workers itself.
+            # Ctrl-C must reach only the race, which ends its workers itself.
             start_new_session=True,
         )
 
-    def ask(self, command: str, *arguments: Any) -> Any:
-        """Send a command and wait for its answer.
+    def call(self, command: str, *arguments: Any) -> Any:
+        """Send a command and wait for its result.
 
         Raises:
-            WorkerFailed: if the command failed, the process ended or took too long.
+            WorkerFailed: The command failed, took too long, or the process ended.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -68,37 +68,37 @@ class Process:
         try:
             pickle.dump((command, arguments), self._process.stdin)
             self._process.stdin.flush()
-            answer = pickle.load(self._process.stdout)
+            result = pickle.load(self._process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             if late.is_set():
-                reason = f"it did not answer within {self._timeout:g} s and was ended"
+                reason = f"it did not respond within {self._timeout:g} s and was ended"
             else:
-                reason = self._last_words()
+                reason = self._exit_reason()
             raise WorkerFailed(reason) from error
         finally:
             timer.cancel()
-        if isinstance(answer, Failure):
-            raise WorkerFailed(answer.reason)
-        return answer
+        if isinstance(result, Failure):
+            raise WorkerFailed(result.reason)
+        return result
 
     def stop(self) -> None:
         """End the process."""
         self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._said):
+        for stream in (self._process.stdin, self._process.stdout, self._stderr):
             if stream is not None:
                 try:
                     stream.close()
-                except OSError:  # what was not yet written to a process that is gone
+                except OSError:  # closing flushes data for a process that has ended
                     continue
 
-    def _last_words(self) -> str:
+    def _exit_reason(self) -> str:
         code = self._process.wait()
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").strip().splitlines()
-        said = f"; it last said: {lines[-1].strip()[:200]}" if lines else ""
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        printed = f"; its last output: {lines[-1].strip()[:200]}" if lines else ""
         if code >= 0:
-            return f"its process ended with exit code {code}{said}"
+            return f"its process ended with exit code {code}{printed}"
         name = signal.Signals(-code).name
         hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-        return f"its process was ended by {name}{hint}{said}"
+        return f"its process was ended by {name}{hint}{printed}"

@@ -1,7 +1,7 @@
-"""Runs candidates against each other: one process each, in turns, in random order.
+"""Races candidates: one process each, taking turns in random order.
 
-Medians of one file drift by tens of per cent between minutes on a shared machine; ratios taken
-round by round do not. So each round gives every candidate a slice of time, in an order of its own.
+On a shared machine, the median of one file drifts by tens of per cent within minutes, but ratios
+within a round do not. So each round gives every candidate a slice of time, in a new order.
 """
 
 import random
@@ -16,28 +16,28 @@ from benchmarks.record import RECORD_VERSION, Artifact, Candidate, Limits, Measu
 from slide_deploy import __version__, machine
 from slide_deploy.process import interruption
 
-# A session's threads spin for a while after its last call and slow down whoever is timed next.
+# Seconds between slices. Threads of a session spin after its last call and slow down the next one.
 REST = 0.15
-# Slices of one long go without rests; a slice is what drift is judged by.
+# Seconds of each slice of a long run without rests. Drift is measured from slice to slice.
 SUSTAINED_SLICE = 0.5
 PROFILED_CALLS = 20
 
 
 @dataclass(frozen=True)
 class RacePlan:
-    """What to measure and for how long.
+    """What to measure, and for how long.
 
     Attributes:
-        candidates: with unique names; ratios are taken to the first.
-        artifacts: what is known of their files, by candidate's name.
-        seconds: of sampling for each candidate, over all rounds.
-        rounds: how many.
-        warm_up: most seconds until a latency must have settled.
-        sustained: seconds of one long go for each candidate afterwards; 0 for none.
-        profile: whether to time operators afterwards.
-        limits: threads with which to measure the processor's limits; None to leave that out.
-        timeout: seconds after which a process that does not answer is given up.
-        seed: of the order in each round.
+        candidates: Candidates with unique names. The first is the denominator of ratios.
+        artifacts: Descriptions of their files, by name of the candidate.
+        seconds: Sampling time of each candidate, over all rounds.
+        rounds: Number of rounds.
+        warm_up: Maximum seconds of warm-up.
+        sustained: Seconds of one long run without rests for each candidate; 0 for none.
+        profile: Whether to time operators at the end.
+        limits: Threads for the processor's peak rates; None not to measure them.
+        timeout: Seconds after which a process that does not respond is ended.
+        seed: Seed of the order in each round.
     """
 
     candidates: tuple[Candidate, ...]
@@ -53,19 +53,20 @@ class RacePlan:
 
     @property
     def steps(self) -> int:
-        """How often `race` says that it goes on, if nothing fails."""
+        """Number of calls of ``on_step`` if no candidate fails."""
         after = (self.sustained > 0) + self.profile
         return len(self.candidates) * (1 + after) + self.rounds
 
 
-# Called with what is about to be done.
+# Called with a description before each step.
 OnStep = Callable[[str], None]
 
 
 def race(plan: RacePlan, on_step: OnStep = lambda _: None) -> Run:
-    """Measure all candidates; one that fails is recorded with the reason, the others go on.
+    """Measure all candidates.
 
-    Ctrl-C ends it early with what was measured until then.
+    If one fails, the reason is recorded, and the others continue. Ctrl-C ends the race early. The
+    run then contains the measurements so far.
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with _Race(plan, on_step) as state:
@@ -77,7 +78,7 @@ def race(plan: RacePlan, on_step: OnStep = lambda _: None) -> Run:
             state.profile()
         except KeyboardInterrupt:
             interrupted = True
-        with interruption.held():  # one more Ctrl-C must not cost what was measured
+        with interruption.held():  # a second Ctrl-C must not lose the measurements
             return Run(
                 version=RECORD_VERSION,
                 tool=__version__,
@@ -91,7 +92,7 @@ def race(plan: RacePlan, on_step: OnStep = lambda _: None) -> Run:
 
 
 class _Race:
-    """What is known so far, and the processes that are alive."""
+    """State of a race: measurements so far and live processes."""
 
     def __init__(self, plan: RacePlan, on_step: OnStep) -> None:
         self._plan = plan
@@ -116,45 +117,46 @@ class _Race:
             self._exits.close()
 
     def start(self) -> None:
-        """Load every candidate, prove it and warm it up, one after the other."""
+        """Load, verify and warm up every candidate, one after the other."""
         for candidate in self._plan.candidates:
-            self._step(f"{candidate.name}: load, prove and warm up")
+            self._step(f"{candidate.name}: load, verify and warm up")
             with self._failing(candidate.name):
                 configuration = candidate.configuration
                 worker = self._new_worker(configuration.threads, configuration.environment)
                 self._workers[candidate.name] = worker
-                loaded = worker.ask("load", candidate)
+                loaded = worker.call("load", candidate)
                 self._note(
                     candidate.name, runtime=loaded.runtime, inputs=loaded.inputs, cold=loaded.cold
                 )
                 self._prove(candidate, worker)
-                warmed = worker.ask("warm_up", self._plan.warm_up)
+                warmed = worker.call("warm_up", self._plan.warm_up)
                 self._note(candidate.name, warm_up=warmed.warm_up, repetitions=warmed.repetitions)
         if self._plan.limits is not None:
-            # Its products run side by side, each in a thread of its own: one inside each of them.
+            # Its matmuls run at the same time in threads of its own, so libraries get one thread.
             worker = self._new_worker(1)
             try:
-                self._limits_of = worker.ask("prepare_limits", self._plan.limits)
-            except WorkerFailed:  # the candidates matter more; the report lacks one column
+                self._limits_of = worker.call("prepare_limits", self._plan.limits)
+            except WorkerFailed:  # the report then lacks one column
                 return
             self._limits_worker = worker
 
     def _prove(self, candidate: Candidate, worker: Process) -> None:
-        """Hold a candidate against its reference outputs; one that is wrong fails.
+        """Compare a candidate with its reference outputs. It fails if they differ.
 
-        It may be unproven at the sizes that are measured, but must then be right at its own.
+        If there are no reference outputs for the measured sizes, it must be correct at the sizes
+        that have some.
         """
         artifact = self._plan.artifacts.get(candidate.name)
-        proved = worker.ask("prove", artifact.sha256 if artifact else None)
+        proved = worker.call("prove", artifact.sha256 if artifact else None)
         if proved.left:
-            # In a process of its own, whose memory is not the candidate's.
+            # In another process, so that the candidate's memory figures stay clean.
             other = self._new_worker(candidate.configuration.threads)
-            other.ask("prove_open", candidate)
+            other.call("prove_open", candidate)
             other.stop()
         self._note(candidate.name, proof=proved.proof)
 
     def run_rounds(self) -> None:
-        """Give every candidate its slice of each round, in an order of the round's own."""
+        """Measure one slice of every candidate per round, in a random order."""
         slice_seconds = self._plan.seconds / self._plan.rounds
         for index in range(self._plan.rounds):
             self._step(f"round {index + 1} of {self._plan.rounds}")
@@ -167,7 +169,7 @@ class _Race:
             self._measure_limits()
 
     def sustain(self) -> None:
-        """Let each candidate run alone and without rests: does it keep its speed?"""
+        """Run each candidate alone and without rests, to show whether it keeps its speed."""
         if not self._plan.sustained:
             return
         for name in list(self._workers):
@@ -178,36 +180,36 @@ class _Race:
                     self._add("sustained", name, SUSTAINED_SLICE)
 
     def profile(self) -> None:
-        """Time operators last, since a profiler disturbs what it watches."""
+        """Time operators. This comes last, because a profiler disturbs the measurement."""
         if not self._plan.profile:
             return
         for name, worker in list(self._workers.items()):
             self._step(f"{name}: profile")
             with self._failing(name):
-                self._note(name, operators=worker.ask("profile", PROFILED_CALLS))
+                self._note(name, operators=worker.call("profile", PROFILED_CALLS))
 
     def limits(self) -> Limits | None:
-        """Of the processor; None if they were not measured."""
+        """Return the processor's peak rates; None if they were not measured."""
         if not self._limits or self._plan.limits is None:
             return None
         macs, moved = zip(*self._limits, strict=True)
         return Limits(self._plan.limits, macs, moved, *self._limits_of)
 
     def _add(self, kind: str, name: str, seconds: float) -> None:
-        """One more round, and what memory it took."""
+        """Measure and record one more round, and the memory."""
         worker = self._workers[name]
         start = time.monotonic() - self._begin
-        sampled = worker.ask("round", seconds)
+        sampled = worker.call("round", seconds)
         now = Round(start, sampled.seconds, sampled.samples)
         rounds = (*getattr(self.measurements[name], kind), now)
-        self._note(name, memory=worker.ask("memory"), **{kind: rounds})
+        self._note(name, memory=worker.call("memory"), **{kind: rounds})
 
     def _measure_limits(self) -> None:
         if self._limits_worker is None:
             return
         time.sleep(REST)
         try:
-            self._limits.append(self._limits_worker.ask("measure_limits"))
+            self._limits.append(self._limits_worker.call("measure_limits"))
         except WorkerFailed:
             self._limits_worker = None
 
@@ -215,14 +217,14 @@ class _Race:
         self.measurements[name] = replace(self.measurements[name], **known)  # type: ignore[arg-type]
 
     def _new_worker(self, threads: int, environment: Mapping[str, str] | None = None) -> Process:
-        with interruption.held():  # an interrupt between these lines would leak the process
+        with interruption.held():  # an interruption between these lines would leak the process
             worker = Process(threads, self._plan.timeout, environment or {})
             self._exits.callback(worker.stop)
         return worker
 
     @contextmanager
     def _failing(self, name: str) -> Iterator[None]:
-        """A candidate that fails leaves the race; what it had measured stays."""
+        """Record a failure and remove the candidate from the race. Its measurements stay."""
         try:
             yield
         except WorkerFailed as failure:

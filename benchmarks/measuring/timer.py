@@ -1,7 +1,6 @@
-"""Times calls: warms up until the latency has settled, then samples for a while.
+"""Times calls: warms up until the latency is steady, then takes samples.
 
-Nothing here knows what is called. The clock is a parameter, so that scripted latencies can be
-measured exactly.
+The call and the clock are parameters, so that tests can measure scripted latencies exactly.
 """
 
 import gc
@@ -16,23 +15,23 @@ from benchmarks.record import WarmUp
 Call = Callable[[], None]
 Clock = Callable[[], int]
 
-# Latency has settled when the medians of so many blocks in a row lie so close together.
+# The latency is steady if the medians of 4 consecutive blocks lie within a factor of 1.05.
 SETTLED_BLOCKS, SETTLED_SPREAD = 4, 1.05
 BLOCK_CALLS, BLOCK_NANOSECONDS = 3, 50_000_000
-# Reading the clock twice costs about 0.1 us: a sample of 20 us or more hides it below 1 %.
+# Two clock readings take about 0.1 us, which is below 1 % of a sample of 20 us.
 SHORTEST_SAMPLE = 20_000
-# After a rest the caches are cold and the threads asleep: these calls are not recorded.
+# Calls that are not recorded, as caches are cold and threads asleep after a rest.
 SETTLE_CALLS, SETTLE_NANOSECONDS = 2, 20_000_000
 LEAST_SAMPLES = 3
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """Samples of one go.
+    """Samples of consecutive calls.
 
     Attributes:
-        seconds: from the first call's start to the last one's end, over all streams.
-        samples: nanoseconds a call, in the order in which they ended.
+        seconds: From the start of the first call to the end of the last one, over all streams.
+        samples: Nanoseconds per call, in the order in which calls ended.
     """
 
     seconds: float
@@ -40,10 +39,10 @@ class Sampled:
 
 
 def warm_up(call: Call, clock: Clock, limit: float) -> tuple[WarmUp, int]:
-    """Call until the latency has settled, for at most ``limit`` seconds but at least one block.
+    """Call until the latency is steady, for at most ``limit`` seconds but at least one block.
 
     Returns:
-        What it took, and the latency of a call in nanoseconds.
+        The number and duration of the calls, and the latency of a call in nanoseconds.
     """
     start = clock()
     blocks: list[float] = []
@@ -71,7 +70,7 @@ def _block(call: Call, clock: Clock) -> list[int]:
 
 
 def repetitions(latency: int) -> int:
-    """Calls that one sample must hold to be long enough for the clock; latency in nanoseconds."""
+    """Return the calls per sample that make it long enough for the clock; latency in ns."""
     return max(1, -(-SHORTEST_SAMPLE // max(latency, 1)))
 
 
@@ -79,10 +78,10 @@ def sample(calls: Sequence[Call], clock: Clock, seconds: float, repetitions: int
     """Call for some seconds, each stream in a thread of its own, and time every call.
 
     Args:
-        calls: one for each stream.
-        clock: nanoseconds.
-        seconds: after which no further call begins; each stream makes a few calls in any case.
-        repetitions: calls in each sample.
+        calls: One call for each stream.
+        clock: Clock in nanoseconds.
+        seconds: Time after which no further call begins. Each stream makes at least three samples.
+        repetitions: Calls per sample.
     """
     with _no_garbage_collection():
         if len(calls) == 1:
@@ -100,7 +99,7 @@ def sample(calls: Sequence[Call], clock: Clock, seconds: float, repetitions: int
 def _stream(
     call: Call, clock: Clock, seconds: float, repetitions: int
 ) -> tuple[int, list[tuple[int, int]]]:
-    """When the first recorded call began; end and nanoseconds a call of each sample."""
+    """Return the start of the first recorded call, and (end, nanoseconds per call) by sample."""
     start, settled = clock(), 0
     while settled < SETTLE_CALLS and clock() - start < SETTLE_NANOSECONDS:
         call()
@@ -108,7 +107,7 @@ def _stream(
     first = now = clock()
     deadline = first + int(seconds * 1e9)
     samples: list[tuple[int, int]] = []
-    if repetitions == 1:  # apart, since the inner loop would cost as much as the clock
+    if repetitions == 1:  # separate, as the inner loop would cost as much as the clock
         while now < deadline or len(samples) < LEAST_SAMPLES:
             before = clock()
             call()
@@ -126,7 +125,7 @@ def _stream(
 
 
 def with_extra_work(call: Call, clock: Clock, share: float) -> Call:
-    """The call, and then busy waiting for that share of its time: a known slowdown."""
+    """Return a slower call, which then waits busily for a share of the call's time."""
     if share == 0:
         return call
 

@@ -1,7 +1,7 @@
-"""The process of one candidate: answers the race's commands until its input ends.
+"""The process of one candidate. It runs commands of the race until its input ends.
 
-Commands and answers are pickled, over standard input and what was standard output; a runtime that
-prints does so on standard error.
+Commands and results are pickled. They use standard input and the original standard output. What a
+runtime prints goes to standard error.
 """
 
 import math
@@ -29,10 +29,10 @@ from slide_deploy.verification.reference_outputs.reference_file import read_refe
 
 @dataclass(frozen=True)
 class Failure:
-    """The answer to a command that could not be carried out.
+    """Result of a command that failed.
 
     Attributes:
-        reason: one sentence.
+        reason: A clause on the reason.
     """
 
     reason: str
@@ -40,12 +40,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Started:
-    """The answer to `Worker.load`.
+    """Result of `Worker.load`.
 
     Attributes:
-        runtime: as `Measurement.runtime`.
-        inputs: as they are fed.
-        cold: seconds of each stage.
+        runtime: As `Measurement.runtime`.
+        inputs: Inputs as the runtime receives them.
+        cold: Seconds of each stage.
     """
 
     runtime: dict[str, str]
@@ -55,12 +55,12 @@ class Started:
 
 @dataclass(frozen=True)
 class Proved:
-    """The answer to `Worker.prove`.
+    """Result of `Worker.prove`.
 
     Attributes:
-        proof: the worst figures of all streams; None where there are no reference outputs, or none
-            for the sizes that are measured.
-        left: whether there are cases of other sizes than those that are measured.
+        proof: Largest errors of all streams; None if there are no reference outputs for the
+            measured sizes.
+        left: Whether there are cases of other sizes than the measured ones.
     """
 
     proof: Proof | None = None
@@ -69,12 +69,12 @@ class Proved:
 
 @dataclass(frozen=True)
 class Warmed:
-    """The answer to `Worker.warm_up`.
+    """Result of `Worker.warm_up`.
 
     Attributes:
-        warm_up: what it took.
-        latency: nanoseconds of a call.
-        repetitions: calls in each sample from now on.
+        warm_up: Number and duration of the calls.
+        latency: Nanoseconds per call.
+        repetitions: Calls per sample from now on.
     """
 
     warm_up: WarmUp
@@ -83,7 +83,7 @@ class Warmed:
 
 
 class Worker:
-    """One candidate in this process; each public method is a command."""
+    """One candidate in this process. Each public method is a command."""
 
     def __init__(self) -> None:
         self._candidate: Candidate
@@ -96,7 +96,7 @@ class Worker:
         self._limits: limits.Prepared
 
     def load(self, candidate: Candidate) -> Started:
-        """Read and compile the file, and run it once."""
+        """Read, compile and run the file once."""
         pinned = candidate.configuration.pinned
         if pinned:
             _pin(pinned)
@@ -125,29 +125,30 @@ class Worker:
             self._calls[0]()
         session = self._session
         runtime = {"library": session.runtime, "version": session.version, **session.facts}
-        return Started(runtime, tuple(map(_fed, session.inputs)), ColdStart(stages))
+        return Started(runtime, tuple(map(_tensor, session.inputs)), ColdStart(stages))
 
     def _bound_stream(self) -> Stream:
-        """A stream with random inputs of its own."""
+        """Return a new stream with random inputs of its own."""
         stream = self._session.new_stream()
         stream.bind(random_arrays(self._session.inputs))
         return stream
 
     def prove(self, sha256: str | None) -> Proved:
-        """Hold the very calls that will be timed against the file's reference outputs.
+        """Compare the streams that will be timed with the file's reference outputs.
 
         Args:
-            sha256: of the file; None where it is not known.
+            sha256: SHA-256 of the file; None if unknown.
 
         Raises:
-            SlideDeployError: if a stream answers wrong, or the file is another one.
+            SlideDeployError: Outputs of a stream are wrong, or the reference outputs are of
+                another file.
         """
         reference = read_reference(Path(self._candidate.path))
         if reference is None:
             return Proved()
         if sha256 not in (None, reference.model_sha256):
             raise SlideDeployError(
-                "wrong: the file is not the one that was proved when it was exported: export it "
+                "wrong: the file differs from the one that was verified at its export: export it "
                 "again."
             )
         session, configuration = self._session, self._candidate.configuration
@@ -164,10 +165,11 @@ class Worker:
         return Proved(_proof(verdicts, reference.precision) if verdicts else None, left)
 
     def prove_open(self, candidate: Candidate) -> None:
-        """Hold a file against every case at the case's sizes, whatever sizes are measured.
+        """Compare a file with every case of its reference outputs, at the sizes of the cases.
 
         Raises:
-            SlideDeployError: if it answers wrong, takes none of the cases, or cannot be opened.
+            SlideDeployError: Outputs are wrong, it accepts none of the cases, or it cannot be
+                opened.
         """
         reference = read_reference(Path(candidate.path))
         assert reference is not None
@@ -185,11 +187,13 @@ class Worker:
             )
         ]
         if not verdicts:
-            raise SlideDeployError("wrong: the file takes other inputs than when it was exported.")
+            raise SlideDeployError(
+                "wrong: the file accepts other inputs than at its export: export it again."
+            )
         _refuse_wrong(verdicts)
 
     def warm_up(self, limit: float) -> Warmed:
-        """Call until the latency has settled, for at most ``limit`` seconds."""
+        """Call until the latency is steady, for at most ``limit`` seconds."""
         warm, latency = timer.warm_up(self._calls[0], self._session.clock, limit)
         self._repetitions = timer.repetitions(latency)
         return Warmed(warm, latency, self._repetitions)
@@ -199,44 +203,44 @@ class Worker:
         return timer.sample(self._calls, self._session.clock, seconds, self._repetitions)
 
     def memory(self) -> Memory:
-        """Of this process until now; nothing is known where another one runs the file."""
+        """Return the memory of this process so far, or None if another process runs the file."""
         if self._session.is_apart:
             return Memory(None, None, None)
         return Memory(self._imported, self._after_load, memory.peak())
 
     def profile(self, calls: int) -> tuple[OperatorTime, ...]:
-        """Time of each operator; empty where the runtime does not tell."""
+        """Return the time of each operator; empty if the runtime has no profiler."""
         profile = target_named(self._candidate.target).profile
         if profile is None:
             return ()
         return tuple(profile(Path(self._candidate.path), self._candidate.configuration, calls))
 
     def prepare_limits(self, threads: int) -> tuple[str, int | None]:
-        """Get ready to measure the processor instead of a file: the product, bytes of the cache."""
+        """Prepare measuring the processor. Return the matmul and the bytes of the cache."""
         self._limits = limits.prepare(threads)
         return self._limits.product, self._limits.cache
 
     def measure_limits(self) -> tuple[float, float]:
-        """Multiply-accumulates and bytes a second."""
+        """Measure multiply-accumulates and bytes per second."""
         return self._limits.measure()
 
 
 def _at_own_sizes(candidate: Candidate, reference: Reference) -> Iterator[Session]:
-    """The file with its sizes left open; once for the sizes of each case where a target fixes them.
+    """Open the file with open sizes or, if the target fixes sizes, once for those of each case.
 
     Raises:
-        Exception: the runtime's own, where it opens the file in no way.
+        Exception: Any exception of the runtime, if it cannot open the file either way.
     """
     target, path = timed_target_named(candidate.target), Path(candidate.path)
     configuration = replace(candidate.configuration, batch=None, shapes={})
     try:
         opened = target.open(path, configuration, untimed)
-    except Exception as refusal:  # every runtime has errors of its own
+    except Exception as refusal:  # runtimes raise their own exceptions
         is_opened = False
         for shapes in _sizes_of(reference):
             try:
                 fixed = target.open(path, replace(configuration, shapes=shapes), untimed)
-            except Exception:  # a file of a fixed batch takes the cases of that one
+            except Exception:  # a file with a fixed batch accepts only cases of that batch
                 continue
             is_opened = True
             yield fixed
@@ -247,7 +251,7 @@ def _at_own_sizes(candidate: Candidate, reference: Reference) -> Iterator[Sessio
 
 
 def _sizes_of(reference: Reference) -> list[dict[str, tuple[int, ...]]]:
-    """The sizes at which cases are run, each once."""
+    """Return the distinct input shapes of the cases."""
     found: list[dict[str, tuple[int, ...]]] = []
     for case in reference.cases:
         shapes = {
@@ -259,8 +263,8 @@ def _sizes_of(reference: Reference) -> list[dict[str, tuple[int, ...]]]:
     return found
 
 
-def _fed(port: Port) -> Tensor:
-    """An input as `random_arrays` draws it."""
+def _tensor(port: Port) -> Tensor:
+    """Describe an input as `random_arrays` draws it."""
     return Tensor(port.name, port.dtype, drawn_shape(port))
 
 
@@ -281,16 +285,16 @@ def _proof(verdicts: Sequence[Verification], precision: str) -> Proof:
 
 
 def _pin(processors: tuple[int, ...]) -> None:
-    # mypy sees one platform only; the other ones lack the function.
+    # mypy checks one platform; others lack the function.
     setter: Callable[[int, tuple[int, ...]], None] | None = getattr(os, "sched_setaffinity", None)
     if setter is None:
-        raise SlideDeployError("This system cannot pin a process: leave --pin out.")
+        raise SlideDeployError("This system cannot pin a process: remove --pin.")
     try:
         setter(0, processors)
     except (OSError, ValueError) as error:
         raise SlideDeployError(
             f"The process cannot be pinned to {', '.join(map(str, processors))} ({error}): "
-            f"give processors that exist to --pin."
+            f"give existing processors to --pin."
         ) from error
 
 
@@ -303,25 +307,25 @@ def _sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def serve(commands: BinaryIO, answers: BinaryIO) -> None:
-    """Carry out commands, (name, arguments), until there are no more."""
+def serve(commands: BinaryIO, results: BinaryIO) -> None:
+    """Run commands, (name, arguments), until the input ends."""
     worker = Worker()
     while True:
         try:
             name, arguments = pickle.load(commands)
         except EOFError:
             return
-        answer: Any
+        result: Any
         try:
-            answer = getattr(worker, name)(*arguments)
-        except Exception as error:  # a runtime raises what it likes; the race goes on without it
-            answer = Failure(_sentence(error))
-        pickle.dump(answer, answers)
-        answers.flush()
+            result = getattr(worker, name)(*arguments)
+        except Exception as error:  # runtimes raise their own exceptions; the race continues
+            result = Failure(_sentence(error))
+        pickle.dump(result, results)
+        results.flush()
 
 
 def main() -> None:
-    """Keep standard output for answers and give everyone else standard error."""
-    answers = os.fdopen(os.dup(1), "wb")
+    """Reserve standard output for results. Redirect other output to standard error."""
+    results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    serve(sys.stdin.buffer, answers)
+    serve(sys.stdin.buffer, results)

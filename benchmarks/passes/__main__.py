@@ -12,8 +12,7 @@ from pathlib import Path
 
 from benchmarks import result
 from benchmarks.artifact import describe_artifact
-from benchmarks.generated_page import GeneratedPage
-from benchmarks.grid import Grid
+from benchmarks.generated_page import GeneratedPage, Grid
 from benchmarks.measuring.race import RacePlan, race
 from benchmarks.network_files import folders
 from benchmarks.passes import tables

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib import import_module
 
-from benchmarks.grid import Grid
+from benchmarks.generated_page import Grid
 from benchmarks.passes.gains import LEAST, PAYS, Gain, PassStanding
 from benchmarks.statistics import Estimate
 

@@ -2,7 +2,7 @@
 
 import re
 
-from benchmarks.grid import Grid
+from benchmarks.generated_page import Grid
 from benchmarks.performance.rows import ROWS, RUNTIMES
 from slide_deploy.errors import InputError
 

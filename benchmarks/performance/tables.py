@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from benchmarks.grid import Grid
+from benchmarks.generated_page import Grid
 from benchmarks.performance.ratios import Found
 from benchmarks.performance.rows import NAMES
 from benchmarks.record import Run

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.grid import Grid
+from benchmarks.generated_page import Grid
 from benchmarks.precisions.files import WrittenPrecision
 from slide_deploy.evaluation.figures import AccuracyRow
 from slide_deploy.evaluation.statistics import Difference, Share

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.grid import Grid
+from benchmarks.generated_page import Grid
 from benchmarks.quantisation.record import DEFAULT, FLOAT32, QuantisedVariant, WrittenFamily
 from benchmarks.record import Measurement, Run
 from benchmarks.statistics import Estimate, paired_ratio

@@ -1,4 +1,4 @@
-"""What was measured, for people: one view of the runs, shown as a page or as Markdown."""
+"""Reports of runs as an HTML page or as Markdown, both from one summary."""
 
 from benchmarks.report.html import render_html
 from benchmarks.report.markdown import render_markdown

@@ -1,10 +1,10 @@
-"""Who is fastest on each target, by how much and how surely."""
+"""The fastest candidate on each target, with its lead and the interval of that lead."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.report.sentence import Name, Sentence
 from benchmarks.report.summary import CandidateRow, Group, RunView, typical
+from benchmarks.report.text import Name, Sentence
 from benchmarks.report.units import ratio_text, time_text
 from benchmarks.statistics import Estimate, paired_ratio
 
@@ -14,9 +14,9 @@ class Headline:
     """The outcome of one group.
 
     Attributes:
-        group: target, batch and streams.
-        sentence: the outcome.
-        clear: whether there is one fastest candidate.
+        group: Target, batch and streams.
+        sentence: The outcome.
+        clear: Whether there is one fastest candidate.
     """
 
     group: Group
@@ -25,7 +25,7 @@ class Headline:
 
 
 def headlines(view: RunView) -> Iterator[Headline]:
-    """One a group, in the order of the candidates."""
+    """Yield one headline for each group, in the order of the candidates."""
     for group in view.groups:
         yield _headline(group, view)
 
@@ -34,10 +34,10 @@ def _headline(group: Group, view: RunView) -> Headline:
     whole = [row for row in group.rows if row.samples and not row.measurement.error]
     ranked = sorted(whole, key=lambda row: typical(row) or 0)
     if not ranked:
-        return Headline(group, ("Nothing was measured.",), False)
+        return Headline(group, ("No candidate was measured.",), False)
     best = ranked[0]
     if len(ranked) == 1:
-        alone: Sentence = (Name(best.name), f" takes {_call(best)}; nothing else ran here.")
+        alone: Sentence = (Name(best.name), f" takes {_call(best)}; no other candidate ran here.")
         return Headline(group, (*alone, *_against_baseline(best, None, view)), False)
     second = ranked[1]
     ratio = paired_ratio(second.measurement.samples_per_image, best.measurement.samples_per_image)
@@ -51,19 +51,19 @@ def _outcome(
     if ratio is None:
         return (
             Name(best.name),
-            f" has the lowest median, {_call(best)}, but too little was measured to tell it from ",
+            f" has the lowest median, {_call(best)}, but samples are too few to compare it with ",
             Name(second.name),
             ".",
         ), False
     figures = f"{ratio_text(ratio.value)} times as long (95% interval {_interval(ratio)})"
-    # Written so that NaN counts as unclear.
+    # With NaN, this comparison counts as unclear.
     if not (ratio.interval.low > 1 and ratio.value > noise):
         known = f"; equal files differ by up to {noise - 1:.0%} here" if noise > 1 else ""
         return (
             Name(best.name),
             " and ",
             Name(second.name),
-            f" cannot be told apart: the second takes {figures}{known}.",
+            f" are equally fast within the error: the second takes {figures}{known}.",
         ), False
     return (
         Name(best.name),
@@ -74,12 +74,12 @@ def _outcome(
 
 
 def _against_baseline(best: CandidateRow, second: CandidateRow | None, view: RunView) -> Sentence:
-    """The first candidate is what users start from; say what was won, unless it was just said."""
+    """Compare the best candidate with the first one, unless the headline already does."""
     base = view.baseline
     if base is None or base in (best, second) or not isinstance(best.ratio, Estimate):
         return ()
     gain = _inverse(best.ratio)
-    long = "as long" if base.batch == best.batch else "as long an image"
+    long = "as long" if base.batch == best.batch else "as long per image"
     figures = f"{ratio_text(gain.value)} times {long} ({_interval(gain)})"
     return (" The first candidate, ", Name(base.name), f", takes {figures}.")
 
@@ -94,4 +94,4 @@ def _interval(ratio: Estimate) -> str:
 
 
 def _call(row: CandidateRow) -> str:
-    return f"{time_text(typical(row) or 0.0)} a call"
+    return f"{time_text(typical(row) or 0.0)} per call"

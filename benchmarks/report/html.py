@@ -1,7 +1,7 @@
-"""The report as one page that needs no network: styles, data and the plotting library are inside.
+"""The report as one HTML page that works offline: it contains styles, data and plotly.
 
-The page forbids itself every connection and every script but the two that it brings, by their
-hashes: even if a stranger's text were to escape its place, it could not run.
+Its content security policy forbids every connection, and every script except its own two, which it
+lists by hash. Untrusted text could not run as a script even if escaping failed.
 """
 
 import base64
@@ -17,14 +17,13 @@ from benchmarks.report import notes, palette
 from benchmarks.report.figures import figures
 from benchmarks.report.headline import headlines
 from benchmarks.report.machines import machines
-from benchmarks.report.sentence import Name
 from benchmarks.report.summary import BenchmarkReport, Missing, RunView, summarise
 from benchmarks.report.table import absences, columns, settings
-from benchmarks.report.text import clean
+from benchmarks.report.text import Name, clean
 
 
 def render_html(runs: Sequence[Run]) -> str:
-    """The report of one or many runs as a whole HTML document."""
+    """Return the report of one or more runs as an HTML document."""
     import jinja2
     from plotly.offline import get_plotlyjs
 
@@ -55,7 +54,7 @@ def render_html(runs: Sequence[Run]) -> str:
 
 
 def _breakable(text: str) -> Any:
-    """A name that may go on in the next line behind its separators; the pieces are escaped."""
+    """Escape a name and allow line breaks after its separators."""
     from markupsafe import Markup
 
     return Markup("<wbr>").join(re.split(r"(?<=[_/:])(?=.)", clean(text)))
@@ -69,7 +68,7 @@ def _title(report: BenchmarkReport) -> str:
 
 
 def _view(view: RunView) -> dict[str, Any]:
-    """What the template needs of one run."""
+    """Return the template's variables for one run."""
     return {
         "view": view,
         "headlines": tuple(headlines(view)),
@@ -85,9 +84,9 @@ def _asset(name: str) -> str:
 
 
 def _script(code: str) -> str:
-    """A script as a browser reads it out of a page, which is what it hashes."""
+    """Return a script as a browser parses it from a page, which is the text that it hashes."""
     code = code.replace("\r\n", "\n").replace("\r", "\n")
-    # Inside of a string or a pattern, which are the only places for it, this means the same.
+    # These occur only in strings and patterns, where the escaped form means the same.
     return code.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
@@ -97,6 +96,6 @@ def _hash(script: str) -> str:
 
 
 def _json(content: Any) -> str:
-    """Strict JSON that no HTML parser can mistake for an end of its script element."""
+    """Return strict JSON without characters that could end its script element."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -1,4 +1,4 @@
-"""The same files on several machines, side by side: a row a file, a column a machine and target."""
+"""The same files on several machines: one row per file, one column per machine and target."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -8,13 +8,13 @@ from benchmarks.report.summary import BenchmarkReport, CandidateRow, Missing, ty
 from benchmarks.report.table import ABSENT, Cell
 from benchmarks.report.units import Unit, millisecond_unit
 
-# What a figure is asked of: a file's name, and the column.
+# A column: index of the machine's section, and target.
 _Place = tuple[int, str]
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A column: a machine, told apart from others of its name, and a target."""
+    """Heading of a column: a machine, numbered if names are equal, and a target."""
 
     machine: str
     target: str
@@ -22,12 +22,12 @@ class Heading:
 
 @dataclass(frozen=True)
 class Machines:
-    """The table; all figures are milliseconds.
+    """The table. All figures are milliseconds.
 
     Attributes:
-        headings: of the columns.
-        rows: names, and a cell a column.
-        differing: names that stand for more than one file on a target.
+        headings: Heading of each column.
+        rows: Name of each file, and one cell per column.
+        differing: Names that belong to different files on one target.
     """
 
     headings: tuple[Heading, ...]
@@ -36,9 +36,9 @@ class Machines:
 
 
 def machines(report: BenchmarkReport) -> Machines | None:
-    """Medians of all machines; None where there is one only.
+    """Return the medians of all machines; None with fewer than two machines.
 
-    Where a machine has several runs of a candidate, the last one that was given counts.
+    If a machine has several runs of a candidate, the last one counts.
     """
     if len(report.sections) < 2:
         return None
@@ -48,7 +48,7 @@ def machines(report: BenchmarkReport) -> Machines | None:
         places[place] = None
         found.setdefault(_file_name(row), {})[place] = row
     titles = _titles(report)
-    # By machine, though a later run of an earlier machine may have brought another target.
+    # Sort by machine, as a later run of an earlier machine may add another target.
     columns = sorted(places, key=lambda place: place[0])
     units = {place: _unit(held.get(place) for held in found.values()) for place in columns}
     return Machines(
@@ -69,7 +69,7 @@ def _rows(report: BenchmarkReport) -> Iterator[tuple[_Place, CandidateRow]]:
 
 
 def _file_name(row: CandidateRow) -> str:
-    """The candidate's name without its target, which has a column of its own."""
+    """Return the candidate's name without its target, which the column names."""
     return row.name.replace(f" on {row.measurement.candidate.target}", "", 1)
 
 
@@ -84,13 +84,13 @@ def _titles(report: BenchmarkReport) -> list[str]:
 
 
 def _unit(rows: Iterable[CandidateRow | None]) -> Unit:
-    """Decimals are a column's own: machines may be a hundred times apart."""
+    """Choose the decimals of one column, as machines may differ by a factor of a hundred."""
     return millisecond_unit(median for row in rows if row and (median := typical(row)))
 
 
 def _cell(row: CandidateRow | None, unit: Unit) -> Cell:
     if row is None:
-        return Cell(ABSENT, reason="it was not measured there")
+        return Cell(ABSENT, reason="it was not measured on this machine")
     if row.measurement.error:
         return Cell("failed", reason="it failed")
     if isinstance(row.median, Missing):
@@ -101,7 +101,7 @@ def _cell(row: CandidateRow | None, unit: Unit) -> Cell:
 
 
 def _differs(held: dict[_Place, CandidateRow]) -> bool:
-    """Whether two machines ran different files of this name on one target."""
+    """Return whether machines ran different files of this name on one target."""
     contents: dict[str, set[str]] = {}
     for (_, target), row in held.items():
         if row.measurement.artifact is not None:

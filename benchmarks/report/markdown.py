@@ -1,7 +1,6 @@
 """The report as Markdown tables for a pull request.
 
-Every text of a stranger stands in a code span, where hosts resolve neither links, mentions nor
-HTML.
+Untrusted text is always in a code span, where hosts resolve no links, mentions or HTML.
 """
 
 import re
@@ -11,15 +10,14 @@ from benchmarks.record import Run
 from benchmarks.report import notes
 from benchmarks.report.headline import headlines
 from benchmarks.report.machines import Machines, machines
-from benchmarks.report.sentence import Name, Sentence
 from benchmarks.report.summary import CandidateRow, RunView, Section, summarise
 from benchmarks.report.table import Cell, absences, columns, settings
-from benchmarks.report.text import clean
+from benchmarks.report.text import Name, Sentence, clean
 from benchmarks.report.units import percent_text, time_unit
 
 
 def render_markdown(runs: Sequence[Run]) -> str:
-    """The report of one or many runs, ending with a newline."""
+    """Return the report of one or more runs, ending with a newline."""
     report = summarise(runs)
     blocks = ["# Benchmark"]
     together = machines(report)
@@ -57,10 +55,10 @@ def _run(view: RunView) -> Iterator[str]:
         f"**{_code(headline.group.label)}**: {_sentence(headline.sentence)}"
         for headline in headlines(view)
     ]
-    yield _list(outcomes) if outcomes else "No candidate was named."
+    yield _list(outcomes) if outcomes else "The run has no candidates."
     if view.rows:
         yield _candidates(view)
-    yield from _titled("Figures that are missing", [_prose(line) for line in absences(view)])
+    yield from _titled("Missing figures", [_prose(line) for line in absences(view)])
     yield from _titled(
         "Warnings", [_sentence(warning) for warning in notes.warning_sentences(view)]
     )
@@ -68,7 +66,7 @@ def _run(view: RunView) -> Iterator[str]:
     yield from _titled("Failed", failures)
     for row in view.rows:
         if row.operators:
-            title = f"Operators of {row.number}, the costliest first"
+            title = f"Operators of {row.number}, the slowest first"
             yield _folded(title, _operators(row))
     yield " ".join(filter(None, (_sentence(notes.about(view)), notes.noise(view))))
 
@@ -106,7 +104,7 @@ def _operators(row: CandidateRow) -> str:
 
 
 def markdown_table(headers: Sequence[tuple[str, bool]], lines: Iterable[Sequence[str]]) -> str:
-    """A table; headers come with whether their column holds figures."""
+    """Return a table. Each header comes with whether its column holds figures."""
     rule = ["---:" if figures else "---" for _, figures in headers]
     rows = [[header for header, _ in headers], rule, *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -133,22 +131,23 @@ def _sentence(sentence: Sentence) -> str:
 
 
 def _prose(text: str) -> str:
-    """Words of ours, in case they hold what Markdown would read as more."""
+    """Escape Markdown characters in trusted text."""
     line = re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", " ".join(text.split()))
-    # Pieces of one sentence keep the spaces between them.
+    # Keep the spaces between pieces of one sentence.
     return f"{' ' * text[:1].isspace()}{line}{' ' * text[-1:].isspace()}"
 
 
 def _code(text: str, in_table: bool = False) -> str:
-    """A code span that holds exactly this text.
+    """Return a code span with exactly this text.
 
-    Its fence is longer than every run of backticks inside. A table is cut at pipes before code
-    spans are seen, and takes the backslash away again; elsewhere the backslash would stay.
+    Its fence is longer than every run of backticks inside. In a table, pipes need a backslash,
+    because Markdown splits cells before it parses code spans. It then removes the backslash, which
+    would remain elsewhere.
     """
     text = clean(text) or " "
     if in_table:
         text = text.replace("|", "\\|")
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
-    # One space on either side belongs to the fence, and parts it from a backtick of the text.
+    # A space on either side belongs to the fence and separates it from a backtick in the text.
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}"

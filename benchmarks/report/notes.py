@@ -1,24 +1,24 @@
-"""What stands beside the figures: when and how it was measured, warnings, failures, settings."""
+"""Notes beside the figures: time and settings of the measurement, warnings, failures."""
 
 from collections.abc import Iterator
 from datetime import datetime
 
 from benchmarks.record import Measurement
 from benchmarks.report.machines import Machines
-from benchmarks.report.sentence import Name, Sentence
 from benchmarks.report.series import OperatorBars
 from benchmarks.report.summary import CandidateRow, RunView
 from benchmarks.report.table import without_noise
+from benchmarks.report.text import Name, Sentence
 from benchmarks.report.units import byte_unit, time_text
 from slide_deploy.terminal.printable import counted
 
 
 def about(view: RunView) -> Sentence:
-    """One line on the run as a whole."""
+    """Return one line on the run as a whole."""
     run = view.run
     calls = sum(len(row.samples) for row in view.rows)
     return (
-        f"Started {_time(run.started)}, {run.seconds:g} s a candidate, {calls:,} samples; "
+        f"Started {_time(run.started)}, {run.seconds:g} s per candidate, {calls:,} samples; "
         f"slide-deploy ",
         Name(run.tool),
         ".",
@@ -34,39 +34,39 @@ def _time(started: str) -> str:
 
 
 def on_machines(table: Machines) -> Iterator[Sentence]:
-    """What must be known to read the table of several machines."""
+    """Yield notes on how to read the table of several machines."""
     yield ("Medians in milliseconds, with 95% intervals.",)
     for name in table.differing:
-        yield (Name(name), ": not the same file everywhere.")
+        yield (Name(name), ": the machines ran different files of this name.")
 
 
 def warning_sentences(view: RunView) -> Iterator[Sentence]:
-    """Every warning, of the run first."""
+    """Yield every warning, those about the whole run first."""
     if view.run.interrupted:
-        yield ("The run was interrupted: some candidates have fewer samples than asked for.",)
+        yield ("The run was interrupted: some candidates have fewer samples than requested.",)
     for row in view.rows:
         for warning in row.warnings:
             yield (Name(row.name), f": {warning}")
 
 
 def failures(view: RunView) -> Iterator[tuple[CandidateRow, str]]:
-    """Candidates that ended early, each with its error."""
+    """Yield the failed candidates with their errors."""
     for row in view.failed:
         yield row, row.measurement.error or ""
 
 
 def noise(view: RunView) -> str:
-    """What this machine shows between equal candidates; empty if not calibrated."""
+    """Return a sentence on the difference between equal candidates; empty if not calibrated."""
     if view.run.noise is None:
         return ""
     return (
         f"Equal candidates differ by up to {view.run.noise - 1:.1%} on this machine: smaller "
-        f"differences mean nothing."
+        f"differences are noise."
     )
 
 
 def settings(row: CandidateRow) -> Iterator[tuple[str, str]]:
-    """How one candidate was measured, as pairs of a word of ours and a text of the record."""
+    """Yield the settings of one candidate as pairs: our word, and a text from the record."""
     measurement = row.measurement
     candidate, artifact, warm_up = measurement.candidate, measurement.artifact, measurement.warm_up
     yield "file", candidate.path
@@ -91,7 +91,7 @@ def settings(row: CandidateRow) -> Iterator[tuple[str, str]]:
     if warm_up:
         yield "warm-up", f"{warm_up.calls} calls, {time_text(warm_up.seconds)}"
     if measurement.repetitions > 1:
-        yield "calls a sample", f"{measurement.repetitions:,}"
+        yield "calls per sample", f"{measurement.repetitions:,}"
     yield from candidate.configuration.environment.items()
     yield from candidate.configuration.options.items()
     yield from measurement.runtime.items()
@@ -115,7 +115,7 @@ def _proof(measurement: Measurement) -> str:
 
 
 def operator_rows(bars: OperatorBars) -> Iterator[tuple[str, float]]:
-    """What each bar is called, and its seconds; the rest as the last one."""
+    """Yield the label and the seconds of each bar, and of the remaining types last."""
     for kind in bars.bars:
         yield f"{kind.name} · {kind.count:,}", kind.seconds
     if bars.others:

@@ -1,4 +1,4 @@
-// Draws every plot in the colours of the reader's theme and at the width of the page.
+// Draws every plot with the colours of the reader's theme and the width of the page.
 "use strict";
 (() => {
   const toDark = JSON.parse(document.getElementById("dark-colours").textContent);
@@ -11,7 +11,7 @@
   });
   let printing = false;
 
-  // Only values of keys that mean a colour: a file may well be called "#0072b2".
+  // Only keys of colours, because a file may be named "#0072b2".
   const themed = (value, key) => {
     if (Array.isArray(value)) return value.map((item) => themed(item, key));
     if (value && typeof value === "object") {

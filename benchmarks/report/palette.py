@@ -1,7 +1,7 @@
-"""Colours, each for a light and a dark page.
+"""Colours for light and dark pages.
 
-The series follow Okabe and Ito (2008), told apart with every common colour blindness; they are
-darkened for white and lightened for black until each has a contrast of 3 to 1 at least.
+The series follow Okabe and Ito (2008), which can be distinguished with every common colour
+blindness. They are darkened for white and lightened for black to a contrast of at least 3 to 1.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Colour:
-    """One role in both themes, as ``#rrggbb``."""
+    """The colour of one role in both themes, as ``#rrggbb``."""
 
     light: str
     dark: str
@@ -37,10 +37,10 @@ _ROLES = (PAGE, SURFACE, INK, MUTED, LINE, WARNING, FAILURE)
 
 
 def series(number: int) -> Colour:
-    """The colour of a candidate, by its number from 1."""
+    """Return the colour of a candidate by its number, which starts at 1."""
     return SERIES[(number - 1) % len(SERIES)]
 
 
 def to_dark() -> dict[str, str]:
-    """Each light colour's dark one: figures hold light colours, the page exchanges them."""
+    """Map light colours to dark ones. Figures contain light colours, which the page replaces."""
     return {colour.light: colour.dark for colour in (*_ROLES, *SERIES)}

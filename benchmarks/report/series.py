@@ -1,4 +1,4 @@
-"""Measurements over time and over operators, thinned to what a plot can show."""
+"""Measurements over time and by operator, reduced to the points that a plot can show."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from statistics import median
 from benchmarks.record import Measurement, OperatorTime, Round
 
 MOST_KINDS = 15
-# More points than this cannot be told apart on a phone.
+# A phone cannot show more points.
 _MOST_POINTS = 120
 
 
 @dataclass(frozen=True)
 class Point:
-    """Seconds of the run, and the median seconds a call around that time."""
+    """Seconds since the start, and the median seconds per call around that time."""
 
     time: float
     latency: float
@@ -24,10 +24,10 @@ class OperatorKind:
     """All operators of one type.
 
     Attributes:
-        name: of the type, as Conv.
-        count: how many there are.
-        seconds: what they take together.
-        costliest: the one that takes the most.
+        name: Name of the type, such as Conv.
+        count: Number of operators.
+        seconds: Their total time.
+        costliest: The slowest one.
     """
 
     name: str
@@ -38,13 +38,13 @@ class OperatorKind:
 
 @dataclass(frozen=True)
 class OperatorBars:
-    """A profile.
+    """A profile by type of operator.
 
     Attributes:
-        bars: the costliest types of operators, the costliest first.
-        others: how many more types there are.
-        others_seconds: what they take together.
-        total: seconds of all.
+        bars: The types that take the most time, the slowest first.
+        others: Number of the remaining types.
+        others_seconds: Total seconds of the remaining types.
+        total: Total seconds of all types.
     """
 
     bars: tuple[OperatorKind, ...]
@@ -54,14 +54,14 @@ class OperatorBars:
 
 
 def round_medians(measurement: Measurement) -> tuple[Point, ...]:
-    """The median of each round that has samples, at the round's start."""
+    """Return the median of each round with samples, at the start of the round."""
     return tuple(
         Point(item.start, median(item.samples) / 1e9) for item in measurement.rounds if item.samples
     )
 
 
 def sustained(measurement: Measurement) -> tuple[Point, ...]:
-    """The long go as at most some hundred medians, from time 0."""
+    """Return the long run without rests as at most 120 medians, from time 0."""
     calls = [call for item in measurement.sustained for call in _over_time(item)]
     if not calls:
         return ()
@@ -74,7 +74,7 @@ def sustained(measurement: Measurement) -> tuple[Point, ...]:
 
 
 def _over_time(item: Round) -> list[Point]:
-    """Its calls, spread evenly over its seconds: only their order was recorded."""
+    """Spread the calls of a round evenly over its duration, as only their order is recorded."""
     step = item.seconds / max(len(item.samples), 1)
     return [
         Point(item.start + index * step, sample / 1e9) for index, sample in enumerate(item.samples)
@@ -82,7 +82,7 @@ def _over_time(item: Round) -> list[Point]:
 
 
 def operator_bars(operators: Sequence[OperatorTime]) -> OperatorBars | None:
-    """The costliest types of operators, and the rest as one sum; None without a profile."""
+    """Return the slowest types of operators and the sum of the rest; None without a profile."""
     total = sum(item.nanoseconds for item in operators) / 1e9
     if not total:
         return None
@@ -98,7 +98,7 @@ def operator_bars(operators: Sequence[OperatorTime]) -> OperatorBars | None:
 
 
 def _type(item: OperatorTime) -> str:
-    """Its type without the kernel that stands behind it in brackets."""
+    """Return the type of an operator without the kernel in brackets."""
     return item.operator.partition(" (")[0] or item.operator
 
 

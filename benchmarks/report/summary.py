@@ -1,9 +1,9 @@
-"""Runs as plain rows and series, which the page and the Markdown form both show.
+"""Runs as plain rows and series, the common input of all output formats.
 
     Run, Run, … -> BenchmarkReport > Section (a machine) > RunView > CandidateRow (a candidate)
 
-Times are seconds. What is not known is `Missing` and carries its reason, so that no form has to
-invent one. Names and errors are as recorded: each form escapes them in its own way.
+Times are seconds. Unknown figures are `Missing`, which contains the reason. Names and errors are as
+recorded. Each output format escapes them in its own way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,16 @@ from benchmarks.statistics import Estimate, paired_ratio, percentile
 from benchmarks.warnings import warnings_of
 from slide_deploy.backends.registry import TARGETS
 
-# By name: a result may speak of a target of somebody's own, whose code is not run for a table.
+# By name, because the code of a custom target in a result must not run for a table.
 _ON_THE_PROCESSOR = frozenset(target.name for target in TARGETS if target.processor)
 
-# What a machine calls itself, the most telling first.
+# Facts that can serve as the name of a machine, the most specific first.
 _TITLES = ("model", "processor", "cpu", "chip", "device", "name", "system")
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A figure that is not known, and why."""
+    """An unknown figure, with the reason."""
 
     reason: str
 
@@ -37,20 +37,20 @@ class CandidateRow:
     """One candidate.
 
     Attributes:
-        number: from 1, in the order in which the candidates were named.
-        measurement: what was recorded.
-        warnings: sentences on what makes its figures less trustworthy.
-        samples: seconds a call, in the order of the measuring.
-        median, p90, p99: seconds a call.
-        ratio: of its time an image to that of the run's baseline; above 1 it is slower.
-        baseline: whether it is what the others are compared with.
-        throughput: images a second over all streams.
-        cold: seconds until the first answer.
-        peak: bytes of resident memory.
-        share: of what the machine's limits allow.
-        rounds: median of each round, over the run's time.
-        sustained: the long go without rests.
-        operators: the profile; None without one.
+        number: Number from 1, in the order of the request.
+        measurement: The recorded measurement.
+        warnings: Sentences on why its figures may mislead.
+        samples: Seconds per call, in the order of measuring.
+        median, p90, p99: Seconds per call.
+        ratio: Its time per image / that of the run's baseline. Above 1 it is slower.
+        baseline: Whether the others are compared with it.
+        throughput: Images per second over all streams.
+        cold: Seconds until the first output.
+        peak: Bytes of resident memory.
+        share: Share of the machine's peak rates.
+        rounds: Median of each round over the time of the run.
+        sustained: The long run without rests.
+        operators: The profile; None without one.
     """
 
     number: int
@@ -77,18 +77,18 @@ class CandidateRow:
 
     @property
     def batch(self) -> int:
-        """Images of one call."""
+        """Images per call."""
         return self.measurement.candidate.configuration.images
 
     @property
     def streams(self) -> int:
-        """Calls in flight at a time."""
+        """Number of concurrent calls."""
         return self.measurement.candidate.configuration.streams
 
 
 @dataclass(frozen=True)
 class Group:
-    """Candidates whose latency can be compared: one target, batch and number of streams."""
+    """Candidates with comparable latency: the same target, batch and number of streams."""
 
     target: str
     batch: int
@@ -97,7 +97,7 @@ class Group:
 
     @property
     def label(self) -> str:
-        """The target, and what of the rest is unusual."""
+        """The target, and the batch and streams unless they are 1."""
         parts = [self.target]
         if self.batch > 1:
             parts.append(f"batch {self.batch}")
@@ -116,17 +116,17 @@ class RunView:
 
     @property
     def measured(self) -> tuple[CandidateRow, ...]:
-        """Candidates that have at least one sample."""
+        """Candidates with at least one sample."""
         return tuple(row for row in self.rows if row.samples)
 
     @property
     def failed(self) -> tuple[CandidateRow, ...]:
-        """Candidates that ended early; some have samples all the same."""
+        """Failed candidates, of which some have samples."""
         return tuple(row for row in self.rows if row.measurement.error)
 
     @property
     def baseline(self) -> CandidateRow | None:
-        """What ratios are taken to: the first candidate that has samples."""
+        """Denominator of the ratios: the first candidate with samples."""
         return next((row for row in self.rows if row.baseline), None)
 
 
@@ -141,13 +141,13 @@ class Section:
 
 @dataclass(frozen=True)
 class BenchmarkReport:
-    """All that is shown."""
+    """The whole report."""
 
     sections: tuple[Section, ...]
 
 
 def summarise(runs: Sequence[Run]) -> BenchmarkReport:
-    """Gather runs by machine, in the order in which the machines come first."""
+    """Group runs by machine, in the order of each machine's first run."""
     first_seen = {_identity(run): index for index, run in reversed(list(enumerate(runs)))}
     ordered = sorted(runs, key=lambda run: first_seen[_identity(run)])
     return BenchmarkReport(
@@ -165,7 +165,7 @@ def _section(runs: tuple[Run, ...]) -> Section:
 
 
 def machine_title(machine: Mapping[str, str]) -> str:
-    """What a machine is called, by what it says of itself."""
+    """Return the name of a machine from its facts."""
     return next((machine[key] for key in _TITLES if machine.get(key)), "Unknown machine")
 
 
@@ -202,7 +202,7 @@ def _row(
         cold=sum(cold.stages.values()) if cold else _unknown(measurement, "it was not measured"),
         peak=memory.peak
         if memory and memory.peak is not None
-        else _unknown(measurement, "the system does not tell"),
+        else _unknown(measurement, "the system does not report it"),
         share=share,
         rounds=round_medians(measurement),
         sustained=sustained(measurement),
@@ -226,19 +226,19 @@ def _percentile(measurement: Measurement, share: float) -> Estimate | Missing:
         return estimate
     if not calls:
         return _unknown(measurement, "no call was measured")
-    # Not the number of calls alone: a tail that one round holds tells of that round.
-    samples = "1 sample does" if calls == 1 else f"{calls:,} samples of {len(rounds)} rounds do"
-    return Missing(f"{samples} not support it")
+    # The number of rounds matters too: a tail from one round describes only that round.
+    samples = "1 sample is" if calls == 1 else f"{calls:,} samples of {len(rounds)} rounds are"
+    return Missing(f"{samples} too few")
 
 
 def _ratio(measurement: Measurement, baseline: Measurement | None) -> Estimate | Missing:
     if not _samples(measurement) or baseline is None:
         return _unknown(measurement, "no call was measured")
     if measurement is baseline:
-        return Missing("it is what the others are compared with")
+        return Missing("the others are compared with it")
     ours, theirs = measurement.candidate.configuration, baseline.candidate.configuration
     if ours.streams != theirs.streams:
-        return Missing("it runs another number of streams than the first: compare throughput")
+        return Missing("it has another number of streams than the first: compare throughput")
     estimate = paired_ratio(measurement.samples_per_image, baseline.samples_per_image)
     return estimate or Missing("too few rounds for a ratio")
 
@@ -266,8 +266,8 @@ def _share(measurement: Measurement, run: Run) -> float | Missing:
     threads = configuration.threads * configuration.streams
     if threads != run.limits.threads or configuration.precision != "float32":
         word = "thread" if run.limits.threads == 1 else "threads"
-        return Missing(f"the limits are of {run.limits.threads} {word} in float32")
-    return Missing("its work is not known")
+        return Missing(f"the limits are for {run.limits.threads} {word} in float32")
+    return Missing("its operations were not counted")
 
 
 def _warning_of_limit(share: float | Missing, run: Run) -> tuple[str, ...]:
@@ -278,5 +278,5 @@ def _warning_of_limit(share: float | Missing, run: Run) -> tuple[str, ...]:
 
 
 def typical(row: CandidateRow) -> float | None:
-    """The median of all samples, however few; None without any."""
+    """Return the median of all samples, however few; None without samples."""
     return median(row.samples) if row.samples else None

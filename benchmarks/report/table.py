@@ -1,4 +1,4 @@
-"""The table of candidates as text cells, the same for every form."""
+"""The table of candidates as text cells, the same for every output format."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +23,12 @@ _LATENCY = ("median", "p90", "p99")
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place.
+    """One cell.
 
     Attributes:
-        text: the figure.
-        detail: its interval, below or behind it.
-        reason: why there is no figure, or no interval.
+        text: The figure.
+        detail: Its interval, shown below or after it.
+        reason: Why there is no figure, or no interval.
     """
 
     text: str
@@ -38,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A header, its unit or explanation, and a cell a row."""
+    """A header, its unit or explanation, and one cell per row."""
 
     header: str
     unit: str
@@ -46,14 +46,14 @@ class Column:
 
 
 def columns(view: RunView) -> tuple[Column, ...]:
-    """The columns that are shown: those of latency, and of the rest those that hold a figure."""
+    """Return the latency columns, and the other columns that contain a figure."""
     every = _columns(view.rows)
     return tuple(column for column in every if column.header in _LATENCY or _holds_figures(column))
 
 
 def absences(view: RunView) -> tuple[str, ...]:
-    """Why figures are missing, columns that are not shown included; failures speak elsewhere."""
-    # (columns, reason): numbers of the rows.
+    """Return why figures are missing, also in hidden columns. Failed candidates are left out."""
+    # From (columns, reason) to the numbers of the rows.
     found: dict[tuple[str, str], list[int]] = {}
     every = _columns(view.rows)
     for index, row in enumerate(view.rows):
@@ -73,7 +73,7 @@ def absences(view: RunView) -> tuple[str, ...]:
 
 
 def _spans(numbers: Sequence[int]) -> str:
-    """Numbers in rising order, neighbours as a span: 1–3, 5."""
+    """Format ascending numbers with spans: 1–3, 5."""
     spans: list[list[int]] = []
     for number in numbers:
         if spans and spans[-1][-1] == number - 1:
@@ -102,7 +102,7 @@ def _columns(rows: Sequence[CandidateRow]) -> list[Column]:
 
 
 def settings(row: CandidateRow) -> str:
-    """How the candidate ran, in our own words."""
+    """Return threads, batch and streams of a candidate."""
     configuration = row.measurement.candidate.configuration
     parts = ["1 thread" if configuration.threads == 1 else f"{configuration.threads} threads"]
     if row.batch > 1:
@@ -117,7 +117,7 @@ def _holds_figures(column: Column) -> bool:
 
 
 def _medians(rows: Sequence[CandidateRow]) -> Column:
-    """The median is shown even where the sample supports no interval: it is what was asked for."""
+    """Return the medians, also those whose samples are too few for an interval."""
     column = _times("median", rows, lambda row: row.median)
     unit = time_unit(median for row in rows if (median := typical(row)))
     cells = (
@@ -130,7 +130,7 @@ def _medians(rows: Sequence[CandidateRow]) -> Column:
 def _times(
     header: str, rows: Sequence[CandidateRow], get: Callable[[CandidateRow], Estimate | Missing]
 ) -> Column:
-    # One unit for the three columns of latency: they are read against each other.
+    # The three latency columns share a unit, as readers compare them.
     unit = time_unit(median for row in rows if (median := typical(row)))
     return Column(header, unit.name, tuple(_time(get(row), unit) for row in rows))
 
@@ -167,7 +167,7 @@ def _proof(row: CandidateRow) -> Cell:
 
 
 def without_noise(proof: Proof) -> str:
-    """What a proof without a signal-to-noise ratio says: whole numbers have none."""
+    """Return the figure of a proof without a signal-to-noise ratio."""
     return "exact" if proof.relative == 0 else f"{percent_text(proof.relative)} differ"
 
 

@@ -1,4 +1,4 @@
-"""A run on a terminal: one table a run, then what makes its figures less trustworthy."""
+"""A run on a terminal: a table, then warnings, missing figures and failures."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -12,19 +12,19 @@ from benchmarks.report.summary import RunView
 from benchmarks.report.table import Cell, Column, absences, columns
 from slide_deploy.terminal.console import WIDTH, table
 
-# Left out where they have no room, the least telling first.
+# Columns to leave out if the table is too wide, the least important first.
 _EXPENDABLE = ("cold start", "peak memory", "p90", "share of limit", "throughput")
 _LONGEST_HEADER = 11
 
 
 def render_terminal(view: RunView, width: int = WIDTH) -> Iterator[RenderableType]:
-    """The names, the table, then a line for each warning, missing figure and failure.
+    """Yield the names, the table, and a line for each warning, missing figure and failure.
 
     Args:
-        view: of a run.
-        width: that the table must fit, in characters.
+        view: View of the run.
+        width: Maximum width of the table in characters.
     """
-    # Above the table: beside so many figures a name would be cut into slices.
+    # Names come above the table, as they would be broken into many lines beside the figures.
     for row in view.rows:
         yield Text(f"{row.number:>3}  {row.name}")
     grid, left_out = _fitting(view, width)
@@ -37,16 +37,16 @@ def render_terminal(view: RunView, width: int = WIDTH) -> Iterator[RenderableTyp
     for absence in absences(view):
         yield Text(f"note: {absence}", style="dim")
     if any(row.operators for row in view.rows):
-        yield Text("note: times of operators: --html and --markdown show them", style="dim")
+        yield Text("note: --html and --markdown show the times of operators", style="dim")
     if left_out:
         headers = ", ".join(left_out)
-        yield Text(f"note: no room for {headers}: --html and --markdown show it", style="dim")
+        yield Text(f"note: no room for {headers}: use --html or --markdown", style="dim")
 
 
 def _fitting(view: RunView, width: int) -> tuple[Table, tuple[str, ...]]:
-    """The widest table that fits, and the headers that it leaves out.
+    """Return the widest table that fits, and the headers that it leaves out.
 
-    Intervals go on behind their dash before a column is left out: no number is ever cut.
+    Intervals are broken after their dash before columns are left out. Numbers are never cut.
     """
     shown = columns(view)
     grid = _table(view, shown, broken=False)
@@ -64,7 +64,7 @@ def _fitting(view: RunView, width: int) -> tuple[Table, tuple[str, ...]]:
 
 
 def _width(grid: Table) -> int:
-    # A console of that width would hide how much wider the table wants to be.
+    # Measured on a wide console, as a narrow one would shrink the table.
     return Console(width=1000).measure(grid).maximum
 
 

@@ -1,18 +1,31 @@
-"""Texts of strangers, fit to be shown: one line, nothing invisible, not longer than it may be."""
+"""Text from result files, which is untrusted, and sentences that contain such text."""
+
+from dataclasses import dataclass
 
 from slide_deploy.graph_checks.readers.limits import short
 
-# Long enough for every honest name and error.
+# Long enough for every genuine name and error.
 _MOST = 400
 
 
+@dataclass(frozen=True)
+class Name:
+    """A text from a file, as recorded."""
+
+    text: str
+
+
+# Pieces in order. Each output format escapes the `Name`s in its own way.
+Sentence = tuple[str | Name, ...]
+
+
 def clean(text: str, limit: int = _MOST) -> str:
-    """One line of printable characters; what controls a terminal or turns text around becomes ?."""
+    """Return one line of printable characters. Control and bidirectional characters become ?."""
     return short(" ".join(text.split()), limit)
 
 
 def clip(text: str, limit: int) -> str:
-    """The text with its middle left out: names of files differ at their ends."""
+    """Shorten a text in the middle, as file names differ at their ends."""
     text = clean(text)
     if len(text) <= limit:
         return text

@@ -1,4 +1,4 @@
-"""Figures as text. A column has one unit and one number of decimals, so that its figures align."""
+"""Formats figures. A column has one unit and one number of decimals, so that figures align."""
 
 import math
 import statistics
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit and the decimals that show three figures of the smallest value."""
+    """A unit, and the decimals that show three significant digits of the smallest value."""
 
     name: str
     size: float
     decimals: int
 
     def number(self, value: float) -> str:
-        """The value without the unit's name."""
+        """Format a value without the unit's name."""
         return f"{value / self.size:,.{self.decimals}f}"
 
     def text(self, value: float) -> str:
-        """The value with the unit's name."""
+        """Format a value with the unit's name."""
         return f"{self.number(value)} {self.name}"
 
     def interval(self, low: float, high: float) -> str:
-        """Both ends without the unit's name."""
+        """Format both ends without the unit's name."""
         return f"{self.number(low)}–{self.number(high)}"
 
 
@@ -32,51 +32,51 @@ _BYTES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1.0))
 
 
 def time_unit(seconds: Iterable[float]) -> Unit:
-    """The unit for times that stand together."""
+    """Choose the unit of a set of times."""
     return _unit(seconds, _TIMES)
 
 
 def millisecond_unit(seconds: Iterable[float]) -> Unit:
-    """Milliseconds, with the decimals that the smallest of these times needs."""
+    """Return milliseconds with the decimals that the smallest time needs."""
     return _unit(seconds, (("ms", 1e-3),))
 
 
 def byte_unit(sizes: Iterable[float]) -> Unit:
-    """The unit for sizes that stand together."""
+    """Choose the unit of a set of sizes."""
     return _unit(sizes, _BYTES, most=1)
 
 
 def rate_unit(rates: Iterable[float]) -> Unit:
-    """The unit for images a second that stand together."""
+    """Return images per second with the decimals that the lowest rate needs."""
     slowest = min((rate for rate in rates if rate > 0), default=1.0)
     return Unit("images/s", 1.0, _decimals(slowest, 2))
 
 
 def time_text(seconds: float) -> str:
-    """One time on its own."""
+    """Format a single time."""
     return time_unit([seconds]).text(seconds)
 
 
 def ratio_text(ratio: float) -> str:
-    """A ratio: two decimals, or three figures where it is large."""
+    """Format a ratio with three significant digits and at most two decimals above 0.1."""
     return f"{ratio:.{_decimals(ratio, 2)}f}" if ratio >= 0.1 else f"{ratio:.2g}"
 
 
 def interval_text(low: float, high: float) -> str:
-    """Both ends of the interval of a ratio."""
+    """Format the interval of a ratio."""
     return f"{ratio_text(low)}–{ratio_text(high)}"
 
 
 def percent_text(share: float) -> str:
-    """A share of 1, or above."""
+    """Format a share as a percentage."""
     return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
 
 
 def _unit(values: Iterable[float], units: tuple[tuple[str, float], ...], most: int = 3) -> Unit:
-    """The largest unit in which a value between them is 1 or more."""
+    """Return the largest unit in which the geometric mean of the values is 1 or more."""
     positive = [value for value in values if value > 0] or [1.0]
     typical = statistics.geometric_mean(positive)
-    # 0.9999: the mean of one value may come out a last bit below it.
+    # 0.9999, as the mean of a single value may be smaller by a rounding error.
     name, size = next((unit for unit in units if typical >= 0.9999 * unit[1]), units[-1])
     return Unit(name, size, _decimals(min(positive) / size, most))
 

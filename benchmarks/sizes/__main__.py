@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.generated_page import GeneratedPage
-from benchmarks.grid import Grid
+from benchmarks.generated_page import GeneratedPage, Grid
 from benchmarks.sizes.exported import Exported, export_size, load, save
 from slide_deploy.errors import InputError, SlideDeployError
 from slide_deploy.hosts.host import Architecture

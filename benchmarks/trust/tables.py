@@ -3,7 +3,7 @@
 from statistics import median
 
 from benchmarks.compare import Verdict
-from benchmarks.grid import Grid
+from benchmarks.generated_page import Grid
 from benchmarks.statistics import Estimate
 from benchmarks.trust.outcomes import (
     EXTRA_WORK,

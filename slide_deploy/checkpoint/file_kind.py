@@ -3,7 +3,7 @@
 import re
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 from slide_deploy.errors import InputError
 from slide_deploy.formats import find_format
@@ -12,6 +12,9 @@ Kind = Literal["torch", "safetensors"]
 
 _SAVE = "save model.state_dict() with torch.save in the program that made it and use that file"
 _AGAIN = "download the checkpoint itself"
+
+# Bytes of an archive's table. Ten thousand tensors take 1 MiB.
+_LARGEST_TABLE = 16 << 20
 
 # First bytes of files that are given instead of checkpoints, and the message for each.
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -69,6 +72,39 @@ def kind_of(path: Path, shard_of_many: bool = False) -> Kind:
     return "torch"
 
 
+def members_of(file: Any) -> dict[str, zipfile.ZipInfo]:
+    """The members of a zip archive by name; nothing is unpacked.
+
+    Args:
+        file: a seekable binary file.
+
+    Raises:
+        BadZipFile: it is no zip archive, or its table is larger than any checkpoint's.
+        ValueError, OSError, NotImplementedError: it is damaged, as ``zipfile`` reports it.
+    """
+    with zipfile.ZipFile(cast("Any", _Table(file))) as archive:
+        return {item.filename: item for item in archive.infolist()}
+
+
+class _Table:
+    """A file that limits the size of a read, because ``zipfile`` reads the table at once."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1, /) -> bytes:
+        content: bytes = self._file.read(
+            _LARGEST_TABLE + 1 if size < 0 else min(size, _LARGEST_TABLE + 1)
+        )
+        if len(content) > _LARGEST_TABLE:
+            raise zipfile.BadZipFile("its table of members is larger than any checkpoint's")
+        return content
+
+    def seekable(self) -> bool:
+        return True
+
+
 def _refuse_shard(path: Path) -> None:
     match = _SHARD.search(path.name)
     if match is None or int(match[2]) < 2:
@@ -101,8 +137,8 @@ def _refuse_text(path: Path, start: bytes) -> None:
 def _refuse_other_archives(path: Path) -> None:
     """Raise InputError for zip archives that ``torch.save`` did not write."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+        with path.open("rb") as file:
+            names = list(members_of(file))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return  # the reader reports what is wrong
     ends = {name.partition("/")[2] for name in names}

@@ -3,7 +3,6 @@
 A hub's folder holds ``config.json`` and the weights, in one file or in shards that an index lists.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from slide_deploy.checkpoint.averages import names_an_average
 from slide_deploy.checkpoint.distributed import METADATA
 from slide_deploy.errors import InputError
+from slide_deploy.files.reading import read_json
 
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
@@ -22,7 +22,6 @@ _TAG = "latest"
 _BESIDE = re.compile(
     r"optimizer|scheduler|scaler|rng_state|random_states|training_args|zero_pp_rank"
 )
-_MAX_JSON = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -148,9 +147,7 @@ def _is_hub(content: Mapping[str, Any]) -> bool:
 
 def _read_json(file: Path) -> Mapping[str, Any]:
     try:
-        if file.stat().st_size > _MAX_JSON:
-            raise ValueError("it is far too large")
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(file)
+    except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read as JSON ({error}): copy it again.") from error
     return content if isinstance(content, dict) else {}

@@ -9,6 +9,8 @@ from torch import Tensor
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
 from slide_deploy.errors import InputError
 
+# Bytes. Ten thousand tensors take 2 MiB.
+_LARGEST_HEADER = 16 << 20
 _TYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -32,6 +34,13 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
         InputError: the file is not whole.
     """
     from safetensors import SafetensorError, safe_open
+
+    with path.open("rb") as stream:
+        if int.from_bytes(stream.read(8), "little") > _LARGEST_HEADER:
+            raise InputError(
+                f"{path} is not a whole safetensors file (its header is larger than any "
+                f"checkpoint's): copy it again."
+            )
 
     def reader(name: str) -> Callable[[], Tensor]:
         def read() -> Tensor:

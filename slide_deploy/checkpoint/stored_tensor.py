@@ -61,7 +61,7 @@ class StoredTensor:
             return self.load()
         except UnreadableTensor as error:
             raise InputError(f"{name} {error}: copy the file again.") from error
-        except (RuntimeError, ValueError, OSError, OverflowError) as error:
+        except (RuntimeError, ValueError, OSError, OverflowError, MemoryError) as error:
             raise InputError(f"{name} cannot be read ({error}): copy the file again.") from error
 
 

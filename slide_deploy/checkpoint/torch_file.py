@@ -9,10 +9,11 @@ are read.
 import mmap
 import zipfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
+from slide_deploy.checkpoint.file_kind import members_of
 from slide_deploy.checkpoint.known_objects import BUILDERS, STORAGE_TYPES
 from slide_deploy.checkpoint.stored_tensor import Storage
 from slide_deploy.checkpoint.unpickle import GlobalName, MalformedPickle, Rejected, unpickle
@@ -63,8 +64,7 @@ def read_torch_bytes(path: Path, data: "mmap.mmap | memoryview") -> Any:
 
 def _read_archive(path: Path, data: "mmap.mmap | memoryview") -> Any:
     try:
-        with zipfile.ZipFile(cast("Any", _Reader(data))) as archive:
-            members = {item.filename: item for item in archive.infolist()}
+        members = members_of(_Reader(data))
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
         raise MalformedPickle(str(error)) from error
     roots = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]

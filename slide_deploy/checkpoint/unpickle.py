@@ -12,6 +12,7 @@ result holds plain data, ``Placeholder`` objects and the objects of the table.
 
 import pickletools
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, Protocol, cast
 
@@ -83,6 +84,9 @@ class Rejected(Exception):
     """The arguments do not fit the known function that the pickle names."""
 
 
+# A thousand tensors with their optimiser take about 100,000 operations. Each may take 200 bytes.
+MOST_OPERATIONS = 2_000_000
+
 _MARK = object()
 
 # Operations that push their decoded argument.
@@ -139,7 +143,10 @@ def unpickle(
     """
     machine = _Machine(builders, persistent)
     try:
-        for operation, argument, _ in pickletools.genops(cast("IO[bytes]", stream)):
+        operations = pickletools.genops(cast("IO[bytes]", stream))
+        for count, (operation, argument, _) in enumerate(operations):
+            if count > MOST_OPERATIONS:
+                raise MalformedPickle("it has more operations than any checkpoint needs")
             machine.run(operation.name, argument)
         return machine.pop()
     except MalformedPickle:
@@ -318,7 +325,8 @@ class _Machine:
         if isinstance(top, Placeholder):
             top.state = state
         elif hasattr(top, "set_pickled_state"):
-            top.set_pickled_state(state)
+            with suppress(Rejected):
+                top.set_pickled_state(state)
         # Plain data have no state.
 
     def _do_persid(self, identifier: str) -> None:

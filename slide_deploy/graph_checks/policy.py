@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.reading import read_text
 from slide_deploy.files.validation import validated
 from slide_deploy.formats import format_names
 from slide_deploy.graph_checks.declarations import has_declarations
@@ -137,11 +138,7 @@ def load_policy(path: Path) -> Policy:
             value.
     """
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_MAX_BYTES + 1)
-        if len(text) > _MAX_BYTES:
-            raise InputError(f"{path} has more than 1 MiB: name the policy, not the model.")
-        own = tomllib.loads(text.decode("utf-8"))
+        own = tomllib.loads(read_text(path, most=_MAX_BYTES))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; check --policy.") from error
     except (ValueError, RecursionError) as error:

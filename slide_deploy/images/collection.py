@@ -19,11 +19,10 @@ from pathlib import Path
 
 from slide_deploy.errors import InputError
 from slide_deploy.images.picture_table import read_table
+from slide_deploy.images.pictures import readable_formats
 
 # Beginnings of the names of folders that operating systems and tools create.
 _NOT_CLASSES = (".", "__", "@")
-# Pillow opens these and shows nothing of them.
-_NOT_SHOWN = ("BUFR", "GRIB", "HDF5", "MPEG")
 
 
 @dataclass(frozen=True)
@@ -217,8 +216,10 @@ def is_picture(path: Path) -> bool:
     from PIL import Image
 
     try:
-        with Image.open(path) as opened:
-            return opened.format not in _NOT_SHOWN
+        if not path.is_file():
+            return False
+        with Image.open(path, formats=readable_formats()):
+            return True
     except Exception:  # Pillow's readers raise whatever their parsers run into
         return False
 
@@ -229,5 +230,5 @@ def _suffixes() -> frozenset[str]:
     from PIL import Image
 
     known = Image.registered_extensions()
-    readable = set(Image.OPEN) - set(_NOT_SHOWN)
+    readable = set(readable_formats())
     return frozenset(suffix for suffix, format in known.items() if format in readable)

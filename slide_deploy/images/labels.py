@@ -4,6 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.reading import read_text
 
 # The user gives this instead of a file.
 IMAGENET = "imagenet"
@@ -45,7 +46,7 @@ def read_labels(path: Path) -> list[str]:
         InputError: the file cannot be read.
     """
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        lines = read_text(path, "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as class names: give one name a line.") from (
             error

@@ -9,6 +9,7 @@ import csv
 from pathlib import Path
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.reading import read_text
 
 _PATHS = (
     *("path", "file", "filename", "file_name", "fname", "filepath"),
@@ -61,7 +62,7 @@ def read_table(path: Path) -> list[tuple[str, str | None]]:
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """The lines that are not empty: number and cells."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} cannot be read as a table of images: give a CSV file in UTF-8, or a folder."

@@ -22,8 +22,21 @@ from slide_deploy.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# Pillow runs Ghostscript on EPS, which executes the file as a program, and passes WMF to Windows. It
+# only identifies the others.
+_NOT_READ = ("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG")
+# Memory holds several copies of an image at once, of four bytes a pixel or more each.
+MOST_PIXELS = 1 << 26
 # TIFF tags: whether 0 is white, and the bits of a sample.
 _PHOTOMETRIC, _BITS = 262, 258
+
+
+def readable_formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in Image.OPEN if name not in _NOT_READ)
 
 
 def read_picture(path: Path) -> "Image":
@@ -33,7 +46,8 @@ def read_picture(path: Path) -> "Image":
         An image of mode RGB.
 
     Raises:
-        InputError: if it is missing, damaged, no picture, or its samples have no known scale.
+        InputError: if it is missing, damaged, no picture, absurdly large, or its samples have no
+            known scale.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -41,7 +55,9 @@ def read_picture(path: Path) -> "Image":
         with warnings.catch_warnings():
             # Pillow warns of large images and of damaged metadata.
             warnings.simplefilter("ignore")
-            with Image.open(path) as opened:
+            with Image.open(_regular(path), formats=readable_formats()) as opened:
+                if opened.width * opened.height > MOST_PIXELS:
+                    raise Image.DecompressionBombError
                 return _seen(path, opened)
     except InputError:
         raise
@@ -53,13 +69,19 @@ def read_picture(path: Path) -> "Image":
         ) from error
     except Image.DecompressionBombError as error:
         raise InputError(
-            f"{path} is a picture of more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels: make "
-            f"it smaller."
+            f"{path} is a picture of more than {MOST_PIXELS:,} pixels: make it smaller."
         ) from error
     except Exception as error:  # Pillow's readers raise whatever their parsers run into
         raise InputError(
             f"{path} cannot be read as a picture ({_reason(error)}): save it again as PNG or JPEG."
         ) from error
+
+
+def _regular(path: Path) -> Path:
+    """The path itself; refuses a pipe or a device, which may have no end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is not a regular file: give an image file.")
+    return path
 
 
 def _reason(error: Exception) -> str:
@@ -111,14 +133,16 @@ def _scaled(path: Path, opened: "Image", samples: np.ndarray) -> np.ndarray:
             f"{path} has samples from {low:g} to {high:g}, and their scale is unknown: save it "
             f"with 8 or 16 bits a sample."
         )
-    shares = samples.astype(np.float64) / limit
+    shares = samples.astype(np.float64)
+    shares /= limit
     if _tag(opened, _PHOTOMETRIC) == 0:  # Pillow turns eight bits only
-        shares = 1 - shares
+        np.subtract(1, shares, out=shares)
     # One value may mean transparent.
     transparent = opened.info.get("transparency")
     if isinstance(transparent, int):
         shares[samples == transparent] = 1
-    return np.rint(shares * 255).astype(np.uint8)
+    shares *= 255
+    return np.rint(shares, out=shares).astype(np.uint8)
 
 
 def _largest(opened: "Image", dtype: np.dtype, high: float) -> float:

@@ -78,9 +78,9 @@ def test_a_candidate_that_fails_is_said_to(tmp_path: Path) -> None:
         ({"target": "coreml:cpu"}, "runs on none of the targets"),
         ({"rounds": 5}, "`rounds` 5"),
         ({"seconds": float("nan")}, "`seconds` nan"),
-        ({"batch": 0}, "`batch` 0 is no count"),
-        ({"streams": ()}, r"`streams` \(\) is no count"),
-        ({"threads": -1}, "`threads` -1 is no count"),
+        ({"batch": 0}, "`batch` 0 is not a count"),
+        ({"streams": ()}, r"`streams` \(\) is not a count"),
+        ({"threads": -1}, "`threads` -1 is not a count"),
     ],
 )
 def test_bench_refuses_what_cannot_be_used(

@@ -38,16 +38,16 @@ SIGNATURES = {
 }
 # What can be asked of each result.
 RESULTS = {
-    "Deployable": "around call double examples inputs model network normalisation open_names "
-    "origin outputs sizes takes_images",
+    "Deployable": "call double examples inputs model network normalisation open_names "
+    "origin outputs processing sizes takes_images",
     "Certificate": "already_folded error folded left merged not_merged status",
     "ExportResult": "certificate explain file files manifest network passed paths problems "
     "raise_if_failed remarks to_dict",
     "ExportedFile": "format is_kept is_valid kept lowerings operators passed paths precision "
     "preprocessing price reference rewrites seconds sha256 size unproven verification "
     "verifications verified_on violations wrong_at",
-    "FileVerdict": "names_another_source network parting passed path precision raise_if_failed "
-    "to_dict verification",
+    "FileVerdict": "first_divergence names_another_source network passed path precision "
+    "raise_if_failed to_dict verification",
     "Report": "errors format passed path policy unusable violations",
     "BenchResult": "milliseconds passed problems ratios run save to_dict",
     "EvaluationResult": "damaged raise_if_dropped record rows save to_dict",

@@ -31,7 +31,7 @@ def test_load_reads_a_checkpoint(nano: Golden) -> None:
     given = loaded.model(nano.expected["image"])
     assert torch.allclose(given, nano.expected["logits"], atol=1e-4)
     assert [each.name for each in loaded.inputs] == ["image"]
-    assert repr(loaded).splitlines()[1:] == ["  takes image 1x3x64x64 float32", "  gives logits"]
+    assert repr(loaded).splitlines()[1:] == ["  takes image 1x3x64x64 float32", "  outputs logits"]
     assert repr(loaded).startswith(f"{nano.path}: slide_swin: 64x64 pixels, 4 classes")
 
 

@@ -54,7 +54,7 @@ class Stubbed:
 @pytest.fixture(autouse=True)
 def noise(monkeypatch) -> dict[str, float | None]:
     known: dict[str, float | None] = {"noise": None}
-    monkeypatch.setattr(tuning, "remembered", lambda _: known["noise"])
+    monkeypatch.setattr(tuning, "stored_noise", lambda _: known["noise"])
     return known
 
 

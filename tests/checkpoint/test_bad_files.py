@@ -138,7 +138,7 @@ def test_broken_settings_of_a_folded_file(tmp_path: Path, settings: str) -> None
 def test_a_name_cannot_request_a_billion_blocks(tmp_path: Path) -> None:
     name = "layers.0.blocks.999999999.attn.qkv.weight"
     path = damaged(tmp_path, lambda state: state.update({name: torch.zeros(1)}))
-    assert "it is not a whole Slide-Swin" in refusal(path)
+    assert "it is not a complete Slide-Swin" in refusal(path)
     name = "layers.99999999.blocks.0.attn.x"
     path = damaged(tmp_path, lambda state: state.update({name: torch.zeros(1)}))
     assert f"holds {name}" in refusal(path)

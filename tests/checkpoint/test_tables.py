@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from slide_deploy.hosts.slide_swin.tables import resize_embedding, resize_window_table
+from slide_deploy.hosts.slide_swin.resize import resize_embedding, resize_window_table
 
 
 @pytest.mark.parametrize(("old", "new"), [(4, 7), (7, 4), (2, 14)])

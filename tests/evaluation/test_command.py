@@ -202,8 +202,8 @@ def test_unlabelled_pictures_tell_agreement(run, tmp_path: Path, bad: Path) -> N
 
 
 REFUSED = {
-    ("--data", "DATA"): "Give files to evaluate, or the trained network with --against.",
-    ("FILE",): "Give pictures with --data",
+    ("--data", "DATA"): "Nothing to evaluate: give files, or the trained network with --against.",
+    ("FILE",): "No pictures: give a folder",
     ("FILE", "--data", "missing"): "missing does not exist",
     ("FILE", "--data", "DATA", "--shard", "4/3"): "--shard 4/3 does not exist: give 1/3 to 3/3",
     ("FILE", "--data", "DATA", "--shard", "third"): "--shard third is not a shard: give 3/16",
@@ -222,7 +222,7 @@ REFUSED = {
         "--max-drop",
         "1",
     ): "needs the whole data set",
-    ("FILE", "--data", "DATA", "--against", "FILE"): "is a written file: name it first",
+    ("FILE", "--data", "DATA", "--against", "FILE"): "is an exported file: give it as the first",
     ("model.pth", "--data", "DATA"): "model.pth is a checkpoint: give it with --against",
     ("FILE", "--data", "DATA", "--heads", "1,2"): "the checkpoint with --against",
     ("FILE", "--data", "DATA", "--output", "boxes"): "has no output boxes",
@@ -236,7 +236,7 @@ REFUSED = {
     ("FILE", "--data", "DATA", "--image-size", "64"): "change --image-size",
     ("--merge",): "nothing to merge",
     ("--merge", "missing.json"): "missing.json cannot be read",
-    ("--merge", "a.json", "a.json"): "a.json is named twice",
+    ("--merge", "a.json", "a.json"): "a.json is given twice",
     ("--merge", "a.json", "--data", "DATA"): "leave out --data",
     ("--merge", "a.json", "--against", "b.pth"): "leave out --against",
     ("--merge", "a.json", "--sample", "3"): "leave out --sample",

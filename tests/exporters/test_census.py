@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from exporters.base import exporter_for
 from exporters.census import census
 from exporters.declarations import request_declarations
 from exporters.epsilons import epsilons
 from exporters.outcome import ExportResult
-from exporters.registry import exporter_for
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.census import CENSUS_KEY, Census, Count, read_census

@@ -10,8 +10,8 @@ import onnx
 import pytest
 import torch
 
+from exporters.base import exporter_for
 from exporters.outcome import ExportOptions, ExportResult
-from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
 from slide_deploy.files.hashing import sha256
 from slide_deploy.folding.model import reparameterize

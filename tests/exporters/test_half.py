@@ -128,10 +128,10 @@ def test_what_overflows_is_found_and_stays_in_float32(
     assert json.loads((tmp_path / "manifest.json").read_text())["files"][0]["kept_in_float32"]
 
 
-def test_without_mending_the_same_network_fails(
+def test_without_the_repair_the_same_network_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("making", "mending"):
+    for module in ("making", "overflow_repair"):
         monkeypatch.setattr(f"exporters.quantisation.{module}.overflowing", lambda *_: ())
     for format in ("onnx", "coreml"):
         file = export(Scaled(), tmp_path / format, format)

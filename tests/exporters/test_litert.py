@@ -10,9 +10,8 @@ from torch import Tensor, nn
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("litert_torch")
 
+from exporters.base import exporter_for, quiet
 from exporters.litert_file import completed
-from exporters.quiet import quiet
-from exporters.registry import exporter_for
 from slide_deploy.backends import open_file
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import read_graph

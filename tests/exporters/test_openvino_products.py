@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from exporters.base import exporter_for
 from exporters.openvino_matmuls import LEAST_INPUTS, clip_matmuls
-from exporters.registry import exporter_for
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.lowerings import Lowering, lower
 from tests.support import image_request, random_swin, randomise

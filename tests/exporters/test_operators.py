@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from exporters.registry import exporter_for
+from exporters.base import exporter_for
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks import read_graph
 from slide_deploy.lowerings import FORMS, Lowering, lower

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from exporters.base import exporter_for
 from exporters.declarations import request_declarations
-from exporters.registry import exporter_for
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks import check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.census import CENSUS_KEY

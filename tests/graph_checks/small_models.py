@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from exporters.base import ExportRequest, Traces
+from exporters.base import ExportRequest, Traces, exporter_for
 from exporters.declarations import request_declarations
-from exporters.registry import exporter_for
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.formats import format_named
 from slide_deploy.layouts import stretches

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporters.registry import exporter_for
+from exporters.base import exporter_for
 from slide_deploy.graph_checks import check_file, check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.census import (
     CENSUS_KEY,
@@ -149,7 +149,7 @@ def on_maps(model: SlideSwin, lowering: Lowering, folder: Path) -> Graph:
     return read_graph(folder / "maps.onnx")
 
 
-ON_MAPS = [form for form in FORMS if FORMS[form].on_maps]
+ON_MAPS = [form for form in FORMS if FORMS[form].is_nchw]
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,8 @@ def test_show_policy_lists_the_built_in_policies() -> None:
     answer = run("check", "--show-policy", "strict")
     assert answer.returncode == 2
     assert answer.stderr == (
-        "slide-deploy: strict is not built in: --show-policy knows standard-ops and portable.\n"
+        "slide-deploy: strict is not a built-in policy: give --show-policy standard-ops or "
+        "portable.\n"
     )
 
 

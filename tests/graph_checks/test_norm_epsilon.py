@@ -13,7 +13,7 @@ import onnx
 import pytest
 from torch import nn
 
-from exporters.registry import exporter_for
+from exporters.base import exporter_for
 from slide_deploy.graph_checks import (
     Policy,
     Violation,

@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from exporters.quiet import quiet
+from exporters.base import quiet
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import (
     BUILT_IN,

@@ -147,7 +147,7 @@ def test_a_file_of_names_is_read(tmp_path: Path) -> None:
     path.write_bytes("\ufeffZürich\r\n東京\n".encode())
     assert labels_named(path) == ("Zürich", "東京")
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="readable list of names"):
+    with pytest.raises(InputError, match="cannot be read as class names"):
         labels_named(path)
 
 

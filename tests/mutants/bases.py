@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from exporters.base import ExportRequest, Traces
+from exporters.base import ExportRequest, Traces, exporter_for
 from exporters.outcome import ExportResult
-from exporters.registry import exporter_for
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.trained import deployable_checkpoint
 from slide_deploy.folding.model import reparameterize

@@ -58,7 +58,7 @@ def convolutions(path: Path) -> tuple[str, ...]:
 @pytest.fixture
 def policy(tmp_path: Path) -> Policy:
     path = tmp_path / "browsers.toml"
-    path.write_text('base = "portable"\n[structure]\nknown_traps_on = ["web:webgpu"]\n')
+    path.write_text('base = "portable"\n[structure]\nruntime_bugs_on = ["web:webgpu"]\n')
     return load_policy(path)
 
 

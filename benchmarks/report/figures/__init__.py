@@ -1,4 +1,4 @@
-"""Plots as plain plotly figures: dicts of lists and numbers, drawn by the page at its own width."""
+"""Plots as plotly figures: plain dicts that the page draws at its own width."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ __all__ = ["Figure", "figures"]
 
 
 def figures(view: RunView) -> Iterator[Figure]:
-    """Every plot for which the run has data, in the order of the page."""
+    """Yield every plot for which the run has data, in the order of the page."""
     for group in view.groups:
         if any(row.samples for row in group.rows):
             yield distribution(group)

@@ -1,30 +1,61 @@
-"""What accuracy a candidate has for its time, or for its size; the upper left corner is best."""
+"""Plots of accuracy against latency, and against file size. The upper left corner is best."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.record import Artifact
 from benchmarks.report.figures.figure import Figure, Spec, axis, base_layout, hover, label, x_axis
-from benchmarks.report.figures.lines import Lines
 from benchmarks.report.palette import MUTED, SURFACE, series
-from benchmarks.report.sentence import Sentence
 from benchmarks.report.summary import CandidateRow, RunView, typical
-from benchmarks.report.text import clip
+from benchmarks.report.text import Sentence, clip
 from benchmarks.report.units import Unit, byte_unit, time_unit
 
-# So many letters have room in a mark, and so many in the legend.
+# Maximum characters in a mark and in the legend.
 _MOST_LETTERS, _LONGEST_LINE = 2, 26
 
 
 @dataclass(frozen=True)
-class _Point:
-    """A candidate that states its accuracy.
+class Lines:
+    """Families of candidates. A plot joins the members of a family with a line.
+
+    A family whose name ends with the name of another is a variant of it: Slide-Swin of Swin, its
+    host. Both have the same colour. The host's line is dotted and its marks are hollow.
 
     Attributes:
-        cost: seconds of one image, or bytes of the file.
-        share: of right answers.
-        low, high: ends of the interval of the share; the share itself where there is none.
-        row: the candidate.
+        names: Distinct names, in the order of the candidates.
+    """
+
+    names: tuple[str, ...]
+
+    def colour(self, name: str) -> str:
+        """Return the colour of a line in the light theme: that of its host."""
+        hosts = [each for each in self.names if self._host(each) is None]
+        host = self._host(name) or name
+        return series(hosts.index(host) + 1).light
+
+    def is_host(self, name: str) -> bool:
+        """Return whether another line is a variant of this one."""
+        return any(self._host(each) == name for each in self.names)
+
+    def fill(self, name: str) -> str:
+        """Return the colour inside the marks of a line."""
+        return SURFACE.light if self.is_host(name) else self.colour(name)
+
+    def _host(self, name: str) -> str | None:
+        """Return the shortest other name that ends this one after a hyphen, or None."""
+        found = [each for each in self.names if name.endswith(f"-{each}")]
+        return min(found, key=len, default=None)
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A candidate with a known accuracy.
+
+    Attributes:
+        cost: Seconds per image, or bytes of the file.
+        share: Top-1 accuracy.
+        low, high: Ends of its interval; equal to the accuracy if there is none.
+        row: The candidate.
     """
 
     cost: float
@@ -35,18 +66,18 @@ class _Point:
 
     @property
     def line(self) -> str:
-        """The family whose members are joined."""
+        """The family of the candidate."""
         return self.row.measurement.candidate.line
 
     @property
     def is_published(self) -> bool:
-        """Whether its accuracy is that of a publication."""
+        """Whether its accuracy is from a publication."""
         artifact = self.row.measurement.artifact
         return artifact is not None and artifact.published_accuracy is not None
 
     @property
     def letters(self) -> str:
-        """What its mark shows: what its name adds to that of its line, or its number.
+        """Text in its mark: the suffix of its name after that of its line, or its number.
 
         Slide-Swin-T on the line Slide-Swin shows T.
         """
@@ -59,13 +90,13 @@ class _Point:
 
 @dataclass(frozen=True)
 class _Cost:
-    """What accuracy is held against.
+    """The horizontal axis of a plot of accuracy.
 
     Attributes:
-        unit: of its figures.
-        axis: what a figure is of, behind the unit.
-        better: than another candidate.
-        measured: a clause on where the figures come from.
+        unit: Unit of the figures.
+        axis: Words after the unit.
+        better: Comparative for a lower cost.
+        measured: Clause on the source of the figures.
     """
 
     unit: Unit
@@ -74,13 +105,13 @@ class _Cost:
     measured: str
 
     def text(self, value: float) -> str:
-        """One figure, for a pointer that rests on it."""
+        """Format a figure for the hover text."""
         return f"{self.unit.text(value)} {self.axis}"
 
 
 def _latency(points: Sequence[_Point]) -> _Cost:
     unit = time_unit(point.cost for point in points)
-    return _Cost(unit, "an image", "faster", "latency is measured")
+    return _Cost(unit, "per image", "faster", "latency is measured")
 
 
 def _size(points: Sequence[_Point]) -> _Cost:
@@ -89,9 +120,9 @@ def _size(points: Sequence[_Point]) -> _Cost:
 
 
 def accuracy(view: RunView) -> Iterator[Figure]:
-    """One plot of all candidates; where some are on lines, one for each group of candidates.
+    """Yield one plot of all candidates or, if there are families, one for each group.
 
-    A plot needs two candidates that state their accuracy.
+    A plot needs two candidates with a known accuracy.
     """
     points = list(_points(view.rows))
     lines = Lines(tuple(dict.fromkeys(each.line for each in points if each.line)))
@@ -109,9 +140,9 @@ def accuracy(view: RunView) -> Iterator[Figure]:
 
 
 def accuracy_by_size(view: RunView) -> Iterator[Figure]:
-    """One plot of all files whose own accuracy is known, each once whatever runs it.
+    """Yield one plot of all files with a known accuracy, each file once.
 
-    Accuracies of publications are left out: they belong to weights that these files need not hold.
+    Published accuracies are left out, as they may belong to other weights than these files have.
     """
     points: dict[tuple[str, str], _Point] = {}
     for row in view.rows:
@@ -137,7 +168,7 @@ def _points(rows: Sequence[CandidateRow]) -> Iterator[_Point]:
 
 
 def _point(cost: float, artifact: Artifact, row: CandidateRow) -> _Point | None:
-    """A candidate with the accuracy of its file, or that of its publication; None without one."""
+    """Return a point with the accuracy of the file or, without it, the published one, or None."""
     share = artifact.accuracy
     if share is None:
         share = artifact.published_accuracy
@@ -172,7 +203,7 @@ def _figure(title: str, points: Sequence[_Point], lines: Lines, cost: _Cost) -> 
     layout["margin"]["l"] = 62
     if lines.names:
         layout["showlegend"] = True
-        # The corner of the slow and inaccurate is the emptiest.
+        # Few points lie in the lower right corner, where files are slow and inaccurate.
         layout["legend"] = {
             **{"x": 1, "xanchor": "right", "y": 0, "yanchor": "bottom"},
             "bgcolor": SURFACE.light,
@@ -184,27 +215,27 @@ def _caption(points: Sequence[_Point], lines: Lines, cost: _Cost) -> Sentence:
     caption = (
         "A line joins the sizes of a family; up and to the left is better."
         if lines.names
-        else f"Numbers as in the table; up and to the left is better. No candidate is both "
+        else f"Numbers are those of the table; up and to the left is better. No candidate is both "
         f"{cost.better} and more accurate than those on the line."
     )
     if any(point.low < point.high for point in points):
         caption += (
-            " Bars are 95 % intervals of each share on its own; slide-deploy evaluate compares "
-            "files picture by picture, which tells smaller differences."
+            " Bars are 95 % intervals of each accuracy on its own; slide-deploy evaluate compares "
+            "files image by image, which detects smaller differences."
         )
     published = [point.row.number for point in points if point.is_published]
     if published:
         numbers = ", ".join(map(str, sorted(published)))
         of = "" if len(published) == len(points) else f" of {numbers}"
         caption += (
-            f" Accuracy{of} is as published of the network, not measured with these files; "
+            f" Accuracy{of} is as published for the network, not measured with these files; "
             f"{cost.measured}."
         )
     return (caption,)
 
 
 def _front(points: Sequence[_Point], unit: Unit) -> Spec:
-    """Those that no other beats in both: from the fastest on, each more accurate than before."""
+    """Return the Pareto front: from the fastest on, each point more accurate than before."""
     best: list[_Point] = []
     for point in points:
         if not best or point.share > best[-1].share:
@@ -214,7 +245,7 @@ def _front(points: Sequence[_Point], unit: Unit) -> Spec:
 
 
 def _line(name: str, lines: Lines, points: Sequence[_Point], unit: Unit) -> Spec:
-    """The members of a family, the fastest first."""
+    """Return the line of a family, the fastest member first."""
     dash = "dot" if lines.is_host(name) else "solid"
     return _path([point for point in points if point.line == name], unit) | {
         "line": {"color": lines.colour(name), "width": 2, "dash": dash},
@@ -236,7 +267,7 @@ def _mark(point: _Point, lines: Lines, cost: _Cost) -> Spec:
     row, colour = point.row, series(point.row.number).light
     fill, ink, edge, size = colour, SURFACE.light, SURFACE.light, 22
     if point.line:
-        size = 18  # letters need less room than numbers, and members of families come close
+        size = 18  # letters are narrower than numbers, and members of families lie close together
         colour, fill = lines.colour(point.line), lines.fill(point.line)
         ink, edge = (colour, colour) if lines.is_host(point.line) else (ink, edge)
     return {
@@ -260,7 +291,7 @@ def _mark(point: _Point, lines: Lines, cost: _Cost) -> Spec:
 
 
 def _bar(point: _Point, colour: str) -> Spec:
-    """The interval of the share; nothing where there is none."""
+    """Return the error bar of the accuracy; empty without an interval."""
     if not point.low < point.high:
         return {}
     bar = {"type": "data", "symmetric": False, "color": colour, "thickness": 1.5, "width": 5}

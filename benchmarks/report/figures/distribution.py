@@ -1,4 +1,4 @@
-"""How the calls of each candidate spread: a histogram's silhouette, or dots if they are few."""
+"""Distribution of each candidate's calls: an outlined histogram, or dots if they are few."""
 
 from collections.abc import Sequence
 
@@ -6,24 +6,24 @@ import numpy as np
 
 from benchmarks.report.figures.figure import Figure, IntervalBand, Rows, Spec, hover, log_axis
 from benchmarks.report.palette import INK, series
-from benchmarks.report.sentence import Name
 from benchmarks.report.summary import CandidateRow, Group, typical
+from benchmarks.report.text import Name
 from benchmarks.report.units import Unit, time_text, time_unit
 from benchmarks.statistics import Estimate
 
-# Fewer samples have no shape, only places.
+# Below this number of samples, dots show more than a histogram.
 _FEWEST_FOR_SHAPE = 40
 _MOST_BINS = 240
-# Beyond this ratio of slowest to fastest, a linear axis would press the fastest to a line.
+# Above this ratio of slowest to fastest, a linear axis would compress the fastest to a line.
 _WIDEST_LINEAR = 10
 
 
 def distribution(group: Group) -> Figure:
-    """One row a candidate, on one axis of time."""
+    """Return a plot with one row per candidate on a common time axis."""
     rows = [row for row in group.rows if row.samples]
     unit = time_unit(median for row in rows if (median := typical(row)))
     low = min(min(row.samples) for row in rows)
-    # A few calls are many times slower than all others; they are counted, not drawn.
+    # The caption counts the few calls that are many times slower. They are not drawn.
     high = max(
         float(np.quantile(row.samples, 0.99 if len(row.samples) > 99 else 1)) for row in rows
     )
@@ -41,7 +41,7 @@ def distribution(group: Group) -> Figure:
             traces.append(_silhouette(kept, band, row, logarithmic))
         traces.append(_median(row, unit, band))
         labels += place.labels(index, row.name, unit.text(typical(row) or 0.0))
-    horizontal = {"title": f"{unit.name} a call", **_range(low, high, unit, logarithmic)}
+    horizontal = {"title": f"{unit.name} per call", **_range(low, high, unit, logarithmic)}
     layout = place.layout(horizontal, labels)
     return Figure(
         f"Latency on {group.label}", _caption(rows, high), {"data": traces, "layout": layout}
@@ -74,7 +74,7 @@ def _caption(rows: Sequence[CandidateRow], high: float) -> tuple[str | Name, ...
 def _silhouette(
     values: np.ndarray, band: IntervalBand, row: CandidateRow, logarithmic: bool
 ) -> Spec:
-    """A histogram without inner lines, as high as its band."""
+    """Return the outline of a histogram, scaled to its band."""
     places = np.log(values) if logarithmic else values
     heights, edges = np.histogram(places, bins=_bins(places))
     if logarithmic:
@@ -96,7 +96,7 @@ def _silhouette(
 
 
 def _bins(values: np.ndarray) -> int:
-    """By the rule of Freedman and Diaconis, which one slow call does not upset."""
+    """Return the number of bins by the rule of Freedman and Diaconis, which ignores outliers."""
     quarter, three_quarters = np.quantile(values, (0.25, 0.75))
     width = 2 * (three_quarters - quarter) / len(values) ** (1 / 3)
     extent = float(values.max() - values.min())
@@ -104,7 +104,7 @@ def _bins(values: np.ndarray) -> int:
 
 
 def _dots(values: np.ndarray, band: IntervalBand, row: CandidateRow) -> Spec:
-    # Spread by the golden ratio: neighbours never fall on each other, and each draw looks the same.
+    # Spread by the golden ratio, so that neighbours never overlap and the plot is reproducible.
     heights = (np.arange(len(values)) * 0.618 % 1) * 0.8 + 0.1
     return {
         "type": "scatter",
@@ -117,7 +117,7 @@ def _dots(values: np.ndarray, band: IntervalBand, row: CandidateRow) -> Spec:
 
 
 def _median(row: CandidateRow, unit: Unit, band: IntervalBand) -> Spec:
-    """A line across the band; a pointer finds it at seven places."""
+    """Return a line across the band with seven points for hover text."""
     middle = (typical(row) or 0.0) / unit.size
     lines = [row.name, f"median {unit.text(middle * unit.size)}"]
     for name, figure in (("median", row.median), ("p90", row.p90), ("p99", row.p99)):

@@ -1,6 +1,6 @@
-"""Latency over time: round by round, which shows drift, and in one long go, which shows heat.
+"""Latency over time: over rounds, which shows drift, and in a long run, which shows throttling.
 
-Every row is drawn in per cent of its own level: candidates of different speed share one scale.
+Rows show changes relative to their own level, so that candidates of different speed share a scale.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,34 +13,34 @@ from benchmarks.report.series import Point
 from benchmarks.report.summary import CandidateRow, RunView
 from benchmarks.report.units import time_text, time_unit
 
-# Smaller changes should look small.
+# Smallest range of the scale, so that small changes look small.
 _LEAST_REACH = 0.05
 _MOST_MARKERS = 60
 
 
 @dataclass(frozen=True)
 class Reach:
-    """The lowest and the highest change that the rows of a plot show."""
+    """Lowest and highest change in a plot. All its rows have this range."""
 
     low: float
     high: float
 
     def place(self, change: float, band: IntervalBand) -> float:
-        """Where a change stands in its row."""
+        """Return the position of a change in its row."""
         return band.low + band.height * (change - self.low) / (self.high - self.low)
 
 
 def drift(view: RunView) -> Figure | None:
-    """Medians of rounds; None where no candidate has two rounds."""
-    caption = "Each round's median against the candidate's median of all rounds."
+    """Plot the medians of rounds; None if no candidate has two rounds."""
+    caption = "Median of each round relative to the candidate's median of all rounds."
     return _figure(
         "Drift over the run", caption, view.rows, lambda row: row.rounds, _overall, _reach
     )
 
 
 def sustained(view: RunView) -> Figure | None:
-    """The long go without rests; None where there is none."""
-    caption = "Without rests, against the first tenth of the time."
+    """Plot the long runs without rests; None if there is none."""
+    caption = "Without rests, relative to the first tenth of the time."
     return _figure(
         "Sustained load", caption, view.rows, lambda row: row.sustained, _beginning, _change
     )
@@ -74,7 +74,7 @@ def _figure(
         value = value_of(changes[row.number], level_of(points))
         labels += place.labels(index, row.name, value)
     layout = place.layout({"title": "seconds"}, labels, shapes=shapes)
-    text = f"{caption} Each row reaches from {_signed(reach.low)} to {_signed(reach.high)}."
+    text = f"{caption} Each row ranges from {_signed(reach.low)} to {_signed(reach.high)}."
     return Figure(title, (text,), {"data": traces, "layout": layout})
 
 

@@ -1,4 +1,4 @@
-"""Each candidate's time as a ratio to the first one's, with the interval of that ratio."""
+"""Ratio of each candidate's time to the first one's, with its interval."""
 
 from benchmarks.report.figures.figure import (
     Figure,
@@ -10,17 +10,17 @@ from benchmarks.report.figures.figure import (
     vertical_line,
 )
 from benchmarks.report.palette import LINE, MUTED, series
-from benchmarks.report.sentence import Name
 from benchmarks.report.summary import CandidateRow, RunView
+from benchmarks.report.text import Name
 from benchmarks.report.units import interval_text, ratio_text
 from benchmarks.statistics import Estimate
 
-# Beyond this span of ratios, equal factors should look equally far.
+# Above this span of ratios, the axis is logarithmic.
 _WIDEST_LINEAR = 4
 
 
 def ratios(view: RunView) -> Figure | None:
-    """A dot and an interval a candidate; None where nothing can be compared."""
+    """Return a plot with a dot and an interval per candidate; None without ratios."""
     pairs = [(row, row.ratio) for row in view.rows if isinstance(row.ratio, Estimate)]
     if not pairs or view.baseline is None:
         return None
@@ -36,9 +36,9 @@ def ratios(view: RunView) -> Figure | None:
     caption: list[str | Name] = ["1 is ", Name(view.baseline.name), "; left of it is faster."]
     if noise:
         shapes.insert(0, _noise(noise))
-        caption.append(" In the grey band, this machine cannot tell candidates apart.")
+        caption.append(" The grey band is the noise of this machine.")
     reach = [edge for _, ratio in pairs for edge in (ratio.interval.low, ratio.interval.high)]
-    horizontal = {"title": "time an image, as a ratio to the first", **_range(reach, noise or 1.0)}
+    horizontal = {"title": "time per image / first candidate's", **_range(reach, noise or 1.0)}
     layout = place.layout(horizontal, labels, shapes=shapes)
     title = "Compared with the first candidate"
     return Figure(title, tuple(caption), {"data": traces, "layout": layout})

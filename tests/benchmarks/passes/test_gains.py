@@ -141,7 +141,7 @@ def test_a_pass_pays_from_one_per_cent_on(milliseconds: float, verdict: str) -> 
     found = replace(gains(WRITTEN, raced)[0], name="common_operators")
     ((name, does, _, where, found_verdict),) = passes_table(["common_operators"], [found]).rows
     assert (name, found_verdict) == ("common_operators", verdict)
-    assert does == "Operators in the words that every converter knows; values stay what they are."
+    assert does == "Replace operators by equivalents that every converter supports."
     assert where.startswith("net on ONNX Runtime")
 
 

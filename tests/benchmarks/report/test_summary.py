@@ -9,10 +9,10 @@ from benchmarks.report.headline import headlines
 from benchmarks.report.html import render_html
 from benchmarks.report.markdown import render_markdown
 from benchmarks.report.notes import settings
-from benchmarks.report.sentence import Name
 from benchmarks.report.series import MOST_KINDS, operator_bars, sustained
 from benchmarks.report.summary import Missing, RunView, summarise
 from benchmarks.report.table import ABSENT, absences, columns
+from benchmarks.report.text import Name
 from benchmarks.statistics import Estimate
 from tests.benchmarks import synthetic
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 import slide_deploy
 from exporters.outcome import ExportOptions
-from exporters.quantisation.calibration import Calibration, read_calibration
+from exporters.quantisation.calibration import read_calibration
+from exporters.quantisation.examples import Calibration
 from slide_deploy import InputError
 from slide_deploy.api.networks import network_of
 from slide_deploy.images.description import Preprocessing
@@ -53,7 +54,7 @@ def test_damaged_pictures_are_left_out_counted_and_named(messy: Path, tmp_path: 
     )
     assert result.passed, result.problems
     (remark,) = (each for each in result.remarks if "left out" in each)
-    assert remark.startswith("2 pictures were left out of the calibration set")
+    assert remark.startswith("2 images were left out of the calibration set")
     assert "0/damaged.png and 1 other" in remark
     (entry,) = json.loads(result.manifest.read_text())["files"]
     assert set(entry["calibration"]["damaged"]) == {"0/damaged.png", "1/cut.png"}
@@ -75,7 +76,7 @@ def test_others_are_drawn_in_the_place_of_damaged_pictures(
 def test_pictures_that_are_all_damaged_are_refused(tmp_path: Path) -> None:
     for place in range(5):
         (tmp_path / f"{place}.png").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="has 5 pictures and none can be read; of the first"):
+    with pytest.raises(InputError, match="has 5 images and none can be read; the first error"):
         read(tmp_path)
 
 
@@ -131,7 +132,7 @@ def test_embedded_preprocessing_takes_pixels(tmp_path: Path) -> None:
 def test_pictures_that_are_all_alike_are_refused(tmp_path: Path) -> None:
     for place in range(8):
         Image.new("RGB", (SIDE, SIDE)).save(tmp_path / f"{place}.png")
-    with pytest.raises(InputError, match="has examples that are all alike"):
+    with pytest.raises(InputError, match="has only equal examples"):
         read(tmp_path)
 
 
@@ -142,9 +143,9 @@ def test_pictures_that_are_all_alike_are_refused(tmp_path: Path) -> None:
         ({}, "has no arrays and Colours takes image"),
         ({"image": np.zeros((8, 1, SIDE, SIDE), np.float32)}, "give float32 of Nx3x16x16"),
         ({"image": np.zeros((8, 3, SIDE, SIDE), np.complex64)}, "has image of complex64"),
-        ({"image": np.full((8, 3, SIDE, SIDE), np.nan, np.float32)}, "image that is not finite"),
+        ({"image": np.full((8, 3, SIDE, SIDE), np.nan, np.float32)}, "in image that are not"),
         ({"image": np.zeros((3, 3, SIDE, SIDE), np.float32)}, "has 3 examples: give at least 4"),
-        ({"image": np.zeros((8, 3, SIDE, SIDE), np.float32)}, "examples that are all alike"),
+        ({"image": np.zeros((8, 3, SIDE, SIDE), np.float32)}, "only equal examples"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays, said: str) -> None:
@@ -218,9 +219,9 @@ def test_an_archive_measures_as_many_as_it_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("precision", "given", "said"),
     [
-        ("int8", False, "int8 takes examples, on which ranges of values are measured: give"),
-        ("float32", True, "float32 measures nothing on examples: leave out"),
-        ("int8-weights", True, "int8-weights measures nothing on examples: leave out"),
+        ("int8", False, "int8 needs examples to measure ranges of values: give"),
+        ("float32", True, "float32 does not use examples: leave out"),
+        ("int8-weights", True, "int8-weights does not use examples: leave out"),
     ],
 )
 def test_examples_are_asked_for_and_refused(

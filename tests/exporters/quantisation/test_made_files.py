@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import slide_deploy
 from exporters.quantisation import onnx_file
 from exporters.quantisation.families import Family
-from exporters.quantisation.plan import QuantisationPlan, by_family
-from exporters.quantisation.small_constants import small
+from exporters.quantisation.int8_constants import to_int8
+from exporters.quantisation.plan import QuantisationPlan, families_of
 from slide_deploy import InputError
 from slide_deploy.backends import open_file
 from slide_deploy.graph_checks import check_file, read_graph
@@ -111,7 +111,7 @@ def test_families_of_a_network_of_ones_own(tmp_path: Path) -> None:
         nn.Linear(200, 16),
     )
     for path in slide_deploy.export(network, image(), to=FORMATS, out=tmp_path).paths.values():
-        assert list(by_family(path).values()) == [
+        assert list(families_of(path).values()) == [
             Family.PATCHES,
             Family.CONVOLUTIONS,
             Family.DEPTHWISE,
@@ -123,7 +123,7 @@ def test_families_of_a_network_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_small_slide_swin_has_an_attention_of_products(format: str) -> None:
-    found = by_family(digits_in(format))
+    found = families_of(digits_in(format))
     counted = list(found.values())
     assert counted.count(Family.ATTENTION) == 4
     assert counted.count(Family.PROJECTIONS) + counted.count(Family.HEAD) == 13
@@ -136,7 +136,7 @@ def test_a_network_with_nothing_to_quantise_is_refused(
 ) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, 2))
     examples = pictures() if precision == "int8" else None
-    with pytest.raises(InputError, match=f"{format} has nothing to write in {precision}"):
+    with pytest.raises(InputError, match=f"The {format} file has no weight .* for {precision}"):
         slide_deploy.export(
             network, image(), to=format, precision=precision, calibration=examples, out=tmp_path
         )
@@ -164,7 +164,7 @@ def test_an_open_batch_works(tmp_path: Path) -> None:
 
 
 def test_other_open_sizes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="int8 is measured at one size: leave height closed"):
+    with pytest.raises(InputError, match="int8 is calibrated at a fixed size: leave height fixed"):
         slide_deploy.export(
             colours(),
             image(),
@@ -195,7 +195,7 @@ def test_maps_of_all_stages(tmp_path: Path) -> None:
 def test_constants_in_8_bits_are_off_by_half_a_step_at_most(axis: int | None) -> None:
     values = np.random.default_rng(0).standard_normal((5, 7)).astype(np.float32)
     values[2] *= 100
-    found = small(values, axis)
+    found = to_int8(values, axis)
     others = None if axis is None else tuple(each for each in range(2) if each != axis % 2)
     steps = np.abs(values).max(axis=others, keepdims=True) / 127
     assert found.values.dtype == np.int8
@@ -205,7 +205,7 @@ def test_constants_in_8_bits_are_off_by_half_a_step_at_most(axis: int | None) ->
 
 
 def test_a_constant_of_zeros_is_zeros() -> None:
-    found = small(np.zeros((3, 4), np.float32), 0)
+    found = to_int8(np.zeros((3, 4), np.float32), 0)
     assert (found.values == 0).all()
     assert (found.scale == 1).all()
 

@@ -80,7 +80,7 @@ def test_without_a_limit_a_wrong_file_is_removed_with_advice(tmp_path: Path) -> 
     (problem,) = result.problems
     assert "dB, error" in problem
     assert "8 dB and 50% are allowed); it was removed. Give --max-drop" in problem
-    assert "or more calibration pictures" in problem
+    assert "or give more calibration images" in problem
 
 
 def test_other_pictures_than_those_for_calibration(tmp_path: Path) -> None:
@@ -103,10 +103,10 @@ def test_other_pictures_than_those_for_calibration(tmp_path: Path) -> None:
         ({"max_drop": math.nan}, "nan is no limit"),
         (
             {"max_drop": 0.5, "precision": "int8-weights"},
-            "int8-weights measures nothing on examples",
+            "int8-weights does not use examples",
         ),
-        ({"max_drop": 0.5, "precision": "float32"}, "float32 measures nothing on examples"),
-        ({"data": "x"}, "give that limit"),
+        ({"max_drop": 0.5, "precision": "float32"}, "float32 does not use examples"),
+        ({"data": "x"}, "give `max_drop` as well"),
     ],
 )
 def test_limits_that_mean_nothing_are_refused(tmp_path: Path, options, said: str) -> None:
@@ -121,7 +121,7 @@ def test_pictures_without_classes_are_refused(tmp_path: Path) -> None:
     flat.mkdir()
     for place, path in enumerate(sorted(pictures().rglob("*.png"))):
         (flat / f"{place}.png").write_bytes(path.read_bytes())
-    with pytest.raises(InputError, match="needs pictures whose classes are known"):
+    with pytest.raises(InputError, match="needs labelled images"):
         export(tmp_path / "out", calibration=flat, max_drop=0.5)
     with pytest.raises(InputError, match=r"few\.npz has none: give"):
         export(tmp_path / "out", calibration=archive(tmp_path / "few.npz"), max_drop=0.5)
@@ -176,4 +176,4 @@ def test_the_command_line_says_what_returned(tmp_path: Path, run) -> None:
     )
     assert code == 0, err
     assert "loses 0.00 points of top-1 on" in " ".join(out.split())
-    assert "… judge onnx on 15 pictures" in err
+    assert "… evaluate onnx on 15 images" in err

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from exporters.registry import exporter_for
+from exporters.base import exporter_for
 from slide_deploy.graph_checks import check_file, read_graph
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
 from slide_deploy.graph_checks.mixing import mixings
