@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from slide_deploy.checkpoint.networks import some
-from slide_deploy.checkpoint.stored_tensor import as_float32, refuse_not_finite
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
+from slide_deploy.checkpoint.stored_tensor import as_float32, refuse_not_finite
 from slide_deploy.errors import InputError
 from slide_deploy.files.model_files import checkpoint_stem
 from slide_deploy.hosts.find import find_network

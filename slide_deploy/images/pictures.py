@@ -22,8 +22,8 @@ from slide_deploy.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Pillow runs Ghostscript on EPS, which executes the file as a program, and passes WMF to Windows. It
-# only identifies the others.
+# Pillow runs Ghostscript on EPS, which executes the file as a program, and passes WMF to Windows.
+# It only identifies the others.
 _NOT_READ = ("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG")
 # Memory holds several copies of an image at once, of four bytes a pixel or more each.
 MOST_PIXELS = 1 << 26

@@ -11,7 +11,7 @@ feature maps with channels last, and their weights are given the axis order of t
 The parts for other libraries cannot be read. Each becomes one operator.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slide_deploy.graph_checks.graph import (
-    Attribute,
     Constant,
     Graph,
     Node,
@@ -33,15 +32,18 @@ from slide_deploy.graph_checks.graph import (
 from slide_deploy.graph_checks.readers.data_files import map_file
 from slide_deploy.graph_checks.readers.left_over import Place, unread
 from slide_deploy.graph_checks.readers.limits import check_node_count, checked_shape, damaged
-from slide_deploy.graph_checks.readers.pte_dialect import ARGUMENTS, DIALECT, RENAMED
+from slide_deploy.graph_checks.readers.pte_dialect import DIALECT, RENAMED
+from slide_deploy.graph_checks.readers.pte_parameters import (
+    aten_parameters,
+    common_convolution,
+    xnnpack_parameters,
+)
 from slide_deploy.saved.pte.companion import Companion, read_companion, value_names
 from slide_deploy.saved.pte.program import (
-    Held,
     Instruction,
     Method,
     PteProgram,
     PteTensor,
-    Several,
     read_program,
     tensors_in,
 )
@@ -49,9 +51,8 @@ from slide_deploy.saved.pte.xnnpack import MISSING, XnnGraph, XnnNode, read_xnnp
 
 _BYTES = {"bool": 1, "bfloat16": 2, "undefined": 0}
 _XNNPACK = "XnnpackBackend"
-# Segments stand at multiples of it.
+# Segments are aligned to this many bytes.
 _ALIGNMENT = 128
-_TRANSPOSE_WEIGHTS = 1
 # Operators that compute sizes if the batch is open.
 _SIZES = ("aten::sym_size", "executorch_prim::")
 # (outputs, k, k, inputs / groups) to (outputs, inputs / groups, k, k), and of depthwise ones.
@@ -160,9 +161,9 @@ class _Reader:
         tensors = [tuple(tensors_in(self.method, number)) for number in step.arguments]
         read = [list(each) for each in tensors if not written.intersection(each)]
         inputs = [self._value(number) for number in chain.from_iterable(read)]
-        attributes = dict(_attributes(self.method, name, held))
+        attributes = dict(aten_parameters(self.method, name, held))
         if name == "aten::convolution":
-            name, attributes = _convolution(name, attributes)
+            name, attributes = common_convolution(name, attributes)
         if name == "aten::addmm":  # bias + x w; every other operator has its bias last
             inputs = [*inputs[1:], *inputs[:1]]
         if name == "aten::linear":
@@ -272,7 +273,7 @@ class _Part:
                     DIALECT.domain,
                     tuple(inputs),
                     (self._value(node.output, node, -1),),
-                    dict(_steering(node)),
+                    dict(xnnpack_parameters(node)),
                 )
             )
 
@@ -324,44 +325,3 @@ class _Part:
 def bytes_of(dtype: str) -> int:
     """Bytes of an element."""
     return _BYTES[dtype] if dtype in _BYTES else np.dtype(dtype).itemsize
-
-
-def _attributes(method: Method, name: str, held: list[Held]) -> Iterator[tuple[str, Attribute]]:
-    """The parameters of an ATen operator, named by ``ARGUMENTS`` or else by their position."""
-    names = ARGUMENTS.get(name, "").split()
-    for place, argument in enumerate(held):
-        known = names[place] if place < len(names) else f"argument {place}"
-        if isinstance(argument, int | float | str | tuple):
-            yield known, argument
-        elif isinstance(argument, Several) and not argument.are_tensors:
-            items = [method.values[item] for item in argument.items if item >= 0]
-            yield known, tuple(item for item in items if isinstance(item, int))
-
-
-def _convolution(name: str, attributes: dict[str, Attribute]) -> tuple[str, dict[str, Attribute]]:
-    """Rename a transposed ATen convolution, and repeat its padding for both sides of an axis."""
-    padding = attributes.get("padding")
-    both = padding if isinstance(padding, tuple) else ()
-    attributes["pads"] = (*both, *both)
-    return (f"{name}_transposed" if attributes.get("transposed") else name), attributes
-
-
-def _steering(node: XnnNode) -> Iterator[tuple[str, Attribute]]:
-    """The parameters of an XNNPACK operator, under the names of the dialect."""
-    held = node.integers
-    for name, numbers in node.lists.items():
-        # XNNPACK writes 0 for the size that follows from the others.
-        yield name, tuple(-1 if name == "shape" and size == 0 else size for size in numbers)
-    yield from node.floats.items()
-    if node.operator == "FullyConnected":
-        yield "transpose_right", not held["flags"] & _TRANSPOSE_WEIGHTS
-    elif node.operator == "StaticConstantPad":
-        pairs = zip(node.lists["before"], node.lists["behind"], strict=False)
-        yield "amounts", tuple(chain.from_iterable(pairs))
-    elif "kernel_height" in held:
-        yield "pads", (held["top"], held["left"], held["bottom"], held["right"])
-        yield "groups", held["groups"]
-        for ours, theirs in (("strides", "stride"), ("dilations", "dilation")):
-            yield ours, (held[f"{theirs}_height"], held[f"{theirs}_width"])
-    elif "axis" in held:
-        yield "axis", held["axis"]
