@@ -56,7 +56,7 @@ def names_an_average(path: Iterable[str]) -> bool:
     return False
 
 
-def swapped(content: Any, root: Path) -> bool | None:
+def averaged_by_framework(content: Any, root: Path) -> bool | None:
     """Whether weights are averages, in files of frameworks that swap both kinds when saving.
 
     Args:
@@ -78,14 +78,14 @@ def swapped(content: Any, root: Path) -> bool | None:
     return None
 
 
-def begun(content: Any, root: Path) -> bool:
+def averaging_began(content: Any, root: Path) -> bool:
     """Whether averaging had begun when the file was saved; else the average is the initial state.
 
     Args:
         content: the whole file.
         root: the path to the averages.
     """
-    if isinstance(content, dict) and swapped(content, root):
+    if isinstance(content, dict) and averaged_by_framework(content, root):
         counter = _number(_entry(content.get("averaging_state"), "n_averaged"))
         return counter is None or counter > 0
     for mapping in _on_the_way(content, root):

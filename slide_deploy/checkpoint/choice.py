@@ -15,9 +15,9 @@ import torch
 from slide_deploy.checkpoint.averages import (
     OPTIMISER,
     UnreadableAverage,
-    begun,
+    averaged_by_framework,
+    averaging_began,
     names_an_average,
-    swapped,
 )
 from slide_deploy.checkpoint.entries import WRAPPERS
 from slide_deploy.checkpoint.networks import NetworkFinder, StoredNetwork, some
@@ -84,7 +84,7 @@ def choose(
         )
     averages = [each for each in candidates if _is_averaged(each, content)]
     raw = [each for each in candidates if each not in averages]
-    averaged = [each for each in averages if begun(content, each.root)]
+    averaged = [each for each in averages if averaging_began(content, each.root)]
     early = [each for each in averages if each not in averaged]
     if weights == "averaged" and not averaged:
         raise InputError(f"{path} holds no averaged weights: leave out --weights averaged.")
@@ -137,7 +137,7 @@ def _named(path: Path, networks: Sequence[StoredNetwork], entry: str) -> StoredN
 
 def _is_averaged(network: StoredNetwork, content: Any) -> bool:
     """Whether the weights are an average over training."""
-    by_framework = swapped(content, network.root)
+    by_framework = averaged_by_framework(content, network.root)
     return names_an_average(network.root) if by_framework is None else by_framework
 
 

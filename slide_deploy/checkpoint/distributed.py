@@ -95,7 +95,7 @@ def _value(
         return None if place is None else _read_piece(folder, place)
     dtype = tensor_type(_property(description, "dtype"))
     if dtype is None:
-        return StoredTensor(size, odd="special")
+        return StoredTensor(size, unsupported="special")
     found = [_attributes(piece).get("offsets") for piece in pieces]
     offsets = [offset for offset in found if isinstance(offset, tuple)]
     held = [places.get((name, offset)) for offset in offsets]
@@ -136,7 +136,7 @@ def _read_piece(folder: Path, place: _Place) -> Any:
     file, first, size = place
     whole = (folder / file).stat().st_size
     if not (first >= 0 and size >= 0 and first + size <= whole):
-        raise InputError(f"{folder / file} is shorter than {METADATA} says: copy it again.")
+        raise InputError(f"{folder / file} is shorter than {METADATA} states: copy it again.")
     with (folder / file).open("rb") as stream:
         stream.seek(first)
         data = stream.read(size)

@@ -67,7 +67,7 @@ def _tensor(
 ) -> StoredTensor:
     """``torch._utils._rebuild_tensor`` and ``_rebuild_tensor_v2``."""
     if bits:  # the numbers would have to be negated or conjugated
-        return StoredTensor(_integers(shape), odd="lazily negated")
+        return StoredTensor(_integers(shape), unsupported="lazily negated")
     if not isinstance(storage, Storage) or storage.dtype is None or type(offset) is not int:
         raise Rejected
     return storage.view(storage.dtype, offset, _integers(shape), _integers(strides))
@@ -86,7 +86,7 @@ def _typed_tensor(
 ) -> StoredTensor:
     """``torch._utils._rebuild_tensor_v3``, which has the dtype among its arguments."""
     if bits:
-        return StoredTensor(_integers(shape), odd="lazily negated")
+        return StoredTensor(_integers(shape), unsupported="lazily negated")
     kind = tensor_type(dtype)
     if not isinstance(storage, Storage) or kind is None or type(offset) is not int:
         raise Rejected
@@ -106,17 +106,17 @@ def _from_type(function: Any, _kind: Any, arguments: Any, *_: Any) -> StoredTens
     """``torch._tensor._rebuild_from_type_v2``: a tensor with attributes, or of a subclass."""
     builder = BUILDERS.get(str(function)) if isinstance(function, GlobalName) else None
     tensor = builder(*arguments) if builder and isinstance(arguments, tuple) else None
-    return tensor if isinstance(tensor, StoredTensor) else StoredTensor((), odd="special")
+    return tensor if isinstance(tensor, StoredTensor) else StoredTensor((), unsupported="special")
 
 
-def _odd(what: str, shape_at: int | None = None) -> Callable[..., StoredTensor]:
+def _unsupported(what: str, shape_at: int | None = None) -> Callable[..., StoredTensor]:
     """A builder of tensors that are recognised but cannot be read."""
 
     def build(*arguments: Any) -> StoredTensor:
         shape: tuple[int, ...] = ()
         if shape_at is not None and len(arguments) > shape_at:
             shape = _integers(arguments[shape_at])
-        return StoredTensor(shape, odd=what)
+        return StoredTensor(shape, unsupported=what)
 
     return build
 
@@ -254,11 +254,11 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_device_tensor_from_numpy": _inner_tensor,
     "torch._utils._rebuild_xla_tensor": _inner_tensor,
     "torch._tensor._rebuild_from_type_v2": _from_type,
-    "torch._utils._rebuild_qtensor": _odd("quantised", 2),
-    "torch._utils._rebuild_sparse_tensor": _odd("sparse"),
-    "torch._utils._rebuild_nested_tensor": _odd("nested"),
-    "torch._utils._rebuild_meta_tensor_no_storage": _odd("meta", 1),
-    "torch._utils._rebuild_wrapper_subclass": _odd("special", 2),
+    "torch._utils._rebuild_qtensor": _unsupported("quantised", 2),
+    "torch._utils._rebuild_sparse_tensor": _unsupported("sparse"),
+    "torch._utils._rebuild_nested_tensor": _unsupported("nested"),
+    "torch._utils._rebuild_meta_tensor_no_storage": _unsupported("meta", 1),
+    "torch._utils._rebuild_wrapper_subclass": _unsupported("special", 2),
     "numpy.dtype": _numpy_type,
     **{
         f"numpy.{core}.{name}": builder

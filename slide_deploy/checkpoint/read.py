@@ -26,11 +26,11 @@ from slide_deploy.checkpoint.safetensors_file import read_safetensors
 from slide_deploy.checkpoint.stated import Stated
 from slide_deploy.checkpoint.torch_file import read_torch
 from slide_deploy.checkpoint.unexpected import (
-    below,
+    below_network,
     grouped,
     is_preprocessing,
     refuse_other_weights,
-    sorted_out,
+    sort_unexpected,
 )
 from slide_deploy.checkpoint.unpickle import Placeholder
 from slide_deploy.errors import InputError
@@ -147,7 +147,7 @@ def weights_of(
     )
     _refuse_other_forms(path, network)
     finder.refuse_incomplete(path, network)
-    unexpected, constants = sorted_out(path, network, finder, wanted.leave_out)
+    unexpected, constants = sort_unexpected(path, network, finder, wanted.leave_out)
     tensors = {name: tensor.read(f"{path}: {name}") for name, tensor in network.tensors.items()}
     beside = (network.unexpected[name].name for name in (*unexpected, *constants))
     left_out = (*beside, *(each.name for each in outside))
@@ -275,7 +275,7 @@ def _remarks(
     channels = finder.channels(network)
     names = [network.unexpected[name].name for name in unexpected]
     for each in outside:
-        name = below(network, each.name)
+        name = below_network(network, each.name)
         if is_preprocessing(name, each, channels):
             constants.append(name)
         else:

@@ -56,9 +56,9 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
                 view = file.get_slice(name)
                 dtype = _TYPES.get(view.get_dtype())
                 shape = tuple(view.get_shape())
-                odd = f"{view.get_dtype()} (compressed)" if dtype is None else ""
+                unsupported = f"{view.get_dtype()} (compressed)" if dtype is None else ""
                 load = None if dtype is None else reader(name)
-                tensors[name] = StoredTensor(shape, dtype, load, odd)
+                tensors[name] = StoredTensor(shape, dtype, load, unsupported)
             return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise InputError(

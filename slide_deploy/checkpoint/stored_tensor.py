@@ -32,13 +32,13 @@ class StoredTensor:
         shape: its shape.
         dtype: its type; None for an unsupported tensor.
         load: reads the numbers into a new tensor of that shape and type; None if unsupported.
-        odd: the kind of an unsupported tensor, such as "sparse" or "quantised"; else empty.
+        unsupported: the kind of an unsupported tensor, such as "sparse" or "quantised"; else empty.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype | None = None
     load: Callable[[], Tensor] | None = None
-    odd: str = ""
+    unsupported: str = ""
 
     @property
     def count(self) -> int:
@@ -55,8 +55,8 @@ class StoredTensor:
             InputError: it is not a plain tensor, or the file does not hold its numbers.
         """
         if self.load is None:
-            advice = _ADVICE.get(self.odd, "save plain tensors of floating-point numbers")
-            raise InputError(f"{name} is a {self.odd} tensor: {advice}.")
+            advice = _ADVICE.get(self.unsupported, "save plain tensors of floating-point numbers")
+            raise InputError(f"{name} is a {self.unsupported} tensor: {advice}.")
         try:
             return self.load()
         except UnreadableTensor as error:

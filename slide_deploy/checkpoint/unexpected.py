@@ -55,7 +55,7 @@ _PREPROCESSING = re.compile(
 )
 
 
-def sorted_out(
+def sort_unexpected(
     path: Path, network: StoredNetwork, finder: NetworkFinder, leave_out: tuple[str, ...]
 ) -> tuple[list[str], list[str]]:
     """Decide on every unexpected tensor below a network's root.
@@ -128,7 +128,7 @@ def grouped(network: StoredNetwork, names: Iterable[str]) -> str:
     groups: dict[str, int] = {}
     for name in names:
         parts = name.split(".")
-        shared = len(parts) - len(below(network, name).split("."))
+        shared = len(parts) - len(below_network(network, name).split("."))
         counter = parts[-1] in _COUNTERS and len(parts) > shared + 1
         group = f"*.{parts[-1]}" if counter else ".".join(parts[: shared + 1])
         if len(parts) == shared + 1 and parts[-1].startswith("ema_"):
@@ -139,7 +139,7 @@ def grouped(network: StoredNetwork, names: Iterable[str]) -> str:
     )
 
 
-def below(network: StoredNetwork, name: str) -> str:
+def below_network(network: StoredNetwork, name: str) -> str:
     """A dotted name of the file from the first part in which it differs from the network's path."""
     parts = name.split(".")
     shared = 0

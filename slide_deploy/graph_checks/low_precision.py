@@ -67,7 +67,7 @@ def small_floats(graph: Graph) -> Counter[str]:
 
 def integer_weights(graph: Graph) -> tuple[Constant, ...]:
     """The constants of small integers that are cast to floats, each once."""
-    found = [*_cast_to_float(graph), *_behind_weights(graph)]
+    found = [*_cast_to_float(graph), *_integers_of_weights(graph)]
     return tuple({constant.name: constant for constant in found}.values())
 
 
@@ -76,7 +76,7 @@ def rounded_values(graph: Graph) -> tuple[Node, ...]:
 
     Values cast from an integer input of the graph do not count: images have eight bits.
     """
-    return tuple(node for node in graph.nodes if _is_rounded(graph, _entering(graph, node)))
+    return tuple(node for node in graph.nodes if _is_rounded(graph, _cast_origin(graph, node)))
 
 
 def _is_rounded(graph: Graph, name: str) -> bool:
@@ -90,12 +90,12 @@ def _is_rounded(graph: Graph, name: str) -> bool:
 def _cast_to_float(graph: Graph) -> Iterator[Constant]:
     """Yield constants of small integers that are cast to float."""
     for node in graph.nodes:
-        source = _entering(graph, node)
+        source = _cast_origin(graph, node)
         if source in graph.constants:
             yield graph.constants[source]
 
 
-def _entering(graph: Graph, node: Node) -> str:
+def _cast_origin(graph: Graph, node: Node) -> str:
     """The origin of the small integers that a node casts to floats; empty if it casts none."""
     if kind_of(graph, node) is not Kind.CAST or not node.inputs or not node.outputs:
         return ""
@@ -114,7 +114,7 @@ def _entering(graph: Graph, node: Node) -> str:
     return name if _FLOAT.match(_dtype(graph, node.outputs[0])) else ""
 
 
-def _behind_weights(graph: Graph) -> Iterator[Constant]:
+def _integers_of_weights(graph: Graph) -> Iterator[Constant]:
     """Yield integers, including 16 bits, from which weights of convolutions or matmuls come."""
     for node in graph.nodes:
         if kind_of(graph, node) not in _WEIGHTED or len(node.inputs) < 2:
