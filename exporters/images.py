@@ -105,14 +105,14 @@ def image_metadata(
     """
     asked = options.preprocessing
     place = image_place(plain)
-    is_described = asked.is_asked_for or options.labels or options.softmax
+    is_described = asked.is_customised or options.labels or options.softmax
     if place is None or not (is_described or plain.takes_images):
-        if asked.is_asked_for:
+        if asked.is_customised:
             with_preprocessing(plain, asked)  # raises with the reason
         return {}
     ours = plain.inputs[place]
     channels = ours.example.shape[1]
-    if channels not in (1, 3) and not asked.is_asked_for:
+    if channels not in (1, 3) and not asked.is_customised:
         return {}
     known = completed(plain, asked)
     assert known.mean is not None
