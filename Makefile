@@ -7,9 +7,9 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo detector picture test test-all lint types unit long full mutants random runtime-bugs tune \
+.PHONY: help demo detector docs picture test test-all lint types unit long full fuzz mutants faults random runtime-bugs tune \
 	bench-trust bench-export accuracy-plot bench-forms bench-passes bench-quantisation bench-sizes \
-	bench-precisions devices device-results \
+	bench-precisions devices device-results coverage \
 	wheel format train clean
 
 help:
@@ -18,7 +18,10 @@ help:
 	@echo "make test    lint, check types and run the tests that tell whether anything broke"
 	@echo "make test-all  the same, then the long tests: sweeps, full sizes, all mutants"
 	@echo "make full    run every pair of network, form and format, for an hour; see docs/architecture.md"
+	@echo "make coverage  lines and branches that the tests reach, for half an hour; at least 90 %"
 	@echo "make mutants damage valid files in every way and print who sees it"
+	@echo "make fuzz    feed 10,000 damaged files to every reader; see docs/security.md"
+	@echo "make faults  let disks fill, processes end and names be odd, and count what is lost"
 	@echo "make random  a thousand random networks that no test has seen, through all passes"
 	@echo "make runtime-bugs  run every pattern that is written on every runtime, where sizes coincide"
 	@echo "make tune    race the forms of the attention on this machine for the table in the wheel"
@@ -32,6 +35,7 @@ help:
 	@echo "make bench-precisions  what each precision costs a trained model; see docs/precision.md"
 	@echo "make devices test LiteRT, ExecuTorch and Core AI, in an environment of their own"
 	@echo "make device-results  check the results in docs/devices and write their table"
+	@echo "make docs    build the documentation as a site, in build/site"
 	@echo "make picture draw the picture at the top of the README"
 	@echo "make wheel   build the wheel, with ONNX Runtime Web for pages in it"
 	@echo "make format  format the code"
@@ -52,7 +56,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev,docs]'
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -61,6 +65,10 @@ demo: $(VENV)/.installed
 
 detector: $(VENV)/.installed
 	$(BIN)/python examples/deploy_detector.py --out build/detector
+
+# A broken link or anchor, or a page that no menu names, is an error.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # The network is that of the example, whose attention is a class of its own.
 picture: $(VENV)/.installed
@@ -93,6 +101,10 @@ devices: $(DEVICES)/.installed
 	OMP_NUM_THREADS=1 $(DEVICES)/bin/python -m pytest -n $(JOBS) --dist worksteal \
 		-m "devices and not full"
 
+# Half an hour, so that continuous integration leaves it out.
+coverage: $(VENV)/.installed
+	$(PYTEST) -m "not full and not devices" --cov --cov-report=term --cov-fail-under=90
+
 # Rarely finds more than the above, which meets whatever is paired here with something else.
 full: $(DEVICES)/.installed
 	$(PYTEST) -m "full and not devices"
@@ -102,10 +114,19 @@ full: $(DEVICES)/.installed
 mutants: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
 
+# With FAULT_FLAGS=--full a hundred random moments for each format; see docs/faults.md.
+faults: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --out docs/faults.md $(FAULT_FLAGS)
+
 # Other programs each time, or those of a seed again: make random SEED=7.
 SEED ?= random
 random: $(VENV)/.installed
 	SLIDE_DEPLOY_SEED=$(SEED) $(PYTEST) tests/passes/test_random_programs.py
+
+# Guided by atheris where it is installed: .venv/bin/python -m pip install atheris
+FUZZ_FLAGS ?=
+fuzz: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ_FLAGS)
 
 runtime-bugs: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.runtime_bugs

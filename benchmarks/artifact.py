@@ -4,13 +4,13 @@ This module runs on the workstation only, as devices may lack the libraries that
 bundle contains the results.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.record import Artifact
 from slide_deploy.files.companions import digest_of, digests_of, files_in, graph_of, parts_of
+from slide_deploy.files.reading import read_json
 from slide_deploy.graph_checks import Graph, inspect, traffic
 
 
@@ -73,9 +73,9 @@ def _calibration(manifest: Path, digests: dict[str, str]) -> str:
 def _manifest_values(manifest: Path, digests: dict[str, str], key: str) -> list[Any]:
     """Return the values of a key in the manifest's entries for exactly these files."""
     try:
-        entries = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        entries = read_json(manifest)["files"]
         return [entry.get(key) for entry in entries if entry["sha256"] == digests]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 
 

@@ -41,11 +41,13 @@ LIGHT = (
     "slide_deploy/saved/flatbuffer.py",
     "slide_deploy/formats.py",
     "slide_deploy/files/hashing.py",
-    "slide_deploy/input_shapes.py",
+    "slide_deploy/parsing.py",
     "slide_deploy/process/interruption.py",
     "slide_deploy/machine",
     "slide_deploy/saved/mlpackage",
     "slide_deploy/files/model_files.py",
+    "slide_deploy/files/moves.py",
+    "slide_deploy/files/scratch.py",
     "slide_deploy/verification/parity.py",
     "slide_deploy/precisions.py",
     "slide_deploy/verification/reference_outputs/__init__.py",
@@ -54,7 +56,10 @@ LIGHT = (
     "slide_deploy/verification/reference_outputs/reference_file.py",
     "slide_deploy/saved/pte",
     "slide_deploy/saved/tflite",
+    "slide_deploy/files/reading.py",
     "slide_deploy/files/writing.py",
+    "slide_deploy/terminal/__init__.py",
+    "slide_deploy/terminal/printable.py",
 )
 # Modules that read checkpoints, for candidates that run a checkpoint with torch.
 FOR_CHECKPOINTS = (

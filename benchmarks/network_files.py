@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slide_deploy.errors import InputError
+from slide_deploy.files.reading import read_json
 from slide_deploy.files.validation import validated
 from slide_deploy.files.writing import write_text
 
@@ -30,8 +31,8 @@ def read_record(kind: type[T], folder: Path) -> T:
     """
     path = folder / _RECORD
     try:
-        return validated(kind, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        return validated(kind, read_json(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not a record of files ({error}): write the files again."
         ) from error

@@ -5,7 +5,7 @@ version. Unknown fields are errors: a misspelt field must not pass as "not measu
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from pydantic import TypeAdapter
 from benchmarks.plausible import implausible
 from benchmarks.record import RECORD_VERSION, Run
 from slide_deploy.errors import InputError
+from slide_deploy.files.reading import parse_json, read_bytes
 from slide_deploy.files.validation import validated_json
 from slide_deploy.files.writing import write_bytes
 from slide_deploy.graph_checks.readers.limits import short
 
 # Twenty candidates with 100,000 samples each need about 20 MB.
-MAX_BYTES = 256 << 20
+MAX_BYTES = 128 << 20
 
 # From a version to the step that upgrades it by one. A step takes the parsed JSON and returns the
 # changed JSON.
@@ -34,16 +35,26 @@ def read(path: Path) -> Run:
         InputError: The file is missing, damaged, too new or holds impossible figures.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise _unusable(path, f"its {size:,} bytes are more than a run can need")
-        content = path.read_bytes()
+        content = read_bytes(path, MAX_BYTES)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}): give a file that slide-deploy bench --json "
             f"has written."
         ) from error
     return decode(content, path)
+
+
+def read_suites(folder: Path, suites: Iterable[str], command: str) -> dict[str, Run]:
+    """The results of suites in a folder, by suite; ``command`` is what writes them.
+
+    Raises:
+        InputError: the folder holds none, or one that cannot be used.
+    """
+    paths = {suite: folder / f"{suite}.json" for suite in suites}
+    runs = {suite: read(path) for suite, path in paths.items() if path.exists()}
+    if not runs:
+        raise InputError(f"{folder} holds no result of a suite: run {command}.")
+    return runs
 
 
 def decode(content: bytes, path: Path) -> Run:
@@ -98,16 +109,12 @@ def schema() -> dict[str, Any]:
 
 def _parsed(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(content, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(content)
+    except ValueError as error:
         raise _unusable(path, f"it is not valid JSON ({short(str(error))})") from error
     if not isinstance(document, dict) or type(document.get("version")) is not int:
         raise _unusable(path, "it has no version")
     return document
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _upgraded(path: Path, document: dict[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,7 @@ from slide_deploy import __version__
 from slide_deploy.backends.registry import timed_target_named
 from slide_deploy.errors import InputError
 from slide_deploy.files.hashing import code_digest, sha256
+from slide_deploy.files.reading import read_text
 from slide_deploy.files.validation import validated
 from slide_deploy.formats import format_run_on
 from slide_deploy.parsing import parse_size
@@ -138,6 +139,8 @@ class WantedFile:
     own: OwnNetwork | None = None
 
 
+# A suite is written by hand.
+_MAX_BYTES = 1 << 20
 # Writes the file into a folder and returns its path.
 Export = Callable[[WantedFile, Path], Path]
 
@@ -149,8 +152,9 @@ def read_suite(path: Path) -> Suite:
         InputError: The file is missing, is not TOML, or has keys or values that a suite lacks.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = tomllib.loads(read_text(path, most=_MAX_BYTES))
+    # Python's own limits raise ValueError and RecursionError: digits of a number, nesting.
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} cannot be read as a suite ({error}): give a TOML file."
         ) from error

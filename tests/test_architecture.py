@@ -1,6 +1,7 @@
 """The arrows between the rooms point one way."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -13,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 
 # Room: what it may import of this project. A room stands for itself and all below it.
 ARROWS = {
-    "slide_deploy.errors": set(),
+    "slide_deploy.errors": {"slide_deploy.terminal.printable"},
+    "slide_deploy.files.reading": set(),
     "slide_deploy.files": set(),
     "slide_deploy.process": set(),
     "slide_deploy.saved": set(),
@@ -25,16 +27,34 @@ ARROWS = {
     "slide_deploy.formats": {"slide_deploy.errors"},
     "slide_deploy.precisions": {"slide_deploy.errors"},
     "slide_deploy.files.model_files": {"slide_deploy.errors", "slide_deploy.formats"},
-    "slide_deploy.folding.surgery": set(),
+    "slide_deploy.folding.surgery": {"slide_deploy.errors"},
     "slide_deploy.process.torch_defaults": set(),
     "slide_deploy.parsing": {"slide_deploy.errors"},
-    "slide_deploy.files.writing": {"slide_deploy.errors"},
+    "slide_deploy.files.moves": set(),
+    "slide_deploy.files.scratch": {"slide_deploy.process.interruption", "slide_deploy.files.moves"},
+    "slide_deploy.files.writing": {
+        "slide_deploy.errors",
+        "slide_deploy.files.moves",
+        "slide_deploy.files.scratch",
+    },
     "slide_deploy.process.child_python": set(),
     "slide_deploy.process.interruption": set(),
-    "slide_deploy.files.folders": {"slide_deploy.errors", "slide_deploy.process.interruption"},
+    "slide_deploy.files.folders": {
+        "slide_deploy.errors",
+        "slide_deploy.process.interruption",
+        "slide_deploy.files.scratch",
+    },
+    "slide_deploy.files.publishing": {
+        "slide_deploy.errors",
+        "slide_deploy.files.folders",
+        "slide_deploy.process.interruption",
+        "slide_deploy.files.moves",
+        "slide_deploy.files.scratch",
+    },
     "slide_deploy.folding.formulas": {"slide_deploy.errors"},
     "slide_deploy.models": {"slide_deploy.errors", "slide_deploy.folding.formulas"},
     "slide_deploy.checkpoint": {
+        "slide_deploy.files.reading",
         "slide_deploy",
         "slide_deploy.errors",
         "slide_deploy.formats",
@@ -53,7 +73,6 @@ ARROWS = {
         "slide_deploy.folding.formulas",
         "slide_deploy.models",
     },
-    "slide_deploy.folding.wrappers": {"slide_deploy.errors", "slide_deploy.folding.surgery"},
     "slide_deploy.foreign": {
         "slide_deploy.errors",
         "slide_deploy.folding.layer",
@@ -72,7 +91,6 @@ ARROWS = {
         "slide_deploy.passes.report",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
     },
     "slide_deploy.passes.report": set(),
     "slide_deploy.lowerings": {
@@ -108,6 +126,7 @@ ARROWS = {
         "slide_deploy.process.torch_defaults",
     },
     "slide_deploy.tuning": {
+        "slide_deploy.files.reading",
         "slide_deploy.files.validation",
         "slide_deploy.errors",
         "slide_deploy.formats",
@@ -130,7 +149,6 @@ ARROWS = {
         "slide_deploy.folding.model",
         "slide_deploy.folding.surgery",
         "slide_deploy.process.torch_defaults",
-        "slide_deploy.folding.wrappers",
         "slide_deploy.files.writing",
     },
     "slide_deploy.verification.draws": {"slide_deploy.errors"},
@@ -176,6 +194,7 @@ ARROWS = {
         "slide_deploy.process.torch_defaults",
     },
     "slide_deploy.verification.reference_outputs": {
+        "slide_deploy.files.reading",
         "slide_deploy.backends",
         "slide_deploy.verification.cases",
         "slide_deploy.files.companions",
@@ -209,9 +228,14 @@ ARROWS = {
         "slide_deploy.files.model_files",
         "slide_deploy.precisions",
         "slide_deploy.saved.tflite",
+        "slide_deploy.files.scratch",
     },
     # The benchmark's own page takes modules from here, and from no other backend.
-    "slide_deploy.backends.web": {"slide_deploy.backends", "slide_deploy.errors"},
+    "slide_deploy.backends.web": {
+        "slide_deploy.backends",
+        "slide_deploy.errors",
+        "slide_deploy.files.scratch",
+    },
     # The one backend that runs checkpoints.
     "slide_deploy.backends.torch": {
         "slide_deploy.backends",
@@ -219,6 +243,7 @@ ARROWS = {
         "slide_deploy.hosts",
     },
     "slide_deploy.graph_checks": {
+        "slide_deploy.files.reading",
         "slide_deploy",
         "slide_deploy.saved.aimodel",
         "slide_deploy.terminal.console",
@@ -242,6 +267,7 @@ ARROWS = {
     },
     "slide_deploy.files.validation": set(),
     "slide_deploy.evaluation": {
+        "slide_deploy.files.reading",
         "slide_deploy",
         "slide_deploy.files.companions",
         "slide_deploy.terminal.console",
@@ -266,6 +292,7 @@ ARROWS = {
     },
     "slide_deploy.terminal.tables": set(),
     "slide_deploy.terminal.console": {
+        "slide_deploy.terminal.printable",
         "slide_deploy.backends.doctor",
         "slide_deploy.verification.noise",
         "slide_deploy.verification.parity",
@@ -279,6 +306,7 @@ ARROWS = {
     # What files say of their image: whoever writes, runs or proves one reads it.
     "slide_deploy.images.description": {"slide_deploy.errors", "slide_deploy.terminal.printable"},
     "slide_deploy.images": {
+        "slide_deploy.files.reading",
         "slide_deploy.errors",
         "slide_deploy.images.description",
         "slide_deploy.parsing",
@@ -318,6 +346,7 @@ WITHOUT_TORCH = (
 )
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     found = {}
     for package in ("slide_deploy", "exporters", "benchmarks"):
@@ -327,6 +356,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Modules that a file imports, at the top or late."""
     names = set()

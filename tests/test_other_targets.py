@@ -84,6 +84,7 @@ def test_a_target_that_cannot_run_the_file_is_one_sentence(
         slide_deploy.verify(files[format], NANO.path, target=target)
 
 
+@pytest.mark.slow
 def test_export_verifies_each_file_on_the_targets_that_run_it(run, tmp_path: Path) -> None:
     targets = ("--verify-on", "openvino:cpu", "--verify-on", "onnxruntime:rounded")
     code, out, err = run("export", NANO.path, "--to", "onnx,openvino", "--out", tmp_path, *targets)

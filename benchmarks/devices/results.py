@@ -45,7 +45,7 @@ def read_all(folder: Path) -> tuple[Sent, ...]:
     """
     paths = sorted(folder.glob("*.json"))
     for path in paths:
-        if path.stat().st_size > _MOST_BYTES:
+        if path.is_file() and path.stat().st_size > _MOST_BYTES:
             raise InputError(f"{path} is larger than 1 MB: measure with fewer --seconds.")
     found = [Sent(path.stem, read(path)) for path in paths]
     faults = [f"{each.name}.json {fault}" for each in found for fault in faults_of(each.run)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks import result
 from benchmarks.forms.standing import MOST, Standing, standings
 from benchmarks.generated_page import GeneratedPage, Grid
-from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.errors import SlideDeployError
 
 COMMAND = "make bench-forms"
 SUITES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.toml")))
@@ -26,13 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="page whose figures are replaced")
     chosen = parser.parse_args(arguments)
     try:
-        runs = {
-            suite: result.read(chosen.folder / f"{suite}.json")
-            for suite in SUITES
-            if (chosen.folder / f"{suite}.json").exists()
-        }
-        if not runs:
-            raise InputError(f"{chosen.folder} contains no result of a suite: run {COMMAND}.")
+        runs = result.read_suites(chosen.folder, SUITES, COMMAND)
         found = [each for suite, run in runs.items() for each in standings(suite, run)]
         grid = table(found)
         grid.print()

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 
-from benchmarks.measuring.plan_file import from_json
+from benchmarks.measuring.plan_file import read_plan
 from benchmarks.measuring.race import RacePlan, race
 from benchmarks.record import Candidate, Measurement, Run
 from slide_deploy.errors import SlideDeployError
@@ -39,7 +39,7 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
     os.chdir(folder)
     try:
         plan = adapted(
-            from_json((folder / PLAN).read_text(encoding="utf-8")),
+            read_plan(folder / PLAN),
             usable_threads(),
             chosen.threads,
             chosen.seconds,

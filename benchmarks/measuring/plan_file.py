@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring.race import RacePlan
 from benchmarks.record import Artifact, Candidate, Configuration
 from slide_deploy.errors import InputError
+from slide_deploy.files.reading import parse_json, read_text
 
 # 1: first version.
 PLAN_VERSION = 1
@@ -18,6 +20,19 @@ def to_json(plan: RacePlan) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def read_plan(path: Path) -> RacePlan:
+    """The plan that a file holds.
+
+    Raises:
+        InputError: it is missing, damaged, or of another version.
+    """
+    try:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): unpack the bundle again.") from error
+    return from_json(text)
+
+
 def from_json(text: str) -> RacePlan:
     """Decode a plan.
 
@@ -25,7 +40,7 @@ def from_json(text: str) -> RacePlan:
         InputError: The text is damaged, or has another version.
     """
     try:
-        document = json.loads(text)
+        document = parse_json(text)
         version = document.pop("plan_version")
         if version != PLAN_VERSION:
             raise InputError(
@@ -39,7 +54,7 @@ def from_json(text: str) -> RacePlan:
             },
             **document,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"The plan is damaged ({error}): unpack the bundle again.") from error
 
 

@@ -12,7 +12,7 @@ from benchmarks.performance.picture import draw
 from benchmarks.performance.ratios import find
 from benchmarks.performance.rows import ACCURACY, ROWS, SUITES
 from benchmarks.performance.tables import medians, ratios
-from slide_deploy.errors import InputError, SlideDeployError
+from slide_deploy.errors import SlideDeployError
 
 COMMAND = "make bench-export"
 
@@ -26,13 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pictures", type=Path, help="folder for the plots of accuracy")
     chosen = parser.parse_args(arguments)
     try:
-        runs = {
-            suite: result.read(chosen.folder / f"{suite}.json")
-            for suite in SUITES
-            if (chosen.folder / f"{suite}.json").exists()
-        }
-        if not runs:
-            raise InputError(f"{chosen.folder} contains no result of a suite: run {COMMAND}.")
+        runs = result.read_suites(chosen.folder, SUITES, COMMAND)
         table = ratios([find(row, runs[row.suite]) for row in ROWS if row.suite in runs])
         table.print()
         if chosen.out is not None:

@@ -13,7 +13,7 @@ import torch
 from benchmarks.baselines.registry import Baseline, Built, write_baseline
 from benchmarks.baselines.subject import SuiteSubject, network
 from slide_deploy.errors import InputError
-from slide_deploy.files.writing import write_text
+from slide_deploy.files.writing import draft_of, write_text
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.graph_checks import inspect, read_graph
 from slide_deploy.hosts.host import Architecture
@@ -61,7 +61,8 @@ def export_size(size: Architecture, folder: Path) -> Exported:
     checkpoint = folder / f"{size.name}.pth"
     folder.mkdir(parents=True, exist_ok=True)
     parameters = sum(each.numel() for each in model.parameters())
-    torch.save({"model": model.state_dict()}, checkpoint)
+    with draft_of(checkpoint) as draft:
+        torch.save({"model": model.state_dict()}, draft)
     del model
     started = time.perf_counter()
     sized = ("export", checkpoint, "--image-size", "x".join(map(str, config.image_size)))

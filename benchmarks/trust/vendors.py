@@ -8,13 +8,13 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.record import Configuration, Tensor
 from slide_deploy.errors import InputError
+from slide_deploy.files.scratch import temporary_folder
 from slide_deploy.process.child_python import python_environment
 
 _LOOP = Path(__file__).with_name("onnxruntime_loop.py")
@@ -97,10 +97,10 @@ def _benchmark_app(run: VendorRun) -> float:
     program = shutil.which("benchmark_app", path=beside) or shutil.which("benchmark_app")
     if program is None:
         raise InputError("benchmark_app is missing: install it with pip install openvino.")
-    with tempfile.TemporaryDirectory() as folder:
-        command = benchmark_app_command(program, run, Path(folder))
+    with temporary_folder() as folder:
+        command = benchmark_app_command(program, run, folder)
         _run("benchmark_app", command, run.seconds)
-        report = Path(folder, "benchmark_report.json")
+        report = folder / "benchmark_report.json"
         if not report.is_file():
             raise InputError("benchmark_app wrote no report.")
         return benchmark_app_median(report.read_text(encoding="utf-8"))

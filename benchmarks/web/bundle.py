@@ -8,6 +8,7 @@ from benchmarks.web.plan import PagePlan
 from benchmarks.web.single_file import single_file, takes
 from slide_deploy.errors import InputError
 from slide_deploy.files.folders import working_folder
+from slide_deploy.files.publishing import publication
 
 SINGLE = "single.html"
 
@@ -24,7 +25,7 @@ def write_bundle(plan: PagePlan, out: Path) -> tuple[Path, ...]:
     require_new(out)
     held = resources(plan)
     pages = {"index.html": out / "index.html"}
-    with working_folder(out, "--web-bundle") as work:
+    with working_folder(out, "--web-bundle") as work, publication(work) as moves:
         for name, resource in held.items():
             place = work / name
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -35,8 +36,11 @@ def write_bundle(plan: PagePlan, out: Path) -> tuple[Path, ...]:
         if takes(plan):
             (work / SINGLE).write_text(single_file(plan), encoding="utf-8")
             pages[SINGLE] = out / SINGLE
-        for made in sorted(work.iterdir()):
-            made.rename(out / made.name)
+        # A page comes when all that it loads is there.
+        for name in sorted({Path(name).parts[0] for name in held} - {"index.html"}):
+            moves.put(name)
+        for name in pages:
+            moves.put(name)
     return tuple(pages.values())
 
 

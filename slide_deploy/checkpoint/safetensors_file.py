@@ -1,4 +1,4 @@
-"""A safetensors file to tensors that are read when they are asked for."""
+"""Read a safetensors file; the numbers of each tensor are read on demand."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +9,8 @@ from torch import Tensor
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
 from slide_deploy.errors import InputError
 
+# Bytes. Ten thousand tensors take 2 MiB.
+_LARGEST_HEADER = 16 << 20
 _TYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -29,9 +31,16 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
     """Read the names, shapes and metadata of a safetensors file.
 
     Raises:
-        InputError: if the file is not whole.
+        InputError: the file is not whole.
     """
     from safetensors import SafetensorError, safe_open
+
+    with path.open("rb") as stream:
+        if int.from_bytes(stream.read(8), "little") > _LARGEST_HEADER:
+            raise InputError(
+                f"{path} is not a whole safetensors file (its header is larger than any "
+                f"checkpoint's): copy it again."
+            )
 
     def reader(name: str) -> Callable[[], Tensor]:
         def read() -> Tensor:
@@ -43,13 +52,13 @@ def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str
     try:
         with safe_open(path, "pt") as file:
             tensors = {}
-            for name in file.keys():  # noqa: SIM118 - it is no dict
+            for name in file.keys():  # noqa: SIM118 - it is not a dict
                 view = file.get_slice(name)
                 dtype = _TYPES.get(view.get_dtype())
                 shape = tuple(view.get_shape())
-                odd = f"{view.get_dtype()} (compressed)" if dtype is None else ""
+                unsupported = f"{view.get_dtype()} (compressed)" if dtype is None else ""
                 load = None if dtype is None else reader(name)
-                tensors[name] = StoredTensor(shape, dtype, load, odd)
+                tensors[name] = StoredTensor(shape, dtype, load, unsupported)
             return tensors, dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise InputError(

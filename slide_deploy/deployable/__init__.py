@@ -1,5 +1,5 @@
-"""A network that is ready to be deployed, wherever it came from: what every later step takes.
+"""A network that is ready to be deployed. Every later step takes its record, a ``Deployable``.
 
-``record`` has the record, ``module`` makes one of any ``torch.nn.Module``, ``trained`` of a
-checkpoint and ``factory`` of code that the user names. ``inputs`` needs no torch.
+``record`` defines it. ``module`` creates one from any ``torch.nn.Module``, ``trained`` from a
+checkpoint, and ``factory`` from code that the user names. ``inputs`` does not import torch.
 """

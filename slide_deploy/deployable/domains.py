@@ -1,4 +1,4 @@
-"""Which values a network takes: what inputs are drawn from when its files are proved."""
+"""Find the values that a network takes, from which verification draws inputs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,15 +16,15 @@ from slide_deploy.verification.cases import verification_cases
 
 
 def with_values(network: nn.Module, inputs: Sequence[Input]) -> tuple[Input, ...]:
-    """Say of inputs what they may be, where the network shows it.
+    """Set the values that inputs are drawn from, as far as the network shows them.
 
-    The rows of a table that an input chooses from are all tried, not only those that its example
-    names. Inputs of a network that gives no number for noise, as one that takes logarithms, are
-    drawn from the values of their examples.
+    An input that indexes an embedding table gets all rows of the table, not only those in its
+    example. If a network outputs no finite number for noise, for example because it takes a
+    logarithm, its inputs are drawn from the values of their examples.
 
     Args:
-        network: with flat ends; its buffers may change.
-        inputs: with examples that it takes.
+        network: network with flat inputs and outputs. Its buffers may change.
+        inputs: inputs with examples that the network takes.
     """
     rows = _rows_of_tables(network, inputs)
     wider = tuple(
@@ -40,43 +40,43 @@ def with_values(network: nn.Module, inputs: Sequence[Input]) -> tuple[Input, ...
         for each in inputs
     )
     return next(
-        (each for each in (wider, tuple(inputs)) if _gives_numbers(network, each)), narrower
+        (each for each in (wider, tuple(inputs)) if _outputs_numbers(network, each)), narrower
     )
 
 
-def _gives_numbers(network: nn.Module, inputs: Sequence[Input]) -> bool:
-    """Whether a network runs with noise and with zeros, and every answer holds some number."""
+def _outputs_numbers(network: nn.Module, inputs: Sequence[Input]) -> bool:
+    """Whether a network runs on noise and zeros, and every output has a finite number."""
     for case in verification_cases(inputs):
         if case.name in ("noise", "zeros"):
             try:
-                answers = run(network, [case.inputs[each.name] for each in inputs])
+                outputs = run(network, [case.inputs[each.name] for each in inputs])
             except InputError:
                 return False
-            if not all(answer.isfinite().any() for answer in answers):
+            if not all(output.isfinite().any() for output in outputs):
                 return False
     return True
 
 
 def _rows_of_tables(network: nn.Module, inputs: Sequence[Input]) -> dict[str, int]:
-    """How many rows the smallest table has that an input chooses from, by its name."""
+    """Return the number of rows of the smallest table that each input indexes, by input name."""
     tensors = [torch.tensor(each.example) for each in inputs]
     names = {
         tensor.untyped_storage().data_ptr(): each.name
         for tensor, each in zip(tensors, inputs, strict=True)
         if each.example.dtype.kind in "iu" and each.example.size
     }
-    watch = _Tables(names)
+    watch = _EmbeddingTables(names)
     if names:
         with torch.no_grad(), watch:
             network(*tensors)
     return watch.rows
 
 
-class _Tables(TorchDispatchMode):
-    """Notes the tables from which the tensors of some storages choose rows.
+class _EmbeddingTables(TorchDispatchMode):
+    """Records the sizes of embedding tables that certain tensors index.
 
     Args:
-        names: of the tensors, by the address of their storage.
+        names: names of the index tensors, by the address of their storage.
     """
 
     def __init__(self, names: dict[int, str]) -> None:

@@ -1,4 +1,4 @@
-"""A network that the user's own code builds, as the command line and suites name it."""
+"""Create a ``Deployable`` from the user's own code, as named on the command line or in a suite."""
 
 import inspect
 import json
@@ -23,8 +23,8 @@ from slide_deploy.errors import InputError
 from slide_deploy.folding.model import reparameterize
 
 _AS_BUILT = (
-    "weights are as {model} made them, random ones from seed 0 unless it loads them: give "
-    "--weights-file for trained ones"
+    "the weights are those that {model} creates, random with seed 0 unless it loads some: give "
+    "trained ones with --weights-file"
 )
 
 
@@ -38,19 +38,19 @@ def deployable_factory(
     dynamic_batch: bool = False,
     folder: Path = Path(),
 ) -> Deployable:
-    """Make a record of a network that somebody's code builds.
+    """Create a record of a network that the user's code builds.
 
     Args:
-        model: what builds it, ``package.module:factory`` or ``path/to/net.py:factory``: a function,
+        model: ``package.module:factory`` or ``path/to/net.py:factory``. The factory is a function,
             a class or the network itself.
-        model_args: arguments of the factory in JSON; None for none.
-        input_texts: of each input, as ``InputText`` reads them. Inputs whose names are parameters
-            of ``forward`` are passed by name; where one is not, all are passed in their order.
-        weights_file: a checkpoint of any layout with the weights, or what ``save_folded`` wrote of
-            this network; None takes those that the factory made.
-        overrides: how the file is read.
+        model_args: arguments of the factory in JSON; None for no arguments.
+        input_texts: texts for ``InputText``, one per input. If all names are parameters of
+            ``forward``, inputs are passed by name, else all are passed in order.
+        weights_file: a checkpoint of any layout with the weights, or a file that ``save_folded``
+            wrote for this network; None keeps the weights that the factory creates.
+        overrides: options for reading the file.
         dynamic_batch: leave the first size of every input open.
-        folder: where modules are looked for first, and where the path of a file starts.
+        folder: folder that is searched for modules first, and that file paths are relative to.
 
     Raises:
         InputError: if a text, the user's code or the file cannot be used.
@@ -59,7 +59,7 @@ def deployable_factory(
     arguments = _arguments(model_args)
     inputs = [InputText.parse(each) for each in input_texts]
     _refuse_twice(inputs)
-    # A copy: the user's code may give the same network again, to another candidate of a suite.
+    # A copy, because the user's code may return the same network to another suite candidate.
     built = own_copy(build(text, arguments, folder), model)
     facts: dict[str, Any] = {"model": model, "model_args": arguments}
     remarks: tuple[str, ...] = ()
@@ -98,9 +98,9 @@ def _arguments(text: str | None) -> list[Any] | dict[str, Any] | None:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"--model-args {text} is no JSON ({error}): {advice}.") from error
+        raise InputError(f"--model-args {text} is not JSON ({error}): {advice}.") from error
     if not isinstance(found, list | dict):
-        raise InputError(f"--model-args {text} is neither object nor list: {advice}.")
+        raise InputError(f"--model-args {text} is neither an object nor a list: {advice}.")
     return found
 
 
@@ -108,19 +108,19 @@ def _refuse_twice(inputs: Sequence[InputText]) -> None:
     named = [each.name for each in inputs if each.name]
     for name in named:
         if named.count(name) > 1:
-            raise InputError(f"--input names {name} twice: give every input a name of its own.")
+            raise InputError(f"--input gives the name {name} twice: give every input its own name.")
 
 
 def _examples(
     model: nn.Module, inputs: Sequence[InputText]
 ) -> tuple[list[str], list[np.ndarray] | dict[str, np.ndarray]]:
-    """A name for each input, and example values: by parameter of ``forward``, or in order."""
+    """Return the name of each input, and example values by parameter of ``forward`` or in order."""
     values = [each.example(seed) for seed, each in enumerate(inputs)]
     given = [each.name for each in inputs]
     signature = _signature(model)
     if all(given):
         by_name = dict(zip(given, values, strict=True))
-        with suppress(TypeError):  # a name is none of the parameters: they are passed in order
+        with suppress(TypeError):  # a name is not a parameter, so inputs are passed in order
             signature.bind(**by_name)
             return given, by_name
     own = _parameters(model)
@@ -132,17 +132,17 @@ def _examples(
 
 
 def _renamed(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
-    """A note where files call an input otherwise than ``forward`` does: it may be a slip."""
+    """Return a remark for each input whose name differs from ``forward``'s. It may be a typo."""
     own = _parameters(model)
     return tuple(
-        f"files call {ours} what forward calls {theirs}, as --input says"
-        for ours, theirs in zip(names, own, strict=False)
-        if ours not in own
+        f"forward's input {parameter} is named {name} in files, as given by --input"
+        for name, parameter in zip(names, own, strict=False)
+        if name not in own
     )
 
 
 def _parameters(model: nn.Module) -> list[str]:
-    """Names of what ``forward`` takes, but of what takes any number of arguments."""
+    """Return the names of ``forward``'s parameters, without ``*args`` and ``**kwargs``."""
     return [
         each.name
         for each in _signature(model).parameters.values()
@@ -151,7 +151,7 @@ def _parameters(model: nn.Module) -> list[str]:
 
 
 def _signature(model: nn.Module) -> inspect.Signature:
-    """What ``forward`` takes; anything where nobody can tell."""
+    """Return the signature of ``forward``; any positional arguments if it has none."""
     try:
         return inspect.signature(model.forward)
     except (TypeError, ValueError):

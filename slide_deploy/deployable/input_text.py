@@ -1,4 +1,4 @@
-"""An input as the user writes it: ``--input image=batchx3xheight:480xwidth:640``."""
+"""Parse an input as the user writes it: ``--input image=batchx3xheight:480xwidth:640``."""
 
 import re
 from collections.abc import Mapping
@@ -9,19 +9,19 @@ import numpy as np
 from slide_deploy.errors import InputError
 
 TYPES = ("float32", "float16", "int64", "int32", "bool", "uint8", "int8")
-# A number, or the name of an open size with the number that the network is tried at.
+# A number, or the name of an open size with the size of the example.
 _SIZE = re.compile(r"(?P<size>[1-9]\d*)|(?P<name>[A-Za-z_]\w*)(?::(?P<example>[1-9]\d*))?")
 
 
 @dataclass(frozen=True)
 class InputText:
-    """What the user says of an input: ``[NAME=]SIZExSIZE...[:TYPE]``.
+    """The description of an input: ``[NAME=]SIZExSIZE...[:TYPE]``.
 
     Attributes:
-        name: empty where the network's own is meant.
+        name: name of the input; empty for the network's own name.
         shape: sizes of the example.
-        open: names of the sizes that stay open, by their axis.
-        dtype: of its values, as numpy spells it.
+        open: names of the open sizes, by axis.
+        dtype: numpy's name of the values' type.
     """
 
     name: str
@@ -33,17 +33,16 @@ class InputText:
     def parse(cls, text: str) -> "InputText":
         """Read "1x3x640x640", "image=batchx3x640x640" or "ids=1xlength:77:int64".
 
-        A size that is left open is a name without the letter x, which separates sizes. A number
-        behind it is the size at which the network is tried: 1 for the first size of an input and
-        224 for the others, unless one is given.
+        An open size is a name without the letter x, which separates sizes. The number after it is
+        the size of the example. The default is 1 for the first size and 224 for the others.
 
         Raises:
-            InputError: if the text is nothing of the kind.
+            InputError: if the text does not have this form.
         """
         name, _, rest = text.rpartition("=")
         if name and not name.isidentifier():
             raise InputError(
-                f"--input {text}: {name!r} is no name for an input: use letters, digits and "
+                f"--input {text}: {name!r} is not a valid input name: use letters, digits and "
                 f"underscores."
             )
         shape_text, _, dtype = rest.rpartition(":")
@@ -55,10 +54,9 @@ class InputText:
             match = _SIZE.fullmatch(part)
             if match is None:
                 raise InputError(
-                    f"--input {text} is not understood at {part!r}: give sizes as 1x3x640x640, "
-                    f"with a name as image=1x3x640x640, open ones by names as "
-                    f"batchx3xheight:640xwidth:640, and a type as 1x77:int64 "
-                    f"({', '.join(TYPES)})."
+                    f"--input {text} is invalid at {part!r}: give sizes as 1x3x640x640, a name as "
+                    f"image=1x3x640x640, open sizes as batchx3xheight:640xwidth:640, and a type as "
+                    f"1x77:int64 ({', '.join(TYPES)})."
                 )
             if match["name"]:
                 names[axis] = match["name"]
@@ -67,10 +65,10 @@ class InputText:
         return cls(name, tuple(sizes), names, dtype)
 
     def example(self, seed: int = 0) -> np.ndarray:
-        """Values to try the network with: normal numbers, and zeros of types that may be indices.
+        """Return example values: normal numbers, or zeros for types that may be indices.
 
         Args:
-            seed: of the draw.
+            seed: seed of the random numbers.
         """
         if self.dtype in ("float32", "float16"):
             draw = np.random.default_rng(seed).standard_normal(self.shape)

@@ -1,4 +1,4 @@
-"""The inputs of a network: a name, example values, and which of their sizes are open."""
+"""The inputs of a network: their names, example values and open sizes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,17 +10,16 @@ BATCH_NAME = "batch"
 
 @dataclass(frozen=True)
 class Input:
-    """One tensor that a network takes.
+    """One input tensor of a network.
 
     Attributes:
-        name: as callers of a written file ask for it.
-        example: values that the network takes, of the type and rank that it takes.
-        open: names of the sizes that a written file leaves open, by their axis.
-        values: what other inputs are drawn from; None for normal numbers, or the values of the
-            example where these are whole numbers.
-        pixels: whether its numbers are those of pixels: whole ones from 0 to 255, or what the
-            format makes of them.
-        layout: of an image: "nchw" or "nhwc".
+        name: name of the input in written files.
+        example: values that the network takes, with its type and rank.
+        open: names of the sizes that written files leave open, by axis.
+        values: values that other examples are drawn from; None for normal numbers, or for the
+            values of an integer example.
+        pixels: whether the values are pixels: integers from 0 to 255, or as the format scales them.
+        layout: layout of an image, "nchw" or "nhwc".
     """
 
     name: str
@@ -32,14 +31,14 @@ class Input:
 
     @property
     def shape(self) -> tuple[int | str, ...]:
-        """The sizes, with the name of each that is open."""
+        """The sizes, with names for open ones."""
         return tuple(self.open.get(axis, size) for axis, size in enumerate(self.example.shape))
 
     def resized(self, sizes: Mapping[str, int]) -> "Input":
-        """The same input at other sizes; its example is repeated or cut.
+        """Return the input at other sizes, with its example repeated or cut.
 
         Args:
-            sizes: of open dimensions, by their name; others stay.
+            sizes: new sizes of open dimensions, by name.
         """
         example = self.example
         for axis, name in self.open.items():
@@ -50,5 +49,5 @@ class Input:
 
 
 def open_names(inputs: Sequence[Input]) -> tuple[str, ...]:
-    """Names of the open sizes of all inputs, each once, in their order."""
+    """Return the names of all inputs' open sizes, each once, in order."""
     return tuple(dict.fromkeys(name for each in inputs for _, name in sorted(each.open.items())))

@@ -1,4 +1,4 @@
-"""What builds a network, as the user names it: ``--model package.module:factory``."""
+"""Parse the user's name of a network's factory: ``--model package.module:factory``."""
 
 import os
 import re
@@ -13,9 +13,9 @@ class ModelText:
     """The two halves of ``package.module:factory`` or ``path/to/net.py:factory``.
 
     Attributes:
-        text: both, as the user wrote them.
-        module: the first half.
-        attribute: the second half; dots lead to what is inside: ``Net.small``.
+        text: the whole text.
+        module: module or file, before the colon.
+        attribute: factory, after the colon. It may be dotted: ``Net.small``.
     """
 
     text: str
@@ -24,42 +24,42 @@ class ModelText:
 
     @classmethod
     def parse(cls, text: str) -> "ModelText":
-        """Read a text.
+        """Parse a text.
 
         Raises:
-            InputError: if it is nothing of the kind.
+            InputError: if it does not have this form.
         """
         module, _, attribute = text.rpartition(":")
         names = attribute.split(".")
         if not module or not all(map(str.isidentifier, names)):
             raise InputError(
-                f"--model {text} names no factory: give a module and what builds the network in "
-                f"it, as package.module:factory or path/to/net.py:factory."
+                f"--model {text} names no factory: give package.module:factory or "
+                f"path/to/net.py:factory."
             )
         found = cls(text, module, attribute)
         if not found.is_file and not all(map(str.isidentifier, module.split("."))):
             raise InputError(
-                f"--model {text}: {module} is the name of no module: give package.module:factory, "
-                f"or a file as path/to/net.py:factory."
+                f"--model {text}: {module} is not a valid module name: give package.module:factory "
+                f"or path/to/net.py:factory."
             )
         return found
 
     @property
     def is_file(self) -> bool:
-        """Whether the first half is the path of a file."""
+        """Whether the text names a file rather than a module."""
         separators = [each for each in (os.sep, os.altsep) if each]
         return self.module.endswith(".py") or any(each in self.module for each in separators)
 
     @property
     def stem(self) -> str:
-        """What files that are written from it are called: the factory's name in snake case."""
+        """Name of written files: the factory's name in snake case."""
         return snake_case(self.attribute.rpartition(".")[2])
 
     def file(self, folder: Path) -> Path | None:
-        """The file of the module below a folder, found without importing anything.
+        """Find the module's file in a folder without importing anything; None if it has none.
 
         Args:
-            folder: that modules are looked for in first; None if it is not there.
+            folder: folder that is searched for modules first.
         """
         if self.is_file:
             candidates = [folder / self.module]
@@ -69,13 +69,13 @@ class ModelText:
         return next((each for each in candidates if each.is_file()), None)
 
     def sources(self, folder: Path) -> list[Path]:
-        """The Python files below a folder that may change what is built.
+        """List the Python files in a folder that may change what is built.
 
-        Of a module in a package these are all files of the outermost package, of another one all
-        files beside it.
+        For a module in a package these are all files of the outermost package, else all files
+        beside the module.
 
         Args:
-            folder: that modules are looked for in first.
+            folder: folder that is searched for modules first.
         """
         file = self.file(folder.resolve())
         if file is None:
@@ -86,7 +86,7 @@ class ModelText:
 
 
 def outermost_package(file: Path) -> Path | None:
-    """The folder of the outermost package that a module's file belongs to; None without one."""
+    """Return the folder of the outermost package that contains a file; None without a package."""
     package = None
     folder = file.resolve().parent
     while (folder / "__init__.py").is_file() and folder.parent != folder:
@@ -95,5 +95,5 @@ def outermost_package(file: Path) -> Path | None:
 
 
 def snake_case(name: str) -> str:
-    """A class's name as a file is called: "SlideNet" is "slide_net"."""
+    """Convert a class name to a file name: "SlideNet" becomes "slide_net"."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

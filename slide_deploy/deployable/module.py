@@ -1,6 +1,6 @@
-"""Any ``torch.nn.Module`` and example inputs to a network that is ready to be deployed.
+"""Create a ``Deployable`` from any ``torch.nn.Module`` and example inputs.
 
-The caller's module is copied first: its device, type, mode and gradients are never changed.
+The caller's module is copied first, so its device, type, mode and gradients never change.
 """
 
 import hashlib
@@ -23,10 +23,9 @@ from slide_deploy.deployable.network import Network, NetworkCall, path_text
 from slide_deploy.deployable.reasons import text_of
 from slide_deploy.deployable.record import Deployable, Origin
 from slide_deploy.deployable.sizes import with_sizes
-from slide_deploy.deployable.trial import tried
+from slide_deploy.deployable.trial import run_trial
 from slide_deploy.errors import InputError
-from slide_deploy.folding.surgery import copied
-from slide_deploy.folding.wrappers import unwrapped
+from slide_deploy.folding.surgery import copied, unwrapped
 from slide_deploy.process.torch_defaults import torch_defaults
 
 Example = Tensor | np.ndarray
@@ -44,16 +43,16 @@ def deployable_of(
     open_sizes: Mapping[str, Mapping[int, str]] | None = None,
     dynamic_batch: bool = False,
 ) -> Deployable:
-    """Make a record of a network in Python.
+    """Create a record of a module.
 
     Args:
-        model: any module; it is copied, and the copy put into evaluation mode, float32, on the CPU.
-        inputs: what the network takes: a tensor, a sequence of positional arguments or a mapping of
-            keyword arguments. Tensors in nested lists and dicts count; anything else is a constant.
-        name: what messages call the network; its class if left out.
-        stem: what files are called; the class in snake case if left out.
-        input_names: what files call the inputs; the names of ``forward`` if left out.
-        output_names: what files call the outputs; their keys if left out.
+        model: any module. Its copy is put into evaluation mode, float32, on the CPU.
+        inputs: example inputs: a tensor, a sequence of positional arguments or a mapping of keyword
+            arguments. Tensors may be in nested lists and dicts. Anything else is a constant.
+        name: name of the network in messages; default: its class.
+        stem: name of written files; default: the class in snake case.
+        input_names: names of the inputs in files; default: those of ``forward``.
+        output_names: names of the outputs in files; default: their keys.
         open_sizes: names of the sizes to leave open, by input and axis:
             ``{"image": {0: "batch", 2: "height", 3: "width"}}``.
         dynamic_batch: leave the first size of every input open.
@@ -69,19 +68,19 @@ def deployable_of(
         place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor | np.ndarray)
     )
     if not places:
-        raise InputError(f"{name} is given no tensor as input: give an example of each.")
+        raise InputError(f"The inputs of {name} contain no tensor: give an example of each input.")
     names = _input_names(own, args, kwargs, input_names, name)
     found = tuple(
         Input(each, _example(leaves[place], each))
         for each, place in zip(names, places, strict=True)
     )
-    found = _opened(found, open_sizes or {}, dynamic_batch)
+    found = _with_open_sizes(found, open_sizes or {}, dynamic_batch)
     constants = tuple(None if place in places else leaf for place, leaf in enumerate(leaves))
     call = NetworkCall(spec, constants, places, ())
-    ran = copied(own)  # which may keep something of each run
-    trial = tried(ran, call, found, name)
-    found = with_values(Network(ran, trial.call), found)
-    del ran
+    scratch = copied(own)  # a module may change its buffers when it runs
+    trial = run_trial(scratch, call, found, name)
+    found = with_values(Network(scratch, trial.call), found)
+    del scratch
     origin = Origin(
         name=name,
         stem=stem or snake_case(type(own).__name__),
@@ -101,7 +100,7 @@ def _summary(model: nn.Module, inputs: Sequence[Input]) -> str:
 
 
 def weights_sha256(model: nn.Module) -> str:
-    """SHA-256 over the names, types, shapes and numbers of all weights and buffers."""
+    """Return the SHA-256 of the names, types, shapes and values of all parameters and buffers."""
     digest = hashlib.sha256(type(model).__qualname__.encode())
     for name, tensor in sorted(model.state_dict().items()):
         if isinstance(tensor, Tensor):
@@ -111,29 +110,29 @@ def weights_sha256(model: nn.Module) -> str:
 
 
 def own_copy(model: nn.Module, name: str = "") -> nn.Module:
-    """A copy of a network in evaluation mode, without the wrappers that training put around it.
+    """Return a copy of a network in evaluation mode, without the wrappers of training.
 
     Args:
-        model: any module; it is left as it is.
-        name: what messages call it; its class if left out.
+        model: any module. It is not changed.
+        name: name of the network in messages; default: its class.
 
     Raises:
-        InputError: if it is no module, cannot be copied, or holds weights that cannot be used.
+        InputError: if it is not a module, cannot be copied, or has weights that cannot be used.
     """
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
         raise InputError(
-            f"{name or kind} is no torch.nn.Module: give a module, or the path of a checkpoint."
+            f"{name or kind} is not a torch.nn.Module: give a module, or the path of a checkpoint."
         )
     if isinstance(model, torch.jit.ScriptModule):
         raise InputError(
-            f"{name or 'The network'} is a TorchScript module, whose layers cannot be seen: give "
-            f"the Python module that it was made from."
+            f"{name or 'The network'} is a TorchScript module, which hides its layers: give the "
+            f"Python module that it was created from."
         )
     name = name or type(model).__name__
     for key, tensor in (*model.named_parameters(), *model.named_buffers()):
         if is_lazy(tensor):
-            raise InputError(f"{name}: {key} has no shape yet: run the network once before.")
+            raise InputError(f"{name}: {key} has no shape yet: run the network once first.")
         if tensor.is_meta:
             raise InputError(f"{name}: {key} is on the meta device: load its weights first.")
         if tensor.is_quantized or tensor.is_complex():
@@ -145,15 +144,15 @@ def own_copy(model: nn.Module, name: str = "") -> nn.Module:
 def arguments_of(
     model: nn.Module, inputs: Any, title: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments, both in the order of ``forward``.
+    """Return positional and keyword arguments, both in the order of ``forward``.
 
     Args:
-        model: whose forward takes them.
+        model: module whose ``forward`` takes the arguments.
         inputs: see ``deployable_of``.
-        title: what messages call the model.
+        title: name of the model in messages.
 
     Raises:
-        InputError: if it does not take them.
+        InputError: if ``forward`` does not take them.
     """
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
@@ -172,7 +171,8 @@ def arguments_of(
         bound = inspect.signature(model.forward).bind(*args, **kwargs)
     except TypeError as error:
         raise InputError(
-            f"{title} does not take these inputs ({text_of(error)}): give those of its forward."
+            f"{title} does not take these inputs ({text_of(error)}): give the inputs of its "
+            f"forward."
         ) from error
     ordered = [name for name in bound.arguments if name in kwargs]
     return args, {name: kwargs[name] for name in dict.fromkeys([*ordered, *kwargs])}
@@ -190,15 +190,15 @@ def _example(leaf: Example, name: str) -> np.ndarray:
         kind, usable = leaf.dtype.name, leaf.dtype.kind in "fiub"
     if not usable:
         raise InputError(
-            f"The input {name} is of type {kind}, which no format takes: give an example of "
-            f"numbers or truth values."
+            f"The input {name} is of type {kind}, which no format supports: give an example of "
+            f"numbers or booleans."
         )
-    if isinstance(leaf, np.ndarray):  # torch takes neither other byte orders nor negative strides
+    if isinstance(leaf, np.ndarray):  # torch supports no other byte order and no negative strides
         leaf = torch.from_numpy(leaf.astype(leaf.dtype.newbyteorder("=")))
     tensor = leaf.detach().cpu()
     if not tensor.numel():
         raise InputError(f"The input {name} has no elements: give an example with some.")
-    # Copied by torch, which alone knows the small types and resolves what is conjugate or negated.
+    # Copied by torch, because numpy has neither the small float types nor lazy conjugation.
     return (tensor.float() if tensor.is_floating_point() else tensor).contiguous().numpy().copy()
 
 
@@ -206,29 +206,29 @@ def _input_names(
     model: nn.Module,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
-    wanted: Sequence[str],
+    given: Sequence[str],
     title: str,
 ) -> list[str]:
-    """A name for each tensor among the arguments, in their order."""
+    """Return a name for each tensor in the arguments, in order."""
     bound = inspect.signature(model.forward).bind(*args, **kwargs)
     parameters = inspect.signature(model.forward).parameters
     names: list[str] = []
     for parameter, value in bound.arguments.items():
         kind = parameters[parameter].kind
-        # Of **kwargs each has a name of its own.
+        # Every argument in **kwargs has its own name.
         prefix = "" if kind is inspect.Parameter.VAR_KEYWORD else parameter
         for path, leaf in pytree.tree_flatten_with_path(value)[0]:
             if isinstance(leaf, Tensor | np.ndarray):
                 names.append("_".join(filter(None, (prefix, path_text(path)))))
-    if wanted and len(wanted) != len(names):
+    if given and len(given) != len(names):
         raise InputError(
-            f"{title} takes {len(names)} tensors ({', '.join(names)}) and {len(wanted)} names are "
-            f"given: name each."
+            f"{title} takes {len(names)} tensors ({', '.join(names)}) but {len(given)} names are "
+            f"given: give one name per tensor."
         )
-    return _apart(wanted or names)
+    return _unique(given or names)
 
 
-def _opened(
+def _with_open_sizes(
     inputs: tuple[Input, ...], open_sizes: Mapping[str, Mapping[int, str]], dynamic_batch: bool
 ) -> tuple[Input, ...]:
     known = [each.name for each in inputs]
@@ -236,8 +236,8 @@ def _opened(
         isinstance(axes, Mapping) for axes in open_sizes.values()
     ):
         raise InputError(
-            f"open_sizes {open_sizes} is no mapping of mappings: give the names of sizes by input "
-            f"and axis, as {{{known[0]!r}: {{0: 'batch'}}}}."
+            f"open_sizes {open_sizes} is not a mapping of mappings: give the names of sizes by "
+            f"input and axis, as {{{known[0]!r}: {{0: 'batch'}}}}."
         )
     for name, axes in open_sizes.items():
         if name not in known:
@@ -246,11 +246,13 @@ def _opened(
         for axis, size in axes.items():
             if not isinstance(size, str) or not size.isidentifier():
                 raise InputError(
-                    f"open_sizes calls axis {axis} of {name} {size!r}: use letters, digits and "
+                    f"open_sizes names axis {axis} of {name} {size!r}: use letters, digits and "
                     f"underscores."
                 )
             if not isinstance(axis, int) or not 0 <= axis < rank:
-                raise InputError(f"The input {name} has no axis {axis}: it has {rank} of them.")
+                raise InputError(
+                    f"The input {name} has no axis {axis}: give an axis from 0 to {rank - 1}."
+                )
     batch = {0: BATCH_NAME} if dynamic_batch else {}
     return tuple(
         replace(
@@ -261,26 +263,27 @@ def _opened(
 
 
 def _output_names(
-    paths: Sequence[str], wanted: Sequence[str], taken: Iterable[str], title: str
+    paths: Sequence[str], given: Sequence[str], taken: Iterable[str], title: str
 ) -> tuple[str, ...]:
-    if wanted and len(wanted) != len(paths):
+    if given and len(given) != len(paths):
         raise InputError(
-            f"{title} gives {len(paths)} tensors and {len(wanted)} names are given: name each."
+            f"{title} outputs {len(paths)} tensors but {len(given)} names are given: give one name "
+            f"per tensor."
         )
-    if wanted:
-        return tuple(_apart(wanted, taken))
+    if given:
+        return tuple(_unique(given, taken))
     if len(paths) == 1 and (not paths[0] or paths[0].isdigit()):
-        return tuple(_apart(["output"], taken))
+        return tuple(_unique(["output"], taken))
     named = [f"output_{path}" if path[:1].isdigit() or not path else path for path in paths]
-    return tuple(_apart(named, taken))
+    return tuple(_unique(named, taken))
 
 
-def _apart(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """Names that all formats allow, no two alike."""
-    seen, apart = set(taken), []
+def _unique(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Return unique names that all formats allow."""
+    seen, unique = set(taken), []
     for name in names:
         if not isinstance(name, str):
-            raise InputError(f"{name!r} is no name for an input or output: give a text.")
+            raise InputError(f"{name!r} is not a name for an input or output: give a string.")
         name = re.sub(r"\W", "_", name) or "_"
         name = f"_{name}" if name[0].isdigit() else name
         candidate, count = name, 1
@@ -288,5 +291,5 @@ def _apart(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
             count += 1
             candidate = f"{name}_{count}"
         seen.add(candidate)
-        apart.append(candidate)
-    return apart
+        unique.append(candidate)
+    return unique

@@ -1,6 +1,7 @@
-"""A network with flat ends: tensors in, in a known order, and a tuple of tensors out.
+"""A network with flat inputs and outputs: tensors in a known order, and a tuple of tensors.
 
-Exporters, references and checks call every network so, whatever its ``forward`` takes and gives.
+Exporters, reference outputs and checks call every network this way, whatever its ``forward`` takes
+and returns.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,20 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from slide_deploy.deployable.around import Around
+from slide_deploy.deployable.processing import Processing
 
 
 @dataclass(frozen=True)
 class NetworkCall:
-    """How tensors become the arguments of a ``forward``, and what it gives becomes tensors.
+    """Converts tensors to the arguments of a ``forward``, and its return value to tensors.
 
     Attributes:
-        spec: the structure of its arguments, (args, kwargs).
-        constants: all leaves of that structure; None in the place of each tensor.
-        places: where the tensors stand among the leaves, in the order of the inputs.
-        kept: which leaves of what it gives are outputs.
-        repeated: which outputs, by their place, may be the same tensor as an input or an output
-            before them. Formats know a tensor by one name: such an output is computed anew.
+        spec: tree structure of the arguments, (args, kwargs).
+        constants: all leaves of that tree, with None for each tensor.
+        places: indices of the tensors among the leaves, in the order of the inputs.
+        kept: indices of the outputs among the leaves of the return value.
+        repeated: indices of outputs that may be the same tensor as an input or an earlier output.
+            They are computed again, because a tensor has only one name in a file.
     """
 
     spec: pytree.TreeSpec
@@ -35,58 +36,61 @@ class NetworkCall:
 
     @classmethod
     def of_one_tensor(cls, outputs: int = 1) -> "NetworkCall":
-        """Of a network that takes one tensor and gives one, or a tuple of so many."""
+        """Return the call of a network with one input tensor and a number of output tensors."""
         _, spec = pytree.tree_flatten(((0,), {}))
         return cls(spec, (None,), (0,), tuple(range(outputs)))
 
     def arguments(self, tensors: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Positional and keyword arguments with these tensors in them."""
+        """Return positional and keyword arguments that contain these tensors."""
         leaves = list(self.constants)
         for place, tensor in zip(self.places, tensors, strict=True):
             leaves[place] = tensor
         args, kwargs = pytree.tree_unflatten(leaves, self.spec)
         return tuple(args), dict(kwargs)
 
-    def outputs(self, given: Any) -> tuple[Tensor, ...]:
-        """The tensors of what a ``forward`` gave."""
-        leaves = pytree.tree_leaves(plain(given))
+    def outputs(self, returned: Any) -> tuple[Tensor, ...]:
+        """Return the output tensors in the return value of a ``forward``."""
+        leaves = pytree.tree_leaves(plain(returned))
         outputs = [leaves[place] for place in self.kept]
         for place in self.repeated:
-            outputs[place] = _anew(outputs[place])
+            outputs[place] = _recomputed(outputs[place])
         return tuple(outputs)
 
 
 class Network(nn.Module):
-    """A module with flat ends.
+    """A module with flat inputs and outputs.
 
     Args:
-        module: to call; shared, not copied.
-        call: how.
-        around: what stands around it; None for nothing.
+        module: module to call. It is shared, not copied.
+        call: how the module is called.
+        processing: embedded processing before and after the module; None for none.
     """
 
-    def __init__(self, module: nn.Module, call: NetworkCall, around: Around | None = None) -> None:
+    def __init__(
+        self, module: nn.Module, call: NetworkCall, processing: Processing | None = None
+    ) -> None:
         super().__init__()
+        processing = processing or Processing()
         self.module = module
         self._call = call
-        self._image, self._classes = (0, None) if around is None else (around.image, around.classes)
-        self.pixels = None if around is None else around.copied().pixels
+        self._image, self._classes = processing.image, processing.classes
+        self.pixels = processing.copied().pixels
         self.train(module.training)
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Run the module."""
-        given = list(tensors)
+        inputs = list(tensors)
         if self.pixels is not None:
-            given[self._image] = self.pixels(given[self._image])
-        args, kwargs = self._call.arguments(given)
-        answers = list(self._call.outputs(self.module(*args, **kwargs)))
+            inputs[self._image] = self.pixels(inputs[self._image])
+        args, kwargs = self._call.arguments(inputs)
+        outputs = list(self._call.outputs(self.module(*args, **kwargs)))
         if self._classes is not None:
-            answers[self._classes] = answers[self._classes].softmax(-1)
-        return tuple(answers)
+            outputs[self._classes] = outputs[self._classes].softmax(-1)
+        return tuple(outputs)
 
 
-def plain(given: Any) -> Any:
-    """What a ``forward`` gives, with dicts for mappings of other classes and for dataclasses."""
+def plain(returned: Any) -> Any:
+    """Replace dataclasses and mappings of other classes by dicts in a return value."""
 
     def opened(leaf: Any) -> Any:
         if isinstance(leaf, Mapping):
@@ -95,16 +99,16 @@ def plain(given: Any) -> Any:
             return plain({each.name: getattr(leaf, each.name) for each in fields(leaf)})
         return leaf
 
-    return pytree.tree_map(opened, given)
+    return pytree.tree_map(opened, returned)
 
 
-def _anew(tensor: Tensor) -> Tensor:
-    """The same values from an operator of their own."""
+def _recomputed(tensor: Tensor) -> Tensor:
+    """Return the same values as the output of another operator."""
     return tensor.logical_and(tensor) if tensor.dtype == torch.bool else tensor * 1
 
 
 def path_text(path: Iterable[Any]) -> str:
-    """A path through nested lists, dicts and records as a name: ("boxes", 0) is "boxes_0"."""
+    """Convert a path through nested containers to a name: ("boxes", 0) becomes "boxes_0"."""
     parts = []
     for key in path:
         for attribute in ("key", "idx", "name"):

@@ -1,4 +1,4 @@
-"""An exception of the user's own code as part of a sentence."""
+"""Describe an exception of the user's code as part of a sentence."""
 
 import sysconfig
 import traceback
@@ -9,22 +9,23 @@ _LONGEST = 200
 
 
 def reason_of(error: BaseException) -> str:
-    """The type of an exception, what it says and the last line of the user's code on its way.
+    """Return the type and message of an exception, and the last line of the user's code.
 
-    "ValueError: dim must be even, net.py:12". The line is left out where the user's code did not
-    take part.
+    For example "ValueError: dim must be even, net.py:12". The line is omitted if the user's code
+    is not in the traceback.
     """
     place = _place(error)
-    said = f"{type(error).__name__}: {text}" if (text := text_of(error)) else type(error).__name__
-    return f"{said}, {place}" if place else said
+    kind, text = type(error).__name__, text_of(error)
+    described = f"{kind}: {text}" if text else kind
+    return f"{described}, {place}" if place else described
 
 
 def text_of(error: BaseException) -> str:
-    """What an exception says, in one line; empty where it says nothing."""
+    """Return the message of an exception in one line; empty without a message."""
     if isinstance(error, SyntaxError):
         return error.msg
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # A line that ends in a colon announces the one that says more, as load_state_dict's first does.
+    # A first line that ends in a colon introduces the next one, as in load_state_dict's errors.
     text = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
     return text[:_LONGEST].rstrip(".")
 
@@ -38,7 +39,7 @@ def _place(error: BaseException) -> str:
 
 
 def is_users(file: str) -> bool:
-    """Whether a file of Python code is neither part of this project nor installed."""
+    """Whether a Python file is neither part of this project nor installed."""
     path = Path(file)
     if file.startswith("<") or path.is_relative_to(_OWN):
         return False
@@ -50,6 +51,6 @@ def is_users(file: str) -> bool:
 
 
 def _short(file: str) -> str:
-    """A path from the current folder, where it is inside."""
+    """Return a path relative to the current folder if it is inside."""
     path = Path(file)
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,4 +1,4 @@
-"""The record of a network that is ready to be deployed, and where it came from."""
+"""The record of a network that is ready to be deployed, and its provenance."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -9,27 +9,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slide_deploy.deployable.around import Around
 from slide_deploy.deployable.inputs import Input, open_names
 from slide_deploy.deployable.network import Network, NetworkCall
+from slide_deploy.deployable.processing import Processing
 from slide_deploy.deployable.reasons import reason_of
 from slide_deploy.errors import InputError
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a network came from: for messages, metadata and the manifest.
+    """The provenance of a network, for messages, metadata and the manifest.
 
     Attributes:
-        name: what messages call it: a checkpoint's path, the user's factory or a class.
-        stem: what files that are written from it are called, without their suffix.
-        sha256: of the checkpoint, or of the weights where there is none.
-        architecture: its published name, or the class.
-        summary: what it is, for the user to read, one line.
-        remarks: what a user should know of how it was made, sentences without a full stop.
-        facts: more for the manifest, plain data or dataclasses.
-        metadata: more for the files, by key.
-        settings: what a file of folded weights must hold beside them to be read back, by key.
+        name: name in messages: a checkpoint's path, the user's factory or a class.
+        stem: name of written files, without suffix.
+        sha256: SHA-256 of the checkpoint, or of the weights without a checkpoint.
+        architecture: published name, or the class.
+        summary: one line that describes the network to the user.
+        remarks: remarks for the user on how it was created, sentences without a full stop.
+        facts: further entries of the manifest, plain data or dataclasses.
+        metadata: further metadata of written files, by key.
+        settings: metadata that a file of folded weights needs to be read back, by key.
     """
 
     name: str
@@ -45,19 +45,19 @@ class Origin:
 
 @dataclass(frozen=True, repr=False)
 class Deployable:
-    """A network, its interface and its origin.
+    """A network, its interface and its provenance.
 
     Attributes:
-        model: in evaluation mode, float32, on the CPU; nobody else holds it.
-        inputs: in the order in which ``call`` takes them.
-        outputs: their names, in order.
+        model: module in evaluation mode, float32, on the CPU, not shared with the caller.
+        inputs: inputs in the order of ``call``.
+        outputs: names of the outputs, in order.
         call: how ``model`` is called.
-        origin: where it came from.
-        sizes: of each open dimension, by name: further sizes at which files are proved.
-        takes_images: whether its input is known to be a normalised image.
-        normalisation: mean and deviation of each channel of the images in training, of pixels
-            divided by 255; None where nobody says.
-        around: what stands around ``model``; None for nothing.
+        origin: provenance of the network.
+        sizes: further sizes of each open dimension, by name, at which files are verified.
+        takes_images: whether the input is known to be a normalised image.
+        normalisation: mean and standard deviation of each channel in training, for pixels divided
+            by 255; None if unknown.
+        processing: embedded processing before and after ``model``; None for none.
     """
 
     model: nn.Module
@@ -68,11 +68,11 @@ class Deployable:
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     takes_images: bool = False
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-    around: Around | None = None
+    processing: Processing | None = None
 
     @property
     def open_names(self) -> tuple[str, ...]:
-        """Names of the sizes that written files leave open."""
+        """Names of the open sizes of written files."""
         return open_names(self.inputs)
 
     @property
@@ -86,43 +86,43 @@ class Deployable:
             for each in self.inputs
         )
         notes = (f"note: {remark}" for remark in self.origin.remarks)
-        lines = (f"takes {taken}", f"gives {', '.join(self.outputs)}", *notes)
+        lines = (f"takes {taken}", f"outputs {', '.join(self.outputs)}", *notes)
         return "\n  ".join((f"{self.origin.name}: {self.origin.summary}", *lines))
 
     def network(self, model: nn.Module | None = None) -> Network:
-        """The model with flat ends.
+        """Return the model with flat inputs and outputs.
 
         Args:
-            model: one that is called alike, as the folded or the lowered one is; the model itself
-                if left out.
+            model: another model with the same interface, such as the folded or the lowered one;
+                default: the model itself.
         """
-        return Network(self.model if model is None else model, self.call, self.around)
+        return Network(self.model if model is None else model, self.call, self.processing)
 
     def double(self) -> Network:
-        """A copy with flat ends that computes in float64."""
+        """Return a copy with flat inputs and outputs that computes in float64."""
         return self.network(copy.deepcopy(self.model)).double()
 
 
 def resized(deployable: Deployable, sizes: Mapping[str, int]) -> Deployable:
-    """A network whose example inputs have other sizes.
+    """Return a network whose example inputs have other sizes.
 
     Args:
-        deployable: left as it is.
-        sizes: of open dimensions, by their name.
+        deployable: the network. It is not changed.
+        sizes: new sizes of open dimensions, by name.
     """
     inputs = tuple(each.resized(sizes) for each in deployable.inputs)
     return replace(deployable, inputs=inputs)
 
 
 def run(network: nn.Module, inputs: Sequence[np.ndarray]) -> tuple[Tensor, ...]:
-    """What a network with flat ends gives for some inputs.
+    """Run a network with flat inputs and outputs.
 
     Raises:
-        InputError: if it cannot be run with them; the text is a clause with the reason.
+        InputError: if it cannot be run. The message is a clause with the reason.
     """
     try:
         with torch.no_grad():
-            given: tuple[Tensor, ...] = network(*(torch.from_numpy(each) for each in inputs))
-            return given
+            outputs: tuple[Tensor, ...] = network(*(torch.from_numpy(each) for each in inputs))
+            return outputs
     except Exception as error:  # a user's network, any error
         raise InputError(reason_of(error)) from error

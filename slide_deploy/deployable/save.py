@@ -1,4 +1,4 @@
-"""Folded weights to a safetensors file, which is read back as a checkpoint is."""
+"""Save folded weights in a safetensors file, which can be loaded like a checkpoint."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.files.writing import draft_of
 
-# Metadata entry of every file of folded weights.
+# Metadata key of every file of folded weights.
 _SOURCE_KEY = "slide_deploy.source_sha256"
 
 
 def require_suffix(path: Path) -> None:
-    """Refuse a path that does not say that it holds safetensors.
+    """Refuse a path that does not end in ``.safetensors``.
 
     Raises:
-        InputError: if it ends in anything else.
+        InputError: if it has another suffix.
     """
     if path.suffix != ".safetensors":
         raise InputError(
@@ -27,15 +27,15 @@ def require_suffix(path: Path) -> None:
 
 
 def save_folded(folded: nn.Module, source: Deployable, path: Path) -> None:
-    """Write a folded model with the hash of what it came from, and settings where it has some.
+    """Write a folded model with the hash and the settings of its source.
 
     Args:
-        folded: what ``reparameterize`` gave for ``source.model``.
+        folded: result of ``reparameterize`` for ``source.model``.
         source: the trained network.
-        path: ends in ``.safetensors``; replaced if it exists.
+        path: path that ends in ``.safetensors``. An existing file is replaced.
 
     Raises:
-        InputError: if the path has another ending or cannot be written to.
+        InputError: if the path has another suffix or cannot be written to.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_model
@@ -48,17 +48,17 @@ def save_folded(folded: nn.Module, source: Deployable, path: Path) -> None:
     }
     try:
         with draft_of(path) as draft:
-            save_model(folded, str(draft), metadata)  # which allows weights that are shared
+            save_model(folded, str(draft), metadata)  # unlike save_file, it supports shared weights
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{path} cannot be written ({reason}): check --output.") from error
 
 
 def holds_folded(path: Path) -> bool:
-    """Whether a file is one that ``save_folded`` wrote.
+    """Whether ``save_folded`` wrote a file.
 
     Raises:
-        InputError: if it ends in .safetensors and is damaged.
+        InputError: if it is a damaged ``.safetensors`` file.
     """
     if path.suffix != ".safetensors" or not path.is_file():
         return False

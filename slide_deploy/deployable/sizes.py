@@ -1,4 +1,4 @@
-"""Sizes at which a network with open dimensions is proved: others than those of its examples."""
+"""Find further sizes at which the files of a network with open dimensions are verified."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,19 +9,19 @@ from slide_deploy.deployable.inputs import BATCH_NAME
 from slide_deploy.deployable.record import Deployable, resized, run
 from slide_deploy.errors import InputError
 
-# Steps in which networks let a size grow: any, or what their strides divide.
+# Differences to try. Networks take sizes that their strides divide.
 _STEPS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def with_sizes(deployable: Deployable) -> Deployable:
-    """Find further sizes of every open dimension that the network itself takes.
+    """Find further sizes of every open dimension that the network takes.
 
     Args:
-        deployable: with open dimensions, or without.
+        deployable: network with or without open dimensions.
 
     Returns:
-        The same, with ``sizes``: up to two of each dimension, a larger one and a smaller one. Of a
-        batch that is 3.
+        The same network with ``sizes``: up to two per dimension, a larger and a smaller one. The
+        only size of a batch is 3.
 
     Raises:
         InputError: if the network takes no other size of an open dimension.
@@ -58,10 +58,10 @@ def with_sizes(deployable: Deployable) -> Deployable:
 
 
 def _sizes(deployable: Deployable) -> dict[str, int]:
-    """What the examples have of each open dimension.
+    """Return the examples' size of each open dimension.
 
     Raises:
-        InputError: if two of one name differ.
+        InputError: if two dimensions with the same name have different sizes.
     """
     sizes: dict[str, int] = {}
     for each in deployable.inputs:
@@ -69,8 +69,8 @@ def _sizes(deployable: Deployable) -> dict[str, int]:
             size = each.example.shape[axis]
             if sizes.setdefault(name, size) != size:
                 raise InputError(
-                    f"The inputs have two sizes called {name}, {sizes[name]} and {size}: give them "
-                    f"two names."
+                    f"The inputs have two sizes named {name}, {sizes[name]} and {size}: give them "
+                    f"different names."
                 )
     return sizes
 

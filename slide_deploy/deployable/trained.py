@@ -1,4 +1,4 @@
-"""A checkpoint to a network that is ready to be deployed."""
+"""Create a ``Deployable`` from a checkpoint."""
 
 import json
 
@@ -16,16 +16,16 @@ IMAGE = "image"
 def deployable_checkpoint(
     checkpoint: Checkpoint, *, features: bool | None = False, dynamic_batch: bool = False
 ) -> Deployable:
-    """The network of a checkpoint, which takes one image.
+    """Create a record of a checkpoint's network, which takes one image.
 
     Args:
-        checkpoint: as ``load_checkpoint`` gives it.
-        features: take the feature maps of all stages in place of the logits; None takes what the
-            file has.
+        checkpoint: result of ``load_checkpoint``.
+        features: output the feature maps of all stages instead of the logits; None: feature maps
+            for a backbone, logits for a classifier.
         dynamic_batch: leave the batch open.
 
     Raises:
-        InputError: if it is a backbone, which has no logits, and ``features`` is not set.
+        InputError: if the network is a backbone, which has no logits, and ``features`` is False.
     """
     config = checkpoint.config
     if features or (features is None and not checkpoint.model.is_classifier):

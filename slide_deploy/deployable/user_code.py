@@ -1,4 +1,4 @@
-"""Imports what the user named and calls it; nothing is imported that was not named."""
+"""Import the module that the user names, and call the factory in it."""
 
 import contextlib
 import difflib
@@ -22,35 +22,35 @@ from slide_deploy.deployable.reasons import is_users, reason_of
 from slide_deploy.errors import InputError
 from slide_deploy.process import interruption
 
-# Names in a message.
-_MOST_OFFERED = 5
+# Largest number of names suggested in a message.
+_MAX_SUGGESTIONS = 5
 
 
 def build(model: ModelText, arguments: list[Any] | dict[str, Any] | None, folder: Path) -> Any:
-    """Import what a text names and build the network.
+    """Import the module that a text names, and build the network.
 
-    What the code prints goes to stderr, and it sees no arguments of this program's own. Random
-    numbers of torch start from seed 0, so that a network with random weights is the same each time.
+    The code's standard output goes to stderr, and ``sys.argv`` has none of this program's
+    arguments. torch's random numbers start from seed 0, so random weights are reproducible.
 
     Args:
-        model: what was named.
-        arguments: of the factory, by name or in order; None where there are none.
-        folder: where modules are looked for first, and where paths start.
+        model: name of the factory.
+        arguments: arguments of the factory, by name or in order; None for no arguments.
+        folder: folder that is searched for modules first, and that file paths are relative to.
 
     Returns:
-        The module that the factory gave.
+        The module that the factory returned.
 
     Raises:
-        InputError: if something is not there or fails, or if the outcome is no module.
+        InputError: if something does not exist or fails, or if the result is not a module.
     """
     with _as_a_script(model, folder):
-        module = _tried(model, folder, lambda: _imported(model, folder))
+        module = _guarded(model, folder, lambda: _imported(model, folder))
         found = _attribute(model, module)
         if isinstance(found, nn.Module):
             if arguments is not None:
                 raise InputError(
-                    f"{model.text} is a network already, which takes no arguments: leave out "
-                    f"--model-args, or name what builds it."
+                    f"{model.text} is a network, which takes no arguments: leave out --model-args, "
+                    f"or name the factory."
                 )
             return found
         if not callable(found):
@@ -58,23 +58,23 @@ def build(model: ModelText, arguments: list[Any] | dict[str, Any] | None, folder
                 f"{model.text} is of type {type(found).__name__}: name a function or a class that "
                 f"builds the network, or the network itself."
             )
-        torch.manual_seed(0)  # once more: only the first import may have drawn numbers
+        torch.manual_seed(0)  # again, because only a first import draws random numbers
         built = _called(model, found, arguments)
     if isinstance(built, nn.Module):
         return built
-    given = "nothing" if built is None else f"a {type(built).__name__}"
+    returned = "nothing" if built is None else f"a {type(built).__name__}"
     raise InputError(
-        f"{model.text} gives {given} and no torch.nn.Module: let it return the network."
+        f"{model.text} returns {returned} instead of a torch.nn.Module: let it return the network."
     )
 
 
 @contextlib.contextmanager
 def _as_a_script(model: ModelText, folder: Path) -> Iterator[None]:
-    """What a script of the user's would find: its folder among the paths, no arguments.
+    """Set up what a script of the user would find: its folder on the path, and no arguments.
 
-    The current folder is what it was afterwards: paths of this program's own start there.
+    The current folder is restored afterwards, because this program's paths are relative to it.
     """
-    for name in PACKAGES:  # ours stay ours, whatever folders of these names the user has
+    for name in PACKAGES:  # first, so that no folder of the user with such a name is imported
         importlib.import_module(name)
     before = sys.argv
     sys.argv = [model.module]
@@ -95,7 +95,7 @@ def _as_a_script(model: ModelText, folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _prints_on_stderr() -> Iterator[None]:
-    """Lead what Python prints, and what libraries and other programs write, to standard error."""
+    """Redirect the standard output of Python, libraries and child processes to standard error."""
     with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as restored:
         with contextlib.suppress(OSError):  # a process may have no standard output
             own = os.dup(1)
@@ -107,15 +107,15 @@ def _prints_on_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _first_on_path(folder: Path) -> Iterator[None]:
-    """Look for modules in a folder first, and last from then on.
+    """Search a folder for modules first, and last afterwards.
 
-    What the network imports when it runs is found, and takes the place of nothing of ours.
+    Later imports of the network are still found, but shadow no module of this program.
     """
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
-        with contextlib.suppress(ValueError):  # the user's code may have taken it out
+        with contextlib.suppress(ValueError):  # the user's code may have removed it
             sys.path.remove(str(folder))
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
@@ -127,22 +127,22 @@ def _imported(model: ModelText, folder: Path) -> ModuleType:
     top = model.module.partition(".")[0]
     if top in PACKAGES:
         raise InputError(
-            f"--model {model.text}: {top} is a package of slide-deploy itself: name your own as a "
-            f"file, {model.module.replace('.', '/')}.py:{model.attribute}."
+            f"--model {model.text}: {top} is a package of slide-deploy itself: name your module as "
+            f"a file, {model.module.replace('.', '/')}.py:{model.attribute}."
         )
     module = importlib.import_module(model.module)
     own, found = model.file(folder), getattr(module, "__file__", None)
     if own is not None and found is not None and own.resolve() != Path(found).resolve():
         raise InputError(
             f"--model {model.text}: {model.module} is also the name of {found}, which is loaded "
-            f"already: name your own as {own.relative_to(folder)}:{model.attribute}."
+            f"already: name your module as a file, {own.relative_to(folder)}:{model.attribute}."
         )
     return module
 
 
 def _from_file(model: ModelText, file: Path) -> ModuleType:
     if not file.is_file():
-        raise InputError(f"--model {model.text}: there is no file {file}: check its path.")
+        raise InputError(f"--model {model.text}: there is no file {file}: check the path.")
     file = file.resolve()
     known = (each for each in sys.modules.values() if getattr(each, "__file__", "") == str(file))
     if module := next(known, None):
@@ -158,14 +158,14 @@ def _from_file(model: ModelText, file: Path) -> ModuleType:
 
 
 def _executed(file: Path) -> ModuleType:
-    """A module of a file, under its own name, or under another where something else has that."""
+    """Import a file as a module, by its own name or, if that is taken, by another one."""
     name = file.stem
     elsewhere = [path for path in sys.path if path != str(file.parent)]
     while name in sys.modules or PathFinder.find_spec(name, elsewhere):
         name = f"{name}_"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{file.name} is no Python file")
+        raise ImportError(f"{file.name} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -176,11 +176,11 @@ def _executed(file: Path) -> ModuleType:
     return module
 
 
-def _tried(model: ModelText, folder: Path, load: Callable[[], ModuleType]) -> ModuleType:
-    """Import a module; whatever goes wrong becomes a sentence.
+def _guarded(model: ModelText, folder: Path, load: Callable[[], ModuleType]) -> ModuleType:
+    """Import a module, and convert any error to one sentence.
 
     Raises:
-        InputError: if something does.
+        InputError: if the import fails.
     """
     try:
         return load()
@@ -191,17 +191,17 @@ def _tried(model: ModelText, folder: Path, load: Callable[[], ModuleType]) -> Mo
         if name and not model.is_file and f"{model.module}.".startswith(f"{name}."):
             raise InputError(
                 f"--model {model.text}: there is no module {name} in {folder.resolve()} or among "
-                f"what is installed: check its name, or name its file as "
+                f"the installed packages: check its name, or name its file as "
                 f"path/to/net.py:{model.attribute}."
             ) from error
         raise InputError(
             f"--model {model.text} cannot be imported ({reason_of(error)}): install "
-            f"{name or 'what it needs'} where slide-deploy is installed."
+            f"{name or 'the missing package'} where slide-deploy is installed."
         ) from error
     except (Exception, SystemExit) as error:  # the user's code, any error
         raise InputError(
-            f"--model {model.text} cannot be imported ({_ending(error)}): a module must import by "
-            f"itself; what it runs belongs below if __name__ == '__main__'."
+            f"--model {model.text} cannot be imported ({_described(error)}): put code that runs, "
+            f"not defines, below if __name__ == '__main__'."
         ) from error
 
 
@@ -211,11 +211,11 @@ def _attribute(model: ModelText, module: ModuleType) -> Any:
         try:
             found = getattr(found, name)
         except (Exception, SystemExit) as error:  # a module may compute its attributes
-            why = "" if isinstance(error, AttributeError) else f" ({_ending(error)})"
-            offered = _offered(module, name) if found is module else ""
+            why = "" if isinstance(error, AttributeError) else f" ({_described(error)})"
+            suggested = _suggested(module, name) if found is module else ""
             raise InputError(
-                f"--model {model.text}: {_where(module)} has no {name}{why}{offered}: check the "
-                f"name behind the colon."
+                f"--model {model.text}: {_where(module)} has no {name}{why}{suggested}: check the "
+                f"name after the colon."
             ) from error
     return found
 
@@ -225,8 +225,8 @@ def _where(module: ModuleType) -> str:
     return f"{module.__name__} ({file})" if file else module.__name__
 
 
-def _offered(module: ModuleType, wanted: str) -> str:
-    """What a module defines itself that could build a network, the likeliest names first."""
+def _suggested(module: ModuleType, missing: str) -> str:
+    """List what a module itself defines that may build a network, the closest names first."""
     names = [
         name
         for name, value in vars(module).items()
@@ -234,10 +234,10 @@ def _offered(module: ModuleType, wanted: str) -> str:
         and (isinstance(value, nn.Module) or getattr(value, "__module__", "") == module.__name__)
         and callable(value)
     ]
-    near = difflib.get_close_matches(wanted, names, n=_MOST_OFFERED)
+    near = difflib.get_close_matches(missing, names, n=_MAX_SUGGESTIONS)
     ordered = list(dict.fromkeys((*near, *names)))
-    more = f" and {len(names) - _MOST_OFFERED} more" if len(names) > _MOST_OFFERED else ""
-    return f", but {', '.join(ordered[:_MOST_OFFERED])}{more}" if names else ""
+    more = f" and {len(names) - _MAX_SUGGESTIONS} more" if len(names) > _MAX_SUGGESTIONS else ""
+    return f", but {', '.join(ordered[:_MAX_SUGGESTIONS])}{more}" if names else ""
 
 
 def _called(
@@ -253,26 +253,26 @@ def _called(
             signature.bind(*args, **kwargs)
         except TypeError as error:
             raise InputError(
-                f"{model.text}{_takes(signature)} cannot be called so ({error}): give its "
-                f"arguments as --model-args '{{\"name\": value}}'."
+                f"{model.text}{_parameters(signature)} does not take these arguments ({error}): "
+                f"give its arguments as --model-args '{{\"name\": value}}'."
             ) from error
     try:
         return factory(*args, **kwargs)
     except (Exception, SystemExit) as error:  # the user's code, any error
         raise InputError(
-            f"{model.text} fails to build the network ({_ending(error)}): check its arguments, "
-            f"which --model-args gives."
+            f"{model.text} fails to build the network ({_described(error)}): check its arguments "
+            f"in --model-args."
         ) from error
 
 
-def _takes(signature: inspect.Signature) -> str:
-    """The parameters of a factory, without their types."""
+def _parameters(signature: inspect.Signature) -> str:
+    """Return the parameters of a factory, without their types."""
     empty = inspect.Parameter.empty
     bare = [each.replace(annotation=empty) for each in signature.parameters.values()]
     return str(inspect.Signature(bare))
 
 
-def _ending(error: BaseException) -> str:
+def _described(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return f"it ends the program, {reason_of(error)}"
+        return f"it exits the program, {reason_of(error)}"
     return reason_of(error)

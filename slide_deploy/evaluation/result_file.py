@@ -15,11 +15,12 @@ from typing import Any
 from slide_deploy.errors import InputError
 from slide_deploy.evaluation.figures import summary_of
 from slide_deploy.evaluation.record import RECORD_VERSION, Record
+from slide_deploy.files.reading import read_json
 from slide_deploy.files.validation import validated
 from slide_deploy.terminal.printable import as_text
 
 # One million images and twenty files take about 80 MB.
-_MAX_BYTES = 256 << 20
+_MAX_BYTES = 128 << 20
 
 
 def as_dict(record: Record) -> dict[str, Any]:
@@ -46,9 +47,7 @@ def read(path: Path) -> Record:
         InputError: if the file is missing, damaged, of another version, or inconsistent.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise _unusable(path, "it is too large")
-        document = _printable(json.loads(path.read_bytes(), parse_constant=_refuse))
+        document = _printable(read_json(path, _MAX_BYTES))
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}): give a file that slide-deploy evaluate "
@@ -95,10 +94,6 @@ def _follows(stated: Any, found: Any) -> bool:
         is_number = type(stated) is float or (type(stated) is int and abs(stated) <= 1)
         return is_number and math.isclose(stated, found, rel_tol=1e-9, abs_tol=1e-12)
     return type(stated) is type(found) and bool(stated == found)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not valid JSON")
 
 
 def _unusable(path: Path, what: str) -> InputError:

@@ -1,6 +1,6 @@
-"""Folding: the branches of slide attention become one depthwise convolution.
+"""Fold the branches of slide attention into one depthwise convolution.
 
-Three levels are kept apart: ``formulas`` is arithmetic on tensors and knows no modules, ``layer``
-folds one attention, and ``model`` folds a whole network and proves it. ``merging`` folds sums and
-chains of convolutions in a network in memory. ``surgery`` and ``wrappers`` copy networks.
+Three levels are separate: ``formulas`` is arithmetic on tensors without modules, ``layer`` folds
+one attention, and ``model`` folds a whole network and proves the result. ``merging`` merges sums
+and chains of convolutions of a network in memory. ``surgery`` copies networks and replaces modules.
 """

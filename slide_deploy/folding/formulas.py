@@ -9,8 +9,8 @@ the key convolution of each head,
 
     W_key[h, d, p] = scale * W[d, p],      b_key[h, d, p] = scale * (b[d, p] + rpb[h, p]).
 
-The scale could go into the query projection as well. Here it goes to the keys, because that is
-exact also where one projection serves as q, k and v. All arithmetic is float64.
+The scale could also go into the query projection. It goes into the keys because that is exact even
+if one projection serves as q, k and v. All arithmetic is float64.
 """
 
 import math
@@ -22,7 +22,7 @@ from slide_deploy.errors import InputError
 
 Branch = tuple[Tensor, Tensor | None]
 
-# Attributes of convolutions that must agree before their kernels may be added.
+# Attributes of convolutions that must be equal before their kernels can be added.
 GEOMETRY = (
     "in_channels",
     "out_channels",
@@ -36,14 +36,14 @@ GEOMETRY = (
 
 
 def merge_branches(shift: Branch, deformed: Branch) -> tuple[Tensor, Tensor]:
-    """Add two convolutions of one geometry.
+    """Add two convolutions of the same geometry.
 
     Args:
         shift: weight (d * K, 1, k, k) and bias (d * K) or None.
-        deformed: the same.
+        deformed: the same for the deformed branch.
 
     Returns:
-        Weight and bias of the one convolution that equals both, float64.
+        Weight and bias of the convolution that equals their sum, float64.
 
     Raises:
         InputError: if the kernels differ in shape.
@@ -51,7 +51,7 @@ def merge_branches(shift: Branch, deformed: Branch) -> tuple[Tensor, Tensor]:
     (shift_weight, shift_bias), (deformed_weight, deformed_bias) = shift, deformed
     if shift_weight.shape != deformed_weight.shape:
         raise InputError(
-            f"the branches have kernels of {tuple(shift_weight.shape)} and "
+            f"The branches have kernels of {tuple(shift_weight.shape)} and "
             f"{tuple(deformed_weight.shape)}: only branches of one geometry can be added."
         )
     weight = shift_weight.double() + deformed_weight.double()
@@ -63,20 +63,20 @@ def merge_branches(shift: Branch, deformed: Branch) -> tuple[Tensor, Tensor]:
 
 
 def per_head(weight: Tensor, bias: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """Repeat a kernel that every head shares: (d * K, ...) to (head * d * K, ...)."""
+    """Repeat a shared kernel for every head: (d * K, ...) to (head * d * K, ...)."""
     return weight.repeat(heads, 1, 1, 1), bias.repeat(heads)
 
 
 def fold_into_keys(
     weight: Tensor, bias: Tensor, scale: float, position_bias: Tensor | None, heads: int
 ) -> tuple[Tensor, Tensor]:
-    """Put scale and position bias into the key convolution.
+    """Fold scale and position bias into the key convolution.
 
     Args:
-        weight: (head * d * K, 1, k, k).
-        bias: (head * d * K).
-        scale: the factor on the logits.
-        position_bias: (head, K), or None where the model has none.
+        weight: kernel (head * d * K, 1, k, k).
+        bias: bias (head * d * K).
+        scale: factor on the logits.
+        position_bias: table (head, K), or None if the model has none.
         heads: number of heads.
 
     Returns:
@@ -91,9 +91,9 @@ def fold_into_keys(
 
 
 def shift_kernel(channels: int, kernel_size: int) -> Tensor:
-    """Weights of a convolution that copies each neighbour: (channels * K, 1, k, k), float32.
+    """Return the kernel that copies each neighbour, (channels * K, 1, k, k), float32.
 
-    Output ``d * K + p`` is 1 at offset p, where p runs over the neighbourhood row by row.
+    Output ``d * K + p`` is 1 at offset p. Offsets run over the neighbourhood row by row.
     """
     offsets = kernel_size**2
     one_hot = torch.eye(offsets).reshape(offsets, 1, kernel_size, kernel_size)
@@ -101,20 +101,20 @@ def shift_kernel(channels: int, kernel_size: int) -> Tensor:
 
 
 def distance_from_shift(weight: Tensor, kernel_size: int) -> float:
-    """Largest absolute difference between a kernel (d * K, 1, k, k) and the pure shift."""
+    """Return the largest absolute difference of a kernel (d * K, 1, k, k) from the pure shift."""
     pure = shift_kernel(weight.shape[0] // kernel_size**2, kernel_size)
     return float((weight.detach().double() - pure.double()).abs().max())
 
 
 def largest(tensor: Tensor | None) -> float:
-    """Largest absolute value; 0 for None or an empty tensor."""
+    """Return the largest absolute value; 0 for None or an empty tensor."""
     return 0.0 if tensor is None or tensor.numel() == 0 else float(tensor.detach().abs().max())
 
 
 def difference(one: Tensor, other: Tensor) -> float:
-    """Largest absolute difference, over the largest ``other`` where that exceeds 1.
+    """Return the largest absolute difference, divided by the largest ``other`` if that exceeds 1.
 
-    Infinity where either is not finite, which overflow leads to; 0 for empty tensors.
+    It is infinity if a tensor is not finite, for example after overflow, and 0 for empty tensors.
     """
     if not other.numel():
         return 0.0

@@ -1,4 +1,4 @@
-"""Folding of one layer: a branched slide attention to a folded one, in float64."""
+"""Fold one layer, in float64: a branched slide attention becomes a folded one."""
 
 from dataclasses import replace
 
@@ -9,19 +9,20 @@ from slide_deploy.models.slide_attention import FoldedSlideAttention, SlideAtten
 
 
 @torch.no_grad()
-def folded_layer(branched: SlideAttention) -> FoldedSlideAttention:
-    """The folded form of a layer; the layer itself is left as it is.
+def fold_layer(branched: SlideAttention) -> FoldedSlideAttention:
+    """Return the folded form of a layer.
 
     Args:
-        branched: in any type; its branches agree in geometry.
+        branched: layer of any floating-point type, with branches of the same geometry. It is not
+            changed.
 
     Returns:
-        A layer in float64, on the CPU, in evaluation mode.
+        The folded layer in float64, on the CPU, in evaluation mode.
     """
     config = replace(branched.config, padding_mode=branched.dep_conv.padding_mode)
     folded = FoldedSlideAttention(config, branched.layout, branched.resolution).double().eval()
-    for ours, theirs in ((folded.qkv, branched.qkv), (folded.proj, branched.proj)):
-        ours.load_state_dict(theirs.state_dict())
+    for target, source in ((folded.qkv, branched.qkv), (folded.proj, branched.proj)):
+        target.load_state_dict(source.state_dict())
     shift = (branched.dep_conv.weight, branched.dep_conv.bias)
     key_branch = branched.dep_conv1
     value_branch = branched.dep_conv2 if branched.dep_conv2 is not None else key_branch

@@ -1,4 +1,4 @@
-"""Parallel branches of a module put together in memory, by the pass that exports use."""
+"""Merge the parallel branches of a module in memory, with the pass that exports use."""
 
 import inspect
 import warnings
@@ -22,25 +22,24 @@ from slide_deploy.program.tracing import without_changes_in_place
 def merge_branches(
     model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], *, any_size: bool = True
 ) -> tuple[nn.Module, tuple[PassReport, ...]]:
-    """Trace a module and put its parallel branches together.
+    """Trace a module and merge its parallel branches.
 
     Args:
-        model: in evaluation mode; left as it is.
-        args: positional arguments of its ``forward``, as an example.
-        kwargs: keyword arguments, the same.
-        any_size: whether the graph takes other sizes than the example has, where the network does.
-            Tracing that takes several times as long.
+        model: module in evaluation mode. It is not changed.
+        args: example positional arguments of its ``forward``.
+        kwargs: example keyword arguments.
+        any_size: whether the graph takes other sizes than the example, as far as the network does.
+            Tracing takes several times as long then.
 
     Returns:
-        A graph of operators that is called as in the example, and what was put together and what
-        was not. Sizes that are 0 or 1 in the example stay so; with ``any_size`` others may be any
-        that the network takes.
+        A graph module that is called as in the example, and reports of what was merged and what was
+        not. Sizes that are 0 or 1 in the example are fixed. Other sizes are open with ``any_size``.
 
     Raises:
-        InputError: if ``torch.export`` cannot trace the module; the text is a clause.
+        InputError: if ``torch.export`` cannot trace the module. The message is a clause.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of its own internals
+        warnings.simplefilter("ignore")  # torch warns about its own internals
         program = without_changes_in_place(_traced(model, tuple(args), dict(kwargs), any_size))
         merged, reports = run_passes(program, (BRANCHES,))
         return merged.module(), reports
@@ -54,7 +53,7 @@ def _traced(
         try:
             sizes = pytree.tree_map(_open_sizes, dict(given))
             return torch.export.export(model, args, kwargs, dynamic_shapes=sizes)
-        except Exception:  # of many kinds, where a network works for the sizes of the example alone
+        except Exception:  # any kind, if a network works for the sizes of the example only
             pass
     try:
         return torch.export.export(model, args, kwargs)
@@ -65,7 +64,7 @@ def _traced(
 
 
 def _open_sizes(leaf: object) -> dict[int, Any] | None:
-    """What stands for the sizes of a tensor: torch takes 0 and 1 for constants."""
+    """Return the open dimensions of a tensor. Sizes 0 and 1 are constants for torch."""
     if not isinstance(leaf, Tensor):
         return None
     return {axis: Dim.AUTO for axis, size in enumerate(leaf.shape) if size > 1}

@@ -1,4 +1,4 @@
-"""Surgery of folding: a branched model in, a folded copy and its certificate out."""
+"""Fold a whole model: a branched model becomes a folded copy with a certificate."""
 
 import copy
 import math
@@ -12,9 +12,8 @@ from torch.nn.parameter import is_lazy
 
 from slide_deploy.errors import InputError
 from slide_deploy.folding import formulas
-from slide_deploy.folding.layer import folded_layer
-from slide_deploy.folding.surgery import replace_module
-from slide_deploy.folding.wrappers import unwrapped
+from slide_deploy.folding.layer import fold_layer
+from slide_deploy.folding.surgery import replace_module, unwrapped
 from slide_deploy.foreign import (
     HostedAttention,
     LeftLayer,
@@ -31,35 +30,35 @@ from slide_deploy.models.slide_attention import (
 from slide_deploy.passes.report import Change, PassReport, Refusal
 from slide_deploy.process.torch_defaults import torch_defaults
 
-# Folding is exact; float64 leaves 1e-14 of the largest output. What is a thousand times that off is
-# not the same function.
+# Folding is exact, so float64 leaves a relative error of 1e-14. An attention that differs by a
+# thousand times that is another function.
 LARGEST_ERROR = 1e-11
 
-# The pass that puts branches together.
+# The pass that merges branches.
 BRANCHES = "parallel_branches"
 
 
 @dataclass(frozen=True)
 class FoldedLayer:
-    """What happened to one slide attention.
+    """The record of one folded slide attention.
 
-    Args:
+    Attributes:
         name: module name in the model.
         kernel_size: side of the neighbourhood.
-        num_heads: heads.
-        head_dim: features of a head.
-        branches: convolutions that were added, by name.
+        num_heads: number of heads.
+        head_dim: features per head.
+        branches: names of the convolutions that were added.
         key_kernel: shape of the folded key convolution, (C * K, 1, k, k).
         error: largest difference between the trained layer's own ``forward`` and the folded
-            attention, both in float64, on random maps with borders; absolute, or over the largest
-            output where that exceeds 1.
-        rounding: the same after the folded weights were rounded to the model's own type.
+            attention, both in float64, on random feature maps with borders; divided by the largest
+            output if that exceeds 1.
+        rounding: the same after rounding the folded weights to the model's own type.
         shift_distance: largest difference between the shift branch's kernel and a pure shift;
-            None where it is no convolution of its own.
-        shift_bias: largest absolute bias of the shift branch; None the same.
-        position_bias: largest absolute value of the bias table that went into the keys; 0 without;
-            None where it cannot be told from other biases.
-        scale: factor that went into the keys; None where it cannot be told from the weights.
+            None if it is not a convolution of its own.
+        shift_bias: largest absolute bias of the shift branch; None likewise.
+        position_bias: largest absolute value of the bias table folded into the keys, 0 without a
+            table; None if a table cannot be told apart from other biases.
+        scale: factor folded into the keys; None if it cannot be told apart from the weights.
     """
 
     name: str
@@ -80,14 +79,14 @@ class FoldedLayer:
 class Certificate:
     """The report of a fold.
 
-    Args:
-        folded: the layers that were folded, in the model's order.
-        already_folded: names of layers that were folded before.
-        left: layers of other classes that look like a slide attention and stay as they are, in
+    Attributes:
+        folded: the folded layers, in the model's order.
+        already_folded: names of layers that had been folded before.
+        left: layers of other classes that look like a slide attention and are left unchanged, in
             the model's order, each with its reason.
-        merged: sums and chains of convolutions that became one convolution each in the traced
+        merged: sums and chains of convolutions merged into one convolution each in the traced
             network, in its order; see ``slide_deploy.passes.parallel_branches``.
-        not_merged: those that look alike and stay as they are, each with its reason.
+        not_merged: similar places that are left unchanged, each with its reason.
     """
 
     folded: tuple[FoldedLayer, ...]
@@ -98,16 +97,16 @@ class Certificate:
 
     @property
     def error(self) -> float:
-        """The largest error of any layer, in float64."""
+        """Largest error of any layer, in float64."""
         merged = (change.error or 0.0 for change in self.merged)
         return max((*(layer.error for layer in self.folded), *merged), default=0.0)
 
     @property
     def status(self) -> str:
-        """What happened, such as "folded", "already folded", "nothing to fold", "2 folded, 1 left".
+        """The result: "folded", "already folded", "nothing to fold", or counts.
 
-        Layers are counted where some of them were left, or branches were merged: "1 folded, 12
-        merged".
+        Layers are counted if some were left or branches were merged: "2 folded, 1 left" or
+        "1 folded, 12 merged".
         """
         if not self.left and not self.merged:
             if self.folded:
@@ -123,11 +122,11 @@ class Certificate:
 
 
 def with_branches(certificate: Certificate, reports: Iterable[PassReport]) -> Certificate:
-    """A certificate with what passes over the traced network put together.
+    """Add the branches that a pass merged in the traced network to a certificate.
 
     Args:
-        certificate: of the slide attentions.
-        reports: of all passes that ran.
+        certificate: certificate of the slide attentions.
+        reports: reports of all passes that ran.
     """
     found = [report for report in reports if report.name == BRANCHES]
     return replace(
@@ -139,23 +138,23 @@ def with_branches(certificate: Certificate, reports: Iterable[PassReport]) -> Ce
 
 @torch_defaults()
 def reparameterize(model: nn.Module) -> tuple[nn.Module, Certificate]:
-    """Fold every slide attention of a model; the model itself is left as it is.
+    """Fold every slide attention of a model.
 
     Args:
-        model: any module in evaluation mode that holds ``SlideAttention`` layers, or layers of
-            other classes that compute the same. ``unwrapped`` says what may be around it and
-            within it.
+        model: any module in evaluation mode with ``SlideAttention`` layers, or layers of other
+            classes that compute the same. It may contain the wrappers that ``unwrapped`` removes.
+            It is not changed.
 
     Returns:
         A folded copy without wrappers, and the certificate. A layer of another class that looks
-        like a slide attention and is not proved to be one is left as it is, and the certificate
-        says why.
+        like a slide attention but is not proved to be one is left unchanged, and the certificate
+        gives the reason.
 
     Raises:
         InputError: if a layer is in training mode or has no values, if the branches of a
-            ``SlideAttention`` differ in geometry, or if weights are NaN, infinity or overflow.
+            ``SlideAttention`` differ in geometry, or if weights are NaN or infinite or overflow.
     """
-    _refuse_what_has_no_values(model)
+    _refuse_without_values(model)
     folded_model = unwrapped(model)
     for name, module in folded_model.named_modules():
         if module.training:
@@ -165,7 +164,7 @@ def reparameterize(model: nn.Module) -> tuple[nn.Module, Certificate]:
     return _folded(folded_model)
 
 
-def _refuse_what_has_no_values(model: nn.Module) -> None:
+def _refuse_without_values(model: nn.Module) -> None:
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if is_lazy(tensor):
             raise InputError(f"{name} has no shape yet: call the model once before folding.")
@@ -177,7 +176,7 @@ def _refuse_what_has_no_values(model: nn.Module) -> None:
 
 def _folded(model: nn.Module) -> tuple[nn.Module, Certificate]:
     """Fold a model in place."""
-    found, stays = _recognise_all(model)
+    found, left = _recognise_all(model)
     modules = list(model.named_modules(remove_duplicate=False))
     layers: list[FoldedLayer] = []
     already: list[str] = []
@@ -185,27 +184,25 @@ def _folded(model: nn.Module) -> tuple[nn.Module, Certificate]:
     for name, module in modules:
         if isinstance(module, FoldedSlideAttention):
             already.append(name)
-        elif id(module) in found or (
-            isinstance(module, SlideAttention) and id(module) not in stays
-        ):
+        elif id(module) in found or (isinstance(module, SlideAttention) and id(module) not in left):
             if id(module) not in replaced:
                 if id(module) in found:
-                    replaced[id(module)], layer = _host(module, found[id(module)])
+                    replaced[id(module)], layer = _hosted(module, found[id(module)])
                 else:
                     replaced[id(module)], layer = fold_attention(module, name)
                 layers.append(layer)
             model = replace_module(model, name, replaced[id(module)])
-    return model, Certificate(tuple(layers), tuple(already), tuple(stays.values()))
+    return model, Certificate(tuple(layers), tuple(already), tuple(left.values()))
 
 
 def _recognise_all(model: nn.Module) -> tuple[dict[int, Recognised], dict[int, LeftLayer]]:
-    """Slide attentions of other classes, and layers that stay, by the ``id`` of the layer."""
+    """Return slide attentions of other classes, and layers left unchanged, by ``id``."""
     found: dict[int, Recognised] = {}
     left: dict[int, LeftLayer] = {}
     seen: set[int] = set()
     for candidate in find_candidates(model):
         innermost = id(model.get_submodule(candidate.names[0]))
-        if innermost in seen:  # shared, or within what another candidate turned out to be
+        if innermost in seen:  # a shared layer, or part of another candidate's attention
             continue
         seen.add(innermost)
         match recognise(model, candidate, LARGEST_ERROR):
@@ -213,16 +210,16 @@ def _recognise_all(model: nn.Module) -> tuple[dict[int, Recognised], dict[int, L
                 layer = model.get_submodule(recognised.name)
                 found[id(layer)] = recognised
                 seen |= {id(module) for module in layer.modules()}
-            case LeftLayer() as stays:
-                left[id(model.get_submodule(stays.name))] = stays
+            case LeftLayer() as kept:
+                left[id(model.get_submodule(kept.name))] = kept
     order = {id(module): index for index, module in enumerate(model.modules())}
     inside = {
         id(module)
         for recognised in found.values()
         for module in model.get_submodule(recognised.name).modules()
     }
-    stay = sorted((each for each in left if each not in inside), key=order.__getitem__)
-    return found, {each: left[each] for each in stay}
+    outside = sorted((each for each in left if each not in inside), key=order.__getitem__)
+    return found, {each: left[each] for each in outside}
 
 
 def fold_attention(
@@ -232,24 +229,24 @@ def fold_attention(
 
     Args:
         branched: the trained layer.
-        name: what to call it in errors and in the certificate.
+        name: name of the layer in errors and in the certificate.
 
     Returns:
-        The folded layer, of the same type and device, and its line of the certificate.
+        The folded layer, of the same type and on the same device, and its line of the certificate.
 
     Raises:
         InputError: if its branches differ in geometry, or its weights overflow.
     """
     for branch_name, branch in _deformed_branches(branched):
         for field in formulas.GEOMETRY:
-            ours, theirs = getattr(branched.dep_conv, field), getattr(branch, field)
-            if ours != theirs:
+            value, other = getattr(branched.dep_conv, field), getattr(branch, field)
+            if value != other:
                 raise InputError(
-                    f"{name}: dep_conv has {field} {ours} and {branch_name} has {theirs}; only "
+                    f"{name}: dep_conv has {field} {value} and {branch_name} has {other}; only "
                     f"branches of one geometry can be folded."
                 )
     reading = Reading(
-        folded_layer(branched),
+        fold_layer(branched),
         ("dep_conv", *(branch for branch, _ in _deformed_branches(branched))),
         added=True,
         shift_distance=formulas.distance_from_shift(
@@ -262,8 +259,8 @@ def fold_attention(
     return _rounded(reading, name, partial(_difference, branched), branched.qkv.weight)
 
 
-def _host(layer: nn.Module, found: Recognised) -> tuple[nn.Module, FoldedLayer]:
-    """What takes the place of a layer of another project, and its line of the certificate.
+def _hosted(layer: nn.Module, found: Recognised) -> tuple[nn.Module, FoldedLayer]:
+    """Return the replacement of a layer of another project, and its line of the certificate.
 
     Raises:
         InputError: if its weights overflow.
@@ -281,13 +278,17 @@ def _rounded(
     difference: Callable[[SlideAttentionBase], float],
     like: Tensor,
 ) -> tuple[FoldedSlideAttention, FoldedLayer]:
-    """A folded attention in the type of a tensor and on its device, with its line.
+    """Round a folded attention to the type of a tensor, and return it with its line.
 
     Args:
         reading: the attention in float64.
-        name: what to call it.
-        difference: how far an attention is from the trained layer, in float64.
-        like: of the type and on the device that it is to have.
+        name: name of the layer.
+        difference: returns the difference of an attention from the trained layer, in float64.
+        like: tensor of the type and on the device that the result has.
+
+    Raises:
+        InputError: if the weights overflow, or if the attention differs by more than
+            ``LARGEST_ERROR``.
     """
     exact = reading.folded
     rounded = copy.deepcopy(exact).to(like)
@@ -300,7 +301,7 @@ def _rounded(
     if not error <= LARGEST_ERROR:
         raise InputError(
             f"{name}: folded and branched attention differ by {error:.1e}, which is more than "
-            f"{LARGEST_ERROR:.0e}: the layer computes something else than its settings say."
+            f"{LARGEST_ERROR:.0e}: its forward or a hook computes something else than its settings."
         )
     config = exact.config
     return rounded, FoldedLayer(
@@ -327,19 +328,19 @@ def _deformed_branches(branched: SlideAttention) -> Iterator[tuple[str, nn.Conv2
 
 @torch.no_grad()
 def _difference(branched: SlideAttention, folded: FoldedSlideAttention) -> float:
-    """Largest difference in float64 on a random map with an interior and every border.
+    """Return the largest difference in float64, on a random input with an interior and borders.
 
-    Over the largest output where that exceeds 1.
+    It is divided by the largest output if that exceeds 1.
     """
     config = branched.config
     height, width = config.kernel_size + 4, config.kernel_size + 1
     generator = torch.Generator().manual_seed(0)
-    maps = torch.randn(2, config.dim, height, width, dtype=torch.float64, generator=generator)
-    answers = []
+    nchw = torch.randn(2, config.dim, height, width, dtype=torch.float64, generator=generator)
+    outputs = []
     for form in (branched, folded):
         form = copy.deepcopy(form).cpu().double()
-        x = maps if form.layout == "nchw" else maps.flatten(2).transpose(1, 2)
-        # Called, not only its arithmetic: hooks and parametrizations are part of what it answers.
-        answer = form(x, (height, width))
-        answers.append(answer[0] if form.layout == "nchw" else answer)
-    return formulas.difference(answers[1], answers[0])
+        x = nchw if form.layout == "nchw" else nchw.flatten(2).transpose(1, 2)
+        # The module is called, because hooks and parametrizations are part of what it computes.
+        output = form(x, (height, width))
+        outputs.append(output[0] if form.layout == "nchw" else output)
+    return formulas.difference(outputs[1], outputs[0])

@@ -1,20 +1,24 @@
-"""Copies of models, and one module in the place of another."""
+"""Copy models, remove their wrappers, and replace modules in them."""
 
 import copy
 from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+
+from slide_deploy.errors import InputError
 
 
 def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
-    """A deep copy of a model; what is shared within the model is shared within the copy.
+    """Return a deep copy of a model. Modules shared in the model are shared in the copy.
 
     Args:
-        model: left as it is. Weights that it computes from others, as ``weight_norm`` does, and
-            values that it keeps may be part of a graph, which ``copy.deepcopy`` alone refuses.
-        memo: copies that stand already, by the ``id`` of their originals, as ``copy.deepcopy``
-            keeps them; added to.
+        model: model to copy. It may hold tensors that are part of an autograd graph, such as
+            weights computed by ``weight_norm``, which ``copy.deepcopy`` alone refuses.
+        memo: existing copies by the ``id`` of their originals, as in ``copy.deepcopy``. New copies
+            are added.
     """
     memo = {} if memo is None else memo
     for module in model.modules():
@@ -25,7 +29,7 @@ def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """Tensors within plain containers."""
+    """Yield the tensors in plain containers."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict | list | tuple):
@@ -34,18 +38,57 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def replace_module(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
-    """Put a module where the one of that name is.
+    """Replace a module of a model.
 
     Args:
-        model: changed in place.
-        name: of the module to replace, as ``named_modules`` gives it; empty for the model itself.
-        module: the new one.
+        model: model to change in place.
+        name: name of the module to replace, as in ``named_modules``; empty for the model itself.
+        module: the new module.
 
     Returns:
-        The model, or ``module`` where the name is empty.
+        The model, or ``module`` if the name is empty.
     """
     if not name:
         return module
     parent, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(parent), attribute, module)
     return model
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return a deep copy of a model without wrappers around it or inside it.
+
+    Removed are ``DataParallel``, ``DistributedDataParallel``, ``AveragedModel`` and the result of
+    ``torch.compile``. They compute what the wrapped module computes, but cannot be exported.
+
+    Args:
+        model: model to copy.
+
+    Raises:
+        InputError: if the model cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+    try:
+        # Innermost modules come first, so that every copy is without wrappers.
+        for module in reversed(list(model.modules())):
+            inner = _wrapped(module)
+            if inner is not None:
+                memo[id(module)] = copied(inner, memo)
+        return copied(model, memo)
+    except Exception as error:  # any class of another project, any error
+        text = str(error).partition("\n")[0][:120] or type(error).__name__
+        raise InputError(
+            f"The model cannot be copied ({text}): remove attributes that Python cannot copy, such "
+            f"as locks and open files, from its layers."
+        ) from error
+
+
+def _wrapped(module: nn.Module) -> nn.Module | None:
+    """Return the module inside a wrapper; None if the module is no wrapper."""
+    if isinstance(module, DataParallel | DistributedDataParallel | AveragedModel):
+        inner = module.module
+    elif type(module).__name__ == "OptimizedModule":  # its class is slow to import
+        inner = getattr(module, "_orig_mod", None)
+    else:
+        return None
+    return inner if isinstance(inner, nn.Module) else None

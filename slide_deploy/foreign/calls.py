@@ -1,8 +1,9 @@
-"""How a class of another project is called, and what it answers: found by calling it.
+"""Find out how a layer of another project is called and what it returns, by calling it.
 
-Known are maps, (batch, C, H, W) or (batch, H, W, C), and tokens, (batch, H * W, C). Tokens carry no
-height and width. These are arguments, attributes of the layer, or the map is a square. What the
-layer answers is shaped as what it takes, alone or as the first item of a tuple or list.
+The supported inputs are feature maps, (batch, C, H, W) or (batch, H, W, C), and tokens,
+(batch, H * W, C). For tokens, the height and width are arguments of ``forward`` or attributes of
+the layer, or the feature map is square. The output has the shape of the input. It is returned alone
+or as the first item of a tuple or list.
 """
 
 import copy
@@ -19,10 +20,10 @@ from slide_deploy.errors import InputError
 
 Size = tuple[int, int]
 
-# What projects call the height and the width, as two names or as one pair.
+# Common names of the height and width, as two arguments or as one pair.
 _PAIRS = (("H", "W"), ("h", "w"), ("height", "width"))
 _SIZES = ("resolution", "input_resolution", "hw_shape", "hw", "size")
-# Items behind the map that a folded layer can answer too.
+# Types of the items after the output tensor that a folded layer can return too.
 _CONSTANT = (type(None), bool, int, float, str)
 
 
@@ -31,15 +32,15 @@ class AttentionCall:
     """A way to call a layer.
 
     Attributes:
-        signature: of its ``forward``.
-        layout: of what it takes and answers.
-        names: of the height and the width of tokens, or of both in one; () for maps, and where the
-            map is a square.
-        by: whether these are arguments or attributes.
-        container: what it answers, a tuple or a list; None for the map alone.
-        rest: items behind the map in a container: None, numbers, truth values or texts that are
-            the same whatever the map.
-        bound: the one size at which it can be called, as its attributes have it; None for any.
+        signature: signature of its ``forward``.
+        layout: layout of its input and output.
+        names: names of the height and width of tokens, or one name for the pair; () for feature
+            maps in NCHW or NHWC, and for tokens of a square feature map.
+        by: whether ``names`` are arguments of ``forward`` or attributes of the layer.
+        container: the type it returns, tuple or list; None for a bare tensor.
+        rest: items after the output tensor in the container: None, numbers, booleans or strings
+            that do not depend on the input.
+        bound: the only (height, width) that its attributes allow; None for any size.
     """
 
     signature: inspect.Signature
@@ -52,11 +53,11 @@ class AttentionCall:
 
     @property
     def square(self) -> bool:
-        """Whether tokens are those of a square."""
+        """Whether the input is the tokens of a square feature map."""
         return self.layout == "tokens" and not self.names
 
     def sizes(self, kernel_size: int, channels: int) -> tuple[Size, ...]:
-        """Maps to prove it on: with odd sides, an interior and every border."""
+        """Return two (height, width) to prove a reading on: odd, with an interior and borders."""
         if self.bound is not None:
             return (self.bound,) * 2
         first, second, third = _odd_sides(kernel_size, channels)
@@ -64,46 +65,41 @@ class AttentionCall:
             return (first, first), (second, second)
         return (first, second), (third, first)
 
-    def answer(self, layer: nn.Module, maps: Tensor) -> Tensor:
-        """What a layer answers: (batch, C, H, W), kept, whatever the layout of the layer."""
-        height, width = maps.shape[2:]
-        tokens = maps.flatten(2).transpose(1, 2)
-        x = {"nchw": maps, "nhwc": maps.permute(0, 2, 3, 1), "tokens": tokens}[self.layout]
+    def run(self, layer: nn.Module, nchw: Tensor) -> Tensor:
+        """Run a layer on (batch, C, H, W), and return its output in the same layout.
+
+        Raises:
+            TypeError: if the output has another shape, or more items than a folded layer can
+                return.
+        """
+        height, width = nchw.shape[2:]
+        tokens = nchw.flatten(2).transpose(1, 2)
+        x = {"nchw": nchw, "nhwc": nchw.permute(0, 2, 3, 1), "tokens": tokens}[self.layout]
         values: tuple[Any, ...] = (height, width) if len(self.names) == 2 else ((height, width),)
         named = dict(zip(self.names, values, strict=False))
         if self.by == "attribute":
             for name, value in named.items() if self.bound is None else ():
                 setattr(layer, name, value)
             named = {}
-        answer = self.unpack(layer(x, **named), x)
+        out = _unpack(layer(x, **named), x)
         if self.layout == "nchw":
-            return answer
-        return answer.reshape(-1, height, width, maps.shape[1]).permute(0, 3, 1, 2)
+            return out
+        return out.reshape(-1, height, width, nchw.shape[1]).permute(0, 3, 1, 2)
 
-    def unpack(self, answered: Any, x: Tensor) -> Tensor:
-        """The map of an answer.
-
-        Raises:
-            TypeError: if there is none, or more than a map.
-        """
-        items = answered if type(answered) in (tuple, list) and answered else (answered,)
-        if not isinstance(items[0], Tensor) or items[0].shape != x.shape:
-            raise TypeError(f"it answers {_described(answered)} to {_described(x)}")
-        if not all(isinstance(item, _CONSTANT) for item in items[1:]):
-            raise TypeError(f"it answers {_described(answered)}, more than a map")
-        return items[0]
-
-    def packed(self, out: Tensor) -> Any:
-        """What the layer answers where this is its map."""
+    def pack(self, out: Tensor) -> Any:
+        """Return an output tensor in the container that the layer returns."""
         return out if self.container is None else self.container((out, *self.rest))
 
     def arguments(
         self, layer: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[Tensor, Size | None]:
-        """What a caller gave: the tensor, and the height and width of tokens.
+        """Read the input tensor, and the height and width of tokens, from the caller's arguments.
+
+        Returns:
+            The input, and (height, width); None instead of a size for NCHW.
 
         Raises:
-            InputError: if the caller gave an argument that a slide attention has no use for.
+            InputError: if the caller passes an argument that a slide attention does not use.
         """
         given = dict(self.signature.bind(*args, **kwargs).arguments)
         x = given.pop(next(iter(self.signature.parameters)))
@@ -126,8 +122,8 @@ class AttentionCall:
         for name, value in given.items():
             if value is not self.signature.parameters[name].default and value not in ((), {}):
                 raise InputError(
-                    f"A slide attention was given {name}, which its folded form has no use for: "
-                    f"leave it out."
+                    f"A folded slide attention does not use the argument {name}: call it without "
+                    f"{name}."
                 )
         return x, size
 
@@ -136,30 +132,40 @@ def find_call(layer: nn.Module, channels: int, kernel_size: int) -> AttentionCal
     """Find a way to call a layer.
 
     Args:
-        layer: in evaluation mode and float64, on the CPU; left as it is.
+        layer: in evaluation mode and float64, on the CPU. It is not changed.
         channels: C.
         kernel_size: side of the neighbourhood.
 
     Raises:
-        TypeError: if there is none that is known; the text is a clause that says why.
+        TypeError: if no supported call works. The message is a clause that gives the reason.
     """
     reasons = []
     for call in _possible(layer):
-        maps = [
+        inputs = [
             torch.zeros(2, channels, *size, dtype=torch.float64)
             for size in call.sizes(kernel_size, channels)
         ]
         try:
-            # Of every size, as one may pass by chance; a copy, as attributes for its size are set.
-            return _with_container(call, copy.deepcopy(layer), maps)
+            # Every size is tried, because one may pass by chance. The layer is copied, because
+            # attributes for the size are set on it.
+            return _with_container(call, copy.deepcopy(layer), inputs)
         except Exception as error:  # any class of another project, any error
             text = str(error).partition("\n")[0][:120] or type(error).__name__
-            reasons.append(f"given {_named(call, maps[0])}: {text}")
+            reasons.append(f"given {_named(call, inputs[0])}: {text}")
     raise TypeError("; ".join(reasons[:1]) or "it takes arguments that no slide attention takes")
 
 
+def _unpack(returned: Any, x: Tensor) -> Tensor:
+    items = returned if type(returned) in (tuple, list) and returned else (returned,)
+    if not isinstance(items[0], Tensor) or items[0].shape != x.shape:
+        raise TypeError(f"it returns {_described(returned)} for {_described(x)}")
+    if not all(isinstance(item, _CONSTANT) for item in items[1:]):
+        raise TypeError(f"it returns {_described(returned)}, which is more than one output")
+    return items[0]
+
+
 def _possible(layer: nn.Module) -> Iterator[AttentionCall]:
-    """Ways to call a layer that its signature and its attributes allow."""
+    """Yield the calls that a layer's signature and attributes allow."""
     signature = inspect.signature(layer.forward)
     _, *others = signature.parameters.values() or (None,)
     required = tuple(
@@ -198,38 +204,43 @@ def _bound(layer: nn.Module, names: Sequence[str]) -> Size | None:
     return None
 
 
-def _with_container(call: AttentionCall, layer: nn.Module, maps: Sequence[Tensor]) -> AttentionCall:
-    seen: list[Any] = []
-    # The last hook that runs: what it sees is what the layer answers.
-    handle = layer.register_forward_hook(lambda module, args, answered: seen.append(answered))
+def _with_container(
+    call: AttentionCall, layer: nn.Module, inputs: Sequence[Tensor]
+) -> AttentionCall:
+    returned: list[Any] = []
+    # This hook runs last, so it receives what the layer finally returns.
+    handle = layer.register_forward_hook(lambda module, args, out: returned.append(out))
     try:
-        for each in maps:
-            call.answer(layer, each)
+        for nchw in inputs:
+            call.run(layer, nchw)
     finally:
         handle.remove()
-    first, *others = seen
+    first, *others = returned
     if type(first) not in (tuple, list):
         return call
     rest = tuple(first[1:])
     if any(type(other) is not type(first) or tuple(other[1:]) != rest for other in others):
-        raise TypeError(f"it answers {_described(first)}, of which more than the map changes")
+        raise TypeError(
+            f"it returns {_described(first)}, in which more than the first item depends on the "
+            f"input"
+        )
     return replace(call, container=type(first), rest=rest)
 
 
 def _odd_sides(kernel_size: int, channels: int) -> tuple[int, int, int]:
-    """Three odd sides that nobody takes for the channels."""
+    """Return three odd sides that differ from the number of channels."""
     first, second, third = [
         side for side in range(kernel_size + 2, kernel_size + 10, 2) if side != channels
     ][:3]
     return first, second, third
 
 
-def _named(call: AttentionCall, maps: Tensor) -> str:
-    height, width = maps.shape[2:]
+def _named(call: AttentionCall, nchw: Tensor) -> str:
+    height, width = nchw.shape[2:]
     what = {
-        "nchw": "a map",
-        "nhwc": "a map with the channels last",
-        "tokens": "the tokens of a map",
+        "nchw": "an NCHW feature map",
+        "nhwc": "an NHWC feature map",
+        "tokens": "the tokens of a feature map",
     }
     return f"{what[call.layout]} of {height}x{width}"
 

@@ -1,4 +1,4 @@
-"""Which layers of a model may be slide attentions, by what they hold."""
+"""Find the layers of a model that may be slide attentions, by the parameters they hold."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from torch import Tensor, nn
 from slide_deploy.foreign.parts import (
     BRANCHES,
     branches_of,
+    has_shift_branch,
     is_named,
-    looks_trained,
-    own_name,
+    last_name,
     projections_of,
 )
 
-# Layers around the innermost one that holds kernels and a projection: a wrapper of branches and
-# projections of one side, and one around that.
-_MOST_AROUND = 2
-# Parameters of one attention, at most: what holds more is a network around it, which would take
-# long to call in every way.
-_MOST_PARAMETERS = 48
+# Number of parent modules that are tried too. The innermost module with kernels and a projection
+# may hold the keys or values only, inside one or two wrappers.
+_MAX_PARENTS = 2
+# Largest number of parameters in one attention. A module with more is a network around an
+# attention, and calling it in every supported way would take long.
+_MAX_PARAMETERS = 48
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,10 @@ class AttentionCandidate:
     """A layer that may be a slide attention.
 
     Attributes:
-        names: of the innermost module that may be it, and of modules around that which may.
-        certain: whether it has the parts of a slide attention. Others only hold kernels of that
-            shape: if such a one is none, nobody need hear of it.
+        names: names of the innermost module that may be the attention, then of its parents that
+            may be.
+        certain: whether it has all the parts of a slide attention. Other candidates only hold
+            kernels of the right shape, and are not reported if they turn out to be no attention.
     """
 
     names: tuple[str, ...]
@@ -37,47 +38,47 @@ class AttentionCandidate:
 
 
 def find_candidates(model: nn.Module) -> list[AttentionCandidate]:
-    """Layers that hold branches of a slide attention and are of no class of this project.
+    """Find layers that hold slide attention branches and are not of a class of this project.
 
     Args:
-        model: searched as a whole.
+        model: model to search. All its modules are considered.
 
     Returns:
-        Those that may be one, in the model's order.
+        The candidates, in the model's order. No candidate is inside another.
     """
     modules = list(model.named_modules(remove_duplicate=False))[::-1]
     by_name = dict(modules)
-    taken = [name for name, module in modules if _is_ours(module)]
+    taken = [name for name, module in modules if _is_project_class(module)]
     found: list[AttentionCandidate] = []
-    # What is only named like a slide attention is found later: its projections may stand in a
-    # layer around it.
-    for is_one in (_is_whole, _is_named, _may_be):
+    # Complete layers come first. A module that only has the usual branch names may have its
+    # projections in a parent.
+    for matches in (_is_complete, _is_named, _may_be):
         for name, module in modules:
-            apart = not any(_is_within(name, one) or _is_within(one, name) for one in taken)
-            if apart and is_one(module):
-                around = () if is_one is _is_whole else _around(by_name, name)
-                certain = is_one is not _may_be or _has_usual_names(module)
-                found.append(AttentionCandidate((name, *around), certain))
+            free = not any(_is_within(name, one) or _is_within(one, name) for one in taken)
+            if free and matches(module):
+                parents = () if matches is _is_complete else _parents(by_name, name)
+                certain = matches is not _may_be or _has_usual_names(module)
+                found.append(AttentionCandidate((name, *parents), certain))
                 taken.append(name)
     place = {name: index for index, name in enumerate(reversed(by_name))}
     return sorted(found, key=lambda candidate: place[candidate.names[0]])
 
 
 def kernel_sizes(layer: nn.Module) -> tuple[int, ...]:
-    """Sides of the neighbourhoods that kernels in a layer can bring; 3 where there is no kernel."""
+    """Return the sides of the kernels in a layer that can gather neighbours; (3,) without any."""
     return tuple(dict.fromkeys(kernel.shape[-1] for kernel in _kernels(layer))) or (3,)
 
 
 def widths(layer: nn.Module) -> tuple[int, ...]:
-    """Numbers of channels that a layer may take, the likeliest first."""
+    """Return the numbers of input channels that a layer may have, the likeliest first."""
     matrices = list(_matrices(layer))
     sizes = [each.shape[1] for each in matrices] + [each.shape[0] for each in matrices]
     return tuple(dict.fromkeys(sizes))
 
 
-def _around(modules: dict[str, nn.Module], name: str) -> tuple[str, ...]:
+def _parents(modules: dict[str, nn.Module], name: str) -> tuple[str, ...]:
     found: list[str] = []
-    while name and len(found) < _MOST_AROUND:
+    while name and len(found) < _MAX_PARENTS:
         name = name.rpartition(".")[0]
         if not _is_small(modules[name]):
             break
@@ -85,11 +86,14 @@ def _around(modules: dict[str, nn.Module], name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _is_ours(module: nn.Module) -> bool:
-    """Whether a layer is of this project, with all in it: others look as if they had branches."""
-    ours = __name__.partition(".")[0]
+def _is_project_class(module: nn.Module) -> bool:
+    """Whether a module and everything in it are classes of this project or of torch.
+
+    The project's other attentions have convolutions that look like branches.
+    """
+    project = __name__.partition(".")[0]
     packages = {type(each).__module__.partition(".")[0] for each in module.modules()}
-    return type(module).__module__.partition(".")[0] == ours and packages <= {ours, "torch"}
+    return type(module).__module__.partition(".")[0] == project and packages <= {project, "torch"}
 
 
 def _is_within(name: str, other: str) -> bool:
@@ -100,8 +104,8 @@ def _is_named(module: nn.Module) -> bool:
     return is_named(branches_of(module))
 
 
-def _is_whole(module: nn.Module) -> bool:
-    """Whether a layer has branches and projections that fit."""
+def _is_complete(module: nn.Module) -> bool:
+    """Whether a layer has branches and projections that fit each other."""
     branches = branches_of(module)
     if len(branches) < 2:
         return False
@@ -109,13 +113,13 @@ def _is_whole(module: nn.Module) -> bool:
     fitting = projections_of(module, features)
     if is_named(branches) or not fitting:
         return bool(fitting)
-    alike = len({tuple(branch.conv.weight.shape) for branch in branches}) == 1
-    shared = any(each.proj.weight.shape[1] > features for each in fitting)
-    return alike and (shared or looks_trained(branches))
+    same_shape = len({tuple(branch.conv.weight.shape) for branch in branches}) == 1
+    several_heads = any(each.proj.weight.shape[1] > features for each in fitting)
+    return same_shape and (several_heads or has_shift_branch(branches))
 
 
 def _may_be(module: nn.Module) -> bool:
-    """Whether a layer holds kernels of branches and a projection, in layers or as parameters."""
+    """Whether a layer holds branch kernels and a projection, in layers or as parameters."""
     return (
         _is_small(module)
         and any(True for _ in _kernels(module))
@@ -124,15 +128,15 @@ def _may_be(module: nn.Module) -> bool:
 
 
 def _is_small(module: nn.Module) -> bool:
-    return len(list(module.parameters())) <= _MOST_PARAMETERS
+    return len(list(module.parameters())) <= _MAX_PARAMETERS
 
 
 def _has_usual_names(module: nn.Module) -> bool:
-    return any(own_name(branch.name) in BRANCHES for branch in branches_of(module))
+    return any(last_name(branch.name) in BRANCHES for branch in branches_of(module))
 
 
 def _kernels(layer: nn.Module) -> Iterator[Tensor]:
-    """Kernels that answer every neighbour of each feature, perhaps several times."""
+    """Yield kernels that output every neighbour of each feature, once or several times."""
     for module in layer.modules():
         if isinstance(module, nn.Conv2d):
             height, width = module.kernel_size
@@ -152,7 +156,7 @@ def _kernels(layer: nn.Module) -> Iterator[Tensor]:
 
 
 def _matrices(layer: nn.Module) -> Iterator[Tensor]:
-    """Weights of linear layers and of what is written as one."""
+    """Yield the weights of linear layers, of 1x1 convolutions and of matrix parameters."""
     for module in layer.modules():
         if isinstance(module, nn.Linear) or (
             isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1
@@ -165,7 +169,7 @@ def _matrices(layer: nn.Module) -> Iterator[Tensor]:
 
 
 def _own_tensors(layer: nn.Module) -> Iterator[Tensor]:
-    """Parameters, buffers and plain tensors in classes of others, not in layers of torch."""
+    """Yield parameters, buffers and tensor attributes that are not in layers of torch."""
     for name, module in layer.named_modules():
         if type(module).__module__.partition(".")[0] == "torch" and not isinstance(
             module, nn.ParameterList | nn.ParameterDict

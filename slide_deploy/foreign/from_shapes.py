@@ -1,7 +1,7 @@
-"""Slide attentions read from the parts of a layer: told by their shapes, and by names where usual.
+"""Read slide attentions from the parts of a layer, by their shapes and, where usual, their names.
 
-What shapes leave open is tried: which branch is which, how the rows of the projection lie, what the
-scale is, what stands outside the map.
+Shapes leave some settings open: the role of each branch, the order of the projection's rows, the
+scale and the padding mode. Every combination is yielded as a reading of its own.
 """
 
 import math
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from slide_deploy.folding.formulas import GEOMETRY, distance_from_shift, largest
-from slide_deploy.folding.layer import folded_layer
+from slide_deploy.folding.layer import fold_layer
 from slide_deploy.foreign.parts import (
     Branch,
     Projections,
@@ -22,33 +22,33 @@ from slide_deploy.foreign.parts import (
     roles,
     tables_of,
 )
-from slide_deploy.foreign.readings import Reading
+from slide_deploy.foreign.proof import Reading
 from slide_deploy.models.slide_attention import (
     PADDING_MODES,
     SlideAttention,
     SlideAttentionConfig,
 )
 
-# A class leaves a handful of readings open; parts of several attentions in one leave hundreds.
-_MOST_READINGS = 200
+# One attention leaves a handful of readings. A layer that holds parts of several leaves hundreds.
+_MAX_READINGS = 200
 
 
 def read_shapes(layer: nn.Module, channels: int) -> Iterator[Reading]:
-    """Slide attentions that a layer may be, the likeliest first.
+    """Yield the slide attentions that a layer may be, the likeliest first.
 
     Args:
-        layer: of any class.
-        channels: C, of what it takes.
+        layer: layer of any class.
+        channels: number of input channels, C.
     """
     branches = branches_of(layer)
     if len(branches) < 2 or odd_geometry(branches):
         return
     readings = _settings(layer, branches, channels)
-    for config, projections, used, table, by_head in islice(readings, _MOST_READINGS):
+    for config, projections, used, table, by_head in islice(readings, _MAX_READINGS):
         branched = _built(config, projections, used, table, by_head)
         yield Reading(
-            folded_layer(branched),
-            # One branch may stand in two roles.
+            fold_layer(branched),
+            # One branch may have two roles.
             tuple(dict.fromkeys(branch.name for branch in used)),
             added=True,
             shift_distance=distance_from_shift(branched.dep_conv.weight, config.kernel_size),
@@ -59,14 +59,14 @@ def read_shapes(layer: nn.Module, channels: int) -> Iterator[Reading]:
 
 
 def odd_geometry(branches: tuple[Branch, ...]) -> str | None:
-    """Why kernels of branches cannot be added, as a clause; None where they can."""
+    """Return why the branches' kernels cannot be added, as a clause; None if they can."""
     first = branches[0]
     for field in GEOMETRY:
         for branch in branches[1:]:
-            ours, theirs = getattr(first.conv, field), getattr(branch.conv, field)
-            if ours != theirs:
+            value, other = getattr(first.conv, field), getattr(branch.conv, field)
+            if value != other:
                 return (
-                    f"{first.name} has {field} {ours} and {branch.name} has {theirs}; only "
+                    f"{first.name} has {field} {value} and {branch.name} has {other}; only "
                     f"branches of one geometry can be folded"
                 )
     for field in ("stride", "dilation"):
@@ -109,7 +109,10 @@ def _settings(
 
 
 def _padding_modes(conv: nn.Conv2d) -> tuple[Any, ...]:
-    """What may stand outside the map: known, unless the layer pads apart from its convolutions."""
+    """Return the possible padding modes.
+
+    There is one, unless the layer pads its input before convolutions without padding.
+    """
     half = conv.kernel_size[0] // 2
     if conv.padding in ("same", (half, half)):
         return (conv.padding_mode,)
@@ -117,7 +120,7 @@ def _padding_modes(conv: nn.Conv2d) -> tuple[Any, ...]:
 
 
 def _scales(layer: nn.Module, head_dim: int) -> dict[float | None, None]:
-    """Factors on the logits: those that a layer names, the default as None, and that of a head."""
+    """Return possible logit scales: the layer's attributes, None for the default, and d^-0.5."""
     scales: dict[float | None, None] = {}
     for name in ("scale", "qk_scale"):
         value = getattr(layer, name, None)
@@ -136,14 +139,14 @@ def _built(
     table: Tensor | None,
     by_head: bool,
 ) -> SlideAttention:
-    """A slide attention of these parts, in float64.
+    """Build a slide attention from these parts, in float64.
 
     Args:
-        config: its settings.
-        projections: of the layer.
-        used: the branch of both sides, of the keys and of the values.
-        table: (head, offset), or None.
-        by_head: whether rows of the projection are (head, q|k|v, d), not (q|k|v, head, d).
+        config: settings of the attention.
+        projections: the layer's projections.
+        used: the branches for keys and values, for keys only, and for values only.
+        table: position biases (head, offset), or None.
+        by_head: whether the projection's rows are (head, q|k|v, d) rather than (q|k|v, head, d).
     """
     attention = SlideAttention(config).double().eval()
     split = (config.num_heads, projections.parts, config.head_dim)
@@ -154,16 +157,16 @@ def _built(
         swapped = tensor.unflatten(0, (split[1], split[0], split[2]))
         return swapped.transpose(0, 1).flatten(0, 2)
 
-    def fill(ours: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor | None) -> None:
-        ours.weight.copy_(weight)
-        if ours.bias is not None:
-            ours.bias.copy_(torch.zeros_like(ours.bias) if bias is None else bias)
+    def fill(module: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor | None) -> None:
+        module.weight.copy_(weight)
+        if module.bias is not None:
+            module.bias.copy_(torch.zeros_like(module.bias) if bias is None else bias)
 
     qkv, proj = projections.qkv, projections.proj
     fill(attention.qkv, rows(qkv.weight), None if qkv.bias is None else rows(qkv.bias))
     fill(attention.proj, proj.weight, proj.bias)
-    ours = (attention.dep_conv, attention.dep_conv1, attention.dep_conv2)
-    for conv, branch in zip(ours, used, strict=True):
+    convs = (attention.dep_conv, attention.dep_conv1, attention.dep_conv2)
+    for conv, branch in zip(convs, used, strict=True):
         if conv is not None:
             fill(conv, branch.conv.weight, branch.conv.bias)
     if attention.relative_position_bias_table is not None and table is not None:

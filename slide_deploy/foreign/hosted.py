@@ -1,4 +1,4 @@
-"""A folded attention in the place of another project's class, called and answering as that did."""
+"""A module that replaces another project's attention, with the same arguments and outputs."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from torch import nn
 from slide_deploy.foreign.calls import AttentionCall
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
-# What a module of torch has for itself: nothing that the model around it would ask for.
+# Attributes of every module of torch, which are not copied from the replaced layer.
 _OWN = frozenset(vars(nn.Module()))
-# Where a module keeps what is called before and after its forward.
+# Attributes in which a module keeps its forward hooks.
 HOOKS = (
     "_forward_pre_hooks",
     "_forward_pre_hooks_with_kwargs",
@@ -20,13 +20,15 @@ HOOKS = (
 
 
 class HostedAttention(nn.Module):
-    """Translates between a model and its folded attention.
+    """Adapts a folded attention to the calling convention of the layer that it replaces.
 
     Args:
-        folded: the attention; in the layout "tokens" unless the class took maps, channels first.
-        call: how the class was called.
-        replaced: the layer of that class. Its plain attributes are kept, which the model may read
-            or set, and its hooks, but for those by which torch computes weights that are gone.
+        folded: the folded attention. Its layout is "nchw" if the replaced layer takes NCHW feature
+            maps, else "tokens".
+        call: how the replaced layer was called.
+        replaced: the replaced layer. Its plain attributes are kept, because the model may read or
+            set them. Its hooks are kept too, except those of ``torch.nn.utils``, which compute
+            weights that no longer exist.
     """
 
     def __init__(
@@ -44,11 +46,11 @@ class HostedAttention(nn.Module):
         self._call = call
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Attend: takes and answers what the class did."""
+        """Run the attention on the arguments of the replaced layer, and return what it returned."""
         x, size = self._call.arguments(self, args, kwargs)
         if self._call.layout == "nchw":
             out = self.attention(x)[0]
         else:
             tokens = x.flatten(1, 2) if x.ndim == 4 else x
             out = self.attention(tokens, size).reshape(x.shape)
-        return self._call.packed(out)
+        return self._call.pack(out)

@@ -1,10 +1,10 @@
-"""The parts of a slide attention in a class of another project, told by their shapes.
+"""Find the parts of a slide attention in a layer of another project, by their shapes.
 
-    branches     convolutions d -> d * K of d groups and one geometry, two or three
-    projections  dim -> 3 * inner or inner, and inner -> dim, linear or convolutions of 1x1
-    table        head * K numbers
+    branches     two or three convolutions d -> d * K with d groups and the same geometry
+    projections  dim -> 3 * inner or inner, and inner -> dim; linear layers or 1x1 convolutions
+    table        head * K position biases
 
-The names of the trained models come first where a class has them; nothing depends on them.
+Parts with the names of the published models come first, but no name is required.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from slide_deploy.folding.formulas import distance_from_shift
 
 BRANCHES = ("dep_conv", "dep_conv1", "dep_conv2")
-# A kernel that is nearer to a pure shift than this was one when training began.
+# Largest distance from a pure shift at which a kernel counts as a trained shift branch.
 _NEAR_A_SHIFT = 0.5
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A convolution that answers every neighbour of each feature."""
+    """A convolution that outputs every neighbour of each feature."""
 
     name: str
     conv: nn.Conv2d
@@ -40,12 +40,12 @@ class AttentionProjection:
 
 @dataclass(frozen=True)
 class Projections:
-    """Those of q, k and v, and the last one.
+    """The projections of one attention.
 
     Attributes:
-        qkv: dim to ``parts`` * inner.
-        proj: inner to dim.
-        parts: 3, or 1 where one projection serves as q, k and v.
+        qkv: projection of q, k and v, dim -> ``parts`` * inner.
+        proj: output projection, inner -> dim.
+        parts: 3, or 1 if one projection serves as q, k and v.
     """
 
     qkv: AttentionProjection
@@ -54,26 +54,26 @@ class Projections:
 
 
 def branches_of(layer: nn.Module) -> tuple[Branch, ...]:
-    """The branches in a layer, those that have the names of the trained models first."""
+    """Return the branches in a layer, those with the names of the published models first."""
     found = [
         Branch(name, module)
         for name, module in layer.named_modules()
         if isinstance(module, nn.Conv2d)
-        and (_answers_neighbours(module) or own_name(name) in BRANCHES)
+        and (_outputs_neighbours(module) or last_name(name) in BRANCHES)
     ]
     place = {name: index for index, name in enumerate(BRANCHES)}
-    return tuple(sorted(found, key=lambda branch: place.get(own_name(branch.name), len(place))))
+    return tuple(sorted(found, key=lambda branch: place.get(last_name(branch.name), len(place))))
 
 
 def is_named(branches: tuple[Branch, ...]) -> bool:
-    """Whether the branches have the names of the trained models."""
-    return tuple(own_name(branch.name) for branch in branches[:2]) == BRANCHES[:2]
+    """Whether the branches have the names of the published models."""
+    return tuple(last_name(branch.name) for branch in branches[:2]) == BRANCHES[:2]
 
 
-def looks_trained(branches: tuple[Branch, ...]) -> bool:
-    """Whether one of the branches copies neighbours, as no other network's convolutions do."""
+def has_shift_branch(branches: tuple[Branch, ...]) -> bool:
+    """Whether one of the branches nearly copies neighbours, as only a slide attention's does."""
     return any(
-        _answers_neighbours(branch.conv)
+        _outputs_neighbours(branch.conv)
         and distance_from_shift(branch.conv.weight.cpu(), branch.conv.kernel_size[0])
         < _NEAR_A_SHIFT
         for branch in branches
@@ -81,7 +81,7 @@ def looks_trained(branches: tuple[Branch, ...]) -> bool:
 
 
 def roles(branches: tuple[Branch, ...]) -> Iterator[tuple[Branch, Branch, Branch]]:
-    """Which branch is added to both sides, which to the keys and which to the values."""
+    """Yield the possible branches for (keys and values, keys only, values only)."""
     if len(branches) == 2:
         yield branches[0], branches[1], branches[1]
     elif len(branches) == 3:
@@ -91,7 +91,7 @@ def roles(branches: tuple[Branch, ...]) -> Iterator[tuple[Branch, Branch, Branch
 
 
 def projections_of(layer: nn.Module, head_dim: int) -> list[Projections]:
-    """Every pair of projections in a layer that fits heads of so many features."""
+    """Return every pair of projections in a layer that fits heads of ``head_dim`` features."""
     found = list(_linears(layer))
     fitting = []
     for qkv in found:
@@ -104,13 +104,13 @@ def projections_of(layer: nn.Module, head_dim: int) -> list[Projections]:
     named = [
         each
         for each in fitting
-        if (own_name(each.qkv.name), own_name(each.proj.name)) == ("qkv", "proj")
+        if (last_name(each.qkv.name), last_name(each.proj.name)) == ("qkv", "proj")
     ]
     return named or fitting
 
 
 def others_of(layer: nn.Module) -> list[str]:
-    """Learned tensors in layers that no slide attention has, such as normalisations."""
+    """Return the names of parameters in layers that no slide attention has, as in a LayerNorm."""
     return [
         f"{name}.{own}" if name else own
         for name, module in layer.named_modules()
@@ -120,7 +120,7 @@ def others_of(layer: nn.Module) -> list[str]:
 
 
 def tables_of(layer: nn.Module, heads: int, offsets: int) -> Iterator[Tensor | None]:
-    """Tables of position biases as (head, offset); None for none comes last."""
+    """Yield the possible tables of position biases as (head, offset), then None for no table."""
     inside = {f"{name}." for name, module in layer.named_modules() if name and _is_known(module)}
     for name, tensor in (*layer.named_parameters(), *layer.named_buffers()):
         if tensor.numel() != heads * offsets or name.startswith(tuple(inside)):
@@ -133,12 +133,12 @@ def tables_of(layer: nn.Module, heads: int, offsets: int) -> Iterator[Tensor | N
     yield None
 
 
-def own_name(name: str) -> str:
-    """The last part of a module's name."""
+def last_name(name: str) -> str:
+    """Return the last component of a module's dotted name."""
     return name.rpartition(".")[2]
 
 
-def _answers_neighbours(conv: nn.Conv2d) -> bool:
+def _outputs_neighbours(conv: nn.Conv2d) -> bool:
     height, width = conv.kernel_size
     square = height == width and height % 2 == 1 and height > 1
     return (

@@ -1,7 +1,7 @@
-"""A layer as a traced program, of which any part can be evaluated from any other.
+"""A layer as a ``torch.export`` program, any part of which can be evaluated from any other part.
 
-The program is that of ``torch.export``. It is evaluated with the weights of the layer, or with
-random ones: what depends on what must not be hidden by a weight that happens to be zero.
+The program is evaluated with the weights of the layer, or with random positive weights to find
+dependencies, because a weight that happens to be zero would hide one.
 """
 
 import operator
@@ -21,54 +21,55 @@ Values = dict[Node, Any]
 aten = torch.ops.aten
 
 
-class _OnMaps(nn.Module):
-    """A layer called with (1, C, H, W) and answering the same."""
+class _Nchw(nn.Module):
+    """A layer whose input and output are (1, C, H, W)."""
 
     def __init__(self, layer: nn.Module, call: AttentionCall) -> None:
         super().__init__()
         self.layer, self.call = layer, call
 
-    def forward(self, maps: Tensor) -> Tensor:
-        return self.call.answer(self.layer, maps)
+    def forward(self, nchw: Tensor) -> Tensor:
+        return self.call.run(self.layer, nchw)
 
 
 class AttentionProgram:
     """A traced layer.
 
     Attributes:
-        shape: (1, C, H, W), of the map that it takes and of the one that it answers.
+        shape: shape of the input and of the output, (1, C, H, W).
         graph: the operators, in order.
-        x: the map that it takes.
-        y: the map that it answers.
-        varying: everything that depends on ``x``.
+        x: the input node.
+        y: the output node.
+        varying: all nodes that depend on ``x``.
         weights: values of the constants, as the layer holds them.
-        random: values of the constants, drawn; all of them positive.
+        random: values of the constants with every floating-point tensor replaced by random
+            positive numbers.
 
     Args:
-        layer: in evaluation mode and float64, on the CPU.
-        call: how it is called.
-        channels: C.
-        size: height and width of the map that it is traced with.
+        layer: layer in evaluation mode and float64, on the CPU.
+        call: how the layer is called.
+        channels: number of channels, C.
+        size: height and width of the input that the layer is traced with.
 
     Raises:
-        Exception: of any kind, if it cannot be traced.
+        Exception: any exception of ``torch.export`` or the layer, if it cannot be traced.
     """
 
     def __init__(self, layer: nn.Module, call: AttentionCall, channels: int, size: Size) -> None:
         self.shape = (1, channels, *size)
         example = torch.zeros(self.shape, dtype=torch.float64)
         with in_float64(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch has to say of itself
-            exported = torch.export.export(_OnMaps(layer, call).eval(), (example,))
+            warnings.simplefilter("ignore")  # torch warns about its own internals
+            exported = torch.export.export(_Nchw(layer, call).eval(), (example,))
             written_out = {aten.scaled_dot_product_attention.default: _attention}
             module = exported.run_decompositions(written_out).module()
         assert isinstance(module, torch.fx.GraphModule)
         self.graph = module.graph
         (self.x,) = self.graph.find_nodes(op="placeholder")
-        (answers,) = self.graph.output_node().args
-        (answer,) = answers if isinstance(answers, tuple | list) else (answers,)
-        assert isinstance(answer, Node)
-        self.y = answer
+        (outputs,) = self.graph.output_node().args
+        (y,) = outputs if isinstance(outputs, tuple | list) else (outputs,)
+        assert isinstance(y, Node)
+        self.y = y
         self.varying = self.after(self.x)
         self.weights: Values = {}
         self.random: Values = {}
@@ -83,7 +84,7 @@ class AttentionProgram:
                     self.random[node] = drawn + 0.5
 
     def after(self, source: Node, given: Collection[Node] = ()) -> set[Node]:
-        """What depends on a node, itself included, where the values of others are given."""
+        """Return a node and all that depend on it, not through nodes in ``given``."""
         found = {source}
         for node in self.graph.nodes:
             if node not in given and not found.isdisjoint(node.all_input_nodes):
@@ -91,7 +92,7 @@ class AttentionProgram:
         return found
 
     def before(self, target: Node, given: Collection[Node] = ()) -> set[Node]:
-        """What a node depends on, itself included, where the values of others are given."""
+        """Return a node and all that it depends on, not through nodes in ``given``."""
         found: set[Node] = set()
         pending = [target]
         while pending:
@@ -102,22 +103,31 @@ class AttentionProgram:
         return found
 
     def between(self, source: Node, target: Node, given: Collection[Node] = ()) -> list[Node]:
-        """Every node on a path from one to another, in order, both included."""
+        """Return every node on a path from source to target, in order, both included."""
         inside = self.after(source, given) & self.before(target, given)
         return [node for node in self.graph.nodes if node in inside]
 
     def gates(self, source: Node, target: Node, given: Collection[Node] = ()) -> list[Node]:
-        """What every path from one node to another passes, in order, both included."""
+        """Return the nodes on all paths from source to target, in order, both included."""
         passed: dict[Node, set[Node]] = {}
         for node in self.between(source, target, given):
-            ways = [passed[each] for each in node.all_input_nodes if each in passed]
-            passed[node] = {node}.union(set.intersection(*ways) if ways else ())
+            paths = [passed[each] for each in node.all_input_nodes if each in passed]
+            passed[node] = {node}.union(set.intersection(*paths) if paths else ())
         return [node for node in passed if node in passed.get(target, ())]
 
     def evaluate(
         self, targets: Iterable[Node], given: Mapping[Node, Tensor], weights: Values
     ) -> list[Tensor]:
-        """Values of nodes, where the values of others are given."""
+        """Compute the values of nodes from given values of others.
+
+        Args:
+            targets: nodes to evaluate.
+            given: values of other nodes.
+            weights: values of the constants.
+
+        Raises:
+            ValueError: if a target depends on the input and the input is not given.
+        """
         targets = list(targets)
         needed = set(given)
         for target in targets:
@@ -127,7 +137,7 @@ class AttentionProgram:
             if node not in needed or node in given:
                 continue
             if node.op == "placeholder":
-                raise ValueError("its map goes past what was read")
+                raise ValueError("its input reaches its output around the queries, keys and values")
             if node.op == "get_attr":
                 values[node] = weights[node]
             else:
@@ -136,7 +146,7 @@ class AttentionProgram:
         return [values[node] for node in targets]
 
     def separate(self, source: Node, users: Collection[Node]) -> Node:
-        """Put one node between a node and some users, so that these can be given another value."""
+        """Insert an alias before some users of a node, so that they can be given another value."""
         first = next(node for node in self.graph.nodes if node in users)
         with self.graph.inserting_before(first):
             apart = self.graph.call_function(aten.alias.default, (source,))
@@ -162,9 +172,11 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """``scaled_dot_product_attention`` with its products and its softmax written out."""
+    """Compute ``scaled_dot_product_attention`` by matmuls and a softmax."""
     if is_causal or enable_gqa or dropout_p:
-        raise NotImplementedError("a causal or grouped attention is no slide attention")
+        raise NotImplementedError(
+            "an attention with a causal mask, groups or dropout is no slide attention"
+        )
     factor = query.shape[-1] ** -0.5 if scale is None else scale
     logits = torch.matmul(query, key.transpose(-2, -1)) * factor
     if attn_mask is not None:

@@ -1,7 +1,7 @@
-"""A slide attention of this project from a class of another one, proved against that class.
+"""Turn a layer of another project into a slide attention of this one, and prove that they agree.
 
-One road: a candidate, the ways it can be read, from its shapes and then from its traced program,
-and the proof. The layer itself decides, by what it answers in float64.
+A candidate is read from its shapes first, then from its traced program. The first reading whose
+outputs equal the layer's own in float64 is taken.
 """
 
 import copy
@@ -22,20 +22,19 @@ from slide_deploy.foreign.from_trace import read_trace
 from slide_deploy.foreign.hosted import HOOKS
 from slide_deploy.foreign.parts import branches_of, others_of
 from slide_deploy.foreign.program import AttentionProgram
-from slide_deploy.foreign.proof import ReadingProof, in_float64
-from slide_deploy.foreign.readings import Reading
+from slide_deploy.foreign.proof import Reading, ReadingProof, in_float64
 from slide_deploy.models.slide_attention import SlideAttentionBase
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """A layer of another project and the slide attention that it is.
+    """A layer of another project and the folded slide attention that equals it.
 
     Attributes:
-        name: of the layer in the model.
-        reading: the attention, folded, in the layout of the layer; it answers as the layer does.
+        name: name of the layer in the model.
+        reading: the proved reading. Its attention has the layout of the layer.
         call: how the layer is called.
-        proof: what the layer itself answers.
+        proof: the layer's own outputs.
     """
 
     name: str
@@ -44,26 +43,26 @@ class Recognised:
     proof: ReadingProof
 
     def difference(self, other: SlideAttentionBase) -> float:
-        """How far an attention is from the layer's own ``forward``.
+        """Compare an attention with the layer's own ``forward``.
 
         Args:
-            other: in any type.
+            other: attention in any floating-point type.
 
         Returns:
-            The largest difference in float64 on random maps with an interior and every border;
-            absolute, or over the largest output where that exceeds 1.
+            The largest difference in float64 on random inputs, divided by the largest output if
+            that exceeds 1.
         """
         return self.proof.differences(copy.deepcopy(other).cpu().double())[0]
 
 
 @dataclass(frozen=True)
 class LeftLayer:
-    """A layer that looks like a slide attention and stays as it is.
+    """A layer that looks like a slide attention and is left unchanged.
 
-    Args:
+    Attributes:
         name: module name in the model.
         kind: name of its class.
-        reason: why it stays, as a clause.
+        reason: why it is left unchanged, as a clause.
     """
 
     name: str
@@ -74,18 +73,19 @@ class LeftLayer:
 def recognise(
     model: nn.Module, candidate: AttentionCandidate, limit: float
 ) -> Recognised | LeftLayer | None:
-    """Read a slide attention from a layer and prove that it answers as the layer does.
+    """Read a slide attention from a layer and prove that its outputs equal the layer's.
 
     Args:
-        model: in evaluation mode; left as it is.
+        model: model in evaluation mode. It is not changed.
         candidate: one of its layers.
-        limit: the largest difference that counts as agreement, as ``Recognised.difference`` has it.
+        limit: largest difference that counts as agreement, measured as ``Recognised.difference``.
 
     Returns:
-        The attention; or why the layer stays as it is; or nothing, where it is none at all.
+        The proved attention; or the layer and the reason why it is left unchanged; or None if the
+        layer is no slide attention at all.
 
     Raises:
-        InputError: if a slide attention answers NaN or infinity.
+        InputError: if a slide attention outputs NaN or infinity.
     """
     first: LeftLayer | None = None
     for name in candidate.names:
@@ -94,45 +94,45 @@ def recognise(
         try:
             return attempt.recognised()
         except _UnprovedError as error:
-            attempt.refuse_what_is_no_number(candidate.certain)
-            if candidate.certain or attempt.alike:
+            attempt.refuse_nonfinite(candidate.certain)
+            if candidate.certain or attempt.similar:
                 first = first or LeftLayer(name, type(layer).__name__, str(error))
-            if attempt.alike:
+            if attempt.similar:
                 break
     return first
 
 
 class _UnprovedError(Exception):
-    """A layer stays as it is; the text is a clause that says why."""
+    """A layer is left unchanged. The message is a clause that gives the reason."""
 
 
 class _Attempt:
-    """Tries to recognise one layer.
+    """An attempt to recognise one layer.
 
     Attributes:
-        alike: whether it computes something like a slide attention, proved or not.
-        unread: why its program could not be read, as a clause; empty where it could.
+        similar: whether the layer resembles a slide attention, proved or not.
+        unread: why its program could not be read, as a clause; empty if it could.
     """
 
     def __init__(self, layer: nn.Module, name: str, limit: float) -> None:
         self.original, self.name, self.limit = layer, name, limit
-        self.layer = _exact(_without_hooks(copied(layer)))
+        self.layer = _to_float64(_without_hooks(copied(layer)))
         self.branches = branches_of(layer)
         self.proof: ReadingProof | None = None
-        self.alike = False
+        self.similar = False
         self.unread = ""
 
     def recognised(self) -> Recognised:
-        """The attention.
+        """Return the proved attention.
 
         Raises:
-            _UnprovedError: if it is none, or nothing shows that it is one.
+            _UnprovedError: if no reading of the layer can be proved.
         """
         call, channels = self._call()
         try:
             self.proof = ReadingProof(self.layer, call, channels, max(kernel_sizes(self.layer)))
         except Exception as error:  # any class of another project, any error
-            raise _UnprovedError(f"it fails on random maps ({_text(error)})") from error
+            raise _UnprovedError(f"it fails on random inputs ({_text(error)})") from error
         closest, where = math.inf, ""
         for reading in self._readings(call, channels):
             everywhere, interior = self.proof.differences(reading.folded)
@@ -140,39 +140,38 @@ class _Attempt:
                 if not reading.added:
                     names = ", ".join(reading.branches) or "none"
                     raise _UnprovedError(
-                        f"it has one branch only ({names}), so that nothing is to be added"
+                        f"it has only one branch ({names}), so there is nothing to fold"
                     )
                 _adopt_layout(reading.folded, call)
                 return Recognised(self.name, reading, call, self.proof)
             if everywhere < closest:
                 closest = everywhere
-                where = ", at the borders of a map only" if interior <= self.limit else ""
+                where = " (at the borders only)" if interior <= self.limit else ""
         self._refuse_geometry()
         if closest == math.inf:
             raise _UnprovedError(f"it cannot be read as a slide attention: {self.unread}")
         others = others_of(self.original)
         besides = f" (it also has {', '.join(others[:3])})" if others else ""
         raise _UnprovedError(
-            f"it has the parts of a slide attention and computes something else{besides}: with its "
-            f"weights a slide attention answers up to {closest:.1e} apart{where}, which is more "
-            f"than {self.limit:.0e}{f'; {self.unread}' if self.unread else ''}"
+            f"it has the parts of a slide attention but computes something else{besides}: the "
+            f"outputs of a slide attention with its weights differ by up to {closest:.1e}{where}, "
+            f"which is more than {self.limit:.0e}{f'; {self.unread}' if self.unread else ''}"
         )
 
-    def refuse_what_is_no_number(self, certain: bool) -> None:
-        """Refuse a slide attention whose weights are NaN or infinity.
+    def refuse_nonfinite(self, certain: bool) -> None:
+        """Refuse a slide attention whose outputs are not finite.
 
         Raises:
-            InputError: if it is one.
+            InputError: if the layer is or resembles a slide attention and outputs NaN or infinity.
         """
-        if (certain or self.alike) and self.proof is not None and not self.proof.finite:
+        if (certain or self.similar) and self.proof is not None and not self.proof.finite:
             raise InputError(
-                f"{self.name or 'The model'} ({type(self.original).__name__}) answers NaN or "
-                f"infinity, in float64 too, so that its fold cannot be proved: use another "
-                f"checkpoint."
+                f"{self.name or 'The model'} ({type(self.original).__name__}) outputs NaN or "
+                f"infinity even in float64, so its fold cannot be proved: use another checkpoint."
             )
 
     def _call(self) -> tuple[AttentionCall, int]:
-        """How to call the layer, and its channels."""
+        """Find how the layer is called, and its number of channels."""
         reason = ""
         side = max(kernel_sizes(self.layer))
         for channels in widths(self.layer):
@@ -184,19 +183,19 @@ class _Attempt:
         self._refuse_geometry()
         if not reason:
             names = ", ".join(branch.name for branch in self.branches)
-            raise _UnprovedError(f"it has branches of slide attention ({names}) and no projections")
+            raise _UnprovedError(f"it has slide attention branches ({names}) but no projections")
         raise _UnprovedError(
-            f"it could not be called to prove its fold ({reason}): only a layer whose forward "
-            f"takes maps, or tokens and their height and width, can be folded"
+            f"it could not be called to prove its fold ({reason}): its forward must take feature "
+            f"maps, or tokens with their height and width"
         )
 
     def _readings(self, call: AttentionCall, channels: int) -> Iterator[Reading]:
-        """What the layer may be, by its shapes first and then by its program."""
+        """Yield readings of the layer, by its shapes first and then by its program."""
         for reading in read_shapes(self.layer, channels):
-            self.alike = True
+            self.similar = True
             yield reading
         sides = kernel_sizes(self.layer)
-        # Large enough for an impulse in the middle to end before the borders.
+        # Large enough that the response to an impulse in the middle does not reach the borders.
         size = call.sizes(2 * max(sides) - 1, channels)[0]
         try:
             program = AttentionProgram(self.layer, call, channels, size)
@@ -206,10 +205,10 @@ class _Attempt:
         for side in sides:
             try:
                 anchors = find_anchors(program, side)
-                self.alike = True
+                self.similar = True
                 yield from read_trace(program, anchors, side)
             except UnreadableError as error:
-                self.alike = self.alike or error.alike
+                self.similar = self.similar or error.has_softmax
                 reason = str(error)
             except Exception as error:  # any operator, any error
                 reason = _text(error)
@@ -232,8 +231,8 @@ def _adopt_layout(attention: SlideAttentionBase, call: AttentionCall) -> None:
     attention.resolution = call.bound
 
 
-def _exact(layer: nn.Module) -> nn.Module:
-    """In float64, on the CPU; tensors that are neither parameters nor buffers, too."""
+def _to_float64(layer: nn.Module) -> nn.Module:
+    """Move a layer to float64 and the CPU, including tensors that are plain attributes."""
     for module in layer.modules():
         for name, value in vars(module).items():
             if isinstance(value, Tensor):
@@ -244,7 +243,7 @@ def _exact(layer: nn.Module) -> nn.Module:
 
 
 def _without_hooks(layer: nn.Module) -> nn.Module:
-    """Without hooks of the whole layer, which stay with what takes its place."""
+    """Remove the layer's own hooks. ``HostedAttention`` keeps them on the replacement."""
     for field in HOOKS:
         getattr(layer, field).clear()
     return layer

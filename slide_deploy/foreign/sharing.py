@@ -1,9 +1,9 @@
-"""One kernel for all heads where those of the heads differ by a factor or by rounding only.
+"""Share one kernel between all heads whose kernels differ only by a factor or by rounding.
 
     logit = q[h] . (f[h] * W k + b[h])  =  (f[h] * q[h]) . (W k + b[h] / f[h])
     out   = P[h] (f[h] * (W v + b))     =  (f[h] * P[h]) (W v + b)
 
-Some forms of the attention have one kernel for all heads and no other.
+Some forms of the attention support only one kernel for all heads.
 """
 
 import torch
@@ -11,16 +11,17 @@ from torch import Tensor
 
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
-# What rounding in float64 leaves of equal numbers, over the largest of them.
+# Largest relative difference between numbers that are equal up to rounding in float64.
 _ROUNDING = 1e-12
 
 
 @torch.no_grad()
 def share_kernels(folded: FoldedSlideAttention) -> None:
-    """Write one kernel for all heads, where that is exact; factors go into the projections.
+    """Share one kernel between all heads where that is exact. Projections take up the factors.
 
     Args:
-        folded: in float64, with a projection for each of q, k and v; changed in place.
+        folded: attention in float64, with separate projections of q, k and v. It is changed in
+            place.
     """
     config = folded.config
     heads, d = config.num_heads, config.head_dim
@@ -42,10 +43,10 @@ def share_kernels(folded: FoldedSlideAttention) -> None:
 
 
 def _factors(by_head: Tensor) -> Tensor | None:
-    """How many times the first row each row is: (head, 1), or None where it is not."""
+    """Return the ratio of each row to the first, (head, 1); None if a row is no multiple of it."""
     first = by_head[0]
     factors = (by_head @ first / (first @ first))[:, None]
-    # Written so that NaN, of a row of zeros, is no factor.
+    # Written so that NaN, which a row of zeros gives, is not a factor.
     apart = (by_head - factors * first).abs().amax(1)
     if not bool((apart <= _ROUNDING * by_head.abs().amax(1)).all() and factors.all()):
         return None

@@ -1,4 +1,4 @@
-"""What a traced program says of the branches of a slide attention, for the certificate."""
+"""Describe the branches of a slide attention in a traced program, for the certificate."""
 
 from torch import Tensor
 from torch.fx import Node
@@ -6,18 +6,18 @@ from torch.fx import Node
 from slide_deploy.folding.formulas import distance_from_shift, largest
 from slide_deploy.foreign.anchors import Anchors, shape_of
 from slide_deploy.foreign.program import AttentionProgram, aten, is_one_of
-from slide_deploy.foreign.readings import Reading
+from slide_deploy.foreign.proof import Reading
 from slide_deploy.models.slide_attention import FoldedSlideAttention
 
 _CONVOLUTIONS = (aten.conv2d, aten.convolution)
-# The name of a shift branch that is no convolution.
+# The name given to a shift branch that is not a convolution.
 _SLICES = "slices"
 
 
-def with_branches(
+def describe_branches(
     program: AttentionProgram, anchors: Anchors, folded: FoldedSlideAttention
 ) -> Reading:
-    """A reading with what a program says of the branches."""
+    """Return a reading of a program: the folded attention and a description of its branches."""
     sides = (
         (anchors.k, anchors.logits, anchors.q),
         (anchors.v, anchors.out, anchors.softmax),
@@ -27,14 +27,14 @@ def with_branches(
     added = False
     for source, target, given in sides:
         inside = program.between(source, target, (given,))
-        found = [node for node in inside if _brings_neighbours(node)]
+        found = [node for node in inside if _gathers_neighbours(node)]
         gates = program.gates(source, target, (given,))
         side_by_side = bool(found) and not any(node in gates for node in found)
         added = added or side_by_side
         names |= dict.fromkeys(_name(program, node) for node in found)
         if any(is_one_of(node, (aten.im2col,)) for node in found):
             kernels[0.0] = 0.0
-        elif side_by_side and len(found) == 1:  # what runs beside it copies neighbours
+        elif side_by_side and len(found) == 1:  # the other branch copies neighbours by slicing
             names[_SLICES] = None
             kernels[0.0] = 0.0
         for node in found:
@@ -46,7 +46,7 @@ def with_branches(
     return Reading(folded, tuple(names), added, nearest, bias)
 
 
-def _brings_neighbours(node: Node) -> bool:
+def _gathers_neighbours(node: Node) -> bool:
     if is_one_of(node, (aten.im2col,)):
         return True
     return is_one_of(node, _CONVOLUTIONS) and shape_of(_argument(node, 1))[-2:] != (1, 1)
@@ -59,7 +59,7 @@ def _argument(node: Node, index: int) -> Node:
 
 
 def _name(program: AttentionProgram, node: Node) -> str:
-    """What holds the kernel of a convolution: a layer, or a parameter of its own."""
+    """Return the name of the layer or parameter that holds a convolution's kernel."""
     if is_one_of(node, (aten.im2col,)):
         return "unfold"
     constants = program.before(_argument(node, 1))
@@ -71,7 +71,7 @@ def _name(program: AttentionProgram, node: Node) -> str:
 def _kernel_and_bias(
     program: AttentionProgram, node: Node, offsets: int
 ) -> tuple[Tensor, Tensor | None] | None:
-    """Kernel and bias of a convolution that answers every offset of each feature."""
+    """Return kernel and bias of a convolution that outputs every offset of each feature."""
     if not is_one_of(node, _CONVOLUTIONS):
         return None
     (weight,) = program.evaluate([_argument(node, 1)], {}, program.weights)

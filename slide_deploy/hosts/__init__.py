@@ -1,6 +1,6 @@
-"""The families of networks that carry slide attention, and a checkpoint of one to a model.
+"""The families of networks that contain slide attention, and how their checkpoints are loaded.
 
-``registry`` names the families. Nothing outside of a family's own file or folder knows it by name.
+``registry`` lists the families. No other module refers to a family by name.
 """
 
 from slide_deploy.checkpoint.overrides import Overrides

@@ -1,4 +1,4 @@
-"""CSWin, plain and with slide stages."""
+"""The host record of CSWin, plain and with slide attention."""
 
 import re
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from slide_deploy.models.cswin import Cswin, CswinConfig
 
 _FAMILY = "CSWin"
 _BLOCK = r"stage(\d)\.(\d{1,9})\."
-# The published stripes of the first two stages, at any image size.
+# Published stripe widths of the first two stages, at any image size.
 _NARROW = (1, 2)
-# Backbones keep the stripes of the classifiers that they began as, whatever their images are.
+# Published stripe width of the third stage. A backbone keeps it at any image size.
 _PUBLISHED_STRIPE = 7
 
 
@@ -26,16 +26,16 @@ def _stages(stored: StoredWeights) -> Stages:
     return Stages(stored, _FAMILY, _BLOCK, first=1)
 
 
-def _told(stored: StoredWeights) -> Mapping[str, Any]:
+def _from_shapes(stored: StoredWeights) -> Mapping[str, Any]:
     stages = _stages(stored)
     shapes = stages.shapes
     embed_dim = shapes["stage1_conv_embed.0.weight"][0]
-    hidden = [each[0] for each in stages.of_all("mlp.fc1.weight")]
+    hidden = [each[0] for each in stages.first_shapes("mlp.fc1.weight")]
     return {
         **staged.common_settings(stages),
         "in_channels": shapes["stage1_conv_embed.0.weight"][1],
         "embed_dim": embed_dim,
-        # Hidden widths are rounded down, so that the largest is the nearest.
+        # Hidden widths are rounded down, so the largest ratio is the closest.
         "mlp_ratio": max(rows / (embed_dim * 2**stage) for stage, rows in enumerate(hidden)),
         "whole_map": tuple(_whole_map(stages, stage) for stage in range(len(stages))),
         "feature_norms": stages.feature_norms(first=1),
@@ -43,60 +43,64 @@ def _told(stored: StoredWeights) -> Mapping[str, Any]:
 
 
 def _whole_map(stages: Stages, stage: int) -> bool:
-    """Whether a stage has one branch; as published where all of its blocks slide."""
+    """Whether a stage attends to the whole map, with one branch.
+
+    If all of its blocks use slide attention, shapes do not show it. The published networks attend
+    to the whole map in the last stage.
+    """
     hosts: list[BlockShapes] = [block for block in stages[stage] if not block.slide_kernel]
     if not hosts:
         return stage == len(stages) - 1
     return "attns.1.get_v.weight" not in hosts[0]
 
 
-def _asked(stored: StoredWeights, wanted: Overrides) -> Mapping[str, Any]:
-    stages, embed_dim = _stages(stored), _told(stored)["embed_dim"]
+def _remaining(stored: StoredWeights, overrides: Overrides) -> Mapping[str, Any]:
+    stages, embed_dim = _stages(stored), _from_shapes(stored)["embed_dim"]
     dims = [embed_dim * 2**stage for stage in range(len(stages))]
     return {
-        "num_heads": staged.heads_of(stages, dims, wanted, _PUBLISHED),
-        "stripes": _stripes(stored, stages, wanted),
+        "num_heads": staged.infer_heads(stages, dims, overrides, _PUBLISHED),
+        "stripes": _stripes(stored, stages, overrides),
     }
 
 
-def _stripes(stored: StoredWeights, stages: Stages, wanted: Overrides) -> tuple[int, ...]:
-    """The width of the stripes of each stage: no shape tells it."""
-    count, given = len(stages), wanted.stripes
+def _stripes(stored: StoredWeights, stages: Stages, overrides: Overrides) -> tuple[int, ...]:
+    """Return the stripe width of each stage, which no tensor's shape depends on."""
+    count, given = len(stages), overrides.stripes
     if given is None:
         widest = _PUBLISHED_STRIPE
         if "head.weight" in stages.shapes:
-            (height, width), _ = staged.image_size(stored, wanted)
+            (height, width), _ = staged.image_size(stored, overrides)
             widest = max(1, min(height, width) // 32)
         return (*_NARROW, *[widest] * count)[:count]
     if len(given) == count - 1:  # the last stage attends to the whole map
         return (*given, *given[-1:])
     if len(given) != count:
         raise InputError(
-            f"{stored.path} has {count} stages and --stripes names {len(given)}: give a number "
-            f"for each but the last, which attends to the whole map."
+            f"{stored.path} has {count} stages but --stripes gives {len(given)} widths: give one "
+            f"for each stage but the last, which attends to the whole map."
         )
     return given
 
 
-_settings = staged.infer_by(CswinConfig, _told, _asked)
+_settings = staged.infer_by(CswinConfig, _from_shapes, _remaining)
 
 
-def _infer(stored: StoredWeights, wanted: Overrides) -> tuple[CswinConfig, tuple[str, ...]]:
-    """See ``Host.infer``; with a remark where the stripes are a guess."""
-    config, remarks = _settings(stored, wanted)
+def _infer(stored: StoredWeights, overrides: Overrides) -> tuple[CswinConfig, tuple[str, ...]]:
+    """Infer the settings; see ``Host.infer``. A remark names the assumed stripe widths."""
+    config, remarks = _settings(stored, overrides)
     striped = [stage for stage in range(len(config.depths)) if config.striped(stage)]
-    if wanted.stripes is not None or not striped:
+    if overrides.stripes is not None or not striped:
         return config, remarks
     widths = ", ".join(f"{config.stripes[stage]} in stage {stage + 1}" for stage in striped)
     remark = (
-        f"the file does not tell how wide the stripes are: {widths} are taken, for images of "
-        f"{config.image_size[0]}x{config.image_size[1]}; --stripes gives others"
+        f"the file does not state the stripe widths: {widths} are assumed, for images of "
+        f"{config.image_size[0]}x{config.image_size[1]}; change them with --stripes"
     )
     return config, (*remarks, remark)
 
 
 def _published_as(published: CswinConfig, settings: CswinConfig) -> CswinConfig:
-    """Settings with what another image size or a detector has in a published size."""
+    """Replace the settings that another image size or a detector changes by the published ones."""
     return replace(
         settings,
         image_size=published.image_size,
@@ -135,7 +139,7 @@ _PUBLISHED = (
 
 CSWIN = Host(
     name="cswin",
-    sought=NamedNetworks(
+    finder=NamedNetworks(
         family=_FAMILY,
         first_layer="stage1_conv_embed.0",
         names=re.compile(
@@ -148,7 +152,7 @@ CSWIN = Host(
     ),
     settings=CswinConfig,
     infer=_infer,
-    fits=staged.fits_by(_told),
+    fits=staged.fits_by(_from_shapes),
     build=Cswin,
     summary=staged.summary,
     published=_PUBLISHED,

@@ -1,4 +1,4 @@
-"""Which family's network a checkpoint holds."""
+"""Find out which family's network a checkpoint holds."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,80 +21,85 @@ from slide_deploy.hosts.registry import known_hosts
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What a family found in a file."""
+class _Matches:
+    """The networks of one family in a file, and the tensors outside of them."""
 
     host: Host
     networks: list[StoredNetwork]
     outside: list[CheckpointEntry]
 
 
-def find_network(path: Path, wanted: Overrides | None = None) -> tuple[Host, StoredWeights]:
+def find_network(path: Path, overrides: Overrides | None = None) -> tuple[Host, StoredWeights]:
     """Find the network that a checkpoint holds.
 
-    Every family looks for its own. Where several find one at the same place, it is of the family
-    that knows most of its tensors: first layers are called alike in many networks.
+    Every family searches the file for its own networks. Many families name their first layer
+    alike, so several may match at the same place. The family that matches most tensors there wins.
 
     Args:
         path: a file, an index of shards or a folder.
-        wanted: which of the weights are meant.
+        overrides: the user's options, such as the entry.
 
     Raises:
-        InputError: if the checkpoint is missing or damaged, holds no network or none that was asked
-            for, or several of which nothing says which is meant.
+        InputError: if the checkpoint is missing or damaged, if it holds no matching network, or if
+            it holds several and ``overrides`` does not choose one.
     """
-    wanted = wanted or Overrides()
+    overrides = overrides or Overrides()
     opened = open_checkpoint(path)
-    found = [_Found(host, *host.sought.networks(opened.entries)) for host in known_hosts()]
-    one = _the_one(opened, found, wanted.entry)
-    return one.host, weights_of(opened, one.host.sought, one.networks, one.outside, wanted)
+    found = [_Matches(host, *host.finder.networks(opened.entries)) for host in known_hosts()]
+    matches = _choose(opened, found, overrides.entry)
+    finder = matches.host.finder
+    return matches.host, weights_of(opened, finder, matches.networks, matches.outside, overrides)
 
 
-def _the_one(opened: OpenedCheckpoint, found: list[_Found], entry: str | None) -> _Found:
-    """What the family found whose network is meant.
+def _choose(opened: OpenedCheckpoint, found: list[_Matches], entry: str | None) -> _Matches:
+    """Choose the matches of one family.
 
     Raises:
-        InputError: if none found one, or if several did and the user does not say which is meant.
+        InputError: if no family matches, or if several do and ``entry`` does not choose one.
     """
     most: dict[Root, int] = {}
-    for one in found:
-        for network in one.networks:
+    for matches in found:
+        for network in matches.networks:
             most[network.root] = max(most.get(network.root, 0), len(network.tensors))
-    known_best = [
+    best = [
         replace(
-            one, networks=[each for each in one.networks if len(each.tensors) == most[each.root]]
+            matches,
+            networks=[each for each in matches.networks if len(each.tensors) == most[each.root]],
         )
-        for one in found
+        for matches in found
     ]
-    holding = [one for one in known_best if one.networks]
-    if not holding:
+    remaining = [matches for matches in best if matches.networks]
+    if not remaining:
         refuse_without_network(opened, _refuse_absent)
     if entry is not None:
-        holding = [one for one in holding if leads_to(one.networks, entry)] or holding
-    if len(holding) == 1:
-        return holding[0]
-    places = [one.networks[0].in_words for one in holding]
+        remaining = [each for each in remaining if leads_to(each.networks, entry)] or remaining
+    if len(remaining) == 1:
+        return remaining[0]
+    places = [each.networks[0].in_words for each in remaining]
     listed = " and ".join(
-        f"a {one.host.title} ({place})" for one, place in zip(holding, places, strict=True)
+        f"a {each.host.title} ({place})" for each, place in zip(remaining, places, strict=True)
     )
-    label = holding[0].networks[0].label or "."
-    ways = [f"give --entry {label}, for example"] if len(set(places)) == len(places) else []
-    ways = ways or ["name what builds your network with --model"]
-    raise InputError(f"{opened.path} holds {listed} and nothing says which is meant: {ways[0]}.")
+    label = remaining[0].networks[0].label or "."
+    if len(set(places)) == len(places):
+        advice = f"choose one with --entry, for example --entry {label}"
+    else:
+        advice = "name the function that builds your network with --model"
+    raise InputError(f"{opened.path} holds {listed}: {advice}.")
 
 
 def _refuse_absent(path: Path, names: list[str]) -> None:
-    """Say that a file with tensors of these names holds no network of any family.
+    """Refuse a file with tensors of these names, which holds no network of any family.
 
     Raises:
-        InputError: always, unless there is no name.
+        InputError: always, unless there are no names.
     """
     if names:
         titles = _or([f"a {host.title}" for host in known_hosts()])
-        marks = _or(list(dict.fromkeys(host.sought.first_layer for host in known_hosts())))
+        layers = _or(list(dict.fromkeys(host.finder.first_layer for host in known_hosts())))
         raise InputError(
-            f"{path} is not {titles}: it has {some(sorted(names))} and no {marks}; see "
-            f"slide-deploy models for what is known, or name what builds your network with --model."
+            f"{path} is not {titles}: it has {some(sorted(names))} but no {layers}; list the known "
+            f"networks with slide-deploy models, or name the function that builds yours with "
+            f"--model."
         )
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint file to a model in evaluation mode."""
+"""Load a checkpoint file as a model in evaluation mode."""
 
 import typing
 from collections.abc import Iterator, Mapping
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from slide_deploy.checkpoint.networks import some
-from slide_deploy.checkpoint.numbers import as_float32, refuse_not_finite
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
+from slide_deploy.checkpoint.stored_tensor import as_float32, refuse_not_finite
 from slide_deploy.errors import InputError
 from slide_deploy.files.model_files import checkpoint_stem
 from slide_deploy.hosts.find import find_network
@@ -20,29 +20,29 @@ from slide_deploy.hosts.host import OPTIONS, Host, Settings
 from slide_deploy.hosts.registry import architecture_name, host_of
 from slide_deploy.models.host_network import HostNetwork
 
-# What arithmetic on settings of any type and size can end in.
-_ODD_VALUES = (AttributeError, ArithmeticError, LookupError, TypeError, ValueError)
+# Errors that settings of a wrong type or size can cause.
+_BAD_SETTINGS = (AttributeError, ArithmeticError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model and where it came from.
+    """A loaded model and its provenance.
 
-    Args:
-        model: in evaluation mode, float32, on the CPU.
+    Attributes:
+        model: the model in evaluation mode, float32, on the CPU.
         config: its settings.
-        architecture: the published name of these settings, else that of the family.
+        architecture: the published name of these settings, or the family's name.
         path: the file.
-        sha256: of the file.
-        entry: the keys and prefixes that lead to the weights; empty for a bare state dict.
-        remarks: how the weights were chosen, what the file says twice and differently, and what was
-            made of it.
-        trained_size: height and width of the images in training, in pixels.
-        resized: names of the position tables that were interpolated; empty where the model is
-            exactly the trained one.
-        left_out: names of all tensors of the file that are not part of the model.
-        normalisation: mean and deviation of the images in training; None where the file does not
-            say.
+        sha256: SHA-256 of the file.
+        entry: keys and prefixes that lead to the weights; empty for a bare state dict.
+        remarks: how the weights were chosen, contradictions in the file and how they were resolved,
+            and differences from training.
+        trained_size: height and width of the training images, in pixels.
+        resized: names of the interpolated position tables; empty if the model is exactly the
+            trained one.
+        left_out: names of all tensors in the file that are not part of the model.
+        normalisation: mean and standard deviation of the training images; None if the file does
+            not state them.
     """
 
     model: HostNetwork
@@ -59,20 +59,20 @@ class Checkpoint:
 
     @property
     def stem(self) -> str:
-        """What files that are written from it are called, without their suffix."""
+        """Name of the files written from this checkpoint, without suffix."""
         return checkpoint_stem(self.path)
 
     @property
     def host(self) -> Host:
-        """The family."""
+        """The family of the model."""
         return host_of(self.config)
 
     def classifier(self) -> HostNetwork:
-        """The model, which answers logits.
+        """Return the model, which outputs logits.
 
         Raises:
-            InputError: if it is a detector's backbone, without a classifier, or if it does not
-                classify images of this size.
+            InputError: if the model is a backbone without a classifier, or if it does not classify
+                images of this size.
         """
         if self.model.is_classifier:
             try:
@@ -81,8 +81,8 @@ class Checkpoint:
                 raise InputError(f"{self.path}: {error}") from error
             return self.model
         raise InputError(
-            f"{self.path} is a backbone without a classifier: it has the maps of its stages only, "
-            f"which export --features writes."
+            f"{self.path} is a backbone without a classifier: export its feature maps with "
+            f"export --features."
         )
 
 
@@ -91,10 +91,10 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
 
     Args:
         path: a ``.pth``, ``.pt`` or ``.safetensors`` file.
-        overrides: what the user supplies where the file cannot tell, or wants otherwise.
+        overrides: settings that the file does not state or that the user changes.
 
     Raises:
-        InputError: if the file cannot be used; the text says why and what to do.
+        InputError: if the file cannot be used.
     """
     overrides = overrides or Overrides()
     host, stored = find_network(Path(path), overrides)
@@ -112,11 +112,11 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
     unused = [name for name in host.classifier_only if features and name in stored.tensors]
     if unused:
         modules = ", ".join(dict.fromkeys(name.rpartition(".")[0] or name for name in unused))
-        remarks = (*remarks, f"left out: {modules}, which the maps of the stages do not pass")
+        remarks = (*remarks, f"left out: {modules}, which the feature maps do not depend on")
     tensors = {
         name: as_float32(f"{stored.path}: {name}", tensor)
         for name, tensor in stored.tensors.items()
-        if not host.sought.derived(name) and name not in unused
+        if not host.finder.derived(name) and name not in unused
     }
     _check(stored.path, host, tensors, model.state_dict())
     resized = stored.resized
@@ -143,14 +143,14 @@ def load_checkpoint(path: Path | str, overrides: Overrides | None = None) -> Che
 
 
 def settings_of(config: Any) -> dict[str, Any]:
-    """The settings as plain data, for a manifest or for a folded checkpoint."""
+    """Return settings as plain data, for a manifest or a folded checkpoint."""
     return asdict(config)
 
 
 def _changes(
     host: Host, trained: Settings, config: Settings, resized: tuple[str, ...]
 ) -> Iterator[str]:
-    """What is not as in training, for the user to read."""
+    """Yield remarks on the differences from training."""
     if config.image_size != trained.image_size:
         height, width = trained.image_size
         yield f"trained on {height}x{width} images"
@@ -159,31 +159,34 @@ def _changes(
         yield f"{len(resized)} position tables were interpolated: {host.resizes}"
 
 
-def _inferred(host: Host, stored: StoredWeights, wanted: Overrides) -> tuple[Any, tuple[str, ...]]:
+def _inferred(
+    host: Host, stored: StoredWeights, overrides: Overrides
+) -> tuple[Any, tuple[str, ...]]:
     try:
-        return host.infer(stored, wanted)
+        return host.infer(stored, overrides)
     except (LookupError, ArithmeticError) as error:
         raise InputError(
-            f"{stored.path} has tensors of unexpected rank or is missing some of a {host.title}'s: "
-            f"compare it with the model that was trained."
+            f"{stored.path} has tensors of unexpected rank or lacks some of a {host.title}: "
+            f"compare it with the trained model."
         ) from error
 
 
-def _refuse_options(path: Path, host: Host, wanted: Overrides) -> None:
+def _refuse_options(path: Path, host: Host, overrides: Overrides) -> None:
     for name, option in OPTIONS.items():
-        if name not in host.options and getattr(wanted, name) not in (None, False):
+        if name not in host.options and getattr(overrides, name) not in (None, False):
             raise InputError(
-                f"{path} holds a {host.title}, to which {option} means nothing: leave out {option}."
+                f"{path} holds a {host.title}, which {option} does not apply to: leave out "
+                f"{option}."
             )
 
 
 def _options(host: Host) -> str:
-    """The options that may have made settings that do not fit a file, for a sentence."""
-    ours = [OPTIONS[name] for name in ("window_size", "heads") if name in host.options]
-    return " and ".join(("--image-size", *ours)) + ", or "
+    """Return the options that may cause wrong shapes, as the beginning of a list in a sentence."""
+    names = [OPTIONS[name] for name in ("window_size", "heads") if name in host.options]
+    return " and ".join(("--image-size", *names)) + ", or "
 
 
-def _stored_config(host: Host, stored: StoredWeights, wanted: Overrides) -> Any:
+def _stored_config(host: Host, stored: StoredWeights, overrides: Overrides) -> Any:
     assert stored.settings is not None
     try:
         settings = {name: _frozen(value) for name, value in stored.settings.items()}
@@ -192,31 +195,37 @@ def _stored_config(host: Host, stored: StoredWeights, wanted: Overrides) -> Any:
             raise ValueError
         config = host.settings(**settings)
         fits = host.fits(stored, config)
-    except (*_ODD_VALUES, InputError) as error:
+    except (*_BAD_SETTINGS, InputError) as error:
         raise InputError(f"{stored.path} has settings that do not fit: fold it again.") from error
     if not fits:
         raise InputError(f"{stored.path} has settings of another model: fold it again.")
-    if wanted.heads not in (None, config.num_heads):
-        raise InputError(f"{stored.path} was folded with its heads: leave out --heads.")
-    known = getattr(config, "stripes", ())
-    if wanted.stripes not in (None, known, known[:-1]):  # the last may be left out
-        raise InputError(f"{stored.path} was folded with its stripes: leave out --stripes.")
+    if overrides.heads not in (None, config.num_heads):
+        raise InputError(
+            f"{stored.path} is a folded file with other heads than --heads gives: leave out "
+            f"--heads."
+        )
+    stripes = getattr(config, "stripes", ())
+    if overrides.stripes not in (None, stripes, stripes[:-1]):  # the last may be left out
+        raise InputError(
+            f"{stored.path} is a folded file with other stripes than --stripes gives: leave out "
+            f"--stripes."
+        )
     return config
 
 
 def _frozen(value: Any) -> Any:
-    """A value of JSON as settings have it: tuples for lists."""
+    """Replace lists by tuples in a JSON value."""
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _counts(settings: type) -> set[str]:
-    """The settings that are no fractions, by their types."""
+    """Return the names of settings whose type allows no fractions."""
     hints = typing.get_type_hints(settings)
     return {name for name, kind in hints.items() if "float" not in str(kind)}
 
 
 def _is_fraction(value: Any) -> bool:
-    """Whether a setting that counts something does not: 4.0 passes for 4 until a shape needs it."""
+    """Whether a count contains a float. JSON's 4.0 equals 4, but torch refuses it as a size."""
     if isinstance(value, tuple):
         return any(map(_is_fraction, value))
     return isinstance(value, float)
@@ -228,18 +237,18 @@ def _check(
     missing = [name for name in expected if name not in tensors]
     if missing:
         raise InputError(
-            f"{path} lacks {some(missing)}: it is not a whole {host.title} checkpoint."
+            f"{path} lacks {some(missing)}: it is not a complete {host.title} checkpoint."
         )
     extra = [name for name in tensors if name not in expected]
     if extra:
         raise InputError(
-            f"{path} holds {some(extra)}, which {host.sought.title} does not have: is it a "
-            f"variant of the model?"
+            f"{path} holds {some(extra)}, which {host.finder.title} does not have: if it is a "
+            f"variant of the model, name the function that builds it with --model."
         )
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise InputError(
-                f"{path}: {name} has the shape {tuple(tensor.shape)} and these settings need "
+                f"{path}: {name} has the shape {tuple(tensor.shape)} but these settings require "
                 f"{tuple(expected[name].shape)}: check {_options(host)}the file."
             )
         refuse_not_finite(f"{path}: {name}", tensor)

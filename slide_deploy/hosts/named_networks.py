@@ -1,4 +1,4 @@
-"""The networks of a family that a file holds, found by the names of their tensors."""
+"""Find the networks of a family in a file, by the names of their tensors."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,23 +12,23 @@ from slide_deploy.checkpoint.stated import Stated, Vocabulary, stated_in
 from slide_deploy.checkpoint.stored_tensor import StoredTensor
 from slide_deploy.errors import InputError
 
-# The shift branch. Training freezes it, so that averages of what is trained may leave it out.
+# The shift branch. It is frozen in training, so averages of trained weights may leave it out.
 _FROZEN = re.compile(r".*\battn\.dep_conv\.(?:weight|bias)")
 
 
 @dataclass(frozen=True)
 class NamedNetworks:
-    """How networks are found whose settings nobody knows before the file is read; a ``Sought``.
+    """A ``NetworkFinder`` that finds networks by tensor names, before their settings are known.
 
-    Families whose tensors are called otherwise here and there derive from it.
+    A family derives from this class if other programs name its tensors differently.
 
     Attributes:
-        family: as sentences name it: "Slide-Swin".
-        first_layer: the name of the convolution of the image, which tells a network: what stands
-            before it is the network's root.
-        names: matches the whole name of each tensor that such a network may have.
-        vocabulary: what the settings are called in configurations beside the tensors.
-        buffers: matches the names of buffers that the settings tell.
+        family: name in sentences, such as "Slide-Swin".
+        first_layer: name of the convolution on the image. The part of a path before it is the root
+            of a network.
+        names: matches the full name of every tensor of such a network.
+        vocabulary: names of the settings in configurations stored beside the tensors.
+        buffers: matches the names of buffers that the settings determine.
     """
 
     family: str
@@ -39,45 +39,45 @@ class NamedNetworks:
 
     @property
     def title(self) -> str:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         return f"a {self.family} of these settings"
 
     def root_of(self, path: Path) -> Path | None:
-        """What stands before the names of a network, if this path is its first layer's weight."""
+        """Return the root of a network if this path is its first layer's weight, else None."""
         first = (*self.first_layer.split("."), "weight")
         return path[: -len(first)] if path[-len(first) :] == first else None
 
     def name_of(self, relative: Path) -> str | None:
-        """The family's name of a tensor; None where it is not one of such a network.
+        """Return the family's name of a tensor; None if such a network has no such tensor.
 
         Args:
-            relative: the parts of its name behind the network's root.
+            relative: components of its name after the network's root.
         """
         name = ".".join(relative)
         return name if self.names.fullmatch(name) else None
 
     def renamed(self, tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-        """Give the family's names to tensors that other programs name otherwise."""
+        """Translate the tensor names of other programs to the family's."""
         return dict(tensors)
 
     def with_classifier(
         self, tensors: Mapping[str, StoredTensor], beside: Mapping[str, StoredTensor]
     ) -> tuple[dict[str, StoredTensor], frozenset[str]]:
-        """Add a classifier that a framework keeps beside its backbone.
+        """Add a classifier that a framework stores beside its backbone.
 
         Args:
-            tensors: of the backbone, by the family's names.
-            beside: what stands where the backbone stands, by name.
+            tensors: tensors of the backbone, by the family's names.
+            beside: tensors beside the backbone, by name.
 
         Returns:
-            The tensors of the whole network, and the names of those that came from beside.
+            The tensors of the complete network, and the names of those taken from ``beside``.
         """
         return dict(tensors), frozenset()
 
     def networks(
         self, entries: Sequence[CheckpointEntry]
     ) -> tuple[list[StoredNetwork], list[CheckpointEntry]]:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         flat: dict[Path, bool] = {}
         for entry in entries:
             root = self.root_of(entry.path)
@@ -93,17 +93,17 @@ class NamedNetworks:
     def _network(self, root: Path, entries: Sequence[CheckpointEntry]) -> StoredNetwork:
         tensors: dict[str, StoredTensor] = {}
         doubled: list[str] = []
-        strangers: dict[str, CheckpointEntry] = {}
+        unexpected: dict[str, CheckpointEntry] = {}
         for entry in entries:
             relative = entry.path[len(root) :]
             name = self.name_of(relative)
             if name is None:
-                strangers[".".join(relative)] = entry
+                unexpected[".".join(relative)] = entry
                 continue
             if name in tensors:
                 doubled.append(name)
             tensors[name] = entry.tensor
-        return StoredNetwork(root, self.renamed(tensors), strangers, tuple(doubled))
+        return StoredNetwork(root, self.renamed(tensors), unexpected, tuple(doubled))
 
     def _completed(
         self, network: StoredNetwork, outside: list[CheckpointEntry]
@@ -124,28 +124,28 @@ class NamedNetworks:
         return replace(network, tensors=tensors), left
 
     def refuse_incomplete(self, path: FilePath, network: StoredNetwork) -> None:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         branches = [name for name in network.tensors if ".attn.dep_conv1." in name]
         if branches and not any(".attn.dep_conv." in name for name in network.tensors):
             raise InputError(
-                f"{path} holds {branches[0]} and no shift branch (dep_conv), which training "
-                f"freezes and an average may leave out: use a file that has it, such as the raw "
-                f"weights."
+                f"{path} holds {branches[0]} but no shift branch (dep_conv), which is frozen in "
+                f"training and may be missing from an average: use a file that has it, such as the "
+                f"raw weights."
             )
 
     def frozen(self, name: str) -> bool:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         return _FROZEN.fullmatch(name) is not None
 
     def derived(self, name: str) -> bool:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         return self.buffers is not None and self.buffers.fullmatch(name) is not None
 
     def channels(self, network: StoredNetwork) -> tuple[int, ...]:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         first = network.tensors.get(f"{self.first_layer}.weight")
         return () if first is None else first.shape[1:2]
 
     def stated(self, path: FilePath, content: Any, hub: Mapping[str, Any] | None) -> Stated:
-        """See ``Sought``."""
+        """See ``NetworkFinder``."""
         return stated_in(path, content, self.family, self.vocabulary, hub)

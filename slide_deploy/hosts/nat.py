@@ -1,4 +1,4 @@
-"""NAT, plain and with slide stages."""
+"""The host record of NAT, plain and with slide attention."""
 
 import re
 from collections.abc import Mapping
@@ -22,28 +22,28 @@ def _stages(stored: StoredWeights) -> Stages:
     return Stages(stored, _FAMILY, _BLOCK)
 
 
-def _told(stored: StoredWeights) -> Mapping[str, Any]:
+def _from_shapes(stored: StoredWeights) -> Mapping[str, Any]:
     stages = _stages(stored)
     shapes = stages.shapes
     dim = shapes["patch_embed.proj.1.weight"][0]
-    tables = [table for table in stages.of_hosts("attn.rpb") if table]
+    tables = [table for table in stages.host_shapes("attn.rpb") if table]
     return {
         **staged.common_settings(stages),
         "in_channels": shapes["patch_embed.proj.0.weight"][1],
         "embed_dim": dim,
-        "mlp_ratio": stages.of_all("mlp.fc1.weight")[0][0] / dim,
-        # Where all stages slide, nothing tells it, and nothing has it.
+        "mlp_ratio": stages.first_shapes("mlp.fc1.weight")[0][0] / dim,
+        # If all stages use slide attention, no layer has the host's kernel size.
         "kernel_size": (tables[0][2] + 1) // 2 if tables else _PUBLISHED_KERNEL,
         "layer_scale": "gamma1" in stages[0][0],
         "feature_norms": stages.feature_norms(),
     }
 
 
-def _asked(stored: StoredWeights, wanted: Overrides) -> Mapping[str, Any]:
-    stages, dim = _stages(stored), _told(stored)["embed_dim"]
+def _remaining(stored: StoredWeights, overrides: Overrides) -> Mapping[str, Any]:
+    stages, dim = _stages(stored), _from_shapes(stored)["embed_dim"]
     dims = [dim * 2**stage for stage in range(len(stages))]
-    hosts = [table[0] if table else 0 for table in stages.of_hosts("attn.rpb")]
-    return {"num_heads": staged.heads_of(stages, dims, wanted, _PUBLISHED, hosts)}
+    hosts = [table[0] if table else 0 for table in stages.host_shapes("attn.rpb")]
+    return {"num_heads": staged.infer_heads(stages, dims, overrides, _PUBLISHED, hosts)}
 
 
 _SIZES: Mapping[str, Mapping[str, Any]] = {
@@ -88,7 +88,7 @@ _PUBLISHED = (
 
 
 def _published_as(published: NatConfig, settings: NatConfig) -> NatConfig:
-    """Settings with what another image size or a detector has in a published size."""
+    """Replace the settings that another image size or a detector changes by the published ones."""
     return replace(
         settings,
         image_size=published.image_size,
@@ -98,7 +98,7 @@ def _published_as(published: NatConfig, settings: NatConfig) -> NatConfig:
 
 
 def _changes(trained: NatConfig, config: NatConfig) -> tuple[str, ...]:
-    """That maps are padded, which is as in training only where they were as small there."""
+    """Report feature maps that are padded because they are smaller than the neighbourhood."""
     small = [
         str(stage + 1)
         for stage in range(len(config.depths))
@@ -109,15 +109,15 @@ def _changes(trained: NatConfig, config: NatConfig) -> tuple[str, ...]:
         return ()
     side = config.kernel_size
     return (
-        f"the maps of stage{'s' * (len(small) > 1)} {' and '.join(small)} are smaller than a "
-        f"neighbourhood of {side}x{side}: they are padded with zeros, which take part, as the host "
-        f"does it",
+        f"the feature maps of stage{'s' * (len(small) > 1)} {' and '.join(small)} are smaller than "
+        f"a neighbourhood of {side}x{side}: they are padded with zeros, which are attended to, as "
+        f"in the original code",
     )
 
 
 NAT = Host(
     name="nat",
-    sought=NamedNetworks(
+    finder=NamedNetworks(
         family=_FAMILY,
         first_layer="patch_embed.proj.0",
         names=re.compile(
@@ -134,8 +134,8 @@ NAT = Host(
         ),
     ),
     settings=NatConfig,
-    infer=staged.infer_by(NatConfig, _told, _asked),
-    fits=staged.fits_by(_told),
+    infer=staged.infer_by(NatConfig, _from_shapes, _remaining),
+    fits=staged.fits_by(_from_shapes),
     build=Nat,
     summary=staged.summary,
     published=_PUBLISHED,

@@ -1,4 +1,4 @@
-"""PVT, plain and with slide stages."""
+"""The host record of PVT, plain and with slide attention."""
 
 import math
 import re
@@ -13,7 +13,6 @@ from slide_deploy.errors import InputError
 from slide_deploy.hosts import staged
 from slide_deploy.hosts.host import Architecture, Host
 from slide_deploy.hosts.named_networks import NamedNetworks
-from slide_deploy.hosts.position_tables import resized_table
 from slide_deploy.hosts.pyramid import (
     BLOCK_NAMES,
     PATCH_NAMES,
@@ -21,48 +20,49 @@ from slide_deploy.hosts.pyramid import (
     pyramid_stages,
     stage_widths,
 )
+from slide_deploy.hosts.resize import resize_table
 from slide_deploy.models.pvt import Pvt, PvtConfig
 
 _FAMILY = "PVT"
 
 
-def _told(stored: StoredWeights) -> Mapping[str, Any]:
+def _from_shapes(stored: StoredWeights) -> Mapping[str, Any]:
     return pyramid_settings(pyramid_stages(stored, _FAMILY))
 
 
-def _asked(stored: StoredWeights, wanted: Overrides) -> Mapping[str, Any]:
+def _remaining(stored: StoredWeights, overrides: Overrides) -> Mapping[str, Any]:
     stages = pyramid_stages(stored, _FAMILY)
-    return {"num_heads": staged.heads_of(stages, stage_widths(stages), wanted, _PUBLISHED)}
+    return {"num_heads": staged.infer_heads(stages, stage_widths(stages), overrides, _PUBLISHED)}
 
 
-def _size(stored: StoredWeights, wanted: Overrides) -> tuple[int, int]:
-    """The images that the position tables were made for: what is stated, a square, or the user's.
+def _size(stored: StoredWeights, overrides: Overrides) -> tuple[int, int]:
+    """Find the image size that the position tables fit: as stated, a square, or the user's.
 
     Raises:
-        InputError: if none of them has as many 4x4 patches as the first table has entries.
+        InputError: if none of these has as many 4x4 patches as the first table has entries.
     """
     positions = stored.tensors["pos_embed1"].shape[1]
     side = 4 * math.isqrt(positions)
-    for size in (staged.stated_size(stored), (side, side), wanted.image_size):
+    for size in (staged.stated_size(stored), (side, side), overrides.image_size):
         if size is not None and (size[0] // 4) * (size[1] // 4) == positions:
             return size
     raise InputError(
-        f"{stored.path} has a position table of {positions} entries, which are no square: give the "
-        f"size of the images of training with --image-size, for example --image-size 384x192."
+        f"{stored.path} has a position table of {positions} entries, which is not a square grid: "
+        f"give the training image size with --image-size, for example --image-size 384x192."
     )
 
 
 def _resize_tensors(
     tensors: Mapping[str, Tensor], trained: PvtConfig, target: PvtConfig
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Resize the position tables as the host does it: bilinear, the class token's row apart."""
+    """Resize the position tables as the original code does: bilinear, without the class token."""
     result, resized = dict(tensors), []
     for stage in range(len(trained.depths)):
         name = f"pos_embed{stage + 1}"
         old, new = trained.resolution(stage), target.resolution(stage)
         if old != new:
-            apart = trained.positions(stage) - old[0] * old[1]
-            result[name] = resized_table(tensors[name], old, new, "bilinear", apart)
+            prefix = trained.positions(stage) - old[0] * old[1]
+            result[name] = resize_table(tensors[name], old, new, "bilinear", prefix)
             resized.append(name)
     return result, tuple(resized)
 
@@ -97,7 +97,7 @@ _PUBLISHED = (
 
 PVT = Host(
     name="pvt",
-    sought=NamedNetworks(
+    finder=NamedNetworks(
         family=_FAMILY,
         first_layer="patch_embed1.proj",
         names=re.compile(
@@ -106,14 +106,14 @@ PVT = Host(
         vocabulary=staged.vocabulary("PvtConfig", "pvt", "slide_pvt"),
     ),
     settings=PvtConfig,
-    infer=staged.infer_by(PvtConfig, _told, _asked, _size),
-    fits=staged.fits_by(_told),
+    infer=staged.infer_by(PvtConfig, _from_shapes, _remaining, _size),
+    fits=staged.fits_by(_from_shapes),
     build=Pvt,
     summary=staged.summary,
     published=_PUBLISHED,
     classifier_only=("cls_token", "norm.weight", "norm.bias"),
     resize_tensors=_resize_tensors,
     plain=staged.plain,
-    resizes="the host does so itself with images of another size than in training",
+    resizes="the original code does the same for images of another size than in training",
     options=("heads",),
 )

@@ -1,4 +1,4 @@
-"""PVTv2, plain and with slide stages, by its authors' names and by timm's."""
+"""The host record of PVTv2, plain and with slide attention, with its authors' or timm's names."""
 
 import re
 from collections.abc import Mapping
@@ -24,20 +24,20 @@ from slide_deploy.models.pvt_v2 import PvtV2, PvtV2Config
 
 _FAMILY = "PVTv2"
 
-# timm calls the patches of the image as many networks do. This one no other has; where timm gives
-# the maps of the stages, it writes stages_0.
-_OF_TIMM = re.compile(r"stages[._]0\.blocks\.0\.mlp\.dwconv\.weight")
-_STAGE_OF_TIMM = re.compile(r"stages[._](\d)\.(downsample|blocks|norm)\.(.+)")
-_HERE = {"downsample": "patch_embed{}.", "blocks": "block{}.", "norm": "norm{}."}
+# timm's name of the patch embedding is common to many networks, but only PVTv2 has this tensor.
+# With features_only, timm writes stages_0 for stages.0.
+_TIMM_MARKER = re.compile(r"stages[._]0\.blocks\.0\.mlp\.dwconv\.weight")
+_TIMM_STAGE = re.compile(r"stages[._](\d)\.(downsample|blocks|norm)\.(.+)")
+_AUTHORS_PREFIX = {"downsample": "patch_embed{}.", "blocks": "block{}.", "norm": "norm{}."}
 
 
 class PvtV2Networks(NamedNetworks):
-    """See ``NamedNetworks``."""
+    """Finds PVTv2 networks by the authors' names and by timm's."""
 
     def root_of(self, path: Path) -> Path | None:
-        """See ``NamedNetworks``. timm's networks have another mark."""
+        """See ``NamedNetworks``. timm's networks are found by another tensor."""
         for parts in (6, 7):
-            if _OF_TIMM.fullmatch(".".join(path[-parts:])):
+            if _TIMM_MARKER.fullmatch(".".join(path[-parts:])):
                 return path[:-parts]
         return super().root_of(path)
 
@@ -47,53 +47,55 @@ class PvtV2Networks(NamedNetworks):
 
 
 def _authors_name(name: str) -> str:
-    """The authors' name of a tensor that timm names; any other name as it is.
+    """Translate timm's name of a tensor to the authors'. Any other name is returned unchanged.
 
-    timm has all that belongs to a stage in one module, the patches before it included, apart from
-    the patches of the image.
+    timm keeps everything of a stage in one module, its patch embedding included. Only the first
+    patch embedding is a module of its own.
     """
     if name.startswith("patch_embed."):
         return name.replace("patch_embed.", "patch_embed1.", 1)
-    found = _STAGE_OF_TIMM.fullmatch(name)
+    found = _TIMM_STAGE.fullmatch(name)
     if not found:
         return name
     stage, kind, rest = int(found[1]) + 1, found[2], found[3]
-    return _HERE[kind].format(stage) + rest.replace("mlp.dwconv.", "mlp.dwconv.dwconv.", 1)
+    return _AUTHORS_PREFIX[kind].format(stage) + rest.replace(
+        "mlp.dwconv.", "mlp.dwconv.dwconv.", 1
+    )
 
 
 def _is_linear(stages: Stages) -> bool | None:
-    """Whether it is the linear version; None where every block slides, so that nothing tells."""
+    """Whether a network is the linear version; None if every block uses slide attention."""
     reductions = [
         block["attn.sr.weight"] for stage in stages for block in stage if not block.slide_kernel
     ]
     return any(each[2:] == (1, 1) for each in reductions) if reductions else None
 
 
-def _told(stored: StoredWeights) -> Mapping[str, Any]:
+def _from_shapes(stored: StoredWeights) -> Mapping[str, Any]:
     stages = pyramid_stages(stored, _FAMILY)
-    told = pyramid_settings(stages)
+    settings = pyramid_settings(stages)
     linear = _is_linear(stages)
     if linear:
-        del told["sr_ratios"]  # without a meaning
-    return told if linear is None else {**told, "li": linear}
+        del settings["sr_ratios"]  # the linear version does not use them
+    return settings if linear is None else {**settings, "li": linear}
 
 
-def _asked(stored: StoredWeights, wanted: Overrides) -> Mapping[str, Any]:
+def _remaining(stored: StoredWeights, overrides: Overrides) -> Mapping[str, Any]:
     stages = pyramid_stages(stored, _FAMILY)
-    heads = staged.heads_of(stages, stage_widths(stages), wanted, _PUBLISHED)
+    heads = staged.infer_heads(stages, stage_widths(stages), overrides, _PUBLISHED)
     if _is_linear(stages):
         ratios = tuple(map(published_ratio, range(len(stages))))
         return {"num_heads": heads, "sr_ratios": ratios}
     return {"num_heads": heads}
 
 
-def _infer(stored: StoredWeights, wanted: Overrides) -> tuple[PvtV2Config, tuple[str, ...]]:
-    config, remarks = staged.infer_by(PvtV2Config, _told, _asked)(stored, wanted)
+def _infer(stored: StoredWeights, overrides: Overrides) -> tuple[PvtV2Config, tuple[str, ...]]:
+    config, remarks = staged.infer_by(PvtV2Config, _from_shapes, _remaining)(stored, overrides)
     if _is_linear(pyramid_stages(stored, _FAMILY)) is None:
         remarks = (
             *remarks,
-            "every block slides, so that the file does not tell whether its MLPs have the ReLU of "
-            "the linear version (li): none is taken",
+            "every block uses slide attention, so the file does not tell whether its MLPs have the "
+            "ReLU of the linear version (li): no ReLU is assumed",
         )
     return config, remarks
 
@@ -138,7 +140,7 @@ _PUBLISHED = (
 
 PVT_V2 = Host(
     name="pvt_v2",
-    sought=PvtV2Networks(
+    finder=PvtV2Networks(
         family=_FAMILY,
         first_layer="patch_embed1.proj",
         names=re.compile(
@@ -150,7 +152,7 @@ PVT_V2 = Host(
     ),
     settings=PvtV2Config,
     infer=_infer,
-    fits=staged.fits_by(_told),
+    fits=staged.fits_by(_from_shapes),
     build=PvtV2,
     summary=staged.summary,
     published=_PUBLISHED,

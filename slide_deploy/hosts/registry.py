@@ -1,4 +1,4 @@
-"""The host families. Everything else looks them up here."""
+"""The list of host families, and lookups in it."""
 
 from slide_deploy.errors import InputError
 from slide_deploy.hosts.cswin import CSWIN
@@ -12,25 +12,25 @@ HOSTS: tuple[Host, ...] = (SLIDE_SWIN, PVT, PVT_V2, CSWIN, NAT)
 
 
 def known_hosts() -> tuple[Host, ...]:
-    """All families."""
+    """Return all families."""
     return HOSTS
 
 
 def host_of(settings: Settings) -> Host:
-    """The family whose settings these are."""
+    """Return the family that settings belong to."""
     return next(host for host in HOSTS if isinstance(settings, host.settings))
 
 
 def architecture_name(settings: Settings) -> str:
-    """The published name of some settings, for any image and classes, else that of the family."""
+    """Return the published name of settings at any image size and class count, or the family's."""
     return host_of(settings).architecture(settings)
 
 
 def published_named(name: str) -> tuple[Host, Architecture]:
-    """A published network and its family.
+    """Look up a published network and its family.
 
     Raises:
-        InputError: if none is called so.
+        InputError: if no network has this name.
     """
     every = [(host, each) for host in HOSTS for each in host.published]
     for host, each in every:

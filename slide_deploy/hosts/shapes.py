@@ -1,4 +1,4 @@
-"""What the names and shapes of a file's tensors tell of a network of stages and blocks."""
+"""Names and shapes of a file's tensors, arranged by the stages and blocks of a network."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ Shape = tuple[int, ...]
 
 
 class BlockShapes:
-    """Shapes of the tensors of one block, by their names behind its own; () where it has none."""
+    """Shapes of one block's tensors by their names within the block; () for a missing tensor."""
 
     def __init__(self) -> None:
         self._shapes: dict[str, Shape] = {}
@@ -23,18 +23,18 @@ class BlockShapes:
         return name in self._shapes
 
     def add(self, name: str, shape: Shape) -> None:
-        """Take another tensor."""
+        """Add a tensor."""
         self._shapes[name] = shape
 
     @property
     def slide_kernel(self) -> int:
-        """Side of the neighbourhood of slide attention; 0 where the block has the host's own."""
+        """Kernel size of the block's slide attention; 0 if it has the host's own attention."""
         kernel = self["attn.dep_conv.weight"] or self["attn.key_conv.weight"]
         return kernel[3] if kernel else 0
 
     @property
     def head_dim(self) -> int:
-        """Features of a head of slide attention, where its branches tell; 0 otherwise."""
+        """Features per head of a branched slide attention; 0 for any other attention."""
         outputs = self["attn.dep_conv.weight"]
         return outputs[0] // self.slide_kernel**2 if outputs else 0
 
@@ -44,13 +44,13 @@ class Stages:
 
     Args:
         stored: the tensors of a file.
-        family: for messages.
-        pattern: matches the beginning of the name of a block's tensor; its groups are the number
-            of the stage and that of the block.
-        first: the number of the first stage.
+        family: name of the family, for messages.
+        pattern: matches the beginning of the name of a block's tensor. Its groups are the numbers
+            of the stage and of the block.
+        first: number of the first stage in names.
 
     Raises:
-        InputError: if there is no block, or if a stage or a block is missing before the last one.
+        InputError: if there are no blocks, or if stages or blocks are not numbered consecutively.
     """
 
     def __init__(self, stored: StoredWeights, family: str, pattern: str, first: int = 0) -> None:
@@ -68,11 +68,11 @@ class Stages:
                 )
         if sorted(found) != list(range(len(found))) or not found:
             named = [stage + first for stage in sorted(found)]
-            raise InputError(f"{self.path} names stages {named} only: it is not a whole {family}.")
+            raise InputError(f"{self.path} has only stages {named}: it is not a complete {family}.")
         for stage, blocks in found.items():
             if sorted(blocks) != list(range(len(blocks))):
                 raise InputError(
-                    f"{self.path} lacks blocks of stage {stage + first}: it is not a whole "
+                    f"{self.path} lacks blocks of stage {stage + first}: it is not a complete "
                     f"{family}."
                 )
         self._blocks = [
@@ -90,34 +90,34 @@ class Stages:
 
     @property
     def depths(self) -> tuple[int, ...]:
-        """Blocks of each stage."""
+        """Number of blocks in each stage."""
         return tuple(map(len, self._blocks))
 
     @property
     def slide(self) -> Slide:
-        """Where and how the blocks slide; see ``StagedConfig``."""
+        """Kernel sizes of slide attention by stage and block; see ``StagedConfig``."""
         kernels = [tuple(block.slide_kernel for block in stage) for stage in self._blocks]
         return tuple(each[0] if len(set(each)) == 1 else each for each in kernels)
 
     def feature_norms(self, first: int = 0) -> tuple[int, ...]:
-        """Stages whose map has a normalisation of its own, as in detectors.
+        """Return the stages whose feature map is normalised, as in detectors.
 
         Args:
-            first: the number that the normalisation of the first stage has in its name.
+            first: number of the first stage in the names of these normalisations.
         """
-        if "head.weight" in self.shapes:  # a classifier has no use for them
+        if "head.weight" in self.shapes:  # a classifier does not use them
             return ()
         return tuple(
             stage for stage in range(len(self)) if f"norm{stage + first}.weight" in self.shapes
         )
 
-    def of_hosts(self, name: str) -> list[Shape]:
-        """Shapes of a tensor in each stage's first block with the host's own attention, or ()."""
+    def host_shapes(self, name: str) -> list[Shape]:
+        """Return a tensor's shape in each stage's first block with host attention; () if none."""
         return [
             next((block[name] for block in stage if not block.slide_kernel), ())
             for stage in self._blocks
         ]
 
-    def of_all(self, name: str) -> list[Shape]:
-        """Shapes of a tensor in the first block of each stage."""
+    def first_shapes(self, name: str) -> list[Shape]:
+        """Return the shapes of a tensor in the first block of each stage."""
         return [stage[0][name] for stage in self._blocks]

@@ -1,4 +1,4 @@
-"""The settings that PVT, PVTv2, CSWin and NAT have in common, from a file and from the user."""
+"""Infer the settings that PVT, PVTv2, CSWin and NAT have in common."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,13 +12,13 @@ from slide_deploy.hosts.host import Architecture
 from slide_deploy.hosts.shapes import Stages
 from slide_deploy.models.staged import StagedConfig
 
-Told = Callable[[StoredWeights], Mapping[str, Any]]
+ReadShapes = Callable[[StoredWeights], Mapping[str, Any]]
 
 _PUBLISHED_SIZE = (224, 224)
 
 
 def vocabulary(config: str, *kinds: str, unlike: Mapping[str, str] | None = None) -> Vocabulary:
-    """What the training of a family calls its settings; see ``Vocabulary``."""
+    """Return the names of a family's settings in training configurations; see ``Vocabulary``."""
     return Vocabulary(
         config=config,
         kinds=kinds,
@@ -29,12 +29,12 @@ def vocabulary(config: str, *kinds: str, unlike: Mapping[str, str] | None = None
 
 
 def plain(config: Any) -> Any:
-    """The same settings without slide attention."""
+    """Return the same settings without slide attention."""
     return replace(config, slide=(0,) * len(config.depths))
 
 
 def common_settings(stages: Stages) -> dict[str, Any]:
-    """What shapes tell of the settings of a ``StagedConfig``, but for the heads."""
+    """Read the settings of a ``StagedConfig`` from shapes, except the heads."""
     qkv = [block for stage in stages for block in stage if block.slide_kernel]
     hosts = [block for stage in stages for block in stage if not block.slide_kernel]
     biased = any("attn.qkv.bias" in block for block in qkv) or any(
@@ -48,73 +48,75 @@ def common_settings(stages: Stages) -> dict[str, Any]:
     }
 
 
-def fits_by(told: Told) -> Callable[[StoredWeights, Any], bool]:
-    """Whether settings that a folded file states are those that its shapes tell."""
+def fits_by(from_shapes: ReadShapes) -> Callable[[StoredWeights, Any], bool]:
+    """Return a ``Host.fits`` that compares settings with those read from shapes."""
     return lambda stored, config: all(
-        getattr(config, name) == value for name, value in told(stored).items()
+        getattr(config, name) == value for name, value in from_shapes(stored).items()
     )
 
 
-def heads_of(
+def infer_heads(
     stages: Stages,
     dims: Sequence[int],
-    wanted: Overrides,
+    overrides: Overrides,
     published: Sequence[Architecture],
-    hosts: Sequence[int] = (),
+    host_heads: Sequence[int] = (),
 ) -> tuple[int, ...]:
-    """The heads of each stage.
+    """Infer the number of heads of each stage.
 
-    A slide stage tells its own, by its position table or by the width of its branches. For the
-    other stages a published size tells, if it has these widths, depths and heads. If there is none,
-    all stages are taken to have heads of as many features. Without a slide stage the user tells.
+    The heads of a slide stage follow from its position table or the width of its branches. Those of
+    other stages come from a published size with the same widths, depths and known heads. If there
+    is none, all heads are assumed to have equally many features. If no stage has slide attention,
+    the user must give the heads.
 
     Args:
         stages: shapes of the blocks.
-        dims: channels of each stage.
-        wanted: with the heads that the user gives.
-        published: the sizes of the family.
-        hosts: what the host's own attention tells of each stage; 0 where it does not.
+        dims: number of channels of each stage.
+        overrides: the user's options, with the heads.
+        published: published sizes of the family.
+        host_heads: number of heads of each stage according to the host's own attention; 0 if
+            unknown.
 
     Raises:
-        InputError: if nothing tells them, or if the file and the user disagree.
+        InputError: if the heads cannot be inferred, or if the file and the user disagree.
     """
-    told = [_told_heads(stage, dim) for stage, dim in zip(stages, dims, strict=True)]
-    told = [one or other for one, other in zip(told, hosts or [0] * len(told), strict=True)]
-    given = wanted.heads
+    known = [_slide_heads(stage, dim) for stage, dim in zip(stages, dims, strict=True)]
+    known = [one or other for one, other in zip(known, host_heads or [0] * len(known), strict=True)]
+    given = overrides.heads
     if given is not None:
         if len(given) != len(dims):
             raise InputError(
-                f"{stages.path} has {len(dims)} stages and --heads names {len(given)}: give a "
-                f"number for each."
+                f"{stages.path} has {len(dims)} stages but --heads gives {len(given)} numbers: "
+                f"give one for each stage."
             )
-        if not _agree(told, given):
+        if not _agree(known, given):
             raise InputError(
-                f"{stages.path} has {_listed(told)} heads (0 where the file does not tell) and "
-                f"--heads says {_listed(given)}: leave the option out."
+                f"{stages.path} has {_listed(known)} heads (0 for unknown) but --heads gives "
+                f"{_listed(given)}: leave out --heads."
             )
         return tuple(given)
-    if all(told):
-        return tuple(told)
+    if all(known):
+        return tuple(known)
     for each in published:
         config = each.config
         same = [config.dim(stage) for stage in range(len(config.depths))] == list(dims)
-        if same and config.depths == stages.depths and _agree(told, config.num_heads):
+        if same and config.depths == stages.depths and _agree(known, config.num_heads):
             return tuple(config.num_heads)
-    widths = {dim // heads for dim, heads in zip(dims, told, strict=True) if heads}
+    widths = {dim // heads for dim, heads in zip(dims, known, strict=True) if heads}
     if len(widths) == 1 and all(dim % min(widths) == 0 for dim in dims):
         return tuple(dim // min(widths) for dim in dims)
     raise InputError(
-        f"{stages.path} does not tell how many heads its stages of {_listed(dims)} channels have: "
-        f"give them with --heads, for example --heads {_listed([max(1, d // 32) for d in dims])}."
+        f"{stages.path} does not state the heads of its stages of {_listed(dims)} channels: give "
+        f"them with --heads, for example --heads {_listed([max(1, d // 32) for d in dims])}."
     )
 
 
-def _agree(told: Sequence[int], heads: Sequence[int]) -> bool:
-    """Whether these are the heads that a file tells, where it does; 0 stands where it does not."""
-    return all(one in (0, other) for one, other in zip(told, heads, strict=True))
+def _agree(known: Sequence[int], heads: Sequence[int]) -> bool:
+    """Whether heads equal the known ones; 0 means unknown."""
+    return all(one in (0, other) for one, other in zip(known, heads, strict=True))
 
 
-def _told_heads(stage: Sequence[Any], dim: int) -> int:
+def _slide_heads(stage: Sequence[Any], dim: int) -> int:
     for block in stage:
         table = block["attn.relative_position_bias_table"]
         if table and block.slide_kernel:
@@ -125,7 +127,7 @@ def _told_heads(stage: Sequence[Any], dim: int) -> int:
 
 
 def stated_size(stored: StoredWeights) -> tuple[int, int] | None:
-    """The image size that the file states; None where it states none."""
+    """Return the image size that the file states, or None."""
     match stored.stated.settings.get("image_size"):
         case int() as side:
             return side, side
@@ -135,66 +137,66 @@ def stated_size(stored: StoredWeights) -> tuple[int, int] | None:
 
 
 def image_size(
-    stored: StoredWeights, wanted: Overrides, told: tuple[int, int] | None = None
+    stored: StoredWeights, overrides: Overrides, from_tables: tuple[int, int] | None = None
 ) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """The size of the images in training, and remarks on it.
+    """Infer the size of the training images, and remarks on it.
 
     Args:
-        stored: what the file states.
-        wanted: the user's word counts where the file has none.
-        told: of the images that position tables were made for; None without tables.
+        stored: the file's contents.
+        overrides: the user's options. They count only if the file states no size.
+        from_tables: image size that the position tables fit; None without tables.
     """
     stated = stated_size(stored)
-    if told is not None:
-        said = {} if stated is None else {"image_size": stated}
-        return told, differences({"image_size": told}, said)
+    if from_tables is not None:
+        settings = {} if stated is None else {"image_size": stated}
+        return from_tables, differences({"image_size": from_tables}, settings)
     if stated is not None:
         return stated, ()
-    if wanted.image_size is not None:
-        return wanted.image_size, ()
+    if overrides.image_size is not None:
+        return overrides.image_size, ()
     height, width = _PUBLISHED_SIZE
     remark = (
-        f"the file does not tell the image size: {height}x{width} is taken, as published; "
-        f"--image-size gives another"
+        f"the file does not state the image size: {height}x{width} is assumed, as published; "
+        f"change it with --image-size"
     )
     return _PUBLISHED_SIZE, (remark,)
 
 
-def differences(told: Mapping[str, Any], stated: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the stored configuration says otherwise than the tensors, as remarks."""
+def differences(from_tensors: Mapping[str, Any], stated: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return remarks on settings in which the stored configuration contradicts the tensors."""
     remarks = []
     for name, value in stated.items():
-        said = tuple(value) if isinstance(value, list | tuple) else value
-        if name in told and said != told[name]:
+        setting = tuple(value) if isinstance(value, list | tuple) else value
+        if name in from_tensors and setting != from_tensors[name]:
             remarks.append(
-                f"the stored configuration says {name} {said}, the tensors say {told[name]}: the "
-                f"tensors count"
+                f"{name} is {setting} in the stored configuration but {from_tensors[name]} in the "
+                f"tensors: the tensors are used"
             )
     return tuple(remarks)
 
 
 def infer_by(
     settings: Callable[..., StagedConfig],
-    told: Told,
-    asked: Callable[[StoredWeights, Overrides], Mapping[str, Any]],
+    from_shapes: ReadShapes,
+    remaining: Callable[[StoredWeights, Overrides], Mapping[str, Any]],
     size_of: Callable[[StoredWeights, Overrides], tuple[int, int] | None] = lambda *_: None,
 ) -> Callable[[StoredWeights, Overrides], tuple[Any, tuple[str, ...]]]:
-    """How the settings of training are read: see ``Host.infer``.
+    """Return a ``Host.infer`` for networks of stages.
 
     Args:
-        settings: the dataclass.
-        told: what shapes tell.
-        asked: what they do not tell, with the user's help: heads, stripes.
-        size_of: the images that position tables were made for; None without tables.
+        settings: the settings dataclass.
+        from_shapes: reads the settings that follow from shapes.
+        remaining: infers the other settings, heads and stripes, with the user's options.
+        size_of: returns the image size that the position tables fit; None without tables.
     """
 
-    def infer(stored: StoredWeights, wanted: Overrides) -> tuple[Any, tuple[str, ...]]:
-        known = told(stored)
-        size, remarks = image_size(stored, wanted, size_of(stored, wanted))
+    def infer(stored: StoredWeights, overrides: Overrides) -> tuple[Any, tuple[str, ...]]:
+        known = from_shapes(stored)
+        size, remarks = image_size(stored, overrides, size_of(stored, overrides))
         stated = {k: v for k, v in stored.stated.settings.items() if k != "image_size"}
         remarks = (*stored.stated.remarks, *differences(known, stated), *remarks)
         try:
-            config = settings(image_size=size, **known, **asked(stored, wanted))
+            config = settings(image_size=size, **known, **remaining(stored, overrides))
             _refuse_scale(config, stored)
             return config, remarks
         except InputError as error:
@@ -207,18 +209,18 @@ def infer_by(
 
 
 def _refuse_scale(config: StagedConfig, stored: StoredWeights) -> None:
-    """Refuse a stated factor on the queries that is not the usual one, ``head_dim ** -0.5``."""
-    said = stored.stated.settings.get("qk_scale")
+    """Refuse a stated query scale other than ``head_dim ** -0.5``."""
+    scale = stored.stated.settings.get("qk_scale")
     widths = [config.dim(stage) // heads for stage, heads in enumerate(config.num_heads)]
-    if said and any(abs(said - width**-0.5) > 1e-6 for width in widths):
+    if scale and any(abs(scale - width**-0.5) > 1e-6 for width in widths):
         raise InputError(
-            f"{stored.path} says qk_scale {said}, and checkpoints of this family are read with the "
-            f"usual factor only: name what builds the network with --model."
+            f"{stored.path} states qk_scale {scale}, but checkpoints of this family are read with "
+            f"the default scale only: name the function that builds the network with --model."
         )
 
 
 def summary(config: StagedConfig) -> str:
-    """What a user wants to know of the settings."""
+    """Return one line about the settings, for the user."""
     slide = " ".join(
         str(each) if isinstance(each, int) else f"({','.join(map(str, each))})"
         for each in config.slide

@@ -1,1 +1,1 @@
-"""Networks as they were trained. They know nothing of files, runtimes or graphs."""
+"""Networks as they were trained. This package does not depend on files, runtimes or graphs."""

@@ -1,7 +1,7 @@
-"""CSWin: attention in stripes of the map, upright ones beside lying ones; or slide attention.
+"""CSWin: attention in vertical and horizontal stripes of the feature map, or slide attention.
 
-State-dict names are those of the host (CSWin Transformer, arXiv 2107.00652); slide stages hold
-slide attention under ``attn``, with the names of Slide-Swin.
+State-dict names are those of the original code (CSWin Transformer, arXiv 2107.00652). Slide stages
+hold slide attention under ``attn``, with the names of Slide-Swin.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
 from slide_deploy.models.host_network import HostNetwork
-from slide_deploy.models.parts import Mlp, as_map, as_tokens
+from slide_deploy.models.parts import Mlp, as_nchw, as_tokens, hidden_width
 from slide_deploy.models.staged import MAX_IMAGE_SIDE, StagedConfig
 from slide_deploy.models.stripe_attention import StripeAttention
 
@@ -20,19 +20,19 @@ LAYER_NORM_EPS = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class CswinConfig(StagedConfig):
-    """What fixes the shapes and the arithmetic of a CSWin; see ``StagedConfig``.
+    """The settings of a CSWin; see ``StagedConfig``.
 
     Args:
-        embed_dim: channels of the first stage; they double from stage to stage.
-        mlp_ratio: hidden width of the MLPs over their input's.
-        stripes: width of the stripes of each stage, in positions. It means nothing to blocks that
-            attend to the whole map or slide.
-        whole_map: the stages whose own attention is to the whole map. It has one branch then,
-            where stripes have two.
-        feature_norms: stages whose map a backbone normalises, as in detectors.
+        embed_dim: channels of the first stage. They double from stage to stage.
+        mlp_ratio: ratio of the MLPs' hidden width to their input width.
+        stripes: width of the stripes of each stage, in positions. Blocks that attend to the whole
+            map and slide blocks do not use it.
+        whole_map: for each stage, whether its own attention is to the whole map, in one branch.
+            Stripes have two branches.
+        feature_norms: stages whose feature map a backbone normalises, as in detectors.
 
     Raises:
-        InputError: if the numbers do not fit together.
+        InputError: if the settings are inconsistent.
     """
 
     depths: tuple[int, ...] = (1, 2, 21, 1)
@@ -48,13 +48,15 @@ class CswinConfig(StagedConfig):
         stages = len(self.depths)
         if len(self.stripes) != stages or len(self.whole_map) != stages:
             raise InputError(
-                f"Stripes {self.stripes} and whole maps {self.whole_map} do not name the {stages} "
-                f"stages of the depths."
+                f"stripes {self.stripes} and whole_map {self.whole_map} must have one entry for "
+                f"each of the {stages} stages."
             )
         if min(self.embed_dim, *self.stripes) < 1 or int(self.embed_dim * self.mlp_ratio) < 1:
             raise InputError("Widths, MLP ratios and stripes must be at least 1.")
         if not set(self.feature_norms) <= set(range(stages)):
-            raise InputError(f"Norms of stages {self.feature_norms} do not name stages of these.")
+            raise InputError(
+                f"feature_norms {self.feature_norms} must be stages from 0 to {stages - 1}."
+            )
         super().__post_init__()
         for stage in range(stages):
             self._check_branches(stage)
@@ -63,7 +65,7 @@ class CswinConfig(StagedConfig):
         if self.striped(stage) and (self.dim(stage) % 2 or self.num_heads[stage] % 2):
             raise InputError(
                 f"Stage {stage} has {self.dim(stage)} channels and {self.num_heads[stage]} heads, "
-                f"which do not divide into upright and lying stripes: check the heads."
+                f"which cannot be divided into vertical and horizontal stripes: check the heads."
             )
 
     def dim(self, stage: int) -> int:
@@ -72,8 +74,8 @@ class CswinConfig(StagedConfig):
 
     def side(self, pixels: int, stage: int) -> int:
         """See ``StagedConfig``."""
-        patches = (pixels - 3) // 4 + 1  # 7 wide, every 4 pixels, with 2 pixels of padding
-        return -(-patches // 2**stage)  # each convolution between stages halves and rounds up
+        patches = (pixels - 3) // 4 + 1  # kernel 7, stride 4, padding 2
+        return -(-patches // 2**stage)  # convolutions of stride 2 round up
 
     def striped(self, stage: int) -> bool:
         """Whether blocks of a stage attend in stripes."""
@@ -81,7 +83,7 @@ class CswinConfig(StagedConfig):
         return not slides and not self.whole_map[stage]
 
     def tiled(self, pixels: int) -> bool:
-        """Whether the stripes tile the maps along a side of the image of so many pixels."""
+        """Whether stripes tile the feature maps along an image side of ``pixels``."""
         return not any(
             self.side(pixels, stage) % self.stripes[stage]
             for stage in range(len(self.depths))
@@ -90,12 +92,12 @@ class CswinConfig(StagedConfig):
 
 
 class ConvEmbed(nn.Sequential):
-    """An image to tokens, (batch, h * w, dim); the layers are numbered as in the host."""
+    """Patch embedding. The layers are numbered as in the original code."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__(
             nn.Conv2d(channels, dim, 7, stride=4, padding=2),
-            nn.Identity(),  # the host has a layer without weights here
+            nn.Identity(),  # the original code has a layer without weights here
             nn.LayerNorm(dim, eps=LAYER_NORM_EPS),
         )
 
@@ -104,8 +106,8 @@ class ConvEmbed(nn.Sequential):
         return self[2](as_tokens(self[0](image)))
 
 
-class MapMerging(nn.Module):
-    """Halve the map of a stage and double its channels."""
+class ConvMerging(nn.Module):
+    """Halves the feature map of a stage and doubles its channels."""
 
     def __init__(self, config: CswinConfig, stage: int) -> None:
         super().__init__()
@@ -116,7 +118,7 @@ class MapMerging(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Merge: (batch, h * w, C) to (batch, h/2 * w/2, 2C), sides rounded up."""
-        return self.norm(as_tokens(self.conv(as_map(tokens, self.resolution))))
+        return self.norm(as_tokens(self.conv(as_nchw(tokens, self.resolution))))
 
 
 class CSWinBlock(nn.Module):
@@ -127,35 +129,34 @@ class CSWinBlock(nn.Module):
         dim = config.dim(stage)
         self.norm1 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
-        # The small addition keeps 2073 / 768 * 768 from being rounded down to 2072.
-        self.mlp = Mlp(dim, int(dim * config.mlp_ratio + 1e-6))
+        self.mlp = Mlp(dim, hidden_width(dim, config.mlp_ratio))
 
     def attend(self, tokens: Tensor) -> Tensor:
-        """Keep the shape (batch, positions, C)."""
+        """Attend on tokens (batch, positions, C). The shape is kept."""
         raise NotImplementedError
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Keep the shape (batch, positions, C)."""
+        """Run the block on tokens (batch, positions, C). The shape is kept."""
         tokens = tokens + self.attend(self.norm1(tokens))
         return tokens + self.mlp(self.norm2(tokens))
 
 
 class SlideBlock(CSWinBlock):
-    """A block whose attention slides."""
+    """A block with slide attention."""
 
     def __init__(self, config: CswinConfig, stage: int, block: int, folded: bool) -> None:
         super().__init__(config, stage)
         self.attn = config.slide_module(stage, block, folded)
 
     def attend(self, tokens: Tensor) -> Tensor:
-        """Keep the shape (batch, positions, C)."""
+        """See ``CSWinBlock``."""
         return self.attn(tokens)
 
 
 class StripedBlock(CSWinBlock):
-    """A block that attends in stripes: half of the heads in upright ones, half in lying ones.
+    """A block with stripe attention: half of the heads in vertical stripes, half in horizontal.
 
-    Where the stage attends to the whole map, all heads do so in one branch.
+    If the stage attends to the whole map, all heads do so in one branch.
     """
 
     def __init__(self, config: CswinConfig, stage: int) -> None:
@@ -172,7 +173,7 @@ class StripedBlock(CSWinBlock):
         self.proj = nn.Linear(dim, dim)
 
     def attend(self, tokens: Tensor) -> Tensor:
-        """Keep the shape (batch, positions, C)."""
+        """See ``CSWinBlock``."""
         # (q|k|v, branch), each (batch, positions, C / branches)
         qkv = self.qkv(tokens).chunk(3 * len(self.attns), dim=-1)
         parts = [
@@ -186,8 +187,8 @@ class Cswin(HostNetwork):
     """The classifier or the backbone.
 
     Args:
-        config: its settings. ``feature_norms`` names the stages whose map a backbone normalises.
-        folded: build ``FoldedSlideAttention`` in place of the branched form.
+        config: its settings.
+        folded: build ``FoldedSlideAttention`` instead of the branched form.
         features: build the backbone.
     """
 
@@ -204,7 +205,7 @@ class Cswin(HostNetwork):
             )
             self.add_module(f"stage{stage + 1}", blocks)
             if stage < last:
-                self.add_module(f"merge{stage + 1}", MapMerging(config, stage))
+                self.add_module(f"merge{stage + 1}", ConvMerging(config, stage))
         self.add_ends(LAYER_NORM_EPS)
 
     def stages(self, image: Tensor) -> list[Tensor]:
@@ -220,7 +221,7 @@ class Cswin(HostNetwork):
         return outputs
 
     def feature_norm(self, stage: int) -> str:
-        """See ``HostNetwork``; the host counts stages from one."""
+        """See ``HostNetwork``. The original code counts stages from one."""
         return f"norm{stage + 1}"
 
     def logits(self, tokens: Tensor) -> Tensor:
@@ -229,7 +230,7 @@ class Cswin(HostNetwork):
         return super().logits(tokens)
 
     def refuse_classifying(self) -> None:
-        """See ``HostNetwork``. The host pads the maps of its backbones only."""
+        """See ``HostNetwork``. The original code pads feature maps in backbones only."""
         config = self.config
         if all(map(config.tiled, config.image_size)):
             return
@@ -242,16 +243,17 @@ class Cswin(HostNetwork):
         )
         ways = [f"--image-size {' or '.join(sizes)}"] if sizes else []
         raise InputError(
-            f"An image of {height}x{width} has maps that the stripes ({stripes}) do not tile: give "
-            f"{', '.join((*ways, 'other --stripes'))}, or take the maps of the stages, which are "
+            f"An image of {height}x{width} has feature maps that the stripes ({stripes}) do not "
+            f"tile: give {', '.join((*ways, 'other --stripes'))}, or export --features, which are "
             f"padded."
         )
 
 
 def _tiled_sizes(config: CswinConfig) -> list[tuple[int, int]]:
-    """The nearest sizes of the image whose maps the stripes tile: one smaller, one larger.
+    """Return the nearest smaller and larger image sizes whose feature maps the stripes tile.
 
-    Whole patches of the last stage only, although some sizes between them give the same maps.
+    Only multiples of the last stage's stride are considered, although some sizes between them give
+    the same feature maps.
     """
     step = 4 * 2 ** (len(config.depths) - 1)
     fitting = [size for size in range(step, MAX_IMAGE_SIDE + 1, step) if config.tiled(size)]

@@ -1,4 +1,4 @@
-"""What the networks of all host families have in common: how they are asked, what they answer."""
+"""The common interface of the networks of all host families: their inputs and outputs."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -6,22 +6,22 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from slide_deploy.models.parts import as_map
+from slide_deploy.models.parts import as_nchw
 
 LOGITS = ("logits",)
-"""What the output of a classifier is called."""
+"""Names of a classifier's outputs."""
 
 
 class HostNetwork(nn.Module):
-    """A whole network that carries slide attention, as a classifier or as a backbone.
+    """A whole network with slide attention, as a classifier or as a backbone.
 
-    It takes an image, (batch, channels, H, W). A classifier answers logits, (batch, classes); a
-    backbone a tuple of feature maps (batch, C, h, w), one of every stage. A family writes
-    ``stages``; its classifier has a ``norm`` and a ``head``, and is the same class as its backbone.
+    It takes an image, (batch, channels, H, W). A classifier outputs logits, (batch, classes). A
+    backbone outputs a tuple of feature maps, (batch, C, h, w), one per stage. A family implements
+    ``stages``. Its classifier has a ``norm`` and a ``head``, and is the same class as its backbone.
 
     Args:
         config: its settings, see ``slide_deploy.hosts.host.Settings``.
-        features: build the backbone, without what only the classifier uses.
+        features: build the backbone, without the layers that only the classifier uses.
     """
 
     def __init__(self, config: Any, features: bool = False) -> None:
@@ -30,10 +30,10 @@ class HostNetwork(nn.Module):
         self.features = features
 
     def add_ends(self, eps: float) -> None:
-        """Add what a classifier ends with, or the normalisations of the maps of a backbone.
+        """Add a classifier's last layers, or the normalisations of a backbone's feature maps.
 
         Args:
-            eps: of the normalisations.
+            eps: epsilon of the normalisations.
         """
         config = self.config
         if self.features:
@@ -47,23 +47,23 @@ class HostNetwork(nn.Module):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """What the outputs are called, in their order: ``LOGITS``, or ``feature_names``."""
+        """Names of the outputs, in order: ``LOGITS``, or ``feature_names``."""
         return feature_names(len(self.config.depths)) if self.features else LOGITS
 
     @property
     def is_classifier(self) -> bool:
-        """Whether it answers logits."""
+        """Whether the network outputs logits."""
         return not self.features
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Classify or extract: (batch, channels, H, W) to logits or to the maps of the stages."""
+        """Map an image (batch, channels, H, W) to logits or to the stages' feature maps."""
         stages = self.stages(image)
         if not self.features:
             return self.logits(stages[-1])
         return tuple(self.feature_map(stage, tokens) for stage, tokens in enumerate(stages))
 
     def stages(self, image: Tensor) -> list[Tensor]:
-        """Tokens as the blocks of each stage leave them, each (batch, positions, channels)."""
+        """Compute the tokens after each stage's blocks, each (batch, positions, channels)."""
         raise NotImplementedError
 
     def logits(self, tokens: Tensor) -> Tensor:
@@ -72,31 +72,31 @@ class HostNetwork(nn.Module):
         return head(norm(tokens).mean(dim=1))
 
     def refuse_classifying(self) -> None:
-        """Refuse an image size at which the host extracts maps and does not classify.
+        """Refuse an image size at which the original code extracts features but does not classify.
 
         Raises:
-            InputError: if it is such a size.
+            InputError: if the settings have such an image size.
         """
 
     def feature_map(self, stage: int, tokens: Tensor) -> Tensor:
-        """The feature map of a stage: (batch, h * w, C) to (batch, C, h, w)."""
+        """Convert tokens to the feature map of a stage: (batch, h * w, C) to (batch, C, h, w)."""
         norm = self._modules.get(self.feature_norm(stage))
         if norm is not None:
             tokens = norm(tokens)
-        return as_map(tokens, self.config.resolution(stage))
+        return as_nchw(tokens, self.config.resolution(stage))
 
     def feature_norm(self, stage: int) -> str:
-        """What a layer is called that normalises the map of a stage, where detectors have one.
+        """Return the name of the layer that normalises a stage's feature map in detectors.
 
-        The next stage gets the tokens as they were.
+        The next stage gets the tokens without this normalisation.
         """
         return f"norm{stage}"
 
     def backbone(self) -> Self:
-        """The network without its classifier; layers are shared, not copied."""
+        """Return the network without its classifier. Layers are shared, not copied."""
         if self.features:
             return self
-        with torch.device("meta"):  # every layer and parameter of it is replaced
+        with torch.device("meta"):  # all its layers and parameters are replaced
             backbone = type(self)(self.config, features=True)
         for name in (*backbone._modules, *backbone._parameters):
             setattr(backbone, name, getattr(self, name))
@@ -104,10 +104,10 @@ class HostNetwork(nn.Module):
 
 
 def feature_names(stages: int) -> tuple[str, ...]:
-    """What the maps of so many stages are called."""
+    """Return the names of the feature maps of a number of stages."""
     return tuple(f"stage{stage}" for stage in range(stages))
 
 
 def are_features(names: Sequence[str]) -> bool:
-    """Whether a file's outputs of these names are maps of stages."""
+    """Whether outputs with these names are feature maps of stages."""
     return bool(names) and tuple(names) == feature_names(len(names))

@@ -1,7 +1,7 @@
-"""NAT: stages whose attention reads a neighbourhood of each position; plain or with slide stages.
+"""NAT: stages with neighbourhood attention, or slide attention.
 
-State-dict names are those of the host (Neighborhood Attention Transformer, arXiv 2204.07143); slide
-stages hold slide attention under ``attn``, with the names of Slide-Swin.
+State-dict names are those of the original code (Neighborhood Attention Transformer, arXiv
+2204.07143). Slide stages hold slide attention under ``attn``, with the names of Slide-Swin.
 """
 
 from dataclasses import dataclass
@@ -12,26 +12,26 @@ from torch import Tensor, nn
 from slide_deploy.errors import InputError
 from slide_deploy.models.host_network import HostNetwork
 from slide_deploy.models.neighbourhood import NeighbourhoodAttention
-from slide_deploy.models.parts import Mlp, as_map, as_tokens
+from slide_deploy.models.parts import Mlp, as_nchw, as_tokens, hidden_width
 from slide_deploy.models.staged import Slide, StagedConfig
 
-# Of every normalisation.
+# Epsilon of every normalisation.
 EPS = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
 class NatConfig(StagedConfig):
-    """What fixes the shapes and the arithmetic of a NAT; see ``StagedConfig``.
+    """The settings of a NAT; see ``StagedConfig``.
 
     Args:
-        embed_dim: channels of the first stage; they double from stage to stage.
-        mlp_ratio: hidden width of the MLP over its input's.
+        embed_dim: channels of the first stage. They double from stage to stage.
+        mlp_ratio: ratio of the MLPs' hidden width to their input width.
         kernel_size: side of the neighbourhood of the host's own attention, in positions.
-        layer_scale: whether each channel of what a block adds has a factor.
-        feature_norms: stages whose map has a normalisation of its own, as in detectors.
+        layer_scale: whether the residual branches have per-channel factors.
+        feature_norms: stages whose feature map a backbone normalises, as in detectors.
 
     Raises:
-        InputError: if the numbers do not fit together.
+        InputError: if the settings are inconsistent.
     """
 
     embed_dim: int = 64
@@ -45,18 +45,21 @@ class NatConfig(StagedConfig):
     def __post_init__(self) -> None:
         if self.embed_dim < 2 or self.embed_dim % 2:
             raise InputError(
-                f"The first stage has {self.embed_dim} channels, and the convolution in front of "
-                f"it half as many: their number must be even."
+                f"The first stage has {self.embed_dim} channels and the convolution before it half "
+                f"as many: their number must be even."
             )
         if not self.hidden(0) >= 1:
-            raise InputError(f"An MLP ratio of {self.mlp_ratio} leaves no hidden channels.")
+            raise InputError(
+                f"An MLP ratio of {self.mlp_ratio} leaves no hidden channels: give a larger one."
+            )
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:
             raise InputError(
-                f"A neighbourhood of {self.kernel_size} positions has no middle: it must be odd."
+                f"A neighbourhood of {self.kernel_size} positions has no centre: it must be odd."
             )
         if any(not 0 <= stage < len(self.depths) for stage in self.feature_norms):
             raise InputError(
-                f"Normalised maps {self.feature_norms} are not of the {len(self.depths)} stages."
+                f"feature_norms {self.feature_norms} must be stages from 0 to "
+                f"{len(self.depths) - 1}."
             )
         super().__post_init__()
 
@@ -66,20 +69,19 @@ class NatConfig(StagedConfig):
 
     def hidden(self, stage: int) -> int:
         """Hidden width of the MLPs of a stage."""
-        # The small addition keeps 2073 / 768 * 768 from being rounded down to 2072.
-        return int(self.dim(stage) * self.mlp_ratio + 1e-6)
+        return hidden_width(self.dim(stage), self.mlp_ratio)
 
     def side(self, pixels: int, stage: int) -> int:
-        """See ``StagedConfig``. Each step of two rounds up."""
+        """See ``StagedConfig``. Each convolution of stride 2 rounds up."""
         return -(-pixels // 2 ** (stage + 2))
 
 
 class Tokenizer(nn.Module):
-    """Two convolutions that halve the map, and a normalisation.
+    """Two convolutions of stride 2 and a normalisation.
 
     Args:
-        channels: of the image.
-        dim: of the tokens.
+        channels: channels of the image.
+        dim: channels of the tokens.
     """
 
     def __init__(self, channels: int, dim: int) -> None:
@@ -96,11 +98,11 @@ class Tokenizer(nn.Module):
 
 
 class Downsampler(nn.Module):
-    """Half the map and twice the channels: (batch, H * W, C) to (batch, h * w, 2C).
+    """Halves the feature map and doubles the channels: (batch, H * W, C) to (batch, h * w, 2C).
 
     Args:
-        dim: channels of the tokens that come.
-        resolution: height and width of their map.
+        dim: channels of the input tokens.
+        resolution: height and width of their feature map.
     """
 
     def __init__(self, dim: int, resolution: tuple[int, int]) -> None:
@@ -110,14 +112,14 @@ class Downsampler(nn.Module):
         self.norm = nn.LayerNorm(2 * dim, eps=EPS)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Halve the map, whose sides round up."""
-        return self.norm(as_tokens(self.reduction(as_map(tokens, self.resolution))))
+        """Halve the feature map, with sides rounded up."""
+        return self.norm(as_tokens(self.reduction(as_nchw(tokens, self.resolution))))
 
 
 class NATBlock(nn.Module):
     """x + gamma1 * attn(norm1(x)), then x + gamma2 * mlp(norm2(x)), on (batch, positions, C).
 
-    Without layer scale there are no factors.
+    The factors exist only with layer scale.
     """
 
     def __init__(self, config: NatConfig, stage: int, block: int, folded: bool) -> None:
@@ -142,7 +144,7 @@ class NATBlock(nn.Module):
         self.gamma2 = nn.Parameter(torch.ones(dim)) if config.layer_scale else None
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Keep the shape (batch, positions, C)."""
+        """Run the block on tokens (batch, positions, C). The shape is kept."""
         attended = self.attn(self.norm1(tokens))
         tokens = tokens + (attended if self.gamma1 is None else self.gamma1 * attended)
         hidden = self.mlp(self.norm2(tokens))
@@ -150,7 +152,7 @@ class NATBlock(nn.Module):
 
 
 class Level(nn.Module):
-    """The blocks of one resolution and the step to the next; neither is called through it."""
+    """Holds the blocks of one stage and the downsampling after them. It has no ``forward``."""
 
     def __init__(self, config: NatConfig, stage: int, folded: bool) -> None:
         super().__init__()
@@ -165,8 +167,8 @@ class Nat(HostNetwork):
     """The classifier or the backbone.
 
     Args:
-        config: its settings. ``feature_norms`` names the stages whose map a backbone normalises.
-        folded: build ``FoldedSlideAttention`` in place of the branched form.
+        config: its settings.
+        folded: build ``FoldedSlideAttention`` instead of the branched form.
         features: build the backbone.
     """
 

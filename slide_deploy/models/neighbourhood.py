@@ -1,21 +1,21 @@
-"""Neighbourhood attention, as NAT has it: each position attends to the k*k positions around it.
+"""Neighbourhood attention of NAT: each position attends to the k*k positions around it.
 
     logit = d**-0.5 * q k + rpb[head, y' - y + k - 1, x' - x + k - 1]
     out = softmax(logit) v          over the keys (y', x') of the window of the query (y, x)
 
 Along an axis of n positions the window of the query i is [a, a + k), a = clamp(i - k//2, 0, n - k).
-At a border it moves inwards and is never cut: every query has k*k keys, and no zero takes part.
-(Neighborhood Attention Transformer, arXiv 2204.07143.) Here it is written in products of matrices:
+At a border the window moves inwards, so every query has k*k keys and there is no padding.
+(Neighborhood Attention Transformer, arXiv 2204.07143.) Here it is written in matmuls:
 
-    tiles     the map is cut into tiles of queries. A tile of T queries along an axis reads the keys
-              [s, s + S), S = min(T + k - 1, n), s = clamp(first query - k//2, 0, n - S), which hold
-              the windows of all of its queries. Keys outside of a query's window get
-              ``OUTSIDE`` as their bias. A last tile that the map does not fill repeats the
-              last query; the repetitions are dropped.
-    dense     one tile, which is the whole map, and nothing needs to be gathered.
+    tiles     The map is cut into tiles of queries. A tile of T queries along an axis reads the keys
+              [s, s + S), S = min(T + k - 1, n), s = clamp(first query - k//2, 0, n - S), which
+              contain the windows of all its queries. Keys outside a query's window get the bias
+              ``OUTSIDE``. A partial last tile repeats the last query, and the repetitions are
+              dropped.
+    dense     One tile is the whole map, and nothing is gathered.
 
-Tiles and their keys are rows of (position, head), gathered by constant indices: one operator puts
-heads in front and repeats the keys that several tiles read.
+The queries and keys of tiles are rows of (position, head), gathered by constant indices. A single
+operator thus moves heads to the front and repeats the keys that several tiles read.
 """
 
 from dataclasses import dataclass
@@ -28,18 +28,18 @@ from torch.nn import functional
 
 from slide_deploy.models.parts import attend
 
-# Softmax of it is exactly zero in every type as long as the logits of a query differ by less than
-# 29,000: exp underflows at -746 in float64. float16 holds numbers to -65,504, which leaves room for
-# the logit that this is added to. An infinity would become NaN in quantised files.
+# Its softmax is exactly zero in every type if the logits of a query differ by less than 29,000,
+# because exp underflows at -746 in float64. float16 ends at -65,504, which leaves room for the
+# logit that this is added to. An infinity would become NaN in quantised files.
 OUTSIDE = -3e4
 
-# What ``tile_sides`` chooses from; see there.
+# Candidates and limit of ``tile_sides``; see there.
 _SIDES = (7, 8, 6, 5)
-_MOST_READ = 0.75
+_MAX_READ = 0.75
 
 
 def tile_sides(resolution: tuple[int, int], kernel: int) -> tuple[int, int]:
-    """Height and width of the tiles into which a map is cut; the map's own for the dense form.
+    """Choose the height and width of tiles; the map's own height and width mean the dense form.
 
     Measured with k = 7 on two cores, ONNX Runtime and OpenVINO, one attention with its projections
     in milliseconds, the fastest of interleaved rounds on a busy machine:
@@ -49,10 +49,10 @@ def tile_sides(resolution: tuple[int, int], kernel: int) -> tuple[int, int]:
         28x28, C = 128    1.7, 0.94     0.89, 0.43   0.66, 0.43    1.1, 0.59
         14x14, C = 256    0.47, 0.42    0.46, 0.48   0.54, 0.44
 
-    So an axis is cut into tiles of about 7 positions. Of 5 to 8, the side is taken that leaves the
-    fewest places of the last tile empty. An axis whose tiles would read more than three quarters
-    of it each is left whole. Strips of two rows at 14x14 gave nothing in the whole of NAT-Mini
-    (1.00 and 1.01 times as long without them).
+    An axis is therefore cut into tiles of about 7 positions. Of the sides 5 to 8, the one with the
+    fewest empty positions in the last tile is chosen. An axis is not cut if a tile would read more
+    than three quarters of it. Tiles of two rows at 14x14 gained nothing in the whole NAT-Mini (1.00
+    and 1.01 times as long without them).
 
     Args:
         resolution: height and width of the map, at least ``kernel`` each.
@@ -64,7 +64,7 @@ def tile_sides(resolution: tuple[int, int], kernel: int) -> tuple[int, int]:
 
 def _tile_side(side: int, kernel: int) -> int:
     best = min(_SIDES, key=lambda tile: -side % tile)
-    return best if best + kernel - 1 <= _MOST_READ * side else side
+    return best if best + kernel - 1 <= _MAX_READ * side else side
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class AxisTiles:
     Args:
         side: positions along the axis, at least ``kernel``.
         kernel: side of the neighbourhood.
-        tile: queries of a tile.
+        tile: number of queries in a tile.
     """
 
     side: int
@@ -83,25 +83,25 @@ class AxisTiles:
 
     @property
     def count(self) -> int:
-        """How many tiles there are."""
+        """Number of tiles."""
         return -(-self.side // self.tile)
 
     @cached_property
     def queries(self) -> np.ndarray:
-        """The positions of each tile's queries: (count, tile)."""
+        """Positions of each tile's queries, (count, tile)."""
         places = np.arange(self.count * self.tile).reshape(self.count, self.tile)
         return np.minimum(places, self.side - 1)
 
     @cached_property
     def keys(self) -> np.ndarray:
-        """The positions of each tile's keys: (count, span)."""
+        """Positions of each tile's keys, (count, span)."""
         span = min(self.tile + self.kernel - 1, self.side)
         first = np.clip(self.queries[:, 0] - self.kernel // 2, 0, self.side - span)
         return first[:, None] + np.arange(span)
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """The row of ``rpb`` for each query and key, -1 outside: (count, tile, span)."""
+        """Row of ``rpb`` for each query and key, -1 outside the window, (count, tile, span)."""
         queries, keys = self.queries[:, :, None], self.keys[:, None, :]
         window = np.clip(queries - self.kernel // 2, 0, self.side - self.kernel)
         inside = (keys >= window) & (keys < window + self.kernel)
@@ -109,7 +109,7 @@ class AxisTiles:
 
 
 class Tiles:
-    """The tiles of a map, row by row, and the indices that write attention inside them.
+    """The tiles of a map, row by row, and the gather indices for attention inside them.
 
     Args:
         resolution: height and width of the map, at least ``kernel`` each.
@@ -126,17 +126,17 @@ class Tiles:
 
     @property
     def count(self) -> int:
-        """How many tiles there are."""
+        """Number of tiles."""
         return self._y.count * self._x.count
 
     @property
     def queries(self) -> np.ndarray:
-        """The position of each query: (tile, queries)."""
+        """Position of each query, (tile, queries)."""
         return self._positions(self._y.queries, self._x.queries)
 
     @property
     def keys(self) -> np.ndarray:
-        """The position of each key: (tile, keys)."""
+        """Position of each key, (tile, keys)."""
         return self._positions(self._y.keys, self._x.keys)
 
     def _positions(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -144,19 +144,24 @@ class Tiles:
         grid = y[:, None, :, None] * self.resolution[1] + x[None, :, None, :]
         return grid.reshape(self.count, -1)
 
-    def answers(self, resolution: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """The tile of each position of the upper left part of the map, and its place there."""
+    def outputs(self, resolution: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tile of each position, and its index in the tile.
+
+        Args:
+            resolution: height and width of the upper left part of the map that is needed.
+        """
         y, x = np.divmod(np.arange(resolution[0] * resolution[1]), resolution[1])
         (tile_y, in_y), (tile_x, in_x) = np.divmod(y, self._y.tile), np.divmod(x, self._x.tile)
         return tile_y * self._x.count + tile_x, in_y * self._x.tile + in_x
 
     def biases(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where biases stand in a flat table with ``OUTSIDE`` behind its last entry.
+        """Return the indices of biases in a flat table that has ``OUTSIDE`` after its last entry.
 
-        Tiles alike have the same biases: along an axis the first, the last and those between.
+        Tiles of the same kind have the same biases. Along an axis there are at most three kinds:
+        the first tile, the last one and those between.
 
         Returns:
-            The entry for each query and key of each kind of tile, (kind, queries, keys), and the
+            The index for each query and key of each kind of tile, (kind, queries, keys), and the
             kind of each tile.
         """
         (y, kind_y), (x, kind_x) = (_kinds(axis.offsets) for axis in (self._y, self._x))
@@ -169,23 +174,23 @@ class Tiles:
 
 
 def _kinds(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets that differ, and for each tile of an axis which of them are its own."""
+    """Return the distinct offsets of an axis's tiles, and the index of each tile's among them."""
     flat, kinds = np.unique(offsets.reshape(len(offsets), -1), axis=0, return_inverse=True)
     return flat.reshape(-1, *offsets.shape[1:]), kinds.reshape(-1)
 
 
 class NeighbourhoodAttention(nn.Module):
-    """Attention of each position to its neighbourhood; see above.
+    """Attention of each position to its neighbourhood; see the module docstring.
 
-    A map with a side below the neighbourhood's is padded with zeros at the right and at the bottom,
-    before the projection: what was padded has keys and values equal to the bias, and takes part.
+    A feature map smaller than the neighbourhood is padded with zeros at the right and the bottom,
+    before the projection. The keys and values of the padding equal the bias and are attended to.
 
     Args:
-        dim: channels.
-        num_heads: heads.
+        dim: number of channels.
+        num_heads: number of heads.
         kernel_size: side of the neighbourhood, in positions.
-        resolution: height and width of the map.
-        bias: whether the projection of q, k and v carries a bias.
+        resolution: height and width of the feature map.
+        bias: whether the projection of q, k and v has a bias.
         sides: height and width of the tiles; None for those of ``tile_sides``.
     """
 
@@ -211,12 +216,12 @@ class NeighbourhoodAttention(nn.Module):
         self._set_indices(Tiles(self.padded, kernel_size, sides))
 
     def _set_indices(self, tiles: Tiles) -> None:
-        """Keep what the tiles tell as buffers: derived, in no file of weights."""
+        """Register the indices of the tiles as buffers that are not saved with the weights."""
         self.tiles = tiles.count
         biases, kinds = tiles.biases()
         self.shape = biases.shape[1:]
         heads = np.arange(self.num_heads)
-        tile, place = tiles.answers(self.resolution)
+        tile, place = tiles.outputs(self.resolution)
         first = (tile[:, None] * self.num_heads + heads) * self.shape[0]
         indices = {
             "bias_entries": biases,
@@ -225,20 +230,20 @@ class NeighbourhoodAttention(nn.Module):
             "query_rows": tiles.queries[:, None] * self.num_heads + heads[:, None],
             "key_rows": tiles.keys[:, None] * self.num_heads + heads[:, None],
             # (position, head): rows of (tile, head, place)
-            "answer_rows": first + place[:, None],
+            "output_rows": first + place[:, None],
         }
         for name, index in indices.items():
             self.register_buffer(name, torch.from_numpy(index.reshape(-1)), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Keep the shape (batch, h * w, dim)."""
+        """Attend on tokens (batch, h * w, dim). The shape is kept."""
         q, k, v = self.qkv(self._pad(tokens)).chunk(3, dim=-1)
         if self.tiles > 1:
             return self.proj(self._in_tiles(q, k, v))
         return self.proj(self._cut(attend(q, k, v, self.num_heads, self.position_bias())))
 
     def position_bias(self) -> Tensor:
-        """The bias of every query and key in every tile: (tile * head, queries, keys)."""
+        """Return the bias of every query and key in every tile, (tile * head, queries, keys)."""
         table = functional.pad(self.rpb.flatten(1), (0, 1), value=OUTSIDE)
         kinds = table.index_select(1, self.get_buffer("bias_entries"))
         if self.tiles > 1:
@@ -247,7 +252,7 @@ class NeighbourhoodAttention(nn.Module):
         return kinds.reshape(-1, *self.shape)
 
     def _in_tiles(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend: padded tokens (batch, N, dim) to (batch, h * w, dim)."""
+        """Attend in tiles: padded tokens (batch, N, dim) to (batch, h * w, dim)."""
         dim = q.shape[-1]
         head_dim = dim // self.num_heads
         q = self._gathered(head_dim**-0.5 * q, "query_rows")
@@ -255,11 +260,11 @@ class NeighbourhoodAttention(nn.Module):
         # (batch, tile * head, queries, keys)
         logits = q @ k.transpose(-2, -1) + self.position_bias()
         rows = (logits.softmax(dim=-1) @ v).reshape(-1, q.shape[1] * q.shape[2], head_dim)
-        rows = rows.index_select(1, self.get_buffer("answer_rows"))
+        rows = rows.index_select(1, self.get_buffer("output_rows"))
         return rows.reshape(-1, self.resolution[0] * self.resolution[1], dim)
 
     def _gathered(self, tokens: Tensor, index: str) -> Tensor:
-        """Tokens (batch, N, dim) to (batch, tile * head, places, d)."""
+        """Gather tokens (batch, N, dim) into tiles, (batch, tile * head, positions, d)."""
         positions, dim = tokens.shape[1:]
         rows = tokens.reshape(-1, positions * self.num_heads, dim // self.num_heads)
         rows = rows.index_select(1, self.get_buffer(index))
@@ -267,17 +272,17 @@ class NeighbourhoodAttention(nn.Module):
         return rows.reshape(-1, tiles, rows.shape[1] // tiles, rows.shape[2])
 
     def _pad(self, tokens: Tensor) -> Tensor:
-        """Tokens of the map to those of the padded map, (batch, N, dim)."""
+        """Pad tokens (batch, h * w, dim) to those of the padded map, (batch, N, dim)."""
         (height, width), (below, right) = self.resolution, self.padded
         if self.padded == self.resolution:
             return tokens
-        maps = tokens.reshape(-1, height, width, tokens.shape[-1])
-        return functional.pad(maps, (0, 0, 0, right - width, 0, below - height)).flatten(1, 2)
+        nhwc = tokens.reshape(-1, height, width, tokens.shape[-1])
+        return functional.pad(nhwc, (0, 0, 0, right - width, 0, below - height)).flatten(1, 2)
 
     def _cut(self, tokens: Tensor) -> Tensor:
-        """Tokens of the padded map to those of the map."""
+        """Undo ``_pad``."""
         if self.padded == self.resolution:
             return tokens
         height, width = self.resolution
-        maps = tokens.reshape(-1, *self.padded, tokens.shape[-1])
-        return maps[:, :height, :width].flatten(1, 2)
+        nhwc = tokens.reshape(-1, *self.padded, tokens.shape[-1])
+        return nhwc[:, :height, :width].flatten(1, 2)

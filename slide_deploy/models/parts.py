@@ -1,6 +1,10 @@
 """Parts that the transformers of several families have in common."""
 
+import math
+
 from torch import Tensor, nn
+
+from slide_deploy.errors import InputError
 
 
 class Mlp(nn.Module):
@@ -13,22 +17,28 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Keep the shape (..., dim)."""
+        """Transform tokens of shape (..., dim), which is kept."""
         return self.fc2(self.act(self.fc1(tokens)))
 
 
+def hidden_width(dim: int, ratio: float) -> int:
+    """Return the hidden width of an MLP, ``dim * ratio`` rounded down."""
+    # The small addition keeps 2073 / 768 * 768 from being rounded down to 2072.
+    return int(dim * ratio + 1e-6)
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
-    """Attention of queries to keys, with the usual factor ``d ** -0.5`` for heads of d features.
+    """Compute attention with the default scale ``d ** -0.5`` for heads of d features.
 
     Args:
-        q: (batch, queries, C), whose channels are (head, d).
-        k: (batch, keys, C).
-        v: (batch, keys, C).
-        heads: how many.
-        bias: added to the logits, (head, queries, keys) or with a batch in front.
+        q: queries (batch, queries, C), with channels (head, d).
+        k: keys (batch, keys, C).
+        v: values (batch, keys, C).
+        heads: number of heads.
+        bias: added to the logits, (head, queries, keys) or with a leading batch.
 
     Returns:
-        The weighted values, (batch, queries, C), heads side by side.
+        The weighted values, (batch, queries, C), with channels (head, d).
     """
     head_dim = q.shape[-1] // heads
     # (batch, head, tokens, d)
@@ -39,12 +49,39 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor | None = No
     return (logits.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
 
 
-def as_map(tokens: Tensor, resolution: tuple[int, int]) -> Tensor:
-    """Tokens row by row as a map: (batch, h * w, C) to (batch, C, h, w)."""
+def check_scale(qk_scale: float | None) -> None:
+    """Check the setting of the factor on the logits.
+
+    Args:
+        qk_scale: the setting; None for the default.
+
+    Raises:
+        InputError: if it is neither None nor a finite number.
+    """
+    if qk_scale is None:
+        return
+    if isinstance(qk_scale, bool) or not isinstance(qk_scale, int | float):
+        raise InputError(f"qk_scale is {qk_scale!r}: give a number, or None for the default.")
+    if not math.isfinite(qk_scale):
+        raise InputError(f"qk_scale is {qk_scale}: give a finite number.")
+
+
+def query_scale(head_dim: int, qk_scale: float | None) -> float:
+    """Return the factor on the logits: ``qk_scale``, or ``head_dim ** -0.5`` if that is None or 0.
+
+    Args:
+        head_dim: features per head before any reduction.
+        qk_scale: the setting. As in training, 0 means the default.
+    """
+    return float(qk_scale or head_dim**-0.5)
+
+
+def as_nchw(tokens: Tensor, resolution: tuple[int, int]) -> Tensor:
+    """Convert tokens, row by row, to a feature map: (batch, h * w, C) to (batch, C, h, w)."""
     return tokens.transpose(1, 2).reshape(-1, tokens.shape[-1], *resolution)
 
 
-def as_tokens(maps: Tensor) -> Tensor:
-    """A map as tokens, row by row: (batch, C, h, w) to (batch, h * w, C)."""
-    # Not flattened first: runtimes leave the layout of convolutions and transpose in one pass.
-    return maps.permute(0, 2, 3, 1).flatten(1, 2)
+def as_tokens(nchw: Tensor) -> Tensor:
+    """Convert a feature map to tokens, row by row: (batch, C, h, w) to (batch, h * w, C)."""
+    # Permuted before flattening, so that runtimes leave their convolution layout in the same pass.
+    return nchw.permute(0, 2, 3, 1).flatten(1, 2)

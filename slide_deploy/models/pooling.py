@@ -1,24 +1,24 @@
-"""Averages of a map over a fixed grid of cells, whatever the map's size, in standard operators."""
+"""Adaptive average pooling of a feature map to a fixed grid, in standard operators."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slide_deploy.models.parts import as_map
+from slide_deploy.models.parts import as_nchw
 
 
 class GridPool(nn.Module):
-    """Average pooling of tokens to a fixed grid, as ``nn.AdaptiveAvgPool2d`` computes it of a map.
+    """Average pooling of tokens to a fixed grid, equal to ``nn.AdaptiveAvgPool2d``.
 
-    Cell i of an axis of n positions is made of those from floor(i n / side) on, up to and without
-    ceil((i + 1) n / side): cells overlap where the side does not divide n, and repeat where n is
-    smaller. Where it divides both axes the tokens of a cell are averaged where they stand, which
-    needs no transpose. Elsewhere each axis is a product with a constant matrix.
+    Along an axis of n positions, cell i averages [floor(i n / side), ceil((i + 1) n / side)). Cells
+    overlap if ``side`` does not divide n, and repeat positions if n is smaller. If ``side`` divides
+    both axes, tokens are averaged without a transpose. Otherwise each axis is multiplied by a
+    constant matrix.
 
     Args:
-        resolution: height and width of the map.
-        side: cells along each axis.
+        resolution: height and width of the feature map.
+        side: number of cells along each axis.
     """
 
     def __init__(self, resolution: tuple[int, int], side: int) -> None:
@@ -28,7 +28,7 @@ class GridPool(nn.Module):
         self.rows: Tensor | None
         self.columns: Tensor | None
         regular = all(length % side == 0 for length in resolution)
-        # Zeros and ones, which every type holds exactly; ``_averages`` divides them.
+        # Zeros and ones, which are exact in every type. ``_averages`` divides them.
         rows, columns = (
             None if regular else torch.from_numpy(_members(length, side)) for length in resolution
         )
@@ -39,10 +39,10 @@ class GridPool(nn.Module):
         """Pool: (batch, h * w, C) to (batch, side * side, C)."""
         if self.rows is None or self.columns is None:
             return self._of_equal_cells(tokens)
-        maps = as_map(tokens, self.resolution)
-        # Projections of one axis after the other. A product of a constant with maps would first be
-        # repeated for every image, which OpenVINO gets wrong where the batch is open.
-        narrow = functional.linear(maps, _averages(self.columns)).transpose(2, 3)
+        nchw = as_nchw(tokens, self.resolution)
+        # The axes are projected one after the other. A matmul with the constant on the left would
+        # be repeated for every image, which OpenVINO computes wrongly for an open batch.
+        narrow = functional.linear(nchw, _averages(self.columns)).transpose(2, 3)
         cells = functional.linear(narrow, _averages(self.rows))  # (batch, C, column, row)
         return cells.permute(0, 3, 2, 1).flatten(1, 2)
 
@@ -56,7 +56,7 @@ class GridPool(nn.Module):
 
 
 def _members(length: int, side: int) -> np.ndarray:
-    """Which positions of an axis each cell averages, as ones: (side, length)."""
+    """Return ones for the positions of an axis that each cell averages, (side, length)."""
     places, cells = np.arange(length), np.arange(side)[:, None]
     first, end = cells * length // side, -(-(cells + 1) * length // side)
     return ((first <= places) & (places < end)).astype(np.float32)

@@ -1,7 +1,7 @@
-"""PVT: a pyramid of stages whose attention reads a reduced map; plain or with slide stages.
+"""PVT: stages with attention to a reduced feature map, or slide attention.
 
-State-dict names are those of the host (Pyramid Vision Transformer, arXiv 2102.12122); slide stages
-hold slide attention under ``attn``, with the names of Slide-Swin.
+State-dict names are those of the original code (Pyramid Vision Transformer, arXiv 2102.12122).
+Slide stages hold slide attention under ``attn``, with the names of Slide-Swin.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from slide_deploy.errors import InputError
 from slide_deploy.models.host_network import HostNetwork
-from slide_deploy.models.parts import Mlp, as_map
+from slide_deploy.models.parts import Mlp, as_nchw
 from slide_deploy.models.pyramid import (
     BLOCK_EPS,
     PyramidBlock,
@@ -24,10 +24,10 @@ from slide_deploy.models.pyramid import (
 
 @dataclass(frozen=True, kw_only=True)
 class PvtConfig(PyramidConfig):
-    """What fixes the shapes and the arithmetic of a PVT; see ``StagedConfig``.
+    """The settings of a PVT; see ``PyramidConfig``.
 
     Raises:
-        InputError: if the numbers do not fit together, or if the last stage slides.
+        InputError: if the settings are inconsistent, or if the last stage has slide attention.
     """
 
     def __post_init__(self) -> None:
@@ -35,21 +35,21 @@ class PvtConfig(PyramidConfig):
         last = len(self.depths) - 1
         if any(self.slide_kernel(last, block) for block in range(self.depths[last])):
             raise InputError(
-                f"Stage {last} of a PVT has a class token, which is on no map: slide attention "
-                f"cannot stand there."
+                f"Stage {last} of a PVT has a class token, which is not in the feature map, so it "
+                f"cannot have slide attention."
             )
         if self.sr_ratios[last] != 1:
             raise InputError(
-                f"Stage {last} of a PVT has a class token, so that its map cannot be reduced "
-                f"{self.sr_ratios[last]} times."
+                f"Stage {last} of a PVT has a class token, so its feature map cannot be reduced "
+                f"{self.sr_ratios[last]} times: give 1 as its reduction."
             )
 
     def side(self, pixels: int, stage: int) -> int:
-        """See ``StagedConfig``. Patches do not overlap; a remainder of pixels is dropped."""
+        """See ``StagedConfig``. Patches do not overlap, and remaining pixels are dropped."""
         return pixels // 2 ** (stage + 2)
 
     def positions(self, stage: int) -> int:
-        """Entries of the position table of a stage; the class token has one in the last."""
+        """Number of entries in a stage's position table, including the last stage's class token."""
         height, width = self.resolution(stage)
         return height * width + (stage == len(self.depths) - 1)
 
@@ -64,7 +64,7 @@ class Pvt(HostNetwork):
 
     Args:
         config: its settings.
-        folded: build ``FoldedSlideAttention`` in place of the branched form.
+        folded: build ``FoldedSlideAttention`` instead of the branched form.
         features: build the backbone, whose last stage has no class token.
     """
 
@@ -87,12 +87,12 @@ class Pvt(HostNetwork):
             self.head = nn.Linear(channels, config.num_classes)
 
     def stages(self, image: Tensor) -> list[Tensor]:
-        """See ``HostNetwork``; in the last stage of a classifier the class token comes first."""
-        maps = image
+        """See ``HostNetwork``. In the last stage of a classifier the class token comes first."""
+        x = image
         outputs = []
         last = len(self.config.depths) - 1
         for stage in range(last + 1):
-            tokens = self.get_submodule(f"patch_embed{stage + 1}")(maps)
+            tokens = self.get_submodule(f"patch_embed{stage + 1}")(x)
             table: Tensor = self.get_parameter(f"pos_embed{stage + 1}")
             if stage == last:
                 tokens, table = self._with_class_token(tokens, table)
@@ -101,14 +101,14 @@ class Pvt(HostNetwork):
                 tokens = block(tokens)
             outputs.append(tokens)
             if stage < last:
-                maps = as_map(tokens, self.config.resolution(stage))
+                x = as_nchw(tokens, self.config.resolution(stage))
         return outputs
 
     def _with_class_token(self, tokens: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens and their position table with the class token in front, or without it.
+        """Add the class token to tokens and position table in a classifier; drop it in a backbone.
 
-        The token is part of its row in the table, and a row of zeros stands in front of the tokens:
-        so no file has to repeat it for every image of a batch.
+        The class token is added to its entry in the table, and a row of zeros is put before the
+        tokens. So no file has to repeat the token for every image of a batch.
         """
         first, others = table[:, :1], table[:, 1:]
         if self.features:
@@ -117,5 +117,5 @@ class Pvt(HostNetwork):
         return functional.pad(tokens, (0, 0, 1, 0)), table
 
     def logits(self, tokens: Tensor) -> Tensor:
-        """See ``HostNetwork``: the class token alone tells."""
+        """See ``HostNetwork``. Only the class token is classified."""
         return self.head(self.norm(tokens)[:, 0])

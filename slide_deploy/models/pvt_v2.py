@@ -1,7 +1,8 @@
 """PVTv2: PVT with overlapping patches and a depthwise convolution in every MLP.
 
-State-dict names are those of the host (PVT v2, arXiv 2106.13797); slide stages hold slide attention
-under ``attn``, with the names of Slide-Swin. There is no class token and no position table.
+State-dict names are those of the original code (PVT v2, arXiv 2106.13797). Slide stages hold slide
+attention under ``attn``, with the names of Slide-Swin. There is no class token and no position
+table.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slide_deploy.models.host_network import HostNetwork
-from slide_deploy.models.parts import as_map, as_tokens
+from slide_deploy.models.parts import as_nchw, as_tokens
 from slide_deploy.models.pooling import GridPool
 from slide_deploy.models.pyramid import (
     BLOCK_EPS,
@@ -22,24 +23,24 @@ from slide_deploy.models.pyramid import (
     reduced_attention,
 )
 
-# Cells along each side of the map that the linear version attends to.
+# Side of the pooled feature map that the linear version attends to.
 POOLED_SIDE = 7
 
 
 @dataclass(frozen=True, kw_only=True)
 class PvtV2Config(PyramidConfig):
-    """What fixes the shapes and the arithmetic of a PVTv2; see ``PyramidConfig``.
+    """The settings of a PVTv2; see ``PyramidConfig``.
 
     Args:
-        li: whether it is the linear version. There the host's attention reads a map that is pooled
-            to 7x7 in every stage, so that ``sr_ratios`` mean nothing, and every MLP, that of slide
-            blocks as well, has a ReLU before its depthwise convolution.
+        li: whether it is the linear version. Its attention reads a feature map pooled to 7x7 in
+            every stage instead of one reduced by ``sr_ratios``. Every MLP, also in slide blocks,
+            has a ReLU before its depthwise convolution.
     """
 
     li: bool = False
 
     def side(self, pixels: int, stage: int) -> int:
-        """See ``StagedConfig``. Patches overlap, so that sides are rounded up."""
+        """See ``StagedConfig``. Patches overlap, so sides are rounded up."""
         return -(-pixels // 2 ** (stage + 2))
 
     def _check_reduction(self, stage: int) -> None:
@@ -48,7 +49,7 @@ class PvtV2Config(PyramidConfig):
 
 
 class PointwiseConv(nn.Conv2d):
-    """A convolution of 1x1 that is applied to tokens: a linear layer with weights (C, C, 1, 1)."""
+    """A 1x1 convolution applied to tokens: a linear layer with weights (C, C, 1, 1)."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Project: (batch, positions, C) to the same shape."""
@@ -56,13 +57,13 @@ class PointwiseConv(nn.Conv2d):
 
 
 class PooledAttention(ReducedAttention):
-    """Attention of all tokens to those of the map pooled to 7x7: that of the linear version.
+    """Attention of all tokens to a feature map pooled to 7x7, in the linear version.
 
     Args:
-        dim: channels.
-        num_heads: heads.
-        resolution: height and width of the map.
-        bias: whether the projections of q, k and v carry a bias.
+        dim: number of channels.
+        num_heads: number of heads.
+        resolution: height and width of the feature map.
+        bias: whether the projections of q, k and v have a bias.
     """
 
     sr: PointwiseConv
@@ -81,7 +82,7 @@ class PooledAttention(ReducedAttention):
 
 
 class DepthwiseConv(nn.Module):
-    """A depthwise convolution of 3x3 on the map of tokens (batch, h * w, C)."""
+    """A 3x3 depthwise convolution on tokens (batch, h * w, C)."""
 
     def __init__(self, dim: int, resolution: tuple[int, int]) -> None:
         super().__init__()
@@ -89,18 +90,18 @@ class DepthwiseConv(nn.Module):
         self.dwconv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Keep the shape (batch, h * w, C)."""
-        return as_tokens(self.dwconv(as_map(tokens, self.resolution)))
+        """Convolve tokens (batch, h * w, C). The shape is kept."""
+        return as_tokens(self.dwconv(as_nchw(tokens, self.resolution)))
 
 
 class ConvMlp(nn.Module):
     """Two projections with a depthwise convolution and the exact GELU between them.
 
     Args:
-        dim: channels.
-        hidden: those between the projections.
-        resolution: height and width of the map.
-        relu: whether a ReLU stands before the convolution.
+        dim: number of channels.
+        hidden: number of channels between the projections.
+        resolution: height and width of the feature map.
+        relu: whether there is a ReLU before the convolution.
     """
 
     def __init__(self, dim: int, hidden: int, resolution: tuple[int, int], relu: bool) -> None:
@@ -112,19 +113,19 @@ class ConvMlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Keep the shape (batch, h * w, dim)."""
+        """Transform tokens (batch, h * w, dim). The shape is kept."""
         return self.fc2(self.act(self.dwconv(self.relu(self.fc1(tokens)))))
 
 
 def _block(config: PvtV2Config, stage: int, block: int, folded: bool) -> PyramidBlock:
     dim, resolution = config.dim(stage), config.resolution(stage)
 
-    def of_host() -> ReducedAttention:
+    def host_attention() -> ReducedAttention:
         if config.li:
             return PooledAttention(dim, config.num_heads[stage], resolution, config.qkv_bias)
         return reduced_attention(config, stage)
 
-    attention = config.attention(stage, block, folded, of_host)
+    attention = config.attention(stage, block, folded, host_attention)
     return PyramidBlock(dim, attention, ConvMlp(dim, config.hidden(stage), resolution, config.li))
 
 
@@ -133,7 +134,7 @@ class PvtV2(HostNetwork):
 
     Args:
         config: its settings.
-        folded: build ``FoldedSlideAttention`` in place of the branched form.
+        folded: build ``FoldedSlideAttention`` instead of the branched form.
         features: build the backbone.
     """
 
@@ -153,22 +154,22 @@ class PvtV2(HostNetwork):
             self.head = nn.Linear(channels, config.num_classes)
 
     def stages(self, image: Tensor) -> list[Tensor]:
-        """See ``HostNetwork``; the tokens are normalised, and the next stage gets them so."""
-        maps = image
+        """See ``HostNetwork``. The tokens are normalised, also for the next stage."""
+        x = image
         outputs: list[Tensor] = []
         for stage in range(len(self.config.depths)):
             if stage:
-                maps = self.feature_map(stage - 1, outputs[-1])
-            tokens = self.get_submodule(f"patch_embed{stage + 1}")(maps)
+                x = self.feature_map(stage - 1, outputs[-1])
+            tokens = self.get_submodule(f"patch_embed{stage + 1}")(x)
             for block in self.get_submodule(f"block{stage + 1}").children():
                 tokens = block(tokens)
             outputs.append(self.get_submodule(f"norm{stage + 1}")(tokens))
         return outputs
 
     def feature_map(self, stage: int, tokens: Tensor) -> Tensor:
-        """See ``HostNetwork``; the tokens of every stage are normalised already."""
-        return as_map(tokens, self.config.resolution(stage))
+        """See ``HostNetwork``. The tokens of every stage are normalised already."""
+        return as_nchw(tokens, self.config.resolution(stage))
 
     def logits(self, tokens: Tensor) -> Tensor:
-        """See ``HostNetwork``: the mean of the tokens tells."""
+        """See ``HostNetwork``. The mean of the tokens is classified."""
         return self.head(tokens.mean(dim=1))

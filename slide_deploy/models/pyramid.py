@@ -1,29 +1,29 @@
-"""What both versions of PVT share: settings, patches, attention to a reduced map, blocks."""
+"""Settings, patch embedding, reduced attention and blocks that PVT and PVTv2 have in common."""
 
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
-from slide_deploy.models.parts import as_map, as_tokens, attend
+from slide_deploy.models.parts import as_nchw, as_tokens, attend, hidden_width
 from slide_deploy.models.staged import StagedConfig
 
-# Of the normalisations in blocks and before the classifier. The others have 1e-5.
+# Epsilon of normalisations in blocks and before the classifier, then of all others.
 BLOCK_EPS = 1e-6
 PATCH_EPS = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
 class PyramidConfig(StagedConfig):
-    """What the settings of both versions of PVT have in common.
+    """The settings that PVT and PVTv2 have in common; see ``StagedConfig``.
 
     Args:
         embed_dims: channels of each stage.
-        mlp_ratios: hidden width of the MLP over its input's, of each stage.
-        sr_ratios: by how much the keys' map of each stage is reduced along each side.
+        mlp_ratios: ratio of the MLPs' hidden width to their input width, for each stage.
+        sr_ratios: factor by which the keys' feature map is reduced along each side, for each stage.
 
     Raises:
-        InputError: if the numbers do not fit together.
+        InputError: if the settings are inconsistent.
     """
 
     embed_dims: tuple[int, ...] = (64, 128, 320, 512)
@@ -37,7 +37,7 @@ class PyramidConfig(StagedConfig):
         if any(len(each) != len(self.depths) for each in widths):
             raise InputError(
                 f"Widths {self.embed_dims}, MLP ratios {self.mlp_ratios} and reductions "
-                f"{self.sr_ratios} do not name the {len(self.depths)} stages of the depths."
+                f"{self.sr_ratios} must have one number for each of the {len(self.depths)} stages."
             )
         if min(*self.embed_dims, *self.mlp_ratios, *self.sr_ratios) < 1:
             raise InputError("Widths, MLP ratios and reductions must be at least 1.")
@@ -50,8 +50,8 @@ class PyramidConfig(StagedConfig):
         slides = all(self.slide_kernel(stage, block) for block in range(self.depths[stage]))
         if min(height, width) < ratio and not slides:
             raise InputError(
-                f"Stage {stage} has a map of {height}x{width}, which is too small to be reduced "
-                f"{ratio} times: give a larger image."
+                f"Stage {stage} has a feature map of {height}x{width}, which is too small to be "
+                f"reduced {ratio} times: give a larger image."
             )
 
     def dim(self, stage: int) -> int:
@@ -60,33 +60,32 @@ class PyramidConfig(StagedConfig):
 
     def hidden(self, stage: int) -> int:
         """Hidden width of the MLPs of a stage."""
-        # The small addition keeps 2073 / 768 * 768 from being rounded down to 2072.
-        return int(self.dim(stage) * self.mlp_ratios[stage] + 1e-6)
+        return hidden_width(self.dim(stage), self.mlp_ratios[stage])
 
 
 class PyramidPatchEmbed(nn.Module):
-    """A convolution and a normalisation: a map (batch, C, H, W) to tokens (batch, h * w, dim)."""
+    """Patch embedding: a convolution and a normalisation."""
 
     def __init__(self, channels: int, dim: int, kernel: int, stride: int, padding: int = 0) -> None:
         super().__init__()
         self.proj = nn.Conv2d(channels, dim, kernel, stride=stride, padding=padding)
         self.norm = nn.LayerNorm(dim, eps=PATCH_EPS)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, nchw: Tensor) -> Tensor:
         """Embed: (batch, C, H, W) to (batch, h * w, dim)."""
-        return self.norm(as_tokens(self.proj(maps)))
+        return self.norm(as_tokens(self.proj(nchw)))
 
 
 class ReducedAttention(nn.Module):
-    """Attention of all tokens to the tokens of a reduced map.
+    """Attention of all tokens to the tokens of a reduced feature map.
 
     Args:
-        dim: channels.
-        num_heads: heads.
-        ratio: the map of the keys is reduced so many times along each side, by a convolution whose
-            kernel is its stride; a remainder of rows or columns is dropped.
-        resolution: height and width of the map.
-        bias: whether the projections of q, k and v carry a bias.
+        dim: number of channels.
+        num_heads: number of heads.
+        ratio: factor by which the keys' feature map is reduced along each side, by a convolution
+            with this kernel size and stride. Remaining rows and columns are dropped.
+        resolution: height and width of the feature map.
+        bias: whether the projections of q, k and v have a bias.
     """
 
     def __init__(
@@ -102,19 +101,19 @@ class ReducedAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Keep the shape (batch, h * w, dim)."""
+        """Attend on tokens (batch, h * w, dim). The shape is kept."""
         k, v = self.kv(self.reduced(tokens)).chunk(2, dim=-1)
         return self.proj(attend(self.q(tokens), k, v, self.num_heads))
 
     def reduced(self, tokens: Tensor) -> Tensor:
-        """What the keys and values are made of: (batch, h * w, dim) to (batch, keys, dim)."""
+        """Reduce the tokens for keys and values: (batch, h * w, dim) to (batch, keys, dim)."""
         if self.sr is None or self.norm is None:
             return tokens
-        return self.norm(as_tokens(self.sr(as_map(tokens, self.resolution))))
+        return self.norm(as_tokens(self.sr(as_nchw(tokens, self.resolution))))
 
 
 def reduced_attention(config: PyramidConfig, stage: int) -> ReducedAttention:
-    """The host's own attention of the blocks of a stage."""
+    """Build the host's own attention for a block of a stage."""
     return ReducedAttention(
         config.dim(stage),
         config.num_heads[stage],
@@ -135,6 +134,6 @@ class PyramidBlock(nn.Module):
         self.mlp = mlp
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Keep the shape (batch, positions, C)."""
+        """Run the block on tokens (batch, positions, C). The shape is kept."""
         tokens = tokens + self.attn(self.norm1(tokens))
         return tokens + self.mlp(self.norm2(tokens))

@@ -1,15 +1,14 @@
-"""Slide attention, branched as it is trained and folded as it is deployed.
+"""Slide attention, branched for training and folded for deployment.
 
-Per head with d features, input maps k and v and query q, for K = k*k offsets p and taps j:
+Per head with d features, feature maps k and v and query q, for K = k*k offsets p and taps j:
 
     key[d, p]   = sum_j (W_shift + W_def)[d, p, j] * k[d, at offset j] + (b_shift + b_def)[d, p]
     value[d, p] = the same, from v
     logit[p]    = sum_d scale * q[d] * (key[d, p] + rpb[h, p])
     out[d]      = sum_p softmax(logit)[p] * value[d, p]
 
-Outside the map the neighbours are zeros, or copies of positions inside where the padding mode of
-the convolutions says so. They take part: there is no mask.
-(Slide Attention, CVPR 2023, arXiv 2304.04237.)
+Neighbours outside the feature map are zeros, or as the padding mode of the convolutions defines.
+They are attended to, because there is no mask. (Slide Attention, CVPR 2023, arXiv 2304.04237.)
 """
 
 from dataclasses import dataclass
@@ -20,16 +19,16 @@ from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
 from slide_deploy.folding.formulas import shift_kernel
-from slide_deploy.models.query_scale import check_scale, query_scale
+from slide_deploy.models.parts import check_scale, query_scale
 
 Layout = Literal["nchw", "tokens"]
-# What can stand outside the map, by the names that ``torch.nn.Conv2d`` has for it.
+# The padding modes of ``torch.nn.Conv2d``.
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 PADDING_MODES: tuple[PaddingMode, ...] = get_args(PaddingMode)
 
 
 def check_padding_mode(mode: str) -> None:
-    """Refuse what is no padding mode.
+    """Check a padding mode.
 
     Raises:
         InputError: if it is not one of ``PADDING_MODES``.
@@ -40,23 +39,23 @@ def check_padding_mode(mode: str) -> None:
 
 @dataclass(frozen=True)
 class SlideAttentionConfig:
-    """What fixes the shapes and the arithmetic of one slide attention.
+    """The settings of one slide attention.
 
     Args:
         dim: channels of the input and of the output.
-        num_heads: heads; divides ``dim // dim_reduction``.
+        num_heads: number of heads. It divides ``dim // dim_reduction``.
         kernel_size: side of the neighbourhood, odd.
-        qkv_bias: whether the projection of q, k and v carries a bias.
-        dim_reduction: q, k and v have ``dim // dim_reduction`` channels; the scale stays
-            ``(dim // num_heads) ** -0.5``.
+        qkv_bias: whether the projection of q, k and v has a bias.
+        dim_reduction: q, k and v have ``dim // dim_reduction`` channels. The default scale is not
+            affected.
         rpb: whether a relative position bias is added to the keys.
         share_dwc_kernel: whether k and v share the deformed branch.
         share_qkv: whether one projection serves as q, k and v.
         qk_scale: factor on the logits; None and 0 mean ``(dim // num_heads) ** -0.5``.
-        padding_mode: what the convolutions find outside the map, one of ``PADDING_MODES``.
+        padding_mode: padding mode of the convolutions, one of ``PADDING_MODES``.
 
     Raises:
-        InputError: if the numbers do not fit together.
+        InputError: if the settings are inconsistent.
     """
 
     dim: int
@@ -74,44 +73,44 @@ class SlideAttentionConfig:
         check_scale(self.qk_scale)
         check_padding_mode(self.padding_mode)
         if self.kernel_size % 2 == 0 or self.kernel_size < 1:
-            raise InputError(f"kernel_size is {self.kernel_size}: give an odd neighbourhood.")
+            raise InputError(f"kernel_size is {self.kernel_size}: give a positive odd number.")
         if self.dim % self.dim_reduction or self.inner_dim % self.num_heads:
             raise InputError(
-                f"{self.dim} channels reduced {self.dim_reduction} times do not divide into "
+                f"{self.dim} channels, reduced {self.dim_reduction} times, do not divide into "
                 f"{self.num_heads} heads: check dim, dim_reduction and num_heads."
             )
 
     @property
     def inner_dim(self) -> int:
-        """Channels of q, of k and of v."""
+        """Number of channels of q, of k and of v."""
         return self.dim // self.dim_reduction
 
     @property
     def head_dim(self) -> int:
-        """Features of one head."""
+        """Features per head."""
         return self.inner_dim // self.num_heads
 
     @property
     def offsets(self) -> int:
-        """Neighbours of a position, itself included."""
+        """Number of neighbours of a position, itself included."""
         return self.kernel_size**2
 
     @property
     def scale(self) -> float:
-        """Factor on the logits; from ``dim``, also where ``dim_reduction`` narrows the heads."""
+        """Factor on the logits. The default depends on ``dim``, not on ``dim_reduction``."""
         return query_scale(self.dim // self.num_heads, self.qk_scale)
 
     def neighbours_conv(self, channels: int) -> nn.Conv2d:
-        """A depthwise convolution that answers every offset of each channel."""
+        """Build a depthwise convolution that outputs every offset of each channel."""
         k = self.kernel_size
-        # Without neighbours nothing outside the map is read.
+        # A 1x1 kernel reads nothing outside the feature map.
         mode = self.padding_mode if k > 1 else "zeros"
         outputs = channels * self.offsets
         return nn.Conv2d(channels, outputs, k, padding=k // 2, groups=channels, padding_mode=mode)
 
 
 class SlideAttentionBase(nn.Module):
-    """Projections and layouts, which folding leaves as they are."""
+    """Projections and layouts, which folding does not change."""
 
     def __init__(
         self,
@@ -130,19 +129,19 @@ class SlideAttentionBase(nn.Module):
     def forward(
         self, x: Tensor, size: tuple[int, int] | None = None
     ) -> Tensor | tuple[Tensor, None, None]:
-        """Attend.
+        """Compute the attention.
 
         Args:
             x: (batch, dim, height, width) in the layout "nchw", (batch, height * width, dim) in
                 the layout "tokens".
-            size: height and width of the map of tokens, where that is not ``resolution``.
+            size: height and width of the tokens' feature map; default: ``resolution``.
 
         Returns:
-            The same shape as ``x``; in the layout "nchw" as the first item of a tuple of three,
-            which is what the models that carry the module expect.
+            A tensor of the shape of ``x``. In the layout "nchw" it is the first item of a tuple of
+            three, which other projects' models expect from this module.
 
         Raises:
-            InputError: if nothing tells the height and width of tokens.
+            InputError: if the height and width of tokens are unknown.
         """
         if self.layout == "tokens":
             return self.attend(x, *known_size(size or self.resolution))
@@ -152,11 +151,11 @@ class SlideAttentionBase(nn.Module):
         return out.transpose(1, 2).reshape(x.shape), None, None
 
     def attend(self, tokens: Tensor, height: int, width: int) -> Tensor:
-        """Attend on tokens of a map of this size: (batch, height * width, dim), kept."""
+        """Attend on tokens (batch, height * width, dim). The shape is kept."""
         raise NotImplementedError
 
     def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (batch, head, d, H*W)."""
+        """Compute queries, keys and values, each (batch, head, d, H*W)."""
         config = self.config
         batch, positions, _ = tokens.shape
         parts = 1 if config.share_qkv else 3
@@ -167,22 +166,22 @@ class SlideAttentionBase(nn.Module):
 
 
 def known_size(size: tuple[int, int] | None) -> tuple[int, int]:
-    """A height and width.
+    """Return a height and width.
 
     Raises:
-        InputError: if there is none.
+        InputError: if it is None.
     """
     if size is None:
-        raise InputError("Tokens carry no height and width: give slide attention a resolution.")
+        raise InputError("Tokens have no height and width: give slide attention a resolution.")
     return size
 
 
 class SlideAttention(SlideAttentionBase):
     """The branched form: a fixed shift branch beside a learned deformed branch.
 
-    State-dict names are those of the trained models: ``dep_conv`` is the shift branch,
-    ``dep_conv1`` the deformed branch (of k and v, or of k alone), ``dep_conv2`` the deformed branch
-    of v where it has its own. One kernel serves every head.
+    State-dict names are those of the published models: ``dep_conv`` is the shift branch,
+    ``dep_conv1`` the deformed branch of k and v, or of k alone, and ``dep_conv2`` the separate
+    deformed branch of v, if any. All heads share one kernel.
     """
 
     def __init__(
@@ -207,12 +206,12 @@ class SlideAttention(SlideAttentionBase):
             else None
         )
 
-    def neighbours(self, maps: Tensor, deformed: nn.Conv2d) -> Tensor:
-        """Both branches of a side: (batch * head, d, H, W) to (batch * head, d * offset, H, W)."""
-        return self.dep_conv(maps) + deformed(maps)
+    def neighbours(self, nchw: Tensor, deformed: nn.Conv2d) -> Tensor:
+        """Sum both branches: (batch * head, d, H, W) to (batch * head, d * offset, H, W)."""
+        return self.dep_conv(nchw) + deformed(nchw)
 
     def attend(self, tokens: Tensor, height: int, width: int) -> Tensor:
-        """Attend on tokens of a map of this size: (batch, height * width, dim), kept."""
+        """See ``SlideAttentionBase``."""
         config = self.config
         batch, positions, _ = tokens.shape
         q, k, v = self._project(tokens)
@@ -233,8 +232,8 @@ class SlideAttention(SlideAttentionBase):
 class FoldedSlideAttention(SlideAttentionBase):
     """The folded form: one depthwise convolution for the keys and one for the values.
 
-    Channels are (head, d), outputs (head, d, offset): the position bias differs from head to head
-    and lives in ``key_conv.bias``, with the scale multiplied into ``key_conv``.
+    Channels are (head, d) and outputs (head, d, offset). The position bias, which differs between
+    heads, is part of ``key_conv.bias``, and the scale is multiplied into ``key_conv``.
     """
 
     def __init__(
@@ -248,7 +247,7 @@ class FoldedSlideAttention(SlideAttentionBase):
         self.value_conv = config.neighbours_conv(config.inner_dim)
 
     def attend(self, tokens: Tensor, height: int, width: int) -> Tensor:
-        """Attend on tokens of a map of this size: (batch, height * width, dim), kept."""
+        """See ``SlideAttentionBase``."""
         config = self.config
         batch, positions, _ = tokens.shape
         q, k, v = self._project(tokens)

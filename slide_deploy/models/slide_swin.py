@@ -1,6 +1,6 @@
 """Slide-Swin: a Swin transformer whose first stages use slide attention.
 
-State-dict names and layouts are those of the trained models.
+State-dict names and layouts are those of the published models.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from slide_deploy.errors import InputError
 from slide_deploy.models.host_network import HostNetwork
-from slide_deploy.models.parts import Mlp, as_tokens
-from slide_deploy.models.query_scale import check_scale
+from slide_deploy.models.parts import Mlp, as_tokens, check_scale, hidden_width
 from slide_deploy.models.slide_attention import (
     FoldedSlideAttention,
     PaddingMode,
@@ -19,6 +18,7 @@ from slide_deploy.models.slide_attention import (
     SlideAttentionConfig,
     check_padding_mode,
 )
+from slide_deploy.models.staged import MAX_IMAGE_SIDE
 from slide_deploy.models.window_attention import (
     WindowAttention,
     merge_windows,
@@ -28,40 +28,38 @@ from slide_deploy.models.window_attention import (
 )
 
 LAYER_NORM_EPS = 1e-5
-# Far beyond what anybody trains on; a larger number comes from a damaged file.
-MAX_IMAGE_SIDE = 8192
 MAX_MASK_ELEMENTS = 2**28
 
 
 @dataclass(frozen=True)
 class SlideSwinConfig:
-    """What fixes the shapes and the arithmetic of a Slide-Swin.
+    """The settings of a Slide-Swin.
 
     Args:
         image_size: height and width of the image, in pixels.
-        num_classes: outputs of the classifier.
-        embed_dim: channels of the first stage; they double from stage to stage.
-        depths: blocks of each stage.
-        num_heads: heads of each stage.
+        num_classes: number of outputs of the classifier.
+        embed_dim: channels of the first stage. They double from stage to stage.
+        depths: number of blocks in each stage.
+        num_heads: number of heads in each stage.
         window_size: largest side of an attention window, in positions.
-        num_slide_stages: how many stages, from the first, use slide attention.
+        num_slide_stages: number of first stages with slide attention.
         kernel_size: side of the neighbourhood of slide attention.
         patch_size: side of a patch, in pixels.
         in_channels: channels of the image.
-        mlp_ratio: hidden width of the MLP over its input's.
-        qkv_bias: whether the projections of q, k and v carry a bias.
+        mlp_ratio: ratio of the MLPs' hidden width to their input width.
+        qkv_bias: whether the projections of q, k and v have a bias.
         ape: whether an absolute position embedding is added to the patches.
         patch_norm: whether the patches are normalised.
         dim_reduction, rpb, share_dwc_kernel, share_qkv: see ``SlideAttentionConfig``.
-        feature_norms: stages whose map has a normalisation of its own, as in detectors.
-        kept_windows: sides of the windows of each stage that has some, where ``window_size`` does
-            not tell them: those of training, on maps that have grown since.
+        feature_norms: stages whose feature map a backbone normalises, as in detectors.
+        kept_windows: sides of the windows of each window stage, kept from training at another image
+            size; () for those that follow from ``window_size``.
         qk_scale: factor on the logits of both attentions in every stage; None and 0 mean the
             default of each, ``head_dim ** -0.5``.
-        padding_mode: what the slide attentions find outside the map, one of ``PADDING_MODES``.
+        padding_mode: padding mode of the slide attentions, one of ``PADDING_MODES``.
 
     Raises:
-        InputError: if the numbers do not fit together.
+        InputError: if the settings are inconsistent.
     """
 
     image_size: tuple[int, int] = (224, 224)
@@ -92,7 +90,7 @@ class SlideSwinConfig:
         check_padding_mode(self.padding_mode)
         if len(self.depths) != len(self.num_heads) or not self.depths:
             raise InputError(
-                f"Depths {self.depths} and heads {self.num_heads} do not name the same stages."
+                f"Depths {self.depths} and heads {self.num_heads} must have one number per stage."
             )
         counts = (self.embed_dim, self.in_channels, self.patch_size, self.dim_reduction)
         windows = (self.window_size, *self.kept_windows)
@@ -103,8 +101,8 @@ class SlideSwinConfig:
         window_stages = max(0, len(self.depths) - self.num_slide_stages)
         if self.kept_windows and len(self.kept_windows) != window_stages:
             raise InputError(
-                f"{len(self.kept_windows)} windows do not name the {window_stages} stages that "
-                f"have some."
+                f"kept_windows {self.kept_windows} must have one number for each of the "
+                f"{window_stages} window stages."
             )
         step = self.patch_size * 2 ** (len(self.depths) - 1)
         if any(size <= 0 or size % step for size in self.image_size):
@@ -123,11 +121,11 @@ class SlideSwinConfig:
         if max(self.image_size) > MAX_IMAGE_SIDE or mask > MAX_MASK_ELEMENTS:
             raise InputError(
                 f"Image size {self.image_size[0]}x{self.image_size[1]} with windows of "
-                f"{self.window_size} is beyond what this project computes."
+                f"{self.window_size} exceeds the supported size."
             )
         for stage in range(len(self.depths)):
             if stage < self.num_slide_stages:
-                self.slide_attention(stage)  # its settings check themselves
+                self.slide_attention(stage)  # raises InputError for inconsistent settings
                 continue
             if self.dim(stage) % self.num_heads[stage]:
                 raise InputError(
@@ -137,32 +135,32 @@ class SlideSwinConfig:
             window, resolution = self.window(stage), self.resolution(stage)
             if any(side % window for side in resolution):
                 raise InputError(
-                    f"Stage {stage} has a map of {resolution[0]}x{resolution[1]}, which windows of "
-                    f"{window} do not tile: give another image size."
+                    f"Stage {stage} has a feature map of {resolution[0]}x{resolution[1]}, which "
+                    f"windows of {window} do not tile: give another image size."
                 )
 
     def dim(self, stage: int) -> int:
-        """Channels of the blocks of a stage."""
+        """Number of channels of a stage."""
         return self.embed_dim * 2**stage
 
     def resolution(self, stage: int) -> tuple[int, int]:
-        """Height and width of the map in the blocks of a stage, in positions."""
+        """Height and width of a stage's feature map, in positions."""
         step = self.patch_size * 2**stage
         return self.image_size[0] // step, self.image_size[1] // step
 
     def window(self, stage: int) -> int:
-        """Side of the windows of a stage: the whole map where that is not larger, unless kept."""
+        """Side of a stage's windows: kept, or ``window_size`` limited by the feature map."""
         if self.kept_windows:
             return self.kept_windows[stage - self.num_slide_stages]
         return min(self.window_size, *self.resolution(stage))
 
     def shift(self, stage: int, block: int) -> int:
-        """By how many positions a block shifts its windows."""
+        """Number of positions by which a block shifts its windows."""
         fits = min(self.resolution(stage)) <= self.window(stage)
         return 0 if fits or block % 2 == 0 else self.window(stage) // 2
 
     def slide_attention(self, stage: int) -> SlideAttentionConfig:
-        """The settings of the slide attention of a stage."""
+        """Return the settings of a stage's slide attention."""
         return SlideAttentionConfig(
             dim=self.dim(stage),
             num_heads=self.num_heads[stage],
@@ -178,7 +176,7 @@ class SlideSwinConfig:
 
 
 class SwinPatchEmbed(nn.Module):
-    """Patches to tokens, row by row: (batch, channels, H, W) to (batch, tokens, embed_dim)."""
+    """Patch embedding: a convolution and an optional normalisation."""
 
     def __init__(self, config: SlideSwinConfig) -> None:
         super().__init__()
@@ -189,15 +187,15 @@ class SwinPatchEmbed(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Embed: (batch, channels, H, W) to (batch, tokens, embed_dim)."""
+        """Embed patches, row by row: (batch, channels, H, W) to (batch, tokens, embed_dim)."""
         tokens = as_tokens(self.proj(image))
         return tokens if self.norm is None else self.norm(tokens)
 
 
 class PatchMerging(nn.Module):
-    """The four positions of a 2x2 cell become one: (batch, H*W, C) to (batch, H*W/4, 2C).
+    """Merges the four positions of each 2x2 cell: (batch, H*W, C) to (batch, H*W/4, 2C).
 
-    They stand side by side in the order (even row, even column), (odd, even), (even, odd),
+    Their channels are concatenated in the order (even row, even column), (odd, even), (even, odd),
     (odd, odd).
     """
 
@@ -210,8 +208,8 @@ class PatchMerging(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Merge: (batch, H*W, C) to (batch, H*W/4, 2C)."""
         height, width = self.resolution
-        maps = tokens.reshape(-1, height, width, tokens.shape[-1])
-        cells = [maps[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        nhwc = tokens.reshape(-1, height, width, tokens.shape[-1])
+        cells = [nhwc[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
         return self.reduction(self.norm(torch.cat(cells, dim=-1).flatten(1, 2)))
 
 
@@ -234,17 +232,16 @@ class SwinBlock(nn.Module):
                 dim, config.num_heads[stage], self.window, config.qkv_bias, config.qk_scale
             )
             if self.shift:
-                # Derived, not trained: rebuilt here whether or not the checkpoint stores it.
+                # Derived from the settings, so it is built here even if the checkpoint stores it.
                 self.attn_mask = torch.from_numpy(shifted_window_mask(self.resolution, self.window))
         else:
             form = FoldedSlideAttention if folded else SlideAttention
             self.attn = form(config.slide_attention(stage), "tokens", self.resolution)
         self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
-        # The small addition keeps 2073 / 768 * 768 from being rounded down to 2072.
-        self.mlp = Mlp(dim, int(dim * config.mlp_ratio + 1e-6))
+        self.mlp = Mlp(dim, hidden_width(dim, config.mlp_ratio))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Keep the shape (batch, H*W, C)."""
+        """Run the block on tokens (batch, H*W, C). The shape is kept."""
         normed = self.norm1(tokens)
         attended = self._window_attention(normed) if self.window else self.attn(normed)
         tokens = tokens + attended
@@ -252,20 +249,20 @@ class SwinBlock(nn.Module):
 
     def _window_attention(self, tokens: Tensor) -> Tensor:
         height, width = self.resolution
-        if (self.window, self.window) == self.resolution:  # one window: nothing to cut or shift
+        if (self.window, self.window) == self.resolution:  # a single window
             return self.attn(tokens)
-        maps = tokens.reshape(-1, height, width, tokens.shape[-1])
+        nhwc = tokens.reshape(-1, height, width, tokens.shape[-1])
         if self.shift:
-            maps = roll_maps(maps, self.shift)
-        windows = self.attn(partition_windows(maps, self.window), self.attn_mask)
-        maps = merge_windows(windows, self.window, self.resolution)
+            nhwc = roll_maps(nhwc, self.shift)
+        windows = self.attn(partition_windows(nhwc, self.window), self.attn_mask)
+        nhwc = merge_windows(windows, self.window, self.resolution)
         if self.shift:
-            maps = roll_maps(maps, -self.shift)
-        return maps.flatten(1, 2)
+            nhwc = roll_maps(nhwc, -self.shift)
+        return nhwc.flatten(1, 2)
 
 
 class Stage(nn.Module):
-    """The blocks of one resolution and the step to the next; neither is called through it."""
+    """Holds the blocks of one stage and the merging after them. It has no ``forward``."""
 
     def __init__(self, config: SlideSwinConfig, stage: int, folded: bool) -> None:
         super().__init__()
@@ -282,8 +279,8 @@ class SlideSwin(HostNetwork):
     """The classifier or the backbone.
 
     Args:
-        config: its settings. ``feature_norms`` names the stages whose map a backbone normalises.
-        folded: build ``FoldedSlideAttention`` in place of the branched form.
+        config: its settings.
+        folded: build ``FoldedSlideAttention`` instead of the branched form.
         features: build the backbone.
     """
 

@@ -1,4 +1,4 @@
-"""What the settings of PVT, PVTv2, CSWin and NAT have in common: stages, some of which slide."""
+"""Settings that PVT, PVTv2, CSWin and NAT have in common."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from slide_deploy.models.slide_attention import (
     SlideAttentionConfig,
 )
 
-# Far beyond what anybody trains on; a larger number comes from a damaged file.
+# Far above any training image size. A larger number comes from a damaged file.
 MAX_IMAGE_SIDE = 8192
 
 Slide = tuple[int | tuple[int, ...], ...]
@@ -20,20 +20,20 @@ Slide = tuple[int | tuple[int, ...], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class StagedConfig:
-    """Settings of a network of stages, whose blocks attend as the host does or slide.
+    """The settings of a network whose blocks have the host's own attention or slide attention.
 
     Args:
         image_size: height and width of the image, in pixels.
-        num_classes: outputs of the classifier; 0 of a backbone without one.
+        num_classes: number of outputs of the classifier; 0 for a backbone.
         in_channels: channels of the image.
-        depths: blocks of each stage.
-        num_heads: heads of each stage.
-        slide: for each stage the side of the neighbourhood of slide attention, or 0 for the host's
-            own attention; a tuple with a number for each block where the blocks differ.
-        qkv_bias: whether the projections of q, k and v carry a bias.
+        depths: number of blocks in each stage.
+        num_heads: number of heads in each stage.
+        slide: for each stage, the kernel size of slide attention, or 0 for the host's own
+            attention; a tuple with one number per block if blocks differ.
+        qkv_bias: whether the projections of q, k and v have a bias.
 
     Raises:
-        InputError: if the numbers do not fit together.
+        InputError: if the settings are inconsistent.
     """
 
     image_size: tuple[int, int] = (224, 224)
@@ -48,14 +48,14 @@ class StagedConfig:
         stages = len(self.depths)
         if not stages or len(self.num_heads) != stages or len(self.slide) != stages:
             raise InputError(
-                f"Depths {self.depths}, heads {self.num_heads} and slide {self.slide} do not name "
-                f"the same stages."
+                f"Depths {self.depths}, heads {self.num_heads} and slide {self.slide} must have "
+                f"one number per stage."
             )
         if min(self.in_channels, *self.depths, *self.num_heads) < 1 or self.num_classes < 0:
             raise InputError("Channels, depths and heads must be at least 1: check the options.")
         if max(self.image_size) > MAX_IMAGE_SIDE or min(self.image_size) < 1:
             height, width = self.image_size
-            raise InputError(f"Image size {height}x{width} is beyond what this project computes.")
+            raise InputError(f"Image size {height}x{width} exceeds the supported size.")
         for stage in range(stages):
             self._check_stage(stage)
 
@@ -63,8 +63,8 @@ class StagedConfig:
         height, width = self.resolution(stage)
         if min(height, width) < 1:
             raise InputError(
-                f"An image of {self.image_size[0]}x{self.image_size[1]} leaves no map for stage "
-                f"{stage}: give a larger one."
+                f"An image of {self.image_size[0]}x{self.image_size[1]} leaves no feature map for "
+                f"stage {stage}: give a larger one."
             )
         if self.dim(stage) % self.num_heads[stage]:
             raise InputError(
@@ -74,32 +74,33 @@ class StagedConfig:
         kernels = self.slide[stage]
         if isinstance(kernels, tuple) and len(kernels) != self.depths[stage]:
             raise InputError(
-                f"Stage {stage} has {self.depths[stage]} blocks, and slide gives {len(kernels)}."
+                f"slide has {len(kernels)} numbers for stage {stage}: give one for each of its "
+                f"{self.depths[stage]} blocks."
             )
         for block in range(self.depths[stage]):
             if self.slide_kernel(stage, block):
-                self.slide_attention(stage, block)  # its settings check themselves
+                self.slide_attention(stage, block)  # raises InputError for inconsistent settings
 
     def dim(self, stage: int) -> int:
-        """Channels of a stage and of its feature map."""
+        """Number of channels of a stage and of its feature map."""
         raise NotImplementedError
 
     def side(self, pixels: int, stage: int) -> int:
-        """How many positions the map of a stage has along a side of the image of so many pixels."""
+        """Side of a stage's feature map, in positions, for an image side of ``pixels``."""
         raise NotImplementedError
 
     def resolution(self, stage: int) -> tuple[int, int]:
-        """Height and width of the map of a stage, in positions."""
+        """Height and width of a stage's feature map, in positions."""
         height, width = self.image_size
         return self.side(height, stage), self.side(width, stage)
 
     def slide_kernel(self, stage: int, block: int) -> int:
-        """Side of the neighbourhood of a block; 0 where it attends as the host does."""
+        """Kernel size of a block's slide attention; 0 for the host's own attention."""
         kernels = self.slide[stage]
         return kernels if isinstance(kernels, int) else kernels[block]
 
     def slide_attention(self, stage: int, block: int) -> SlideAttentionConfig:
-        """The settings of the slide attention of a block."""
+        """Return the settings of a block's slide attention."""
         return SlideAttentionConfig(
             self.dim(stage),
             self.num_heads[stage],
@@ -110,12 +111,12 @@ class StagedConfig:
     def attention(
         self, stage: int, block: int, folded: bool, host: Callable[[], nn.Module]
     ) -> nn.Module:
-        """The attention of a block, on tokens.
+        """Build the attention of a block, on tokens.
 
         Args:
-            stage: of the block.
-            block: its place in the stage.
-            folded: build ``FoldedSlideAttention`` in place of the branched form.
+            stage: stage of the block.
+            block: index of the block in the stage.
+            folded: build ``FoldedSlideAttention`` instead of the branched form.
             host: builds the host's own attention.
         """
         if not self.slide_kernel(stage, block):
@@ -123,6 +124,6 @@ class StagedConfig:
         return self.slide_module(stage, block, folded)
 
     def slide_module(self, stage: int, block: int, folded: bool) -> nn.Module:
-        """The slide attention of a block that slides, on tokens; see ``attention``."""
+        """Build the slide attention of a block, on tokens; see ``attention``."""
         form = FoldedSlideAttention if folded else SlideAttention
         return form(self.slide_attention(stage, block), "tokens", self.resolution(stage))

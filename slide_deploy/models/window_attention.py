@@ -1,19 +1,20 @@
-"""Window attention with a relative position bias, shifted in odd blocks, as Swin has it.
+"""Window attention of Swin, with a relative position bias, and shifted windows in odd blocks.
 
     out = softmax(scale * q k^T + bias + mask) v          inside each window of w*w positions
 
-The bias of a pair of positions depends on their offset only; the mask keeps positions apart that
-the shift brought together from opposite ends of the map. (Swin Transformer, arXiv 2103.14030.)
+The bias of a pair of positions depends only on their offset. The mask separates positions that the
+shift moves into one window from opposite ends of the feature map. (Swin Transformer, arXiv
+2103.14030.)
 """
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slide_deploy.models.query_scale import query_scale
+from slide_deploy.models.parts import query_scale
 
-# What the trained models add to the logit of a pair that the shift brought together; softmax of it
-# is not exactly zero, so the number is part of the model.
+# Added to the logit of a masked pair, as in training. Its softmax is not exactly zero, so the
+# number is part of the model.
 MASKED_LOGIT = -100.0
 
 
@@ -21,10 +22,10 @@ class WindowAttention(nn.Module):
     """Attention inside windows.
 
     Args:
-        dim: channels.
-        num_heads: heads.
+        dim: number of channels.
+        num_heads: number of heads.
         window: side of the window, in positions.
-        qkv_bias: whether the projection of q, k and v carries a bias.
+        qkv_bias: whether the projection of q, k and v has a bias.
         qk_scale: factor on the logits; None and 0 mean ``(dim // num_heads) ** -0.5``.
     """
 
@@ -47,7 +48,7 @@ class WindowAttention(nn.Module):
         )
 
     def position_bias(self) -> Tensor:
-        """The bias of every pair of positions: (head, w*w, w*w)."""
+        """Return the bias of every pair of positions, (head, w*w, w*w)."""
         index = torch.from_numpy(relative_position_index(self.window))
         return self.relative_position_bias_table[index].permute(2, 0, 1)
 
@@ -56,7 +57,7 @@ class WindowAttention(nn.Module):
 
         Args:
             windows: (batch * windows, w*w, dim).
-            mask: (windows, w*w, w*w), added to the logits; None where nothing is shifted.
+            mask: (windows, w*w, w*w), added to the logits; None without a shift.
 
         Returns:
             The shape of ``windows``.
@@ -78,9 +79,11 @@ class WindowAttention(nn.Module):
 
 
 def relative_position_index(window: int) -> np.ndarray:
-    """Row of the bias table for each pair of positions in a window: (w*w, w*w), int64.
+    """Return the row of the bias table for each pair of positions in a window.
 
-    For positions (y, x) and (y', x') it is ``(y - y' + w - 1) * (2w - 1) + (x - x' + w - 1)``.
+    Returns:
+        ``(y - y' + w - 1) * (2w - 1) + (x - x' + w - 1)`` for positions (y, x) and (y', x'), as
+        int64 of shape (w*w, w*w).
     """
     y, x = np.divmod(np.arange(window * window), window)
     dy = y[:, None] - y[None, :] + window - 1
@@ -89,10 +92,10 @@ def relative_position_index(window: int) -> np.ndarray:
 
 
 def shifted_window_mask(resolution: tuple[int, int], window: int) -> np.ndarray:
-    """What to add to the logits of windows shifted by half: (windows, w*w, w*w), float32.
+    """Return the mask of windows shifted by half, (windows, w*w, w*w), float32.
 
-    After the cyclic shift the last ``w`` rows and columns hold up to three regions of the original
-    map; only positions of one region may attend to each other.
+    After the cyclic shift, the last ``w`` rows and columns contain up to three regions of the
+    original map. Only positions of the same region attend to each other.
     """
     shift = window // 2
 
@@ -109,29 +112,30 @@ def shifted_window_mask(resolution: tuple[int, int], window: int) -> np.ndarray:
     return np.where(apart, MASKED_LOGIT, 0.0).astype(np.float32)
 
 
-def partition_windows(maps: Tensor, window: int) -> Tensor:
-    """Cut maps into windows: (batch, H, W, C) to (batch * windows, w*w, C), rank 4 at most."""
-    width, channels = maps.shape[2:]
-    rows = maps.reshape(-1, window, width // window, window * channels)
+def partition_windows(nhwc: Tensor, window: int) -> Tensor:
+    """Cut into windows, in rank 4 at most: (batch, H, W, C) to (batch * windows, w*w, C)."""
+    width, channels = nhwc.shape[2:]
+    rows = nhwc.reshape(-1, window, width // window, window * channels)
     return rows.transpose(1, 2).reshape(-1, window * window, channels)
 
 
 def merge_windows(windows: Tensor, window: int, resolution: tuple[int, int]) -> Tensor:
-    """Undo :func:`partition_windows`: (batch * windows, w*w, C) to (batch, H, W, C)."""
+    """Undo ``partition_windows``: (batch * windows, w*w, C) to (batch, H, W, C)."""
     height, width = resolution
     channels = windows.shape[-1]
     blocks = windows.reshape(-1, width // window, window, window * channels)
     return blocks.transpose(1, 2).reshape(-1, height, width, channels)
 
 
-def roll_maps(maps: Tensor, shift: int) -> Tensor:
-    """Move maps (batch, H, W, C) cyclically by ``shift`` positions up and to the left.
+def roll_maps(nhwc: Tensor, shift: int) -> Tensor:
+    """Roll feature maps (batch, H, W, C) by ``shift`` positions up and to the left.
 
-    Slices and a concatenation, as ``torch.roll`` becomes a gather in Core ML.
+    It is written with slices and a concatenation, because ``torch.roll`` becomes a gather in Core
+    ML.
     """
     for axis in (1, 2):
-        size = maps.shape[axis]
+        size = nhwc.shape[axis]
         cut = shift % size
-        ends = (maps.narrow(axis, cut, size - cut), maps.narrow(axis, 0, cut))
-        maps = torch.cat(ends, dim=axis)
-    return maps
+        ends = (nhwc.narrow(axis, cut, size - cut), nhwc.narrow(axis, 0, cut))
+        nhwc = torch.cat(ends, dim=axis)
+    return nhwc

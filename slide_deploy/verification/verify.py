@@ -7,7 +7,7 @@ from pathlib import Path
 from slide_deploy.backends import Port, Session, open_file, values_of
 from slide_deploy.backends.base import Feeds
 from slide_deploy.deployable.inputs import BATCH_NAME, Input
-from slide_deploy.deployable.pixels import gives_probabilities, takes_pixels
+from slide_deploy.deployable.pixels import with_preprocessing, with_softmax
 from slide_deploy.deployable.record import Deployable
 from slide_deploy.deployable.sizes import with_sizes
 from slide_deploy.errors import InputError
@@ -127,10 +127,10 @@ def with_image_steps(session: Session, deployable: Deployable) -> Deployable:
     if described is None:
         return deployable
     if described.probabilities and described.output not in deployable.outputs:
-        deployable = gives_probabilities(deployable)
+        deployable = with_softmax(deployable)
     if not described.inside or any(each.pixels for each in deployable.inputs):
         return deployable
-    return takes_pixels(deployable, Preprocessing(described.mean, described.deviation, True))
+    return with_preprocessing(deployable, Preprocessing(described.mean, described.deviation, True))
 
 
 def paired(ours: Sequence[str], theirs: Sequence[str]) -> list[tuple[str, str]]:

@@ -214,14 +214,3 @@ def bound(session: Session) -> Stream:
     stream = session.new_stream()
     stream.bind(random_arrays(session.inputs))
     return stream
-
-
-def damaged(path: Path) -> Path:
-    """The file, or the package, with everything in it replaced."""
-    if path.is_dir():
-        for inner in path.rglob("*"):
-            if inner.is_file():
-                inner.write_bytes(b"damaged")
-    else:
-        path.write_bytes(b"damaged")
-    return path

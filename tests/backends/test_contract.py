@@ -13,7 +13,8 @@ from slide_deploy.backends.base import Stream, untimed
 from slide_deploy.backends.registry import TARGETS
 from slide_deploy.errors import InputError, MissingExtra
 from tests.backends.cases import Case, case_of
-from tests.backends.files import bound, damaged
+from tests.backends.files import bound
+from tests.mutants.bytes_damage import replaced
 
 NAMES = [
     pytest.param(target.name, marks=pytest.mark.slow)
@@ -125,7 +126,7 @@ def test_a_file_of_another_kind_is_refused(case: Case, tmp_path) -> None:
 
 
 def test_a_damaged_file_is_refused(case: Case, tmp_path) -> None:
-    path = damaged(case.make_file(tmp_path, 1))
+    path = replaced(case.make_file(tmp_path, 1))
     with pytest.raises(InputError, match=path.name) as refused:
         case.target.open(path, configured(case), untimed)
     assert "\n" not in str(refused.value)

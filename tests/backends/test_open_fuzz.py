@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.graph_checks.damage import copied
 from tests.graph_checks.small_models import Files, exported_litert, exported_smallest
 from tests.graph_checks.test_fuzz import PARTS, damaged
+from tests.mutants.editing import copied
 
 # Seconds that all files of a format may take together; a file takes 0.1 of one.
 LIMIT = 240

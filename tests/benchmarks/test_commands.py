@@ -110,6 +110,7 @@ def test_results_of_many_runs_become_one_report(run, measured: Path) -> None:
     assert (measured / "both.md").exists()
 
 
+@pytest.mark.slow
 def test_a_candidate_that_fails_leaves_exit_code_1(nano: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(nano.read_bytes()[:5000])
     answer = process(
@@ -128,9 +129,9 @@ def test_a_candidate_that_fails_leaves_exit_code_1(nano: Path, tmp_path: Path) -
     [
         (("bench",), "Give either files to measure or a --suite."),
         (("bench", "missing.onnx"), "missing.onnx does not exist"),
-        (("bench", "x.onnx", "--fail-above", "much"), "--fail-above much is no share"),
-        (("bench", "x.onnx", "--json", "no/run.json"), "name a file in a folder that exists"),
-        (("bench", "x.onnx", "--pin", "a"), "--pin a is no list of processors"),
+        (("bench", "x.onnx", "--fail-above", "much"), "--fail-above much is not a percentage"),
+        (("bench", "x.onnx", "--json", "no/run.json"), "give a file in an existing folder"),
+        (("bench", "x.onnx", "--pin", "a"), "--pin a is not a list of processors"),
         (("bench", "x.onnx", "--shape", "a"), "--shape a is not a shape"),
         (("bench", "x.onnx", "--option", "a"), "--option a is not an option"),
         (("compare", "a.json", "b.json"), "a.json"),

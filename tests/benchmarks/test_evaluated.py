@@ -83,7 +83,12 @@ def test_bench_and_report_plot_evaluated_accuracies(
     assert "Accuracy against latency" in page.read_text()
     assert "Accuracy against file size" in page.read_text()
     plain, again = tmp_path / "plain.json", tmp_path / "again.html"
-    assert run("bench", *files, "--target", "onnxruntime:cpu", *quick, "--json", plain)[0] == 0
+    whole = result.read(measured)
+    unknown = [
+        replace(each, artifact=replace(each.artifact, accuracy=None, accuracy_interval=None))
+        for each in whole.measurements
+    ]
+    result.write(replace(whole, measurements=tuple(unknown)), plain)
     assert run("report", plain, "--accuracy", accuracy, "--html", again)[0] == 0
     assert "Accuracy against file size" in again.read_text()
     code, _, err = run("report", plain, "--accuracy", plain)

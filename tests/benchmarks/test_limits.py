@@ -104,6 +104,7 @@ def test_the_onnx_model_written_without_a_library_is_a_matmul(side: int) -> None
     assert numpy.array_equal(session.run(None, {"x": left})[0], right[::-1])
 
 
+@pytest.mark.slow
 def test_a_slow_kernel_of_numpy_is_not_the_limit() -> None:
     """A variable of OpenBLAS slows down numpy, but no runtime."""
     pytest.importorskip("onnxruntime")

@@ -177,6 +177,7 @@ def test_the_number_of_steps_is_as_announced(script):
     assert len(steps) == plan.steps
 
 
+@pytest.mark.slow
 def test_the_processors_limits_are_measured_with_any_number_of_threads(script):
     run, _ = measured(script("a"), seconds=0.06, rounds=2, limits=2)
     assert run.limits is not None, "its process failed"

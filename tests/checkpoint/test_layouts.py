@@ -105,7 +105,7 @@ def test_options_supply_what_the_file_cannot_tell(tmp_path: Path) -> None:
 
 def test_an_option_that_contradicts_the_file_is_refused() -> None:
     path = GOLDEN / "slide_swin_nano.pth"
-    with pytest.raises(InputError, match="window size 56 and --window-size says 4"):
+    with pytest.raises(InputError, match="window size 56 but --window-size gives 4"):
         load_checkpoint(path, Overrides(window_size=4))
 
 
@@ -119,7 +119,7 @@ def test_tensors_count_where_the_configuration_says_otherwise(tmp_path: Path) ->
     loaded = load_checkpoint(tmp_path / "tuned.pth")
     assert loaded.config.num_classes == 4
     assert len(loaded.remarks) == 1
-    assert "num_classes 1000" in loaded.remarks[0]
+    assert "num_classes is 1000" in loaded.remarks[0]
 
 
 def test_half_precision_weights_become_float32(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from slide_deploy.errors import InputError
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.hosts import Checkpoint, Overrides, load_checkpoint
-from slide_deploy.hosts.slide_swin.tables import resize_embedding, resize_window_table
+from slide_deploy.hosts.slide_swin.resize import resize_embedding, resize_window_table
 from slide_deploy.models.slide_swin import SlideSwin
 from tests.support import GOLDEN, random_swin, save_folded
 
@@ -53,7 +53,7 @@ def answer(model: torch.nn.Module, image: Tensor) -> Tensor:
         return model.double()(image.double())
 
 
-def test_slide_stages_carry_over_exactly(save: Save) -> None:
+def test_slide_stages_are_exact_at_another_size(save: Save) -> None:
     trained = random_swin(num_slide_stages=3)
     loaded = at(save(trained), 64, 96)
     assert loaded.config.image_size == (64, 96)
@@ -69,7 +69,7 @@ def test_slide_stages_carry_over_exactly(save: Save) -> None:
     assert torch.allclose(tokens[0, 6, 7], tokens[0, 9, 15])
 
 
-def test_windows_that_stay_as_they_are_carry_over_exactly() -> None:
+def test_unchanged_windows_are_exact_at_another_size() -> None:
     loaded = at(SHIFTED, 256, 128)
     config = loaded.config
     assert [config.window(stage) for stage in (2, 3)] == [4, 4]
@@ -84,7 +84,7 @@ def test_windows_that_would_change_are_refused_with_both_ways_out() -> None:
     assert said.startswith(f"{NANO} was trained on 64x64 images: at 128x128 its windows change")
     assert "(stage 2 from 4 to 8, stage 3 from 2 to 4)" in said
     assert "--resize-position-tables" in said
-    assert said.endswith("--keep-windows to tile its maps with the windows of training.")
+    assert said.endswith("--keep-windows to tile its feature maps with the windows of training.")
     assert "(images whose sides are multiples of 64)" in refusal(NANO, 96, 96)
     assert "(stage 3 from 4 to 3)" in refusal(SHIFTED, 96, 96)
 
@@ -169,12 +169,11 @@ def test_another_window_needs_other_tables() -> None:
 def test_advice_is_a_sentence_and_helps() -> None:
     said = refusal(NANO, 6400, 6400, resize_position_tables=True)
     assert said.endswith(
-        "Image size 6400x6400 with windows of 56 is beyond what this project computes: "
-        "give --window-size 40."
+        "Image size 6400x6400 with windows of 56 exceeds the supported size: give --window-size 40."
     )
     # No window helps here, and none is advised.
     said = refusal(NANO, 9024, 9024, resize_position_tables=True)
-    assert said.endswith("is beyond what this project computes: give a smaller --image-size.")
+    assert said.endswith("exceeds the supported size: give a smaller --image-size.")
     said = refusal(NANO, 100, 100, resize_position_tables=True)
     assert said.endswith("is not a multiple of 32: patches of 4 are merged 3 times by two.")
     said = refusal(NANO, 640, 480, resize_position_tables=True)
@@ -204,7 +203,7 @@ def test_kept_windows_and_an_interpolated_embedding_go_together(save: Save) -> N
     assert loaded.resized == ("absolute_pos_embed",)
 
 
-def test_a_folded_checkpoint_carries_over_as_the_trained_one(tmp_path: Path) -> None:
+def test_a_folded_checkpoint_is_resized_like_the_trained_one(tmp_path: Path) -> None:
     trained = load_checkpoint(NANO)
     folded = tmp_path / "folded.safetensors"
     save_folded(reparameterize(trained.model)[0], trained, folded)
@@ -232,4 +231,4 @@ def test_a_folded_file_remembers_what_was_interpolated(tmp_path: Path) -> None:
 
 def test_sizes_that_no_model_takes() -> None:
     assert "is not a multiple of 32" in refusal(NANO, 100, 100, resize_position_tables=True)
-    assert "beyond what this project computes" in refusal(NANO, 16384, 16384, keep_windows=True)
+    assert "exceeds the supported size" in refusal(NANO, 16384, 16384, keep_windows=True)

@@ -1,4 +1,4 @@
-"""A network of somebody's own code as a record: its inputs, its weights, its origin."""
+"""Networks of the user's code: their inputs, weights and provenance."""
 
 import hashlib
 import json
@@ -63,7 +63,7 @@ def made(folder: Path, factory: str, *inputs: str, args: Any = None, **more: Any
     return deployable_factory(f"factory_net:{factory}", text, inputs, folder=folder, **more)
 
 
-def answer(network: Deployable) -> np.ndarray:
+def output(network: Deployable) -> np.ndarray:
     return run(network.network(), [each.example for each in network.inputs])[0].numpy()
 
 
@@ -77,18 +77,19 @@ def test_inputs_with_the_names_of_parameters_are_passed_by_name(folder: Path) ->
     assert {each.name: str(each.example.dtype) for each in found.inputs}["ids"] == "int64"
 
 
-def test_other_names_are_those_of_the_file(folder: Path) -> None:
+def test_other_names_are_used_in_files(folder: Path) -> None:
     found = made(folder, "TwoInputs", "picture=1x3x8x8", "1x5:int64")
     assert [each.name for each in found.inputs] == ["picture", "ids"]
-    assert "files call picture what forward calls image, as --input says" in found.origin.remarks
+    remark = "forward's input image is named picture in files, as given by --input"
+    assert remark in found.origin.remarks
     assert found.outputs == made(folder, "TwoInputs", IMAGE, IDS).outputs
 
 
-def test_without_names_those_of_forward_are_taken(folder: Path) -> None:
+def test_names_default_to_those_of_forward(folder: Path) -> None:
     assert [each.name for each in made(folder, "TwoInputs", "1x3x8x8").inputs] == ["image"]
 
 
-def test_a_forward_that_takes_anything_is_given_names_or_an_order(folder: Path) -> None:
+def test_a_forward_that_takes_anything_is_called_by_name_or_in_order(folder: Path) -> None:
     assert [each.name for each in made(folder, "Any", "a=1x2", "b=1x2").inputs] == ["a", "b"]
     assert len(made(folder, "Any", "1x2", "1x2").inputs) == 2
 
@@ -112,7 +113,9 @@ def test_open_sizes_keep_their_names(folder: Path) -> None:
         (("my image=1x3x8x8",), "my image"),
     ],
 )
-def test_inputs_that_do_not_fit_are_told(inputs: tuple[str, ...], words: str, folder: Path) -> None:
+def test_inputs_that_do_not_fit_are_refused(
+    inputs: tuple[str, ...], words: str, folder: Path
+) -> None:
     with pytest.raises(InputError, match=words):
         made(folder, "TwoInputs", *inputs)
 
@@ -120,27 +123,27 @@ def test_inputs_that_do_not_fit_are_told(inputs: tuple[str, ...], words: str, fo
 @pytest.mark.parametrize(
     ("name", "words"), [("lazy", "no shape yet"), ("script", "TorchScript"), ("meta", "meta")]
 )
-def test_networks_that_are_not_ready_are_told(name: str, words: str, folder: Path) -> None:
+def test_networks_that_are_not_ready_are_refused(name: str, words: str, folder: Path) -> None:
     with pytest.raises(InputError, match=f"factory_net:{name}.*{words}"):
         made(folder, name, "1x4")
 
 
-def test_a_forward_that_fails_is_told_with_its_line(folder: Path) -> None:
+def test_a_failing_forward_is_refused_with_its_line(folder: Path) -> None:
     with pytest.raises(InputError, match=r"RuntimeError: not today, .*factory_net.py:17"):
         made(folder, "Fails", IMAGE)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("{dim: 3}", "is no JSON"), ("3", "neither"), ('"a"', "neither")]
+    ("text", "words"), [("{dim: 3}", "is not JSON"), ("3", "neither"), ('"a"', "neither")]
 )
-def test_arguments_that_are_no_object_and_no_list_are_told(
+def test_arguments_other_than_an_object_or_list_are_refused(
     text: str, words: str, folder: Path
 ) -> None:
     with pytest.raises(InputError, match=words):
         deployable_factory("factory_net:TwoInputs", text, [IMAGE], folder=folder)
 
 
-def test_the_origin_says_where_the_network_is_from(folder: Path) -> None:
+def test_the_origin_records_the_provenance(folder: Path) -> None:
     file = folder / "run.pth"
     weights = made(folder, "TwoInputs", IMAGE, args=[6]).model.state_dict()
     torch.save({"epoch": 3, "ema": weights}, file)
@@ -158,29 +161,29 @@ def test_the_origin_says_where_the_network_is_from(folder: Path) -> None:
     assert made(folder, "TwoInputs", IMAGE).origin.stem == "two_inputs"
 
 
-def test_weights_come_from_the_file_and_the_hash_tells_them_apart(folder: Path) -> None:
+def test_weights_come_from_the_file_and_change_the_hash(folder: Path) -> None:
     trained = made(folder, "TwoInputs", IMAGE)
     torch.save(trained.model.state_dict(), folder / "run.pth")
     found = made(folder, "zeros", IMAGE, weights_file=folder / "run.pth")
-    assert np.array_equal(answer(found), answer(trained))
-    assert not np.any(answer(made(folder, "zeros", IMAGE)))
+    assert np.array_equal(output(found), output(trained))
+    assert not np.any(output(made(folder, "zeros", IMAGE)))
     assert found.origin.sha256 != made(folder, "zeros", IMAGE).origin.sha256
 
 
-def test_a_network_that_the_code_gives_again_is_left_as_it_was(folder: Path) -> None:
+def test_a_network_that_the_code_returns_again_is_unchanged(folder: Path) -> None:
     torch.save(made(folder, "TwoInputs", IMAGE).model.state_dict(), folder / "run.pth")
-    before = answer(made(folder, "ready", IMAGE))
+    before = output(made(folder, "ready", IMAGE))
     made(folder, "ready", IMAGE, weights_file=folder / "run.pth")
-    assert np.array_equal(answer(made(folder, "ready", IMAGE)), before)
+    assert np.array_equal(output(made(folder, "ready", IMAGE)), before)
 
 
-def test_who_gives_no_weights_is_told_that_they_may_be_random(folder: Path) -> None:
+def test_a_remark_warns_of_random_weights(folder: Path) -> None:
     (remark,) = made(folder, "TwoInputs", IMAGE).origin.remarks
     assert "random" in remark and "--weights-file" in remark
     assert made(folder, "Any", "1x2").origin.remarks == ()
 
 
-def test_the_options_of_a_checkpoint_file_choose_among_its_weights(folder: Path) -> None:
+def test_options_choose_among_the_weights_of_a_file(folder: Path) -> None:
     weights = made(folder, "TwoInputs", IMAGE).model.state_dict()
     zeros = {name: torch.zeros_like(each) for name, each in weights.items()}
     torch.save({"model": zeros, "model_ema": weights}, folder / "run.pth")
@@ -192,7 +195,7 @@ def test_the_options_of_a_checkpoint_file_choose_among_its_weights(folder: Path)
             weights_file=folder / "run.pth",
             overrides=Overrides(weights=choice),
         )
-        assert np.any(answer(found)) != is_zero
+        assert np.any(output(found)) != is_zero
 
 
 def test_keyword_inputs_in_any_order_keep_their_values() -> None:
@@ -202,4 +205,4 @@ def test_keyword_inputs_in_any_order_keep_their_values() -> None:
 
     found = deployable_of(Net(), {"two": torch.zeros(2), "one": torch.ones(3)})
     assert [(each.name, each.shape) for each in found.inputs] == [("one", (3,)), ("two", (2,))]
-    assert answer(found) == 3
+    assert output(found) == 3

@@ -1,4 +1,4 @@
-"""A module in Python to a network: what is taken, what is refused, and what stays as it is."""
+"""Modules in Python: supported and refused inputs and outputs, and unchanged state."""
 
 from collections import UserDict
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import slide_deploy
 from slide_deploy import InputError
 from slide_deploy.backends import open_file
-from slide_deploy.deployable.map_sizes import learn_map_sizes
+from slide_deploy.deployable.feature_map_sizes import set_feature_map_sizes
 from slide_deploy.deployable.module import deployable_of
 from slide_deploy.models.slide_attention import SlideAttention, SlideAttentionConfig
 from slide_deploy.verification.cases import verification_cases
@@ -24,7 +24,7 @@ IMAGE = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 class Net(nn.Module):
-    """A convolution, and something that is done with it."""
+    """A convolution followed by a function of it."""
 
     def __init__(self, then: Callable[["Net", Tensor, Tensor], Any] | None = None) -> None:
         super().__init__()
@@ -54,8 +54,8 @@ def _exits(net: Net, x: Tensor, y: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("then", "words"),
     [
-        (_counts, "gives other values when it is run again .* or keeps values for the next call"),
-        (lambda net, x, y: y + torch.rand(1), "gives other values when it is run again"),
+        (_counts, "outputs other values when it is run again .* or keep values for the next call"),
+        (lambda net, x, y: y + torch.rand(1), "outputs other values when it is run again"),
         (lambda net, x, y: net.conv(x.mul_(2)), r"changes its input x in place.*x\.clone\(\)"),
         (lambda net, x, y: (y, x[:, :0]), r"without elements at 1, \(1, 0, 8, 8\)"),
         (lambda net, x, y: y * float("nan"), "nothing but NaN and infinity"),
@@ -64,7 +64,7 @@ def _exits(net: Net, x: Tensor, y: Tensor) -> Tensor:
         (_exits, r"cannot be run .* with x \(1, 3, 8, 8\) \(SystemExit: 3, .*test_module.py"),
     ],
 )
-def test_what_no_file_can_do_is_refused_by_name(
+def test_behaviour_that_no_file_supports_is_refused(
     then: Callable[[Net, Tensor, Tensor], Any], words: str
 ) -> None:
     with pytest.raises(InputError, match=words):
@@ -86,7 +86,7 @@ def test_what_no_file_can_do_is_refused_by_name(
         (IMAGE[:0], "input x has no elements"),
     ],
 )
-def test_inputs_that_nothing_can_be_made_of_are_refused_by_name(inputs: Any, words: str) -> None:
+def test_unusable_inputs_are_refused_by_name(inputs: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         deployable_of(Net(), inputs)
 
@@ -104,7 +104,7 @@ def test_inputs_that_nothing_can_be_made_of_are_refused_by_name(inputs: Any, wor
         (each for each in [IMAGE]),
     ],
 )
-def test_inputs_of_every_layout_and_precision_are_taken(inputs: Any) -> None:
+def test_inputs_of_every_layout_and_precision_are_converted(inputs: Any) -> None:
     found = deployable_of(Net(), inputs)
     assert found.inputs[0].example.dtype == np.float32
     assert found.inputs[0].example.dtype.isnative
@@ -113,20 +113,20 @@ def test_inputs_of_every_layout_and_precision_are_taken(inputs: Any) -> None:
 @pytest.mark.parametrize(
     ("open_sizes", "words"),
     [
-        (["x"], r"is no mapping of mappings.*\{'x': \{0: 'batch'\}\}"),
-        ({"x": [2, 3]}, "is no mapping of mappings"),
-        ({"x": {2: 5}}, "calls axis 2 of x 5: use letters"),
-        ({"x": {2: "my height"}}, "calls axis 2 of x 'my height': use letters"),
+        (["x"], r"is not a mapping of mappings.*\{'x': \{0: 'batch'\}\}"),
+        ({"x": [2, 3]}, "is not a mapping of mappings"),
+        ({"x": {2: 5}}, "names axis 2 of x 5: use letters"),
+        ({"x": {2: "my height"}}, "names axis 2 of x 'my height': use letters"),
         ({"x": {"2": "height"}}, "has no axis 2"),
     ],
 )
-def test_open_sizes_that_mean_nothing_are_refused_by_name(open_sizes: Any, words: str) -> None:
+def test_invalid_open_sizes_are_refused_by_name(open_sizes: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         deployable_of(Net(), IMAGE, open_sizes=open_sizes)
 
 
-def test_names_that_are_no_texts_are_refused() -> None:
-    with pytest.raises(InputError, match="3 is no name"):
+def test_names_that_are_not_strings_are_refused() -> None:
+    with pytest.raises(InputError, match="3 is not a name"):
         deployable_of(Net(), IMAGE, output_names=[3])  # type: ignore[list-item]
 
 
@@ -135,11 +135,11 @@ def test_dataclasses_and_mappings_of_other_classes_are_outputs() -> None:
         "boxes",
         "scores",
     )
-    given = deployable_of(Net(lambda net, x, y: UserDict(deep=[{"a": y}, y + 1])), IMAGE)
-    assert given.outputs == ("deep_0_a", "deep_1")
+    found = deployable_of(Net(lambda net, x, y: UserDict(deep=[{"a": y}, y + 1])), IMAGE)
+    assert found.outputs == ("deep_0_a", "deep_1")
 
 
-def test_a_tensor_may_be_given_twice_and_handed_through(tmp_path: Path) -> None:
+def test_a_tensor_may_be_output_twice_and_passed_through(tmp_path: Path) -> None:
     model = Net(lambda net, x, y: {"one": y, "two": y, "image": x, "flag": x > 0, "same": x > 0})
     result = slide_deploy.export(model, IMAGE, to=list(FORMATS), out=tmp_path)
     assert result.passed, result.problems
@@ -154,7 +154,7 @@ def test_logits_that_are_masked_by_infinity_are_compared(tmp_path: Path) -> None
     assert result.passed, result.problems
 
 
-def test_a_network_that_takes_no_noise_is_proved_on_values_that_it_takes(tmp_path: Path) -> None:
+def test_a_network_that_takes_no_noise_is_verified_on_its_example_values(tmp_path: Path) -> None:
     model = Net(lambda net, x, y: net.conv(x.log()))
     example = IMAGE.abs() + 0.1
     found = deployable_of(model, example, open_sizes={"x": {2: "height"}})
@@ -174,17 +174,17 @@ class Words(nn.Module):
         return self.head(self.table(ids.reshape(-1, 7))) * mask.unsqueeze(-1)
 
 
-def test_every_row_of_a_table_is_tried_though_the_example_names_one() -> None:
+def test_every_row_of_an_embedding_table_is_tried() -> None:
     ids, mask = torch.zeros(1, 7, dtype=torch.long), torch.ones(1, 7, dtype=torch.long)
     found = deployable_of(Words(), (ids, mask))
     tried = [case.inputs for case in verification_cases(found.inputs)]
     assert len(np.unique([each["ids"] for each in tried])) > 7
     assert {each["ids"].dtype for each in tried} == {np.dtype(np.int64)}
-    # A mask is no index: it stays what it was.
+    # A mask is not an index, so it keeps its values.
     assert np.unique([each["mask"] for each in tried]).tolist() == [1]
 
 
-def test_what_is_set_in_torch_does_not_reach_the_files(tmp_path: Path) -> None:
+def test_global_settings_of_torch_do_not_affect_files(tmp_path: Path) -> None:
     model = Net(lambda net, x, y: y * torch.linspace(0, 1, 8))
     before = torch.get_rng_state()
     torch.set_default_dtype(torch.float64)
@@ -203,7 +203,7 @@ def test_what_is_set_in_torch_does_not_reach_the_files(tmp_path: Path) -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_our_own_layer_may_be_called_by_keyword() -> None:
+def test_slide_attention_may_be_called_by_keyword() -> None:
     class Host(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -213,7 +213,7 @@ def test_our_own_layer_may_be_called_by_keyword() -> None:
             return self.attn(x=x)[0]
 
     found = deployable_of(Host(), torch.randn(1, 8, 6, 7))
-    learn_map_sizes(found, found.model)
+    set_feature_map_sizes(found, found.model)
     assert found.model.attn.resolution == (6, 7)  # type: ignore[union-attr]
 
 
@@ -232,7 +232,7 @@ def test_a_network_that_uses_the_inside_of_an_attention_is_refused(tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_of_another_batch_or_open_size_is_verified_without_saying_so(tmp_path: Path) -> None:
+def test_a_file_of_another_batch_or_open_size_is_verified_without_options(tmp_path: Path) -> None:
     class Two(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -256,7 +256,7 @@ def test_a_file_of_another_batch_or_open_size_is_verified_without_saying_so(tmp_
     assert {"height", "rows"} <= names
 
 
-def test_outputs_of_one_name_are_compared_whatever_their_order(tmp_path: Path) -> None:
+def test_outputs_are_compared_by_name_in_any_order(tmp_path: Path) -> None:
     model = Net(lambda net, x, y: {"p": y, "q": y + 1})
     slide_deploy.export(model, IMAGE, to="onnx", out=tmp_path)
     file = tmp_path / "net.onnx"
@@ -269,8 +269,8 @@ def test_outputs_of_one_name_are_compared_whatever_their_order(tmp_path: Path) -
             slide_deploy.verify(file, model, IMAGE)
 
 
-def test_policies_that_are_built_in_go_by_their_names(tmp_path: Path) -> None:
-    model = Net(lambda net, x, y: y.double())  # which standard-ops does not take, nor portable
+def test_built_in_policies_are_found_by_name(tmp_path: Path) -> None:
+    model = Net(lambda net, x, y: y.double())  # float64, which both policies refuse
     out = tmp_path / "double"
     assert not slide_deploy.export(model, IMAGE, to="onnx", out=out, policy="portable").passed
     model = Net(lambda net, x, y: y.cumsum(1))
@@ -281,7 +281,7 @@ def test_policies_that_are_built_in_go_by_their_names(tmp_path: Path) -> None:
         slide_deploy.check(tmp_path / "net.onnx", "nothing.toml")
 
 
-def test_an_input_that_is_not_used_and_one_of_truth_values_are_kept(tmp_path: Path) -> None:
+def test_an_unused_input_and_a_boolean_one_are_kept(tmp_path: Path) -> None:
     class Masked(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -298,7 +298,7 @@ def test_an_input_that_is_not_used_and_one_of_truth_values_are_kept(tmp_path: Pa
         assert [port.name for port in open_file(file).inputs] == ["x", "mask", "unused"]
 
 
-def test_an_export_says_where_the_network_could_not_be_computed_in_float64(tmp_path: Path) -> None:
+def test_a_remark_reports_a_network_that_cannot_run_in_float64(tmp_path: Path) -> None:
     class Fixed(nn.Module):
         def __init__(self) -> None:
             super().__init__()

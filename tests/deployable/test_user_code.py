@@ -1,4 +1,4 @@
-"""Code that the user names: found, imported, called, and every failure told in one sentence."""
+"""Code that the user names is found, imported and called, and every failure is one sentence."""
 
 import sys
 from pathlib import Path
@@ -37,7 +37,7 @@ number = 3
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of the user's; what is imported from it is forgotten afterwards."""
+    """A folder of the user. Modules imported from it are removed afterwards."""
     before = dict(sys.modules)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "own_net.py").write_text(NET)
@@ -81,7 +81,7 @@ def test_a_factory_is_a_function_with_arguments(folder: Path) -> None:
     assert network.weight.shape == (9, 2)
 
 
-def test_a_file_of_a_package_imports_what_stands_beside_it(folder: Path) -> None:
+def test_a_file_of_a_package_imports_its_siblings(folder: Path) -> None:
     inside = folder / "own_package" / "nets"
     inside.mkdir(parents=True)
     for each in (inside, inside.parent):
@@ -92,7 +92,7 @@ def test_a_file_of_a_package_imports_what_stands_beside_it(folder: Path) -> None
         assert built(text, folder).weight.shape == (3, 2)
 
 
-def test_a_file_with_the_name_of_a_library_takes_nobodys_place(folder: Path) -> None:
+def test_a_file_with_the_name_of_a_library_does_not_shadow_it(folder: Path) -> None:
     (folder / "torch.py").write_text("from own_net import Net\n")
     assert isinstance(built("torch.py:Net", folder), nn.Module)
     assert sys.modules["torch"] is torch
@@ -100,7 +100,7 @@ def test_a_file_with_the_name_of_a_library_takes_nobodys_place(folder: Path) -> 
     assert "torch is also the name of" in sentence and "torch.py:Net" in sentence
 
 
-def test_a_folder_with_the_name_of_one_of_our_packages_takes_nobodys_place(folder: Path) -> None:
+def test_a_folder_with_the_name_of_a_project_package_does_not_shadow_it(folder: Path) -> None:
     (folder / "exporters").mkdir()
     (folder / "exporters" / "__init__.py").write_text("")
     (folder / "exporters" / "net.py").write_text("from own_net import Net\n")
@@ -112,16 +112,16 @@ def test_a_folder_with_the_name_of_one_of_our_packages_takes_nobodys_place(folde
     assert str(folder) not in str(exporters.__file__)
 
 
-def test_random_weights_are_the_same_every_time(folder: Path) -> None:
+def test_random_weights_are_reproducible(folder: Path) -> None:
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
     one, other = (built("own_net:Net", folder).layer.weight for _ in range(2))
     assert torch.equal(one, other)
-    assert torch.equal(torch.rand(1), expected)  # the caller's random numbers go on
+    assert torch.equal(torch.rand(1), expected)  # the caller's generator is unaffected
 
 
-def test_what_the_code_prints_leaves_standard_output_alone(
+def test_prints_of_the_code_go_to_standard_error(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "loud.py").write_text("from own_net import Net\nprint('imported')\n")
@@ -130,7 +130,7 @@ def test_what_the_code_prints_leaves_standard_output_alone(
     assert out == "" and "imported" in err
 
 
-def test_a_module_that_reads_arguments_does_not_see_ours(
+def test_a_module_does_not_see_this_programs_arguments(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["slide-deploy", "export", "--to", "onnx"])
@@ -157,20 +157,20 @@ def test_a_text_without_a_factory_is_refused(text: str) -> None:
         ("own_net:Nett", ["has no Nett", "but Net, build", "own_net.py"]),
         ("own_net:Net.large", ["has no large"]),
         ("own_net:number", ["is of type int"]),
-        ("own_net:nothing", ["gives nothing", "no torch.nn.Module"]),
-        ("own_net:pair", ["gives a tuple", "no torch.nn.Module"]),
+        ("own_net:nothing", ["returns nothing", "instead of a torch.nn.Module"]),
+        ("own_net:pair", ["returns a tuple", "instead of a torch.nn.Module"]),
         ("own_net:build", ["own_net:build(dim, *, classes=3)", "missing", "'dim'"]),
     ],
 )
-def test_what_is_named_wrongly_is_told(text: str, words: list[str], folder: Path) -> None:
+def test_wrong_names_are_refused(text: str, words: list[str], folder: Path) -> None:
     sentence = refusal(text, folder)
     for word in words:
         assert word in sentence
 
 
 @pytest.mark.parametrize("arguments", [[1, 2], {"size": 3}, {"dim": 3, "size": 3}])
-def test_arguments_that_a_factory_does_not_take_are_told(arguments: Any, folder: Path) -> None:
-    assert "cannot be called so" in refusal("own_net:build", folder, arguments)
+def test_arguments_that_a_factory_does_not_take_are_refused(arguments: Any, folder: Path) -> None:
+    assert "does not take these arguments" in refusal("own_net:build", folder, arguments)
 
 
 def test_a_network_takes_no_arguments(folder: Path) -> None:
@@ -184,11 +184,11 @@ def test_a_network_takes_no_arguments(folder: Path) -> None:
         ("import not_there\n", ["ModuleNotFoundError", "'not_there'", "bad.py:1", "install"]),
         ("def f(:\n", ["SyntaxError", "bad.py:1"]),
         ("\nraise ValueError('a\\nb')\n", ["ValueError: a, ", "bad.py:2"]),
-        ("import sys\nsys.exit(3)\n", ["ends the program", "bad.py:2"]),
+        ("import sys\nsys.exit(3)\n", ["exits the program", "bad.py:2"]),
         ("import torch\ntorch.zeros(2) @ torch.zeros(3)\n", ["RuntimeError", "bad.py:2"]),
     ],
 )
-def test_a_module_that_does_not_import_is_told(
+def test_a_module_that_cannot_be_imported_is_refused(
     code: str, words: list[str], as_file: bool, folder: Path
 ) -> None:
     (folder / "bad.py").write_text(code)
@@ -199,7 +199,7 @@ def test_a_module_that_does_not_import_is_told(
 
 
 @pytest.mark.parametrize("end", ["raise RuntimeError('no')", "exit(1)", "assert 0", "1 / 0"])
-def test_a_factory_that_fails_is_told_with_the_last_line_of_the_users_code(
+def test_a_failing_factory_is_refused_with_the_last_line_of_the_users_code(
     end: str, folder: Path
 ) -> None:
     (folder / "bad.py").write_text(f"def build(dim=2):\n    {end}\n")
@@ -207,13 +207,13 @@ def test_a_factory_that_fails_is_told_with_the_last_line_of_the_users_code(
     assert "fails to build the network" in sentence and "bad.py:2" in sentence
 
 
-def test_ctrl_c_inside_the_code_is_no_error_of_the_code(folder: Path) -> None:
+def test_ctrl_c_inside_the_code_is_not_reported_as_its_error(folder: Path) -> None:
     (folder / "slow.py").write_text("def build():\n    raise KeyboardInterrupt\n")
     with pytest.raises(KeyboardInterrupt):
         built("slow:build", folder)
 
 
-def test_sources_are_the_files_that_may_change_the_network(folder: Path) -> None:
+def test_sources_are_all_files_that_may_change_the_network(folder: Path) -> None:
     inside = folder / "own_package" / "nets"
     inside.mkdir(parents=True)
     for file in (inside.parent / "__init__.py", inside / "__init__.py", inside / "net.py"):
@@ -226,7 +226,7 @@ def test_sources_are_the_files_that_may_change_the_network(folder: Path) -> None
     assert ModelText.parse("installed.module:f").sources(folder) == []
 
 
-def test_what_a_program_writes_that_the_code_starts_leaves_standard_output_alone(
+def test_output_of_child_processes_goes_to_standard_error(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "starts.py").write_text(
@@ -236,12 +236,12 @@ def test_what_a_program_writes_that_the_code_starts_leaves_standard_output_alone
     )
     built("starts:build", folder)
     print("ours")
-    given = capfd.readouterr()
-    assert given.out == "ours\n"
-    assert "child" in given.err and "raw" in given.err
+    captured = capfd.readouterr()
+    assert captured.out == "ours\n"
+    assert "child" in captured.err and "raw" in captured.err
 
 
-def test_a_change_of_the_current_folder_does_not_reach_the_paths_of_this_program(
+def test_the_current_folder_is_restored_after_the_code_changes_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)

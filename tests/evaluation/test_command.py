@@ -135,6 +135,7 @@ def test_a_table_and_names_of_classes(run, tmp_path: Path) -> None:
     assert code == 2 and "nine is not a class name of the file" in err
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_pixels_and_holds_names(run, tmp_path: Path) -> None:
     """Its network is prepared as it was trained, and the names of folders are those of the file."""
     words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -201,8 +202,8 @@ def test_unlabelled_pictures_tell_agreement(run, tmp_path: Path, bad: Path) -> N
 
 
 REFUSED = {
-    ("--data", "DATA"): "Give files to evaluate, or the trained network with --against.",
-    ("FILE",): "Give pictures with --data",
+    ("--data", "DATA"): "Nothing to evaluate: give files, or the trained network with --against.",
+    ("FILE",): "No pictures: give a folder",
     ("FILE", "--data", "missing"): "missing does not exist",
     ("FILE", "--data", "DATA", "--shard", "4/3"): "--shard 4/3 does not exist: give 1/3 to 3/3",
     ("FILE", "--data", "DATA", "--shard", "third"): "--shard third is not a shard: give 3/16",
@@ -221,15 +222,21 @@ REFUSED = {
         "--max-drop",
         "1",
     ): "needs the whole data set",
-    ("FILE", "--data", "DATA", "--against", "FILE"): "is a written file: name it first",
+    ("FILE", "--data", "DATA", "--against", "FILE"): "is an exported file: give it as the first",
     ("model.pth", "--data", "DATA"): "model.pth is a checkpoint: give it with --against",
     ("FILE", "--data", "DATA", "--heads", "1,2"): "the checkpoint with --against",
     ("FILE", "--data", "DATA", "--output", "boxes"): "has no output boxes",
-    ("FILE", "--data", "DATA", "--labels", "missing.txt"): "missing.txt is not a readable list",
+    (
+        "FILE",
+        "--data",
+        "DATA",
+        "--labels",
+        "missing.txt",
+    ): "missing.txt cannot be read as class names",
     ("FILE", "--data", "DATA", "--image-size", "64"): "change --image-size",
     ("--merge",): "nothing to merge",
     ("--merge", "missing.json"): "missing.json cannot be read",
-    ("--merge", "a.json", "a.json"): "a.json is named twice",
+    ("--merge", "a.json", "a.json"): "a.json is given twice",
     ("--merge", "a.json", "--data", "DATA"): "leave out --data",
     ("--merge", "a.json", "--against", "b.pth"): "leave out --against",
     ("--merge", "a.json", "--sample", "3"): "leave out --sample",

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from exporters.publishing import publication, refuse_occupied
 from slide_deploy.errors import InputError
+from slide_deploy.files.folders import working_folder
 from slide_deploy.files.hashing import sha256
+from slide_deploy.files.publishing import publication, refuse_occupied
 from tests.support import GOLDEN
 
 ROOT = Path(__file__).parents[2]
 NANO = GOLDEN / "slide_swin_nano.pth"
 
-# Publishes only when the other one is about to: both have looked at an empty folder by then.
+# Each process waits until the other is about to publish, so both have seen an empty folder.
 TOGETHER = """
 import sys, time
 from pathlib import Path
@@ -35,7 +36,7 @@ main()
 
 
 def both(tmp_path: Path, *calls: tuple[object, ...]) -> list[tuple[int, str]]:
-    """Run two exports that publish at one time; gives exit code and stderr of each."""
+    """Run two exports that publish at the same time; return exit code and stderr of each."""
     meeting = tmp_path / "meeting"
     meeting.mkdir()
     processes = [
@@ -53,7 +54,7 @@ def both(tmp_path: Path, *calls: tuple[object, ...]) -> list[tuple[int, str]]:
 
 
 def agrees(out: Path) -> list[str]:
-    """The formats in the manifest, whose files are there and are what it says; nothing else is."""
+    """Return the formats in the manifest; check that its files, and only these, exist and match."""
     manifest = json.loads((out / "manifest.json").read_text())
     files = {
         name: each
@@ -65,7 +66,7 @@ def agrees(out: Path) -> list[str]:
     return sorted(entry["format"] for entry in manifest["files"])
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_different_formats_are_all_in_the_manifest(tmp_path: Path) -> None:
     out = tmp_path / "out"
     quiet = ("--out", out, "-q")
@@ -74,7 +75,8 @@ def test_different_formats_are_all_in_the_manifest(tmp_path: Path) -> None:
     assert agrees(out) == ["onnx", "openvino"]
 
 
-def test_of_two_that_write_one_file_the_second_is_refused(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_second_of_two_exports_of_one_file_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
     call = (NANO, "--to", "onnx", "--out", out, "-q")
     codes = dict(both(tmp_path, call, (*call, "--dynamic-batch")))
@@ -84,7 +86,7 @@ def test_of_two_that_write_one_file_the_second_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.full
-def test_with_force_the_last_one_wins_and_the_manifest_is_its_own(tmp_path: Path) -> None:
+def test_with_force_the_last_export_wins_and_its_manifest_stays(tmp_path: Path) -> None:
     out = tmp_path / "out"
     call = (NANO, "--to", "onnx", "--out", out, "-q", "--force")
     assert both(tmp_path, call, (*call, "--dynamic-batch")) == [(0, ""), (0, "")]
@@ -92,7 +94,7 @@ def test_with_force_the_last_one_wins_and_the_manifest_is_its_own(tmp_path: Path
 
 
 @pytest.mark.full
-def test_of_two_checkpoints_the_second_is_refused(tmp_path: Path) -> None:
+def test_the_second_of_two_checkpoints_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
     other = GOLDEN / "slide_swin_nano_ema.pth"
     quiet = ("--to", "onnx", "--out", out, "-q")
@@ -102,10 +104,12 @@ def test_of_two_checkpoints_the_second_is_refused(tmp_path: Path) -> None:
     assert agrees(out) == ["onnx"]
 
 
-def test_one_publishes_at_a_time_and_no_lock_stays(tmp_path: Path) -> None:
+def test_exports_publish_one_at_a_time_and_leave_no_lock(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from exporters.publishing import publication\n"
-        "with publication(Path(sys.argv[1])):\n"
+        "import sys, time; from pathlib import Path\n"
+        "from slide_deploy.files.folders import working_folder\n"
+        "from slide_deploy.files.publishing import publication\n"
+        "with working_folder(Path(sys.argv[1])) as work, publication(work):\n"
         "    with open(sys.argv[2], 'a') as log: log.write('(')\n"
         "    time.sleep(0.05)\n"
         "    with open(sys.argv[2], 'a') as log: log.write(')')\n"
@@ -124,46 +128,69 @@ def test_one_publishes_at_a_time_and_no_lock_stays(tmp_path: Path) -> None:
     assert list(out.iterdir()) == []
 
 
-def test_what_fails_half_way_leaves_everything_as_it_was(tmp_path: Path) -> None:
-    out, new = tmp_path / "out", tmp_path / "new"
-    out.mkdir()
-    new.mkdir()
-    (out / "a.bin").write_text("old")
-    (out / "p.mlpackage").mkdir()
-    (out / "p.mlpackage" / "old").touch()
-    for name in ("a.bin", "b.bin"):
-        (new / name).write_text("new")
-    with pytest.raises(KeyboardInterrupt), publication(out) as moves:  # noqa: PT012
-        moves.put(new / "a.bin", out / "a.bin")
-        moves.put(new / "b.bin", out / "b.bin")
-        moves.clear(out / "p.mlpackage")
-        assert (out / "a.bin").read_text() == "new"
+def test_a_publication_that_fails_leaves_everything_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.bin").write_text("old")
+    (tmp_path / "p.mlpackage").mkdir()
+    (tmp_path / "p.mlpackage" / "old").touch()
+    rename = Path.rename
+
+    def fails(self: Path, target: Path) -> Path:
+        if target.name == "a.bin" and self.name == "a.bin":
+            assert (tmp_path / "b.bin").read_text() == "new"  # it comes before
+            raise PermissionError(13, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with (  # noqa: PT012
+        pytest.raises(InputError, match="Permission denied"),
+        working_folder(tmp_path) as work,
+        publication(work) as moves,
+    ):
+        for name in ("a.bin", "b.bin"):
+            (work / name).write_text("new")
+        moves.put("b.bin")  # comes first
+        moves.clear("p.mlpackage")
+        moves.put("a.bin")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "p.mlpackage"]
+    assert (tmp_path / "a.bin").read_text() == "old"
+    assert (tmp_path / "p.mlpackage" / "old").exists()
+
+
+def test_a_block_that_raises_moves_nothing(tmp_path: Path) -> None:
+    with (  # noqa: PT012
+        pytest.raises(KeyboardInterrupt),
+        working_folder(tmp_path) as work,
+        publication(work) as moves,
+    ):
+        (work / "a.bin").write_text("new")
+        moves.put("a.bin")
         raise KeyboardInterrupt
-    assert sorted(path.name for path in out.iterdir()) == ["a.bin", "p.mlpackage"]
-    assert (out / "a.bin").read_text() == "old"
-    assert (out / "p.mlpackage" / "old").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_links_stay_and_lead_to_what_is_published(tmp_path: Path) -> None:
+def test_links_stay_and_point_to_the_published_files(tmp_path: Path) -> None:
     out, far = tmp_path / "out", tmp_path / "far"
-    for folder in (out, far, tmp_path / "new"):
+    for folder in (out, far):
         folder.mkdir()
     (far / "package").mkdir()
     (far / "package" / "old").touch()
     (out / "package").symlink_to(far / "package")
     (out / "file").symlink_to(far / "dangling")
-    (tmp_path / "new" / "package").mkdir()
-    (tmp_path / "new" / "file").write_text("new")
-    with publication(out) as moves:
+    with working_folder(out) as work, publication(work) as moves:
+        (work / "package").mkdir()
+        (work / "file").write_text("new")
         for name in ("package", "file"):
-            moves.put(tmp_path / "new" / name, out / name)
+            moves.put(name)
     assert (out / "package").is_symlink() and (out / "file").is_symlink()
     assert list((far / "package").iterdir()) == []
     assert (far / "dangling").read_text() == "new"
     assert sorted(path.name for path in far.iterdir()) == ["dangling", "package"]
+    assert sorted(path.name for path in out.iterdir()) == ["file", "package"]
 
 
-def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_never_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.onnx")
     (tmp_path / "null.onnx").symlink_to("/dev/null")
     for name, kind in (("pipe.onnx", "a pipe"), ("null.onnx", "a device")):
@@ -171,7 +198,8 @@ def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
             refuse_occupied([tmp_path / name], force=True)
 
 
-def test_tables_and_noise_of_two_processes_are_both_kept(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_tuning_tables_and_noise_of_two_processes_are_both_kept(tmp_path: Path) -> None:
     code = (
         "import sys; from benchmarks.calibration import store_noise\n"
         "for number in range(20): store_noise(f'{sys.argv[1]}:{number}', 1.01)"

@@ -1,7 +1,7 @@
-"""A CSWin written from its formulas, position by position, from nothing but its parameters.
+"""A CSWin written from its formulas, position by position.
 
-Every query looks at all positions of the padded map and at a mask that says which of them are in
-its stripe; the positional convolution is a sum over neighbours in the same stripe.
+Every query attends to the positions of the padded feature map that a mask selects as its stripe.
+The positional convolution is a sum over neighbours in the same stripe.
 """
 
 import math
@@ -16,7 +16,7 @@ State = dict[str, Tensor]
 
 
 def maps_by_hand(state: State, config: CswinConfig, image: Tensor) -> list[Tensor]:
-    """What the blocks of each stage leave: maps (batch, C, h, w)."""
+    """Compute the output of each stage's blocks, (batch, C, h, w)."""
     outputs: list[Tensor] = []
     for stage, depth in enumerate(config.depths):
         if stage:
@@ -43,14 +43,14 @@ def maps_by_hand(state: State, config: CswinConfig, image: Tensor) -> list[Tenso
 
 
 def logits_by_hand(state: State, config: CswinConfig, image: Tensor) -> Tensor:
-    """The classes: (batch, classes)."""
+    """Compute the logits, (batch, classes)."""
     last = maps_by_hand(state, config, image)[-1]
     mean = _normed(state, "norm", last).mean(dim=(2, 3))
     return mean @ state["head.weight"].T + state["head.bias"]
 
 
 def normed_by_hand(state: State, maps: list[Tensor]) -> list[Tensor]:
-    """The maps of a detector's backbone, those normalised that it has a norm for."""
+    """Normalise the feature maps for which a detector's backbone has a normalisation."""
     return [
         _normed(state, f"norm{number}", each) if f"norm{number}.weight" in state else each
         for number, each in enumerate(maps, start=1)
@@ -82,15 +82,15 @@ def _striped(
     cells = [(height, width)]
     if not config.whole_map[stage]:
         cells = [(height, config.stripes[stage]), (config.stripes[stage], width)]
-    share, answers = channels // len(cells), []
+    share, outputs = channels // len(cells), []
     qkv = _linear(state, f"{name}.qkv", maps).split(channels, dim=1)
     for branch, cell in enumerate(cells):
         mine = slice(branch * share, (branch + 1) * share)
         q, k, v = (each[:, mine] for each in qkv)
         get_v = f"{name}.attns.{branch}.get_v"
         kernel, bias = state[f"{get_v}.weight"], state[f"{get_v}.bias"]
-        answers.append(_attended(q, k, v, heads // len(cells), cell, kernel, bias))
-    return _linear(state, f"{name}.proj", torch.cat(answers, dim=1))
+        outputs.append(_attended(q, k, v, heads // len(cells), cell, kernel, bias))
+    return _linear(state, f"{name}.proj", torch.cat(outputs, dim=1))
 
 
 def _attended(
@@ -102,7 +102,7 @@ def _attended(
     kernel: Tensor,
     bias: Tensor,
 ) -> Tensor:
-    """Attention of each position to those of its stripe, zeros around the map included."""
+    """Attend from each position to those of its stripe, including the zeros around the map."""
     channels, height, width = q.shape[1:]
     above = math.ceil(height / cell[0]) * cell[0] - height
     beside = math.ceil(width / cell[1]) * cell[1] - width
@@ -113,8 +113,8 @@ def _attended(
     keys, values = padded
     rows = torch.arange(height + above) // cell[0]
     columns = torch.arange(width + beside) // cell[1]
-    stripe = rows[:, None] * len(columns) + columns[None, :]  # a number for each stripe
-    dim, answer = channels // heads, torch.zeros_like(q)
+    stripe = rows[:, None] * len(columns) + columns[None, :]  # number of the stripe
+    dim, output = channels // heads, torch.zeros_like(q)
     for y in range(height):
         for x in range(width):
             place = (y + top, x + left)
@@ -123,18 +123,18 @@ def _attended(
                 mine = slice(head * dim, (head + 1) * dim)
                 logits = torch.einsum("bc,bcn->bn", q[:, mine, y, x], keys[:, mine, inside])
                 weights = torch.softmax(logits / math.sqrt(dim), dim=1)
-                answer[:, mine, y, x] = torch.einsum("bn,bcn->bc", weights, values[:, mine, inside])
-            answer[:, :, y, x] += bias
+                output[:, mine, y, x] = torch.einsum("bn,bcn->bc", weights, values[:, mine, inside])
+            output[:, :, y, x] += bias
             for row in range(max(0, place[0] - 1), min(len(rows), place[0] + 2)):
                 for column in range(max(0, place[1] - 1), min(len(columns), place[1] + 2)):
                     if inside[row, column]:
                         tap = kernel[:, 0, row - place[0] + 1, column - place[1] + 1]
-                        answer[:, :, y, x] += tap * values[:, :, row, column]
-    return answer
+                        output[:, :, y, x] += tap * values[:, :, row, column]
+    return output
 
 
 def _slid(state: State, name: str, maps: Tensor, heads: int, kernel: int) -> Tensor:
-    """Slide attention; both branches of the keys and values are one sum over neighbours."""
+    """Slide attention, with both branches written as one sum over neighbours."""
     batch, channels, height, width = maps.shape
     dim, offsets = channels // heads, kernel**2
     qkv = _linear(state, f"{name}.qkv", maps).reshape(batch, heads, 3, dim, height, width)
@@ -150,5 +150,5 @@ def _slid(state: State, name: str, maps: Tensor, heads: int, kernel: int) -> Ten
     table = state[f"{name}.relative_position_bias_table"].reshape(1, heads, 1, offsets, 1)
     keys, values = neighbours(qkv[:, :, 1]) + table, neighbours(qkv[:, :, 2])
     logits = torch.einsum("bhdn,bhdpn->bhpn", qkv[:, :, 0].flatten(3), keys) / math.sqrt(dim)
-    answer = torch.einsum("bhpn,bhdpn->bhdn", logits.softmax(dim=2), values)
-    return _linear(state, f"{name}.proj", answer.reshape(maps.shape))
+    output = torch.einsum("bhpn,bhdpn->bhdn", logits.softmax(dim=2), values)
+    return _linear(state, f"{name}.proj", output.reshape(maps.shape))

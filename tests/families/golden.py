@@ -1,4 +1,4 @@
-"""Checkpoints of the families with known answers; see ``tests/golden/README.md``."""
+"""Checkpoints of the families with known outputs; see ``tests/golden/README.md``."""
 
 import json
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from slide_deploy.hosts import Checkpoint, Overrides, load_checkpoint
 from tests.support import GOLDEN
 
 FOLDER = GOLDEN / "hosts"
-# What settings are called in the reference files, where it is not what they are called here.
+# Names of settings in the reference files, where they differ from the names here.
 _NAMES = {"img_size": "image_size", "split_size": "stripes"}
 
 
 @dataclass(frozen=True)
 class FamilyGolden:
-    """A checkpoint with known answers.
+    """A checkpoint with known outputs.
 
     Attributes:
-        name: of its files.
-        family: as ``Host.name`` has it.
-        settings: those of the network, by the names that they have here.
-        expected: the image, what the blocks of each stage leave, the logits, and what the first
-            slide attention makes of what.
+        name: name of its files.
+        family: name of its family, as in ``Host.name``.
+        settings: settings of the network, by the names used here.
+        expected: the image, the tokens after the blocks of each stage, the logits, and input and
+            output of the first slide attention.
     """
 
     name: str
@@ -47,11 +47,11 @@ class FamilyGolden:
 
 
 def family_golden(name: str) -> FamilyGolden:
-    said = json.loads((FOLDER / f"{name}.json").read_text())
-    family = said.pop("arch").removeprefix("slide_")
+    stored = json.loads((FOLDER / f"{name}.json").read_text())
+    family = stored.pop("arch").removeprefix("slide_")
     settings = {
         _NAMES.get(key, key): tuple(value) if isinstance(value, list) else value
-        for key, value in said.items()
+        for key, value in stored.items()
     }
     settings["image_size"] = (settings["image_size"],) * 2
     return FamilyGolden(name, family, settings, load_file(FOLDER / f"{name}.expected.safetensors"))
@@ -61,7 +61,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 def first_names() -> list[str]:
-    """The first golden checkpoint of each family."""
+    """Return the first golden checkpoint of each family."""
     return list({family_golden(name).family: name for name in reversed(NAMES)}.values())
 
 
@@ -69,7 +69,7 @@ def goldens(others: pytest.MarkDecorator | None = None) -> pytest.MarkDecorator:
     """Run a test with every golden checkpoint.
 
     Args:
-        others: a mark for all but the first of each family.
+        others: mark for all but the first golden of each family.
     """
     firsts = first_names()
     marked = [

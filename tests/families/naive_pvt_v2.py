@@ -1,4 +1,4 @@
-"""PVTv2 once more, from its formulas and its state dict alone: tensors by their trained names."""
+"""PVTv2 written from its formulas and its state dict alone."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 def features(state: Mapping[str, Tensor], image: Tensor, heads: tuple[int, ...]) -> list[Tensor]:
-    """The maps of the stages, (batch, C, h, w); heads are those of each stage."""
+    """Compute the feature maps of the stages, (batch, C, h, w), from the heads of each stage."""
     linear = any(
         name.endswith("attn.sr.weight") and tensor.shape[2] == 1 for name, tensor in state.items()
     )
@@ -36,17 +36,17 @@ def features(state: Mapping[str, Tensor], image: Tensor, heads: tuple[int, ...])
 
 
 def logits(state: Mapping[str, Tensor], image: Tensor, heads: tuple[int, ...]) -> Tensor:
-    """What the classifier answers."""
+    """Compute the outputs of the classifier."""
     return projection(state, "head", features(state, image, heads)[-1].mean((2, 3), keepdim=True))[
         ..., 0, 0
     ]
 
 
 def projection(state: Mapping[str, Tensor], name: str, maps: Tensor) -> Tensor:
-    """A linear layer at every position of a map."""
-    answer = torch.einsum("oc,bchw->bohw", state[f"{name}.weight"].flatten(1), maps)
+    """Apply a linear layer at every position."""
+    output = torch.einsum("oc,bchw->bohw", state[f"{name}.weight"].flatten(1), maps)
     bias = state.get(f"{name}.bias")
-    return answer if bias is None else answer + bias[:, None, None]
+    return output if bias is None else output + bias[:, None, None]
 
 
 def normalised(state: Mapping[str, Tensor], name: str, maps: Tensor, eps: float) -> Tensor:
@@ -59,7 +59,7 @@ def normalised(state: Mapping[str, Tensor], name: str, maps: Tensor, eps: float)
 def convolution(
     state: Mapping[str, Tensor], name: str, maps: Tensor, stride: int, padding: int
 ) -> Tensor:
-    """Offset by offset of the kernel; what leaves the rows and columns over is dropped."""
+    """Sum over the kernel's offsets. Rows and columns that do not fill a stride are dropped."""
     weight = state[f"{name}.weight"]
     kernel = weight.shape[-1]
     padded = functional.pad(maps, (padding,) * 4)
@@ -91,7 +91,7 @@ def mlp(state: Mapping[str, Tensor], name: str, maps: Tensor, relu: bool) -> Ten
 
 
 def reduced_attention(state: Mapping[str, Tensor], name: str, maps: Tensor, heads: int) -> Tensor:
-    """All positions attend to those of a smaller map."""
+    """Every position attends to all positions of a reduced feature map."""
     small = maps
     reduction = state.get(f"{name}.sr.weight")
     if reduction is not None and reduction.shape[-1] == 1:
@@ -113,7 +113,7 @@ def reduced_attention(state: Mapping[str, Tensor], name: str, maps: Tensor, head
 
 
 def slide_attention(state: Mapping[str, Tensor], name: str, maps: Tensor, heads: int) -> Tensor:
-    """Every position attends to the neighbours around it; those outside of the map are zeros."""
+    """Every position attends to its neighbours. Those outside the map are zeros."""
     weight = state[f"{name}.dep_conv.weight"] + state[f"{name}.dep_conv1.weight"]
     bias = state[f"{name}.dep_conv.bias"] + state[f"{name}.dep_conv1.bias"]
     kernel, (height, width) = weight.shape[-1], maps.shape[2:]

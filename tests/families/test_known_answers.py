@@ -1,4 +1,4 @@
-"""Every family computes what its trained networks computed, and so do its files."""
+"""Models of every family and their files reproduce the outputs of the original networks."""
 
 from pathlib import Path
 
@@ -28,8 +28,8 @@ def test_settings_are_read_from_the_file(name: str) -> None:
 
 @goldens()
 @torch.no_grad()
-def test_answers(name: str) -> None:
-    """In float64; the stored answers are rounded to float32, as is what the attention gets."""
+def test_outputs_equal_the_known_ones(name: str) -> None:
+    """In float64. The stored outputs and the attention's stored input are rounded to float32."""
     golden = family_golden(name)
     model, expected = golden.load().model.double(), golden.expected
     image = expected["image"].double()
@@ -45,7 +45,7 @@ def test_answers(name: str) -> None:
 
 @goldens()
 @torch.no_grad()
-def test_the_backbone_gives_the_maps_of_the_stages(name: str) -> None:
+def test_the_backbone_outputs_the_feature_maps_of_the_stages(name: str) -> None:
     golden = family_golden(name)
     model = golden.load().model.double()
     maps = model.backbone()(golden.expected["image"].double())
@@ -54,7 +54,11 @@ def test_the_backbone_gives_the_maps_of_the_stages(name: str) -> None:
 
 
 def file_cases() -> list[object]:
-    """Quick: one network of each family in a format, in turn; long: in others; full: the rest."""
+    """Pair networks and formats.
+
+    Quick tests have the first network of every other family in one format, slow tests that of each
+    family, and full tests have the rest.
+    """
     cases = []
     firsts = first_names()
     for name in NAMES:
@@ -62,14 +66,15 @@ def file_cases() -> list[object]:
             if name not in firsts:
                 marks = [pytest.mark.full]
             else:
-                is_turn = firsts.index(name) % len(FORMATS) == place
-                marks = [] if is_turn else [pytest.mark.slow]
+                turn = (place - firsts.index(name)) % len(FORMATS)
+                first = [pytest.mark.slow] if firsts.index(name) % 2 else []
+                marks = (first, [pytest.mark.slow], [pytest.mark.full])[turn]
             cases.append(pytest.param(name, format, marks=marks))
     return cases
 
 
 @pytest.mark.parametrize(("name", "format"), file_cases())
-def test_files(name: str, format: str) -> None:
+def test_files_reproduce_the_known_logits(name: str, format: str) -> None:
     golden = family_golden(name)
     checkpoint = golden.load()
     (file,) = exported(checkpoint, formats=(format,)).files
@@ -81,7 +86,7 @@ def test_files(name: str, format: str) -> None:
 
 @goldens(others=pytest.mark.full)
 @pytest.mark.full
-def test_files_of_the_maps_with_an_open_batch(name: str) -> None:
+def test_files_of_feature_maps_have_an_open_batch(name: str) -> None:
     golden = family_golden(name)
     checkpoint = golden.load()
     result = exported(checkpoint, features=True, dynamic_batch=True)
@@ -90,8 +95,8 @@ def test_files_of_the_maps_with_an_open_batch(name: str) -> None:
         maps = checkpoint.model.backbone()(golden.expected["image"])
     for file in result.files:
         assert file.violations == ()
-        for found, wanted in zip(answers(file.paths[0], image).values(), maps, strict=True):
-            assert np.abs(found - wanted.numpy()).max() < 1e-4, file.format
+        for found, expected in zip(answers(file.paths[0], image).values(), maps, strict=True):
+            assert np.abs(found - expected.numpy()).max() < 1e-4, file.format
 
 
 @goldens()
@@ -109,7 +114,7 @@ def test_folded_weights_are_read_back(name: str, tmp_path: Path) -> None:
         load_checkpoint(folded, Overrides(heads=(1,)))
 
 
-def test_published_sizes_have_the_parameters_that_the_record_says() -> None:
+def test_published_sizes_have_the_recorded_number_of_parameters() -> None:
     for host in known_hosts():
         for each in host.published:
             with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""NAT: neighbourhood attention against the formula, and what is read from a file or refused."""
+"""NAT: neighbourhood attention equals the formula; settings read from files; refusals."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ NANO = NatConfig(
 
 
 def by_the_formula(attention: NeighbourhoodAttention, kernel: int, tokens: Tensor) -> np.ndarray:
-    """Neighbourhood attention one query at a time, in float64."""
+    """Compute neighbourhood attention one query at a time, in float64."""
     names = ("qkv.weight", "qkv.bias", "proj.weight", "proj.bias", "rpb")
     state = attention.state_dict()
     qkv, qkv_bias, proj, proj_bias, rpb = (state[name].numpy() for name in names)
@@ -48,7 +48,7 @@ def by_the_formula(attention: NeighbourhoodAttention, kernel: int, tokens: Tenso
             for x in range(width):
                 top = min(max(y - kernel // 2, 0), rows - kernel)
                 left = min(max(x - kernel // 2, 0), columns - kernel)
-                answer = []
+                outputs = []
                 for head in range(heads):
                     places = [
                         (yy, xx)
@@ -65,8 +65,8 @@ def by_the_formula(attention: NeighbourhoodAttention, kernel: int, tokens: Tenso
                     )
                     weights = np.exp(logits - logits.max())
                     values = np.stack([v[image, yy, xx, head] for yy, xx in places])
-                    answer.append(weights @ values / weights.sum())
-                out[image, y, x] = np.concatenate(answer)
+                    outputs.append(weights @ values / weights.sum())
+                out[image, y, x] = np.concatenate(outputs)
     return (out @ proj.T + proj_bias).reshape(len(maps), height * width, channels)
 
 
@@ -76,7 +76,7 @@ def random_attention(
     attention = NeighbourhoodAttention(12, 3, kernel, resolution, sides=sides)
     randomise(attention)
     with torch.no_grad():
-        attention.rpb.mul_(10)  # a wrong entry shows
+        attention.rpb.mul_(10)  # so that a wrong entry has an effect
     return attention.double().eval()
 
 
@@ -108,19 +108,21 @@ def random_attention(
     ],
 )
 @torch.no_grad()
-def test_neighbourhood_attention_is_the_formula(
+def test_neighbourhood_attention_equals_the_formula(
     kernel: int, resolution: tuple[int, int], sides: tuple[int, int] | None
 ) -> None:
-    """Borders, maps below the kernel, tiles that do not fill the map, primes."""
+    """Borders, feature maps smaller than the kernel, partial tiles and prime sides."""
     attention = random_attention(kernel, resolution, sides)
     tokens = torch.randn(2, resolution[0] * resolution[1], 12, dtype=torch.float64)
-    wanted = by_the_formula(attention, kernel, tokens)
-    assert np.abs(attention(tokens).numpy() - wanted).max() < 1e-12 * max(1, np.abs(wanted).max())
+    expected = by_the_formula(attention, kernel, tokens)
+    assert np.abs(attention(tokens).numpy() - expected).max() < 1e-12 * max(
+        1, np.abs(expected).max()
+    )
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 7, 13])
-def test_the_keys_of_a_tile_hold_every_window_of_it(kernel: int) -> None:
-    """Each query finds every offset of its window once, on every side and with every tile."""
+def test_the_keys_of_a_tile_contain_every_neighbourhood_of_it(kernel: int) -> None:
+    """Each query has every offset of its neighbourhood once, for every side and tile."""
     for side in range(kernel, kernel + 40):
         for tile in range(1, side + 1):
             axis = AxisTiles(side, kernel, tile)
@@ -131,7 +133,7 @@ def test_the_keys_of_a_tile_hold_every_window_of_it(kernel: int) -> None:
             assert axis.queries.reshape(-1)[:side].tolist() == list(range(side))
 
 
-def test_a_map_has_nine_kinds_of_tiles_at_most() -> None:
+def test_a_feature_map_has_at_most_nine_kinds_of_tiles() -> None:
     for resolution in ((56, 56), (28, 28), (200, 320)):
         tiles = Tiles(resolution, 7, tile_sides(resolution, 7))
         entries, kinds = tiles.biases()
@@ -139,7 +141,7 @@ def test_a_map_has_nine_kinds_of_tiles_at_most() -> None:
         assert len(kinds) == tiles.count > 9
 
 
-def test_small_maps_are_dense_and_large_ones_are_cut() -> None:
+def test_small_feature_maps_are_dense_and_large_ones_are_tiled() -> None:
     assert tile_sides((7, 7), 7) == (7, 7)
     assert tile_sides((12, 12), 7) == (12, 12)
     assert tile_sides((14, 14), 7) == (14, 14)
@@ -148,18 +150,18 @@ def test_small_maps_are_dense_and_large_ones_are_cut() -> None:
     assert tile_sides((22, 25), 13) == (22, 5)
 
 
-def test_what_is_outside_of_a_window_has_no_weight_at_all() -> None:
-    """Even where the logits inside are as low as trained networks never have them."""
+def test_positions_outside_a_neighbourhood_have_zero_weight() -> None:
+    """Even for logits far below those of trained networks."""
     attention = random_attention(3, (9, 9), (4, 4))
     tokens = torch.randn(1, 81, 12, dtype=torch.float64)
     far = tokens.clone()
-    far[:, 40:] += 1e3  # no window of the first row reaches them
+    far[:, 40:] += 1e3  # no neighbourhood of the first row contains them
     with torch.no_grad():
         attention.rpb.sub_(2e3)
         assert torch.equal(attention(tokens)[:, :9], attention(far)[:, :9])
 
 
-def test_layer_scale_and_maps_that_round_up() -> None:
+def test_layer_scale_is_applied_and_sizes_round_up() -> None:
     config = NatConfig(
         image_size=(65, 90),
         num_classes=3,
@@ -174,8 +176,8 @@ def test_layer_scale_and_maps_that_round_up() -> None:
     tokens = torch.randn(1, 17 * 23, 16, dtype=torch.float64)
     with torch.no_grad():
         attended = tokens + block.gamma1 * block.attn(block.norm1(tokens))
-        wanted = attended + block.gamma2 * block.mlp(block.norm2(attended))
-        assert torch.allclose(block(tokens), wanted, atol=1e-12)
+        expected = attended + block.gamma2 * block.mlp(block.norm2(attended))
+        assert torch.allclose(block(tokens), expected, atol=1e-12)
         sizes = [tokens.shape[1] for tokens in model.stages(torch.randn(1, 3, 65, 90).double())]
     assert sizes == [17 * 23, 9 * 12, 5 * 6, 3 * 3]
 
@@ -192,26 +194,24 @@ MIXED = NatConfig(**{**PLAIN.__dict__, "slide": (0, 3, (0, 5), 3), "layer_scale"
 
 
 @pytest.mark.parametrize("config", [PLAIN, MIXED], ids=["plain", "blocks that differ"])
-def test_settings_of_plain_hosts_and_of_blocks_that_differ(
-    config: NatConfig, tmp_path: Path
-) -> None:
+def test_settings_are_read_for_plain_and_mixed_blocks(config: NatConfig, tmp_path: Path) -> None:
     loaded = load_checkpoint(saved(config, tmp_path / "a.pth"), Overrides(image_size=(64, 64)))
     assert loaded.config == config
     assert not loaded.model.training
 
 
-def test_the_published_size_is_known_by_its_shapes(tmp_path: Path) -> None:
-    """Heads are in the tables, so that no option is needed."""
+def test_a_published_size_is_recognised_by_its_shapes(tmp_path: Path) -> None:
+    """The tables determine the heads, so no option is needed."""
     _, architecture = published_named("slide_nat_mini")
     path = tmp_path / "nat.pth"
     torch.save(Nat(architecture.config).state_dict(), path)
     loaded = load_checkpoint(path)
     assert loaded.architecture == "slide_nat_mini"
-    assert any("224x224 is taken" in each for each in loaded.remarks)
+    assert any("224x224 is assumed" in each for each in loaded.remarks)
 
 
 @pytest.mark.parametrize("key", ["model", "state_dict", "state_dict_ema"])
-def test_layouts_of_files(key: str, tmp_path: Path) -> None:
+def test_every_layout_of_files_is_read(key: str, tmp_path: Path) -> None:
     state = randomise(Nat(PLAIN)).state_dict()
     path = tmp_path / "a.pth"
     torch.save({key: {f"module.{name}": held for name, held in state.items()}, "epoch": 3}, path)
@@ -221,8 +221,8 @@ def test_layouts_of_files(key: str, tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_backbones_of_detectors(tmp_path: Path) -> None:
-    """Some maps are normalised, each by a layer with the stage's number; the others are not."""
+def test_detectors_backbones_normalise_some_feature_maps(tmp_path: Path) -> None:
+    """A normalisation has the number of its stage."""
     config = NatConfig(**{**PLAIN.__dict__, "num_classes": 0, "feature_norms": (1, 3)})
     path = saved(config, tmp_path / "backbone.pth", features=True)
     loaded = load_checkpoint(path, Overrides(image_size=(64, 64)))
@@ -250,12 +250,12 @@ def test_another_image_size_needs_no_change(tmp_path: Path) -> None:
     assert loaded.model(torch.randn(1, 3, 50, 131)).shape == (1, 3)
 
 
-def test_heads_that_the_user_says_otherwise_are_refused(tmp_path: Path) -> None:
+def test_heads_that_contradict_the_file_are_refused(tmp_path: Path) -> None:
     path = saved(PLAIN, tmp_path / "a.pth")
     assert load_checkpoint(path, Overrides(heads=(1, 2, 4, 8))).config.num_heads == (1, 2, 4, 8)
-    with pytest.raises(InputError, match="leave the option out"):
+    with pytest.raises(InputError, match="leave out --heads"):
         load_checkpoint(path, Overrides(heads=(2, 4, 8, 16)))
-    with pytest.raises(InputError, match="--stripes means nothing"):
+    with pytest.raises(InputError, match="--stripes does not apply"):
         load_checkpoint(path, Overrides(stripes=(1, 2, 7, 7)))
 
 
@@ -263,7 +263,7 @@ def test_heads_that_the_user_says_otherwise_are_refused(tmp_path: Path) -> None:
     ("name", "shape", "message"),
     [
         ("levels.2.blocks.0", None, "lacks blocks of stage 2"),
-        ("levels.1", None, "names stages .0, 2, 3. only"),
+        ("levels.1", None, "has only stages .0, 2, 3."),
         ("levels.0.downsample.norm.bias", None, "lacks levels.0.downsample.norm.bias"),
         ("levels.0.downsample.reduction.weight", (32, 16, 2, 2), "has the shape"),
         ("levels.2.blocks.1.attn.rpb", (4, 7, 7), "has the shape"),
@@ -277,10 +277,10 @@ def test_heads_that_the_user_says_otherwise_are_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_damaged_files(
+def test_damaged_files_are_refused(
     name: str, shape: tuple[int, ...] | None, message: str, tmp_path: Path
 ) -> None:
-    """Left out where there is no shape."""
+    """A tensor without a shape is left out."""
     state = dict(Nat(PLAIN).state_dict())
     if shape is None:
         state = {key: held for key, held in state.items() if not f"{key}.".startswith(f"{name}.")}
@@ -298,21 +298,21 @@ def test_damaged_files(
         ({"embed_dim": 15}, "must be even"),
         ({"mlp_ratio": 0.0}, "no hidden channels"),
         ({"kernel_size": 4}, "must be odd"),
-        ({"feature_norms": (4,)}, "not of the 4 stages"),
+        ({"feature_norms": (4,)}, "stages from 0 to 3"),
         ({"num_heads": (3, 2, 4, 8)}, "do not divide into 3 heads"),
-        ({"image_size": (64, 9000)}, "beyond what this project computes"),
-        ({"slide": (3, 0, 0)}, "do not name the same stages"),
+        ({"image_size": (64, 9000)}, "exceeds the supported size"),
+        ({"slide": (3, 0, 0)}, "one number per stage"),
     ],
 )
-def test_settings_that_do_not_fit(changed: dict[str, Any], message: str) -> None:
+def test_settings_that_do_not_fit_are_refused(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         NatConfig(**{**PLAIN.__dict__, **changed})
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(100, 149), (40, 200)])
-def test_files_of_images_in_tiles_that_do_not_fill_the_map(size: tuple[int, int]) -> None:
-    """Odd sides, rectangular, below the kernel on one side, and in tiles."""
+@pytest.mark.parametrize("size", [(100, 149), pytest.param((40, 200), marks=pytest.mark.full)])
+def test_files_with_partial_tiles_agree(size: tuple[int, int]) -> None:
+    """Odd sides, rectangles, and a side below the kernel."""
     loaded = load_checkpoint(
         family_golden("slide_nat_nano_padded").path, Overrides(image_size=size)
     )
@@ -346,7 +346,7 @@ def test_a_backbone_keeps_the_name_of_its_size() -> None:
     assert architecture_name(detector) == "nat_mini"
 
 
-def test_a_map_below_the_neighbourhood_is_named() -> None:
+def test_a_remark_names_feature_maps_below_the_neighbourhood() -> None:
     padded = family_golden("slide_nat_nano_padded").load().remarks
     assert any(
         "maps of stages 3 and 4 are smaller than a neighbourhood of 7x7" in e for e in padded

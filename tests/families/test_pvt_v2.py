@@ -1,4 +1,4 @@
-"""PVTv2: what it computes, how files of it are read, and what is refused."""
+"""PVTv2 computes its formulas, is read from files of every layout, and refuses invalid ones."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -51,12 +51,12 @@ def saved(content: Any, folder: Path) -> Path:
     return folder / "network.pth"
 
 
-def loaded(content: Any, folder: Path, **wanted: Any) -> Checkpoint:
-    return load_checkpoint(saved(content, folder), Overrides(**{"image_size": (64, 64), **wanted}))
+def loaded(content: Any, folder: Path, **options: Any) -> Checkpoint:
+    return load_checkpoint(saved(content, folder), Overrides(**{"image_size": (64, 64), **options}))
 
 
 def timm_names(state: State) -> dict[str, Tensor]:
-    """The names that timm gives to the tensors."""
+    """Rename tensors as timm names them."""
     renamed = {}
     for name, tensor in state.items():
         name = name.replace("mlp.dwconv.dwconv.", "mlp.dwconv.").replace(
@@ -88,20 +88,22 @@ _each_network = pytest.mark.parametrize("settings", _NETWORKS.values(), ids=list
 
 @_each_network
 @torch.no_grad()
-def test_it_computes_its_formulas(settings: dict[str, Any]) -> None:
+def test_outputs_equal_the_formulas(settings: dict[str, Any]) -> None:
     network = random_network(**settings).double()
     image = torch.rand(2, 3, *network.config.image_size, dtype=torch.float64)
     state, heads = state_of(network), network.config.num_heads
     assert (network(image) - logits(state, image, heads)).abs().max() < 1e-12
     maps = network.backbone()(image)
     assert len(maps) == 4
-    for stage, (found, wanted) in enumerate(zip(maps, features(state, image, heads), strict=True)):
+    for stage, (found, expected) in enumerate(
+        zip(maps, features(state, image, heads), strict=True)
+    ):
         assert found.shape[2:] == network.config.resolution(stage)
-        assert (found - wanted).abs().max() < 1e-12
+        assert (found - expected).abs().max() < 1e-12
 
 
 def test_every_normalisation_has_the_epsilon_of_the_host() -> None:
-    """The formulas cannot tell: tokens vary far more than both."""
+    """The formulas do not show it, because the variance of tokens is far above both epsilons."""
     epsilons = {
         name: layer.eps
         for name, layer in random_network(li=True).named_modules()
@@ -129,15 +131,12 @@ def test_every_normalisation_has_the_epsilon_of_the_host() -> None:
         (200, 304),
     ],
 )
-def test_maps_are_pooled_as_adaptive_pooling_does(size: tuple[int, int]) -> None:
+def test_grid_pool_equals_adaptive_pooling(size: tuple[int, int]) -> None:
     maps = torch.randn(2, 3, *size, dtype=torch.float64)
     found = GridPool(size, 7).double()(as_tokens(maps))
-    wanted = as_tokens(nn.functional.adaptive_avg_pool2d(maps, 7))
-    assert found.shape == wanted.shape
-    assert (found - wanted).abs().max() < 1e-12
-
-
-# Reading a file.
+    expected = as_tokens(nn.functional.adaptive_avg_pool2d(maps, 7))
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() < 1e-12
 
 
 @_each_network
@@ -160,7 +159,7 @@ def test_heads_of_published_sizes_are_known(name: str, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(path)
     assert checkpoint.config == published.config
     assert checkpoint.architecture == name
-    assert ["224x224 is taken" in each for each in checkpoint.remarks] == [True]
+    assert ["224x224 is assumed" in each for each in checkpoint.remarks] == [True]
 
 
 _LAYOUTS: dict[str, Callable[[State], Any]] = {
@@ -193,7 +192,7 @@ def test_layouts_of_checkpoints(layout: Callable[[State], Any], li: bool, tmp_pa
 @pytest.mark.parametrize("prefix", ["", "backbone."])
 @pytest.mark.parametrize("names", [dict, timm_names])
 @torch.no_grad()
-def test_backbones_give_the_maps_of_the_stages(
+def test_backbones_output_the_feature_maps_of_the_stages(
     prefix: str, names: Callable[[State], dict[str, Tensor]], tmp_path: Path
 ) -> None:
     network = random_network(slide=(3, 3, 0, 0))
@@ -205,11 +204,11 @@ def test_backbones_give_the_maps_of_the_stages(
     checkpoint = loaded(state, tmp_path)
     assert not checkpoint.model.is_classifier
     image = torch.rand(1, 3, 64, 64)
-    for found, wanted in zip(checkpoint.model(image), network.backbone()(image), strict=True):
-        assert torch.equal(found, wanted)
+    for found, expected in zip(checkpoint.model(image), network.backbone()(image), strict=True):
+        assert torch.equal(found, expected)
 
 
-def test_timm_names_stages_otherwise_where_it_gives_maps(tmp_path: Path) -> None:
+def test_names_of_timm_with_features_only_are_read(tmp_path: Path) -> None:
     network = random_network(slide=(3, 3, 0, 0))
     state = {
         name.replace("stages.", "stages_"): tensor
@@ -226,8 +225,8 @@ def test_a_network_whose_blocks_all_slide_may_be_linear(tmp_path: Path) -> None:
     assert checkpoint.config == network.config
     (remark,) = checkpoint.remarks
     assert remark == (
-        "every block slides, so that the file does not tell whether its MLPs have the ReLU of the "
-        "linear version (li): none is taken"
+        "every block uses slide attention, so the file does not tell whether its MLPs have the "
+        "ReLU of the linear version (li): no ReLU is assumed"
     )
 
 
@@ -242,42 +241,39 @@ def test_a_network_whose_blocks_all_slide_may_be_linear(tmp_path: Path) -> None:
     ],
     ids=lambda each: each if isinstance(each, str) else each.stem,
 )
-def test_each_file_is_of_its_own_family(path: Path, family: str) -> None:
+def test_each_file_is_found_by_its_own_family(path: Path, family: str) -> None:
     host, _ = find_network(path)
     assert host.name == family
 
 
-def test_patches_called_as_in_timm_are_no_mark(tmp_path: Path) -> None:
-    """Many networks call them so; what there is of this one is that of a Slide-Swin."""
+def test_timms_name_of_the_patch_embedding_does_not_mark_a_pvt_v2(tmp_path: Path) -> None:
+    """Many networks use that name. This one is taken for a Slide-Swin."""
     names = ["patch_embed.proj", "blocks.0.norm1", "blocks.0.attn.qkv", "norm", "head"]
     vit = {f"{name}.{kind}": torch.zeros(4, 4) for name in names for kind in ("weight", "bias")}
     with pytest.raises(InputError, match="a Slide-Swin of these settings does not have"):
         loaded(vit, tmp_path)
 
 
-# What cannot be.
-
-
 @pytest.mark.parametrize(
-    ("change", "settings", "wanted", "sentence"),
+    ("change", "settings", "options", "sentence"),
     [
         (
             lambda state: _without(state, "block2.0."),
             {},
             {},
-            "lacks blocks of stage 2: it is not a whole PVTv2",
+            "lacks blocks of stage 2: it is not a complete PVTv2",
         ),
         (
             lambda state: _without(_without(state, "block3."), "patch_embed3."),
             {},
             {},
-            r"names stages \[1, 2, 4\] only: it is not a whole PVTv2",
+            r"has only stages \[1, 2, 4\]: it is not a complete PVTv2",
         ),
         (
             lambda state: _without(state, "norm2."),
             {},
             {"heads": (1, 2, 3, 4)},
-            "lacks norm2.weight, norm2.bias: it is not a whole PVTv2 checkpoint",
+            "lacks norm2.weight, norm2.bias: it is not a complete PVTv2 checkpoint",
         ),
         (
             lambda state: _without(state, "block3.0.mlp.dwconv."),
@@ -289,7 +285,7 @@ def test_patches_called_as_in_timm_are_no_mark(tmp_path: Path) -> None:
             lambda state: _without(state, "patch_embed2."),
             {},
             {},
-            "is missing some of a PVTv2's",
+            "lacks some of a PVTv2",
         ),
         (
             lambda state: state | {"block2.1.attn.q.weight": torch.zeros(32, 16)},
@@ -309,45 +305,45 @@ def test_patches_called_as_in_timm_are_no_mark(tmp_path: Path) -> None:
             {"heads": (1, 2, 3, 4)},
             "holds pos_embed1, which a PVTv2 of these settings does not have",
         ),
-        (dict, {}, {}, "does not tell how many heads its stages of 16,32,48,64 channels have"),
-        (dict, {}, {"heads": (1, 2)}, "has 4 stages and --heads names 2"),
+        (dict, {}, {}, "does not state the heads of its stages of 16,32,48,64 channels: give"),
+        (dict, {}, {"heads": (1, 2)}, "has 4 stages but --heads gives 2"),
         (dict, {}, {"heads": (3, 2, 3, 4)}, "16 channels, which do not divide into 3 heads"),
         (
             dict,
             {"slide": (3, 3, 0, 0)},
             {"heads": (2, 2, 3, 4)},
-            "has 1,2,0,0 heads .* and --heads says 2,2,3,4",
+            "has 1,2,0,0 heads .* but --heads gives 2,2,3,4",
         ),
         (
             dict,
             {},
             {"heads": (1, 2, 3, 4), "image_size": (32, 16)},
-            "Stage 0 has a map of 8x4, which is too small to be reduced 8 times",
+            "Stage 0 has a feature map of 8x4, which is too small to be reduced 8 times",
         ),
         (
             dict,
             {},
             {"heads": (1, 2, 3, 4), "stripes": (1, 2, 7, 7)},
-            "holds a PVTv2, to which --stripes means nothing",
+            "holds a PVTv2, which --stripes does not apply to",
         ),
         (
             dict,
             {},
             {"heads": (1, 2, 3, 4), "window_size": 7},
-            "holds a PVTv2, to which --window-size means nothing",
+            "holds a PVTv2, which --window-size does not apply to",
         ),
     ],
 )
-def test_what_is_refused(
+def test_files_and_options_that_do_not_fit_are_refused(
     change: Callable[[dict[str, Tensor]], Any],
     settings: dict[str, Any],
-    wanted: dict[str, Any],
+    options: dict[str, Any],
     sentence: str,
     tmp_path: Path,
 ) -> None:
     state = state_of(random_network(**settings))
     with pytest.raises(InputError, match=sentence) as refusal:
-        loaded(change(state), tmp_path, **wanted)
+        loaded(change(state), tmp_path, **options)
     assert "network.pth" in str(refusal.value)
 
 
@@ -355,15 +351,12 @@ def _without(state: dict[str, Tensor], beginning: str) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if not name.startswith(beginning)}
 
 
-def test_a_linear_network_has_no_map_too_small_to_be_reduced(tmp_path: Path) -> None:
+def test_a_linear_network_takes_feature_maps_of_any_size(tmp_path: Path) -> None:
     network = random_network(li=True)
     checkpoint = loaded(state_of(network), tmp_path, heads=(1, 2, 3, 4), image_size=(32, 5))
     assert checkpoint.config.resolution(3) == (1, 1)
     with torch.no_grad():
         assert checkpoint.model(torch.rand(1, 3, 32, 5)).isfinite().all()
-
-
-# Files.
 
 
 @pytest.mark.slow
@@ -375,18 +368,18 @@ def test_another_image_size_needs_no_interpolation(tmp_path: Path) -> None:
     assert checkpoint.config.resolution(0) == (18, 26)
     image = torch.rand(1, 3, 70, 101)
     state = {name: each.double() for name, each in checkpoint.model.state_dict().items()}
-    wanted = logits(state, image.double(), golden.settings["num_heads"])
+    expected = logits(state, image.double(), golden.settings["num_heads"])
     result = exported(checkpoint, formats=("onnx", "openvino"))
     for file in result.files:
         assert file.violations == ()
         found = answers(file.paths[0], image.numpy())["logits"]
-        assert np.abs(found - wanted.numpy()).max() < 1e-4, file.format
+        assert np.abs(found - expected.numpy()).max() < 1e-4, file.format
 
 
 @pytest.mark.full
 @torch.no_grad()
 def test_files_of_the_linear_version(tmp_path: Path) -> None:
-    """Seven divides the maps of the first two stages, and not those of the others."""
+    """The sides of the first two feature maps are multiples of seven, those of the others not."""
     size = (112, 56)
     network = random_network(li=True, image_size=size, slide=(0, (3, 0), 0, 0))
     checkpoint = loaded(state_of(network), tmp_path, image_size=size)
@@ -398,5 +391,7 @@ def test_files_of_the_linear_version(tmp_path: Path) -> None:
         assert locate(file.paths[0], checkpoint).first_wrong is None
     for file in exported(checkpoint, features=True, dynamic_batch=True).files:
         assert file.violations == ()
-        for found, wanted in zip(answers(file.paths[0], image.numpy()).values(), maps, strict=True):
-            assert np.abs(found - wanted).max() < 1e-4, file.format
+        for found, expected in zip(
+            answers(file.paths[0], image.numpy()).values(), maps, strict=True
+        ):
+            assert np.abs(found - expected).max() < 1e-4, file.format

@@ -1,4 +1,4 @@
-"""The command fold: its file holds folded attentions; of branches it says what export does."""
+"""The command fold writes folded attentions, and reports which branches export merges."""
 
 import json
 import sys
@@ -49,11 +49,11 @@ def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
     sys.modules.pop("own_branched_net", None)
 
 
-def test_the_table_says_where_branches_are_merged(run, named: tuple[str, ...]) -> None:
+def test_the_table_lists_merged_branches(run, named: tuple[str, ...]) -> None:
     code, out, err = run("fold", *named, "own_branched_net:Net")
     assert code == 0, err
     assert "fold: nothing to fold" in out
-    assert "As trained in folded.safetensors, put together by export" in out
+    assert "Branches in folded.safetensors that export merges" in out
     assert "block (Block)" in out and "2 convolutions and 1 normalisation" in out
     assert "note: Net keeps its branches: a value in between has other readers" in out
     assert max(len(line) for line in out.splitlines() if "note" not in line) <= 100
@@ -61,7 +61,7 @@ def test_the_table_says_where_branches_are_merged(run, named: tuple[str, ...]) -
     assert {"block.dense.weight", "block.point.weight", "block.norm.running_var"} <= set(held)
 
 
-def test_json_tells_them_apart_from_what_the_file_holds(run, named: tuple[str, ...]) -> None:
+def test_json_separates_merged_branches_from_folded_layers(run, named: tuple[str, ...]) -> None:
     code, out, err = run("fold", *named, "own_branched_net:Net", "--json", "-")
     assert code == 0, err
     content = json.loads(out)
@@ -72,16 +72,14 @@ def test_json_tells_them_apart_from_what_the_file_holds(run, named: tuple[str, .
     assert "has other readers" in refusal["why"]
 
 
-def test_a_network_that_cannot_be_traced_is_folded_all_the_same(
-    run, named: tuple[str, ...]
-) -> None:
+def test_a_network_that_cannot_be_traced_is_still_folded(run, named: tuple[str, ...]) -> None:
     code, out, err = run("fold", *named, "own_branched_net:Deciding")
     assert code == 0, err
-    assert "note: branches were not looked for: own_branched_net:Deciding cannot be traced" in out
+    assert "note: branches were not searched: own_branched_net:Deciding cannot be traced" in out
     assert Path("folded.safetensors").exists()
 
 
-def test_a_checkpoint_without_branches_says_nothing_of_them(run, tmp_path: Path) -> None:
+def test_a_checkpoint_without_branches_does_not_mention_them(run, tmp_path: Path) -> None:
     nano = GOLDEN / "slide_swin_nano.pth"
     code, out, _ = run("fold", nano, "-o", tmp_path / "folded.safetensors")
     assert code == 0 and "export" not in out and "note" not in out

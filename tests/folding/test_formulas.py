@@ -43,17 +43,17 @@ def attentions(draw: st.DrawFn) -> SlideAttention:
 @settings(max_examples=60, deadline=None)
 @given(attention=attentions(), height=st.integers(1, 9), width=st.integers(1, 9))
 def test_folded_equals_branched(attention: SlideAttention, height: int, width: int) -> None:
-    maps = torch.randn(2, attention.config.dim, height, width, dtype=torch.float64)
+    nchw = torch.randn(2, attention.config.dim, height, width, dtype=torch.float64)
     folded, layer = fold_attention(attention)
     with torch.no_grad():
-        branched_out, folded_out = attention(maps)[0], folded(maps)[0]
+        branched_out, folded_out = attention(nchw)[0], folded(nchw)[0]
     assert (branched_out - folded_out).abs().max() < 1e-12
     assert layer.error < 1e-12
 
 
 @pytest.mark.parametrize("share_qkv", [False, True])
 @pytest.mark.parametrize("share_dwc_kernel", [False, True])
-def test_one_depthwise_convolution_a_side_and_no_branches(
+def test_keys_and_values_have_one_depthwise_convolution_each(
     share_qkv: bool, share_dwc_kernel: bool
 ) -> None:
     config = SlideAttentionConfig(
@@ -83,8 +83,8 @@ def test_the_original_is_untouched() -> None:
 
 
 def test_border_neighbours_take_part_with_zero_keys() -> None:
-    # On a map of one position eight of nine neighbours lie outside. Their keys are the biases
-    # alone, and their values too; they are not masked.
+    # On a 1x1 map eight of nine neighbours are outside. Their keys and values are the biases alone.
+    # They are not masked.
     config = SlideAttentionConfig(dim=2, num_heads=1)
     attention = random_attention(config).double()
     folded, _ = fold_attention(attention)
@@ -103,7 +103,7 @@ def test_border_neighbours_take_part_with_zero_keys() -> None:
             assert (form(x)[0].flatten() - expected).abs().max() < 1e-12
 
 
-def test_certificate_says_how_far_the_shift_branch_is_from_a_shift() -> None:
+def test_the_certificate_measures_the_distance_from_a_shift() -> None:
     config = SlideAttentionConfig(dim=8, num_heads=2, kernel_size=5)
     pure = fold_attention(random_attention(config))[1]
     assert pure.shift_distance == 0.0
@@ -127,7 +127,7 @@ def test_nothing_to_fold_and_already_folded_are_reported() -> None:
     assert not any(isinstance(m, FoldedSlideAttention) for m in plain.modules())
 
 
-def test_training_mode_is_refused_and_the_layer_named() -> None:
+def test_training_mode_is_refused_with_the_name_of_the_layer() -> None:
     model = random_swin()
     with pytest.raises(InputError, match=r"The model is in training mode: call .eval\(\)"):
         reparameterize(copy.deepcopy(model).train())
@@ -163,7 +163,7 @@ def test_weights_that_overflow_are_refused() -> None:
         fold_attention(attention, "deep.layer")
 
 
-def test_a_layer_used_twice_stays_one_layer() -> None:
+def test_a_layer_used_twice_remains_one_layer() -> None:
     attention = random_attention(SlideAttentionConfig(dim=8, num_heads=2))
     model = torch.nn.ModuleDict({"first": attention, "second": attention}).eval()
     folded, certificate = reparameterize(model)

@@ -1,4 +1,4 @@
-"""Wrappers come off a copy, around a model and within it; the model itself keeps them."""
+"""Wrappers are removed from a copy, around a model and inside it. The model keeps them."""
 
 import copy
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from slide_deploy.folding.model import reparameterize
-from slide_deploy.folding.wrappers import unwrapped
+from slide_deploy.folding.surgery import unwrapped
 from slide_deploy.models.slide_attention import SlideAttentionConfig
 from tests.support import random_attention
 
@@ -37,7 +37,7 @@ def holds_wrappers(model: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("wrap", [DataParallel, AveragedModel, torch.compile])
-def test_wrappers_come_off_around_and_within(wrap) -> None:
+def test_wrappers_around_and_inside_a_model_are_removed(wrap) -> None:
     model = network()
     image = torch.randn(1, 3, 9, 9)
     expected = model(image)[0]
@@ -55,7 +55,7 @@ def test_wrappers_come_off_around_and_within(wrap) -> None:
         assert (folded(image)[0] - expected).abs().max() < 1e-5
 
 
-def test_ddp(process_group: None) -> None:
+def test_distributed_data_parallel_is_removed(process_group: None) -> None:
     model = network().requires_grad_(True)
     wrapped = DistributedDataParallel(model)
     image = torch.randn(1, 3, 9, 9)
@@ -66,7 +66,7 @@ def test_ddp(process_group: None) -> None:
     assert isinstance(wrapped, DistributedDataParallel) and wrapped.module is model
 
 
-def test_what_is_shared_stays_shared() -> None:
+def test_shared_modules_remain_shared() -> None:
     layer = nn.Linear(4, 4)
     wrapped = DataParallel(layer)
     model = nn.ModuleDict({"a": wrapped, "b": nn.Sequential(wrapped), "c": layer})
@@ -84,7 +84,7 @@ def test_a_plain_model_is_copied() -> None:
     )
 
 
-def test_weights_that_are_part_of_a_graph_are_copied() -> None:
+def test_weights_in_an_autograd_graph_are_copied() -> None:
     layer = torch.nn.utils.weight_norm(nn.Linear(4, 4))
     layer(torch.randn(1, 4))
     with pytest.raises(RuntimeError, match="deepcopy"):

@@ -1,4 +1,4 @@
-"""Slide attentions as other projects might write them: same parts, other shapes around them."""
+"""Slide attentions as other projects may write them: the same parts, with other interfaces."""
 
 import math
 from typing import Any
@@ -10,8 +10,8 @@ from torch.nn import functional
 from tests.support import randomise
 
 
-class Theirs(nn.Module):
-    """Takes and answers maps, (batch, C, H, W); what subclasses change stands in methods."""
+class ForeignAttention(nn.Module):
+    """Input and output are (batch, C, H, W). Subclasses override the methods that differ."""
 
     def __init__(
         self,
@@ -88,35 +88,35 @@ class Theirs(nn.Module):
         return self.on_maps(x)
 
 
-class Tuple(Theirs):
+class Tuple(ForeignAttention):
     def forward(self, x: Tensor, reference: Tensor | None = None) -> Any:
         return self.on_maps(x), None, None
 
 
-class ChannelsLast(Theirs):
+class ChannelsLast(ForeignAttention):
     def forward(self, x: Tensor) -> Any:
         return self.on_maps(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-class TokensAndSize(Theirs):
+class TokensAndSize(ForeignAttention):
     def forward(self, x: Tensor, H: int, W: int) -> Any:  # noqa: N803
         assert x.shape[1] == H * W and x.ndim == 3
         return self.core(x, H, W)
 
 
-class WidthFirst(Theirs):
+class WidthFirst(ForeignAttention):
     def forward(self, x: Tensor, w: int, h: int) -> Any:
         assert x.ndim == 3
         return self.core(x, h, w)
 
 
-class TokensAndPair(Theirs):
+class TokensAndPair(ForeignAttention):
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Any:
         assert x.ndim == 3
         return self.core(x, *hw_shape), None
 
 
-class SizeAttributes(Theirs):
+class SizeAttributes(ForeignAttention):
     """The model around it sets H and W before each call."""
 
     H = W = None
@@ -132,8 +132,8 @@ class SizeAttributes(Theirs):
         return self.core(x, self.H, self.W)
 
 
-class Resolution(Theirs):
-    """Knows its size from the start; a buffer of that size keeps it from any other."""
+class Resolution(ForeignAttention):
+    """The size is fixed at construction. A buffer of that size rules out any other."""
 
     def __init__(self, *args: Any, resolution: Any = (7, 5), **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -148,15 +148,15 @@ class Resolution(Theirs):
         return self.core(x * self.ones, height, width)
 
 
-class SquareTokens(Theirs):
+class SquareTokens(ForeignAttention):
     def forward(self, x: Tensor) -> Any:
         assert x.ndim == 3
         side = math.isqrt(x.shape[1])
         return self.core(x, side, side)
 
 
-class Renamed(Theirs):
-    """No name of the trained models is left, and projections are convolutions."""
+class Renamed(ForeignAttention):
+    """No part has its published name, and projections are convolutions."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -180,7 +180,7 @@ class Renamed(Theirs):
         return self.back((weights.unsqueeze(2) * values).sum(3).reshape(x.shape))
 
 
-class InSequential(Theirs):
+class InSequential(ForeignAttention):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.branches = nn.Sequential(nn.Sequential(self.dep_conv), self.dep_conv1)
@@ -190,8 +190,8 @@ class InSequential(Theirs):
         return self.branches[0](maps) + self.branches[1](maps)
 
 
-class PadsItself(Theirs):
-    """Pads before its convolutions, which have no padding of their own."""
+class PadsItself(ForeignAttention):
+    """Pads its input explicitly. The convolutions have no padding."""
 
     def branch(self, mode: str) -> nn.Conv2d:
         return nn.Conv2d(self.d, self.d * self.kernel**2, self.kernel, groups=self.d)
@@ -201,7 +201,7 @@ class PadsItself(Theirs):
         return self.dep_conv(padded) + self.dep_conv1(padded)
 
 
-class Temperature(Theirs):
+class Temperature(ForeignAttention):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.sharpness = nn.Parameter(torch.zeros(self.heads, 1, 1, 1))
@@ -210,12 +210,12 @@ class Temperature(Theirs):
         return (logits * (1.5 + self.sharpness)).softmax(2)
 
 
-class FixedTemperature(Theirs):
+class FixedTemperature(ForeignAttention):
     def weights(self, logits: Tensor, height: int, width: int) -> Tensor:
         return (logits / 1.5).softmax(2)
 
 
-class MaskedBorders(Theirs):
+class MaskedBorders(ForeignAttention):
     def weights(self, logits: Tensor, height: int, width: int) -> Tensor:
         ones = torch.ones(1, 1, height, width, dtype=logits.dtype)
         inside = functional.unfold(ones, self.kernel, padding=self.kernel // 2)
@@ -223,14 +223,14 @@ class MaskedBorders(Theirs):
         return logits.masked_fill(outside, -math.inf).softmax(2)
 
 
-class LimitedLogits(Theirs):
-    """Differs where logits are large, which small maps do not show."""
+class LimitedLogits(ForeignAttention):
+    """Differs only for large logits, which small inputs do not give."""
 
     def weights(self, logits: Tensor, height: int, width: int) -> Tensor:
         return logits.clamp(-30, 30).softmax(2)
 
 
-class NormalisedQueries(Theirs):
+class NormalisedQueries(ForeignAttention):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.q_norm = nn.LayerNorm(self.d)
@@ -239,7 +239,7 @@ class NormalisedQueries(Theirs):
         return self.q_norm(q.transpose(2, 3)).transpose(2, 3) * self.scale
 
 
-class BiasOnLogits(Theirs):
+class BiasOnLogits(ForeignAttention):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.logit_bias, self.table = self.table, None
@@ -248,22 +248,22 @@ class BiasOnLogits(Theirs):
         return (logits + self.logit_bias[None, :, :, None, None]).softmax(2)
 
 
-class NeedsMore(Theirs):
+class NeedsMore(ForeignAttention):
     def forward(self, x: Tensor, H: int, W: int, mask: Tensor) -> Any:  # noqa: N803
         return self.core(x, H, W) * mask
 
 
-class AlwaysFails(Theirs):
+class AlwaysFails(ForeignAttention):
     def forward(self, x: Tensor) -> Any:
         raise RuntimeError("only with our kernel")
 
 
-class AnswersMore(Theirs):
+class ReturnsMore(ForeignAttention):
     def forward(self, x: Tensor) -> Any:
         return self.on_maps(x), x
 
 
-class FourBranches(Theirs):
+class FourBranches(ForeignAttention):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.dep_conv2, self.dep_conv3 = self.branch("zeros"), self.branch("zeros")
@@ -285,7 +285,7 @@ class WithoutProjections(nn.Module):
 
 
 def drawn(layer: nn.Module, seed: int = 0) -> Any:
-    """Every parameter drawn, biases and tables included; the copying branch is near a shift."""
+    """Randomise every parameter, and set the shift branch of ``Renamed`` near a shift."""
     from slide_deploy.folding.formulas import shift_kernel
 
     randomise(layer, seed)

@@ -1,4 +1,4 @@
-"""The attentions with known answers, held by classes that are not of this project."""
+"""Golden attentions with known outputs, in classes that are not of this project."""
 
 import json
 from typing import Any
@@ -13,15 +13,15 @@ from tests.support import GOLDEN
 
 
 class Nameless(nn.Module):
-    """The same numbers under names that say nothing, in functions; no layer is in it."""
+    """The same weights as parameters with meaningless names, used by functions, without layers."""
 
-    def __init__(self, theirs: Tuple) -> None:
+    def __init__(self, layer: Tuple) -> None:
         super().__init__()
-        self.m, self.n, self.o = theirs.heads, theirs.kernel, theirs.scale
-        state = theirs.state_dict()
+        self.m, self.n, self.o = layer.heads, layer.kernel, layer.scale
+        state = layer.state_dict()
         self.a, self.b = nn.Parameter(state["qkv.weight"]), state.get("qkv.bias")
         self.c, self.d = nn.Parameter(state["proj.weight"]), nn.Parameter(state["proj.bias"])
-        names = [name for name in ("dep_conv", "dep_conv1", "dep_conv2") if hasattr(theirs, name)]
+        names = [name for name in ("dep_conv", "dep_conv1", "dep_conv2") if hasattr(layer, name)]
         self.e = nn.ParameterList(state[f"{name}.weight"] for name in names)
         self.f = nn.ParameterList(state[f"{name}.bias"] for name in names)
         self.register_buffer("g", state.get("table"))
@@ -59,12 +59,12 @@ class Residual(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        answer = self.layer(x)
-        return x + (answer[0] if isinstance(answer, tuple) else answer)
+        output = self.layer(x)
+        return x + (output[0] if isinstance(output, tuple) else output)
 
 
 def golden(name: str) -> tuple[Tuple, Tensor, Tensor]:
-    """A layer of another project with the weights of a golden, an input and the known answer."""
+    """Return a foreign layer with the weights of a golden, an input and the known output."""
     settings: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text())
     tensors = load_file(GOLDEN / f"{name}.safetensors")
     layer = Tuple(

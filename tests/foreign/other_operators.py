@@ -1,4 +1,4 @@
-"""Slide attentions of the usual parts and other operators: only the traced program tells."""
+"""Slide attentions with the usual parts but other operators, readable only by tracing."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.foreign.classes import Theirs
+from tests.foreign.classes import ForeignAttention
 
 
-class Matrices(Theirs):
-    """Products of matrices, for every position; one softmax over the last axis."""
+class Matrices(ForeignAttention):
+    """One matmul per position, and a softmax over the last axis."""
 
     def __init__(self, *args: Any, fused: bool = False, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -32,7 +32,7 @@ class Matrices(Theirs):
         return self.proj(out.squeeze(3).transpose(1, 2).reshape(batch, count, self.inner))
 
 
-class Unfolded(Theirs):
+class Unfolded(ForeignAttention):
     """The shift branch is an unfold."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -45,7 +45,7 @@ class Unfolded(Theirs):
 
 
 class Sliced(Unfolded):
-    """The shift branch is made of slices of a padded map."""
+    """The shift branch stacks slices of a padded feature map."""
 
     def around(self, maps: Tensor, values: bool) -> Tensor:
         height, width = maps.shape[2:]
@@ -58,8 +58,8 @@ class Sliced(Unfolded):
         return torch.stack(near, 2).flatten(1, 2) + self.dep_conv1(maps)
 
 
-class Normalised(Theirs):
-    """A normalisation behind each projection, which has no bias; a factor before a branch."""
+class Normalised(ForeignAttention):
+    """A normalisation follows each projection, and a factor multiplies one branch."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -84,8 +84,8 @@ class Normalised(Theirs):
         return self.back((weights * values).sum(3).reshape(batch, -1, height, width))
 
 
-class ForEachHead(Theirs):
-    """Every head has kernels of its own."""
+class ForEachHead(ForeignAttention):
+    """Every head has its own kernels."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -101,7 +101,7 @@ class ForEachHead(Theirs):
         return near.unflatten(1, (self.heads, -1)).flatten(0, 1)
 
 
-class Together(Theirs):
+class Together(ForeignAttention):
     """Keys and values go through the branches in one call."""
 
     def core(self, tokens: Tensor, height: int, width: int) -> Tensor:
@@ -116,8 +116,8 @@ class Together(Theirs):
         return self.proj(out.reshape(batch, self.inner, count).transpose(1, 2))
 
 
-class OffsetByOffset(Theirs):
-    """The logits of each offset are made on their own."""
+class OffsetByOffset(ForeignAttention):
+    """The logits of each offset are computed separately."""
 
     def core(self, tokens: Tensor, height: int, width: int) -> Tensor:
         batch, count, _ = tokens.shape
@@ -137,15 +137,15 @@ class OffsetByOffset(Theirs):
         return self.proj(out.reshape(batch, self.inner, count).transpose(1, 2))
 
 
-class SoftmaxInFloat32(Theirs):
-    """As layers of half precision have it."""
+class SoftmaxInFloat32(ForeignAttention):
+    """The softmax runs in float32, as in half-precision layers."""
 
     def weights(self, logits: Tensor, height: int, width: int) -> Tensor:
         return functional.softmax(logits.float(), dim=2, dtype=torch.float32).to(logits.dtype)
 
 
-class TokensHeadLast(Theirs):
-    """Features stand before heads in every tensor."""
+class TokensHeadLast(ForeignAttention):
+    """Features come before heads in every tensor."""
 
     def core(self, tokens: Tensor, height: int, width: int) -> Tensor:
         batch, count, _ = tokens.shape

@@ -1,4 +1,4 @@
-"""Slide attentions of other projects fold exactly, keep their callers, and reach every form."""
+"""Slide attentions of other projects fold exactly, keep their interface and lower to every form."""
 
 import copy
 from typing import Any
@@ -12,14 +12,14 @@ from slide_deploy.foreign import HostedAttention
 from slide_deploy.lowerings import FORMS, Lowering, lower
 from slide_deploy.models.slide_attention import PADDING_MODES, SlideAttention, SlideAttentionConfig
 from tests.foreign import classes
-from tests.foreign.classes import Theirs, drawn
+from tests.foreign.classes import ForeignAttention, drawn
 from tests.support import random_attention, random_swin, randomise
 
 SIZE = (7, 5)
 
 
-def call(layer: nn.Module, maps: Tensor, kind: type[Theirs]) -> Tensor:
-    """What a layer answers to maps, called as the class of this kind is; (batch, ...) of any."""
+def call(layer: nn.Module, maps: Tensor, kind: type[ForeignAttention]) -> Tensor:
+    """Run a layer on (batch, C, H, W), called as a class of this kind is called."""
     tokens = maps.flatten(2).transpose(1, 2)
     height, width = maps.shape[2:]
     if kind is classes.TokensAndSize:
@@ -36,8 +36,8 @@ def call(layer: nn.Module, maps: Tensor, kind: type[Theirs]) -> Tensor:
     return layer(maps.permute(0, 2, 3, 1) if kind is classes.ChannelsLast else maps)
 
 
-LAYERS: dict[str, tuple[type[Theirs], dict[str, Any]]] = {
-    "maps": (Theirs, {}),
+LAYERS: dict[str, tuple[type[ForeignAttention], dict[str, Any]]] = {
+    "maps": (ForeignAttention, {}),
     "tuple": (classes.Tuple, {}),
     "channels last": (classes.ChannelsLast, {}),
     "tokens, H and W": (classes.TokensAndSize, {}),
@@ -47,22 +47,22 @@ LAYERS: dict[str, tuple[type[Theirs], dict[str, Any]]] = {
     "fixed resolution": (classes.Resolution, {}),
     "fixed side": (classes.Resolution, {"resolution": 6}),
     "square tokens": (classes.SquareTokens, {}),
-    "qk_scale": (Theirs, {"scale": 0.9}),
-    "negative scale": (Theirs, {"scale": -0.4}),
-    **{mode: (Theirs, {"mode": mode}) for mode in PADDING_MODES[1:]},
+    "qk_scale": (ForeignAttention, {"scale": 0.9}),
+    "negative scale": (ForeignAttention, {"scale": -0.4}),
+    **{mode: (ForeignAttention, {"mode": mode}) for mode in PADDING_MODES[1:]},
     "pads itself": (classes.PadsItself, {}),
-    "(q|k|v, head, d)": (Theirs, {"by_head": False}),
+    "(q|k|v, head, d)": (ForeignAttention, {"by_head": False}),
     "renamed": (classes.Renamed, {}),
     "in nn.Sequential": (classes.InSequential, {}),
-    "share_qkv": (Theirs, {"share_qkv": True}),
-    "dim_reduction": (Theirs, {"reduction": 2}),
-    "scale of the narrowed head": (Theirs, {"reduction": 2, "scale": 2**-0.5}),
-    "no table": (Theirs, {"table": False}),
-    "values of their own": (Theirs, {"own_values": True}),
-    "no bias": (Theirs, {"bias": False}),
-    "kernel of 5, reflect": (Theirs, {"kernel": 5, "mode": "reflect"}),
-    "heads as many as offsets": (Theirs, {"dim": 18, "heads": 9}),
-    "one feature a head": (Theirs, {"dim": 3, "heads": 3}),
+    "share_qkv": (ForeignAttention, {"share_qkv": True}),
+    "dim_reduction": (ForeignAttention, {"reduction": 2}),
+    "scale of the narrowed head": (ForeignAttention, {"reduction": 2, "scale": 2**-0.5}),
+    "no table": (ForeignAttention, {"table": False}),
+    "values of their own": (ForeignAttention, {"own_values": True}),
+    "no bias": (ForeignAttention, {"bias": False}),
+    "kernel of 5, reflect": (ForeignAttention, {"kernel": 5, "mode": "reflect"}),
+    "heads as many as offsets": (ForeignAttention, {"dim": 18, "heads": 9}),
+    "one feature a head": (ForeignAttention, {"dim": 3, "heads": 3}),
 }
 
 
@@ -86,15 +86,15 @@ def test_folds_and_lowers_exactly(name: str) -> None:
 
     for form in (None, *FORMS):
         other = folded if form is None else lower(folded, Lowering(form, 2))
-        answer = call(other["body"][0], maps, kind)
+        output = call(other["body"][0], maps, kind)
         if isinstance(expected, tuple):
-            assert isinstance(answer, tuple) and len(answer) == len(expected)
-            assert answer[1:] == expected[1:]
-            answer, truth = answer[0], expected[0]
+            assert isinstance(output, tuple) and len(output) == len(expected)
+            assert output[1:] == expected[1:]
+            output, truth = output[0], expected[0]
         else:
             truth = expected
-        assert answer.shape == truth.shape
-        assert (answer - truth).abs().max() < 1e-11, form
+        assert output.shape == truth.shape
+        assert (output - truth).abs().max() < 1e-11, form
 
 
 @pytest.mark.parametrize("name", ["maps", "tokens, H and W", "circular", "(q|k|v, head, d)"])
@@ -107,12 +107,12 @@ def test_float32_models_stay_float32(name: str) -> None:
     maps = torch.randn(2, 12, *SIZE)
     lowered = lower(folded, Lowering("flat"))
     for form in (folded, lowered):
-        answer = call(form[0], maps, kind)
-        assert (answer - call(layer, maps, kind)).abs().max() < 1e-5
+        output = call(form[0], maps, kind)
+        assert (output - call(layer, maps, kind)).abs().max() < 1e-5
 
 
 class Network(nn.Module):
-    """Two of their attentions between convolutions, on maps and on tokens."""
+    """Two foreign attentions after a convolution, one on NCHW and one on tokens."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,8 +128,14 @@ class Network(nn.Module):
         return self.second(tokens, maps.shape[2], maps.shape[3]).mean(1)
 
 
-@pytest.mark.parametrize("form", ["depthwise", "flat", "running-mean"])
-def test_exports_and_a_runtime_agrees(form: str, tmp_path) -> None:
+@pytest.mark.parametrize(
+    "form",
+    [
+        "depthwise",
+        *(pytest.param(form, marks=pytest.mark.slow) for form in ("flat", "running-mean")),
+    ],
+)
+def test_an_exported_file_agrees_on_a_runtime(form: str, tmp_path) -> None:
     ort = pytest.importorskip("onnxruntime")
     model = drawn(Network())
     image = torch.randn(1, 3, 18, 14)
@@ -138,14 +144,14 @@ def test_exports_and_a_runtime_agrees(form: str, tmp_path) -> None:
     lowered = lower(reparameterize(model)[0], Lowering(form))
     program = torch.export.export(lowered, (image,))
     assert (program.module()(image) - expected).abs().max() < 1e-5
-    path = tmp_path / "theirs.onnx"
+    path = tmp_path / "layer.onnx"
     torch.onnx.export(program, (), path, dynamo=True, opset_version=20, verbose=False)
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (answer,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
-    assert abs(answer - expected.numpy()).max() < 1e-5
+    (output,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    assert abs(output - expected.numpy()).max() < 1e-5
 
 
-def test_the_model_itself_a_shared_layer_and_a_copy_of_a_copy() -> None:
+def test_a_model_that_is_an_attention_a_shared_layer_and_a_copy_fold() -> None:
     layer = drawn(classes.Tuple()).double()
     maps = torch.randn(1, 12, *SIZE, dtype=torch.float64)
     alone, certificate = reparameterize(layer)
@@ -158,12 +164,12 @@ def test_the_model_itself_a_shared_layer_and_a_copy_of_a_copy() -> None:
     assert (again["a"](maps)[0] - layer(maps)[0]).abs().max() < 1e-11
 
 
-def test_what_the_model_reads_from_the_layer_is_still_there() -> None:
-    folded, _ = reparameterize(nn.Sequential(drawn(Theirs(scale=0.3))).eval())
+def test_attributes_of_the_replaced_layer_are_kept() -> None:
+    folded, _ = reparameterize(nn.Sequential(drawn(ForeignAttention(scale=0.3))).eval())
     assert (folded[0].heads, folded[0].kernel, folded[0].scale) == (3, 3, 0.3)
 
 
-def test_a_subclass_of_ours_counts_as_what_its_forward_computes() -> None:
+def test_a_subclass_of_slide_attention_is_judged_by_its_forward() -> None:
     class Halved(SlideAttention):
         def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Any:
             return super().forward(x)[0]
@@ -178,7 +184,7 @@ def test_a_subclass_of_ours_counts_as_what_its_forward_computes() -> None:
     assert (folded(maps) - layer(maps)).abs().max() < 1e-11
 
 
-def test_theirs_inside_our_network() -> None:
+def test_a_foreign_attention_inside_slide_swin_folds() -> None:
     model = random_swin(image_size=(32, 32)).double()
     attention = drawn(classes.Resolution(dim=8, heads=2, resolution=(8, 8))).double()
     model.layers[0].blocks[0].attn = attention
@@ -193,7 +199,7 @@ def test_theirs_inside_our_network() -> None:
     assert (lowered(image) - model(image)).abs().max() < 1e-11
 
 
-def test_ordinary_networks_hold_none() -> None:
+def test_ordinary_networks_have_nothing_to_fold() -> None:
     plain = nn.Sequential(
         nn.Conv2d(4, 36, 3, groups=4), nn.Conv2d(36, 4, 1), nn.Flatten(), nn.Linear(4, 12)
     )

@@ -1,4 +1,4 @@
-"""The attentions with known answers, held by classes that are not of this project."""
+"""Golden attentions with known outputs fold exactly in classes that are not of this project."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from tests.support import ATTENTIONS
 
 @pytest.mark.parametrize("nameless", [False, True])
 @pytest.mark.parametrize("name", ATTENTIONS)
-def test_goldens_in_other_classes_fold_and_answer_as_known(name: str, nameless: bool) -> None:
+def test_goldens_in_other_classes_fold_to_the_known_outputs(name: str, nameless: bool) -> None:
     layer, maps, known = golden(name)
     branches = 3 if hasattr(layer, "dep_conv2") else 2
     model = nn.Sequential(Residual(Nameless(layer) if nameless else layer)).eval()
@@ -23,5 +23,5 @@ def test_goldens_in_other_classes_fold_and_answer_as_known(name: str, nameless: 
     assert (line.scale is None) == nameless
     for form in (folded, lower(folded, Lowering("flat")), lower(folded, Lowering("running-mean"))):
         with torch.no_grad():
-            answer = form(maps) - maps
-        assert (answer - known).abs().max() < 1e-5
+            output = form(maps) - maps
+        assert (output - known).abs().max() < 1e-5

@@ -1,4 +1,4 @@
-"""What the program of a layer says is folded where neither names nor shapes tell."""
+"""Layers that neither names nor shapes identify are folded by their traced program."""
 
 import copy
 import random
@@ -49,12 +49,12 @@ LAYERS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
 }
 
 
-def of_map(answer: Any) -> torch.Tensor:
-    return answer[0] if isinstance(answer, tuple | list) else answer
+def tensor_of(output: Any) -> torch.Tensor:
+    return output[0] if isinstance(output, tuple | list) else output
 
 
 def filled(layer: nn.Module, seed: int = 0) -> nn.Module:
-    """Every parameter drawn, and the statistics of normalisations too."""
+    """Randomise every parameter and the statistics of normalisations."""
     drawn(layer, seed)
     generator = torch.Generator().manual_seed(seed)
     for module in layer.modules():
@@ -65,12 +65,18 @@ def filled(layer: nn.Module, seed: int = 0) -> nn.Module:
     return layer
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if place % 2 else [])
+        for place, name in enumerate(LAYERS)
+    ],
+)
 def test_folds_and_lowers_exactly(name: str) -> None:
     kind, settings = LAYERS[name]
     layer = filled(kind(**settings))
-    # In float64 the layer must cast nothing, so that its answer is the truth.
-    truth = classes.Theirs(**settings) if kind is operators.SoftmaxInFloat32 else layer
+    # The reference must not cast to float32.
+    truth = classes.ForeignAttention(**settings) if kind is operators.SoftmaxInFloat32 else layer
     if truth is not layer:
         truth.load_state_dict(layer.state_dict())
     layer, truth = layer.double(), truth.double().eval()
@@ -86,13 +92,13 @@ def test_folds_and_lowers_exactly(name: str) -> None:
     for form in (folded, lower(folded, Lowering(shape))):
         it = form.get_submodule("0.it")
         assert isinstance(it, HostedAttention)
-        answer = it(maps)
-        assert type(answer) is type(expected)
-        assert not isinstance(answer, list) or answer[1:] == [None, 0.5]
-        assert (of_map(answer) - of_map(expected)).abs().max() < 1e-11
+        output = it(maps)
+        assert type(output) is type(expected)
+        assert not isinstance(output, list) or output[1:] == [None, 0.5]
+        assert (tensor_of(output) - tensor_of(expected)).abs().max() < 1e-11
 
 
-def test_the_certificate_tells_the_parts() -> None:
+def test_the_certificate_describes_the_branches() -> None:
     def line(layer: nn.Module) -> Any:
         return reparameterize(filled(layer))[1].folded[0]
 
@@ -110,7 +116,7 @@ def test_the_certificate_tells_the_parts() -> None:
 
 
 def test_random_settings_fold() -> None:
-    """Also the borders: every padding mode, size of neighbourhood and order of rows."""
+    """Every padding mode, kernel size and row order folds, borders included."""
     chance = random.Random(0)
     for seed in range(25):
         heads, d = chance.choice([1, 2, 3]), chance.choice([1, 2, 4])
@@ -129,7 +135,12 @@ def test_random_settings_fold() -> None:
             "by_head": chance.choice([True, False]),
         }
         kind = chance.choice(
-            [classes.Theirs, classes.Tuple, classes.InSequential, classes.FixedTemperature]
+            [
+                classes.ForeignAttention,
+                classes.Tuple,
+                classes.InSequential,
+                classes.FixedTemperature,
+            ]
         )
         if kind is classes.InSequential:
             settings["own_values"] = False
@@ -140,10 +151,10 @@ def test_random_settings_fold() -> None:
         maps = torch.randn(2, settings["dim"], *size, dtype=torch.float64)
         folded, certificate = reparameterize(layer)
         assert certificate.status == "folded", (settings, certificate.left)
-        assert (of_map(folded(maps)) - of_map(layer(maps))).abs().max() < 1e-11, settings
+        assert (tensor_of(folded(maps)) - tensor_of(layer(maps))).abs().max() < 1e-11, settings
 
 
-def test_many_channels_on_a_map_of_few_positions() -> None:
+def test_more_channels_than_positions_fold() -> None:
     layer = filled(written.Separate(dim=192, heads=6)).double()
     maps = torch.randn(1, 192, 5, 6, dtype=torch.float64)
     folded, certificate = reparameterize(layer)
@@ -152,7 +163,7 @@ def test_many_channels_on_a_map_of_few_positions() -> None:
 
 
 @pytest.mark.parametrize("what", ["q", "table", "row of a kernel"])
-def test_weights_that_are_zero_hide_nothing(what: str) -> None:
+def test_zero_weights_hide_no_dependency(what: str) -> None:
     layer = filled(written.Separate()).double()
     with torch.no_grad():
         if what == "q":
@@ -169,7 +180,9 @@ def test_weights_that_are_zero_hide_nothing(what: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("kind", [classes.Theirs, operators.SoftmaxInFloat32, written.Functional])
+@pytest.mark.parametrize(
+    "kind", [classes.ForeignAttention, operators.SoftmaxInFloat32, written.Functional]
+)
 def test_half_precision_is_proved_in_float64_and_rounded(
     kind: type[nn.Module], dtype: torch.dtype
 ) -> None:
@@ -186,7 +199,7 @@ def test_half_precision_is_proved_in_float64_and_rounded(
     assert (folded(maps).double() - exact).abs().max() < (0.05 if dtype is torch.float16 else 0.4)
 
 
-def test_ordinary_attention_is_none_of_it() -> None:
+def test_ordinary_attention_has_nothing_to_fold() -> None:
     class Plain(nn.Module):
         def __init__(self) -> None:
             super().__init__()

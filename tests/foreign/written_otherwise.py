@@ -1,4 +1,4 @@
-"""Slide attentions whose parts no shape and no name tells: only the traced program does."""
+"""Slide attentions that neither names nor shapes identify, readable only by tracing."""
 
 import math
 from typing import Any
@@ -9,11 +9,11 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize
 
 from slide_deploy.folding.formulas import shift_kernel
-from tests.foreign.classes import Theirs
+from tests.foreign.classes import ForeignAttention
 
 
 class Functional(nn.Module):
-    """Weights are parameters of the layer; there is no layer in it."""
+    """All weights are parameters of the layer itself, without layers inside."""
 
     def __init__(self, dim: int = 12, heads: int = 3, kernel: int = 3) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Functional(nn.Module):
 
 
 class InDicts(nn.Module):
-    """Parameters in a dict and a list; queries, keys and values in one convolution each."""
+    """Parameters in a dict and a list, and one convolution for each of q, k and v."""
 
     def __init__(self, dim: int = 12, heads: int = 3) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class InDicts(nn.Module):
 
 
 class Neighbours(nn.Module):
-    """A branch that pads by itself and has a normalisation behind it."""
+    """A branch that pads explicitly and ends in a normalisation."""
 
     def __init__(self, d: int, kernel: int, mode: str = "constant") -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Neighbours(nn.Module):
         return self.body(functional.pad(x, [self.radius] * 4, mode=self.mode))
 
 
-class Wrapped(Theirs):
+class Wrapped(ForeignAttention):
     """Branches are modules of their own."""
 
     def branch(self, mode: str) -> Any:
@@ -101,7 +101,7 @@ class Wrapped(Theirs):
 
 
 class Both(nn.Module):
-    """Both branches in one module, and a factor for each feature behind them."""
+    """Both branches in one module, with a per-channel factor on the second."""
 
     def __init__(self, first: nn.Module, second: nn.Module, outputs: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class Both(nn.Module):
         return self.first(x) + self.gain * self.second(x)
 
 
-class InOneModule(Theirs):
+class InOneModule(ForeignAttention):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.near = Both(self.dep_conv, self.dep_conv1, self.d * self.kernel**2)
@@ -122,8 +122,8 @@ class InOneModule(Theirs):
         return self.near(maps)
 
 
-class Separate(Theirs):
-    """A projection for each of queries, keys and values."""
+class Separate(ForeignAttention):
+    """Separate projections of queries, keys and values."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -143,11 +143,11 @@ class Separate(Theirs):
 class Side(nn.Module):
     """A projection and its branches."""
 
-    def __init__(self, theirs: Theirs) -> None:
+    def __init__(self, layer: ForeignAttention) -> None:
         super().__init__()
-        self.project = nn.Conv2d(theirs.qkv.in_features, theirs.inner, 1)
-        self.one, self.other = theirs.branch("zeros"), theirs.branch("zeros")
-        self.heads, self.d, self.offsets = theirs.heads, theirs.d, theirs.kernel**2
+        self.project = nn.Conv2d(layer.qkv.in_features, layer.inner, 1)
+        self.one, self.other = layer.branch("zeros"), layer.branch("zeros")
+        self.heads, self.d, self.offsets = layer.heads, layer.d, layer.kernel**2
 
     def forward(self, x: Tensor) -> Tensor:
         batch, _, height, width = x.shape
@@ -156,8 +156,8 @@ class Side(nn.Module):
         return near.reshape(batch, self.heads, self.d, self.offsets, height, width)
 
 
-class Sides(Theirs):
-    """Keys and values are modules of their own, with a projection in each."""
+class Sides(ForeignAttention):
+    """Keys and values are separate modules, each with a projection."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -174,8 +174,8 @@ class Sides(Theirs):
         return self.proj(out.transpose(1, 2)).transpose(1, 2).reshape(x.shape)
 
 
-class IndexedTable(Theirs):
-    """Positions are embedded, and looked up by an index."""
+class IndexedTable(ForeignAttention):
+    """The position bias is an embedding looked up by an index."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -193,8 +193,8 @@ class IndexedTable(Theirs):
         return q * self.factor
 
 
-class WeightNorm(Theirs):
-    """Weights are computed from others whenever they are used."""
+class WeightNorm(ForeignAttention):
+    """Weights are computed from other parameters on every call."""
 
     def __init__(self, *args: Any, old: bool = False, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -208,7 +208,7 @@ class Doubled(nn.Module):
         return 2 * weight
 
 
-class Parametrised(Theirs):
+class Parametrised(ForeignAttention):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         parametrize.register_parametrization(self.dep_conv, "weight", Doubled())
@@ -221,8 +221,8 @@ class DropPath(nn.Module):
         return x * torch.bernoulli(torch.full((len(x), 1, 1, 1), 0.8, device=x.device)) / 0.8
 
 
-class Dropped(Theirs):
-    """Answers a list, with numbers behind the map, through a path that is dropped in training."""
+class Dropped(ForeignAttention):
+    """Returns a list with constants after the output, which passes a DropPath."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -232,8 +232,8 @@ class Dropped(Theirs):
         return [self.path(self.on_maps(x)), None, 0.5]
 
 
-class OneBranch(Theirs):
-    """What is left when somebody has folded it already."""
+class OneBranch(ForeignAttention):
+    """An attention that has been folded already."""
 
     def __init__(self, *args: Any, renamed: bool = False, **settings: Any) -> None:
         super().__init__(*args, **settings)

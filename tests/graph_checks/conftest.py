@@ -1,10 +1,13 @@
 """Small files in all three formats, written once for all test processes."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from tests.graph_checks import small_models
 from tests.graph_checks.small_models import (
     Files,
-    every_form,
     export,
     exported_nano,
     exported_smallest,
@@ -32,7 +35,14 @@ def smallest() -> Files:
 
 
 @pytest.fixture(scope="session")
-def every_form_exported() -> Files:
-    """Files whose slide attentions are in all forms, in one strip and in several."""
-    model, chooser = every_form()
-    return once("every form", lambda folder: export(model, folder, lowering=chooser))
+def every_form() -> Callable[[str], Path]:
+    """The file of a format whose slide attentions are in all forms, in strips and in one piece."""
+
+    def written(format: str) -> Path:
+        def write(folder: Path) -> Files:
+            model, chooser = small_models.every_form()
+            return export(model, folder, lowering=chooser, formats=(format,))
+
+        return once(("every form", format), write)[format]
+
+    return written

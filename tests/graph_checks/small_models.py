@@ -1,6 +1,6 @@
 """Small models of random weights, and how to write them in every format."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from exporters.base import ExportRequest, Traces
+from exporters.base import ExportRequest, Traces, exporter_for
 from exporters.declarations import request_declarations
-from exporters.registry import exporter_for
 from slide_deploy.folding.model import reparameterize
 from slide_deploy.formats import format_named
 from slide_deploy.layouts import stretches
@@ -33,7 +32,7 @@ def nano() -> SlideSwin:
 
 @contextmanager
 def on_maps_at_any_price() -> Iterator[None]:
-    """Slide stages are written on maps, as if a normalisation there cost next to nothing."""
+    """Slide stages are written in NCHW, as if a normalisation there cost next to nothing."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(stretches, "_NORMALISATION", 0.2)
         yield
@@ -72,10 +71,11 @@ def export(
     *,
     dynamic_batch: bool = False,
     lowering: Lowering | Chooser = DEFAULT_LOWERING,
+    formats: Sequence[str] = FORMATS,
 ) -> Files:
-    """Write a model in every format whose converter is quick, and none that is a preview."""
+    """Write a model in every format whose converter is quick and that is no preview, or in some."""
     shape = (model.config.in_channels, *model.config.image_size)
-    exporters = [exporter_for(name) for name in FORMATS]
+    exporters = [exporter_for(name) for name in formats]
     files = {exporter.format: exporter.paths(folder / "nano")[0] for exporter in exporters}
     folded = reparameterize(model)[0]
     lowerings = chosen(folded, lowering)
@@ -139,7 +139,7 @@ def every_form() -> tuple[SlideSwin, Chooser]:
 
 
 def branched_swin(folder: Path) -> Path:
-    """An ONNX file of a model whose attentions nobody folded, said to be folded."""
+    """An ONNX file of a model with unfolded attentions and the census of a folded one."""
     model = nano()
     request = declared_request(model, (3, 64, 64))
     path = folder / "branched.onnx"

@@ -1,4 +1,4 @@
-"""Damaged files end in one sentence or in a report, whatever was damaged."""
+"""Damaged files lead to a one-sentence error or to a report, whatever was damaged."""
 
 import random
 import re
@@ -13,9 +13,9 @@ from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import inspect, read_graph, standard_ops
 from slide_deploy.graph_checks.check import check_graph
 from slide_deploy.saved.mlpackage.protobuf import model_messages
-from tests.graph_checks.damage import copied
 from tests.graph_checks.protobuf_fuzz import alter
 from tests.graph_checks.small_models import Files
+from tests.mutants.editing import copied
 
 Change = Callable[[random.Random, bytearray], None]
 MESSAGES: dict[str, Any] = {".onnx": onnx.ModelProto, ".mlmodel": model_messages().Model}

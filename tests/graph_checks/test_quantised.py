@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from slide_deploy.graph_checks import Violation, check_file, check_graph, read_graph, standard_ops
 from slide_deploy.graph_checks.declarations import PRECISION_KEY
+from tests.graph_checks.quantised.quantisers import linear, palettes
 from tests.graph_checks.small_models import Files
 
 CLAIMS = ("float32", "float16", "mixed")
@@ -105,7 +106,9 @@ ONNX: dict[str, tuple[Callable[[Path, Path], None], str]] = {
 
 
 @pytest.mark.parametrize("name", ONNX)
-def test_onnx_runtimes_quantisers_are_seen(smallest: Files, tmp_path: Path, name: str) -> None:
+def test_files_of_onnx_runtimes_quantisers_are_found(
+    smallest: Files, tmp_path: Path, name: str
+) -> None:
     quantise, trace = ONNX[name]
     target = tmp_path / "quantised.onnx"
     with warnings.catch_warnings():
@@ -126,7 +129,7 @@ def test_a_file_that_was_only_optimised_keeps_its_precision(
     assert broken(target) == []
 
 
-def test_a_converter_to_float16_is_seen(smallest: Files, tmp_path: Path) -> None:
+def test_a_converter_to_float16_is_found(smallest: Files, tmp_path: Path) -> None:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     target = tmp_path / "half.onnx"
@@ -153,7 +156,7 @@ def saved(folder: Path, nodes: list[Any], constants: dict[str, np.ndarray], dtyp
     return path
 
 
-def test_an_image_of_bytes_and_integers_that_are_places_are_no_weights(tmp_path: Path) -> None:
+def test_byte_images_and_indices_are_not_weights(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Transpose", ["image"], ["turned"], perm=[0, 2, 3, 1]),
         helper.make_node("Cast", ["turned"], ["float"], to=TensorProto.FLOAT),
@@ -181,7 +184,7 @@ def test_an_image_of_bytes_and_integers_that_are_places_are_no_weights(tmp_path:
     assert broken(saved(tmp_path, nodes, constants, TensorProto.UINT8)) == []
 
 
-def test_weights_that_are_cast_and_scaled_by_hand_are_seen(tmp_path: Path) -> None:
+def test_weights_that_are_cast_and_scaled_by_hand_are_found(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Cast", ["weight"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["float", "offset"], ["shifted"]),
@@ -202,7 +205,7 @@ def test_weights_that_are_cast_and_scaled_by_hand_are_seen(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "int4", "int2"])
-def test_weights_of_less_than_a_byte_and_small_floats_are_seen(tmp_path: Path, dtype: str) -> None:
+def test_weights_of_less_than_a_byte_and_small_floats_are_found(tmp_path: Path, dtype: str) -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
     nodes = [
         helper.make_node("DequantizeLinear", ["weight", "scale"], ["wide"]),
@@ -218,7 +221,7 @@ def test_weights_of_less_than_a_byte_and_small_floats_are_seen(tmp_path: Path, d
     assert "1 " + dtype.replace("_", "").removesuffix("fn") in second.message
 
 
-def test_values_that_are_rounded_by_casts_are_seen(tmp_path: Path) -> None:
+def test_values_that_are_rounded_by_casts_are_found(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Mul", ["image", "scale"], ["scaled"]),
         helper.make_node("Cast", ["scaled"], ["narrow"], to=TensorProto.INT8),
@@ -287,7 +290,7 @@ OPENVINO: dict[str, tuple[Callable[[Any], None], str]] = {
 
 
 @pytest.mark.parametrize("name", OPENVINO)
-def test_quantised_ir_is_seen(smallest: Files, tmp_path: Path, name: str) -> None:
+def test_quantised_ir_is_found(smallest: Files, tmp_path: Path, name: str) -> None:
     import openvino
 
     change, trace = OPENVINO[name]
@@ -316,29 +319,11 @@ def test_an_ir_file_that_takes_bytes_keeps_its_precision(smallest: Files, tmp_pa
 # Core ML
 
 
-def linear(**options: Any) -> Callable[[Any, Any], Any]:
-    return lambda optimize, model: optimize.linear_quantize_weights(
-        model,
-        optimize.OptimizationConfig(
-            optimize.OpLinearQuantizerConfig(weight_threshold=0, **options)
-        ),
-    )
-
-
-def palettes(bits: int) -> Callable[[Any, Any], Any]:
-    return lambda optimize, model: optimize.palettize_weights(
-        model,
-        optimize.OptimizationConfig(
-            optimize.OpPalettizerConfig(mode="uniform", nbits=bits, weight_threshold=0)
-        ),
-    )
-
-
 COREML: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
-    "int8": (linear(mode="linear_symmetric"), "constexpr_affine_dequantize"),
-    "uint8": (linear(mode="linear", dtype="uint8"), "constexpr_affine_dequantize"),
-    "palette_8": (palettes(8), "constexpr_lut_to_dense"),
-    "palette_2": (palettes(2), "constexpr_lut_to_dense"),
+    "int8": (linear(0, mode="linear_symmetric"), "constexpr_affine_dequantize"),
+    "uint8": (linear(0, mode="linear", dtype="uint8"), "constexpr_affine_dequantize"),
+    "palette_8": (palettes(8, least=0), "constexpr_lut_to_dense"),
+    "palette_2": (palettes(2, least=0), "constexpr_lut_to_dense"),
 }
 
 
@@ -351,7 +336,7 @@ def loaded(smallest: Files) -> Any:
 
 
 @pytest.mark.parametrize("name", COREML)
-def test_compressed_packages_are_seen(loaded: Any, tmp_path: Path, name: str) -> None:
+def test_compressed_packages_are_found(loaded: Any, tmp_path: Path, name: str) -> None:
     import coremltools.optimize.coreml as optimize
 
     change, trace = COREML[name]

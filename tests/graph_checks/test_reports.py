@@ -19,8 +19,8 @@ from slide_deploy.graph_checks.check import MAX_VIOLATIONS
 from slide_deploy.graph_checks.reports import junit, report_table, sarif
 from slide_deploy.graph_checks.reports.table import summary
 from tests.graph_checks.attention_onnx import Case, write
-from tests.graph_checks.damage import edit_onnx, node
 from tests.graph_checks.small_models import Files
+from tests.mutants.editing import edit_onnx, node
 
 SCHEMAS = Path(__file__).parent / "schemas"
 SARIF = json.loads((SCHEMAS / "sarif-2.1.0-rtm.5.json").read_text())
@@ -174,7 +174,7 @@ def test_sarif_says_which_file_could_not_be_read(reports: tuple[Report, ...]) ->
     assert "text.onnx" in notification["message"]["text"]
 
 
-def test_fingerprints_are_stable_and_tell_violations_apart(reports: tuple[Report, ...]) -> None:
+def test_fingerprints_are_stable_and_distinguish_violations(reports: tuple[Report, ...]) -> None:
     prints = [
         tuple(result["partialFingerprints"].values())
         for result in json.loads(sarif(reports))["runs"][0]["results"]

@@ -13,7 +13,9 @@ from onnx.external_data_helper import convert_model_to_external_data
 
 from slide_deploy.errors import InputError
 from slide_deploy.graph_checks import check_file, read_graph
-from tests.graph_checks.damage import (
+from tests.graph_checks.measure import command_line, on_linux
+from tests.graph_checks.small_models import Files
+from tests.mutants.editing import (
     Element,
     copied,
     edit_ir,
@@ -22,8 +24,6 @@ from tests.graph_checks.damage import (
     layer,
     operation,
 )
-from tests.graph_checks.measure import command_line, on_linux
-from tests.graph_checks.small_models import Files
 
 
 def refused(path: Path, reason: str) -> None:
@@ -124,7 +124,7 @@ def test_megabytes_of_text(tmp_path: Path) -> None:
     refused(path, "more than 64 MiB of text")
 
 
-def test_a_length_that_reaches_behind_the_file(tmp_path: Path) -> None:
+def test_a_length_that_reaches_beyond_the_file(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(varint(GRAPH << 3 | 2) + varint(1 << 40) + b"abc")
     refused(path, "longer than the file")

@@ -1,17 +1,17 @@
-"""A Slide-Swin as the authors lay it out: names, shapes and order of the trained weights."""
+"""A Slide-Swin with the names, shapes and order of the published weights."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tests.foreign.classes import Theirs
+from tests.foreign.classes import ForeignAttention
 
 Pair = tuple[int, int]
 
 
-class SlideAttention(Theirs):
-    """On tokens of a map whose size is given when the layer is made."""
+class SlideAttention(ForeignAttention):
+    """Slide attention on tokens of a fixed resolution."""
 
     def __init__(self, dim: int, heads: int, resolution: Pair) -> None:
         super().__init__(dim, heads)
@@ -29,7 +29,7 @@ class SlideAttention(Theirs):
 
 
 class WindowAttention(nn.Module):
-    """Of every window on its own, with a bias for each pair of positions."""
+    """Attention inside each window, with a bias for each pair of positions."""
 
     def __init__(self, dim: int, window: int, heads: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def from_windows(windows: Tensor, window: int, height: int, width: int) -> Tenso
 
 
 def mask_of(resolution: Pair, window: int, shift: int) -> Tensor:
-    """-100 between tokens that only the shift brought into one window."""
+    """Return -100 between tokens that only the shift moves into one window, else 0."""
     regions = torch.zeros(1, *resolution, 1)
     parts = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
     for number, (rows, columns) in enumerate((a, b) for a in parts for b in parts):
@@ -182,7 +182,7 @@ class PatchEmbed(nn.Module):
 
 
 class SlideSwin(nn.Module):
-    """The classifier; ``slides`` stages have slide attention, the others windows."""
+    """The classifier. The first ``slides`` stages have slide attention, the others windows."""
 
     def __init__(
         self,
@@ -215,7 +215,7 @@ class SlideSwin(nn.Module):
         self.head = nn.Linear(dim * 2**last, classes)
 
     def maps(self, image: Tensor) -> list[Tensor]:
-        """Tokens of every stage."""
+        """Return the tokens of every stage."""
         x = self.pos_drop(self.patch_embed(image))
         found = []
         for stage in self.layers:
@@ -231,7 +231,7 @@ class SlideSwin(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """The maps of all stages, made equally wide and summed from the coarsest down."""
+    """A feature pyramid: the stages' feature maps, projected and summed from the coarsest down."""
 
     def __init__(self, backbone: SlideSwin, dim: int, width: int = 16) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Hosts by what they are for: what people put slide attentions into."""
+"""Hosts by their task: networks that people put slide attention into."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,12 @@ from tests.support import ATTENTIONS, golden_swin
 
 
 def image_of(make: Callable[[], nn.Module], *shape: int) -> Build:
-    """A network with every number drawn, and one image."""
+    """Return a builder of a network with random weights and one image."""
     return lambda: (drawn(make()), noise(*(shape or (1, 3, 32, 48))))
 
 
 def _golden(name: str, around: Callable[..., nn.Module], nameless: bool) -> Build:
-    """A golden with its own weights in a network with drawn ones."""
+    """Return a builder of a network with random weights around a golden with its own."""
 
     def build() -> tuple[nn.Module, Tensor]:
         layer, _, _ = golden(name)
@@ -37,7 +37,7 @@ def _two_inputs() -> tuple[nn.Module, dict[str, Tensor]]:
 
 
 def _known_swin() -> tuple[nn.Module, Tensor]:
-    """The authors' layout with weights whose answers are known."""
+    """Build the authors' layout with golden weights."""
     golden = golden_swin("slide_swin_nano")
     model = authors.SlideSwin()
     missing, unexpected = model.load_state_dict(golden.load().model.state_dict(), strict=False)
@@ -46,7 +46,7 @@ def _known_swin() -> tuple[nn.Module, Tensor]:
 
 
 def _windows() -> nn.Module:
-    """A larger one, whose windows are shifted and masked."""
+    """Build a larger one with shifted and masked windows."""
     return authors.SlideSwin(64, 8, (1, 2, 2), (1, 2, 4), window=4, slides=1, classes=3)
 
 
@@ -65,7 +65,7 @@ CARRIED: tuple[Host, ...] = (
         Host(
             f"{name} in a residual net",
             _golden(name, carriers.ResidualNet, False),
-            quick=("onnx",) if place in (0, 3) else (),
+            quick=("onnx",) if place == 0 else (),
         )
         for place, name in enumerate(ATTENTIONS)
     ),
@@ -73,9 +73,9 @@ CARRIED: tuple[Host, ...] = (
         Host(f"{name} in a dense net", _golden(name, carriers.DenseNet, False), quick=())
         for name in ATTENTIONS
     ),
-    Host("pyramid on Slide-Swin", _pyramid(64, 8, (1, 1, 1, 1)), 2),
+    Host("pyramid on Slide-Swin", _pyramid(64, 8, (1, 1, 1, 1)), 2, quick=()),
     Host("pyramid at 512x512", _pyramid(512, 16, (2, 2, 2, 2)), 4, slow=True),
-    Host("detector", image_of(carriers.Detector), 3),
+    Host("detector", image_of(carriers.Detector), 3, quick=()),
     Host("super-resolution", image_of(carriers.SuperResolution, 1, 3, 12, 10), 2, quick=()),
     Host("segmenter", image_of(carriers.Segmenter)),
     Host("two inputs", _two_inputs),

@@ -1,4 +1,4 @@
-"""Networks that carry slide attentions: classifiers, detectors, super-resolution, segmentation."""
+"""Networks with slide attention: classifiers, detectors, super-resolution, segmentation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,20 +7,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.foreign.classes import Theirs, TokensAndSize, Tuple
+from tests.foreign.classes import ForeignAttention, TokensAndSize, Tuple
 from tests.foreign.goldens import Residual
 
 Layer = Callable[[], nn.Module]
 
 
-def first(answer: Any) -> Tensor:
-    """The map of an attention that answers a tensor, a tuple or a list."""
-    out: Tensor = answer[0] if isinstance(answer, tuple | list) else answer
+def first(output: Any) -> Tensor:
+    """Return the output tensor of an attention that returns a tensor, a tuple or a list."""
+    out: Tensor = output[0] if isinstance(output, tuple | list) else output
     return out
 
 
 class ResidualNet(nn.Module):
-    """Stem, attentions with shortcuts and convolutions between them, classes."""
+    """A classifier with residual attentions and convolutions between them."""
 
     def __init__(self, *layers: nn.Module, dim: int = 12) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class ResidualNet(nn.Module):
 
 
 class DenseNet(nn.Module):
-    """What an attention answers stands beside what it read."""
+    """A dense network: the outputs of all attentions are concatenated with the input."""
 
     def __init__(self, *layers: nn.Module, dim: int = 12) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class DenseNet(nn.Module):
 
 
 class Neck(nn.Module):
-    """Three maps to three: from the coarsest down, each through a narrowed attention."""
+    """A neck on three feature maps, from the coarsest down, with narrowed attentions."""
 
     def __init__(self, widths: tuple[int, ...], dim: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Neck(nn.Module):
 
 
 class Detector(nn.Module):
-    """A pair of scores and boxes for each of three maps."""
+    """Outputs scores and boxes for each of three feature maps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,9 +100,9 @@ class Detector(nn.Module):
 
 
 class SuperResolution(nn.Module):
-    """Twice as many rows and columns, by a pixel shuffle, on top of a bicubic-free shortcut."""
+    """Doubles height and width by a pixel shuffle, added to a nearest-neighbour shortcut."""
 
-    def __init__(self, attention: Layer = Theirs) -> None:
+    def __init__(self, attention: Layer = ForeignAttention) -> None:
         super().__init__()
         self.head = nn.Conv2d(3, 12, 3, padding=1)
         self.body = nn.Sequential(*(Residual(attention()) for _ in range(2)))
@@ -116,7 +116,7 @@ class SuperResolution(nn.Module):
 
 
 class Segmenter(nn.Module):
-    """Classes at the size of the image, by interpolation."""
+    """Outputs classes at the size of the image, by interpolation."""
 
     def __init__(self, mode: str = "bilinear") -> None:
         super().__init__()
@@ -131,11 +131,11 @@ class Segmenter(nn.Module):
 
 
 class TwoInputs(nn.Module):
-    """A picture, and a factor for each of its channels."""
+    """Takes an image and a condition that scales its features."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.attend = nn.Conv2d(3, 12, 4, 4), Residual(Theirs())
+        self.stem, self.attend = nn.Conv2d(3, 12, 4, 4), Residual(ForeignAttention())
         self.gain = nn.Linear(6, 12)
 
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:
@@ -145,12 +145,12 @@ class TwoInputs(nn.Module):
 
 
 class Shared(nn.Module):
-    """One attention at two sizes, and under two names."""
+    """One attention with two names, called at two sizes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem, self.down = nn.Conv2d(3, 12, 4, 4), nn.Conv2d(12, 12, 2, 2)
-        self.attend = Theirs()
+        self.attend = ForeignAttention()
         self.again = self.attend
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -161,7 +161,7 @@ class Shared(nn.Module):
 
 
 class Block(nn.Module):
-    """On tokens, with normalisations before and an MLP behind."""
+    """A transformer block on tokens."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class Block(nn.Module):
 
 
 class Tokens(nn.Module):
-    """Patches to tokens, blocks, a map; whatever size the image has."""
+    """Patch embedding, blocks on tokens and a feature map, for images of any size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,7 +191,7 @@ class Tokens(nn.Module):
 
 
 class Everything(nn.Module):
-    """Answers a dict with dicts and lists in it: maps, logits, a number, and indices."""
+    """Outputs nested dicts and lists of feature maps, logits, a scalar and indices."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class Everything(nn.Module):
 
 
 class Functions(nn.Module):
-    """All in one ``forward``, with slices and arithmetic around the attention."""
+    """Functions, slices and arithmetic around the attention, in one ``forward``."""
 
     def __init__(self, attention: nn.Module, dim: int = 12) -> None:
         super().__init__()

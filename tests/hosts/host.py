@@ -1,4 +1,4 @@
-"""A network that a slide attention, or none, lives in, and what exporting it must come to."""
+"""A network with or without slide attention, and the expected result of its export."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,18 +16,18 @@ Build = Callable[[], tuple[nn.Module, Any]]
 
 @dataclass(frozen=True)
 class Host:
-    """A network and the outcome of its export.
+    """A network and the expected result of its export.
 
     Attributes:
-        name: unique among the hosts.
-        build: makes the network, ready to run, and example inputs.
-        folds: how many layers are folded.
-        left: names of layers that look like slide attentions and stay as they are.
-        open_sizes: names of the sizes that stay open, by input and axis.
-        lowering: a form that is asked for; None takes "auto".
-        refused: formats that refuse the network, with a pattern that the sentence matches.
-        slow: whether tests of it take long in every format.
-        quick: formats in which it is exported also in the quick part of the tests.
+        name: name, unique among the hosts.
+        build: builds the network, ready to run, and example inputs.
+        folds: number of folded layers.
+        left: names of layers that look like slide attentions and are left unchanged.
+        open_sizes: names of the open sizes, by input and axis.
+        lowering: form of the attention; None for "auto".
+        refused: formats that refuse the network, each with a pattern of the message.
+        slow: whether its tests take long in every format.
+        quick: formats of the quick tests.
     """
 
     name: str
@@ -41,13 +41,13 @@ class Host:
     quick: tuple[str, ...] = ("onnx",)
 
     def deployable(self) -> Deployable:
-        """The network as the export takes it."""
+        """Return the record that the export takes."""
         model, inputs = self.build()
         return deployable_of(model, inputs, name=self.name, open_sizes=self.open_sizes)
 
 
 def drawn(model: nn.Module, seed: int = 0) -> Any:
-    """Draw every parameter and all statistics, so that nothing is zero or one by chance."""
+    """Randomise every parameter and all statistics, so that none is zero or one."""
     randomise(model, seed)
     generator = torch.Generator().manual_seed(seed + 1)
     for module in model.modules():
@@ -60,5 +60,5 @@ def drawn(model: nn.Module, seed: int = 0) -> Any:
 
 
 def noise(*shape: int, seed: int = 7) -> torch.Tensor:
-    """Example values that are the same each time."""
+    """Return reproducible random values."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""Hosts whose height and width stay open, in every form."""
+"""Hosts with open height and width, in every form."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,19 +12,17 @@ from tests.hosts.host import Host
 from tests.support import FORMATS
 
 HEIGHT_AND_WIDTH = {"image": {2: "height", 3: "width"}}
-CLOSE = "leave height and width closed for coreml, or leave coreml out"
-RESIZED = {
-    "coreml": rf"computes upsample_\w+, which coremltools translates only .* closed: {CLOSE}"
-}
-ONE_SIZE = r"is written for maps of one size: leave the sizes of maps closed, or choose one of"
+CLOSE = "leave height and width fixed for coreml, or leave coreml out"
+RESIZED = {"coreml": rf"computes upsample_\w+, which coremltools supports only .* size: {CLOSE}"}
+ONE_SIZE = r"needs feature maps of a fixed size: leave the image size fixed, or choose one of"
 
 
 class Scaled(nn.Module):
-    """Sizes are computed with: half as many rows, twice as many columns."""
+    """Computes with sizes: half as many rows, twice as many columns."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.attend = nn.Conv2d(3, 12, 1), carriers.Residual(classes.Theirs())
+        self.stem, self.attend = nn.Conv2d(3, 12, 1), carriers.Residual(classes.ForeignAttention())
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[2:]
@@ -56,7 +54,7 @@ def _nearest() -> nn.Module:
 
 OPENED = (
     _host("open super-resolution", carriers.SuperResolution, 1, 3, 12, 10, folds=2),
-    _host("open segmenter", carriers.Segmenter, refused=RESIZED, quick=("onnx", "coreml")),
+    _host("open segmenter", carriers.Segmenter, refused=RESIZED, quick=("coreml",)),
     _host(
         "open segmenter, nearest", lambda: carriers.Segmenter("nearest"), refused=RESIZED, quick=()
     ),

@@ -1,4 +1,4 @@
-"""What exporting a host comes to, once for all tests."""
+"""The result of exporting a host, shared by all tests."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from tests.shared import once
 
 
 def outcome(host: Host, format: str) -> ExportResult | str:
-    """What exporting a host comes to, or the sentence that refuses it; shared by all tests."""
+    """Return the result of exporting a host, or the message that refuses it."""
 
     def write(folder: Path) -> ExportResult | str:
-        # Its file stays where it fails, so that a test can say what is wrong.
+        # A file that fails is kept, so that a test can report what is wrong.
         lowering = read_lowering(host.lowering or "auto")
         options = ExportOptions((format,), folder / "out", lowering, keep_failed=True)
         try:

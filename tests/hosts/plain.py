@@ -1,14 +1,15 @@
-"""Networks with nothing to fold: other inputs, other ranks, and shapes that come in many ways."""
+"""Networks with nothing to fold: token ids, outputs of all ranks, and those of the graph rules."""
 
 import torch
 from torch import Tensor, nn
 
 from tests.graph_checks.networks import NETWORKS, network
 from tests.hosts.host import Build, Host, drawn, noise
+from tests.support import FORMATS
 
 
 def known(name: str) -> Build:
-    """One of the networks that graph rules are tried on."""
+    """Return a builder of one of the graph rules' test networks."""
 
     def build() -> tuple[nn.Module, Tensor]:
         model, shape = network(name)
@@ -18,7 +19,7 @@ def known(name: str) -> Build:
 
 
 class Words(nn.Module):
-    """Token ids to a logit for each word, through an embedding and an encoder."""
+    """Maps token ids to logits for each word, through an embedding and an encoder."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +34,7 @@ class Words(nn.Module):
 
 
 class Ranks(nn.Module):
-    """Numbers, truth values and indices, of ranks 0 to 4."""
+    """Outputs of ranks 0 to 4, one of them indices."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,18 +64,16 @@ def _half() -> tuple[nn.Module, Tensor]:
     return model.half(), noise(1, *shape).half()
 
 
-_QUICK = {"ViT": ("onnx",), "U-Net": ("openvino",), "RepVGG": ("onnx",), "1-D": ("coreml",)}
+_QUICK = {"ViT": ("onnx",), "1-D": ("coreml",)}
 
-# The networks that graph rules are tried on, by their names there.
+# The graph rules' test networks, by name.
 NAMED = {
     name: Host(f"{name} of the graph rules", known(name), 0, quick=_QUICK.get(name, ()))
     for name in NETWORKS
 }
 
-# In which formats the long tests export them; the other pairs are full tests.
-LONG_FORMATS = {
-    name: ("onnx", "coreml" if place % 2 else "openvino") for place, name in enumerate(NETWORKS)
-}
+# Formats of the slow tests, in turn. The other pairs are full tests.
+LONG_FORMATS = {name: (FORMATS[place % len(FORMATS)],) for place, name in enumerate(NETWORKS)}
 
 PLAIN = (
     Host("token ids", _words, 0),

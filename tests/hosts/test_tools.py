@@ -1,4 +1,4 @@
-"""locate, tune and suites on the hosts: what works on a checkpoint works on any network."""
+"""Locating a divergence, tuning and suites work on any network as on a checkpoint."""
 
 import copy
 import sys
@@ -21,7 +21,7 @@ from slide_deploy.verification import verify
 from tests.hosts.networks import HOSTS
 
 BY_NAME = {host.name: host for host in HOSTS}
-# A parameter of a host, and the layer that is named where it is damaged.
+# A parameter of a host, and the layer that is reported if it is damaged.
 DAMAGED = (
     ("detector", "neck.lateral.1.bias", "neck.lateral.1"),
     ("detector", "neck.attend.0.proj.weight", "neck.attend.0"),
@@ -32,12 +32,12 @@ DAMAGED = (
     ("shared modules", "down.weight", "down"),
 )
 LOCATED = ("onnx", "openvino")
-# Of these, by their place above, also in quick runs.
+# Pairs of an index in DAMAGED and a format that quick tests run.
 QUICK = {(0, "onnx"), (4, "onnx")}
 
 
 def marks(place: int, format: str) -> object:
-    """The long tests damage each host in one format, and take the formats in turn."""
+    """Slow tests damage each host in one format, formats in turn."""
     if (place, format) in QUICK:
         return ()
     return pytest.mark.slow if LOCATED[(place + 1) % 2] == format else pytest.mark.full
@@ -51,7 +51,7 @@ def marks(place: int, format: str) -> object:
         for format in LOCATED
     ],
 )
-def test_the_damaged_layer_of_a_host_is_named(
+def test_the_damaged_layer_of_a_host_is_located(
     name: str, parameter: str, layer: str, format: str, tmp_path: Path
 ) -> None:
     whole = BY_NAME[name].deployable()
@@ -109,7 +109,7 @@ input = [{inputs}]
         ),
     ],
 )
-def test_suites_take_a_host(
+def test_suites_export_a_host(
     name: str,
     model: str,
     inputs: str,
@@ -126,13 +126,13 @@ def test_suites_take_a_host(
     assert len(open_file(path).inputs) == tensors
 
 
-def test_a_layer_beside_an_attention_in_functions_is_named(tmp_path: Path) -> None:
+def test_a_layer_after_an_attention_is_located(tmp_path: Path) -> None:
     torch.manual_seed(0)
     attention = BY_NAME["functions"].deployable().model.attention
-    behind = torch.nn.Sequential(  # apart, or all of it would be one convolution in the file
+    after = torch.nn.Sequential(  # ReLUs keep the convolutions from being merged
         torch.nn.ReLU(), torch.nn.Conv2d(12, 24, 1), torch.nn.ReLU(), torch.nn.Conv2d(24, 12, 1)
     )
-    block = torch.nn.Sequential(attention, behind)
+    block = torch.nn.Sequential(attention, after)
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 1), block)
     whole = deployable_of(model, torch.randn(1, 3, 6, 8))
     damaged = copy.deepcopy(whole.model)
@@ -146,7 +146,7 @@ def test_a_layer_beside_an_attention_in_functions_is_named(tmp_path: Path) -> No
 
 
 class ByKeyword(torch.nn.Module):
-    """Its layers are called by keyword alone."""
+    """A network that calls its layers by keyword only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,5 +161,5 @@ class ByKeyword(torch.nn.Module):
 def test_layers_that_are_called_by_keyword_are_located(tmp_path: Path) -> None:
     whole = deployable_of(ByKeyword(), torch.randn(1, 3, 6, 8))
     (file,) = pipeline.export(whole, ExportOptions(("onnx",), tmp_path)).files
-    parting = verify.locate(file.paths[0], whole)
-    assert parting.first_wrong is None and parting.last_right == "head"
+    divergence = verify.locate(file.paths[0], whole)
+    assert divergence.first_wrong is None and divergence.last_right == "head"

@@ -1,4 +1,4 @@
-"""The models compute what the trained ones computed."""
+"""Models reproduce the outputs of the published code."""
 
 import copy
 
@@ -15,7 +15,9 @@ from tests.support import ATTENTIONS, GOLDEN, Golden, attention_config, logits
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-4), (torch.float64, 1e-5)])
-def test_logits_and_first_attention(golden: Golden, dtype: torch.dtype, limit: float) -> None:
+def test_logits_and_first_attention_equal_the_known_outputs(
+    golden: Golden, dtype: torch.dtype, limit: float
+) -> None:
     model = golden.load().model.to(dtype)
     expected = golden.expected
     assert abs(logits(model, expected["image"], dtype) - expected["logits"].numpy()).max() <= limit
@@ -25,13 +27,13 @@ def test_logits_and_first_attention(golden: Golden, dtype: torch.dtype, limit: f
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_tokens_after_each_stage_and_its_merging(golden: Golden, dtype: torch.dtype) -> None:
-    # The stored stages come from a float32 run, so that float64 differs from them by that run's
-    # rounding: up to 2.6e-5 where values reach 20. The bound is relative to the largest value.
+def test_tokens_after_each_stage_equal_the_known_ones(golden: Golden, dtype: torch.dtype) -> None:
+    # The stored stages come from a float32 run. A float64 run differs by the rounding of that run,
+    # up to 2.6e-5 for values of up to 20. The bound is relative to the largest value.
     model = golden.load().model.to(dtype)
-    for index, left in enumerate(model.stages(golden.expected["image"].to(dtype))):
+    for index, tokens in enumerate(model.stages(golden.expected["image"].to(dtype))):
         downsample = model.layers[index].downsample
-        tokens = left if downsample is None else downsample(left)
+        tokens = tokens if downsample is None else downsample(tokens)
         reference = golden.expected[f"stage{index}"]
         error = (tokens - reference).abs().max()
         assert error <= 1e-4
@@ -41,7 +43,9 @@ def test_tokens_after_each_stage_and_its_merging(golden: Golden, dtype: torch.dt
 @pytest.mark.parametrize("name", ATTENTIONS)
 @pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-4), (torch.float64, 1e-5)])
 @pytest.mark.parametrize("folded", [False, True])
-def test_attention_modules(name: str, dtype: torch.dtype, limit: float, folded: bool) -> None:
+def test_attention_modules_equal_the_known_outputs(
+    name: str, dtype: torch.dtype, limit: float, folded: bool
+) -> None:
     import json
 
     options = json.loads((GOLDEN / f"{name}.json").read_text())
@@ -57,7 +61,7 @@ def test_attention_modules(name: str, dtype: torch.dtype, limit: float, folded: 
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: a.name)
-def test_published_sizes(architecture) -> None:
+def test_published_sizes_have_the_recorded_parameters(architecture) -> None:
     with torch.device("meta"):
         model = SlideSwin(architecture.config)
     assert sum(parameter.numel() for parameter in model.parameters()) == architecture.parameters

@@ -1,4 +1,4 @@
-"""What stands outside the map is a setting of the network, and no step forgets it."""
+"""The padding mode is a setting of the network that every step preserves."""
 
 import json
 
@@ -24,19 +24,19 @@ SETTINGS = {
 }
 
 
-def test_zeros_are_the_published_networks() -> None:
+def test_published_networks_pad_with_zeros() -> None:
     assert architecture_name(SlideSwinConfig()) == "slide_swin_tiny"
     assert architecture_name(SlideSwinConfig(padding_mode="reflect")) == "slide_swin"
 
 
 @pytest.mark.parametrize("stages", [0, 2])
-def test_another_mode_is_refused_by_name(stages: int) -> None:
+def test_an_unknown_mode_is_refused(stages: int) -> None:
     with pytest.raises(InputError, match=r"^padding_mode is 'mirror': give one of zeros, reflect"):
         SlideSwinConfig(padding_mode="mirror", num_slide_stages=stages)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES[1:])
-def test_every_form_of_a_whole_model(mode: str) -> None:
+def test_every_form_of_a_whole_model_uses_the_padding_mode(mode: str) -> None:
     settings = SETTINGS | {"padding_mode": mode}
     model = random_swin(**settings).double()
     assert model.layers[0].blocks[0].attn.dep_conv1.padding_mode == mode
@@ -51,7 +51,7 @@ def test_every_form_of_a_whole_model(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES)
-def test_a_folded_file_keeps_it(mode: str, tmp_path) -> None:
+def test_a_folded_file_preserves_the_padding_mode(mode: str, tmp_path) -> None:
     model = random_swin(**SETTINGS | {"padding_mode": mode})
     source = Checkpoint(model, model.config, "slide_swin", tmp_path / "trained.pth", "0", "", ())
     assert json.loads(json.dumps(settings_of(model.config)))["padding_mode"] == mode

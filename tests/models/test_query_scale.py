@@ -1,4 +1,4 @@
-"""The factor on the logits is a setting of both attentions, and no step forgets it."""
+"""The scale of the logits is a setting of both attentions that every step preserves."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ SCALE = -0.9
 
 
 def scaled_queries(attention: torch.nn.Module, factor: float, rows: torch.Tensor):
-    """A copy whose query rows of the projection are multiplied."""
+    """Return a copy whose query rows of the projection are multiplied."""
     other = copy.deepcopy(attention)
     other.qkv.weight[rows] *= factor
     other.qkv.bias[rows] *= factor
@@ -33,7 +33,7 @@ def test_slide_attention_multiplies_its_logits(dim_reduction: int) -> None:
     settings = {"dim": 16, "num_heads": 2, "dim_reduction": dim_reduction}
     plain = random_attention(SlideAttentionConfig(**settings)).double()
     scaled = random_attention(SlideAttentionConfig(**settings, qk_scale=SCALE)).double()
-    # The default is of the width before the reduction: 16 / 2 features.
+    # The default depends on the width before the reduction, 16 / 2 features.
     assert plain.config.scale == 8**-0.5
     # Rows are (head, q|k|v, d).
     rows = torch.arange(plain.qkv.out_features).reshape(2, 3, -1)[:, 0].flatten()
@@ -61,7 +61,7 @@ def test_zero_and_none_mean_the_default(none: float | None) -> None:
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), "0.2", True, [0.2]])
-def test_what_is_no_number_is_refused(wrong: object) -> None:
+def test_a_scale_that_is_not_a_finite_number_is_refused(wrong: object) -> None:
     for config in (lambda: SlideAttentionConfig(16, 2, qk_scale=wrong), SlideSwinConfig):
         with pytest.raises(InputError, match=r"^qk_scale is .*: give a"):
             config() if config is not SlideSwinConfig else config(qk_scale=wrong)
@@ -69,8 +69,8 @@ def test_what_is_no_number_is_refused(wrong: object) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("qk_scale", [0.9, SCALE])
-def test_every_form_of_a_whole_model(form: str, qk_scale: float) -> None:
-    """Slide attention, windows in one piece, shifted windows and head products."""
+def test_every_form_of_a_whole_model_uses_the_scale(form: str, qk_scale: float) -> None:
+    """Slide attention, whole-map windows, shifted windows and matmuls per head."""
     settings = {"depths": (1, 2), "num_heads": (2, 2), "num_slide_stages": 1, "qk_scale": qk_scale}
     for size, window in (((32, 32), 2), ((96, 96), 12)):
         model = random_swin(image_size=size, window_size=window, **settings).double()
@@ -80,14 +80,14 @@ def test_every_form_of_a_whole_model(form: str, qk_scale: float) -> None:
         lowered = lower(folded, Lowering(form, 2))
         plain = random_swin(image_size=size, window_size=window, **settings | {"qk_scale": None})
         with torch.no_grad():
-            answer = model(image)
-            assert (folded(image) - answer).abs().max() < 1e-12
-            assert (lowered(image) - answer).abs().max() < 1e-12
-            assert (plain.double()(image) - answer).abs().max() > 1e-2
+            output = model(image)
+            assert (folded(image) - output).abs().max() < 1e-12
+            assert (lowered(image) - output).abs().max() < 1e-12
+            assert (plain.double()(image) - output).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("qk_scale", [0.3, 1])
-def test_a_folded_file_keeps_it(qk_scale: float, tmp_path) -> None:
+def test_a_folded_file_preserves_the_scale(qk_scale: float, tmp_path) -> None:
     model = random_swin(qk_scale=qk_scale)
     source = Checkpoint(model, model.config, "slide_swin", tmp_path / "trained.pth", "0", "", ())
     assert json.loads(json.dumps(settings_of(model.config)))["qk_scale"] == qk_scale

@@ -1,4 +1,4 @@
-"""Settings that do not fit are refused, and maps of other shapes work."""
+"""Windows, masks and position indices of Slide-Swin, and refused settings."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from slide_deploy.models.window_attention import (
 from tests.support import random_swin
 
 
-def test_windows_of_a_rectangular_map_come_back_in_place() -> None:
+def test_windows_of_a_rectangular_map_are_merged_in_place() -> None:
     maps = torch.randn(2, 6, 9, 5)
     windows = partition_windows(maps, 3)
     assert windows.shape == (2 * 2 * 3, 9, 5)
@@ -30,8 +30,8 @@ def test_roll_equals_torch(shift: int) -> None:
     assert torch.equal(roll_maps(maps, shift), torch.roll(maps, (-shift, -shift), (1, 2)))
 
 
-def test_mask_keeps_apart_what_the_shift_brought_together() -> None:
-    # Positions of the original map, shifted like the map: neighbours stay within a window's reach.
+def test_the_mask_separates_positions_from_opposite_ends() -> None:
+    # Positions of the original map, shifted like the map. Neighbours remain within a window.
     height, width, window = 8, 12, 4
     rows = torch.arange(height).repeat_interleave(width).reshape(1, height, width, 1)
     columns = torch.arange(width).repeat(height).reshape(1, height, width, 1)
@@ -41,10 +41,10 @@ def test_mask_keeps_apart_what_the_shift_brought_together() -> None:
         apart = (shifted[:, :, None] - shifted[:, None, :]).abs() >= window
         assert (mask[apart] == -100).all()
     assert (mask == 0).any(dim=-1).all()
-    assert (mask[0] == 0).all()  # the first window holds no border
+    assert (mask[0] == 0).all()  # the first window contains no border
 
 
-def test_position_index_depends_on_the_offset_only() -> None:
+def test_the_position_index_depends_on_the_offset_only() -> None:
     index = relative_position_index(3)
     assert index[0, 0] == index[4, 4] == index[8, 8] == 12
     assert index[0, 4] == index[4, 8]
@@ -56,12 +56,12 @@ def test_position_index_depends_on_the_offset_only() -> None:
     ("settings", "text"),
     [
         ({"image_size": (36, 32)}, "36x32 is not a multiple of 16"),
-        ({"depths": (1, 1)}, "do not name the same stages"),
+        ({"depths": (1, 1)}, "one number per stage"),
         ({"image_size": (64, 96), "window_size": 3, "num_slide_stages": 1}, "do not tile"),
         ({"num_heads": (3, 2, 4)}, "do not divide into"),
     ],
 )
-def test_settings_that_do_not_fit(settings: dict, text: str) -> None:
+def test_settings_that_do_not_fit_are_refused(settings: dict, text: str) -> None:
     with pytest.raises(InputError, match=text):
         random_swin(**settings)
 
@@ -71,7 +71,7 @@ def test_even_neighbourhoods_are_refused() -> None:
         SlideAttentionConfig(dim=8, num_heads=2, kernel_size=4)
 
 
-def test_rectangular_images_and_position_embedding() -> None:
+def test_rectangular_images_and_a_position_embedding_work() -> None:
     model = random_swin(image_size=(64, 32), ape=True)
     assert model.config.resolution(2) == (4, 2)
     assert model.config.window(2) == 2

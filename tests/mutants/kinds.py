@@ -1,4 +1,4 @@
-"""The kinds of mutants: where each is damaged, and how that becomes a file."""
+"""Constructors of mutants, by what is damaged: weights, network or file."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from onnx import ModelProto
 from tests.mutants.bases import Base, Rebuild
 from tests.mutants.litert_damage import in_model
 from tests.mutants.mlpackage_damage import Program, in_program
-from tests.mutants.mutant import FORMATS, Catcher, Mutant, by_format, rules
+from tests.mutants.mutant import DEVICES, FORMATS, Catcher, Mutant, by_format, rules
 from tests.mutants.network_damage import pooled_by, written_anew
 from tests.mutants.onnx_damage import in_graph
 from tests.mutants.weights import Edit, before_folding, in_weights
@@ -40,7 +40,7 @@ def network(
 def pooling(
     edit: Callable[[Any, Any], Any], description: str, *, open_batch: bool = False
 ) -> Mutant:
-    """Another way from the last tokens to the logits, exported to every format."""
+    """Other layers between the last tokens and the logits, exported to every format."""
     damage, catchers = written_anew(pooled_by(edit)), by_format("parity")
     name = _name(edit)
     return Mutant(name, description, damage, catchers, {}, open_batch=open_batch, exports=True)
@@ -55,7 +55,7 @@ def file(
     rule: str | Mapping[str, str] = "",
     open_batch: bool = False,
 ) -> Mutant:
-    """Damage to the written file, in the formats for which there is an edit."""
+    """Damage to the exported file, in the formats for which there is an edit."""
 
     def damage(base: Base, format: str, folder: Path) -> Path:
         path = base.copy(format, folder)
@@ -63,7 +63,7 @@ def file(
         return path
 
     catchers = by_format(caught_by) if isinstance(caught_by, str) else caught_by
-    formats = tuple(format for format in FORMATS if format in edits)
+    formats = tuple(format for format in (*FORMATS, *DEVICES) if format in edits)
     seen_by = rules(rule, catchers)
     return Mutant(name, description, damage, catchers, seen_by, formats, open_batch)
 
@@ -74,7 +74,7 @@ def edits(
     coreml: Callable[[Program], object] | None = None,
     litert: Callable[[Any], object] | None = None,
 ) -> dict[str, FileEdit]:
-    """The edit of each format, as its module has it."""
+    """The edit of each format, wrapped by the function of its damage module."""
     found: dict[str, FileEdit] = {}
     if onnx is not None:
         found["onnx"] = in_graph(onnx)

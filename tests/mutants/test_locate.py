@@ -30,10 +30,12 @@ LAYERS = {
 
 
 def places() -> Iterator[object]:
-    """Every layer in every format, in one of them also in quick runs, which meet every format."""
+    """Every layer in every format, in one of them in long runs, every other one in quick runs."""
     for number, parameter in enumerate(LAYERS):
         for index, format in enumerate(FORMATS):
-            marks = [] if index == number % len(FORMATS) else [pytest.mark.full]
+            is_turn = index == number % len(FORMATS)
+            marks = [] if number % 2 == 0 else [pytest.mark.slow]
+            marks = marks if is_turn else [pytest.mark.full]
             yield pytest.param(parameter, format, id=f"{parameter}-{format}", marks=marks)
 
 

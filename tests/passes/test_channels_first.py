@@ -297,7 +297,7 @@ def test_an_open_batch_stays_open() -> None:
         assert not image.meta["val"].shape[0].node.expr.is_number
 
 
-QUICK = 4  # of the forms; the last two take longest
+QUICK, LONG = 2, 6  # of the forms, each with one of the settings and again with another
 SETTINGS = [
     {},
     {"image_size": (64, 32), "ape": True},
@@ -313,7 +313,7 @@ SETTINGS = [
         pytest.param(
             form,
             SETTINGS[place % len(SETTINGS)],
-            marks=() if place < QUICK else pytest.mark.slow,
+            marks=() if place < QUICK else pytest.mark.slow if place < LONG else pytest.mark.full,
         )
         for place, form in enumerate([*FORMS, *FORMS])
     ],

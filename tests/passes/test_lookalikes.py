@@ -130,7 +130,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "build"), CASES)
 def test_excluded_networks_are_left_unchanged(name: str, build) -> None:
     @seed(0)
-    @settings(max_examples=10, database=None, deadline=None)
+    @settings(max_examples=6, database=None, deadline=None)
     @given(choices=st.randoms(use_true_random=True), is_open=st.booleans())
     def check(choices: random.Random, is_open: bool) -> None:
         dims = choices.choice((1, 2, 2, 3))

@@ -234,7 +234,7 @@ def test_the_pairs_are_merged_without_their_difference() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("strips", [1, 2])
+@pytest.mark.parametrize("strips", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_forms_of_slide_attention_stay(form: str, strips: int) -> None:
     """The forms keep convolutions of one input separate on purpose."""
     folded, _ = reparameterize(random_swin(num_slide_stages=1, depths=(1,), num_heads=(2,)))

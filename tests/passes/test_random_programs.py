@@ -32,9 +32,9 @@ ASKED = os.environ.get("SLIDE_DEPLOY_SEED", "0")
 FIRST_SEED = random.randrange(10**6) if ASKED == "random" else int(ASKED)
 # Number of programs per chunk in quick, long and full tests.
 CHUNKS = [
-    pytest.param(0, 25),
-    *(pytest.param(chunk, 100, marks=pytest.mark.slow) for chunk in range(1, 3)),
-    *(pytest.param(chunk, 100, marks=pytest.mark.full) for chunk in range(3, 11)),
+    pytest.param(0, 15),
+    *(pytest.param(chunk, 100, marks=pytest.mark.slow) for chunk in range(1, 2)),
+    *(pytest.param(chunk, 100, marks=pytest.mark.full) for chunk in range(2, 11)),
 ]
 # Out of 150. A pass that changes fewer is not tested here and needs a part in ``random_networks/``.
 FEWEST = 3

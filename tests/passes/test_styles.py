@@ -34,9 +34,24 @@ def traced(name: str, batch: int) -> ExportedProgram:
     return program(make(), (batch, *shape), open_batch=batch > 1)
 
 
-# A batch of one is special for a few passes; the long tests combine it with every style.
-@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 3])
-@pytest.mark.parametrize("name", ALL)
+def styles() -> list[object]:
+    """Quick: every other style with three images; long: the others; full: one image, which is a
+    case of its own to few passes.
+    """
+    quick = list(ALL)[::2]
+    return [
+        pytest.param(
+            name,
+            batch,
+            id=f"{name}-{batch}",
+            marks=pytest.mark.full if batch == 1 else [] if name in quick else pytest.mark.slow,
+        )
+        for name in ALL
+        for batch in (1, 3)
+    ]
+
+
+@pytest.mark.parametrize(("name", "batch"), styles())
 def test_every_format_keeps_what_a_network_computes(name: str, batch: int) -> None:
     for format in (ONNX, OPENVINO, COREML):
         found = rewritten(traced(name, batch), *format.passes)
@@ -45,13 +60,13 @@ def test_every_format_keeps_what_a_network_computes(name: str, batch: int) -> No
 
 
 def thirds() -> list[object]:
-    """Pair every style with every pass; the quick tests take a third of the pairs in turn."""
+    """Pair every style with every pass: a third is quick, another third is slow."""
     return [
         pytest.param(
             name,
             ONNX.passes[third::3],
             id=f"{name}-{third}",
-            marks=[] if third == place % 3 else pytest.mark.slow,
+            marks=([], pytest.mark.slow, pytest.mark.full)[(third - place) % 3],
         )
         for place, name in enumerate(ALL)
         for third in range(3)

@@ -38,7 +38,9 @@ def test_the_worker_of_a_race(marker: Path) -> None:
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("run", [run_for_precisions, run_for_sizes])
+@pytest.mark.parametrize(
+    "run", [run_for_precisions, pytest.param(run_for_sizes, marks=pytest.mark.slow)]
+)
 def test_commands_that_are_measured(marker: Path, run) -> None:
     with pytest.raises(InputError, match=r"nowhere\.pth"):
         run("export", "nowhere.pth")

@@ -98,7 +98,7 @@ def names(folder: Path) -> list[str]:
     [
         "raise RuntimeError('an unknown failure')",
         pytest.param("pass", marks=pytest.mark.slow),
-        pytest.param("exit(3)", marks=pytest.mark.slow),
+        pytest.param("exit(3)", marks=pytest.mark.full),
     ],
 )
 def test_a_converter_cannot_hide_ctrl_c(tmp_path: Path, then: str) -> None:
@@ -140,11 +140,12 @@ def test_sigterm_ends_a_converter_as_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("step", "formats"),
     [
-        ("load", "onnx"),
+        pytest.param("load", "onnx", marks=pytest.mark.full),
         pytest.param("reference", "onnx", marks=pytest.mark.full),
         pytest.param("write onnx", "onnx", marks=pytest.mark.full),
         ("write openvino", "onnx,openvino"),  # one file is finished by then
-        ("verify openvino", "openvino,coreml"),  # so that there is something left to do
+        # Core ML is left to do.
+        pytest.param("verify openvino", "openvino,coreml", marks=pytest.mark.full),
         ("write coreml", "coreml"),
     ],
 )

@@ -12,7 +12,7 @@ from slide_deploy.backends.base import Configuration, untimed
 from slide_deploy.backends.web import assets, browser
 from slide_deploy.backends.web.targets import TARGETS
 from slide_deploy.graph_checks import Policy, check_file, load_policy
-from slide_deploy.graph_checks.runtime_bugs import RUNTIME_BUGS
+from slide_deploy.graph_checks.rules.runtime_bugs import RUNTIME_BUGS
 from slide_deploy.hosts import load_checkpoint
 from slide_deploy.lowerings import FORMS, Lowering
 from slide_deploy.presets import preset_named
@@ -58,7 +58,7 @@ def convolutions(path: Path) -> tuple[str, ...]:
 @pytest.fixture
 def policy(tmp_path: Path) -> Policy:
     path = tmp_path / "browsers.toml"
-    path.write_text('base = "portable"\n[structure]\nknown_traps_on = ["web:webgpu"]\n')
+    path.write_text('base = "portable"\n[structure]\nruntime_bugs_on = ["web:webgpu"]\n')
     return load_policy(path)
 
 
@@ -98,9 +98,14 @@ def test_webgpu_is_wrong_exactly_where_the_rule_reports_it(tmp_path: Path, polic
         assert not wrong, f"ONNX Runtime Web {assets.VERSION} is wrong too: add it to the bug"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
-def test_two_of_our_forms_trigger_the_bug(form: str, policy: Policy, nano: Golden) -> None:
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(form, marks=pytest.mark.full if form == "depthwise" else pytest.mark.slow)
+        for form in FORMS
+    ],
+)
+def test_one_of_our_forms_triggers_the_bug(form: str, policy: Policy, nano: Golden) -> None:
     files = exported(load_checkpoint(nano.path), lowering=Lowering(form), formats=("onnx",))
     assert bool(met(exported_path(files, "onnx"), policy)) == (form == "depthwise")
 

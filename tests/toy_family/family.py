@@ -1,4 +1,4 @@
-"""A host family of its own in one file: a convolution, two stages of slide attention, a classifier.
+"""A host family in one file: a convolution, two stages of slide attention, a classifier.
 
 ``docs/extending.md`` describes the same steps.
 """
@@ -26,7 +26,7 @@ PATCH = 4
 
 @dataclass(frozen=True)
 class ToyConfig:
-    """The settings; channels double from stage to stage."""
+    """The settings. Channels double from stage to stage."""
 
     image_size: tuple[int, int] = (32, 32)
     num_classes: int = 5
@@ -39,7 +39,7 @@ class ToyConfig:
     def __post_init__(self) -> None:
         step = PATCH * 2 ** (len(self.depths) - 1)
         if any(side % step for side in self.image_size):
-            raise InputError(f"Image sides are multiples of {step} in a Toy: give other ones.")
+            raise InputError(f"Image sides must be multiples of {step} in a Toy: give other ones.")
 
     def dim(self, stage: int) -> int:
         return self.embed_dim * 2**stage
@@ -80,17 +80,17 @@ class Toy(HostNetwork):
             self.head = nn.Linear(self.norm.normalized_shape[0], config.num_classes)
 
     def stages(self, image: Tensor) -> list[Tensor]:
-        maps = self.stem(image)
+        x = self.stem(image)
         stages: list[Tensor] = []
         for stage, blocks in enumerate(self.levels):
             if stage:
-                maps = self.down[stage - 1](self.feature_map(stage - 1, stages[-1]))
-            stages.append(blocks(maps.flatten(2).transpose(1, 2)))
+                x = self.down[stage - 1](self.feature_map(stage - 1, stages[-1]))
+            stages.append(blocks(x.flatten(2).transpose(1, 2)))
         return stages
 
 
-def shown(stored: StoredWeights) -> dict[str, object]:
-    """The settings that shapes tell."""
+def from_shapes(stored: StoredWeights) -> dict[str, object]:
+    """Read the settings that follow from shapes."""
     shapes = {name: tuple(tensor.shape) for name, tensor in stored.tensors.items()}
     blocks = {re.match(r"levels\.(\d+)\.(\d+)\.", name) for name in shapes} - {None}
     stages = sorted({int(found[1]) for found in blocks})
@@ -106,26 +106,26 @@ def shown(stored: StoredWeights) -> dict[str, object]:
     }
 
 
-def infer(stored: StoredWeights, wanted: Overrides) -> tuple[ToyConfig, tuple[str, ...]]:
+def infer(stored: StoredWeights, overrides: Overrides) -> tuple[ToyConfig, tuple[str, ...]]:
     side = stored.stated.settings.get("image_size")
-    size = wanted.image_size if side is None else (side, side)
+    size = overrides.image_size if side is None else (side, side)
     if size is None:
-        raise InputError(f"{stored.path} does not tell the image size: give it with --image-size.")
-    told = shown(stored)
+        raise InputError(f"{stored.path} does not state the image size: give it with --image-size.")
+    known = from_shapes(stored)
     heads = tuple(
         stored.tensors[f"levels.{stage}.0.attn.relative_position_bias_table"].shape[1]
-        for stage in range(len(told["depths"]))
+        for stage in range(len(known["depths"]))
     )
-    return ToyConfig(image_size=size, num_heads=heads, **told), ()
+    return ToyConfig(image_size=size, num_heads=heads, **known), ()
 
 
 def fits(stored: StoredWeights, config: ToyConfig) -> bool:
-    return all(getattr(config, name) == value for name, value in shown(stored).items())
+    return all(getattr(config, name) == value for name, value in from_shapes(stored).items())
 
 
 TOY = Host(
     name="toy",
-    sought=NamedNetworks(
+    finder=NamedNetworks(
         family="Toy",
         first_layer="stem",
         names=re.compile(

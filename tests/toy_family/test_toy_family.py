@@ -1,4 +1,4 @@
-"""A new host family is one file and one line: the steps in docs/extending.md."""
+"""A new host family takes one file and one line, as docs/extending.md describes."""
 
 import json
 from pathlib import Path
@@ -48,8 +48,8 @@ def image(size: tuple[int, int] = (32, 32)) -> torch.Tensor:
     return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
-def answer(path: Path, given: torch.Tensor) -> dict[str, np.ndarray]:
-    return open_file(path)({"image": given.numpy()})
+def outputs(path: Path, x: torch.Tensor) -> dict[str, np.ndarray]:
+    return open_file(path)({"image": x.numpy()})
 
 
 @torch.no_grad()
@@ -66,7 +66,9 @@ def test_a_checkpoint_is_loaded(toy: Toy, path: Path) -> None:
 
 
 @torch.no_grad()
-def test_export_and_verify_logits_and_maps(run, toy: Toy, path: Path, tmp_path: Path) -> None:
+def test_logits_and_feature_maps_are_exported_and_verified(
+    run, toy: Toy, path: Path, tmp_path: Path
+) -> None:
     logits, maps = tmp_path / "logits" / "toy.onnx", tmp_path / "maps" / "toy.xml"
     for file, options in ((logits, ("--to", "onnx")), (maps, ("--to", "openvino", "--features"))):
         code, _, err = run("export", path, "--out", file.parent, *options)
@@ -76,14 +78,16 @@ def test_export_and_verify_logits_and_maps(run, toy: Toy, path: Path, tmp_path: 
         assert "toy_small" in json.dumps(manifest)
         code, printed, err = run("verify", file, "--against", path, "--locate")
         assert (code, "layers: all" in printed) == (0, True), err
-    given = answer(logits, image())
-    assert np.allclose(given["logits"], toy(image()).numpy(), atol=1e-5)
-    given = answer(maps, image())
+    found = outputs(logits, image())
+    assert np.allclose(found["logits"], toy(image()).numpy(), atol=1e-5)
+    found = outputs(maps, image())
     for name, truth in zip(("stage0", "stage1"), toy.backbone()(image()), strict=True):
-        assert np.allclose(given[name], truth.numpy(), atol=1e-5)
+        assert np.allclose(found[name], truth.numpy(), atol=1e-5)
 
 
-def test_verify_sees_another_checkpoint(run, toy: Toy, path: Path, tmp_path: Path) -> None:
+def test_verify_locates_the_difference_to_another_checkpoint(
+    run, toy: Toy, path: Path, tmp_path: Path
+) -> None:
     code, _, err = run("export", path, "--to", "onnx", "--out", tmp_path)
     assert code == 0, err
     with torch.no_grad():
@@ -107,7 +111,7 @@ def test_folded_weights_are_read_back(run, toy: Toy, path: Path, tmp_path: Path)
 
 
 @torch.no_grad()
-def test_a_backbone_has_maps_only(toy: Toy, path: Path) -> None:
+def test_a_backbone_outputs_feature_maps_only(toy: Toy, path: Path) -> None:
     weights = {name: each for name, each in toy.state_dict().items() if "head" not in name}
     torch.save({"model": weights, "config": CONFIG}, path)
     loaded = load_checkpoint(path)
@@ -134,15 +138,16 @@ def test_tune_finds_its_attentions(path: Path) -> None:
     assert found == [(8, 8, 8), (16, 4, 4)]
 
 
-def test_a_suite_makes_its_files_and_peers(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_suite_makes_its_files_and_baselines(tmp_path: Path) -> None:
     suite = tmp_path / "suite.toml"
     suite.write_text(
         'name = "a"\ntargets = ["onnxruntime:cpu"]\nimage_sizes = ["32"]\n'
         '[[candidate]]\nname = "ours"\narchitecture = "toy_small"\n'
-        '[[candidate]]\nname = "unfold"\npeer = "unfold"\narchitecture = "toy_small"\n'
+        '[[candidate]]\nname = "unfold"\nbaseline = "unfold"\narchitecture = "toy_small"\n'
     )
     found = members(suite, tmp_path / "work", Sweep(), export_for_suite)
-    ours, baseline = (answer(Path(each.candidate.path), image()) for each in found)
+    ours, baseline = (outputs(Path(each.candidate.path), image()) for each in found)
     assert np.abs(next(iter(baseline.values()))).max() > 0
     assert ours["logits"].shape == (1, 5)
     with pytest.raises(InputError, match="no Toy without slide attention"):
@@ -152,18 +157,18 @@ def test_a_suite_makes_its_files_and_peers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "sentence"),
     [
-        (lambda state: state.pop("levels.1.0.attn.proj.bias"), "not a whole Toy checkpoint"),
+        (lambda state: state.pop("levels.1.0.attn.proj.bias"), "not a complete Toy checkpoint"),
         (lambda state: state.update({"levels.0.0.attn.more": torch.ones(2)}), "a Toy of these"),
         (lambda state: state.pop("stem.weight"), r"is not a Slide-Swin, .* or a Toy: it has"),
         (lambda state: state.update({"head.bias": torch.full((5,), torch.nan)}), "holds NaN"),
-        (lambda state: state.pop(f"levels.1.0.{TABLE}"), "missing some of a Toy's"),
+        (lambda state: state.pop(f"levels.1.0.{TABLE}"), "lacks some of a Toy"),
         (
             lambda state: [state.pop(name) for name in list(state) if ".dep_conv." in name],
             "no shift branch",
         ),
     ],
 )
-def test_what_is_not_one_is_refused(toy: Toy, path: Path, edit, sentence: str) -> None:
+def test_invalid_files_are_refused(toy: Toy, path: Path, edit, sentence: str) -> None:
     state = toy.state_dict()
     edit(state)
     torch.save({"model": state, "config": CONFIG}, path)
@@ -180,12 +185,14 @@ def test_what_is_not_one_is_refused(toy: Toy, path: Path, edit, sentence: str) -
         (Overrides(resize_position_tables=True), "leave out --resize-position-tables"),
     ],
 )
-def test_what_it_cannot_be_is_refused(path: Path, overrides: Overrides, sentence: str) -> None:
+def test_options_that_do_not_fit_are_refused(
+    path: Path, overrides: Overrides, sentence: str
+) -> None:
     with pytest.raises(InputError, match=sentence):
         load_checkpoint(path, overrides)
 
 
-def test_families_in_one_file(toy: Toy, tmp_path: Path) -> None:
+def test_an_entry_chooses_between_families_in_one_file(toy: Toy, tmp_path: Path) -> None:
     swin = random_swin().state_dict()
     both = tmp_path / "both.pth"
     torch.save({"student": swin, "teacher": toy.state_dict()}, both)
@@ -196,25 +203,25 @@ def test_families_in_one_file(toy: Toy, tmp_path: Path) -> None:
         return load_checkpoint(both, Overrides(image_size=(32, 32), entry=entry)).host.name
 
     assert (named("student"), named("teacher")) == ("slide_swin", "toy")
-    with pytest.raises(InputError, match=r"a Slide-Swin .* and a Toy .* nothing says which"):
+    with pytest.raises(InputError, match=r"a Slide-Swin .* and a Toy .* choose one"):
         named("nobody")
 
 
-def test_a_first_layer_that_is_called_alike_makes_no_network(toy: Toy, path: Path) -> None:
-    """At one place the family that knows most of the tensors has it."""
+def test_the_family_that_matches_most_tensors_is_chosen(toy: Toy, path: Path) -> None:
+    """Another family's first layer at the same place does not make a network of it."""
     state = toy.state_dict() | {"patch_embed.proj.weight": torch.zeros(8, 3, 4, 4)}
     torch.save(state, path)
     with pytest.raises(InputError, match="a Toy of these settings does not have"):
         load_checkpoint(path)
-    wanted = Overrides(image_size=(32, 32), leave_out=("patch_embed",))
-    assert load_checkpoint(path, wanted).host is TOY
+    overrides = Overrides(image_size=(32, 32), leave_out=("patch_embed",))
+    assert load_checkpoint(path, overrides).host is TOY
 
 
-def test_two_families_that_know_the_same_tensors(
+def test_two_families_that_match_the_same_tensors_are_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "HOSTS", (TOY, TOY))
-    with pytest.raises(InputError, match=r"a Toy .* and a Toy .*: name what builds"):
+    with pytest.raises(InputError, match=r"a Toy .* and a Toy .*: name the function"):
         load_checkpoint(path)
 
 

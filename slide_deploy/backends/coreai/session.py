@@ -7,7 +7,6 @@ meaningless.
 """
 
 import asyncio
-import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -19,6 +18,7 @@ import numpy as np
 from slide_deploy.backends.base import Configuration, Feeds, Port, Session, Stage, untimed
 from slide_deploy.backends.native_messages import message_lines, muted
 from slide_deploy.errors import InputError
+from slide_deploy.files.scratch import temporary_folder
 from slide_deploy.saved.aimodel import Asset, compiled, open_asset
 
 RUNTIME, LIBRARY = "coreai", "coreai-core"
@@ -79,12 +79,14 @@ def load(
     """
     from coreai.runtime import AIModel
 
-    with tempfile.TemporaryDirectory(suffix=".aimodelx") as folder:
+    with temporary_folder() as parent:
+        folder = parent / "asset.aimodelx"
+        folder.mkdir()
         with stage("compile"):
-            outputs = compiled(asset, Path(folder), with_intermediates)
+            outputs = compiled(asset, folder, with_intermediates)
         try:
             with stage("read"), muted():
-                model = _wait(AIModel.load(path=folder))
+                model = _wait(AIModel.load(path=str(folder)))
                 function = model.load_function(model.function_names[0])
         except Exception as error:  # the library has no class of its own
             raise InputError(

@@ -4,7 +4,6 @@ It records what every instruction computes: the outputs of its own kernels, and 
 outputs of a delegate. What a delegate computes internally is not recorded.
 """
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from slide_deploy.backends.executorch.method import (
     open_program,
 )
 from slide_deploy.backends.native_messages import muted
+from slide_deploy.files.scratch import temporary_folder
 from slide_deploy.saved.pte.companion import value_names
 from slide_deploy.saved.pte.program import Instruction, Method, PteTensor, tensors_in
 
@@ -40,8 +40,8 @@ def intermediates(delegate: ExecuTorchDelegate, path: Path, feeds: Feeds) -> dic
     stream.bind(feeds)
     stream.run()
     found: dict[str, np.ndarray] = {}
-    with tempfile.TemporaryDirectory() as folder, muted():
-        events, values = (Path(folder, name) for name in ("events.etdp", "values.bin"))
+    with temporary_folder() as folder, muted():
+        events, values = (folder / name for name in ("events.etdp", "values.bin"))
         opened.program.write_etdump_result_to_file(str(events), str(values))
         from executorch.devtools import Inspector
 

@@ -1,6 +1,5 @@
 """Operator times from the events that ExecuTorch records."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from slide_deploy.backends.executorch.delegates import ExecuTorchDelegate
 from slide_deploy.backends.executorch.method import MethodCalls, load_library, open_on, open_program
 from slide_deploy.backends.inputs import random_arrays
 from slide_deploy.backends.native_messages import muted
+from slide_deploy.files.scratch import temporary_folder
 
 # Events that enclose others, whose time would be counted twice.
 _AROUND = ("DELEGATE_CALL", "OPERATOR_CALL", "Method::execute")
@@ -32,9 +32,9 @@ def profile(
     stream.bind(random_arrays(session.inputs))
     for _ in range(calls + 1):
         stream.run()
-    with tempfile.TemporaryDirectory() as folder, muted():
-        written = Path(folder, "events.etdp")
-        opened.program.write_etdump_result_to_file(str(written), str(Path(folder, "values.bin")))
+    with temporary_folder() as folder, muted():
+        written = folder / "events.etdp"
+        opened.program.write_etdump_result_to_file(str(written), str(folder / "values.bin"))
         from executorch.devtools import Inspector
 
         events = Inspector(etdump_path=str(written)).event_blocks

@@ -4,10 +4,10 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from slide_deploy.backends.base import Configuration, OperatorTime, Stream
+from slide_deploy.files.scratch import temporary_folder
 
 # Opens a file with the profiler enabled. Arguments: path, configuration, prefix of the profile.
 Open = Callable[[Path, Configuration, Path], tuple[Any, Stream]]
@@ -23,8 +23,8 @@ def profile(
     Raises:
         InputError: for a file or a configuration that cannot run there.
     """
-    with TemporaryDirectory() as folder:
-        session, stream = open_file(path, configuration, Path(folder) / "profile")
+    with temporary_folder() as folder:
+        session, stream = open_file(path, configuration, folder / "profile")
         for _ in range(calls + 1):
             stream.run()
         events = json.loads(Path(session.end_profiling()).read_text())

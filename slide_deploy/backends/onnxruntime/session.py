@@ -81,7 +81,12 @@ def open_on(provider: Provider, path: Path, configuration: Configuration, stage:
     with stage("compile"):
         session = open_session(provider, path, configuration, options)
     name = session_name(provider.target, configuration.precision)
-    return session_of(name, provider, path, session, configuration, options)
+    try:
+        return session_of(name, provider, path, session, configuration, options)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} has a name or an entry that is no text: export the model again."
+        ) from error
 
 
 def require() -> None:

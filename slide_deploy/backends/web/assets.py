@@ -14,13 +14,13 @@ import os
 import shutil
 import sys
 import tarfile
-import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
 from slide_deploy.errors import InputError, MissingExtra
+from slide_deploy.files.scratch import scratch_folder
 
 VERSION = "1.30.0"
 FETCH = "slide-deploy web fetch"
@@ -96,8 +96,8 @@ def _put(content: bytes, folder: Path) -> Path:
     files = _unpacked(content)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".slide-deploy-", dir=folder.parent) as draft:
-            made = Path(draft) / "made"
+        with scratch_folder(folder.parent) as draft:
+            made = draft / "made"
             made.mkdir()
             for name, content in files.items():
                 (made / name).write_bytes(content)

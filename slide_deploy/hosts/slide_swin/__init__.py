@@ -2,7 +2,7 @@
 
 from slide_deploy.hosts.host import Host
 from slide_deploy.hosts.slide_swin.infer import settings_fit, trained_config
-from slide_deploy.hosts.slide_swin.networks import NETWORKS
+from slide_deploy.hosts.slide_swin.names import NETWORKS
 from slide_deploy.hosts.slide_swin.published import ARCHITECTURES, plain_swin, published_as
 from slide_deploy.hosts.slide_swin.resize import changes, resized_settings, resized_tensors
 from slide_deploy.models.slide_swin import SlideSwin, SlideSwinConfig
@@ -14,7 +14,7 @@ def _summary(config: SlideSwinConfig) -> str:
 
 SLIDE_SWIN = Host(
     name="slide_swin",
-    sought=NETWORKS,
+    finder=NETWORKS,
     settings=SlideSwinConfig,
     infer=trained_config,
     fits=settings_fit,

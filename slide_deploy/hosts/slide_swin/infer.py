@@ -1,14 +1,16 @@
-"""The settings of a Slide-Swin from the names and shapes of its tensors.
+"""Infer the settings of a Slide-Swin from the names and shapes of its tensors.
 
-Shapes say nearly everything and are believed before a configuration, which a fine-tuned checkpoint
-may carry over from another model. Only the image size and the window size can hide: where every
-window is the whole map the tables give the image size, and any larger window size means the same
-network; where windows are smaller than the map, stored masks or the configuration are needed.
+Shapes determine nearly all settings. They take precedence over a stored configuration, which a
+fine-tuned checkpoint may have kept from another model. Two settings are harder to infer:
+
+- If every window is the whole feature map, the tables determine the image size, and any larger
+  window size gives the same network.
+- If windows are smaller than the feature map, the image size follows from stored masks or from the
+  configuration.
 """
 
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,54 +18,11 @@ from typing import Any
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.errors import InputError
-from slide_deploy.hosts.staged import differences
+from slide_deploy.hosts.shapes import BlockShapes, Stages
+from slide_deploy.hosts.staged import differences, stated_size
 from slide_deploy.models.slide_swin import SlideSwinConfig
 
 PUBLISHED_WINDOW = 56
-
-Shapes = Mapping[str, tuple[int, ...]]
-
-
-class _Stage:
-    """Names and shapes of one stage."""
-
-    def __init__(self, shapes: Shapes, index: int) -> None:
-        self.index = index
-        prefix = f"layers.{index}.blocks."
-        self.blocks = 1 + max(_indices(shapes, rf"layers\.{index}\.blocks\.(\d+)\."), default=-1)
-        self._shapes = {
-            name.removeprefix(prefix): shape
-            for name, shape in shapes.items()
-            if name.startswith(prefix)
-        }
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor of the stage, () where it has none."""
-        return self._shapes.get(name, ())
-
-    @property
-    def folded(self) -> bool:
-        return bool(self.shape("0.attn.key_conv.weight"))
-
-    @property
-    def slides(self) -> bool:
-        return self.folded or bool(self.shape("0.attn.dep_conv.weight"))
-
-    @property
-    def window(self) -> int:
-        """Side w of the windows, from a bias table of (2w - 1)^2 rows."""
-        rows = self.shape("0.attn.relative_position_bias_table")[0]
-        return (math.isqrt(rows) + 1) // 2
-
-    @property
-    def masked_map(self) -> int | None:
-        """Side of the map, from the buffers of a shifted block; None where they do not tell."""
-        for block in range(1, self.blocks, 2):
-            if not self.shape(f"{block}.attn.relative_position_index"):
-                continue  # derived buffers were not stored
-            mask = self.shape(f"{block}.attn_mask")
-            return self.window * (math.isqrt(mask[0]) if mask else 1)
-        return None
 
 
 def infer_config(
@@ -71,29 +30,29 @@ def infer_config(
     image_size: tuple[int, int] | None = None,
     window_size: int | None = None,
 ) -> tuple[SlideSwinConfig, tuple[str, ...]]:
-    """Find the settings with which the Slide-Swin in a checkpoint was trained.
+    """Infer the settings with which the Slide-Swin in a checkpoint was trained.
 
     Args:
-        stored: the checkpoint's tensors and what it says beside them.
-        image_size: height and width in pixels; counts where the file cannot tell.
-        window_size: the largest window, where the file cannot tell.
+        stored: the checkpoint's tensors and stated settings.
+        image_size: height and width in pixels, used if the file does not determine them.
+        window_size: the largest window, used if the file does not determine it.
 
     Returns:
-        The settings, and remarks on what the file says twice and differently.
+        The settings, and remarks on contradictions in the file.
 
     Raises:
-        InputError: if it is no Slide-Swin, if a setting cannot be known, or if the file and
+        InputError: if it is not a Slide-Swin, if a setting cannot be inferred, or if the file and
             ``window_size`` disagree.
     """
     path = stored.path
-    shapes, stages, settings = _read_shapes(stored)
+    stages, settings = _read_shapes(stored)
     config = stored.stated.settings
     remarks = (*stored.stated.remarks, *_differences(settings, config))
-    size = _image_size(path, shapes, stages, settings["patch_size"], config, image_size)
+    size = _image_size(stored, stages, settings["patch_size"], image_size)
     window = _window_size(path, stages, settings["patch_size"], size, config, window_size)
     scale = config.get("qk_scale")
     if scale is not None:
-        remarks = (*remarks, f"queries are scaled by {scale}, as the file says")
+        remarks = (*remarks, f"queries are scaled by {scale}, as stated in the file")
     try:
         found = SlideSwinConfig(image_size=size, window_size=window, qk_scale=scale, **settings)
         return found, remarks
@@ -102,150 +61,129 @@ def infer_config(
 
 
 def trained_config(
-    stored: StoredWeights, wanted: Overrides
+    stored: StoredWeights, overrides: Overrides
 ) -> tuple[SlideSwinConfig, tuple[str, ...]]:
-    """The settings of training, with the user's word where the file has none, and remarks.
+    """Infer the settings of training, with the user's options for what the file does not state.
 
     Raises:
         InputError: see ``infer_config``.
     """
-    trained, remarks = infer_config(stored, wanted.image_size)
-    changed = wanted.image_size not in (None, trained.image_size)
-    if wanted.window_size is None or changed or wanted.resize_position_tables:
+    trained, remarks = infer_config(stored, overrides.image_size)
+    changed = overrides.image_size not in (None, trained.image_size)
+    if overrides.window_size is None or changed or overrides.resize_position_tables:
         return trained, remarks
-    # Nothing else is to change: the option says what the file cannot tell, or contradicts it.
-    return infer_config(stored, wanted.image_size, wanted.window_size)
+    # Nothing is to be resized, so the option completes the file or contradicts it.
+    return infer_config(stored, overrides.image_size, overrides.window_size)
 
 
 def settings_fit(stored: StoredWeights, config: SlideSwinConfig) -> bool:
-    """Whether settings that a file states are those that its tensors' shapes tell.
+    """Whether settings that a folded file states agree with its tensors' shapes.
 
-    Folding removes what tells the heads of slide attention, its bias table and its branches; for
-    these the statement is all there is.
+    The heads of slide attention, its bias table and its branches are not compared, because folding
+    removes the tensors that determine them.
 
     Raises:
-        InputError: if the tensors are no Slide-Swin's.
+        InputError: if the tensors are not those of a Slide-Swin.
     """
-    _, _, settings = _read_shapes(stored)
-    untold = {"num_heads", "rpb", "share_dwc_kernel"}
+    _, settings = _read_shapes(stored)
+    unknown = {"num_heads", "rpb", "share_dwc_kernel"}
     return all(
-        getattr(config, name) == value for name, value in settings.items() if name not in untold
+        getattr(config, name) == value for name, value in settings.items() if name not in unknown
     )
 
 
-def _read_shapes(stored: StoredWeights) -> tuple[Shapes, list[_Stage], dict[str, Any]]:
-    """Shapes by name, by stage, and the settings that they tell."""
-    path = stored.path
-    shapes = {name: tuple(tensor.shape) for name, tensor in stored.tensors.items()}
-    patch = shapes.get("patch_embed.proj.weight", ())
-    count = 1 + max(_indices(shapes, r"layers\.(\d+)\.blocks\.\d+\.attn\."), default=-1)
-    if len(patch) != 4 or not count or "0.attn.qkv.weight" not in _Stage(shapes, 0)._shapes:
-        some = ", ".join(sorted(shapes)[:3])
+def _read_shapes(stored: StoredWeights) -> tuple[Stages, dict[str, Any]]:
+    """Return the shapes by stage and block, and the settings that follow from them."""
+    patch = stored.tensors.get("patch_embed.proj.weight")
+    rank = 0 if patch is None else len(patch.shape)
+    if rank != 4 or "layers.0.blocks.0.attn.qkv.weight" not in stored.tensors:
+        some = ", ".join(sorted(stored.tensors)[:3])
         raise InputError(
-            f"{path} is not a Slide-Swin: it has {some} and no patch_embed.proj and "
-            f"layers.I.blocks.J.attn.qkv; see slide-deploy models for what is known."
+            f"{stored.path} is not a Slide-Swin: it has {some} but not patch_embed.proj and "
+            f"layers.I.blocks.J.attn.qkv; list the known networks with slide-deploy models."
         )
-    _refuse_gaps(path, shapes, count)
-    stages = [_Stage(shapes, index) for index in range(count)]
-    return shapes, stages, _from_shapes(shapes, stages, patch)
+    stages = Stages(stored, "Slide-Swin", r"layers\.(\d+)\.blocks\.(\d+)\.")
+    return stages, _from_shapes(stages)
 
 
-def _refuse_gaps(path: Path, shapes: Shapes, stages: int) -> None:
-    """Raise InputError where a stage or a block is missing before the last one.
-
-    It also keeps a name such as ``blocks.999999999`` from asking for as many blocks.
-    """
-    present = _indices(shapes, r"layers\.(\d+)\.blocks\.\d+\.attn\.")
-    if len(present) != stages:
-        raise InputError(
-            f"{path} names stages {sorted(present)} only: it is not a whole Slide-Swin."
-        )
-    for stage in range(stages):
-        blocks = _indices(shapes, rf"layers\.{stage}\.blocks\.(\d+)\.")
-        if len(blocks) != max(blocks) + 1:
-            raise InputError(f"{path} lacks blocks of stage {stage}: it is not a whole Slide-Swin.")
-
-
-def _from_shapes(shapes: Shapes, stages: list[_Stage], patch: tuple[int, ...]) -> dict[str, Any]:
-    embed_dim = patch[0]
-    slide_stages = sum(stage.slides for stage in stages)
+def _from_shapes(stages: Stages) -> dict[str, Any]:
+    shapes = stages.shapes
+    embed_dim, in_channels, patch_size, _ = shapes["patch_embed.proj.weight"]
+    dims = [embed_dim * 2**stage for stage in range(len(stages))]
+    slide_stages = sum(_slides(blocks) for blocks in stages)
+    hidden = [each[0] for each in stages.first_shapes("mlp.fc1.weight")]
+    first = stages[0][0]
     settings: dict[str, Any] = {
         "embed_dim": embed_dim,
-        "in_channels": patch[1],
-        "patch_size": patch[2],
+        "in_channels": in_channels,
+        "patch_size": patch_size,
         "num_classes": shapes.get("head.weight", (0,))[0],
-        "depths": tuple(stage.blocks for stage in stages),
+        "depths": stages.depths,
         "num_slide_stages": slide_stages,
-        "mlp_ratio": _mlp_ratio(stages, embed_dim),
-        "qkv_bias": bool(stages[0].shape("0.attn.qkv.bias")),
+        # Hidden widths are rounded down, so the largest ratio is the closest.
+        "mlp_ratio": max(rows / dim for rows, dim in zip(hidden, dims, strict=True)),
+        "qkv_bias": "attn.qkv.bias" in first,
         "ape": "absolute_pos_embed" in shapes,
         "patch_norm": "patch_embed.norm.weight" in shapes,
-        "feature_norms": _feature_norms(shapes, len(stages)),
+        "feature_norms": stages.feature_norms(),
     }
     if slide_stages:
-        settings |= _slide_settings(stages[0], embed_dim)
+        inner = first["attn.proj.weight"][1]
+        settings |= {
+            "kernel_size": first.slide_kernel,
+            "dim_reduction": embed_dim // inner,
+            "share_qkv": first["attn.qkv.weight"][0] == inner,
+            "share_dwc_kernel": "attn.dep_conv2.weight" not in first,
+            "rpb": "attn.relative_position_bias_table" in first,
+        }
     settings["num_heads"] = tuple(
-        _heads(stage, embed_dim * 2**stage.index, settings) for stage in stages
+        _heads(blocks[0], dim // settings.get("dim_reduction", 1))
+        for blocks, dim in zip(stages, dims, strict=True)
     )
     return settings
 
 
-def _feature_norms(shapes: Shapes, stages: int) -> tuple[int, ...]:
-    """Stages whose map is normalised; none in a classifier, which would have no use for them."""
-    if "head.weight" in shapes:
-        return ()
-    return tuple(stage for stage in range(stages) if f"norm{stage}.weight" in shapes)
-
-
-def _mlp_ratio(stages: list[_Stage], embed_dim: int) -> float:
-    """The ratio whose product with each width, rounded down, is the hidden width of its stage."""
-    return max(
-        stage.shape("0.mlp.fc1.weight")[0] / (embed_dim * 2**stage.index) for stage in stages
-    )
-
-
-def _slide_settings(stage: _Stage, dim: int) -> dict[str, Any]:
-    inner = stage.shape("0.attn.proj.weight")[1]
-    kernel = stage.shape("0.attn.key_conv.weight") or stage.shape("0.attn.dep_conv.weight")
-    return {
-        "kernel_size": kernel[3],
-        "dim_reduction": dim // inner,
-        "share_qkv": stage.shape("0.attn.qkv.weight")[0] == inner,
-        "share_dwc_kernel": not stage.shape("0.attn.dep_conv2.weight"),
-        "rpb": bool(stage.shape("0.attn.relative_position_bias_table")),
-    }
-
-
-def _heads(stage: _Stage, dim: int, settings: Mapping[str, Any]) -> int:
-    table = stage.shape("0.attn.relative_position_bias_table")
+def _heads(block: BlockShapes, inner: int) -> int:
+    """Return a block's number of heads; 0 if unknown, as folded kernels do not depend on it."""
+    table = block["attn.relative_position_bias_table"]
     if table:
         return table[1]
-    if stage.folded:
-        return 0  # its kernels are the same however the channels divide into heads
-    outputs = stage.shape("0.attn.dep_conv.weight")[0]
-    head_dim = outputs // settings["kernel_size"] ** 2
-    return dim // settings["dim_reduction"] // head_dim
+    return inner // block.head_dim if block.head_dim else 0
+
+
+def _slides(blocks: Sequence[BlockShapes]) -> bool:
+    """Whether a stage has slide attention, folded or branched."""
+    return blocks[0].slide_kernel > 0
+
+
+def _window(blocks: Sequence[BlockShapes]) -> int:
+    """Return the side w of a stage's windows, from a bias table of (2w - 1)^2 rows."""
+    return (math.isqrt(blocks[0]["attn.relative_position_bias_table"][0]) + 1) // 2
+
+
+def _masked_map(blocks: Sequence[BlockShapes]) -> int | None:
+    """Return the side of a stage's feature map, from a shifted block's buffers; None without."""
+    for block in blocks[1::2]:
+        if "attn.relative_position_index" in block:
+            mask = block["attn_mask"]
+            return _window(blocks) * (math.isqrt(mask[0]) if mask else 1)
+    return None
 
 
 def _differences(settings: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, ...]:
     ratio = config.get("mlp_ratio", settings["mlp_ratio"])
-    # Hidden widths are rounded down, so that shapes tell the ratio roughly.
+    # Hidden widths are rounded down, so shapes determine the ratio only approximately.
     rounded = abs(ratio - settings["mlp_ratio"]) * settings["embed_dim"] < 1
     return differences({**settings, "mlp_ratio": ratio} if rounded else settings, config)
 
 
 def _image_size(
-    path: Path,
-    shapes: Shapes,
-    stages: list[_Stage],
-    patch_size: int,
-    config: Mapping[str, Any],
-    option: tuple[int, int] | None,
+    stored: StoredWeights, stages: Stages, patch_size: int, option: tuple[int, int] | None
 ) -> tuple[int, int]:
-    side = _image_side(shapes, stages, patch_size)
-    stated = _pair(config.get("image_size"))
-    # Tables tell the shorter side. The other one is what the configuration or the user says, and a
-    # square if nobody says anything.
+    side = _image_side(stages, patch_size)
+    stated = stated_size(stored)
+    # Tables determine the shorter side. The other one comes from the configuration or the user,
+    # else the image is assumed to be square.
     if side is None or (stated is not None and min(stated) == side):
         known = stated
     elif option is not None and min(option) == side:
@@ -255,76 +193,65 @@ def _image_size(
     size = option if known is None else known
     if size is None:
         raise InputError(
-            f"{path} does not tell the image size: give it with --image-size, for example "
+            f"{stored.path} does not state the image size: give it with --image-size, for example "
             f"--image-size 224."
         )
     return size
 
 
-def _image_side(shapes: Shapes, stages: list[_Stage], patch_size: int) -> int | None:
-    """Shorter side of the image in pixels, where tables or masks tell it.
+def _image_side(stages: Stages, patch_size: int) -> int | None:
+    """Return the shorter side of the image in pixels, from tables or masks; None without them.
 
-    A position embedding tells the number of patches, and so the side of a square.
+    A position embedding determines the number of patches, and so the side of a square image.
     """
-    embedding = shapes.get("absolute_pos_embed", ())
+    embedding = stages.shapes.get("absolute_pos_embed", ())
     if len(embedding) == 3 and math.isqrt(embedding[1]) ** 2 == embedding[1]:
         return math.isqrt(embedding[1]) * patch_size
-    windows = [stage for stage in stages if not stage.slides]
-    for before, stage in pairwise(windows):
-        if stage.window < before.window:  # smaller than the window size, so it is the whole map
-            return stage.window * patch_size * 2**stage.index
-    for stage in windows:
-        if stage.masked_map is not None:
-            return stage.masked_map * patch_size * 2**stage.index
+    windows = [(patch_size * 2**stage, each) for stage, each in enumerate(stages)]
+    windows = [(step, blocks) for step, blocks in windows if not _slides(blocks)]
+    for (_, before), (step, blocks) in pairwise(windows):
+        if _window(blocks) < _window(before):  # below the window size, so it is the whole map
+            return _window(blocks) * step
+    for step, blocks in windows:
+        side = _masked_map(blocks)
+        if side is not None:
+            return side * step
     return None
 
 
 def _window_size(
     path: Path,
-    stages: list[_Stage],
+    stages: Stages,
     patch_size: int,
     image_size: tuple[int, int],
     config: Mapping[str, Any],
     option: int | None,
 ) -> int:
-    windows = [stage for stage in stages if not stage.slides]
+    windows = [stage for stage, blocks in enumerate(stages) if not _slides(blocks)]
     stated = config.get("window_size")
     if not windows:
         return option or stated or PUBLISHED_WINDOW
     first = windows[0]
-    side = min(image_size) // (patch_size * 2**first.index)
+    window = _window(stages[first])
+    side = min(image_size) // (patch_size * 2**first)
 
     def fits(size: int) -> bool:
-        """Whether a window size gives the window that the first table was made for."""
-        return min(size, side) == first.window
+        """Whether a window size gives the window that fits the first table."""
+        return min(size, side) == window
 
     if option is not None and not fits(option):
         raise InputError(
-            f"{path} was trained with windows of {first.window} in stage {first.index} and "
-            f"--window-size says {option}: leave the option out."
+            f"{path} was trained with windows of {window} in stage {first} but "
+            f"--window-size gives {option}: leave out --window-size."
         )
     if stated is not None and option is not None and fits(stated) and option != stated:
         raise InputError(
-            f"{path} was trained with window size {stated} and --window-size says {option}: leave "
-            f"the option out."
+            f"{path} was trained with window size {stated} but --window-size gives {option}: leave "
+            f"out --window-size."
         )
     for size in (option, stated):
         if size is not None and fits(size):
             return size
-    # If the first window is the whole map, the largest there is, so are the others, any larger size
-    # means the same network, and the published one is reported.
-    return PUBLISHED_WINDOW if fits(PUBLISHED_WINDOW) else first.window
-
-
-def _pair(size: Any) -> tuple[int, int] | None:
-    match size:
-        case int():
-            return size, size
-        case [int() as height, int() as width]:
-            return height, width
-    return None
-
-
-def _indices(shapes: Iterable[str], pattern: str) -> set[int]:
-    found = (re.match(pattern, name) for name in shapes)
-    return {int(match[1]) for match in found if match}
+    # If the first window is the whole map, which is the largest, the others are too. Any larger
+    # window size then gives the same network, and the published one is reported.
+    return PUBLISHED_WINDOW if fits(PUBLISHED_WINDOW) else window

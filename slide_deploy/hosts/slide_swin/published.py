@@ -5,7 +5,7 @@ from dataclasses import replace
 from slide_deploy.hosts.host import Architecture
 from slide_deploy.models.slide_swin import SlideSwinConfig
 
-# What Swin-T, -S and -B are published with.
+# The window size of the published Swin-T, -S and -B.
 _SWIN_WINDOW = 7
 
 _TINY = SlideSwinConfig()
@@ -14,12 +14,12 @@ _BASE = SlideSwinConfig(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16
 
 
 def plain_swin(config: SlideSwinConfig) -> SlideSwinConfig:
-    """No slide stage, windows of 7: the same code base, the same projections."""
+    """Return the settings of the Swin with the same projections: windows of 7, no slide stage."""
     return replace(config, num_slide_stages=0, window_size=_SWIN_WINDOW)
 
 
-# The published figures count windows of 7 for the slide sizes too (4.57, 8.82 and 15.53 so); the
-# released settings have windows that cover the map, of 14x14 in the third stage.
+# The published figures of the slide sizes are counted with windows of 7 (4.57, 8.82 and 15.53
+# here). The released settings have windows that cover the feature map, 14x14 in the third stage.
 ARCHITECTURES = (
     Architecture("slide_swin_tiny", _TINY, 28_348_834, 4.68, "29M", 4.6),
     Architecture("slide_swin_small", _SMALL, 49_747_378, 9.20, "51M", 8.9),
@@ -31,11 +31,11 @@ ARCHITECTURES = (
 
 
 def published_as(published: SlideSwinConfig, config: SlideSwinConfig) -> SlideSwinConfig:
-    """Settings with what may be other in a network of a published size taken from that.
+    """Replace the settings that may differ within a published size by the published ones.
 
     Args:
-        published: the settings of that size.
-        config: any.
+        published: settings of the published size.
+        config: settings to compare with it.
     """
     return replace(
         config,

@@ -1,9 +1,13 @@
-"""A trained model at another image size: what carries over exactly, and what does not.
+"""Adapt a trained Slide-Swin to another image size.
 
-Slide stages carry over to any map, and so do windows that stay as they are. A window that is the
-whole map would grow with it, and an absolute embedding has one entry for each patch: there nothing
-is exact, and the user says what he wants, windows as trained (``keep_windows``) or tables that are
-interpolated (``resize_position_tables``).
+Slide stages take feature maps of any size, and so do windows that keep their size. Two parts have
+no exact adaptation: a window that is the whole map grows with it, and an absolute embedding has one
+entry per patch. For these the user chooses between windows as trained (``keep_windows``) and
+interpolated tables (``resize_position_tables``).
+
+A window of side w has a table of (2w - 1)^2 offsets for each head. Tables and embeddings are
+interpolated like images, bicubic, as is usual when a model is fine-tuned at another size. The
+result computes another function than the trained model.
 """
 
 import math
@@ -16,49 +20,49 @@ from torch import Tensor
 
 from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.errors import InputError
-from slide_deploy.hosts.slide_swin.tables import resize_embedding, resize_window_table
+from slide_deploy.hosts.resize import resize_table
 from slide_deploy.models.slide_swin import SlideSwinConfig
 
-# Windows that are advised; attention over larger ones is no longer local.
+# Largest window size that messages suggest. Attention over larger windows is no longer local.
 LARGEST_ADVICE = 64
 
 
-def resized_settings(path: Path, trained: SlideSwinConfig, wanted: Overrides) -> SlideSwinConfig:
-    """The settings of a trained model as the user wants it.
+def resized_settings(path: Path, trained: SlideSwinConfig, overrides: Overrides) -> SlideSwinConfig:
+    """Return the settings of a trained model with the user's changes.
 
     Args:
         path: the checkpoint, for messages.
         trained: its settings in training.
-        wanted: what the user wants to be other.
+        overrides: the user's changes.
 
     Raises:
-        InputError: if the windows do not tile the maps, or if no exact way leads there and the user
-            did not choose one that is not.
+        InputError: if the windows do not tile the feature maps, or if the changes have no exact
+            adaptation and the user did not choose an inexact one.
     """
-    if wanted.keep_windows and wanted.window_size is not None:
+    if overrides.keep_windows and overrides.window_size is not None:
         raise InputError("--keep-windows keeps every window as trained: leave out --window-size.")
-    size = wanted.image_size or trained.image_size
-    changed = size != trained.image_size or wanted.resize_position_tables
-    if not changed and wanted.window_size not in (None, trained.window_size):
-        raise InputError(  # other files' settings follow the option
-            f"{path} was folded with {trained.window_size}, not {wanted.window_size}: leave out "
-            f"--window-size."
+    size = overrides.image_size or trained.image_size
+    changed = size != trained.image_size or overrides.resize_position_tables
+    if not changed and overrides.window_size not in (None, trained.window_size):
+        raise InputError(  # in other files the option completes the settings
+            f"{path} was folded with window size {trained.window_size}, not "
+            f"{overrides.window_size}: leave out --window-size."
         )
-    if size == trained.image_size and wanted.window_size in (None, trained.window_size):
+    if size == trained.image_size and overrides.window_size in (None, trained.window_size):
         return trained
     before = _windows(trained)
-    if wanted.keep_windows:
+    if overrides.keep_windows:
         _refuse_untiled(path, trained, size)
         target = _replaced(path, trained, size, trained.window_size, before)
     else:
-        limit = wanted.window_size or trained.window_size
+        limit = overrides.window_size or trained.window_size
         after = [min(limit, *_map(trained, stage, size)) for stage in _stages(trained)]
         if tuple(after) == before:
             _refuse_untiled(path, trained, size)
-        elif not wanted.resize_position_tables:
+        elif not overrides.resize_position_tables:
             raise InputError(_choice(path, trained, size, after))
         target = _replaced(path, trained, size, limit, ())
-    if target.ape and size != trained.image_size and not wanted.resize_position_tables:
+    if target.ape and size != trained.image_size and not overrides.resize_position_tables:
         raise InputError(_choice(path, trained, size, list(_windows(target))))
     return target
 
@@ -66,12 +70,12 @@ def resized_settings(path: Path, trained: SlideSwinConfig, wanted: Overrides) ->
 def resized_tensors(
     tensors: Mapping[str, Tensor], trained: SlideSwinConfig, target: SlideSwinConfig
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Tensors that fit the new settings, and the names of those that were interpolated.
+    """Return tensors for the new settings, and the names of the interpolated ones.
 
     Args:
-        tensors: of the trained model, by name.
+        tensors: tensors of the trained model, by name.
         trained: its settings.
-        target: what ``resized_settings`` gave.
+        target: the settings that ``resized_settings`` returned.
     """
     result, resized = dict(tensors), []
     for stage in _stages(trained):
@@ -89,16 +93,27 @@ def resized_tensors(
     return result, tuple(resized)
 
 
+def resize_window_table(table: Tensor, window: int) -> Tensor:
+    """Interpolate a table of offsets: ((2w - 1)^2, heads) to ((2 * window - 1)^2, heads)."""
+    old, new = math.isqrt(table.shape[0]), 2 * window - 1
+    return resize_table(table[None], (old, old), (new, new), "bicubic")[0]
+
+
+def resize_embedding(embedding: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """Interpolate an absolute embedding, (1, h * w, C), from one grid of patches to another."""
+    return resize_table(embedding, old, new, "bicubic")
+
+
 def changes(trained: SlideSwinConfig, config: SlideSwinConfig) -> tuple[str, ...]:
-    """What of the windows is not as in training, for the user to read."""
+    """Return remarks on how the windows differ from training."""
     if not config.kept_windows:
         return ()
     windows = _list(config.kept_windows)
-    return (f"maps are tiled with the windows of training, {windows} positions wide",)
+    return (f"feature maps are tiled with the windows of training, {windows} positions wide",)
 
 
 def _stages(config: SlideSwinConfig) -> range:
-    """The stages that attend in windows."""
+    """Return the stages with window attention."""
     return range(config.num_slide_stages, len(config.depths))
 
 
@@ -107,7 +122,7 @@ def _windows(config: SlideSwinConfig) -> tuple[int, ...]:
 
 
 def _map(config: SlideSwinConfig, stage: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a stage's map at an image size, in positions."""
+    """Return height and width of a stage's feature map at an image size, in positions."""
     step = config.patch_size * 2**stage
     return size[0] // step, size[1] // step
 
@@ -122,7 +137,7 @@ def _replaced(
     try:
         return replace(trained, image_size=size, window_size=window_size, kept_windows=kept)
     except InputError as error:
-        # The reason may name a way out already, behind a colon.
+        # The reason may end in advice already, after a colon.
         reason, _, way = str(error).removesuffix(".").partition(": give ")
         window = None if kept else _smaller_window(trained, size)
         ways = [*([way] if way else []), *([f"--window-size {window}"] if window else [])]
@@ -134,7 +149,7 @@ def _replaced(
 
 
 def _smaller_window(trained: SlideSwinConfig, size: tuple[int, int]) -> int | None:
-    """The largest window size at which an image can be computed; None if none helps."""
+    """Return the largest window size that fits an image; None if none does."""
     shorter = [min(_map(trained, stage, size)) for stage in _stages(trained)]
     for window in range(min(max(shorter, default=0), LARGEST_ADVICE), 1, -1):
         with suppress(InputError):
@@ -144,14 +159,14 @@ def _smaller_window(trained: SlideSwinConfig, size: tuple[int, int]) -> int | No
 
 
 def _step(trained: SlideSwinConfig) -> int:
-    """Sides of an image that the trained windows tile in every stage are multiples of this."""
+    """Return the step of image sides: the trained windows tile multiples of it in every stage."""
     merged = trained.patch_size * 2 ** (len(trained.depths) - 1)
     tiles = (trained.patch_size * 2**stage * trained.window(stage) for stage in _stages(trained))
     return math.lcm(merged, *tiles)
 
 
 def _refuse_untiled(path: Path, trained: SlideSwinConfig, size: tuple[int, int]) -> None:
-    """Raise InputError where the trained windows do not tile every map."""
+    """Refuse an image size at which the trained windows do not tile every feature map."""
     step = _step(trained)
     if all(side and side % step == 0 for side in size):
         return
@@ -167,9 +182,10 @@ def _refuse_untiled(path: Path, trained: SlideSwinConfig, size: tuple[int, int])
 
 
 def _choice(path: Path, trained: SlideSwinConfig, size: tuple[int, int], after: list[int]) -> str:
-    """Why nothing is exact, and what the user may choose, as one sentence."""
+    """Return a sentence with the reason why no adaptation is exact, and the user's choices."""
     before = _windows(trained)
-    reasons, ways = [], ["--resize-position-tables to interpolate them, which is another function"]
+    reasons = []
+    ways = ["--resize-position-tables to interpolate them, which changes the function"]
     if tuple(after) != before:
         changes = ", ".join(
             f"stage {stage} from {old} to {new}"
@@ -180,7 +196,7 @@ def _choice(path: Path, trained: SlideSwinConfig, size: tuple[int, int], after: 
         step = _step(trained)
         tiled = all(side % step == 0 for side in size)
         where = "" if tiled else f" (images whose sides are multiples of {step})"
-        ways.append(f"--keep-windows to tile its maps with the windows of training{where}")
+        ways.append(f"--keep-windows to tile its feature maps with the windows of training{where}")
     if trained.ape and size != trained.image_size:
         patches = _by(trained.resolution(0))
         reasons.append(f"its position embedding has entries for {patches} patches only")

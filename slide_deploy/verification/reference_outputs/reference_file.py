@@ -16,6 +16,7 @@ import numpy as np
 
 from slide_deploy.errors import InputError
 from slide_deploy.files.hashing import sha256
+from slide_deploy.files.reading import parse_json, read_json
 from slide_deploy.precisions import Limit, known_precisions
 from slide_deploy.verification.draws import Frame, Recipe
 from slide_deploy.verification.reference_outputs.record import (
@@ -96,7 +97,7 @@ def read_reference(path: Path) -> Reference | None:
     try:
         if beside.stat().st_size > _MAX_BYTES:
             raise ValueError
-        content = json.loads(_metadata(beside)[_KEY])
+        content = parse_json(_metadata(beside)[_KEY])
         found = _reference(content, load_file(beside))
     except (
         *(SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError),
@@ -141,7 +142,7 @@ def _refuse_other_hash(path: Path) -> None:
 def _recorded_hashes(manifest: Path, name: str) -> set[str]:
     """The hashes that a manifest records for reference outputs; empty if it has no entry."""
     try:
-        entries = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        entries = read_json(manifest)["files"]
         recorded = [entry.get("reference_outputs") or {} for entry in entries]
         return {str(each[name]) for each in recorded if name in each}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -63,6 +63,7 @@ def write(folder: Path, *options: str) -> int:
     return pass_files.main([str(folder), "--quick", "--network", "repvgg", *options])
 
 
+@pytest.mark.slow
 def test_the_commands_write_race_and_show(tmp_path, with_passes, capsys) -> None:
     with_passes(clamp=clamp, idle=idle)
     assert write(tmp_path, "--format", "onnx") == 0

@@ -66,7 +66,13 @@ KNOWN = {
 
 
 # ONNX has twice as many files; below, others of them are written, read and shown.
-@pytest.mark.parametrize("format", [pytest.param("onnx", marks=pytest.mark.slow), "openvino"])
+@pytest.mark.parametrize(
+    "format",
+    [
+        pytest.param("onnx", marks=pytest.mark.full),
+        pytest.param("openvino", marks=pytest.mark.slow),
+    ],
+)
 def test_the_commands_write_race_and_show(tmp_path: Path, format: str, capsys) -> None:
     assert write(tmp_path, format) == 0
     written = read(tmp_path / "small" / format)
@@ -90,6 +96,7 @@ def test_the_commands_write_race_and_show(tmp_path: Path, format: str, capsys) -
     assert "without head" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_a_file_that_does_not_load_or_is_wrong_has_a_row(tmp_path: Path, quantiser) -> None:
     def quantise(source: Path, target: Path, plan: QuantisationPlan) -> None:
         """Write no ONNX where attention is quantised, and forget the weights of patches."""

@@ -77,6 +77,7 @@ def test_all_findings_must_be_accepted():
     assert not findings(ours=2.1).accepted
 
 
+@pytest.mark.slow
 def test_the_trial_finds_the_scripted_latencies(tmp_path):
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"script": "noisy", "milliseconds": 2.0}))

@@ -164,8 +164,8 @@ def test_a_phone_that_cannot_open_the_page_is_reported(run: Any, phone: Path, sm
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--web", "--adb"), "--web and --adb are different ways: give one."),
-        (("--web", "--web-bundle", "out"), "--web and --web-bundle are different ways"),
+        (("--web", "--adb"), "--web and --adb exclude each other: give one."),
+        (("--web", "--web-bundle", "out"), "--web and --web-bundle exclude each other"),
         (("--adb-serial", "1"), "give --adb as well"),
         (("--host", "0.0.0.0"), "give it with --web"),
         (("--adb", "--host", "0.0.0.0"), "give it with --web"),

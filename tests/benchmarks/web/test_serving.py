@@ -123,7 +123,7 @@ def test_a_result_of_another_run_is_refused_in_one_sentence(
 
 def test_too_large_results_are_refused_with_a_message(served: Waiting, plan: PagePlan) -> None:
     status, words = post(served, b" " * (MOST_BYTES + 1))
-    assert status == 413 and "more than" in words
+    assert status == 413 and "larger than" in words
     assert post(served, result_of(plan))[0] == 200
 
 

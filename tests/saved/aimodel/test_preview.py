@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from exporters.registry import exporter_for
+from exporters.base import exporter_for
 from slide_deploy.errors import InputError
 from slide_deploy.formats import format_named
 from slide_deploy.tasks.options import parse_formats

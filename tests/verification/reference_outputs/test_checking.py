@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from onnx import numpy_helper
 
 import slide_deploy
-from slide_deploy import cli
 from slide_deploy.errors import InputError
 from slide_deploy.files.companions import model_digest
 from slide_deploy.verification.reference_outputs import making, reference_file
@@ -22,31 +20,18 @@ from slide_deploy.verification.reference_outputs.reference_file import (
     reference_path,
     write_reference,
 )
-from tests.support import GOLDEN
+from tests.mutants.onnx_damage import in_graph, one_weight_larger
+from tests.support import GOLDEN, golden_swin
+from tests.support import exported as shared
 
 NANO = GOLDEN / "slide_swin_nano.pth"
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process; returns exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["slide-deploy", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(exit.value.code or 0), out, err
-
-    return call
-
-
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exported")
-    slide_deploy.export(NANO, to=["onnx", "openvino"], out=folder, dynamic_batch=True)
-    return folder
+def exported() -> Path:
+    result = shared(golden_swin("slide_swin_nano").load(), dynamic_batch=True)
+    return result.manifest.parent
 
 
 @pytest.fixture
@@ -62,22 +47,13 @@ def bound_again(model: Path) -> None:
     write_reference(reference_path(model), replace(beside, model_sha256=model_digest(model)))
 
 
-def spoil(model: Path) -> None:
-    graph = onnx.load(model)
-    weights = [each for each in graph.graph.initializer if len(each.dims) == 4]
-    values = numpy_helper.to_array(weights[3]).copy()
-    values.flat[0] += 0.5
-    weights[3].CopyFrom(numpy_helper.from_array(values, weights[3].name))
-    onnx.save(graph, model)
-
-
 @pytest.mark.parametrize("name", ["slide_swin_nano.onnx", "slide_swin_nano.xml"])
 def test_a_correct_file_is_verified_without_a_network(
     run: Run, folder: Path, name: str, tmp_path: Path
 ) -> None:
     report = tmp_path / "report.json"
     code, out, _ = run("verify", folder / name, "--json", report)
-    assert code == 0 and f"as {name}.reference.safetensors says" in out
+    assert code == 0 and f"from {name}.reference.safetensors" in out
     content = json.loads(report.read_text())
     assert content["passed"] and content["precision"] == "float32"
     cases = [each["name"] for each in content["verification"]["cases"]]
@@ -117,7 +93,7 @@ def test_reference_outputs_with_another_hash_are_refused(run: Run, folder: Path)
 
 def test_a_wrong_file_disagrees(run: Run, folder: Path) -> None:
     model = folder / "slide_swin_nano.onnx"
-    spoil(model)
+    in_graph(one_weight_larger)(model)
     code, _, err = run("verify", model)
     assert code == 2 and "is not the file that" in err
     bound_again(model)

@@ -1,0 +1,91 @@
+"""A row of the table of faults, and what several rows need."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tests.faults.judging import Tally, Tree, tree
+from tests.faults.running import Ended, run
+from tests.support import GOLDEN
+
+MODEL = GOLDEN / "slide_swin_nano.pth"
+Break = Callable[[Tally, Path], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault.
+
+    Attributes:
+        fault: what goes wrong.
+        command: during which it does.
+        inject: breaks things in an empty folder and counts what becomes of them.
+        cost: of its test: "quick", "slow", or "full" for a rare run; "hour" for one that the
+            command leaves out as well unless it is asked.
+        needs_mounts: whether it needs a mount namespace of its own.
+    """
+
+    fault: str
+    command: str
+    inject: Break
+    cost: str = "quick"
+    needs_mounts: bool = False
+
+    @property
+    def name(self) -> str:
+        """For the command line and for tests."""
+        return f"{self.command}: {self.fault}"
+
+
+def export(format: str, out: object = "out", *more: object) -> tuple[object, ...]:
+    """The arguments of an export of a small network."""
+    return ("export", MODEL, "--to", format, "--out", out, "-q", *more)
+
+
+def old_and_new(here: Path, format: str) -> tuple[Tree, Tree, Ended]:
+    """Put an old export into ``here/out``; what it is, what a new one makes of it, and how.
+
+    The two differ in every file.
+    """
+    done = run(export(format), here)
+    assert done.code == 0, done.said
+    (here / "apart").mkdir()
+    new = run(export(format, "out", *NEW, "--force"), here / "apart")
+    assert new.code == 0, new.said
+    return tree(here / "out"), tree(here / "apart" / "out"), new
+
+
+# Another file than without it.
+NEW = ("--features",)
+
+
+def next_run(here: Path, out: object = "out", format: str = "onnx") -> Ended:
+    """The run after the one that was ended: it is refused, as it has no ``--force``, and cleans."""
+    return run(export(format, out), here)
+
+
+def moments(number: int, seconds: float) -> list[float]:
+    """Random moments of a run that takes some seconds, the same ones every time."""
+    draw = random.Random(0)
+    return [draw.uniform(0, 1.05 * seconds) for _ in range(number)]
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """The formats that can be written and run here."""
+    from exporters.base import exporter_for
+    from slide_deploy.errors import InputError
+    from slide_deploy.formats import format_names
+
+    found = []
+    for name in format_names():
+        try:
+            exporter = exporter_for(name)
+            exporter.require()
+            if not exporter.unprovable():
+                found.append(name)
+        except InputError:
+            continue
+    return tuple(found)
