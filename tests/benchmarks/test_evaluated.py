@@ -56,11 +56,11 @@ def test_unusable_evaluations_are_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"part.json is one of 2 parts: merge them"):
         read_accuracies([part])
     flat = written(tmp_path / "flat.json", evaluated(data / "1", "a"))
-    with pytest.raises(InputError, match=r"flat.json states no accuracy"):
+    with pytest.raises(InputError, match=r"flat.json has no accuracy"):
         read_accuracies([flat])
     first = written(tmp_path / "1.json", evaluated(data, "a"))
     second = written(tmp_path / "2.json", evaluated(data, "b", "a"))
-    with pytest.raises(InputError, match=r"2.json and .*1.json both speak of a.onnx"):
+    with pytest.raises(InputError, match=r"2.json and .*1.json are both about a.onnx"):
         read_accuracies([first, second])
 
 

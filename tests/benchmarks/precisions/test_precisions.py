@@ -74,7 +74,11 @@ def test_the_table_compares_files_with_the_trained_network() -> None:
     ("precision", "figures", "sentence"),
     [
         ("float16", row(990, 0, 5, 5), ""),  # five of five: p is 0.06
-        ("float16", row(990, 0, 6, 4), "onnx in float16 loses 0.60 points of top-1, which is significant"),
+        (
+            "float16",
+            row(990, 0, 6, 4),
+            "loses 0.60 points of top-1, which is significant",
+        ),
         ("float16", row(990, 6, 0, 4), ""),
         (INT8.name, row(990, 0, 5, 5), ""),
         (INT8.name, row(990, 0, 6, 4), "loses 0.60 points of top-1, more than 0.5."),
