@@ -88,7 +88,10 @@ def test_a_failed_export_is_repeated(tmp_path):
         (CANDIDATE + 'attention = "32x8x8"\nmodel_args = []', "input require a model"),
         (CANDIDATE + 'model = "net"\ninput = ["1x3"]', "names no factory"),
         (CANDIDATE + 'model = "n:b"\ninput = ["1x3"]\nweights_file = "w.pth"', "w.pth does not"),
-        (CANDIDATE + 'model = "n:b"\ninput = ["1x3"]\nmodel_args = [2026-01-01]', "as JSON"),
+        (
+            CANDIDATE + 'model = "n:b"\ninput = ["1x3"]\nmodel_args = [2026-01-01]',
+            "no equivalent in JSON",
+        ),
         (CANDIDATE + 'file = "a"\naccuracy = 0.8\npublished_accuracy = 0.8', "give accuracy .of"),
         (CANDIDATE + 'file = "a"\npublished_accuracy = 81.7', "published_accuracy"),
         (CANDIDATE + 'file = "a.onnx"', "does not exist"),
