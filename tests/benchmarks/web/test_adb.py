@@ -166,9 +166,9 @@ def test_a_phone_that_opens_nothing_is_told(run: Any, phone: Path, small: Path) 
     [
         (("--web", "--adb"), "--web and --adb exclude each other: give one."),
         (("--web", "--web-bundle", "out"), "--web and --web-bundle exclude each other"),
-        (("--adb-serial", "1"), "give --adb as well"),
-        (("--host", "0.0.0.0"), "give it with --web"),
-        (("--adb", "--host", "0.0.0.0"), "give it with --web"),
+        (("--adb-serial", "1"), "give --adb too"),
+        (("--host", "0.0.0.0"), "give --web too"),
+        (("--adb", "--host", "0.0.0.0"), "give --web too"),
         (("--web", "--pin", "0"), "--pin cannot be combined with --web: leave one out."),
         (("--adb", "--calibrate"), "--calibrate cannot be combined with --adb"),
         (("--web", "--bundle", "out"), "--bundle cannot be combined with --web: leave one out."),
