@@ -202,7 +202,7 @@ def test_the_metadata_of_a_file_does_not_loosen_its_verification(run, tmp_path: 
     onnx.save(model, path)
     code, _, said = run("verify", path, "--against", NANO)
     assert code == 2
-    assert "does not hold what it claims" in said
+    assert "does not match the precision in its metadata" in said
     code, out, _ = run("verify", path, "--against", NANO, "--precision", "float32")
     assert code == 1
     assert "names other weights as its source" in out

@@ -194,7 +194,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.measuring.race.race", work)
     monkeypatch.setattr("slide_deploy.graph_checks.check_files", work)
     monkeypatch.setattr("slide_deploy.graph_checks.read_graph", work)
-    monkeypatch.setattr("slide_deploy.tasks.contests.hold", work)
+    monkeypatch.setattr("slide_deploy.tasks.contests.run_contests", work)
 
 
 @pytest.mark.parametrize("bad", ["{tmp}", "{tmp}/no/x", "{tmp}/a.json/x", "/proc/x"])
@@ -224,7 +224,7 @@ def test_every_output_path_is_checked_before_work_begins(
     for call in calls:
         code, out, err = run(*call)
         assert (code, out) == (2, ""), call
-        assert "cannot be written" in err or "is no table" in err, (call, err)
+        assert "cannot be written" in err or "is not a file" in err, (call, err)
         assert len(err.strip().splitlines()) == 1, err
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -234,7 +234,9 @@ def test_export_does_not_race_on_a_device_that_is_not_here(monkeypatch) -> None:
         pytest.skip("it is here")
     trained = deployable_checkpoint(load_checkpoint(NANO))
     (remark,) = tune_first.tune_first(trained, ["coreml"], "float32", lambda step: None)
-    assert remark.startswith("coreml: no form was raced, as coreml:ane is not here: needs macOS")
+    assert remark.startswith(
+        "coreml: no form was raced because coreml:ane is not available: needs macOS"
+    )
 
 
 def test_export_tunes_or_takes_a_form_but_not_both(run, decide, tmp_path) -> None:
@@ -259,11 +261,11 @@ SIZE = ("--attention", "32x8x8")
         (("--attention", "96x56x56:d0"), "96x56x56:d0 is no size of an attention"),
         (("--attention", "96x56x56:d7"), "96x56x56:d7 is no size of an attention"),
         ((*SIZE, "--target", "coreml:all"), "coreml:all cannot be used here: needs macOS"),
-        ((*SIZE, "--target", "torch:cpu"), "torch:cpu runs no file that is exported"),
+        ((*SIZE, "--target", "torch:cpu"), "torch:cpu runs no exported format"),
         ((*SIZE, "--target", "cpu"), "There is no target cpu"),
         ((*SIZE, "--form", "fancy"), "fancy is not a lowering"),
-        ((*SIZE, "--strips", "1;2"), "--strips 1;2 is no list of numbers"),
-        ((*SIZE, "--strips", "0"), "--strips 0 is no list of numbers"),
+        ((*SIZE, "--strips", "1;2"), "--strips 1;2 is not a list of numbers"),
+        ((*SIZE, "--strips", "0"), "--strips 0 is not a list of numbers"),
         ((*SIZE, "--out", "no/table.json"), "give a file in an existing folder"),
         (
             (*SIZE, "--target", "onnxruntime:cpu", "--precision", "mixed"),

@@ -148,14 +148,13 @@ def export(
     A network that another --image-size would change is refused, unless --keep-windows or
     --resize-position-tables is given.
     """
+    from exporters.base import exporter_for, require_targets
     from exporters.explained import explanation, rewrite_lines
-    from exporters.other_targets import require_targets
-    from exporters.registry import exporter_for
     from exporters.shown import kept_lines, lowering_lines, preprocessing_lines, price_lines
     from slide_deploy.files.publishing import refuse_occupied, require_names
     from slide_deploy.images.description import parse_channels
     from slide_deploy.images.labels import labels_named
-    from slide_deploy.tasks.choices import Wishes, chosen
+    from slide_deploy.tasks.choices import GivenOptions, chosen
     from slide_deploy.terminal.console import stdout, verification_table
     from slide_deploy.terminal.progress import Steps
 
@@ -163,7 +162,7 @@ def export(
     outputs = Outputs({"--json": json_to}, quiet, read)
     source.require()
     choices = chosen(
-        Wishes(
+        GivenOptions(
             preset=preset,
             to=to or (),
             precision=None if precision is None else precision.value,

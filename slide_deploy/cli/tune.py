@@ -86,12 +86,12 @@ def tune(
     require("torch", "all")
     from slide_deploy.machine import usable_threads
     from slide_deploy.tasks.contests import (
-        Wish,
+        TuneOptions,
         find_attentions,
-        hold,
         parse_forms,
         parse_strips,
         parse_targets,
+        run_contests,
         writable_table,
     )
     from slide_deploy.terminal.progress import Steps
@@ -100,7 +100,7 @@ def tune(
     outputs = Outputs({"--json": json_to, "--out": out}, quiet, source.files)
     if source != Source() or not attention:
         source.require("a checkpoint, a size such as --attention 96x56x56")
-    wish = Wish(
+    options = TuneOptions(
         parse_targets(target or (), precision.value),
         precision.value,
         threads or usable_threads(),
@@ -117,9 +117,9 @@ def tune(
     failures: list[str] = []
     interrupted = False
     unwritten: InputError | None = None
-    with Steps(outputs.quiet, len(found) * len(wish.targets) * wish.steps) as step:
+    with Steps(outputs.quiet, len(found) * len(options.targets) * options.steps) as step:
         try:
-            for outcome in hold(found, wish, table, step):
+            for outcome in run_contests(found, options, table, step):
                 if isinstance(outcome, str):
                     failures.append(outcome)
                     continue
