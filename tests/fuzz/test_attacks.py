@@ -323,14 +323,14 @@ def acts(text: str) -> list[str]:
 
 def test_names_give_no_orders_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     from slide_deploy.terminal.console import stdout
-    from slide_deploy.terminal.printable import say
+    from slide_deploy.terminal.printable import echo
 
     grid = table(ORDERS.replace("[", "("), [("name", False)])
     grid.add_row(ORDERS.replace("[", "("))
     assert acts(as_text(grid, ORDERS)) == []
     stdout().print(grid)
     stdout().print(ORDERS, markup=False)
-    say(ORDERS)
+    echo(ORDERS)
     assert acts(capsys.readouterr().out) == []
     assert acts(str(InputError(ORDERS))) == []
     assert printable("é Δ\u00a0→ 漢\n") == "é Δ\u00a0→ 漢\n"
