@@ -188,7 +188,7 @@ def test_options_that_contradict_each_other_are_refused(
 
 def test_files_of_other_kinds_are_refused(run: Any, file: Path) -> None:
     code, _, told = run("bench", file, "--web")
-    assert code == 2 and "A browser runs no" in told and ".onnx" in told
+    assert code == 2 and "A browser cannot run" in told and ".onnx" in told
 
 
 def test_the_page_names_a_command_that_measures(run: Any, phone: Path, tmp_path: Path) -> None:
