@@ -357,7 +357,7 @@ class TwoImages(nn.Module):
     ("asked", "reason"),
     [
         ({"labels": ["a", "b"]}, "2 names and Classifier has 7 classes"),
-        ({"labels": [*"abcdef", "a"]}, "two classes a, in lines 1 and 7"),
+        ({"labels": [*"abcdef", "a"]}, "has the name a twice, in lines 1 and 7"),
         ({"labels": [*"abcdef", " "]}, "no name in line 7"),
         ({"embed_preprocessing": True, "mean": (0.5,)}, "`mean` has 1 numbers"),
         ({"mean": (123.7, 116.3, 103.5)}, "divide it by 255"),
