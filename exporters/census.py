@@ -19,7 +19,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from slide_deploy.graph_checks.census import Census, Count
-from slide_deploy.graph_checks.mixing import MixingGeometry, Pads, added
+from slide_deploy.graph_checks.mixing import MixingGeometry, Pads, total_padding
 from slide_deploy.lowerings.lowered import LoweredSlideAttention
 from slide_deploy.program.traced import Call, Traced, call, shape
 
@@ -187,7 +187,7 @@ def _convolution(each: Call) -> MixingGeometry | None:
             groups, inputs, outputs, kernel, strides=strides, dilations=dilations, transposed=True
         )
     pads = _pads(each.arguments["padding"], kernel, dilations)
-    pads = added(pads, _zeros_around(each.arguments["input"]))
+    pads = total_padding(pads, _zeros_around(each.arguments["input"]))
     return MixingGeometry(groups, weight[1], weight[0] // groups, kernel, pads, strides, dilations)
 
 

@@ -105,14 +105,14 @@ def image_metadata(
     """
     requested = options.preprocessing
     place = image_place(plain)
-    is_described = requested.is_asked_for or options.labels or options.softmax
+    is_described = requested.is_customised or options.labels or options.softmax
     if place is None or not (is_described or plain.takes_images):
-        if requested.is_asked_for:
+        if requested.is_customised:
             with_preprocessing(plain, requested)  # raises with the reason
         return {}
     ours = plain.inputs[place]
     channels = ours.example.shape[1]
-    if channels not in (1, 3) and not requested.is_asked_for:
+    if channels not in (1, 3) and not requested.is_customised:
         return {}
     known = completed(plain, requested)
     assert known.mean is not None

@@ -17,9 +17,9 @@ from enum import Enum
 from math import prod
 
 from slide_deploy.graph_checks.convolutions import convolutions
-from slide_deploy.graph_checks.graph import Graph, Node
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, kind_of
 from slide_deploy.graph_checks.graph_walks import constant_values
-from slide_deploy.graph_checks.kinds import Kind, kind_of
 
 # For a weight with fewer elements, quantisation costs more accuracy than it gains speed. This also
 # excludes the constant matrices of slide attention, which have C x heads elements, up to 192 x 6.

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporters.quantisation.families import LEAST_WEIGHT, Family, families
-from slide_deploy.graph_checks.graph import Constant, Graph, Node
-from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Constant, Graph, Node, kind_of
 from slide_deploy.graph_checks.matmuls import stored_transposed
 
 _HIGHEST = 127

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from exporters.quantisation.examples import Feeds
 from slide_deploy.backends import values_of
 from slide_deploy.graph_checks import read_graph
-from slide_deploy.graph_checks.graph import Graph, Node
-from slide_deploy.graph_checks.kinds import Kind, kind_of
+from slide_deploy.graph_checks.dialect import Kind
+from slide_deploy.graph_checks.graph import Graph, Node, kind_of
 
 # Half of the range, because other inputs may have larger values than the examples.
 LARGEST = 65504.0 / 2

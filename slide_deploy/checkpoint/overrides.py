@@ -1,4 +1,4 @@
-"""What the user says of a checkpoint that the file does not."""
+"""The user's settings for reading a checkpoint."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ from slide_deploy.checkpoint.choice import WeightChoice
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the user supplies where the file cannot tell, or where he wants it otherwise.
+    """Settings that replace those of a checkpoint, or that it does not state.
 
-    Args:
-        weights: which of the file's weights to take.
-        image_size: height and width in pixels; None for that of training.
+    Attributes:
+        weights: which of the file's weights to use.
+        image_size: height and width in pixels; None for the size of training.
         window_size: largest side of an attention window, in positions; None for that of training.
-        keep_windows: tile larger maps with the windows of training.
+        keep_windows: tile larger feature maps with the windows of training.
         resize_position_tables: interpolate position tables that do not fit.
-        heads: of each stage, where the file does not tell.
-        stripes: widths of the stripes of each stage, where the file does not tell.
-        entry: the network that is meant, where the file holds several.
+        heads: number of heads in each stage, if the file does not state it.
+        stripes: stripe width in each stage, if the file does not state it.
+        entry: the network to use, if the file holds several.
         leave_out: beginnings of the names of tensors that are not part of the network.
     """
 

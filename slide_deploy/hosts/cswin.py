@@ -139,7 +139,7 @@ _PUBLISHED = (
 
 CSWIN = Host(
     name="cswin",
-    sought=NamedNetworks(
+    finder=NamedNetworks(
         family=_FAMILY,
         first_layer="stage1_conv_embed.0",
         names=re.compile(

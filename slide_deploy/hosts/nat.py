@@ -117,7 +117,7 @@ def _changes(trained: NatConfig, config: NatConfig) -> tuple[str, ...]:
 
 NAT = Host(
     name="nat",
-    sought=NamedNetworks(
+    finder=NamedNetworks(
         family=_FAMILY,
         first_layer="patch_embed.proj.0",
         names=re.compile(

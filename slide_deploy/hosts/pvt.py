@@ -97,7 +97,7 @@ _PUBLISHED = (
 
 PVT = Host(
     name="pvt",
-    sought=NamedNetworks(
+    finder=NamedNetworks(
         family=_FAMILY,
         first_layer="patch_embed1.proj",
         names=re.compile(

@@ -140,7 +140,7 @@ _PUBLISHED = (
 
 PVT_V2 = Host(
     name="pvt_v2",
-    sought=PvtV2Networks(
+    finder=PvtV2Networks(
         family=_FAMILY,
         first_layer="patch_embed1.proj",
         names=re.compile(

@@ -39,8 +39,8 @@ def precision_to_prove(path: Path, requested: str | None, target: str | None = N
 
     Args:
         path: path of the file.
-        requested: name of the requested precision; None for the one in the file's metadata, or float32
-            if the metadata has none.
+        requested: name of the requested precision; None for the one in the file's metadata, or
+            float32 if the metadata has none.
         target: target that will run the file; None for the format's own.
 
     Raises:

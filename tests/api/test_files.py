@@ -138,7 +138,7 @@ def test_predict_names_classes(nano: Path, picture: Path, tmp_path: Path) -> Non
     [
         ({"images": []}, "images is empty"),
         ({"top": 0}, "`top` 0 returns no class"),
-        ({"labels": "nothing.txt"}, "nothing.txt is not a readable list"),
+        ({"labels": "nothing.txt"}, "nothing.txt cannot be read as class names"),
         ({"output": "boxes"}, "no output boxes"),
         ({"image_size": -1}, "`image_size` -1 is not a size"),
     ],

@@ -184,7 +184,7 @@ def test_a_recurrent_cell_may_be_any_number_of_matmuls(tmp_path: Path) -> None:
             return out
 
     model = Recurrent().eval()
-    assert census(traced(model, 5, 8)).hidden_products
+    assert census(traced(model, 5, 8)).hidden_matmuls
     with pytest.raises(InputError, match="Unsupported fx node lstm"):
         write(
             model, (5, 8), tmp_path, FORMATS

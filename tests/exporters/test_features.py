@@ -162,21 +162,21 @@ def declaring(written: Path, folder: Path, text: str) -> Path:
     ("text", "reason"),
     [
         ("not JSON", "is not JSON"),
-        ("[]", "is no object"),
+        ("[]", "is not an object"),
         ("{}", "has no list of inputs"),
         ('{"inputs": [], "outputs": [1]}', "has no list of outputs"),
         ('{"inputs": [{}], "outputs": []}', "has an entry of inputs without a name or a type"),
         (
             '{"inputs": [{"name": "a", "type": "float32", "shape": [8, -1]}], "outputs": []}',
-            "says no shape of a",
+            "has no valid shape of a",
         ),
         (
             '{"inputs": [{"name": "a", "type": "float32", "shape": [""]}], "outputs": []}',
-            "says no shape of a",
+            "has no valid shape of a",
         ),
         (
             json.dumps({"inputs": 2 * [{"name": "a", "type": "bool", "shape": []}], "outputs": []}),
-            "names two of its inputs alike",
+            "gives two of its inputs the same name",
         ),
     ],
 )

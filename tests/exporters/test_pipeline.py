@@ -257,7 +257,7 @@ def test_a_feature_map_with_fewer_rows_than_strips_is_refused_by_name(
 ) -> None:
     options = ExportOptions(("onnx",), tmp_path / "out", lowering=Lowering("depthwise", 9))
     with pytest.raises(
-        InputError, match=r"^layers.1.blocks.0.attn as depthwise/9: A map of 8 rows"
+        InputError, match=r"^layers.1.blocks.0.attn as depthwise/9: A feature map of 8 rows"
     ):
         export(nano.load(), options)
     assert not (tmp_path / "out").exists()

@@ -32,7 +32,7 @@ def nano() -> SlideSwin:
 
 @contextmanager
 def on_maps_at_any_price() -> Iterator[None]:
-    """Slide stages are written on maps, as if a normalisation there cost next to nothing."""
+    """Slide stages are written in NCHW, as if a normalisation there cost next to nothing."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(stretches, "_NORMALISATION", 0.2)
         yield
@@ -139,7 +139,7 @@ def every_form() -> tuple[SlideSwin, Chooser]:
 
 
 def branched_swin(folder: Path) -> Path:
-    """An ONNX file of a model whose attentions nobody folded, said to be folded."""
+    """An ONNX file of a model with unfolded attentions and the census of a folded one."""
     model = nano()
     request = declared_request(model, (3, 64, 64))
     path = folder / "branched.onnx"

@@ -1,4 +1,4 @@
-"""The valid files that get damaged: golden checkpoints, written once for all test processes."""
+"""The valid files to be damaged: golden checkpoints, exported once for all test processes."""
 
 import copy
 import functools
@@ -44,12 +44,12 @@ class Base:
 
     @functools.cached_property
     def lowered(self) -> nn.Module:
-        """The model with its attentions as they are written."""
+        """The model with its attentions lowered."""
         return lowered(self.checkpoint.model)
 
     @functools.cached_property
     def trained(self) -> Deployable:
-        """The classifier that every file, damaged or not, is held against."""
+        """The classifier with which every file, damaged or not, is compared."""
         return deployable_checkpoint(self.checkpoint)
 
     @functools.cached_property
@@ -77,7 +77,7 @@ class Base:
         return exported(self.checkpoint, dynamic_batch=self.open_batch, lowering=LOWERING)
 
     def _alone(self, format: str) -> ExportResult:
-        """The file of a format that is not written with the others, as its converter is slow."""
+        """The file of a format that is written separately, because its converter is slow."""
         return exported(self.checkpoint, lowering=LOWERING, formats=(format,))
 
     def copy(self, format: str, folder: Path) -> Path:
@@ -85,7 +85,7 @@ class Base:
         return copied(self.path(format), folder)
 
     def export(self, rebuild: Rebuild, format: str, folder: Path) -> Path:
-        """Write a damaged network, which says of itself what the valid file says."""
+        """Write a damaged network with the declarations of the valid file."""
         folder.mkdir(parents=True, exist_ok=True)
         exporter = exporter_for(format)
         path = folder / self.path(format).name

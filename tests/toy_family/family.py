@@ -125,7 +125,7 @@ def fits(stored: StoredWeights, config: ToyConfig) -> bool:
 
 TOY = Host(
     name="toy",
-    sought=NamedNetworks(
+    finder=NamedNetworks(
         family="Toy",
         first_layer="stem",
         names=re.compile(

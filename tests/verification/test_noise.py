@@ -67,7 +67,7 @@ def test_the_command_line_shows_a_table_and_a_line(format: str, run, tmp_path: P
     assert code == 0, err
     text = " ".join(out.split())
     assert "Noise by layer, against the trained network in float64" in text
-    assert "noise: 4 of 4 layers are found, SNR" in text
+    assert "noise: 4 of 4 layers measured, SNR" in text
     noise = json.loads(target.read_text())["locate"]["noise"]
     assert [each["layer"] for each in noise] == ["patches", "first", "second", "head"]
     code, out, _ = run(*told, "--precision", "float32", "--locate")
