@@ -198,7 +198,7 @@ def test_a_header_that_fills_the_memory_is_refused(tmp_path: Path) -> None:
         ("[NaN]", "NaN is not a number"),
         ("[-Infinity]", "Infinity is not a number"),
         ("9" * 5000, "4300 digits"),
-        ("[" + "[]," * 3_000_001 + "1]", "lists and objects"),
+        ("[" + "[]," * 3_000_001 + "1]", "more than 3,000,000 lists and objects"),
     ],
     ids=["lists", "objects", "twice", "nan", "infinity", "digits", "many"],
 )
