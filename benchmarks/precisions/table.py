@@ -8,6 +8,7 @@ from benchmarks.precisions.files import WrittenPrecision
 from slide_deploy.evaluation.figures import AccuracyRow
 from slide_deploy.evaluation.statistics import Difference, Share
 from slide_deploy.precisions import precision_named
+from slide_deploy.terminal.printable import counted
 
 # Percentage points of top-1 that a quantised file may lose.
 MAX_DROP = 0.5
@@ -74,8 +75,8 @@ def losses(rows: Sequence[AccuracyRow], files: Sequence[WrittenPrecision]) -> It
             continue
         lost = -100 * change.value
         if row.not_finite:
-            count = row.not_finite
-            yield f"{written.kind} has outputs that are not finite for {count} images."
+            images = counted(row.not_finite, "image")
+            yield f"{written.kind} has outputs that are not finite for {images}."
         if precision_named(written.kind.precision).is_quantised:
             # The tolerance for rounding errors keeps a loss of exactly 0.5 points within the limit.
             if not lost <= MAX_DROP + 1e-9:

@@ -96,12 +96,12 @@ def test_calls_too_short_for_the_clock_are_timed_together(script):
     ("name", "reason", "rounds"),
     [
         ("killed", "SIGKILL, as the system does when memory runs out", True),
-        ("exits", "exit code 7; it last said: a last word", True),
+        ("exits", "exit code 7; its last output: a last word", True),
         ("raises", "RuntimeError: the device was removed", True),
         ("refused", "does not load: it is scripted so", False),
         ("raises on load", "ValueError: the vendor's own words", False),
         ("out of memory", "it ran out of memory", False),
-        ("hangs", "did not answer within 2 s", False),
+        ("hangs", "did not respond within 2 s", False),
     ],
 )
 def test_a_failing_candidate_does_not_affect_the_others(script, name, reason, rounds):

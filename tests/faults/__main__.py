@@ -30,8 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _enter_namespace()
     if options.serve:
         return _serve()
-    from benchmarks.generated_page import GeneratedPage
-    from benchmarks.grid import Grid
+    from benchmarks.generated_page import GeneratedPage, Grid
 
     chosen = [
         row

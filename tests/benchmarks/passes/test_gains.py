@@ -154,5 +154,5 @@ def test_failed_and_unraced_files_are_named() -> None:
         standing(WRITTEN, {**raced, LEFT_OUT: [failed, *others]})
     with pytest.raises(InputError, match=r"only fold of net .*no samples"):
         gains(WRITTEN, {**raced, ALONE: raced[LEFT_OUT]})
-    with pytest.raises(InputError, match="net was not raced 2 times on onnxruntime:cpu"):
+    with pytest.raises(InputError, match="net was raced fewer than 2 times on onnxruntime:cpu"):
         gains(WRITTEN, {**raced, ALONE: raced[ALONE][:1]})

@@ -61,7 +61,7 @@ def test_the_table_compares_files_with_the_trained_network() -> None:
     grid = price_table(
         Path("net.pth"), [TRAINED, row(98, 0, 0, 2), row(96, 1, 2, 1)], [written(), half]
     )
-    assert grid.title == "net.pth on 100 pictures that training never saw"
+    assert grid.title == "net.pth on 100 held-out images"
     trained, whole, last = grid.rows
     assert trained[0] == "as trained" and trained[5].startswith("98.00 (93.0–99.4)")
     assert whole[3:5] == ("4.00", "1.00") and whole[7].startswith("+0.00 (")
@@ -74,11 +74,15 @@ def test_the_table_compares_files_with_the_trained_network() -> None:
     ("precision", "figures", "sentence"),
     [
         ("float16", row(990, 0, 5, 5), ""),  # five of five: p is 0.06
-        ("float16", row(990, 0, 6, 4), "onnx in float16 loses 0.60 points of top-1, and that is"),
+        (
+            "float16",
+            row(990, 0, 6, 4),
+            "loses 0.60 points of top-1, which is significant",
+        ),
         ("float16", row(990, 6, 0, 4), ""),
         (INT8.name, row(990, 0, 5, 5), ""),
         (INT8.name, row(990, 0, 6, 4), "loses 0.60 points of top-1, more than 0.5."),
-        ("float32", row(990, 0, 0, 10, broken=1), "1 pictures with numbers that are not finite"),
+        ("float32", row(990, 0, 0, 10, broken=1), "outputs that are not finite for 1 image"),
     ],
 )
 def test_a_file_may_lose_accuracy_within_its_limit(

@@ -90,7 +90,7 @@ def test_the_commands_write_race_and_show(tmp_path: Path, format: str, capsys) -
     assert text.startswith("before") and text.endswith("after\n")
     assert f"**small on {written.target}**" in text
     assert f"The default is {default}." in text
-    assert "| too small to say anything | small |" in text
+    assert "| too small for conclusions | small |" in text
     capsys.readouterr()
     assert command.main([str(tmp_path), "--no-race"]) in (0, 1)
     assert "without head" in " ".join(capsys.readouterr().out.split())

@@ -141,7 +141,7 @@ def test_unexpected_output_of_the_program_is_reported(
         ("3A1\tdevice\n4B2\tdevice\n", (), "Several phones are connected (3A1, 4B2)"),
         ("3A1\tunauthorized\n", (), "The phone 3A1 is unauthorized: unlock it"),
         ("3A1\toffline\n", ("--adb-serial", "3A1"), "The phone 3A1 is offline"),
-        ("3A1\tdevice\n", ("--adb-serial", "9"), "No phone 9 is connected: adb devices lists 3A1"),
+        ("3A1\tdevice\n", ("--adb-serial", "9"), "from those that adb devices lists (3A1)"),
     ],
 )
 def test_each_unusable_phone_has_its_own_message(
@@ -157,7 +157,7 @@ def test_a_phone_that_cannot_open_the_page_is_reported(run: Any, phone: Path, sm
     require_assets()
     (phone / "locked").touch()
     code, _, told = run("bench", small, "--adb")
-    assert code == 2 and "Pixel 8 opens no page" in told
+    assert code == 2 and "Pixel 8 cannot open a page" in told
     assert "reverse --remove" in (phone / "asked").read_text()
 
 
@@ -166,9 +166,9 @@ def test_a_phone_that_cannot_open_the_page_is_reported(run: Any, phone: Path, sm
     [
         (("--web", "--adb"), "--web and --adb exclude each other: give one."),
         (("--web", "--web-bundle", "out"), "--web and --web-bundle exclude each other"),
-        (("--adb-serial", "1"), "give --adb too"),
-        (("--host", "0.0.0.0"), "give --web too"),
-        (("--adb", "--host", "0.0.0.0"), "give --web too"),
+        (("--adb-serial", "1"), "--adb-serial applies to --adb: give --adb too"),
+        (("--host", "0.0.0.0"), "--host applies to --web: give --web too"),
+        (("--adb", "--host", "0.0.0.0"), "--host applies to --web: give --web too"),
         (("--web", "--pin", "0"), "--pin cannot be combined with --web: leave one out."),
         (("--adb", "--calibrate"), "--calibrate cannot be combined with --adb"),
         (("--web", "--bundle", "out"), "--bundle cannot be combined with --web: leave one out."),

@@ -23,7 +23,7 @@ def measured(browser: Any, plan: PagePlan, **settings: Any) -> tuple[Run, str]:
     """Return the run of a page, and its final text."""
     with waiting(plan) as served, visiting(browser, served.address, **settings) as visit:
         text = visit.finish()
-        assert "Sent to the command" in until(visit, "Handed back"), text
+        assert "Sent to the command" in until(visit, "Sent to the command"), text
         assert visit.errors == []
         return served.result(), visit.text()
 
