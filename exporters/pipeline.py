@@ -23,6 +23,7 @@ from slide_deploy.deployable.record import Deployable
 from slide_deploy.errors import InputError
 from slide_deploy.files.folders import working_folder
 from slide_deploy.files.publishing import Publication, publication, refuse_occupied, require_names
+from slide_deploy.files.scratch import temporary_files_in
 from slide_deploy.folding.model import reparameterize, with_branches
 from slide_deploy.formats import format_named, refuse_delegate
 from slide_deploy.lowerings import Lowering, refuse_strips
@@ -102,7 +103,7 @@ def export(
     # All formats merge the same branches: they differ only in the attentions, which have none.
     certificate = with_branches(certificate, jobs[0].request.reports)
     del folded
-    with working_folder(options.out) as work:
+    with working_folder(options.out) as work, temporary_files_in(work / "temporary"):
         written = []
         while jobs:  # releases each job, which has its own copies of weights
             job = jobs.pop(0)

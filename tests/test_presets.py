@@ -1,4 +1,4 @@
-"""Presets are options; what the user gives beside them wins."""
+"""Presets set options, and options that the user gives override them."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.support import Golden
 PAGE = Path(__file__).parents[1] / "docs" / "preprocessing.md"
 
 
-def test_the_page_has_the_table() -> None:
+def test_the_page_has_the_table_of_presets() -> None:
     assert presets_table() in PAGE.read_text()
 
 
@@ -34,7 +34,7 @@ def test_a_preset_can_be_written(preset) -> None:
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_what_is_given_wins(name: str) -> None:
+def test_given_options_override_a_preset(name: str) -> None:
     given = GivenOptions(
         preset=name,
         to=("coreml", "onnx"),
@@ -55,7 +55,7 @@ def test_what_is_given_wins(name: str) -> None:
     assert chosen(GivenOptions(preset=name, input_layout="NCHW")).preprocessing.layout == "nchw"
 
 
-def test_without_a_preset_a_format_is_asked_for() -> None:
+def test_without_a_preset_a_format_is_required() -> None:
     with pytest.raises(InputError, match=r"--to names no format.*--preset"):
         chosen(GivenOptions())
     choices = chosen(GivenOptions(to=("onnx",)))
@@ -65,7 +65,7 @@ def test_without_a_preset_a_format_is_asked_for() -> None:
 @pytest.mark.slow
 def test_a_command_with_a_preset(run, nano: Golden, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    # A network of random weights this small loses more in float16 than may be lost.
+    # A network this small with random weights exceeds the error limit of float16.
     asked = ("--preset", "gpu", "--precision", "float32", "--softmax")
     code, text, _ = run("export", nano.path, *asked, "--out", out)
     assert code == 0

@@ -56,6 +56,25 @@ def temporary_folder() -> AbstractContextManager[Path]:
     return scratch_folder(Path(tempfile.gettempdir()))
 
 
+@contextmanager
+def temporary_files_in(folder: Path) -> Iterator[None]:
+    """A block in which Python keeps temporary files, those of libraries included, in a folder.
+
+    So what a killed process leaves of them goes with that folder.
+
+    Args:
+        folder: made here; whoever made the one around it removes it.
+    """
+    folder.mkdir()
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        # Another thread may have been in such a block, and its folder may be gone.
+        is_there = before is not None and os.path.isdir(before)
+        tempfile.tempdir = before if is_there else None
+
+
 def sweep(parent: Path, complete: bool = False) -> None:
     """Remove the hidden folders that killed processes left in a folder.
 

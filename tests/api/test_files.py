@@ -1,4 +1,4 @@
-"""verify, check and predict."""
+"""``verify``, ``check`` and ``predict``."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def other() -> Classifier:
 
 
 def plain(text: str) -> str:
-    """Lines that were broken, whole again."""
+    """Join wrapped lines."""
     return text.replace("\n  ", " ")
 
 
@@ -92,7 +92,7 @@ def test_verify_takes_checkpoints_and_their_features(nano: Path, tmp_path: Path)
         ("a.onnx", None, {}, "a.onnx"),
     ],
 )
-def test_verify_refuses_what_does_not_fit(
+def test_verify_refuses_inputs_that_do_not_fit(
     file: Path, model: object, inputs: object, given: dict[str, str], text: str
 ) -> None:
     with pytest.raises(InputError, match=text):
@@ -143,7 +143,7 @@ def test_predict_names_classes(nano: Path, picture: Path, tmp_path: Path) -> Non
         ({"image_size": -1}, "`image_size` -1 is not a size"),
     ],
 )
-def test_predict_refuses_what_cannot_be_used(
+def test_predict_refuses_invalid_arguments(
     nano: Path, picture: Path, given: dict[str, object], text: str
 ) -> None:
     with pytest.raises(InputError, match=text):

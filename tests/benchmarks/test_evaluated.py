@@ -1,4 +1,4 @@
-"""The accuracy that an evaluation found, beside what was measured."""
+"""Accuracies from evaluations in runs."""
 
 import json
 from dataclasses import replace
@@ -51,7 +51,7 @@ def test_a_file_gets_the_accuracy_of_its_own_hash(data: Path, tmp_path: Path) ->
     assert stated(other, shares) == other
 
 
-def test_results_that_say_nothing_of_a_file_are_refused(data: Path, tmp_path: Path) -> None:
+def test_unusable_evaluations_are_refused(data: Path, tmp_path: Path) -> None:
     part = written(tmp_path / "part.json", evaluated(data, "a", shard=Shard(1, 2)))
     with pytest.raises(InputError, match=r"part.json is a part of 2: join all of them"):
         read_accuracies([part])
@@ -64,7 +64,9 @@ def test_results_that_say_nothing_of_a_file_are_refused(data: Path, tmp_path: Pa
         read_accuracies([first, second])
 
 
-def test_bench_and_report_plot_what_was_evaluated(run, tmp_path: Path, short_warm_up: None) -> None:
+def test_bench_and_report_plot_evaluated_accuracies(
+    run, tmp_path: Path, short_warm_up: None
+) -> None:
     files = [digits_in("onnx"), digits_in("onnx", dynamic_batch=True)]
     accuracy = tmp_path / "accuracy.json"
     assert run("evaluate", *files, "--data", digit_pictures(), "-q", "--json", accuracy)[0] == 0

@@ -82,7 +82,7 @@ def _is_whole(path: Path) -> bool:
         text = path.read_text(encoding="utf-8")
         if path.suffix in (".json", ".sarif"):
             json.loads(text)
-        return text.endswith("</html>\n" if path.suffix == ".html" else "\n")
+        return text.rstrip().endswith("</html>") if path.suffix == ".html" else text[-1:] == "\n"
     except Exception:
         return False
 

@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ElementTree
 import zipfile
 import zlib
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 Change = Callable[[random.Random, bytes], bytes]
@@ -204,7 +205,9 @@ def json_tree(rng: random.Random, content: bytes) -> bytes:
 
 def _altered(rng: random.Random, tree: Any) -> Any:
     if not tree or not isinstance(tree, dict | list) or rng.random() < 0.05:
-        return rng.choice((*_VALUES, tree)) if rng.random() < 0.95 else [tree] * 1000
+        # A copy: what is changed in one place, or in one input, must not change in another.
+        chosen = deepcopy(rng.choice((*_VALUES, tree)))
+        return chosen if rng.random() < 0.95 else [chosen] * 1000
     key: Any = rng.choice(list(tree)) if isinstance(tree, dict) else rng.randrange(len(tree))
     action = rng.random()
     if action < 0.8:

@@ -1,4 +1,4 @@
-"""A phone on a cable: its own browser, or a program that the user names."""
+"""A connected phone: its own browser, or the user's program."""
 
 import json
 import os
@@ -126,7 +126,7 @@ def test_a_program_measures_natively_and_is_marked_unproven(
     assert asked.splitlines()[-4:].count("-s 3A1 shell rm -rf /data/local/tmp/slide-deploy") == 1
 
 
-def test_a_program_that_prints_something_else_is_told(
+def test_unexpected_output_of_the_program_is_reported(
     run: Any, phone: Path, file: Path, program: Path
 ) -> None:
     (phone / "prints").write_text("Segmentation fault\n")
@@ -144,7 +144,7 @@ def test_a_program_that_prints_something_else_is_told(
         ("3A1\tdevice\n", ("--adb-serial", "9"), "No phone 9 is connected: adb devices lists 3A1"),
     ],
 )
-def test_phones_that_cannot_be_used_are_told_apart(
+def test_each_unusable_phone_has_its_own_message(
     run: Any, phone: Path, tmp_path: Path, devices: str, arguments: tuple[str, ...], words: str
 ) -> None:
     (phone / "devices").write_text(devices)
@@ -153,7 +153,7 @@ def test_phones_that_cannot_be_used_are_told_apart(
     assert code == 2 and words in told and told.count("\n") == 1
 
 
-def test_a_phone_that_opens_nothing_is_told(run: Any, phone: Path, small: Path) -> None:
+def test_a_phone_that_cannot_open_the_page_is_reported(run: Any, phone: Path, small: Path) -> None:
     require_assets()
     (phone / "locked").touch()
     code, _, told = run("bench", small, "--adb")
@@ -224,7 +224,7 @@ def benched(run: Any, phone: Path, path: Path, program: Path) -> tuple[dict[str,
 def test_a_changed_file_is_not_pushed(run: Any, phone: Path, file: Path, program: Path) -> None:
     with_reference(file).write_bytes(b"another model")
     measured, asked = benched(run, phone, file, program)
-    assert measured["error"].startswith("wrong: the file is not the one that was proved")
+    assert measured["error"].startswith("wrong: the file differs from the one that was verified")
     assert measured["rounds"] == [] and str(file) not in asked
 
 

@@ -76,4 +76,4 @@ def test_it_locates_where_a_network_differs(run, tmp_path: Path) -> None:
 
 def test_bench_reports_that_it_is_proved_and_not_timed(run) -> None:
     code, _, err = run("bench", valid_asset())
-    assert (code, "is proved here and not timed" in err) == (2, True), err
+    assert (code, "can be verified here but not timed" in err) == (2, True), err
