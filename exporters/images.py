@@ -40,21 +40,21 @@ def with_ends(
     """
     if options.softmax:
         deployable = with_softmax(deployable)
-    asked = options.preprocessing
-    if not asked.embedded:
+    requested = options.preprocessing
+    if not requested.embedded:
         return deployable
     if format is None:
-        asked = replace(asked, layout="nchw", order="rgb")
+        requested = replace(requested, layout="nchw", order="rgb")
     pictures = format is not None and format.takes_pictures
-    return with_preprocessing(deployable, completed(deployable, asked), as_picture=pictures)
+    return with_preprocessing(deployable, completed(deployable, requested), as_picture=pictures)
 
 
-def completed(deployable: Deployable, asked: Preprocessing) -> Preprocessing:
+def completed(deployable: Deployable, requested: Preprocessing) -> Preprocessing:
     """Return the requested preprocessing with a mean and deviation for each channel."""
     place = image_place(deployable)
     if place is None:  # ``with_preprocessing`` refuses such networks
-        return asked.completed(3, deployable.normalisation)
-    return asked.completed(deployable.inputs[place].example.shape[1], deployable.normalisation)
+        return requested.completed(3, deployable.normalisation)
+    return requested.completed(deployable.inputs[place].example.shape[1], deployable.normalisation)
 
 
 def refuse_labels(deployable: Deployable, labels: Sequence[str]) -> None:
@@ -103,21 +103,21 @@ def image_metadata(
     Raises:
         InputError: if the options describe an image and the network takes none.
     """
-    asked = options.preprocessing
+    requested = options.preprocessing
     place = image_place(plain)
-    is_described = asked.is_customised or options.labels or options.softmax
+    is_described = requested.is_customised or options.labels or options.softmax
     if place is None or not (is_described or plain.takes_images):
-        if asked.is_customised:
-            with_preprocessing(plain, asked)  # raises with the reason
+        if requested.is_customised:
+            with_preprocessing(plain, requested)  # raises with the reason
         return {}
     ours = plain.inputs[place]
     channels = ours.example.shape[1]
-    if channels not in (1, 3) and not asked.is_customised:
+    if channels not in (1, 3) and not requested.is_customised:
         return {}
-    known = completed(plain, asked)
+    known = completed(plain, requested)
     assert known.mean is not None
     assert known.deviation is not None
-    pictures = asked.embedded and format.takes_pictures
+    pictures = requested.embedded and format.takes_pictures
     height, width = (None if axis in ours.open else ours.example.shape[axis] for axis in (2, 3))
     classes = classes_place(written)
     description = ImageDescription(
@@ -125,10 +125,10 @@ def image_metadata(
         size=(height, width),
         layout="nchw" if pictures else known.layout,
         order="rgb" if pictures else known.order,
-        type="uint8" if asked.embedded else ours.example.dtype.name,
+        type="uint8" if requested.embedded else ours.example.dtype.name,
         mean=known.mean,
         deviation=known.deviation,
-        inside=asked.embedded,
+        inside=requested.embedded,
         output="" if classes is None else written.outputs[classes],
         probabilities=options.softmax,
         labels=options.labels,

@@ -112,7 +112,7 @@ def test_a_network_is_exported_and_verified_with_weights_from_a_file(
         assert run("verify", path, *named, "--weights-file", file, "--quiet")[0] == 0
         code, out, err = run("verify", path, *named, "--weights-file", other)
         assert code == 1 and "disagrees with own_cli_net:Classifier" in err
-        assert "exported from other weights" in out
+        assert "names other weights as its source" in out
 
 
 def test_forgotten_weights_are_reported(run: Run) -> None:

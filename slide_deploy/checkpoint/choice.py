@@ -1,4 +1,4 @@
-"""Choose one of the networks of a file.
+"""Choose one of the networks of a file, and the user's settings for reading it.
 
 A training run stores several: the last weights, their average over the steps, the best so far. The
 names on the path to each show which is an average (``averages``). If that does not decide and the
@@ -29,6 +29,33 @@ _MOST_LISTED = 6
 
 
 @dataclass(frozen=True)
+class Overrides:
+    """Settings that replace those of a checkpoint, or that it does not state.
+
+    Attributes:
+        weights: which of the file's weights to use.
+        image_size: height and width in pixels; None for the size of training.
+        window_size: largest side of an attention window, in positions; None for that of training.
+        keep_windows: tile larger feature maps with the windows of training.
+        resize_position_tables: interpolate position tables that do not fit.
+        heads: number of heads in each stage, if the file does not state it.
+        stripes: stripe width in each stage, if the file does not state it.
+        entry: the network to use, if the file holds several.
+        leave_out: beginnings of the names of tensors that are not part of the network.
+    """
+
+    weights: WeightChoice = "auto"
+    image_size: tuple[int, int] | None = None
+    window_size: int | None = None
+    keep_windows: bool = False
+    resize_position_tables: bool = False
+    heads: tuple[int, ...] | None = None
+    stripes: tuple[int, ...] | None = None
+    entry: str | None = None
+    leave_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Chosen:
     """The chosen network.
 
@@ -52,7 +79,7 @@ def choose(
     entry: str | None = None,
     unreadable: UnreadableAverage | None = None,
 ) -> Chosen:
-    """Choose one of the networks of a file.
+    """Choose one of the networks of a file, and the user's settings for reading it.
 
     Args:
         path: the file, for messages.

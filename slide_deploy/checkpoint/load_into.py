@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.module_networks import ModuleNetworks, Slot
-from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import open_checkpoint, refuse_without_network, weights_of
 from slide_deploy.checkpoint.stored_tensor import as_float32, refuse_not_finite
 from slide_deploy.errors import InputError

@@ -15,13 +15,12 @@ from typing import Any, NoReturn
 from torch import Tensor
 
 from slide_deploy.checkpoint.averages import OPTIMISER, unreadable_average
-from slide_deploy.checkpoint.choice import Chosen, choose
+from slide_deploy.checkpoint.choice import Chosen, Overrides, choose
 from slide_deploy.checkpoint.distributed import read_distributed
 from slide_deploy.checkpoint.entries import CheckpointEntry, key_text, pickled_modules, tensors_of
 from slide_deploy.checkpoint.file_kind import kind_of
 from slide_deploy.checkpoint.hub import Located, locate
 from slide_deploy.checkpoint.networks import NetworkFinder, StoredNetwork, some
-from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.safetensors_file import read_safetensors
 from slide_deploy.checkpoint.stated import Stated
 from slide_deploy.checkpoint.torch_file import read_torch

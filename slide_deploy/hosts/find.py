@@ -3,11 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slide_deploy.checkpoint.choice import leads_to
+from slide_deploy.checkpoint.choice import Overrides, leads_to
 from slide_deploy.checkpoint.entries import CheckpointEntry
 from slide_deploy.checkpoint.entries import Path as Root
 from slide_deploy.checkpoint.networks import StoredNetwork, some
-from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import (
     OpenedCheckpoint,
     StoredWeights,

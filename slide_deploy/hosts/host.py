@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from slide_deploy.checkpoint.overrides import Overrides
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.hosts.named_networks import NamedNetworks
 from slide_deploy.hosts.resize import any_size, same_tensors

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slide_deploy.checkpoint.choice import Overrides
 from slide_deploy.checkpoint.networks import some
-from slide_deploy.checkpoint.overrides import Overrides
 from slide_deploy.checkpoint.read import StoredWeights
 from slide_deploy.checkpoint.stored_tensor import as_float32, refuse_not_finite
 from slide_deploy.errors import InputError

@@ -31,7 +31,7 @@ class FormProof:
     remarks: tuple[str, ...] = ()
 
 
-def precision_to_prove(path: Path, asked: str | None, target: str | None = None) -> Precision:
+def precision_to_prove(path: Path, requested: str | None, target: str | None = None) -> Precision:
     """Return the precision whose error limits and arithmetic apply to a file.
 
     It is the requested precision, or else the one in the file's metadata. The metadata counts only
@@ -39,16 +39,16 @@ def precision_to_prove(path: Path, asked: str | None, target: str | None = None)
 
     Args:
         path: path of the file.
-        asked: name of the requested precision; None for the one in the file's metadata, or float32
-            if the metadata has none.
+        requested: name of the requested precision; None for the one in the file's metadata, or
+            float32 if the metadata has none.
         target: target that will run the file; None for the format's own.
 
     Raises:
         InputError: if the precision is unknown, the target is not available here, or the weights
             contradict the metadata.
     """
-    if asked is not None:
-        return precision_named(asked)
+    if requested is not None:
+        return precision_named(requested)
     require_target(target or target_for(path).name)  # report a missing runtime first
     graph = read_graph(path)
     broken = next(iter(RULE.check(graph, standard_ops())), None)

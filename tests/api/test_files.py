@@ -87,7 +87,7 @@ def test_verify_takes_checkpoints_and_their_features(nano: Path, tmp_path: Path)
             {"precision": "float8"},
             "float8 is not a precision: choose one",
         ),
-        (NANO, IMAGE, {}, "`inputs` is for a module"),
+        (NANO, IMAGE, {}, "`inputs` is for your own module"),
         (NANO, None, {}, "takes image as"),
         ("a.onnx", None, {}, "a.onnx"),
     ],

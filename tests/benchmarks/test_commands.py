@@ -133,7 +133,7 @@ def test_a_candidate_that_fails_leaves_exit_code_1(nano: Path, tmp_path: Path) -
         (("bench", "x.onnx", "--json", "no/run.json"), "give a file in an existing folder"),
         (("bench", "x.onnx", "--pin", "a"), "--pin a is not a list of processors"),
         (("bench", "x.onnx", "--shape", "a"), "--shape a is not a shape"),
-        (("bench", "x.onnx", "--option", "a"), "--option a is not an option"),
+        (("bench", "x.onnx", "--option", "a"), "--option a has no key or no value"),
         (("compare", "a.json", "b.json"), "a.json"),
         (("report", "a.json"), "a.json"),
     ],

@@ -133,7 +133,7 @@ def test_a_padded_convolution_keeps_the_mean_in_front(layout: str, order: str) -
     assert written == [*moved, "Cast", "Sub", "Conv", "Relu", "Conv", "ReduceMean", "Gemm"]
     for file in result.files:
         assert "the mean stays an operator in front (sub)" in file.preprocessing
-    assert "border of zeros" in " ".join(repr(result).split())
+    assert "zero padding is not the mean pixel" in " ".join(repr(result).split())
 
 
 @pytest.mark.parametrize("stem", [pytest.param("linear", marks=pytest.mark.slow), "read twice"])
@@ -357,14 +357,14 @@ class TwoImages(nn.Module):
     ("asked", "reason"),
     [
         ({"labels": ["a", "b"]}, "2 names and Classifier has 7 classes"),
-        ({"labels": [*"abcdef", "a"]}, "two classes a, in lines 1 and 7"),
+        ({"labels": [*"abcdef", "a"]}, "has the name a twice, in lines 1 and 7"),
         ({"labels": [*"abcdef", " "]}, "no name in line 7"),
         ({"embed_preprocessing": True, "mean": (0.5,)}, "`mean` has 1 numbers"),
         ({"mean": (123.7, 116.3, 103.5)}, "divide it by 255"),
         ({"deviation": (0.2, 0.0, 0.2)}, "at least 0.001"),
         ({"mean": (float("nan"),) * 3}, "not finite"),
-        ({"input_layout": "nhwc"}, "give `embed_preprocessing` too"),
-        ({"channel_order": "bgr"}, "give `embed_preprocessing` too"),
+        ({"input_layout": "nhwc"}, "add `embed_preprocessing`"),
+        ({"channel_order": "bgr"}, "add `embed_preprocessing`"),
         ({"embed_preprocessing": True, "input_layout": "hwc"}, "give nchw or nhwc"),
         ({"preset": "toaster"}, "choose one of cpu, intel, apple"),
     ],
@@ -383,7 +383,7 @@ def test_networks_without_an_image_or_without_classes_are_refused(tmp_path: Path
         slide_deploy.export(TwoImages(), images, to="onnx", out=tmp_path, embed_preprocessing=True)
     maps = nn.Conv2d(3, 4, 1)
     for asked in ({"softmax": True}, {"labels": ["a"]}):
-        with pytest.raises(InputError, match=r"output of logits|row of classes"):
+        with pytest.raises(InputError, match=r"output of logits|no class scores"):
             slide_deploy.export(maps, images[0], to="onnx", out=tmp_path, **asked)
 
 

@@ -198,7 +198,7 @@ def test_a_header_that_fills_the_memory_is_refused(tmp_path: Path) -> None:
         ("[NaN]", "NaN is not a number"),
         ("[-Infinity]", "Infinity is not a number"),
         ("9" * 5000, "4300 digits"),
-        ("[" + "[]," * 3_000_001 + "1]", "more lists and objects"),
+        ("[" + "[]," * 3_000_001 + "1]", "more than 3,000,000 lists and objects"),
     ],
     ids=["lists", "objects", "twice", "nan", "infinity", "digits", "many"],
 )
@@ -323,14 +323,14 @@ def acts(text: str) -> list[str]:
 
 def test_names_give_no_orders_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     from slide_deploy.terminal.console import stdout
-    from slide_deploy.terminal.printable import say
+    from slide_deploy.terminal.printable import echo
 
     grid = table(ORDERS.replace("[", "("), [("name", False)])
     grid.add_row(ORDERS.replace("[", "("))
     assert acts(as_text(grid, ORDERS)) == []
     stdout().print(grid)
     stdout().print(ORDERS, markup=False)
-    say(ORDERS)
+    echo(ORDERS)
     assert acts(capsys.readouterr().out) == []
     assert acts(str(InputError(ORDERS))) == []
     assert printable("é Δ\u00a0→ 漢\n") == "é Δ\u00a0→ 漢\n"

@@ -209,7 +209,7 @@ def entry(**changes: object) -> str:
         ("[]", "has no list of mixings"),
         ('{"mixings": {}}', "has no list of mixings"),
         ('{"mixings": [1]}', "an entry that is not an object"),
-        ('{"mixings": [], "branched_pairs": -1}', "has branched pairs"),
+        ('{"mixings": [], "branched_pairs": -1}', "has branched_pairs"),
         ('{"mixings": [], "hidden_products": 1}', "that are neither true nor false"),
         ('{"mixings": [], "infinities": "no"}', "that are neither true nor false"),
         (entry(inputs=None), "without groups, inputs and outputs"),

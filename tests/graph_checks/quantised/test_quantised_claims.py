@@ -82,8 +82,8 @@ def test_a_projection_that_stayed_float_is_found() -> None:
     lines = reported(silent, "SD021")
     assert len(lines) == len(kept)
     assert lines[0] == (
-        "Its weight is float32, and the file does not name it among the operators that are kept "
-        "as floats."
+        "Its weight is float32, and the file does not name it among the operators whose weights "
+        "stay floats."
     )
 
 
